@@ -1,0 +1,83 @@
+"""Every exception and warning that torchattr raises on purpose."""
+
+from __future__ import annotations
+
+
+class TorchattrError(Exception):
+    """Base of all errors of this package."""
+
+
+class InputError(TorchattrError, ValueError):
+    """An input, baseline or mask that cannot be attributed as it is."""
+
+
+class InputTypeError(TorchattrError, TypeError):
+    """An argument of a type that the call does not take."""
+
+
+class ShapeError(InputError):
+    """A tensor or array whose shape does not fit the others."""
+
+
+class TargetError(TorchattrError, ValueError):
+    """A target that does not name one value of the output for each example."""
+
+
+class OutputError(TorchattrError, ValueError):
+    """A model output from which no tensor of scores could be taken."""
+
+
+class LayerError(TorchattrError, ValueError):
+    """A layer that is unknown, did not run, or has no usable output."""
+
+
+class ModelError(TorchattrError, ValueError):
+    """A model that cannot be loaded, or cannot be run under interception."""
+
+
+class TrainingModeError(ModelError):
+    """Dropout or batch-norm was about to run in training mode."""
+
+
+class ScriptedModelError(ModelError):
+    """A scripted or traced module hides its operations."""
+
+
+class WeightsError(TorchattrError, ValueError):
+    """Weights that cannot be read, downloaded or fitted to the model."""
+
+
+class ImageError(TorchattrError, ValueError):
+    """A picture that cannot be found or read."""
+
+
+class RuleError(TorchattrError, ValueError):
+    """A rule, operation or method that is unknown or registered twice."""
+
+
+class NoRuleMatched(TorchattrError, RuntimeError):
+    """A rule-based method rewrote nothing, or missed an operation that it must rewrite."""
+
+
+class BackendError(TorchattrError, RuntimeError):
+    """A backend asked for by name that cannot serve the call."""
+
+
+class OutOfMemory(TorchattrError, MemoryError):
+    """Not even a single perturbation fits into memory."""
+
+
+class TorchattrWarning(UserWarning):
+    """Base of all warnings of this package."""
+
+
+class CoverageWarning(TorchattrWarning):
+    """Some activations keep their own gradient under a rule-based method."""
+
+
+class LayerReuseWarning(TorchattrWarning):
+    """A layer was called several times and one call had to be chosen."""
+
+
+class LayerChoiceWarning(TorchattrWarning):
+    """No layer was named, so the last spatial layer was taken."""
