@@ -1,0 +1,16 @@
+"""Models with their own preprocessing and class names, and pictures to give them."""
+
+from torchattr.models.cropping import Geometry as Geometry
+from torchattr.models.cropping import GeometryWarning as GeometryWarning
+from torchattr.models.cropping import geometry_of as geometry_of
+from torchattr.models.geometry import Box as Box
+from torchattr.models.geometry import place as place
+from torchattr.models.images import find_images as find_images
+from torchattr.models.images import read_image as read_image
+from torchattr.models.load import FORMS as FORMS
+from torchattr.models.load import load_model as load_model
+from torchattr.models.loaded import LoadedModel as LoadedModel
+from torchattr.models.loaded import Prepared as Prepared
+from torchattr.models.user_file import TransformWarning as TransformWarning
+from torchattr.models.weights import fit_weights as fit_weights
+from torchattr.models.weights import read_weights as read_weights

@@ -1,0 +1,29 @@
+"""The embedded model, which needs no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from torchattr.models.cropping import WholePicture
+from torchattr.models.loaded import LoadedModel
+from torchattr.models.vision import RANDOM
+from torchattr.models.weights import fit_weights, read_weights
+
+
+def load(weights: str | Path | None, device: torch.device) -> LoadedModel:
+    """The collage model: several classes may be right in one picture, so scores mean sigmoids."""
+    from torchattr.models import collage
+
+    model = collage.collage(weights=weights is None)
+    if weights is not None and weights != RANDOM:
+        fit_weights(model, read_weights(weights), str(weights))
+    return LoadedModel(
+        name="demo",
+        model=model.eval().to(device),
+        transform=collage.preprocess,
+        class_names=tuple(collage.CLASSES),
+        activation="sigmoid",
+        geometry=WholePicture(),
+    )

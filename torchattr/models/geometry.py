@@ -1,0 +1,85 @@
+"""Where a tensor came from in its picture, and how a map goes back there."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from torchattr.errors import ShapeError
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels: left, top, right and bottom edge, the last two exclusive.
+
+    Pixel ``i`` covers the interval from ``i`` to ``i + 1``. A box may be fractional, and may reach
+    beyond the picture where a transform padded it.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def scaled(self, x: float, y: float) -> Box:
+        """The same rectangle after the picture was resized by these two factors."""
+        return Box(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)
+
+
+def place(
+    values: torch.Tensor | np.ndarray,
+    box: Box,
+    size: tuple[int, int],
+    fill: float = math.nan,
+) -> np.ndarray:
+    """Draw a map back on the picture that its tensor was cut from.
+
+    Each pixel centre of the picture is looked up in the map by linear interpolation, with a wider
+    kernel where the map shrinks. Pixels outside ``box`` get ``fill``: NaN by default, because the
+    model has not seen them and nothing is known there. It is *not* an attribution at the picture's
+    own resolution.
+
+    values: ``(..., h, w)``, the map on the tensor's grid.
+    box: the rectangle of the picture that the tensor shows.
+    size: height and width of the picture in pixels.
+
+    Returns ``(..., height, width)`` as float32 (float64 stays).
+    Raises ``ShapeError`` for fewer than two axes or an empty map.
+
+    >>> place(np.ones((2, 2)), Box(1, 0, 3, 2), (2, 4), fill=0.0)
+    array([[0., 1., 1., 0.],
+           [0., 1., 1., 0.]])
+    """
+    array = _float_array(values)
+    if array.ndim < 2 or 0 in array.shape[-2:]:
+        raise ShapeError(
+            f"values must have the shape (..., height, width) with at least one pixel, "
+            f"got {tuple(array.shape)}"
+        )
+    rows, inside_y = _weights(size[0], array.shape[-2], box.y0, box.y1)
+    columns, inside_x = _weights(size[1], array.shape[-1], box.x0, box.x1)
+    placed = rows.astype(array.dtype) @ array @ columns.T.astype(array.dtype)
+    return np.where(inside_y[:, None] & inside_x, placed, array.dtype.type(fill))
+
+
+def _float_array(values: Any) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().to("cpu")
+        values = values.numpy() if values.dtype == torch.float64 else values.float().numpy()
+    array = np.asarray(values)
+    return array if array.dtype == np.float64 else array.astype(np.float32)
+
+
+def _weights(n: int, cells: int, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolation weights ``(n, cells)`` along one axis, and which of the n pixels lie inside."""
+    centres = np.arange(n) + 0.5
+    step = (stop - start) / cells
+    position = (centres - start) / step - 0.5
+    # A pixel wider than a cell averages over all the cells that it covers.
+    reach = max(1.0, 1.0 / step)
+    nearest = np.clip(position, 0, cells - 1)
+    distance = np.abs(nearest[:, None] - np.arange(cells)) / reach
+    weights = np.clip(1.0 - distance, 0.0, None)
+    return weights / weights.sum(1, keepdims=True), (centres > start) & (centres < stop)

@@ -1,0 +1,131 @@
+"""Finding and reading pictures."""
+
+from __future__ import annotations
+
+import glob
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from torchattr.errors import ImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+"""What counts as a picture when a folder is searched."""
+
+# Pillow's decoders report broken data through all of these.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
+# Warning filters belong to the process, so two threads must not change them at once.
+_FILTERS = threading.Lock()
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Read a picture as 8-bit RGB, upright.
+
+    EXIF orientation is applied; transparent pixels are laid on white; palettes, grey, CMYK and
+    16-bit pictures are converted (16 bits are divided by 257, floats are taken as 0..1, or as
+    0..255 when one exceeds 1).
+
+    Raises ``ImageError`` naming the file and the reason: missing, unreadable, truncated, or more
+    pixels than Pillow's ``Image.MAX_IMAGE_PIXELS`` (a decompression bomb).
+
+    >>> read_image("photo.jpg").mode  # doctest: +SKIP
+    'RGB'
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+    try:
+        with _open(path) as image:
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{path}: refused as a possible decompression bomb ({error}); raise "
+            "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+        ) from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not a picture that Pillow can read") from error
+    except _BROKEN as error:
+        raise ImageError(f"{path}: damaged or truncated ({error})") from error
+
+
+def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
+    """The pictures that files, folders and glob patterns stand for, in a stable order.
+
+    Files come in the order given, whatever their suffix. A folder stands for the pictures directly
+    in it (see ``SUFFIXES``) and a pattern for its matches, both in natural order (``2`` before
+    ``10``); ``**`` searches subfolders. Nothing is listed twice.
+
+    Raises ``ImageError`` for a path, folder or pattern that stands for no picture.
+
+    >>> find_images("photos/**/*.jpg")  # doctest: +SKIP
+    [PosixPath('photos/a/1.jpg'), PosixPath('photos/b/2.jpg')]
+    """
+    items = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not items:
+        raise ImageError("paths is empty: give at least one file, folder or glob pattern")
+    return list(dict.fromkeys(found for item in items for found in _find(Path(item).expanduser())))
+
+
+def _open(path: Path) -> Image.Image:
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(path)
+
+
+def _find(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _in_folder(path)
+    if not glob.has_magic(str(path)):
+        raise ImageError(f"{path}: no such file or folder")
+    matches = (Path(match) for match in glob.glob(str(path), recursive=True))
+    found = [m for m in matches if m.is_file() and m.suffix.lower() in SUFFIXES]
+    if not found:
+        raise ImageError(f"{path}: the pattern matches no picture")
+    return sorted(found, key=_natural)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    found = [p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES]
+    if not found:
+        raise ImageError(
+            f"{folder}: no picture directly in this folder ({', '.join(SUFFIXES)}); "
+            f"to search its subfolders, give the pattern {folder / '**' / '*.jpg'}"
+        )
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.findall(r"\d+|\D+", str(path))
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts]
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_to_bytes(np.asarray(image), image.mode)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ImageError("the picture holds NaN or infinite values")
+    if mode == "F":
+        values = values * 255.0 if values.max() <= 1.0 else values
+    elif mode != "I" or values.max() > 255:
+        values = values / 257.0
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

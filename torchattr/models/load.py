@@ -1,0 +1,74 @@
+"""One way to name any model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from torchattr.errors import ModelError
+from torchattr.models import demo, exported, hub, user_file, vision
+from torchattr.models.loaded import LoadedModel
+
+FORMS = (
+    "demo",
+    "torchvision:NAME",
+    "timm:NAME",
+    "path/to/file.py:FUNCTION",
+    "path/to/exported.pt2",
+)
+"""The ways to name a model."""
+
+
+def load_model(
+    spec: str,
+    weights: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> LoadedModel:
+    """Load a model with its own preprocessing and class names, in eval mode.
+
+    spec: one of
+        ``"demo"``, the small embedded model;
+        ``"torchvision:resnet50"``, any classification or segmentation model of torchvision;
+        ``"timm:convnext_tiny"``, any model of timm, which must be installed;
+        ``"path/to/file.py:function"``, which runs that file and calls the function without
+        arguments; it returns an ``nn.Module``, ``(model, transform)``,
+        ``(model, transform, class_names)`` or a ``LoadedModel``;
+        ``"path/to/exported.pt2"``, a program saved by ``torch.export.save``.
+    weights: None for the model's own (torchvision and timm download theirs), ``"random"`` for an
+        untrained net with the preprocessing and class names of its default weights (torchvision
+        and timm), the name of published torchvision weights such as ``"IMAGENET1K_V1"``, or a
+        ``.safetensors`` or ``.pth`` file, from which no code is run.
+    device: where the model goes.
+
+    Raises ``ModelError`` for a spec or device that names nothing usable, and ``WeightsError`` for
+    weights that cannot be read or downloaded or do not fit.
+
+    >>> load_model("torchvision:resnet18", weights="random").class_names[281]
+    'tabby'
+    """
+    place = _device(device)
+    scheme, _, name = spec.partition(":")
+    if spec == "demo":
+        return demo.load(weights, place)
+    if scheme == "torchvision" and name:
+        return vision.load(name, weights, place)
+    if scheme == "timm" and name:
+        return hub.load(name, weights, place)
+    if spec.endswith(".pt2"):
+        return exported.load(Path(spec).expanduser(), weights, place)
+    path, _, function = spec.rpartition(":")
+    if path.endswith(".py"):
+        return user_file.load(Path(path).expanduser(), function, weights, place)
+    raise ModelError(f"unknown model {spec!r}; give one of: {', '.join(FORMS)}")
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+        # An allocation is the only question that every kind of device answers.
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"device {str(device)!r} cannot be used: {reason}") from error
+    return place

@@ -1,0 +1,114 @@
+"""A model together with all that is needed to feed it a picture and to read its answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from torchattr.errors import ModelError, ShapeError
+from torchattr.models.cropping import Geometry, Transform, geometry_of
+from torchattr.models.geometry import Box, place
+
+Activation = Literal["softmax", "sigmoid", "none"]
+_ACTIVATIONS = ("softmax", "sigmoid", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture made ready for a model, which still knows where it came from.
+
+    tensor: ``(C, H, W)``, what the model sees.
+    original: the picture as it was read.
+    box: the rectangle of ``original``, in its pixels, that ``tensor`` shows.
+    """
+
+    tensor: torch.Tensor
+    original: Image.Image
+    box: Box
+
+    def place(self, values: torch.Tensor | np.ndarray, fill: float = math.nan) -> np.ndarray:
+        """A map ``(..., h, w)`` drawn back as ``(..., H, W)`` on the original picture.
+
+        Outside the rectangle that the model has seen stands ``fill``, NaN by default: nothing is
+        known there. See ``torchattr.models.place``.
+        """
+        width, height = self.original.size
+        return place(values, self.box, (height, width), fill)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model in eval mode with its own preprocessing, class names and meaning of its scores.
+
+    name: what the model is called in reports.
+    transform: from a PIL image to a float tensor ``(C, H, W)``.
+    class_names: one name for each output, or None.
+    activation: how scores become probabilities: ``"softmax"`` (one class is right), ``"sigmoid"``
+        (each class for itself) or ``"none"``.
+    geometry: which rectangle of a picture ``transform`` keeps; found out when not given.
+
+    >>> from torchvision.transforms import ToTensor
+    >>> tiny = LoadedModel("tiny", nn.Flatten(), ToTensor(), ("dark", "light"))
+    >>> tiny.preprocess(Image.new("RGB", (4, 2))).box
+    Box(x0=0.0, y0=0.0, x1=4.0, y1=2.0)
+    """
+
+    name: str
+    model: nn.Module
+    transform: Transform
+    class_names: tuple[str, ...] | None = None
+    activation: Activation = "softmax"
+    geometry: Geometry | None = None
+
+    def __post_init__(self) -> None:
+        if self.activation not in _ACTIVATIONS:
+            raise ModelError(f"activation must be one of {_ACTIVATIONS}, got {self.activation!r}")
+        if not callable(self.transform):
+            raise ModelError(
+                "transform must be callable (PIL image -> tensor), "
+                f"got {type(self.transform).__name__}"
+            )
+        if self.geometry is None:
+            object.__setattr__(self, "geometry", geometry_of(self.transform))
+
+    def preprocess(self, image: Image.Image) -> Prepared:
+        """Make a picture ready. Raises ``ModelError`` when the transform gives no image tensor."""
+        tensor = self.transform(image)
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
+            raise ModelError(
+                f"the transform of {self.name} must turn a PIL image into a tensor (C, H, W), "
+                f"got {_describe(tensor)}; torchvision.transforms.ToTensor() makes one"
+            )
+        if not tensor.is_floating_point():
+            raise ModelError(
+                f"the transform of {self.name} must give a floating-point tensor, "
+                f"got {tensor.dtype}; add ConvertImageDtype(torch.float32)"
+            )
+        geometry = self.geometry or geometry_of(self.transform)
+        return Prepared(tensor, image, geometry.box(*image.size))
+
+    def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
+        """Scores ``(N, K)`` as the model means them, between 0 and 1 (unchanged for ``"none"``)."""
+        if scores.ndim < 2:
+            raise ShapeError(f"scores must have the shape (N, K), got {tuple(scores.shape)}")
+        if self.activation == "softmax":
+            return scores.softmax(1)
+        return scores.sigmoid() if self.activation == "sigmoid" else scores
+
+    def class_name(self, index: int) -> str:
+        """The name of an output, or ``"class 7"`` where no names are known."""
+        if self.class_names is None or not 0 <= index < len(self.class_names):
+            return f"class {index}"
+        return self.class_names[index]
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return type(value).__name__

@@ -1,0 +1,107 @@
+"""A model that a user's own Python file makes."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.transforms._presets import ImageClassification
+
+from torchattr.errors import ModelError, TorchattrWarning
+from torchattr.models.loaded import LoadedModel
+from torchattr.models.weights import fit_weights, read_weights
+
+
+class TransformWarning(TorchattrWarning):
+    """A model came without its preprocessing, so ImageNet's was taken."""
+
+
+def load(
+    path: Path, function: str, weights: str | Path | None, device: torch.device
+) -> LoadedModel:
+    """Run a file, call one of its functions without arguments and take the model it returns.
+
+    What that code raises reaches the caller as it is.
+    """
+    with _siblings_importable(path):
+        made = _function(path, function)()
+    loaded = _as_loaded(made, f"{path.name}:{function}")
+    if weights is not None:
+        fit_weights(loaded.model, read_weights(weights), str(weights))
+    return replace(loaded, model=loaded.model.eval().to(device))
+
+
+def imagenet_transform(name: str, size: int = 224) -> ImageClassification:
+    """ImageNet's usual preprocessing, with a warning that it was assumed."""
+    warnings.warn(
+        f"{name} comes without its preprocessing; ImageNet's is used (short side to "
+        f"{round(size / 0.875)}, centre crop of {size} pixels, ImageNet mean and deviation). "
+        "Return (model, transform) from path/to/file.py:FUNCTION to give its own",
+        TransformWarning,
+        stacklevel=4,
+    )
+    return ImageClassification(crop_size=size, resize_size=round(size / 0.875))
+
+
+@contextmanager
+def _siblings_importable(path: Path) -> Iterator[None]:
+    """As when the file is run by ``python file.py``: modules beside it can be imported."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _function(path: Path, name: str) -> Callable[[], Any]:
+    module = _run(path)
+    function = getattr(module, name, None)
+    if callable(function):
+        return function
+    own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+    close = difflib.get_close_matches(name, own, n=3, cutoff=0.3) or sorted(own)[:5]
+    hint = f"; it has {', '.join(close)}" if close else ""
+    raise ModelError(f"{path} has no function {name!r}{hint}")
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(f"_torchattr_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickling look a module up by its name while it runs.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[spec.name]
+        raise
+    return module
+
+
+def _as_loaded(made: Any, name: str) -> LoadedModel:
+    if isinstance(made, LoadedModel):
+        return made
+    parts = made if isinstance(made, tuple) else (made,)
+    if not 1 <= len(parts) <= 3 or not isinstance(parts[0], nn.Module):
+        got = f"({', '.join(type(part).__name__ for part in parts)})"
+        raise ModelError(
+            f"{name} must return an nn.Module, (model, transform), "
+            f"(model, transform, class_names) or a LoadedModel, got {got}"
+        )
+    transform = parts[1] if len(parts) > 1 and parts[1] is not None else imagenet_transform(name)
+    names = tuple(str(n) for n in parts[2]) if len(parts) == 3 and parts[2] else None
+    return LoadedModel(name, parts[0], transform, names)

@@ -1,0 +1,114 @@
+"""Models of torchvision, with the preprocessing and class names of their weights."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models
+from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
+
+from torchattr.errors import ModelError, WeightsError
+from torchattr.models.loaded import LoadedModel
+from torchattr.models.weights import StateDict, fit_weights, read_weights
+
+RANDOM = "random"
+# Weights files of torchvision expect the network itself to undo ImageNet's normalisation here.
+_TRANSFORM_INPUT = ("googlenet", "inception_v3")
+# The published DenseNet files predate the present names of their layers.
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+
+
+def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
+    """A torchvision model; see ``torchattr.models.load_model`` for ``weights``."""
+    published = _published(name)
+    entry, file = _choose(published, weights)
+    preset = entry.transforms()
+    if not isinstance(preset, ImageClassification | SemanticSegmentation):
+        raise ModelError(
+            f"torchvision:{name} is neither a classification nor a segmentation model of images; "
+            "wrap it in a function of your own and give path/to/file.py:FUNCTION"
+        )
+    if file is not None:
+        model = _from_file(name, file)
+    elif weights == RANDOM:
+        model = _untrained(name)
+    else:
+        model = _pretrained(name, entry)
+    names = entry.meta.get("categories")
+    return LoadedModel(
+        name=f"torchvision:{name}",
+        model=model.eval().to(device),
+        transform=preset,
+        class_names=tuple(names) if names else None,
+    )
+
+
+def _published(name: str) -> Any:
+    try:
+        return models.get_model_weights(name)
+    except ValueError as error:
+        close = difflib.get_close_matches(name, models.list_models(), n=3, cutoff=0.5)
+        hint = f"; close names: {', '.join(close)}" if close else ""
+        raise ModelError(f"torchvision has no model named {name!r}{hint}") from error
+
+
+def _choose(published: Any, weights: str | Path | None) -> tuple[Any, Path | None]:
+    """The published entry whose preprocessing holds, and the file to read instead of its own."""
+    default = published.DEFAULT
+    if weights is None or weights == RANDOM:
+        return default, None
+    if isinstance(weights, str) and weights in published.__members__:
+        return published[weights], None
+    file = Path(weights)
+    if not file.expanduser().is_file():
+        raise WeightsError(
+            f"weights: there is no file {file}; published weights of this model are "
+            f"{', '.join(published.__members__)}"
+        )
+    named = (entry for entry in published if Path(entry.url).name == file.name)
+    return next(named, default), file
+
+
+def _pretrained(name: str, entry: Any) -> nn.Module:
+    try:
+        return models.get_model(name, weights=entry)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"the weights of torchvision:{name} could not be downloaded ({error}). Fetch "
+            f"{entry.url} on another machine and give the file with --weights FILE (weights=FILE)"
+            ", or try the untrained net with weights=random"
+        ) from error
+
+
+def _untrained(name: str) -> nn.Module:
+    """Random weights, the same in every process; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.get_model(name, weights=None, **_options(name, init_weights=True))
+
+
+def _from_file(name: str, file: Path) -> nn.Module:
+    state = read_weights(file)
+    if name.startswith("densenet"):
+        state = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
+    options = _options(name, init_weights=False)
+    if name in _TRANSFORM_INPUT:
+        options["aux_logits"] = _has_auxiliary(state)
+    model = models.get_model(name, weights=None, **options)
+    fit_weights(model, state, str(file))
+    return model
+
+
+def _options(name: str, init_weights: bool) -> dict[str, Any]:
+    if name not in _TRANSFORM_INPUT:
+        return {}
+    return {"transform_input": True, "init_weights": init_weights}
+
+
+def _has_auxiliary(state: StateDict) -> bool:
+    return any("aux" in key.lower() for key in state)

@@ -1,0 +1,116 @@
+"""Bringing maps and pictures of any range into the range of a display."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from torchattr.errors import InputError, ShapeError
+from torchattr.show.arrays import as_floats
+
+Sign = Literal["positive", "negative", "all", "absolute"]
+
+
+def rescale(
+    values: Any,
+    sign: Sign = "positive",
+    percentile: float | None = None,
+    shared: bool = False,
+) -> np.ndarray:
+    """Scale attributions for display, each image by its own largest value.
+
+    With ``s`` the largest magnitude that is left, or the given percentile of the magnitudes:
+
+    - ``"positive"``: max(0, x) / s, in 0..1
+    - ``"negative"``: max(0, −x) / s, in 0..1
+    - ``"absolute"``: abs(x) / s, in 0..1
+    - ``"all"``: x / s, in −1..1; zero stays zero, so that both signs can be told apart
+
+    A map with nothing to show (all zero, or of the other sign) becomes all zero, never NaN. NaN
+    that comes in marks unknown pixels; it is ignored and kept. The result is *not* comparable
+    between images unless ``shared``.
+
+    values: ``(H, W)``, or ``(N, ...)`` with the images along the first axis. One picture
+        ``(C, H, W)`` whose channels belong together wants ``shared=True``. Reduce channels first
+        (``reduce_channels``): doing so after rescaling gives another picture.
+    percentile: between 0 and 100; values beyond it are clipped, so that one outlier does not
+        darken the rest. Where it is zero (a sparse map), the largest magnitude is taken.
+    shared: one scale for all images.
+
+    Raises ``InputError`` for an unknown sign, a percentile out of range, or infinite values.
+
+    >>> rescale([[2.0, -4.0], [0.0, 1.0]], sign="all")
+    array([[ 0.5 , -1.  ],
+           [ 0.  ,  0.25]], dtype=float32)
+    """
+    if sign not in get_args(Sign):
+        raise InputError(f"sign must be one of {get_args(Sign)}, got {sign!r}")
+    if percentile is not None and not 0 < percentile <= 100:
+        raise InputError(f"percentile must be above 0 and at most 100, got {percentile}")
+    array = _keep(as_floats(values), sign)
+    if array.size == 0:
+        return array
+    if shared or array.ndim <= 2:
+        return _divide(array, percentile, sign)
+    return np.stack([_divide(image, percentile, sign) for image in array])
+
+
+def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) -> np.ndarray:
+    """Stretch values over 0..ubound: (x − min) / (max − min + epsilon) · ubound, as float.
+
+    A batch ``(N, C, H, W)`` or ``(N, H, W, C)`` is stretched image by image. A constant image
+    becomes all zero.
+
+    >>> image_normalization([[0, 1], [2, 4]], ubound=1).round(3)
+    array([[0.  , 0.25],
+           [0.5 , 1.  ]], dtype=float32)
+    """
+    array = as_floats(image, "image")
+    if array.size == 0:
+        return array
+    axes = tuple(range(1, 4)) if array.ndim == 4 else None
+    low = array.min(axes, keepdims=True)
+    span = array.max(axes, keepdims=True) - low
+    return (array - low) / (span + array.dtype.type(epsilon)) * array.dtype.type(ubound)
+
+
+def deprocess_image(image: Any) -> np.ndarray:
+    """A gradient as a picture around mid grey: clip((x − mean) / (std + 1e-5) · 0.1 + 0.5) · 255.
+
+    image: one image of any layout, or a batch of four axes, which is treated image by image.
+    Returns uint8 of the same shape. A constant image is mid grey. The sign of small values is
+    *not* kept, since the mean is taken off; ``rescale(sign="all")`` keeps it.
+
+    >>> deprocess_image(np.zeros((1, 2, 3)))[0, 0]
+    array([127, 127, 127], dtype=uint8)
+    """
+    array = as_floats(image, "image").astype(np.float64)
+    if array.size == 0:
+        return array.astype(np.uint8)
+    axes = tuple(range(1, 4)) if array.ndim == 4 else None
+    centred = array - array.mean(axes, keepdims=True)
+    standard = centred / (array.std(axes, keepdims=True) + 1e-5)
+    if np.isnan(standard).any():
+        raise InputError("image holds NaN, which has no colour")
+    return (np.clip(standard * 0.1 + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+def _keep(array: np.ndarray, sign: Sign) -> np.ndarray:
+    if array.ndim < 2:
+        raise ShapeError(f"values must have at least two axes (H, W), got the shape {array.shape}")
+    if sign == "positive":
+        return np.maximum(array, 0)
+    if sign == "negative":
+        return np.maximum(-array, 0)
+    return np.abs(array) if sign == "absolute" else array
+
+
+def _divide(array: np.ndarray, percentile: float | None, sign: Sign) -> np.ndarray:
+    magnitude = np.abs(array[~np.isnan(array)])
+    scale = magnitude.max(initial=0)
+    if percentile is not None and scale > 0:
+        scale = np.percentile(magnitude, percentile).astype(array.dtype) or scale
+    if scale == 0:
+        return array * array.dtype.type(0)
+    return np.clip(array / scale, -1 if sign == "all" else 0, 1)

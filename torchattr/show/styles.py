@@ -1,0 +1,180 @@
+"""How the map of each method becomes a picture."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchattr.errors import InputError, ShapeError
+from torchattr.show.arrays import as_floats
+from torchattr.show.channels import How, reduce_channels
+from torchattr.show.colors import colormap
+from torchattr.show.overlaying import overlay
+from torchattr.show.scaling import Sign, rescale
+
+FADE = 0.72
+"""How far the part of a picture that the model has not seen turns white."""
+
+
+class Style(ABC):
+    """A way of drawing one map ``(C, h, w)`` for one picture."""
+
+    cmap: str
+    """The colour map that a colour bar explains."""
+    meaning: str
+    """What the colours say, in words, from the colour bar's left end to its right."""
+
+    @abstractmethod
+    def reduce(self, values: np.ndarray) -> np.ndarray:
+        """The map ``(C, h, w)`` with the channels that are drawn, before it is resized."""
+
+    @abstractmethod
+    def paint(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Draw a reduced map, NaN where the model has not seen the picture, as uint8 RGB.
+
+        picture: uint8 ``(H, W, 3)``. values: ``(C, H, W)``.
+        """
+
+
+@dataclass(frozen=True)
+class Heat(Style):
+    """The map alone, as colours; a percentile keeps single pixels from darkening the rest."""
+
+    how: How = "max_abs"
+    sign: Sign = "absolute"
+    percentile: float = 99.5
+    cmap: str = "inferno"
+    meaning: str = "zero to largest magnitude"
+
+    def reduce(self, values: np.ndarray) -> np.ndarray:
+        return reduce_channels(values, self.how)[None]
+
+    def paint(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+        scaled = rescale(values[0], self.sign, self.percentile)
+        return _inside(picture, colormap(scaled, self.cmap), np.isnan(scaled))
+
+
+@dataclass(frozen=True)
+class Color(Style):
+    """A gradient of the picture's own colours around mid grey, which stands for zero."""
+
+    percentile: float = 99.5
+    cmap: str = "gray"
+    meaning: str = "negative to positive in each colour; mid grey is zero"
+
+    def reduce(self, values: np.ndarray) -> np.ndarray:
+        if len(values) not in (1, 3):
+            raise ShapeError(
+                f"style 'color' needs maps with 1 or 3 channels, got {len(values)}; use 'heat'"
+            )
+        return values
+
+    def paint(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+        scaled = np.broadcast_to(rescale(values, "all", self.percentile, shared=True), _rgb(values))
+        gray = np.nan_to_num(np.moveaxis(scaled, 0, -1)) * 127.5 + 127.5
+        return _inside(picture, np.rint(gray).astype(np.uint8), np.isnan(scaled[0]))
+
+
+@dataclass(frozen=True)
+class Overlay(Style):
+    """The map laid over the picture, which stays visible where the map is weak."""
+
+    how: How = "sum"
+    sign: Sign = "positive"
+    percentile: float = 100.0
+    cmap: str = "viridis"
+    meaning: str = "zero to largest value; negative values are not drawn"
+    alpha: float = 0.8
+
+    def reduce(self, values: np.ndarray) -> np.ndarray:
+        return reduce_channels(values, self.how)[None]
+
+    def paint(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+        scaled = rescale(values[0], self.sign, self.percentile)
+        return overlay(picture, scaled, self.alpha, cmap=self.cmap, fade=FADE)
+
+
+_SIGNED = "lowers the score (blue) to raises it (red)"
+
+HEAT = Heat()
+SIGNED_HEAT = Heat("sum", "all", 99.5, "RdBu_r", _SIGNED)
+COLOR = Color()
+OVERLAY = Overlay()
+SIGNED_OVERLAY = Overlay("sum", "all", 99.5, "RdBu_r", _SIGNED, 0.85)
+
+STYLES: dict[str, Style] = {
+    "heat": HEAT,
+    "signed_heat": SIGNED_HEAT,
+    "color": COLOR,
+    "overlay": OVERLAY,
+    "signed_overlay": SIGNED_OVERLAY,
+}
+"""The styles by name."""
+
+_METHODS: dict[str, tuple[str, Style]] = {
+    "saliency": ("Saliency", HEAT),
+    "inputxgradient": ("Input × gradient", SIGNED_HEAT),
+    "integratedgradients": ("Integrated gradients", SIGNED_HEAT),
+    "deconvolution": ("Deconvolution", COLOR),
+    "guidedbackprop": ("Guided backprop", COLOR),
+    "guidedgradcam": ("Guided Grad-CAM", COLOR),
+    "gradcam": ("Grad-CAM", OVERLAY),
+    "layeractivation": ("Layer activation", OVERLAY),
+    "featureablation": ("Feature ablation", SIGNED_OVERLAY),
+    "occlusion": ("Occlusion", SIGNED_OVERLAY),
+}
+
+
+def title_of(method: str) -> str:
+    """A method's name as a reader should see it.
+
+    >>> title_of("guided_grad_cam")
+    'Guided Grad-CAM'
+    """
+    known = _METHODS.get(_key(method))
+    if known:
+        return known[0]
+    return method if any(c in method for c in " -") else method.replace("_", " ").capitalize()
+
+
+def style_of(method: str, values: Any, style: str | Style | None = None) -> Style:
+    """The style asked for, or the one that suits the method.
+
+    A method that is not known gets ``"heat"`` for several channels, and for one channel
+    ``"overlay"``, or ``"signed_overlay"`` when a value is negative.
+
+    Raises ``InputError`` for an unknown name.
+    """
+    if isinstance(style, Style):
+        return style
+    if style is not None:
+        if style not in STYLES:
+            raise InputError(f"style must be one of {tuple(STYLES)}, got {style!r}")
+        return STYLES[style]
+    if _key(method) in _METHODS:
+        return _METHODS[_key(method)][1]
+    array = as_floats(values)
+    if array.ndim >= 3 and array.shape[-3] > 1:
+        return HEAT
+    return SIGNED_OVERLAY if (array < 0).any() else OVERLAY
+
+
+def faded(picture: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    """A picture whose unseen pixels have turned towards white."""
+    white = picture + (255.0 - picture) * (FADE * unseen[..., None])
+    return np.rint(white).astype(np.uint8)
+
+
+def _inside(picture: np.ndarray, drawn: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    return np.where(unseen[..., None], faded(picture, unseen), drawn)
+
+
+def _rgb(values: np.ndarray) -> tuple[int, ...]:
+    return (3, *values.shape[-2:]) if len(values) == 1 else values.shape
+
+
+def _key(method: str) -> str:
+    return "".join(c for c in method.lower() if c.isalnum())
