@@ -1,0 +1,174 @@
+"""What a forward ran, and what of it the rules rewrote."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import CoverageWarning, NoRuleMatched
+from torchattr.layers.function import Enter, Rewritten
+from torchattr.layers.ops import OPERATIONS, Call
+from torchattr.layers.registry import RuleTable
+
+
+@dataclass
+class Coverage:
+    """Counts the calls of one forward that lie between the input and the output.
+
+    Attributes:
+        calls: how often each operation ran.
+        own: how many of these calls no rule can serve (a convolution whose weights depend on the
+            input, say), so that they keep PyTorch's own gradient.
+        spellings: how often each operation ran under each of its spellings.
+        hidden: rectifiers that ran out of sight, in scripted or foreign compiled code.
+        custom: autograd functions of the user's own, whose backward is kept.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    own: Counter[str] = field(default_factory=Counter)
+    spellings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hidden: Counter[str] = field(default_factory=Counter)
+    custom: Counter[str] = field(default_factory=Counter)
+
+    def count(self, call: Call, *, served: bool) -> None:
+        """Count one call."""
+        name = call.operation.name
+        self.calls[name] += 1
+        self.spellings[name, call.spelling] += 1
+        if not served:
+            self.own[name] += 1
+
+    def inspect(self, output: Tensor) -> None:
+        """Look through the graph of `output` for what the interception could not see."""
+        for node in _nodes(output):
+            if _is_hidden_rectifier(node):
+                self.hidden[node.name()] += 1
+            elif _is_custom(node):
+                self.custom[type(node).__name__.removesuffix("Backward")] += 1
+
+    def rewritten(self, table: RuleTable) -> dict[str, int]:
+        """Give the number of calls that `table` rewrote, by operation."""
+        return {name: self.calls[name] - self.own[name] for name in table if self.calls[name]}
+
+    def left(self, table: RuleTable) -> dict[str, int]:
+        """Give the activations that ran without a rule of `table`, by operation."""
+        return {
+            name: count
+            for name, count in sorted(self.calls.items())
+            if OPERATIONS[name].kind in ("rectifier", "activation") and name not in table
+        }
+
+    def describe(self, table: RuleTable) -> str:
+        """Say it in a sentence: `57 relu calls, 57 rewritten`.
+
+        >>> Coverage(calls=Counter(relu=3)).describe({})
+        '3 relu calls keep their own gradient'
+        """
+        done = self.rewritten(table)
+        parts = [
+            f"{_calls(self.calls[name], name)}, {count} rewritten" for name, count in done.items()
+        ]
+        parts += [_keeps(count, name) for name, count in self.left(table).items()]
+        parts += [_keeps(count, f"custom {name}") for name, count in sorted(self.custom.items())]
+        return "; ".join(parts) or "no activation ran"
+
+    def as_dict(self, table: RuleTable) -> dict[str, Any]:
+        """Give the counts as plain data, for a manifest."""
+        return {
+            "calls": dict(sorted(self.calls.items())),
+            "rewritten": self.rewritten(table),
+            "own_gradient": {**self.left(table), **dict(self.custom)},
+        }
+
+    def demand(self, table: RuleTable, method: str, *, strict: bool) -> None:
+        """Raise or warn if the rules of a rule-based method did not do what it stands for.
+
+        Raises:
+            NoRuleMatched: nothing was rewritten, or a rectifier ran out of sight; a
+                :class:`CoverageWarning` instead if not `strict`.
+        """
+        if not table:
+            return
+        fault = self._fault(table, method)
+        if fault and strict:
+            raise NoRuleMatched(fault)
+        note = fault or self._note(table, method)
+        if note:
+            warnings.warn(note, CoverageWarning, stacklevel=5)
+
+    def _fault(self, table: RuleTable, method: str) -> str | None:
+        if self.hidden:
+            return (
+                f"{method} missed {sum(self.hidden.values())} rectifiers that ran out of sight"
+                f" ({', '.join(self.hidden)}), in scripted or foreign code; its result would mix"
+                " two rules. Run the Python original of that part, or pass strict=False"
+            )
+        if sum(self.rewritten(table).values()):
+            return None
+        ran = ", ".join(_calls(count, name) for name, count in self.left(table).items())
+        return (
+            f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
+            f" and the output, but {ran or 'no other activation either'}. The result would be the"
+            f" plain gradient. {_way_in(self.left(table))}strict=False lowers this to a warning"
+        )
+
+    def _note(self, table: RuleTable, method: str) -> str | None:
+        if not self.left(table) and not self.custom:
+            return None
+        return f"{method}: {self.describe(table)}. {_way_in(self.left(table))}".strip()
+
+
+def _way_in(names: Iterable[str]) -> str:
+    rules = ", ".join(f"{name!r}: 'guided'" for name in names)
+    return f"To treat them like a ReLU, pass rules={{{rules}}}; " if rules else ""
+
+
+def _calls(count: int, name: str) -> str:
+    return f"{count} {name} call{'s' if count != 1 else ''}"
+
+
+def _keeps(count: int, name: str) -> str:
+    return f"{_calls(count, name)} keep{'s' if count == 1 else ''} their own gradient"
+
+
+def _nodes(output: Tensor) -> Iterator[Any]:
+    """Walk the graph from `output` down to where it was entered."""
+    waiting = [output.grad_fn] if output.grad_fn is not None else []
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                waiting.append(below)
+
+
+def _is_hidden_rectifier(node: Any) -> bool:
+    name = node.name().split("::")[-1].rstrip("0123456789")
+    if name in ("ReluBackward", "DifferentiableGraphBackward", "CompiledFunctionBackward"):
+        return True
+    bound = _HIDDEN_BOUNDS.get(name)
+    return bound is not None and getattr(node, bound, None) == 0
+
+
+_HIDDEN_BOUNDS = {
+    "HardtanhBackward": "_saved_min_val",
+    "ThresholdBackward": "_saved_threshold",
+    "ClampMinBackward": "_saved_min",
+    "ClampBackward": "_saved_min",
+}
+
+_OURS = (Rewritten._backward_cls, Enter._backward_cls)
+
+
+def _is_custom(node: Any) -> bool:
+    return isinstance(node, torch.autograd.function.BackwardCFunction) and not isinstance(
+        node, _OURS
+    )

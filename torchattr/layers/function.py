@@ -1,0 +1,120 @@
+"""The one autograd function that runs any rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import RuleError
+from torchattr.kernels import order_of
+from torchattr.layers.ops import Call
+from torchattr.layers.rule import LayerRule
+
+
+class Active:
+    """Which of a forward's rule tables is in force; set before each backward."""
+
+    def __init__(self) -> None:
+        self.table = 0
+
+
+class Plan:
+    """The rule of each table for one call, and where each finds what it saved.
+
+    Rules that share their `save` (and have no parameters) share what is saved.
+    """
+
+    def __init__(self, rules: Sequence[LayerRule], active: Active) -> None:
+        self._rules = rules
+        self._active = active
+        self._places: dict[Any, slice] = {}
+
+    @property
+    def needs_input(self) -> bool:
+        return any(rule.needs_input for rule in self._rules)
+
+    def save(self, call: Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
+        x: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
+        saved: list[Tensor] = []
+        for rule in self._rules:
+            if _saving(rule) not in self._places:
+                new = rule.save(call, x, *outputs)
+                self._places[_saving(rule)] = slice(len(saved), len(saved) + len(new))
+                saved.extend(new)
+        return saved
+
+    def backward(self, call: Call, grad: Tensor, saved: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        rule = self._rules[self._active.table]
+        result = rule.backward(call, grad, *saved[self._places[_saving(rule)]])
+        results = result if isinstance(result, tuple) else (result,)
+        _check(rule, call, results)
+        return results
+
+
+class Rewritten(torch.autograd.Function):
+    """Runs an operation as the model spelled it; its backward is that of the rule in force."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, call: Call, *inputs: Tensor) -> Any:
+        before = inputs
+        if call.inplace:
+            ctx.mark_dirty(inputs[0])
+            if plan.needs_input:
+                before = (inputs[0].clone(), *inputs[1:])
+        result = call.compute(*inputs)
+        outputs = result if isinstance(result, tuple) else (result,)
+        call.order = order_of(outputs[0])
+        ctx.plan, ctx.call = plan, call
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*plan.save(call, before, outputs))
+        if len(outputs) == 1 or call.drop_extras:
+            return outputs[0]
+        ctx.mark_non_differentiable(*outputs[1:])
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *extras: Any) -> Any:
+        call = ctx.call
+        if grad is None:
+            return (None, None, *(None for _ in call.shapes))
+        results = ctx.plan.backward(call, grad, ctx.saved_tensors)
+        return (None, None, *(result.to(call.dtype) for result in results))
+
+
+class Enter(torch.autograd.Function):
+    """Starts the graph: a copy of a tensor that requires a gradient and is no leaf.
+
+    The user's own tensor stays as it is, also when the model writes over its input.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, tensor: Tensor) -> Tensor:
+        return tensor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
+        return None, None
+
+
+def enter(tensor: Tensor) -> Tensor:
+    """Give a copy of `tensor` from which gradients can be asked."""
+    anchor = torch.zeros((), requires_grad=True)
+    copy: Tensor = Enter.apply(anchor, tensor.detach())
+    return copy
+
+
+def _saving(rule: LayerRule) -> Any:
+    return id(rule) if vars(rule) else type(rule).save
+
+
+def _check(rule: LayerRule, call: Call, results: tuple[Any, ...]) -> None:
+    got = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in results]
+    wanted = [tuple(shape) for shape in call.shapes]
+    if got != wanted:
+        raise RuleError(
+            f"the rule {type(rule).__name__} sent back {got} through {call.spelling}, whose inputs"
+            f" have the shapes {wanted}; backward must return one tensor of each shape"
+        )

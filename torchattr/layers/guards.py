@@ -1,0 +1,93 @@
+"""What is checked, and set for a while, before a model runs under interception."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchattr.errors import ScriptedModelError
+
+
+def module_of(forward: Any) -> nn.Module | None:
+    """Give the module behind a forward function, if there is one."""
+    owner = getattr(forward, "__self__", forward)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+def refuse_scripted(forward: Any) -> None:
+    """Raise if the model, or a part of it, is scripted or traced.
+
+    Raises:
+        ScriptedModelError: naming the part and the way out.
+    """
+    if isinstance(forward, (torch.jit.ScriptFunction, torch.jit.ScriptModule)):
+        _refuse("the model")
+    module = module_of(forward)
+    for name, part in module.named_modules() if module is not None else ():
+        if isinstance(part, torch.jit.ScriptModule):
+            _refuse(f"its part {name!r}" if name else "the model")
+
+
+def _refuse(what: str) -> None:
+    raise ScriptedModelError(
+        f"{what} is scripted or traced (torch.jit), which hides its operations; pass the Python"
+        " module that it was made from, or a torch.export'ed one"
+    )
+
+
+def training_counters(forward: Any) -> dict[int, str]:
+    """Give the counters that batch-norm in training mode would raise, by `id`, with its name."""
+    module = module_of(forward)
+    if module is None:
+        return {}
+    return {
+        id(part.num_batches_tracked): name
+        for name, part in module.named_modules()
+        if part.training and getattr(part, "num_batches_tracked", None) is not None
+    }
+
+
+class _EagerStance:
+    """Makes compiled code run eagerly while any attribution runs, in whatever thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._stance: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._stance = torch.compiler.set_stance("force_eager")
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._stance.__exit__(None, None, None)
+
+
+_stance = _EagerStance()
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run compiled models eagerly, so that every operation is seen.
+
+    Nothing is compiled unless TorchDynamo is loaded, and loading it takes seconds.
+    """
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    _stance.enter()
+    try:
+        yield
+    finally:
+        _stance.leave()

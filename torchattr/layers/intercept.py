@@ -1,0 +1,113 @@
+"""The mode under which a model runs: it routes every known operation to the rules, and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from torchattr.errors import TrainingModeError
+from torchattr.kernels import Request, asked, choose
+from torchattr.layers.coverage import Coverage
+from torchattr.layers.function import Active, Plan, Rewritten
+from torchattr.layers.ops import Call
+from torchattr.layers.registry import RuleTable, default_rule
+from torchattr.layers.rule import LayerRule, OwnGradient
+from torchattr.layers.spellings import understand
+
+
+class Intercept(TorchFunctionMode):
+    """Runs a forward so that each known operation obeys a rule chosen at backward.
+
+    Args:
+        tables: the rules of each backward pass that may follow; `active.table` says which is in
+            force. An operation that a table does not name keeps its gradient, remembered in the
+            least memory.
+        guarded: buffers that a module in training mode would update, by `id`, with its name.
+    """
+
+    def __init__(self, tables: Sequence[RuleTable], guarded: Mapping[int, str]) -> None:
+        super().__init__()
+        self.active = Active()
+        self.coverage = Coverage()
+        self._tables = tables
+        self._guarded = guarded
+        self._backend = asked()
+        self._plans: dict[str, tuple[LayerRule, ...]] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._guarded and args and id(args[0]) in self._guarded:
+            self._refuse_update(func, self._guarded[id(args[0])])
+        understood = understand(func, args, kwargs)
+        if understood is None:
+            return self._run(func, args, kwargs)
+        call, inputs = understood
+        _refuse_training(call)
+        if not (torch.is_grad_enabled() and any(_in_graph(tensor) for tensor in inputs)):
+            return self._run(func, args, kwargs)
+        rules = self._rules(call)
+        self.coverage.count(call, served=bool(rules))
+        if not rules:
+            return self._run(func, args, kwargs)
+        call.backend = choose(Request(call.device, call.dtype), self._backend)
+        return Rewritten.apply(Plan(rules, self.active), call, *inputs)
+
+    def _rules(self, call: Call) -> tuple[LayerRule, ...]:
+        """Give the rule of each table for this call; none if PyTorch's own gradient serves all."""
+        if any(_in_graph(value) for value in call.arguments.values()):
+            return ()
+        name = call.operation.name
+        if name not in self._plans:
+            self._plans[name] = self._rules_of(name)
+        return self._plans[name]
+
+    def _rules_of(self, name: str) -> tuple[LayerRule, ...]:
+        default = default_rule(name)
+        if default is None and not any(name in table for table in self._tables):
+            return ()
+        fallback = default or OwnGradient()
+        return tuple(table.get(name, fallback) for table in self._tables)
+
+    @staticmethod
+    def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a function as it is, but without graph to the model's parameters."""
+        if getattr(func, "__name__", "") in ("__get__", "__set__"):
+            return func(*args, **kwargs)
+        frozen = {name: _frozen(value) for name, value in kwargs.items()}
+        return func(*(_frozen(value) for value in args), **frozen)
+
+    @staticmethod
+    def _refuse_update(func: Any, module: str) -> None:
+        if getattr(func, "__name__", "").endswith("_"):
+            raise TrainingModeError(_training_message(f"batch-norm {module!r}"))
+
+
+def _refuse_training(call: Call) -> None:
+    if call.arguments.get("training"):
+        raise TrainingModeError(_training_message(f"{call.operation.name} ({call.spelling})"))
+
+
+def _training_message(what: str) -> str:
+    return (
+        f"{what} was about to run in training mode, where the same input gives different results;"
+        " call model.eval() first (it was stopped before it changed anything)"
+    )
+
+
+def _in_graph(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad and not value.is_leaf
+
+
+def _frozen(value: Any) -> Any:
+    """Detach parameters: no gradient of theirs is ever computed, nothing remembered for it."""
+    if isinstance(value, Tensor):
+        return value.detach() if value.requires_grad and value.is_leaf else value
+    if type(value) in (list, tuple) and any(isinstance(item, Tensor) for item in value):
+        return type(value)(_frozen(item) for item in value)
+    return value

@@ -1,0 +1,19 @@
+"""Every spelling of each operation: module, functional, method and aten calls, as one table."""
+
+from torchattr.layers.spellings import activation, linear, merge, norm, pool
+from torchattr.layers.spellings.table import SPELLINGS as SPELLINGS
+from torchattr.layers.spellings.table import Parsed as Parsed
+from torchattr.layers.spellings.table import spelling as spelling
+from torchattr.layers.spellings.table import understand as understand
+
+__all__ = [
+    "SPELLINGS",
+    "Parsed",
+    "activation",
+    "linear",
+    "merge",
+    "norm",
+    "pool",
+    "spelling",
+    "understand",
+]

@@ -1,0 +1,101 @@
+"""Every spelling of each operation: module, functional, method and aten calls, as one table.
+
+A parser has the signature of the spellings it serves. It returns the differentiable inputs and the
+operation's own arguments, or `None` when this call is not that operation (a `clamp` to other
+bounds, say).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.layers.ops import OPERATIONS, Call
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a parser found: the inputs, the arguments, and what to run if not the call itself."""
+
+    inputs: tuple[Tensor, ...]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    inplace: bool = False
+    instead: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+    drop_extras: bool = False
+
+
+Parser = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """One callable that means `operation` when its parser says so."""
+
+    operation: str
+    parse: Parser
+    inplace: bool
+
+
+SPELLINGS: dict[Any, Spelling] = {}
+
+
+def spelling(operation: str, *functions: Any) -> Callable[[Parser], Parser]:
+    """Register the decorated parser for these callables; aten packets bring their overloads."""
+
+    def register(parser: Parser) -> Parser:
+        for function in functions:
+            for one in (function, *_overloads(function)):
+                if one in SPELLINGS:
+                    raise ValueError(f"{one} is spelled twice")
+                SPELLINGS[one] = Spelling(operation, parser, _writes_in_place(one))
+        return parser
+
+    return register
+
+
+def understand(
+    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Call, tuple[Tensor, ...]] | None:
+    """Give the call that this is and its inputs, and `None` if it is no operation of the table."""
+    found = SPELLINGS.get(function)
+    if found is None or "out" in kwargs:
+        return None
+    parsed = found.parse(*args, **kwargs)
+    if parsed is None or not all(isinstance(tensor, Tensor) for tensor in parsed.inputs):
+        return None
+    run, run_args = parsed.instead or (function, tuple(args))
+    call = Call(
+        OPERATIONS[found.operation],
+        run,
+        run_args,
+        {} if parsed.instead else kwargs,
+        parsed.inputs,
+        found.inplace or parsed.inplace,
+        {"drop_extras": parsed.drop_extras, **parsed.arguments},
+        function,
+    )
+    return call, parsed.inputs
+
+
+def _overloads(function: Any) -> list[Any]:
+    if not isinstance(function, torch._ops.OpOverloadPacket):
+        return []
+    return [getattr(function, name) for name in function.overloads() if "out" not in name]
+
+
+def _writes_in_place(function: Any) -> bool:
+    name = str(function if isinstance(function, torch._ops.OpOverload) else function.__name__)
+    name = name.removeprefix("aten.").split(".")[0]
+    return name == "__iadd__" or (name.endswith("_") and not name.endswith("__"))
+
+
+def each(value: Any, dims: int) -> tuple[int, ...]:
+    """Give one int for each of so many dimensions."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return tuple(int(v) for v in (values * dims if len(values) == 1 else values))

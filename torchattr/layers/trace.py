@@ -1,0 +1,116 @@
+"""One forward of the user's model, ready for any number of backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from torchattr._types import Forward, OutputKey
+from torchattr.layers.capture import Captured, Place, Recorder
+from torchattr.layers.coverage import Coverage
+from torchattr.layers.function import enter
+from torchattr.layers.guards import eager, refuse_scripted, training_counters
+from torchattr.layers.intercept import Intercept
+from torchattr.layers.registry import RuleTable
+from torchattr.targets import select_output
+
+
+class Trace:
+    """Runs the model once and holds what later backwards need.
+
+    Args:
+        model: the module or function to run.
+        inputs: its attributed inputs.
+        arguments: its further positional arguments, which are not attributed.
+        tables: the rules of each backward that may follow.
+        places: modules whose inputs or outputs are recorded.
+        key: which entry of the model's output holds the scores.
+        from_inputs: follow gradients down to the inputs; otherwise only down to the first place.
+        differentiable: build a graph at all.
+
+    Attributes:
+        output: the scores.
+        coverage: what ran and what was rewritten.
+
+    Raises:
+        ScriptedModelError: a part of the model hides its operations.
+        TrainingModeError: dropout or batch-norm was about to run in training mode.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any] = (),
+        *,
+        tables: Sequence[RuleTable] = ({},),
+        places: Sequence[Place] = (),
+        key: OutputKey = None,
+        from_inputs: bool = True,
+        differentiable: bool = True,
+    ) -> None:
+        if differentiable:
+            refuse_scripted(model)
+        self._intercept = Intercept(tables, training_counters(model))
+        recorder = Recorder(places, differentiable=differentiable)
+        with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
+            entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]
+            self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
+            with recorder.recording(), self._intercept:
+                output = model(*entered, *(_ordinary(argument) for argument in arguments))
+            self.output = select_output(output, key)
+        self._calls = recorder.calls
+        if differentiable:
+            self.coverage.inspect(self.output)
+
+    @property
+    def coverage(self) -> Coverage:
+        return self._intercept.coverage
+
+    def calls(self, place: Place) -> list[Captured]:
+        """Give what was recorded at a place, call by call."""
+        return self._calls[place]
+
+    def gradients(
+        self,
+        scores: Tensor,
+        edges: Sequence[GradientEdge | None],
+        *,
+        table: int = 0,
+        keep: bool = True,
+    ) -> list[Tensor | None]:
+        """Run a backward under one of the tables.
+
+        Args:
+            scores: one value per example; their sum is differentiated.
+            edges: where gradients are read; `None` stays `None`.
+            table: the position of the rules among `tables`.
+            keep: whether another backward will follow.
+        """
+        wanted = [edge for edge in edges if edge is not None]
+        if not wanted or not scores.requires_grad:
+            return [None] * len(edges)
+        self._intercept.active.table = table
+        with torch.inference_mode(False), eager(), self._intercept:
+            found = torch.autograd.grad(
+                scores, wanted, torch.ones_like(scores), retain_graph=keep, allow_unused=True
+            )
+        remaining = iter(found)
+        return [None if edge is None else next(remaining) for edge in edges]
+
+    @staticmethod
+    def _entered(tensor: Tensor, differentiable: bool) -> Tensor:
+        if differentiable and tensor.is_floating_point():
+            return enter(tensor)
+        return tensor.detach().clone()
+
+
+def _ordinary(argument: Any) -> Any:
+    """Give a tensor that autograd can handle for one made in inference mode."""
+    if isinstance(argument, Tensor) and argument.is_inference():
+        return argument.clone()
+    return argument
