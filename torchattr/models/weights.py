@@ -83,8 +83,9 @@ def _read_safetensors(path: Path) -> StateDict:
 def _read_checkpoint(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            # The error that follows the warning about TorchScript archives says the same.
+            # Both are followed by an error that says the same, or turn out to be harmless.
             warnings.filterwarnings("ignore", message=".*TorchScript archive.*")
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(_needs_code(path)) from error

@@ -1,0 +1,76 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torchvision.transforms import ToTensor
+
+from torchattr.errors import ModelError, WeightsError
+from torchattr.models import load_model
+
+
+class ImageNetInfo:
+    def __init__(self, subset):
+        self.subset = subset
+
+    def num_classes(self):
+        return 2
+
+    def index_to_description(self, index):
+        return f"{self.subset}-{index}"
+
+
+def create(name, pretrained):
+    if pretrained:
+        raise OSError("cannot reach the hub")
+    return nn.Sequential(nn.Dropout(), nn.Conv2d(3, 2, 1))
+
+
+@pytest.fixture
+def timm(monkeypatch):
+    """As much of timm's interface as is used, so that the tests need no timm."""
+    data = SimpleNamespace(
+        resolve_model_data_config=lambda model: {"input_size": (3, 8, 8)},
+        create_transform=lambda input_size, is_training: ToTensor(),
+        infer_imagenet_subset=lambda model: "imagenet-1k",
+        ImageNetInfo=ImageNetInfo,
+    )
+    stub = SimpleNamespace(
+        data=data,
+        create_model=create,
+        is_model=lambda name: name == "tiny_net",
+        list_models=lambda: ["tiny_net", "other"],
+    )
+    monkeypatch.setitem(sys.modules, "timm", stub)
+    monkeypatch.setitem(sys.modules, "timm.data", data)
+
+
+def test_without_timm_the_error_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ModelError, match="pip install timm"):
+        load_model("timm:resnet18")
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_model_comes_with_its_names_in_eval_mode():
+    loaded = load_model("timm:tiny_net", weights="random")
+    assert loaded.name == "timm:tiny_net"
+    assert loaded.class_names == ("imagenet-1k-0", "imagenet-1k-1")
+    assert not loaded.model[0].training
+
+
+@pytest.mark.usefixtures("timm")
+def test_weights_from_a_file(tmp_path):
+    state = {"1.weight": torch.ones(2, 3, 1, 1), "1.bias": torch.zeros(2)}
+    torch.save(state, tmp_path / "w.pth")
+    loaded = load_model("timm:tiny_net", weights=tmp_path / "w.pth")
+    assert torch.equal(loaded.model[1].weight, state["1.weight"])
+
+
+@pytest.mark.usefixtures("timm")
+def test_errors_name_the_way_out():
+    with pytest.raises(WeightsError, match=r"cannot reach the hub.*--weights FILE"):
+        load_model("timm:tiny_net")
+    with pytest.raises(ModelError, match=r"no model named 'tiny_nets'; close names: tiny_net"):
+        load_model("timm:tiny_nets")

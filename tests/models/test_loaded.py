@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import PILToTensor, ToTensor
+from torchvision.transforms._presets import ImageClassification
+
+from torchattr.errors import ModelError, ShapeError
+from torchattr.models import LoadedModel
+
+
+def loaded(transform=None, **options):
+    return LoadedModel("net", nn.Flatten(), transform or ToTensor(), **options)
+
+
+def test_a_map_goes_back_onto_the_original():
+    preset = ImageClassification(crop_size=32, resize_size=32)
+    original = Image.new("RGB", (200, 100))
+    prepared = loaded(preset).preprocess(original)
+    assert prepared.tensor.shape == (3, 32, 32)
+    assert prepared.original is original
+    assert prepared.box == (50, 0, 150, 100)
+    placed = prepared.place(torch.ones(2, 1, 4, 4))
+    assert placed.shape == (2, 1, 100, 200)
+    assert np.isnan(placed[..., :50]).all()
+    assert np.isnan(placed[..., 150:]).all()
+    assert (placed[..., 50:150] == 1).all()
+    assert (prepared.place(torch.ones(4, 4), fill=0.0)[:, 0] == 0).all()
+
+
+def test_probabilities():
+    scores = torch.tensor([[0.0, 1.0], [2.0, 2.0]])
+    torch.testing.assert_close(loaded().probabilities(scores).sum(1), torch.ones(2))
+    sigmoid = loaded(activation="sigmoid").probabilities(scores)
+    torch.testing.assert_close(sigmoid, scores.sigmoid())
+    assert loaded(activation="none").probabilities(scores) is scores
+    with pytest.raises(ShapeError, match=r"scores must have the shape \(N, K\), got \(3,\)"):
+        loaded().probabilities(torch.zeros(3))
+
+
+def test_class_names():
+    model = loaded(class_names=("cat", "dog"))
+    assert [model.class_name(i) for i in (0, 1, 2, -1)] == ["cat", "dog", "class 2", "class -1"]
+    assert loaded().class_name(5) == "class 5"
+
+
+def test_wrong_parts_are_named():
+    with pytest.raises(ModelError, match="activation must be one of"):
+        loaded(activation="relu")
+    with pytest.raises(ModelError, match=r"transform must be callable.*got int"):
+        loaded(transform=3)
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        (np.asarray, r"got ndarray; torchvision\.transforms\.ToTensor"),
+        (lambda image: ToTensor()(image)[None], r"a tensor of shape \(1, 3, 4, 4\)"),
+        (PILToTensor(), r"floating-point tensor, got torch\.uint8"),
+    ],
+)
+def test_a_transform_that_makes_no_image_tensor(transform, message):
+    with pytest.raises(ModelError, match=message):
+        loaded(transform).preprocess(Image.new("RGB", (4, 4)))

@@ -1,0 +1,86 @@
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from torchattr.errors import ModelError, WeightsError
+from torchattr.models import TransformWarning, load_model
+
+SOURCE = """
+from torch import nn
+from torchvision.transforms import ToTensor
+from torchattr.models import LoadedModel
+from sibling_of_user_file import WIDTH
+
+def net():
+    return nn.Sequential(nn.Conv2d(3, WIDTH, 1), nn.Dropout(), nn.Flatten())
+
+def with_transform():
+    return net(), ToTensor()
+
+def with_names():
+    return net(), ToTensor(), ["cat", 7]
+
+def complete():
+    return LoadedModel("mine", net(), ToTensor(), activation="sigmoid")
+
+def number():
+    return 3
+
+def broken():
+    raise ZeroDivisionError("inside the user's code")
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "sibling_of_user_file.py").write_text("WIDTH = 2\n")
+    (tmp_path / "mine.py").write_text(SOURCE)
+    yield tmp_path / "mine.py"
+    sys.modules.pop("sibling_of_user_file", None)
+
+
+def test_every_form_of_result(file):
+    loaded = load_model(f"{file}:with_transform")
+    assert (loaded.name, loaded.class_names) == ("mine.py:with_transform", None)
+    assert not any(module.training for module in loaded.model.modules())
+    assert load_model(f"{file}:with_names").class_names == ("cat", "7")
+    complete = load_model(f"{file}:complete")
+    assert (complete.name, complete.activation) == ("mine", "sigmoid")
+    assert not complete.model.training
+
+
+def test_a_missing_transform_is_assumed_aloud(file):
+    with pytest.warns(TransformWarning, match=r"mine\.py:net comes without its preprocessing"):
+        loaded = load_model(f"{file}:net")
+    assert loaded.preprocess(Image.new("RGB", (300, 300))).tensor.shape == (3, 224, 224)
+
+
+def test_weights_are_loaded(file, tmp_path):
+    state = {"0.weight": torch.ones(2, 3, 1, 1), "0.bias": torch.zeros(2)}
+    torch.save(state, tmp_path / "w.pth")
+    loaded = load_model(f"{file}:with_transform", weights=tmp_path / "w.pth")
+    assert torch.equal(loaded.model[0].weight, state["0.weight"])
+    with pytest.raises(WeightsError, match="no file"):
+        load_model(f"{file}:with_transform", weights=tmp_path / "none.pth")
+
+
+def test_the_search_path_is_left_alone(file):
+    before = list(sys.path)
+    load_model(f"{file}:with_transform")
+    with pytest.raises(ZeroDivisionError, match="inside the user's code"):
+        load_model(f"{file}:broken")
+    assert sys.path == before
+
+
+def test_wrong_specs_are_named(file, tmp_path):
+    with pytest.raises(ModelError, match="there is no file"):
+        load_model(f"{tmp_path}/none.py:net")
+    with pytest.raises(ModelError, match=r"has no function 'nett'; it has net"):
+        load_model(f"{file}:nett")
+    with pytest.raises(ModelError, match=r"must return an nn\.Module.*got \(int\)"):
+        load_model(f"{file}:number")
+    with pytest.raises(ModelError, match="has no function ''"):
+        load_model(f"{file}:")
