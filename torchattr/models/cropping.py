@@ -111,7 +111,7 @@ def _ramp(transform: Transform, width: int, height: int, axis: int) -> np.ndarra
     Pixels that do not depend on the picture (padding) are NaN. Grey pictures are used, so a
     transform that mixes or drops colours is measured as well.
     """
-    dark, light = (_send(transform, np.full((height, width), v)) for v in (0, 255))
+    dark, light = (_send(transform, np.full((height, width), v, np.uint8)) for v in (0, 255))
     length = (height, width)[axis]
     line = (np.arange(length) + 0.5) / length
     shape = (-1, 1) if axis == 0 else (1, -1)

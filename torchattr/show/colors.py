@@ -58,9 +58,7 @@ def colormap(
     unit = to_unit(array, name)
     missing = np.isnan(unit)
     index = np.rint(np.where(missing, 0, unit) * 255).astype(np.intp)
-    colors = table(name)[index]
-    colors[missing] = unknown
-    return colors
+    return np.where(missing[..., None], np.array(unknown, np.uint8), table(name)[index])
 
 
 def default_colormap(values: np.ndarray) -> str:

@@ -89,15 +89,19 @@ class _Scene:
     def of(cls, image: Any, box: Sequence[float] | None, cell: int) -> _Scene:
         original = Image.fromarray(as_picture(image))
         whole = Box(0, 0, *original.size)
-        seen = whole if box is None else Box(*box)
-        if seen.x1 <= seen.x0 or seen.y1 <= seen.y0:
-            raise ShapeError(f"box must be (left, top, right, bottom), got {tuple(seen)}")
+        seen = whole if box is None else _checked(box)
         factor = cell / max(original.size)
         size = tuple(max(1, round(side * factor)) for side in original.size)
         picture = np.asarray(original.resize(size, Image.Resampling.LANCZOS))
         scaled = seen.scaled(size[0] / original.width, size[1] / original.height)
         unseen = np.isnan(place(np.zeros((1, 1)), scaled, picture.shape[:2]))
         return cls(picture, scaled, faded(picture, unseen), bool(unseen.any()))
+
+
+def _checked(box: Sequence[float]) -> Box:
+    if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
+        raise ShapeError(f"box must be (left, top, right, bottom), got {tuple(box)}")
+    return Box(*box)
 
 
 @dataclass(frozen=True)
