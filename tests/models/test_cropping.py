@@ -92,3 +92,8 @@ def test_segmentation_presets_keep_the_whole_picture():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert geometry_of(SemanticSegmentation(resize_size=520)) == WholePicture()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_border_is_met_exactly(size):
+    assert geometry_of(to_tensor()).box(*size) == Box(0, 0, *size)

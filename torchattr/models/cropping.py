@@ -59,6 +59,7 @@ class ResizeAndCrop(Geometry):
 class Measured(Geometry):
     """The rectangle is measured by sending coordinate ramps through the transform.
 
+    The ramps have 256 levels, so the edges are right to about 1/255 of the picture's side.
     Where the transform is random or bends the picture, the whole picture is taken, with a
     ``GeometryWarning``.
     """
@@ -141,4 +142,9 @@ def _span(ramp: np.ndarray, axis: int) -> tuple[float, float] | None:
     bend = np.nanmax(np.abs(ramp[:, used] - (slope * (used + 0.5) + offset)))
     if slope <= 0 or bend > max(0.02, 2 * slope):
         return None
-    return float(offset), float(slope * ramp.shape[1] + offset)
+    return _snapped(offset, 0.0), _snapped(slope * ramp.shape[1] + offset, 1.0)
+
+
+def _snapped(edge: float, border: float) -> float:
+    """The picture's own border where the edge cannot be told from it in 256 grey levels."""
+    return border if abs(edge - border) < 1 / 255 else float(edge)

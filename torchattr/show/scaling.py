@@ -42,7 +42,7 @@ def rescale(
 
     >>> rescale([[2.0, -4.0], [0.0, 1.0]], sign="all")
     array([[ 0.5 , -1.  ],
-           [ 0.  ,  0.25]], dtype=float32)
+           [ 0.  ,  0.25]])
     """
     if sign not in get_args(Sign):
         raise InputError(f"sign must be one of {get_args(Sign)}, got {sign!r}")
