@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchattr.errors import ShapeError
+from torchattr.errors import InputError, ShapeError
 from torchattr.models import Box, place
 
 
@@ -48,3 +48,9 @@ def test_dtypes_and_tensors():
 def test_wrong_shapes_are_named(shape):
     with pytest.raises(ShapeError, match=r"values must have the shape"):
         place(np.zeros(shape), Box(0, 0, 1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_must_be_finite(bad):
+    with pytest.raises(InputError, match="finite"):
+        place(np.array([[0.0, bad]]), Box(0, 0, 1, 1), (1, 1))

@@ -1,4 +1,5 @@
 import pytest
+from torch import nn
 
 from torchattr.errors import ModelError
 from torchattr.models import FORMS, load_model
@@ -18,3 +19,8 @@ def test_an_unknown_spec_lists_the_forms(spec):
 def test_an_unusable_device_is_named(device):
     with pytest.raises(ModelError, match=rf"device '{device}' cannot be used: .+"):
         load_model("demo", device=device)
+
+
+def test_a_model_at_hand_needs_no_loading():
+    with pytest.raises(ModelError, match=r"spec must be a string, got ReLU.*LoadedModel"):
+        load_model(nn.ReLU())

@@ -25,6 +25,11 @@ def with_names():
 def complete():
     return LoadedModel("mine", net(), ToTensor(), activation="sigmoid")
 
+def exported():
+    import torch
+    program = torch.export.export(net().eval(), (torch.zeros(1, 3, 4, 4),))
+    return program.module(), ToTensor()
+
 def number():
     return 3
 
@@ -50,6 +55,12 @@ def test_every_form_of_result(file):
     complete = load_model(f"{file}:complete")
     assert (complete.name, complete.activation) == ("mine", "sigmoid")
     assert not complete.model.training
+
+
+def test_an_exported_program_is_taken_as_it_is(file):
+    loaded = load_model(f"{file}:exported")
+    assert loaded.model(torch.zeros(1, 3, 4, 4)).shape == (1, 32)
+    assert not loaded.model.training
 
 
 def test_a_missing_transform_is_assumed_aloud(file):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import colormap, panel
 from torchattr.show.page import GAP, LABEL_WIDTH, MARGIN
 
@@ -69,6 +69,8 @@ def test_all_zero_maps_and_every_style():
         ({"maps": {"grad_cam": np.ones((2, 1, 4, 4))}}, ShapeError, r"T = 1 for 1 labels.*\(2, 1"),
         ({"maps": {"grad_cam": np.ones((4, 4))}}, ShapeError, r"maps\['grad_cam'\] must have"),
         ({"maps": {}}, ShapeError, "at least one label and one method"),
+        ({"labels": "c"}, InputTypeError, "labels must be a sequence of texts, got the text 'c'"),
+        ({"maps": {"grad_cam": np.full((1, 4, 4), np.nan)}}, InputError, "'grad_cam'.* holds NaN"),
         ({"labels": []}, ShapeError, "at least one label"),
         ({"scores": [0.1, 0.2]}, ShapeError, "scores has 2 entries for 1 labels"),
         ({"scores": [7.5]}, InputError, r"probabilities in 0\.\.1, or texts, got 7\.5"),

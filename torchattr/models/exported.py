@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from torchattr.errors import ModelError, WeightsError
-from torchattr.models.loaded import LoadedModel
+from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.user_file import imagenet_transform
 
 
@@ -26,10 +26,7 @@ def load(path: Path, weights: str | Path | None, device: torch.device) -> Loaded
     size = _image_size(program, path)
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
-    model = program.module()
-    # An exported graph refuses eval(): its mode was fixed on export. The flag is all that is left.
-    for module in model.modules():
-        module.training = False
+    model = in_eval_mode(program.module())
     return LoadedModel(path.name, model, imagenet_transform(path.name, size))
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from torchattr.errors import ShapeError
+from torchattr.errors import InputError, ShapeError
 
 
 class Box(NamedTuple):
@@ -46,7 +46,8 @@ def place(
     size: height and width of the picture in pixels.
 
     Returns ``(..., height, width)`` as float32 (float64 stays).
-    Raises ``ShapeError`` for fewer than two axes or an empty map.
+    Raises ``ShapeError`` for fewer than two axes or an empty map, ``InputError`` for values that
+    are not finite.
 
     >>> place(np.ones((2, 2)), Box(1, 0, 3, 2), (2, 4), fill=0.0)
     array([[0., 1., 1., 0.],
@@ -58,6 +59,8 @@ def place(
             f"values must have the shape (..., height, width) with at least one pixel, "
             f"got {tuple(array.shape)}"
         )
+    if not np.isfinite(array).all():
+        raise InputError("values must be finite to be drawn on a picture, got NaN or infinity")
     rows, inside_y = _weights(size[0], array.shape[-2], box.y0, box.y1)
     columns, inside_x = _weights(size[1], array.shape[-1], box.x0, box.x1)
     placed = rows.astype(array.dtype) @ array @ columns.T.astype(array.dtype)

@@ -47,6 +47,11 @@ def load_model(
     >>> load_model("torchvision:resnet18", weights="random").class_names[281]
     'tabby'
     """
+    if not isinstance(spec, str):
+        raise ModelError(
+            f"spec must be a string, got {type(spec).__name__}; a model at hand needs no loading: "
+            "LoadedModel(name, model, transform)"
+        )
     place = _device(device)
     scheme, _, name = spec.partition(":")
     if spec == "demo":

@@ -108,6 +108,20 @@ class LoadedModel:
         return self.class_names[index]
 
 
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """The same model in eval mode, also when it is an exported program.
+
+    An exported program refuses ``eval()``, since its mode was fixed on export; the flag is all
+    that is left to set.
+    """
+    try:
+        return model.eval()
+    except NotImplementedError:
+        for module in model.modules():
+            module.training = False
+        return model
+
+
 def _describe(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"

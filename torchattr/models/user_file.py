@@ -18,7 +18,7 @@ from torch import nn
 from torchvision.transforms._presets import ImageClassification
 
 from torchattr.errors import ModelError, TorchattrWarning
-from torchattr.models.loaded import LoadedModel
+from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.weights import fit_weights, read_weights
 
 
@@ -38,7 +38,7 @@ def load(
     loaded = _as_loaded(made, f"{path.name}:{function}")
     if weights is not None:
         fit_weights(loaded.model, read_weights(weights), str(weights))
-    return replace(loaded, model=loaded.model.eval().to(device))
+    return replace(loaded, model=in_eval_mode(loaded.model).to(device))
 
 
 def imagenet_transform(name: str, size: int = 224) -> ImageClassification:

@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models.geometry import Box, place
 from torchattr.show.arrays import as_floats, as_picture
 from torchattr.show.page import Legend, Page, Row
 from torchattr.show.styles import Style, faded, style_of, title_of
-
-_OWN_SCALE = "Each map has a scale of its own."
-_NOT_SEEN = " Faded parts were not seen by the model."
 
 
 def panel(
@@ -72,7 +69,7 @@ def panel(
         for index, label in enumerate(labels)
     ]
     headings = ["Input", *(column.title for column in columns)]
-    note = _OWN_SCALE + (_NOT_SEEN if scene.cropped else "")
+    note = _note(columns, scene)
     return Page(headings, rows, _legends(columns), note, title, subtitle).draw()
 
 
@@ -113,6 +110,8 @@ class _Column:
     @classmethod
     def of(cls, name: str, values: Any, classes: int, style: str | Style | None) -> _Column:
         array = as_floats(values, f"maps[{name!r}]")
+        if np.isnan(array).any():
+            raise InputError(f"maps[{name!r}] holds NaN, which has no colour")
         array = array[:, None] if array.ndim == 3 else array
         if array.ndim != 4 or len(array) != classes or 0 in array.shape:
             raise ShapeError(
@@ -125,6 +124,13 @@ class _Column:
         reduced = self.style.reduce(self.values[index])
         placed = place(reduced, scene.box, scene.picture.shape[:2])
         return self.style.paint(scene.picture, placed)
+
+
+def _note(columns: list[_Column], scene: _Scene) -> str:
+    clipped = 100 - min(column.style.percentile for column in columns)
+    scale = f"; up to {clipped:g} % of its pixels are clipped" if clipped else ""
+    unseen = " Faded parts were not seen by the model." if scene.cropped else ""
+    return f"Each map has a scale of its own{scale}.{unseen}"
 
 
 def _legends(columns: list[_Column]) -> list[Legend]:
@@ -145,6 +151,8 @@ def _check_counts(
     styles: Mapping[str, str | Style],
     cell: int,
 ) -> None:
+    if isinstance(labels, str):
+        raise InputTypeError(f"labels must be a sequence of texts, got the text {labels!r}")
     if not labels or not maps:
         raise ShapeError("panel needs at least one label and one method's maps")
     if scores is not None and len(scores) != len(labels):

@@ -22,6 +22,8 @@ FADE = 0.72
 class Style(ABC):
     """A way of drawing one map ``(C, h, w)`` for one picture."""
 
+    percentile: float
+    """Magnitudes beyond this percentile of a map are clipped; 100 clips nothing."""
     cmap: str
     """The colour map that a colour bar explains."""
     meaning: str
