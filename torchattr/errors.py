@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).parent)
+
 
 class TorchattrError(Exception):
     """Base of all errors of this package."""
@@ -81,3 +87,11 @@ class LayerReuseWarning(TorchattrWarning):
 
 class LayerChoiceWarning(TorchattrWarning):
     """No layer was named, so the last spatial layer was taken."""
+
+
+def warn(message: str, category: type[TorchattrWarning]) -> None:
+    """Warn at the line of the caller's own code, however deep in this package it is raised."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -3,6 +3,7 @@
 from torchattr.layers import activation, conv, linear, norm, pool, relu
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import Place as Place
+from torchattr.layers.capture import watching as watching
 from torchattr.layers.coverage import Coverage as Coverage
 from torchattr.layers.ops import OPERATIONS as OPERATIONS
 from torchattr.layers.ops import Call as Call

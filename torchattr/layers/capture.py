@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
@@ -85,7 +86,7 @@ class Recorder:
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
         items = value if isinstance(value, (tuple, list)) else (value,)
-        live = [self._live(item) for item in items]
+        live = [self._live(item, place.of_input) for item in items]
         tensors = [item for item in live if isinstance(item, Tensor)]
         captured = Captured(
             tuple(tensor.clone() for tensor in tensors),
@@ -95,6 +96,30 @@ class Recorder:
         self.calls[place].append(captured)
         return type(value)(live) if type(value) in (tuple, list) else live[0]
 
-    def _live(self, item: Any) -> Any:
-        fresh = isinstance(item, Tensor) and item.is_floating_point() and not item.requires_grad
-        return enter(item) if fresh and self._differentiable else item
+    def _live(self, item: Any, passed_on: bool) -> Any:
+        """Give the tensor whose gradient is the place's.
+
+        What a module takes may be used elsewhere, too (beside a residual block, say): it gets a
+        copy, so that only its own use of it counts.
+        """
+        if not isinstance(item, Tensor):
+            return item
+        if item.is_floating_point() and not item.requires_grad and self._differentiable:
+            return enter(item)
+        return item.clone() if passed_on else item
+
+
+@contextmanager
+def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, torch.Size]]]:
+    """Note the shapes that modules give in this thread during a `with` block, call by call."""
+    seen: list[tuple[nn.Module, torch.Size]] = []
+    thread = get_ident()
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        if get_ident() == thread and isinstance(output, Tensor):
+            seen.append((module, output.shape))
+
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_hook(note).remove)
+        yield seen

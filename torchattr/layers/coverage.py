@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.errors import CoverageWarning, NoRuleMatched
+from torchattr.errors import CoverageWarning, NoRuleMatched, warn
 from torchattr.layers.function import Enter, Rewritten
 from torchattr.layers.ops import OPERATIONS, Call
 from torchattr.layers.registry import RuleTable
@@ -100,7 +99,7 @@ class Coverage:
             raise NoRuleMatched(fault)
         note = fault or self._note(table, method)
         if note:
-            warnings.warn(note, CoverageWarning, stacklevel=5)
+            warn(note, CoverageWarning)
 
     def _fault(self, table: RuleTable, method: str) -> str | None:
         if self.hidden:

@@ -56,14 +56,13 @@ class Trace:
         if differentiable:
             refuse_scripted(model)
         self._intercept = Intercept(tables, training_counters(model))
-        recorder = Recorder(places, differentiable=differentiable)
+        self._recorder = Recorder(places, differentiable=differentiable)
         with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
             entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]
             self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
-            with recorder.recording(), self._intercept:
+            with self._recorder.recording(), self._intercept:
                 output = model(*entered, *(_ordinary(argument) for argument in arguments))
             self.output = select_output(output, key)
-        self._calls = recorder.calls
         if differentiable:
             self.coverage.inspect(self.output)
 
@@ -73,7 +72,7 @@ class Trace:
 
     def calls(self, place: Place) -> list[Captured]:
         """Give what was recorded at a place, call by call."""
-        return self._calls[place]
+        return self._recorder.calls[place]
 
     def gradients(
         self,

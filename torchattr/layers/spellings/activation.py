@@ -65,7 +65,11 @@ def _max(input: Tensor, *args: Any, **kwargs: Any) -> Parsed | None:
     return _maximum(input, other) if isinstance(other, Tensor) else None
 
 
-@spelling("relu", F.threshold, F.threshold_, torch.threshold, aten.threshold, aten.threshold_)
+@spelling(
+    "relu",
+    *(F.threshold, F.threshold_, torch.threshold),
+    *(aten.threshold, aten.threshold_),
+)
 def _threshold(
     input: Tensor, threshold: float, value: float, inplace: bool = False
 ) -> Parsed | None:

@@ -111,12 +111,14 @@ for _dims, _averages in (
 ):
     spelling("adaptive_avg_pool", *_averages)(_adaptive_avg_pool(_dims))
 
-for _dims, _plain, _with_indices, _aten in (
+for _dims, _adaptive, _adaptive_indices, _aten in (
     (1, F.adaptive_max_pool1d, F.adaptive_max_pool1d_with_indices, aten.adaptive_max_pool1d),
     (2, F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices, aten.adaptive_max_pool2d),
     (3, F.adaptive_max_pool3d, F.adaptive_max_pool3d_with_indices, aten.adaptive_max_pool3d),
 ):
-    spelling("adaptive_max_pool", _plain)(_adaptive_max_pool(_dims, _with_indices, extras=False))
-    spelling("adaptive_max_pool", _with_indices, _aten)(
-        _adaptive_max_pool(_dims, _with_indices, extras=True)
+    spelling("adaptive_max_pool", _adaptive)(
+        _adaptive_max_pool(_dims, _adaptive_indices, extras=False)
+    )
+    spelling("adaptive_max_pool", _adaptive_indices, _aten)(
+        _adaptive_max_pool(_dims, _adaptive_indices, extras=True)
     )

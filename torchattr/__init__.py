@@ -1,0 +1,33 @@
+"""Attribution for PyTorch vision models: right for every spelling, in the memory of inference."""
+
+from torchattr.errors import BackendError as BackendError
+from torchattr.errors import CoverageWarning as CoverageWarning
+from torchattr.errors import InputError as InputError
+from torchattr.errors import LayerChoiceWarning as LayerChoiceWarning
+from torchattr.errors import LayerError as LayerError
+from torchattr.errors import LayerReuseWarning as LayerReuseWarning
+from torchattr.errors import NoRuleMatched as NoRuleMatched
+from torchattr.errors import RuleError as RuleError
+from torchattr.errors import ScriptedModelError as ScriptedModelError
+from torchattr.errors import ShapeError as ShapeError
+from torchattr.errors import TargetError as TargetError
+from torchattr.errors import TorchattrError as TorchattrError
+from torchattr.errors import TrainingModeError as TrainingModeError
+from torchattr.kernels import backend as backend
+from torchattr.layers import OPERATIONS as OPERATIONS
+from torchattr.layers import Call as Call
+from torchattr.layers import Coverage as Coverage
+from torchattr.layers import LayerRule as LayerRule
+from torchattr.layers import register_rule as register_rule
+from torchattr.methods import Attribution as Attribution
+from torchattr.methods import Deconvolution as Deconvolution
+from torchattr.methods import GradCAM as GradCAM
+from torchattr.methods import GradientAttribution as GradientAttribution
+from torchattr.methods import GuidedBackprop as GuidedBackprop
+from torchattr.methods import GuidedGradCAM as GuidedGradCAM
+from torchattr.methods import InputXGradient as InputXGradient
+from torchattr.methods import LayerActivation as LayerActivation
+from torchattr.methods import Saliency as Saliency
+from torchattr.targets import Classes as Classes
+from torchattr.targets import Neuron as Neuron
+from torchattr.targets import TopK as TopK

@@ -1,0 +1,245 @@
+"""Grad-CAM, and its product with guided backpropagation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from torchattr._types import Forward, Layers, OutputKey, Tensors
+from torchattr.errors import ShapeError
+from torchattr.inputs import Inputs
+from torchattr.layers import Place
+from torchattr.methods.base import GradientAttribution
+from torchattr.methods.guided_backprop import GuidedBackprop
+from torchattr.methods.layer import Calls, LayerChoice
+from torchattr.methods.passes import Found, Pass
+
+
+class GradCAM(GradientAttribution):
+    """The layer's activations, each channel weighted by its mean gradient: `Σ_c ḡ_c · A_c`.
+
+    The result has the layer's own resolution, `(N, 1, h, w)`. Several layers give a dict by name,
+    all from one forward. Selvaraju et al. 2017, arXiv:1610.02391 (whose maps are rectified:
+    `relu_attributions=True`).
+
+    A map says *where* the layer holds evidence at its own, coarse resolution; it is *not* a pixel
+    attribution, and enlarging it does not make it one. A map that is zero everywhere after
+    rectification means that the evidence is against the class: it stays zero.
+
+    Args:
+        layer: a name, pattern or module, or several; `None` takes the last spatial layer and
+            says which.
+        calls: which call counts of a layer that is called several times: `"last"` (the default,
+            with a warning), `"first"`, `"sum"` or `"each"`.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+    ... )
+    >>> ta.GradCAM(model, layer="1").attribute(torch.rand(2, 3, 8, 8), target=1).shape
+    torch.Size([2, 1, 6, 6])
+    """
+
+    _differentiable = False
+
+    def __init__(
+        self,
+        model: Forward,
+        layer: Layers | None = None,
+        *,
+        calls: Calls | None = None,
+        rules: Mapping[str, Any] | None = None,
+        output: OutputKey = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(model, rules=rules, output=output, strict=strict)
+        self._layers = LayerChoice(model, layer, calls)
+        self._names: list[str] = []
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+        relu_attributions: bool = False,
+        attr_dim_summation: bool = True,
+    ) -> Any:
+        """Give the map of each layer.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`.
+            target: likewise.
+            additional_forward_args: likewise.
+            attribute_to_layer_input: look at what the layer takes instead of what it gives.
+            relu_attributions: keep only evidence for the target, as the paper does.
+            attr_dim_summation: sum over the channels; otherwise one map per channel.
+        """
+        return self._attribute(
+            inputs,
+            target,
+            additional_forward_args,
+            attribute_to_layer_input=attribute_to_layer_input,
+            relu_attributions=relu_attributions,
+            attr_dim_summation=attr_dim_summation,
+        )
+
+    def passes(
+        self,
+        inputs: Inputs,
+        arguments: Sequence[Any],
+        *,
+        attribute_to_layer_input: bool = False,
+        **options: Any,
+    ) -> Sequence[Pass]:
+        layers = self._layers.resolve(inputs, arguments, self.output)
+        self._names = list(layers)
+        return [
+            Pass(self.table, Place(module, attribute_to_layer_input)) for module in layers.values()
+        ]
+
+    def combine(
+        self,
+        inputs: Inputs,
+        found: Sequence[Found],
+        *,
+        relu_attributions: bool = False,
+        attr_dim_summation: bool = True,
+        **options: Any,
+    ) -> Any:
+        maps = {}
+        for name, one in zip(self._names, found, strict=True):
+            calls = [
+                tuple(
+                    _map(value, gradient, relu_attributions, attr_dim_summation)
+                    for value, gradient in zip(values, gradients, strict=True)
+                )
+                for values, gradients in zip(one.values, one.gradients, strict=True)
+            ]
+            maps[name] = self._layers.pick(name, calls if one.is_tuple else [c[0] for c in calls])
+        return self._layers.form(maps)
+
+
+class GuidedGradCAM(GradientAttribution):
+    """Guided backpropagation times the enlarged, rectified Grad-CAM, shaped like the input.
+
+    One forward serves both. Several layers give a dict by name, from the same forward and one
+    guided backward. Selvaraju et al. 2017, arXiv:1610.02391.
+
+    It is as sharp as guided backpropagation and points where Grad-CAM points; the sharp part is
+    still *not* class-discriminative (see :class:`GuidedBackprop`).
+
+    Args:
+        layer: as for :class:`GradCAM`.
+        calls: as for :class:`GradCAM`, without `"each"`.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+    ... )
+    >>> ta.GuidedGradCAM(model, layer="1").attribute(torch.rand(2, 3, 8, 8), target=1).shape
+    torch.Size([2, 3, 8, 8])
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        layer: Layers | None = None,
+        *,
+        calls: Calls | None = None,
+        rules: Mapping[str, Any] | None = None,
+        output: OutputKey = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(model, rules=rules, output=output, strict=strict)
+        self._cam = GradCAM(model, layer, calls=calls, output=output)
+        self._guided = GuidedBackprop(model, rules=rules, output=output, strict=strict)
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        interpolate_mode: str = "nearest",
+        attribute_to_layer_input: bool = False,
+    ) -> Any:
+        """Give the product for each input.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`.
+            target: likewise.
+            additional_forward_args: likewise.
+            interpolate_mode: how the map is enlarged: a mode of `F.interpolate`.
+            attribute_to_layer_input: as for :class:`GradCAM`.
+
+        Raises:
+            ShapeError: an input onto whose shape the layer's map cannot be enlarged.
+        """
+        return self._attribute(
+            inputs,
+            target,
+            additional_forward_args,
+            interpolate_mode=interpolate_mode,
+            attribute_to_layer_input=attribute_to_layer_input,
+        )
+
+    def passes(
+        self,
+        inputs: Inputs,
+        arguments: Sequence[Any],
+        *,
+        attribute_to_layer_input: bool = False,
+        **options: Any,
+    ) -> Sequence[Pass]:
+        cam = self._cam.passes(inputs, arguments, attribute_to_layer_input=attribute_to_layer_input)
+        return [*self._guided.passes(inputs, arguments), *cam]
+
+    def combine(
+        self,
+        inputs: Inputs,
+        found: Sequence[Found],
+        *,
+        interpolate_mode: str = "nearest",
+        **options: Any,
+    ) -> Any:
+        guided = found[0].gradients[0]
+        maps = self._cam.combine(inputs, found[1:], relu_attributions=True)
+        if not isinstance(maps, dict):
+            return inputs.restore(_products(guided, maps, interpolate_mode))
+        return {
+            name: inputs.restore(_products(guided, one, interpolate_mode))
+            for name, one in maps.items()
+        }
+
+
+def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor:
+    """Resize maps `(N, C, ...)` to spatial extents, as `F.interpolate` does.
+
+    Raises:
+        ShapeError: the number of spatial dimensions differs.
+    """
+    if maps.dim() - 2 != len(size) or maps.dim() < 3:
+        raise ShapeError(
+            f"a map of shape {tuple(maps.shape)} cannot be enlarged to {tuple(size)}: its number"
+            " of spatial dimensions differs; choose a layer whose output has places like the input"
+        )
+    smooth = mode in ("linear", "bilinear", "bicubic", "trilinear")
+    corners = {"align_corners": False} if smooth else {}
+    return F.interpolate(maps, tuple(size), mode=mode, **corners)
+
+
+def _map(value: Tensor, gradient: Tensor, rectify: bool, sum_channels: bool) -> Tensor:
+    spatial = tuple(range(2, gradient.dim()))
+    weights = gradient.mean(spatial, keepdim=True) if spatial else gradient
+    weighted = weights * value
+    if sum_channels:
+        weighted = weighted.sum(1, keepdim=True)
+    return weighted.relu() if rectify else weighted
+
+
+def _products(guided: Sequence[Tensor], maps: Any, mode: str) -> list[Tensor]:
+    one: Tensor = maps[0] if isinstance(maps, tuple) else maps
+    return [grad * enlarge(one, grad.shape[2:], mode) for grad in guided]

@@ -1,0 +1,108 @@
+"""What the methods that look at a layer share: which layer, and which of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from torchattr._types import Forward, Layers, OutputKey
+from torchattr.errors import InputError, LayerChoiceWarning, LayerError, LayerReuseWarning, warn
+from torchattr.inputs import Inputs
+from torchattr.layers import Trace, watching
+from torchattr.select import find_layers, layer_names
+
+Calls = Literal["last", "first", "sum", "each"]
+
+
+class LayerChoice:
+    """The layers that a method looks at, by name, and the policy for one called several times.
+
+    Args:
+        model: the model.
+        layer: a name, pattern or module, several of them, or `None` for the last spatial layer.
+        calls: which call of a layer counts if the forward makes several: the `last` (with a
+            warning), the `first`, the `sum` of what they give, or `each` as a tuple.
+    """
+
+    def __init__(self, model: Forward, layer: Layers | None, calls: Calls | None) -> None:
+        if calls is not None and calls not in get_args(Calls):
+            raise InputError(
+                f"calls must be one of {', '.join(map(repr, get_args(Calls)))}, got {calls!r}"
+            )
+        self._model = model
+        self._named = {} if layer is None else find_layers(model, layer)
+        self._calls = calls
+        self.several = isinstance(layer, (list, tuple)) or len(self._named) > 1
+
+    def resolve(
+        self, inputs: Inputs, arguments: Sequence[Any], key: OutputKey
+    ) -> dict[str, nn.Module]:
+        """Give the layers by name; finds the last spatial one when none was named."""
+        if not self._named:
+            name, module = last_spatial_layer(self._model, inputs, arguments, key)
+            warn(
+                f"no layer was named, so the last spatial one is taken: layer={name!r}",
+                LayerChoiceWarning,
+            )
+            self._named = {name: module}
+        return self._named
+
+    def pick(self, name: str, results: Sequence[Any]) -> Any:
+        """Give one result out of those of all the calls of a layer."""
+        if self._calls == "each":
+            return tuple(results)
+        if self._calls == "sum":
+            return _sum(results)
+        if len(results) > 1 and self._calls is None:
+            warn(
+                f"layer {name!r} was called {len(results)} times; the last call is taken. Say"
+                " which with calls='last', 'first', 'sum' or 'each'",
+                LayerReuseWarning,
+            )
+        return results[0] if self._calls == "first" else results[-1]
+
+    def form(self, results: dict[str, Any]) -> Any:
+        """Give a dict by name where several layers were asked for, else the only result."""
+        return results if self.several else next(iter(results.values()))
+
+
+def last_spatial_layer(
+    model: Forward, inputs: Inputs, arguments: Sequence[Any], key: OutputKey = None
+) -> tuple[str, nn.Module]:
+    """Find the last layer whose output still has places: more than one per channel.
+
+    Of several modules that give the same tensor the outermost is taken (`layer4`, not
+    `layer4.2.relu`); pooling to a fixed size does not count. This runs one forward without a
+    graph.
+
+    Raises:
+        LayerError: the model has no modules, or none with such an output.
+    """
+    names = {module: name for name, module in layer_names(model).items()}
+    with watching(list(names)) as shapes:
+        Trace(model, inputs.tensors, arguments, key=key, differentiable=False)
+    dims = inputs.tensors[0].dim()
+    spatial = [module for module, shape in shapes if _is_spatial(module, shape, dims)]
+    if not spatial:
+        raise LayerError(
+            "no layer of this model has an output with places, so none can be taken by itself;"
+            " name one with layer=..."
+        )
+    return names[spatial[-1]], spatial[-1]
+
+
+def _is_spatial(module: nn.Module, shape: torch.Size, dims: int) -> bool:
+    pooled = isinstance(module, _FIXED_SIZE)
+    return len(shape) == dims > 2 and shape[2:].numel() > 1 and not pooled
+
+
+_FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+
+
+def _sum(results: Sequence[Any]) -> Any:
+    if isinstance(results[0], Tensor):
+        return torch.stack(list(results)).sum(0)
+    return tuple(_sum(column) for column in zip(*results, strict=True))

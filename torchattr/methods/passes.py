@@ -1,0 +1,256 @@
+"""One forward that serves the backward passes of any number of methods and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from torchattr._types import Forward, OutputKey
+from torchattr.errors import LayerError, TargetError
+from torchattr.inputs import Inputs
+from torchattr.layers import Captured, LayerRule, Place, RuleTable, Trace
+from torchattr.select import find_layer
+from torchattr.targets import Neuron, each, select_scores
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A backward pass that a method asks for: its rules, and where it is read.
+
+    `place` is a module's output or input; `None` means the inputs of the model.
+    """
+
+    rules: RuleTable
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a pass found, call by call of its place (the model's inputs have one call)."""
+
+    values: tuple[tuple[Tensor, ...], ...]
+    gradients: tuple[tuple[Tensor, ...], ...]
+    is_tuple: bool = False
+
+
+class Method(Protocol):
+    """What a method must say to be served: its passes, and what it makes of them."""
+
+    strict: bool
+
+    @property
+    def title(self) -> str: ...
+
+    def passes(
+        self, inputs: Inputs, arguments: Sequence[Any], **options: Any
+    ) -> Sequence[Pass]: ...
+
+    def combine(self, inputs: Inputs, found: Sequence[Found], **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """A method with the options of one call."""
+
+    method: Method
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Solution:
+    """The results of all jobs.
+
+    Attributes:
+        results: one for each job; with several targets their tensors have one more dimension
+            after the batch.
+        targets: the single targets that were explained.
+        output: the model's scores.
+        trace: what ran.
+    """
+
+    results: list[Any]
+    targets: list[Any]
+    output: Tensor
+    trace: Trace
+
+
+def solve(
+    model: Forward,
+    inputs: Inputs,
+    target: Any,
+    arguments: Sequence[Any],
+    jobs: Sequence[Job],
+    *,
+    key: OutputKey = None,
+) -> Solution:
+    """Run the model once and every pass of every job for every target."""
+    plans = [_plan(job, inputs, arguments) for job in jobs]
+    passes = [one for plan in plans for one in plan]
+    tables = _distinct([one.rules for one in passes])
+    neuron = _neuron_place(model, target)
+    places = [one.place for one in passes if one.place] + ([neuron] if neuron else [])
+    trace = Trace(
+        model,
+        inputs.tensors,
+        arguments,
+        tables=tables,
+        places=list(dict.fromkeys(places)),
+        key=key,
+        from_inputs=any(one.place is None for one in passes),
+    )
+    _demand(trace, jobs, plans)
+    targets, several = _targets(target, trace.output)
+    rounds = []
+    for number, single in enumerate(targets):
+        scores = _scores(trace, single, neuron)
+        found = _run(trace, inputs, scores, passes, tables, more=number + 1 < len(targets))
+        rounds.append(
+            [
+                job.method.combine(inputs, [found[id(one)] for one in plan], **job.options)
+                for job, plan in zip(jobs, plans, strict=True)
+            ]
+        )
+    columns = [list(column) for column in zip(*rounds, strict=True)]
+    results = [_stacked(column) if several else column[0] for column in columns]
+    return Solution(results, targets, trace.output.detach(), trace)
+
+
+def _plan(job: Job, inputs: Inputs, arguments: Sequence[Any]) -> list[Pass]:
+    return list(job.method.passes(inputs, arguments, **job.options))
+
+
+def _demand(trace: Trace, jobs: Sequence[Job], plans: Sequence[Sequence[Pass]]) -> None:
+    for job, plan in zip(jobs, plans, strict=True):
+        for one in plan:
+            trace.coverage.demand(one.rules, job.method.title, strict=job.method.strict)
+
+
+def _targets(target: Any, output: Tensor) -> tuple[list[Any], bool]:
+    return ([target], False) if isinstance(target, Neuron) else each(target, output)
+
+
+def _neuron_place(model: Forward, target: Any) -> Place | None:
+    if not isinstance(target, Neuron):
+        return None
+    return Place(find_layer(model, target.layer)[1], target.of_input)
+
+
+def _scores(trace: Trace, target: Any, neuron: Place | None) -> Tensor:
+    if neuron is None:
+        return select_scores(trace.output, target)
+    return select_neuron(last_call(trace, neuron), target.selector)
+
+
+def last_call(trace: Trace, place: Place) -> Captured:
+    """Give the last call that was recorded at a place.
+
+    Raises:
+        LayerError: the forward never ran that module.
+    """
+    calls = trace.calls(place)
+    if not calls:
+        raise LayerError(
+            f"the layer {type(place.module).__name__} did not run in this forward (it may be used"
+            " in training only, or its weights are read without calling it); choose another layer"
+        )
+    return calls[-1]
+
+
+def select_neuron(captured: Captured, selector: Any) -> Tensor:
+    """Give one value per example: what `selector` takes of a layer's values, summed.
+
+    Raises:
+        TargetError: the selector does not fit the layer's shape.
+    """
+    values = captured.values[0]
+    if callable(selector):
+        return select_scores(captured.restore(captured.values), selector)
+    index = selector if isinstance(selector, tuple) else (selector,)
+    if len(index) != values.dim() - 1:
+        raise TargetError(
+            f"the neuron selector {selector!r} has {len(index)} indices, but the layer's values of"
+            f" shape {tuple(values.shape)} have {values.dim() - 1} dimensions after the batch"
+        )
+    try:
+        taken = values[(slice(None), *index)]
+    except IndexError as error:
+        raise TargetError(
+            f"the neuron selector {selector!r} is out of range for the layer's values of shape"
+            f" {tuple(values.shape)}"
+        ) from error
+    return taken.reshape(len(values), -1).sum(1)
+
+
+def _run(
+    trace: Trace,
+    inputs: Inputs,
+    scores: Tensor,
+    passes: Sequence[Pass],
+    tables: Sequence[RuleTable],
+    *,
+    more: bool,
+) -> dict[int, Found]:
+    """Run one backward for each table, reading all the passes that share it."""
+    found: dict[int, Found] = {}
+    for number, table in enumerate(tables):
+        sharing = [one for one in passes if _same(one.rules, table)]
+        calls = [_calls(trace, inputs, one) for one in sharing]
+        edges = [edge for group in calls for call in group for edge in call.edges]
+        keep = more or number + 1 < len(tables)
+        gradients = iter(trace.gradients(scores, edges, table=number, keep=keep))
+        for one, group in zip(sharing, calls, strict=True):
+            found[id(one)] = _found(group, gradients)
+    return found
+
+
+def _calls(trace: Trace, inputs: Inputs, one: Pass) -> list[Captured]:
+    if one.place is None:
+        return [Captured(inputs.tensors, tuple(trace.input_edges), inputs.is_tuple)]
+    last_call(trace, one.place)
+    return trace.calls(one.place)
+
+
+def _found(calls: Sequence[Captured], remaining: Iterator[Tensor | None]) -> Found:
+    gradients = []
+    for call in calls:
+        got = [next(remaining) for _ in call.edges]
+        gradients.append(
+            tuple(
+                torch.zeros_like(value) if gradient is None else gradient
+                for value, gradient in zip(call.values, got, strict=True)
+            )
+        )
+    values = tuple(tuple(value.detach() for value in call.values) for call in calls)
+    return Found(values, tuple(gradients), calls[-1].is_tuple)
+
+
+def _distinct(tables: Sequence[RuleTable]) -> list[RuleTable]:
+    found: list[RuleTable] = []
+    for table in tables:
+        if not any(_same(table, other) for other in found):
+            found.append(table)
+    return found
+
+
+def _same(one: RuleTable, other: RuleTable) -> bool:
+    return {name: _identity(rule) for name, rule in one.items()} == {
+        name: _identity(rule) for name, rule in other.items()
+    }
+
+
+def _identity(rule: LayerRule) -> Any:
+    return id(rule) if vars(rule) else type(rule)
+
+
+def _stacked(results: list[Any]) -> Any:
+    """Put the results of several targets side by side, in a dimension after the batch."""
+    first = results[0]
+    if isinstance(first, Tensor):
+        return torch.stack(results, dim=1)
+    if isinstance(first, dict):
+        return {key: _stacked([result[key] for result in results]) for key in first}
+    return tuple(_stacked(list(column)) for column in zip(*results, strict=True))

@@ -1,0 +1,47 @@
+"""Saliency: the gradient itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from torchattr._types import Tensors
+from torchattr.methods.base import GradientAttribution
+
+
+class Saliency(GradientAttribution):
+    """The gradient of the target with regard to the input, `|∂s/∂x|`, shaped like the input.
+
+    Simonyan, Vedaldi and Zisserman 2014, arXiv:1312.6034.
+
+    It is *not* a contribution: it says how the score would react to a small change, and its sum
+    has nothing to do with the score.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Linear(3, 2)
+    >>> torch.equal(
+    ...     ta.Saliency(model).attribute(torch.ones(1, 3), target=1)[0], model.weight[1].abs()
+    ... )
+    True
+    """
+
+    def attribute(  # type: ignore[override]  # Captum's order: `abs` comes third
+        self,
+        inputs: Tensors,
+        target: Any = None,
+        abs: bool = True,
+        additional_forward_args: Any = None,
+    ) -> Any:
+        """Give the gradient.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`.
+            target: likewise.
+            abs: give magnitudes; otherwise the signed gradient.
+            additional_forward_args: likewise.
+        """
+        return self._attribute(inputs, target, additional_forward_args, abs=abs)
+
+    def finish(self, inputs: Tensor, grads: Tensor, *, abs: bool = True) -> Tensor:
+        return grads.abs() if abs else grads
