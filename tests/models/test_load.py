@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from torch import nn
 
@@ -24,3 +27,11 @@ def test_an_unusable_device_is_named(device):
 def test_a_model_at_hand_needs_no_loading():
     with pytest.raises(ModelError, match=r"spec must be a string, got ReLU.*LoadedModel"):
         load_model(nn.ReLU())
+
+
+def test_torchvision_is_imported_only_for_its_own_models():
+    code = (
+        "import sys; from torchattr.models import load_model; load_model('demo', weights='random');"
+        "sys.exit('torchvision' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -109,7 +109,9 @@ def test_an_unknown_name_gets_the_closest():
         load_model("torchvision:resnet51")
 
 
-@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "raft_small", "r3d_18"])
+@pytest.mark.parametrize(
+    "name", ["fasterrcnn_resnet50_fpn", "raft_small", "r3d_18", "quantized_resnet18"]
+)
 def test_other_kinds_of_models_are_refused(name):
     with pytest.raises(ModelError, match="neither a classification nor a segmentation"):
         load_model(f"torchvision:{name}", weights="random")

@@ -6,11 +6,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
 from torchattr.errors import TorchattrWarning
 from torchattr.models.geometry import Box
@@ -89,6 +89,9 @@ class Measured(Geometry):
 
 def geometry_of(transform: Transform) -> Geometry:
     """The geometry of a transform: exact for torchvision's presets, measured for all others."""
+    # torchvision takes as long to import as torch, and a transform of one's own needs none of it.
+    from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
+
     if isinstance(transform, ImageClassification) and _is_short_side(transform):
         return ResizeAndCrop(transform.resize_size[0], transform.crop_size[0])
     if isinstance(transform, SemanticSegmentation):
@@ -96,7 +99,7 @@ def geometry_of(transform: Transform) -> Geometry:
     return Measured(transform)
 
 
-def _is_short_side(transform: ImageClassification) -> bool:
+def _is_short_side(transform: Any) -> bool:
     return len(transform.resize_size) == len(transform.crop_size) == 1
 
 

@@ -8,8 +8,7 @@ import torch
 
 from torchattr.models.cropping import WholePicture
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.vision import RANDOM
-from torchattr.models.weights import fit_weights, read_weights
+from torchattr.models.weights import RANDOM, fit_weights, read_weights
 
 
 def load(weights: str | Path | None, device: torch.device) -> LoadedModel:

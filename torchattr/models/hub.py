@@ -11,8 +11,7 @@ from torch import nn
 
 from torchattr.errors import ModelError, WeightsError
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.vision import RANDOM
-from torchattr.models.weights import fit_weights, read_weights
+from torchattr.models.weights import RANDOM, fit_weights, read_weights
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from torchattr.errors import ModelError
-from torchattr.models import demo, exported, hub, user_file, vision
+from torchattr.models import demo, exported, hub, user_file
 from torchattr.models.loaded import LoadedModel
 
 FORMS = (
@@ -57,6 +57,8 @@ def load_model(
     if spec == "demo":
         return demo.load(weights, place)
     if scheme == "torchvision" and name:
+        from torchattr.models import vision
+
         return vision.load(name, weights, place)
     if scheme == "timm" and name:
         return hub.load(name, weights, place)

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.transforms._presets import ImageClassification
 
 from torchattr.errors import ModelError, TorchattrWarning
+from torchattr.models.cropping import Transform
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.weights import fit_weights, read_weights
 
@@ -41,8 +41,10 @@ def load(
     return replace(loaded, model=in_eval_mode(loaded.model).to(device))
 
 
-def imagenet_transform(name: str, size: int = 224) -> ImageClassification:
+def imagenet_transform(name: str, size: int = 224) -> Transform:
     """ImageNet's usual preprocessing, with a warning that it was assumed."""
+    from torchvision.transforms._presets import ImageClassification
+
     warnings.warn(
         f"{name} comes without its preprocessing; ImageNet's is used (short side to "
         f"{round(size / 0.875)}, centre crop of {size} pixels, ImageNet mean and deviation). "

@@ -14,9 +14,10 @@ from torchvision.transforms._presets import ImageClassification, SemanticSegment
 
 from torchattr.errors import ModelError, WeightsError
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.weights import StateDict, fit_weights, read_weights
+from torchattr.models.weights import RANDOM, StateDict, fit_weights, read_weights
 
-RANDOM = "random"
+_PRESETS = (ImageClassification, SemanticSegmentation)
+_QUANTIZED = "quantized_"
 # Weights files of torchvision expect the network itself to undo ImageNet's normalisation here.
 _TRANSFORM_INPUT = ("googlenet", "inception_v3")
 # The published DenseNet files predate the present names of their layers.
@@ -28,10 +29,11 @@ def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedM
     published = _published(name)
     entry, file = _choose(published, weights)
     preset = entry.transforms()
-    if not isinstance(preset, ImageClassification | SemanticSegmentation):
+    if name.startswith(_QUANTIZED) or not isinstance(preset, _PRESETS):
         raise ModelError(
-            f"torchvision:{name} is neither a classification nor a segmentation model of images; "
-            "wrap it in a function of your own and give path/to/file.py:FUNCTION"
+            f"torchvision:{name} is neither a classification nor a segmentation model of images "
+            "in floating point; wrap it in a function of your own and give "
+            "path/to/file.py:FUNCTION"
         )
     if file is not None:
         model = _from_file(name, file)

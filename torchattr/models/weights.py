@@ -15,6 +15,9 @@ from torch import nn
 
 from torchattr.errors import WeightsError
 
+RANDOM = "random"
+"""Instead of a file: untrained weights."""
+
 StateDict = dict[str, torch.Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "net")
