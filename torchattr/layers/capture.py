@@ -86,7 +86,7 @@ class Recorder:
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
         items = value if isinstance(value, (tuple, list)) else (value,)
-        live = [self._live(item, place.of_input) for item in items]
+        live = [self._live(item) for item in items]
         tensors = [item for item in live if isinstance(item, Tensor)]
         captured = Captured(
             tuple(tensor.clone() for tensor in tensors),
@@ -96,17 +96,9 @@ class Recorder:
         self.calls[place].append(captured)
         return type(value)(live) if type(value) in (tuple, list) else live[0]
 
-    def _live(self, item: Any, passed_on: bool) -> Any:
-        """Give the tensor whose gradient is the place's.
-
-        What a module takes may be used elsewhere, too (beside a residual block, say): it gets a
-        copy, so that only its own use of it counts.
-        """
-        if not isinstance(item, Tensor):
-            return item
-        if item.is_floating_point() and not item.requires_grad and self._differentiable:
-            return enter(item)
-        return item.clone() if passed_on else item
+    def _live(self, item: Any) -> Any:
+        fresh = isinstance(item, Tensor) and item.is_floating_point() and not item.requires_grad
+        return enter(item) if fresh and self._differentiable else item
 
 
 @contextmanager

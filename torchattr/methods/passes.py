@@ -100,7 +100,9 @@ def solve(
         tables=tables,
         places=list(dict.fromkeys(places)),
         key=key,
-        from_inputs=any(one.place is None for one in passes),
+        # What a module takes may have other uses, too: their gradient counts, so the graph must
+        # begin above all of them.
+        from_inputs=any(one.place is None or one.place.of_input for one in passes),
     )
     _demand(trace, jobs, plans)
     targets, several = _targets(target, trace.output)

@@ -67,7 +67,7 @@ def _max(input: Tensor, *args: Any, **kwargs: Any) -> Parsed | None:
 
 @spelling(
     "relu",
-    *(F.threshold, F.threshold_, torch.threshold),
+    *(F.threshold, torch.threshold, torch.threshold_),
     *(aten.threshold, aten.threshold_),
 )
 def _threshold(
