@@ -76,6 +76,20 @@ def test_googlenet_fits_with_and_without_its_auxiliary_heads(tmp_path, auxiliary
     assert model.aux_logits is auxiliary
 
 
+@pytest.mark.parametrize("auxiliary", [True, False])
+def test_segmentation_models_download_no_backbone(tmp_path, monkeypatch, auxiliary):
+    def fail(*args, **kwargs):
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", fail)
+    assert load_model("torchvision:lraspp_mobilenet_v3_large", "random").class_names[8] == "cat"
+    build = models.segmentation.deeplabv3_mobilenet_v3_large
+    state = build(weights_backbone=None, aux_loss=auxiliary).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    loaded = load_model("torchvision:deeplabv3_mobilenet_v3_large", tmp_path / "w.pth")
+    assert (loaded.model.aux_classifier is not None) is auxiliary
+
+
 def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch):
     def fail(*args, **kwargs):
         raise urllib.error.URLError("no route to host")

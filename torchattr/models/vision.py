@@ -17,6 +17,7 @@ from torchattr.models.loaded import LoadedModel
 from torchattr.models.weights import RANDOM, StateDict, fit_weights, read_weights
 
 _PRESETS = (ImageClassification, SemanticSegmentation)
+_SEGMENTATION = ("deeplabv3_", "fcn_", "lraspp_")
 _QUANTIZED = "quantized_"
 # Weights files of torchvision expect the network itself to undo ImageNet's normalisation here.
 _TRANSFORM_INPUT = ("googlenet", "inception_v3")
@@ -91,26 +92,26 @@ def _untrained(name: str) -> nn.Module:
     """Random weights, the same in every process; the caller's random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return models.get_model(name, weights=None, **_options(name, init_weights=True))
+        return models.get_model(name, weights=None, **_options(name, {}, init_weights=True))
 
 
 def _from_file(name: str, file: Path) -> nn.Module:
     state = read_weights(file)
     if name.startswith("densenet"):
         state = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
-    options = _options(name, init_weights=False)
-    if name in _TRANSFORM_INPUT:
-        options["aux_logits"] = _has_auxiliary(state)
+    options = _options(name, state, init_weights=False)
     model = models.get_model(name, weights=None, **options)
     fit_weights(model, state, str(file))
     return model
 
 
-def _options(name: str, init_weights: bool) -> dict[str, Any]:
-    if name not in _TRANSFORM_INPUT:
-        return {}
-    return {"transform_input": True, "init_weights": init_weights}
-
-
-def _has_auxiliary(state: StateDict) -> bool:
-    return any("aux" in key.lower() for key in state)
+def _options(name: str, state: StateDict, init_weights: bool) -> dict[str, Any]:
+    """What a builder needs so that it downloads nothing and has the heads that the weights have."""
+    auxiliary = any("aux" in key.lower() for key in state)
+    if name in _TRANSFORM_INPUT:
+        heads = {"aux_logits": auxiliary} if state else {}
+        return {"transform_input": True, "init_weights": init_weights, **heads}
+    if name.startswith(_SEGMENTATION):
+        heads = {} if name.startswith("lraspp") else {"aux_loss": auxiliary}
+        return {"weights_backbone": None, **heads}
+    return {}
