@@ -43,6 +43,7 @@ def collage(weights: bool = True) -> CollageNet:
     It answers with one logit for each of `CLASSES`; several may be positive at once.
 
     Example:
+        >>> from PIL import Image
         >>> collage()(preprocess(Image.open(examples()[0].path))[None]).shape
         torch.Size([1, 8])
     """

@@ -1,4 +1,4 @@
-"""Draw the example pictures: ``python -m torchattr.models.collage.pictures`` writes ``examples/``."""
+"""Draw the examples: ``python -m torchattr.models.collage.pictures`` writes ``examples/``."""
 
 from __future__ import annotations
 
