@@ -151,8 +151,15 @@ def _draw_legend(canvas: Image.Image, legend: Legend, lines: list[str], top: int
     draw_lines(canvas, lines, (MARGIN + width + GAP, top), NOTE)
 
 
+def _percent(share: float) -> str:
+    """A share in percent, never rounded to certainty."""
+    if share < 0.0005:
+        return "< 0.1 %"
+    return "> 99.9 %" if share >= 0.9995 else f"{100 * share:.1f} %"
+
+
 def _draw_score(canvas: Image.Image, score: float | str, top: int) -> None:
-    text = score if isinstance(score, str) else f"{100 * score:.1f} %"
+    text = score if isinstance(score, str) else _percent(score)
     draw_lines(canvas, wrap(text, LABEL_WIDTH - GAP, NOTE), (MARGIN, top), NOTE, MUTED)
     if isinstance(score, str):
         return

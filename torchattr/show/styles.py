@@ -63,7 +63,7 @@ class Heat(Style):
 class Color(Style):
     """A gradient of the picture's own colours around mid grey, which stands for zero."""
 
-    percentile: float = 99.5
+    percentile: float = 99.9
     cmap: str = "gray"
     meaning: str = "negative to positive in each colour; mid grey is zero"
 
