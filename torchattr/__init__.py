@@ -13,6 +13,8 @@ from torchattr.errors import ShapeError as ShapeError
 from torchattr.errors import TargetError as TargetError
 from torchattr.errors import TorchattrError as TorchattrError
 from torchattr.errors import TrainingModeError as TrainingModeError
+from torchattr.explain import Explanation as Explanation
+from torchattr.explain import explain as explain
 from torchattr.kernels import backend as backend
 from torchattr.layers import OPERATIONS as OPERATIONS
 from torchattr.layers import Call as Call
@@ -28,6 +30,7 @@ from torchattr.methods import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods import InputXGradient as InputXGradient
 from torchattr.methods import LayerActivation as LayerActivation
 from torchattr.methods import Saliency as Saliency
+from torchattr.methods import register_method as register_method
 from torchattr.targets import Classes as Classes
 from torchattr.targets import Neuron as Neuron
 from torchattr.targets import TopK as TopK

@@ -75,7 +75,8 @@ class GradientAttribution(Attribution):
     """
 
     rules: ClassVar[Mapping[str, Any]] = {}
-    _differentiable: ClassVar[bool] = True
+    differentiates_inputs: ClassVar[bool] = True
+    """Whether gradients are followed down to the inputs, which must then be of a floating type."""
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class GradientAttribution(Attribution):
     def _attribute(
         self, inputs: Tensors, target: Any, additional_forward_args: Any, **options: Any
     ) -> Any:
-        given = as_inputs(inputs, differentiable=self._differentiable)
+        given = as_inputs(inputs, differentiable=self.differentiates_inputs)
         arguments = as_arguments(additional_forward_args)
         job = Job(self, options)
         return solve(self.model, given, target, arguments, [job], key=self.output).results[0]

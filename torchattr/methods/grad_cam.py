@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,8 +16,10 @@ from torchattr.methods.base import GradientAttribution
 from torchattr.methods.guided_backprop import GuidedBackprop
 from torchattr.methods.layer import Calls, LayerChoice
 from torchattr.methods.passes import Found, Pass
+from torchattr.methods.registry import register_method
 
 
+@register_method("grad_cam")
 class GradCAM(GradientAttribution):
     """The layer's activations, each channel weighted by its mean gradient: `Σ_c ḡ_c · A_c`.
 
@@ -43,7 +45,7 @@ class GradCAM(GradientAttribution):
     torch.Size([2, 1, 6, 6])
     """
 
-    _differentiable = False
+    differentiates_inputs: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -123,6 +125,7 @@ class GradCAM(GradientAttribution):
         return self._layers.form(maps)
 
 
+@register_method("guided_grad_cam")
 class GuidedGradCAM(GradientAttribution):
     """Guided backpropagation times the enlarged, rectified Grad-CAM, shaped like the input.
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torchattr.methods.base import GradientAttribution
+from torchattr.methods.registry import register_method
 
 
+@register_method("guided_backprop")
 class GuidedBackprop(GradientAttribution):
     """The gradient with each ReLU's backward replaced by `g · [x > 0] · [g > 0]`.
 
@@ -26,6 +28,7 @@ class GuidedBackprop(GradientAttribution):
     rules: ClassVar[Mapping[str, Any]] = {"relu": "guided"}
 
 
+@register_method("deconvolution")
 class Deconvolution(GradientAttribution):
     """The deconvnet: the gradient with each ReLU's backward replaced by `g · [g > 0]`.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from torchattr.methods.base import GradientAttribution
+from torchattr.methods.registry import register_method
 
 
+@register_method("input_x_gradient")
 class InputXGradient(GradientAttribution):
     """The input times its gradient, `x · ∂s/∂x`, shaped like the input.
 

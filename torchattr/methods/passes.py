@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr._types import Forward, OutputKey
-from torchattr.errors import LayerError, TargetError
+from torchattr.errors import LayerError, NoRuleMatched, TargetError
 from torchattr.inputs import Inputs
 from torchattr.layers import Captured, LayerRule, Place, RuleTable, Trace
 from torchattr.select import find_layer
@@ -45,6 +45,9 @@ class Method(Protocol):
     @property
     def title(self) -> str: ...
 
+    @property
+    def table(self) -> RuleTable: ...
+
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], **options: Any
     ) -> Sequence[Pass]: ...
@@ -68,14 +71,18 @@ class Solution:
         results: one for each job; with several targets their tensors have one more dimension
             after the batch.
         targets: the single targets that were explained.
-        output: the model's scores.
+        scores: for each of them, one score per example.
+        output: all the model's scores.
         trace: what ran.
+        refused: the reasons of jobs that were left out, by position; their result is `None`.
     """
 
     results: list[Any]
     targets: list[Any]
+    scores: list[Tensor]
     output: Tensor
     trace: Trace
+    refused: dict[int, str]
 
 
 def solve(
@@ -86,8 +93,14 @@ def solve(
     jobs: Sequence[Job],
     *,
     key: OutputKey = None,
+    skip_refused: bool = False,
 ) -> Solution:
-    """Run the model once and every pass of every job for every target."""
+    """Run the model once and every pass of every job for every target.
+
+    Raises:
+        NoRuleMatched: the rules of a job found nothing to rewrite; with `skip_refused` the job is
+            left out and the reason noted.
+    """
     plans = [_plan(job, inputs, arguments) for job in jobs]
     passes = [one for plan in plans for one in plan]
     tables = _distinct([one.rules for one in passes])
@@ -104,31 +117,46 @@ def solve(
         # begin above all of them.
         from_inputs=any(one.place is None or one.place.of_input for one in passes),
     )
-    _demand(trace, jobs, plans)
+    refused = _demand(trace, jobs, plans, skip_refused)
+    kept = [number for number in range(len(jobs)) if number not in refused]
+    passes = [one for number in kept for one in plans[number]]
     targets, several = _targets(target, trace.output)
-    rounds = []
+    rounds, every_score = [], []
     for number, single in enumerate(targets):
         scores = _scores(trace, single, neuron)
+        every_score.append(scores.detach())
         found = _run(trace, inputs, scores, passes, tables, more=number + 1 < len(targets))
-        rounds.append(
-            [
-                job.method.combine(inputs, [found[id(one)] for one in plan], **job.options)
-                for job, plan in zip(jobs, plans, strict=True)
-            ]
-        )
-    columns = [list(column) for column in zip(*rounds, strict=True)]
-    results = [_stacked(column) if several else column[0] for column in columns]
-    return Solution(results, targets, trace.output.detach(), trace)
+        rounds.append([_result(jobs[k], inputs, plans[k], found) for k in kept])
+    results: list[Any] = [None] * len(jobs)
+    for number, column in zip(kept, zip(*rounds, strict=True), strict=True):
+        results[number] = _stacked(list(column)) if several else column[0]
+    return Solution(results, targets, every_score, trace.output.detach(), trace, refused)
+
+
+def _result(job: Job, inputs: Inputs, plan: Sequence[Pass], found: Mapping[int, Found]) -> Any:
+    return job.method.combine(inputs, [found[id(one)] for one in plan], **job.options)
 
 
 def _plan(job: Job, inputs: Inputs, arguments: Sequence[Any]) -> list[Pass]:
     return list(job.method.passes(inputs, arguments, **job.options))
 
 
-def _demand(trace: Trace, jobs: Sequence[Job], plans: Sequence[Sequence[Pass]]) -> None:
-    for job, plan in zip(jobs, plans, strict=True):
+def _demand(
+    trace: Trace, jobs: Sequence[Job], plans: Sequence[Sequence[Pass]], skip: bool
+) -> dict[int, str]:
+    reasons = [_refusal(trace, job, plan, skip) for job, plan in zip(jobs, plans, strict=True)]
+    return {number: reason for number, reason in enumerate(reasons) if reason}
+
+
+def _refusal(trace: Trace, job: Job, plan: Sequence[Pass], skip: bool) -> str | None:
+    try:
         for one in plan:
             trace.coverage.demand(one.rules, job.method.title, strict=job.method.strict)
+    except NoRuleMatched as reason:
+        if not skip:
+            raise
+        return str(reason)
+    return None
 
 
 def _targets(target: Any, output: Tensor) -> tuple[list[Any], bool]:

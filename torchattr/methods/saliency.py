@@ -8,8 +8,10 @@ from torch import Tensor
 
 from torchattr._types import Tensors
 from torchattr.methods.base import GradientAttribution
+from torchattr.methods.registry import register_method
 
 
+@register_method("saliency")
 class Saliency(GradientAttribution):
     """The gradient of the target with regard to the input, `|∂s/∂x|`, shaped like the input.
 
