@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -20,11 +20,13 @@ class Operation:
     """One operation, whatever it is spelled like.
 
     `kind` says how coverage speaks of it: a `rectifier` is flat below zero and rewritten by the
-    rules for `relu`; an `activation` is rewritten only when asked for.
+    rules for `relu`; an `activation` is rewritten only when asked for. Of the outputs after the
+    first, rules are shown as many as `extras` says, in whatever spelling the model ran it.
     """
 
     name: str
     kind: Kind
+    extras: int = 0
 
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -44,10 +46,10 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation("softplus", "activation"),
         Operation("conv", "linear"),
         Operation("linear", "linear"),
-        Operation("max_pool", "pool"),
+        Operation("max_pool", "pool", extras=1),
         Operation("avg_pool", "pool"),
         Operation("adaptive_avg_pool", "pool"),
-        Operation("adaptive_max_pool", "pool"),
+        Operation("adaptive_max_pool", "pool", extras=1),
         Operation("batch_norm", "norm"),
         Operation("layer_norm", "norm"),
         Operation("group_norm", "norm"),
@@ -115,7 +117,7 @@ class Call:
             return arguments[name]
         raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
 
-    @cached_property
+    @property
     def spelling(self) -> str:
         return spelled(self._spelling)
 
@@ -145,6 +147,7 @@ class Call:
         return like.new_empty(1).expand(self.shape)
 
 
+@cache
 def spelled(function: Callable[..., Any]) -> str:
     """Give a readable name for a function as the model called it."""
     module = getattr(function, "__module__", None) or "torch.Tensor"
