@@ -150,19 +150,22 @@ def _check_batch(tensors: tuple[Tensor, ...]) -> None:
 
 
 def _check_values(tensor: Tensor, name: str) -> None:
-    if not tensor.dtype.is_floating_point or tensor.numel() == 0:
+    if not tensor.dtype.is_floating_point or _sums_to_a_number(tensor):
         return
-    finite = (
-        torch.isfinite(tensor.detach()).flatten(1).all(1)
-        if tensor.dim() > 1
-        else (torch.isfinite(tensor.detach()))
-    )
-    if not bool(finite.all()):
-        samples = (~finite).nonzero().flatten().tolist()
+    rows = tensor.detach().reshape(len(tensor), -1)
+    samples = (~torch.isfinite(rows).all(1)).nonzero().flatten().tolist()
+    if samples:
         raise InputError(
             f"{name} holds NaN or infinite values in sample {_listed(samples)};"
             " attributions of them would be NaN without a word: repair or drop these samples"
         )
+
+
+def _sums_to_a_number(tensor: Tensor) -> bool:
+    """Tell whether all values are finite, at a fraction of the cost of looking at each."""
+    return bool(
+        torch.isfinite(tensor.detach().sum(dtype=torch.promote_types(tensor.dtype, torch.float32)))
+    )
 
 
 def _listed(numbers: list[int], most: int = 8) -> str:

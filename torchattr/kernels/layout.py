@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import torch
@@ -44,17 +45,21 @@ class Window:
 def order_of(tensor: Tensor) -> Order:
     """Give the dimensions of `tensor` from the slowest to the fastest in memory."""
     if tensor.is_contiguous():
-        return tuple(range(tensor.dim()))
+        return _plain(tensor.dim())
     return tuple(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
 def in_order(tensor: Tensor, order: Order) -> Tensor:
     """Give the elements of `tensor` as one contiguous run in `order`; copies only if it must."""
+    if order == _plain(len(order)):
+        return tensor.reshape(-1)
     return tensor.permute(order).contiguous().reshape(-1)
 
 
 def from_order(run: Tensor, shape: Sequence[int], order: Order) -> Tensor:
     """Undo :func:`in_order`."""
+    if order == _plain(len(order)):
+        return run.reshape(shape)
     inverse = sorted(range(len(order)), key=order.__getitem__)
     return run.reshape([shape[d] for d in order]).permute(inverse)
 
@@ -62,3 +67,8 @@ def from_order(run: Tensor, shape: Sequence[int], order: Order) -> Tensor:
 def mask_bytes(elements: int) -> int:
     """Give the length of the mask of so many elements."""
     return (elements + 7) // 8
+
+
+@cache
+def _plain(dims: int) -> Order:
+    return tuple(range(dims))
