@@ -23,12 +23,16 @@ from torchattr.layers import LayerRule as LayerRule
 from torchattr.layers import register_rule as register_rule
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
+from torchattr.methods import FeatureAblation as FeatureAblation
 from torchattr.methods import GradCAM as GradCAM
 from torchattr.methods import GradientAttribution as GradientAttribution
 from torchattr.methods import GuidedBackprop as GuidedBackprop
 from torchattr.methods import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods import InputXGradient as InputXGradient
+from torchattr.methods import IntegratedGradients as IntegratedGradients
 from torchattr.methods import LayerActivation as LayerActivation
+from torchattr.methods import NoiseTunnel as NoiseTunnel
+from torchattr.methods import Occlusion as Occlusion
 from torchattr.methods import Saliency as Saliency
 from torchattr.methods import register_method as register_method
 from torchattr.targets import Classes as Classes

@@ -2,12 +2,16 @@
 
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
+from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
 from torchattr.methods.grad_cam import GradCAM as GradCAM
 from torchattr.methods.grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.guided_backprop import Deconvolution as Deconvolution
 from torchattr.methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
+from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
+from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import find_method as find_method
 from torchattr.methods.registry import name_of as name_of

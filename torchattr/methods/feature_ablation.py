@@ -1,0 +1,116 @@
+"""Feature ablation: what the score loses when a part of the input is replaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr._types import Tensors
+from torchattr.errors import InputTypeError, ShapeError
+from torchattr.inputs import Inputs, as_baselines, as_inputs
+from torchattr.methods.base import Attribution
+from torchattr.methods.features import Segments, single_elements
+from torchattr.methods.perturbation import Perturbation, attribute_features
+from torchattr.methods.registry import register_method
+
+
+@register_method("feature_ablation")
+class FeatureAblation(Attribution):
+    """The score minus the score with one feature replaced by a baseline, `s(x) − s(x_{f←b})`.
+
+    Every element of a feature is given the feature's value, so the result is shaped like the
+    input. A forward that aggregates the batch gives one attribution for each of its values: the
+    result's first dimension is then the number of values (1 for a scalar). The model may be any
+    function: nothing is differentiated. The result has the type of the scores.
+
+    It is *not* additive: what two features are worth together is in general not the sum of what
+    each is worth, and the baseline is part of the question.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Linear(4, 2)
+    >>> halves = torch.tensor([[0, 0, 1, 1]])
+    >>> ta.FeatureAblation(model).attribute(torch.ones(3, 4), target=1, feature_mask=halves).shape
+    torch.Size([3, 4])
+    """
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensors | None = None,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """Give the attributions.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`; integers are welcome.
+            baselines: what replaces a feature: a number or a tensor that broadcasts to the
+                input, one for each input; 0 by default.
+            target: as for every method.
+            additional_forward_args: likewise.
+            feature_mask: integers that broadcast to the input, one tensor for each input; elements
+                of equal number are replaced together, in all inputs. Examples may have masks of
+                their own. By default every element is a feature.
+            perturbations_per_eval: how many features are replaced in one forward, at most; `None`
+                takes as many as memory allows. Whatever is asked for, it is halved when memory
+                runs out. The result does not depend on it beyond rounding.
+            show_progress: show a progress bar on stderr.
+
+        Raises:
+            ShapeError: a mask or baseline that does not broadcast to its input.
+            InputTypeError: a mask that does not hold integers.
+            OutputError: several perturbations at once of a forward that aggregates the batch.
+            OutOfMemory: not even one perturbation fits.
+        """
+        given = as_inputs(inputs, differentiable=False)
+        features = _features(given, feature_mask)
+        perturbation = Perturbation(given, as_baselines(baselines, given), features)
+        return attribute_features(
+            self.model,
+            perturbation,
+            target,
+            additional_forward_args,
+            key=self.output,
+            at_once=perturbations_per_eval,
+            progress=self.title if show_progress else None,
+        )
+
+
+def _features(inputs: Inputs, feature_mask: Any) -> Segments:
+    if feature_mask is None:
+        return single_elements(inputs.tensors)
+    masks = feature_mask if isinstance(feature_mask, (tuple, list)) else (feature_mask,)
+    if len(masks) != len(inputs.tensors):
+        raise ShapeError(
+            f"feature_mask has {len(masks)} entries for {len(inputs.tensors)} inputs; pass one"
+            " mask for each input"
+        )
+    checked = [
+        _checked(mask, tensor, f"feature_mask[{position}]" if inputs.is_tuple else "feature_mask")
+        for position, (mask, tensor) in enumerate(zip(masks, inputs.tensors, strict=True))
+    ]
+    return Segments([tensor.shape for tensor in inputs.tensors], checked)
+
+
+def _checked(mask: Any, tensor: Tensor, name: str) -> Tensor:
+    if not isinstance(mask, Tensor):
+        raise InputTypeError(f"{name} must be a tensor of integers, got {type(mask).__name__}")
+    if mask.is_floating_point() or mask.is_complex():
+        raise InputTypeError(
+            f"{name} must hold integers, got {mask.dtype}; convert it with {name}.long()"
+        )
+    fits = mask.dim() <= tensor.dim() and all(
+        size in (1, wanted)
+        for size, wanted in zip(reversed(mask.shape), reversed(tensor.shape), strict=False)
+    )
+    if not fits:
+        raise ShapeError(
+            f"{name} has shape {tuple(mask.shape)}, which does not broadcast to the input's"
+            f" {tuple(tensor.shape)}; pass one mask for all examples (1, ...) or one for each"
+        )
+    return mask.detach().to(tensor.device, torch.long)

@@ -1,0 +1,289 @@
+"""The noise tunnel: any method, averaged over noisy copies of the input."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from torchattr._types import Tensors
+from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
+from torchattr.inputs import Inputs, as_arguments, as_inputs
+from torchattr.methods.base import Attribution
+from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target
+from torchattr.methods.scores import Scores
+from torchattr.targets import Neuron
+
+Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
+
+
+class NoiseTunnel(Attribution):
+    """A method's mean (or mean square, or variance) over inputs with Gaussian noise.
+
+    `smoothgrad`: the mean, Smilkov et al. 2017, arXiv:1706.03825. `smoothgrad_sq`: the mean
+    square, Hooker et al. 2019, arXiv:1806.10758. `vargrad`: the variance, Adebayo et al. 2018,
+    arXiv:1810.03292.
+
+    It is *not* the attribution of the input itself: it answers for the input's neighbourhood, as
+    wide as `stdevs` says, in the units of the model's input.
+
+    Args:
+        attribution_method: the method to smooth.
+
+    >>> import torch, torchattr as ta
+    >>> tunnel = ta.NoiseTunnel(ta.Saliency(torch.nn.Linear(3, 2)))
+    >>> tunnel.attribute(torch.ones(1, 3), nt_samples=8, stdevs=0.1, target=1).shape
+    torch.Size([1, 3])
+    """
+
+    def __init__(self, attribution_method: Attribution) -> None:
+        if not isinstance(attribution_method, Attribution):
+            raise InputTypeError(
+                "attribution_method must be an object of a method, such as Saliency(model), got"
+                f" {type(attribution_method).__name__}"
+            )
+        super().__init__(attribution_method.model, output=attribution_method.output)
+        self.attribution_method = attribution_method
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        nt_type: Kind = "smoothgrad",
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: float | tuple[float, ...] = 1.0,
+        draw_baseline_from_distrib: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Give the attributions, in the form in which the method gives them.
+
+        The noise is drawn from PyTorch's own generator: `torch.manual_seed` makes it repeatable.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`.
+            nt_type: what is made of the samples.
+            nt_samples: noisy copies of each example.
+            nt_samples_batch_size: copies attributed at once; all of them by default.
+            stdevs: the noise's standard deviation, in the units of the input; a tuple has one for
+                each input.
+            draw_baseline_from_distrib: take `baselines` as samples, any number of rows, and draw
+                one for each noisy example.
+            **kwargs: the method's own arguments. What has one entry per example is repeated; a
+                `target` of predicted classes is that of the input without noise. With
+                `return_convergence_delta=True` there is one delta for each noisy example, the
+                copies of an example side by side.
+
+        Raises:
+            InputTypeError: integer inputs, or an argument of the wrong type.
+            InputError: an unknown `nt_type`, fewer than one sample, a negative `stdevs`.
+            OutputError: the method's result does not hold one row for each example.
+        """
+        given = as_inputs(inputs, differentiable=False)
+        _check_floating(given)
+        _check(nt_type, nt_samples, nt_samples_batch_size)
+        spreads = _spreads(stdevs, given)
+        options = self._fixed(given, kwargs)
+        moments, deltas = _Moments(), []
+        for copies in _chunks(nt_samples, nt_samples_batch_size or nt_samples):
+            noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
+            repeated = _repeated(options, given, copies, draw=draw_baseline_from_distrib)
+            result = self.attribution_method.attribute(given.restore(noisy), **repeated)
+            if kwargs.get("return_convergence_delta"):
+                result, delta = result
+                deltas.append(_blocks(delta, copies, given.batch_size))
+            moments.add(result, copies, given.batch_size)
+        smoothed = moments.finish(nt_type)
+        if not deltas:
+            return smoothed
+        return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 1)
+
+    def _fixed(self, inputs: Inputs, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the options with a target that noise does not change."""
+        target = options.get("target")
+        takes = inspect.signature(self.attribution_method.attribute).parameters
+        if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
+            return dict(options)
+        arguments = as_arguments(options.get("additional_forward_args"))
+        return {
+            **options,
+            "target": Scores(self.model, inputs, target, arguments, self.output).target,
+        }
+
+
+class _Moments:
+    """The mean and the variance of a method's results, chunk by chunk, in whatever form."""
+
+    def __init__(self) -> None:
+        self._result: Any = None
+        self._count = 0
+        self._means: list[Tensor] = []
+        self._squares: list[Tensor] = []
+
+    def add(self, result: Any, copies: int, batch_size: int) -> None:
+        """Merge a chunk's moments into those so far, without cancellation (Chan et al. 1979)."""
+        self._result = result
+        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in _leaves(result)]
+        means = [block.mean(0) for block in blocks]
+        squares = [
+            (block - mean).square().sum(0) for block, mean in zip(blocks, means, strict=True)
+        ]
+        if self._count == 0:
+            self._means, self._squares, self._count = means, squares, copies
+            return
+        count = self._count + copies
+        shifts = [new - old for new, old in zip(means, self._means, strict=True)]
+        weight = self._count * copies / count
+        self._squares = [
+            old + new + shift.square() * weight
+            for old, new, shift in zip(self._squares, squares, shifts, strict=True)
+        ]
+        self._means = [
+            old + shift * (copies / count) for old, shift in zip(self._means, shifts, strict=True)
+        ]
+        self._count = count
+
+    def finish(self, kind: Kind) -> Any:
+        """Give what was asked for in the form of the results."""
+        pairs = zip(self._means, self._squares, strict=True)
+        finished = iter([_FINISH[kind](mean, square / self._count) for mean, square in pairs])
+        return _rebuilt(self._result, finished)
+
+
+_FINISH: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "smoothgrad": lambda mean, variance: mean,
+    "smoothgrad_sq": lambda mean, variance: mean.square() + variance,
+    "vargrad": lambda mean, variance: variance,
+}
+
+
+def _check_floating(inputs: Inputs) -> None:
+    for tensor in inputs.tensors:
+        if not tensor.is_floating_point():
+            raise InputTypeError(
+                f"inputs have dtype {tensor.dtype}, to which no noise can be added; pass floating"
+                " tensors"
+            )
+
+
+def _check(nt_type: Any, nt_samples: Any, nt_samples_batch_size: Any) -> None:
+    if nt_type not in get_args(Kind):
+        raise InputError(
+            f"nt_type must be one of {', '.join(map(repr, get_args(Kind)))}, got {nt_type!r}"
+        )
+    _check_count(nt_samples, "nt_samples")
+    if nt_samples_batch_size is not None:
+        _check_count(nt_samples_batch_size, "nt_samples_batch_size")
+
+
+def _check_count(value: Any, name: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputTypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value < 1:
+        raise InputError(f"{name} must be at least 1, got {value}")
+
+
+def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
+    spreads = list(stdevs) if isinstance(stdevs, (tuple, list)) else [stdevs] * len(inputs.tensors)
+    if len(spreads) != len(inputs.tensors):
+        raise ShapeError(
+            f"stdevs has {len(spreads)} entries for {len(inputs.tensors)} inputs; pass a number,"
+            " or one for each input"
+        )
+    for spread in spreads:
+        if not isinstance(spread, (int, float)) or isinstance(spread, bool):
+            raise InputTypeError(f"stdevs must hold numbers, got {type(spread).__name__}")
+        if not 0 <= spread < float("inf"):
+            raise InputError(f"stdevs must be finite and not negative, got {spread}")
+    return spreads
+
+
+def _chunks(total: int, size: int) -> Iterator[int]:
+    for start in range(0, total, size):
+        yield min(size, total - start)
+
+
+def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
+    """Give noisy copies of a batch, copy after copy.
+
+    The noise is drawn example by example and in the default type, so that a seed gives the same
+    noise for inputs of every type, and the noise that Captum draws.
+    """
+    shape = (len(tensor), copies, *tensor.shape[1:])
+    noise = torch.normal(0.0, torch.full(shape, float(stdev), device=tensor.device))
+    return (tensor.detach() + noise.to(tensor.dtype).transpose(0, 1)).flatten(0, 1)
+
+
+def _repeated(
+    options: Mapping[str, Any], inputs: Inputs, copies: int, *, draw: bool
+) -> dict[str, Any]:
+    """Give the options for a batch of noisy copies."""
+    found = dict(options)
+    if "target" in found:
+        found["target"] = repeat_target(found["target"], copies)
+    if "additional_forward_args" in found:
+        arguments = as_arguments(found["additional_forward_args"])
+        found["additional_forward_args"] = repeat_arguments(arguments, copies, inputs.batch_size)
+    if found.get("feature_mask") is not None:
+        found["feature_mask"] = _for_each(found["feature_mask"], inputs, copies, _rows)
+    if found.get("baselines") is not None:
+        found["baselines"] = _for_each(
+            found["baselines"], inputs, copies, _drawn if draw else _rows
+        )
+    return found
+
+
+def _for_each(
+    values: Any, inputs: Inputs, copies: int, repeat: Callable[[Any, Tensor, int], Any]
+) -> Any:
+    if not isinstance(values, (tuple, list)):
+        return repeat(values, inputs.tensors[0], copies)
+    if len(values) != len(inputs.tensors):
+        return values
+    return tuple(
+        repeat(value, tensor, copies) for value, tensor in zip(values, inputs.tensors, strict=True)
+    )
+
+
+def _rows(value: Any, tensor: Tensor, copies: int) -> Any:
+    per_example = isinstance(value, Tensor) and value.dim() == tensor.dim()
+    return repeat_rows(value, copies) if per_example and len(value) == len(tensor) else value
+
+
+def _drawn(value: Any, tensor: Tensor, copies: int) -> Any:
+    """Draw a row for each noisy copy, example by example like the noise."""
+    if not isinstance(value, Tensor) or value.dim() != tensor.dim():
+        return value
+    rows = torch.randint(len(value), (len(tensor), copies), device=value.device)
+    return value[rows.transpose(0, 1).flatten()]
+
+
+def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
+    if len(result) != copies * batch_size:
+        raise OutputError(
+            f"the method gave {len(result)} rows for {copies * batch_size} noisy examples; the"
+            " noise tunnel needs a model with one row of scores for each example"
+        )
+    return result.detach().reshape(copies, batch_size, *result.shape[1:])
+
+
+def _leaves(result: Any) -> list[Tensor]:
+    if isinstance(result, Tensor):
+        return [result]
+    parts = result.values() if isinstance(result, Mapping) else result
+    return [leaf for part in parts for leaf in _leaves(part)]
+
+
+def _rebuilt(result: Any, leaves: Iterator[Tensor]) -> Any:
+    if isinstance(result, Tensor):
+        return next(leaves).to(result.dtype)
+    if isinstance(result, Mapping):
+        return {key: _rebuilt(part, leaves) for key, part in result.items()}
+    return tuple(_rebuilt(part, leaves) for part in result)
+
+
+def _single(block: Tensor) -> Tensor:
+    """Sum in single precision at least."""
+    return block.to(torch.promote_types(block.dtype, torch.float32))

@@ -1,0 +1,141 @@
+"""Occlusion: ablation by a window that slides over the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from torchattr._types import Tensors
+from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.inputs import Inputs, as_baselines, as_inputs
+from torchattr.methods.base import Attribution
+from torchattr.methods.features import Windows
+from torchattr.methods.perturbation import Perturbation, attribute_features
+
+
+class Occlusion(Attribution):
+    """The mean, over the windows that cover an element, of `s(x) − s(x with the window replaced)`.
+
+    The window starts at the first corner and moves by `strides` until all of the input is
+    covered; the last one of a row is cut where the input ends. Zeiler and Fergus 2014,
+    arXiv:1311.2901 (who grey out a square of a picture).
+
+    It is *not* sharper than its window, and not additive (see :class:`FeatureAblation`).
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    >>> images = torch.rand(2, 3, 4, 4)
+    >>> ta.Occlusion(model).attribute(images, (3, 2, 2), strides=(3, 1, 1), target=1).shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        sliding_window_shapes: Any,
+        strides: Any = None,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        perturbations_per_eval: int | None = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """Give the attributions.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`; integers are welcome.
+            sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
+                tuple of inputs a tuple of windows.
+            strides: how far the window moves: an int for all dimensions or a tuple with one for
+                each; for a tuple of inputs a tuple of these. 1 by default.
+            baselines: what replaces a window, as for :class:`FeatureAblation`.
+            target: as for every method.
+            additional_forward_args: likewise.
+            perturbations_per_eval: as for :class:`FeatureAblation`.
+            show_progress: show a progress bar on stderr.
+
+        Raises:
+            ShapeError: a window of the wrong number of dimensions, or larger than its input.
+            InputError: a window or stride below 1, or a stride that would leave gaps.
+            OutputError: several perturbations at once of a forward that aggregates the batch.
+            OutOfMemory: not even one perturbation fits.
+        """
+        given = as_inputs(inputs, differentiable=False)
+        features = _windows(given, sliding_window_shapes, strides)
+        perturbation = Perturbation(given, as_baselines(baselines, given), features)
+        return attribute_features(
+            self.model,
+            perturbation,
+            target,
+            additional_forward_args,
+            key=self.output,
+            at_once=perturbations_per_eval,
+            progress=self.title if show_progress else None,
+        )
+
+
+def _windows(inputs: Inputs, sliding_window_shapes: Any, strides: Any) -> Windows:
+    sizes = _one_for_each(sliding_window_shapes, inputs, "sliding_window_shapes")
+    steps = [1] * len(sizes) if strides is None else _one_for_each(strides, inputs, "strides")
+    checked = [
+        _checked(tensor, size, step, f" for inputs[{position}]" if inputs.is_tuple else "")
+        for position, (tensor, size, step) in enumerate(
+            zip(inputs.tensors, sizes, steps, strict=True)
+        )
+    ]
+    return Windows(inputs.tensors, [size for size, _ in checked], [step for _, step in checked])
+
+
+def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:
+    if not inputs.is_tuple:
+        return [value]
+    if name == "strides" and isinstance(value, int):
+        return [value] * len(inputs.tensors)
+    if not isinstance(value, (tuple, list)) or len(value) != len(inputs.tensors):
+        raise ShapeError(
+            f"{name} must be a tuple with one entry for each of the {len(inputs.tensors)} inputs,"
+            f" got {value!r}"
+        )
+    return list(value)
+
+
+def _checked(
+    tensor: Tensor, size: Any, step: Any, where: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    shape = tuple(tensor.shape[1:])
+    size = _ints(size, shape, f"sliding_window_shapes{where}")
+    step = _ints((step,) * len(shape) if _is_int(step) else step, shape, f"strides{where}")
+    if any(width > extent for width, extent in zip(size, shape, strict=True)):
+        raise ShapeError(
+            f"sliding_window_shapes{where} is {size}, larger than the input's {shape} (without its"
+            " batch dimension); pass a window that fits into it"
+        )
+    for width, move, extent in zip(size, step, shape, strict=True):
+        if move > width and width < extent:
+            raise InputError(
+                f"strides{where} is {step}, in some dimension larger than the window {size}, which"
+                " would leave parts of the input uncovered; pass strides of at most the window"
+            )
+    return size, step
+
+
+def _ints(value: Any, shape: Sequence[int], name: str) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)) or not all(map(_is_int, value)):
+        raise InputTypeError(
+            f"{name} must be a tuple of {len(shape)} ints, one for each dimension of the input"
+            f" after the batch, got {value!r}"
+        )
+    if len(value) != len(shape):
+        raise ShapeError(
+            f"{name} is {tuple(value)} with {len(value)} entries, but the input has the"
+            f" {len(shape)} dimensions {tuple(shape)} after the batch; pass one entry for each"
+        )
+    if any(number < 1 for number in value):
+        raise InputError(f"{name} is {tuple(value)}; each entry must be at least 1")
+    return tuple(value)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

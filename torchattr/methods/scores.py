@@ -1,0 +1,127 @@
+"""What a target's value is, for a batch and for changed copies of it, without any graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr._types import Forward, OutputKey
+from torchattr.errors import OutputError
+from torchattr.inputs import Inputs
+from torchattr.layers import Place, Trace
+from torchattr.methods.batching import Footprint
+from torchattr.methods.passes import last_call, select_neuron
+from torchattr.methods.repeat import repeat_arguments, repeat_target, several
+from torchattr.select import find_layer
+from torchattr.targets import Neuron, each, select_output, select_scores
+
+
+class NotPerExample(OutputError):
+    """The forward does not give one row of scores for each example that it is given."""
+
+
+class Scores:
+    """The values that a target names; it is fixed by the forward of the batch as it came.
+
+    Args:
+        model: the module or function to run.
+        inputs: the batch.
+        target: what is explained; the predicted classes and the best `k` are those of this batch.
+        arguments: further positional arguments of the model.
+        key: which entry of the model's output holds the scores; a number counts as a tensor.
+
+    Attributes:
+        clean: `(rows, targets)`; there is one row for each example, or as many as a forward
+            gives that aggregates the batch.
+        several: whether the target named several values.
+        footprint: what this forward needed.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Inputs,
+        target: Any,
+        arguments: Sequence[Any],
+        key: OutputKey = None,
+    ) -> None:
+        self._model, self._arguments = model, arguments
+        self._batch_size = inputs.batch_size
+        self._key = key
+        self._place = _place(model, target)
+        self.footprint = Footprint()
+        for tensor in inputs.tensors:
+            self.footprint.note(tensor)
+        with self.footprint:
+            trace = self._trace(inputs.tensors, arguments)
+        self.targets: list[Any]
+        self.targets, self.several = (
+            ([target], False) if self._place else each(target, trace.output)
+        )
+        self.clean = self._select(trace, self.targets)
+
+    @property
+    def target(self) -> Any:
+        """The target, fixed: it names the same values for changed inputs."""
+        return several(self.targets) if self.several else self.targets[0]
+
+    @property
+    def per_example(self) -> bool:
+        """Whether there is one row for each example."""
+        return len(self.clean) == self._batch_size
+
+    def of(self, tensors: Sequence[Tensor], copies: int = 1) -> Tensor:
+        """Give the values for changed copies of the batch: `(copies, rows, targets)`.
+
+        Raises:
+            NotPerExample: several copies, but the forward aggregates what it is given.
+        """
+        trace = self._trace(tensors, repeat_arguments(self._arguments, copies, self._batch_size))
+        if copies > 1 and not self._place:
+            need_rows(trace.output, copies * self._batch_size)
+        targets = [repeat_target(target, copies) for target in self.targets]
+        scores = self._select(trace, targets)
+        return scores.reshape(copies, len(scores) // copies, len(targets))
+
+    def _trace(self, tensors: Sequence[Tensor], arguments: Sequence[Any]) -> Trace:
+        return Trace(
+            self._model,
+            tensors,
+            arguments,
+            places=[self._place] if self._place else [],
+            key=self._scores_in,
+            differentiable=False,
+        )
+
+    def _scores_in(self, output: Any) -> Tensor:
+        if isinstance(output, (int, float)):
+            kind = torch.float64 if isinstance(output, float) else torch.int64
+            return torch.tensor(output, dtype=kind)
+        return select_output(output, self._key)
+
+    def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
+        if self._place:
+            return select_neuron(last_call(trace, self._place), targets[0].selector)[:, None]
+        return torch.stack([select_scores(trace.output, target) for target in targets], dim=1)
+
+
+def need_rows(output: Tensor, rows: int) -> None:
+    """Check that a forward gave one row for each of the examples that it was given.
+
+    Raises:
+        NotPerExample: it did not.
+    """
+    if output.dim() == 0 or len(output) != rows:
+        raise NotPerExample(
+            f"the model's output of shape {tuple(output.shape)} for a batch of {rows} does not"
+            " hold one row for each example"
+        )
+
+
+def _place(model: Forward, target: Any) -> Place | None:
+    if not isinstance(target, Neuron):
+        return None
+    return Place(find_layer(model, target.layer)[1], target.of_input)
