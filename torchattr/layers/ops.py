@@ -102,13 +102,11 @@ class Call:
         self.inplace = inplace
         self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
         self.device = inputs[0].device
-        self._strides = [tensor.stride() for tensor in inputs]
+        self._stride = inputs[0].stride()
         self.shapes = [tensor.shape for tensor in inputs]
         self._function = function
         self._spelling = spelling
-        slots = {id(tensor): _Slot(position) for position, tensor in enumerate(inputs)}
-        self._args = [_with_slots(argument, slots) for argument in args]
-        self._kwargs = {name: _with_slots(argument, slots) for name, argument in kwargs.items()}
+        self._args, self._kwargs = _without_inputs(args, kwargs, inputs)
         self.arguments = arguments
 
     def __getattr__(self, name: str) -> Any:
@@ -143,7 +141,7 @@ class Call:
         is never touched costs nothing on a CPU; elsewhere one element stands for all.
         """
         if like.device.type == "cpu":
-            return torch.empty_strided(self.shape, self._strides[0], dtype=like.dtype)
+            return torch.empty_strided(self.shape, self._stride, dtype=like.dtype)
         return like.new_empty(1).expand(self.shape)
 
 
@@ -154,6 +152,20 @@ def spelled(function: Callable[..., Any]) -> str:
     owner = getattr(function, "__objclass__", None)
     name = getattr(function, "__name__", str(function))
     return f"Tensor.{name}" if owner is not None else f"{module}.{name}"
+
+
+def _without_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[Tensor]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Put slots in the place of the inputs, so that a call keeps none of them alive."""
+    if len(inputs) == 1 and args and args[0] is inputs[0]:
+        return (_FIRST, *args[1:]), kwargs
+    slots = {id(tensor): _Slot(position) for position, tensor in enumerate(inputs)}
+    named = {name: _with_slots(argument, slots) for name, argument in kwargs.items()}
+    return [_with_slots(argument, slots) for argument in args], named
+
+
+_FIRST = _Slot(0)
 
 
 def _with_slots(argument: Any, slots: Mapping[int, _Slot]) -> Any:

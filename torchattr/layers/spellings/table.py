@@ -8,8 +8,8 @@ bounds, say).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,12 +19,11 @@ from torchattr.layers.ops import OPERATIONS, Call
 aten = torch.ops.aten
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What a parser found: the inputs, the arguments, and what to run if not the call itself."""
 
     inputs: tuple[Tensor, ...]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
     inplace: bool = False
     instead: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
     drop_extras: bool = False
@@ -97,5 +96,7 @@ def _writes_in_place(function: Any) -> bool:
 
 def each(value: Any, dims: int) -> tuple[int, ...]:
     """Give one int for each of so many dimensions."""
+    if isinstance(value, tuple) and len(value) == dims:
+        return value
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    return tuple(int(v) for v in (values * dims if len(values) == 1 else values))
+    return values * dims if len(values) == 1 else values
