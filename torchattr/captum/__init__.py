@@ -1,0 +1,30 @@
+"""Captum's names for the methods: a script moves by changing `captum.attr` to `torchattr.captum`.
+
+Arguments, their order and their defaults are Captum's; what else our methods offer is there by
+keyword. What the methods do is said in :mod:`torchattr.methods`, and where results or errors differ
+from Captum's in `docs/moving-from-captum.md`.
+
+>>> import torch
+>>> from torchattr.captum import LayerAttribution, LayerGradCam
+>>> model = torch.nn.Sequential(
+...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+... )
+>>> maps = LayerGradCam(model, model[1]).attribute(torch.rand(2, 3, 8, 8), target=1)
+>>> LayerAttribution.interpolate(maps, (8, 8)).shape
+torch.Size([2, 1, 8, 8])
+"""
+
+from torchattr.captum.base import LayerAttribution as LayerAttribution
+from torchattr.captum.gradient import Deconvolution as Deconvolution
+from torchattr.captum.gradient import GuidedBackprop as GuidedBackprop
+from torchattr.captum.gradient import InputXGradient as InputXGradient
+from torchattr.captum.gradient import IntegratedGradients as IntegratedGradients
+from torchattr.captum.gradient import Saliency as Saliency
+from torchattr.captum.layer import GuidedGradCam as GuidedGradCam
+from torchattr.captum.layer import LayerActivation as LayerActivation
+from torchattr.captum.layer import LayerGradCam as LayerGradCam
+from torchattr.captum.neuron import NeuronDeconvolution as NeuronDeconvolution
+from torchattr.captum.neuron import NeuronGuidedBackprop as NeuronGuidedBackprop
+from torchattr.captum.perturbation import FeatureAblation as FeatureAblation
+from torchattr.captum.perturbation import NoiseTunnel as NoiseTunnel
+from torchattr.captum.perturbation import Occlusion as Occlusion

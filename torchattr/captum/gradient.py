@@ -1,0 +1,62 @@
+"""Captum's names for the methods that follow gradients to the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torchattr import methods
+from torchattr._types import Forward, OutputKey
+from torchattr.captum.base import CaptumMethod
+
+
+class _OfFunction(CaptumMethod, methods.GradientAttribution):
+    """A gradient method whose first argument Captum calls `forward_func`."""
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        *,
+        rules: Mapping[str, Any] | None = None,
+        output: OutputKey = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(forward_func, rules=rules, output=output, strict=strict)
+
+
+class Saliency(_OfFunction, methods.Saliency):
+    """:class:`torchattr.Saliency` under Captum's argument names."""
+
+
+class InputXGradient(_OfFunction, methods.InputXGradient):
+    """:class:`torchattr.InputXGradient` under Captum's argument names."""
+
+    multiplies_by_inputs = True
+
+
+class Deconvolution(CaptumMethod, methods.Deconvolution):
+    """:class:`torchattr.Deconvolution`; Captum's argument names are its own."""
+
+
+class GuidedBackprop(CaptumMethod, methods.GuidedBackprop):
+    """:class:`torchattr.GuidedBackprop`; Captum's argument names are its own."""
+
+
+class IntegratedGradients(CaptumMethod, methods.IntegratedGradients):
+    """:class:`torchattr.IntegratedGradients` under Captum's argument names."""
+
+    _gives_delta = True
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        multiply_by_inputs: bool = True,
+        *,
+        rules: Mapping[str, Any] | None = None,
+        output: OutputKey = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(
+            forward_func, multiply_by_inputs, rules=rules, output=output, strict=strict
+        )
+        self.multiplies_by_inputs = multiply_by_inputs

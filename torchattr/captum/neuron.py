@@ -1,0 +1,62 @@
+"""Captum's names for the methods that explain a neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torchattr import methods
+from torchattr._types import Forward, OutputKey, Tensors
+from torchattr.captum.base import CaptumMethod, bare, one_device
+from torchattr.targets import Neuron
+
+
+class NeuronAttribution(CaptumMethod, methods.GradientAttribution):
+    """What Captum's neuron methods share: they explain a neuron of a layer, not of the output."""
+
+    def __init__(
+        self,
+        model: Forward,
+        layer: Any,
+        device_ids: Sequence[int] | None = None,
+        *,
+        rules: Mapping[str, Any] | None = None,
+        output: OutputKey = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(model, rules=rules, output=output, strict=strict)
+        self.layer, self.device_ids = layer, one_device(device_ids)
+
+    def attribute(  # type: ignore[override]  # Captum's neuron methods take no `target`
+        self,
+        inputs: Tensors,
+        neuron_selector: Any,
+        additional_forward_args: Any = None,
+        attribute_to_neuron_input: bool = False,
+    ) -> Any:
+        """Attribute a neuron's value to the inputs.
+
+        Args:
+            inputs: as for every method, see :class:`torchattr.Attribution`.
+            neuron_selector: as for :class:`torchattr.Neuron`.
+            additional_forward_args: as for every method.
+            attribute_to_neuron_input: take the layer's input instead of its output.
+        """
+        neuron = Neuron(self.layer, _of_bare(neuron_selector), attribute_to_neuron_input)
+        return self._attribute(inputs, neuron, additional_forward_args)
+
+
+class NeuronGuidedBackprop(NeuronAttribution):
+    """:class:`torchattr.GuidedBackprop` with a :class:`torchattr.Neuron` as target."""
+
+    rules: ClassVar[Mapping[str, Any]] = methods.GuidedBackprop.rules
+
+
+class NeuronDeconvolution(NeuronAttribution):
+    """:class:`torchattr.Deconvolution` with a :class:`torchattr.Neuron` as target."""
+
+    rules: ClassVar[Mapping[str, Any]] = methods.Deconvolution.rules
+
+
+def _of_bare(selector: Any) -> Any:
+    return (lambda values: selector(bare(values))) if callable(selector) else selector
