@@ -38,6 +38,11 @@ class Explanation:
         coverage: what ran, and what the rules rewrote.
         notes: for each rule-based method, what it rewrote, as a sentence.
         refused: the reason of each method that could not be run, if refusals are skipped.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> ta.explain(model, torch.ones(5, 3), ["saliency", "guided_backprop"], targets=ta.TopK(2))
+    Explanation(saliency (5, 2, 3), guided_backprop (5, 2, 3); 1 relu call, 1 rewritten)
     """
 
     attributions: Mapping[str, Any]

@@ -35,6 +35,9 @@ class Classes:
     """The same several classes for every example: `Classes(281, 7)`.
 
     Attributions get one more dimension after the batch: `(N, number of classes, ...)`.
+
+    >>> Classes(281, 7).indices
+    (281, 7)
     """
 
     indices: tuple[int, ...]
@@ -55,6 +58,12 @@ class Neuron:
             `(N, C)`, a tuple of ints and slices otherwise (what slices take is summed), or a
             callable from the layer's output to one value per example.
         of_input: take the layer's input instead of its output.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    >>> maps = ta.Saliency(model).attribute(torch.ones(1, 3), target=ta.Neuron("0", 2), abs=False)
+    >>> torch.equal(maps[0], model[0].weight[2])
+    True
     """
 
     layer: Layer

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from torchattr.errors import CoverageWarning, NoRuleMatched, warn
 from torchattr.layers.function import Enter, Rewritten
@@ -27,6 +26,11 @@ class Coverage:
         spellings: how often each operation ran under each of its spellings.
         hidden: rectifiers that ran out of sight, in scripted or foreign compiled code.
         custom: autograd functions of the user's own, whose backward is kept.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> dict(ta.explain(model, torch.ones(1, 3), ["saliency"]).coverage.calls)
+    {'linear': 2, 'relu': 1}
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -43,9 +47,9 @@ class Coverage:
         if not served:
             self.own[name] += 1
 
-    def inspect(self, output: Tensor) -> None:
-        """Look through the graph of `output` for what the interception could not see."""
-        for node in _nodes(output):
+    def inspect(self, nodes: Iterable[Any]) -> None:
+        """Look through the nodes of a graph for what the interception could not see."""
+        for node in nodes:
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1
             elif _is_custom(node):
@@ -134,19 +138,6 @@ def _calls(count: int, name: str) -> str:
 
 def _keeps(count: int, name: str) -> str:
     return f"{_calls(count, name)} keep{'s' if count == 1 else ''} their own gradient"
-
-
-def _nodes(output: Tensor) -> Iterator[Any]:
-    """Walk the graph from `output` down to where it was entered."""
-    waiting = [output.grad_fn] if output.grad_fn is not None else []
-    seen = set(waiting)
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                waiting.append(below)
 
 
 def _is_hidden_rectifier(node: Any) -> bool:

@@ -33,6 +33,14 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
 
     Raises:
         RuleError: no such operation, or the name is taken there already.
+
+    >>> import torchattr as ta
+    >>> @ta.register_rule("relu", "open")
+    ... class Open(ta.LayerRule):
+    ...     def backward(self, call, grad):
+    ...         return grad
+    >>> registered_rules()["relu", "open"] is Open
+    True
     """
 
     def register(rule: R) -> R:

@@ -28,6 +28,14 @@ def register_method(name: str) -> Callable[[M], M]:
 
     Raises:
         RuleError: the name is taken already.
+
+    >>> import torch, torchattr as ta
+    >>> @ta.register_method("signed_gradient")
+    ... class SignedGradient(ta.GradientAttribution):
+    ...     def finish(self, inputs, grads):
+    ...         return grads.sign()
+    >>> ta.explain(lambda x: -2 * x, torch.ones(1, 1), ["signed_gradient"])["signed_gradient"]
+    tensor([[[-1.]]])
     """
 
     def register(method: M) -> M:
