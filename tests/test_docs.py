@@ -1,0 +1,272 @@
+"""The documentation runs: its examples, its commands, its links, and the examples of docstrings.
+
+A page's examples share one namespace and run from top to bottom in a folder of their own, which
+holds `photo.jpg`. Three words after the language of a fence change how it runs:
+
+* `warns=Category`: it must warn so, and the page must say so by the category's name;
+* `file=name.py`: it is also written to that file, for later fences and commands;
+* `not-run`: it is left out. The page must say why, in a line that begins with "Not run here".
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import re
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import torchattr
+from torchattr import errors
+from torchattr.layers import registry as rule_registry
+from torchattr.methods import registry as method_registry
+from torchattr.models.collage import examples
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(torchattr.__file__).parent
+PAGES = sorted(
+    page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if page.exists()
+)
+MODULES = sorted(
+    ".".join(("torchattr", *file.relative_to(PACKAGE).with_suffix("").parts))
+    for file in PACKAGE.rglob("*.py")
+)
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+FENCE = re.compile(
+    r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<body>.*?)^ *(?P=ticks) *$",
+    re.MULTILINE | re.DOTALL,
+)
+LINK = re.compile(r"\]\(\s*<?(?P<target>[^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+SOURCE = re.compile(r"<(?:img|a|source)\b[^>]*\b(?:src|href|srcset)=\"(?P<target>[^\"]+)\"")
+HEADING = re.compile(r"^#+ +(?P<text>.+?) *$", re.MULTILINE)
+SHELLS = ("console", "bash", "sh", "shell")
+PAPER = re.compile(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d+")
+
+WITHOUT_EXAMPLE = {
+    "Attribution": "abstract: its subclasses show how it is used",
+    "Call": "made by the engine only: the rules' page shows what it holds",
+}
+WITHOUT_PAPER = {
+    "feature_ablation": "older than any paper that could be cited for it",
+}
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    words: tuple[str, ...]
+    body: str
+
+    @property
+    def file(self) -> str | None:
+        return self._option("file")
+
+    @property
+    def warns(self) -> str | None:
+        return self._option("warns")
+
+    @property
+    def runs(self) -> bool:
+        return "not-run" not in self.words
+
+    @property
+    def commands(self) -> list[str]:
+        """The lines that call the package's command, without the prompt."""
+        lines = self.body.replace("\\\n", " ").splitlines()
+        plain = [line.strip().removeprefix("$ ").partition("  #")[0] for line in lines]
+        return [line for line in plain if line == "torchattr" or line.startswith("torchattr ")]
+
+    def _option(self, name: str) -> str | None:
+        given = dict(word.split("=", 1) for word in self.words if "=" in word)
+        return given.get(name)
+
+
+def fences(page: Path) -> list[Fence]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        language, *words = match["info"].split() or [""]
+        line = text.count("\n", 0, match.start("body"))
+        found.append(Fence(page, line, language, tuple(words), textwrap.dedent(match["body"])))
+    return found
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to run in; whatever is registered there is forgotten afterwards."""
+    shutil.copy(examples()[0].path, tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with mock.patch.dict(rule_registry._rules), mock.patch.dict(method_registry._methods):
+        yield tmp_path
+    for module in {path.stem for path in tmp_path.glob("*.py")}:
+        sys.modules.pop(module, None)
+
+
+def run(fence: Fence, namespace: dict[str, Any]) -> None:
+    """Run a fence: a session with prompts is also compared with what it shows."""
+    if fence.file:
+        Path(fence.file).write_text(fence.body, encoding="utf-8")
+    if fence.body.lstrip().startswith(">>>"):
+        check(doctest.DocTestParser().get_doctest(
+            fence.body, namespace, name(fence.page), str(fence.page), fence.line
+        ))  # fmt: skip
+        return
+    code = compile("\n" * fence.line + fence.body, str(fence.page), "exec", dont_inherit=True)
+    exec(code, namespace)
+
+
+def check(test: doctest.DocTest) -> int:
+    """Run one doctest in its own namespace; give the number of its examples."""
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    result = runner.run(test, out=report.append, clear_globs=False)
+    assert result.failed == 0, "".join(report)
+    return result.attempted
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_of_a_page_run(page: Path, folder: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for fence in fences(page):
+        if fence.language != "python" or not fence.runs:
+            continue
+        if fence.warns is None:
+            run(fence, namespace)
+        else:
+            with pytest.warns(getattr(errors, fence.warns)):
+                run(fence, namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_of_a_page_run(page: Path, folder: Path) -> None:
+    blocks = [fence for fence in fences(page) if fence.runs]
+    commands = [line for fence in blocks if fence.language in SHELLS for line in fence.commands]
+    if not commands:
+        return
+    from typer.testing import CliRunner
+
+    for fence in blocks:
+        if fence.file:
+            Path(fence.file).write_text(fence.body, encoding="utf-8")
+    cli = pytest.importorskip("torchattr.cli")
+    for command in commands:
+        result = CliRunner().invoke(cli.app, shlex.split(command)[1:])
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_says_what_its_fences_leave_out(page: Path) -> None:
+    text = prose(page)
+    for fence in fences(page):
+        assert fence.warns is None or fence.warns in text, f"{name(page)} never says {fence.warns}"
+        assert fence.runs or "Not run here" in text, f"{name(page)} never says what is not run"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = prose(page)
+    targets = [match["target"] for pattern in (LINK, SOURCE) for match in pattern.finditer(text)]
+    broken = [target for target in targets if not leads_somewhere(page, target)]
+    assert not broken, f"{name(page)} has broken links: {broken}"
+
+
+def leads_somewhere(page: Path, target: str) -> bool:
+    if re.match(r"[a-z]+:", target):
+        return True
+    path, _, anchor = target.partition("#")
+    file = (page.parent / path).resolve() if path else page
+    return file.exists() and (not anchor or anchor in anchors(file))
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the names that GitHub gives to the headings of a page."""
+    headings = [match["text"] for match in HEADING.finditer(prose(page))]
+    kept = [re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()) for heading in headings]
+    return {heading.replace(" ", "-") for heading in kept}
+
+
+def test_a_broken_link_and_a_missing_anchor_are_noticed(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One `thing`, two\n", encoding="utf-8")
+    assert leads_somewhere(page, "#one-thing-two")
+    assert leads_somewhere(page, "page.md#one-thing-two")
+    assert leads_somewhere(page, "https://example.org")
+    assert not leads_somewhere(page, "#three")
+    assert not leads_somewhere(page, "other.md")
+
+
+def test_a_wrong_example_is_noticed(tmp_path: Path, folder: Path) -> None:
+    page = ROOT / "page.md"
+    with pytest.raises(AssertionError):
+        run(Fence(page, 0, "python", (), ">>> 1 + 1\n3\n"), {})
+    with pytest.raises(ZeroDivisionError):
+        run(Fence(page, 0, "python", (), "1 / 0\n"), {})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings_run(module: str, folder: Path) -> None:
+    found = importlib.import_module(module.removesuffix(".__init__"))
+    for test in doctest.DocTestFinder(exclude_empty=True).find(found):
+        if test.examples:
+            check(test)
+
+
+def exported() -> dict[str, Any]:
+    """Give the classes and functions of the top level; data and modules speak for themselves."""
+    return {
+        key: value
+        for key, value in vars(torchattr).items()
+        if not key.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
+    }
+
+
+@pytest.mark.parametrize("key", sorted(exported()))
+def test_each_public_name_has_a_docstring_with_an_example(key: str) -> None:
+    value = exported()[key]
+    assert value.__doc__, f"torchattr.{key} has no docstring"
+    if inspect.isclass(value) and issubclass(value, (Exception, Warning)):
+        return  # Raised, never called: the places that raise it say when.
+    text = f"{value.__doc__}{getattr(getattr(value, 'attribute', None), '__doc__', '')}"
+    assert (">>>" in text) != (key in WITHOUT_EXAMPLE), (
+        f"torchattr.{key} needs an example in its docstring, or a reason not to have one, not both"
+    )
+
+
+@pytest.mark.parametrize("key", sorted(method_registry.registered_methods()))
+def test_each_method_names_its_paper_and_what_it_is_not(key: str) -> None:
+    text = method_registry.find_method(key).__doc__ or ""
+    assert "*not*" in text, f"{key} does not say what its result is *not*"
+    assert bool(PAPER.search(text)) != (key in WITHOUT_PAPER), (
+        f"{key} must cite its paper as arXiv:... or doi:..., or have a reason not to, not both"
+    )
+
+
+def test_citation_carries_the_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert f"version: {version[1]}\n" in text
