@@ -283,7 +283,12 @@ def _beside(values: Tensor, like: Tensor) -> Tensor:
 
 def _delta(results: Sequence[Tensor], scores: Scores, starts: Sequence[Tensor]) -> Tensor:
     difference = scores.clean - scores.of(starts)[0]
-    rows, targets = difference.shape
-    sums = [result.detach().reshape(rows, targets, -1).sum(2) for result in results]
-    deltas = torch.stack([part.to(difference.device) for part in sums]).sum(0) - difference
-    return deltas if scores.several else deltas[:, 0]
+    kept = 2 if scores.several else 1
+    if not scores.several:
+        difference = difference[:, 0]
+    sums = [_sum_beyond(result.detach(), kept).to(difference.device) for result in results]
+    return torch.stack(sums).sum(0) - difference
+
+
+def _sum_beyond(values: Tensor, dimensions: int) -> Tensor:
+    return values.reshape(*values.shape[:dimensions], values.shape[dimensions:].numel()).sum(-1)

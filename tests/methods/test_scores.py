@@ -1,0 +1,62 @@
+"""The values of a target, for a batch and for copies of it."""
+
+from __future__ import annotations
+
+import torch
+from helpers import assert_same, refused
+from peers import classifier, rows
+
+import torchattr as ta
+from torchattr.inputs import as_inputs
+from torchattr.methods.scores import NotPerExample, Scores, need_rows
+
+
+def test_clean_values_and_those_of_copies() -> None:
+    model, x = classifier(), rows()
+    scores = Scores(model, as_inputs(x), [0, 2, 1], ())
+    expected = model(x).detach()[range(3), [0, 2, 1]]
+    assert scores.clean.shape == (3, 1)
+    assert not scores.several
+    assert scores.per_example
+    assert_same(scores.clean[:, 0], expected, 1e-12)
+    again = scores.of([torch.cat([x, x])], 2)
+    assert again.shape == (2, 3, 1)
+    assert_same(again[1, :, 0], expected, 1e-12)
+
+
+def test_the_target_is_fixed_by_the_batch() -> None:
+    model, x = classifier(), rows()
+    scores = Scores(model, as_inputs(x), ta.TopK(2), ())
+    assert scores.several
+    assert scores.clean.shape == (3, 2)
+    changed = scores.of([-x])[0]
+    best = model(x).topk(2).indices
+    assert_same(changed, model(-x).detach().gather(1, best), 1e-12)
+    other = Scores(model, as_inputs(-x), scores.target, ())
+    assert_same(other.clean, changed, 1e-12)
+
+
+def test_a_neuron() -> None:
+    model, x = classifier(), rows()
+    scores = Scores(model, as_inputs(x), ta.Neuron("0", 5), ())
+    assert_same(scores.clean[:, 0], model[0](x).detach()[:, 5], 1e-12)
+    assert scores.target == ta.Neuron("0", 5)
+    assert scores.of([torch.cat([x, x])], 2).shape == (2, 3, 1)
+
+
+def test_numbers_count_as_tensors() -> None:
+    assert Scores(lambda x: 2.5, as_inputs(rows()), None, ()).clean.tolist() == [[2.5]]
+    whole = Scores(lambda x: 7, as_inputs(rows()), None, ())
+    assert whole.clean.dtype == torch.int64
+    assert not whole.per_example
+
+
+def test_copies_of_what_aggregates_are_refused() -> None:
+    scores = Scores(lambda x: x.sum(0), as_inputs(rows(2)), None, ())
+    assert not scores.per_example
+    assert scores.of([rows(2)]).shape == (1, 6, 1)
+    with refused(NotPerExample, "(6,)", "batch of 4"):
+        scores.of([rows(4)], 2)
+    need_rows(torch.zeros(5, 2), 5)
+    with refused(NotPerExample, "batch of 5"):
+        need_rows(torch.zeros(()), 5)
