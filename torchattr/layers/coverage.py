@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torchattr.errors import CoverageWarning, NoRuleMatched, warn
 from torchattr.layers.function import Enter, Rewritten
@@ -47,9 +48,9 @@ class Coverage:
         if not served:
             self.own[name] += 1
 
-    def inspect(self, nodes: Iterable[Any]) -> None:
-        """Look through the nodes of a graph for what the interception could not see."""
-        for node in nodes:
+    def inspect(self, output: Tensor) -> None:
+        """Look through the graph of `output` for what the interception could not see."""
+        for node in _nodes(output):
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1
             elif _is_custom(node):
@@ -138,6 +139,19 @@ def _calls(count: int, name: str) -> str:
 
 def _keeps(count: int, name: str) -> str:
     return f"{_calls(count, name)} keep{'s' if count == 1 else ''} their own gradient"
+
+
+def _nodes(output: Tensor) -> Iterator[Any]:
+    """Walk the graph from `output` down to where it was entered."""
+    waiting = [output.grad_fn] if output.grad_fn is not None else []
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                waiting.append(below)
 
 
 def _is_hidden_rectifier(node: Any) -> bool:
