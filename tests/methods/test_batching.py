@@ -6,12 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import refused
+from helpers import assert_same, refused
+from peers import classifier, rows
 from torch import nn
 
+import torchattr as ta
 from torchattr.errors import OutOfMemory
 from torchattr.methods import batching
-from torchattr.methods.batching import Footprint, fitting, free_bytes, in_batches, is_out_of_memory
+from torchattr.methods.batching import (
+    Footprint,
+    fitting,
+    free_bytes,
+    has_fixed_batch,
+    in_batches,
+    is_out_of_memory,
+)
 
 CPU = torch.device("cpu")
 
@@ -90,3 +99,26 @@ def test_signs_of_exhausted_memory() -> None:
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
     assert is_out_of_memory(RuntimeError("MPS backend out of memory"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_exported_models_may_have_a_fixed_batch() -> None:
+    model, x = classifier(), rows(2)
+    fixed = torch.export.export(model, (x,)).module()
+    batch = torch.export.Dim("batch")
+    free = torch.export.export(model, (x,), dynamic_shapes=({0: batch},)).module()
+    assert has_fixed_batch(fixed)
+    assert has_fixed_batch(fixed.forward)
+    assert not has_fixed_batch(free)
+    assert not has_fixed_batch(model)
+    assert not has_fixed_batch(lambda v: model(v))
+    assert not has_fixed_batch(torch.fx.symbolic_trace(model))
+
+
+def test_a_fixed_batch_is_served_copy_by_copy() -> None:
+    model, x = classifier(), rows(2)
+    fixed = torch.export.export(model, (x,)).module()
+    for method in (ta.FeatureAblation, ta.IntegratedGradients):
+        expected = method(model).attribute(x, target=1)
+        assert_same(method(fixed).attribute(x, target=1), expected, 1e-12)
+    found = ta.NoiseTunnel(ta.Saliency(fixed)).attribute(x, target=1, stdevs=0.0)
+    assert_same(found, ta.Saliency(model).attribute(x, target=1), 1e-12)

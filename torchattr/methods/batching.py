@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from torchattr._types import Forward
 from torchattr.errors import OutOfMemory
+from torchattr.layers.guards import module_of
 
 T = TypeVar("T")
 
@@ -81,6 +83,20 @@ def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.de
     if device.type == "cpu":
         limits += [CPU_ROWS // max(batch_size, 1), CPU_BYTES // max(needed, 1)]
     return max(min(limits), 1)
+
+
+def has_fixed_batch(forward: Forward) -> bool:
+    """Tell whether a model takes only batches of the size that it was exported with."""
+    module = module_of(forward)
+    graphs = [
+        part.graph
+        for part in (module.modules() if module is not None else ())
+        if isinstance(part, torch.fx.GraphModule)
+    ]
+    values = [
+        node.meta.get("val") for graph in graphs for node in graph.nodes if node.op == "placeholder"
+    ]
+    return any(isinstance(v, Tensor) and v.dim() and isinstance(v.shape[0], int) for v in values)
 
 
 def free_bytes(device: torch.device) -> int:

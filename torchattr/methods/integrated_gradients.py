@@ -249,6 +249,8 @@ def _check_batch(internal_batch_size: Any, batch_size: int) -> None:
 def _size(internal_batch_size: int | None, scores: Scores, inputs: Inputs) -> int:
     if internal_batch_size is not None:
         return max(internal_batch_size // max(inputs.batch_size, 1), 1)
+    if not scores.repeatable:
+        return 1
     footprint = scores.footprint
     device = inputs.tensors[0].device
     return fitting(footprint.bytes_with_graph, footprint, inputs.batch_size, device)

@@ -13,6 +13,7 @@ from torchattr._types import Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
 from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.methods.base import Attribution
+from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target
 from torchattr.methods.scores import Scores
 from torchattr.targets import Neuron
@@ -87,7 +88,8 @@ class NoiseTunnel(Attribution):
         spreads = _spreads(stdevs, given)
         options = self._fixed(given, kwargs)
         moments, deltas = _Moments(), []
-        for copies in _chunks(nt_samples, nt_samples_batch_size or nt_samples):
+        every = 1 if has_fixed_batch(self.model) else nt_samples
+        for copies in _chunks(nt_samples, nt_samples_batch_size or every):
             noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
             repeated = _repeated(options, given, copies, draw=draw_baseline_from_distrib)
             result = self.attribution_method.attribute(given.restore(noisy), **repeated)

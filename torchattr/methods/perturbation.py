@@ -140,7 +140,7 @@ def _effects(perturbation: Perturbation, scores: Scores, at_once: int | None, ba
 
 
 def _chosen(scores: Scores, inputs: Inputs) -> int:
-    if not scores.per_example:
+    if not scores.repeatable:
         return 1
     footprint = scores.footprint
     device = inputs.tensors[0].device

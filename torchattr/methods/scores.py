@@ -12,7 +12,7 @@ from torchattr._types import Forward, OutputKey
 from torchattr.errors import OutputError
 from torchattr.inputs import Inputs
 from torchattr.layers import Place, Trace
-from torchattr.methods.batching import Footprint
+from torchattr.methods.batching import Footprint, has_fixed_batch
 from torchattr.methods.passes import last_call, select_neuron
 from torchattr.methods.repeat import repeat_arguments, repeat_target, several
 from torchattr.select import find_layer
@@ -72,6 +72,11 @@ class Scores:
     def per_example(self) -> bool:
         """Whether there is one row for each example."""
         return len(self.clean) == self._batch_size
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether several copies of the batch can be asked about at once."""
+        return self.per_example and not has_fixed_batch(self._model)
 
     def of(self, tensors: Sequence[Tensor], copies: int = 1) -> Tensor:
         """Give the values for changed copies of the batch: `(copies, rows, targets)`.
