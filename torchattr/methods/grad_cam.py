@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr._types import Forward, Layers, OutputKey, Tensors
-from torchattr.errors import ShapeError
+from torchattr.errors import LayerError, ShapeError
 from torchattr.inputs import Inputs
 from torchattr.layers import Place
 from torchattr.methods.base import GradientAttribution
@@ -180,6 +180,7 @@ class GuidedGradCAM(GradientAttribution):
 
         Raises:
             ShapeError: an input onto whose shape the layer's map cannot be enlarged.
+            LayerError: a layer that gives several tensors, and so several maps.
         """
         return self._attribute(
             inputs,
@@ -244,5 +245,10 @@ def _map(value: Tensor, gradient: Tensor, rectify: bool, sum_channels: bool) -> 
 
 
 def _products(guided: Sequence[Tensor], maps: Any, mode: str) -> list[Tensor]:
-    one: Tensor = maps[0] if isinstance(maps, tuple) else maps
-    return [grad * enlarge(one, grad.shape[2:], mode) for grad in guided]
+    several = maps if isinstance(maps, tuple) else (maps,)
+    if len(several) != 1:
+        raise LayerError(
+            f"GuidedGradCAM needs one map, but the layer gives {len(several)} tensors, each with a"
+            " map of its own; choose a layer inside it, or multiply GradCAM's maps yourself"
+        )
+    return [grad * enlarge(several[0], grad.shape[2:], mode) for grad in guided]

@@ -194,11 +194,18 @@ def select_neuron(captured: Captured, selector: Any) -> Tensor:
     """Give one value per example: what `selector` takes of a layer's values, summed.
 
     Raises:
-        TargetError: the selector does not fit the layer's shape.
+        TargetError: the selector does not fit the layer's shape, or the layer gives several
+            tensors and the selector is no callable.
     """
-    values = captured.values[0]
     if callable(selector):
         return select_scores(captured.restore(captured.values), selector)
+    if len(captured.values) != 1:
+        raise TargetError(
+            f"the neuron selector {selector!r} does not say which of the layer's"
+            f" {len(captured.values)} tensors it means; pass a callable from all of them to one"
+            " value per example"
+        )
+    values = captured.values[0]
     index = selector if isinstance(selector, tuple) else (selector,)
     if len(index) != values.dim() - 1:
         raise TargetError(
