@@ -42,8 +42,6 @@ class LayerActivation(LayerAttribution, methods.LayerActivation):
 class LayerGradCam(LayerAttribution, methods.GradCAM):
     """:class:`torchattr.GradCAM` under Captum's argument names."""
 
-    multiplies_by_inputs = True
-
     def __init__(
         self,
         forward_func: Forward,
