@@ -131,9 +131,10 @@ def run(fence: Fence, namespace: dict[str, Any]) -> None:
     if fence.file:
         Path(fence.file).write_text(fence.body, encoding="utf-8")
     if fence.body.lstrip().startswith(">>>"):
-        check(doctest.DocTestParser().get_doctest(
-            fence.body, namespace, name(fence.page), str(fence.page), fence.line
-        ))  # fmt: skip
+        parser, where = doctest.DocTestParser(), name(fence.page)
+        test = parser.get_doctest(fence.body, {}, where, str(fence.page), fence.line)
+        test.globs = namespace  # The parser would copy them: later fences need what this one sets.
+        check(test)
         return
     code = compile("\n" * fence.line + fence.body, str(fence.page), "exec", dont_inherit=True)
     exec(code, namespace)
