@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.kernels.backend import Backend, Gate, Request
@@ -42,12 +41,14 @@ class TorchBackend(Backend):
 
     def pack_switches(self, indices: Tensor, input_shape: Sequence[int], window: Window) -> Tensor:
         spatial = input_shape[-len(window.extent) :]
-        offset = indices - _corners(indices.shape, spatial, window, indices.device)
-        switch = torch.zeros_like(indices)
+        switch, rest = torch.zeros_like(indices), indices
         for d, extent in enumerate(window.extent):
-            step = window.dilation[d] * prod(spatial[d + 1 :])
-            place = offset.div(step, rounding_mode="floor") if step > 1 else offset
-            offset = offset - place * step
+            step = prod(spatial[d + 1 :])
+            place = rest.div(step, rounding_mode="floor") if step > 1 else rest
+            rest = rest - place * step
+            place = place - _starts(indices.shape, d, window, indices.device)
+            if window.dilation[d] > 1:
+                place = place.div_(window.dilation[d], rounding_mode="floor")
             switch = switch.mul_(extent).add_(place)
         return switch.to(window.switch_dtype)
 
@@ -69,10 +70,16 @@ def _corners(
 ) -> Tensor:
     """Give the flat input index of each window's first place (outside the input with padding)."""
     corner = torch.zeros((), dtype=torch.long, device=device)
-    for d, size in enumerate(output_shape[-len(spatial) :]):
-        start = torch.arange(size, device=device) * window.stride[d] - window.padding[d]
-        corner = corner.unsqueeze(-1) + start * prod(spatial[d + 1 :])
+    for d in range(len(spatial)):
+        corner = corner + _starts(output_shape, d, window, device) * prod(spatial[d + 1 :])
     return corner
+
+
+def _starts(shape: Sequence[int], d: int, window: Window, device: torch.device) -> Tensor:
+    """Give where windows start in spatial dimension `d`, to be broadcast over an output."""
+    dims = len(window.extent)
+    start = torch.arange(shape[d - dims], device=device) * window.stride[d] - window.padding[d]
+    return start.view(-1, *(1,) * (dims - 1 - d))
 
 
 def _offsets(spatial: Sequence[int], window: Window) -> Tensor:
@@ -102,14 +109,14 @@ def _pack_torch(run: Tensor, upper: float | None) -> Tensor:
     torch.gt(run, 0, out=passed[: run.numel()])
     if upper is not None:
         passed[: run.numel()] &= run < upper
-    words = passed.view(torch.uint8).view(-1, 8).flip(1).contiguous().view(torch.int64).view(-1)
+    words = passed.view(torch.uint8).view(torch.int64)
     return ((words * GATHER_BITS) >> 56).to(torch.uint8)
 
 
 def _unpack(mask: Tensor, like: Tensor) -> Tensor:
     """Give the mask as ones and zeros of the dtype of `like`, by one look-up for eight of them."""
     table = _bits_of_bytes(like.dtype, like.device)
-    return F.embedding(mask.int(), table).view(-1)[: like.numel()]
+    return torch.embedding(table, mask.int()).view(-1)[: like.numel()]
 
 
 @cache

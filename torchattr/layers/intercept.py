@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.errors import TrainingModeError
-from torchattr.kernels import Request, asked, choose
+from torchattr.kernels import Backend, Request, asked, choose
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.function import Active, Plan, Rewritten
 from torchattr.layers.ops import Call
@@ -35,7 +35,8 @@ class Intercept(TorchFunctionMode):
         self.coverage = Coverage()
         self._tables = tables
         self._guarded = guarded
-        self._backend = asked()
+        self._asked = asked()
+        self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._plans: dict[str, tuple[LayerRule, ...]] = {}
 
     def __torch_function__(
@@ -55,8 +56,13 @@ class Intercept(TorchFunctionMode):
         self.coverage.count(call, served=bool(rules))
         if not rules:
             return self._run(func, args, kwargs)
-        call.backend = choose(Request(call.device, call.dtype), self._backend)
+        call.backend = self._backend_for(call.device, call.dtype)
         return Rewritten.apply(Plan(rules, self.active), call, *inputs)
+
+    def _backend_for(self, device: torch.device, dtype: torch.dtype) -> Backend:
+        if (device, dtype) not in self._backends:
+            self._backends[device, dtype] = choose(Request(device, dtype), self._asked)
+        return self._backends[device, dtype]
 
     def _rules(self, call: Call) -> tuple[LayerRule, ...]:
         """Give the rule of each table for this call; none if PyTorch's own gradient serves all."""

@@ -108,11 +108,9 @@ class Call:
         self._spelling = spelling
         self._args, self._kwargs = _without_inputs(args, kwargs, inputs)
         self.arguments = arguments
+        self.__dict__.update(arguments)
 
     def __getattr__(self, name: str) -> Any:
-        arguments = self.__dict__.get("arguments", {})
-        if name in arguments:
-            return arguments[name]
         raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
 
     @property
