@@ -198,7 +198,8 @@ def select_neuron(captured: Captured, selector: Any) -> Tensor:
             tensors and the selector is no callable.
     """
     if callable(selector):
-        return select_scores(captured.restore(captured.values), selector)
+        scores = selector(captured.restore(captured.values))
+        return select_scores(captured.values[0], lambda _: scores)
     if len(captured.values) != 1:
         raise TargetError(
             f"the neuron selector {selector!r} does not say which of the layer's"
