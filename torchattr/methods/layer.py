@@ -33,7 +33,7 @@ class LayerChoice:
                 f"calls must be one of {', '.join(map(repr, get_args(Calls)))}, got {calls!r}"
             )
         self._model = model
-        self._named = {} if layer is None else find_layers(model, layer)
+        self._named = {} if layer is None else _named(model, layer)
         self._calls = calls
         self.several = isinstance(layer, (list, tuple)) or len(self._named) > 1
 
@@ -67,6 +67,20 @@ class LayerChoice:
     def form(self, results: dict[str, Any]) -> Any:
         """Give a dict by name where several layers were asked for, else the only result."""
         return results if self.several else next(iter(results.values()))
+
+
+def _named(model: Forward, layer: Layers) -> dict[str, nn.Module]:
+    """Give layers by name; a function does not name its modules, so those of one type are numbered.
+
+    Raises:
+        LayerError: a name or pattern that no layer has.
+    """
+    found: dict[str, nn.Module] = {}
+    for one in layer if isinstance(layer, (list, tuple)) else [layer]:
+        for name, module in find_layers(model, one).items():
+            taken = found.get(name, module) is not module
+            found[f"{name} {len(found)}" if taken else name] = module
+    return found
 
 
 def last_spatial_layer(
