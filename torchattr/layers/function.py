@@ -81,8 +81,10 @@ class Rewritten(torch.autograd.Function):
         call = ctx.call
         if grad is None:
             return (None, None, *(None for _ in call.shapes))
-        results = ctx.plan.backward(call, grad, ctx.saved_tensors)
-        return (None, None, *(result.to(call.dtype) for result in results))
+        # Rules run as they are: the mode is there only for forwards that run again on the way back.
+        with torch._C.DisableTorchFunction():
+            results = ctx.plan.backward(call, grad, ctx.saved_tensors)
+            return (None, None, *(result.to(call.dtype) for result in results))
 
 
 class Enter(torch.autograd.Function):
