@@ -170,9 +170,11 @@ def _neuron_place(model: Forward, target: Any) -> Place | None:
 
 
 def _scores(trace: Trace, target: Any, neuron: Place | None) -> Tensor:
-    if neuron is None:
-        return select_scores(trace.output, target)
-    return select_neuron(last_call(trace, neuron), target.selector)
+    # The caller may be in no_grad or inference mode, where picking would cut the graph off.
+    with torch.inference_mode(False), torch.enable_grad():
+        if neuron is None:
+            return select_scores(trace.output, target)
+        return select_neuron(last_call(trace, neuron), target.selector)
 
 
 def last_call(trace: Trace, place: Place) -> Captured:
