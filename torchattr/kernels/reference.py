@@ -41,16 +41,19 @@ class TorchBackend(Backend):
 
     def pack_switches(self, indices: Tensor, input_shape: Sequence[int], window: Window) -> Tensor:
         spatial = input_shape[-len(window.extent) :]
-        switch, rest = torch.zeros_like(indices), indices
-        for d, extent in enumerate(window.extent):
-            step = prod(spatial[d + 1 :])
-            place = rest.div(step, rounding_mode="floor") if step > 1 else rest
-            rest = rest - place * step
-            place = place - _starts(indices.shape, d, window, indices.device)
-            if window.dilation[d] > 1:
-                place = place.div_(window.dilation[d], rounding_mode="floor")
-            switch = switch.mul_(extent).add_(place)
-        return switch.to(window.switch_dtype)
+        offsets = _offsets(spatial, window)
+        if offsets.unique().numel() < window.places:
+            return _divided(indices, spatial, window)
+        places = torch.zeros(int(offsets[-1]) + 1, dtype=window.switch_dtype)
+        places[offsets] = torch.arange(window.places).to(window.switch_dtype)
+        places = places.to(indices.device)
+        corners = _corners(indices.shape, spatial, window, indices.device)
+        switches = torch.empty_like(indices, dtype=window.switch_dtype)
+        # Example by example, what lies between stays in the cache.
+        for one, switch in zip(indices, switches, strict=True):
+            distance = (one - corners).reshape(-1)
+            switch.copy_(places.index_select(0, distance).view(one.shape))
+        return switches
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
@@ -63,6 +66,24 @@ class TorchBackend(Backend):
         dims = len(spatial)
         flat.scatter_add_(-1, indices.flatten(-dims), grad.flatten(-dims))
         return flat.view(input_shape)
+
+
+def _divided(indices: Tensor, spatial: Sequence[int], window: Window) -> Tensor:
+    """Find the places one dimension after the other.
+
+    Where a padded window is wider than its input, two of its places can lie equally far from the
+    first one, so that the distance alone does not tell them apart.
+    """
+    switch, rest = torch.zeros_like(indices), indices
+    for d, extent in enumerate(window.extent):
+        step = prod(spatial[d + 1 :])
+        place = rest.div(step, rounding_mode="floor") if step > 1 else rest
+        rest = rest - place * step
+        place = place - _starts(indices.shape, d, window, indices.device)
+        if window.dilation[d] > 1:
+            place = place.div_(window.dilation[d], rounding_mode="floor")
+        switch = switch.mul_(extent).add_(place)
+    return switch.to(window.switch_dtype)
 
 
 def _corners(
