@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchattr.layers import Trace, rule_table
@@ -52,6 +53,39 @@ def sent_back(
     (found,) = trace.gradients(scores, trace.input_edges)
     assert found is not None
     return found
+
+
+class Rectifier(torch.autograd.Function):
+    """A rectifier with a backward from the literature, written down once more."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rule: str) -> Tensor:
+        ctx.rule = rule
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        if ctx.rule in ("gradient", "guided"):
+            grad = torch.where(x > 0, grad, 0)
+        if ctx.rule in ("deconvolution", "guided"):
+            grad = torch.where(grad > 0, grad, 0)
+        return grad, None
+
+
+@contextmanager
+def rectifiers(rule: str) -> Iterator[None]:
+    """Put the hand-written rectifier in place of PyTorch's: an oracle that uses plain autograd."""
+
+    def relu(x: Tensor, inplace: bool = False) -> Tensor:
+        return Rectifier.apply(x, rule)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "relu", relu)
+        patch.setattr(torch, "relu", relu)
+        patch.setattr(Tensor, "relu", relu)
+        yield
 
 
 def seeded(make: Callable[..., nn.Module], *args: Any, seed: int = 0, **kwargs: Any) -> nn.Module:

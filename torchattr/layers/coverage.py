@@ -13,7 +13,10 @@ from torch import Tensor
 from torchattr.errors import CoverageWarning, NoRuleMatched, warn
 from torchattr.layers.function import Enter, Rewritten
 from torchattr.layers.ops import OPERATIONS, Call
-from torchattr.layers.registry import RuleTable
+from torchattr.layers.registry import RuleTable, registered_rules
+
+GATES = ("rectifier", "activation")
+"""The kinds of operation that let a signal through or stop it."""
 
 
 @dataclass
@@ -65,7 +68,7 @@ class Coverage:
         return {
             name: count
             for name, count in sorted(self.calls.items())
-            if OPERATIONS[name].kind in ("rectifier", "activation") and name not in table
+            if OPERATIONS[name].kind in GATES and name not in table
         }
 
     def describe(self, table: RuleTable) -> str:
@@ -119,18 +122,26 @@ class Coverage:
         return (
             f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
             f" and the output, but {ran or 'no other activation either'}. The result would be the"
-            f" plain gradient. {_way_in(self.left(table))}strict=False lowers this to a warning"
+            f" plain gradient. {_way_in(self.left(table), table)}"
+            "strict=False lowers this to a warning"
         )
 
     def _note(self, table: RuleTable, method: str) -> str | None:
-        if not self.left(table) and not self.custom:
+        gates = any(OPERATIONS[name].kind in GATES for name in table)
+        if not gates or not (self.left(table) or self.custom):
             return None
-        return f"{method}: {self.describe(table)}. {_way_in(self.left(table))}".strip()
+        way_in = _way_in(self.left(table), table).rstrip("; ")
+        return f"{method}: {self.describe(table)}. {way_in}".strip()
 
 
-def _way_in(names: Iterable[str]) -> str:
-    rules = ", ".join(f"{name!r}: 'guided'" for name in names)
-    return f"To treat them like a ReLU, pass rules={{{rules}}}; " if rules else ""
+def _way_in(operations: Iterable[str], table: RuleTable) -> str:
+    known = registered_rules()
+    used = [name for (operation, name), rule in known.items() if type(table.get(operation)) is rule]
+    rules = {
+        operation: next((name for name in used if (operation, name) in known), "guided")
+        for operation in operations
+    }
+    return f"To treat them like a ReLU, pass rules={rules}; " if rules else ""
 
 
 def _calls(count: int, name: str) -> str:
@@ -138,7 +149,7 @@ def _calls(count: int, name: str) -> str:
 
 
 def _keeps(count: int, name: str) -> str:
-    return f"{_calls(count, name)} keep{'s' if count == 1 else ''} their own gradient"
+    return f"{_calls(count, name)} {'keeps its' if count == 1 else 'keep their'} own gradient"
 
 
 def _nodes(output: Tensor) -> Iterator[Any]:

@@ -53,6 +53,13 @@ def training_counters(forward: Any) -> dict[int, str]:
     }
 
 
+def training_parts(forward: Any) -> list[str]:
+    """Give the names of the innermost modules that are in training mode."""
+    module = module_of(forward)
+    named = module.named_modules() if module is not None else ()
+    return [name for name, part in named if part.training and not list(part.children())]
+
+
 class _EagerStance:
     """Makes compiled code run eagerly while any attribution runs, in whatever thread."""
 

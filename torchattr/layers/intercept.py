@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from torchattr._types import Forward
 from torchattr.errors import TrainingModeError
 from torchattr.kernels import Backend, Request, asked, choose
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.function import Active, Plan, Rewritten
+from torchattr.layers.guards import training_counters, training_parts
 from torchattr.layers.ops import Call
 from torchattr.layers.registry import RuleTable, default_rule
 from torchattr.layers.rule import LayerRule, OwnGradient
@@ -26,15 +28,16 @@ class Intercept(TorchFunctionMode):
         tables: the rules of each backward pass that may follow; `active.table` says which is in
             force. An operation that a table does not name keeps its gradient, remembered in the
             least memory.
-        guarded: buffers that a module in training mode would update, by `id`, with its name.
+        model: what runs, of which a refusal names the parts.
     """
 
-    def __init__(self, tables: Sequence[RuleTable], guarded: Mapping[int, str]) -> None:
+    def __init__(self, tables: Sequence[RuleTable], model: Forward) -> None:
         super().__init__()
         self.active = Active()
         self.coverage = Coverage()
         self._tables = tables
-        self._guarded = guarded
+        self._model = model
+        self._guarded = training_counters(model)
         self._asked = asked()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._plans: dict[str, tuple[LayerRule, ...]] = {}
@@ -49,7 +52,8 @@ class Intercept(TorchFunctionMode):
         if understood is None:
             return self._run(func, args, kwargs)
         call, inputs = understood
-        _refuse_training(call)
+        if call.arguments.get("training"):
+            self._refuse_training(f"{call.operation.name} ({call.spelling})")
         if not (torch.is_grad_enabled() and any(_in_graph(tensor) for tensor in inputs)):
             return self._run(func, args, kwargs)
         rules = self._rules(call)
@@ -88,22 +92,22 @@ class Intercept(TorchFunctionMode):
         frozen = {name: _frozen(value) for name, value in kwargs.items()}
         return func(*(_frozen(value) for value in args), **frozen)
 
-    @staticmethod
-    def _refuse_update(func: Any, module: str) -> None:
+    def _refuse_update(self, func: Any, module: str) -> None:
         if getattr(func, "__name__", "").endswith("_"):
-            raise TrainingModeError(_training_message(f"batch-norm {module!r}"))
+            self._refuse_training(f"batch-norm {module!r}")
 
-
-def _refuse_training(call: Call) -> None:
-    if call.arguments.get("training"):
-        raise TrainingModeError(_training_message(f"{call.operation.name} ({call.spelling})"))
-
-
-def _training_message(what: str) -> str:
-    return (
-        f"{what} was about to run in training mode, where the same input gives different results;"
-        " call model.eval() first (it was stopped before it changed anything)"
-    )
+    def _refuse_training(self, what: str) -> None:
+        parts = training_parts(self._model)
+        way_out = (
+            f"call model.eval() first (in training mode: {', '.join(map(repr, parts[:8]))}"
+            f"{', ...' if len(parts) > 8 else ''})"
+            if parts
+            else "no module is in training mode, so the call itself must say training=False"
+        )
+        raise TrainingModeError(
+            f"{what} was about to run in training mode, where the same input gives different"
+            f" results; {way_out}. It was stopped before it changed anything"
+        )
 
 
 def _in_graph(value: Any) -> bool:

@@ -13,7 +13,7 @@ from torchattr._types import Forward, OutputKey
 from torchattr.layers.capture import Captured, Place, Recorder
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.function import enter
-from torchattr.layers.guards import eager, refuse_scripted, training_counters
+from torchattr.layers.guards import eager, refuse_scripted
 from torchattr.layers.intercept import Intercept
 from torchattr.layers.registry import RuleTable
 from torchattr.targets import select_output
@@ -55,7 +55,7 @@ class Trace:
     ) -> None:
         if differentiable:
             refuse_scripted(model)
-        self._intercept = Intercept(tables, training_counters(model))
+        self._intercept = Intercept(tables, model)
         self._recorder = Recorder(places, differentiable=differentiable)
         with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
             entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]

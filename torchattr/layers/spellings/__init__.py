@@ -1,6 +1,6 @@
 """Every spelling of each operation: module, functional, method and aten calls, as one table."""
 
-from torchattr.layers.spellings import activation, linear, merge, norm, pool
+from torchattr.layers.spellings import activation, arithmetic, linear, merge, norm, pool
 from torchattr.layers.spellings.table import SPELLINGS as SPELLINGS
 from torchattr.layers.spellings.table import Parsed as Parsed
 from torchattr.layers.spellings.table import spelling as spelling
@@ -10,6 +10,7 @@ __all__ = [
     "SPELLINGS",
     "Parsed",
     "activation",
+    "arithmetic",
     "linear",
     "merge",
     "norm",

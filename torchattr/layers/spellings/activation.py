@@ -38,7 +38,7 @@ def _hardtanh(
     *(torch.clip, torch.clip_, Tensor.clip, Tensor.clip_, aten.clip, aten.clip_),
 )
 def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Parsed | None:
-    if not _is_zero(min) or not (max is None or isinstance(max, (int, float))):
+    if not is_zero(min) or not (max is None or isinstance(max, (int, float))):
         return None
     return _rectifier(input, max)
 
@@ -49,14 +49,14 @@ def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Parsed | None:
     *(aten.clamp_min, aten.clamp_min_),
 )
 def _clamp_min(input: Tensor, min: Any) -> Parsed | None:
-    return _rectifier(input) if _is_zero(min) else None
+    return _rectifier(input) if is_zero(min) else None
 
 
 @spelling("relu", torch.maximum, Tensor.maximum, aten.maximum, aten.max.other)
 def _maximum(input: Tensor, other: Tensor) -> Parsed | None:
-    if _is_zero(other) and other.dim() <= input.dim():
+    if is_zero(other) and other.dim() <= input.dim():
         return _rectifier(input)
-    return _rectifier(other) if _is_zero(input) and input.dim() <= other.dim() else None
+    return _rectifier(other) if is_zero(input) and input.dim() <= other.dim() else None
 
 
 @spelling("relu", torch.max, Tensor.max)
@@ -78,9 +78,9 @@ def _threshold(
 
 @spelling("relu", torch.where, aten.where)
 def _where(condition: Tensor, input: Any = None, other: Any = None) -> Parsed | None:
-    if _is_zero(other) and _is_positive(condition, input):
+    if is_zero(other) and _is_positive(condition, input):
         return _rectifier(input)
-    if _is_zero(input) and _is_positive(condition.logical_not(), other):
+    if is_zero(input) and _is_positive(condition.logical_not(), other):
         return _rectifier(other)
     return None
 
@@ -95,7 +95,7 @@ def _rectifier(input: Tensor, upper: float | None = None, inplace: bool = False)
     return Parsed((input,), {"upper": bound}, inplace)
 
 
-def _is_zero(value: Any) -> bool:
+def is_zero(value: Any) -> bool:
     if isinstance(value, Tensor):
         return not value.requires_grad and not bool(value.detach().any())
     return isinstance(value, (int, float)) and value == 0

@@ -80,9 +80,37 @@ def _native_batch_norm(
     return _aten_batch_norm(input, weight, bias, mean, var, *rest)
 
 
-@spelling("instance_norm", F.instance_norm, torch.instance_norm, aten.instance_norm)
-def _instance_norm(input: Tensor, *args: Any, **kwargs: Any) -> Parsed:
-    return Parsed((input,))
+@spelling("instance_norm", F.instance_norm)
+def _instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Parsed:
+    # Without running statistics it normalises by each instance, also at inference.
+    training = use_input_stats and running_mean is not None
+    arguments = {"weight": weight, "bias": bias, "training": training, "eps": eps}
+    return Parsed((input,), arguments)
+
+
+@spelling("instance_norm", torch.instance_norm, aten.instance_norm)
+def _aten_instance_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Parsed:
+    statistics = (running_mean, running_var)
+    return _instance_norm(input, *statistics, weight, bias, use_input_stats, momentum, eps)
 
 
 @spelling("layer_norm", F.layer_norm, torch.layer_norm, aten.layer_norm, aten.native_layer_norm)
