@@ -57,6 +57,10 @@ class ImageError(TorchattrError, ValueError):
     """A picture that cannot be found or read."""
 
 
+class FolderError(TorchattrError, OSError):
+    """A folder that results cannot be written to."""
+
+
 class RuleError(TorchattrError, ValueError):
     """A rule, operation or method that is unknown or registered twice."""
 

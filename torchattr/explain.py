@@ -192,7 +192,7 @@ def _requests(
     requests = {}
     for method in methods:
         name = method if isinstance(method, str) else name_of(method)
-        requests[name] = _Request(build(method, model, **made_with), options.get(name, {}))
+        requests[name] = _Request(build(method, model, **made_with), options.get(method, {}))
     return requests
 
 

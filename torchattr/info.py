@@ -1,0 +1,135 @@
+"""What is installed and what can run here: versions, devices, operations, backends, layers."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from torch import Tensor, nn
+
+from torchattr.kernels import Request, backends
+from torchattr.layers import OPERATIONS, registered_rules, watching
+from torchattr.select import layer_names
+
+PACKAGES = ("torchattr", "torch", "torchvision", "numpy", "pillow")
+OPTIONAL = ("triton", "timm", "captum")
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that a result depends on, by package.
+
+    >>> sorted(versions())[:3]
+    ['numpy', 'pillow', 'python']
+    """
+    found = {"python": platform.python_version()}
+    for package in (*PACKAGES, *OPTIONAL):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place where models can run."""
+
+    name: str
+    description: str
+
+
+def devices() -> list[Device]:
+    """Give the devices that PyTorch can use here, the CPU first."""
+    cores = os.cpu_count() or 1
+    cpu = f"{platform.processor() or platform.machine()}, {cores} cores"
+    found = [Device("cpu", f"{cpu}, {torch.get_num_threads()} threads used")]
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        memory = properties.total_memory / 2**30
+        found.append(Device(f"cuda:{number}", f"{properties.name}, {memory:.0f} GiB"))
+    if torch.backends.mps.is_available():
+        found.append(Device("mps", "Apple GPU"))
+    return found
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """An operation, what kind it is, and the names of its rules."""
+
+    name: str
+    kind: str
+    rules: tuple[str, ...]
+
+
+def operations() -> list[OperationRow]:
+    """Give every operation that rules can be written for.
+
+    >>> operations()[0].name, "guided" in operations()[0].rules
+    ('relu', True)
+    """
+    rules = sorted(registered_rules())
+    return [
+        OperationRow(name, op.kind, tuple(rule for known, rule in rules if known == name))
+        for name, op in OPERATIONS.items()
+    ]
+
+
+def backend_reasons() -> Mapping[str, Mapping[str, list[str]]]:
+    """Give, for each backend and device, every reason why it is unavailable there; none if it is.
+
+    >>> backend_reasons()["torch"]["cpu"]
+    []
+    """
+    return {
+        name: {
+            device.name: found.refusals(Request(torch.device(device.name), torch.float32))
+            for device in devices()
+        }
+        for name, found in backends().items()
+    }
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A layer: its name, type, options, and the shape that it gave when it last ran."""
+
+    name: str
+    type: str
+    description: str
+    shape: tuple[int, ...] | None
+    calls: int
+
+    @property
+    def depth(self) -> int:
+        return self.name.count(".")
+
+
+def layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
+    """Give the layers of a model with the shapes that one forward of `inputs` shows.
+
+    A layer without a call, or whose output is no tensor, has the shape `None`.
+
+    >>> rows = layers(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.ones(1, 3, 2, 2))
+    >>> [(row.name, row.type, row.shape) for row in rows]
+    [('0', 'Flatten', (1, 12)), ('1', 'Linear', (1, 2))]
+    """
+    names = layer_names(model)
+    with torch.no_grad(), watching(list(names.values())) as seen:
+        model(inputs)
+    shapes: dict[nn.Module, list[tuple[int, ...]]] = {}
+    for module, shape in seen:
+        shapes.setdefault(module, []).append(tuple(shape))
+    return [
+        LayerRow(
+            name,
+            type(module).__name__,
+            module.extra_repr().replace("\n", " "),
+            shapes[module][-1] if module in shapes else None,
+            len(shapes.get(module, ())),
+        )
+        for name, module in names.items()
+    ]

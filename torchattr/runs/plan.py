@@ -1,0 +1,150 @@
+"""What is run on each picture: the methods, made for the model, and the layer they look at."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import LayerError, RuleError
+from torchattr.explain import METHODS
+from torchattr.inputs import as_inputs
+from torchattr.layers import rule_table
+from torchattr.methods import Attribution, GuidedGradCAM, build, find_method
+from torchattr.methods.layer import last_spatial_layer
+from torchattr.models import LoadedModel
+from torchattr.runs.answers import Reader
+from torchattr.select import find_layers
+
+CELLS = 14
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run.
+
+    methods: names; empty for the default ones, of which those that refuse the model are left out.
+    targets: see :func:`torchattr.runs.wanted.parse_targets`; empty for what is present, or the
+        best three.
+    layers: names or patterns; empty for the last spatial layer.
+    rules: further rules for the rule-based methods, such as `{"gelu": "guided"}`.
+    output: the entry of the model's output that holds the scores.
+    backend: see :func:`torchattr.backend`.
+    overwrite: also replace files of the same names that no former run wrote.
+    """
+
+    methods: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
+    output: str | int | None = None
+    backend: str = "auto"
+    overwrite: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.methods)) or METHODS
+
+
+@dataclass
+class Plan:
+    """The methods of a run; `dropped` holds the reasons of those that were left out."""
+
+    loaded: LoadedModel
+    settings: Settings
+    reader: Reader
+    layers: list[str]
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, settings: Settings) -> Plan:
+        """Check all that can be checked before a picture is read.
+
+        Raises:
+            RuleError: a method, operation or rule that is unknown.
+            LayerError: a layer that the model has not.
+        """
+        for name in settings.names:
+            find_method(name)
+        rule_table(settings.rules)
+        if settings.rules and not any(map(_is_rule_based, settings.names)):
+            raise RuleError(
+                "--rule is for methods that rewrite backward functions, and none of"
+                f" {', '.join(settings.names)} does; leave it out, or add one such as"
+                " guided_backprop"
+            )
+        layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
+        return cls(loaded, settings, Reader(loaded, settings.output), layers)
+
+    @property
+    def needs_layer(self) -> bool:
+        return not self.layers and any(_takes(name, "layer") for name in self._names)
+
+    def choose_layer(self, inputs: Tensor) -> str | None:
+        """Take the last spatial layer; where there is none, do without the default methods for it.
+
+        Raises:
+            LayerError: there is none, and a method asked for by name needs one.
+        """
+        try:
+            name, _ = last_spatial_layer(
+                self.loaded.model, as_inputs(inputs), (), self.reader.scores
+            )
+        except LayerError as reason:
+            if self.settings.methods:
+                raise
+            needing = [name for name in self._names if _takes(name, "layer")]
+            self.dropped.update(dict.fromkeys(needing, str(reason)))
+            return None
+        self.layers = [name]
+        return name
+
+    def requests(self, inputs: Tensor) -> dict[Any, Mapping[str, Any]]:
+        """Give the methods with the options of their `attribute` for these inputs."""
+        return {self._built(name): _options(name, inputs) for name in self._names}
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [name for name in self.settings.names if name not in self.dropped]
+
+    def _built(self, name: str) -> Attribution:
+        layers = self.layers[0] if len(self.layers) == 1 else self.layers
+        return build(
+            name,
+            self.loaded.model,
+            layer=layers or None,
+            rules=self.settings.rules if _is_rule_based(name) else None,
+            output=self.reader.scores,
+        )
+
+
+def _is_rule_based(name: str) -> bool:
+    """Tell whether a method stands for rules of its own; the gradient of others stays as it is."""
+    method = find_method(name)
+    return bool(getattr(method, "rules", {})) or issubclass(method, GuidedGradCAM)
+
+
+def _takes(name: str, argument: str) -> bool:
+    return argument in inspect.signature(find_method(name)).parameters
+
+
+def _options(name: str, inputs: Tensor) -> dict[str, Any]:
+    """Single pixels are far too many to be replaced one by one, so squares are."""
+    taken = inspect.signature(find_method(name).attribute).parameters
+    return {"feature_mask": squares(inputs)} if "feature_mask" in taken else {}
+
+
+def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
+    """Number the squares of a grid over pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
+
+    >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    """
+    height, width = inputs.shape[-2:]
+    rows = torch.arange(height, device=inputs.device) * cells // height
+    columns = torch.arange(width, device=inputs.device) * cells // width
+    return (rows[:, None] * cells + columns)[None, None]
