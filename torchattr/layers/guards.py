@@ -53,11 +53,22 @@ def training_counters(forward: Any) -> dict[int, str]:
     }
 
 
+_DIFFER_IN_TRAINING = (
+    nn.modules.dropout._DropoutNd,
+    nn.modules.batchnorm._NormBase,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.RReLU,
+)
+
+
 def training_parts(forward: Any) -> list[str]:
-    """Give the names of the innermost modules that are in training mode."""
+    """Give the names of the modules in training mode, those first whose results differ there."""
     module = module_of(forward)
     named = module.named_modules() if module is not None else ()
-    return [name for name, part in named if part.training and not list(part.children())]
+    training = [(name, part) for name, part in named if part.training]
+    differing = [name for name, part in training if isinstance(part, _DIFFER_IN_TRAINING)]
+    return differing or [name for name, _ in training]
 
 
 class _EagerStance:
