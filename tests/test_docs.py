@@ -59,6 +59,7 @@ WITHOUT_EXAMPLE = {
 }
 WITHOUT_PAPER = {
     "feature_ablation": "older than any paper that could be cited for it",
+    "LayerActivation": "shows what the model computed, by no method",
 }
 
 
@@ -257,13 +258,34 @@ def test_each_public_name_has_a_docstring_with_an_example(key: str) -> None:
     )
 
 
-@pytest.mark.parametrize("key", sorted(method_registry.registered_methods()))
+def methods() -> dict[str, type[torchattr.Attribution]]:
+    """Give all methods, by their registered name or else by their class's."""
+    abstract = (torchattr.Attribution, torchattr.GradientAttribution)
+    classes = [value for value in exported().values() if inspect.isclass(value)]
+    found = [one for one in classes if issubclass(one, abstract) and one not in abstract]
+    return {method_registry.name_of(one): one for one in found} | dict(
+        method_registry.registered_methods()
+    )
+
+
+@pytest.mark.parametrize("key", sorted(methods()))
 def test_each_method_names_its_paper_and_what_it_is_not(key: str) -> None:
-    text = method_registry.find_method(key).__doc__ or ""
+    text = methods()[key].__doc__ or ""
     assert "*not*" in text, f"{key} does not say what its result is *not*"
     assert bool(PAPER.search(text)) != (key in WITHOUT_PAPER), (
         f"{key} must cite its paper as arXiv:... or doi:..., or have a reason not to, not both"
     )
+
+
+def test_coverage_has_each_row_once_with_a_known_status() -> None:
+    rows = re.findall(
+        r"^\| (\d)\.(\d+) \|[^|]+\| (done|in part|planned)\b",
+        (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    last = {"0": 20, "1": 12, "2": 13, "3": 14, "4": 13}
+    wanted = [(part, str(row)) for part, end in last.items() for row in range(1, end + 1)]
+    assert [(part, row) for part, row, _ in rows] == wanted
 
 
 def test_citation_carries_the_version() -> None:
