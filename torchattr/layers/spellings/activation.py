@@ -76,36 +76,16 @@ def _threshold(
     return _rectifier(input, inplace=inplace) if threshold == 0 == value else None
 
 
-@spelling("relu", torch.where, aten.where)
-def _where(condition: Tensor, input: Any = None, other: Any = None) -> Parsed | None:
-    if is_zero(other) and _is_positive(condition, input):
-        return _rectifier(input)
-    if is_zero(input) and _is_positive(condition.logical_not(), other):
-        return _rectifier(other)
-    return None
-
-
-@spelling("relu", Tensor.where)
-def _method_where(input: Tensor, condition: Any, other: Any) -> Parsed | None:
-    return _where(condition, input, other)
-
-
 def _rectifier(input: Tensor, upper: float | None = None, inplace: bool = False) -> Parsed:
     bound = None if upper is None or upper == inf else float(upper)
     return Parsed((input,), {"upper": bound}, inplace)
 
 
 def is_zero(value: Any) -> bool:
+    """Tell whether a number, or every element of a tensor, is zero."""
     if isinstance(value, Tensor):
         return not value.requires_grad and not bool(value.detach().any())
     return isinstance(value, (int, float)) and value == 0
-
-
-def _is_positive(condition: Tensor, value: Any) -> bool:
-    if not (isinstance(value, Tensor) and value.is_floating_point()):
-        return False
-    value = value.detach()
-    return torch.equal(condition, value > 0) or torch.equal(condition, value >= 0)
 
 
 # Activations that are rewritten only when asked for.
