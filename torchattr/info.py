@@ -25,13 +25,16 @@ def versions() -> dict[str, str]:
     >>> sorted(versions())[:3]
     ['numpy', 'pillow', 'python']
     """
-    found = {"python": platform.python_version()}
-    for package in (*PACKAGES, *OPTIONAL):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {package: _version(package) for package in (*PACKAGES, *OPTIONAL)}
+    installed = {package: number for package, number in found.items() if number}
+    return {"python": platform.python_version(), **installed}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from torchattr.show.page import LABEL_WIDTH, MARGIN, Legend, Page, Row, _percent
+from torchattr.show.page import LABEL_WIDTH, MARGIN, Legend, Page, Row, percent
 
 
 def page(rows=1, cell=(40, 64), label="cat", score=0.5, legends=1, **text):
@@ -28,8 +28,8 @@ def page(rows=1, cell=(40, 64), label="cat", score=0.5, legends=1, **text):
         (1, "> 99.9 %"),
     ],
 )
-def test_percentages_are_never_rounded_to_certainty(share, text):
-    assert _percent(share) == text
+def testpercentages_are_never_rounded_to_certainty(share, text):
+    assert percent(share) == text
 
 
 def test_the_bar_is_as_long_as_the_score():

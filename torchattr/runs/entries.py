@@ -47,7 +47,7 @@ def entry_of(
     index: int,
     subject: Subject,
     class_names: ClassNames | None = None,
-    cell: int = 256,
+    cell: int = 224,
 ) -> Entry:
     """Gather what is kept of the example at `index`."""
     maps = {

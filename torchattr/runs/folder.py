@@ -131,11 +131,11 @@ def _files(entry: Entry) -> dict[str, bytes]:
     files = {}
     if entry.panel is not None:
         picture = io.BytesIO()
-        entry.panel.save(picture, "PNG", optimize=True)
+        entry.panel.save(picture, "PNG")
         files[f"{entry.name}.png"] = picture.getvalue()
     arrays = io.BytesIO()
     # The stubs take every keyword for the option `allow_pickle`.
-    np.savez_compressed(arrays, **entry.arrays)  # type: ignore[arg-type]
+    np.savez(arrays, **entry.arrays)  # type: ignore[arg-type]
     files[f"{entry.name}.npz"] = arrays.getvalue()
     return files
 

@@ -92,12 +92,12 @@ def _explained(
 ) -> Iterator[Event]:
     try:
         image = read_image(path)
-    except ImageError as reason:
-        folder.skip(str(path), str(reason))
-        yield Skipped(path, str(reason))
+    except ImageError as error:
+        folder.skip(str(path), str(error))
+        yield Skipped(path, str(error))
         return
     prepared = plan.loaded.preprocess(image)
-    inputs = prepared.tensor[None].to(_device_of(plan.loaded))
+    inputs = prepared.tensor[None].to(device_of(plan.loaded))
     answer = plan.reader.answer(inputs)
     targets = chosen(wanted, answer.probabilities)
     yield Predicted(path, answer, targets)
@@ -126,7 +126,8 @@ def _chosen_layer(plan: Plan, inputs: torch.Tensor) -> Iterator[Note]:
             yield Note(f"layer {layer}: the last spatial one, since none was named (--layer)")
 
 
-def _device_of(loaded: LoadedModel) -> torch.device:
+def device_of(loaded: LoadedModel) -> torch.device:
+    """Give the device on which a model lies."""
     tensors = (*loaded.model.parameters(), *loaded.model.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
@@ -151,7 +152,7 @@ def _subject(
             "source": str(path),
             "model": plan.loaded.name,
             "layers": plan.layers,
-            "device": str(_device_of(plan.loaded)),
+            "device": str(device_of(plan.loaded)),
             "refused": plan.dropped,
             "settings": _settings(plan.settings),
         },

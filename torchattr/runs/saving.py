@@ -27,7 +27,7 @@ def save_explanation(
     probabilities: torch.Tensor | None = None,
     details: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    cell: int = 256,
+    cell: int = 224,
 ) -> list[Path]:
     """Write a panel `<name>.png` and the raw maps `<name>.npz` of each example, and a manifest.
 

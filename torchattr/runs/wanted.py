@@ -108,7 +108,7 @@ def _by_name(text: str, names: Sequence[str]) -> int | None:
             f"target {text!r} is the name of {len(found)} classes; say which by its index:"
             f" {', '.join(map(str, found))}"
         )
-    return (exact or found or [None])[0]
+    return next(iter(exact or found), None)
 
 
 def _unknown(text: str, names: Sequence[str] | None) -> str:

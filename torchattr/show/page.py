@@ -151,7 +151,7 @@ def _draw_legend(canvas: Image.Image, legend: Legend, lines: list[str], top: int
     draw_lines(canvas, lines, (MARGIN + width + GAP, top), NOTE)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """A share in percent, never rounded to certainty."""
     if share < 0.0005:
         return "< 0.1 %"
@@ -159,7 +159,7 @@ def _percent(share: float) -> str:
 
 
 def _draw_score(canvas: Image.Image, score: float | str, top: int) -> None:
-    text = score if isinstance(score, str) else _percent(score)
+    text = score if isinstance(score, str) else percent(score)
     draw_lines(canvas, wrap(text, LABEL_WIDTH - GAP, NOTE), (MARGIN, top), NOTE, MUTED)
     if isinstance(score, str):
         return

@@ -1,0 +1,53 @@
+"""The command `torchattr`.
+
+What needs PyTorch is imported inside the commands, so that `--help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from torchattr.cli.explain import explain
+from torchattr.cli.lists import info, layers, methods
+
+app = typer.Typer(
+    name="torchattr",
+    help="Show which parts of a picture a model's answer rests on.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback is for whoever can mend the fault, so it comes as Python writes it.
+    pretty_exceptions_enable=False,
+)
+app.command()(explain)
+app.command()(methods)
+app.command()(layers)
+app.command()(info)
+
+
+def main() -> None:
+    """Run the command; the entry point of the package."""
+    app()
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"torchattr {version('torchattr')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Show which parts of a picture a model's answer rests on.
+
+    Without anything else, [bold]torchattr explain[/bold] explains the pictures that come with the
+    package, with a small model that needs no download.
+    """

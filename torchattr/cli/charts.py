@@ -1,0 +1,84 @@
+"""What is drawn in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from torchattr.cli.talk import err, out
+
+if TYPE_CHECKING:
+    from torchattr.models import LoadedModel
+    from torchattr.runs.answers import Answer
+
+BAR_WIDTH = 32
+SHOWN = 5
+
+
+def predictions(
+    title: str, answer: Answer, targets: Sequence[int], loaded: LoadedModel
+) -> RenderableType:
+    """Draw the best classes and those that are explained as bars, the latter in bold."""
+    values = answer.probabilities
+    best = values.topk(min(SHOWN, len(values))).indices.tolist()
+    largest = 1.0 if answer.bounded else max(float(values.max()), 1e-9)
+    table = Table.grid(padding=(0, 1))
+    for index in sorted({*best, *targets}, key=lambda index: -float(values[index])):
+        value = float(values[index])
+        style = "bold" if index in targets else "dim"
+        bar = ProgressBar(largest, max(value, 0.0), BAR_WIDTH, complete_style="cyan")
+        name = Text(loaded.class_name(index), style)
+        table.add_row(" ", name, bar, Text(_said(value, answer.bounded), style))
+    return Group(Text(title, "bold"), table)
+
+
+def _said(value: float, bounded: bool) -> str:
+    from torchattr.show.page import percent
+
+    return percent(value) if bounded else f"{value:.3g}"
+
+
+def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """A plain table; cells are texts, shown as they are."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return table
+
+
+@dataclass
+class Bar:
+    """A progress bar over pictures."""
+
+    progress: Progress
+    task: Any
+
+    def update(self, done: int) -> None:
+        self.progress.update(self.task, completed=done)
+
+    def stop(self) -> None:
+        self.progress.stop()
+
+
+@contextmanager
+def progress_bar(total: int, console: Console = out) -> Iterator[Bar]:
+    """A bar that is gone when it is done; nothing where nobody watches."""
+    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stderr=err.is_terminal,
+        disable=not console.is_terminal,
+    ) as progress:
+        yield Bar(progress, progress.add_task("", total=total))

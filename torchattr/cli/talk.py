@@ -1,0 +1,92 @@
+"""Speaking to the terminal: results to stdout, notes and faults to stderr."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+USAGE, INTERRUPTED = 2, 130
+"""Exit codes: bad input, and Ctrl-C."""
+
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
+
+
+def note(text: str) -> None:
+    """Say what a reader should know, in one line."""
+    _say("note", "bold cyan", text)
+
+
+def fault(text: str, word: str = "error") -> None:
+    """Say what is wrong; the text is shown as it is, whatever marks it holds."""
+    _say(word, "bold red", text)
+
+
+def _say(word: str, style: str, text: str) -> None:
+    with err.capture() as rendered:
+        err.print(Text.assemble((f"{word}: ", style), in_command_words(text)), soft_wrap=True)
+    # A live progress bar replaces this stream, and lifts what is written to it above itself.
+    sys.stderr.write(rendered.get())
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn the package's own errors and warnings into a sentence each, and Ctrl-C into an end.
+
+    Any other error keeps its traceback.
+    """
+    try:
+        from torchattr.errors import TorchattrError
+
+        with _warnings_as_notes():
+            yield
+    except TorchattrError as error:
+        fault(str(error))
+        raise typer.Exit(USAGE) from None
+    except KeyboardInterrupt:
+        fault("interrupted", word="stop")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    from torchattr.errors import TorchattrWarning
+
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+            if not issubclass(category, TorchattrWarning):
+                others(message, category, *place, **options)
+            elif str(message) not in told:
+                told.add(str(message))
+                note(str(message))
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", TorchattrWarning)
+        yield
+
+
+def in_command_words(text: str) -> str:
+    """Say a message of the library in options of the command, on one line.
+
+    >>> in_command_words("To treat them like a ReLU, pass rules={'gelu': 'guided'}; or so")
+    'To treat them like a ReLU, pass --rule gelu=guided; or so'
+    """
+    text = re.sub(r"rules=\{(.*?)\}", _as_options, text)
+    text = re.sub(r"\s*strict=False lowers this to a warning|, or pass strict=False", "", text)
+    return " ".join(text.replace("layer=...", "--layer").split()).rstrip("; ")
+
+
+def _as_options(rules: re.Match[str]) -> str:
+    pairs = re.findall(r"'(\w+)': '(\w+)'", rules[1])
+    return " ".join(f"--rule {operation}={rule}" for operation, rule in pairs)
