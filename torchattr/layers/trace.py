@@ -16,7 +16,7 @@ from torchattr.layers.function import enter
 from torchattr.layers.guards import eager, refuse_scripted
 from torchattr.layers.intercept import Intercept
 from torchattr.layers.registry import RuleTable
-from torchattr.targets import select_output
+from torchattr.outputs import select_output
 
 
 class Trace:
@@ -62,6 +62,8 @@ class Trace:
             self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
             with self._recorder.recording(), self._intercept:
                 output = model(*entered, *(_ordinary(argument) for argument in arguments))
+            # A checkpointed part runs again in each backward.
+            self._intercept.counting = False
             self.output = select_output(output, key)
         if differentiable:
             self.coverage.inspect(self.output)

@@ -15,8 +15,9 @@ from torchattr.layers import Place, Trace
 from torchattr.methods.batching import Footprint, has_fixed_batch
 from torchattr.methods.passes import last_call, select_neuron
 from torchattr.methods.repeat import repeat_arguments, repeat_target, several
+from torchattr.outputs import select_output
 from torchattr.select import find_layer
-from torchattr.targets import Neuron, each, select_output, select_scores
+from torchattr.targets import Neuron, each, select_scores
 
 
 class NotPerExample(OutputError):
