@@ -100,7 +100,7 @@ def test_grad_kwargs_that_change_nothing_are_taken() -> None:
 
 
 def test_our_keywords_are_there() -> None:
-    model = seeded(lambda: nn.Sequential(nn.Linear(6, 4), nn.GELU(), nn.Linear(4, 2)))
+    model = seeded(lambda: nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 2)))
     x = noise(2, 6, dtype=torch.float32)
     with refused(NoRuleMatched, "rules={'gelu': 'guided'}"):
         torchattr.captum.GuidedBackprop(model).attribute(x, target=1)
