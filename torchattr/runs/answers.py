@@ -12,7 +12,7 @@ from torch import Tensor
 from torchattr._types import OutputKey
 from torchattr.errors import OutputError
 from torchattr.models import LoadedModel
-from torchattr.targets import select_output
+from torchattr.outputs import select_output
 
 SEGMENTATION = (
     "this model segments: the score of a class is the sum of its logits over the pixels that it"
