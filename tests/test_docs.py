@@ -233,6 +233,8 @@ def test_a_wrong_example_is_noticed(tmp_path: Path, folder: Path) -> None:
 def test_examples_in_docstrings_run(module: str, folder: Path) -> None:
     found = importlib.import_module(module.removesuffix(".__init__"))
     for test in doctest.DocTestFinder(exclude_empty=True).find(found):
+        skipped = [one.source for one in test.examples if one.options.get(doctest.SKIP)]
+        assert not skipped, f"{test.name} has examples that never run: {skipped}"
         if test.examples:
             check(test)
 

@@ -35,7 +35,8 @@ def read_image(path: str | Path) -> Image.Image:
     Raises ``ImageError`` naming the file and the reason: missing, unreadable, truncated, or more
     pixels than Pillow's ``Image.MAX_IMAGE_PIXELS`` (a decompression bomb).
 
-    >>> read_image("photo.jpg").mode  # doctest: +SKIP
+    >>> from torchattr.models.collage import examples
+    >>> read_image(examples()[0].path).mode
     'RGB'
     """
     path = Path(path)
@@ -67,8 +68,9 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
 
     Raises ``ImageError`` for a path, folder or pattern that stands for no picture.
 
-    >>> find_images("photos/**/*.jpg")  # doctest: +SKIP
-    [PosixPath('photos/a/1.jpg'), PosixPath('photos/b/2.jpg')]
+    >>> from torchattr.models.collage import examples
+    >>> [path.name for path in find_images(examples()[0].path.parent / "*cat.jpg")]
+    ['astronaut_cat.jpg']
     """
     items = [paths] if isinstance(paths, str | Path) else list(paths)
     if not items:

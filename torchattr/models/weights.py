@@ -34,7 +34,9 @@ def read_weights(path: str | Path) -> StateDict:
     Raises ``WeightsError`` when the file is missing or damaged, holds no named tensors, or is a
     pickle that needs code to load.
 
-    >>> read_weights("resnet18.safetensors")["fc.bias"].shape  # doctest: +SKIP
+    >>> from safetensors.torch import save_file
+    >>> save_file({"fc.bias": torch.zeros(1000)}, "weights.safetensors")
+    >>> read_weights("weights.safetensors")["fc.bias"].shape
     torch.Size([1000])
     """
     path = Path(path).expanduser()
