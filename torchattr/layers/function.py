@@ -81,9 +81,10 @@ class Rewritten(torch.autograd.Function):
         call = ctx.call
         if grad is None:
             return (None, None, *(None for _ in call.shapes))
-        # Rules run as they are: the mode is there only for forwards that run again on the way back.
+        # A checkpointed part runs again here, under the mode; the rules themselves need no mode.
+        saved = ctx.saved_tensors
         with torch._C.DisableTorchFunction():
-            results = ctx.plan.backward(call, grad, ctx.saved_tensors)
+            results = ctx.plan.backward(call, grad, saved)
             return (None, None, *(result.to(call.dtype) for result in results))
 
 

@@ -26,7 +26,7 @@ def refuse_scripted(forward: Any) -> None:
     Raises:
         ScriptedModelError: naming the part and the way out.
     """
-    if isinstance(forward, (torch.jit.ScriptFunction, torch.jit.ScriptModule)):
+    if isinstance(forward, (torch.jit.ScriptFunction, torch._C.ScriptMethod)):
         _refuse("the model")
     module = module_of(forward)
     for name, part in module.named_modules() if module is not None else ():

@@ -35,6 +35,7 @@ class Intercept(TorchFunctionMode):
         super().__init__()
         self.active = Active()
         self.coverage = Coverage()
+        self.counting = True
         self._tables = tables
         self._model = model
         self._guarded = training_counters(model)
@@ -57,7 +58,8 @@ class Intercept(TorchFunctionMode):
         if not (torch.is_grad_enabled() and any(_in_graph(tensor) for tensor in inputs)):
             return self._run(func, args, kwargs)
         rules = self._rules(call)
-        self.coverage.count(call, served=bool(rules))
+        if self.counting:
+            self.coverage.count(call, served=bool(rules))
         if not rules:
             return self._run(func, args, kwargs)
         call.backend = self._backend_for(call.device, call.dtype)

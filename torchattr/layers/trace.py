@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradient_edge
 
 from torchattr._types import Forward, OutputKey
 from torchattr.layers.capture import Captured, Place, Recorder
@@ -97,8 +97,11 @@ class Trace:
             return [None] * len(edges)
         self._intercept.active.table = table
         with torch.inference_mode(False), eager(), self._intercept:
-            found = torch.autograd.grad(
-                scores, wanted, torch.ones_like(scores), retain_graph=keep, allow_unused=True
+            # torch.autograd.grad is a function that modes see, and so would run without this one,
+            # which checkpointed parts need when they run again.
+            above = (torch.ones_like(scores),)
+            found = _engine_run_backward(
+                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
             )
         remaining = iter(found)
         return [None if edge is None else next(remaining) for edge in edges]

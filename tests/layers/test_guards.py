@@ -1,0 +1,219 @@
+"""Scripted, traced and compiled code: seen, refused, or found out afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import assert_same, autograd, noise, refused, seeded
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import torchattr as ta
+from torchattr.layers import Trace
+
+X = noise(2, 3, 8, 8)
+
+pytestmark = pytest.mark.filterwarnings(
+    # torch.jit says of itself that it is deprecated.
+    "ignore:.*torch.jit.*",
+    "ignore:.*jit.script.*",
+)
+
+
+def small() -> nn.Module:
+    return seeded(
+        nn.Sequential,
+        *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(64, 3)),
+    ).double()
+
+
+SCRIPTED: dict[str, tuple[Callable[[], Any], str]] = {
+    "scripted": (lambda: torch.jit.script(small()), "the model"),
+    "traced": (lambda: torch.jit.trace(small(), X), "the model"),
+    "scripted part": (lambda: nested(torch.jit.script), "'inner.1'"),
+    "traced part": (
+        lambda: nested(lambda part: torch.jit.trace(part, X[:, :, 1:-1, 1:-1])),
+        "'inner.1'",
+    ),
+    "scripted function": (lambda: torch.jit.script(scores), "the model"),
+    "method of a scripted module": (lambda: torch.jit.script(small()).forward, "the model"),
+}
+
+
+def scores(x: Tensor) -> Tensor:
+    return torch.relu(x).flatten(1)
+
+
+def nested(change: Callable[[nn.Module], Any]) -> nn.Module:
+    model = nn.Module()
+    model.inner = nn.Sequential(nn.Conv2d(3, 3, 3).double(), change(nn.Sequential(nn.ReLU())))
+    model.forward = lambda x: model.inner(x).flatten(1)  # type: ignore[method-assign]
+    return model.eval()
+
+
+@pytest.mark.parametrize("method", [ta.Saliency, ta.GuidedBackprop, ta.Deconvolution])
+@pytest.mark.parametrize("form", SCRIPTED)
+def test_scripted_code_is_refused_with_the_way_out(form: str, method: Any) -> None:
+    make, what = SCRIPTED[form]
+    with refused(ta.ScriptedModelError, what, "Python", "torch.export"):
+        method(make()).attribute(X, target=1)
+
+
+class CallsScripted(nn.Module):
+    """Its forward calls a scripted function, which no look at its modules can find."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], also: bool) -> None:
+        super().__init__()
+        self.conv = seeded(nn.Conv2d, 3, 4, 3).double()
+        self._function = torch.jit.script(function)
+        self._also = also
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._function(self.conv(x))
+        return (x.relu() if self._also else x).flatten(1)
+
+
+def relu(x: Tensor) -> Tensor:
+    return torch.relu(x) * 2.0
+
+
+def clamp(x: Tensor) -> Tensor:
+    return torch.clamp(x, min=0.0) * 2.0
+
+
+def hardtanh(x: Tensor) -> Tensor:
+    return F.hardtanh(x, 0.0, 6.0) * 2.0
+
+
+def threshold(x: Tensor) -> Tensor:
+    return torch.threshold(x, 0.0, 0.0) * 2.0
+
+
+HIDDEN = {f.__name__: f for f in (relu, clamp, hardtanh, threshold)}
+
+
+@pytest.mark.parametrize("also", [False, True], ids=["alone", "beside a visible one"])
+@pytest.mark.parametrize("function", HIDDEN)
+def test_a_rectifier_in_a_scripted_function_is_found_out(function: str, also: bool) -> None:
+    model = CallsScripted(HIDDEN[function], also).eval()
+    # The profiling executor changes its mind within the first runs.
+    for _ in range(4):
+        with refused(ta.NoRuleMatched, "GuidedBackprop missed", "out of sight", "strict=False"):
+            ta.GuidedBackprop(model).attribute(X, target=1)
+        with pytest.warns(ta.CoverageWarning, match="out of sight"):
+            ta.GuidedBackprop(model, strict=False).attribute(X, target=1)
+
+
+def test_saliency_does_not_mind_a_scripted_function() -> None:
+    model = CallsScripted(relu, True).eval()
+    result = ta.Saliency(model).attribute(X, target=1, abs=False)
+    assert_same(result, autograd(model, X, lambda output: output[:, 1]), 1e-12)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant: bool | None) -> None:
+        super().__init__()
+        self.stem, self.body = small()[:2], small()[2:]
+        self._reentrant = reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        if self._reentrant is None:
+            return self.body(x)
+        return checkpoint(self.body, x, use_reentrant=self._reentrant)
+
+
+CHECKED = {
+    "saliency": ta.Saliency,
+    "guided_backprop": ta.GuidedBackprop,
+    "deconvolution": ta.Deconvolution,
+    "grad_cam": lambda model: ta.GradCAM(model, "stem"),
+}
+
+
+@pytest.mark.parametrize("method", CHECKED)
+def test_checkpointed_model(method: str) -> None:
+    model = seeded(Checkpointed, False)
+    expected = CHECKED[method](seeded(Checkpointed, None)).attribute(X, target=1)
+    assert_same(CHECKED[method](model).attribute(X, target=1), expected, 1e-12)
+
+
+def test_checkpointed_calls_count_once() -> None:
+    found = ta.explain(seeded(Checkpointed, False), X, ["guided_backprop"], targets=ta.TopK(2))
+    assert (found.coverage.calls["relu"], found.coverage.calls["conv"]) == (2, 2)
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution"])
+def test_reentrant_checkpoint_is_named(method: str) -> None:
+    with (
+        pytest.warns(ta.CoverageWarning, match="custom CheckpointFunction"),
+        suppress(RuntimeError),
+    ):
+        CHECKED[method](seeded(Checkpointed, True)).attribute(X, target=1)
+
+
+def test_the_stance_ends_with_the_last_of_several_threads() -> None:
+    """Compiled code runs eagerly while anyone attributes, and compiled again afterwards."""
+    torch.compiler.reset()
+    runs: list[int] = []
+
+    def counting(graph: Any, examples: Any) -> Any:
+        runs.append(1)
+        return graph
+
+    model = small()
+    forward = torch.compile(model, backend=counting)
+    forward(X)
+    assert len(runs) == 1
+    expected = ta.GuidedBackprop(model).attribute(X, target=1)
+    with ThreadPoolExecutor(4) as pool:
+        results = pool.map(lambda _: ta.GuidedBackprop(forward).attribute(X, target=1), range(12))
+        assert all(torch.equal(result, expected) for result in results)
+    assert len(runs) == 1
+    fresh = torch.compile(lambda x: model(x) + 1, backend=counting)
+    fresh(X)
+    assert len(runs) == 2
+
+
+def test_the_stance_is_left_after_an_error() -> None:
+    import torch._dynamo  # the stance is touched only once it is loaded
+
+    before = torch._dynamo.eval_frame._stance.stance
+    during: list[str] = []
+
+    def fail(x: Tensor) -> Tensor:
+        during.append(torch._dynamo.eval_frame._stance.stance)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ta.Saliency(fail).attribute(X)
+    assert during == ["force_eager"]
+    assert torch._dynamo.eval_frame._stance.stance == before
+
+
+def test_a_custom_autograd_function_is_reported() -> None:
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Tensor:
+            return 2 * grad
+
+    model = small()
+
+    def forward(x: Tensor) -> Tensor:
+        return model(Twice.apply(x))
+
+    assert Trace(forward, (X,)).coverage.custom == {"Twice": 1}
+    with pytest.warns(ta.CoverageWarning, match="1 custom Twice call keeps its own gradient"):
+        result = ta.GuidedBackprop(forward).attribute(X, target=1)
+    assert_same(result, 2 * ta.GuidedBackprop(model).attribute(2 * X, target=1), 1e-12)
