@@ -101,7 +101,8 @@ def explain(
         targets: :class:`TopK`, :class:`Classes`, or any target of :class:`Attribution`; `None`
             explains the predicted class of each example.
         layer: for the methods that look at a layer; `None` takes the last spatial one.
-        rules: further rules for the methods that follow gradients, such as `{"gelu": "guided"}`.
+        rules: further rules for the methods that have rules, such as `{"gelu": "guided"}`; the
+            gradient of the others stays the gradient.
         additional_forward_args: see :class:`Attribution`.
         output: likewise.
         skip_refused: note the methods whose rules matched nothing in `refused`, and go on.

@@ -157,9 +157,10 @@ def _picked(output: Tensor, target: SingleTarget) -> Tensor:
 
 def _by_index(output: Tensor, index: Sequence[Any]) -> Tensor:
     _check_depth(output, index)
-    for size, position in zip(output.shape[-len(index) :], index, strict=True):
+    for size, position in zip(output.shape[1:], index, strict=False):
         _check_range(position, size, index, output)
-    return output[(..., *index)]
+    whole: tuple[Any, ...] = (slice(None), *index)
+    return output[whole]
 
 
 def _by_tensor(output: Tensor, target: Tensor) -> Tensor:
@@ -188,7 +189,8 @@ def _by_list(output: Tensor, target: list[Any]) -> Tensor:
     if not rows:
         return output.reshape(0)
     index = torch.tensor(rows, device=output.device).unbind(1)
-    return output[(torch.arange(len(output), device=output.device), *index)]
+    places = (torch.arange(len(output), device=output.device), *index)
+    return output[places]
 
 
 def _by_call(output: Tensor, target: Callable[[Any], Tensor]) -> Tensor:

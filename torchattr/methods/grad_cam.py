@@ -147,6 +147,8 @@ class GuidedGradCAM(GradientAttribution):
     torch.Size([2, 3, 8, 8])
     """
 
+    rules: ClassVar[Mapping[str, Any]] = GuidedBackprop.rules
+
     def __init__(
         self,
         model: Forward,

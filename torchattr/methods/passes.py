@@ -215,8 +215,9 @@ def select_neuron(captured: Captured, selector: Any) -> Tensor:
             f"the neuron selector {selector!r} has {len(index)} indices, but the layer's values of"
             f" shape {tuple(values.shape)} have {values.dim() - 1} dimensions after the batch"
         )
+    whole = (slice(None), *index)
     try:
-        taken = values[(slice(None), *index)]
+        taken = values[whole]
     except IndexError as error:
         raise TargetError(
             f"the neuron selector {selector!r} is out of range for the layer's values of shape"

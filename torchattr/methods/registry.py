@@ -90,11 +90,17 @@ def build(
     rules: Any = None,
     output: OutputKey = None,
 ) -> Attribution:
-    """Make a method for a model, giving it those of the arguments that its `__init__` takes."""
+    """Make a method for a model, giving it those of the arguments that it has a use for.
+
+    Further `rules` are for methods that stand for rules of their own; the gradient of the others
+    stays the gradient.
+    """
     if isinstance(method, Attribution):
         return method
     cls = find_method(method) if isinstance(method, str) else method
-    offered = {"layer": layer, "rules": rules, "output": output}
+    offered: dict[str, Any] = {"layer": layer, "output": output}
+    if getattr(cls, "rules", None):
+        offered["rules"] = rules
     taken = inspect.signature(cls).parameters
     return cls(model, **{name: value for name, value in offered.items() if name in taken})
 

@@ -100,7 +100,7 @@ def compose(
 
 @cache
 def _source(name: str) -> Image.Image:
-    with files(__package__).joinpath("sources", name).open("rb") as stream:
+    with files(__package__).joinpath("sources").joinpath(name).open("rb") as stream:
         return Image.open(stream).convert("RGBA")
 
 
