@@ -128,7 +128,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(fence: Fence, namespace: dict[str, Any]) -> None:
-    """Run a fence: a session with prompts is also compared with what it shows."""
+    """Run a fence; one with prompts is also compared with the results that it shows."""
     if fence.file:
         Path(fence.file).write_text(fence.body, encoding="utf-8")
     if fence.body.lstrip().startswith(">>>"):
