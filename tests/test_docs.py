@@ -19,12 +19,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 
 import torchattr
 from torchattr import errors
@@ -74,14 +76,6 @@ class Fence:
     body: str
 
     @property
-    def file(self) -> str | None:
-        return self._option("file")
-
-    @property
-    def warns(self) -> str | None:
-        return self._option("warns")
-
-    @property
     def runs(self) -> bool:
         return "not-run" not in self.words
 
@@ -92,9 +86,17 @@ class Fence:
         plain = [line.strip().removeprefix("$ ").partition("  #")[0] for line in lines]
         return [line for line in plain if line == "torchattr" or line.startswith("torchattr ")]
 
-    def _option(self, name: str) -> str | None:
-        given = dict(word.split("=", 1) for word in self.words if "=" in word)
-        return given.get(name)
+    @property
+    def warns(self) -> str | None:
+        return self.option("warns")
+
+    def option(self, name: str) -> str | None:
+        return dict(word.split("=", 1) for word in self.words if "=" in word).get(name)
+
+    def write(self) -> None:
+        """Write the file that the fence stands for, if it names one."""
+        if file := self.option("file"):
+            Path(file).write_text(self.body, encoding="utf-8")
 
 
 def fences(page: Path) -> list[Fence]:
@@ -117,11 +119,15 @@ def name(page: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder to run in; whatever is registered there is forgotten afterwards."""
+    """A folder to run in; what is registered or seeded there is forgotten afterwards."""
     shutil.copy(examples()[0].path, tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with mock.patch.dict(rule_registry._rules), mock.patch.dict(method_registry._methods):
+    with ExitStack() as restored:
+        restored.enter_context(mock.patch.dict(rule_registry._rules))
+        restored.enter_context(mock.patch.dict(method_registry._methods))
+        restored.enter_context(torch.random.fork_rng(devices=[]))
+        torch.manual_seed(0)
         yield tmp_path
     for module in {path.stem for path in tmp_path.glob("*.py")}:
         sys.modules.pop(module, None)
@@ -129,8 +135,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def run(fence: Fence, namespace: dict[str, Any]) -> None:
     """Run a fence; one with prompts is also compared with the results that it shows."""
-    if fence.file:
-        Path(fence.file).write_text(fence.body, encoding="utf-8")
+    fence.write()
     if fence.body.lstrip().startswith(">>>"):
         parser, where = doctest.DocTestParser(), name(fence.page)
         test = parser.get_doctest(fence.body, {}, where, str(fence.page), fence.line)
@@ -172,8 +177,7 @@ def test_commands_of_a_page_run(page: Path, folder: Path) -> None:
     from typer.testing import CliRunner
 
     for fence in blocks:
-        if fence.file:
-            Path(fence.file).write_text(fence.body, encoding="utf-8")
+        fence.write()
     cli = pytest.importorskip("torchattr.cli")
     for command in commands:
         result = CliRunner().invoke(cli.app, shlex.split(command)[1:])
@@ -221,7 +225,7 @@ def test_a_broken_link_and_a_missing_anchor_are_noticed(tmp_path: Path) -> None:
     assert not leads_somewhere(page, "other.md")
 
 
-def test_a_wrong_example_is_noticed(tmp_path: Path, folder: Path) -> None:
+def test_a_wrong_example_is_noticed(folder: Path) -> None:
     page = ROOT / "page.md"
     with pytest.raises(AssertionError):
         run(Fence(page, 0, "python", (), ">>> 1 + 1\n3\n"), {})
