@@ -5,6 +5,8 @@ What needs PyTorch is imported inside the commands, so that `--help` and `--vers
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -28,6 +30,10 @@ app.command()(info)
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that has no sign for a letter gets a question mark, not a traceback.
+            stream.reconfigure(errors="replace")
     app()
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 32
 SHOWN = 5
+_UNBROKEN = 1000
 
 
 def predictions(
@@ -36,7 +37,8 @@ def predictions(
         style = "bold" if index in targets else "dim"
         bar = ProgressBar(largest, max(value, 0.0), BAR_WIDTH, complete_style="cyan")
         name = Text(loaded.class_name(index), style)
-        table.add_row(" ", name, bar, Text(_said(value, answer.bounded), style))
+        mark = Text("▸" if index in targets else " ", "bold cyan")
+        table.add_row(mark, name, bar, Text(_said(value, answer.bounded), style))
     return Group(Text(title, "bold"), table)
 
 
@@ -46,14 +48,18 @@ def _said(value: float, bounded: bool) -> str:
     return percent(value) if bounded else f"{value:.3g}"
 
 
-def listing(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """A plain table; cells are texts, shown as they are."""
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str = "") -> None:
+    """Print a plain table; cells are texts, shown as they are.
+
+    Only the column called `wide` is broken into lines, and nothing is where nobody watches.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=name != wide, overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    return table
+    console = out if out.is_terminal else Console(width=_UNBROKEN, highlight=False)
+    console.print(table)
 
 
 @dataclass

@@ -72,6 +72,7 @@ def explain(
             _rules(rule or ()),
             _entry(output),
             backend,
+            weights,
             overwrite,
         )
         RunFolder(out, overwrite)
@@ -146,11 +147,13 @@ def _say_where(folder: str, done: int) -> None:
 
 
 def _rules(texts: Sequence[str]) -> dict[str, str]:
+    from torchattr.errors import RuleError
+
     rules = {}
     for text in texts:
         operation, equals, rule = text.partition("=")
         if not (operation and equals and rule):
-            raise typer.BadParameter(
+            raise RuleError(
                 f"--rule must be OPERATION=RULE, such as gelu=guided, got {text!r};"
                 " torchattr info lists them"
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from torchattr.cli.charts import listing
+from torchattr.cli.charts import show_table
 from torchattr.cli.options import Device, Model, Weights, device_named
 from torchattr.cli.talk import out, reported
 
@@ -25,10 +25,10 @@ def methods() -> None:
         from torchattr.methods import registered_methods
 
         rows = [
-            (name, method.__name__, _summary(method), _layer_of(method))
+            (name, method.__name__, _layer_of(method), _summary(method))
             for name, method in sorted(registered_methods().items())
         ]
-        out.print(listing(["name", "class", "what it shows", "layer"], rows))
+        show_table(["name", "class", "layer", "what it shows"], rows, wide="what it shows")
 
 
 def layers(
@@ -53,7 +53,7 @@ def layers(
             if depth is None or row.depth < depth
         ]
         out.print(f"{loaded.name}, for an input of {_shape(tuple(inputs.shape))}")
-        out.print(listing(["layer", "type", "output", "what it is"], rows))
+        show_table(["layer", "type", "output", "what it is"], rows, wide="what it is")
 
 
 def info() -> None:
@@ -61,19 +61,19 @@ def info() -> None:
     with reported():
         from torchattr.info import backend_reasons, devices, operations, versions
 
-        out.print(listing(["package", "version"], list(versions().items())))
+        show_table(["package", "version"], list(versions().items()))
         out.print()
-        out.print(listing(["device", "what it is"], [(d.name, d.description) for d in devices()]))
+        show_table(["device", "what it is"], [(d.name, d.description) for d in devices()])
         out.print()
         rules = [(row.name, row.kind, _rule_names(row.rules)) for row in operations()]
-        out.print(listing(["operation", "kind", "rules"], rules))
+        show_table(["operation", "kind", "rules"], rules, wide="rules")
         out.print()
         rows = [
             (name, device, "; ".join(reasons) or "available")
             for name, by_device in backend_reasons().items()
             for device, reasons in by_device.items()
         ]
-        out.print(listing(["backend", "device", "state"], rows))
+        show_table(["backend", "device", "state"], rows, wide="state")
 
 
 def _rule_names(rules: tuple[str, ...]) -> str:
@@ -88,7 +88,7 @@ def _layer_of(method: type) -> str:
     parameter = inspect.signature(method).parameters.get("layer")
     if parameter is None:
         return "no"
-    return "needed" if parameter.default is inspect.Parameter.empty else "last spatial, or --layer"
+    return "needed" if parameter.default is inspect.Parameter.empty else "optional"
 
 
 def _example_input(loaded: LoadedModel) -> Tensor:

@@ -58,7 +58,7 @@ def reported() -> Iterator[None]:
 
 @contextmanager
 def _warnings_as_notes() -> Iterator[None]:
-    from torchattr.errors import TorchattrWarning
+    from torchattr.errors import CoverageWarning, TorchattrWarning
 
     told: set[str] = set()
     with warnings.catch_warnings():
@@ -73,6 +73,8 @@ def _warnings_as_notes() -> Iterator[None]:
 
         warnings.showwarning = show
         warnings.simplefilter("always", TorchattrWarning)
+        # The command says what was rewritten in its own words, for all the methods at once.
+        warnings.simplefilter("ignore", CoverageWarning)
         yield
 
 

@@ -57,6 +57,7 @@ class RunFolder:
         _check_writable(self.out)
         self._pictures, self._manifest_is_foreign = _read_manifest(self.out / MANIFEST)
         self._skipped: dict[str, str] = {}
+        self._has_news = False
 
     def __enter__(self) -> RunFolder:
         return self
@@ -67,16 +68,12 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._touched:
+        if self._has_news:
             self.write_manifest()
 
     @property
     def manifest(self) -> Path:
         return self.out / MANIFEST
-
-    @property
-    def _touched(self) -> bool:
-        return self._skipped != {} or any(self._pictures.values())
 
     def claim(self, names: Sequence[str]) -> None:
         """Make sure that entries of these names replace nothing that is not a run's own.
@@ -99,15 +96,18 @@ class RunFolder:
         """Write the files of one entry; all are made before the first is written."""
         made = _files(entry)
         written = [self._write(file, content) for file, content in made.items()]
+        self._has_news = True
         self._pictures[entry.name] = {"files": list(made), **entry.record}
         return written
 
     def skip(self, source: str, reason: str) -> None:
         """Note in the manifest that something could not be explained, and why."""
+        self._has_news = True
         self._skipped[source] = reason
 
     def write_manifest(self) -> Path:
         """Write what the manifest says now."""
+        self._has_news = False
         content = {"format": FORMAT, "pictures": self._pictures, "skipped": self._skipped}
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         return self._write(MANIFEST, text.encode())

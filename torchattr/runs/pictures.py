@@ -114,6 +114,8 @@ def _explained(
     )
     for method, reason in {**plan.dropped, **explanation.refused}.items():
         yield Note(f"{title_of(method)} is left out: {reason}")
+    if coverage := plan.coverage(explanation):
+        yield Note(coverage)
     subject = _subject(path, name, prepared, answer, targets, plan)
     files = folder.add(entry_of(explanation, 0, subject, _names(plan.loaded)))
     yield Explained(path, files, explanation)
@@ -167,4 +169,5 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "rules": dict(settings.rules),
         "output": settings.output,
         "backend": asked(),
+        "weights": settings.weights,
     }

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import LayerError, RuleError
-from torchattr.explain import METHODS
+from torchattr.explain import METHODS, Explanation
 from torchattr.inputs import as_inputs
 from torchattr.layers import rule_table
-from torchattr.methods import Attribution, GuidedGradCAM, build, find_method
+from torchattr.methods import Attribution, GuidedBackprop, GuidedGradCAM, build, find_method
 from torchattr.methods.layer import last_spatial_layer
 from torchattr.models import LoadedModel
 from torchattr.runs.answers import Reader
@@ -34,6 +34,7 @@ class Settings:
     rules: further rules for the rule-based methods, such as `{"gelu": "guided"}`.
     output: the entry of the model's output that holds the scores.
     backend: see :func:`torchattr.backend`.
+    weights: where the model's weights came from, for the manifest.
     overwrite: also replace files of the same names that no former run wrote.
     """
 
@@ -43,6 +44,7 @@ class Settings:
     rules: Mapping[str, str] = field(default_factory=dict)
     output: str | int | None = None
     backend: str = "auto"
+    weights: str | None = None
     overwrite: bool = False
 
     @property
@@ -110,6 +112,19 @@ class Plan:
     @property
     def _names(self) -> Sequence[str]:
         return [name for name in self.settings.names if name not in self.dropped]
+
+    def coverage(self, explanation: Explanation) -> str | None:
+        """Say what the rules rewrote, and how to let them rewrite the rest; `None` without any."""
+        ran = [name for name in explanation if _is_rule_based(name)]
+        if not ran:
+            return None
+        rules: dict[str, Any] = {}
+        for name in ran:
+            rules |= getattr(find_method(name), "rules", {}) or GuidedBackprop.rules
+        table = rule_table({**rules, **self.settings.rules})
+        ways = [f"--rule {name}=guided" for name in explanation.coverage.left(table)]
+        hint = f" (to treat them like a ReLU: {' '.join(ways)})" if ways else ""
+        return f"coverage: {explanation.coverage.describe(table)}{hint}"
 
     def _built(self, name: str) -> Attribution:
         layers = self.layers[0] if len(self.layers) == 1 else self.layers
