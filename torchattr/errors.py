@@ -95,7 +95,7 @@ class LayerChoiceWarning(TorchattrWarning):
 
 def warn(message: str, category: type[TorchattrWarning]) -> None:
     """Warn at the line of the caller's own code, however deep in this package it is raised."""
-    level, frame = 1, sys._getframe(1)
+    level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

@@ -77,6 +77,11 @@ def ignoring_the_result(x: Tensor) -> Tensor:
     return x
 
 
+def setting_items(x: Tensor) -> Tensor:
+    x[x < 0] = 0
+    return x
+
+
 def zero(x: Tensor) -> Tensor:
     return torch.zeros((), dtype=x.dtype)
 
@@ -124,6 +129,10 @@ RELU = {
     "torch.where(x <= 0, 0, x)": always(lambda x: torch.where(x <= 0, 0, x)),
     "Tensor.where": always(lambda x: x.where(x > 0, zero(x))),
     "aten.where.ScalarOther": always(lambda x: aten.where.ScalarOther(x > 0, x, 0)),
+    "x * (x > 0)": always(lambda x: x * (x > 0)),
+    "(x > 0).double() * x": always(lambda x: (x > 0).double() * x),
+    "x.masked_fill(x < 0, 0)": always(lambda x: x.masked_fill(x < 0, 0)),
+    "x[x < 0] = 0": always(setting_items),
     "F.hardtanh(0, inf)": always(lambda x: F.hardtanh(x, 0.0, inf)),
     "F.hardtanh_(0, inf)": always(lambda x: F.hardtanh_(x, 0.0, inf)),
     "aten.relu": always(aten.relu),
@@ -212,6 +221,9 @@ def test_each_rectifier_call_is_counted(spelling: str) -> None:
         lambda x: torch.where(x > 0.1, x, 0),
         lambda x: torch.where(x > 0, x, 0.1 * x),
         lambda x: torch.where((x > 0)[:, :1], x, 0),
+        lambda x: x.sigmoid() * torch.ones_like(x),
+        lambda x: torch.where(torch.ones_like(x, dtype=torch.bool), x.sigmoid(), 0),
+        lambda x: x.sigmoid().masked_fill(torch.zeros_like(x, dtype=torch.bool), 0),
         lambda x: x.max(1, keepdim=True)[0] + x,
         lambda x: x.max(dim=1, keepdim=True).values + x,
         lambda x: x + x.max(),
@@ -220,6 +232,7 @@ def test_each_rectifier_call_is_counted(spelling: str) -> None:
         *("clamp at 0.1", "clamp at -1", "clamp from above", "hardtanh", "threshold at 0.1"),
         *("threshold to 1", "maximum with 0.1", "absolute value"),
         *("where above 0.1", "leaky where", "where by another mask"),
+        *("open mask by product", "open mask by where", "open mask by filling"),
         *("max of a dim", "max of a named dim", "max of all"),
     ],
 )

@@ -1,7 +1,8 @@
 """Rectifiers written as arithmetic: a mask of the positive elements, applied to the same tensor.
 
 Whether a mask is that of its tensor's positive elements cannot be known from the call alone, so it
-is compared; only masks of the tensor's own shape are. Where they differ, it is no rectifier.
+is compared; only masks of the tensor's own shape are. Where they differ, it is no rectifier; nor is
+it where the mask opens or closes everything.
 """
 
 from __future__ import annotations
@@ -84,4 +85,6 @@ def _may_gate(mask: Any, tensor: Any) -> bool:
 
 
 def _equal(mask: Tensor, *gates: Tensor) -> bool:
-    return any(torch.equal(mask, gate.to(mask.dtype)) for gate in gates)
+    # A mask of one value alone may just as well be a padding or a dropout that lets all through.
+    mixed = bool(mask.any()) and not bool(mask.all())
+    return mixed and any(torch.equal(mask, gate.to(mask.dtype)) for gate in gates)

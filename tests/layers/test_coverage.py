@@ -1,0 +1,112 @@
+"""What ran is counted; what a rule-based method could not rewrite is said aloud."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import noise, refused, seeded
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.layers import Trace, rule_table
+
+X = noise(2, 3, 8, 8, dtype=torch.float32)
+GUIDED = rule_table({"relu": "guided"})
+
+
+def with_activations(*activations: Any) -> nn.Module:
+    layers = [part for one in activations for part in (nn.Conv2d(3, 3, 1), one)]
+    return seeded(nn.Sequential, *layers, nn.Flatten())
+
+
+@pytest.mark.parametrize("method", [ta.GuidedBackprop, ta.Deconvolution])
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        *((nn.GELU(), "gelu"), (nn.SiLU(), "silu"), (nn.Hardswish(), "hardswish")),
+        *((nn.LeakyReLU(0.1), "leaky_relu"), (nn.ELU(), "elu"), (nn.PReLU(), "prelu")),
+        *((nn.Mish(), "mish"), (nn.Softplus(), "softplus"), (nn.SELU(), "selu")),
+        *((nn.CELU(), "celu"), (nn.RReLU(), "rrelu")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nothing_matched_names_what_ran_and_the_way_in(
+    method: Any, activation: nn.Module, name: str
+) -> None:
+    model = with_activations(activation, activation)
+    rule = "guided" if method is ta.GuidedBackprop else "deconvolution"
+    way_in = f"rules={{'{name}': '{rule}'}}"
+    with refused(ta.NoRuleMatched, method.__name__, f"2 {name} calls", way_in, "strict=False"):
+        method(model).attribute(X, target=0)
+    with pytest.warns(ta.CoverageWarning, match="rewrote nothing"):
+        plain = method(model, strict=False).attribute(X, target=0)
+    assert torch.equal(plain, ta.Saliency(model).attribute(X, target=0, abs=False))
+    rewritten = method(model, rules={name: rule}).attribute(X, target=0)
+    assert not torch.equal(rewritten, plain)
+
+
+def test_nothing_matched_without_any_activation() -> None:
+    with refused(ta.NoRuleMatched, "no relu", "no other activation"):
+        ta.GuidedBackprop(seeded(nn.Sequential, nn.Flatten(), nn.Linear(192, 3))).attribute(X, 0)
+
+
+def test_partial_coverage_warns() -> None:
+    model = with_activations(nn.ReLU(), nn.GELU(), nn.ReLU())
+    with pytest.warns(ta.CoverageWarning) as caught:
+        ta.GuidedBackprop(model).attribute(X, target=0)
+    message = str(caught[0].message)
+    assert "2 relu calls, 2 rewritten; 1 gelu call keeps its own gradient" in message
+    assert "rules={'gelu': 'guided'}" in message
+    assert caught[0].filename == __file__
+
+
+def test_rules_for_other_operations_do_not_warn_of_activations() -> None:
+    class Plain(ta.LayerRule):
+        def backward(self, call: ta.Call, grad: Tensor, *saved: Tensor) -> Tensor:
+            return grad.new_zeros(call.shape)
+
+    result = ta.Saliency(with_activations(nn.ReLU()), rules={"conv": Plain}).attribute(X, target=0)
+    assert not bool(result.any())
+
+
+def test_only_what_lies_between_input_and_output_counts() -> None:
+    def forward(x: Tensor) -> Tensor:
+        constant = torch.ones(2, 192).relu()
+        with torch.no_grad():
+            F.relu(x)
+        return x.flatten(1).relu() * constant
+
+    assert Trace(forward, (X,)).coverage.describe(GUIDED) == "1 relu call, 1 rewritten"
+
+
+def test_spellings_are_counted() -> None:
+    model = with_activations(nn.ReLU(), nn.Hardtanh(0, 6))
+    spellings = Trace(lambda x: model(x).clamp(min=0), (X,)).coverage.spellings
+    assert {name for operation, name in spellings if operation == "relu"} == {
+        *("torch.nn.functional.relu", "torch.nn.functional.hardtanh", "Tensor.clamp"),
+    }
+    assert sum(count for (operation, _), count in spellings.items() if operation == "relu") == 3
+
+
+def test_plain_data() -> None:
+    coverage = Trace(with_activations(nn.ReLU(), nn.GELU()), (X,)).coverage
+    assert coverage.as_dict(GUIDED) == {
+        "calls": {"conv": 2, "gelu": 1, "relu": 1},
+        "rewritten": {"relu": 1},
+        "own_gradient": {"gelu": 1},
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "count"), [("googlenet", 64, 57), ("inception_v3", 75, 94)]
+)
+def test_functional_rectifiers_of_torchvision(name: str, size: int, count: int) -> None:
+    models = pytest.importorskip("torchvision").models
+    model = seeded(getattr(models, name), init_weights=False, aux_logits=True)
+    assert not any(isinstance(part, nn.ReLU) for part in model.modules())
+    coverage = Trace(model, (noise(1, 3, size, size, dtype=torch.float32),)).coverage
+    assert coverage.describe(GUIDED) == f"{count} relu calls, {count} rewritten"

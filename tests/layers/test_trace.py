@@ -1,0 +1,113 @@
+"""One forward serves many backwards: methods, targets and layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import assert_same, noise, seeded
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.layers import Trace, rule_table
+
+
+class Counting(nn.Module):
+    """Counts its forwards outside of anything that an attribution could see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2))
+        self.head = nn.Linear(6 * 9, 4)
+        self.runs: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs.append(len(x))
+        return self.head(self.features(x).flatten(1))
+
+
+X = noise(2, 3, 8, 8)
+ALL = ["saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam"]
+
+
+def test_one_forward_serves_methods_and_targets() -> None:
+    model = seeded(Counting).double()
+    together = ta.explain(model, X, ALL, targets=ta.Classes(3, 0, 2), layer="features")
+    assert model.runs == [2]
+    alone: dict[str, Any] = {
+        "saliency": ta.Saliency(model),
+        "deconvolution": ta.Deconvolution(model),
+        "guided_backprop": ta.GuidedBackprop(model),
+        "grad_cam": ta.GradCAM(model, "features"),
+        "guided_grad_cam": ta.GuidedGradCAM(model, "features"),
+    }
+    for name, method in alone.items():
+        for column, target in enumerate((3, 0, 2)):
+            assert_same(together[name][:, column], method.attribute(X, target=target))
+
+
+def test_backwards_under_any_order_of_rules_are_independent() -> None:
+    names = ["gradient", "guided", "deconvolution"]
+    tables = [rule_table({"relu": name}) for name in names]
+    model = seeded(Counting).double()
+    trace = Trace(model, (X,), tables=tables)
+    scores = trace.output[:, 1]
+    alone = {}
+    for name, table in zip(names, tables, strict=True):
+        single = Trace(model, (X,), tables=[table])
+        (alone[name],) = single.gradients(single.output[:, 1], single.input_edges)
+    for number in (2, 0, 1, 1, 0, 2):
+        (found,) = trace.gradients(scores, trace.input_edges, table=number)
+        assert_same(found, alone[names[number]])
+
+
+def test_the_output_is_that_of_the_model() -> None:
+    model = seeded(Counting).double()
+    assert_same(Trace(model, (X,)).output.detach(), model(X).detach())
+
+
+def test_parametrised_rules_do_not_share_what_they_save() -> None:
+    class Scaled(ta.LayerRule):
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        def save(self, call: ta.Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+            return (torch.tensor(self.factor, dtype=x.dtype),)
+
+        def backward(self, call: ta.Call, grad: Tensor, *saved: Tensor) -> Tensor:
+            return grad * saved[0]
+
+    model = nn.Sequential(nn.ReLU(), nn.Flatten())
+    tables = [rule_table({"relu": Scaled(factor)}) for factor in (2.0, 5.0)]
+    trace = Trace(model, (X,), tables=tables)
+    for number, factor in ((1, 5.0), (0, 2.0)):
+        (found,) = trace.gradients(trace.output.sum(1), trace.input_edges, table=number)
+        assert_same(found, torch.full_like(X, factor))
+
+
+def test_an_input_that_is_not_used_gets_zeros() -> None:
+    result = ta.Saliency(lambda a, b: a.flatten(1)).attribute((X, X), target=1)
+    assert bool(result[0].any())
+    assert not bool(result[1].any())
+
+
+def test_a_model_without_graph_to_the_input_gives_zeros() -> None:
+    result = ta.Saliency(lambda x: x.detach().flatten(1)).attribute(X, target=1)
+    assert torch.equal(result, torch.zeros_like(X))
+
+
+@pytest.mark.parametrize("view", [lambda x: x[:, :1], lambda x: x.transpose(1, 2), torch.clone])
+def test_in_place_on_a_view_of_the_input(view: Any) -> None:
+    def forward(x: Tensor) -> Tensor:
+        view(x).relu_()
+        return (x * x).flatten(1)
+
+    leaf = X.clone().requires_grad_()
+    copied = leaf.clone()
+    part = view(copied)
+    part.relu_()
+    scores = (copied * copied).flatten(1)[:, :70].sum(1)
+    (expected,) = torch.autograd.grad(scores.sum(), leaf)
+    result = ta.Saliency(forward).attribute(X, lambda out: out[:, :70].sum(1), abs=False)
+    assert_same(result, expected, 1e-12)
