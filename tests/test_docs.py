@@ -27,9 +27,11 @@ from unittest import mock
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import torchattr
 from torchattr import errors
+from torchattr.cli import app
 from torchattr.layers import registry as rule_registry
 from torchattr.methods import registry as method_registry
 from torchattr.models.collage import examples
@@ -172,15 +174,10 @@ def test_examples_of_a_page_run(page: Path, folder: Path) -> None:
 def test_commands_of_a_page_run(page: Path, folder: Path) -> None:
     blocks = [fence for fence in fences(page) if fence.runs]
     commands = [line for fence in blocks if fence.language in SHELLS for line in fence.commands]
-    if not commands:
-        return
-    from typer.testing import CliRunner
-
     for fence in blocks:
         fence.write()
-    cli = pytest.importorskip("torchattr.cli")
     for command in commands:
-        result = CliRunner().invoke(cli.app, shlex.split(command)[1:])
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, f"{command}\n{result.output}"
 
 
