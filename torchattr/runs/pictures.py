@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 from torchattr.errors import ImageError
-from torchattr.explain import Explanation, explain
+from torchattr.explain import Explanation
 from torchattr.kernels import asked, backend
 from torchattr.models import LoadedModel, Prepared, read_image
 from torchattr.runs.answers import SEGMENTATION, Answer
@@ -21,7 +21,6 @@ from torchattr.runs.plan import Plan
 from torchattr.runs.plan import Settings as Settings
 from torchattr.runs.wanted import chosen, default_targets, parse_targets
 from torchattr.show import title_of
-from torchattr.targets import Classes
 
 
 @dataclass(frozen=True)
@@ -104,14 +103,7 @@ def _explained(
     if answer.is_share:
         yield Note(SEGMENTATION)
     yield from _chosen_layer(plan, inputs)
-    explanation = explain(
-        plan.loaded.model,
-        inputs,
-        plan.requests(inputs),
-        Classes(*targets),
-        output=plan.reader.scores,
-        skip_refused=not plan.settings.methods,
-    )
+    explanation = plan.explain(inputs, targets)
     for method, reason in {**plan.dropped, **explanation.refused}.items():
         yield Note(f"{title_of(method)} is left out: {reason}")
     if coverage := plan.coverage(explanation):

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import LayerError, RuleError
-from torchattr.explain import METHODS, Explanation
+from torchattr.explain import METHODS, Explanation, explain
 from torchattr.inputs import as_inputs
 from torchattr.layers import rule_table
-from torchattr.methods import Attribution, GuidedBackprop, GuidedGradCAM, build, find_method
+from torchattr.methods import find_method
 from torchattr.methods.layer import last_spatial_layer
 from torchattr.models import LoadedModel
 from torchattr.runs.answers import Reader
 from torchattr.select import find_layers
+from torchattr.targets import Classes
 
 CELLS = 14
 
@@ -73,7 +74,7 @@ class Plan:
         for name in settings.names:
             find_method(name)
         rule_table(settings.rules)
-        if settings.rules and not any(map(_is_rule_based, settings.names)):
+        if settings.rules and not any(map(_rules, settings.names)):
             raise RuleError(
                 "--rule is for methods that rewrite backward functions, and none of"
                 f" {', '.join(settings.names)} does; leave it out, or add one such as"
@@ -105,9 +106,22 @@ class Plan:
         self.layers = [name]
         return name
 
-    def requests(self, inputs: Tensor) -> dict[Any, Mapping[str, Any]]:
-        """Give the methods with the options of their `attribute` for these inputs."""
-        return {self._built(name): _options(name, inputs) for name in self._names}
+    def explain(self, inputs: Tensor, targets: Sequence[int]) -> Explanation:
+        """Run the methods for these classes of one picture.
+
+        Raises:
+            NoRuleMatched: a method asked for by name found nothing to rewrite.
+        """
+        return explain(
+            self.loaded.model,
+            inputs,
+            {name: _options(name, inputs) for name in self._names},
+            Classes(*targets),
+            layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
+            rules=self.settings.rules,
+            output=self.reader.scores,
+            skip_refused=not self.settings.methods,
+        )
 
     @property
     def _names(self) -> Sequence[str]:
@@ -115,32 +129,20 @@ class Plan:
 
     def coverage(self, explanation: Explanation) -> str | None:
         """Say what the rules rewrote, and how to let them rewrite the rest; `None` without any."""
-        ran = [name for name in explanation if _is_rule_based(name)]
-        if not ran:
-            return None
         rules: dict[str, Any] = {}
-        for name in ran:
-            rules |= getattr(find_method(name), "rules", {}) or GuidedBackprop.rules
+        for name in explanation:
+            rules |= _rules(name)
+        if not rules:
+            return None
         table = rule_table({**rules, **self.settings.rules})
         ways = [f"--rule {name}=guided" for name in explanation.coverage.left(table)]
         hint = f" (to treat them like a ReLU: {' '.join(ways)})" if ways else ""
         return f"coverage: {explanation.coverage.describe(table)}{hint}"
 
-    def _built(self, name: str) -> Attribution:
-        layers = self.layers[0] if len(self.layers) == 1 else self.layers
-        return build(
-            name,
-            self.loaded.model,
-            layer=layers or None,
-            rules=self.settings.rules if _is_rule_based(name) else None,
-            output=self.reader.scores,
-        )
 
-
-def _is_rule_based(name: str) -> bool:
-    """Tell whether a method stands for rules of its own; the gradient of others stays as it is."""
-    method = find_method(name)
-    return bool(getattr(method, "rules", {})) or issubclass(method, GuidedGradCAM)
+def _rules(name: str) -> Mapping[str, Any]:
+    """Give the rules that a method stands for; most have none."""
+    return getattr(find_method(name), "rules", {})
 
 
 def _takes(name: str, argument: str) -> bool:
