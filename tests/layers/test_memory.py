@@ -119,7 +119,17 @@ def alive_bytes(run: Callable[[], Trace], known: set[int]) -> int:
 
 
 def _tensors() -> list[Tensor]:
-    return [found for found in gc.get_objects() if type(found) in (Tensor, nn.Parameter)]
+    found = (it for it in gc.get_objects() if type(it) in (Tensor, nn.Parameter))
+    return [tensor for tensor in found if has_storage(tensor)]
+
+
+def has_storage(tensor: Tensor) -> bool:
+    """Some versions of torch keep undefined tensors as Python objects."""
+    try:
+        tensor.untyped_storage()
+    except NotImplementedError:
+        return False
+    return True
 
 
 def both_ways(model: Any, x: Tensor, tables: list[RuleTable] | None = None) -> tuple[int, int]:

@@ -109,3 +109,18 @@ def eager() -> Iterator[None]:
         yield
     finally:
         _stance.leave()
+
+
+@contextmanager
+def uncached_autocast() -> Iterator[None]:
+    """Keep autocast from handing on the copies of weights that it makes meanwhile.
+
+    They are made without a graph. In some versions of torch, a training step later in the same
+    `with torch.autocast(...)` block would take them and give the weights no gradient.
+    """
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)

@@ -13,7 +13,7 @@ from torchattr._types import Forward, OutputKey
 from torchattr.layers.capture import Captured, Place, Recorder
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.function import enter
-from torchattr.layers.guards import eager, refuse_scripted
+from torchattr.layers.guards import eager, refuse_scripted, uncached_autocast
 from torchattr.layers.intercept import Intercept
 from torchattr.layers.registry import RuleTable
 from torchattr.outputs import select_output
@@ -60,7 +60,7 @@ class Trace:
         with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
             entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]
             self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
-            with self._recorder.recording(), self._intercept:
+            with self._recorder.recording(), uncached_autocast(), self._intercept:
                 output = model(*entered, *(_ordinary(argument) for argument in arguments))
             # A checkpointed part runs again in each backward.
             self._intercept.counting = False
