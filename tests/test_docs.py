@@ -242,10 +242,11 @@ def test_examples_in_docstrings_run(module: str, folder: Path) -> None:
 
 def exported() -> dict[str, Any]:
     """Give the classes and functions of the top level; data and modules speak for themselves."""
+    values = {key: getattr(torchattr, key) for key in dir(torchattr) if not key.startswith("_")}
     return {
         key: value
-        for key, value in vars(torchattr).items()
-        if not key.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
+        for key, value in values.items()
+        if inspect.isclass(value) or inspect.isfunction(value)
     }
 
 
