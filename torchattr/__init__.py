@@ -1,40 +1,45 @@
 """Attribution for PyTorch vision models: right for every spelling, in the memory of inference."""
 
-from torchattr.errors import BackendError as BackendError
-from torchattr.errors import CoverageWarning as CoverageWarning
-from torchattr.errors import InputError as InputError
-from torchattr.errors import LayerChoiceWarning as LayerChoiceWarning
-from torchattr.errors import LayerError as LayerError
-from torchattr.errors import LayerReuseWarning as LayerReuseWarning
-from torchattr.errors import NoRuleMatched as NoRuleMatched
-from torchattr.errors import RuleError as RuleError
-from torchattr.errors import ScriptedModelError as ScriptedModelError
-from torchattr.errors import ShapeError as ShapeError
-from torchattr.errors import TargetError as TargetError
-from torchattr.errors import TorchattrError as TorchattrError
-from torchattr.errors import TrainingModeError as TrainingModeError
-from torchattr.explain import Explanation as Explanation
-from torchattr.explain import explain as explain
-from torchattr.kernels import backend as backend
-from torchattr.layers import OPERATIONS as OPERATIONS
-from torchattr.layers import Call as Call
-from torchattr.layers import Coverage as Coverage
-from torchattr.layers import LayerRule as LayerRule
-from torchattr.layers import register_rule as register_rule
-from torchattr.methods import Attribution as Attribution
-from torchattr.methods import Deconvolution as Deconvolution
-from torchattr.methods import FeatureAblation as FeatureAblation
-from torchattr.methods import GradCAM as GradCAM
-from torchattr.methods import GradientAttribution as GradientAttribution
-from torchattr.methods import GuidedBackprop as GuidedBackprop
-from torchattr.methods import GuidedGradCAM as GuidedGradCAM
-from torchattr.methods import InputXGradient as InputXGradient
-from torchattr.methods import IntegratedGradients as IntegratedGradients
-from torchattr.methods import LayerActivation as LayerActivation
-from torchattr.methods import NoiseTunnel as NoiseTunnel
-from torchattr.methods import Occlusion as Occlusion
-from torchattr.methods import Saliency as Saliency
-from torchattr.methods import register_method as register_method
-from torchattr.targets import Classes as Classes
-from torchattr.targets import Neuron as Neuron
-from torchattr.targets import TopK as TopK
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+import typing
+
+if typing.TYPE_CHECKING:
+    from torchattr._public import *  # noqa: F403 - all the names of that module are public
+
+
+class _Package(types.ModuleType):
+    """A package that imports its public names, and PyTorch with them, when one is first used.
+
+    PyTorch takes seconds to import, which `torchattr --help` need not wait for.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        public = _public_names()
+        vars(self).update(public)
+        if name == "__all__":
+            return list(public)
+        if name not in vars(self):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return vars(self)[name]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing the module `explain` would put it where the function of that name belongs.
+        is_module = isinstance(value, types.ModuleType)
+        super().__setattr__(name, getattr(value, name, value) if is_module else value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *_public_names()})
+
+
+def _public_names() -> dict[str, object]:
+    found = vars(importlib.import_module("torchattr._public"))
+    return {name: value for name, value in found.items() if not name.startswith("_")}
+
+
+sys.modules[__name__].__class__ = _Package
