@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def load(path: Path, weights: str | Path | None, device: torch.device) -> Loaded
 
 def _program(path: Path) -> ExportedProgram:
     try:
-        return torch.export.load(path)
+        with warnings.catch_warnings():
+            # Some versions of torch remark on their own reading of the file.
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")
+            return torch.export.load(path)
     except (RuntimeError, ValueError, LookupError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path} could not be loaded by torch.export.load: {reason}") from error
