@@ -135,6 +135,7 @@ import sys, torch
 initialised = []
 torch.cuda._lazy_init = lambda: initialised.append("cuda")
 import torchattr
+torchattr.GuidedBackprop
 heavy = ["triton", "torch._dynamo", "captum", "matplotlib.pyplot", "torchvision", "typer"]
 print([name for name in heavy if name in sys.modules], initialised, torch.cuda.is_initialized())
 """
@@ -146,6 +147,10 @@ print([name for name in heavy if name in sys.modules], initialised, torch.cuda.i
 
 
 def test_every_public_name_is_documented() -> None:
-    public = [one for one in dir(torchattr) if not one.startswith("_") and one != "annotations"]
+    public = [
+        one
+        for one in [*dir(torchattr), *torchattr.__all__]
+        if not one.startswith("_") and one != "annotations"
+    ]
     bare = [one for one in public if not getattr(getattr(torchattr, one), "__doc__", None)]
     assert bare == []
