@@ -49,7 +49,7 @@ def test_nothing_matched_names_what_ran_and_the_way_in(
 
 
 def test_nothing_matched_without_any_activation() -> None:
-    with refused(ta.NoRuleMatched, "no relu", "no other activation"):
+    with refused(ta.NoRuleMatched, "no relu", "nor any other activation"):
         ta.GuidedBackprop(seeded(nn.Sequential, nn.Flatten(), nn.Linear(192, 3))).attribute(X, 0)
 
 

@@ -121,8 +121,8 @@ class Coverage:
         ran = ", ".join(_calls(count, name) for name, count in self.left(table).items())
         return (
             f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
-            f" and the output, but {ran or 'no other activation either'}. The result would be the"
-            f" plain gradient. {_way_in(self.left(table), table)}"
+            f" and the output{f', but {ran}' if ran else ', nor any other activation'}. The result"
+            f" would be the plain gradient. {_way_in(self.left(table), table)}"
             "strict=False lowers this to a warning"
         )
 

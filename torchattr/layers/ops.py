@@ -158,19 +158,23 @@ def _without_inputs(
     """Put slots in the place of the inputs, so that a call keeps none of them alive."""
     if len(inputs) == 1 and args and args[0] is inputs[0]:
         return (_FIRST, *args[1:]), kwargs
-    slots = {id(tensor): _Slot(position) for position, tensor in enumerate(inputs)}
-    named = {name: _with_slots(argument, slots) for name, argument in kwargs.items()}
-    return [_with_slots(argument, slots) for argument in args], named
+    waiting = list(enumerate(inputs))
+    without = [_with_slots(argument, waiting) for argument in args]
+    return without, {name: _with_slots(argument, waiting) for name, argument in kwargs.items()}
 
 
 _FIRST = _Slot(0)
 
 
-def _with_slots(argument: Any, slots: Mapping[int, _Slot]) -> Any:
+def _with_slots(argument: Any, waiting: list[tuple[int, Tensor]]) -> Any:
+    """Put the first slot that waits for this very tensor; `x + x` has one for each of its two."""
     if isinstance(argument, Tensor):
-        return slots.get(id(argument), argument)
+        for place, (position, tensor) in enumerate(waiting):
+            if tensor is argument:
+                del waiting[place]
+                return _Slot(position)
     if type(argument) in (list, tuple):
-        return [_with_slots(item, slots) for item in argument]
+        return [_with_slots(item, waiting) for item in argument]
     return argument
 
 

@@ -53,7 +53,7 @@ class Trace:
         from_inputs: bool = True,
         differentiable: bool = True,
     ) -> None:
-        if differentiable:
+        if differentiable or places:
             refuse_scripted(model)
         self._intercept = Intercept(tables, model)
         self._recorder = Recorder(places, differentiable=differentiable)
