@@ -1,0 +1,512 @@
+"""The command: what a newcomer runs first, and every wrong input that it must name."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import models
+from typer.testing import CliRunner
+
+import torchattr as ta
+from torchattr.cli import app
+from torchattr.cli.talk import in_command_words
+from torchattr.models.collage import examples
+from torchattr.models.weights import read_weights
+
+MODELS = """
+import torch
+from torch import nn
+from torchvision.transforms import Compose, Resize, ToTensor
+
+transform = Compose([Resize((32, 32)), ToTensor()])
+
+
+def net(activation, classes=3):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), activation, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)
+    )
+
+
+def relu():
+    return net(nn.ReLU()), transform, ["dark", "light", "[red]"]
+
+
+def gelu():
+    return net(nn.GELU()), transform
+
+
+def mixed():
+    return net(nn.Sequential(nn.ReLU(), nn.GELU())), transform
+
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 2), nn.ReLU()), transform
+
+
+def shared():
+    once = nn.Conv2d(3, 3, 3, padding=1)
+    return nn.Sequential(once, nn.ReLU(), once, nn.Flatten(), nn.Linear(3072, 2)), transform
+
+
+def bare():
+    return net(nn.ReLU())
+
+
+class Segmenter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.head = nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        found = self.head(self.body(x))
+        return {"out": found, "aux": found}
+
+
+def segments():
+    torch.manual_seed(0)
+    return Segmenter(), transform
+
+
+class Two(nn.Module):
+    def forward(self, x):
+        return {"a": x.relu().mean((2, 3)), "b": x.relu().amax((2, 3))}
+
+
+def two():
+    return Two(), transform
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        raise ZeroDivisionError("a fault of the model")
+
+
+def broken():
+    return Broken(), transform
+
+
+def nan():
+    model = net(nn.ReLU())
+    model[-1].bias.data.fill_(float("nan"))
+    return model, transform
+"""
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A file with models, and weights."""
+    folder = tmp_path_factory.mktemp("shelf")
+    (folder / "models.py").write_text(MODELS)
+    torch.manual_seed(0)
+    torch.save(models.squeezenet1_1().state_dict(), folder / "squeezenet.pth")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, shelf):
+    """An empty folder with one picture, and the models beside it."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30), (200, 120, 40)).save("photo.png")
+    (tmp_path / "models.py").write_text((shelf / "models.py").read_text())
+    return tmp_path
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def explain(*arguments, model="models.py:relu"):
+    return call("explain", "--model", model, *arguments)
+
+
+def refused(result, *said, code=2):
+    """The command ended with a sentence on stderr, without a traceback, and wrote nothing."""
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    for text in said:
+        assert text in result.stderr
+    assert not Path("torchattr-out").exists()
+
+
+def manifest(out="torchattr-out"):
+    return json.loads((Path(out) / "manifest.json").read_text())
+
+
+def arrays_of(name="photo", out="torchattr-out"):
+    with np.load(Path(out) / f"{name}.npz") as arrays:
+        return dict(arrays)
+
+
+def pictures(out="torchattr-out"):
+    return sorted(path.name for path in Path(out).iterdir())
+
+
+def test_without_arguments_the_embedded_pictures_are_explained(here):
+    result = call("explain")
+    assert result.exit_code == 0, result.output
+    name = examples()[0].path.stem
+    assert len(pictures()) == 2 * len(examples()) + 1
+    entry = manifest()["pictures"][name]
+    assert {target["name"] for target in entry["targets"]} == {"cat", "astronaut"}
+    assert entry["model"] == "demo"
+    assert entry["layers"] == ["stage3"]
+    assert entry["coverage"]["methods"]["guided_backprop"] == "11 relu calls, 11 rewritten"
+    assert "4 pictures explained in torchattr-out" in result.stdout
+    assert "coverage: 11 relu calls, 11 rewritten" in result.stderr
+    assert "note: layer stage3" in result.stderr
+    assert result.stderr.count("note:") == 2
+
+
+def test_the_panel_points_at_what_it_names(here):
+    example = examples()[0]
+    assert call("explain", example.path, "--method", "grad_cam").exit_code == 0
+    entry = manifest()["pictures"][example.path.stem]
+    maps = arrays_of(example.path.stem)["grad_cam"]
+    width, height = entry["picture"]["width"], entry["picture"]["height"]
+    for target, values in zip(entry["targets"], maps[:, 0], strict=True):
+        x0, y0, x1, y1 = example.boxes[example.labels.index(target["name"])]
+        row, column = np.unravel_index(values.argmax(), values.shape)
+        x = (column + 0.5) / values.shape[1] * width
+        y = (row + 0.5) / values.shape[0] * height
+        assert x0 <= x <= x1
+        assert y0 <= y <= y1
+
+
+def test_raw_maps_are_those_of_the_library(here):
+    assert explain("photo.png", "--method", "saliency", "--target", 1).exit_code == 0
+    loaded = ta.models.load_model("models.py:relu")
+    x = loaded.preprocess(ta.models.read_image("photo.png")).tensor[None]
+    expected = ta.Saliency(loaded.model).attribute(x, target=1)
+    saved = arrays_of()
+    np.testing.assert_array_equal(saved["saliency"][0], expected[0].numpy())
+    assert saved["targets"].tolist() == [1]
+
+
+def test_predictions_are_drawn_as_bars(here):
+    lines = explain("photo.png", "--target", "[RED]", "--method", "saliency").stdout.splitlines()
+    assert lines[0] == "photo.png"
+    bars = {line[2:].split()[0]: line for line in lines[1:4]}
+    assert set(bars) == {"dark", "light", "[red]"}
+    assert bars["[red]"].startswith("▸")
+    assert bars["dark"].startswith(" ")
+    assert all("%" in bar for bar in bars.values())
+
+
+def test_several_methods_targets_and_layers(here):
+    result = explain(
+        *("photo.png", "--method", "grad_cam", "--method", "feature_ablation", "--layer", "0"),
+        *("--layer", "1", "--target", "top1", "--target", "light", "--out", "other"),
+    )
+    assert result.exit_code == 0, result.output
+    arrays = arrays_of(out="other")
+    assert {"grad_cam/0", "grad_cam/1", "feature_ablation"} <= set(arrays)
+    assert 1 in arrays["targets"]
+    settings = manifest("other")["pictures"]["photo"]["settings"]
+    assert settings["methods"] == ["grad_cam", "feature_ablation"]
+    assert settings["targets"] == ["top1", "light"]
+
+
+def test_a_torchvision_model_with_weights_from_a_file(here, shelf):
+    result = explain(
+        *("photo.png", "--weights", shelf / "squeezenet.pth", "--target", "tabby"),
+        *("--target", "top1", "--method", "saliency", "--backend", "torch", "--device", "cpu"),
+        model="torchvision:squeezenet1_1",
+    )
+    assert result.exit_code == 0, result.output
+    entry = manifest()["pictures"]["photo"]
+    assert entry["targets"][0]["index"] == 281
+    # A photo of 40 × 30 pixels: the crop of 224 of 256 on the short side is a square in its middle.
+    assert entry["box"] == pytest.approx([6.875, 1.875, 33.125, 28.125], abs=0.1)
+    assert entry["settings"]["weights"].endswith("squeezenet.pth")
+    assert entry["settings"]["backend"] == "torch"
+
+
+def test_folders_and_patterns_and_equal_names(here):
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Image.new("RGB", (40, 30)).save(f"{folder}/x.png")
+    result = explain("a", "b/*.png", "--method", "saliency")
+    assert result.exit_code == 0, result.output
+    assert pictures() == ["manifest.json", "x-2.npz", "x-2.png", "x.npz", "x.png"]
+    assert manifest()["pictures"]["x-2"]["source"] == "b/x.png"
+
+
+def test_a_rerun_replaces_its_own_files_and_gives_the_same_bytes(here):
+    for _ in range(2):
+        assert explain("photo.png").exit_code == 0
+        now = {path.name: path.read_bytes() for path in Path("torchattr-out").iterdir()}
+    assert explain("photo.png").exit_code == 0
+    assert now == {path.name: path.read_bytes() for path in Path("torchattr-out").iterdir()}
+
+
+def test_a_foreign_file_is_replaced_only_when_allowed(here):
+    Path("mine").mkdir()
+    Path("mine/photo.png").write_text("mine")
+    refused(explain("photo.png", "--out", "mine"), "photo.png, which no former run wrote")
+    assert Path("mine/photo.png").read_text() == "mine"
+    assert explain("photo.png", "--out", "mine", "--overwrite").exit_code == 0
+
+
+def test_default_methods_that_refuse_are_left_out_with_their_reason(here):
+    result = explain("photo.png", model="models.py:gelu")
+    assert result.exit_code == 0, result.output
+    assert "Guided backprop is left out:" in result.stderr
+    assert "--rule gelu=guided" in result.stderr
+    entry = manifest()["pictures"]["photo"]
+    assert set(entry["refused"]) == {"deconvolution", "guided_backprop", "guided_grad_cam"}
+    assert set(entry["shapes"]) == {"inputs", "saliency", "grad_cam"}
+
+
+def test_a_method_asked_for_by_name_that_refuses_is_an_error(here):
+    result = explain("photo.png", "--method", "guided_backprop", model="models.py:gelu")
+    refused(result, "rewrote nothing", "--rule gelu=guided")
+
+
+def test_a_rule_opts_an_activation_in(here):
+    result = explain("photo.png", "--rule", "gelu=guided", model="models.py:gelu")
+    assert result.exit_code == 0, result.output
+    assert "coverage: 1 gelu call, 1 rewritten" in result.stderr
+    arrays = arrays_of()
+    assert not np.array_equal(np.abs(arrays["guided_backprop"]), arrays["saliency"])
+
+
+def test_activations_that_keep_their_gradient_are_said_once_in_one_line(here):
+    result = explain("photo.png", model="models.py:mixed")
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stderr.splitlines() if "gelu" in line]
+    assert len(lines) == 1
+    assert "(to treat them like a ReLU: --rule gelu=guided)" in lines[0]
+
+
+def test_a_model_without_a_spatial_layer_does_without_class_activation_maps(here):
+    result = explain("photo.png", model="models.py:flat")
+    assert result.exit_code == 0, result.output
+    assert "Grad-CAM is left out" in result.stderr
+
+
+def test_class_activation_maps_asked_for_need_a_spatial_layer(here):
+    result = explain("photo.png", "--method", "grad_cam", model="models.py:flat")
+    refused(result, "no layer of this model has an output with places", "--layer")
+
+
+def test_warnings_become_notes(here):
+    result = explain("photo.png", "--layer", "0", model="models.py:shared")
+    assert result.exit_code == 0, result.output
+    assert "note: layer '0' was called 2 times" in result.stderr
+    assert "Warning" not in result.stderr
+    bare = explain("photo.png", "--method", "saliency", model="models.py:bare")
+    assert "note: models.py:bare comes without its preprocessing" in bare.stderr
+
+
+def test_a_segmentation_is_explained(here):
+    result = explain("photo.png", model="models.py:segments")
+    assert result.exit_code == 0, result.output
+    assert "note: this model segments" in result.stderr
+    assert len(manifest()["pictures"]["photo"]["targets"]) == 3
+
+
+def test_an_entry_of_the_output_is_chosen(here):
+    assert explain("photo.png", "--output", "b", model="models.py:two").exit_code == 0
+    assert manifest()["pictures"]["photo"]["settings"]["output"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--target", "3"], "target 3 is out of range for a model with 3 classes"),
+        (["--target", "drak"], "'drak' is no class of this model; did you mean 'dark'?"),
+        (["--target", "top4"], "asks for 4 of 3 classes"),
+        (["--layer", "9"], "the model has no layer '9'"),
+        (["--layer", "x*"], "no layer matches 'x*'"),
+        (["--layer", "4"], "cannot be enlarged"),
+        (["--method", "salience"], "did you mean 'saliency'"),
+        (["--backend", "tritn"], "no backend is called 'tritn'; there are: auto, torch"),
+        (["--device", "gpu"], "device 'gpu' cannot be used"),
+        (["--rule", "gelu"], "--rule must be OPERATION=RULE, such as gelu=guided, got 'gelu'"),
+        (["--rule", "gellu=guided"], "did you mean 'gelu'?"),
+        (["--rule", "gelu=guide"], "operation 'gelu' has no rule called 'guide'"),
+        (["--rule", "gelu=guided", "--method", "saliency"], "--rule is for methods that rewrite"),
+        (["--output", "logits"], "output='logits' names no entry"),
+        (["--out", "photo.png/x"], "nothing can be written to photo.png/x"),
+        (["--out", "/dev/null/x"], "/dev/null is not a folder"),
+        (["--weights", "none.pth"], "weights: there is no file none.pth"),
+        (["--weights", "models.py"], "weights: models.py holds more than tensors"),
+        (["missing.png"], "missing.png: no such file or folder"),
+        (["*.jpg"], "*.jpg: the pattern matches no picture"),
+    ],
+)
+def test_wrong_arguments_are_named_and_nothing_is_written(here, options, said):
+    refused(explain("photo.png", *options), "error: ", said)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("nonsense", "unknown model 'nonsense'; give one of: demo, torchvision:NAME"),
+        ("torchvision:resnet51", "torchvision has no model named 'resnet51'"),
+        ("models.py:rely", "models.py has no function 'rely'; it has relu"),
+        ("none.py:f", "there is no file none.py"),
+        ("models.py:two", "say which entry holds the scores"),
+        ("models.py:nan", "the scores of models.py:nan hold NaN or infinite values"),
+    ],
+)
+def test_wrong_models_are_named(here, model, said):
+    refused(explain("photo.png", model=model), said)
+
+
+def test_weights_that_do_not_fit(here, shelf):
+    result = call("explain", "photo.png", "--weights", shelf / "squeezenet.pth")
+    refused(result, "do not fit the model", "Give weights made for this architecture")
+
+
+def test_weights_that_cannot_be_downloaded(here, monkeypatch):
+    def offline(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", offline)
+    result = explain("photo.png", model="torchvision:resnet18")
+    refused(result, "could not be downloaded", "--weights FILE")
+
+
+def test_an_unknown_option_is_a_usage_error(here):
+    refused(explain("photo.png", "--colour", "red"), "--colour")
+
+
+def test_unreadable_pictures_are_skipped_and_the_rest_goes_on(here, monkeypatch):
+    whole = Path("photo.png").read_bytes()
+    Path("a_truncated.png").write_bytes(whole[:60])
+    Path("b_text.jpg").write_text("no picture")
+    Image.new("RGB", (400, 400)).save("c_bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    result = explain(".", "--method", "saliency")
+    assert result.exit_code == 1, result.output
+    assert result.stderr.count("skipped: ") == 3
+    assert "c_bomb.png: refused as a possible decompression bomb" in result.stderr
+    assert "b_text.jpg: not a picture" in result.stderr
+    assert pictures() == ["manifest.json", "photo.npz", "photo.png"]
+    assert set(manifest()["skipped"]) == {"a_truncated.png", "b_text.jpg", "c_bomb.png"}
+
+
+def test_only_unreadable_pictures(here):
+    Path("text.jpg").write_text("no picture")
+    result = explain("text.jpg")
+    assert result.exit_code == 1
+    assert pictures() == ["manifest.json"]
+
+
+def test_ctrl_c_keeps_what_is_done(here, monkeypatch):
+    from torchattr.runs import plan
+
+    Image.new("RGB", (40, 30)).save("second.png")
+    whole, calls = plan.explain, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(plan, "explain", interrupted)
+    result = explain("photo.png", "second.png", "--method", "saliency")
+    assert result.exit_code == 130
+    assert isinstance(result.exception, SystemExit)
+    assert "1 of 2 pictures are done and stay in torchattr-out" in result.stderr
+    assert pictures() == ["manifest.json", "photo.npz", "photo.png"]
+    assert list(manifest()["pictures"]) == ["photo"]
+
+
+def test_a_fault_of_the_model_keeps_its_traceback(here):
+    result = explain("photo.png", model="models.py:broken")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_messages_are_shown_as_they_are(here):
+    refused(explain("photo.png", "--target", "[bold]x[/bold]"), "target '[bold]x[/bold]' is no")
+
+
+def test_a_full_disk_is_named(here, monkeypatch):
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    result = explain("photo.png", "--method", "saliency")
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert pictures() == []
+
+
+def test_messages_speak_of_options():
+    assert in_command_words("pass rules={'gelu': 'guided', 'silu': 'deconvolution'};\n go") == (
+        "pass --rule gelu=guided --rule silu=deconvolution; go"
+    )
+    assert in_command_words("name one with layer=...") == "name one with --layer"
+    assert in_command_words("a. strict=False lowers this to a warning") == "a."
+
+
+def test_methods_are_listed(here):
+    lines = call("methods").stdout.splitlines()
+    rows = {line.split()[0]: line for line in lines}
+    assert "GuidedBackprop" in rows["guided_backprop"]
+    assert " no " in rows["saliency"]
+    assert " optional " in rows["grad_cam"]
+
+
+def test_layers_are_listed_and_the_default_is_marked(here):
+    lines = call("layers", "--model", "demo").stdout.splitlines()
+    marked = [line for line in lines if "default for --layer" in line]
+    assert len(marked) == 1
+    assert marked[0].startswith("stage3 ")
+    assert "1 × 96 × 16 × 16" in marked[0]
+    assert any(line.startswith("  stage3.0 ") for line in lines)
+    shallow = call("layers", "--model", "demo", "--depth", 1).stdout.splitlines()
+    assert len(shallow) < len(lines)
+    assert "no model" in call("layers", "--model", "torchvision:nothing").stderr
+
+
+def test_info_lists_rules_and_backends(here):
+    text = call("info").stdout
+    assert torch.__version__.partition("+")[0] in text
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert "guided" in rows["relu"]
+    assert "available" in text.partition("backend")[2]
+
+
+def test_version_and_help():
+    assert call("--version").stdout.startswith("torchattr 0.")
+    assert "explain" in call("--help").stdout
+    assert call().exit_code == 2
+
+
+def test_the_installed_command_and_the_module_are_the_same(tmp_path):
+    command = Path(sysconfig.get_path("scripts")) / "torchattr"
+    picture = examples()[0].path
+    ways = {"a": [command], "b": [sys.executable, "-m", "torchattr"]}
+    for out, way in ways.items():
+        done = subprocess.run(
+            [*way, "explain", picture, "--method", "saliency", "--out", tmp_path / out],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    made = {out: (tmp_path / out / f"{picture.stem}.png").read_bytes() for out in ways}
+    assert made["a"] == made["b"]
+
+
+def test_weights_of_the_demo_can_be_given(here):
+    state = read_weights(Path(ta.models.collage.__file__).parent / "weights.safetensors")
+    torch.save({"state_dict": state}, "own.pth")
+    result = call("explain", "photo.png", "--weights", "own.pth", "--method", "saliency")
+    assert result.exit_code == 0, result.output
