@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -15,5 +16,6 @@ SingleTarget: TypeAlias = (
     " | Callable[[Any], Tensor] | None"
 )
 Layer: TypeAlias = "str | nn.Module"
-Layers: TypeAlias = "Layer | Sequence[Layer]"
+Selection: TypeAlias = "Layer | re.Pattern[str] | type[nn.Module] | int | slice"
+Layers: TypeAlias = "Selection | Sequence[Selection]"
 OutputKey: TypeAlias = "str | int | Callable[[Any], Tensor] | None"
