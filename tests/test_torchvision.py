@@ -116,7 +116,7 @@ def quietly(attribute: Callable[[], Tensor], name: str) -> Tensor:
 def test_saliency_is_the_gradient(name: str) -> None:
     model, x = built(name), picture(name)
     result = ta.Saliency(model).attribute(x, target=1, abs=False)
-    assert_same(result, autograd(model, x, lambda output: output[:, 1]), 1e-9)
+    assert_same(result, autograd(model, x, lambda output: output[:, 1]), 1e-12)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -148,6 +148,6 @@ def test_rules_equal_the_handwritten_rectifier(name: str, rule: str) -> None:
     result = method(model).attribute(x, target=1)
     with rectifiers(rule):
         expected = autograd(deepcopy(model), x, lambda output: output[:, 1])
-    assert_same(result, expected, 1e-9)
+    assert_same(result, expected, 1e-12)
     plain = ta.Saliency(model).attribute(x, target=1, abs=False)
     assert (result - plain).abs().max() > 0.01 * result.abs().max()
