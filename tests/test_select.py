@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+import torch
 from helpers import refused
 from torch import nn
 
@@ -94,3 +95,11 @@ def test_a_function_names_no_layers() -> None:
 
 def test_a_bound_method_names_the_layers_of_its_model() -> None:
     assert layer_names(MODEL.forward) == layer_names(MODEL)
+
+
+def test_compiled_parts_keep_their_names() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.Sequential(nn.ReLU()))
+    model[1] = torch.compile(model[1], backend="eager")
+    names = layer_names(torch.compile(model, backend="eager"))
+    assert list(names) == ["0", "1", "1.0"]
+    assert names["1"] is model[1]
