@@ -63,6 +63,13 @@ def test_partial_coverage_warns() -> None:
     assert caught[0].filename == __file__
 
 
+def test_backward_hooks_of_the_user_are_not_reported() -> None:
+    model = with_activations(nn.ReLU())
+    expected = ta.GuidedBackprop(model).attribute(X, target=0)
+    model[0].register_full_backward_hook(lambda part, below, above: None)
+    assert torch.equal(ta.GuidedBackprop(model).attribute(X, target=0), expected)
+
+
 def test_rules_for_other_operations_do_not_warn_of_activations() -> None:
     class Plain(ta.LayerRule):
         def backward(self, call: ta.Call, grad: Tensor, *saved: Tensor) -> Tensor:

@@ -301,6 +301,10 @@ TRAINING: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
         lambda: Wrapped(nn.InstanceNorm2d(3, track_running_stats=True)),
         ("instance_norm", "inner.0"),
     ),
+    "spectral norm": (
+        lambda: Wrapped(nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 3, 3))),
+        ("inner.0.parametrizations.weight.0",),
+    ),
     "rrelu": (lambda: Wrapped(nn.RReLU()), ("rrelu",)),
     "attention": (SelfAttending, ("multi_head_attention",)),
     "scaled attention": (Attending, ("scaled_dot_product",)),

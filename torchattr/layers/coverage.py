@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules._functions import BackwardHookFunction
 
 from torchattr.errors import CoverageWarning, NoRuleMatched, warn
 from torchattr.layers.function import Enter, Rewritten
@@ -180,10 +181,15 @@ _HIDDEN_BOUNDS = {
     "ClampBackward": "_saved_min",
 }
 
-_OURS = (Rewritten._backward_cls, Enter._backward_cls)
+# Of those that are no one's rule: ours, and the identity that carries a module's backward hooks.
+_KNOWN = (
+    Rewritten._backward_cls,
+    Enter._backward_cls,
+    BackwardHookFunction._backward_cls,
+)
 
 
 def _is_custom(node: Any) -> bool:
     return isinstance(node, torch.autograd.function.BackwardCFunction) and not isinstance(
-        node, _OURS
+        node, _KNOWN
     )

@@ -41,15 +41,15 @@ def _refuse(what: str) -> None:
     )
 
 
-def training_counters(forward: Any) -> dict[int, str]:
-    """Give the counters that batch-norm in training mode would raise, by `id`, with its name."""
+def training_buffers(forward: Any) -> dict[int, str]:
+    """Give the buffers that a module in training mode may update, by `id`, with its name."""
     module = module_of(forward)
-    if module is None:
-        return {}
+    named = module.named_modules() if module is not None else ()
     return {
-        id(part.num_batches_tracked): name
-        for name, part in module.named_modules()
-        if part.training and getattr(part, "num_batches_tracked", None) is not None
+        id(buffer): name
+        for name, part in named
+        if part.training
+        for buffer in part.buffers(recurse=False)
     }
 
 
@@ -66,7 +66,7 @@ def training_parts(forward: Any) -> list[str]:
     """Give the names of the modules in training mode, those first whose results differ there."""
     module = module_of(forward)
     named = module.named_modules() if module is not None else ()
-    training = [(name, part) for name, part in named if part.training]
+    training = [(name or type(part).__name__, part) for name, part in named if part.training]
     differing = [name for name, part in training if isinstance(part, _DIFFER_IN_TRAINING)]
     return differing or [name for name, _ in training]
 

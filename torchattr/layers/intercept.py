@@ -14,11 +14,11 @@ from torchattr.errors import TrainingModeError
 from torchattr.kernels import Backend, Request, asked, choose
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.function import Active, Plan, Rewritten
-from torchattr.layers.guards import training_counters, training_parts
+from torchattr.layers.guards import training_buffers, training_parts
 from torchattr.layers.ops import Call
 from torchattr.layers.registry import RuleTable, default_rule
 from torchattr.layers.rule import LayerRule, OwnGradient
-from torchattr.layers.spellings import understand
+from torchattr.layers.spellings import understand, writes_in_place
 
 
 class Intercept(TorchFunctionMode):
@@ -38,7 +38,7 @@ class Intercept(TorchFunctionMode):
         self.counting = True
         self._tables = tables
         self._model = model
-        self._guarded = training_counters(model)
+        self._guarded = training_buffers(model)
         self._asked = asked()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._plans: dict[str, tuple[LayerRule, ...]] = {}
@@ -47,8 +47,8 @@ class Intercept(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._guarded and args and id(args[0]) in self._guarded:
-            self._refuse_update(func, self._guarded[id(args[0])])
+        if self._guarded:
+            self._refuse_update(func, args, kwargs)
         understood = understand(func, args, kwargs)
         if understood is None:
             return self._run(func, args, kwargs)
@@ -94,9 +94,10 @@ class Intercept(TorchFunctionMode):
         frozen = {name: _frozen(value) for name, value in kwargs.items()}
         return func(*(_frozen(value) for value in args), **frozen)
 
-    def _refuse_update(self, func: Any, module: str) -> None:
-        if getattr(func, "__name__", "").endswith("_"):
-            self._refuse_training(f"batch-norm {module!r}")
+    def _refuse_update(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        written = args[0] if args and writes_in_place(func) else kwargs.get("out")
+        if id(written) in self._guarded:
+            self._refuse_training(f"the update of a buffer of {self._guarded[id(written)]!r}")
 
     def _refuse_training(self, what: str) -> None:
         parts = training_parts(self._model)

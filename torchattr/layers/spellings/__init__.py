@@ -5,6 +5,7 @@ from torchattr.layers.spellings.table import SPELLINGS as SPELLINGS
 from torchattr.layers.spellings.table import Parsed as Parsed
 from torchattr.layers.spellings.table import spelling as spelling
 from torchattr.layers.spellings.table import understand as understand
+from torchattr.layers.spellings.table import writes_in_place as writes_in_place
 
 __all__ = [
     "SPELLINGS",
@@ -17,4 +18,5 @@ __all__ = [
     "pool",
     "spelling",
     "understand",
+    "writes_in_place",
 ]

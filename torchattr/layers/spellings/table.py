@@ -52,7 +52,7 @@ def spelling(operation: str, *functions: Any) -> Callable[[Parser], Parser]:
             for one in (function, *_overloads(function)):
                 if one in SPELLINGS:
                     raise ValueError(f"{one} is spelled twice")
-                SPELLINGS[one] = Spelling(operation, parser, _writes_in_place(one))
+                SPELLINGS[one] = Spelling(operation, parser, writes_in_place(one))
         return parser
 
     return register
@@ -88,10 +88,18 @@ def _overloads(function: Any) -> list[Any]:
     return [getattr(function, name) for name in function.overloads() if "out" not in name]
 
 
-def _writes_in_place(function: Any) -> bool:
-    name = str(function if isinstance(function, torch._ops.OpOverload) else function.__name__)
+def writes_in_place(function: Any) -> bool:
+    """Tell whether a function writes over its first argument, as its name says."""
+    name = str(function) if isinstance(function, torch._ops.OpOverload) else _name(function)
     name = name.removeprefix("aten.").split(".")[0]
-    return name == "__iadd__" or (name.endswith("_") and not name.endswith("__"))
+    return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
+
+
+_WRITING = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__")
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", ""))
 
 
 def each(value: Any, dims: int) -> tuple[int, ...]:
