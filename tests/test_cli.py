@@ -311,7 +311,9 @@ def test_a_segmentation_is_explained(here):
     result = explain("photo.png", model="models.py:segments")
     assert result.exit_code == 0, result.output
     assert "note: this model segments" in result.stderr
-    assert len(manifest()["pictures"]["photo"]["targets"]) == 3
+    shares = [target["probability"] for target in manifest()["pictures"]["photo"]["targets"]]
+    assert 0 < sum(shares) <= 1
+    assert all(shares)
 
 
 def test_an_entry_of_the_output_is_chosen(here):
@@ -510,3 +512,13 @@ def test_weights_of_the_demo_can_be_given(here):
     torch.save({"state_dict": state}, "own.pth")
     result = call("explain", "photo.png", "--weights", "own.pth", "--method", "saliency")
     assert result.exit_code == 0, result.output
+
+
+def test_the_picture_in_the_readme_is_what_the_first_command_makes(here):
+    assert call("explain", examples()[0].path).exit_code == 0
+    committed = Path(__file__).parent.parent / "docs" / "images" / "explain.png"
+    with Image.open(committed) as shown, Image.open("torchattr-out/astronaut_cat.png") as made:
+        assert shown.size == made.size
+        difference = np.abs(np.asarray(shown, float) - np.asarray(made, float))
+    assert difference.mean() < 1
+    assert committed.stat().st_size < 700_000

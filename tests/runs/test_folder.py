@@ -109,6 +109,11 @@ def test_a_folder_below_a_file_is_refused_at_once(tmp_path, below):
         RunFolder(tmp_path / "file" / below)
 
 
+def test_a_name_that_no_file_system_takes_is_refused_at_once(tmp_path):
+    with pytest.raises(FolderError, match="nothing can be written"):
+        RunFolder(tmp_path / ("x" * 300))
+
+
 def test_a_folder_without_permission_is_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(FolderError, match="may not be written to"):

@@ -40,6 +40,7 @@ def test_defaults_follow_the_meaning_of_the_scores():
     assert chosen(default_targets("sigmoid"), CHANCES) == [1, 3]
     assert chosen(default_targets("softmax"), CHANCES) == [1, 3, 4]
     assert chosen(default_targets("softmax"), CHANCES[:2]) == [1, 0]
+    assert chosen(default_targets("softmax"), torch.tensor([0.0, 0.9, 0.1])) == [1, 2]
 
 
 @pytest.mark.parametrize(

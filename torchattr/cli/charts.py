@@ -35,7 +35,13 @@ def predictions(
     for index in sorted({*best, *targets}, key=lambda index: -float(values[index])):
         value = float(values[index])
         style = "bold" if index in targets else "dim"
-        bar = ProgressBar(largest, max(value, 0.0), BAR_WIDTH, complete_style="cyan")
+        bar = ProgressBar(
+            largest,
+            max(value, 0.0),
+            BAR_WIDTH,
+            complete_style="cyan",
+            finished_style="cyan",
+        )
         name = Text(loaded.class_name(index), style)
         mark = Text("▸" if index in targets else " ", "bold cyan")
         table.add_row(mark, name, bar, Text(_said(value, answer.bounded), style))

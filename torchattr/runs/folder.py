@@ -160,7 +160,10 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], bool]:
 
 def _check_writable(out: Path) -> None:
     """Ask before anything is computed; nothing is made yet."""
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    try:
+        there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    except OSError as error:
+        raise FolderError(_cannot_write(out, error.strerror or str(error))) from error
     if not there.is_dir():
         raise FolderError(_cannot_write(out, f"{there} is not a folder"))
     if not os.access(there, os.W_OK | os.X_OK):

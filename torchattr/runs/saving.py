@@ -64,10 +64,7 @@ def save_explanation(
     ['left.png', 'left.npz', 'right.png', 'right.npz', 'manifest.json']
     """
     count = explanation.inputs.batch_size
-    given = {"images": images, "boxes": boxes, "names": names, "probabilities": probabilities}
-    for argument, values in given.items():
-        if values is not None and len(values) != count:
-            raise ShapeError(f"{argument} has {len(values)} entries for {count} examples")
+    _check_counts(count, images=images, boxes=boxes, names=names, probabilities=probabilities)
     called = distinct_names(names if names is not None else _numbered(count))
     chances = _of_targets(explanation, probabilities)
     written = []
@@ -83,6 +80,12 @@ def save_explanation(
             )
             written += folder.add(entry_of(explanation, index, subject, class_names, cell))
         return [*written, folder.write_manifest()]
+
+
+def _check_counts(count: int, **given: Any) -> None:
+    for argument, values in given.items():
+        if values is not None and len(values) != count:
+            raise ShapeError(f"{argument} has {len(values)} entries for {count} examples")
 
 
 def _numbered(count: int) -> list[str]:

@@ -43,13 +43,13 @@ class Index(Wanted):
 
 @dataclass(frozen=True)
 class Top(Wanted):
-    """The best `k` classes; all of them where there are fewer and `clip` is set."""
+    """The best `k` classes; with `clip` fewer where the others are not there at all."""
 
     k: int
     clip: bool = False
 
     def classes(self, probabilities: Tensor) -> list[int]:
-        count = min(self.k, len(probabilities)) if self.clip else self.k
+        count = min(self.k, max(1, int((probabilities != 0).sum()))) if self.clip else self.k
         if not 1 <= count <= len(probabilities):
             raise TargetError(
                 f"target 'top{self.k}' asks for {self.k} of {len(probabilities)} classes;"
