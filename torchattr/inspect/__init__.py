@@ -1,0 +1,9 @@
+"""Looking inside a network: what its layers hold, and what their maps respond to."""
+
+from torchattr.inspect.back_projection import back_project as back_project
+from torchattr.inspect.projections import BackProjection as BackProjection
+from torchattr.inspect.projector import BackProjector as BackProjector
+from torchattr.inspect.projector import Rule as Rule
+from torchattr.inspect.reach import receptive_field as receptive_field
+from torchattr.inspect.starts import Channels as Channels
+from torchattr.inspect.starts import Start as Start
