@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
 from torchattr.layers import Trace
+from torchattr.layers.guards import modules_behind
 
 X = noise(2, 3, 8, 8)
 
@@ -217,3 +219,36 @@ def test_a_custom_autograd_function_is_reported() -> None:
     with pytest.warns(ta.CoverageWarning, match="1 custom Twice call keeps its own gradient"):
         result = ta.GuidedBackprop(forward).attribute(X, target=1)
     assert_same(result, 2 * ta.GuidedBackprop(model).attribute(2 * X, target=1), 1e-12)
+
+
+GLOBAL = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
+
+
+def reaching(kind: str) -> tuple[nn.Module, Any]:
+    """Give a module in training mode and a function that reaches it in some way."""
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
+    if kind == "global":
+        return GLOBAL, lambda x: GLOBAL(x).flatten(1)
+    inner = lambda x: model(x).flatten(1)  # noqa: E731  # a closure is what is tested
+    functions = {
+        "method": model.forward,
+        "closure": inner,
+        "nested closure": lambda x: inner(x),
+        "partial": partial(lambda part, x: part(x), model),
+        "keyword of a partial": partial(lambda x, part: part(x), part=model),
+    }
+    return model, functions[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["method", "closure", "nested closure", "partial", "keyword of a partial", "global"],
+)
+def test_modules_behind_a_function_are_guarded(kind: str) -> None:
+    model, function = reaching(kind)
+    assert modules_behind(function) == [model]
+    with pytest.raises(ta.TrainingModeError, match=r"buffer of '0'.*eval\(\)"):
+        ta.Saliency(function).attribute(
+            torch.rand(2, 3, 4, 4), target=lambda y: y.flatten(1).sum(1)
+        )
+    assert model[0].num_batches_tracked == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -14,10 +16,49 @@ from torch import nn
 from torchattr.errors import ScriptedModelError
 
 
-def module_of(forward: Any) -> nn.Module | None:
-    """Give the module behind a forward function, if there is one."""
-    owner = getattr(forward, "__self__", forward)
-    return owner if isinstance(owner, nn.Module) else None
+def modules_behind(forward: Any) -> list[nn.Module]:
+    """Give the modules that a model is or that a function can reach by itself.
+
+    These are the owner of a method, what a partial or a closure holds, and the global modules
+    that a function names. A module that it gets in another way stays unknown.
+    """
+    found: list[nn.Module] = []
+    _collect(forward, found, set())
+    return found
+
+
+def _collect(value: Any, found: list[nn.Module], seen: set[int]) -> None:
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, nn.Module):
+        found.append(value)
+    for held in _held(value):
+        _collect(held, found, seen)
+
+
+def _held(value: Any) -> list[Any]:
+    if isinstance(value, partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, MethodType):
+        return [value.__self__]
+    if not isinstance(value, FunctionType):
+        return []
+    cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+    named = (value.__globals__.get(name) for name in value.__code__.co_names)
+    return [*cells, *(one for one in named if isinstance(one, nn.Module))]
+
+
+def _is_filled(cell: CellType) -> bool:
+    """Tell whether a closure's variable has a value yet."""
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def _parts_of(forward: Any) -> list[tuple[str, nn.Module]]:
+    return [part for module in modules_behind(forward) for part in module.named_modules()]
 
 
 def refuse_scripted(forward: Any) -> None:
@@ -28,8 +69,7 @@ def refuse_scripted(forward: Any) -> None:
     """
     if isinstance(forward, (torch.jit.ScriptFunction, torch._C.ScriptMethod)):
         _refuse("the model")
-    module = module_of(forward)
-    for name, part in module.named_modules() if module is not None else ():
+    for name, part in _parts_of(forward):
         if isinstance(part, torch.jit.ScriptModule):
             _refuse(f"its part {name!r}" if name else "the model")
 
@@ -43,11 +83,9 @@ def _refuse(what: str) -> None:
 
 def training_buffers(forward: Any) -> dict[int, str]:
     """Give the buffers that a module in training mode may update, by `id`, with its name."""
-    module = module_of(forward)
-    named = module.named_modules() if module is not None else ()
     return {
         id(buffer): name
-        for name, part in named
+        for name, part in _parts_of(forward)
         if part.training
         for buffer in part.buffers(recurse=False)
     }
@@ -64,9 +102,8 @@ _DIFFER_IN_TRAINING = (
 
 def training_parts(forward: Any) -> list[str]:
     """Give the names of the modules in training mode, those first whose results differ there."""
-    module = module_of(forward)
-    named = module.named_modules() if module is not None else ()
-    training = [(name or type(part).__name__, part) for name, part in named if part.training]
+    parts = _parts_of(forward)
+    training = [(name or type(part).__name__, part) for name, part in parts if part.training]
     differing = [name for name, part in training if isinstance(part, _DIFFER_IN_TRAINING)]
     return differing or [name for name, _ in training]
 

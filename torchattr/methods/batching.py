@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from torchattr._types import Forward
 from torchattr.errors import OutOfMemory
-from torchattr.layers.guards import module_of
+from torchattr.layers.guards import modules_behind
 
 T = TypeVar("T")
 
@@ -87,10 +87,10 @@ def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.de
 
 def has_fixed_batch(forward: Forward) -> bool:
     """Tell whether a model takes only batches of the size that it was exported with."""
-    module = module_of(forward)
     graphs = [
         part.graph
-        for part in (module.modules() if module is not None else ())
+        for module in modules_behind(forward)
+        for part in module.modules()
         if isinstance(part, torch.fx.GraphModule)
     ]
     values = [
