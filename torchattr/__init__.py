@@ -30,8 +30,9 @@ class _Package(types.ModuleType):
 
     def __setattr__(self, name: str, value: object) -> None:
         # Importing the module `explain` would put it where the function of that name belongs.
-        is_module = isinstance(value, types.ModuleType)
-        super().__setattr__(name, getattr(value, name, value) if is_module else value)
+        namesake = getattr(value, name, None) if isinstance(value, types.ModuleType) else None
+        is_function = isinstance(namesake, types.FunctionType)
+        super().__setattr__(name, namesake if is_function else value)
 
     def __dir__(self) -> list[str]:
         return sorted({*vars(self), *_public_names()})
