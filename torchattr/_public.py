@@ -17,8 +17,10 @@ from torchattr.explain import Explanation as Explanation
 from torchattr.explain import explain as explain
 from torchattr.inspect import BackProjection as BackProjection
 from torchattr.inspect import BackProjector as BackProjector
+from torchattr.inspect import TopPatches as TopPatches
 from torchattr.inspect import back_project as back_project
 from torchattr.inspect import receptive_field as receptive_field
+from torchattr.inspect import top_patches as top_patches
 from torchattr.kernels import backend as backend
 from torchattr.layers import OPERATIONS as OPERATIONS
 from torchattr.layers import Call as Call

@@ -1,6 +1,9 @@
 """Looking inside a network: what its layers hold, and what their maps respond to."""
 
 from torchattr.inspect.back_projection import back_project as back_project
+from torchattr.inspect.patches import Patch as Patch
+from torchattr.inspect.patches import TopPatches as TopPatches
+from torchattr.inspect.patches import top_patches as top_patches
 from torchattr.inspect.projections import BackProjection as BackProjection
 from torchattr.inspect.projector import BackProjector as BackProjector
 from torchattr.inspect.projector import Rule as Rule
