@@ -19,6 +19,8 @@ from torchattr.inspect import BackProjection as BackProjection
 from torchattr.inspect import BackProjector as BackProjector
 from torchattr.inspect import TopPatches as TopPatches
 from torchattr.inspect import back_project as back_project
+from torchattr.inspect import deepdream as deepdream
+from torchattr.inspect import maximise as maximise
 from torchattr.inspect import receptive_field as receptive_field
 from torchattr.inspect import top_patches as top_patches
 from torchattr.kernels import backend as backend
