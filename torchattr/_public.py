@@ -17,11 +17,17 @@ from torchattr.explain import Explanation as Explanation
 from torchattr.explain import explain as explain
 from torchattr.inspect import BackProjection as BackProjection
 from torchattr.inspect import BackProjector as BackProjector
+from torchattr.inspect import LayerMaps as LayerMaps
 from torchattr.inspect import TopPatches as TopPatches
 from torchattr.inspect import back_project as back_project
+from torchattr.inspect import conv_kernels as conv_kernels
+from torchattr.inspect import feature_maps as feature_maps
 from torchattr.inspect import deepdream as deepdream
+from torchattr.inspect import layer_by_layer as layer_by_layer
 from torchattr.inspect import maximise as maximise
 from torchattr.inspect import receptive_field as receptive_field
+from torchattr.inspect import show_kernels as show_kernels
+from torchattr.inspect import summary as summary
 from torchattr.inspect import top_patches as top_patches
 from torchattr.kernels import backend as backend
 from torchattr.layers import OPERATIONS as OPERATIONS

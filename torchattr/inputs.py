@@ -150,7 +150,7 @@ def _check_batch(tensors: tuple[Tensor, ...]) -> None:
 
 
 def _check_values(tensor: Tensor, name: str) -> None:
-    if not tensor.dtype.is_floating_point or _sums_to_a_number(tensor):
+    if tensor.is_meta or not tensor.dtype.is_floating_point or _sums_to_a_number(tensor):
         return
     rows = tensor.detach().reshape(len(tensor), -1)
     samples = (~torch.isfinite(rows).all(1)).nonzero().flatten().tolist()

@@ -2,6 +2,13 @@
 
 from torchattr.inspect.ascent import Step as Step
 from torchattr.inspect.back_projection import back_project as back_project
+from torchattr.inspect.conv_kernels import Kernels as Kernels
+from torchattr.inspect.conv_kernels import conv_kernels as conv_kernels
+from torchattr.inspect.conv_kernels import show_kernels as show_kernels
+from torchattr.inspect.feature_maps import FeatureMaps as FeatureMaps
+from torchattr.inspect.feature_maps import feature_maps as feature_maps
+from torchattr.inspect.layer_by_layer import LayerMaps as LayerMaps
+from torchattr.inspect.layer_by_layer import layer_by_layer as layer_by_layer
 from torchattr.inspect.maximisation import deepdream as deepdream
 from torchattr.inspect.maximisation import maximise as maximise
 from torchattr.inspect.patches import Patch as Patch
@@ -11,8 +18,13 @@ from torchattr.inspect.projections import BackProjection as BackProjection
 from torchattr.inspect.projector import BackProjector as BackProjector
 from torchattr.inspect.projector import Rule as Rule
 from torchattr.inspect.reach import receptive_field as receptive_field
+from torchattr.inspect.recording import CODES as CODES
+from torchattr.inspect.recording import Recording as Recording
 from torchattr.inspect.robust import Affine as Affine
 from torchattr.inspect.robust import Jitter as Jitter
 from torchattr.inspect.smoothing import total_variation as total_variation
 from torchattr.inspect.starts import Channels as Channels
 from torchattr.inspect.starts import Start as Start
+from torchattr.inspect.summary import Summary as Summary
+from torchattr.inspect.summary import summary as summary
+from torchattr.inspect.summary_rows import SummaryRow as SummaryRow

@@ -1,0 +1,166 @@
+"""Feature maps are tensors first, and pictures that leave nothing out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import assert_same, noise, refused, seeded
+from PIL import Image
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.errors import InputError, LayerError
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.head = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        x = self.conv(self.conv(x).relu_()) * scale
+        return self.head(x.mean((2, 3)))
+
+
+class Odd(nn.Module):
+    """Gives what has no maps: a pair, and a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = Pair()
+        self.named = Named()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.named(self.pair(x)[1])["x"]
+
+
+class Pair(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x + 1, x - 1
+
+
+class Named(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"x": x}
+
+
+X = noise(2, 3, 6, 6, dtype=torch.float32)
+
+
+def maps(layers: Any = ("conv", "relu", "head")) -> Any:
+    return ta.feature_maps(seeded(Twice), X, list(layers))
+
+
+def test_every_call_of_a_layer_is_kept() -> None:
+    model, found = seeded(Twice), maps()
+    once = model.conv(X).detach()
+    assert_same(found["conv"][0], once)
+    assert_same(found["conv#2"], model.conv(once.relu()).detach())
+    assert_same(found["relu"], once.relu())
+    assert list(found) == ["conv", "relu", "head"]
+    assert len(found) == 3
+    assert repr(found) == "FeatureMaps(conv (2, 3, 6, 6) ×2, relu (2, 3, 6, 6), head (2, 4))"
+
+
+def test_values_have_no_graph_and_the_model_is_as_it_was() -> None:
+    model = seeded(Twice)
+    found = ta.feature_maps(model, X, "conv")
+    assert not any(values.requires_grad for values in found["conv"])
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.conv._forward_hooks
+
+
+def test_further_arguments_reach_the_model() -> None:
+    model = seeded(Twice)
+    doubled = ta.feature_maps(model, X, "head", additional_forward_args=2.0)["head"]
+    assert_same(doubled, model(X, 2.0).detach())
+
+
+def test_an_unknown_layer_is_answered_with_the_closest() -> None:
+    with refused(LayerError, "'convs'", "did you mean 'conv'"):
+        maps()["convs"]
+    with refused(LayerError, "'conv#3'"):
+        maps()["conv#3"]
+
+
+def test_a_layer_may_give_several_tensors_but_not_none() -> None:
+    found = ta.feature_maps(Odd(), X, "pair")
+    assert_same(found["pair"][1], X - 1)
+    with refused(LayerError, "'pair' gives [(2, 3, 6, 6), (2, 3, 6, 6)]", "no maps"):
+        found.picture("pair")
+    with refused(LayerError, "'named' gives no tensor"):
+        ta.feature_maps(Odd(), X, "named")
+
+
+def test_the_strongest_channels() -> None:
+    values = torch.tensor([[[0.0, 9.0]], [[5.0, 5.0]], [[1.0, 2.0]]])[None]
+    found = ta.inspect.FeatureMaps({"a": (values,)})
+    assert found.strongest("a") == [0, 1, 2]
+    assert found.strongest("a", 2, by="mean") == [1, 0]
+    for k in (0, 4):
+        with refused(InputError, "within 1..3", f"got {k}"):
+            found.strongest("a", k)
+    with refused(InputError, "by must be one of", "'sum'"):
+        found.strongest("a", by="sum")  # type: ignore[arg-type]
+
+
+def test_a_picture_holds_all_maps_or_those_asked_for() -> None:
+    values = torch.arange(30.0).reshape(1, 30, 1, 1).expand(1, 30, 2, 2)
+    found = ta.inspect.FeatureMaps({"a": (values,)})
+    whole = grey(found.picture("a", shared=True, columns=30, cmap="gray"), 30)
+    assert [round(level / 255 * 29) for level in whole] == list(range(30))
+    few = grey(found.picture("a", channels=[28, 29], shared=True, columns=2, cmap="gray"), 2)
+    assert few == [round(28 / 29 * 255), 255]
+    top = grey(found.picture("a", top=2, shared=True, columns=2, cmap="gray"), 2)
+    assert top == few[::-1]
+
+
+def grey(picture: Image.Image, columns: int) -> list[int]:
+    """Give the grey level in the upper left corner of each place of a grid of one row."""
+    array = np.asarray(picture)
+    width, rest = divmod(array.shape[1] - 4, columns)
+    assert rest == 0
+    return [int(array[6, 6 + column * width, 0]) for column in range(columns)]
+
+
+def test_scales_are_of_each_map_or_shared() -> None:
+    values = torch.tensor([[[1.0, 0.0]], [[4.0, 0.0]]])[None]
+    found = ta.inspect.FeatureMaps({"a": (values,)})
+    own, shared = (
+        grey(found.picture("a", shared=one, channels=[0, 1], columns=2, cmap="gray"), 2)
+        for one in (False, True)
+    )
+    assert own == [255, 255]
+    assert shared == [64, 255]
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (1, 2, 4, 5), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_sequences_images_and_volumes_are_drawn(shape: Any, dtype: torch.dtype) -> None:
+    found = ta.inspect.FeatureMaps({"a": (noise(*shape).to(dtype),)})
+    assert found.picture("a").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "error", "words"),
+    [
+        ("head", {}, LayerError, ("'head' gives one value a channel and no places",)),
+        ("conv", {}, LayerError, ("called 2 times", "call=1 to call=2")),
+        ("conv", {"call": 3}, InputError, ("call must be within 1..2", "got 3")),
+        ("relu", {"image": 2}, InputError, ("image must be within 0..1", "got 2")),
+        ("relu", {"channels": [3]}, InputError, ("channels must be within 0..2", "got 3")),
+        ("relu", {"channels": []}, InputError, ("channels is empty", "all 3")),
+        ("relu", {"top": 1, "channels": [0]}, InputError, ("either top or channels",)),
+        ("relu", {"cell": 0}, InputError, ("cell must be within",)),
+        ("relu", {"columns": 0}, InputError, ("columns must be at least 1",)),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(
+    layer: str, options: Any, error: type[Exception], words: Any
+) -> None:
+    with refused(error, *words):
+        maps().picture(layer, **options)

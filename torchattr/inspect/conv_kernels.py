@@ -1,0 +1,220 @@
+"""The kernels of a convolution: a tensor first, a picture second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from torchattr._types import Forward, Layer, Tensors
+from torchattr.errors import InputError, LayerError
+from torchattr.inputs import as_arguments, as_inputs
+from torchattr.inspect.operations import OperationCall, Operations
+from torchattr.inspect.paths import Paths
+from torchattr.inspect.pictures import Planes, draw, in_range, labelled, tile
+from torchattr.inspect.recording import whatever
+from torchattr.layers import Trace
+from torchattr.select import find_layer, layer_names, missing
+from torchattr.show import rescale
+
+Mode = Literal["auto", "rgb", "channels", "mean"]
+
+_Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def conv_kernels(
+    model: Forward,
+    layer: Layer,
+    inputs: Tensors | None = None,
+    *,
+    additional_forward_args: Any = None,
+    output_channels: Sequence[int] | int | None = None,
+    input_channels: Sequence[int] | int | None = None,
+) -> Kernels:
+    """Give the kernels of a convolution of any dimension, also a transposed one.
+
+    Args:
+        model: the model.
+        layer: the name of a convolution, or the module. With `inputs` also the name of a
+            functional one, such as `"block.conv"`; see :func:`feature_maps`.
+        inputs: if given, the model runs once, and the kernels are those that it used.
+        additional_forward_args: see :class:`Attribution`; used with `inputs` only.
+        output_channels: the kernels to give, in this order; `None` gives all of them.
+        input_channels: likewise within each kernel; in a grouped convolution they count within
+            the group.
+
+    Raises:
+        LayerError: an unknown layer, or one that is no convolution.
+        InputError: a channel out of range.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 5), torch.nn.ReLU())
+    >>> found = ta.conv_kernels(model, "0", output_channels=range(8))
+    >>> found.values.shape, found.picture().mode
+    (torch.Size([8, 3, 5, 5]), 'RGB')
+    """
+    if inputs is None:
+        name, weight = _of_module(model, layer)
+    else:
+        name, weight = _of_call(model, layer, inputs, additional_forward_args)
+    outputs = in_range(output_channels, len(weight), "output_channels")
+    taken = in_range(input_channels, weight.shape[1], "input_channels")
+    return Kernels(name, weight[outputs][:, taken], tuple(outputs), tuple(taken))
+
+
+def show_kernels(
+    model: Forward,
+    layer: Layer,
+    *,
+    output_channels: Sequence[int] | int | None = None,
+    input_channels: Sequence[int] | int | None = None,
+    **options: Any,
+) -> Image.Image:
+    """Draw the kernels of a convolution: :func:`conv_kernels`, then :meth:`Kernels.picture`.
+
+    >>> import torch, torchattr as ta
+    >>> ta.show_kernels(torch.nn.Sequential(torch.nn.Conv2d(3, 16, 5)), "0").mode
+    'RGB'
+    """
+    found = conv_kernels(
+        model, layer, output_channels=output_channels, input_channels=input_channels
+    )
+    return found.picture(**options)
+
+
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """The kernels of a convolution.
+
+    Attributes:
+        layer: its name.
+        values: `(output channels, input channels, ...)`, also for a transposed convolution.
+        output_channels, input_channels: which of the layer's channels these are.
+    """
+
+    layer: str
+    values: Tensor
+    output_channels: tuple[int, ...]
+    input_channels: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"Kernels({self.layer} {tuple(self.values.shape)})"
+
+    def picture(
+        self,
+        mode: Mode = "auto",
+        *,
+        shared: bool = False,
+        percentile: float | None = None,
+        cmap: str | None = "RdBu_r",
+        columns: int | None = None,
+        cell: int = 64,
+    ) -> Image.Image:
+        """Draw the kernels on a grid, each with its number and its largest magnitude.
+
+        Args:
+            mode: `"rgb"` draws a kernel over three input channels in colour, zero as mid grey;
+                `"channels"` draws each input channel by itself, a row for each output channel;
+                `"mean"` draws the mean over the input channels; `"auto"` takes the first of
+                `"rgb"` and `"channels"` that fits (three and one input channels), else `"mean"`.
+                In signed colours, zero is the middle.
+            shared: one scale for all kernels, instead of one for each picture.
+            percentile: see :func:`torchattr.show.rescale`.
+            cmap: see :func:`torchattr.show.colormap`; a diverging one.
+            columns: of the grid.
+            cell: the least extent of a kernel in pixels.
+
+        Raises:
+            InputError: a mode that does not fit, or a picture too large to draw.
+        """
+        if mode not in get_args(Mode):
+            raise InputError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
+        chosen = self._mode() if mode == "auto" else mode
+        if chosen == "rgb":
+            return self._in_colour(shared, percentile, columns, cell)
+        names = [str(one) for one in self.output_channels]
+        values = self.values.float()
+        if chosen == "mean":
+            maps = values.mean(1)
+        else:
+            maps = values.flatten(0, 1)
+            names = [f"{one} of {other}" for one in names for other in self.input_channels]
+            columns = columns or (values.shape[1] if values.shape[1] > 1 else None)
+        planes = Planes.of(maps, names)
+        return draw(planes, shared, percentile, cmap, columns, cell, signed=True)
+
+    def _mode(self) -> Mode:
+        if self._fits_colour():
+            return "rgb"
+        return "channels" if self.values.shape[1] == 1 else "mean"
+
+    def _fits_colour(self) -> bool:
+        return self.values.dim() == 4 and self.values.shape[1] == 3
+
+    def _in_colour(
+        self, shared: bool, percentile: float | None, columns: int | None, cell: int
+    ) -> Image.Image:
+        if not self._fits_colour():
+            raise InputError(
+                "mode='rgb' needs kernels of two dimensions over three input channels, got the"
+                f" shape {tuple(self.values.shape)}; choose three with input_channels"
+            )
+        values = self.values.float().cpu().numpy()
+        scaled = rescale(values, "all", percentile, shared)
+        largest = np.abs(values).max(axis=(1, 2, 3))
+        colours = np.rint(np.moveaxis(scaled, 1, -1) * 127.5 + 127.5).astype(np.uint8)
+        return tile(colours, labelled(self.output_channels, largest), columns, cell)
+
+
+def _of_module(model: Forward, layer: Layer) -> tuple[str, Tensor]:
+    name, module = find_layer(model, layer)
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or not isinstance(module, nn.modules.conv._ConvNd):
+        raise LayerError(
+            f"the layer {name!r} is {type(module).__name__}, not a convolution, so it has no"
+            " kernels; name a convolution, or pass inputs to find one that is called as a function"
+        )
+    if nn.parameter.is_lazy(weight):
+        raise LayerError(
+            f"the layer {name!r} gets its kernels in the first forward only; run the model once"
+        )
+    return name, _ordered(weight, isinstance(module, _Transposed), module.groups)
+
+
+def _of_call(
+    model: Forward, layer: Layer, inputs: Tensors, additional_forward_args: Any
+) -> tuple[str, Tensor]:
+    wanted = layer if isinstance(layer, str) else find_layer(model, layer)[0]
+    ran: dict[str, OperationCall] = {}
+
+    def note(one: OperationCall, output: Tensor) -> None:
+        ran[one.name] = one
+
+    names = layer_names(model)
+    operations = Operations(names, Paths(names), note)
+    given = as_inputs(inputs, differentiable=False)
+    arguments = as_arguments(additional_forward_args)
+    Trace(operations.around(model), given.tensors, arguments, key=whatever)
+    found = ran.get(wanted)
+    if found is None:
+        raise LayerError(missing(wanted, ran))
+    if found.operation != "conv":
+        raise LayerError(
+            f"the layer {wanted!r} is {found.operation}, not a convolution, so it has no kernels"
+        )
+    call = found.call
+    return wanted, _ordered(call.weight, call.transposed, call.groups)
+
+
+def _ordered(weight: Tensor, transposed: bool, groups: int) -> Tensor:
+    """Give kernels by output channel: a transposed convolution keeps them by input channel."""
+    weight = weight.detach()
+    if not transposed:
+        return weight.clone()
+    grouped = weight.unflatten(0, (groups, -1))
+    return torch.cat(list(grouped.transpose(1, 2))).contiguous()

@@ -1,0 +1,218 @@
+"""The feature maps of chosen layers: tensors first, pictures second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from torchattr._types import Forward, Layers, Tensors
+from torchattr.errors import InputError, LayerError
+from torchattr.inputs import as_arguments, as_inputs
+from torchattr.inspect.pictures import Planes, draw, in_range
+from torchattr.inspect.recording import Recording, split_number
+from torchattr.select import missing
+
+Strength = Literal["max", "mean"]
+Values: TypeAlias = "Tensor | tuple[Tensor, ...]"
+
+
+def feature_maps(
+    model: Forward,
+    inputs: Tensors,
+    layers: Layers = "r",
+    *,
+    additional_forward_args: Any = None,
+) -> FeatureMaps:
+    """Record what layers give during one forward of the model: `A`, shaped as the model has it.
+
+    It is *not* an attribution: it does not know any target.
+
+    Args:
+        model: a module or function.
+        inputs: see :class:`Attribution`.
+        layers: names, patterns (`"layer1.*"`, `re.compile(...)`), classes, indices, slices,
+            modules, the codes `"r"` (every ReLU operation, functional ones included), `"p"`
+            (pooling) and `"c"` (convolutions), or a list of these. An operation that is no layer
+            is named after the module in which it runs: `"inception3a.branch1.relu"`; a name with
+            `#2` is the second call alone. A layer that is really called `r` can be given as a
+            module.
+        additional_forward_args: see :class:`Attribution`.
+
+    Raises:
+        LayerError: a layer that is unknown, did not run, or gives no tensor.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> maps = ta.feature_maps(model, torch.rand(2, 3, 8, 8))
+    >>> maps
+    FeatureMaps(1 (2, 4, 6, 6))
+    >>> maps.picture("1", top=2).mode
+    'RGB'
+    """
+    given = as_inputs(inputs, differentiable=False)
+    recording = Recording(model, given.tensors, as_arguments(additional_forward_args), layers)
+    calls: dict[str, tuple[Values, ...]] = {}
+    for name, captured in recording.calls.items():
+        if not all(call.values for call in captured):
+            raise LayerError(f"the layer {name!r} gives no tensor, so it has no feature maps")
+        calls[name] = tuple(
+            call.restore([value.detach() for value in call.values]) for call in captured
+        )
+    return FeatureMaps(calls)
+
+
+class FeatureMaps(Mapping[str, Any]):
+    """What layers gave, by name.
+
+    `maps["layer1.0"]` is a tensor (a tuple, if the layer gives several), or a list of these where
+    the layer was called several times; `maps["layer1.0#2"]` is what the second call gave.
+
+    Attributes:
+        calls: by name what each call gave, in the order in which they ran.
+    """
+
+    def __init__(self, calls: Mapping[str, tuple[Values, ...]]) -> None:
+        self.calls = dict(calls)
+
+    def __getitem__(self, layer: str) -> Any:
+        calls = self._of(layer)
+        return calls[0] if len(calls) == 1 else list(calls)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.calls)
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def __contains__(self, layer: object) -> bool:
+        return layer in self.calls
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{name} {_shape(calls[0])}{f' ×{len(calls)}' if len(calls) > 1 else ''}"
+            for name, calls in self.calls.items()
+        )
+        return f"FeatureMaps({', '.join(shown)})"
+
+    def strongest(
+        self,
+        layer: str,
+        k: int | None = None,
+        *,
+        image: int = 0,
+        call: int | None = None,
+        by: Strength = "max",
+    ) -> list[int]:
+        """Give the channels of one image with the strongest activation, the strongest first.
+
+        Args:
+            layer: a name.
+            k: how many; `None` sorts all of them.
+            image: the position in the batch.
+            call: which call of a layer that was called several times, from 1.
+            by: the largest value of a map, or its mean over all places.
+
+        Raises:
+            InputError: `k`, `image` or `by` out of range.
+        """
+        values = self._maps(layer, image, call).flatten(1).double()
+        if by not in get_args(Strength):
+            raise InputError(f"by must be one of {get_args(Strength)}, got {by!r}")
+        if k is not None and not 1 <= k <= len(values):
+            raise InputError(
+                f"the number of channels must be within 1..{len(values)} for layer {layer!r},"
+                f" got {k}"
+            )
+        strengths = values.amax(1) if by == "max" else values.mean(1)
+        return strengths.argsort(descending=True, stable=True)[:k].tolist()
+
+    def picture(
+        self,
+        layer: str,
+        *,
+        image: int = 0,
+        call: int | None = None,
+        channels: Sequence[int] | None = None,
+        top: int | None = None,
+        by: Strength = "max",
+        shared: bool = False,
+        percentile: float | None = None,
+        cmap: str | None = None,
+        columns: int | None = None,
+        cell: int = 64,
+    ) -> Image.Image:
+        """Draw the maps of one image on a grid: all of them, or those asked for.
+
+        Below each map stand its channel and its largest magnitude. Maps with negative values are
+        drawn in two colours around zero. Without `shared`, colours are *not* comparable between
+        maps. Volumes show their planes, one after another; sequences become strips.
+
+        Args:
+            layer: a name.
+            image: the position in the batch.
+            call: which call of a layer that was called several times, from 1.
+            channels: the channels to draw, in this order.
+            top: draw only so many of the strongest, see :meth:`strongest`.
+            by: what strength is.
+            shared: one scale for all maps, instead of one for each.
+            percentile: see :func:`torchattr.show.rescale`.
+            cmap: see :func:`torchattr.show.colormap`.
+            columns: of the grid; `None` makes it nearly square.
+            cell: the least extent of a map in pixels; small maps are enlarged by whole factors.
+
+        Raises:
+            InputError: something out of range, or a picture too large to draw.
+            LayerError: a layer that is unknown or has no places.
+        """
+        if top is not None and channels is not None:
+            raise InputError("either top or channels chooses the maps; pass one of them")
+        maps = self._maps(layer, image, call)
+        if maps.dim() < 2:
+            raise LayerError(
+                f"the layer {layer!r} gives one value a channel and no places, so there are no"
+                " maps to draw; its values are in maps[...]"
+            )
+        if top is not None:
+            channels = self.strongest(layer, top, image=image, call=call, by=by)
+        chosen = in_range(channels, len(maps), "channels")
+        planes = Planes.of(maps[chosen], [str(channel) for channel in chosen])
+        return draw(planes, shared, percentile, cmap, columns, cell)
+
+    def _of(self, layer: str) -> tuple[Values, ...]:
+        base, number = split_number(layer)
+        if layer in self.calls:
+            return self.calls[layer]
+        if number is not None and base in self.calls and number <= len(self.calls[base]):
+            return (self.calls[base][number - 1],)
+        raise LayerError(missing(layer, self.calls))
+
+    def _maps(self, layer: str, image: int, call: int | None) -> Tensor:
+        """Give the maps `(channels, ...)` of one image of one call."""
+        calls = self._of(layer)
+        if call is None and len(calls) > 1:
+            raise LayerError(
+                f"the layer {layer!r} was called {len(calls)} times; say which call with"
+                f" call=1 to call={len(calls)}"
+            )
+        number = 1 if call is None else call
+        if not 1 <= number <= len(calls):
+            raise InputError(f"call must be within 1..{len(calls)} for layer {layer!r}, got {call}")
+        values = calls[number - 1]
+        if not isinstance(values, Tensor) or values.dim() < 2:
+            raise LayerError(
+                f"the layer {layer!r} gives {_shape(values)}, not one tensor (N, C, ...), so it"
+                " has no maps to draw"
+            )
+        if not -len(values) <= image < len(values):
+            raise InputError(f"image must be within 0..{len(values) - 1}, got {image}")
+        return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)
+
+
+def _shape(values: Values) -> str:
+    if isinstance(values, Tensor):
+        return str(tuple(values.shape))
+    return f"[{', '.join(map(_shape, values))}]"

@@ -1,0 +1,125 @@
+"""A name for every call of an operation that a forward makes, functional ones included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.overrides import TorchFunctionMode
+
+from torchattr._types import Forward
+from torchattr.inspect.paths import Paths
+from torchattr.layers.ops import Call
+from torchattr.layers.spellings import understand
+
+
+@dataclass(frozen=True)
+class OperationCall:
+    """One call of an operation.
+
+    Attributes:
+        place: where it ran: the name of the layer that is this operation (`layer1.0.relu`), or
+            else that of the module in which it ran and the operation (`inception3a.branch1.relu`).
+        number: which of the calls at this place it is, from 1.
+        path: the name of the module in which it ran; empty for the model itself.
+        call: the operation and its arguments.
+    """
+
+    place: str
+    number: int
+    path: str
+    call: Call
+
+    @property
+    def name(self) -> str:
+        """The place, with the number of the call from the second on: `layer1.0.relu#2`."""
+        return numbered(self.place, self.number)
+
+    @property
+    def operation(self) -> str:
+        return self.call.operation.name
+
+
+def numbered(place: str, number: int) -> str:
+    """Name one of the calls of a place.
+
+    >>> numbered("layer1.0.relu", 1), numbered("layer1.0.relu", 2)
+    ('layer1.0.relu', 'layer1.0.relu#2')
+    """
+    return place if number == 1 else f"{place}#{number}"
+
+
+Ran = Callable[[OperationCall, Tensor], None]
+
+
+class Operations(TorchFunctionMode):
+    """Sees the known operations of a forward in this thread, each with its name and output.
+
+    It wraps the model by :meth:`around`, so that the model can run under interception as ever:
+    outputs are those that the rules see, still connected to the graph.
+
+    Args:
+        names: the layers of the model, by name.
+        paths: what knows which of them runs.
+        ran: called after each operation, before anything can write over its output.
+    """
+
+    def __init__(self, names: Mapping[str, nn.Module], paths: Paths, ran: Ran) -> None:
+        super().__init__()
+        self._names = names
+        self._paths = paths
+        self._ran = ran
+        self._counts: Counter[str] = Counter()
+
+    def around(self, model: Forward) -> Forward:
+        """Give the model as one that is watched whenever it runs.
+
+        It stays the method of its module, by which refusals name the module's parts.
+        """
+
+        def run(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            with self._paths.following(), self:
+                return model(*args, **kwargs)
+
+        return MethodType(run, getattr(model, "__self__", model))
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        understood = understand(func, args, kwargs)
+        output = func(*args, **kwargs)
+        if understood is not None:
+            # An assignment such as `x[x < 0] = 0` gives nothing: its output is what it wrote to.
+            self._note(understood[0], args[0] if output is None else output)
+        return output
+
+    def _note(self, call: Call, output: Any) -> None:
+        first = output[0] if isinstance(output, (tuple, list)) else output
+        path = self._paths.current
+        place = self._place(path, call.operation.name)
+        self._counts[place] += 1
+        self._ran(OperationCall(place, self._counts[place], path, call), first)
+
+    def _place(self, path: str, operation: str) -> str:
+        if path and _is_one_operation(self._names[path]):
+            return path
+        place = f"{path}.{operation}" if path else operation
+        # A block that has a layer called relu may call a functional one besides.
+        return f"{place}()" if place in self._names else place
+
+
+def _is_one_operation(module: nn.Module) -> bool:
+    """Tell whether a module is one of PyTorch's own layers, parametrised or not."""
+    if is_parametrized(module):
+        return _is_layer(type(module).__bases__[0]) and len(list(module.children())) == 1
+    return _is_layer(type(module)) and next(module.children(), None) is None
+
+
+def _is_layer(kind: type) -> bool:
+    return kind.__module__.startswith("torch.nn.modules.")

@@ -1,0 +1,69 @@
+"""Which module of a model is running, known during a forward without leaving anything on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from threading import get_ident
+from typing import Any
+
+from torch import nn
+
+Given = Callable[[str, Any], None]
+
+
+class Paths:
+    """Follows the running modules of one thread; another that runs the same ones passes by.
+
+    Args:
+        names: the modules to follow, by name.
+        given: called with the name of a module and its output, each time that one has run.
+
+    >>> import torch
+    >>> seen = []
+    >>> relu = nn.ReLU()
+    >>> with Paths({"a": relu}, lambda name, output: seen.append(name)).following():
+    ...     _ = relu(torch.ones(1))
+    >>> seen
+    ['a']
+    """
+
+    def __init__(self, names: Mapping[str, nn.Module], given: Given | None = None) -> None:
+        self._names = names
+        self._given = given
+        self._running: list[str] = []
+        self._thread = get_ident()
+
+    @property
+    def current(self) -> str:
+        """The name of the innermost module that runs; empty in the model itself."""
+        return self._running[-1] if self._running else ""
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Hook the modules for the time of a `with` block."""
+        with ExitStack() as hooks:
+            for name, module in self._names.items():
+                hooks.callback(module.register_forward_pre_hook(self._enter(name)).remove)
+                # Also called when the module raises: a model may catch what its part raised.
+                leave = module.register_forward_hook(self._leave(name), always_call=True)
+                hooks.callback(leave.remove)
+            yield
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            if get_ident() == self._thread:
+                self._running.append(name)
+
+        return hook
+
+    def _leave(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            # A module whose own hooks raised before it began was never entered.
+            if get_ident() != self._thread or self.current != name:
+                return
+            self._running.pop()
+            if self._given is not None and output is not None:
+                self._given(name, output)
+
+        return hook

@@ -1,0 +1,154 @@
+"""What chosen layers and operations give during the user's own forward, call by call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
+
+from torchattr._types import Forward, Layers, Selection
+from torchattr.errors import LayerError
+from torchattr.inspect.operations import OperationCall, Operations
+from torchattr.inspect.paths import Paths
+from torchattr.layers import OPERATIONS, Captured, Place, RuleTable, Trace
+from torchattr.layers.guards import refuse_scripted
+from torchattr.select import (
+    as_selections,
+    find_layer,
+    layer_names,
+    match,
+    missing,
+    name_matches,
+)
+
+CODES: Mapping[str, frozenset[str]] = {
+    code: frozenset(
+        name for name, operation in OPERATIONS.items() if wanted in (name, operation.kind)
+    )
+    for code, wanted in (("r", "rectifier"), ("p", "pool"), ("c", "conv"))
+}
+"""The operations that each code means: `r` every ReLU, `p` every pooling, `c` every convolution."""
+
+_NUMBERED = re.compile(r"(.+)#([1-9]\d*)")
+
+
+class Recording:
+    """Runs the model once and holds the calls of the selected layers and operations, by name.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        arguments: its further positional arguments.
+        layers: what to record: everything that :func:`torchattr.select.find_layers` takes, the
+            codes `r`, `p` and `c`, and the names of operations; a name with `#2` is the second
+            call alone.
+        tables: the rules of each backward that may follow.
+
+    Attributes:
+        trace: the forward, ready for backwards.
+        calls: by name all calls in the order in which they ran.
+
+    Raises:
+        LayerError: something that did not run, with the closest of what did.
+        ScriptedModelError: a part of the model hides its operations.
+        TrainingModeError: dropout or batch-norm was about to run in training mode.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any],
+        layers: Layers,
+        tables: Sequence[RuleTable] = ({},),
+    ) -> None:
+        refuse_scripted(model)
+        self._names = layer_names(model)
+        self._selections = as_selections(layers)
+        self._modules = [_modules(model, self._names, one) for one in self._selections]
+        self._taken: list[tuple[OperationCall, Captured]] = []
+        self._ran: dict[str, str] = {}
+        operations = Operations(self._names, Paths(self._names), self._note)
+        self.trace = Trace(
+            operations.around(model),
+            inputs,
+            arguments,
+            tables=tables,
+            places=[Place(part) for parts in self._modules for part in parts.values()],
+            key=whatever,
+        )
+        self.calls: dict[str, list[Captured]] = {}
+        for selection, modules in zip(self._selections, self._modules, strict=True):
+            self._collect(selection, modules)
+
+    def _note(self, ran: OperationCall, output: Tensor) -> None:
+        self._ran[ran.place] = ran.operation
+        if any(_takes(one, ran, self._names) for one in self._selections):
+            edge = get_gradient_edge(output) if output.requires_grad else None
+            self._taken.append((ran, Captured((output.clone(),), (edge,), False)))
+
+    def _collect(self, selection: Selection, modules: Mapping[str, nn.Module]) -> None:
+        found = {name: list(self.trace.calls(Place(part))) for name, part in modules.items()}
+        for ran, captured in self._taken:
+            if _takes(selection, ran, self._names):
+                found.setdefault(ran.place, []).append(captured)
+        base, number = split_number(selection)
+        if number is not None and base in found:
+            found = {f"{base}#{number}": found[base][number - 1 : number]}
+        if not any(found.values()):
+            raise LayerError(self._refusal(selection, bool(modules), base))
+        self.calls.update((name, calls) for name, calls in found.items() if calls)
+
+    def _refusal(self, selection: Selection, exists: bool, base: str | None) -> str:
+        if isinstance(selection, str) and selection in CODES:
+            ran = ", ".join(sorted(set(self._ran.values()))) or "none that is known"
+            return (
+                f"the model ran no operation of the code {selection!r}"
+                f" ({', '.join(sorted(CODES[selection]))}); it ran: {ran}"
+            )
+        if exists or base in self._ran:
+            return (
+                f"the layer {selection!r} did not run in this forward (it may be used in training"
+                " only, or run fewer times); choose another layer"
+            )
+        return missing(selection, dict.fromkeys((*self._names, *self._ran)))
+
+
+def whatever(output: Any) -> Tensor:
+    """Take any output: what layers give does not depend on which entry holds the scores."""
+    return torch.empty(0)
+
+
+def _modules(
+    model: Forward, names: Mapping[str, nn.Module], selection: Selection
+) -> dict[str, nn.Module]:
+    if isinstance(selection, nn.Module):
+        return dict([find_layer(model, selection)])
+    if isinstance(selection, str) and selection in CODES:
+        return {}
+    base, _ = split_number(selection)
+    return match(names, selection if base is None else base)
+
+
+def split_number(selection: Selection) -> tuple[str | None, int | None]:
+    """Give the name and the number of `name#2`, and `None` twice for anything else.
+
+    >>> split_number("layer1.0.relu#2")
+    ('layer1.0.relu', 2)
+    """
+    found = _NUMBERED.fullmatch(selection) if isinstance(selection, str) else None
+    return (found[1], int(found[2])) if found else (None, None)
+
+
+def _takes(selection: Selection, ran: OperationCall, names: Iterable[str]) -> bool:
+    """Tell whether an operation is selected, other than as the layer that it is."""
+    if isinstance(selection, str) and selection in CODES:
+        return ran.operation in CODES[selection]
+    if ran.place in names or not isinstance(selection, (str, re.Pattern)):
+        return False
+    base, _ = split_number(selection)
+    return name_matches(ran.place, base or selection)

@@ -1,0 +1,105 @@
+"""The rows of a summary: each module with its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from torchattr.inspect.tally import Tally
+from torchattr.layers import OPERATIONS
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A module and its parts together.
+
+    Attributes:
+        name: what selects it; empty for the model itself.
+        type: its class.
+        depth: how many modules it lies in.
+        number: which module of this depth it is, from 1.
+        index: what selects it among the layers without parts of their own; `None` if it has parts.
+        output: the shape that its last call gave, a tuple of shapes for several tensors, `None` if
+            it did not run.
+        calls: how often it ran.
+        parameters: the elements of its parameters, each counted once.
+        multiply_adds: over all calls.
+        operations: how often each operation ran.
+        remembered_bytes: what a gradient keeps of it.
+    """
+
+    name: str
+    type: str
+    depth: int
+    number: int
+    index: int | None
+    output: Any
+    calls: int
+    parameters: int
+    multiply_adds: int
+    operations: Mapping[str, int]
+    remembered_bytes: int
+
+    @property
+    def relu_calls(self) -> int:
+        """How many calls the rules for ReLU rewrite."""
+        return self.operations.get("relu", 0)
+
+    @property
+    def without_rule(self) -> dict[str, int]:
+        """The activations that keep their own gradient unless a rule is asked for, by name."""
+        return {
+            name: count
+            for name, count in self.operations.items()
+            if OPERATIONS[name].kind == "activation"
+        }
+
+
+def summary_rows(
+    model: nn.Module, names: Mapping[str, nn.Module], tally: Tally
+) -> tuple[SummaryRow, ...]:
+    """Give a row for each module of the tree, the model itself first."""
+    rows, numbers, leaves = [], Counter[int](), 0
+    for name, module in {"": model, **names}.items():
+        depth = name.count(".") + 1 if name else 0
+        numbers[depth] += 1
+        leaf = bool(name) and next(module.children(), None) is None
+        shapes = tally.shapes.get(name, [])
+        rows.append(
+            SummaryRow(
+                name,
+                type(module).__name__,
+                depth,
+                numbers[depth],
+                leaves if leaf else None,
+                shapes[-1] if shapes else None,
+                len(shapes),
+                sum(parameter.numel() for parameter in module.parameters()),
+                _within(name, tally.multiply_adds),
+                operations_within(name, tally),
+                _within(name, tally.remembered),
+            )
+        )
+        leaves += leaf
+    return tuple(rows)
+
+
+def _within(name: str, counts: Mapping[str, int]) -> int:
+    return sum(count for path, count in counts.items() if _inside(path, name))
+
+
+def _inside(path: str, name: str) -> bool:
+    return not name or path == name or path.startswith(f"{name}.")
+
+
+def operations_within(name: str, tally: Tally) -> dict[str, int]:
+    """Count the calls of each operation in a module and its parts."""
+    total: Counter[str] = Counter()
+    for path, counts in tally.operations.items():
+        if _inside(path, name):
+            total.update(counts)
+    return dict(sorted(total.items()))

@@ -1,0 +1,136 @@
+"""Counting what each module of a forward costs: multiply-adds, operations, remembered bytes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from torchattr._types import Forward
+from torchattr.inspect.operations import OperationCall, Operations
+from torchattr.inspect.paths import Paths
+from torchattr.layers import Trace
+from torchattr.layers.guards import refuse_scripted
+
+Shape = tuple[int, ...]
+
+
+class Tally:
+    """Runs the model once, as an attribution would, and counts by the name of each module.
+
+    Counts are those of a module's own, without its parts. Nothing that is remembered is kept: the
+    run itself takes no more memory than inference.
+
+    Attributes:
+        shapes: what each call of a module gave: a shape, or several.
+        sizes: the bytes of it, over all calls.
+        operations: how often each operation ran.
+        multiply_adds: of convolutions and matrix products, by PyTorch's own formulas.
+        remembered: the bytes that a gradient keeps between forward and backward, besides
+            parameters.
+        trace: the forward.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        names: Mapping[str, nn.Module],
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any],
+    ) -> None:
+        refuse_scripted(model)
+        self.shapes: dict[str, list[Any]] = defaultdict(list)
+        self.sizes: Counter[str] = Counter()
+        self.operations: dict[str, Counter[str]] = defaultdict(Counter)
+        self.multiply_adds: Counter[str] = Counter()
+        self.remembered: Counter[str] = Counter()
+        self._paths = Paths(names, self._given)
+        self._known = _storages(model)
+        operations = Operations(names, self._paths, self._ran)
+        with self._remembering(), _Formulas(self._multiplied):
+            self.trace = Trace(operations.around(model), inputs, arguments, key=self._whole)
+
+    def _whole(self, output: Any) -> Tensor:
+        """Note what the model itself gave; give what the whole graph hangs on."""
+        self._given("", output)
+        ends = [tensor.sum() for tensor in _tensors(output) if tensor.requires_grad]
+        # A model may give tensors of several types, on several devices.
+        return torch.stack([end.to(ends[0]) for end in ends]).sum() if ends else torch.empty(0)
+
+    def _given(self, name: str, output: Any) -> None:
+        tensors = _tensors(output)
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
+        self.sizes[name] += sum(tensor.nbytes for tensor in tensors)
+
+    def _ran(self, ran: OperationCall, output: Tensor) -> None:
+        self.operations[ran.path][ran.operation] += 1
+
+    def _multiplied(self, flops: int) -> None:
+        self.multiply_adds[self._paths.current] += flops // 2
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        # What is packed is let go at once; no backward ever asks for it.
+        with torch.autograd.graph.saved_tensors_hooks(self._remember, _forgotten):
+            yield
+
+    def _remember(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        reference = StorageWeakRef(storage)
+        # A storage is kept whole, and once, however many tensors look at it. The reference also
+        # keeps its address from being used again.
+        if reference.cdata not in self._known:
+            self._known[reference.cdata] = reference
+            self.remembered[self._paths.current] += storage.nbytes()
+
+
+class _Formulas(TorchDispatchMode):
+    """Counts the floating-point operations of everything that PyTorch has a formula for."""
+
+    def __init__(self, counted: Callable[[int], None]) -> None:
+        # It imports Triton, which nothing but a summary needs.
+        from torch.utils.flop_counter import flop_registry
+
+        super().__init__()
+        self._formulas = dict(flop_registry)
+        self._counted = counted
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        formula = self._formulas.get(getattr(func, "overloadpacket", func))
+        if formula is not None:
+            self._counted(int(formula(*args, **kwargs, out_val=output)))
+        return output
+
+
+def _storages(model: Forward) -> dict[int, StorageWeakRef]:
+    module = getattr(model, "__self__", model)
+    if not isinstance(module, nn.Module):
+        return {}
+    own = (*module.parameters(), *module.buffers())
+    found = [StorageWeakRef(tensor.untyped_storage()) for tensor in own]
+    return {reference.cdata: reference for reference in found}
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, (tuple, list)):
+        return [tensor for item in output for tensor in _tensors(item)]
+    return []
+
+
+def _forgotten(packed: None) -> Tensor:
+    raise RuntimeError("this forward was run to be counted only; it has no backward")
