@@ -20,7 +20,7 @@ RANKS = {
     **dict.fromkeys(("kernels", "inputs", "targets", "outputs", "select", "errors", "_types"), 0),
     **dict.fromkeys(("layers", "models"), 1),
     **dict.fromkeys(("methods", "inspect", "show", "info"), 2),
-    **dict.fromkeys(("explain", "evaluate", "runs", "captum"), 3),
+    **dict.fromkeys(("explanation", "evaluate", "runs", "captum"), 3),
     **dict.fromkeys(("", "_public", "cli", "web", "__main__"), 4),
 }
 

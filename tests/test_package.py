@@ -19,11 +19,11 @@ def test_importing_the_package_or_its_command_imports_no_torch():
     )
 
 
-def test_explain_is_the_function_although_a_module_has_its_name():
+def test_no_public_name_is_that_of_a_module():
     run(
-        "from torchattr.runs import save_explanation\n"
-        "import torchattr.explain, torchattr as ta, inspect\n"
-        "assert inspect.isfunction(ta.explain)"
+        "import pkgutil, torchattr\n"
+        "modules = {module.name for module in pkgutil.iter_modules(torchattr.__path__)}\n"
+        "assert not modules & set(torchattr.__all__), modules & set(torchattr.__all__)"
     )
 
 

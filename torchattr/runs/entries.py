@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr.explain import Explanation
+from torchattr.explanation import Explanation
 from torchattr.info import versions
 from torchattr.models import Box
 from torchattr.runs.folder import Entry

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 from torchattr.errors import ImageError
-from torchattr.explain import Explanation
+from torchattr.explanation import Explanation
 from torchattr.kernels import asked, backend
 from torchattr.models import LoadedModel, Prepared, read_image
 from torchattr.runs.answers import SEGMENTATION, Answer

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import LayerError, RuleError
-from torchattr.explain import METHODS, Explanation, explain
+from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.inputs import as_inputs
 from torchattr.layers import rule_table
 from torchattr.methods import find_method

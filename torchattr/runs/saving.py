@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from torchattr.errors import ShapeError
-from torchattr.explain import Explanation
+from torchattr.explanation import Explanation
 from torchattr.models import Box
 from torchattr.runs.entries import ClassNames, Subject, entry_of
 from torchattr.runs.folder import RunFolder
