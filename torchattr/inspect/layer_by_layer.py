@@ -1,0 +1,216 @@
+"""What each layer of a model finds for the same target, from one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from torchattr._types import Forward, Layers, OutputKey
+from torchattr.errors import InputError, LayerError, ShapeError
+from torchattr.inputs import Inputs, as_arguments, as_inputs
+from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
+from torchattr.inspect.reach import any_output
+from torchattr.layers import Trace, watching
+from torchattr.methods import GradCAM, GuidedGradCAM
+from torchattr.methods.layer import Calls
+from torchattr.select import as_selections, find_layers, layer_names
+from torchattr.show import grid, overlay, rescale
+
+Method = Literal["grad_cam", "guided_grad_cam"]
+
+
+@dataclass(frozen=True)
+class LayerMaps(Mapping[str, Tensor]):
+    """The map of each layer, by its name, in the order in which the model runs them.
+
+    Attributes:
+        maps: `(N, 1, h, w)` in the layer's own resolution for Grad-CAM, shaped like the inputs for
+            Guided Grad-CAM.
+        method: which of them.
+        inputs: what was explained.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
+    >>> maps = ta.layer_by_layer(model, torch.rand(1, 3, 8, 8), target=7)
+    >>> {name: tuple(one.shape) for name, one in maps.items()}
+    {'0': (1, 1, 6, 6)}
+    """
+
+    maps: Mapping[str, Tensor]
+    method: Method
+    inputs: Tensor
+
+    def __getitem__(self, layer: str) -> Tensor:
+        if layer not in self.maps:
+            raise KeyError(f"no map of a layer {layer!r}; there are: {', '.join(self.maps)}")
+        return self.maps[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.maps)
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        return f"LayerMaps({self.method}: {', '.join(self.maps)})"
+
+    def picture(
+        self, example: int = 0, *, image: Any = None, columns: int | None = None, cell: int = 128
+    ) -> Image.Image:
+        """Draw the maps of one example on a grid, each with its layer's name and size.
+
+        Grad-CAM is laid over the picture, Guided Grad-CAM drawn around mid grey. Each map has a
+        scale of its own.
+
+        Args:
+            example: its position in the batch.
+            image: the picture to lay the maps over, see :func:`torchattr.show.as_picture`; the
+                default stretches the model's input over all brightnesses.
+            columns: how many side by side; `None` makes the grid nearly square.
+            cell: the longer side of each picture in pixels, at least.
+
+        Raises:
+            InputError: no such example.
+            ShapeError: the inputs are no pictures.
+        """
+        count = len(self.inputs)
+        if not -count <= example < count:
+            raise InputError(f"example {example} is out of range for a batch of {count}")
+        base = draw_input(self.inputs[example]) if image is None else image
+        drawn = [enlarged(self._draw(one[example], base), cell) for one in self.values()]
+        captions = [
+            f"{name} {' × '.join(str(side) for side in one.shape[2:])}"
+            if self.method == "grad_cam"
+            else name
+            for name, one in self.items()
+        ]
+        return Image.fromarray(grid(drawn, columns=columns, captions=captions))
+
+    def _draw(self, values: Tensor, base: Any) -> Any:
+        if self.method == "guided_grad_cam":
+            return draw_signal(values)
+        return overlay(base, rescale(values[0]))
+
+
+def layer_by_layer(
+    model: Forward,
+    inputs: Tensor,
+    layers: Layers | None = None,
+    method: Method = "grad_cam",
+    target: Any = None,
+    *,
+    calls: Calls | None = None,
+    rules: Mapping[str, Any] | None = None,
+    strict: bool = True,
+    interpolate_mode: str = "bilinear",
+    output: OutputKey = None,
+    additional_forward_args: Any = None,
+) -> LayerMaps:
+    """Give Grad-CAM or Guided Grad-CAM of many layers: one forward, one backward (guided: two).
+
+    It shows how the evidence for a class forms from layer to layer. Selvaraju et al. 2017,
+    arXiv:1610.02391.
+
+    Grad-CAM is meant for the last layers with places. Of early layers, whose mean gradient says
+    little, the maps are often diffuse: that does *not* mean that these layers find nothing.
+
+    Args:
+        model: the model, which comes back untouched.
+        inputs: `(N, C, ...)`.
+        layers: names, patterns or modules; `None` takes all convolutions. Of a pattern, those are
+            taken that have places.
+        method: `"grad_cam"`, rectified as in the paper, or `"guided_grad_cam"`.
+        target: as for :class:`Attribution`, one for each example.
+        calls: which call counts of a layer that is called several times: `"last"` (the default,
+            with a warning), `"first"` or `"sum"`.
+        rules: further rules for the guided part, such as `{"gelu": "guided"}`.
+        strict: whether guided rules that matched nothing raise or only warn.
+        interpolate_mode: how a map is enlarged for the product of Guided Grad-CAM.
+        output: which entry of the model's output holds the scores.
+        additional_forward_args: further positional arguments of the forward.
+
+    Raises:
+        LayerError: an unknown layer, one without places, or no layer at all.
+        InputError: an unknown method.
+        NoRuleMatched: the model runs nothing that the guided rules rewrite.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+    ... )
+    >>> maps = ta.layer_by_layer(model, torch.rand(1, 3, 8, 8), "*", "guided_grad_cam", target=1)
+    >>> list(maps), maps["1"].shape
+    (['0', '1'], torch.Size([1, 3, 8, 8]))
+    """
+    if method not in get_args(Method):
+        raise InputError(f"method must be 'grad_cam' or 'guided_grad_cam', got {method!r}")
+    if calls == "each":
+        raise InputError("calls='each' gives several maps a layer; take 'last', 'first' or 'sum'")
+    given = as_inputs(inputs)
+    if given.is_tuple or given.tensors[0].dim() < 3:
+        raise ShapeError("inputs must be one tensor (N, C, ...) with places")
+    chosen = _with_places(model, layers, given, additional_forward_args)
+    modules = list(chosen.values())
+    if method == "grad_cam":
+        found = GradCAM(model, modules, calls=calls, output=output).attribute(
+            inputs, target, additional_forward_args, relu_attributions=True
+        )
+    else:
+        guided = GuidedGradCAM(
+            model, modules, calls=calls, rules=rules, output=output, strict=strict
+        )
+        found = guided.attribute(
+            inputs, target, additional_forward_args, interpolate_mode=interpolate_mode
+        )
+    return LayerMaps(dict(zip(chosen, found.values(), strict=True)), method, given.tensors[0])
+
+
+def _with_places(
+    model: Forward, layers: Layers | None, inputs: Inputs, additional_forward_args: Any
+) -> dict[str, nn.Module]:
+    """Give the layers by name in the order in which they first ran."""
+    named = _named(model, layers)
+    shapes = _shapes(model, list(named.values()), inputs, additional_forward_args)
+    names = {module: name for name, module in named.items()}
+    dims = inputs.tensors[0].dim()
+    spatial = {names[m]: m for m, shape in shapes.items() if len(shape) == dims}
+    for name in _asked_for_by_name(named, layers):
+        if name not in spatial:
+            shape = shapes.get(named[name])
+            gave = "did not run" if shape is None else f"gave {tuple(shape)}"
+            raise LayerError(f"the layer {name!r} {gave}, so it has no map with places")
+    if not spatial:
+        raise LayerError("none of these layers has an output with places; name others")
+    return spatial
+
+
+def _named(model: Forward, layers: Layers | None) -> dict[str, nn.Module]:
+    if layers is not None:
+        return find_layers(model, layers)
+    found = {name: part for name, part in layer_names(model).items() if _is_convolution(part)}
+    if not found:
+        raise LayerError("the model has no convolution; name the layers with layers=...")
+    return found
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.conv._ConvNd)
+
+
+def _shapes(
+    model: Forward, modules: Sequence[nn.Module], inputs: Inputs, additional_forward_args: Any
+) -> dict[nn.Module, torch.Size]:
+    arguments = as_arguments(additional_forward_args)
+    with watching(modules) as seen:
+        Trace(model, inputs.tensors, arguments, key=any_output, differentiable=False)
+    return dict(seen)
+
+
+def _asked_for_by_name(named: Mapping[str, nn.Module], layers: Layers | None) -> list[str]:
+    listed = [] if layers is None else as_selections(layers)
+    return [n for n, module in named.items() if any(one is module or one == n for one in listed)]
