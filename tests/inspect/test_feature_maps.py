@@ -164,3 +164,10 @@ def test_what_cannot_be_drawn_is_refused(
 ) -> None:
     with refused(error, *words):
         maps().picture(layer, **options)
+
+
+def test_an_empty_batch_has_maps_but_no_picture() -> None:
+    found = ta.feature_maps(seeded(Twice), X[:0], "r")
+    assert found["relu"].shape == (0, 3, 6, 6)
+    with refused(InputError, "there are none"):
+        found.picture("relu")

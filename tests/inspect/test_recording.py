@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ X = noise(2, 2, 4, 4, dtype=torch.float32)
 
 
 def recorded(layers: Any, model: nn.Module | None = None) -> dict[str, int]:
-    calls = Recording(model or seeded(Net), (X,), (), layers).calls
+    calls = Recording(seeded(Net) if model is None else model, (X,), (), layers).calls
     return {name: len(found) for name, found in calls.items()}
 
 
@@ -129,6 +130,39 @@ def test_training_and_scripted_models_are_refused_and_nothing_stays() -> None:
         traced = torch.jit.trace(seeded(Branch), X, check_trace=False)
     with refused(ScriptedModelError, "hides its operations"):
         recorded("r", traced)
+
+
+def test_several_threads_record_the_same_model() -> None:
+    model = seeded(Net)
+    found: list[dict[str, int]] = []
+    threads = [
+        Thread(target=lambda: found.append(recorded(["r", "branch"], model))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [{"relu": 1, "branch.relu": 2, "branch": 2}] * 4
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
+def test_grad_modes_of_the_caller_do_not_matter() -> None:
+    model = seeded(Net)
+    with torch.inference_mode():
+        calls = Recording(model, (X.clone(),), (), "r").calls
+    assert all(one.edges[0] is not None for found in calls.values() for one in found)
+
+
+def test_an_exported_graph_names_its_operations() -> None:
+    graph = torch.export.export(seeded(Net), (X,)).module()
+    assert recorded(["r", "c", "p"], graph) == {"relu": 3, "conv": 2, "max_pool": 1}
+
+
+@pytest.mark.slow
+def test_a_compiled_model_keeps_its_names() -> None:
+    compiled = torch.compile(seeded(Net), backend="eager")
+    compiled(X)
+    assert recorded(["r", "branch"], compiled) == {"relu": 1, "branch.relu": 2, "branch": 2}
 
 
 @pytest.mark.slow

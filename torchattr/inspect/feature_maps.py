@@ -208,7 +208,10 @@ class FeatureMaps(Mapping[str, Any]):
                 " has no maps to draw"
             )
         if not -len(values) <= image < len(values):
-            raise InputError(f"image must be within 0..{len(values) - 1}, got {image}")
+            within = (
+                f"be within 0..{len(values) - 1}" if len(values) else "name one: there are none"
+            )
+            raise InputError(f"image must {within}, got {image}")
         return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)
 
 
