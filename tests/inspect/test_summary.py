@@ -230,3 +230,15 @@ def test_functions_of_ones_own_are_named() -> None:
     one = ta.summary(Model().eval(), X)
     assert one.unseen == {"Own": 1}
     assert "Out of every rule's sight" in repr(one)
+
+
+def test_a_model_that_looks_at_values_has_no_shapes_without_them() -> None:
+    class Looking(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    assert ta.summary(Looking().eval(), X).parameters == 0
+    with refused(ModelError, "cannot be traced by shapes alone", "on a real device"):
+        ta.summary(Looking().eval(), X.to("meta"))
+    with pytest.raises(RuntimeError, match="channels"):
+        ta.summary(seeded(Net), X[:, :2])

@@ -42,7 +42,8 @@ def summary(
 
     Raises:
         InputTypeError: a function, which does not name its modules.
-        ModelError: parameters that get their shape in the first forward only.
+        ModelError: parameters that get their shape in the first forward only, or a model on the
+            `meta` device that looks at values.
         TrainingModeError: dropout or batch-norm was about to run in training mode.
 
     >>> import torch, torchattr as ta
@@ -64,7 +65,7 @@ def summary(
     _refuse_lazy(owner)
     given = as_inputs(inputs, differentiable=False)
     names = layer_names(owner)
-    tally = Tally(model, names, given.tensors, as_arguments(additional_forward_args))
+    tally = _tally(model, names, given.tensors, as_arguments(additional_forward_args))
     rows = summary_rows(owner, names, tally)
     return Summary(rows, depth, **_totals(owner, names, given.tensors, tally))
 
@@ -193,6 +194,20 @@ def _totals(
         "without_rule": {n: c for n, c in whole.items() if OPERATIONS[n].kind == "activation"},
         "unseen": {**coverage.custom, **coverage.hidden},
     }
+
+
+def _tally(
+    model: Forward, names: Mapping[str, nn.Module], inputs: Sequence[Tensor], arguments: Any
+) -> Tally:
+    try:
+        return Tally(model, names, inputs, arguments)
+    except (RuntimeError, NotImplementedError) as error:
+        if not any(tensor.is_meta for tensor in inputs):
+            raise
+        raise ModelError(
+            f"the model cannot be traced by shapes alone: {error}. It looks at values, or not all"
+            " of it is on the meta device; summarise it on a real device"
+        ) from error
 
 
 def _refuse_lazy(model: nn.Module) -> None:
