@@ -368,3 +368,15 @@ def test_deconvolution_is_the_literal_deconvnet_on_vgg11() -> None:
     # At this size the adaptive pool passes its input on, and dropout is off.
     result = ta.Deconvolution(model).attribute(x, target=281)
     assert_same(result, literal(model, x, 281), 1e-12)
+
+
+class Halve(ta.LayerRule):
+    def backward(self, call: ta.Call, grad: Tensor) -> Tensor:
+        return call.vjp(grad, torch.zeros(call.shape, dtype=call.dtype))[0] / 2
+
+
+def test_a_rule_without_memory_serves_operations_of_several_outputs() -> None:
+    x = torch.tensor([[[1.0, 3.0, 2.0, 0.0]]], dtype=torch.float64)
+    model = lambda x: torch.nn.functional.max_pool1d(x, 2).flatten(1).sum(1)  # noqa: E731
+    result = ta.InputXGradient(model, rules={"max_pool": Halve()}).attribute(x)
+    assert result.tolist() == [[[0.5, 0.0, 1.0, 0.0]]]

@@ -41,7 +41,7 @@ class Plan:
         saved: list[Tensor] = []
         for rule in self._rules:
             if _saving(rule) not in self._places:
-                new = rule.save(call, x, *outputs)
+                new = rule.save(call, x, *outputs) if _remembers(rule) else ()
                 self._places[_saving(rule)] = slice(len(saved), len(saved) + len(new))
                 saved.extend(new)
         return saved
@@ -108,6 +108,10 @@ def enter(tensor: Tensor) -> Tensor:
     anchor = torch.zeros((), requires_grad=True)
     copy: Tensor = Enter.apply(anchor, tensor.detach())
     return copy
+
+
+def _remembers(rule: LayerRule) -> bool:
+    return type(rule).save is not LayerRule.save
 
 
 def _saving(rule: LayerRule) -> Any:

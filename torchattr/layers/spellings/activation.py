@@ -84,7 +84,8 @@ def _rectifier(input: Tensor, upper: float | None = None, inplace: bool = False)
 def is_zero(value: Any) -> bool:
     """Tell whether a number, or every element of a tensor, is zero."""
     if isinstance(value, Tensor):
-        return not value.requires_grad and not bool(value.detach().any())
+        known = not (value.requires_grad or value.is_meta)
+        return known and not bool(value.detach().any())
     return isinstance(value, (int, float)) and value == 0
 
 

@@ -80,7 +80,7 @@ def _may_gate(mask: Any, tensor: Any) -> bool:
         and isinstance(tensor, Tensor)
         and mask.shape == tensor.shape
         and tensor.requires_grad
-        and not mask.requires_grad
+        and not (mask.requires_grad or mask.is_meta)
     )
 
 
