@@ -14,7 +14,8 @@ from torchattr._types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import InputError
 from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.layers import Coverage
-from torchattr.methods import Attribution, GradientAttribution, build, name_of
+from torchattr.methods import Attribution, GradientAttribution, build, name_of, takes
+from torchattr.methods.layer import default_layer
 from torchattr.methods.passes import Job, Solution, solve
 from torchattr.targets import Classes, TopK
 
@@ -118,9 +119,16 @@ def explain(
     >>> ex["grad_cam"].shape, ex["saliency"].shape
     (torch.Size([2, 3, 1, 6, 6]), torch.Size([2, 3, 3, 8, 8]))
     """
+    methods = [methods] if isinstance(methods, (str, type, Attribution)) else methods
+    if not methods:
+        raise InputError(f"methods is empty; name some, such as {', '.join(METHODS)}")
+    given = as_inputs(inputs, differentiable=False)
+    arguments = as_arguments(additional_forward_args)
+    if layer is None and sum(_looks_at_a_layer(method) for method in methods) > 1:
+        # Found once for all of them.
+        layer, _ = default_layer(model, given, arguments, output)
     requests = _requests(methods, model, layer=layer, rules=rules, output=output)
     given = as_inputs(inputs, differentiable=any(r.of_inputs for r in requests.values()))
-    arguments = as_arguments(additional_forward_args)
     jobs = {name: Job(r.method, r.options) for name, r in requests.items() if r.follows_gradients}
     solution = solve(
         model,
@@ -158,6 +166,10 @@ def explain(
     )
 
 
+def _looks_at_a_layer(method: Any) -> bool:
+    return not isinstance(method, Attribution) and takes(method, "layer")
+
+
 @dataclass(frozen=True)
 class _Request:
     """A method made for the model, and the options of its `attribute`."""
@@ -185,10 +197,6 @@ class _Request:
 def _requests(
     methods: Sequence[Any] | Mapping[str, Mapping[str, Any]], model: Forward, **made_with: Any
 ) -> dict[str, _Request]:
-    if isinstance(methods, (str, type, Attribution)):
-        methods = [methods]
-    if not methods:
-        raise InputError(f"methods is empty; name some, such as {', '.join(METHODS)}")
     options = methods if isinstance(methods, Mapping) else {}
     requests = {}
     for method in methods:

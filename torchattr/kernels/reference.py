@@ -49,8 +49,7 @@ class TorchBackend(Backend):
         places = places.to(indices.device)
         corners = _corners(indices.shape, spatial, window, indices.device)
         switches = torch.empty_like(indices, dtype=window.switch_dtype)
-        # Example by example, what lies between stays in the cache.
-        for one, switch in zip(indices, switches, strict=True):
+        for one, switch in zip(_pieces(indices), _pieces(switches), strict=True):
             distance = (one - corners).reshape(-1)
             switch.copy_(places.index_select(0, distance).view(one.shape))
         return switches
@@ -60,12 +59,19 @@ class TorchBackend(Backend):
     ) -> Tensor:
         spatial = input_shape[-len(window.extent) :]
         offsets = _offsets(spatial, window).to(grad.device)
-        chosen = offsets.index_select(0, switches.reshape(-1).int()).view(switches.shape)
-        indices = chosen.add_(_corners(grad.shape, spatial, window, grad.device))
-        flat = grad.new_zeros(*input_shape[: -len(spatial)], prod(spatial))
+        corners = _corners(grad.shape, spatial, window, grad.device)
         dims = len(spatial)
-        flat.scatter_add_(-1, indices.flatten(-dims), grad.flatten(-dims))
+        flat = grad.new_zeros(*input_shape[:-dims], prod(spatial))
+        pieces = zip(_pieces(grad), _pieces(switches), _pieces(flat), strict=True)
+        for one, switch, into in pieces:
+            chosen = offsets.index_select(0, switch.reshape(-1).int()).view(switch.shape)
+            into.scatter_add_(-1, chosen.add_(corners).flatten(-dims), one.flatten(-dims))
         return flat.view(input_shape)
+
+
+def _pieces(batch: Tensor) -> Sequence[Tensor]:
+    """Give the examples one by one on a CPU, where what lies between then stays in the cache."""
+    return batch.unbind() if batch.device.type == "cpu" else [batch]
 
 
 def _divided(indices: Tensor, spatial: Sequence[int], window: Window) -> Tensor:

@@ -17,4 +17,5 @@ from torchattr.methods.registry import find_method as find_method
 from torchattr.methods.registry import name_of as name_of
 from torchattr.methods.registry import register_method as register_method
 from torchattr.methods.registry import registered_methods as registered_methods
+from torchattr.methods.registry import takes as takes
 from torchattr.methods.saliency import Saliency as Saliency

@@ -42,11 +42,7 @@ class LayerChoice:
     ) -> dict[str, nn.Module]:
         """Give the layers by name; finds the last spatial one when none was named."""
         if not self._named:
-            name, module = last_spatial_layer(self._model, inputs, arguments, key)
-            warn(
-                f"no layer was named, so the last spatial one is taken: layer={name!r}",
-                LayerChoiceWarning,
-            )
+            name, module = default_layer(self._model, inputs, arguments, key)
             self._named = {name: module}
         return self._named
 
@@ -81,6 +77,18 @@ def _named(model: Forward, layer: Layers) -> dict[str, nn.Module]:
             taken = found.get(name, module) is not module
             found[f"{name} {len(found)}" if taken else name] = module
     return found
+
+
+def default_layer(
+    model: Forward, inputs: Inputs, arguments: Sequence[Any], key: OutputKey = None
+) -> tuple[str, nn.Module]:
+    """Give the last spatial layer, and say which it is with a :class:`LayerChoiceWarning`."""
+    name, module = last_spatial_layer(model, inputs, arguments, key)
+    warn(
+        f"no layer was named, so the last spatial one is taken: layer={name!r}",
+        LayerChoiceWarning,
+    )
+    return name, module
 
 
 def last_spatial_layer(

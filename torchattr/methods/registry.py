@@ -101,8 +101,13 @@ def build(
     offered: dict[str, Any] = {"layer": layer, "output": output}
     if getattr(cls, "rules", None):
         offered["rules"] = rules
-    taken = inspect.signature(cls).parameters
-    return cls(model, **{name: value for name, value in offered.items() if name in taken})
+    return cls(model, **{name: value for name, value in offered.items() if takes(cls, name)})
+
+
+def takes(method: str | type[Attribution], argument: str) -> bool:
+    """Tell whether a method is made with an argument of this name, such as `layer`."""
+    cls = find_method(method) if isinstance(method, str) else method
+    return argument in inspect.signature(cls).parameters
 
 
 @cache

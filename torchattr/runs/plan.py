@@ -14,7 +14,7 @@ from torchattr.errors import LayerError, RuleError
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.inputs import as_inputs
 from torchattr.layers import rule_table
-from torchattr.methods import find_method
+from torchattr.methods import find_method, takes
 from torchattr.methods.layer import last_spatial_layer
 from torchattr.models import LoadedModel
 from torchattr.runs.answers import Reader
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def needs_layer(self) -> bool:
-        return not self.layers and any(_takes(name, "layer") for name in self._names)
+        return not self.layers and any(takes(name, "layer") for name in self._names)
 
     def choose_layer(self, inputs: Tensor) -> str | None:
         """Take the last spatial layer; where there is none, do without the default methods for it.
@@ -100,7 +100,7 @@ class Plan:
         except LayerError as reason:
             if self.settings.methods:
                 raise
-            needing = [name for name in self._names if _takes(name, "layer")]
+            needing = [name for name in self._names if takes(name, "layer")]
             self.dropped.update(dict.fromkeys(needing, str(reason)))
             return None
         self.layers = [name]
@@ -143,10 +143,6 @@ class Plan:
 def _rules(name: str) -> Mapping[str, Any]:
     """Give the rules that a method stands for; most have none."""
     return getattr(find_method(name), "rules", {})
-
-
-def _takes(name: str, argument: str) -> bool:
-    return argument in inspect.signature(find_method(name)).parameters
 
 
 def _options(name: str, inputs: Tensor) -> dict[str, Any]:

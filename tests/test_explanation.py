@@ -1,0 +1,183 @@
+"""Several methods, targets and layers from one forward equal the methods one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.errors import InputError, InputTypeError
+
+X = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+METHODS: dict[str, Callable[..., ta.Attribution]] = {
+    "saliency": ta.Saliency,
+    "input_x_gradient": ta.InputXGradient,
+    "deconvolution": ta.Deconvolution,
+    "guided_backprop": ta.GuidedBackprop,
+    "grad_cam": lambda model: ta.GradCAM(model, "features"),
+    "guided_grad_cam": lambda model: ta.GuidedGradCAM(model, "features"),
+}
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(inplace=True))
+        self.head = nn.Linear(6, 5)
+        self.forwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += 1
+        return self.head(torch.relu(self.features(x).mean((2, 3)) - 0.1))
+
+
+@pytest.fixture
+def model() -> Net:
+    torch.manual_seed(0)
+    return Net().double()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equals_the_method_by_itself(model: Net, method: str) -> None:
+    explained = ta.explain(model, X, list(METHODS), targets=[3, 1], layer="features")
+    expected = METHODS[method](model).attribute(X, target=[3, 1])
+    torch.testing.assert_close(explained[method], expected.unsqueeze(1), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equals_the_method_for_each_of_several_targets(model: Net, method: str) -> None:
+    explained = ta.explain(model, X, list(METHODS), targets=ta.TopK(3), layer="features")
+    best = model(X).topk(3).indices
+    assert torch.equal(explained.targets, best)
+    for column in range(3):
+        expected = METHODS[method](model).attribute(X, target=best[:, column])
+        torch.testing.assert_close(explained[method][:, column], expected, rtol=0, atol=1e-15)
+
+
+def test_one_forward_serves_all(model: Net) -> None:
+    ta.explain(model, X, list(METHODS), targets=ta.TopK(3), layer="features")
+    assert model.forwards == 1
+
+
+def test_the_last_spatial_layer_is_found_once_for_all(model: Net) -> None:
+    with pytest.warns(ta.LayerChoiceWarning, match="layer='features'") as caught:
+        explained = ta.explain(model, X)
+    assert len(caught) == 1
+    assert model.forwards == 2
+    assert list(explained) == list(ta.explain(model, X, layer="features"))
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes"),
+    [
+        (2, [[2], [2]]),
+        ([0, 4], [[0], [4]]),
+        (torch.tensor([1, 2]), [[1], [2]]),
+        (ta.Classes(4, 0), [[4, 0], [4, 0]]),
+        (lambda output: output.sum(1), None),
+        ((3,), None),
+    ],
+)
+def test_targets_and_scores(model: Net, targets: Any, classes: list | None) -> None:
+    explained = ta.explain(model, X, ["saliency"], targets=targets)
+    assert (None if explained.targets is None else explained.targets.tolist()) == classes
+    if classes is not None:
+        assert torch.equal(explained.scores, model(X).gather(1, torch.tensor(classes)))
+    assert torch.equal(explained.output, model(X))
+
+
+def test_the_predicted_class_is_the_default(model: Net) -> None:
+    explained = ta.explain(model, X, ["saliency"])
+    assert explained.targets.flatten().tolist() == model(X).argmax(1).tolist()
+
+
+def test_methods_are_names_classes_objects_or_carry_options(model: Net) -> None:
+    signed = ta.explain(model, X, {"saliency": {"abs": False}}, targets=1)["saliency"]
+    plain = ta.explain(model, X, ta.Saliency, targets=1)["saliency"]
+    given = ta.explain(model, X, [ta.Saliency(model)], targets=1)["saliency"]
+    assert torch.equal(signed.abs(), plain)
+    assert torch.equal(given, plain)
+
+
+def test_methods_that_replace_parts_of_the_input_take_part(model: Net) -> None:
+    squares = torch.arange(4).view(2, 2).repeat_interleave(4, 0).repeat_interleave(4, 1)[None, None]
+    options = {"feature_ablation": {"feature_mask": squares}, "saliency": {}}
+    explained = ta.explain(model, X, options, targets=ta.TopK(2))
+    expected = ta.FeatureAblation(model).attribute(
+        X, target=explained.targets[:, 1], feature_mask=squares
+    )
+    torch.testing.assert_close(explained["feature_ablation"][:, 1], expected)
+
+
+def test_several_layers_give_a_dict(model: Net) -> None:
+    explained = ta.explain(model, X, ["grad_cam"], targets=1, layer=["features", "features.0"])
+    assert {name: tuple(one.shape) for name, one in explained["grad_cam"].items()} == {
+        "features": (2, 1, 1, 8, 8),
+        "features.0": (2, 1, 1, 8, 8),
+    }
+
+
+def test_further_rules_leave_the_gradient_alone() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Linear(8, 2)).double()
+    x = torch.randn(4, 3, dtype=torch.float64)
+    both = ["saliency", "guided_backprop"]
+    explained = ta.explain(model, x, both, targets=1, rules={"gelu": "guided"})
+    assert explained.notes == {"guided_backprop": "1 gelu call, 1 rewritten"}
+    assert torch.equal(explained["saliency"][:, 0], ta.Saliency(model).attribute(x, target=1))
+
+
+def test_a_refused_method_is_an_error_or_left_out() -> None:
+    model, x = nn.Sequential(nn.Linear(3, 8), nn.GELU(), nn.Linear(8, 2)), torch.randn(4, 3)
+    both = ["saliency", "guided_backprop"]
+    with pytest.raises(ta.NoRuleMatched, match="GuidedBackprop rewrote nothing"):
+        ta.explain(model, x, both)
+    explained = ta.explain(model, x, both, skip_refused=True)
+    assert list(explained) == ["saliency"]
+    assert "rules={'gelu': 'guided'}" in explained.refused["guided_backprop"]
+
+
+def test_says_what_it_holds(model: Net) -> None:
+    explained = ta.explain(model, X, ["saliency", "guided_backprop"], targets=1)
+    assert repr(explained) == (
+        "Explanation(saliency (2, 1, 3, 8, 8), guided_backprop (2, 1, 3, 8, 8);"
+        " 2 relu calls, 2 rewritten)"
+    )
+    assert len(explained) == 2
+    with pytest.raises(KeyError, match="'occlusion' was not explained; there are: saliency"):
+        explained["occlusion"]
+
+
+def test_saves_pictures_arrays_and_a_manifest(model: Net, tmp_path: Path) -> None:
+    explained = ta.explain(model, X, ["saliency"], targets=ta.TopK(2))
+    written = {path.name for path in explained.save(tmp_path / "out")}
+    assert {Path(name).suffix for name in written} == {".png", ".npz", ".json"}
+    assert len(written) == 5
+
+
+def test_an_empty_batch_gives_empty_results(model: Net) -> None:
+    explained = ta.explain(model, X[:0], list(METHODS), targets=ta.TopK(2), layer="features")
+    assert explained["guided_backprop"].shape == (0, 2, 3, 8, 8)
+    assert explained["grad_cam"].shape == (0, 2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"methods": []}, InputError, "methods is empty"),
+        ({"methods": ["salience"]}, ta.RuleError, "did you mean 'saliency'"),
+        ({"methods": ["saliency"], "targets": 9}, ta.TargetError, "target 9 is out of range"),
+        ({"methods": ["grad_cam"], "layer": "feature"}, ta.LayerError, "did you mean 'features'"),
+        ({"inputs": X.long()}, InputTypeError, "has no gradient"),
+    ],
+)
+def test_refuses(
+    model: Net, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        ta.explain(model, **{"inputs": X, "layer": "features", **arguments})
