@@ -40,9 +40,11 @@ class Picky(Backend):
         self.calls.append("pack_mask")
         return TORCH.pack_mask(output, order, upper)
 
-    def relu_backward(self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate) -> Tensor:
+    def relu_backward(
+        self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
+    ) -> Tensor:
         self.calls.append("relu_backward")
-        return TORCH.relu_backward(grad, mask, order, gate)
+        return TORCH.relu_backward(grad, mask, order, gate, overwrite)
 
     def pack_switches(self, indices: Tensor, input_shape: Sequence[int], window: Window) -> Tensor:
         self.calls.append("pack_switches")

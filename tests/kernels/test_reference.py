@@ -83,6 +83,8 @@ def test_gates_element_by_element(shape, dtype, random) -> None:
         result = BACKEND.relu_backward(grad, given_mask, order, gate)
         assert (result.dtype, result.shape) == (dtype, grad.shape)
         assert torch.equal(result, expected)
+        over = BACKEND.relu_backward(grad.clone(), given_mask, order, gate, overwrite=True)
+        assert torch.equal(over, expected)
     assert torch.equal(grad, untouched)
     assert torch.equal(mask, mask_before)
 

@@ -10,7 +10,7 @@ from helpers import assert_same, noise, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.layers import Trace, rule_table
+from torchattr.layers import Place, Trace, rule_table
 
 
 class Counting(nn.Module):
@@ -111,3 +111,53 @@ def test_in_place_on_a_view_of_the_input(view: Any) -> None:
     (expected,) = torch.autograd.grad(scores.sum(), leaf)
     result = ta.Saliency(forward).attribute(X, lambda out: out[:, :70].sum(1), abs=False)
     assert_same(result, expected, 1e-12)
+
+
+class Chain(nn.Module):
+    """Gradients that one node alone reads, shared ones, and a hook that keeps one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU6())
+        self.third = nn.Sequential(nn.Conv2d(6, 6, 1), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+        self.head = nn.Linear(6, 4)
+        self.kept: Tensor | None = None
+        self.hooked = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x)
+        if self.hooked:
+            first.register_hook(self.keep)
+        hidden = self.third(first + self.second(first))
+        return self.head(hidden.mean((2, 3)))
+
+    def keep(self, grad: Tensor) -> None:
+        self.kept = grad
+
+
+PARTS = ["first.0", "first.1", "first.2", "second.0", "second.1", "second", "third.0", "third.2"]
+
+
+@pytest.mark.parametrize("table", [{}, {"relu": "guided"}, {"relu": "deconvolution"}])
+@pytest.mark.parametrize("of_output", [False, True])
+def test_a_gradient_that_is_read_is_not_written_over(table: dict, of_output: bool) -> None:
+    model = seeded(Chain).double()
+    places = [Place(model.get_submodule(name)) for name in PARTS]
+    x = noise(2, 3, 8, 8)
+    every = Trace(model, (x,), tables=[rule_table(table)], places=places)
+    edges = [*every.input_edges, *(every.calls(place)[0].edges[0] for place in places)]
+    found = every.gradients(every.output[:, 1], edges, of_output=of_output)
+    for edge, gradient in zip(edges, found, strict=True):
+        alone = every.gradients(every.output[:, 1], [edge])[0]
+        assert_same(gradient, alone)
+
+
+def test_a_gradient_that_a_hook_of_the_model_keeps_is_not_written_over() -> None:
+    model = seeded(Chain).double()
+    model.hooked = True
+    x = noise(2, 3, 8, 8)
+    ta.Saliency(model).attribute(x, target=1)
+    kept, model.kept = model.kept, None
+    model(x).select(1, 1).sum().backward()
+    assert_same(kept, model.kept)

@@ -41,11 +41,13 @@ class Backend(ABC):
         """Pack where `0 < output < upper` into bits; no `upper` means no upper bound."""
 
     @abstractmethod
-    def relu_backward(self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate) -> Tensor:
+    def relu_backward(
+        self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
+    ) -> Tensor:
         """Send a gradient back through a rectifier.
 
         `gradient` keeps it where the mask is set, `deconvolution` (which takes no mask) where it
-        is positive itself, `guided` where both hold.
+        is positive itself, `guided` where both hold. `overwrite` allows to write over `grad`.
         """
 
     @abstractmethod

@@ -17,6 +17,9 @@ from torchattr.kernels.layout import Order, Window, from_order, in_order, mask_b
 # One multiplication gathers the low bits of eight bytes into the top byte of their 64-bit word.
 GATHER_BITS = 0x0102040810204080
 
+# Elements worked on at once where a tensor is written over: a piece stays in the cache.
+PIECE = 2**20
+
 
 class TorchBackend(Backend):
     """Serves every device and dtype; what other backends are checked against."""
@@ -30,14 +33,18 @@ class TorchBackend(Backend):
         run = in_order(output, order)
         return _pack_numpy(run, upper) if _numpy_serves(run) else _pack_torch(run, upper)
 
-    def relu_backward(self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate) -> Tensor:
+    def relu_backward(
+        self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
+    ) -> Tensor:
         if mask is None or gate == "deconvolution":
-            return grad.clamp(min=0)
+            return grad.clamp_(min=0) if overwrite else grad.clamp(min=0)
         run = in_order(grad, order)
+        if overwrite and run.device.type == "cpu":
+            _gate_in_place(run, mask, gate)
+            return from_order(run, grad.shape, order)
         kept = _unpack(mask, run)
-        # Unlike a product, this keeps an infinite gradient from turning a closed gate into NaN.
-        torch.ops.aten.threshold_backward.grad_input(run, kept, 0, grad_input=kept)
-        return from_order(kept if gate == "gradient" else kept.clamp_(min=0), grad.shape, order)
+        _gate(run, kept, gate, into=kept)
+        return from_order(kept, grad.shape, order)
 
     def pack_switches(self, indices: Tensor, input_shape: Sequence[int], window: Window) -> Tensor:
         spatial = input_shape[-len(window.extent) :]
@@ -138,6 +145,20 @@ def _pack_torch(run: Tensor, upper: float | None) -> Tensor:
         passed[: run.numel()] &= run < upper
     words = passed.view(torch.uint8).view(torch.int64)
     return ((words * GATHER_BITS) >> 56).to(torch.uint8)
+
+
+def _gate(run: Tensor, passed: Tensor, gate: Gate, into: Tensor) -> None:
+    # Unlike a product, this keeps an infinite gradient from turning a closed gate into NaN.
+    torch.ops.aten.threshold_backward.grad_input(run, passed, 0, grad_input=into)
+    if gate == "guided":
+        into.clamp_(min=0)
+
+
+def _gate_in_place(run: Tensor, mask: Tensor, gate: Gate) -> None:
+    """Work in pieces: memory for a whole unpacked mask costs more than all the rest."""
+    bits = mask.split(PIECE // 8)
+    for piece, bytes_of_it in zip(run.split(PIECE), bits, strict=True):
+        _gate(piece, _unpack(bytes_of_it, piece), gate, into=piece)
 
 
 def _unpack(mask: Tensor, like: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ class ConvGradient(LayerRule):
     """The transposed convolution of `g`: needs the weights and the input's shape, nothing else."""
 
     needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         if isinstance(call.padding, str):

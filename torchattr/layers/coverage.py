@@ -54,7 +54,7 @@ class Coverage:
 
     def inspect(self, output: Tensor) -> None:
         """Look through the graph of `output` for what the interception could not see."""
-        for node in _nodes(output):
+        for node in nodes_of(output):
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1
             elif _is_custom(node):
@@ -153,7 +153,7 @@ def _keeps(count: int, name: str) -> str:
     return f"{_calls(count, name)} {'keeps its' if count == 1 else 'keep their'} own gradient"
 
 
-def _nodes(output: Tensor) -> Iterator[Any]:
+def nodes_of(output: Tensor) -> Iterator[Any]:
     """Walk the graph from `output` down to where it was entered."""
     waiting = [output.grad_fn] if output.grad_fn is not None else []
     seen = set(waiting)

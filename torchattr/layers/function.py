@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -15,10 +15,22 @@ from torchattr.layers.rule import LayerRule
 
 
 class Active:
-    """Which of a forward's rule tables is in force; set before each backward."""
+    """What each backward is about; set before it.
+
+    Attributes:
+        table: the position of the rule table in force.
+        all_known: whether gradients flow only as the graph of the output says.
+        read: the nodes, by `id`, at which gradients are results of this backward.
+    """
 
     def __init__(self) -> None:
         self.table = 0
+        self.all_known = False
+        self.read: frozenset[int] = frozenset()
+
+    def is_sole_reader(self, node: Any) -> bool:
+        """Tell whether nobody but this node reads the gradient that comes to it."""
+        return self.all_known and node.sole_reader and id(node) not in self.read
 
 
 class Plan:
@@ -29,12 +41,16 @@ class Plan:
 
     def __init__(self, rules: Sequence[LayerRule], active: Active) -> None:
         self._rules = rules
-        self._active = active
+        self.active = active
         self._places: dict[Any, slice] = {}
 
     @property
     def needs_input(self) -> bool:
         return any(rule.needs_input for rule in self._rules)
+
+    @property
+    def fresh(self) -> bool:
+        return all(rule.fresh for rule in self._rules)
 
     def save(self, call: Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
         x: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
@@ -47,7 +63,7 @@ class Plan:
         return saved
 
     def backward(self, call: Call, grad: Tensor, saved: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        rule = self._rules[self._active.table]
+        rule = self._rules[self.active.table]
         result = rule.backward(call, grad, *saved[self._places[_saving(rule)]])
         results = result if isinstance(result, tuple) else (result,)
         _check(rule, call, results)
@@ -67,7 +83,7 @@ class Rewritten(torch.autograd.Function):
         result = call.compute(*inputs)
         outputs = result if isinstance(result, tuple) else (result,)
         call.order = order_of(outputs[0])
-        ctx.plan, ctx.call = plan, call
+        ctx.plan, ctx.call, ctx.sole_reader = plan, call, False
         ctx.set_materialize_grads(False)
         shown = outputs[: 1 + call.operation.extras]
         ctx.save_for_backward(*plan.save(call, before, shown))
@@ -83,6 +99,7 @@ class Rewritten(torch.autograd.Function):
             return (None, None, *(None for _ in call.shapes))
         # A checkpointed part runs again here, under the mode; the rules themselves need no mode.
         saved = ctx.saved_tensors
+        call.owns_grad = ctx.plan.active.is_sole_reader(ctx)
         with torch._C.DisableTorchFunction():
             results = ctx.plan.backward(call, grad, saved)
             return (None, None, *(result.to(call.dtype) for result in results))
@@ -108,6 +125,26 @@ def enter(tensor: Tensor) -> Tensor:
     anchor = torch.zeros((), requires_grad=True)
     copy: Tensor = Enter.apply(anchor, tensor.detach())
     return copy
+
+
+def _is_ours(node: Any) -> TypeGuard[Any]:
+    return isinstance(node, Rewritten._backward_cls)
+
+
+def note_sole_readers(nodes: Sequence[Any]) -> None:
+    """Note which calls alone read a gradient that the rule above them has just made."""
+    above: dict[Any, list[Any]] = {}
+    for node in nodes:
+        for below, _ in node.next_functions:
+            above.setdefault(below, []).append(node)
+    for node in nodes:
+        if _is_ours(node):
+            users = above.get(node, [])
+            node.sole_reader = len(users) == 1 and _makes_new(users[0])
+
+
+def _makes_new(node: Any) -> bool:
+    return _is_ours(node) and node.plan.fresh
 
 
 def _remembers(rule: LayerRule) -> bool:

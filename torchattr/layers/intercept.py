@@ -36,6 +36,7 @@ class Intercept(TorchFunctionMode):
         self.active = Active()
         self.coverage = Coverage()
         self.counting = True
+        self.hooked = False
         self._tables = tables
         self._model = model
         self._guarded = training_buffers(model)
@@ -51,6 +52,8 @@ class Intercept(TorchFunctionMode):
             self._refuse_update(func, args, kwargs)
         understood = understand(func, args, kwargs)
         if understood is None:
+            # A hook of the model's own may keep a gradient.
+            self.hooked = self.hooked or func in _HOOKING
             return self._run(func, args, kwargs)
         call, inputs = understood
         if call.arguments.get("training"):
@@ -111,6 +114,9 @@ class Intercept(TorchFunctionMode):
             f"{what} was about to run in training mode, where the same input gives different"
             f" results; {way_out}. It was stopped before it changed anything"
         )
+
+
+_HOOKING = (Tensor.register_hook, Tensor.retain_grad)
 
 
 def _in_graph(value: Any) -> bool:

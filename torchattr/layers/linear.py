@@ -16,6 +16,7 @@ class LinearGradient(LayerRule):
     """`g · W`: needs the weights, nothing else."""
 
     needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         return (grad @ call.weight.to(grad.dtype)).reshape(call.shape)

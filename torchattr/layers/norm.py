@@ -16,9 +16,11 @@ class BatchNormGradient(LayerRule):
     """`g · w / √(var + ε)`, per channel: the running statistics are constants at inference."""
 
     needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         scale = (call.running_var + call.eps).rsqrt()
         if call.weight is not None:
             scale = scale * call.weight
-        return grad * scale.to(grad.dtype).view(-1, *(1,) * (grad.dim() - 2))
+        scale = scale.to(grad.dtype).view(-1, *(1,) * (grad.dim() - 2))
+        return grad.mul_(scale) if call.owns_grad else grad * scale

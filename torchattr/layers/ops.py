@@ -78,7 +78,9 @@ class Call:
     * `inplace`: whether it wrote over its first input;
     * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
-    * `backend`: where the hot operations run.
+    * `backend`: where the hot operations run;
+    * `owns_grad`: whether nobody else reads the gradient that comes back, so that a rule may write
+      over it.
     """
 
     operation: Operation
@@ -86,6 +88,7 @@ class Call:
     dtype: torch.dtype
     order: Order
     backend: Backend
+    owns_grad: bool = False
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class MaxPoolGradient(LayerRule):
     """
 
     needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
         return (call.backend.pack_switches(extras[0], call.shape, _window(call)),)

@@ -25,13 +25,15 @@ class _Gated(LayerRule):
     """A rule that needs to know where the rectifier let its input through."""
 
     needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
     gate: ClassVar[Gate]
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         return (call.backend.pack_mask(y, call.order, call.upper),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        return call.backend.relu_backward(grad, saved[0], call.order, self.gate)
+        bits = saved[0]
+        return call.backend.relu_backward(grad, bits, call.order, self.gate, call.owns_grad)
 
 
 @register_rule("relu", "gradient")
@@ -59,6 +61,8 @@ class ReLUDeconvolution(LayerRule):
     """
 
     needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        return call.backend.relu_backward(grad, None, call.order, "deconvolution")
+        gate: Gate = "deconvolution"
+        return call.backend.relu_backward(grad, None, call.order, gate, call.owns_grad)

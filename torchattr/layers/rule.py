@@ -19,7 +19,8 @@ class LayerRule(ABC):
 
     The laws that a rule keeps:
 
-    * `backward` never writes into `grad` or into what was saved: others read them, too;
+    * `backward` never writes into what was saved, nor into `grad` unless `call.owns_grad`: others
+      read them, too;
     * what `backward` returns has the shape of the operation's input;
     * what is not returned by `save` is not there at `backward`: remember the least.
 
@@ -33,6 +34,9 @@ class LayerRule(ABC):
 
     needs_input: ClassVar[bool] = True
     """Whether `save` reads `x`. If not, an operation that writes over its input keeps no copy."""
+
+    fresh: ClassVar[bool] = False
+    """Whether what `backward` returns is always new, so that the rule below may write over it."""
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Give the tensors that :meth:`backward` needs; the default remembers nothing.

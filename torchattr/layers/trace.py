@@ -11,8 +11,8 @@ from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradien
 
 from torchattr._types import Forward, OutputKey
 from torchattr.layers.capture import Captured, Place, Recorder
-from torchattr.layers.coverage import Coverage
-from torchattr.layers.function import enter
+from torchattr.layers.coverage import Coverage, nodes_of
+from torchattr.layers.function import enter, note_sole_readers
 from torchattr.layers.guards import eager, refuse_scripted, uncached_autocast
 from torchattr.layers.intercept import Intercept
 from torchattr.layers.registry import RuleTable
@@ -67,6 +67,8 @@ class Trace:
             self.output = select_output(output, key)
         if differentiable:
             self.coverage.inspect(self.output)
+            if not self._intercept.hooked:
+                note_sole_readers(list(nodes_of(self.output)))
 
     @property
     def coverage(self) -> Coverage:
@@ -83,6 +85,7 @@ class Trace:
         *,
         table: int = 0,
         keep: bool = True,
+        of_output: bool = False,
     ) -> list[Tensor | None]:
         """Run a backward under one of the tables.
 
@@ -91,11 +94,15 @@ class Trace:
             edges: where gradients are read; `None` stays `None`.
             table: the position of the rules among `tables`.
             keep: whether another backward will follow.
+            of_output: whether the scores come from the output alone. Then it is known who reads
+                each gradient on the way, and rules may write over what nobody else does.
         """
         wanted = [edge for edge in edges if edge is not None]
         if not wanted or not scores.requires_grad:
             return [None] * len(edges)
         self._intercept.active.table = table
+        self._intercept.active.all_known = of_output
+        self._intercept.active.read = frozenset(id(edge.node) for edge in wanted)
         with torch.inference_mode(False), eager(), self._intercept:
             # torch.autograd.grad is a function that modes see, and so would run without this one,
             # which checkpointed parts need when they run again.

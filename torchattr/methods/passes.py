@@ -125,7 +125,8 @@ def solve(
     for number, single in enumerate(targets):
         scores = _scores(trace, single, neuron)
         every_score.append(scores.detach())
-        found = _run(trace, inputs, scores, passes, tables, more=number + 1 < len(targets))
+        more = number + 1 < len(targets)
+        found = _run(trace, inputs, scores, passes, tables, more=more, of_output=neuron is None)
         rounds.append([_result(jobs[k], inputs, plans[k], found) for k in kept])
     results: list[Any] = [None] * len(jobs)
     for number, column in zip(kept, zip(*rounds, strict=True), strict=True):
@@ -234,6 +235,7 @@ def _run(
     tables: Sequence[RuleTable],
     *,
     more: bool,
+    of_output: bool,
 ) -> dict[int, Found]:
     """Run one backward for each table, reading all the passes that share it."""
     found: dict[int, Found] = {}
@@ -242,7 +244,9 @@ def _run(
         calls = [_calls(trace, inputs, one) for one in sharing]
         edges = [edge for group in calls for call in group for edge in call.edges]
         keep = more or number + 1 < len(tables)
-        gradients = iter(trace.gradients(scores, edges, table=number, keep=keep))
+        gradients = iter(
+            trace.gradients(scores, edges, table=number, keep=keep, of_output=of_output)
+        )
         for one, group in zip(sharing, calls, strict=True):
             found[id(one)] = _found(group, gradients)
     return found
