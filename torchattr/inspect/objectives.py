@@ -11,7 +11,7 @@ from torchattr._types import Forward, Layer, OutputKey, SingleTarget
 from torchattr.errors import InputError, LayerError
 from torchattr.inspect.reach import any_output
 from torchattr.layers import Place, Trace
-from torchattr.methods.passes import last_call, select_neuron
+from torchattr.methods.neuron import last_call, select_neuron
 from torchattr.outputs import select_output
 from torchattr.select import find_layer
 from torchattr.targets import Neuron, select_scores

@@ -22,7 +22,7 @@ from torchattr.inspect.local import within
 from torchattr.inspect.projector import BackProjector, Rule
 from torchattr.inspect.reach import any_output, one_with_places, receptive_field
 from torchattr.layers import Place, Trace
-from torchattr.methods.passes import last_call
+from torchattr.methods.neuron import last_call
 from torchattr.models.images import find_images, read_image
 from torchattr.select import find_layer
 from torchattr.show import as_picture, grid

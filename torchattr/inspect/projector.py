@@ -20,7 +20,7 @@ from torchattr.layers import Place, Trace, rule_table
 from torchattr.methods import Deconvolution, GuidedBackprop
 from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.layer import Calls, LayerChoice
-from torchattr.methods.passes import last_call
+from torchattr.methods.neuron import last_call
 from torchattr.methods.repeat import repeat_arguments, repeat_rows
 
 Rule = Literal["deconvolution", "guided", "gradient"]

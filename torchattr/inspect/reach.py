@@ -12,7 +12,7 @@ from torchattr.errors import LayerError, ShapeError
 from torchattr.inputs import as_arguments, as_inputs
 from torchattr.inspect.local import REACH, bounding_box
 from torchattr.layers import Place, Trace
-from torchattr.methods.passes import last_call
+from torchattr.methods.neuron import last_call
 from torchattr.select import find_layer
 
 

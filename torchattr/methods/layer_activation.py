@@ -12,7 +12,7 @@ from torchattr.inputs import as_arguments, as_inputs
 from torchattr.layers import Place, Trace
 from torchattr.methods.base import Attribution
 from torchattr.methods.layer import Calls, LayerChoice
-from torchattr.methods.passes import last_call
+from torchattr.methods.neuron import last_call
 
 
 class LayerActivation(Attribution):

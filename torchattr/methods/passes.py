@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from torchattr._types import Forward, OutputKey
-from torchattr.errors import LayerError, NoRuleMatched, TargetError
+from torchattr.errors import NoRuleMatched
 from torchattr.inputs import Inputs
 from torchattr.layers import Captured, LayerRule, Place, RuleTable, Trace
-from torchattr.select import find_layer
+from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.targets import Neuron, each, select_scores
 
 
@@ -104,7 +104,7 @@ def solve(
     plans = [_plan(job, inputs, arguments) for job in jobs]
     passes = [one for plan in plans for one in plan]
     tables = _distinct([one.rules for one in passes])
-    neuron = _neuron_place(model, target)
+    neuron = neuron_place(model, target)
     places = [one.place for one in passes if one.place] + ([neuron] if neuron else [])
     trace = Trace(
         model,
@@ -164,67 +164,12 @@ def _targets(target: Any, output: Tensor) -> tuple[list[Any], bool]:
     return ([target], False) if isinstance(target, Neuron) else each(target, output)
 
 
-def _neuron_place(model: Forward, target: Any) -> Place | None:
-    if not isinstance(target, Neuron):
-        return None
-    return Place(find_layer(model, target.layer)[1], target.of_input)
-
-
 def _scores(trace: Trace, target: Any, neuron: Place | None) -> Tensor:
     # The caller may be in no_grad or inference mode, where picking would cut the graph off.
     with torch.inference_mode(False), torch.enable_grad():
         if neuron is None:
             return select_scores(trace.output, target)
         return select_neuron(last_call(trace, neuron), target.selector)
-
-
-def last_call(trace: Trace, place: Place) -> Captured:
-    """Give the last call that was recorded at a place.
-
-    Raises:
-        LayerError: the forward never ran that module.
-    """
-    calls = trace.calls(place)
-    if not calls:
-        raise LayerError(
-            f"the layer {type(place.module).__name__} did not run in this forward (it may be used"
-            " in training only, or its weights are read without calling it); choose another layer"
-        )
-    return calls[-1]
-
-
-def select_neuron(captured: Captured, selector: Any) -> Tensor:
-    """Give one value per example: what `selector` takes of a layer's values, summed.
-
-    Raises:
-        TargetError: the selector does not fit the layer's shape, or the layer gives several
-            tensors and the selector is no callable.
-    """
-    if callable(selector):
-        scores = selector(captured.restore(captured.values))
-        return select_scores(captured.values[0], lambda _: scores)
-    if len(captured.values) != 1:
-        raise TargetError(
-            f"the neuron selector {selector!r} does not say which of the layer's"
-            f" {len(captured.values)} tensors it means; pass a callable from all of them to one"
-            " value per example"
-        )
-    values = captured.values[0]
-    index = selector if isinstance(selector, tuple) else (selector,)
-    if len(index) != values.dim() - 1:
-        raise TargetError(
-            f"the neuron selector {selector!r} has {len(index)} indices, but the layer's values of"
-            f" shape {tuple(values.shape)} have {values.dim() - 1} dimensions after the batch"
-        )
-    whole = (slice(None), *index)
-    try:
-        taken = values[whole]
-    except IndexError as error:
-        raise TargetError(
-            f"the neuron selector {selector!r} is out of range for the layer's values of shape"
-            f" {tuple(values.shape)}"
-        ) from error
-    return taken.reshape(len(values), -1).sum(1)
 
 
 def _run(

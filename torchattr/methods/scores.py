@@ -11,13 +11,12 @@ from torch import Tensor
 from torchattr._types import Forward, OutputKey
 from torchattr.errors import OutputError
 from torchattr.inputs import Inputs
-from torchattr.layers import Place, Trace
+from torchattr.layers import Trace
 from torchattr.methods.batching import Footprint, has_fixed_batch
-from torchattr.methods.passes import last_call, select_neuron
+from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods.repeat import repeat_arguments, repeat_target, several
 from torchattr.outputs import select_output
-from torchattr.select import find_layer
-from torchattr.targets import Neuron, each, select_scores
+from torchattr.targets import each, select_scores
 
 
 class NotPerExample(OutputError):
@@ -52,7 +51,7 @@ class Scores:
         self._model, self._arguments = model, arguments
         self._batch_size = inputs.batch_size
         self._key = key
-        self._place = _place(model, target)
+        self._place = neuron_place(model, target)
         self.footprint = Footprint()
         for tensor in inputs.tensors:
             self.footprint.note(tensor)
@@ -125,9 +124,3 @@ def need_rows(output: Tensor, rows: int) -> None:
             f"the model's output of shape {tuple(output.shape)} for a batch of {rows} does not"
             " hold one row for each example"
         )
-
-
-def _place(model: Forward, target: Any) -> Place | None:
-    if not isinstance(target, Neuron):
-        return None
-    return Place(find_layer(model, target.layer)[1], target.of_input)
