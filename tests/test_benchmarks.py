@@ -64,3 +64,11 @@ def test_counts_each_storage_once_and_none_that_is_known() -> None:
 
     # The exponential's output, the sum, and x itself; the weight is known.
     assert measure.remembered_bytes(run, [weight]) == 4 * (8 + 1 + 8)
+
+
+def test_the_documentation_quotes_the_committed_results() -> None:
+    page = (command.RESULTS.parents[1] / "docs" / "benchmarks.md").read_text()
+    tables = sorted(command.RESULTS.glob("*.md"))
+    assert tables
+    for table in tables:
+        assert table.read_text() in page
