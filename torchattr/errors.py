@@ -61,6 +61,10 @@ class FolderError(TorchattrError, OSError):
     """A folder that results cannot be written to."""
 
 
+class PackageError(TorchattrError, ImportError):
+    """An optional package that is asked for and not installed."""
+
+
 class RuleError(TorchattrError, ValueError):
     """A rule, operation or method that is unknown or registered twice."""
 

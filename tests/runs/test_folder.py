@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from torchattr.errors import FolderError
-from torchattr.runs.folder import Entry, RunFolder
+from torchattr.runs.folder import RunFolder
+from torchattr.runs.sink import Entry
 
 
 def entry(name="cat", value=1.0):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchattr.explanation import Explanation
 from torchattr.info import versions
 from torchattr.models import Box
-from torchattr.runs.folder import Entry
+from torchattr.runs.sink import Entry
 from torchattr.show import Style, as_picture, image_normalization, panel, style_of, title_of
 from torchattr.show.styles import COLOR
 

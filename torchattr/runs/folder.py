@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from threading import get_ident
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from torchattr.errors import FolderError
+from torchattr.runs.files import check_writable, write_whole
+from torchattr.runs.sink import Entry, Sink
 
 FORMAT = "torchattr run 1"
 MANIFEST = "manifest.json"
+SUFFIXES = (".png", ".npz", ".txt")
 
 
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """What is kept of one example.
+class RunFolder(Sink):
+    """Writes entries as files, and the manifest at the end.
 
-    name: what its files are called.
-    panel: the explained picture, if there is something to draw.
-    arrays: raw maps and scores by name.
-    record: what the manifest says of it, as plain data.
-    """
-
-    name: str
-    panel: Image.Image | None
-    arrays: Mapping[str, np.ndarray]
-    record: Mapping[str, Any] = field(default_factory=dict)
-
-
-class RunFolder:
-    """Writes entries into a folder, and the manifest when its `with` block ends, however it ends.
-
-    A file is written beside its place and then moved there, so none is ever half-written. What a
-    former run wrote (its manifest lists it) is replaced; any other file stays as it is.
+    An entry `cat` of the group `activations/features.3` becomes `activations/features.3/cat.png`
+    (what there is to see), `.npz` (its arrays) and `.txt` (what there is to read). What a former
+    run wrote (its manifest lists it) is replaced; any other file stays as it is.
 
     Args:
         out: the folder; made when the first file is written.
@@ -54,35 +37,20 @@ class RunFolder:
     def __init__(self, out: str | Path, overwrite: bool = False) -> None:
         self.out = Path(out).expanduser()
         self._overwrite = overwrite
-        _check_writable(self.out)
+        check_writable(self.out, "out")
         self._pictures, self._manifest_is_foreign = _read_manifest(self.out / MANIFEST)
         self._skipped: dict[str, str] = {}
         self._has_news = False
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._has_news:
-            self.write_manifest()
 
     @property
     def manifest(self) -> Path:
         return self.out / MANIFEST
 
-    def claim(self, names: Sequence[str]) -> None:
-        """Make sure that entries of these names replace nothing that is not a run's own.
-
-        Raises:
-            FolderError: a file of the same name was written by someone else.
-        """
+    def claim(self, paths: Sequence[str]) -> None:
+        for folder in {(self.out / path).parent for path in paths}:
+            check_writable(folder, "out")
         own = {file for entry in self._pictures.values() for file in entry.get("files", ())}
-        wanted = [f"{name}{suffix}" for name in names for suffix in (".png", ".npz")]
+        wanted = [f"{path}{suffix}" for path in paths for suffix in SUFFIXES]
         foreign = [file for file in wanted if file not in own and (self.out / file).exists()]
         if self._manifest_is_foreign:
             foreign.append(MANIFEST)
@@ -97,13 +65,15 @@ class RunFolder:
         made = _files(entry)
         written = [self._write(file, content) for file, content in made.items()]
         self._has_news = True
-        self._pictures[entry.name] = {"files": list(made), **entry.record}
+        self._pictures[entry.path] = {"files": list(made), **entry.record}
         return written
 
     def skip(self, source: str, reason: str) -> None:
-        """Note in the manifest that something could not be explained, and why."""
         self._has_news = True
         self._skipped[source] = reason
+
+    def close(self) -> list[Path]:
+        return [self.write_manifest()] if self._has_news else []
 
     def write_manifest(self) -> Path:
         """Write what the manifest says now."""
@@ -113,30 +83,22 @@ class RunFolder:
         return self._write(MANIFEST, text.encode())
 
     def _write(self, file: str, content: bytes) -> Path:
-        path = self.out / file
-        part = self.out / f".{file}.{os.getpid()}-{get_ident()}.part"
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            try:
-                part.write_bytes(content)
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
-        except OSError as error:
-            raise FolderError(_cannot_write(self.out, error.strerror or str(error))) from error
-        return path
+        return write_whole(self.out / file, content, "out")
 
 
 def _files(entry: Entry) -> dict[str, bytes]:
     files = {}
-    if entry.panel is not None:
+    if entry.picture is not None:
         picture = io.BytesIO()
-        entry.panel.save(picture, "PNG")
-        files[f"{entry.name}.png"] = picture.getvalue()
-    arrays = io.BytesIO()
-    # The stubs take every keyword for the option `allow_pickle`.
-    np.savez(arrays, **entry.arrays)  # type: ignore[arg-type]
-    files[f"{entry.name}.npz"] = arrays.getvalue()
+        entry.picture.save(picture, "PNG")
+        files[f"{entry.path}.png"] = picture.getvalue()
+    if entry.arrays:
+        arrays = io.BytesIO()
+        # The stubs take every keyword for the option `allow_pickle`.
+        np.savez(arrays, **entry.arrays)  # type: ignore[arg-type]
+        files[f"{entry.path}.npz"] = arrays.getvalue()
+    if entry.text:
+        files[f"{entry.path}.txt"] = f"{entry.text}\n".encode()
     return files
 
 
@@ -156,22 +118,3 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], bool]:
         for name, entry in pictures.items()
         if all((path.parent / file).is_file() for file in entry["files"])
     }, False
-
-
-def _check_writable(out: Path) -> None:
-    """Ask before anything is computed; nothing is made yet."""
-    try:
-        there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    except OSError as error:
-        raise FolderError(_cannot_write(out, error.strerror or str(error))) from error
-    if not there.is_dir():
-        raise FolderError(_cannot_write(out, f"{there} is not a folder"))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise FolderError(_cannot_write(out, f"{there} may not be written to"))
-
-
-def _cannot_write(out: Path, reason: str) -> str:
-    return (
-        f"out: nothing can be written to {out} ({reason}); give a folder that you may write to,"
-        " or a new one"
-    )

@@ -9,6 +9,8 @@ from torchattr.show.colors import colormap as colormap
 from torchattr.show.explained import panel as panel
 from torchattr.show.gridding import convert_into_grid as convert_into_grid
 from torchattr.show.gridding import grid as grid
+from torchattr.show.html import figure as figure
+from torchattr.show.html import image_tag as image_tag
 from torchattr.show.overlaying import overlay as overlay
 from torchattr.show.overlaying import resize_map as resize_map
 from torchattr.show.regions import box_from_map as box_from_map
