@@ -46,9 +46,11 @@ class Picky(Backend):
         self.calls.append("relu_backward")
         return TORCH.relu_backward(grad, mask, order, gate, overwrite)
 
-    def pack_switches(self, indices: Tensor, input_shape: Sequence[int], window: Window) -> Tensor:
+    def pack_switches(
+        self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
+    ) -> Tensor:
         self.calls.append("pack_switches")
-        return TORCH.pack_switches(indices, input_shape, window)
+        return TORCH.pack_switches(indices, output, input_shape, window)
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window

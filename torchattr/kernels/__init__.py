@@ -9,5 +9,6 @@ from torchattr.kernels.choose import backends as backends
 from torchattr.kernels.choose import choose as choose
 from torchattr.kernels.layout import Order as Order
 from torchattr.kernels.layout import Window as Window
+from torchattr.kernels.layout import along_channels as along_channels
 from torchattr.kernels.layout import order_of as order_of
 from torchattr.kernels.reference import TorchBackend as TorchBackend

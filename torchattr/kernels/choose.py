@@ -54,13 +54,13 @@ def asked() -> str:
 
 
 def choose(request: Request, name: str) -> Backend:
-    """Give the backend called `name`, or for `"auto"` the first that does not refuse.
+    """Give the backend called `name`, or for `"auto"` the first that is offered.
 
     Raises:
         BackendError: the backend asked for by name refuses, with all its reasons.
     """
     if name == AUTO:
-        return next(found for found in backends().values() if not found.refusals(request))
+        return next(found for found in backends().values() if found.is_offered(request))
     found = backends()[name]
     reasons = found.refusals(request)
     if reasons:

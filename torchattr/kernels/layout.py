@@ -8,6 +8,9 @@ bits of the last byte are zero.
 
 Switch. A max-pool window of extents `(k_0, k_1, ...)` numbers its places in row-major order; an
 output's switch is the number of the place that won. Windows of up to 256 places take one byte.
+Where the places leave the top bit of the byte free (windows of up to 128), it says whether the
+maximum is positive: *open*. What a rectifier before the pool did is then known at every winner.
+Switches lie in memory like the pool's output.
 """
 
 from __future__ import annotations
@@ -18,9 +21,13 @@ from functools import cache
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Order = tuple[int, ...]
+
+OPEN = 0x80
+"""The bit of a switch that says that its maximum is positive."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,11 @@ class Window:
     @property
     def switch_dtype(self) -> torch.dtype:
         return torch.uint8 if self.places <= 256 else torch.int32
+
+    @property
+    def tells_open(self) -> bool:
+        """Whether its switches say if their maximum is positive."""
+        return self.places <= OPEN
 
 
 def order_of(tensor: Tensor) -> Order:
@@ -64,9 +76,46 @@ def from_order(run: Tensor, shape: Sequence[int], order: Order) -> Tensor:
     return run.reshape([shape[d] for d in order]).permute(inverse)
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Tell whether the tensor is one run of memory without gaps or overlaps, in any order."""
+    return tensor.is_contiguous() or tensor.permute(order_of(tensor)).is_contiguous()
+
+
+def channel_step(shape: Sequence[int], order: Order) -> int:
+    """Give how many elements of a run share a channel before the next one comes.
+
+    Element `i` in memory order is of channel `i // step % shape[1]`.
+    """
+    return prod(shape[d] for d in order[order.index(1) + 1 :])
+
+
 def mask_bytes(elements: int) -> int:
     """Give the length of the mask of so many elements."""
     return (elements + 7) // 8
+
+
+def is_open(switches: Tensor) -> Tensor:
+    """Give where the maximum that a switch belongs to is positive."""
+    return switches >= OPEN
+
+
+def along_channels(values: Tensor, like: Tensor) -> Tensor:
+    """Shape one value a channel so that it broadcasts over `like`, in its dtype."""
+    return values.to(like.dtype).view(-1, *(1,) * (like.dim() - 2))
+
+
+def rectified(x: Tensor, upper: float | None, overwrite: bool) -> Tensor:
+    """Give `min(max(x, 0), upper)`; NaN stays NaN."""
+    if upper is None:
+        return x.relu_() if overwrite else x.relu()
+    return x.clamp_(0, upper) if overwrite else x.clamp(0, upper)
+
+
+def pooled_with_indices(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """Give PyTorch's max-pool and the flat index, in the picture, of each maximum."""
+    settings = (window.extent, window.stride, window.padding, window.dilation, window.ceil_mode)
+    pools = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
+    return pools[len(window.extent) - 1](x, *settings, return_indices=True)
 
 
 @cache

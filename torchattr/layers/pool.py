@@ -27,7 +27,7 @@ class MaxPoolGradient(LayerRule):
     fresh: ClassVar[bool] = True
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
-        return (call.backend.pack_switches(extras[0], call.shape, _window(call)),)
+        return (call.backend.pack_switches(extras[0], y, call.shape, _window(call)),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         return call.backend.unpool(grad, saved[0], call.shape, _window(call))
