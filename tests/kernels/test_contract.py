@@ -304,7 +304,10 @@ def test_batch_norm_and_relu_in_one(bench, shape, upper, overwrite, last, data) 
 def test_back_through_relu_and_batch_norm(bench, shape, gate, overwrite, last, data) -> None:
     dtype = data.draw(st.sampled_from(bench.dtypes))
     output, grad = (noise(*shape, seed=seed).to(dtype).to(bench.device) for seed in (17, 18))
-    output, grad = (channels_last(t) if l else t for t, l in zip((output, grad), last, strict=True))
+    output, grad = (
+        channels_last(tensor) if moved else tensor
+        for tensor, moved in zip((output, grad), last, strict=True)
+    )
     scale = noise(shape[1], seed=19).to(bench.device)
     mask = bench.backend.pack_mask(output, order_of(output), None)
     gated = naive_relu_backward(grad, output > 0, gate)
