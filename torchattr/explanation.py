@@ -70,6 +70,11 @@ class Explanation:
         shapes = ", ".join(f"{name} {_shape(value)}" for name, value in self.attributions.items())
         return f"Explanation({shapes}; {'; '.join(self.notes.values()) or 'no rules'})"
 
+    def _repr_html_(self) -> str:
+        from torchattr.runs.entries import shown
+
+        return shown(self)
+
     def save(self, out: str | Path, **options: Any) -> list[Path]:
         """Write a panel, the raw arrays and a manifest for each example into a folder.
 

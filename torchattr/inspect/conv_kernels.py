@@ -21,6 +21,7 @@ from torchattr.inspect.recording import whatever
 from torchattr.layers import Trace
 from torchattr.select import find_layer, layer_names, missing
 from torchattr.show import rescale
+from torchattr.show.html import notebook
 
 Mode = Literal["auto", "rgb", "channels", "mean"]
 
@@ -104,6 +105,9 @@ class Kernels:
 
     def __repr__(self) -> str:
         return f"Kernels({self.layer} {tuple(self.values.shape)})"
+
+    def _repr_html_(self) -> str:
+        return notebook(self, lambda: [(self.layer, self.picture())])
 
     def picture(
         self,

@@ -12,12 +12,17 @@ from torch import Tensor
 from torchattr._types import Forward, Layers, Tensors
 from torchattr.errors import InputError, LayerError
 from torchattr.inputs import as_arguments, as_inputs
+from torchattr.inspect.operations import numbered
 from torchattr.inspect.pictures import Planes, draw, in_range
 from torchattr.inspect.recording import Recording, split_number
 from torchattr.select import missing
+from torchattr.show.html import notebook
 
 Strength = Literal["max", "mean"]
 Values: TypeAlias = "Tensor | tuple[Tensor, ...]"
+
+MOST_SHOWN = 16
+"""How many maps of a layer a notebook shows by itself."""
 
 
 def feature_maps(
@@ -97,6 +102,19 @@ class FeatureMaps(Mapping[str, Any]):
             for name, calls in self.calls.items()
         )
         return f"FeatureMaps({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        return notebook(self, self._shown)
+
+    def _shown(self) -> Iterator[tuple[str, Image.Image]]:
+        """The strongest maps of the first image, call by call, where there are places."""
+        for layer, calls in self.calls.items():
+            for number, values in enumerate(calls, 1):
+                if isinstance(values, Tensor) and values.dim() > 2 and len(values):
+                    count = min(MOST_SHOWN, values.shape[1])
+                    name = numbered(layer, number)
+                    caption = f"{name}: {count} of {values.shape[1]} maps, the strongest first"
+                    yield caption, self.picture(layer, call=number, top=count)
 
     def strongest(
         self,

@@ -20,6 +20,7 @@ from torchattr.methods import GradCAM, GuidedGradCAM
 from torchattr.methods.layer import Calls
 from torchattr.select import as_selections, find_layers, layer_names
 from torchattr.show import grid, overlay, rescale
+from torchattr.show.html import notebook
 
 Method = Literal["grad_cam", "guided_grad_cam"]
 
@@ -58,6 +59,11 @@ class LayerMaps(Mapping[str, Tensor]):
 
     def __repr__(self) -> str:
         return f"LayerMaps({self.method}: {', '.join(self.maps)})"
+
+    def _repr_html_(self) -> str:
+        return notebook(
+            self, lambda: ((f"example {one}", self.picture(one)) for one in range(len(self.inputs)))
+        )
 
     def picture(
         self, example: int = 0, *, image: Any = None, columns: int | None = None, cell: int = 128

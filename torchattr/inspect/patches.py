@@ -26,6 +26,7 @@ from torchattr.methods.neuron import last_call
 from torchattr.models.images import find_images, read_image
 from torchattr.select import find_layer
 from torchattr.show import as_picture, grid
+from torchattr.show.html import notebook
 
 Transform: TypeAlias = Callable[[Image.Image], Tensor]
 Images: TypeAlias = "str | Path | Iterable[Tensor | Image.Image | str | Path]"
@@ -54,7 +55,7 @@ class Patch:
     projection: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TopPatches:
     """The strongest places of a channel over a data set, strongest first.
 
@@ -79,6 +80,12 @@ class TopPatches:
 
     def __getitem__(self, number: int) -> Patch:
         return self.patches[number]
+
+    def __repr__(self) -> str:
+        return f"TopPatches({self.layer!r}, channel {self.channel}: {len(self)} of {self.seen} images)"
+
+    def _repr_html_(self) -> str:
+        return notebook(self, lambda: [("patches, and what came back to them", self.picture())])
 
     def picture(
         self, *, display: Callable[[Tensor], Any] | None = None, cell: int = 96

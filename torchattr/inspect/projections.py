@@ -16,6 +16,7 @@ from torchattr.inspect.drawing import draw_signal, enlarged
 from torchattr.inspect.local import bounding_box, within
 from torchattr.inspect.starts import Start
 from torchattr.show import grid
+from torchattr.show.html import notebook
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class BackProjection:
         return (
             f"BackProjection({self.layer!r}, start={self.start!r}, rule={self.rule!r},"
             f" pictures {tuple(first.shape)})"
+        )
+
+    def _repr_html_(self) -> str:
+        return notebook(
+            self, lambda: ((f"example {one}", self.picture(one)) for one in range(len(self._first)))
         )
 
     @property

@@ -16,6 +16,7 @@ from torchattr.info import versions
 from torchattr.models import Box
 from torchattr.runs.sink import Entry
 from torchattr.show import Style, as_picture, image_normalization, panel, style_of, title_of
+from torchattr.show.html import notebook
 from torchattr.show.styles import COLOR
 
 ClassNames = Sequence[str] | Mapping[int, str]
@@ -66,6 +67,18 @@ def entry_of(
         {**maps, **_numbers(explanation, index)},
         _record(explanation, index, subject, targets, maps, image),
     )
+
+
+def shown(explanation: Explanation) -> str:
+    """Show an explanation in a notebook: its text and the panel of each example."""
+
+    def draw() -> Iterator[tuple[str, Image.Image]]:
+        for index in range(explanation.inputs.batch_size):
+            drawn = entry_of(explanation, index, Subject(f"example {index}")).picture
+            if drawn is not None:
+                yield f"example {index}", drawn
+
+    return notebook(explanation, draw)
 
 
 def flat(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:

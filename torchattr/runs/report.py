@@ -1,0 +1,66 @@
+"""Results as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from torchattr.errors import FolderError
+from torchattr.runs.files import check_writable, write_whole
+from torchattr.runs.page import GENERATOR, Part, page, part_of
+from torchattr.runs.sink import Entry, Sink
+
+
+class Report(Sink):
+    """Gathers entries and writes them as one page, which opens offline and runs no scripts.
+
+    A section for each thing that was looked at, with a table of contents; pictures are part of the
+    file. A page that a former run wrote is replaced; any other file stays as it is.
+
+    Args:
+        file: where the page goes, such as `report.html`.
+        overwrite: also replace a file that no former run wrote.
+        title: what stands above the page.
+
+    Raises:
+        FolderError: the file cannot be written, or is someone else's.
+    """
+
+    def __init__(
+        self, file: str | Path, overwrite: bool = False, title: str = "What the model looks at"
+    ) -> None:
+        self.file = Path(file).expanduser()
+        self._title = title
+        self._parts: list[Part] = []
+        self._skipped: dict[str, str] = {}
+        check_writable(self.file.parent, "html")
+        if self.file.is_dir():
+            raise FolderError(f"html: {self.file} is a folder; name a file, such as report.html")
+        if not overwrite and self.file.exists() and not _is_own(self.file):
+            raise FolderError(
+                f"html: no former run wrote {self.file}, so it is not replaced; give another"
+                " name, or allow it with --overwrite (overwrite=True)"
+            )
+
+    def add(self, entry: Entry) -> list[Path]:
+        """Take an entry; its files come when the page is written."""
+        self._parts.append(part_of(entry))
+        return []
+
+    def skip(self, source: str, reason: str) -> None:
+        self._skipped[source] = reason
+
+    def close(self) -> list[Path]:
+        """Write the page, if there is anything to show."""
+        if not self._parts and not self._skipped:
+            return []
+        text = page(escape(self._title), self._parts, self._skipped)
+        return [write_whole(self.file, text.encode(), "html")]
+
+
+def _is_own(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return GENERATOR.encode() in stream.read(1000)
+    except OSError as error:
+        raise FolderError(f"html: {file} cannot be read ({error.strerror or error})") from error
