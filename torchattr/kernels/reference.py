@@ -74,7 +74,8 @@ def _pack_numpy(run: Tensor, upper: float | None) -> Tensor:
     passed = values > values.dtype.type(0)
     if upper is not None:
         passed &= values < values.dtype.type(upper)
-    return torch.from_numpy(np.packbits(passed, bitorder="little"))
+    # Memory of PyTorch's own can be given back early, when a mask proves to be needless.
+    return torch.from_numpy(np.packbits(passed, bitorder="little")).clone()
 
 
 def _pack_torch(run: Tensor, upper: float | None) -> Tensor:

@@ -60,6 +60,10 @@ class Recorder:
                 hooks.callback(self._hook(place).remove)
             yield
 
+    def recorded(self) -> list[Tensor]:
+        """Give all that was recorded."""
+        return [value for calls in self.calls.values() for call in calls for value in call.values]
+
     def _hook(self, place: Place) -> Any:
         if place.of_input:
             return place.module.register_forward_pre_hook(self._taken(place), with_kwargs=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn.modules._functions import BackwardHookFunction
 
 from torchattr.errors import CoverageWarning, NoRuleMatched, warn
 from torchattr.layers.function import Enter, Rewritten
+from torchattr.layers.graph import nodes_of
 from torchattr.layers.ops import OPERATIONS, Call
 from torchattr.layers.registry import RuleTable, registered_rules
 
@@ -151,19 +152,6 @@ def _calls(count: int, name: str) -> str:
 
 def _keeps(count: int, name: str) -> str:
     return f"{_calls(count, name)} {'keeps its' if count == 1 else 'keep their'} own gradient"
-
-
-def nodes_of(output: Tensor) -> Iterator[Any]:
-    """Walk the graph from `output` down to where it was entered."""
-    waiting = [output.grad_fn] if output.grad_fn is not None else []
-    seen = set(waiting)
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                waiting.append(below)
 
 
 def _is_hidden_rectifier(node: Any) -> bool:

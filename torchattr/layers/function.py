@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -40,31 +40,59 @@ class Plan:
     """
 
     def __init__(self, rules: Sequence[LayerRule], active: Active) -> None:
-        self._rules = rules
+        self.rules = rules
         self.active = active
         self._places: dict[Any, slice] = {}
 
     @property
-    def needs_input(self) -> bool:
-        return any(rule.needs_input for rule in self._rules)
+    def fresh(self) -> bool:
+        return all(rule.fresh for rule in self.rules)
 
     @property
-    def fresh(self) -> bool:
-        return all(rule.fresh for rule in self._rules)
+    def rule(self) -> LayerRule:
+        """The one in force."""
+        return self.rules[self.active.table]
 
-    def save(self, call: Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
+    def consists_of(self, kind: type[LayerRule]) -> bool:
+        return all(type(rule) is kind for rule in self.rules)
+
+    def run(self, call: Call, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], list[Tensor]]:
+        """Run the operation; give its outputs and what all the rules need of it."""
+        saving = {_saving(rule): rule for rule in self.rules if _remembers(rule)}
+        if len(saving) == 1:
+            ((key, rule),) = saving.items()
+            done = rule.run(call, *inputs)
+            if done is not None:
+                output, saved = done
+                call.order = order_of(output)
+                self._places[key] = slice(0, len(saved))
+                return (output,), list(saved)
+        before = inputs
+        if call.inplace and any(rule.needs_input for rule in saving.values()):
+            before = (inputs[0].clone(), *inputs[1:])
+        result = call.compute(*inputs)
+        outputs = result if isinstance(result, tuple) else (result,)
+        call.order = order_of(outputs[0])
+        return outputs, self._save(saving, call, before, outputs)
+
+    def _save(
+        self,
+        saving: Mapping[Any, LayerRule],
+        call: Call,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+    ) -> list[Tensor]:
         x: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
         saved: list[Tensor] = []
-        for rule in self._rules:
-            if _saving(rule) not in self._places:
-                new = rule.save(call, x, *outputs) if _remembers(rule) else ()
-                self._places[_saving(rule)] = slice(len(saved), len(saved) + len(new))
-                saved.extend(new)
+        for key, rule in saving.items():
+            new = rule.save(call, x, *outputs[: 1 + call.operation.extras])
+            self._places[key] = slice(len(saved), len(saved) + len(new))
+            saved.extend(new)
         return saved
 
     def backward(self, call: Call, grad: Tensor, saved: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        rule = self._rules[self.active.table]
-        result = rule.backward(call, grad, *saved[self._places[_saving(rule)]])
+        rule = self.rule
+        result = rule.backward(call, grad, *saved[self._places.get(_saving(rule), _NOTHING)])
         results = result if isinstance(result, tuple) else (result,)
         _check(rule, call, results)
         return results
@@ -75,18 +103,14 @@ class Rewritten(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, call: Call, *inputs: Tensor) -> Any:
-        before = inputs
         if call.inplace:
             ctx.mark_dirty(inputs[0])
-            if plan.needs_input:
-                before = (inputs[0].clone(), *inputs[1:])
-        result = call.compute(*inputs)
-        outputs = result if isinstance(result, tuple) else (result,)
-        call.order = order_of(outputs[0])
-        ctx.plan, ctx.call, ctx.sole_reader = plan, call, False
+        outputs, saved = plan.run(call, inputs)
+        ctx.plan, ctx.call, ctx.droppable = plan, call, saved
+        ctx.sole_reader, ctx.is_done_above = False, False
+        ctx.rectifier, ctx.norm = None, None
         ctx.set_materialize_grads(False)
-        shown = outputs[: 1 + call.operation.extras]
-        ctx.save_for_backward(*plan.save(call, before, shown))
+        ctx.save_for_backward(*saved)
         if len(outputs) == 1 or call.drop_extras:
             return outputs[0]
         ctx.mark_non_differentiable(*outputs[1:])
@@ -97,9 +121,13 @@ class Rewritten(torch.autograd.Function):
         call = ctx.call
         if grad is None:
             return (None, None, *(None for _ in call.shapes))
+        if ctx.is_done_above:
+            return None, None, grad
         # A checkpointed part runs again here, under the mode; the rules themselves need no mode.
         saved = ctx.saved_tensors
         call.owns_grad = ctx.plan.active.is_sole_reader(ctx)
+        call.norm = ctx.norm
+        call.gate = ctx.rectifier.rule.gate if ctx.rectifier else None
         with torch._C.DisableTorchFunction():
             results = ctx.plan.backward(call, grad, saved)
             return (None, None, *(result.to(call.dtype) for result in results))
@@ -127,24 +155,12 @@ def enter(tensor: Tensor) -> Tensor:
     return copy
 
 
-def _is_ours(node: Any) -> TypeGuard[Any]:
+def is_rewritten(node: Any) -> TypeGuard[Any]:
+    """Tell whether a node of a graph is a call that rules go back through."""
     return isinstance(node, Rewritten._backward_cls)
 
 
-def note_sole_readers(nodes: Sequence[Any]) -> None:
-    """Note which calls alone read a gradient that the rule above them has just made."""
-    above: dict[Any, list[Any]] = {}
-    for node in nodes:
-        for below, _ in node.next_functions:
-            above.setdefault(below, []).append(node)
-    for node in nodes:
-        if _is_ours(node):
-            users = above.get(node, [])
-            node.sole_reader = len(users) == 1 and _makes_new(users[0])
-
-
-def _makes_new(node: Any) -> bool:
-    return _is_ours(node) and node.plan.fresh
+_NOTHING = slice(0, 0)
 
 
 def _remembers(rule: LayerRule) -> bool:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from torchattr.kernels import along_channels
 from torchattr.layers.ops import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule
@@ -19,8 +20,11 @@ class BatchNormGradient(LayerRule):
     fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        scale = (call.running_var + call.eps).rsqrt()
-        if call.weight is not None:
-            scale = scale * call.weight
-        scale = scale.to(grad.dtype).view(-1, *(1,) * (grad.dim() - 2))
+        scale = along_channels(scale_of(call), grad)
         return grad.mul_(scale) if call.owns_grad else grad * scale
+
+
+def scale_of(call: Call) -> Tensor:
+    """Give `w / √(var + ε)`, one value a channel."""
+    scale = (call.running_var + call.eps).rsqrt()
+    return scale if call.weight is None else scale * call.weight

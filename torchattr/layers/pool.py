@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,11 +26,20 @@ class MaxPoolGradient(LayerRule):
     needs_input: ClassVar[bool] = False
     fresh: ClassVar[bool] = True
 
+    def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
+        if not call.drop_extras:
+            return None
+        output, switches = call.backend.max_pool(inputs[0], window_of(call))
+        return output, (switches,)
+
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
-        return (call.backend.pack_switches(extras[0], y, call.shape, _window(call)),)
+        return (call.backend.pack_switches(extras[0], y, call.shape, window_of(call)),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        return call.backend.unpool(grad, saved[0], call.shape, _window(call))
+        window = window_of(call)
+        if call.gate is None:
+            return call.backend.unpool(grad, saved[0], call.shape, window)
+        return call.backend.unpool_gated(grad, saved[0], call.shape, window, call.gate)
 
 
 @register_rule("adaptive_max_pool", "gradient")
@@ -85,5 +94,6 @@ class AdaptiveAvgPoolGradient(LayerRule):
         return aten._adaptive_avg_pool2d_backward(*rows).squeeze(-2)
 
 
-def _window(call: Call) -> Window:
+def window_of(call: Call) -> Window:
+    """Give the window of a max-pool's call."""
     return Window(call.kernel_size, call.stride, call.padding, call.dilation, call.ceil_mode)

@@ -11,11 +11,12 @@ With `x` the rectifier's input and `g` what comes back from above:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from torchattr.kernels import Gate
+from torchattr.layers.norm import scale_of
 from torchattr.layers.ops import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule
@@ -28,12 +29,17 @@ class _Gated(LayerRule):
     fresh: ClassVar[bool] = True
     gate: ClassVar[Gate]
 
+    def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
+        if call.arguments.get("of_two"):
+            return None
+        output, mask = call.backend.relu(inputs[0], call.upper, overwrite=call.inplace)
+        return inputs[0] if call.inplace else output, (mask,)
+
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         return (call.backend.pack_mask(y, call.order, call.upper),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        bits = saved[0]
-        return call.backend.relu_backward(grad, bits, call.order, self.gate, call.owns_grad)
+        return _gated(call, grad, saved[0], self.gate)
 
 
 @register_rule("relu", "gradient")
@@ -62,7 +68,23 @@ class ReLUDeconvolution(LayerRule):
 
     needs_input: ClassVar[bool] = False
     fresh: ClassVar[bool] = True
+    gate: ClassVar[Gate] = "deconvolution"
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        gate: Gate = "deconvolution"
-        return call.backend.relu_backward(grad, None, call.order, gate, call.owns_grad)
+        return _gated(call, grad, None, self.gate)
+
+
+def gate_of(rule: LayerRule) -> Gate | None:
+    """Give what a rule does, if it is one of these three, and neither a subclass nor another."""
+    known = type(rule) in (ReLUGradient, ReLUGuided, ReLUDeconvolution)
+    return getattr(rule, "gate", None) if known else None
+
+
+def _gated(call: Call, grad: Tensor, mask: Tensor | None, gate: Gate) -> Tensor:
+    """Go back through the rectifier and, if that one leaves it to this call, the norm before it."""
+    if call.norm is None:
+        return call.backend.relu_backward(grad, mask, call.order, gate, call.owns_grad)
+    scale = scale_of(call.norm)
+    return call.backend.batch_norm_relu_backward(
+        grad, mask, scale, call.order, gate, call.owns_grad
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -48,6 +48,14 @@ class LayerRule(ABC):
                 them after `y`.
         """
         return ()
+
+    def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
+        """Run the operation and remember for :meth:`backward` in one go, if that can be done.
+
+        `None`, the default, lets the model's own function run, and then :meth:`save`. What is
+        given otherwise is the output that the function would give, and what `save` would.
+        """
+        return None
 
     @abstractmethod
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor | tuple[Tensor, ...]:

@@ -11,8 +11,9 @@ from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradien
 
 from torchattr._types import Forward, OutputKey
 from torchattr.layers.capture import Captured, Place, Recorder
-from torchattr.layers.coverage import Coverage, nodes_of
-from torchattr.layers.function import enter, note_sole_readers
+from torchattr.layers.coverage import Coverage
+from torchattr.layers.function import enter
+from torchattr.layers.graph import prepare_backward
 from torchattr.layers.guards import eager, refuse_scripted, uncached_autocast
 from torchattr.layers.intercept import Intercept
 from torchattr.layers.registry import RuleTable
@@ -68,7 +69,7 @@ class Trace:
         if differentiable:
             self.coverage.inspect(self.output)
             if not self._intercept.hooked:
-                note_sole_readers(list(nodes_of(self.output)))
+                prepare_backward(self.output, self._recorder.recorded())
 
     @property
     def coverage(self) -> Coverage:

@@ -55,8 +55,8 @@ def _clamp_min(input: Tensor, min: Any) -> Parsed | None:
 @spelling("relu", torch.maximum, Tensor.maximum, aten.maximum, aten.max.other)
 def _maximum(input: Tensor, other: Tensor) -> Parsed | None:
     if is_zero(other) and other.dim() <= input.dim():
-        return _rectifier(input)
-    return _rectifier(other) if is_zero(input) and input.dim() <= other.dim() else None
+        return _of_two(input)
+    return _of_two(other) if is_zero(input) and input.dim() <= other.dim() else None
 
 
 @spelling("relu", torch.max, Tensor.max)
@@ -79,6 +79,11 @@ def _threshold(
 def _rectifier(input: Tensor, upper: float | None = None, inplace: bool = False) -> Parsed:
     bound = None if upper is None or upper == inf else float(upper)
     return Parsed((input,), {"upper": bound}, inplace)
+
+
+def _of_two(input: Tensor) -> Parsed:
+    """The zeros may change the type of the result, which the rectifier alone would not."""
+    return Parsed((input,), {"upper": None, "of_two": True})
 
 
 def is_zero(value: Any) -> bool:
