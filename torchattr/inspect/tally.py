@@ -52,9 +52,11 @@ class Tally:
         self.remembered: Counter[str] = Counter()
         self._paths = Paths(names, self._given)
         self._known = _storages(model)
+        self._kept: list[tuple[str, torch.UntypedStorage]] = []
         operations = Operations(names, self._paths, self._ran)
         with self._remembering(), _Formulas(self._multiplied):
             self.trace = Trace(operations.around(model), inputs, arguments, key=self._whole)
+        self._weigh()
 
     def _whole(self, output: Any) -> Tensor:
         """Note what the model itself gave; give what the whole graph hangs on."""
@@ -77,9 +79,15 @@ class Tally:
 
     @contextmanager
     def _remembering(self) -> Iterator[None]:
-        # What is packed is let go at once; no backward ever asks for it.
+        # No backward ever asks for what is packed.
         with torch.autograd.graph.saved_tensors_hooks(self._remember, _forgotten):
             yield
+
+    def _weigh(self) -> None:
+        """Count what is kept when the forward has ended: some of it was given back by then."""
+        for name, storage in self._kept:
+            self.remembered[name] += storage.nbytes()
+        self._kept.clear()
 
     def _remember(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -88,7 +96,7 @@ class Tally:
         # keeps its address from being used again.
         if reference.cdata not in self._known:
             self._known[reference.cdata] = reference
-            self.remembered[self._paths.current] += storage.nbytes()
+            self._kept.append((self._paths.current, storage))
 
 
 class _Formulas(TorchDispatchMode):
