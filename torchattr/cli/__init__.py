@@ -11,8 +11,16 @@ from typing import Annotated
 
 import typer
 
+from torchattr.cli.activations import activations
+from torchattr.cli.backproject import backproject
+from torchattr.cli.dream import dream
 from torchattr.cli.explain import explain
-from torchattr.cli.lists import info, layers, methods
+from torchattr.cli.kernels import kernels
+from torchattr.cli.layers import layers
+from torchattr.cli.lists import info, methods
+from torchattr.cli.report import report
+from torchattr.cli.summary import summary
+from torchattr.cli.view import view
 
 app = typer.Typer(
     name="torchattr",
@@ -23,9 +31,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(explain)
-app.command()(methods)
+app.command()(report)
 app.command()(layers)
+app.command()(activations)
+app.command()(backproject)
+app.command()(dream)
+app.command()(kernels)
+app.command()(summary)
+app.command()(methods)
 app.command()(info)
+app.command()(view)
 
 
 def main() -> None:

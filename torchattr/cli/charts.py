@@ -70,12 +70,12 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str 
 
 @dataclass
 class Bar:
-    """A progress bar over pictures."""
+    """A progress bar over pictures, which may be done in part."""
 
     progress: Progress
     task: Any
 
-    def update(self, done: int) -> None:
+    def update(self, done: float) -> None:
         self.progress.update(self.task, completed=done)
 
     def stop(self) -> None:
@@ -83,9 +83,9 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(total: int, console: Console = out) -> Iterator[Bar]:
+def progress_bar(total: int, doing: str = "looking", console: Console = out) -> Iterator[Bar]:
     """A bar that is gone when it is done; nothing where nobody watches."""
-    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns,
         console=console,

@@ -1,22 +1,11 @@
-"""`torchattr methods`, `torchattr layers` and `torchattr info`."""
+"""`torchattr methods` and `torchattr info`."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-from rich.text import Text
 
 from torchattr.cli.charts import show_table
-from torchattr.cli.options import Device, Model, Weights, device_named
 from torchattr.cli.talk import out, reported
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from torchattr.info import LayerRow
-    from torchattr.models import LoadedModel
 
 
 def methods() -> None:
@@ -29,31 +18,6 @@ def methods() -> None:
             for name, method in sorted(registered_methods().items())
         ]
         show_table(["name", "class", "layer", "what it shows"], rows, wide="what it shows")
-
-
-def layers(
-    model: Model = "demo",
-    weights: Weights = None,
-    device: Device = "auto",
-    depth: Annotated[
-        int | None, typer.Option(min=1, help="How many levels to show; all unless given")
-    ] = None,
-) -> None:
-    """List the layers of a model, by the names that --layer takes, with their output shapes."""
-    with reported():
-        from torchattr.info import layers as layers_of
-        from torchattr.models import load_model
-
-        loaded = load_model(model, weights, device_named(device))
-        inputs = _example_input(loaded)
-        default = _default_layer(loaded, inputs)
-        rows = [
-            _layer_cells(row, default)
-            for row in layers_of(loaded.model, inputs)
-            if depth is None or row.depth < depth
-        ]
-        out.print(f"{loaded.name}, for an input of {_shape(tuple(inputs.shape))}")
-        show_table(["layer", "type", "output", "what it is"], rows, wide="what it is")
 
 
 def info() -> None:
@@ -89,37 +53,3 @@ def _layer_of(method: type) -> str:
     if parameter is None:
         return "no"
     return "needed" if parameter.default is inspect.Parameter.empty else "optional"
-
-
-def _example_input(loaded: LoadedModel) -> Tensor:
-    from torchattr.models import read_image
-    from torchattr.models.collage import examples
-    from torchattr.runs.pictures import device_of
-
-    tensor = loaded.preprocess(read_image(examples()[0].path)).tensor
-    return tensor[None].to(device_of(loaded))
-
-
-def _default_layer(loaded: LoadedModel, inputs: Tensor) -> str | None:
-    from torchattr.errors import LayerError
-    from torchattr.inputs import as_inputs
-    from torchattr.methods.layer import last_spatial_layer
-    from torchattr.runs.answers import Reader
-
-    try:
-        return last_spatial_layer(loaded.model, as_inputs(inputs), (), Reader(loaded).scores)[0]
-    except LayerError:
-        return None
-
-
-def _layer_cells(row: LayerRow, default: str | None) -> tuple[Any, ...]:
-    chosen = row.name == default
-    name = Text("  " * row.depth + row.name, "bold cyan" if chosen else "")
-    calls = f"called {row.calls} times" if row.calls > 1 else ""
-    said = ("default for --layer" if chosen else "", calls, row.description)
-    shape = "" if row.shape is None else _shape(row.shape)
-    return name, row.type, shape, "; ".join(part for part in said if part)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))

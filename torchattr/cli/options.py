@@ -1,11 +1,21 @@
-"""The options that several commands share."""
+"""The options that several commands share, and what their texts mean."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMAGE]...",
+        help="Pictures: files, folders or patterns; none for those that come along",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -23,6 +33,45 @@ Weights = Annotated[
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto takes CUDA where there is any")
 ]
+Backend = Annotated[str, typer.Option(help="Where the hot operations run (see torchattr info)")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="A class by index or name, top3, or present; repeatable"),
+]
+OperationLayers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        help="A layer by name or pattern, or r (every ReLU), p (pooling), c (convolution);"
+        " repeatable",
+    ),
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule", help="A further rule for guided methods, such as gelu=guided; repeatable"
+    ),
+]
+Output = Annotated[
+    str | None, typer.Option(help="The entry of the model's output that holds the scores")
+]
+Channels = Annotated[
+    list[int] | None, typer.Option("--channel", help="One of the layer's maps; repeatable")
+]
+Out = Annotated[str, typer.Option(help="The folder for the results", metavar="FOLDER")]
+OutIfAny = Annotated[
+    str | None, typer.Option("--out", help="Also a folder for the results", metavar="FOLDER")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Also replace files that no former run wrote")
+]
+Logdir = Annotated[
+    str | None,
+    typer.Option(help="Also a folder for TensorBoard (pip install tensorboard)", metavar="FOLDER"),
+]
+Html = Annotated[str | None, typer.Option(help="Also one page with all of it", metavar="FILE")]
+
+OUT = "torchattr-out"
 
 
 def device_named(name: str) -> str:
@@ -32,3 +81,59 @@ def device_named(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def rules_of(texts: Sequence[str]) -> dict[str, str]:
+    """Read `gelu=guided` and the like.
+
+    Raises:
+        RuleError: a text of another form.
+    """
+    from torchattr.errors import RuleError
+
+    rules = {}
+    for text in texts:
+        operation, equals, rule = text.partition("=")
+        if not (operation and equals and rule):
+            raise RuleError(
+                f"--rule must be OPERATION=RULE, such as gelu=guided, got {text!r};"
+                " torchattr info lists them"
+            )
+        rules[operation.strip()] = rule.strip()
+    return rules
+
+
+def entry_of(output: str | None) -> str | int | None:
+    """Give the entry of a model's output: a name, or a position."""
+    return int(output) if output is not None and output.isdecimal() else output
+
+
+def place_of(text: str) -> str | tuple[int, ...]:
+    """Read where a back-projection starts: `max`, `map`, or a place such as `7,12`.
+
+    Raises:
+        InputError: something else.
+    """
+    from torchattr.errors import InputError
+
+    if text in ("max", "map"):
+        return text
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise InputError(f"--start must be max, map, or a place such as 7,12, got {text!r}")
+    return tuple(map(int, text.split(",")))
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """Read a size in pixels: `224`, or height and width as `224x320`.
+
+    Raises:
+        InputError: something else.
+    """
+    from torchattr.errors import InputError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text)
+    if not found:
+        raise InputError(f"--size must be a number of pixels, or 224x320, got {text!r}")
+    return int(found[1]), int(found[2] or found[1])

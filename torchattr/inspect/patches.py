@@ -82,7 +82,9 @@ class TopPatches:
         return self.patches[number]
 
     def __repr__(self) -> str:
-        return f"TopPatches({self.layer!r}, channel {self.channel}: {len(self)} of {self.seen} images)"
+        return (
+            f"TopPatches({self.layer!r}, channel {self.channel}: {len(self)} of {self.seen} images)"
+        )
 
     def _repr_html_(self) -> str:
         return notebook(self, lambda: [("patches, and what came back to them", self.picture())])

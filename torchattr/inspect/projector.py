@@ -13,14 +13,14 @@ from torchattr._types import Forward, Layer, Tensors
 from torchattr.errors import InputError, LayerError
 from torchattr.inputs import as_arguments, as_inputs
 from torchattr.inspect.local import LocalConv
+from torchattr.inspect.places import run_to
 from torchattr.inspect.projections import BackProjection
-from torchattr.inspect.reach import any_output, one_with_places
+from torchattr.inspect.reach import one_with_places
 from torchattr.inspect.starts import Channels, Start, Starts
-from torchattr.layers import Place, Trace, rule_table
+from torchattr.layers import Captured, rule_table
 from torchattr.methods import Deconvolution, GuidedBackprop
 from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.layer import Calls, LayerChoice
-from torchattr.methods.neuron import last_call
 from torchattr.methods.repeat import repeat_arguments, repeat_rows
 
 Rule = Literal["deconvolution", "guided", "gradient"]
@@ -45,7 +45,8 @@ class BackProjector:
     Args:
         model: the model, which comes back untouched.
         inputs: a tensor `(N, C, ...)`, or a tuple of tensors of which the first has places.
-        layer: the name of the layer, or the module.
+        layer: the name of the layer, or the module; or the name of an operation that is no layer,
+            or of one call (`"block.relu#2"`), see :func:`feature_maps`.
         kinds: the rules that may be asked for: `"deconvolution"`, `"guided"`, `"gradient"`.
         calls: which call counts of a layer that is called several times: `"last"` (the default,
             with a warning), `"first"` or `"each"`.
@@ -87,28 +88,22 @@ class BackProjector:
         self._inputs = as_inputs(inputs)
         self._batch = self._inputs.batch_size
         self._copies = _copies(model, self._inputs.tensors[0], chunk)
-        choice = LayerChoice(model, layer, calls)
         arguments = as_arguments(additional_forward_args)
-        named = choice.resolve(self._inputs, arguments, None)
-        if len(named) != 1:
-            raise LayerError(f"layer must name one layer, but it names {', '.join(named)}")
-        self._name, module = next(iter(named.items()))
         tables = [
             rule_table({**RULES[kind], **((rules or {}) if kind != "gradient" else {})})
             for kind in self._kinds
         ]
-        place = Place(module)
-        self._trace = Trace(
+        self._name, self._trace, ran = run_to(
             model,
+            layer,
             [repeat_rows(tensor, self._copies) for tensor in self._inputs.tensors],
             repeat_arguments(arguments, self._copies, self._batch),
-            tables=[*tables, *({**table, "conv": LocalConv()} for table in tables)],
-            places=[place],
-            key=any_output,
+            [*tables, *({**table, "conv": LocalConv()} for table in tables)],
         )
-        self._values = self._maps(place)
+        self._values = self._maps(ran)
         for kind, table in zip(self._kinds, tables, strict=True):
             self._trace.coverage.demand(table, f"back-projection ({kind})", strict=strict)
+        choice = LayerChoice(model, None, calls)
         self.calls: int | tuple[int, ...] = choice.pick(self._name, range(len(self._values)))
 
     @property
@@ -195,10 +190,9 @@ class BackProjector:
         copies = gradient.reshape(self._copies, self._batch, *like.shape[1:])
         return copies[:count].transpose(0, 1)
 
-    def _maps(self, place: Place) -> list[Tensor]:
-        last_call(self._trace, place)
+    def _maps(self, ran: Sequence[Captured]) -> list[Tensor]:
         found = []
-        for call in self._trace.calls(place):
+        for call in ran:
             like = repeat_rows(self._inputs.tensors[0], self._copies)
             found.append(one_with_places(call.values, like))
             self._trace.coverage.inspect(found[-1])

@@ -52,7 +52,7 @@ def entry_of(
 ) -> Entry:
     """Gather what is kept of the example at `index`."""
     maps = {
-        key: _array(value[index])
+        key: array_of(value[index])
         for name, values in explanation.attributions.items()
         for key, value in flat(name, values)
     }
@@ -95,15 +95,16 @@ def flat(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
         yield from flat(f"{name}/{key}", item)
 
 
-def _array(value: Tensor) -> np.ndarray:
+def array_of(value: Tensor) -> np.ndarray:
+    """A tensor as an array; bfloat16, which NumPy has not, becomes float32."""
     value = value.detach().cpu()
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def _numbers(explanation: Explanation, index: int) -> dict[str, np.ndarray]:
-    numbers = {"scores": _array(explanation.scores[index])}
+    numbers = {"scores": array_of(explanation.scores[index])}
     if explanation.targets is not None:
-        numbers["targets"] = _array(explanation.targets[index])
+        numbers["targets"] = array_of(explanation.targets[index])
     return numbers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from torchattr.errors import InputError
@@ -26,6 +27,15 @@ def distinct_names(wanted: Sequence[str]) -> list[str]:
         taken.add(free.casefold())
         given.append(free)
     return given
+
+
+def file_name(text: str) -> str:
+    """Make a plain file name of any text, such as the name of a layer.
+
+    >>> file_name("block/relu#2"), file_name("..")
+    ('block_relu_2', '_')
+    """
+    return re.sub(r"[^\w.-]", "_", text).strip(".") or "_"
 
 
 def _numbered(name: str, taken: set[str]) -> str:

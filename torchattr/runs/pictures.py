@@ -1,51 +1,33 @@
-"""Explaining pictures one after another, each written as soon as it is done."""
+"""Looking at pictures one after another, each written as soon as it is done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import torch
+from typing import TypeAlias
 
 from torchattr.errors import ImageError
-from torchattr.explanation import Explanation
-from torchattr.kernels import asked, backend
-from torchattr.models import LoadedModel, Prepared, read_image
-from torchattr.runs.answers import SEGMENTATION, Answer
-from torchattr.runs.entries import Subject, entry_of
-from torchattr.runs.folder import RunFolder
+from torchattr.models import read_image
+from torchattr.runs.look import Found, Groups, Look, Note, Picture, Predicted
+from torchattr.runs.look import device_of as device_of
 from torchattr.runs.names import distinct_names
-from torchattr.runs.plan import Plan
-from torchattr.runs.plan import Settings as Settings
-from torchattr.runs.wanted import chosen, default_targets, parse_targets
-from torchattr.show import title_of
+from torchattr.runs.sink import Entry, Sink
 
 
 @dataclass(frozen=True)
-class Note:
-    """Something that a reader should know; each is told once."""
-
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class Predicted:
-    """What the model sees in a picture, and the classes that are explained."""
-
-    path: Path
-    answer: Answer
-    targets: list[int]
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """A picture is done, and these are its files."""
+class Written:
+    """An entry is done, and these are its files."""
 
     path: Path
     files: list[Path]
-    explanation: Explanation
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Everything about a picture is done."""
+
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -56,110 +38,86 @@ class Skipped:
     reason: str
 
 
-Event: TypeAlias = "Note | Predicted | Explained | Skipped"
+Event: TypeAlias = "Note | Predicted | Written | Finished | Skipped"
+Progress = Callable[[float], None]
 
 
-def explain_pictures(
-    loaded: LoadedModel, paths: Sequence[Path], out: str | Path, settings: Settings
+def look_at_pictures(
+    paths: Sequence[Path],
+    looks: Sequence[Look],
+    sink: Sink,
+    progress: Progress = lambda pictures: None,
 ) -> Iterator[Event]:
-    """Explain pictures with a model and write the results into a folder; say what happens.
+    """Look at pictures and hand what is found to a sink; say what happens.
 
-    A picture that cannot be read is skipped. When the iteration ends early, what is done stays,
-    and the manifest says so.
+    A picture that cannot be read is skipped. When the iteration ends early, what was handed over
+    before stays.
+
+    Args:
+        paths: the pictures.
+        looks: what to make of each, in this order.
+        sink: takes the entries; it is left open.
+        progress: told how many pictures are done, in parts.
 
     Raises:
-        TorchattrError: a setting that does not fit the model, or a folder that does not take
-            files; nothing is written then but pictures that were done before.
+        TorchattrError: a setting that does not fit the model, or a sink that takes nothing.
     """
-    with backend(settings.backend), RunFolder(out, settings.overwrite) as folder:
-        plan = Plan.of(loaded, settings)
-        wanted = parse_targets(settings.targets, loaded.class_names)
-        wanted = wanted or default_targets(loaded.activation)
-        names = distinct_names([path.stem for path in paths])
-        folder.claim(names)
-        told: set[str] = set()
-        for path, name in zip(paths, names, strict=True):
-            for event in _explained(path, name, plan, wanted, folder):
-                if isinstance(event, Note) and event.text in told:
-                    continue
-                told.add(getattr(event, "text", ""))
-                yield event
+    run = _Run(distinct_names([path.stem for path in paths]), sink)
+    for index, path in enumerate(paths):
+        try:
+            picture = _read(path, run.names[index], index, looks[0])
+        except ImageError as error:
+            sink.skip(str(path), str(error))
+            yield Skipped(path, str(error))
+            continue
+        for number, look in enumerate(looks):
+            part = _Part(progress, index, number, len(looks))
+            yield from run.taken(look.at(picture, part.done))
+        yield Finished(path)
 
 
-def _explained(
-    path: Path, name: str, plan: Plan, wanted: Sequence[Any], folder: RunFolder
-) -> Iterator[Event]:
-    try:
-        image = read_image(path)
-    except ImageError as error:
-        folder.skip(str(path), str(error))
-        yield Skipped(path, str(error))
-        return
-    prepared = plan.loaded.preprocess(image)
-    inputs = prepared.tensor[None].to(device_of(plan.loaded))
-    answer = plan.reader.answer(inputs)
-    targets = chosen(wanted, answer.probabilities)
-    yield Predicted(path, answer, targets)
-    if answer.is_share:
-        yield Note(SEGMENTATION)
-    yield from _chosen_layer(plan, inputs)
-    explanation = plan.explain(inputs, targets)
-    for method, reason in {**plan.dropped, **explanation.refused}.items():
-        yield Note(f"{title_of(method)} is left out: {reason}")
-    if coverage := plan.coverage(explanation):
-        yield Note(coverage)
-    subject = _subject(path, name, prepared, answer, targets, plan)
-    files = folder.add(entry_of(explanation, 0, subject, _names(plan.loaded)))
-    yield Explained(path, files, explanation)
+@dataclass
+class _Run:
+    """Hands what looks find to the sink: each group claimed first, each note told once."""
+
+    names: list[str]
+    sink: Sink
+    claimed: set[str] = field(default_factory=set)
+    told: set[Note | Path] = field(default_factory=set)
+
+    def taken(self, found: Iterator[Found]) -> Iterator[Event]:
+        for one in found:
+            if isinstance(one, Groups):
+                self._claim([group for group in one.names if group not in self.claimed])
+            elif isinstance(one, Entry):
+                yield Written(Path(one.name), self.sink.add(one))
+            else:
+                # What the model sees in a picture is told once, however many looks ask it.
+                said = one if isinstance(one, Note) else one.path
+                if said not in self.told:
+                    self.told.add(said)
+                    yield one
+
+    def _claim(self, groups: Sequence[str]) -> None:
+        prefixes = [f"{group}/" if group else "" for group in groups]
+        self.sink.claim([f"{prefix}{name}" for prefix in prefixes for name in self.names])
+        self.claimed.update(groups)
 
 
-def _chosen_layer(plan: Plan, inputs: torch.Tensor) -> Iterator[Note]:
-    if plan.needs_layer:
-        layer = plan.choose_layer(inputs)
-        if layer is not None:
-            yield Note(f"layer {layer}: the last spatial one, since none was named (--layer)")
+@dataclass(frozen=True)
+class _Part:
+    """One of several looks at one of several pictures."""
+
+    progress: Progress
+    picture: int
+    look: int
+    looks: int
+
+    def done(self, share: float) -> None:
+        self.progress(self.picture + (self.look + share) / self.looks)
 
 
-def device_of(loaded: LoadedModel) -> torch.device:
-    """Give the device on which a model lies."""
-    tensors = (*loaded.model.parameters(), *loaded.model.buffers())
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
-
-
-def _names(loaded: LoadedModel) -> dict[int, str]:
-    return dict(enumerate(loaded.class_names or ()))
-
-
-def _subject(
-    path: Path, name: str, prepared: Prepared, answer: Answer, targets: list[int], plan: Plan
-) -> Subject:
-    layers = ", ".join(plan.layers)
-    return Subject(
-        name,
-        prepared.original,
-        prepared.box,
-        answer.probabilities[targets].tolist() if answer.bounded else None,
-        title=path.name,
-        subtitle=f"What makes {plan.loaded.name} think so?"
-        + (f" Class activation maps look at {layers}." if layers else ""),
-        details={
-            "source": str(path),
-            "model": plan.loaded.name,
-            "layers": plan.layers,
-            "device": str(device_of(plan.loaded)),
-            "refused": plan.dropped,
-            "settings": _settings(plan.settings),
-        },
-    )
-
-
-def _settings(settings: Settings) -> dict[str, Any]:
-    return {
-        "methods": list(settings.names),
-        "targets": list(settings.targets),
-        "layers": list(settings.layers),
-        "rules": dict(settings.rules),
-        "output": settings.output,
-        "backend": asked(),
-        "weights": settings.weights,
-    }
+def _read(path: Path, name: str, index: int, look: Look) -> Picture:
+    prepared = look.loaded.preprocess(read_image(path))
+    inputs = prepared.tensor[None].to(device_of(look.loaded))
+    return Picture(path, name, index, prepared, inputs)

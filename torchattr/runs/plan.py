@@ -34,9 +34,6 @@ class Settings:
     layers: names or patterns; empty for the last spatial layer.
     rules: further rules for the rule-based methods, such as `{"gelu": "guided"}`.
     output: the entry of the model's output that holds the scores.
-    backend: see :func:`torchattr.backend`.
-    weights: where the model's weights came from, for the manifest.
-    overwrite: also replace files of the same names that no former run wrote.
     """
 
     methods: tuple[str, ...] = ()
@@ -44,9 +41,6 @@ class Settings:
     layers: tuple[str, ...] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
     output: str | int | None = None
-    backend: str = "auto"
-    weights: str | None = None
-    overwrite: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from torchattr.runs.sink import Entry, Sink
 
 
 class TensorBoard(Sink):
-    """Writes each entry's picture, and the single pictures of a grid, with the image's index as step.
+    """Writes each entry's picture, and the single ones of a grid; the step is the image's index.
 
     A grid has the tag `activations features.3/grid`, its single pictures `.../12` and so on, so
     that TensorBoard's *Images* tab shows one section for each layer and a slider over the images.

@@ -1,0 +1,70 @@
+"""`torchattr kernels`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from torchattr.cli import options
+from torchattr.cli.running import Where, Which
+from torchattr.cli.talk import out as stdout
+from torchattr.cli.talk import reported
+
+
+def kernels(
+    model: options.Model = "demo",
+    weights: options.Weights = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="A convolution by name or pattern; repeatable; default all of them"),
+    ] = None,
+    channel: Annotated[
+        list[int] | None, typer.Option("--channel", help="An output channel; repeatable")
+    ] = None,
+    input_channel: Annotated[
+        list[int] | None, typer.Option("--input-channel", help="An input channel; repeatable")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="rgb, channels (each by itself), mean (over them), or auto")
+    ] = "auto",
+    shared: Annotated[
+        bool, typer.Option("--shared", help="One scale for all kernels of a layer")
+    ] = False,
+    device: options.Device = "auto",
+    out: options.Out = options.OUT,
+    overwrite: options.Overwrite = False,
+    logdir: options.Logdir = None,
+    html: options.Html = None,
+) -> None:
+    """Show the kernels of convolutions: a grid (PNG) and the raw values (NPZ) of each layer."""
+    with reported():
+        settings: dict[str, Any] = {
+            "layers": layer or [],
+            "output_channels": channel or None,
+            "input_channels": input_channel or None,
+            "mode": mode,
+            "shared": shared,
+            "weights": weights,
+        }
+        where = Where(out, overwrite, logdir, html, "Kernels")
+        _show(Which(model, weights, device), where, settings)
+
+
+def _show(which: Which, where: Where, settings: dict[str, Any]) -> None:
+    from torchattr.runs import inside
+    from torchattr.runs.sample import kernel_entries, kernel_names, kernels_of
+
+    sink = where.sink()
+    loaded = which.load()
+    chosen = (settings["layers"], settings["output_channels"], settings["input_channels"])
+    found = list(kernels_of(loaded, *chosen))
+    drawn = {"mode": settings["mode"], "shared": settings["shared"]}
+    with sink:
+        # All are drawn before the first is written: a mode that does not fit writes nothing.
+        entries = list(kernel_entries(loaded, found, drawn, settings))
+        sink.claim([f"{inside.KERNELS}/{name}" for name in kernel_names(found)])
+        for entry in entries:
+            for file in sink.add(entry):
+                stdout.print(f"  {file}", style="dim", soft_wrap=True)
+    where.say("1 layer" if len(found) == 1 else f"{len(found)} layers")

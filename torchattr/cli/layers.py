@@ -1,0 +1,132 @@
+"""`torchattr layers`: the list of layers, or the map of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from torchattr.cli import options
+from torchattr.cli.charts import show_table
+from torchattr.cli.running import Where, Which, last_layer, look
+from torchattr.cli.talk import out as stdout
+from torchattr.cli.talk import reported
+
+if TYPE_CHECKING:
+    from torchattr.info import LayerRow
+    from torchattr.models import LoadedModel
+    from torchattr.runs import Look
+
+
+def layers(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE]...",
+            help="Pictures: files, folders or patterns; none to list the layers",
+            show_default=False,
+        ),
+    ] = None,
+    model: options.Model = "demo",
+    weights: options.Weights = None,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="How many levels to list; all unless given")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="grad_cam or guided_grad_cam; repeatable; default both"),
+    ] = None,
+    target: options.Targets = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="A layer by name or pattern; repeatable; default every convolution"),
+    ] = None,
+    rule: options.Rules = None,
+    output: options.Output = None,
+    device: options.Device = "auto",
+    backend: options.Backend = "auto",
+    out: options.Out = options.OUT,
+    overwrite: options.Overwrite = False,
+    logdir: options.Logdir = None,
+    html: options.Html = None,
+) -> None:
+    """List a model's layers; or, with pictures, show what each layer finds for a class.
+
+    The list has the names that --layer takes, and output shapes. With pictures, Grad-CAM and
+    Guided Grad-CAM of every convolution are laid on a grid, for the best class or each --target.
+    """
+    with reported():
+        if not images:
+            show_layers(Which(model, weights, device, backend), depth)
+            return
+        from torchattr.runs.looks import LayerGrids
+
+        methods = methods_of(method)
+        rules = options.rules_of(rule or ())
+
+        def looks(loaded: LoadedModel) -> list[Look]:
+            return [
+                LayerGrids(
+                    loaded,
+                    tuple(layer or ()),
+                    methods,
+                    tuple(target or ()),
+                    rules,
+                    options.entry_of(output),
+                    weights=weights,
+                )
+            ]
+
+        where = Where(out, overwrite, logdir, html, "Layer by layer")
+        which = Which(model, weights, device, backend)
+        raise typer.Exit(look(images, which, where, looks))
+
+
+def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
+    """Check the methods that go layer by layer; none means both.
+
+    Raises:
+        InputError: another method.
+    """
+    from typing import get_args
+
+    from torchattr.errors import InputError
+    from torchattr.inspect.layer_by_layer import Method
+
+    known = get_args(Method)
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"--method must be {' or '.join(known)} here, got {name!r}")
+    return tuple(dict.fromkeys(names or known))
+
+
+def show_layers(which: Which, depth: int | None) -> None:
+    """Print the layers as a table."""
+    from torchattr.info import layers as layers_of
+    from torchattr.runs.sample import example_input
+
+    loaded = which.load()
+    inputs = example_input(loaded)
+    default = last_layer(loaded)
+    rows = [
+        _layer_cells(row, default)
+        for row in layers_of(loaded.model, inputs)
+        if depth is None or row.depth < depth
+    ]
+    stdout.print(f"{loaded.name}, for an input of {_shape(tuple(inputs.shape))}")
+    show_table(["layer", "type", "output", "what it is"], rows, wide="what it is")
+
+
+def _layer_cells(row: LayerRow, default: str | None) -> tuple[Any, ...]:
+    chosen = row.name == default
+    name = Text("  " * row.depth + row.name, "bold cyan" if chosen else "")
+    calls = f"called {row.calls} times" if row.calls > 1 else ""
+    said = ("default for --layer" if chosen else "", calls, row.description)
+    shape = "" if row.shape is None else _shape(row.shape)
+    return name, row.type, shape, "; ".join(part for part in said if part)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

@@ -1,0 +1,195 @@
+"""What the commands that look at pictures share: which model, where to, and the run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchattr.cli.charts import Bar, predictions, progress_bar
+from torchattr.cli.options import device_named
+from torchattr.cli.talk import fault, note, out
+
+if TYPE_CHECKING:
+    from torchattr.models import LoadedModel
+    from torchattr.runs import Look, Sink
+    from torchattr.runs.sink import Entry
+
+SKIPPED = 1
+"""The exit code when a picture could not be read."""
+
+
+@dataclass(frozen=True)
+class Which:
+    """The model that was asked for, and where it runs."""
+
+    model: str
+    weights: str | None
+    device: str
+    backend: str = "auto"
+
+    def load(self) -> LoadedModel:
+        """Load the model; what is quick to check is better checked before."""
+        from torchattr.kernels import backend
+        from torchattr.models import load_model
+
+        with backend(self.backend):
+            return load_model(self.model, self.weights, device_named(self.device))
+
+
+@dataclass(frozen=True)
+class Where:
+    """The places that results go to."""
+
+    out: str | None
+    overwrite: bool = False
+    logdir: str | None = None
+    html: str | None = None
+    title: str = "What the model looks at"
+
+    def sink(self) -> Sink:
+        """Make what takes the results; refuses at once what cannot be written."""
+        from torchattr.runs import Report, RunFolder, Tee, TensorBoard
+
+        sinks: list[Sink] = []
+        if self.out is not None:
+            sinks.append(RunFolder(self.out, self.overwrite))
+        if self.logdir is not None:
+            sinks.append(TensorBoard(self.logdir))
+        if self.html is not None:
+            sinks.append(Report(self.html, self.overwrite, self.title))
+        return Tee(*sinks)
+
+    def __str__(self) -> str:
+        return " and ".join(str(one) for one in (self.out, self.logdir, self.html) if one)
+
+    def say(self, what: str, files: str = "pictures (.png), raw values (.npz)") -> None:
+        """Say where results are, and as what."""
+        if self.out is not None:
+            out.print(f"{what} in {self.out}: {files}, manifest.json", soft_wrap=True)
+        if self.logdir is not None:
+            out.print(f"{what} for: tensorboard --logdir {self.logdir}", soft_wrap=True)
+        if self.html is not None:
+            out.print(f"{what} on the page {self.html}", soft_wrap=True)
+
+
+def paths_of(images: Sequence[str] | None) -> list[Path]:
+    """Find the pictures; none stands for those that come with the package."""
+    from torchattr.models import find_images
+    from torchattr.models.collage import examples
+
+    return find_images(images) if images else [example.path for example in examples()]
+
+
+def look(
+    images: Sequence[str] | None,
+    which: Which,
+    where: Where,
+    looks: Callable[[LoadedModel], Sequence[Look]],
+    done: str = "looked at",
+    first: Callable[[LoadedModel], Sequence[Entry]] = lambda loaded: (),
+) -> int:
+    """Look at pictures, say what happens, and give the exit code.
+
+    Args:
+        images: as they were asked for.
+        which: the model.
+        where: the places for the results.
+        looks: makes what is to be made of each picture.
+        done: what was done, as a participle.
+        first: makes what is kept of the model itself.
+    """
+    from torchattr.kernels import backend
+
+    sink = where.sink()
+    paths = paths_of(images)
+    loaded = which.load()
+    with backend(which.backend), sink:
+        wanted = looks(loaded)
+        entries = first(loaded)
+        sink.claim([entry.path for entry in entries])
+        for entry in entries:
+            sink.add(entry)
+        counts = _watched(paths, wanted, sink, where, loaded)
+    if counts.finished:
+        pictures = "1 picture" if counts.finished == 1 else f"{counts.finished} pictures"
+        where.say(f"{pictures} {done}")
+    return SKIPPED if counts.skipped else 0
+
+
+@dataclass
+class _Counts:
+    finished: int = 0
+    skipped: int = 0
+
+
+def _watched(
+    paths: Sequence[Path], looks: Sequence[Look], sink: Sink, where: Where, loaded: LoadedModel
+) -> _Counts:
+    from torchattr.runs import Finished, Skipped, look_at_pictures
+
+    counts = _Counts()
+    with progress_bar(len(paths)) as bar:
+        try:
+            for event in look_at_pictures(paths, looks, sink, bar.update):
+                counts.finished += isinstance(event, Finished)
+                counts.skipped += isinstance(event, Skipped)
+                _tell(event, loaded, bar, counts)
+        except KeyboardInterrupt:
+            bar.stop()
+            note(f"{counts.finished} of {len(paths)} pictures are done and stay in {where}")
+            raise
+    return counts
+
+
+def _tell(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
+    from torchattr.runs import Finished, Note, Predicted, Written
+
+    if isinstance(event, Predicted):
+        out.print(predictions(event.path.name, event.answer, event.targets, loaded))
+    elif isinstance(event, Written):
+        for file in event.files:
+            out.print(f"  {file}", style="dim", soft_wrap=True)
+    elif isinstance(event, Note):
+        note(event.text)
+    elif isinstance(event, Finished):
+        bar.update(counts.finished + counts.skipped)
+    else:
+        bar.update(counts.finished + counts.skipped)
+        fault(event.reason, word="skipped")
+
+
+def last_layer(loaded: LoadedModel, output: str | int | None = None) -> str | None:
+    """Give the name of the last spatial layer, if there is one."""
+    from torchattr.errors import LayerError
+    from torchattr.inputs import as_inputs
+    from torchattr.methods.layer import last_spatial_layer
+    from torchattr.runs.answers import Reader
+    from torchattr.runs.sample import example_input
+
+    inputs = as_inputs(example_input(loaded))
+    try:
+        return last_spatial_layer(loaded.model, inputs, (), Reader(loaded, output).scores)[0]
+    except LayerError:
+        return None
+
+
+def layers_or_last(loaded: LoadedModel, layers: Sequence[str] | None) -> tuple[str, ...]:
+    """Give the layers asked for, else the last spatial one, and say so.
+
+    Raises:
+        LayerError: none was named, and the model has none with places.
+    """
+    from torchattr.errors import LayerError
+
+    if layers:
+        return tuple(layers)
+    name = last_layer(loaded)
+    if name is None:
+        raise LayerError(
+            "no layer of this model has an output with places, so none can be taken by itself;"
+            " name one with --layer"
+        )
+    note(f"layer {name}: the last spatial one, since none was named (--layer)")
+    return (name,)

@@ -1,0 +1,120 @@
+"""`torchattr view`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchattr.cli.options import Device, Model, Weights, device_named
+from torchattr.cli.talk import out, reported
+
+if TYPE_CHECKING:
+    from torchattr.models import LoadedModel
+    from torchattr.web.serve import Address
+
+NEEDED = ("fastapi", "uvicorn", "python_multipart")
+LOOPBACK = "127.0.0.1"
+
+
+def view(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IMAGE]...",
+            help="Pictures to choose from: files, folders or patterns; none for those that come"
+            " along. More can be dropped on the page",
+        ),
+    ] = None,
+    model: Model = "demo",
+    weights: Weights = None,
+    device: Device = "auto",
+    load: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.py",
+            help="Run this file first, for the methods and panels that it registers; repeatable,"
+            " and on this machine only",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; others than this machine's need a token")
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="The port; 0 takes any that is free")] = 8765,
+    token: Annotated[
+        str | None, typer.Option(help="What visitors must know; made up where it is needed")
+    ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open/--no-open", help="Whether a browser is started")
+    ] = True,
+) -> None:
+    """Look at a model in the browser: scores, attributions, feature maps, back-projections.
+
+    The page is served by this machine and uses nothing from elsewhere. Ctrl-C ends it.
+    """
+    with reported():
+        _check_installed()
+        from torchattr.web.serve import Address, listen, serve, token_for
+
+        _check_load(load or (), host)
+        secret = token_for(host, token)
+        listening = listen(host, port)
+        with listening:
+            for file in load or ():
+                _run(file)
+            paths = _paths(images or ())
+            loaded = _loaded(model, weights, device)
+            address = Address(host, listening.getsockname()[1], secret)
+            try:
+                serve(loaded, paths, listening, address, lambda: _announce(address, open_))
+            except KeyboardInterrupt:
+                out.print("stopped")
+
+
+def _check_installed() -> None:
+    from torchattr.errors import ModelError
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"the viewer needs {', '.join(missing)}, which came without torchattr; install what it"
+            " needs with: pip install 'torchattr[web]'"
+        )
+
+
+def _check_load(files: Sequence[Path], host: str) -> None:
+    from torchattr.errors import InputError
+    from torchattr.web.guard import is_local
+
+    if files and not is_local(host):
+        raise InputError(
+            f"--load runs code of a file, which is allowed on this machine only, got --host {host};"
+            " install it as a package with an entry point instead"
+        )
+
+
+def _run(file: Path) -> None:
+    from torchattr.models import run_file
+
+    run_file(file.expanduser())
+
+
+def _paths(images: Sequence[str]) -> list[Path] | None:
+    from torchattr.models import find_images
+
+    return find_images(images) if images else None
+
+
+def _loaded(model: str, weights: str | None, device: str) -> LoadedModel:
+    from torchattr.models import load_model
+
+    return load_model(model, weights, device_named(device))
+
+
+def _announce(address: Address, in_browser: bool) -> None:
+    out.print(f"torchattr is at {address.url} (Ctrl-C ends it)", soft_wrap=True)
+    if in_browser:
+        typer.launch(address.url)

@@ -1,0 +1,86 @@
+"""Running a model up to chosen places: layers, operations that are none, and single calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from torchattr._types import Forward, Layer, Layers
+from torchattr.errors import LayerError
+from torchattr.inputs import as_arguments, as_inputs
+from torchattr.inspect.reach import any_output
+from torchattr.inspect.recording import CODES, Recording
+from torchattr.layers import Captured, Place, RuleTable, Trace
+from torchattr.methods.neuron import last_call
+from torchattr.select import as_selections, find_layers, is_pattern, layer_names
+
+
+def run_to(
+    model: Forward,
+    layer: Layer,
+    inputs: Sequence[Tensor],
+    arguments: Sequence[Any],
+    tables: Sequence[RuleTable],
+) -> tuple[str, Trace, Sequence[Captured]]:
+    """Run the model once; give the layer's name, the trace, and all calls of the layer.
+
+    Raises:
+        LayerError: an unknown layer, one that did not run, or several.
+    """
+    if not isinstance(layer, str) or layer in layer_names(model) or is_pattern(layer):
+        name, module = _one(find_layers(model, layer))
+        place = Place(module)
+        trace = Trace(model, inputs, arguments, tables=tables, places=[place], key=any_output)
+        last_call(trace, place)
+        return name, trace, trace.calls(place)
+    recording = Recording(model, inputs, arguments, layer, tables)
+    name, calls = _one(recording.calls)
+    return name, recording.trace, calls
+
+
+def calls_with_places(
+    model: Forward, inputs: Tensor, layers: Layers, additional_forward_args: Any = None
+) -> dict[str, int]:
+    """Give the calls of layers and operations that have places: their names and channels.
+
+    Of several calls each has its number, `block.relu#1` and `block.relu#2`. Of codes and patterns
+    those without places are left out.
+
+    Args:
+        model: the model, which runs once.
+        inputs: `(N, C, ...)`.
+        layers: see :func:`torchattr.feature_maps`.
+        additional_forward_args: see :class:`Attribution`.
+
+    Raises:
+        LayerError: a layer that is unknown, did not run, or was named and has no places.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.ReLU())
+    >>> calls_with_places(model, torch.rand(1, 3, 8, 8), "r")
+    {'1': 4}
+    """
+    given = as_inputs(inputs, differentiable=False)
+    recording = Recording(model, given.tensors, as_arguments(additional_forward_args), layers)
+    asked = {one for one in as_selections(layers) if isinstance(one, str) and one not in CODES}
+    found = {}
+    for name, calls in recording.calls.items():
+        for number, call in enumerate(calls, 1):
+            if len(call.values) == 1 and call.values[0].dim() == given.tensors[0].dim() > 2:
+                key = f"{name}#{number}" if len(calls) > 1 else name
+                found[key] = call.values[0].shape[1]
+            elif name in asked:
+                gave = ", ".join(str(tuple(value.shape)) for value in call.values)
+                raise LayerError(f"the layer {name!r} gave {gave}, so it has no maps with places")
+    if not found:
+        raise LayerError("none of these layers has an output with places; name others")
+    return found
+
+
+def _one(named: Mapping[str, Any]) -> tuple[str, Any]:
+    if len(named) != 1:
+        raise LayerError(f"layer must name one layer, but it names {', '.join(named)}")
+    return next(iter(named.items()))

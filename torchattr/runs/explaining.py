@@ -1,0 +1,90 @@
+"""The look of `torchattr explain`: what speaks for each class, by several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torchattr.runs.answers import SEGMENTATION, Answer
+from torchattr.runs.entries import Subject, entry_of
+from torchattr.runs.look import (
+    Found,
+    Groups,
+    Look,
+    Note,
+    Picture,
+    Predicted,
+    Progress,
+    made_by,
+    settings_of,
+)
+from torchattr.runs.plan import Plan, Settings
+from torchattr.runs.wanted import Wanted, chosen, default_targets, parse_targets
+from torchattr.show import title_of
+
+
+@dataclass(frozen=True, eq=False)
+class Explaining(Look):
+    """A panel with a row for each class and a column for each method, and the raw maps.
+
+    settings: what to run.
+
+    Raises:
+        TorchattrError: a setting that does not fit the model.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    plan: Plan = field(init=False)
+    wanted: list[Wanted] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan", Plan.of(self.loaded, self.settings))
+        wanted = parse_targets(self.settings.targets, self.loaded.class_names)
+        object.__setattr__(self, "wanted", wanted or default_targets(self.loaded.activation))
+
+    def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
+        yield Groups(("",))
+        plan = self.plan
+        answer = plan.reader.answer(picture.inputs)
+        targets = chosen(self.wanted, answer.probabilities)
+        yield Predicted(picture.path, answer, targets)
+        if answer.is_share:
+            yield Note(SEGMENTATION)
+        yield from self._layer(picture)
+        explanation = plan.explain(picture.inputs, targets)
+        for method, reason in {**plan.dropped, **explanation.refused}.items():
+            yield Note(f"{title_of(method)} is left out: {reason}")
+        if coverage := plan.coverage(explanation):
+            yield Note(coverage)
+        subject = self._subject(picture, answer, targets)
+        names = dict(enumerate(self.loaded.class_names or ()))
+        yield replace(entry_of(explanation, 0, subject, names), index=picture.index)
+
+    def _layer(self, picture: Picture) -> Iterator[Note]:
+        if self.plan.needs_layer:
+            layer = self.plan.choose_layer(picture.inputs)
+            if layer is not None:
+                yield Note(f"layer {layer}: the last spatial one, since none was named (--layer)")
+
+    def _subject(self, picture: Picture, answer: Answer, targets: list[int]) -> Subject:
+        layers = ", ".join(self.plan.layers)
+        return Subject(
+            picture.name,
+            picture.prepared.original,
+            picture.prepared.box,
+            answer.probabilities[targets].tolist() if answer.bounded else None,
+            title=picture.path.name,
+            subtitle=f"What makes {self.loaded.name} think so?"
+            + (f" Class activation maps look at {layers}." if layers else ""),
+            details={
+                "source": str(picture.path),
+                **made_by(self.loaded),
+                "layers": self.plan.layers,
+                "refused": self.plan.dropped,
+                "settings": self.chosen(),
+            },
+        )
+
+    def chosen(self) -> dict[str, Any]:
+        return {**settings_of(self.settings), "weights": self.weights}

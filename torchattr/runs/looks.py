@@ -1,0 +1,159 @@
+"""The looks inside a model: feature maps, back-projections, class maps of all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torchattr.inspect import BackProjector, feature_maps, layer_by_layer
+from torchattr.inspect.layer_by_layer import Method
+from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.projector import Rule
+from torchattr.inspect.starts import Channels, Start
+from torchattr.runs import inside
+from torchattr.runs.answers import Reader
+from torchattr.runs.display import Display
+from torchattr.runs.look import Found, Groups, Look, Picture, Predicted, Progress
+from torchattr.runs.wanted import Top, chosen, parse_targets
+
+
+@dataclass(frozen=True, eq=False)
+class Activations(Look):
+    """The feature maps of layers, as grids and raw.
+
+    layers: names, patterns, or the codes `r`, `p` and `c`.
+    channels: which maps; none for all of them.
+    top: only so many of the strongest.
+    """
+
+    layers: tuple[str, ...] = ("r",)
+    channels: tuple[int, ...] = ()
+    top: int | None = None
+
+    def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
+        model, inputs = self.loaded.model, picture.inputs
+        names = list(calls_with_places(model, inputs, list(self.layers)))
+        groups = inside.groups_of(inside.ACTIVATIONS, names)
+        yield Groups(tuple(groups.values()))
+        maps = feature_maps(model, inputs, list(self.layers))
+        for number, (name, group) in enumerate(groups.items()):
+            yield inside.maps_entry(
+                maps,
+                name,
+                0,
+                self.channels or self._strongest(maps, name),
+                name=picture.name,
+                group=group,
+                index=picture.index,
+                record=self.record(picture),
+            )
+            progress((number + 1) / len(groups))
+
+    def _strongest(self, maps: Any, name: str) -> list[int] | None:
+        if self.top is None:
+            return None
+        return maps.strongest(name, min(self.top, maps[name].shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class BackProjections(Look):
+    """What in a picture excites maps of layers.
+
+    layers: as for :class:`Activations`.
+    channels, start, rule, rules: see :func:`torchattr.back_project`; of `"top9"` a layer with
+        fewer maps gives all of them.
+    crop: draw only the part that the signal reached.
+    """
+
+    layers: tuple[str, ...]
+    channels: Channels = "top9"
+    start: Start = "max"
+    rule: Rule = "deconvolution"
+    rules: Mapping[str, str] = field(default_factory=dict)
+    crop: bool = False
+
+    def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
+        model, inputs = self.loaded.model, picture.inputs
+        sizes = calls_with_places(model, inputs, list(self.layers))
+        groups = inside.groups_of(inside.PROJECTIONS, list(sizes))
+        yield Groups(tuple(groups.values()))
+        for number, (name, group) in enumerate(groups.items()):
+            projector = BackProjector(model, inputs, name, (self.rule,), rules=self.rules or None)
+            found = projector.project(self._clipped(sizes[name]), self.start)
+            yield inside.projection_entry(
+                found,
+                0,
+                self.crop,
+                name=picture.name,
+                group=group,
+                index=picture.index,
+                record=self.record(picture),
+            )
+            progress((number + 1) / len(groups))
+
+    def _clipped(self, count: int) -> Channels:
+        """Take all maps of a layer that has fewer than the number asked for."""
+        if not isinstance(self.channels, str) or not self.channels[3:].isdecimal():
+            return self.channels
+        return f"top{min(int(self.channels[3:]), count)}"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGrids(Look):
+    """Grad-CAM and Guided Grad-CAM of many layers, a grid for each class and method.
+
+    layers: names or patterns; none for all convolutions.
+    methods: `grad_cam`, `guided_grad_cam`.
+    targets: as for explanations; none for the best class.
+    rules: further rules for the guided part.
+    output: the entry of the model's output that holds the scores.
+    """
+
+    layers: tuple[str, ...] = ()
+    methods: tuple[Method, ...] = ("grad_cam",)
+    targets: tuple[str, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
+    output: str | int | None = None
+
+    def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
+        reader = Reader(self.loaded, self.output)
+        wanted = parse_targets(self.targets, self.loaded.class_names) or [Top(1)]
+        answer = reader.answer(picture.inputs)
+        targets = chosen(wanted, answer.probabilities)
+        yield Predicted(picture.path, answer, targets)
+        jobs = self._jobs(targets)
+        yield Groups(tuple(jobs))
+        image = Display.of(self.loaded).picture(picture.inputs[0])
+        for number, (group, (method, target)) in enumerate(jobs.items()):
+            found = layer_by_layer(
+                self.loaded.model,
+                picture.inputs,
+                list(self.layers) or None,
+                method,
+                target,
+                rules=self.rules or None,
+                output=reader.scores,
+            )
+            yield inside.layers_entry(
+                found,
+                0,
+                image,
+                self.loaded.class_name(target),
+                name=picture.name,
+                group=group,
+                index=picture.index,
+                record=self.record(picture),
+            )
+            progress((number + 1) / len(jobs))
+
+    def _jobs(self, targets: list[int]) -> dict[str, tuple[Method, int]]:
+        """Give the method and the class of each group."""
+        names = [self.loaded.class_name(target) for target in targets]
+        return {
+            group: (method, target)
+            for method in self.methods
+            for group, target in zip(
+                inside.groups_of(f"{inside.LAYERS}/{method}", names).values(), targets, strict=True
+            )
+        }
