@@ -49,6 +49,8 @@ from torchattr.methods import NoiseTunnel as NoiseTunnel
 from torchattr.methods import Occlusion as Occlusion
 from torchattr.methods import Saliency as Saliency
 from torchattr.methods import register_method as register_method
+from torchattr.preparation import Prepared as Prepared
+from torchattr.preparation import prepare as prepare
 from torchattr.targets import Classes as Classes
 from torchattr.targets import Neuron as Neuron
 from torchattr.targets import TopK as TopK

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from torchattr._types import Forward
 from torchattr.errors import LayerError, TargetError
-from torchattr.layers import Captured, Place, Trace
+from torchattr.layers import Captured, Place
+from torchattr.methods.traceable import Ran
 from torchattr.select import find_layer
 from torchattr.targets import Neuron, select_scores
 
@@ -20,7 +21,7 @@ def neuron_place(model: Forward, target: Any) -> Place | None:
     return Place(find_layer(model, target.layer)[1], target.of_input)
 
 
-def last_call(trace: Trace, place: Place) -> Captured:
+def last_call(trace: Ran, place: Place) -> Captured:
     """Give the last call that was recorded at a place.
 
     Raises:

@@ -14,6 +14,7 @@ from torchattr.errors import NoRuleMatched
 from torchattr.inputs import Inputs
 from torchattr.layers import Captured, LayerRule, Place, RuleTable, Trace
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
+from torchattr.methods.traceable import Ran, Traceable
 from torchattr.targets import Neuron, each, select_scores
 
 
@@ -81,7 +82,7 @@ class Solution:
     targets: list[Any]
     scores: list[Tensor]
     output: Tensor
-    trace: Trace
+    trace: Ran
     refused: dict[int, str]
 
 
@@ -106,17 +107,19 @@ def solve(
     tables = _distinct([one.rules for one in passes])
     neuron = neuron_place(model, target)
     places = [one.place for one in passes if one.place] + ([neuron] if neuron else [])
-    trace = Trace(
-        model,
-        inputs.tensors,
-        arguments,
-        tables=tables,
-        places=list(dict.fromkeys(places)),
-        key=key,
+    wanted: dict[str, Any] = {
+        "tables": tables,
+        "places": list(dict.fromkeys(places)),
+        "key": key,
         # What a module takes may have other uses, too: their gradient counts, so the graph must
         # begin above all of them.
-        from_inputs=any(one.place is None or one.place.of_input for one in passes),
-    )
+        "from_inputs": any(one.place is None or one.place.of_input for one in passes),
+    }
+    trace: Ran
+    if isinstance(model, Traceable):
+        trace = model.trace(inputs.tensors, arguments, **wanted, of_output=neuron is None)
+    else:
+        trace = Trace(model, inputs.tensors, arguments, **wanted)
     refused = _demand(trace, jobs, plans, skip_refused)
     kept = [number for number in range(len(jobs)) if number not in refused]
     passes = [one for number in kept for one in plans[number]]
@@ -143,13 +146,13 @@ def _plan(job: Job, inputs: Inputs, arguments: Sequence[Any]) -> list[Pass]:
 
 
 def _demand(
-    trace: Trace, jobs: Sequence[Job], plans: Sequence[Sequence[Pass]], skip: bool
+    trace: Ran, jobs: Sequence[Job], plans: Sequence[Sequence[Pass]], skip: bool
 ) -> dict[int, str]:
     reasons = [_refusal(trace, job, plan, skip) for job, plan in zip(jobs, plans, strict=True)]
     return {number: reason for number, reason in enumerate(reasons) if reason}
 
 
-def _refusal(trace: Trace, job: Job, plan: Sequence[Pass], skip: bool) -> str | None:
+def _refusal(trace: Ran, job: Job, plan: Sequence[Pass], skip: bool) -> str | None:
     try:
         for one in plan:
             trace.coverage.demand(one.rules, job.method.title, strict=job.method.strict)
@@ -164,7 +167,7 @@ def _targets(target: Any, output: Tensor) -> tuple[list[Any], bool]:
     return ([target], False) if isinstance(target, Neuron) else each(target, output)
 
 
-def _scores(trace: Trace, target: Any, neuron: Place | None) -> Tensor:
+def _scores(trace: Ran, target: Any, neuron: Place | None) -> Tensor:
     # The caller may be in no_grad or inference mode, where picking would cut the graph off.
     with torch.inference_mode(False), torch.enable_grad():
         if neuron is None:
@@ -173,7 +176,7 @@ def _scores(trace: Trace, target: Any, neuron: Place | None) -> Tensor:
 
 
 def _run(
-    trace: Trace,
+    trace: Ran,
     inputs: Inputs,
     scores: Tensor,
     passes: Sequence[Pass],
@@ -197,7 +200,7 @@ def _run(
     return found
 
 
-def _calls(trace: Trace, inputs: Inputs, one: Pass) -> list[Captured]:
+def _calls(trace: Ran, inputs: Inputs, one: Pass) -> list[Captured]:
     if one.place is None:
         return [Captured(inputs.tensors, tuple(trace.input_edges), inputs.is_tuple)]
     last_call(trace, one.place)

@@ -1,0 +1,257 @@
+"""A convolution and the batch-norm after it as one convolution, exact whatever the model does.
+
+A pair is replaced where modules meet, not in the model's code. The convolution's forward gives
+something that *stands for* its output. If the batch-norm takes it, the batch-norm gives the result
+of the folded convolution. If anything else reads it, it is the true output: the convolution then
+runs with its own weights. So another branch, a residual connection or a hook never sees a wrong
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from threading import local
+from types import TracebackType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from torchattr.errors import ModelError
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class Fold:
+    """One pair of a copied model; making it gives both modules their new forwards.
+
+    The modules keep their weights, names, types and hooks. Folded weights are made again when
+    those that they come from have changed.
+
+    Args:
+        conv: the convolution, transposed convolution or linear layer.
+        norm: the batch-norm that takes its output.
+    """
+
+    def __init__(self, conv: nn.Module, norm: nn.Module) -> None:
+        self.conv: Any = conv
+        self.norm: Any = norm
+        self.memory_format = torch.contiguous_format
+        self._state: Any = None
+        self._folded: tuple[Tensor, Tensor] | None = None
+        # The modules' own forwards stay reachable through their classes.
+        self.conv.forward = self.convolve
+        self.norm.forward = self.normalise
+
+    def convolve(self, *args: Any, **kwargs: Any) -> Any:
+        """Stand in for the convolution's forward."""
+        deferring = Deferring.active()
+        if deferring is None or kwargs or not self._folds(args):
+            return type(self.conv).forward(self.conv, *args, **kwargs)
+        return deferring.defer(self, args[0], self._run(args[0], *self.weights()))
+
+    def normalise(self, input: Tensor) -> Any:
+        """Stand in for the batch-norm's forward."""
+        deferring = Deferring.active()
+        folded = None if deferring is None else deferring.take(self, input)
+        if folded is None:
+            return type(self.norm).forward(self.norm, input)
+        self.norm._check_input_dim(folded)
+        return folded
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Give the folded weight and bias."""
+        state = self.state()
+        if self._folded is None or state != self._state:
+            with torch.inference_mode(False), torch.no_grad(), torch._C.DisableTorchFunction():
+                self._folded = self._fold()
+            self._state = state
+        return self._folded
+
+    def state(self) -> Any:
+        """Give what tells whether a tensor that the folded weights come from has changed."""
+        with torch._C.DisableTorchFunction():
+            return self.memory_format, tuple(_state(tensor) for tensor in self._sources())
+
+    @property
+    def _is_linear(self) -> bool:
+        return isinstance(self.conv, nn.Linear)
+
+    def _sources(self) -> tuple[Tensor | None, ...]:
+        norm = self.norm
+        statistics = (norm.running_mean, norm.running_var)
+        return (self.conv.weight, self.conv.bias, *statistics, norm.weight, norm.bias)
+
+    def _folds(self, args: tuple[Any, ...]) -> bool:
+        """Tell whether this very call may be folded."""
+        if self.norm.training or len(args) != 1 or not isinstance(args[0], Tensor):
+            return False
+        if self.conv._forward_hooks or self.norm._forward_pre_hooks or _watched_globally():
+            return False
+        return args[0].dim() == max(self.conv.weight.dim(), 2)
+
+    def _run(self, input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        conv = self.conv
+        if self._is_linear:
+            return F.linear(input, weight, bias)
+        if not isinstance(conv, TRANSPOSED):
+            return conv._conv_forward(input, weight, bias)
+        run: Any = _CONV_TRANSPOSE[weight.dim() - 2]
+        sizes = (conv.stride, conv.padding, conv.output_padding)
+        return run(input, weight, bias, *sizes, conv.groups, conv.dilation)
+
+    def _fold(self) -> tuple[Tensor, Tensor]:
+        """Fold in double precision, so that the folded weights are rounded only once."""
+        exact: list[Any] = [t if t is None else t.detach().double() for t in self._sources()]
+        weight, bias, mean, var, scale, shift = exact
+        if isinstance(self.conv, TRANSPOSED):
+            folded = self._fold_transposed(weight, bias, mean, var, scale, shift)
+        else:
+            fuse = fuse_linear_bn_weights if self._is_linear else fuse_conv_bn_weights
+            folded = fuse(weight, bias, mean, var, self.norm.eps, scale, shift)
+        own = self.conv.weight
+        form = self.memory_format if own.dim() == 4 else torch.contiguous_format
+        new_weight = folded[0].detach().to(own.dtype).contiguous(memory_format=form)
+        return new_weight, folded[1].detach().to(own.dtype)
+
+    def _fold_transposed(self, weight: Any, *per_channel: Any) -> tuple[Tensor, Tensor]:
+        """Fold group by group: its output channels stand in the weight's second dimension."""
+        groups = self.conv.groups
+        parts = [[None] * groups if t is None else t.chunk(groups) for t in per_channel]
+        folded = [
+            fuse_conv_bn_weights(w, b, m, v, self.norm.eps, s, t, transpose=True)
+            for w, b, m, v, s, t in zip(weight.chunk(groups), *parts, strict=True)
+        ]
+        return torch.cat([w for w, _ in folded]), torch.cat([b for _, b in folded])
+
+
+_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _state(tensor: Tensor | None) -> Any:
+    if tensor is None:
+        return None
+    version = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), version, tensor.dtype, tensor.device
+
+
+def _watched_globally() -> bool:
+    return bool(global_hooks._global_forward_hooks or global_hooks._global_forward_pre_hooks)
+
+
+class Deferred:
+    """What a folded convolution has not given yet."""
+
+    def __init__(self, fold: Fold, input: Tensor, folded: Tensor) -> None:
+        self.fold = fold
+        self.folded: Tensor | None = folded
+        self._input = input
+        self._before = _state(input)
+        self._value: Tensor | None = None
+
+    def take(self, fold: Fold) -> Tensor | None:
+        """Give the folded result to its own batch-norm, once, and unless the true one was read."""
+        if fold is not self.fold or self._value is not None:
+            return None
+        folded, self.folded = self.folded, None
+        return folded
+
+    def read(self) -> Tensor:
+        """Give the convolution's true output."""
+        if self._value is None:
+            if _state(self._input) != self._before:
+                raise ModelError(
+                    "the model reads the output of a convolution that was folded into its"
+                    " batch-norm, after it wrote over that convolution's input; prepare it with"
+                    " fold=False"
+                )
+            conv = self.fold.conv
+            self._value = type(conv).forward(conv, self._input)
+        return self._value
+
+
+class Deferring(TorchFunctionMode):
+    """Watches the forward of a prepared model for whoever reads what is deferred.
+
+    What stands for an output is filled with NaN. Code that passes by every function of PyTorch
+    gets no number from it that looks right.
+    """
+
+    _threads = local()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting = WeakTensorKeyDictionary()
+        self._outer: Deferring | None = None
+
+    @staticmethod
+    def active() -> Deferring | None:
+        """Give the one that watches this thread."""
+        return getattr(Deferring._threads, "active", None)
+
+    def __enter__(self) -> Deferring:
+        self._outer, Deferring._threads.active = self.active(), self
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        Deferring._threads.active = self._outer
+        super().__exit__(kind, error, trace)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if len(self._waiting) and func not in _TELLS_THE_SHAPE:
+            args, kwargs = self._settle(args), self._settle(kwargs)
+        return func(*args, **kwargs)
+
+    def defer(self, fold: Fold, input: Tensor, folded: Tensor) -> Tensor:
+        """Give what stands for the convolution's output."""
+        with torch._C.DisableTorchFunction():
+            standing = torch.full((), nan, dtype=folded.dtype, device=folded.device)
+            standing = standing.expand(folded.shape)
+            self._waiting[standing] = Deferred(fold, input, folded)
+        return standing
+
+    def take(self, fold: Fold, input: Any) -> Tensor | None:
+        """Give the folded result if `input` stands for the output of the fold's convolution."""
+        deferred = self._waiting.get(input) if isinstance(input, Tensor) else None
+        return None if deferred is None else deferred.take(fold)
+
+    def settled(self, output: Any) -> Any:
+        """Give what the model returns, with true outputs in the place of what stands for them."""
+        return tree_map_only(Tensor, self._true, output) if len(self._waiting) else output
+
+    def _settle(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._true(value)
+        if type(value) in (tuple, list):
+            return type(value)(self._settle(item) for item in value)
+        if type(value) is dict:
+            return {name: self._settle(item) for name, item in value.items()}
+        return value
+
+    def _true(self, tensor: Tensor) -> Tensor:
+        deferred = self._waiting.get(tensor)
+        return tensor if deferred is None else deferred.read()
+
+
+_TELLS_THE_SHAPE = {
+    *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "device")),
+    *(Tensor.size, Tensor.dim, Tensor.__len__),
+}

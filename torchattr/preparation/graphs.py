@@ -1,0 +1,224 @@
+"""Forwards and backwards that are recorded once for each form of input, and then replayed.
+
+A GPU runs the work of a small batch faster than Python can ask for it. A recorded graph is asked
+for with one call. It works on fixed memory: inputs are copied in, it is replayed, results are
+copied out. What the forward remembers stays in the graph's own memory, where the recorded
+backwards find it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from torchattr.kernels import asked
+from torchattr.layers import Captured, Coverage, Place, RuleTable, Trace
+from torchattr.methods.traceable import Ran
+from torchattr.preparation.recorder import GraphRecorder
+
+Run = Callable[[Sequence[Tensor]], Trace]
+
+
+class Recorded:
+    """One forward and its backwards, recorded for inputs of one form.
+
+    Args:
+        recorder: what records.
+        run: makes the trace on some inputs.
+        inputs: inputs of that form.
+        tables: the rules, kept alive because forms know them by `id`.
+    """
+
+    def __init__(
+        self,
+        recorder: GraphRecorder,
+        run: Run,
+        inputs: Sequence[Tensor],
+        tables: Sequence[RuleTable],
+    ) -> None:
+        self.lock = RLock()
+        self._recorder = recorder
+        self._tables = tables
+        self._inputs = [tensor.detach().clone() for tensor in inputs]
+        self.trace, self._forward = recorder.record(lambda: run(self._inputs))
+        self._above = torch.zeros_like(self.trace.output)
+        self._backwards: dict[Any, tuple[list[Tensor | None], Callable[[], None]] | None] = {}
+        self._owner: Replayed | None = None
+
+    def __str__(self) -> str:
+        return f"{_shapes(self._inputs)} is replayed"
+
+    def forward(self, owner: Replayed) -> None:
+        """Replay the forward on the owner's inputs, unless its results stand there already."""
+        if self._owner is not owner:
+            for own, given in zip(self._inputs, owner.inputs, strict=True):
+                own.copy_(given)
+            self._forward()
+            self._owner = owner
+
+    def backward(
+        self, above: Tensor, edges: Sequence[GradientEdge | None], table: int
+    ) -> list[Tensor | None]:
+        """Replay the backward of a table, from a gradient at the output to these edges."""
+        self._above.copy_(above)
+        form = table, tuple(edge and (id(edge.node), edge.output_nr) for edge in edges)
+        if form not in self._backwards:
+            self._backwards[form] = self._record_backward(edges, table)
+        recorded = self._backwards[form]
+        if recorded is None:
+            return self._back(edges, table)
+        results, replay = recorded
+        replay()
+        return results
+
+    def _record_backward(
+        self, edges: Sequence[GradientEdge | None], table: int
+    ) -> tuple[list[Tensor | None], Callable[[], None]] | None:
+        """Record a backward; one that cannot be recorded runs on what the forward left."""
+        try:
+            return self._recorder.record(lambda: self._back(edges, table))
+        except self._recorder.failures:
+            return None
+
+    def copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Give results for keeps: the next replay writes over those of this one."""
+        copied = [tensor.detach().clone() for tensor in tensors]
+        self._recorder.finish()
+        return copied
+
+    def _back(self, edges: Sequence[GradientEdge | None], table: int) -> list[Tensor | None]:
+        output = self.trace.output
+        with torch.enable_grad():
+            # The gradient of this with regard to the output is what stands in `_above`.
+            scores = (output * self._above).sum()
+        return self.trace.gradients(scores, edges, table=table, keep=True, of_output=True)
+
+
+class Replayed:
+    """One forward that was replayed; it offers what a :class:`Trace` does."""
+
+    def __init__(self, recorded: Recorded, inputs: Sequence[Tensor]) -> None:
+        self.inputs = [tensor.detach().clone() for tensor in inputs]
+        self.input_edges = recorded.trace.input_edges
+        self._recorded = recorded
+        with torch.inference_mode(False), recorded.lock:
+            recorded.forward(self)
+            (output,) = recorded.copies([recorded.trace.output])
+        self.output = output.requires_grad_(output.is_floating_point())
+        self._calls: dict[Place, list[Captured]] = {}
+
+    @property
+    def coverage(self) -> Coverage:
+        return self._recorded.trace.coverage
+
+    def calls(self, place: Place) -> list[Captured]:
+        """Give what was recorded at a place, call by call."""
+        if place not in self._calls:
+            with torch.inference_mode(False), self._recorded.lock:
+                self._recorded.forward(self)
+                calls = self._recorded.trace.calls(place)
+                self._calls[place] = [self._copied(call) for call in calls]
+        return self._calls[place]
+
+    def gradients(
+        self,
+        scores: Tensor,
+        edges: Sequence[GradientEdge | None],
+        *,
+        table: int = 0,
+        keep: bool = True,
+        of_output: bool = False,
+    ) -> list[Tensor | None]:
+        """Replay a backward under one of the tables."""
+        if not any(edges) or not scores.requires_grad:
+            return [None] * len(edges)
+        with torch.inference_mode(False):
+            (above,) = torch.autograd.grad(scores.sum(), self.output, retain_graph=True)
+            with self._recorded.lock:
+                self._recorded.forward(self)
+                found = self._recorded.backward(above, edges, table)
+                there = [gradient for gradient in found if gradient is not None]
+                copied = iter(self._recorded.copies(there))
+        return [None if gradient is None else next(copied) for gradient in found]
+
+    def _copied(self, call: Captured) -> Captured:
+        return Captured(tuple(self._recorded.copies(call.values)), call.edges, call.is_tuple)
+
+
+class Graphs:
+    """The recordings of one model: the last few forms of input that it ran on.
+
+    Args:
+        recorder: what records, and says what it cannot record.
+        limit: how many forms are kept; the one not used for longest goes first.
+    """
+
+    def __init__(self, recorder: GraphRecorder, limit: int) -> None:
+        self._recorder = recorder
+        self._limit = limit
+        self._lock = RLock()
+        self._recorded: OrderedDict[Any, Recorded | str] = OrderedDict()
+
+    def trace(
+        self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable], form: Any
+    ) -> Ran:
+        """Give a replayed forward, or one that runs as ever where nothing can be recorded."""
+        reason = self._recorder.refusal(inputs)
+        if reason is not None:
+            return run(inputs)
+        rules = tuple(_identities(table) for table in tables)
+        whole = (*map(_form, inputs), rules, asked(), form)
+        with self._lock, torch.inference_mode(False):
+            recorded = self._get(whole, run, inputs, tables)
+        return run(inputs) if isinstance(recorded, str) else Replayed(recorded, inputs)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say for each form whether it is replayed, and if not, why."""
+        with self._lock:
+            return tuple(map(str, self._recorded.values()))
+
+    def clear(self) -> None:
+        """Forget all recordings."""
+        with self._lock:
+            self._recorded.clear()
+
+    def __reduce__(self) -> Any:
+        # A copy, or one read from a file, records anew.
+        return Graphs, (self._recorder, self._limit)
+
+    def _get(
+        self, form: Any, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable]
+    ) -> Recorded | str:
+        if form not in self._recorded:
+            while len(self._recorded) >= self._limit:
+                self._recorded.popitem(last=False)
+            self._recorded[form] = self._record(run, inputs, tables)
+        self._recorded.move_to_end(form)
+        return self._recorded[form]
+
+    def _record(
+        self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable]
+    ) -> Recorded | str:
+        try:
+            return Recorded(self._recorder, run, inputs, tables)
+        except self._recorder.failures as error:
+            return f"{_shapes(inputs)} runs eagerly: {str(error).splitlines()[0]}"
+
+
+def _form(tensor: Tensor) -> Any:
+    return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device
+
+
+def _identities(table: RuleTable) -> Any:
+    known = {name: id(rule) if vars(rule) else type(rule) for name, rule in table.items()}
+    return tuple(sorted(known.items(), key=lambda item: item[0]))
+
+
+def _shapes(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(str(tuple(tensor.shape)) for tensor in tensors)

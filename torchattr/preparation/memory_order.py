@@ -1,0 +1,98 @@
+"""Whether channels-last memory makes a model faster here: measured, not guessed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import InputError
+
+ROUNDS = 5
+WORTHWHILE = 0.97
+"""The share of the other's time from which channels-last is taken; above it, noise decides."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a model runs in channels-last memory, and why."""
+
+    channels_last: bool
+    why: str
+
+    def __str__(self) -> str:
+        return f"{'yes' if self.channels_last else 'no'}: {self.why}"
+
+
+def check_choice(channels_last: Any) -> None:
+    """Refuse what is neither a decision nor `"measure"`.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if channels_last not in (True, False, "measure"):
+        raise InputError(f"channels_last must be 'measure', True or False, got {channels_last!r}")
+
+
+def decide(
+    choice: Any, inputs: Sequence[Tensor], run: Callable[[bool], Any], has_convolutions: bool
+) -> Decision:
+    """Decide for a model, where need be by running it by turns in both orders.
+
+    Args:
+        choice: `True`, `False` or `"measure"`.
+        inputs: the example inputs.
+        run: runs forward and backward, in channels-last memory or not.
+        has_convolutions: whether the model has convolutions over two dimensions.
+    """
+    if choice != "measure":
+        return Decision(choice, "as asked for")
+    if not has_convolutions or not any(tensor.dim() == 4 for tensor in inputs):
+        return Decision(False, "no convolution over two dimensions takes an input of four")
+    device = inputs[0].device
+    times = by_turns({True: lambda: run(True), False: lambda: run(False)}, device)
+    ratio = median(a / b for a, b in zip(times[True], times[False], strict=True))
+    why = (
+        f"{1e3 * median(times[True]):.1f} ms against {1e3 * median(times[False]):.1f} ms,"
+        f" {ratio:.2f} of the time (median of {ROUNDS} rounds by turns, forward and guided"
+        f" backward of {tuple(inputs[0].shape)} on {device.type})"
+    )
+    return Decision(ratio < WORTHWHILE, why)
+
+
+def by_turns(
+    runs: Mapping[bool, Callable[[], Any]], device: torch.device
+) -> dict[bool, list[float]]:
+    """Time each run once a round, after one round that does not count."""
+    times: dict[bool, list[float]] = {name: [] for name in runs}
+    for number in range(ROUNDS + 1):
+        for name, run in runs.items():
+            taken = _seconds(run, device)
+            if number:
+                times[name].append(taken)
+    return times
+
+
+def _seconds(run: Callable[[], Any], device: torch.device) -> float:
+    _finish(device)
+    start = time.perf_counter()
+    run()
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def laid_out(value: Any) -> Any:
+    """Give a picture tensor in channels-last memory, and anything else as it is."""
+    if isinstance(value, Tensor) and value.dim() == 4 and value.is_floating_point():
+        return value.contiguous(memory_format=torch.channels_last)
+    return value

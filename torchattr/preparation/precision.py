@@ -1,0 +1,134 @@
+"""Lower precision by choice, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from torchattr._types import Forward, OutputKey
+from torchattr.errors import InputError
+from torchattr.layers import Trace, rule_table
+from torchattr.methods import GuidedBackprop, Saliency
+from torchattr.targets import select_scores
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def check_precision(precision: Any) -> Precision:
+    """Give it back if it names one.
+
+    Raises:
+        InputError: it does not.
+    """
+    if precision not in get_args(Precision):
+        names = ", ".join(map(repr, get_args(Precision)))
+        raise InputError(
+            f"precision must be one of {names}, got {precision!r}; 'float32' means the model's own"
+        )
+    return precision
+
+
+def casting(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """Give the `with` block in which the forward runs."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+def as_before(output: Any, dtype: torch.dtype) -> Any:
+    """Give what an autocast forward returned in the dtype of its input."""
+
+    def widened(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return tree_map_only(Tensor, widened, output)
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far the maps of one method are from those of the original model.
+
+    Attributes:
+        relative: the Euclidean norm of the difference, over that of the original.
+        largest: the largest difference, over the largest magnitude of the original.
+        correlation: Pearson's, over all elements.
+    """
+
+    relative: float
+    largest: float
+    correlation: float
+
+    def __str__(self) -> str:
+        return (
+            f"relative error {self.relative:.2g}, largest {self.largest:.2g},"
+            f" correlation {self.correlation:.6f}"
+        )
+
+
+def deviation(actual: Tensor, expected: Tensor) -> Deviation:
+    """Compare two maps; a difference from maps of zeros counts as infinite.
+
+    >>> print(deviation(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0])))
+    relative error 0, largest 0, correlation 1.000000
+    """
+    one, two = actual.detach().double().flatten(), expected.detach().double().flatten()
+    difference = one - two
+    return Deviation(
+        _share(difference.norm(), two.norm()),
+        _share(difference.abs().amax(), two.abs().amax()),
+        _correlation(one - one.mean(), two - two.mean()),
+    )
+
+
+def _share(part: Tensor, whole: Tensor) -> float:
+    if not part:
+        return 0.0
+    return float(part / whole)
+
+
+def _correlation(one: Tensor, two: Tensor) -> float:
+    if not one.any() or not two.any():
+        return float(torch.equal(one, two))
+    return float(one @ two / (one.norm() * two.norm()))
+
+
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "saliency": dict(Saliency.rules),
+    "guided_backprop": dict(GuidedBackprop.rules),
+}
+
+
+def maps_of(
+    model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any], key: OutputKey, target: Any
+) -> tuple[dict[str, list[Tensor]], Any]:
+    """Give the signed maps of each method for a target, all from one forward, and the target.
+
+    A target of `None` is the place of the largest score of each example.
+    """
+    tables = [rule_table(rules) for rules in TABLES.values()]
+    trace = Trace(model, inputs, arguments, tables=tables, key=key)
+    target = places_of(trace.output) if target is None else target
+    scores = scores_at(trace.output, target)
+    maps = {}
+    for number, name in enumerate(TABLES):
+        found = trace.gradients(scores, trace.input_edges, table=number, of_output=True)
+        maps[name] = [one for one in found if one is not None]
+    return maps, target
+
+
+def places_of(output: Tensor) -> Tensor:
+    """Give where the largest score of each example stands in its flattened row."""
+    return output.detach().flatten(1).argmax(1)
+
+
+def scores_at(output: Tensor, target: Any) -> Tensor:
+    """Give one value per example: the one at these places of its row, or what a target names."""
+    if isinstance(target, Tensor):
+        return output.flatten(1).gather(1, target[:, None])[:, 0]
+    return select_scores(output, target)

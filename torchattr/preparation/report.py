@@ -1,0 +1,91 @@
+"""What prepare did, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from torchattr.preparation.gates import FlippedGates
+from torchattr.preparation.memory_order import Decision
+from torchattr.preparation.pairs import Pair
+from torchattr.preparation.precision import Deviation, Precision
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was done to a model, and how far its results moved on the example inputs.
+
+    Attributes:
+        folded: each batch-norm that went into the convolution before it.
+        left: for each batch-norm that stays, the reason.
+        difference: the largest difference of the output, over its largest magnitude.
+        maps: how far saliency and guided backpropagation are from the original model's.
+        gates: the rectifiers' gates that flipped.
+        memory_order: whether it runs in channels-last memory, and why.
+        precision: that of the forward.
+        shared: bytes of parameters and buffers that lie in the original's memory.
+        new: bytes of folded weights.
+        graphs: for each form of input what became of its CUDA graphs.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()
+    >>> ta.prepare(model, torch.randn(2, 3, 8, 8), channels_last=False).report.folded
+    (Pair(conv='0', norm='1'),)
+    """
+
+    folded: Sequence[Pair]
+    left: Mapping[str, str]
+    difference: float
+    maps: Mapping[str, Deviation]
+    gates: FlippedGates | None
+    memory_order: Decision
+    precision: Precision
+    shared: int
+    new: int
+    graphs: Sequence[str] = ()
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Give it as headings and sentences."""
+        maps = [(f"{name} maps", str(one)) for name, one in self.maps.items()]
+        flips = "not counted: the model runs no ReLU" if self.gates is None else str(self.gates)
+        return [
+            ("batch-norms folded", _counted(self.folded, self.left)),
+            *(("left as it was", text) for text in _left(self.left)),
+            ("channels-last", str(self.memory_order)),
+            ("precision", self.precision),
+            ("output", f"differs by {self.difference:.2g} of its largest value"),
+            *maps,
+            ("gates flipped", flips),
+            ("memory", f"{self.shared / MIB:.1f} MiB shared, {self.new / MIB:.1f} MiB new"),
+            *(("CUDA graphs", graph) for graph in self.graphs),
+        ]
+
+    def __repr__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(("Preparation", *(f"  {name:<{width}}  {text}" for name, text in rows)))
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(text)}</td></tr>"
+            for name, text in self.rows()
+        )
+        return f"<table><caption>Preparation</caption><tbody>{cells}</tbody></table>"
+
+
+def _counted(folded: Sequence[Pair], left: Mapping[str, str]) -> str:
+    every = len(folded) + len(left)
+    return f"{len(folded)} of {every}" if every else "there are none"
+
+
+def _left(left: Mapping[str, str], most: int = 3) -> list[str]:
+    """Give a sentence for each reason, with the first of the names that it concerns."""
+    sentences = []
+    for why in dict.fromkeys(left.values()):
+        names = [name for name, reason in left.items() if reason == why]
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        sentences.append(f"{', '.join(names[:most])}{more}: {why}")
+    return sentences
