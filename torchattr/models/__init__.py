@@ -5,6 +5,7 @@ from torchattr.models.cropping import GeometryWarning as GeometryWarning
 from torchattr.models.cropping import geometry_of as geometry_of
 from torchattr.models.geometry import Box as Box
 from torchattr.models.geometry import place as place
+from torchattr.models.images import decode_image as decode_image
 from torchattr.models.images import find_images as find_images
 from torchattr.models.images import read_image as read_image
 from torchattr.models.load import FORMS as FORMS
@@ -12,5 +13,6 @@ from torchattr.models.load import load_model as load_model
 from torchattr.models.loaded import LoadedModel as LoadedModel
 from torchattr.models.loaded import Prepared as Prepared
 from torchattr.models.user_file import TransformWarning as TransformWarning
+from torchattr.models.user_file import run_file as run_file
 from torchattr.models.weights import fit_weights as fit_weights
 from torchattr.models.weights import read_weights as read_weights

@@ -8,8 +8,9 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -42,21 +43,31 @@ def read_image(path: str | Path) -> Image.Image:
     path = Path(path)
     if not path.is_file():
         raise ImageError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+    return decode_image(path, str(path))
+
+
+def decode_image(
+    file: Path | BinaryIO, name: str, formats: Sequence[str] | None = None
+) -> Image.Image:
+    """The same for an open file; ``name`` is what errors call it.
+
+    formats: the only kinds of pictures that are tried, in Pillow's names; None tries all.
+    """
     try:
-        with _open(path) as image:
+        with _open(file, formats) as image:
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
-            f"{path}: refused as a possible decompression bomb ({error}); raise "
+            f"{name}: refused as a possible decompression bomb ({error}); raise "
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not a picture that Pillow can read") from error
+        raise ImageError(f"{name}: not a picture that Pillow can read") from error
     except _BROKEN as error:
-        raise ImageError(f"{path}: damaged or truncated ({error})") from error
+        raise ImageError(f"{name}: damaged or truncated ({error})") from error
 
 
 def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
@@ -78,10 +89,10 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
     return list(dict.fromkeys(found for item in items for found in _find(Path(item).expanduser())))
 
 
-def _open(path: Path) -> Image.Image:
+def _open(file: Path | BinaryIO, formats: Sequence[str] | None) -> Image.Image:
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(path)
+        return Image.open(file, formats=formats)
 
 
 def _find(path: Path) -> list[Path]:

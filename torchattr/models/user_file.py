@@ -55,6 +55,15 @@ def imagenet_transform(name: str, size: int = 224) -> Transform:
     return ImageClassification(crop_size=size, resize_size=round(size / 0.875))
 
 
+def run_file(path: Path) -> ModuleType:
+    """Run a file for what it registers; what its code raises reaches the caller as it is.
+
+    Raises ``ModelError`` when there is no such Python file.
+    """
+    with _siblings_importable(path):
+        return _run(path)
+
+
 @contextmanager
 def _siblings_importable(path: Path) -> Iterator[None]:
     """As when the file is run by ``python file.py``: modules beside it can be imported."""

@@ -1,0 +1,35 @@
+"""The local viewer: what a panel of one's own can use, and the application itself.
+
+Panels need neither FastAPI nor a running viewer, so these names come without them; the extra `web`
+is needed once `create_app` is asked for.
+"""
+
+from __future__ import annotations
+
+import typing
+
+from torchattr.web.panels import Panel as Panel
+from torchattr.web.panels import register_panel as register_panel
+from torchattr.web.panels import registered_panels as registered_panels
+from torchattr.web.parts import Bars as Bars
+from torchattr.web.parts import Figure as Figure
+from torchattr.web.parts import Map as Map
+from torchattr.web.parts import Part as Part
+from torchattr.web.parts import Picture as Picture
+from torchattr.web.parts import Table as Table
+from torchattr.web.parts import Text as Text
+from torchattr.web.scene import Scene as Scene
+
+if typing.TYPE_CHECKING:
+    from torchattr.web.app import create_app as create_app
+    from torchattr.web.limits import Limits as Limits
+
+_APPLICATION = {"create_app": "app", "Limits": "limits"}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name not in _APPLICATION:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_APPLICATION[name]}"), name)

@@ -1,0 +1,98 @@
+// The view that explains a class: methods, their parameters, and what they found side by side.
+
+import * as api from "./api.js";
+import { arrows, byId, el, fill, marked } from "./dom.js";
+import { Form } from "./form.js";
+import { LookBar } from "./looks.js";
+import { emptyState, shown, waiting } from "./results.js";
+import { on, state } from "./state.js";
+
+const FIRST = "grad_cam";
+const MOST = 24;
+
+export function startExplain() {
+  const methods = state.model.methods;
+  let method = methods.find((one) => one.name === FIRST) ?? methods[0];
+  let form = null;
+  let cards = [];
+  const chips = el("div", { className: "chips", role: "group", "aria-label": "Methods" });
+  const about = el("div", { className: "about" });
+  const options = el("details", { className: "options" });
+  const run = el("button", { type: "button", className: "button primary", onclick: explain });
+  const bar = new LookBar("How the maps are drawn", repaint);
+  const results = el("div", { className: "results" });
+  const clear = el("button", { type: "button", className: "quiet", onclick: () => { cards = []; fill(results, emptyState(NOTHING)); } }, "Clear results");
+  fill(byId("explain"),
+    el("div", { className: "card" }, chips, about, el("div", { className: "row" }, run, options, el("span", { className: "grow" }), clear)),
+    bar.element, results);
+  fill(results, emptyState(NOTHING));
+  arrows(chips, "button:not([disabled])");
+  fill(chips, methods.map((one) => el("button", { type: "button", className: "chip", dataset: { method: one.name }, disabled: Boolean(one.unavailable),
+    title: one.unavailable ? `${one.title} cannot be run here: ${one.unavailable}` : one.about[0], onclick: () => { choose(one); explain(); } }, one.title)));
+  on("layers", () => choose(method));
+  on("target", (target) => { title(); if (target) explain(); });
+
+  function choose(one) {
+    method = one;
+    for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.method === one.name));
+    fill(about, one.about.filter(telling).map((text) => el("p", {}, marked(text))));
+    form = new Form(one.fields, explain);
+    fill(options, el("summary", {}, `Options of ${one.title}`), form.element);
+    options.hidden = one.fields.length === 0;
+    title();
+  }
+
+  function title() {
+    run.textContent = state.target ? `Explain ${state.target.name}` : "Explain";
+    run.disabled = !state.target;
+  }
+
+  function explain() {
+    if (!state.target || !state.picture || !form || !form.valid) return undefined;
+    const { picture, target } = state;
+    const asked = method;
+    const place = waiting(`${asked.title} for ${target.name} …`);
+    if (!cards.length) fill(results);
+    results.prepend(place);
+    return api.saying(async () => {
+      try {
+        const question = { picture: picture.id, method: asked.name, target: target.index, options: form.values() };
+        const answer = await api.post("api/attributions", question);
+        await show(place, answer, picture);
+      } finally {
+        place.remove();
+        if (!results.children.length) fill(results, emptyState(NOTHING));
+      }
+    });
+  }
+
+  async function show(place, answer, picture) {
+    const made = answer.parts.map((part) => shown(part, picture, {
+      detail: answer.title, note: [answer.note, ...answer.notes].filter(Boolean).join(" · "),
+      remove: () => remove(part.id),
+    }));
+    const ids = new Set(answer.parts.map((part) => part.id));
+    for (const card of cards.filter((one) => ids.has(one.part.id))) remove(card.part.id);
+    await Promise.all(made.map(({ card }) => card?.paint({ ...bar.chosen })));
+    place.replaceWith(...made.map(({ element }) => element));
+    cards.push(...made.map(({ card }) => card).filter(Boolean));
+    while (results.children.length > MOST) results.lastChild.remove();
+    cards = cards.filter((card) => results.contains(card.element));
+  }
+
+  function remove(id) {
+    cards.filter((card) => card.part.id === id).forEach((card) => card.element.remove());
+    cards = cards.filter((card) => card.part.id !== id);
+    if (!results.children.length) fill(results, emptyState(NOTHING));
+  }
+
+  function repaint() {
+    const chosen = { ...bar.chosen };
+    return api.saying(() => Promise.all(cards.map((card) => card.paint(chosen))));
+  }
+}
+
+const NOTHING = "Choose a class on the left and a method above.";
+
+/** What a method is, and what its result is not; papers and details stay in the documentation. */
+const telling = (text, position) => position === 0 || text.includes("*not*");

@@ -1,0 +1,294 @@
+// The view into a layer: its feature maps in pages, and what a map or a place of it responds to.
+
+import * as api from "./api.js";
+import { arrows, byId, el, fill, segmented, short } from "./dom.js";
+import { openFull } from "./full.js";
+import { LookBar } from "./looks.js";
+import { onCanvas, paintPlane } from "./render.js";
+import { emptyState, shown, waiting } from "./results.js";
+import { on, set, state } from "./state.js";
+
+const PAGE = 48;
+const RULES = [["deconvolution", "Deconvnet"], ["guided", "Guided"], ["gradient", "Gradient"]];
+const ORDERS = [["channel", "By number"], ["largest", "Strongest first (maximum)"], ["mean", "Strongest first (mean)"]];
+
+export function startLayers() {
+  const now = { layer: null, call: 1, maps: null, page: 0, order: "channel", shared: false, cmap: "", channel: null, place: null, rule: RULES[0][0] };
+  const nextMaps = api.latest();
+  const nextPage = api.latest();
+  const nextProjection = api.latest();
+  let cards = [];
+  let planes = new Map();
+
+  const filter = el("input", { type: "search", placeholder: "Filter layers", "aria-label": "Filter layers by name", oninput: drawList });
+  const list = el("div", { className: "layerlist", role: "group", "aria-label": "Layers" });
+  const title = el("h2", {});
+  const calls = el("select", { "aria-label": "Call", onchange: () => { now.call = Number(calls.value); load(); } });
+  const tools = el("div", { className: "lookbar" });
+  const grid = el("div", { className: "maps", role: "group", "aria-label": "Feature maps" });
+  const pager = el("div", { className: "row pager" });
+  const detail = el("section", { className: "card detail", "aria-label": "Back-projections", hidden: true });
+  fill(byId("layers"), el("div", { className: "split" },
+    el("div", { className: "card" }, el("h2", {}, "Layers"), filter, list),
+    el("div", {}, detail, el("div", { className: "card" }, el("div", { className: "row" }, title, el("span", { className: "grow" }), calls), tools, grid, pager))));
+  arrows(list, "button:not([disabled])");
+  arrows(grid, "button", () => Math.max(1, Math.floor(grid.clientWidth / (grid.firstElementChild?.offsetWidth ?? grid.clientWidth))));
+  const bar = new LookBar("How the back-projections are drawn", () => repaint());
+  const toolbar = makeTools();
+
+  on("picture", (picture) => api.saying(async () => {
+    set("layers", await api.get(`api/pictures/${picture.id}/layers`));
+    now.layer = state.layers.layers.find((one) => one.name === (now.layer?.name ?? state.layers.default)) ?? null;
+    drawList();
+    stale = true;
+    if (!byId("layers").hidden) await show();
+  }));
+  let stale = true;
+  byId("layers").addEventListener("shown", () => show());
+
+  async function show() {
+    if (!stale || !now.layer) return;
+    stale = false;
+    const chosen = list.querySelector("[aria-pressed=true]");
+    if (chosen) list.scrollTop = chosen.offsetTop - list.offsetTop - list.clientHeight / 2;
+    await load();
+  }
+
+  function drawList() {
+    const wanted = filter.value.trim().toLowerCase();
+    const found = (state.layers?.layers ?? []).filter((one) => `${one.name} ${one.type}`.toLowerCase().includes(wanted));
+    fill(list, found.map((one) => {
+      const entry = el("button", { type: "button", className: "layer", disabled: !one.has_maps, dataset: { layer: one.name },
+        "aria-pressed": String(one.name === now.layer?.name), title: one.has_maps ? one.name : `${one.name} gives no feature maps`,
+        onclick: () => { now.layer = one; now.call = one.calls; mark(); stale = false; load(); } },
+      el("span", { className: "label" }, one.name), el("span", { className: "kind" }, one.type),
+      el("span", { className: "shape" }, one.shape ? one.shape.join(" × ") : "–"));
+      entry.style.setProperty("--depth", one.depth);
+      return entry;
+    }), found.length ? null : emptyState(`No layer has “${filter.value}” in its name.`));
+  }
+
+  function mark() {
+    for (const entry of list.children) entry.setAttribute?.("aria-pressed", String(entry.dataset.layer === now.layer.name));
+  }
+
+  function load() {
+    const { picture } = state;
+    const { layer } = now;
+    now.call = Math.min(now.call, layer.calls) || 1;
+    title.textContent = layer.name;
+    calls.hidden = layer.calls < 2;
+    fill(calls, Array.from({ length: layer.calls }, (_, i) => el("option", { value: i + 1, selected: i + 1 === now.call }, `call ${i + 1} of ${layer.calls}`)));
+    detail.hidden = true;
+    now.channel = null;
+    fill(grid, waiting(`Maps of ${layer.name} …`));
+    fill(pager);
+    return api.saying(async () => {
+      try {
+        now.maps = await api.post("api/features", { picture: picture.id, layer: layer.name, call: now.call }, nextMaps());
+      } catch (error) {
+        fill(grid, emptyState(error.name === "AbortError" ? "" : error.message));
+        if (error.name === "AbortError") throw error;
+        return;
+      }
+      now.page = 0;
+      planes = new Map();
+      toolbar.update();
+      await turn();
+    });
+  }
+
+  function ordered() {
+    const channels = now.maps.largest.map((_, i) => i);
+    if (now.order === "channel") return channels;
+    const strength = now.maps[now.order];
+    return channels.sort((a, b) => (strength[b] ?? -Infinity) - (strength[a] ?? -Infinity) || a - b);
+  }
+
+  async function turn() {
+    const all = ordered();
+    const pages = Math.max(1, Math.ceil(all.length / PAGE));
+    now.page = Math.min(Math.max(0, now.page), pages - 1);
+    const chosen = all.slice(now.page * PAGE, (now.page + 1) * PAGE);
+    const missing = chosen.filter((channel) => !planes.has(channel));
+    if (missing.length) {
+      const [, h, w] = now.maps.shape;
+      const values = await api.floats(`api/results/${now.maps.id}.f32?channels=${missing.join(",")}`, nextPage());
+      missing.forEach((channel, i) => planes.set(channel, values.subarray(i * h * w, (i + 1) * h * w)));
+    }
+    fill(grid, chosen.map(thumb));
+    fill(pager, pages === 1 ? el("span", { className: "hint" }, `${all.length} maps`) : [
+      el("button", { type: "button", className: "button", disabled: now.page === 0, onclick: () => go(-1) }, "Previous"),
+      el("span", { className: "hint" }, `${now.page * PAGE + 1}–${now.page * PAGE + chosen.length} of ${all.length} maps`),
+      el("button", { type: "button", className: "button", disabled: now.page === pages - 1, onclick: () => go(1) }, "Next")]);
+  }
+
+  const go = (step) => { now.page += step; return api.saying(turn); };
+
+  /** What the library's own grid does: two colours where any value is negative. */
+  function scaling() {
+    const signed = now.maps.smallest.some((value) => value < 0);
+    const strength = now.maps.largest.map((value, i) => (signed ? Math.max(value, -now.maps.smallest[i]) : Math.max(value, 0)));
+    return { signed, strength, all: Math.max(...strength), cmap: now.cmap || (signed ? "RdBu_r" : "viridis") };
+  }
+
+  function drawn(canvas, channel) {
+    const { signed, strength, all, cmap } = scaling();
+    const [, h, w] = now.maps.shape;
+    onCanvas(canvas, paintPlane(planes.get(channel), now.shared ? all : strength[channel], signed, cmap, state.colours), w, h);
+    return canvas;
+  }
+
+  function thumb(channel) {
+    const canvas = drawn(el("canvas", { role: "img", "aria-label": `Map ${channel}` }), channel);
+    return el("button", { type: "button", className: "mapthumb", dataset: { channel }, "aria-pressed": String(channel === now.channel),
+      title: `Map ${channel}: largest ${short(now.maps.largest[channel])}, mean ${short(now.maps.mean[channel])}`,
+      onclick: () => { now.channel = channel; now.place = null; project(); } },
+    canvas, el("span", {}, el("b", {}, channel), ` ${short(now.maps.largest[channel])}`));
+  }
+
+  function makeTools() {
+    const order = choice("Order", ORDERS, (value) => { now.order = value; now.page = 0; });
+    const scale = segmented("Scale", [["each", "Each its own"], ["shared", "One for all"]], "each",
+      (value) => { now.shared = value === "shared"; change(); });
+    const colours = el("select", { onchange: () => { now.cmap = colours.value; change(); } });
+    const png = el("a", { className: "link", download: "" }, "All maps as PNG");
+    const npz = el("a", { className: "link", download: "" }, "NPZ");
+    fill(tools, order, el("div", { className: "field" }, el("span", {}, "Scale"), scale.group),
+      el("label", { className: "field" }, el("span", {}, "Colours"), colours), el("span", { className: "grow" }),
+      el("div", { className: "actions" }, png, npz));
+    function change() {
+      links();
+      api.saying(turn);
+      if (now.channel !== null) big();
+    }
+    function choice(label, choices, changed) {
+      return el("label", { className: "field" }, el("span", {}, label), el("select", { name: label.toLowerCase(), onchange: (event) => { changed(event.target.value); change(); } },
+        choices.map(([value, text]) => el("option", { value }, text))));
+    }
+    function links() {
+      png.href = `api/results/${now.maps.id}.png?${new URLSearchParams({ shared: now.shared, ...(now.cmap ? { cmap: now.cmap } : {}) })}`;
+      npz.href = `api/results/${now.maps.id}.npz`;
+    }
+    function update() {
+      const { signed } = scaling();
+      const names = signed ? state.colours.diverging : state.colours.sequential;
+      now.cmap = names.includes(now.cmap) ? now.cmap : "";
+      fill(colours, names.map((name) => el("option", { value: name }, name)));
+      colours.value = now.cmap || (signed ? "RdBu_r" : "viridis");
+      links();
+    }
+    return { update };
+  }
+
+  let large = null;
+
+  /** Draw the chosen map large, with the place that is looked at. */
+  function big() {
+    drawn(large, now.channel);
+  }
+
+  function project() {
+    for (const one of grid.children) one.setAttribute?.("aria-pressed", String(Number(one.dataset.channel) === now.channel));
+    const first = detail.hidden;
+    detail.hidden = false;
+    if (first || detail.dataset.channel !== `${now.layer.name} ${now.channel}`) frame();
+    if (first) detail.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    if (!now.layer.module) {
+      fill(detail.querySelector(".pair"), emptyState(`${now.layer.name} is an operation inside a layer, so nothing can start there; choose the layer that holds it.`));
+      return undefined;
+    }
+    const pair = detail.querySelector(".pair");
+    pair.setAttribute("aria-busy", "true");
+    if (!pair.querySelector("figure")) fill(pair, waiting("Back to the picture …"));
+    return api.saying(async () => {
+      const { picture } = state;
+      const question = { picture: picture.id, layer: now.layer.name, channel: now.channel, place: now.place, rule: now.rule, call: now.call };
+      let answer;
+      try {
+        answer = await api.post("api/projections", question, nextProjection());
+      } catch (error) {
+        if (error.name !== "AbortError") { fill(pair, emptyState(error.message)); pair.removeAttribute("aria-busy"); }
+        return;
+      }
+      const [row, column] = answer.position;
+      cards = answer.parts.map((part, i) => shown(part, picture, i
+        ? { title: "The whole map", detail: `largest value ${short(answer.strongest)}`, note: answer.notes.join(" · ") }
+        : { title: now.place ? `Row ${row}, column ${column}` : `Its maximum, at row ${row}, column ${column}`, detail: `value ${short(answer.activation)}` }).card);
+      await Promise.all(cards.map((card) => card.paint({ ...bar.chosen })));
+      fill(pair, cards.map((card) => card.element));
+      pair.removeAttribute("aria-busy");
+      cursor(row, column);
+    });
+  }
+
+  function repaint() {
+    const chosen = { ...bar.chosen };
+    return api.saying(() => Promise.all(cards.map((card) => card.paint(chosen))));
+  }
+
+  /** Lay out the chosen map and room for its back-projections. */
+  function frame() {
+    detail.dataset.channel = `${now.layer.name} ${now.channel}`;
+    large = el("canvas", { role: "img", "aria-label": `Map ${now.channel}, large` });
+    big();
+    const readout = el("span", { className: "more" }, "Click a place, or move with the arrow keys");
+    const pick = el("button", { type: "button", className: "picture bigmap", "aria-label": `Map ${now.channel}: choose a place` }, large, el("span", { className: "cursor", hidden: true }));
+    const rules = segmented("Rule", RULES, now.rule, (value) => { now.rule = value; project(); });
+    const png = `api/results/${now.maps.id}.png?${new URLSearchParams({ channel: now.channel, shared: now.shared, ...(now.cmap ? { cmap: now.cmap } : {}) })}`;
+    picking(pick, readout);
+    fill(detail,
+      el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of ${now.layer.name}`), el("span", { className: "grow" }), rules.group,
+        el("button", { type: "button", className: "button", onclick: () => { now.place = null; project(); } }, "Its maximum"),
+        el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: () => { detail.hidden = true; now.channel = null; } }, "×")),
+      el("div", { className: "trio" },
+        el("figure", { className: "result" }, pick, el("figcaption", {}, el("div", { className: "titles" }, el("strong", {}, "The map"), readout),
+          el("div", { className: "actions" }, el("button", { type: "button", className: "link", onclick: () => openFull({ title: `Map ${now.channel} of ${now.layer.name}`, image: png, npz: `api/results/${now.maps.id}.npz` }) }, "Full size"),
+            el("a", { className: "link", href: png, download: "" }, "PNG")))),
+        el("div", { className: "pair", "aria-live": "polite" })),
+      bar.element);
+  }
+
+  function picking(pick, readout) {
+    const [, h, w] = now.maps.shape;
+    const at = (event) => {
+      const box = large.getBoundingClientRect();
+      const row = Math.floor((event.clientY - box.top) / box.height * h);
+      const column = Math.floor((event.clientX - box.left) / box.width * w);
+      return [Math.min(h - 1, Math.max(0, row)), Math.min(w - 1, Math.max(0, column))];
+    };
+    const read = ([row, column]) => { readout.textContent = `row ${row}, column ${column}: ${short(planes.get(now.channel)[row * w + column])}`; };
+    pick.addEventListener("pointermove", (event) => read(at(event)));
+    pick.addEventListener("click", (event) => {
+      // A click by keyboard has no place of its own; the cursor's place is meant.
+      if (event.detail === 0) return;
+      now.place = at(event);
+      read(now.place);
+      cursor(...now.place);
+      project();
+    });
+    pick.addEventListener("keydown", (event) => {
+      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const [row, column] = now.place ?? now.cursor ?? [0, 0];
+      now.place = [Math.min(h - 1, Math.max(0, row + step[0])), Math.min(w - 1, Math.max(0, column + step[1]))];
+      read(now.place);
+      cursor(...now.place);
+      project();
+    });
+  }
+
+  /** Mark the place at which the first back-projection starts. */
+  function cursor(row, column) {
+    const mark = detail.querySelector(".cursor");
+    if (!mark || row === undefined) return;
+    const [, h, w] = now.maps.shape;
+    now.cursor = [row, column];
+    mark.hidden = false;
+    mark.style.left = `${100 * column / w}%`;
+    mark.style.top = `${100 * row / h}%`;
+    mark.style.width = `${100 / w}%`;
+    mark.style.height = `${100 / h}%`;
+  }
+}

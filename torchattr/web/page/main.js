@@ -1,0 +1,72 @@
+// Starts the page: asks what the model is, then shows the first picture.
+
+import * as api from "./api.js";
+import { byId, el, fill } from "./dom.js";
+import { startExplain } from "./explain.js";
+import { startLayers } from "./layers.js";
+import { startPanels } from "./panels.js";
+import { startPictures } from "./pictures.js";
+import { readTables } from "./render.js";
+import { startScores } from "./scores.js";
+import { set, state } from "./state.js";
+
+const TABS = ["explain", "layers", "panels"];
+
+function startTabs() {
+  const tabs = TABS.map((name) => byId(`tab-${name}`));
+  const open = (name) => {
+    for (const one of TABS) {
+      const chosen = one === name;
+      byId(`tab-${one}`).setAttribute("aria-selected", String(chosen));
+      byId(`tab-${one}`).tabIndex = chosen ? 0 : -1;
+      byId(one).hidden = !chosen;
+    }
+    byId(name).dispatchEvent(new Event("shown"));
+  };
+  tabs.forEach((tab, at) => {
+    tab.addEventListener("click", () => open(TABS[at]));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      const next = (at + step + TABS.length) % TABS.length;
+      tabs[next].focus();
+      open(TABS[next]);
+    });
+  });
+}
+
+function startTheme() {
+  const button = byId("theme");
+  const dark = () => document.documentElement.dataset.theme === "dark";
+  const wear = (theme) => {
+    document.documentElement.dataset.theme = theme;
+    button.textContent = dark() ? "Light" : "Dark";
+  };
+  const kept = localStorage.getItem("torchattr-theme");
+  wear(kept ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+  button.addEventListener("click", () => {
+    wear(dark() ? "light" : "dark");
+    localStorage.setItem("torchattr-theme", document.documentElement.dataset.theme);
+  });
+}
+
+async function start() {
+  startTheme();
+  startTabs();
+  const model = await api.get("api/model");
+  set("model", model);
+  set("colours", readTables(model.colours));
+  byId("model").textContent = `${model.name} on ${model.device}`;
+  document.title = `${model.name} · torchattr`;
+  startPictures();
+  startScores();
+  startExplain();
+  startLayers();
+  startPanels();
+  set("pictures", await api.get("api/pictures"));
+  set("picture", state.pictures[0]);
+}
+
+start().catch((error) => {
+  fill(byId("main"), el("p", { className: "empty" }, error.message));
+});

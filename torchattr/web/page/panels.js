@@ -1,0 +1,60 @@
+// The view of panels: those that come along, and those that a user's file or a package registers.
+
+import * as api from "./api.js";
+import { arrows, byId, el, fill, marked } from "./dom.js";
+import { Form } from "./form.js";
+import { LookBar } from "./looks.js";
+import { emptyState, notes, shown, waiting } from "./results.js";
+import { on, state } from "./state.js";
+
+export function startPanels() {
+  const panels = state.model.panels;
+  const next = api.latest();
+  let panel = panels[0];
+  let form = null;
+  let cards = [];
+  const chips = el("div", { className: "chips", role: "group", "aria-label": "Panels" });
+  const about = el("div", { className: "about" });
+  const options = el("div", {});
+  const bar = new LookBar("How the maps are drawn", () => api.saying(() => Promise.all(cards.map((card) => card.paint({ ...bar.chosen })))));
+  const results = el("div", { className: "results" });
+  fill(byId("panels"), el("div", { className: "card" }, chips, about, options), bar.element, results);
+  arrows(chips, "button:not([disabled])");
+  fill(chips, panels.map((one) => el("button", { type: "button", className: "chip", dataset: { panel: one.name }, disabled: Boolean(one.unavailable),
+    title: one.unavailable ?? one.about[0] ?? one.title, onclick: () => { choose(one); show(); } }, one.title)));
+  fill(results, emptyState("Choose a panel above."));
+  bar.element.hidden = true;
+  on("layers", () => choose(panel));
+  let stale = true;
+  on("target", () => { stale = true; if (!byId("panels").hidden) show(); });
+  byId("panels").addEventListener("shown", () => stale && show());
+
+  function choose(one) {
+    panel = one;
+    for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.panel === one.name));
+    fill(about, one.about.slice(0, 1).map((text) => el("p", {}, marked(text))));
+    form = new Form(one.fields, show);
+    if (one.fields.length) form.element.append(el("button", { type: "submit", className: "button primary" }, "Show"));
+    fill(options, form.element);
+  }
+
+  function show() {
+    if (!state.picture || !form || !form.valid) return undefined;
+    stale = false;
+    const { picture } = state;
+    fill(results, waiting(`${panel.title} …`));
+    return api.saying(async () => {
+      try {
+        const question = { picture: picture.id, panel: panel.name, target: state.target?.index ?? null, options: form.values() };
+        const answer = await api.post("api/panels", question, next());
+        const made = answer.parts.map((part) => shown(part, picture));
+        cards = made.map(({ card }) => card).filter(Boolean);
+        bar.element.hidden = cards.length === 0;
+        fill(results, made.map(({ element }) => element), notes(answer), made.length ? null : emptyState("This panel has nothing to show."));
+        await Promise.all(cards.map((card) => card.paint({ ...bar.chosen })));
+      } catch (error) {
+        if (error.name !== "AbortError") fill(results, emptyState(error.message));
+      }
+    });
+  }
+}

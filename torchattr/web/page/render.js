@@ -1,0 +1,207 @@
+// From raw maps to pictures, by the formulas of torchattr.show; nothing here asks the server.
+
+const f32 = Math.fround;
+
+/** Round halves to even, as NumPy does. */
+function rint(value) {
+  const rounded = Math.round(value);
+  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+/** Reduce channels (C, n) to (1, n). */
+export function reduceChannels(values, channels, how) {
+  const n = values.length / channels;
+  if (how === "luma" && channels !== 3 && channels !== 1) throw new Error("Luma needs three channels, or one.");
+  if (how === "luma" && channels === 1) return values;
+  const out = new Float32Array(n);
+  for (let i = 0; i < n; i++) out[i] = REDUCE[how](values, channels, n, i);
+  return out;
+}
+
+const REDUCE = {
+  sum: total,
+  mean: (values, channels, n, i) => f32(total(values, channels, n, i) / channels),
+  luma: (values, channels, n, i) =>
+    f32(0.299) * values[i] + f32(0.587) * values[n + i] + f32(0.114) * values[2 * n + i],
+  max_abs: largestAt,
+  l2: (values, channels, n, i) => {
+    const scale = largestAt(values, channels, n, i);
+    if (scale === 0) return 0;
+    let sum = 0;
+    for (let c = 0; c < channels; c++) sum = f32(sum + f32(f32(values[c * n + i] / scale) ** 2));
+    return f32(f32(Math.sqrt(sum)) * scale);
+  },
+};
+
+function total(values, channels, n, i) {
+  let sum = values[i];
+  for (let c = 1; c < channels; c++) sum = f32(sum + values[c * n + i]);
+  return sum;
+}
+
+function largestAt(values, channels, n, i) {
+  let largest = 0;
+  for (let c = 0; c < channels; c++) largest = Math.max(largest, Math.abs(values[c * n + i]));
+  return largest;
+}
+
+/** For each of n pixels which cells of a map it takes, with their weights; null outside the map. */
+function weights(n, cells, start, stop) {
+  const step = (stop - start) / cells;
+  const reach = Math.max(1, 1 / step);
+  return Array.from({ length: n }, (_, pixel) => {
+    const centre = pixel + 0.5;
+    if (!(centre > start && centre < stop)) return null;
+    const nearest = Math.min(Math.max((centre - start) / step - 0.5, 0), cells - 1);
+    const first = Math.max(0, Math.ceil(nearest - reach));
+    const last = Math.min(cells - 1, Math.floor(nearest + reach));
+    const found = [];
+    let sum = 0;
+    for (let cell = first; cell <= last; cell++) {
+      const weight = Math.max(0, 1 - Math.abs(nearest - cell) / reach);
+      sum += weight;
+      found.push(weight);
+    }
+    return { first, weights: found.map((weight) => f32(weight / sum)) };
+  });
+}
+
+/** Draw maps (C, h, w) back on a picture of width × height pixels; NaN where nothing is known. */
+export function place(values, [channels, h, w], box, width, height) {
+  const rows = weights(height, h, box[1], box[3]);
+  const columns = weights(width, w, box[0], box[2]);
+  const out = new Float32Array(channels * width * height).fill(NaN);
+  const line = new Float32Array(w);
+  for (let c = 0; c < channels; c++) {
+    for (let y = 0; y < height; y++) {
+      if (rows[y] === null) continue;
+      line.fill(0);
+      rows[y].weights.forEach((weight, k) => {
+        const from = (c * h + rows[y].first + k) * w;
+        for (let x = 0; x < w; x++) line[x] += weight * values[from + x];
+      });
+      for (let x = 0; x < width; x++) {
+        if (columns[x] === null) continue;
+        const { first, weights: own } = columns[x];
+        let sum = 0;
+        for (let k = 0; k < own.length; k++) sum += own[k] * line[first + k];
+        out[(c * height + y) * width + x] = sum;
+      }
+    }
+  }
+  return out;
+}
+
+const KEEP = {
+  positive: (value) => Math.max(value, 0),
+  negative: (value) => Math.max(-value, 0),
+  absolute: Math.abs,
+  all: (value) => value,
+};
+
+/** Scale values for display; gives them with the scale, which is 0 where there is nothing. */
+export function rescale(values, sign, percentile) {
+  const kept = Float32Array.from(values, KEEP[sign]);
+  const scale = f32(scaleOf(kept, percentile));
+  const low = sign === "all" ? -1 : 0;
+  const scaled = kept.map((value) => (scale === 0 ? value * 0 : Math.min(1, Math.max(low, f32(value / scale)))));
+  return { scaled, scale };
+}
+
+function scaleOf(values, percentile) {
+  let largest = 0;
+  for (const value of values) if (Math.abs(value) > largest) largest = Math.abs(value);
+  if (percentile >= 100 || largest === 0) return largest;
+  const known = values.filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
+  const at = (known.length - 1) * percentile / 100;
+  const low = Math.floor(at);
+  const high = Math.min(low + 1, known.length - 1);
+  return known[low] + (known[high] - known[low]) * (at - low) || largest;
+}
+
+/** Give the position in a table of 256 colours. */
+export function position(value, diverging) {
+  const unit = diverging ? f32(f32(value + 1) / 2) : value;
+  return rint(f32(Math.min(1, Math.max(0, unit)) * 255));
+}
+
+/** Read the tables that the server sends as hexadecimal text. */
+export function readTables(colours) {
+  const read = (text) => Uint8Array.from(text.match(/../g), (two) => parseInt(two, 16));
+  return {
+    ...colours,
+    tables: Object.fromEntries(Object.entries(colours.tables).map(([name, text]) => [name, read(text)])),
+  };
+}
+
+export const isDiverging = (colours, name) => colours.diverging.includes(name);
+
+/**
+ * Paint a map on a picture, as torchattr.show.styles does.
+ *
+ * map: { values, shape: [C, h, w], box } with the box in pixels of the picture that is given.
+ * picture: { width, height, data } with RGBA bytes.
+ * Gives { data, scale }: RGBA bytes, and the value of the strongest colour.
+ */
+export function paint(map, look, picture, colours) {
+  const { width, height } = picture;
+  const colour = look.kind === "color";
+  const channels = colour ? map.shape[0] : 1;
+  const reduced = colour ? map.values : reduceChannels(map.values, map.shape[0], look.channels);
+  const placed = place(reduced, [channels, map.shape[1], map.shape[2]], map.box, width, height);
+  const { scaled, scale } = rescale(placed, look.sign, look.percentile);
+  const ink = { color: tinted, heat, overlay }[look.kind](scaled, channels, look, colours);
+  const data = new Uint8ClampedArray(width * height * 4);
+  for (let i = 0; i < width * height; i++) {
+    const unseen = Number.isNaN(scaled[i]);
+    for (let c = 0; c < 3; c++) {
+      const below = picture.data[4 * i + c];
+      data[4 * i + c] = unseen ? rint(f32(below + f32((255 - below) * colours.fade))) : ink(i, c, below);
+    }
+    data[4 * i + 3] = 255;
+  }
+  return { data, scale };
+}
+
+function tinted(scaled, channels, look) {
+  const n = scaled.length / channels;
+  const of = (i, c) => scaled[(channels === 1 ? 0 : c) * n + i];
+  if (look.sign === "all") return (i, c) => rint(f32(f32(of(i, c) * 127.5) + 127.5));
+  return (i, c) => rint(f32(of(i, c) * 255));
+}
+
+function heat(scaled, channels, look, colours) {
+  const table = colours.tables[look.cmap];
+  const diverging = isDiverging(colours, look.cmap);
+  return (i, c) => table[3 * position(scaled[i], diverging) + c];
+}
+
+function overlay(scaled, channels, look, colours) {
+  const colour = heat(scaled, channels, look, colours);
+  return (i, c, below) => {
+    const opacity = f32(look.alpha * Math.abs(scaled[i]));
+    return rint(f32(below + f32((colour(i, c) - below) * opacity)));
+  };
+}
+
+/** Paint one feature map (h, w), rescaled by a given scale, as RGBA bytes. */
+export function paintPlane(values, scale, signed, cmap, colours) {
+  const table = colours.tables[cmap];
+  const diverging = isDiverging(colours, cmap);
+  const data = new Uint8ClampedArray(values.length * 4);
+  for (let i = 0; i < values.length; i++) {
+    const kept = signed ? values[i] : Math.max(values[i], 0);
+    const scaled = scale === 0 ? 0 : Math.min(1, Math.max(signed ? -1 : 0, f32(kept / scale)));
+    const at = 3 * position(scaled, diverging);
+    data.set(table.subarray(at, at + 3), 4 * i);
+    data[4 * i + 3] = 255;
+  }
+  return data;
+}
+
+/** Put bytes on a canvas of that size. */
+export function onCanvas(canvas, data, width, height) {
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").putImageData(new ImageData(data, width, height), 0, 0);
+}

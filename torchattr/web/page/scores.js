@@ -1,0 +1,58 @@
+// The classes as bars: the best at first, all on demand, by name if there are many.
+
+import * as api from "./api.js";
+import { arrows, byId, el, fill, percent, short } from "./dom.js";
+import { emptyState } from "./results.js";
+import { on, set, state } from "./state.js";
+
+const FIRST = 8;
+const MOST = 400;
+
+export function startScores() {
+  const list = el("div", { className: "classes", role: "group", "aria-label": "Classes" });
+  const filter = el("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter classes by name", oninput: draw });
+  const more = el("button", { type: "button", className: "link", onclick: () => { all = !all; draw(); } });
+  const note = el("p", { className: "hint" });
+  const next = api.latest();
+  let all = false;
+  fill(byId("scores"), el("h2", {}, "Classes"), filter, list, more, note);
+  arrows(list, "button");
+
+  on("picture", (picture) => api.saying(async () => {
+    fill(list, el("p", { className: "hint" }, "Asking the model …"));
+    const found = await api.get(`api/pictures/${picture.id}/scores`, next());
+    const before = state.target && found.classes.find((one) => one.index === state.target.index);
+    set("scores", found);
+    set("target", state.keepTarget && before ? before : found.classes[0]);
+  }));
+  on("scores target", draw);
+
+  function draw() {
+    if (!state.scores) return;
+    const { classes, bounded, total } = state.scores;
+    const wanted = filter.value.trim().toLowerCase();
+    const matching = classes.filter((one) => !wanted || one.name.toLowerCase().includes(wanted) || String(one.index) === wanted);
+    const shown = matching.slice(0, all || wanted ? MOST : FIRST);
+    const largest = bounded ? 1 : Math.max(1e-9, ...classes.map((one) => one.score ?? 0));
+    fill(list, shown.map((one) => row(one, largest, bounded)),
+      matching.length ? null : emptyState(`No class has “${filter.value}” in its name.`));
+    filter.hidden = total <= FIRST;
+    more.hidden = Boolean(wanted) || total <= FIRST;
+    more.textContent = all ? `Show the best ${FIRST}` : `Show all ${total}`;
+    const left = matching.length - shown.length;
+    note.textContent = left > 0 && (all || wanted) ? `${left} more; filter by name to see them.` : state.scores.note;
+  }
+
+  function row(one, largest, bounded) {
+    const chosen = state.target?.index === one.index;
+    const track = el("span", { className: "fill" });
+    track.style.width = `${Math.min(100, Math.max(0, 100 * (one.score ?? 0) / largest))}%`;
+    return el("button", { type: "button", className: "class", "aria-pressed": String(chosen), dataset: { index: one.index },
+      title: `Explain ${one.name} (class ${one.index})`, onclick: () => { state.keepTarget = true; set("target", one); focus(one.index); } },
+    el("span", { className: "label" }, one.name), el("span", { className: "value" }, bounded ? percent(one.score ?? 0) : short(one.score)),
+    el("span", { className: "track" }, track));
+  }
+
+  // The list is drawn anew, so the focus is put back where it was.
+  const focus = (index) => list.querySelector(`[data-index="${index}"]`)?.focus();
+}
