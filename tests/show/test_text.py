@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from PIL import Image
 
-from torchattr.show.text import draw_lines, font, line_height, width_of, wrap
+from torchattr.show.text import draw_lines, font, font_of, line_height, width_of, wrap
 
 TEXTS = ["", "cat", "a rather long class name, with a comma", "features.denseblock4.denselayer16"]
 
@@ -29,3 +30,14 @@ def test_text_is_drawn_below_the_position_in_its_colour():
 
 def test_the_typeface_comes_with_pillow():
     assert font(20).getname() == ("Aileron", "Regular")
+
+
+def test_letters_that_the_built_in_typeface_lacks_are_drawn():
+    def drawn(text):
+        canvas = Image.new("RGB", (40, 20), "white")
+        draw_lines(canvas, [text], (2, 0), 16)
+        return np.asarray(canvas).tobytes()
+
+    pictures = {drawn(letter) for letter in ("×", "é", "ж", "→")}
+    assert len(pictures) == 4, "two letters look alike: they are boxes"
+    assert font_of("plain", 16) is font(16)

@@ -66,7 +66,7 @@ def report(
                 Explaining(loaded, settings, weights=weights),
                 LayerGrids(loaded, (), ("grad_cam",), targets, rules, key, weights=weights),
                 Activations(loaded, layers, (), top, weights=weights),
-                BackProjections(loaded, layers, strongest, rules=rules, weights=weights),
+                BackProjections(loaded, layers, strongest, rules=rules, crop=True, weights=weights),
             ]
 
         where = Where(out, overwrite, logdir, html, title or f"What {model} looks at")

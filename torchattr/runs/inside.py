@@ -71,7 +71,7 @@ def projection_entry(found: BackProjection, example: int, crop: bool, **entry: A
     return Entry(
         picture=found.picture(example, crop=crop),
         arrays=arrays,
-        title=f"Back-projections of {found.layer}: {found.rule}, {_said_start(found.start)}",
+        title=f"Back-projections of {found.layer}",
         singles=lambda: _signals(pictures, channels),
         **_with(entry, layer=found.layer, channels=channels, start=start, rule=found.rule),
     )
@@ -118,11 +118,6 @@ _METHODS = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM"}
 
 def _with(entry: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
     return {**entry, "record": {**facts, **entry.get("record", {})}}
-
-
-def _said_start(start: Any) -> str:
-    known = {"max": "from the strongest place", "map": "from the whole map"}
-    return known[start] if isinstance(start, str) else f"from {tuple(start)}"
 
 
 def _heats(maps: np.ndarray, channels: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:

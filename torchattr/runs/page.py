@@ -15,6 +15,9 @@ from torchattr.show.page import percent
 
 GENERATOR = '<meta name="generator" content="torchattr">'
 
+NARROW = 420
+"""Pictures up to this width share a row."""
+
 _SHOWN_ELSEWHERE = ("targets", "coverage", "refused", "versions", "settings")
 
 
@@ -26,12 +29,14 @@ class Part:
     title: what was looked for.
     body: the HTML below it.
     versions: of the packages that made it.
+    wide: whether it has a row of its own.
     """
 
     subject: str
     title: str
     body: str
     versions: Mapping[str, str]
+    wide: bool
 
 
 def part_of(entry: Entry) -> Part:
@@ -47,7 +52,8 @@ def part_of(entry: Entry) -> Part:
         _details("Details", {k: v for k, v in record.items() if k not in _SHOWN_ELSEWHERE}),
         _details("Settings", record.get("settings", {})),
     ]
-    return Part(entry.name, title, "".join(body), record.get("versions", {}))
+    wide = bool(entry.text) or (entry.picture is not None and entry.picture.width > NARROW)
+    return Part(entry.name, title, "".join(body), record.get("versions", {}), wide)
 
 
 def page(title: str, parts: Sequence[Part], skipped: Mapping[str, str]) -> str:
@@ -98,9 +104,12 @@ def _contents(sections: Mapping[str, list[tuple[str, Part]]]) -> Iterator[str]:
         yield f'<li><a href="#{listed[0][0]}-top">{escape(subject)}</a><ol>{lines}</ol></li>\n'
 
 
+_WIDE = ' class="wide"'
+
+
 def _section(subject: str, listed: list[tuple[str, Part]]) -> str:
     parts = "".join(
-        f'<article id="{anchor}"><h3>{escape(part.title)}</h3>{part.body}</article>\n'
+        f'<article id="{anchor}"{_WIDE if part.wide else ""}><h3>{escape(part.title)}</h3>{part.body}</article>\n'
         for anchor, part in listed
     )
     top = f"{listed[0][0]}-top"

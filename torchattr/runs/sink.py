@@ -116,5 +116,9 @@ class Tee(Sink):
         with ExitStack() as closing:
             # Each is closed, also when another fails to.
             for sink in reversed(self._sinks):
-                closing.callback(lambda one=sink: files.extend(one.close()))
+                closing.callback(_close, sink, files)
         return files
+
+
+def _close(sink: Sink, files: list[Path]) -> None:
+    files.extend(sink.close())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,6 +24,33 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return made
 
 
+def font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
+    """The built-in typeface, or, for a text with letters that it lacks, Matplotlib's DejaVu Sans.
+
+    The built-in one knows hardly more than English. Both come with what is installed anyway.
+    """
+    return font(size) if all(map(_is_built_in, text)) else _broad_font(size)
+
+
+@cache
+def _is_built_in(letter: str) -> bool:
+    return letter.isspace() or bytes(font(16).getmask(letter)) != _missing_glyph()
+
+
+@cache
+def _missing_glyph() -> bytes:
+    return bytes(font(16).getmask("\U0010ffff"))
+
+
+@cache
+def _broad_font(size: int) -> ImageFont.FreeTypeFont:
+    # Importing Matplotlib takes a third of a second, and only its file is needed.
+    found = find_spec("matplotlib")
+    folder = Path((found and found.origin) or ".").parent
+    file = folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(file), size) if file.is_file() else font(size)
+
+
 def line_height(size: int) -> int:
     """Distance between two baselines, in pixels."""
     return round(size * _LEADING)
@@ -29,7 +58,7 @@ def line_height(size: int) -> int:
 
 def width_of(text: str, size: int) -> int:
     """The width of a line of text in pixels, rounded up."""
-    return int(font(size).getlength(text)) + 1
+    return int(font_of(text, size).getlength(text)) + 1
 
 
 def wrap(text: str, width: int, size: int) -> list[str]:
@@ -62,4 +91,5 @@ def draw_lines(
     x, y = position
     for number, line in enumerate(lines):
         middle = y + (number + 0.5) * line_height(size)
-        draw.text((x, middle), line, color, font(size), anchor="mm" if center else "lm")
+        anchor = "mm" if center else "lm"
+        draw.text((x, middle), line, color, font_of(line, size), anchor=anchor)
