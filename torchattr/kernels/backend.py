@@ -113,8 +113,10 @@ class Backend(ABC):
         """
         if gate != "deconvolution":
             grad = torch.where(is_open(switches), grad, 0)
+        if gate != "gradient" and not window.overlaps:
+            grad = grad.clamp(min=0)
         result = self.unpool(grad, switches, input_shape, window)
-        if gate == "gradient":
+        if gate == "gradient" or not window.overlaps:
             return result
         return self.relu_backward(result, None, order_of(result), "deconvolution", overwrite=True)
 

@@ -49,6 +49,12 @@ class Window:
         return torch.uint8 if self.places <= 256 else torch.int32
 
     @property
+    def overlaps(self) -> bool:
+        """Whether two windows can share a place."""
+        spans = (d * (k - 1) + 1 for k, d in zip(self.extent, self.dilation, strict=True))
+        return any(span > s for span, s in zip(spans, self.stride, strict=True))
+
+    @property
     def tells_open(self) -> bool:
         """Whether its switches say if their maximum is positive."""
         return self.places <= OPEN

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchattr.kernels.backend import Backend, Gate, Request
 from torchattr.kernels.layout import OPEN, Order, Window, from_order, in_order, mask_bytes
-from torchattr.kernels.windows import places_of, scatter
+from torchattr.kernels.windows import places_of, pool, scatter
 
 # One multiplication gathers the low bits of eight bytes into the top byte of their 64-bit word.
 GATHER_BITS = 0x0102040810204080
@@ -46,19 +46,31 @@ class TorchBackend(Backend):
         _gate(run, kept, gate, into=kept)
         return from_order(kept, grad.shape, order)
 
+    def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        one_run = x.device.type == "cpu" and x.is_contiguous() and window.places <= 256
+        found = pool(x, window) if one_run else None
+        if found is not None:
+            return found[0], _opened(*found, window)
+        return super().max_pool(x, window)
+
     def pack_switches(
         self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        switches = places_of(indices, input_shape[-len(window.extent) :], window)
-        if window.tells_open:
-            switches |= (output > 0).to(torch.uint8) << 7
-        return switches
+        places = places_of(indices, input_shape[-len(window.extent) :], window)
+        return _opened(output, places, window)
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
         places = switches & ~OPEN if window.tells_open else switches
         return scatter(grad, places, input_shape, window)
+
+
+def _opened(output: Tensor, places: Tensor, window: Window) -> Tensor:
+    """Make switches of places: say in each whether its maximum is positive."""
+    if window.tells_open:
+        places |= torch.gt(output, 0).view(torch.uint8) << 7
+    return places
 
 
 _NUMPY_TYPES = (torch.float32, torch.float64, torch.bool)

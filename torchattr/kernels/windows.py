@@ -3,12 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.kernels.layout import Window
+from torchattr.kernels.layout import Window, pooled_with_indices
+
+
+# Elements pooled at once: what is made on the way stays in the cache.
+PIECE = 2**18
+
+
+def pool(x: Tensor, window: Window) -> tuple[Tensor, Tensor] | None:
+    """Give each maximum of a contiguous tensor and its place; `None` if it cannot be told.
+
+    It looks at one place of all windows at once. PyTorch compares element by element there, which
+    takes about twice as long on a CPU. Which of several NaN wins is not seen this way.
+    """
+    shape = pooled_with_indices(x.to("meta"), window)[0].shape
+    dims = len(window.extent)
+    padded = _padded(x, shape[-dims:], window)
+    values = x.new_empty(shape)
+    places = torch.empty_like(values, dtype=torch.uint8)
+    planes = [tensor.flatten(0, -dims - 1) for tensor in (padded, values, places)]
+    count = max(1, PIECE // max(1, prod(padded.shape[-dims:])))
+    pieces = (tensor.split(count) for tensor in planes)
+    for piece, best, place in zip(*pieces, strict=True):
+        _pool_into(best, place, piece, window)
+    return (values, places) if bool(values.isfinite().all()) else None
+
+
+def _pool_into(best: Tensor, place: Tensor, piece: Tensor, window: Window) -> None:
+    """A later place wins only if it is larger, so the place that won is the last that did."""
+    place.zero_()
+    for number, steps in enumerate(product(*map(range, window.extent))):
+        here = piece[(..., *_every(steps, best.shape, window))]
+        if number == 0:
+            best.copy_(here)
+            continue
+        wins = torch.gt(here, best).view(torch.uint8)
+        torch.maximum(best, here, out=best)
+        torch.maximum(place, wins.mul_(number), out=place)
+
+
+def _every(steps: Sequence[int], sizes: Sequence[int], window: Window) -> list[slice]:
+    """Slice out one place of all windows."""
+    starts = [step * d for step, d in zip(steps, window.dilation, strict=True)]
+    spans = zip(starts, sizes[-len(steps) :], window.stride, strict=True)
+    return [slice(start, start + (size - 1) * s + 1, s) for start, size, s in spans]
+
+
+def _padded(x: Tensor, sizes: Sequence[int], window: Window) -> Tensor:
+    """Surround the input by what never wins, as far as so many windows reach."""
+    margins: list[int] = []
+    for d in reversed(range(len(sizes))):
+        span = window.dilation[d] * (window.extent[d] - 1) + 1
+        reach = (sizes[d] - 1) * window.stride[d] + span - window.padding[d]
+        margins += [window.padding[d], max(0, reach - x.shape[d - len(sizes)])]
+    return F.pad(x, margins, value=-torch.inf) if any(margins) else x
 
 
 def places_of(indices: Tensor, spatial: Sequence[int], window: Window) -> Tensor:
