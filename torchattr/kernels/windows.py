@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.kernels.layout import Window, pooled_with_indices
-
 
 # Elements pooled at once: what is made on the way stays in the cache.
 PIECE = 2**18
@@ -40,7 +40,7 @@ def _pool_into(best: Tensor, place: Tensor, piece: Tensor, window: Window) -> No
     """A later place wins only if it is larger, so the place that won is the last that did."""
     place.zero_()
     for number, steps in enumerate(product(*map(range, window.extent))):
-        here = piece[(..., *_every(steps, best.shape, window))]
+        here = piece[_every(steps, best.shape, window)]
         if number == 0:
             best.copy_(here)
             continue
@@ -49,11 +49,11 @@ def _pool_into(best: Tensor, place: Tensor, piece: Tensor, window: Window) -> No
         torch.maximum(place, wins.mul_(number), out=place)
 
 
-def _every(steps: Sequence[int], sizes: Sequence[int], window: Window) -> list[slice]:
+def _every(steps: Sequence[int], sizes: Sequence[int], window: Window) -> tuple[Any, ...]:
     """Slice out one place of all windows."""
     starts = [step * d for step, d in zip(steps, window.dilation, strict=True)]
     spans = zip(starts, sizes[-len(steps) :], window.stride, strict=True)
-    return [slice(start, start + (size - 1) * s + 1, s) for start, size, s in spans]
+    return (..., *(slice(start, start + (size - 1) * s + 1, s) for start, size, s in spans))
 
 
 def _padded(x: Tensor, sizes: Sequence[int], window: Window) -> Tensor:
