@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import torch
+from command import here as here
+from command import shelf as shelf
 
 # One thread for each test process: results then depend on nothing else.
 torch.set_num_threads(1)

@@ -90,7 +90,7 @@ class LayerMaps(Mapping[str, Tensor]):
         base = draw_input(self.inputs[example]) if image is None else image
         drawn = [enlarged(self._draw(one[example], base), cell) for one in self.values()]
         captions = [
-            f"{name} {' × '.join(str(side) for side in one.shape[2:])}"
+            f"{name} {'×'.join(str(side) for side in one.shape[2:])}"
             if self.method == "grad_cam"
             else name
             for name, one in self.items()

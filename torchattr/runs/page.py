@@ -104,14 +104,13 @@ def _contents(sections: Mapping[str, list[tuple[str, Part]]]) -> Iterator[str]:
         yield f'<li><a href="#{listed[0][0]}-top">{escape(subject)}</a><ol>{lines}</ol></li>\n'
 
 
-_WIDE = ' class="wide"'
+def _article(anchor: str, part: Part) -> str:
+    wide = ' class="wide"' if part.wide else ""
+    return f'<article id="{anchor}"{wide}><h3>{escape(part.title)}</h3>{part.body}</article>\n'
 
 
 def _section(subject: str, listed: list[tuple[str, Part]]) -> str:
-    parts = "".join(
-        f'<article id="{anchor}"{_WIDE if part.wide else ""}><h3>{escape(part.title)}</h3>{part.body}</article>\n'
-        for anchor, part in listed
-    )
+    parts = "".join(_article(anchor, part) for anchor, part in listed)
     top = f"{listed[0][0]}-top"
     return f'<section id="{top}"><h2>{escape(subject)}</h2>\n{parts}</section>\n'
 
