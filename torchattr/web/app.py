@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -29,8 +28,6 @@ from torchattr.web.worker import Abandoned, Busy
 PAGE = Path(__file__).parent / "page"
 STATUS: dict[type[TorchattrError], int] = {Gone: 404, TooLarge: 413, Busy: 503, Abandoned: 499}
 """The status of errors that are not about what was entered."""
-
-log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -129,7 +126,6 @@ def _invalid(request: Request, error: Any) -> Response:
 
 
 def _unknown(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     kind = type(error).__name__
     said = str(error).strip().partition("\n")[0][:300]
     return problem(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +32,10 @@ KNOWN: Mapping[str, tuple[Kind, Any]] = {
 """Arguments that the methods share and whose annotation says less than their name; defaults."""
 
 LONGEST = 200
+"""Letters of a text."""
+
+LARGEST = 10_000
+"""Whole numbers are counts of steps or samples here, during which everybody else waits."""
 
 _SCALARS: Mapping[type, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
 
@@ -185,14 +190,19 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    number = _number(name, value)
+    if number != int(number):
         raise InputTypeError(f"{name} must be a whole number, got {shown(value)}")
-    return int(value)
+    if abs(number) > LARGEST:
+        raise InputError(f"{name} must be within ±{LARGEST:,}, got {shown(value)}")
+    return int(number)
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputTypeError(f"{name} must be a number, got {shown(value)}")
+    if not abs(value) < sys.float_info.max:
+        raise InputError(f"{name} must be a finite number, got {shown(value)}")
     return float(value)
 
 

@@ -115,14 +115,15 @@ class Guard:
         """Stop reading a body when it is too long, whatever it says of its length."""
         limits = self._limits
         is_form = "multipart/form-data" in Headers(scope=scope).get("content-type", "")
-        most = limits.upload_bytes + FRAMING_BYTES if is_form else limits.body_bytes
+        most = limits.upload_bytes if is_form else limits.body_bytes
+        spare = FRAMING_BYTES if is_form else 0
         taken = 0
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > most:
+            if taken > most + spare:
                 what = "The file" if is_form else "The request"
                 raise HTTPException(413, f"{what} is too large; at most {most:,} bytes are taken.")
             return message

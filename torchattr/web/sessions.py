@@ -31,10 +31,15 @@ class TooLarge(TorchattrError):
 
 
 class Session:
-    """What one visitor holds, the longest unused first."""
+    """What one visitor holds, the longest unused first.
+
+    >>> Session(limit=1000).holds("anything")
+    False
+    """
 
     def __init__(self, limit: int) -> None:
         self._items: OrderedDict[str, Item] = OrderedDict()
+        self.nbytes = 0
         self._limit = limit
         self._lock = threading.Lock()
         self.used = 0.0
@@ -45,17 +50,23 @@ class Session:
         Raises:
             TooLarge: it alone is more than a session holds.
         """
-        if item.nbytes > self._limit:
+        size = item.nbytes
+        if size > self._limit:
             raise TooLarge(
-                f"this result has {item.nbytes:,} bytes, more than the {self._limit:,} that a"
-                " session holds"
+                f"this result has {size:,} bytes, more than the {self._limit:,} that a session"
+                " holds"
             )
         with self._lock:
+            self._drop(key)
             self._items[key] = item
-            self._items.move_to_end(key)
+            self.nbytes += size
             while self.nbytes > self._limit:
-                self._items.popitem(last=False)
+                self._drop(next(iter(self._items)))
         return key
+
+    def _drop(self, key: str) -> None:
+        if key in self._items:
+            self.nbytes -= self._items.pop(key).nbytes
 
     def holds(self, key: str) -> bool:
         return key in self._items
@@ -74,8 +85,10 @@ class Session:
 
     def find(self, key: str, kind: type[T]) -> T | None:
         """Give something of a kind, or nothing."""
-        item = self.any(key) if self.holds(key) else None
-        return item if isinstance(item, kind) else None
+        try:
+            return self.get(key, kind)
+        except Gone:
+            return None
 
     def get(self, key: str, kind: type[T]) -> T:
         """Give something of a kind.
@@ -92,10 +105,6 @@ class Session:
         """Give all of a kind, the longest unused first."""
         with self._lock:
             return {key: one for key, one in self._items.items() if isinstance(one, kind)}
-
-    @property
-    def nbytes(self) -> int:
-        return sum(item.nbytes for item in self._items.values())
 
 
 class Sessions:
@@ -118,11 +127,16 @@ class Sessions:
             session.used = self._clock()
             self._sessions.move_to_end(key)
             while len(self._sessions) > self._limits.sessions:
-                self._sessions.popitem(last=False)
+                del self._sessions[self._least_missed()]
             return key, session
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def _least_missed(self) -> str:
+        """Give the oldest session that holds nothing, or else the oldest; the newest is in use."""
+        older = list(self._sessions)[:-1]
+        return next((key for key in older if not self._sessions[key].nbytes), older[0])
 
     def _forget_idle(self) -> None:
         oldest = self._clock() - self._limits.idle_seconds

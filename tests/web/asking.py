@@ -1,0 +1,56 @@
+"""What the tests of the viewer share: pictures to send, and reading what comes back."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from starlette.testclient import TestClient
+
+
+def photo(width: int = 60, height: int = 40, seed: int = 0, kind: str = "PNG") -> bytes:
+    """A picture of noise as a file."""
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, kind)
+    return file.getvalue()
+
+
+def upload(client: TestClient, data: bytes, name: str = "photo.png") -> Any:
+    return client.post("/api/pictures", files={"file": (name, data)})
+
+
+def sentence(response: Any, status: int) -> str:
+    """The error of an answer, which must be a sentence and no trace."""
+    assert response.status_code == status, response.text
+    said = response.json()["error"]
+    assert list(response.json()) == ["error"]
+    assert said[0].isupper() or said[0].islower() or said[0] in "'\"/"
+    assert said.endswith((".", "!", "?"))
+    assert "Traceback" not in said
+    assert str(Path.cwd()) not in said
+    return said
+
+
+def raw(client: TestClient, part: dict[str, Any]) -> np.ndarray:
+    """The values of a map."""
+    response = client.get(f"/api/results/{part['id']}.f32")
+    assert response.status_code == 200
+    return np.frombuffer(response.content, "<f4").reshape(part["shape"])
+
+
+def decoded(response: Any) -> np.ndarray:
+    """The pixels of a PNG."""
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "image/png"
+    return np.asarray(Image.open(io.BytesIO(response.content)).convert("RGB"))
+
+
+def unpacked(response: Any) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ, which must not need pickle."""
+    assert response.status_code == 200, response.text
+    with np.load(io.BytesIO(response.content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

@@ -1,0 +1,58 @@
+"""A viewer of the embedded model, asked in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from starlette.testclient import TestClient
+
+from torchattr.methods import registry as methods
+from torchattr.models import LoadedModel, load_model
+from torchattr.web import create_app, panels
+
+HOME = "http://localhost"
+
+Visit = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def demo() -> LoadedModel:
+    return load_model("demo")
+
+
+@pytest.fixture(scope="module")
+def app(demo: LoadedModel) -> Any:
+    return create_app(demo)
+
+
+@pytest.fixture
+def visit(app: Any) -> Iterator[Visit]:
+    """Visitors of the viewer, or of another application; each has cookies of its own."""
+
+    def visitor(application: Any = None, **options: Any) -> TestClient:
+        options = {"base_url": HOME, "raise_server_exceptions": False, **options}
+        return TestClient(application or app, **options)
+
+    return visitor
+
+
+@pytest.fixture
+def client(visit: Visit) -> TestClient:
+    return visit()
+
+
+@pytest.fixture
+def picture(client: TestClient) -> str:
+    """The number of a picture that comes along."""
+    return client.get("/api/pictures").json()[0]["id"]
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """What a test registers is forgotten afterwards."""
+    panels.registered_panels()
+    with mock.patch.dict(methods._methods), mock.patch.dict(panels._panels):
+        yield
