@@ -31,7 +31,8 @@ class LayerEntry:
         type: its class, or what operation it is.
         shape: what its last call gave, without the batch; `None` if that was no tensor.
         calls: how often it ran.
-        module: whether it is a layer; a functional operation has maps, but nothing starts there.
+        module: whether it is a layer; a functional operation has maps, too, but no class activation
+            maps.
     """
 
     name: str

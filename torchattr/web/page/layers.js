@@ -194,10 +194,6 @@ export function startLayers() {
     detail.hidden = false;
     if (first || detail.dataset.channel !== `${now.layer.name} ${now.channel}`) frame();
     if (first) detail.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    if (!now.layer.module) {
-      fill(detail.querySelector(".pair"), emptyState(`${now.layer.name} is an operation inside a layer, so nothing can start there; choose the layer that holds it.`));
-      return undefined;
-    }
     const pair = detail.querySelector(".pair");
     pair.setAttribute("aria-busy", "true");
     if (!pair.querySelector("figure")) fill(pair, waiting("Back to the picture …"));
