@@ -63,8 +63,7 @@ def view(
         secret = token_for(host, token)
         listening = listen(host, port)
         with listening:
-            for file in load or ():
-                _run(file)
+            _run(load or ())
             paths = _paths(images or ())
             loaded = _loaded(model, weights, device)
             address = Address(host, listening.getsockname()[1], secret)
@@ -96,10 +95,14 @@ def _check_load(files: Sequence[Path], host: str) -> None:
         )
 
 
-def _run(file: Path) -> None:
+def _run(files: Sequence[Path]) -> None:
     from torchattr.models import run_file
+    from torchattr.web import registered_panels
 
-    run_file(file.expanduser())
+    # What comes along is there first, so that a name taken twice is the file's fault.
+    registered_panels()
+    for file in files:
+        run_file(file.expanduser())
 
 
 def _paths(images: Sequence[str]) -> list[Path] | None:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
@@ -39,7 +40,7 @@ class Address:
             self.host, self.host
         )
         shown = f"[{host}]" if ":" in host else host
-        asked = f"?token={self.token}" if self.token else ""
+        asked = f"?token={quote(self.token)}" if self.token else ""
         return f"http://{shown}:{self.port}/{asked}"
 
 
