@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchattr.cli import options
 from torchattr.cli.running import Where, Which, look
-from torchattr.cli.talk import reported
+from torchattr.cli.talk import note, reported
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Entry, Look
+    from torchattr.runs import Look
 
 
 def report(
@@ -52,7 +53,7 @@ def report(
         from torchattr.runs.explaining import Explaining
         from torchattr.runs.looks import Activations, BackProjections, LayerGrids
         from torchattr.runs.plan import Settings
-        from torchattr.runs.sample import some_convolutions
+        from torchattr.runs.sample import Summarising, has_convolutions
 
         rules = options.rules_of(rule or ())
         key = options.entry_of(output)
@@ -60,22 +61,31 @@ def report(
         settings = Settings(tuple(method or ()), targets, (), rules, key)
 
         def looks(loaded: LoadedModel) -> list[Look]:
-            layers = tuple(layer or some_convolutions(loaded))
-            strongest = f"top{top}"
-            return [
+            given: list[Look] = [
+                Summarising(loaded, depth=2, weights=weights),
                 Explaining(loaded, settings, weights=weights),
-                LayerGrids(loaded, (), ("grad_cam",), targets, rules, key, weights=weights),
-                Activations(loaded, layers, (), top, weights=weights),
-                BackProjections(loaded, layers, strongest, rules=rules, crop=True, weights=weights),
             ]
+            if has_convolutions(loaded):
+                grids = LayerGrids(loaded, (), ("grad_cam",), targets, {}, key, weights=weights)
+                given.append(grids)
+            layers = tuple(layer or _some_layers(loaded))
+            if layers:
+                back = BackProjections(loaded, layers, f"top{top}", rules=rules, crop=True)
+                given.append(Activations(loaded, layers, (), top, weights=weights))
+                given.append(replace(back, skip_refused=True, weights=weights))
+            return given
 
         where = Where(out, overwrite, logdir, html, title or f"What {model} looks at")
         which = Which(model, weights, device, backend)
-        raise typer.Exit(look(images, which, where, looks, "reported", _summary))
+        raise typer.Exit(look(images, which, where, looks, "reported"))
 
 
-def _summary(loaded: LoadedModel) -> list[Entry]:
-    from torchattr.inspect import summary
-    from torchattr.runs.sample import example_input, summary_entry
+def _some_layers(loaded: LoadedModel) -> list[str]:
+    from torchattr.errors import LayerError
+    from torchattr.runs.sample import some_convolutions
 
-    return [summary_entry(loaded, summary(loaded.model, example_input(loaded), depth=2))]
+    try:
+        return some_convolutions(loaded)
+    except LayerError as reason:
+        note(f"feature maps are left out: {reason}")
+        return []

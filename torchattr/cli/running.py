@@ -14,7 +14,6 @@ from torchattr.cli.talk import fault, note, out
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import Look, Sink
-    from torchattr.runs.sink import Entry
 
 SKIPPED = 1
 """The exit code when a picture could not be read."""
@@ -88,7 +87,6 @@ def look(
     where: Where,
     looks: Callable[[LoadedModel], Sequence[Look]],
     done: str = "looked at",
-    first: Callable[[LoadedModel], Sequence[Entry]] = lambda loaded: (),
 ) -> int:
     """Look at pictures, say what happens, and give the exit code.
 
@@ -98,7 +96,6 @@ def look(
         where: the places for the results.
         looks: makes what is to be made of each picture.
         done: what was done, as a participle.
-        first: makes what is kept of the model itself.
     """
     from torchattr.kernels import backend
 
@@ -106,12 +103,7 @@ def look(
     paths = paths_of(images)
     loaded = which.load()
     with backend(which.backend), sink:
-        wanted = looks(loaded)
-        entries = first(loaded)
-        sink.claim([entry.path for entry in entries])
-        for entry in entries:
-            sink.add(entry)
-        counts = _watched(paths, wanted, sink, where, loaded)
+        counts = _watched(paths, looks(loaded), sink, where, loaded)
     if counts.finished:
         pictures = "1 picture" if counts.finished == 1 else f"{counts.finished} pictures"
         where.say(f"{pictures} {done}")

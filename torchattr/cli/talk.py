@@ -86,7 +86,9 @@ def in_command_words(text: str) -> str:
     """
     text = re.sub(r"rules=\{(.*?)\}", _as_options, text)
     text = re.sub(r"\s*strict=False lowers this to a warning|, or pass strict=False", "", text)
-    return " ".join(text.replace("layer=...", "--layer").split()).rstrip("; ")
+    return " ".join(
+        text.replace("layers=...", "--layer").replace("layer=...", "--layer").split()
+    ).rstrip("; ")
 
 
 def _as_options(rules: re.Match[str]) -> str:

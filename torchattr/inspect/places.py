@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchattr._types import Forward, Layer, Layers
@@ -42,8 +43,10 @@ def run_to(
 
 def calls_with_places(
     model: Forward, inputs: Tensor, layers: Layers, additional_forward_args: Any = None
-) -> dict[str, int]:
-    """Give the calls of layers and operations that have places: their names and channels.
+) -> dict[str, torch.Size]:
+    """Give the calls of layers and operations that have places: the name and shape of each.
+
+    A shape is that for one example, `(channels, places...)`.
 
     Of several calls each has its number, `block.relu#1` and `block.relu#2`. Of codes and patterns
     those without places are left out.
@@ -61,7 +64,7 @@ def calls_with_places(
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.ReLU())
     >>> calls_with_places(model, torch.rand(1, 3, 8, 8), "r")
-    {'1': 4}
+    {'1': torch.Size([4, 6, 6])}
     """
     given = as_inputs(inputs, differentiable=False)
     recording = Recording(model, given.tensors, as_arguments(additional_forward_args), layers)
@@ -71,7 +74,7 @@ def calls_with_places(
         for number, call in enumerate(calls, 1):
             if len(call.values) == 1 and call.values[0].dim() == given.tensors[0].dim() > 2:
                 key = f"{name}#{number}" if len(calls) > 1 else name
-                found[key] = call.values[0].shape[1]
+                found[key] = call.values[0].shape[1:]
             elif name in asked:
                 gave = ", ".join(str(tuple(value.shape)) for value in call.values)
                 raise LayerError(f"the layer {name!r} gave {gave}, so it has no maps with places")

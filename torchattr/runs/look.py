@@ -36,9 +36,14 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of the entries that follow, so that their places can be asked for before."""
+    """The places of the entries that follow, so that they can be asked for before.
+
+    names: groups that have an entry for each picture.
+    paths: of entries that no picture has.
+    """
 
     names: tuple[str, ...]
+    paths: tuple[str, ...] = ()
 
 
 Progress = Callable[[float], None]

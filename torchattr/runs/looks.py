@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torchattr.errors import InputError, NoRuleMatched
 from torchattr.inspect import BackProjector, feature_maps, layer_by_layer
 from torchattr.inspect.layer_by_layer import Method
 from torchattr.inspect.places import calls_with_places
 from torchattr.inspect.projector import Rule
+from torchattr.inspect.reach import check_position
 from torchattr.inspect.starts import Channels, Start
 from torchattr.runs import inside
 from torchattr.runs.answers import Reader
 from torchattr.runs.display import Display
-from torchattr.runs.look import Found, Groups, Look, Picture, Predicted, Progress
+from torchattr.runs.look import Found, Groups, Look, Note, Picture, Predicted, Progress
 from torchattr.runs.wanted import Top, chosen, parse_targets
 
 
@@ -33,8 +35,9 @@ class Activations(Look):
 
     def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
         model, inputs = self.loaded.model, picture.inputs
-        names = list(calls_with_places(model, inputs, list(self.layers)))
-        groups = inside.groups_of(inside.ACTIVATIONS, names)
+        shapes = calls_with_places(model, inputs, list(self.layers))
+        _check_channels(self.channels, shapes)
+        groups = inside.groups_of(inside.ACTIVATIONS, list(shapes))
         yield Groups(tuple(groups.values()))
         maps = feature_maps(model, inputs, list(self.layers))
         for number, (name, group) in enumerate(groups.items()):
@@ -64,6 +67,7 @@ class BackProjections(Look):
     channels, start, rule, rules: see :func:`torchattr.back_project`; of `"top9"` a layer with
         fewer maps gives all of them.
     crop: draw only the part that the signal reached.
+    skip_refused: leave the back-projections out of a model in which the rule matches nothing.
     """
 
     layers: tuple[str, ...]
@@ -72,15 +76,28 @@ class BackProjections(Look):
     rule: Rule = "deconvolution"
     rules: Mapping[str, str] = field(default_factory=dict)
     crop: bool = False
+    skip_refused: bool = False
 
     def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
         model, inputs = self.loaded.model, picture.inputs
-        sizes = calls_with_places(model, inputs, list(self.layers))
-        groups = inside.groups_of(inside.PROJECTIONS, list(sizes))
+        shapes = calls_with_places(model, inputs, list(self.layers))
+        _check_channels(self.channels, shapes)
+        if isinstance(self.start, tuple):
+            for shape in shapes.values():
+                check_position(self.start, shape[1:])
+        groups = inside.groups_of(inside.PROJECTIONS, list(shapes))
         yield Groups(tuple(groups.values()))
         for number, (name, group) in enumerate(groups.items()):
-            projector = BackProjector(model, inputs, name, (self.rule,), rules=self.rules or None)
-            found = projector.project(self._clipped(sizes[name]), self.start)
+            try:
+                projector = BackProjector(
+                    model, inputs, name, (self.rule,), rules=self.rules or None
+                )
+            except NoRuleMatched as reason:
+                if not self.skip_refused:
+                    raise
+                yield Note(f"back-projections are left out: {reason}")
+                return
+            found = projector.project(self._clipped(shapes[name][0]), self.start)
             yield inside.projection_entry(
                 found,
                 0,
@@ -157,3 +174,14 @@ class LayerGrids(Look):
                 inside.groups_of(f"{inside.LAYERS}/{method}", names).values(), targets, strict=True
             )
         }
+
+
+def _check_channels(channels: Channels, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Refuse a channel that one of the layers has not, before anything of the others is written."""
+    for name, shape in shapes.items():
+        for channel in channels if isinstance(channels, tuple) else ():
+            if not 0 <= channel < shape[0]:
+                raise InputError(
+                    f"channel {channel} is out of range for the layer {name!r}, whose maps are 0 to"
+                    f" {shape[0] - 1}"
+                )

@@ -70,9 +70,13 @@ def look_at_pictures(
             sink.skip(str(path), str(error))
             yield Skipped(path, str(error))
             continue
-        for number, look in enumerate(looks):
-            part = _Part(progress, index, number, len(looks))
-            yield from run.taken(look.at(picture, part.done))
+        parts = [_Part(progress, index, number, len(looks)) for number in range(len(looks))]
+        found = [look.at(picture, part.done) for look, part in zip(looks, parts, strict=True)]
+        # What a look refuses, it refuses before it names its groups: nothing is written until then.
+        for one in found:
+            yield from run.taken(one, until_claimed=True)
+        for one in found:
+            yield from run.taken(one)
         yield Finished(path)
 
 
@@ -85,10 +89,12 @@ class _Run:
     claimed: set[str] = field(default_factory=set)
     told: set[Note | Path] = field(default_factory=set)
 
-    def taken(self, found: Iterator[Found]) -> Iterator[Event]:
+    def taken(self, found: Iterator[Found], until_claimed: bool = False) -> Iterator[Event]:
         for one in found:
             if isinstance(one, Groups):
-                self._claim([group for group in one.names if group not in self.claimed])
+                self._claim(one)
+                if until_claimed:
+                    return
             elif isinstance(one, Entry):
                 yield Written(Path(one.name), self.sink.add(one))
             else:
@@ -98,10 +104,11 @@ class _Run:
                     self.told.add(said)
                     yield one
 
-    def _claim(self, groups: Sequence[str]) -> None:
-        prefixes = [f"{group}/" if group else "" for group in groups]
-        self.sink.claim([f"{prefix}{name}" for prefix in prefixes for name in self.names])
-        self.claimed.update(groups)
+    def _claim(self, groups: Groups) -> None:
+        prefixes = [f"{group}/" if group else "" for group in groups.names]
+        paths = [f"{prefix}{name}" for prefix in prefixes for name in self.names]
+        self.sink.claim([path for path in (*paths, *groups.paths) if path not in self.claimed])
+        self.claimed.update(paths, groups.paths)
 
 
 @dataclass(frozen=True)

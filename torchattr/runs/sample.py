@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from torchattr.errors import LayerError
-from torchattr.inspect import CODES, Kernels, Summary, conv_kernels
+from torchattr.inspect import CODES, Kernels, Summary, conv_kernels, summary
 from torchattr.inspect.places import calls_with_places
 from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
 from torchattr.runs import inside
-from torchattr.runs.look import device_of, made_by
+from torchattr.runs.look import Found, Groups, Look, Picture, Progress, device_of, made_by
 from torchattr.runs.names import distinct_names, file_name
 from torchattr.runs.sink import Entry
 from torchattr.select import find_layers, is_pattern, layer_names
@@ -29,6 +30,24 @@ def summary_entry(loaded: LoadedModel, found: Summary) -> Entry:
     """Keep a summary as text."""
     title = f"What {loaded.name} consists of"
     return Entry(inside.SUMMARY, None, {}, made_by(loaded), title=title, text=repr(found))
+
+
+@dataclass(frozen=True, eq=False)
+class Summarising(Look):
+    """The summary of the model, once for all pictures.
+
+    depth: see :func:`torchattr.summary`.
+    """
+
+    depth: int | None = None
+    _done: list[str] = field(default_factory=list, init=False)
+
+    def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
+        yield Groups((), (inside.SUMMARY,))
+        if not self._done:
+            self._done.append(picture.name)
+            found = summary(self.loaded.model, picture.inputs, depth=self.depth)
+            yield summary_entry(self.loaded, found)
 
 
 def kernels_of(
@@ -71,6 +90,11 @@ def kernel_entries(
 def kernel_names(found: Sequence[Kernels]) -> list[str]:
     """Give the names of the entries of kernels."""
     return distinct_names([file_name(kernels.layer) for kernels in found])
+
+
+def has_convolutions(loaded: LoadedModel) -> bool:
+    """Tell whether the model has layers that are convolutions."""
+    return any(map(_is_convolution, loaded.model.modules()))
 
 
 def some_convolutions(loaded: LoadedModel, count: int = 3) -> list[str]:
