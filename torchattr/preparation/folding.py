@@ -57,7 +57,8 @@ class Fold:
         deferring = Deferring.active()
         if deferring is None or kwargs or not self._folds(args):
             return type(self.conv).forward(self.conv, *args, **kwargs)
-        return deferring.defer(self, args[0], self._run(args[0], *self.weights()))
+        input = deferring.true(args[0])
+        return deferring.defer(self, input, self._run(input, *self.weights()))
 
     def normalise(self, input: Tensor) -> Any:
         """Stand in for the batch-norm's forward."""
@@ -156,6 +157,7 @@ class Deferred:
         self.folded: Tensor | None = folded
         self._input = input
         self._before = _state(input)
+        self._differentiable = torch.is_grad_enabled()
         self._value: Tensor | None = None
 
     def take(self, fold: Fold) -> Tensor | None:
@@ -175,15 +177,33 @@ class Deferred:
                     " fold=False"
                 )
             conv = self.fold.conv
-            self._value = type(conv).forward(conv, self._input)
+            # Whoever reads first may do so without a graph, and the next one with it.
+            with torch.set_grad_enabled(self._differentiable):
+                self._value = type(conv).forward(conv, self._input)
         return self._value
+
+
+class Standing(torch.autograd.Function):
+    """Gives what stands for an output; it is in the graph to find out who takes it for a number."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, like: Tensor) -> Tensor:
+        return torch.full((), nan, dtype=like.dtype, device=like.device).expand(like.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        raise ModelError(
+            "a gradient came back to the output of a convolution that was folded into its"
+            " batch-norm, through code that PyTorch's function modes do not see (an autograd"
+            " function, say); prepare the model with fold=False"
+        )
 
 
 class Deferring(TorchFunctionMode):
     """Watches the forward of a prepared model for whoever reads what is deferred.
 
-    What stands for an output is filled with NaN. Code that passes by every function of PyTorch
-    gets no number from it that looks right.
+    What stands for an output is filled with NaN, and no gradient passes it. Code that function
+    modes do not see gets no number from it that looks right.
     """
 
     _threads = local()
@@ -223,8 +243,7 @@ class Deferring(TorchFunctionMode):
     def defer(self, fold: Fold, input: Tensor, folded: Tensor) -> Tensor:
         """Give what stands for the convolution's output."""
         with torch._C.DisableTorchFunction():
-            standing = torch.full((), nan, dtype=folded.dtype, device=folded.device)
-            standing = standing.expand(folded.shape)
+            standing: Tensor = Standing.apply(input, folded.detach())
             self._waiting[standing] = Deferred(fold, input, folded)
         return standing
 
@@ -235,18 +254,19 @@ class Deferring(TorchFunctionMode):
 
     def settled(self, output: Any) -> Any:
         """Give what the model returns, with true outputs in the place of what stands for them."""
-        return tree_map_only(Tensor, self._true, output) if len(self._waiting) else output
+        return tree_map_only(Tensor, self.true, output) if len(self._waiting) else output
 
     def _settle(self, value: Any) -> Any:
         if isinstance(value, Tensor):
-            return self._true(value)
+            return self.true(value)
         if type(value) in (tuple, list):
             return type(value)(self._settle(item) for item in value)
         if type(value) is dict:
             return {name: self._settle(item) for name, item in value.items()}
         return value
 
-    def _true(self, tensor: Tensor) -> Tensor:
+    def true(self, tensor: Tensor) -> Tensor:
+        """Give the true output for what stands for one, and any other tensor as it is."""
         deferred = self._waiting.get(tensor)
         return tensor if deferred is None else deferred.read()
 

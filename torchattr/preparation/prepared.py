@@ -146,6 +146,9 @@ class Prepared(nn.Module, Traceable):
             self._graphs.clear()
         return self
 
+    def __getitem__(self, key: Any) -> Any:
+        return self._copy[key]
+
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
