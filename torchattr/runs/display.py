@@ -32,7 +32,7 @@ class Display:
     @classmethod
     def of(cls, loaded: LoadedModel) -> Display:
         """Ask the model's own preprocessing."""
-        seen = [loaded.preprocess(Image.new("RGB", (64, 64), (v,) * 3)).tensor for v in (0, 255)]
+        seen = [loaded.transform(Image.new("RGB", (64, 64), (v,) * 3)) for v in (0, 255)]
         return cls(*(one.double().mean((1, 2), keepdim=True) for one in seen))
 
     @property

@@ -1,0 +1,73 @@
+import pytest
+import torch
+from helpers import noise, seeded
+from torch import nn
+
+import torchattr as ta
+from torchattr.errors import LayerError
+from torchattr.inspect.places import calls_with_places
+
+
+class Twice(nn.Module):
+    """A convolution, one functional ReLU, one ReLU layer that runs twice, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.act = nn.ReLU()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.act(self.conv(x))
+        x = self.act(torch.relu(x - 0.2) - 0.1)
+        return torch.relu(self.head(x.mean((2, 3))))
+
+
+@pytest.fixture
+def model():
+    return seeded(Twice)
+
+
+X = noise(2, 3, 8, 8, dtype=torch.float32)
+
+
+def test_calls_with_places_are_named_with_their_shapes(model):
+    found = calls_with_places(model, X, "r")
+    # The rectified scores have no places, so their call is left out.
+    assert list(found) == ["act#1", "act#2", "relu#1"]
+    assert set(found.values()) == {torch.Size([4, 6, 6])}
+    assert list(calls_with_places(model, X, ["conv", "act#2"])) == ["conv", "act#2"]
+
+
+def test_a_layer_without_places_is_refused_if_it_was_named(model):
+    with pytest.raises(LayerError, match=r"'head' gave \(2, 2\)"):
+        calls_with_places(model, X, ["conv", "head"])
+    with pytest.raises(LayerError, match="none of these layers"):
+        calls_with_places(model, X, "hea*")
+    with pytest.raises(LayerError, match="did you mean 'conv'"):
+        calls_with_places(model, X, "cnv")
+
+
+def test_each_call_of_a_layer_is_projected_back_by_its_name(model):
+    by_number = [ta.back_project(model, X, f"act#{n}", start="map").pictures for n in (1, 2)]
+    each = ta.back_project(model, X, "act", start="map", calls="each")
+    for found, expected in zip(by_number, each, strict=True):
+        assert torch.equal(found, expected.pictures)
+        assert found.any()
+
+
+@pytest.mark.parametrize("rule", ["deconvolution", "guided", "gradient"])
+def test_an_operation_is_projected_back(model, rule):
+    found = ta.back_project(model, X, "relu#1", start=(1, 2), rule=rule)
+    with torch.no_grad():
+        values = torch.relu(torch.relu(model.conv(X)) - 0.2)[:, :, 1, 2]
+    torch.testing.assert_close(found.activations, values)
+    assert found.layer == "relu#1"
+    reached = found.pictures.abs().amax((0, 1, 2)).nonzero()
+    assert reached.min(0).values.tolist() == [1, 2]
+    assert reached.max(0).values.tolist() == [3, 4]
+
+
+def test_several_operations_are_not_one_layer(model):
+    with pytest.raises(LayerError, match="layer must name one layer, but it names"):
+        ta.back_project(model, X, "r")
