@@ -20,7 +20,7 @@ RANKS = {
     **dict.fromkeys(("kernels", "inputs", "targets", "outputs", "select", "errors", "_types"), 0),
     **dict.fromkeys(("layers", "models"), 1),
     **dict.fromkeys(("methods", "inspect", "show", "info", "preparation"), 2),
-    **dict.fromkeys(("explanation", "evaluate", "runs", "captum"), 3),
+    **dict.fromkeys(("explanation", "evaluate", "runs", "captum", "tf_cnnvis"), 3),
     **dict.fromkeys(("", "_public", "cli", "web", "__main__"), 4),
 }
 

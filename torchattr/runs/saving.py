@@ -65,7 +65,7 @@ def save_explanation(
     """
     count = explanation.inputs.batch_size
     _check_counts(count, images=images, boxes=boxes, names=names, probabilities=probabilities)
-    called = distinct_names(names if names is not None else _numbered(count))
+    called = distinct_names(names if names is not None else numbered_names(count))
     chances = _of_targets(explanation, probabilities)
     written = []
     with RunFolder(out, overwrite) as folder:
@@ -88,7 +88,8 @@ def _check_counts(count: int, **given: Any) -> None:
             raise ShapeError(f"{argument} has {len(values)} entries for {count} examples")
 
 
-def _numbered(count: int) -> list[str]:
+def numbered_names(count: int) -> list[str]:
+    """Name examples by their number: `00`, `01`, ..."""
     digits = max(len(str(count - 1)), 2)
     return [f"{index:0{digits}}" for index in range(count)]
 

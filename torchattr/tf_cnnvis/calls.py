@@ -1,0 +1,255 @@
+"""The calls, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchattr._types import Forward, Layer, Layers
+from torchattr.errors import InputError, TargetError
+from torchattr.inputs import as_tensors
+from torchattr.inspect import BackProjector, feature_maps, maximise
+from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.projector import Rule
+from torchattr.models import LoadedModel
+from torchattr.runs import inside
+from torchattr.runs.entries import array_of
+from torchattr.runs.folder import RunFolder
+from torchattr.runs.names import file_name
+from torchattr.runs.saving import numbered_names
+from torchattr.runs.sink import Entry, Sink, Tee
+from torchattr.runs.tensorboard import TensorBoard
+from torchattr.select import find_layer
+from torchattr.tf_cnnvis.feeding import Fed
+
+
+@dataclass(frozen=True, eq=False)
+class Visualization:
+    """What a call found, and where it was written.
+
+    Attributes:
+        arrays: by layer (by class, for deep dreams) what was found, images first.
+        paths: all files in the output folder.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    paths: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {one.shape}" for name, one in self.arrays.items())
+        return f"Visualization({shapes}; {len(self.paths)} files)"
+
+
+def activation_visualization(
+    sess_graph_path: Forward | LoadedModel | str,
+    value_feed_dict: Any,
+    input_tensor: str | None = None,
+    layers: Layers = "r",
+    path_logdir: str | Path | None = "./Log",
+    path_outdir: str | Path | None = "./Output",
+) -> Visualization:
+    """Record the feature maps of layers and write them as grids: :func:`torchattr.feature_maps`.
+
+    They are *not* attributions: they do not know any class.
+
+    Args:
+        sess_graph_path: a model, or what :func:`torchattr.models.load_model` takes: `"demo"`,
+            `"torchvision:resnet50"`, a path to an exported program, ...
+        value_feed_dict: the images `(N, C, H, W)` as the model expects them, a tensor or array; or
+            a dict of the forward's arguments by name.
+        input_tensor: which entry of the dict holds the images; needed where there are several.
+        layers: names, patterns, the codes `"r"`, `"p"`, `"c"`, or a list of these; see
+            :func:`torchattr.feature_maps`. Of codes and patterns those without places are left out.
+        path_logdir: the folder for TensorBoard; `None` for none.
+        path_outdir: the folder for pictures and arrays, one sub-folder a layer; `None` for none.
+
+    Returns:
+        by layer the maps `(N, channels, h, w)`, and the files. Calls of a layer that runs several
+        times are told apart as `name#1`, `name#2`.
+
+    Raises:
+        LayerError: a layer that is unknown, did not run, or was named and has no places.
+        FolderError: a folder that cannot be written to.
+        PackageError: TensorBoard is not installed.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> found = activation_visualization(
+    ...     model, torch.rand(2, 3, 8, 8), path_logdir=None, path_outdir=None
+    ... )
+    >>> found.arrays["1"].shape
+    (2, 4, 6, 6)
+    """
+    sink = _sink(path_logdir, path_outdir)
+    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
+    names = list(calls_with_places(fed.run, fed.images, layers))
+    maps = feature_maps(fed.run, fed.images, layers)
+
+    def entry(layer: str, example: int, **fields: Any) -> Entry:
+        return inside.maps_entry(maps, layer, example, None, **fields)
+
+    paths = _kept(sink, _each(inside.ACTIVATIONS, names, len(fed.images), entry))
+    return Visualization({name: array_of(maps[name]) for name in names}, paths)
+
+
+def deconv_visualization(
+    sess_graph_path: Forward | LoadedModel | str,
+    value_feed_dict: Any,
+    input_tensor: str | None = None,
+    layers: Layers = "r",
+    path_logdir: str | Path | None = "./Log",
+    path_outdir: str | Path | None = "./Output",
+    *,
+    rule: Rule = "deconvolution",
+    top: int | None = None,
+) -> Visualization:
+    """Send every feature map of layers back to the images: :func:`torchattr.back_project`.
+
+    Each map goes back whole, as in tf_cnnvis. There the ReLU passes what is positive in the signal
+    *and* was positive in the forward, which is guided backpropagation (`rule="guided"`); the
+    default here is the deconvnet of Zeiler and Fergus 2014, arXiv:1311.2901. The pictures are *not*
+    attributions of the answer.
+
+    Args:
+        sess_graph_path: see :func:`activation_visualization`; so are the others.
+        value_feed_dict: likewise.
+        input_tensor: likewise.
+        layers: likewise.
+        path_logdir: likewise.
+        path_outdir: likewise.
+        rule: `"deconvolution"`, `"guided"` or `"gradient"`.
+        top: only so many of the strongest maps of each image, the strongest first.
+
+    Returns:
+        by layer the pictures `(N, maps, C, H, W)`, and the files.
+
+    Raises:
+        NoRuleMatched: the model runs nothing that the rule rewrites.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> found = deconv_visualization(
+    ...     model, torch.rand(2, 3, 8, 8), path_logdir=None, path_outdir=None
+    ... )
+    >>> found.arrays["1"].shape
+    (2, 4, 3, 8, 8)
+    """
+    if top is not None and top < 1:
+        raise InputError(f"top must be a number of maps from 1, got {top}")
+    sink = _sink(path_logdir, path_outdir)
+    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
+    shapes = calls_with_places(fed.run, fed.images, layers)
+    found = {}
+    for name, (count, *_) in shapes.items():
+        channels = None if top is None else f"top{min(top, count)}"
+        projector = BackProjector(fed.run, fed.images, name, (rule,), chunk=fed.chunk)
+        found[name] = projector.project(channels, "map")
+
+    def entry(layer: str, example: int, **fields: Any) -> Entry:
+        return inside.projection_entry(found[layer], example, crop=False, **fields)
+
+    paths = _kept(sink, _each(inside.PROJECTIONS, list(found), len(fed.images), entry))
+    return Visualization(
+        {name: array_of(as_tensors(one.pictures, name)[0]) for name, one in found.items()}, paths
+    )
+
+
+def deepdream_visualization(
+    sess_graph_path: Forward | LoadedModel | str,
+    value_feed_dict: Any,
+    layer: Layer | None,
+    classes: int | Sequence[int],
+    input_tensor: str | None = None,
+    path_logdir: str | Path | None = "./Log",
+    path_outdir: str | Path | None = "./Output",
+    **options: Any,
+) -> Visualization:
+    """Make an image that excites each of some units: :func:`torchattr.maximise`.
+
+    As in tf_cnnvis the images begin with noise; of `value_feed_dict` only the shape counts. They
+    are *not* typical of what the model meets.
+
+    Args:
+        sess_graph_path: see :func:`activation_visualization`; so are the others.
+        value_feed_dict: likewise.
+        layer: the layer whose units are meant, by name or as a module: its channels, or its values
+            if it has no places. `None` means the model's own output.
+        classes: the units, one or several.
+        input_tensor: likewise.
+        path_logdir: likewise.
+        path_outdir: likewise.
+        options: of :func:`torchattr.maximise`, such as `octaves`, `steps`, `tv`, `seed`.
+
+    Returns:
+        by unit an image `(C, H, W)`, under its number as a text, and the files.
+
+    Raises:
+        TargetError: `classes` is empty, or holds something out of range.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> found = deepdream_visualization(
+    ...     model, torch.rand(1, 3, 16, 16), "1", [0, 3], path_logdir=None, path_outdir=None,
+    ...     steps=4,
+    ... )
+    >>> sorted(found.arrays), found.arrays["3"].shape
+    (['0', '3'], (3, 16, 16))
+    """
+    units = [classes] if isinstance(classes, int) else list(classes)
+    if not units or not all(type(unit) is int for unit in units):
+        raise TargetError(f"classes must be whole numbers, at least one, got {classes!r}")
+    sink = _sink(path_logdir, path_outdir)
+    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
+    made = {
+        str(unit): maximise(
+            fed.run,
+            unit if layer is None else (layer, unit),
+            shape=fed.images.shape[1:],
+            **options,
+        )[0].detach()
+        for unit in units
+    }
+
+    of = "class" if layer is None else _name(fed.run, layer)
+    entries = [
+        inside.dream_entry(
+            image, fed.picture(image), f"{of} {unit}", name=file_name(f"{of} {unit}"), index=index
+        )
+        for index, (unit, image) in enumerate(made.items())
+    ]
+    paths = _kept(sink, [replace(entry, group=inside.DREAMS) for entry in entries])
+    return Visualization({unit: array_of(image) for unit, image in made.items()}, paths)
+
+
+def _sink(path_logdir: str | Path | None, path_outdir: str | Path | None) -> Sink:
+    """Refuse at once what cannot be written."""
+    sinks: list[Sink] = [] if path_outdir is None else [RunFolder(path_outdir)]
+    if path_logdir is not None:
+        sinks.append(TensorBoard(path_logdir))
+    return Tee(*sinks)
+
+
+def _each(
+    kind: str, layers: Sequence[str], count: int, make: Callable[..., Entry]
+) -> Iterator[Entry]:
+    """Make the entry of each layer and image."""
+    for layer, group in inside.groups_of(kind, layers).items():
+        for example, name in enumerate(numbered_names(count)):
+            yield make(layer, example, name=name, group=group, index=example)
+
+
+def _kept(sink: Sink, entries: Iterable[Entry]) -> tuple[Path, ...]:
+    """Hand entries to a sink, once all their places are claimed; give its files."""
+    made = list(entries)
+    with sink:
+        sink.claim([entry.path for entry in made])
+        files = [file for entry in made for file in sink.add(entry)]
+        return (*files, *sink.close())
+
+
+def _name(model: Forward, layer: Layer) -> str:
+    return layer if isinstance(layer, str) else find_layer(model, layer)[0]

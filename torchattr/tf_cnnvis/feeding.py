@@ -1,0 +1,92 @@
+"""Understanding what is fed to a call: which model, which images, which further arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from torchattr._types import Forward
+from torchattr.errors import InputError, InputTypeError
+from torchattr.inspect.drawing import draw_input
+from torchattr.models import LoadedModel, load_model
+from torchattr.runs.display import Display
+
+
+@dataclass(frozen=True, eq=False)
+class Fed:
+    """A model, ready to be run on images alone.
+
+    run: the model, or the model with all arguments but the images.
+    images: `(N, C, H, W)`, on its device and of its type.
+    loaded: the model with its preprocessing, where that is known.
+    chunk: how many maps may go back at once; `None` leaves it open.
+    """
+
+    run: Forward
+    images: Tensor
+    loaded: LoadedModel | None
+    chunk: int | None
+
+    @classmethod
+    def of(cls, model: Any, value: Any, input_tensor: str | None) -> Fed:
+        loaded = load_model(str(model)) if isinstance(model, (str, Path)) else model
+        loaded = loaded if isinstance(loaded, LoadedModel) else None
+        run: Forward = model if loaded is None else loaded.model
+        name, fed = _image_entry(value, input_tensor)
+        arguments = {key: _tensor(one, run) for key, one in fed.items()}
+        images = arguments.pop(name)
+        if not isinstance(images, Tensor):
+            raise InputTypeError(
+                f"value_feed_dict must hold images (N, C, H, W) as a tensor or array, got"
+                f" {type(images).__name__}"
+            )
+        if not arguments:
+            return cls(run, images, loaded, None)
+        # Copies of the images in one forward would need copies of the other arguments.
+        return cls(_with_arguments(run, name, arguments), images, loaded, 1)
+
+    def picture(self, image: Tensor) -> Image.Image:
+        if self.loaded is None:
+            return Image.fromarray(draw_input(image))
+        return Display.of(self.loaded).picture(image)
+
+
+def _image_entry(value: Any, input_tensor: str | None) -> tuple[str, dict[str, Any]]:
+    fed = dict(value) if isinstance(value, Mapping) else {"images": value}
+    if input_tensor is None and len(fed) == 1:
+        return next(iter(fed)), fed
+    if input_tensor is None or input_tensor not in fed:
+        raise InputError(
+            f"input_tensor must name the images among {', '.join(map(repr, fed)) or 'nothing'},"
+            f" got {input_tensor!r}"
+        )
+    return input_tensor, fed
+
+
+def _tensor(value: Any, model: Forward) -> Any:
+    """Give arrays as tensors on the model's device, floating ones of its type."""
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+    owner = getattr(model, "__self__", model)
+    parameters = owner.parameters() if isinstance(owner, nn.Module) else ()
+    like = next((one for one in parameters if one.is_floating_point()), None)
+    if not isinstance(value, Tensor) or like is None:
+        return value
+    return value.to(like.device, like.dtype if value.is_floating_point() else None)
+
+
+def _with_arguments(model: Forward, name: str, arguments: Mapping[str, Any]) -> Forward:
+    """Give the model as one that takes images alone; it stays the method of its module."""
+
+    def run(owner: Any, images: Tensor) -> Any:
+        return model(**{name: images}, **arguments)
+
+    return MethodType(run, getattr(model, "__self__", model))
