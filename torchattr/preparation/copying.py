@@ -36,10 +36,13 @@ def shared_copy(model: nn.Module) -> nn.Module:
 
 
 def _alias(tensor: Tensor) -> Tensor:
-    if isinstance(tensor, nn.Parameter):
-        alias = copy.copy(tensor) if type(tensor) is not nn.Parameter else None
-        return alias if alias is not None else nn.Parameter(tensor.detach(), tensor.requires_grad)
-    return tensor.detach()
+    if not isinstance(tensor, nn.Parameter):
+        return tensor.detach()
+    if type(tensor) in (Tensor, nn.Parameter) or not issubclass(type(tensor), nn.Parameter):
+        return nn.Parameter(tensor.detach(), tensor.requires_grad)
+    alias = Tensor._make_subclass(type(tensor), tensor.detach(), tensor.requires_grad)
+    alias.__dict__.update(vars(tensor))
+    return alias
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:

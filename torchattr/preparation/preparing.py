@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from torchattr._types import OutputKey, Tensors
@@ -16,11 +17,11 @@ from torchattr.errors import (
     InputTypeError,
     ModelError,
     ScriptedModelError,
-    TrainingModeError,
+    TorchattrError,
 )
 from torchattr.inputs import as_arguments, as_inputs
 from torchattr.layers import Trace
-from torchattr.layers.guards import refuse_scripted, training_parts
+from torchattr.layers.guards import refuse_scripted
 from torchattr.preparation.copying import shared_copy, state, storages
 from torchattr.preparation.folding import Fold
 from torchattr.preparation.gates import FlippedGates, flipped_gates
@@ -75,9 +76,10 @@ def prepare(
         output: as for :class:`Attribution`.
 
     Raises:
-        TrainingModeError: the model is in training mode.
+        TrainingModeError: dropout or batch-norm was about to run in training mode.
         ScriptedModelError: a part of it is scripted.
-        ModelError: it cannot be copied, or the copy gives other results.
+        ModelError: it cannot be copied, does not run on the example inputs, or the copy gives
+            other results.
         InputTypeError: no module or no example inputs.
         InputError: example inputs on another device, or an option that does not exist.
 
@@ -116,6 +118,7 @@ class _Maker:
         self, fold: bool, channels_last: Any, graphs: Graphs | None, precision: Precision
     ) -> Prepared:
         copy = shared_copy(self._model)
+        self._try(copy)
         pairs = find_pairs(copy, self._run) if fold else Pairs((), _not_asked(copy))
         parts = dict(copy.named_modules())
         folds = [Fold(parts[pair.conv], parts[pair.norm]) for pair in pairs.foldable]
@@ -131,6 +134,18 @@ class _Maker:
         )
         prepared._graphs = graphs
         return prepared
+
+    def _try(self, model: nn.Module) -> None:
+        try:
+            self._run(model)
+        except (RuntimeError, ValueError, IndexError) as error:
+            if isinstance(error, TorchattrError):
+                raise
+            forms = ", ".join(f"{tuple(one.shape)} {one.dtype}" for one in self._inputs)
+            raise ModelError(
+                f"the model does not run on example_inputs ({forms}):"
+                f" {(str(error) or type(error).__name__).splitlines()[0]}"
+            ) from error
 
     def _run(self, model: Callable[..., Any]) -> Any:
         """Run a model on the example inputs under the engine's guards; give what it returned."""
@@ -227,11 +242,11 @@ def _checked(model: Any) -> nn.Module:
     if isinstance(model, Prepared):
         raise ModelError("the model is prepared already; prepare the original with other options")
     refuse_scripted(model)
-    if model.training:
-        parts = ", ".join(map(repr, training_parts(model)[:8]))
-        raise TrainingModeError(
-            f"the model is in training mode ({parts}), in which batch-norms use the statistics of"
-            " the batch and cannot be folded; call model.eval() first"
+    lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
+    if lazy:
+        raise ModelError(
+            f"the model has parameters without a shape yet ({', '.join(lazy[:4])}); run it once, so"
+            " that it makes them, and prepare it then"
         )
     # A compiled model keeps the original, whose names its parts have without a prefix.
     return getattr(model, "_orig_mod", model)
