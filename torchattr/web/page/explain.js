@@ -29,14 +29,15 @@ export function startExplain() {
   arrows(chips, "button:not([disabled])");
   fill(chips, methods.map((one) => el("button", { type: "button", className: "chip", dataset: { method: one.name }, disabled: Boolean(one.unavailable),
     title: one.unavailable ? `${one.title} cannot be run here: ${one.unavailable}` : one.about[0], onclick: () => { choose(one); explain(); } }, one.title)));
-  on("layers", () => choose(method));
+  choose(method);
+  on("layers", () => choose(method, form.values()));
   on("target", (target) => { title(); if (target) explain(); });
 
-  function choose(one) {
+  function choose(one, entered) {
     method = one;
     for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.method === one.name));
     fill(about, one.about.filter(telling).map((text) => el("p", {}, marked(text))));
-    form = new Form(one.fields, explain);
+    form = new Form(one.fields, explain, entered);
     fill(options, el("summary", {}, `Options of ${one.title}`), form.element);
     options.hidden = one.fields.length === 0;
     title();

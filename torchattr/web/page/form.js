@@ -7,11 +7,16 @@ const NUMBERS = { integer: { step: 1 }, squares: { step: 1, min: 1, max: 64 }, n
 
 /** Fields as a form; `values()` gives what differs from the defaults. */
 export class Form {
-  constructor(fields, submit) {
+  constructor(fields, submit, entered = {}) {
     this.fields = fields.map((field) => ({ field, input: input(field) }));
     this.element = el("form", { className: "form", onsubmit: (event) => { event.preventDefault(); submit(); } },
       this.fields.map(({ field, input: made }) => el("label", { className: `field ${field.kind}`, title: field.doc },
         el("span", {}, field.name.replaceAll("_", " ")), made)));
+    for (const { field, input: made } of this.fields) {
+      if (!(field.name in entered)) continue;
+      if (field.kind === "switch") made.checked = entered[field.name];
+      else made.value = entered[field.name] ?? "";
+    }
   }
 
   values() {

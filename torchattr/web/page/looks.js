@@ -67,7 +67,7 @@ export class LookBar {
   slider(name, label, min, max, step, value, written) {
     const output = el("output", {}, "own");
     return el("label", { className: "field" }, el("span", {}, `${label} `, output),
-      el("input", { type: "range", name, min, max, step, value, oninput: (event) => {
+      el("input", { type: "range", name, "aria-label": label, min, max, step, value, oninput: (event) => {
         output.textContent = written(Number(event.target.value));
         this.choose(name, Number(event.target.value));
       } }));

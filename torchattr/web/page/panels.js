@@ -24,16 +24,17 @@ export function startPanels() {
     title: one.unavailable ?? one.about[0] ?? one.title, onclick: () => { choose(one); show(); } }, one.title)));
   fill(results, emptyState("Choose a panel above."));
   bar.element.hidden = true;
-  on("layers", () => choose(panel));
+  choose(panel);
+  on("layers", () => choose(panel, form.values()));
   let stale = true;
   on("target", () => { stale = true; if (!byId("panels").hidden) show(); });
   byId("panels").addEventListener("shown", () => stale && show());
 
-  function choose(one) {
+  function choose(one, entered) {
     panel = one;
     for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.panel === one.name));
     fill(about, one.about.slice(0, 1).map((text) => el("p", {}, marked(text))));
-    form = new Form(one.fields, show);
+    form = new Form(one.fields, show, entered);
     if (one.fields.length) form.element.append(el("button", { type: "submit", className: "button primary" }, "Show"));
     fill(options, form.element);
   }

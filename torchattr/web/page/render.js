@@ -156,7 +156,7 @@ export function paint(map, look, picture, colours) {
     const unseen = Number.isNaN(scaled[i]);
     for (let c = 0; c < 3; c++) {
       const below = picture.data[4 * i + c];
-      data[4 * i + c] = unseen ? rint(f32(below + f32((255 - below) * colours.fade))) : ink(i, c, below);
+      data[4 * i + c] = unseen ? rint(below + (255 - below) * colours.fade) : ink(i, c, below);
     }
     data[4 * i + 3] = 255;
   }
@@ -179,8 +179,8 @@ function heat(scaled, channels, look, colours) {
 function overlay(scaled, channels, look, colours) {
   const colour = heat(scaled, channels, look, colours);
   return (i, c, below) => {
-    const opacity = f32(look.alpha * Math.abs(scaled[i]));
-    return rint(f32(below + f32((colour(i, c) - below) * opacity)));
+    const opacity = f32(f32(look.alpha) * Math.abs(scaled[i]));
+    return rint(below + (colour(i, c) - below) * opacity);
   };
 }
 

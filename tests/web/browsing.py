@@ -1,0 +1,168 @@
+"""A viewer that is really served, and a browser that really looks at it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+MISSING = None if CHROMIUM and DRIVER else "no chromium with its driver is installed"
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+    "--hide-scrollbars",
+)
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """Serve an application on a free port, and give its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@contextmanager
+def browser(profile: Path, size: tuple[int, int] = (1440, 1000)) -> Iterator[Browser]:
+    """Start a browser with a fresh profile, whose downloads go there, too."""
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={profile / 'profile'}"):
+        options.add_argument(flag)
+    downloads = profile / "downloads"
+    downloads.mkdir(parents=True)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options, ChromeService(DRIVER))
+    try:
+        driver.set_window_size(*size)
+        yield Browser(driver, downloads)
+    finally:
+        driver.quit()
+
+
+class Browser:
+    """The page as a visitor has it."""
+
+    def __init__(self, driver: Chrome, downloads: Path) -> None:
+        self.driver = driver
+        self.downloads = downloads
+        self.address = ""
+        self._requests: list[tuple[str, str]] = []
+
+    def open(self, address: str) -> None:
+        self.address = address
+        self.driver.get(address)
+        self.wait("#explain figure.map canvas[height]")
+        self.settle()
+
+    def find(self, selector: str) -> Any:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[Any]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str) -> str:
+        return self.find(selector).text
+
+    def wait(self, selector: str, seconds: float = 20) -> Any:
+        """Wait until something is there and can be seen."""
+
+        def seen(_: Any) -> Any:
+            found = self.all(selector)
+            return found[0] if found and found[0].is_displayed() else False
+
+        return WebDriverWait(self.driver, seconds).until(seen, f"never seen: {selector}")
+
+    def until(self, condition: Any, what: str) -> None:
+        WebDriverWait(self.driver, 20).until(lambda _: condition(), what)
+
+    def settle(self) -> None:
+        """Wait until nothing is on its way."""
+        busy = "return document.querySelectorAll('.waiting, [aria-busy=true]').length"
+        self.until(lambda: not self.run(busy), "something is still on its way")
+
+    def click(self, selector: str) -> None:
+        element = self.wait(selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def choose(self, selector: str, value: str) -> None:
+        """Choose an option, or move a slider."""
+        self.run(
+            "arguments[0].value = arguments[1];"
+            "arguments[0].dispatchEvent(new Event('input', {bubbles: true}));"
+            "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",
+            self.find(selector),
+            value,
+        )
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def pixels(self, selector: str) -> np.ndarray:
+        """The pixels of a canvas, `(H, W, 3)`."""
+        found = self.run(
+            "const c = document.querySelector(arguments[0]);"
+            "const copy = new OffscreenCanvas(c.width, c.height);"
+            "const context = copy.getContext('2d', {willReadFrequently: true});"
+            "context.drawImage(c, 0, 0);"
+            "const d = context.getImageData(0, 0, c.width, c.height);"
+            "return [c.width, c.height, Array.from(d.data)]",
+            selector,
+        )
+        width, height, data = found
+        return np.array(data, np.uint8).reshape(height, width, 4)[..., :3]
+
+    def fetched(self, path: str) -> bytes:
+        """What the page itself gets at an address."""
+        script = (
+            "const done = arguments[arguments.length - 1];"
+            "fetch(arguments[0]).then(r => r.arrayBuffer())"
+            ".then(b => done(Array.from(new Uint8Array(b))))"
+        )
+        return bytes(self.driver.execute_async_script(script, path))
+
+    def downloaded(self, suffix: str) -> Path:
+        """Wait for a finished download."""
+        self.until(lambda: list(self.downloads.glob(f"*{suffix}")), f"no {suffix} came")
+        return next(self.downloads.glob(f"*{suffix}"))
+
+    def requests(self) -> list[tuple[str, str]]:
+        """All requests of the page so far, with their methods."""
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                request = message["params"]["request"]
+                self._requests.append((request["method"], request["url"]))
+        return list(self._requests)
+
+    def complaints(self) -> list[str]:
+        """What the console holds against the page."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
