@@ -18,6 +18,7 @@ from torchattr.show.regions import largest_component as largest_component
 from torchattr.show.scaling import deprocess_image as deprocess_image
 from torchattr.show.scaling import image_normalization as image_normalization
 from torchattr.show.scaling import rescale as rescale
+from torchattr.show.signed import signed_panels as signed_panels
 from torchattr.show.styles import STYLES as STYLES
 from torchattr.show.styles import Style as Style
 from torchattr.show.styles import style_of as style_of

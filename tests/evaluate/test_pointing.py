@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torchattr.errors import InputError, ShapeError
+from torchattr.evaluate import pointing_game, points_at
+
+
+def peak(row, column, shape=(4, 6), value=1.0):
+    values = np.zeros(shape)
+    values[row, column] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("box", "hit"),
+    [
+        ((2, 1, 3, 2), True),
+        ((2, 1, 6, 4), True),
+        ((3, 1, 6, 4), False),
+        ((0, 0, 2, 4), False),
+        ((0, 0, 6, 1), False),
+        ((0, 2, 6, 4), False),
+    ],
+)
+def test_the_maximum_lies_in_the_box_or_not(box, hit):
+    assert points_at(peak(1, 2), box) is hit
+
+
+def test_one_of_several_boxes_is_enough():
+    assert points_at(peak(1, 2), [(0, 0, 1, 1), (2, 1, 3, 2)])
+    assert not points_at(peak(1, 2), [(0, 0, 1, 1), (4, 3, 5, 4)])
+
+
+def test_a_small_map_points_at_pixels_of_its_picture():
+    values = peak(1, 2, (2, 4))  # the centre of the cell is (x, y) = (62.5, 75) of 100 × 100
+    assert points_at(values, (62, 75, 63, 76), size=(100, 100))
+    assert not points_at(values, (63, 75, 90, 90), size=(100, 100))
+
+
+def test_a_tolerance_reaches_outside():
+    assert not points_at(peak(1, 2), (4, 1, 6, 2))
+    assert points_at(peak(1, 2), (4, 1, 6, 2), tolerance=1.5)
+    assert not points_at(peak(1, 2), (4, 1, 6, 2), tolerance=1.4)
+
+
+def test_all_places_that_share_the_maximum_count():
+    two = peak(1, 2) + peak(1, 4)
+    assert points_at(two, (2, 1, 5, 2))
+    assert not points_at(two, (2, 1, 3, 2))
+    assert not points_at(np.zeros((4, 6)), (0, 0, 3, 4))
+
+
+def test_negative_maps_have_a_maximum_too():
+    assert points_at(-1 - peak(0, 0), (0, 0, 6, 4))
+    assert points_at(peak(1, 2) - 5, (2, 1, 3, 2))
+
+
+def test_classes_count_the_same_however_often_they_occur():
+    maps = torch.from_numpy(np.stack([peak(0, 0)] * 5))
+    hit, miss = (0, 0, 1, 1), (3, 3, 4, 4)
+    found = pointing_game(maps, [hit, hit, hit, miss, miss], ["a", "a", "a", "a", "b"])
+    assert found.by_class == {"a": 0.75, "b": 0.0}
+    assert found.accuracy == 0.375
+    assert repr(found) == "Pointing(37.5% of 5 maps of 2 classes)"
+    assert pointing_game(maps, [hit, hit, hit, miss, miss]).accuracy == 0.6
+
+
+@given(st.integers(0, 3), st.integers(0, 5), st.integers(1, 9))
+def test_moving_box_and_maximum_together_changes_nothing(row, column, scale):
+    box = (column * scale, row * scale, (column + 1) * scale, (row + 1) * scale)
+    assert points_at(peak(row, column), box, size=(4 * scale, 6 * scale))
+    mirrored = (6 * scale - box[2], box[1], 6 * scale - box[0], box[3])
+    assert points_at(peak(row, column)[:, ::-1], mirrored, size=(4 * scale, 6 * scale))
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "call"),
+    [
+        (ShapeError, "one box and one label", lambda: pointing_game([], [])),
+        (ShapeError, "1 maps, 2 boxes", lambda: pointing_game([peak(0, 0)], [(0, 0, 1, 1)] * 2)),
+        (ShapeError, "left, top, right, bottom", lambda: points_at(peak(0, 0), (0, 0, 1))),
+        (ShapeError, "left < right", lambda: points_at(peak(0, 0), (2, 0, 1, 1))),
+        (ShapeError, "one map", lambda: points_at(np.zeros((3, 4, 6)), (0, 0, 1, 1))),
+        (InputError, "NaN", lambda: points_at(peak(0, 0) * np.nan, (0, 0, 1, 1))),
+        (InputError, "tolerance", lambda: points_at(peak(0, 0), (0, 0, 1, 1), tolerance=-1)),
+    ],
+)
+def test_wrong_arguments_are_named(error, said, call):
+    with pytest.raises(error, match=said):
+        call()
