@@ -1,0 +1,120 @@
+"""How long the viewer takes to answer a click on a feature map, as the page experiences it.
+
+The command runs in a process of its own. Each click is a new map: the question, and the values of
+both back-projections, one after the other over one connection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from os import environ
+from statistics import median
+from typing import Any
+
+LAYERS = ("stem", "stage1", "stage2", "stage3")
+LIMIT_MS = 300.0
+
+
+def main() -> None:
+    options = _options()
+    with running(options.model, options.threads) as visitor:
+        times = {layer: clicks(visitor, layer, options.clicks) for layer in options.layers}
+    for layer, taken in times.items():
+        first, *later = taken
+        print(f"{layer}: {median(later):.1f} ms a click, {first:.1f} ms the first one")
+    every = [one for taken in times.values() for one in taken]
+    print(
+        f"median {median(every):.1f} ms, longest {max(every):.1f} ms of {len(every)} clicks on"
+        f" {options.model} with {options.threads} threads"
+    )
+    if median(every) > LIMIT_MS:
+        raise SystemExit(f"a click takes longer than {LIMIT_MS:.0f} ms")
+
+
+class Visitor:
+    """A page's connection to the viewer, with its cookie."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._connection = HTTPConnection(host, port)
+        self._headers = {"content-type": "application/json"}
+        self.picture = ""
+
+    def ask(self, path: str, question: Any = None) -> bytes:
+        body = None if question is None else json.dumps(question)
+        self._connection.request("POST" if body else "GET", path, body, self._headers)
+        response = self._connection.getresponse()
+        cookie = response.getheader("set-cookie")
+        if cookie:
+            self._headers["cookie"] = cookie.partition(";")[0]
+        data = response.read()
+        if response.status >= 400:
+            raise SystemExit(f"{path}: {data.decode()}")
+        return data
+
+    def click(self, layer: str, channel: int) -> None:
+        """Ask for both back-projections of a map, and fetch them."""
+        question = {"picture": self.picture, "layer": layer, "channel": channel}
+        answer = json.loads(self.ask("/api/projections", question))
+        if answer["cached"]:
+            raise SystemExit("this click was answered from memory; nothing was measured")
+        for part in answer["parts"]:
+            values = self.ask(f"/api/results/{part['id']}.f32")
+            count = part["shape"][0] * part["shape"][1] * part["shape"][2]
+            if len(values) != 4 * count:
+                raise SystemExit(f"{len(values)} bytes came instead of {4 * count}")
+
+
+def clicks(visitor: Visitor, layer: str, count: int) -> list[float]:
+    """Click on one map after another; give the milliseconds of each click."""
+    question = {"picture": visitor.picture, "layer": layer}
+    maps = json.loads(visitor.ask("/api/features", question))["shape"][0]
+    times = []
+    for channel in range(min(count, maps)):
+        start = time.perf_counter()
+        visitor.click(layer, channel)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+@contextmanager
+def running(model: str, threads: int) -> Iterator[Visitor]:
+    """Start `torchattr view` and give a visitor of it."""
+    line = [sys.executable, "-m", "torchattr", "view", "--no-open", "--port", "0"]
+    process = subprocess.Popen(
+        [*line, "--model", model, "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+    )
+    try:
+        said = process.stdout.readline() if process.stdout else ""
+        found = re.search(r"http://([\d.]+):(\d+)/", said)
+        if not found:
+            raise SystemExit(f"the viewer did not start: {said}")
+        visitor = Visitor(found[1], int(found[2]))
+        visitor.picture = json.loads(visitor.ask("/api/pictures"))[0]["id"]
+        yield visitor
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.viewer", description=__doc__)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--layers", nargs="+", default=LAYERS)
+    parser.add_argument("--clicks", type=int, default=32, help="on each layer")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
