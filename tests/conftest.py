@@ -1,11 +1,17 @@
 """What holds for all tests."""
 
+import os
 import sys
 from pathlib import Path
 
 import torch
-from command import here as here
-from command import shelf as shelf
+
+# Without a GPU, Triton's kernels run in its interpreter. It must know before anything imports it.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# So the fixtures of the command's tests are loaded after this.
+pytest_plugins = ["command"]
 
 # One thread for each test process: results then depend on nothing else.
 torch.set_num_threads(1)

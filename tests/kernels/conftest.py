@@ -9,7 +9,7 @@ import torch
 
 from torchattr.kernels import Backend, Request, backends
 
-NAMES = ("torch",)
+NAMES = ("torch", "triton")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from torchattr.errors import BackendError
 from torchattr.kernels.backend import Backend, Request
 from torchattr.kernels.reference import TorchBackend
+from torchattr.kernels.triton_backend import TritonBackend
 
 ENTRY_POINTS = "torchattr.backends"
 ENVIRONMENT = "TORCHATTR_BACKEND"
@@ -25,10 +26,10 @@ def backends() -> dict[str, Backend]:
     """Give every backend by its name, in the order in which they are tried.
 
     Installed packages add theirs through the entry point group `torchattr.backends`; they come
-    before the reference, which serves whatever they refuse.
+    first. The reference comes last, and serves whatever the others refuse.
     """
     added = [point.load()() for point in entry_points(group=ENTRY_POINTS)]
-    return {backend.name: backend for backend in (*added, TorchBackend())}
+    return {backend.name: backend for backend in (*added, TritonBackend(), TorchBackend())}
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""How many elements a program works on, and with how many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchattr.kernels.triton_backend import interpreted
+
+# Triton asks to be told whether a product and a sum may be rounded once instead of twice.
+OPTIONS = {"enable_fp_fusion": True}
+
+LARGE = 2**24
+"""From so many elements on it pays to measure: below, the launch costs as much as the choice."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The elements of a program of a kernel that works on runs."""
+
+    block: int
+    warps: int
+
+    def grid(self, elements: int) -> tuple[int]:
+        return (-(-elements // self.block),)
+
+    @property
+    def options(self) -> dict[str, int | bool]:
+        return {"BLOCK": self.block, "num_warps": self.warps, **OPTIONS}
+
+
+# Eight elements a thread, which is 32 bytes in flight of float32, then more in different ways.
+CHOICES = (Tile(1024, 4), Tile(2048, 8), Tile(2048, 4), Tile(4096, 8))
+
+
+def is_worth_measuring(run: Tensor) -> bool:
+    """Tell whether to measure tiles for a run; never while a CUDA graph is being captured."""
+    large = run.is_cuda and run.numel() >= LARGE and not interpreted()
+    return large and not torch.cuda.is_current_stream_capturing()
+
+
+def fastest(milliseconds: Callable[[Tile], float]) -> Tile:
+    """Give the tile that takes least time, or without memory to measure it the first."""
+    try:
+        return min(CHOICES, key=milliseconds)
+    except torch.OutOfMemoryError:
+        return CHOICES[0]
