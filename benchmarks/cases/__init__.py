@@ -1,0 +1,13 @@
+"""The cases, in the order in which they run."""
+
+from benchmarks.cases.base import Case
+from benchmarks.cases.inspect import Inspect
+from benchmarks.cases.kernels import Kernels
+from benchmarks.cases.methods import Methods
+from benchmarks.cases.prepare import Prepare
+from benchmarks.cases.scale import Scale
+from benchmarks.cases.sharing import Sharing
+
+CASES: dict[str, Case] = {
+    case.name: case for case in (Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect())
+}

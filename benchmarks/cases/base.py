@@ -1,0 +1,39 @@
+"""What a case of the benchmarks is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from benchmarks.settings import Settings
+
+Row = Mapping[str, Any]
+
+
+class Case(ABC):
+    """One section of the results. Final classes only."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    how: ClassVar[str] = (
+        "All sides run by turns in one process; times are medians over the rounds, ratios medians"
+        " of the ratio in each round."
+    )
+
+    def missing(self, settings: Settings) -> str | None:
+        """Say what the case needs and does not find here; then it is left out."""
+        return None
+
+    @abstractmethod
+    def run(self, settings: Settings) -> list[dict[str, Any]]:
+        """Check and measure. Each row holds what was measured, and figures by side."""
+
+    @abstractmethod
+    def tables(self, rows: Sequence[Row]) -> list[str]:
+        """Give the lines of Markdown that show the rows."""
+
+
+def say(*words: object) -> None:
+    """Tell the one who waits how far the run is."""
+    print(*words, flush=True)

@@ -1,0 +1,38 @@
+"""torchattr itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torchattr as ta
+from benchmarks.peers.base import Library
+from benchmarks.tasks import GRADIENT_METHODS, Run, Task
+
+
+class Torchattr(Library):
+    """The methods under the names that the benchmarks use, too."""
+
+    name = "torchattr"
+
+    @property
+    def makers(self) -> Mapping[str, Callable[[Task], Run]]:
+        return {
+            **dict.fromkeys(GRADIENT_METHODS, _gradient),
+            **dict.fromkeys(("GradCAM", "GuidedGradCAM"), _of_layer),
+            "FeatureAblation": _feature_ablation,
+        }
+
+
+def _gradient(task: Task) -> Run:
+    method = getattr(ta, task.method)(task.model)
+    return lambda: method.attribute(task.images, target=task.target)
+
+
+def _of_layer(task: Task) -> Run:
+    method = getattr(ta, task.method)(task.model, layer=task.layer)
+    return lambda: method.attribute(task.images, target=task.target)
+
+
+def _feature_ablation(task: Task) -> Run:
+    method, mask = ta.FeatureAblation(task.model), task.grid
+    return lambda: method.attribute(task.images, target=task.target, feature_mask=mask)

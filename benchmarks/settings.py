@@ -1,0 +1,64 @@
+"""What a run of the benchmarks is asked for, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+NETWORKS = ("alexnet", "mobilenet_v2", "googlenet", "densenet121", "resnet50", "vgg16")
+"""From the cheapest to the dearest."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure. Everything that depends on the device or on `quick` is decided here.
+
+    Attributes:
+        device: where the models and images are.
+        rounds: how often everything runs by turns where a target rests on the figure; elsewhere
+            at most that often, as far as the budget goes.
+        quick: tiny pictures and one round, to see that everything runs. Its times mean nothing.
+    """
+
+    device: torch.device
+    rounds: int = 5
+    quick: bool = False
+
+    @property
+    def size(self) -> int:
+        """The side of a picture, in pixels."""
+        return 96 if self.quick else 224
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return NETWORKS
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        if self.quick:
+            return 1, 2
+        return (1, 8, 64, 256) if self.on_gpu else (1, 8, 64)
+
+    @property
+    def batch(self) -> int:
+        """The batch of the cases that look at one only."""
+        return 2 if self.quick else 8
+
+    @property
+    def growth_batches(self) -> tuple[int, ...]:
+        return (1, 2) if self.quick else (1, 8, 16, 32)
+
+    @property
+    def budget(self) -> float:
+        """How many seconds of rounds a cell of a table is worth; at least one round is run."""
+        return 0.0 if self.quick else 10.0
+
+    @property
+    def longest_round(self) -> float:
+        """Above so many predicted seconds a round, a cell is left out, and says so."""
+        return 30.0
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
