@@ -13,6 +13,7 @@ from torchattr.show.html import figure as figure
 from torchattr.show.html import image_tag as image_tag
 from torchattr.show.overlaying import overlay as overlay
 from torchattr.show.overlaying import resize_map as resize_map
+from torchattr.show.plotting import plot as plot
 from torchattr.show.regions import box_from_map as box_from_map
 from torchattr.show.regions import largest_component as largest_component
 from torchattr.show.scaling import deprocess_image as deprocess_image
