@@ -1,0 +1,95 @@
+"""What an explanation is good for: find out what misled a model, and check that it did.
+
+The embedded model was trained on colour, and here looks at scenes without any. Wherever it names an
+object that is not there, Grad-CAM shows what it took for it. If that is right, then covering this
+place must take the answer back, and covering an equally large place elsewhere must not.
+
+    python docs/examples/wrong_answers.py --scenes 300 --picture wrong-answers.png
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image
+
+import torchattr as ta
+from torchattr.models.collage import CLASSES, Scene, collage, preprocess
+from torchattr.models.collage.scenes import SIZE, scenes
+from torchattr.show import box_from_map, grid, overlay, rescale, resize_map
+
+SEED = 20_260_402
+SHOWN = 4
+
+
+def wrong_answers(model: torch.nn.Module, count: int) -> Iterator[tuple[Scene, int]]:
+    """Give scenes in grey, and a class that the model sees in them, though it is not there."""
+    for coloured in scenes(count, SEED):
+        gray = np.asarray(Image.fromarray(coloured.image).convert("L").convert("RGB"))
+        scene = replace(coloured, image=gray)
+        with torch.no_grad():
+            scores = model(preprocess.normalised(scene.image[None]))[0]
+        for index, name in enumerate(CLASSES):
+            if scores[index] > 0 and name not in scene.labels:
+                yield scene, index
+
+
+def covered(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Paint a box in the mean colour of the picture."""
+    left, top, right, bottom = box
+    painted = image.copy()
+    painted[top:bottom, left:right] = image.mean((0, 1)).astype(np.uint8)
+    return painted
+
+
+def elsewhere(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Move a box as far away as the picture allows."""
+    left, top, right, bottom = box
+    x = 0 if left > SIZE - right else SIZE - (right - left)
+    y = 0 if top > SIZE - bottom else SIZE - (bottom - top)
+    return x, y, x + right - left, y + bottom - top
+
+
+def chance(model: torch.nn.Module, image: np.ndarray, index: int) -> float:
+    with torch.no_grad():
+        return float(model(preprocess.normalised(image[None]))[0, index].sigmoid())
+
+
+def main(count: int, picture: str | None) -> dict[str, int]:
+    """Print and give how many wrong answers there are, and how many each covering takes back."""
+    model = collage()
+    cam = ta.GradCAM(model, layer="stage3")
+    found = {"wrong": 0, "there": 0, "elsewhere": 0}
+    rows: list[np.ndarray] = []
+    captions: list[str] = []
+    for scene, index in wrong_answers(model, count):
+        x = preprocess.normalised(scene.image[None])
+        values = resize_map(cam.attribute(x, target=index)[0, 0].relu().numpy(), (SIZE, SIZE))
+        box = box_from_map(values, 0.3)
+        if box is None:
+            continue
+        before = chance(model, scene.image, index)
+        there = chance(model, covered(scene.image, box), index)
+        other = chance(model, covered(scene.image, elsewhere(box)), index)
+        found["wrong"] += 1
+        found["there"] += there < 0.5
+        found["elsewhere"] += other < 0.5
+        if len(rows) < 3 * SHOWN:
+            rows += [scene.image, overlay(scene.image, rescale(values)), covered(scene.image, box)]
+            captions += [", ".join(scene.labels), f"{CLASSES[index]}: {before:.0%}", f"{there:.0%}"]
+    print(f"{found['wrong']} wrong answers in {count} scenes")
+    print(f"covering where Grad-CAM points takes back   {found['there']:4}")
+    print(f"covering as much elsewhere takes back       {found['elsewhere']:4}")
+    if picture:
+        Image.fromarray(grid(rows, columns=6, captions=captions)).save(picture)
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=300)
+    parser.add_argument("--picture", help="where to draw the first of them")
+    options = parser.parse_args()
+    main(options.scenes, options.picture)

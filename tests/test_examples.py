@@ -1,0 +1,47 @@
+"""The example scripts run, and say what they are meant to say."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+MAINS = {"pointing_game", "wrong_answers", "maxpool_reconstructions"}
+
+
+def main(name):
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+
+
+def test_every_example_is_run_here():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == MAINS
+
+
+def test_methods_point_at_their_objects(capsys):
+    accuracy = main("pointing_game")(12)
+    assert accuracy["grad_cam"] > 0.9
+    assert accuracy["grad_cam"] > accuracy["middle"] + 0.3
+    assert "objects in 12 scenes" in capsys.readouterr().out
+
+
+def test_covering_what_misled_the_model_takes_the_answer_back(tmp_path, capsys):
+    found = main("wrong_answers")(30, str(tmp_path / "wrong.png"))
+    assert found["wrong"] >= 3
+    assert found["there"] > found["wrong"] / 2 > found["elsewhere"]
+    with Image.open(tmp_path / "wrong.png") as picture:
+        assert picture.width > 700
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "layers"),
+    [
+        ("demo", None, ["stem.pool", "stage1", "stage2"]),
+        ("torchvision:alexnet", "random", ["features.2", "features.5", "features.12"]),
+    ],
+)
+def test_reconstructions_from_the_pools(tmp_path, model, weights, layers):
+    said = main("maxpool_reconstructions")(model, weights, None, str(tmp_path / "a.png"), 2)
+    assert [line.partition(":")[0] for line in said] == layers
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.height > picture.width / 2
