@@ -79,7 +79,7 @@ class Browser:
     def open(self, address: str) -> None:
         self.address = address
         self.driver.get(address)
-        self.wait("#explain figure.map canvas[height]")
+        self.wait("#explain .map .picture canvas[height]")
         self.settle()
 
     def find(self, selector: str) -> Any:
