@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from torchattr.errors import InputError, TorchattrError
 from torchattr.models import LoadedModel, load_model
 from torchattr.models.collage import examples
-from torchattr.web import routes
+from torchattr.web import files, routes
 from torchattr.web.forms import shown
 from torchattr.web.guard import LOCAL, Guard, problem
 from torchattr.web.limits import Limits
@@ -48,16 +48,16 @@ def create_app(
             nothing, which is for this machine only.
         hosts: the names under which it may be asked; `None` takes any, with a token only.
         limits: bounds of uploads, sessions and waiting requests.
-        routers: routes of one's own, behind the same guard. `torchattr.web.routes.viewer_of` and
-            `session_of` are there for their dependencies.
+        routers: routes of one's own, behind the same guard. `torchattr.web.visitors.viewer_of`
+            and `session_of` are there for their dependencies.
 
     Raises:
         InputError: any host without a token.
         ImageError: a picture that cannot be read.
 
     >>> from torchattr.web import create_app
-    >>> [route.path for route in create_app().routes][0]
-    '/'
+    >>> create_app().title
+    'torchattr'
     """
     if hosts is None and token is None:
         raise InputError("hosts=None opens the viewer to every name, which needs a token")
@@ -74,7 +74,7 @@ def create_app(
     )
     app.state.viewer = viewer
     app.add_api_route("/", _page, include_in_schema=False)
-    for router in (routes.router, *routers):
+    for router in (routes.router, files.router, *routers):
         app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE), "page")
     app.add_middleware(Guard, hosts=hosts, token=token, instance=viewer.instance, limits=limits)

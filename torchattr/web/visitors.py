@@ -1,0 +1,38 @@
+"""What every route gets: the viewer, and the session of whoever asks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+from pydantic import Field
+
+from torchattr.web.sessions import Session
+from torchattr.web.viewer import Viewer
+
+Number = Annotated[str, Field(max_length=64)]
+Name = Annotated[str, Field(max_length=400)]
+Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Give the viewer that a request is for; for routes of one's own, too."""
+    viewer: Viewer = request.app.state.viewer
+    return viewer
+
+
+TheViewer = Annotated[Viewer, Depends(viewer_of)]
+
+
+async def session_of(request: Request, response: Response, viewer: TheViewer) -> Session:
+    """Give the session of whoever asks; a new one gets a cookie."""
+    name = f"torchattr_session_{viewer.instance}"
+    known = request.cookies.get(name)
+    key, session = viewer.sessions.open(known)
+    if key != known:
+        secure = request.url.scheme == "https"
+        response.set_cookie(name, key, httponly=True, samesite="strict", secure=secure)
+    return session
+
+
+TheSession = Annotated[Session, Depends(session_of)]
