@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from math import prod
 
 import torch
@@ -122,6 +122,12 @@ def pooled_with_indices(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     settings = (window.extent, window.stride, window.padding, window.dilation, window.ceil_mode)
     pools = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
     return pools[len(window.extent) - 1](x, *settings, return_indices=True)
+
+
+@lru_cache(maxsize=256)
+def pooled_shape(shape: tuple[int, ...], window: Window) -> torch.Size:
+    """Give the shape that PyTorch's pool gives, which also refuses windows that do not fit."""
+    return pooled_with_indices(torch.empty(shape, device="meta"), window)[0].shape
 
 
 @cache

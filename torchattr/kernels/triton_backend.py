@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ from torchattr.kernels.layout import (
     is_dense,
     mask_bytes,
     order_of,
-    pooled_with_indices,
+    pooled_shape,
 )
 from torchattr.kernels.reference import TorchBackend
 
@@ -90,7 +90,7 @@ class TritonBackend(Backend):
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
         pooling = _pooling()
         dims = len(window.extent)
-        shape = _pooled_shape(tuple(x.shape), window)
+        shape = pooled_shape(tuple(x.shape), window)
         volume = pooling.as_volume(x, dims)
         whole = pooling.volume_shape(shape, dims)
         last = pooling.is_channels_last(volume)
@@ -278,9 +278,3 @@ def _unpooled(
         with torch.cuda.device_of(grad):
             pooling.unpool(grad, switches, result, window, only_open, signed)
     return result.view(tuple(input_shape))
-
-
-@lru_cache(maxsize=256)
-def _pooled_shape(shape: tuple[int, ...], window: Window) -> torch.Size:
-    """Give the shape that PyTorch's pool gives, which also refuses windows that do not fit."""
-    return pooled_with_indices(torch.empty(shape, device="meta"), window)[0].shape
