@@ -21,17 +21,29 @@ PICTURES = noise(2, 3, 14, 14)
 def test_the_faster_order_is_taken(
     slow: bool, chosen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(10**9))
-    ticks = {"now": 0}
+    ticks = {"now": 0.0}
 
     def run(channels_last: bool) -> None:
-        ticks["now"] += 30 if channels_last is slow else 10
+        ticks["now"] += 0.3 if channels_last is slow else 0.1
 
-    monkeypatch.setattr(memory_order.time, "perf_counter", lambda: ticks["now"] + next(clock) * 0)
+    monkeypatch.setattr(memory_order.time, "perf_counter", lambda: ticks["now"])
     decision = decide("measure", [PICTURES], run, True)
     assert decision.channels_last is chosen
     assert ("3.00" if slow else "0.33") + " of the time" in decision.why
+    assert "best of 5" in decision.why
     assert "(2, 3, 14, 14) on cpu" in decision.why
+
+
+def test_slow_models_are_not_timed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = {"now": 0.0, "runs": 0}
+
+    def run(channels_last: bool) -> None:
+        ticks["now"] += 9 if ticks["runs"] == 3 else 100
+        ticks["runs"] += 1
+
+    monkeypatch.setattr(memory_order.time, "perf_counter", lambda: ticks["now"])
+    assert "best of 1" in decide("measure", [PICTURES], run, True).why
+    assert ticks["runs"] == 4
 
 
 def test_what_makes_no_clear_difference_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,13 @@ class Prepared(nn.Module, Traceable):
 
     Attributes:
         report: what was done.
-    """
 
-    _ran: Any
+    >>> import torchattr as ta
+    >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    >>> fast = ta.prepare(model, torch.randn(2, 3, 8, 8))
+    >>> isinstance(fast, ta.Prepared), fast[0].weight.shape
+    (True, torch.Size([4, 3, 3, 3]))
+    """
 
     def __init__(
         self,
