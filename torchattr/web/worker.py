@@ -64,11 +64,13 @@ class Worker:
             raise Busy("The model is busy with other requests; try again in a moment.")
         self._waiting += 1
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._pool, noted, job)
-            while not (await asyncio.wait({future}, timeout=0.5))[0]:
-                if gone is not None and await gone() and future.cancel():
+            turn = self._pool.submit(noted, job)
+            done = asyncio.wrap_future(turn)
+            while not (await asyncio.wait({done}, timeout=0.5))[0]:
+                # What runs already cannot be stopped, and is waited for.
+                if gone is not None and await gone() and turn.cancel():
                     raise Abandoned("The request was given up.")
-            return future.result()
+            return done.result()
         finally:
             self._waiting -= 1
 
