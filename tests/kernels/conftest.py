@@ -6,10 +6,25 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from host_launcher import HostLauncher
 
 from torchattr.kernels import Backend, Request, backends
+from torchattr.kernels.cuda_backend import CudaBackend
 
-NAMES = ("torch", "triton")
+NAMES = tuple(backends())
+"""All that are installed, those of other packages, too."""
+
+# The sources of the CUDA kernels, compiled for the CPU: with windows as arguments, which one
+# compilation serves, and with windows built in, one compilation each.
+ON_HOST = {
+    "cuda on the host": HostLauncher(widest=0),
+    "cuda on the host, built in": HostLauncher(),
+}
+PARAMETERS = [
+    *NAMES,
+    "cuda on the host",
+    pytest.param("cuda on the host, built in", marks=pytest.mark.slow),
+]
 
 
 @dataclass(frozen=True)
@@ -26,10 +41,12 @@ class Bench:
         return [dtype for dtype in every if not self.backend.refusals(Request(self.device, dtype))]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def bench(request: pytest.FixtureRequest) -> Bench:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    backend = backends()[request.param]
+    on_host = request.param in ON_HOST
+    has_gpu = torch.cuda.is_available() and not on_host
+    device = torch.device("cuda" if has_gpu else "cpu")
+    backend = CudaBackend(ON_HOST[request.param]) if on_host else backends()[request.param]
     reasons = backend.refusals(Request(device, torch.float32))
     if reasons:
         pytest.skip(f"{request.param}: {'; '.join(reasons)}")
