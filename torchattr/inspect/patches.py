@@ -82,9 +82,8 @@ class TopPatches:
         return self.patches[number]
 
     def __repr__(self) -> str:
-        return (
-            f"TopPatches({self.layer!r}, channel {self.channel}: {len(self)} of {self.seen} images)"
-        )
+        of = f"channel {self.channel} of {self.layer!r}"
+        return f"TopPatches({len(self)} of {self.seen} images, {of})"
 
     def _repr_html_(self) -> str:
         return notebook(self, lambda: [("patches, and what came back to them", self.picture())])
