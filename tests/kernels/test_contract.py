@@ -320,8 +320,8 @@ def test_back_through_relu_and_batch_norm(bench, shape, gate, overwrite, last, d
 
 
 def test_batch_norm_after_linear(bench: Bench) -> None:
-    x = noise(5, 7, seed=20).to(bench.device)
-    scale, shift = (noise(7, seed=seed).to(bench.device) for seed in (21, 22))
+    x = noise(5, 7, seed=20).float().to(bench.device)
+    scale, shift = (noise(7, seed=seed).float().to(bench.device) for seed in (21, 22))
     y, mask = bench.backend.batch_norm_relu(x, scale, shift)
     torch.testing.assert_close(y, (x * scale + shift).relu())
     back = bench.backend.batch_norm_relu_backward(x, mask, scale, (0, 1), "guided")

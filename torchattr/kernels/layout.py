@@ -70,7 +70,7 @@ def order_of(tensor: Tensor) -> Order:
 def in_order(tensor: Tensor, order: Order) -> Tensor:
     """Give the elements of `tensor` as one contiguous run in `order`; copies only if it must."""
     if order == _plain(len(order)):
-        return tensor.reshape(-1)
+        return tensor.contiguous().reshape(-1)
     return tensor.permute(order).contiguous().reshape(-1)
 
 

@@ -1,0 +1,8 @@
+// One kernel as a library for the CPU; SOURCE and KERNEL name it.
+#include "cuda_on_host.h"
+
+#include SOURCE
+
+extern "C" void launch(long long blocks, void* const* arguments) {
+    host::launch(KERNEL, blocks, THREADS, arguments);
+}
