@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.cases.base import say
+from benchmarks.tasks import TITLES
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 COLOURS = {
@@ -81,8 +82,9 @@ def methods(rows: Sequence[Section]) -> Figure | None:
     batch = 8 if 8 in batches else batches[-1]
     shown = [row for row in guided if row["batch"] == batch]
     names = [row["network"] for row in shown]
+    wrong = _wrong(shown)
     figure, (left, right) = _page(2, height=1.2 + 0.62 * len(names))
-    _bars(left, names, _by_side(shown, "ms"), COLOURS, "{:.3g}")
+    _bars(left, names, _by_side(shown, "ms"), COLOURS, "{:.3g}", wrong)
     left.set_xlabel(f"GuidedBackprop, batch {batch}: ms an image")
     memory = {k: v for k, v in _by_side(shown, "remembered_mib").items() if k != "floor"}
     _bars(right, names, memory, COLOURS, "{:.3g}")
@@ -90,15 +92,6 @@ def methods(rows: Sequence[Section]) -> Figure | None:
     right.set_xlim(right=right.get_xlim()[1] * 2)
     right.set_xlabel("remembered for the backward: MiB an image")
     right.get_legend().remove()
-    wrong = {name for row in shown for name, side in row["sides"].items() if _is_wrong(side)}
-    if wrong:
-        figure.text(
-            0.01,
-            0.005,
-            f"No bar: the result is wrong there ({', '.join(sorted(wrong))}; see the tables).",
-            fontsize=8,
-            color="#555555",
-        )
     return figure
 
 
@@ -113,7 +106,7 @@ def scale(rows: Sequence[Section]) -> Figure | None:
     figure, axes = _page(len(networks), height=3.2)
     for ax, network in zip(axes, networks, strict=True):
         _lines(ax, [row for row in rows if row["network"] == network])
-        ax.set_title(network, loc="left", fontsize=10)
+        ax.set_title(TITLES[network], fontsize=10)
     axes[0].set_ylabel("growth of resident memory, MiB")
     return figure
 
@@ -136,12 +129,10 @@ def _lines(ax: Axes, rows: Sequence[Section]) -> None:
             style = "--" if side == "inference" else "-"
             xs, ys = zip(*points, strict=True)
             ax.plot(xs, ys, style, marker="o", markersize=4, color=COLOURS[side], label=side)
-            ax.annotate(
-                f" {side}", points[-1], color=COLOURS[side], va="center", fontsize=8, clip_on=False
-            )
+    ax.legend(frameon=False, fontsize=8, loc="upper left")
     ax.set_xlabel("batch")
     ax.set_ylim(bottom=0)
-    ax.set_xlim(0, ax.get_xlim()[1] * 1.18)
+    ax.set_xlim(left=0)
     ax.grid(axis="y", color="#e6e6e6")
 
 
@@ -160,8 +151,14 @@ def _by_side(rows: Sequence[Section], figure: str) -> dict[str, dict[str, float]
     return {side: values for side, values in found.items() if values}
 
 
-def _is_wrong(side: Section) -> bool:
-    return side.get("wrong", "").startswith(("gives", "wrong", "raises"))
+def _wrong(rows: Sequence[Section]) -> dict[str, list[str]]:
+    """Give the networks on which each side's result is wrong."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for name, side in row["sides"].items():
+            if side.get("wrong", "").startswith(("gives", "wrong", "raises")):
+                found.setdefault(name, []).append(row["network"])
+    return found
 
 
 def _bars(
@@ -170,19 +167,24 @@ def _bars(
     series: Mapping[str, Mapping[str, float]],
     colours: Mapping[str, str],
     label: str,
+    wrong: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Draw one bar for each series below each other, name by name."""
+    """Draw one bar for each series below each other, name by name; where one is wrong, say so."""
     thickness = 0.8 / max(1, len(series))
     for number, (side, values) in enumerate(series.items()):
-        places = [names.index(name) + number * thickness - 0.4 + thickness / 2 for name in values]
+        offset = (number + 0.5) * thickness - 0.4
+        places = [names.index(name) + offset for name in values]
         colour = colours.get(side)
         bars = ax.barh(places, list(values.values()), thickness * 0.9, color=colour, label=side)
         ax.bar_label(bars, [f" {label.format(v)}" for v in values.values()], fontsize=7)
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
+        for name in (wrong or {}).get(side, ()):
+            text = f" {side} is wrong"
+            ax.text(0, names.index(name) + offset, text, color=colour, fontsize=7, va="center")
+    ax.set_yticks(range(len(names)), [TITLES.get(name, name) for name in names])
     ax.grid(axis="x", color="#e6e6e6")
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.margins(x=0.14)
-    ax.legend(frameon=False, fontsize=8, loc="best")
+    ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=5)
 
 
 def _page(columns: int, height: float) -> tuple[Figure, list[Axes]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.markdown import number, table
-from benchmarks.tasks import GRADIENT_METHODS
+from benchmarks.tasks import GRADIENT_METHODS, TITLES
 
 Device = Literal["cpu", "cuda"]
 Where = Mapping[str, Any]
@@ -99,19 +99,19 @@ def _named(case: str, name: str, limit: float, what: str, **more: Any) -> Target
     return Target(what, limit, case, {"name": name}, ("sides", "captum", "ratio"), **more)
 
 
-_TITLES = {"resnet50": "ResNet-50", "vgg16": "VGG-16"}
+_NETWORKS = {name: TITLES[name] for name in ("resnet50", "vgg16")}
 _LIMITS = {"Saliency": 1.0, "GuidedBackprop": 0.9, "Deconvolution": 0.9}
 _KERNEL_LIMITS = {"relu": "`torch.relu`", "relu_backward guided": "PyTorch's threshold backward"}
 
 TARGETS: tuple[Target, ...] = (
     *(
         _method(f"{method}, {title}, batch 8: of Captum's time", limit, network, method, "captum")
-        for network, title in _TITLES.items()
+        for network, title in _NETWORKS.items()
         for method, limit in _LIMITS.items()
     ),
     *(
         _method(f"{method}, {title}, batch 8: of the floor's time", 1.08, network, method, "floor")
-        for network, title in _TITLES.items()
+        for network, title in _NETWORKS.items()
         for method in GRADIENT_METHODS
     ),
     *(
@@ -126,7 +126,7 @@ TARGETS: tuple[Target, ...] = (
     ),
     *(
         Target(
-            f"remembered bytes, {_TITLES[network]}: of Captum's",
+            f"remembered bytes, {TITLES[network]}: of Captum's",
             limit,
             "methods",
             {"network": network, "method": GRADIENT_METHODS},
@@ -146,7 +146,7 @@ TARGETS: tuple[Target, ...] = (
         _method(
             f"GuidedGradCAM, {title}, batch 8: of Captum's time", 0.7, n, "GuidedGradCAM", "captum"
         )
-        for n, title in _TITLES.items()
+        for n, title in _NETWORKS.items()
     ),
     Target(
         "GuidedGradCAM, ResNet-50, batch 8, prepared: of Captum's time",

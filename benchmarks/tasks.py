@@ -19,6 +19,16 @@ METHODS = (*GRADIENT_METHODS, "GradCAM", "GuidedGradCAM", "FeatureAblation")
 FEATURES_A_SIDE = 3
 """Feature ablation removes the cells of a grid with so many rows and columns."""
 
+TITLES = {
+    "alexnet": "AlexNet",
+    "densenet121": "DenseNet-121",
+    "googlenet": "GoogLeNet",
+    "mobilenet_v2": "MobileNetV2",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "vgg16": "VGG-16",
+}
+
 LAYERS = {
     "alexnet": "features.12",
     "densenet121": "features.norm5",

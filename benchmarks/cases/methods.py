@@ -140,7 +140,8 @@ def _memory(rows: Sequence[Row]) -> list[str]:
     at_once = [row for row in measured if row["batch"] == peaks[0]]
     return [
         "Remembered: the MiB that autograd saves for the backward of one image, besides the"
-        " model's own parameters and buffers.",
+        " model's own parameters and buffers. Captum's GuidedGradCAM makes two passes,"
+        " one after the other; both are counted.",
         "",
         *_by_side(remembered, names, "remembered_mib"),
         f"Peak: the most MiB of tensors that a call holds at once, at batch {peaks[0]}.",

@@ -1,0 +1,174 @@
+"""Each case runs from end to end on something tiny, and its tables can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import child, operations, viewer
+from benchmarks.cases import CASES, kernels, methods, prepare, scale
+from benchmarks.cases import inspect as inside
+from benchmarks.comparison import Comparison
+from benchmarks.operations import Relu, wrong
+from benchmarks.settings import Settings
+from benchmarks.tasks import METHODS, Subject, Task
+from torchattr.kernels.reference import TorchBackend
+
+QUICK = Settings(torch.device("cpu"), rounds=1, quick=True)
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small network in place of all."""
+    monkeypatch.setattr("benchmarks.settings.NETWORKS", ("resnet18",))
+    monkeypatch.setattr(Settings, "size", property(lambda self: 64))
+    monkeypatch.setattr(Settings, "growth_batches", property(lambda self: (1,)))
+    monkeypatch.setattr(prepare, "NETWORKS", ("resnet18",))
+    monkeypatch.setattr(scale, "NETWORKS", ("resnet18",))
+    of = Subject.of
+    small = {"resnet50": "resnet18"}
+    monkeypatch.setattr(
+        Subject, "of", lambda name, size, device: of(small.get(name, name), size, device)
+    )
+
+
+def shown(case: str, rows: list[dict[str, Any]]) -> str:
+    return "\n".join(CASES[case].tables(rows))
+
+
+def right(row: dict[str, Any]) -> list[str]:
+    return [name for name, side in row["sides"].items() if "wrong" not in side]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cheap")
+def test_methods() -> None:
+    rows = CASES["methods"].run(QUICK)
+    assert [(row["method"], row["batch"]) for row in rows] == [
+        (method, batch) for method in METHODS for batch in (1, 2)
+    ]
+    guided = next(row for row in rows if row["method"] == "GuidedBackprop" and row["batch"] == 2)
+    assert guided["sides"]["grad-cam"] == {"wrong": "one image at a time"}
+    assert right(guided) == ["torchattr", "captum", "zennit", "floor"]
+    ours, captum = guided["sides"]["torchattr"], guided["sides"]["captum"]
+    assert ours["remembered_mib"] < captum["remembered_mib"] / 20
+    assert ours["peak_mib"] < captum["peak_mib"]
+    assert captum["ratio"] > 0
+    assert "### GuidedGradCAM" in shown("methods", rows)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cheap")
+def test_a_cell_that_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "longest_round", property(lambda self: 1e-6))
+    monkeypatch.setattr(methods, "METHODS", ("Saliency",))
+    first, second = CASES["methods"].run(QUICK)
+    assert "sides" in first
+    assert second["left_out"].startswith("a round would take about")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cheap")
+@pytest.mark.parametrize("case", ["sharing", "prepare"])
+def test_case(case: str) -> None:
+    rows = CASES[case].run(QUICK)
+    assert rows
+    for row in rows:
+        assert all("wrong" not in side for side in row["sides"].values())
+    assert shown(case, rows)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cheap")
+def test_scale() -> None:
+    (row,) = CASES["scale"].run(QUICK)
+    assert right(row) == ["torchattr", "inference", "captum"]
+    assert all(side["growth_mib"] > 0 for side in row["sides"].values())
+    assert "| resnet18 | 1 |" in shown("scale", [row])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cheap")
+def test_inspect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inside, "COUNTS", (1, 2))
+    monkeypatch.setattr(inside, "CALLS", 2)
+    clicked = {"name": "viewer click", "left_out": "it is tested by itself"}
+    monkeypatch.setattr(inside, "click", lambda settings: clicked)
+    rows = CASES["inspect"].run(QUICK)
+    assert [row["name"] for row in rows[:3]] == ["whole maps", "maxima", "layer by layer"]
+    assert all(right(row) == ["torchattr", "captum"] for row in rows[:3])
+    assert "Left out: viewer click, it is tested by itself." in shown("inspect", rows)
+
+
+@pytest.mark.slow
+def test_a_click() -> None:
+    pytest.importorskip("fastapi", reason="the extra web is not installed")
+    row = inside.click(QUICK)
+    assert row["rounds"] == len(viewer.LAYERS)
+    assert 0 < row["sides"]["torchattr"]["ms"] <= row["sides"]["torchattr"]["longest_ms"]
+
+
+@pytest.fixture
+def tiny_planes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "PLANES", (3, 10, 11))
+
+
+@pytest.mark.usefixtures("tiny_planes")
+@pytest.mark.parametrize("memory", kernels.MEMORY)
+def test_operations_agree_with_the_eager_ones(memory: str) -> None:
+    made = operations.operations(2, QUICK.device, torch.float32, kernels.MEMORY[memory])
+    for name, make in made.items():
+        operation = make()
+        assert operation.name == name
+        assert operation.moved > operation.x.nbytes
+        assert wrong(operation, TorchBackend()) is None, name
+
+
+@pytest.mark.usefixtures("tiny_planes")
+def test_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def eager(operation: operations.Operation) -> Callable[[], Any]:
+        return operation.eager
+
+    monkeypatch.setattr(kernels, "_compiled", eager)
+    rows = CASES["kernels"].run(QUICK)
+    assert {row["operation"] for row in rows if row["chosen"]} == {row["operation"] for row in rows}
+    assert all(row["of_copy"] > 0 and row["to_compiled"] > 0 for row in rows)
+    assert all("to_plain" in row for row in rows if row["operation"] == "relu")
+    assert "| relu | float32 |" in shown("kernels", rows)
+
+
+def test_a_backend_that_is_wrong_gets_no_time() -> None:
+    class Bad:
+        name = "bad"
+
+        def relu(self, x: torch.Tensor) -> Any:
+            output, mask = TorchBackend().relu(x)
+            return output, mask ^ 1
+
+    operation = Relu("relu", torch.linspace(-1, 1, 60).view(1, 3, 4, 5))
+    assert wrong(operation, Bad()) == "differs by 1 of the largest value"  # type: ignore[arg-type]
+
+
+def test_a_side_that_is_wrong_in_a_comparison_is_named() -> None:
+    def sides(task: Task) -> Any:
+        return {
+            "torchattr": lambda: [task.images],
+            "captum": lambda: [task.images + 1],
+            "broken": lambda: [][0],
+        }
+
+    model = nn.Conv2d(3, 2, 1)
+    subject = Subject("resnet18", model, 4, QUICK.device, 0)
+    found = Comparison("it", "resnet18", 1, sides, lambda task: [task.images]).wrong_sides(subject)
+    assert list(found) == ["captum", "broken"]
+    assert found["captum"].startswith("wrong by")
+    assert found["broken"].startswith("raises IndexError")
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="invalid choice"):
+        child.measured_alone("nonsense")
