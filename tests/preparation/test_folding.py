@@ -129,6 +129,49 @@ def test_another_way_through_the_model_reads_what_the_convolution_gives() -> Non
         assert_same(method(fast).attribute(other, target=0), expected, ROUNDING)
 
 
+class Early(Net):
+    """Does something to what the convolution gave before the batch-norm takes it, at times."""
+
+    before: Any = staticmethod(lambda model, y: y)
+
+    def features(self, x: Tensor) -> Tensor:
+        y = self.conv1(x)
+        y = self.before(y) if x.amax() > 50 else self.bn1(y)
+        return F.relu(self.bn2(self.conv2(F.relu(y))))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda model, y: model.bn2(y),
+        lambda model, y: model.bn1(y.mul_(2)),
+        lambda model, y: (y.mul_(2), model.bn1(y))[1],
+        lambda model, y: model.bn1(model.bn2(y)),
+    ],
+)
+def test_only_its_own_batch_norm_takes_what_nobody_has_touched(before: Any) -> None:
+    torch.manual_seed(0)
+    model, x = calibrated(Early(), 3, 14, 14), noise(2, 3, 14, 14)
+    fast = prepared(model, x)
+    assert len(fast.report.folded) == 2
+    x[:, 0, 0, 0] = 51
+    for one in (model, fast._copy):
+        one.before = before.__get__(one)
+    assert_same(fast(x), model(x), ROUNDING)
+    expected = ta.GuidedBackprop(model).attribute(x, target=weighted)
+    assert_same(ta.GuidedBackprop(fast).attribute(x, target=weighted), expected, ROUNDING)
+
+
+def test_a_hook_may_keep_what_it_was_given() -> None:
+    model, x = network(Net), noise(2, 3, 14, 14)
+    fast, kept = prepared(model, x), []
+    fast.conv1.register_forward_hook(lambda module, args, output: kept.append(output))
+    fast.bn2.register_forward_pre_hook(lambda module, args: kept.append(args[0]))
+    assert_same(fast(x), model(x), ROUNDING)
+    assert_same(kept[0], model.conv1(x))
+    assert_same(kept[1], model.conv2(F.relu(model.bn1(model.conv1(x)))), ROUNDING)
+
+
 class Late(Net):
     """Reads what the convolution gave after the batch-norm has taken it, on some inputs."""
 
