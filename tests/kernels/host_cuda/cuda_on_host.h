@@ -50,6 +50,7 @@ template <class T> void check_alignment(const T* at) {
 
 template <class T> T __ldg(const T* from) { check_alignment(from); return *from; }
 template <class T> T __ldcs(const T* from) { check_alignment(from); return *from; }
+template <class T> void __stwb(T* to, T value) { check_alignment(to); *to = value; }
 template <class T> void __stcs(T* to, T value) { check_alignment(to); *to = value; }
 
 namespace host {

@@ -52,7 +52,8 @@ __device__ __forceinline__ void store_run(Item* to, const Item (&from)[COUNT]) {
     union { Whole word; Item at[COUNT]; } run;
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) run.at[i] = from[i];
-    *reinterpret_cast<Whole*>(to) = run.word;
+    // An assignment may be split into stores of 4 bytes; this is one instruction.
+    __stwb(reinterpret_cast<Whole*>(to), run.word);
 }
 
 template <int COUNT, class Item>

@@ -46,7 +46,7 @@ __device__ __forceinline__ Vector load_vector(const Raw* from) {
 }
 
 __device__ __forceinline__ void store_vector(Raw* to, const Vector& vector) {
-    *reinterpret_cast<uint4*>(to) = vector.words;
+    __stwb(reinterpret_cast<uint4*>(to), vector.words);
 }
 
 // Where a lane's byte of a tile's mask lies, for vectors that are half a byte: that of the pair's
