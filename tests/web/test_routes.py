@@ -467,3 +467,16 @@ def test_an_operation_that_is_no_layer_can_be_looked_into(
     answer = client.post("/api/projections", json={**question, "channel": 3}).json()
     expected = ta.back_project(demo.model, inputs, "stem.relu", 3).pictures[0, 0]
     assert_same(torch.from_numpy(raw(client, answer["parts"][0]).copy()), expected.detach(), 1e-5)
+
+
+def test_other_places_and_rules_are_other_questions(client: TestClient, picture: str) -> None:
+    question = {"picture": picture, "layer": "stage2", "channel": 11}
+    changes: list[dict[str, Any]] = [{}, {"place": [8, 4]}, {"place": [8, 5]}, {"rule": "guided"}]
+    seen: list[np.ndarray] = []
+    for change in changes:
+        answer = client.post("/api/projections", json={**question, **change}).json()
+        assert not answer["cached"]
+        seen.append(raw(client, answer["parts"][0]))
+    for number, one in enumerate(seen):
+        assert all(not np.array_equal(one, other) for other in seen[:number])
+    assert client.post("/api/projections", json={**question, **changes[1]}).json()["cached"]
