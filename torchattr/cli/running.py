@@ -68,7 +68,7 @@ class Where:
         if self.out is not None:
             out.print(f"{what} in {self.out}: {files}, manifest.json", soft_wrap=True)
         if self.logdir is not None:
-            out.print(f"{what} for: tensorboard --logdir {self.logdir}", soft_wrap=True)
+            out.print(f"{what} in TensorBoard: tensorboard --logdir {self.logdir}", soft_wrap=True)
         if self.html is not None:
             out.print(f"{what} on the page {self.html}", soft_wrap=True)
 
