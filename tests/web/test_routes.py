@@ -287,7 +287,9 @@ def test_a_model_without_relu_is_refused_by_rules_and_not_by_the_gradient(
         client.get(f"/api/pictures/{key}/scores").json()["classes"][0]["name"].startswith("class")
     )
     question = {"picture": key, "layer": "body", "channel": 0}
-    assert "no relu" in sentence(client.post("/api/projections", json=question), 422)
+    said = sentence(client.post("/api/projections", json=question), 422)
+    assert "no relu" in said
+    assert "rule 'gradient'" in said
     assert client.post("/api/projections", json={**question, "rule": "gradient"}).is_success
     question = {"picture": key, "method": "guided_backprop"}
     assert "gelu" in sentence(client.post("/api/attributions", json=question), 422)

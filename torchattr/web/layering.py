@@ -169,10 +169,11 @@ class Projectors:
 
         try:
             return self._keep((key, layer, RULES), lambda: prepare(RULES))
-        except NoRuleMatched:
+        except NoRuleMatched as error:
             # The gradient needs no rule, so it is there for models without any ReLU.
             if rule != "gradient":
-                raise
+                said = str(error).partition(" To treat them")[0]
+                raise NoRuleMatched(f"{said} Choose the rule 'gradient' to see that.") from error
             return self._keep((key, layer, rule), lambda: prepare((rule,)))
 
     def _keep(self, key: tuple[Any, ...], make: Callable[[], BackProjector]) -> BackProjector:
