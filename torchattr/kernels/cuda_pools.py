@@ -133,7 +133,7 @@ def unpool_call(
     work *= windowed.covering(1, 1) * windowed.covering(2, 1)
     built_in = launcher.builds_in(work // 2)
     tile = tile if built_in else (1, 1)
-    runs = vectorised if last else tile[1] > 1 and sizes[2] % tile[1] == 0
+    runs = vectorised if last else tile[1] in _runs(sizes[2], vector)
     tiles = (sizes[0], -(-sizes[1] // tile[0]), -(-sizes[2] // tile[1]))
     threads = outers * prod(tiles) * (channels // lanes)
     defines = [
@@ -160,10 +160,13 @@ def _tile(
     In contiguous memory it is as wide as a store can be that divides the rows.
     """
     _, high, wide = windowed.stride
-    runs = [
-        size for size in (8, 4, 2) if size <= widest and size % wide == 0 and sizes[2] % size == 0
-    ]
+    runs = [size for size in _runs(sizes[2], widest) if size % wide == 0]
     width = runs[0] if runs else wide
     if width * lanes > 16:
         return 1, 1
     return (high if high * width * lanes <= 32 else 1), width
+
+
+def _runs(row: int, widest: int) -> list[int]:
+    """Give the numbers of elements that one store can hold and that divide a row."""
+    return [size for size in (8, 4, 2) if size <= widest and row % size == 0]
