@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from os import environ
 from statistics import median
@@ -46,6 +46,9 @@ class Visitor:
         self._connection = HTTPConnection(host, port)
         self._headers = {"content-type": "application/json"}
         self.picture = ""
+
+    def close(self) -> None:
+        self._connection.close()
 
     def ask(self, path: str, question: Any = None) -> bytes:
         body = None if question is None else json.dumps(question)
@@ -100,11 +103,14 @@ def running(model: str, threads: int) -> Iterator[Visitor]:
         if not found:
             raise SystemExit(f"the viewer did not start: {said}")
         visitor = Visitor(found[1], int(found[2]))
-        visitor.picture = json.loads(visitor.ask("/api/pictures"))[0]["id"]
-        yield visitor
+        with closing(visitor):
+            visitor.picture = json.loads(visitor.ask("/api/pictures"))[0]["id"]
+            yield visitor
     finally:
         process.terminate()
         process.wait(30)
+        if process.stdout:
+            process.stdout.close()
 
 
 def _options() -> argparse.Namespace:

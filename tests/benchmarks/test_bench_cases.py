@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torchvision.models import vgg
 
-from benchmarks import child, operations, viewer
+from benchmarks import child, operations, tasks, viewer
 from benchmarks.cases import CASES, kernels, methods, prepare, scale
 from benchmarks.cases import inspect as inside
 from benchmarks.comparison import Comparison
@@ -21,19 +23,33 @@ from torchattr.kernels.reference import TorchBackend
 QUICK = Settings(torch.device("cpu"), rounds=1, quick=True)
 
 
+def light(name: str, size: int) -> nn.Module:
+    """Give ResNet-18 for any network, and the convolutions of VGG-16 with one linear layer."""
+    if name != "vgg16":
+        return tasks.network("resnet18", size)
+    torch.manual_seed(0)
+    features = vgg.make_layers(vgg.cfgs["D"])
+    for part in features:
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    end = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "head": nn.Linear(512, 1000)}
+    return nn.Sequential(OrderedDict(features=features, **end)).eval()
+
+
+def of(name: str, size: int, device: torch.device) -> Subject:
+    name = name if name == "vgg16" else "resnet18"
+    return Subject(name, light(name, size), size, device, 7)
+
+
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One small network in place of all."""
+    """Small networks and pictures in place of all."""
     monkeypatch.setattr("benchmarks.settings.NETWORKS", ("resnet18",))
     monkeypatch.setattr(Settings, "size", property(lambda self: 64))
     monkeypatch.setattr(Settings, "growth_batches", property(lambda self: (1,)))
     monkeypatch.setattr(prepare, "NETWORKS", ("resnet18",))
     monkeypatch.setattr(scale, "NETWORKS", ("resnet18",))
-    of = Subject.of
-    small = {"resnet50": "resnet18"}
-    monkeypatch.setattr(
-        Subject, "of", lambda name, size, device: of(small.get(name, name), size, device)
-    )
+    monkeypatch.setattr(Subject, "of", of)
 
 
 def shown(case: str, rows: list[dict[str, Any]]) -> str:
