@@ -174,15 +174,9 @@ class Unpool(Operation):
 
     def eager(self) -> Results:
         window, before = self.pooled.window, self.pooled.x
+        settings = (window.extent, window.stride, window.padding, window.dilation, False)
         result = torch.ops.aten.max_pool2d_with_indices_backward(
-            self.x,
-            before,
-            window.extent,
-            window.stride,
-            window.padding,
-            window.dilation,
-            window.ceil_mode,
-            self.pooled.indices,
+            self.x, before, *settings, self.pooled.indices
         )
         if self.gate is None:
             return (result,)
