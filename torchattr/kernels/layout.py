@@ -82,9 +82,22 @@ def from_order(run: Tensor, shape: Sequence[int], order: Order) -> Tensor:
     return run.reshape([shape[d] for d in order]).permute(inverse)
 
 
+def lies_in(tensor: Tensor, order: Order) -> bool:
+    """Tell whether the tensor is one run of memory in `order`, without gaps or overlaps."""
+    return tensor.permute(order).is_contiguous()
+
+
 def is_dense(tensor: Tensor) -> bool:
     """Tell whether the tensor is one run of memory without gaps or overlaps, in any order."""
-    return tensor.is_contiguous() or tensor.permute(order_of(tensor)).is_contiguous()
+    return tensor.is_contiguous() or lies_in(tensor, order_of(tensor))
+
+
+def empty_in(order: Order, like: Tensor) -> Tensor:
+    """Give memory for a tensor of the shape of `like`, laid out in `order`; it is no view."""
+    strides, step = [0] * like.dim(), 1
+    for d in reversed(order):
+        strides[d], step = step, step * max(1, like.shape[d])
+    return torch.empty_strided(like.shape, strides, dtype=like.dtype, device=like.device)
 
 
 def channel_step(shape: Sequence[int], order: Order) -> int:

@@ -11,13 +11,21 @@ import torch
 from torch import Tensor
 
 from torchattr.kernels.backend import Backend, Gate, Request
-from torchattr.kernels.layout import OPEN, Order, Window, from_order, in_order, mask_bytes
+from torchattr.kernels.layout import (
+    OPEN,
+    Order,
+    Window,
+    empty_in,
+    in_order,
+    lies_in,
+    mask_bytes,
+)
 from torchattr.kernels.windows import places_of, pool, scatter
 
 # One multiplication gathers the low bits of eight bytes into the top byte of their 64-bit word.
 GATHER_BITS = 0x0102040810204080
 
-# Elements worked on at once where a tensor is written over: a piece stays in the cache.
+# Elements worked on at once: a piece stays in the cache.
 PIECE = 2**20
 
 
@@ -38,13 +46,12 @@ class TorchBackend(Backend):
     ) -> Tensor:
         if mask is None or gate == "deconvolution":
             return grad.clamp_(min=0) if overwrite else grad.clamp(min=0)
-        run = in_order(grad, order)
-        if overwrite and run.device.type == "cpu":
-            _gate_in_place(run, mask, gate)
-            return from_order(run, grad.shape, order)
-        kept = _unpack(mask, run)
-        _gate(run, kept, gate, into=kept)
-        return from_order(kept, grad.shape, order)
+        if not lies_in(grad, order):
+            grad, overwrite = empty_in(order, grad).copy_(grad), True
+        # A view would do, but autograd adds up in place only what is none.
+        result = grad if overwrite else torch.empty_like(grad)
+        _gate(in_order(grad, order), mask, gate, into=in_order(result, order))
+        return result
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
         one_run = x.device.type == "cpu" and x.is_contiguous() and window.places <= 256
@@ -99,18 +106,16 @@ def _pack_torch(run: Tensor, upper: float | None) -> Tensor:
     return ((words * GATHER_BITS) >> 56).to(torch.uint8)
 
 
-def _gate(run: Tensor, passed: Tensor, gate: Gate, into: Tensor) -> None:
-    # Unlike a product, this keeps an infinite gradient from turning a closed gate into NaN.
-    torch.ops.aten.threshold_backward.grad_input(run, passed, 0, grad_input=into)
-    if gate == "guided":
-        into.clamp_(min=0)
-
-
-def _gate_in_place(run: Tensor, mask: Tensor, gate: Gate) -> None:
-    """Work in pieces: memory for a whole unpacked mask costs more than all the rest."""
-    bits = mask.split(PIECE // 8)
-    for piece, bytes_of_it in zip(run.split(PIECE), bits, strict=True):
-        _gate(piece, _unpack(bytes_of_it, piece), gate, into=piece)
+def _gate(run: Tensor, mask: Tensor, gate: Gate, into: Tensor) -> None:
+    """Work in pieces on a CPU: memory for a whole unpacked mask costs more than all the rest."""
+    count = PIECE if run.device.type == "cpu" else max(8, run.numel())
+    pieces = zip(run.split(count), mask.split((count + 7) // 8), into.split(count), strict=True)
+    for piece, bits, result in pieces:
+        # Unlike a product, this keeps an infinite gradient from turning a closed gate into NaN.
+        passed = _unpack(bits, piece)
+        torch.ops.aten.threshold_backward.grad_input(piece, passed, 0, grad_input=result)
+        if gate == "guided":
+            result.clamp_(min=0)
 
 
 def _unpack(mask: Tensor, like: Tensor) -> Tensor:

@@ -88,12 +88,13 @@ def scatter(grad: Tensor, places: Tensor, input_shape: Sequence[int], window: Wi
     offsets = _offsets(spatial, window).to(grad.device)
     corners = _corners(grad.shape, spatial, window, grad.device)
     dims = len(spatial)
-    flat = grad.new_zeros(*input_shape[:-dims], prod(spatial))
-    pieces = zip(_pieces(grad), _pieces(places), _pieces(flat), strict=True)
+    # The whole and not its flat view is made: autograd adds up in place only what is no view.
+    result = grad.new_zeros(tuple(input_shape))
+    pieces = zip(_pieces(grad), _pieces(places), _pieces(result.flatten(-dims)), strict=True)
     for one, place, into in pieces:
         chosen = offsets.index_select(0, place.reshape(-1).int()).view(place.shape)
         into.scatter_add_(-1, chosen.add_(corners).flatten(-dims), one.flatten(-dims))
-    return flat.view(input_shape)
+    return result
 
 
 def _pieces(batch: Tensor) -> Sequence[Tensor]:
