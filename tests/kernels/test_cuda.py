@@ -254,10 +254,13 @@ class Reported(Kernel):
 def test_every_kernel_compiles_and_keeps_to_its_registers(nvrtc, architecture: str) -> None:
     for kernel in variants():
         log = nvrtc.compile(Reported(kernel.name, kernel.defines), architecture).log
-        assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in log, kernel
+        # The compiler may spare up to four registers itself, to fit one more block.
+        spilled = re.findall(r"(\d+) bytes spill", log)
+        assert len(spilled) == 2, log
+        assert max(map(int, spilled)) <= 16, f"{log} {kernel}"
         registers = int(re.findall(r"Used (\d+) registers", log)[0])
-        # 32 allow for every thread that a multiprocessor holds, 64 for half of them.
-        assert registers <= 72, f"{registers} registers: {kernel}"
+        # 32 let a multiprocessor hold all the threads that it can, 64 half of them.
+        assert registers <= 64, f"{registers} registers: {kernel}"
 
 
 @pytest.mark.slow
@@ -290,8 +293,8 @@ def test_nvcc_compiles_too(name: str, tmp_path: Path) -> None:
         if "INDEX_BITS=64" in kernel.defines:
             continue
         command = ["nvcc", "-std=c++17", f"-I{SOURCES}", "-fatbin"]
-            # nvcc takes a comma for the end of an option.
-            command += [option.replace(",", "\\,") for option in kernel.options]
+        # nvcc takes a comma for the end of an option.
+        command += [option.replace(",", "\\,") for option in kernel.options]
         command += [part for code in codes for part in ("-gencode", code)]
         command += ["-o", str(tmp_path / f"{number}.fatbin"), str(SOURCES / f"{name}.cu")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -80,7 +80,8 @@ def pool_call(
     batch, channels = x.shape[:2]
     vector = vector_of(x.dtype)
     strides = (*x.stride()[:2], *in_three(x.stride()[2:], 0))
-    vectorised = last and channels % vector == 0 and _takes_vectors(x, vector)
+    takes_vectors = _has_bytes(window) and channels % vector == 0 and _takes_vectors(x, vector)
+    vectorised = last and takes_vectors
     lanes = (vector if vectorised else 1) if last else max(2, vector // 2)
     groups = channels // lanes if last else channels
     outers = batch if last else -(-batch * channels // lanes)
@@ -102,6 +103,11 @@ def pool_call(
     )
     kernel = Kernel("max_pool", tuple(defines))
     return kernel, threads, (x, output, switches, shape, windowed.argument)
+
+
+def _has_bytes(window: Window) -> bool:
+    """Tell whether a vector of switches fits into one access."""
+    return window.switch_dtype == torch.uint8
 
 
 def _takes_vectors(x: Tensor, vector: int) -> bool:
@@ -126,7 +132,8 @@ def unpool_call(
     vector, sizes = vector_of(result.dtype), in_three(result.shape[2:], 1)
     channels = result.shape[1] if last else 1
     outers = result.shape[0] if last else result.shape[0] * result.shape[1]
-    vectorised = last and channels % vector == 0 and is_aligned(grad, switches)
+    takes_vectors = _has_bytes(window) and channels % vector == 0
+    vectorised = last and takes_vectors and is_aligned(grad, switches)
     lanes = vector if vectorised else 1
     tile = _tile(windowed, sizes, lanes, 1 if last else vector)
     work = windowed.extent[0] * prod(tile) * lanes

@@ -74,7 +74,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
 
     // Where each lane's plane begins in the input, and where its result goes.
     Index planes[LANES], results[LANES];
-    int lanes = LANES;
 #ifdef CHANNELS_LAST
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
@@ -87,7 +86,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
         const bool is_there = first_plane + lane < static_cast<Index>(shape.outers);
-        lanes = is_there ? lanes : min(lanes, lane);
         // A lane without a plane reads the first one again, and writes nothing.
         Index batch = is_there ? first_plane + lane : first_plane;
         results[lane] = batch * positions + position;
@@ -147,7 +145,8 @@ FOR_PLACES
 #else
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
-        if (lane < lanes) {
+        // Only a lane without a plane has the same place as the first one.
+        if (lane == 0 || results[lane] != results[0]) {
             output[results[lane]] = values[lane];
             switches[results[lane]] = places[lane];
         }
