@@ -198,7 +198,7 @@ def test_no_access_outside_of_any_tensor(host) -> None:
     if probe.returncode:
         pytest.skip("the sanitizers cannot be loaded before Python here")
     selected = "many_tiles or each_lie or built_in or each_width or of_64_bits"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-qxs", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(
         [*command, "-k", selected], env=environment, capture_output=True, text=True, check=False
     )
