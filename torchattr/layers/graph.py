@@ -83,7 +83,7 @@ def _pair(node: Any, readers: Readers) -> None:
 
 
 def _give_back(storage: UntypedStorage) -> None:
-    """Free the memory at once; the graph holds the tensor, which nobody will read, until its end."""
+    """Free the memory at once; the graph holds the tensor itself, which nobody will read."""
     if storage.resizable():
         storage.resize_(0)
 
