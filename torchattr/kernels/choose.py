@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 
 from torchattr.errors import BackendError
 from torchattr.kernels.backend import Backend, Request
+from torchattr.kernels.cpu_backend import CpuBackend
 from torchattr.kernels.cuda_backend import CudaBackend
 from torchattr.kernels.reference import TorchBackend
 from torchattr.kernels.triton_backend import TritonBackend
@@ -30,7 +31,7 @@ def backends() -> dict[str, Backend]:
     first. The reference comes last, and serves whatever the others refuse.
     """
     added = [point.load()() for point in entry_points(group=ENTRY_POINTS)]
-    ours = (TritonBackend(), CudaBackend(), TorchBackend())
+    ours = (TritonBackend(), CudaBackend(), CpuBackend(), TorchBackend())
     return {backend.name: backend for backend in (*added, *ours)}
 
 

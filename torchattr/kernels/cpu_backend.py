@@ -1,0 +1,143 @@
+"""The compiled CPU backend: rectifiers and their masks in one pass over memory.
+
+Nothing is compiled when this is imported, but when the first call comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from math import inf
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import BackendError
+from torchattr.kernels.backend import Backend, Gate, Request
+from torchattr.kernels.cpu_compile import library
+from torchattr.kernels.layout import (
+    Order,
+    Window,
+    channel_step,
+    empty_in,
+    is_dense,
+    lies_in,
+    mask_bytes,
+    order_of,
+)
+from torchattr.kernels.reference import TorchBackend
+
+
+class CpuBackend(Backend):
+    """Serves float32 on CPUs where there is a C++ compiler; pools are those of the reference.
+
+    The first use on a machine compiles for some seconds; the result is kept in the user's cache.
+    """
+
+    name: ClassVar[str] = "cpu"
+
+    def __init__(self) -> None:
+        self._reference = TorchBackend()
+
+    def refusals(self, request: Request) -> list[str]:
+        reasons = []
+        if request.device.type != "cpu":
+            reasons.append(f"it runs on the CPU, not on {request.device}")
+        if request.dtype != torch.float32:
+            reasons.append(f"it serves float32, not {str(request.dtype).removeprefix('torch.')}")
+        return reasons or list(_missing())
+
+    def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
+        if output.dtype != torch.float32 or not lies_in(output, order):
+            return self._reference.pack_mask(output, order, upper)
+        return _rectified(output, None, upper)
+
+    def relu(
+        self, x: Tensor, upper: float | None = None, overwrite: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        if not is_dense(x):
+            return self._reference.relu(x, upper, overwrite)
+        output = x if overwrite else torch.empty_like(x)
+        return output, _rectified(x, output, upper)
+
+    def relu_backward(
+        self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
+    ) -> Tensor:
+        return _gated(grad, mask, order, gate, overwrite)
+
+    def batch_norm_relu_backward(
+        self,
+        grad: Tensor,
+        mask: Tensor | None,
+        scale: Tensor,
+        order: Order,
+        gate: Gate,
+        overwrite: bool = False,
+    ) -> Tensor:
+        return _gated(grad, mask, order, gate, overwrite, scale)
+
+    def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        return self._reference.max_pool(x, window)
+
+    def pack_switches(
+        self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
+    ) -> Tensor:
+        return self._reference.pack_switches(indices, output, input_shape, window)
+
+    def unpool(
+        self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
+    ) -> Tensor:
+        return self._reference.unpool(grad, switches, input_shape, window)
+
+
+@cache
+def _missing() -> tuple[str, ...]:
+    try:
+        library()
+    except BackendError as error:
+        return (str(error),)
+    return ()
+
+
+def _rectified(x: Tensor, output: Tensor | None, upper: float | None) -> Tensor:
+    """Write the rectified `x` into `output`, if there is one, and give the mask."""
+    mask = torch.empty(mask_bytes(x.numel()), dtype=torch.uint8)
+    library().torchattr_rectify(
+        x.data_ptr(),
+        None if output is None else output.data_ptr(),
+        mask.data_ptr(),
+        x.numel(),
+        inf if upper is None else upper,
+        torch.get_num_threads(),
+    )
+    return mask
+
+
+def _gated(
+    grad: Tensor,
+    mask: Tensor | None,
+    order: Order,
+    gate: Gate,
+    overwrite: bool,
+    scale: Tensor | None = None,
+) -> Tensor:
+    if gate == "deconvolution":
+        # Without a mask, nothing but the gradient itself prescribes an order.
+        mask, order = None, order_of(grad)
+    if not lies_in(grad, order):
+        grad, overwrite = empty_in(order, grad).copy_(grad), True
+    result = grad if overwrite else torch.empty_like(grad)
+    factors = None if scale is None else scale.float().contiguous()
+    library().torchattr_gate(
+        grad.data_ptr(),
+        result.data_ptr(),
+        None if mask is None else mask.data_ptr(),
+        grad.numel(),
+        gate != "gradient",
+        None if factors is None else factors.data_ptr(),
+        1 if factors is None else max(1, channel_step(grad.shape, order)),
+        1 if factors is None else max(1, len(factors)),
+        torch.get_num_threads(),
+    )
+    return result
