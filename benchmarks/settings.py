@@ -52,12 +52,12 @@ class Settings:
     @property
     def budget(self) -> float:
         """How many seconds of rounds a cell of a table is worth; at least one round is run."""
-        return 0.0 if self.quick else 1.5
+        return 0.0 if self.quick else 1.0
 
     @property
     def longest_round(self) -> float:
         """Above so many predicted seconds a round, a cell is left out, and says so."""
-        return 5.0
+        return 3.0
 
     @property
     def on_gpu(self) -> bool:
