@@ -19,7 +19,7 @@ from benchmarks.cases.base import Case, say
 from benchmarks.machine import circumstances, machine, same_precision_for_all, stem
 from benchmarks.peers import PEERS
 from benchmarks.results import FOLDER, Results
-from benchmarks.settings import Settings
+from benchmarks.settings import NETWORKS, Settings
 
 AFTERWARDS = ("plots", "docs")
 
@@ -41,14 +41,21 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
     """Run cases, and renew their sections in the results of this machine."""
     torch.set_num_threads(options.threads)
     same_precision_for_all(options.tf32)
-    settings = Settings(torch.device(options.device), options.rounds, options.quick)
+    settings = Settings(
+        torch.device(options.device),
+        options.rounds,
+        options.quick,
+        tuple(options.network or NETWORKS),
+        options.largest_batch,
+    )
     folder = options.out or (None if options.quick else FOLDER)
     described = machine(settings.device)
     path = None if folder is None else folder / f"{stem(described)}.json"
     results = Results.read(path) if path and path.exists() else Results(described)
     for name in chosen:
         say(f"== {name}")
-        results.sections[name] = section(CASES[name], settings)
+        before = results.sections.get(name, {}).get("rows", []) if options.network else []
+        results.sections[name] = section(CASES[name], settings, before)
         say(results.part(name))
         if folder:
             results.write(folder, stem(described))
@@ -57,11 +64,15 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
         say("This was a quick run: its times mean nothing.")
 
 
-def section(case: Case, settings: Settings) -> dict[str, Any]:
+def section(case: Case, settings: Settings, before: list[Any]) -> dict[str, Any]:
+    """Measure a case; of the rows from before, those of networks that it leaves out stay."""
     missing = case.missing(settings)
     if missing:
         return {"skipped": missing}
-    rows = case.run(settings)
+    kept = [
+        row for row in before if row.get("network", settings.networks[0]) not in settings.networks
+    ]
+    rows = [*kept, *case.run(settings)]
     measured = circumstances(settings.device, [peer.name for peer in PEERS])
     return {"measured": measured, "rows": rows}
 
@@ -72,6 +83,13 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu (the default), cuda or cuda:N")
     parser.add_argument("--rounds", type=int, default=5, help="where a target rests on a figure")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--network",
+        action="append",
+        choices=NETWORKS,
+        help="for methods: only this one, and keep the rows of others; repeatable",
+    )
+    parser.add_argument("--largest-batch", type=int, help="for methods: none above it")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that everything runs")
     parser.add_argument("--tf32", action="store_true", help="TF32 on a GPU, for all sides")
     parser.add_argument("--out", type=Path, help=f"the folder of the results; {FOLDER.name}/ here")

@@ -19,11 +19,15 @@ class Settings:
         rounds: how often everything runs by turns where a target rests on the figure; elsewhere
             at most that often, as far as the budget goes.
         quick: tiny pictures and one round, to see that everything runs. Its times mean nothing.
+        networks: what the case `methods` looks at.
+        largest: the largest batch of that case, if it is bounded.
     """
 
     device: torch.device
     rounds: int = 5
     quick: bool = False
+    networks: tuple[str, ...] = NETWORKS
+    largest: int | None = None
 
     @property
     def size(self) -> int:
@@ -31,14 +35,11 @@ class Settings:
         return 96 if self.quick else 224
 
     @property
-    def networks(self) -> tuple[str, ...]:
-        return NETWORKS
-
-    @property
     def batches(self) -> tuple[int, ...]:
         if self.quick:
             return 1, 2
-        return (1, 8, 64, 256) if self.on_gpu else (1, 8, 64)
+        every = (1, 8, 64, 256) if self.on_gpu else (1, 8, 64)
+        return tuple(batch for batch in every if self.largest is None or batch <= self.largest)
 
     @property
     def batch(self) -> int:
@@ -52,12 +53,12 @@ class Settings:
     @property
     def budget(self) -> float:
         """How many seconds of rounds a cell of a table is worth; at least one round is run."""
-        return 0.0 if self.quick else 1.0
+        return 0.0 if self.quick else 10.0
 
     @property
     def longest_round(self) -> float:
         """Above so many predicted seconds a round, a cell is left out, and says so."""
-        return 3.0
+        return 30.0
 
     @property
     def on_gpu(self) -> bool:
