@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -101,7 +102,9 @@ class Browser:
         return WebDriverWait(self.driver, seconds).until(seen, f"never seen: {selector}")
 
     def until(self, condition: Any, what: str) -> None:
-        WebDriverWait(self.driver, 20).until(lambda _: condition(), what)
+        # The page may draw anew between finding an element and asking it.
+        stale = [StaleElementReferenceException]
+        WebDriverWait(self.driver, 20, ignored_exceptions=stale).until(lambda _: condition(), what)
 
     def settle(self) -> None:
         """Wait until nothing is on its way."""

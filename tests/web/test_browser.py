@@ -285,6 +285,7 @@ def test_maps_are_paged_sorted_and_drawn_as_the_library_draws_them(
     assert "49–64 of 64" in page.text(".pager")
     page.choose("#layers select[name=order]", "largest")
     page.until(lambda: "1–48" in page.text(".pager"), "back to the first page")
+    page.settle()
     from torchattr.models import read_image
     from torchattr.models.collage import examples
     from torchattr.show import colormap, rescale
