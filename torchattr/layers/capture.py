@@ -76,7 +76,8 @@ class Recorder:
         return hook
 
     def _taken(self, place: Place) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
+        # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
+        def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
             if get_ident() != self._thread:
                 return None
             if args:
