@@ -20,7 +20,7 @@ from benchmarks.settings import Settings
 from benchmarks.tasks import METHODS, Subject, Task
 from torchattr.kernels.reference import TorchBackend
 
-QUICK = Settings(torch.device("cpu"), rounds=1, quick=True)
+QUICK = Settings(torch.device("cpu"), rounds=1, quick=True, networks=("resnet18",))
 
 
 def light(name: str, size: int) -> nn.Module:
@@ -44,7 +44,6 @@ def of(name: str, size: int, device: torch.device) -> Subject:
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small networks and pictures in place of all."""
-    monkeypatch.setattr("benchmarks.settings.NETWORKS", ("resnet18",))
     monkeypatch.setattr(Settings, "size", property(lambda self: 64))
     monkeypatch.setattr(Settings, "growth_batches", property(lambda self: (1,)))
     monkeypatch.setattr(prepare, "NETWORKS", ("resnet18",))
@@ -80,6 +79,8 @@ def test_methods() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cheap")
 def test_a_cell_that_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not one that a target rests on."""
+    monkeypatch.setattr(Settings, "batch", property(lambda self: 1))
     monkeypatch.setattr(Settings, "longest_round", property(lambda self: 1e-6))
     monkeypatch.setattr(methods, "METHODS", ("Saliency",))
     first, second = CASES["methods"].run(QUICK)

@@ -20,8 +20,8 @@ from torchattr.kernels.layout import (
     Order,
     Window,
     channel_step,
-    empty_in,
     is_dense,
+    laid_for,
     lies_in,
     mask_bytes,
     order_of,
@@ -125,9 +125,7 @@ def _gated(
     if gate == "deconvolution":
         # Without a mask, nothing but the gradient itself prescribes an order.
         mask, order = None, order_of(grad)
-    if not lies_in(grad, order):
-        grad, overwrite = empty_in(order, grad).copy_(grad), True
-    result = grad if overwrite else torch.empty_like(grad)
+    grad, result = laid_for(grad, order, overwrite)
     factors = None if scale is None else scale.float().contiguous()
     library().torchattr_gate(
         grad.data_ptr(),

@@ -24,9 +24,8 @@ from torchattr.kernels.layout import (
     Order,
     Window,
     channel_step,
-    from_order,
     in_order,
-    is_dense,
+    laid_for,
     mask_bytes,
     order_of,
     pooled_shape,
@@ -149,14 +148,10 @@ class CudaBackend(Backend):
         affine: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor]:
         order = order_of(x)
-        run = in_order(x, order)
-        # A copy of memory with gaps is nobody else's.
-        output = run if overwrite or not is_dense(x) else torch.empty_like(run)
-        mask = self._rectify(run, output, order, x.shape, upper, affine)
-        result = from_order(output, x.shape, order)
-        if overwrite:
-            return _overwritten(x, result), mask
-        return result, mask
+        source, output = laid_for(x, order, overwrite)
+        runs = in_order(source, order), in_order(output, order)
+        mask = self._rectify(*runs, order, x.shape, upper, affine)
+        return (_overwritten(x, output) if overwrite else output), mask
 
     def _rectify(
         self,
@@ -190,15 +185,14 @@ class CudaBackend(Backend):
         masked = mask is not None and gate != "deconvolution"
         # Without a mask any order of memory will do, so that of the gradient needs no copy.
         order = order if masked else order_of(grad)
-        run = in_order(grad, order)
-        ours = overwrite or run.data_ptr() != grad.data_ptr()
-        result = run if ours else torch.empty_like(run)
+        grad, result = laid_for(grad, order, overwrite)
+        run, into = in_order(grad, order), in_order(result, order)
         defines = _gates(masked, positive=gate != "gradient" or mask is None)
-        kernel, channels = _over_run("gate", run, result, order, grad.shape, affine, defines)
+        kernel, channels = _over_run("gate", run, into, order, grad.shape, affine, defines)
         bits = mask if masked else None
-        arguments = (run, result, bits, len(run), affine[0] if affine else None, channels)
+        arguments = (run, into, bits, len(run), affine[0] if affine else None, channels)
         self._start(run, kernel, _threads(run), arguments)
-        return from_order(result, grad.shape, order)
+        return result
 
     def _start(
         self, at: Tensor, kernel: Kernel, threads: int, arguments: Sequence[Argument]
@@ -252,7 +246,7 @@ def _vector(values: Tensor) -> Tensor:
 
 def _overwritten(x: Tensor, result: Tensor) -> Tensor:
     """Give `x` with what was written over it, of which autograd is told."""
-    if not is_dense(x):
+    if result is not x:
         return x.copy_(result)
     if not x.is_inference():
         torch.autograd.graph.increment_version(x)

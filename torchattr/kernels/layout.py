@@ -100,6 +100,17 @@ def empty_in(order: Order, like: Tensor) -> Tensor:
     return torch.empty_strided(like.shape, strides, dtype=like.dtype, device=like.device)
 
 
+def laid_for(tensor: Tensor, order: Order, overwrite: bool) -> tuple[Tensor, Tensor]:
+    """Give a tensor in `order`, copied only if it lies otherwise, and one like it to write into.
+
+    Both are the same where it may be written over, or had to be copied. What is written into is
+    no view of a run: autograd adds up in place only what is none.
+    """
+    if not lies_in(tensor, order):
+        tensor, overwrite = empty_in(order, tensor).copy_(tensor), True
+    return tensor, tensor if overwrite else torch.empty_like(tensor)
+
+
 def channel_step(shape: Sequence[int], order: Order) -> int:
     """Give how many elements of a run share a channel before the next one comes.
 

@@ -15,7 +15,7 @@ lie in memory as the fake implementations say, whatever a backend prefers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ from torchattr.kernels.layout import (
     pooled_with_indices,
 )
 
-GATES = ("gradient", "guided", "deconvolution")
+GATES = get_args(Gate)
 
 
 def _operation(name: str, schema: str, mutates: tuple[str, ...] = ()) -> Callable[..., Any]:

@@ -15,9 +15,8 @@ from torchattr.kernels.layout import (
     OPEN,
     Order,
     Window,
-    empty_in,
     in_order,
-    lies_in,
+    laid_for,
     mask_bytes,
 )
 from torchattr.kernels.windows import places_of, pool, scatter
@@ -46,10 +45,7 @@ class TorchBackend(Backend):
     ) -> Tensor:
         if mask is None or gate == "deconvolution":
             return grad.clamp_(min=0) if overwrite else grad.clamp(min=0)
-        if not lies_in(grad, order):
-            grad, overwrite = empty_in(order, grad).copy_(grad), True
-        # A view would do, but autograd adds up in place only what is none.
-        result = grad if overwrite else torch.empty_like(grad)
+        grad, result = laid_for(grad, order, overwrite)
         _gate(in_order(grad, order), mask, gate, into=in_order(result, order))
         return result
 

@@ -20,9 +20,8 @@ from torchattr.kernels.layout import (
     Order,
     Window,
     channel_step,
-    from_order,
     in_order,
-    is_dense,
+    laid_for,
     mask_bytes,
     order_of,
     pooled_shape,
@@ -63,7 +62,7 @@ class TritonBackend(Backend):
         return not unknown and not self.refusals(request)
 
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
-        run = _run(output, order)
+        run = in_order(output, order)
         mask = _mask_for(run)
         if len(run):
             # A boolean tensor is its own mask.
@@ -197,11 +196,6 @@ def _mask_for(run: Tensor) -> Tensor:
     return run.new_empty(mask_bytes(run.numel()), dtype=torch.uint8)
 
 
-def _run(tensor: Tensor, order: Order) -> Tensor:
-    """Give one run without gaps; a flat view may still have them."""
-    return in_order(tensor, order).contiguous()
-
-
 def _period(shape: Sequence[int], order: Order) -> int:
     """Give after how many elements the channels begin again."""
     return channel_step(shape, order) * shape[1]
@@ -215,17 +209,14 @@ def _rectified(
     shift: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     order = order_of(x)
-    run = _run(x, order)
-    ours = overwrite or not is_dense(x)
-    output = run if ours else torch.empty_like(run)
+    source, output = laid_for(x, order, overwrite)
+    run = in_order(source, order)
     mask = _mask_for(run)
     if len(run):
         normed = _channels(x.shape, order, scale, shift)
         with torch.cuda.device_of(x):
-            _rectifier().rectify(run, output, mask, upper, normed)
-    if overwrite:
-        return (x if is_dense(x) else x.copy_(from_order(run, x.shape, order))), mask
-    return from_order(output, x.shape, order), mask
+            _rectifier().rectify(run, in_order(output, order), mask, upper, normed)
+    return (x.copy_(output) if overwrite and output is not x else output), mask
 
 
 def _channels(
@@ -249,15 +240,14 @@ def _gated(
     if mask is None or gate == "deconvolution":
         # Without a mask, no other tensor prescribes an order.
         mask, order = None, order_of(grad)
-    run = _run(grad, order)
-    ours = overwrite or run.data_ptr() != grad.data_ptr()
-    result = run if ours else torch.empty_like(run)
+    grad, result = laid_for(grad, order, overwrite)
+    run = in_order(grad, order)
     if len(run):
         scaled = _channels(grad.shape, order, scale)
         signed = mask is None or gate == "guided"
         with torch.cuda.device_of(grad):
-            _rectifier().gate(run, result, mask, signed, scaled)
-    return from_order(result, grad.shape, order)
+            _rectifier().gate(run, in_order(result, order), mask, signed, scaled)
+    return result
 
 
 def _unpooled(

@@ -44,14 +44,11 @@ def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
     """
     if output.grad_fn is None:
         return
-    readers = _readers(nodes_of(output))
-    for node in readers:
-        if is_rewritten(node):
-            node.sole_reader = _is_read_by_maker(readers[node])
-    everywhere = _readers(nodes_of(output, *recorded))
-    everywhere[output.grad_fn].append(None)
-    for node in filter(is_rewritten, everywhere):
-        _pair(node, everywhere)
+    readers = _readers(nodes_of(output, *recorded))
+    readers[output.grad_fn].append(None)
+    for node in filter(is_rewritten, readers):
+        node.sole_reader = _is_read_by_maker(readers[node])
+        _pair(node, readers)
         node.droppable = ()
 
 
