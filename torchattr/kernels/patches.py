@@ -1,0 +1,200 @@
+"""Patches: what a change of the input can reach in an activation, and the clean rest around it.
+
+A *variant* is one of the clean images with something replaced. In an activation it differs from
+its clean image inside a rectangle of pixels at most, its *box*. Activations lie with their channels
+fastest, one row a pixel:
+
+* `clean` is `(N, H, W, C)`, contiguous: the activation of the images as they are;
+* `changed` is `(rows, C)`, contiguous: the pixels of every variant's box, variant after variant,
+  each box row by row from its top left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Ints = NDArray[np.int64]
+
+IMAGE, TOP, LEFT, BOTTOM, RIGHT, START = range(6)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The box of each variant: `[top, bottom) × [left, right)` of one clean image.
+
+    Attributes:
+        table: `(variants, 6)`, contiguous: the image, top, left, bottom, right, and the row of
+            `changed` at which the box starts. A box may be empty.
+    """
+
+    table: Ints
+
+    @classmethod
+    def of(cls, image: Ints, top: Ints, left: Ints, bottom: Ints, right: Ints) -> Boxes:
+        """Make boxes of their sides; what is empty is put at the origin."""
+        areas = np.maximum(bottom - top, 0) * np.maximum(right - left, 0)
+        starts = np.cumsum(areas) - areas
+        filled = areas > 0
+        sides = (np.where(filled, side, 0) for side in (top, left, bottom, right))
+        columns = np.stack([image, *sides, starts], axis=1)
+        return cls(np.ascontiguousarray(columns, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Boxes) and np.array_equal(self.table, other.table)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def areas(self) -> Ints:
+        """The pixels of each box."""
+        table = self.table
+        areas: Ints = (table[:, BOTTOM] - table[:, TOP]) * (table[:, RIGHT] - table[:, LEFT])
+        return areas
+
+    @cached_property
+    def rows(self) -> int:
+        """The pixels of all boxes."""
+        return int(self.areas.sum())
+
+    def reached(
+        self,
+        extent: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        size: Sequence[int],
+    ) -> Boxes:
+        """Give the boxes of the outputs of a sliding window that look into these, clipped.
+
+        Args:
+            extent: the window's taps in each of the two dimensions.
+            stride: its steps.
+            padding: what is put before the first pixel.
+            dilation: the distance of its taps.
+            size: height and width of the output.
+        """
+        sides = []
+        for dim, (low, high) in enumerate(((TOP, BOTTOM), (LEFT, RIGHT))):
+            span = dilation[dim] * (extent[dim] - 1)
+            first = -((span - padding[dim] - self.table[:, low]) // stride[dim])
+            last = (self.table[:, high] - 1 + padding[dim]) // stride[dim]
+            sides.append((first.clip(0, size[dim]), (last + 1).clip(0, size[dim])))
+        (top, bottom), (left, right) = sides
+        empty = self.areas == 0
+        return Boxes.of(self.table[:, IMAGE], top, left, np.where(empty, top, bottom), right)
+
+    def joined(self, other: Boxes) -> Boxes:
+        """Give the smallest boxes that hold both."""
+        if self == other:
+            return self
+        ours, theirs = self.areas[:, None] > 0, other.areas[:, None] > 0
+        low = np.minimum(self.table[:, TOP : LEFT + 1], other.table[:, TOP : LEFT + 1])
+        high = np.maximum(self.table[:, BOTTOM : RIGHT + 1], other.table[:, BOTTOM : RIGHT + 1])
+        both = np.concatenate([low, high], axis=1)
+        sides = np.where(
+            ours & theirs,
+            both,
+            np.where(ours, self.table[:, TOP:START], other.table[:, TOP:START]),
+        )
+        return Boxes.of(self.table[:, IMAGE], *sides.T)
+
+    @classmethod
+    def whole(cls, image: Ints, height: int, width: int) -> Boxes:
+        """Give boxes that cover everything."""
+        none = np.zeros_like(image)
+        return cls.of(image, none, none, none + height, none + width)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """An activation of all variants.
+
+    Attributes:
+        clean: `(N, H, W, C)`, contiguous.
+        changed: `(rows, C)`, contiguous.
+        boxes: where they belong.
+    """
+
+    clean: Tensor
+    changed: Tensor
+    boxes: Boxes
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A 2-d convolution, its padding zeros.
+
+    Attributes:
+        weight: `(out, in / groups, kernel height, kernel width)`, as PyTorch holds it.
+        bias: `(out,)`, if there is one.
+        stride: the steps of the kernel.
+        padding: what is put before the first row and the first column; what follows the last is
+            given by the size of the output.
+        dilation: the distance of the kernel's taps.
+        groups: as in PyTorch.
+        packed: what a backend made of the weights, kept for the next call.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    packed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        return int(self.weight.shape[2]), int(self.weight.shape[3])
+
+
+@dataclass(frozen=True)
+class After:
+    """What happens to each output of a convolution before it is written.
+
+    `min(max(output + residual, lower), upper)`; NaN stays NaN.
+
+    Attributes:
+        residual: an activation of the output's height, width and channels, looked up in its own
+            boxes or its clean images.
+        lower: 0 for a rectifier.
+        upper: 6 for a ReLU6.
+    """
+
+    residual: Patches | None = None
+    lower: float = -inf
+    upper: float = inf
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A 2-d pooling window and what it does with its places.
+
+    Attributes:
+        maximum: the maximum, of which padding is never part; otherwise the mean.
+        extent: height and width of the window.
+        stride: its steps.
+        padding: as for :class:`Convolution`.
+        dilation: the distance of its places.
+        counts_padding: for a mean: divide by the places in the padded picture, not in the picture.
+        divisor: for a mean: divide by this.
+    """
+
+    maximum: bool
+    extent: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    counts_padding: bool = True
+    divisor: int | None = None
