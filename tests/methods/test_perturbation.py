@@ -14,7 +14,7 @@ from tqdm import tqdm
 import torchattr as ta
 from torchattr.errors import InputTypeError
 from torchattr.inputs import Inputs, as_inputs
-from torchattr.methods.features import Segments, single_elements
+from torchattr.methods.features import Masks, Segments, single_elements
 from torchattr.methods.perturbation import Perturbation, attribute_features, check_at_once
 from torchattr.methods.scores import NotPerExample, Scores
 
@@ -56,14 +56,28 @@ def test_types_are_those_of_the_input(
     assert found.dtype == expected
 
 
-def test_effects_are_in_the_order_of_the_features() -> None:
+def test_values_are_in_the_order_of_the_masks() -> None:
     x = rows(2)
     given = as_inputs(x)
     scores = Scores(lambda v: v.sum(1), given, None, ())
     with tqdm(disable=True) as bar:
-        effects = of(x).effects(scores, 4, bar)
-    assert effects.shape == (6, 2, 1)
-    assert_same(effects[:, :, 0].T, x, 1e-12)
+        values = of(x).values(scores, 4, bar)
+    assert values.shape == (6, 2, 1)
+    assert_same((scores.clean - values)[:, :, 0].T, x, 1e-12)
+
+
+def test_shares_mix_the_input_with_the_baseline() -> None:
+    class Shares(Masks):
+        def __len__(self) -> int:
+            return 3
+
+        def masks(self, start: int, stop: int) -> list[Tensor | None]:
+            return [torch.tensor([0.0, 0.25, 1.0])[start:stop].reshape(-1, 1, 1)]
+
+    x, baseline = torch.tensor([[4.0], [8.0]]).half(), torch.tensor([[0.0], [-8.0]])
+    (found,) = Perturbation(as_inputs(x), [baseline], Shares()).perturbed(0, 3)
+    assert found.dtype == torch.float16
+    assert found.flatten().tolist() == [4, 8, 3, 4, 0, -8]
 
 
 def test_results_do_not_depend_on_the_batching() -> None:
@@ -85,11 +99,9 @@ def test_the_default_is_bounded_on_a_cpu() -> None:
 def test_masks_of_single_examples_need_rows_for_them() -> None:
     x = rows(2)
     features = Segments([x.shape], [torch.arange(12).reshape(2, 6)])
-    perturbation = Perturbation(as_inputs(x), [0], features)
+    options: Any = {"key": None, "at_once": None, "progress": None}
     with refused(NotPerExample, "feature_mask", "1 values"):
-        attribute_features(
-            lambda v: v.sum(), perturbation, None, None, key=None, at_once=None, progress=None
-        )
+        attribute_features(lambda v: v.sum(), as_inputs(x), [0], features, None, None, **options)
 
 
 def test_the_number_at_once_is_checked() -> None:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from torchattr._types import Tensors
-from torchattr.errors import InputTypeError, ShapeError
-from torchattr.inputs import Inputs, as_baselines, as_inputs
+from torchattr.inputs import as_baselines, as_inputs
 from torchattr.methods.base import Attribution
-from torchattr.methods.features import Segments, single_elements
-from torchattr.methods.perturbation import Perturbation, attribute_features
+from torchattr.methods.features import as_segments
+from torchattr.methods.perturbation import attribute_features
 from torchattr.methods.registry import register_method
 
 
@@ -68,49 +64,15 @@ class FeatureAblation(Attribution):
             OutOfMemory: not even one perturbation fits.
         """
         given = as_inputs(inputs, differentiable=False)
-        features = _features(given, feature_mask)
-        perturbation = Perturbation(given, as_baselines(baselines, given), features)
+        features = as_segments(given, feature_mask)
         return attribute_features(
             self.model,
-            perturbation,
+            given,
+            as_baselines(baselines, given),
+            features,
             target,
             additional_forward_args,
             key=self.output,
             at_once=perturbations_per_eval,
             progress=self.title if show_progress else None,
         )
-
-
-def _features(inputs: Inputs, feature_mask: Any) -> Segments:
-    if feature_mask is None:
-        return single_elements(inputs.tensors)
-    masks = feature_mask if isinstance(feature_mask, (tuple, list)) else (feature_mask,)
-    if len(masks) != len(inputs.tensors):
-        raise ShapeError(
-            f"feature_mask has {len(masks)} entries for {len(inputs.tensors)} inputs; pass one"
-            " mask for each input"
-        )
-    checked = [
-        _checked(mask, tensor, f"feature_mask[{position}]" if inputs.is_tuple else "feature_mask")
-        for position, (mask, tensor) in enumerate(zip(masks, inputs.tensors, strict=True))
-    ]
-    return Segments([tensor.shape for tensor in inputs.tensors], checked)
-
-
-def _checked(mask: Any, tensor: Tensor, name: str) -> Tensor:
-    if not isinstance(mask, Tensor):
-        raise InputTypeError(f"{name} must be a tensor of integers, got {type(mask).__name__}")
-    if mask.is_floating_point() or mask.is_complex():
-        raise InputTypeError(
-            f"{name} must hold integers, got {mask.dtype}; convert it with {name}.long()"
-        )
-    fits = mask.dim() <= tensor.dim() and all(
-        size in (1, wanted)
-        for size, wanted in zip(reversed(mask.shape), reversed(tensor.shape), strict=False)
-    )
-    if not fits:
-        raise ShapeError(
-            f"{name} has shape {tuple(mask.shape)}, which does not broadcast to the input's"
-            f" {tuple(tensor.shape)}; pass one mask for all examples (1, ...) or one for each"
-        )
-    return mask.detach().to(tensor.device, torch.long)

@@ -6,36 +6,54 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import product
 from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchattr.errors import InputTypeError, ShapeError
+from torchattr.inputs import Inputs
+
 Window = tuple[slice, ...]
 
 
-class Features(ABC):
-    """Parts of the inputs that are replaced one after another.
+class Masks(ABC):
+    """What is replaced in each of several copies of the inputs.
 
-    Masks are made for a range of features at a time, never for all of them.
+    Masks are made for a range of copies at a time, never for all of them.
     """
 
     @abstractmethod
     def __len__(self) -> int:
-        """Give the number of features."""
+        """Give the number of masks."""
 
     @property
     def per_example(self) -> bool:
-        """Whether examples have different features."""
+        """Whether examples have different masks."""
         return False
 
     @abstractmethod
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        """Say what features `[start, stop)` replace.
+        """Say what masks `[start, stop)` replace.
 
         Returns:
-            for each input a boolean tensor that broadcasts to `(stop - start, N, ...)`, or
-            `None` where none of them touches that input.
+            for each input a tensor that broadcasts to `(stop - start, N, ...)`, or `None` where
+            none of them touches that input. It is boolean, or holds for each element the share
+            that is replaced, 0 to 1.
         """
+
+
+class Features(Masks):
+    """Parts of the inputs, each replaced by a mask of its own, that are worth something."""
+
+    def worth(self, clean: Tensor, replaced: Tensor) -> Tensor:
+        """Say what each feature is worth: what the score loses without it.
+
+        Args:
+            clean: the scores of the inputs as they are, `(rows, targets)`.
+            replaced: the scores with each feature replaced, `(features, rows, targets)`.
+        """
+        return clean - replaced
 
     @abstractmethod
     def spread(self, effects: Tensor) -> list[Tensor]:
@@ -89,6 +107,28 @@ class Segments(Features):
             _looked_up(effects.to(index.device), index.expand(len(index), *shape[1:]))
             for index, shape in zip(self._indices, self._shapes, strict=True)
         ]
+
+
+def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
+    """Give the features that a user's masks number; without masks every element is one.
+
+    Raises:
+        ShapeError: a wrong count of masks, or one that does not broadcast to its input.
+        InputTypeError: a mask that does not hold integers.
+    """
+    if feature_mask is None:
+        return single_elements(inputs.tensors)
+    masks = feature_mask if isinstance(feature_mask, (tuple, list)) else (feature_mask,)
+    if len(masks) != len(inputs.tensors):
+        raise ShapeError(
+            f"feature_mask has {len(masks)} entries for {len(inputs.tensors)} inputs; pass one"
+            " mask for each input"
+        )
+    checked = [
+        _checked(mask, tensor, f"feature_mask[{position}]" if inputs.is_tuple else "feature_mask")
+        for position, (mask, tensor) in enumerate(zip(masks, inputs.tensors, strict=True))
+    ]
+    return Segments([tensor.shape for tensor in inputs.tensors], checked)
 
 
 def single_elements(tensors: Sequence[Tensor]) -> Segments:
@@ -160,6 +200,25 @@ def windows(shape: Sequence[int], size: Sequence[int], stride: Sequence[int]) ->
         for extent, width, step in zip(shape, size, stride, strict=True)
     ]
     return list(product(*rows))
+
+
+def _checked(mask: Any, tensor: Tensor, name: str) -> Tensor:
+    if not isinstance(mask, Tensor):
+        raise InputTypeError(f"{name} must be a tensor of integers, got {type(mask).__name__}")
+    if mask.is_floating_point() or mask.is_complex():
+        raise InputTypeError(
+            f"{name} must hold integers, got {mask.dtype}; convert it with {name}.long()"
+        )
+    fits = mask.dim() <= tensor.dim() and all(
+        size in (1, wanted)
+        for size, wanted in zip(reversed(mask.shape), reversed(tensor.shape), strict=False)
+    )
+    if not fits:
+        raise ShapeError(
+            f"{name} has shape {tuple(mask.shape)}, which does not broadcast to the input's"
+            f" {tuple(tensor.shape)}; pass one mask for all examples (1, ...) or one for each"
+        )
+    return mask.detach().to(tensor.device, torch.long)
 
 
 def _steps(extent: int, width: int, step: int) -> int:

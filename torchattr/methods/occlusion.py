@@ -12,7 +12,7 @@ from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.inputs import Inputs, as_baselines, as_inputs
 from torchattr.methods.base import Attribution
 from torchattr.methods.features import Windows
-from torchattr.methods.perturbation import Perturbation, attribute_features
+from torchattr.methods.perturbation import attribute_features
 
 
 class Occlusion(Attribution):
@@ -64,10 +64,11 @@ class Occlusion(Attribution):
         """
         given = as_inputs(inputs, differentiable=False)
         features = _windows(given, sliding_window_shapes, strides)
-        perturbation = Perturbation(given, as_baselines(baselines, given), features)
         return attribute_features(
             self.model,
-            perturbation,
+            given,
+            as_baselines(baselines, given),
+            features,
             target,
             additional_forward_args,
             key=self.output,

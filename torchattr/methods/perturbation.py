@@ -13,7 +13,7 @@ from torchattr._types import Forward, OutputKey
 from torchattr.errors import InputError, InputTypeError
 from torchattr.inputs import Inputs, as_arguments
 from torchattr.methods.batching import fitting, in_batches
-from torchattr.methods.features import Features
+from torchattr.methods.features import Features, Masks
 from torchattr.methods.scores import NotPerExample, Scores
 from torchattr.targets import Classes, TopK
 
@@ -21,29 +21,29 @@ Baseline = Tensor | int | float
 
 
 class Perturbation:
-    """Measures how the target's value falls when features of the inputs are replaced.
+    """Measures the target's value when parts of the inputs are replaced.
 
     Args:
         inputs: the batch.
         baselines: what replaces them, for each input a number or a tensor that broadcasts to it.
-        features: what is replaced, one feature after another.
+        masks: what is replaced in each copy.
     """
 
-    def __init__(self, inputs: Inputs, baselines: Sequence[Baseline], features: Features) -> None:
+    def __init__(self, inputs: Inputs, baselines: Sequence[Baseline], masks: Masks) -> None:
         self.inputs = inputs
         self._baselines = [
             _fitted(baseline, tensor)
             for baseline, tensor in zip(baselines, inputs.tensors, strict=True)
         ]
-        self.features = features
+        self.masks = masks
 
     def perturbed(self, start: int, stop: int) -> list[Tensor]:
-        """Give copies of the inputs, each with one of the features replaced.
+        """Give copies of the inputs, each with what one of the masks says replaced.
 
         Returns:
             for each input `((stop - start) · N, ...)`, copy after copy.
         """
-        masks = self.features.masks(start, stop)
+        masks = self.masks.masks(start, stop)
         return [
             _replaced(tensor, baseline, mask, stop - start)
             for tensor, baseline, mask in zip(
@@ -51,27 +51,29 @@ class Perturbation:
             )
         ]
 
-    def effects(self, scores: Scores, size: int, progress: tqdm) -> Tensor:
-        """Give clean minus perturbed values, `(features, rows, targets)`.
+    def values(self, scores: Scores, size: int, progress: tqdm) -> Tensor:
+        """Give the values of the perturbed copies, `(masks, rows, targets)`.
 
         Args:
             scores: what is measured.
-            size: how many features at once, at most.
-            progress: told about each feature.
+            size: how many copies at once, at most.
+            progress: told about each copy.
         """
 
         def evaluate(start: int, stop: int) -> Tensor:
-            effect = scores.clean - scores.of(self.perturbed(start, stop), stop - start)
+            found = scores.of(self.perturbed(start, stop), stop - start)
             progress.update(stop - start)
-            return effect
+            return found
 
-        parts = list(in_batches(len(self.features), size, evaluate, "perturbed copy"))
+        parts = list(in_batches(len(self.masks), size, evaluate, "perturbed copy"))
         return torch.cat(parts) if parts else scores.clean.new_zeros(0, *scores.clean.shape)
 
 
 def attribute_features(
     model: Forward,
-    perturbation: Perturbation,
+    inputs: Inputs,
+    baselines: Sequence[Baseline],
+    features: Features,
     target: Any,
     additional_forward_args: Any,
     *,
@@ -79,11 +81,13 @@ def attribute_features(
     at_once: int | None,
     progress: str | None,
 ) -> Any:
-    """Run a perturbation and give its result in the form of the inputs.
+    """Replace features one after another, and give what they are worth in the form of the inputs.
 
     Args:
         model: the module or function to run.
-        perturbation: what is done to which inputs.
+        inputs: the batch.
+        baselines: what replaces them, as for :class:`Perturbation`.
+        features: what is replaced.
         target: as for every method.
         additional_forward_args: likewise.
         key: which entry of the model's output holds the scores.
@@ -91,16 +95,43 @@ def attribute_features(
         progress: the title of a progress bar, if one is wanted.
     """
     check_at_once(at_once)
-    inputs, features = perturbation.inputs, perturbation.features
+    perturbation = Perturbation(inputs, baselines, features)
     if inputs.batch_size == 0:
-        return inputs.restore([_empty(tensor, target) for tensor in inputs.tensors])
+        return inputs.restore(_of_no_example(features, inputs, target))
     scores = Scores(model, inputs, target, as_arguments(additional_forward_args), key)
     if features.per_example:
         _need_per_example(scores)
-    with tqdm(total=len(features), desc=progress, disable=progress is None) as bar:
-        effects = _effects(perturbation, scores, at_once, bar)
-    spread = features.spread(effects)
+    values = measure(perturbation, scores, at_once=at_once, progress=progress)
+    spread = features.spread(features.worth(scores.clean, values))
     return inputs.restore(spread if scores.several else [part[:, 0] for part in spread])
+
+
+def measure(
+    perturbation: Perturbation, scores: Scores, *, at_once: int | None, progress: str | None
+) -> Tensor:
+    """Give the values of all perturbed copies, `(masks, rows, targets)`.
+
+    How many are run at once is chosen unless said; a forward that aggregates is given one copy
+    at a time.
+
+    Args:
+        perturbation: what is done to which inputs.
+        scores: what is measured.
+        at_once: how many copies in one forward; `None` chooses.
+        progress: the title of a progress bar, if one is wanted.
+    """
+    with tqdm(total=len(perturbation.masks), desc=progress, disable=progress is None) as bar:
+        try:
+            if not scores.per_example and (at_once or 1) > 1:
+                raise NotPerExample("the model's output does not hold one row for each example")
+            return perturbation.values(scores, at_once or _chosen(scores, perturbation.inputs), bar)
+        except NotPerExample as error:
+            if at_once is None:
+                return perturbation.values(scores, 1, bar)
+            raise NotPerExample(
+                f"perturbations_per_eval={at_once} is not possible: {error}. Such a forward can be"
+                " given one perturbation at a time only; pass perturbations_per_eval=1 or None"
+            ) from None
 
 
 def check_at_once(perturbations_per_eval: Any) -> None:
@@ -122,21 +153,6 @@ def check_at_once(perturbations_per_eval: Any) -> None:
             f"perturbations_per_eval must be at least 1, got {perturbations_per_eval}; pass None"
             " for as many as memory allows"
         )
-
-
-def _effects(perturbation: Perturbation, scores: Scores, at_once: int | None, bar: tqdm) -> Tensor:
-    """Choose how many at once; a forward that aggregates is given one copy at a time."""
-    try:
-        if not scores.per_example and (at_once or 1) > 1:
-            raise NotPerExample("the model's output does not hold one row for each example")
-        return perturbation.effects(scores, at_once or _chosen(scores, perturbation.inputs), bar)
-    except NotPerExample as error:
-        if at_once is None:
-            return perturbation.effects(scores, 1, bar)
-        raise NotPerExample(
-            f"perturbations_per_eval={at_once} is not possible: {error}. Such a forward can be"
-            " given one perturbation at a time only; pass perturbations_per_eval=1 or None"
-        ) from None
 
 
 def _chosen(scores: Scores, inputs: Inputs) -> int:
@@ -165,13 +181,19 @@ def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
 
 def _replaced(tensor: Tensor, baseline: Tensor, mask: Tensor | None, copies: int) -> Tensor:
     copied = tensor.detach().expand(copies, *tensor.shape)
-    changed = copied if mask is None else torch.where(mask, baseline, copied)
+    if mask is None:
+        changed = copied
+    elif mask.is_floating_point():
+        changed = torch.lerp(copied, baseline, mask.to(tensor.dtype))
+    else:
+        changed = torch.where(mask, baseline, copied)
     return changed.reshape(copies * len(tensor), *tensor.shape[1:])
 
 
-def _empty(tensor: Tensor, target: Any) -> Tensor:
-    more: tuple[int, ...] = ()
-    if isinstance(target, (TopK, Classes)):
-        more = (target.k if isinstance(target, TopK) else len(target.indices),)
-    kind = tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype()
-    return torch.zeros(0, *more, *tensor.shape[1:], dtype=kind, device=tensor.device)
+def _of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
+    first = inputs.tensors[0]
+    kind = first.dtype if first.is_floating_point() else torch.get_default_dtype()
+    several = isinstance(target, (TopK, Classes))
+    count = target.k if isinstance(target, TopK) else len(target.indices) if several else 1
+    spread = features.spread(first.new_zeros(len(features), 0, count, dtype=kind))
+    return spread if several else [part[:, 0] for part in spread]
