@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from torchattr.kernels import reference_patches
 from torchattr.kernels.layout import (
     Order,
     Window,
@@ -19,6 +20,7 @@ from torchattr.kernels.layout import (
     pooled_with_indices,
     rectified,
 )
+from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
 
 Gate = Literal["gradient", "guided", "deconvolution"]
 
@@ -145,3 +147,18 @@ class Backend(ABC):
         """Send a gradient back through a rectifier, then through the batch-norm before it."""
         gated = self.relu_backward(grad, mask, order, gate, overwrite)
         return gated.mul_(along_channels(scale, gated))
+
+    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
+        """Give the rows of `boxes`: changed where `x` is, clean elsewhere."""
+        return reference_patches.gather(x, boxes)
+
+    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, after: After) -> Tensor:
+        """Give the rows of `boxes`, which are boxes of the output and may be any.
+
+        Every pixel of them is computed from what is changed or clean; zeros surround the picture.
+        """
+        return reference_patches.convolve(x, boxes, conv, after)
+
+    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
+        """Give the rows of `boxes`, which are boxes of the output; NaN wins every maximum."""
+        return reference_patches.pool(x, boxes, pooling)

@@ -1,0 +1,223 @@
+"""Operations on patches, against PyTorch's own on whole pictures in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, nan
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from conftest import Bench
+from helpers import noise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from torchattr.kernels.patches import (
+    BOTTOM,
+    IMAGE,
+    LEFT,
+    RIGHT,
+    TOP,
+    After,
+    Boxes,
+    Convolution,
+    Patches,
+    Pooling,
+)
+
+examples = settings(deadline=None, max_examples=60)
+seeds = st.integers(0, 2**16)
+EXTENTS = [(1, 1), (3, 3), (2, 2), (5, 3), (1, 4), (7, 7)]
+
+
+def some_boxes(random: np.random.Generator, image: np.ndarray, size: tuple[int, int]) -> Boxes:
+    """Give boxes of any place and size, some empty, some that cover all."""
+    variants = len(image)
+    sides = [np.sort(random.integers(0, side + 1, (2, variants)), axis=0) for side in size]
+    whole = random.random(variants) < 0.2
+    low = [np.where(whole, 0, side[0]) for side in sides]
+    high = [np.where(whole, end, side[1]) for side, end in zip(sides, size, strict=True)]
+    return Boxes.of(image, *low, *high)
+
+
+def some_patches(
+    bench: Bench, seed: int, shape: tuple[int, int, int, int], image: np.ndarray
+) -> Patches:
+    boxes = some_boxes(np.random.default_rng(seed), image, shape[1:3])
+    clean = noise(*shape, seed=seed).to(bench.device)
+    changed = noise(boxes.rows, shape[3], seed=seed + 1).to(bench.device)
+    return Patches(clean, changed, boxes)
+
+
+def cast(x: Patches, dtype: torch.dtype) -> Patches:
+    return Patches(x.clean.to(dtype), x.changed.to(dtype), x.boxes)
+
+
+def dense(x: Patches) -> Tensor:
+    """Assemble each variant's whole picture, `(variants, C, H, W)`."""
+    pictures = x.clean[x.boxes.table[:, IMAGE]].clone()
+    for picture, row, area in zip(pictures, x.boxes.table, x.boxes.areas, strict=True):
+        box = picture[row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]]
+        box[:] = x.changed[row[-1] : row[-1] + area].view(box.shape)
+    return pictures.permute(0, 3, 1, 2)
+
+
+def rows(pictures: Tensor, boxes: Boxes) -> Tensor:
+    """Cut boxes out of pictures."""
+    pieces = [
+        picture[:, row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]].flatten(1).T
+        for picture, row in zip(pictures, boxes.table, strict=True)
+    ]
+    return torch.cat(pieces)
+
+
+def agree(actual: Tensor, expected: Tensor, relative: float | None = None) -> None:
+    limit = relative or (1e-12 if actual.dtype == torch.float64 else 1e-5)
+    known = expected[expected.isfinite()]
+    scale = float(known.abs().max()) if known.numel() else 0
+    torch.testing.assert_close(
+        actual.double(), expected, rtol=0, atol=limit * max(scale, 1e-3), equal_nan=True
+    )
+
+
+def dtypes(bench: Bench) -> list[torch.dtype]:
+    return [dtype for dtype in bench.dtypes if dtype.itemsize >= 4]
+
+
+def images(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, count, 1 + seed % 5)
+
+
+@examples
+@given(
+    seed=seeds,
+    count=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    channels=st.sampled_from(
+        [(1, 3, 5), (1, 16, 33), (1, 40, 16), (3, 2, 1), (2, 5, 8), (4, 16, 16)]
+    ),
+    depthwise=st.sampled_from([0, 0, 0, 7, 16, 35]),
+    extent=st.sampled_from(EXTENTS),
+    stride=st.sampled_from([(1, 1), (1, 1), (2, 2), (3, 1)]),
+    padding=st.sampled_from([(0, 0), (1, 1), (3, 2)]),
+    dilation=st.sampled_from([(1, 1), (1, 1), (2, 2)]),
+    bias=st.booleans(),
+    after=st.sampled_from([(-inf, inf), (0.0, inf), (0.0, 6.0), (-inf, 0.5)]),
+    has_residual=st.booleans(),
+)
+def test_convolutions(
+    bench,
+    seed,
+    count,
+    size,
+    channels,
+    depthwise,
+    extent,
+    stride,
+    padding,
+    dilation,
+    bias,
+    after,
+    has_residual,
+) -> None:
+    groups, inputs, outputs = (depthwise, 1, 1) if depthwise else channels
+    span = [d * (e - 1) + 1 for d, e in zip(dilation, extent, strict=True)]
+    size = tuple(max(side, s - 2 * p) for side, s, p in zip(size, span, padding, strict=True))
+    image = images(seed, count)
+    x = some_patches(bench, seed, (count, *size, groups * inputs), image)
+    conv = Convolution(
+        noise(groups * outputs, inputs, *extent, seed=seed + 2).to(bench.device),
+        noise(groups * outputs, seed=seed + 3).to(bench.device) if bias else None,
+        stride,
+        padding,
+        dilation,
+        groups,
+    )
+    expected = F.conv2d(dense(x), conv.weight, conv.bias, stride, padding, dilation, groups)
+    out_size = tuple(expected.shape[2:])
+    residual = None
+    if has_residual:
+        residual = some_patches(bench, seed + 5, (count, *out_size, groups * outputs), image)
+        expected += dense(residual)
+    expected = expected.clamp(*after)
+    boxes = x.boxes.reached(extent, stride, padding, dilation, out_size)
+    for wanted in (boxes, some_boxes(np.random.default_rng(seed + 7), image, out_size)):
+        for dtype in dtypes(bench):
+            actual = bench.backend.convolve(
+                cast(x, dtype),
+                wanted,
+                replace(
+                    conv,
+                    weight=conv.weight.to(dtype),
+                    bias=None if conv.bias is None else conv.bias.to(dtype),
+                    packed={},
+                ),
+                After(None if residual is None else cast(residual, dtype), *after),
+            )
+            assert actual.dtype == dtype
+            agree(actual, rows(expected, wanted))
+
+
+@examples
+@given(seed=seeds, channels=st.sampled_from([1, 3, 16, 37]), same=st.booleans())
+def test_gathering(bench, seed, channels, same) -> None:
+    image = images(seed, 2)
+    x = some_patches(bench, seed, (2, 5, 7, channels), image)
+    wanted = x.boxes if same else some_boxes(np.random.default_rng(seed + 7), image, (5, 7))
+    for dtype in dtypes(bench):
+        actual = bench.backend.gather(cast(x, dtype), wanted)
+        assert torch.equal(actual, rows(dense(cast(x, dtype)), wanted))
+
+
+@examples
+@given(
+    seed=seeds,
+    size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    channels=st.sampled_from([1, 3, 16, 37]),
+    extent=st.sampled_from([(2, 2), (3, 3), (4, 2)]),
+    stride=st.sampled_from([None, (1, 1), (2, 2), (3, 1)]),
+    padding=st.sampled_from([(0, 0), (1, 1), (2, 1)]),
+    dilation=st.sampled_from([(1, 1), (1, 1), (2, 2)]),
+    ceil=st.booleans(),
+    maximum=st.booleans(),
+    counts_padding=st.booleans(),
+    divisor=st.sampled_from([None, None, 3]),
+    broken=st.sampled_from([None, None, nan, inf]),
+)
+def test_pools(
+    bench,
+    seed,
+    size,
+    channels,
+    extent,
+    stride,
+    padding,
+    dilation,
+    ceil,
+    maximum,
+    counts_padding,
+    divisor,
+    broken,
+) -> None:
+    padding = tuple(min(p, e // 2) for p, e in zip(padding, extent, strict=True))
+    dilation = dilation if maximum else (1, 1)
+    span = [d * (e - 1) + 1 for d, e in zip(dilation, extent, strict=True)]
+    size = tuple(max(side, s - 2 * p) for side, s, p in zip(size, span, padding, strict=True))
+    stride = stride or extent
+    image = images(seed, 2)
+    x = some_patches(bench, seed, (2, *size, channels), image)
+    if broken is not None and len(x.changed):
+        x.changed[seed % len(x.changed), seed % channels] = broken
+        x.clean[seed % 2, seed % size[0], seed % size[1]] = broken
+    if maximum:
+        expected = F.max_pool2d(dense(x), extent, stride, padding, dilation, ceil_mode=ceil)
+    else:
+        expected = F.avg_pool2d(dense(x), extent, stride, padding, ceil, counts_padding, divisor)
+    pooling = Pooling(maximum, extent, stride, padding, dilation, counts_padding, divisor)
+    out_size = tuple(expected.shape[2:])
+    boxes = x.boxes.reached(extent, stride, padding, dilation, out_size)
+    for wanted in (boxes, some_boxes(np.random.default_rng(seed + 7), image, out_size)):
+        for dtype in dtypes(bench):
+            agree(bench.backend.pool(cast(x, dtype), wanted, pooling), rows(expected, wanted), 1e-6)
