@@ -1,0 +1,99 @@
+"""How the rows of patches and the tensors that the model sees are read as each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a tensor of the model has its rows, columns and channels.
+
+    Attributes:
+        shape: its shape; the batch comes first.
+        spatial: the dimensions that hold its rows and its columns.
+    """
+
+    shape: tuple[int, ...]
+    spatial: tuple[int, int]
+
+    @property
+    def height(self) -> int:
+        return self.shape[self.spatial[0]]
+
+    @property
+    def width(self) -> int:
+        return self.shape[self.spatial[1]]
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def channels(self) -> int:
+        return prod(self.shape[1:]) // self.pixels
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is `(N, C, H, W)`."""
+        return len(self.shape) == 4 and self.spatial == (2, 3)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Give `(rows, channels)` as a tensor of single pixels that the model's calls take."""
+        shape = [1 if dim in self.spatial else size for dim, size in enumerate(self.shape)]
+        return rows.reshape(len(rows), *shape[1:])
+
+    def gathered(self, spread: Tensor) -> Tensor:
+        """Give what a call made of single pixels as `(rows, channels)`."""
+        return spread.reshape(len(spread), self.channels)
+
+    def channels_last(self, tensor: Tensor) -> Tensor:
+        """Give a tensor of this grid as `(N, H, W, C)`, contiguous."""
+        moved = tensor.movedim(self.spatial, (1, 2))
+        return moved.reshape(len(tensor), self.height, self.width, -1).contiguous()
+
+    def tensor(self, channels_last: Tensor) -> Tensor:
+        """Give `(N, H, W, C)` as the model sees it; a view if it can be one."""
+        others = [size for dim, size in enumerate(self.shape) if dim not in (0, *self.spatial)]
+        moved = channels_last.reshape(*channels_last.shape[:3], *others)
+        return moved.movedim((1, 2), self.spatial)
+
+
+def plain_grid(shape: torch.Size) -> Grid | None:
+    """Give the grid of `(N, C, H, W)`."""
+    return Grid(tuple(shape), (2, 3)) if len(shape) == 4 and shape.numel() else None
+
+
+def codes(grid: Grid) -> Tensor:
+    """Give a tensor of this grid in which every element tells its pixel and its channel."""
+    batch = grid.shape[0]
+    count = batch * grid.pixels * grid.channels
+    return grid.tensor(torch.arange(count).reshape(batch, grid.height, grid.width, -1))
+
+
+def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:
+    """Find the grid of a tensor of codes that was rearranged, and which channels it holds.
+
+    Returns:
+        `None` if its pixels are not those of `grid`, or not all of them have the same channels.
+    """
+    wanted = torch.arange(grid.shape[0] * grid.pixels)
+    for first, second in _pairs(tensor.dim()):
+        found = Grid(tuple(tensor.shape), (first, second))
+        if (found.height, found.width) != (grid.height, grid.width) or found.channels == 0:
+            continue
+        rows = found.channels_last(tensor).reshape(-1, found.channels)
+        channels = rows[0] % grid.channels
+        if len(rows) == len(wanted) and torch.equal(
+            rows, wanted[:, None] * grid.channels + channels
+        ):
+            return found, channels
+    return None
+
+
+def _pairs(dims: int) -> list[tuple[int, int]]:
+    return [(one, other) for one in range(1, dims) for other in range(1, dims) if one != other]

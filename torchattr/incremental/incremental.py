@@ -1,0 +1,221 @@
+"""Running a model on changed copies of its inputs, recomputing only what the change can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchattr._types import Forward
+from torchattr.incremental.cost import estimates, rates
+from torchattr.incremental.operators import Changed
+from torchattr.incremental.plan import Plan, Reading, reading, told
+from torchattr.incremental.replay import Diverged, Replay
+from torchattr.incremental.running import Clean, run
+from torchattr.incremental.tape import Recording, Tape
+from torchattr.kernels import Backend, Request, asked, choose
+from torchattr.kernels.patches import IMAGE, LEFT, RIGHT, START, TOP, Boxes
+from torchattr.layers import Trace
+
+__all__ = ["Diverged", "Incremental", "Mode", "Recomputed"]
+
+Mode = bool | Literal["auto"]
+DTYPES = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """What a call recomputed for changed pixels only, and what as a whole.
+
+    Attributes:
+        followed: how many calls of the model were followed on changed pixels.
+        whole: how many were computed as a whole.
+        saved: the share of the time of whole forwards that the cost model expects to save.
+        reasons: why the rest was computed as a whole.
+    """
+
+    followed: int
+    whole: int
+    saved: float
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.followed:
+            return f"nothing could be saved: {'; '.join(self.reasons) or 'the model is small'}"
+        because = f" ({'; '.join(self.reasons)})" if self.reasons else ""
+        return (
+            f"{self.followed} calls on changed pixels, {self.whole} as a whole{because};"
+            f" about {self.saved:.0%} of the time saved"
+        )
+
+
+class Incremental:
+    """A model's clean forward, and what of it can be kept when parts of the inputs change.
+
+    Args:
+        model: the module or function to run.
+        inputs: the batch as it is.
+        arguments: further positional arguments of the model.
+        mode: follow changes as far as possible (`True`), or as far as it pays (`"auto"`).
+        boxes: for each input where a sample of the variants change it, or `None` if they do not.
+        at_once: how many variants will run together.
+
+    Attributes:
+        recomputed: what is followed.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any],
+        mode: Mode,
+        boxes: Sequence[Boxes | None],
+        at_once: int,
+    ) -> None:
+        self._device, dtype = inputs[0].device, inputs[0].dtype
+        self._backend: Backend = choose(Request(self._device, dtype), asked())
+        read = reading(_recorded(model, inputs, arguments), len(inputs))
+        sources = {i: box for i, box in enumerate(boxes) if box is not None and i in read.sources}
+        self._plan, self.recomputed = self._chosen(read, mode, sources, at_once)
+        self._clean = Clean(self._plan)
+
+    @property
+    def saves(self) -> bool:
+        """Whether anything is followed."""
+        return bool(self._plan.operators)
+
+    def bytes_of(self, boxes: Sequence[Boxes | None]) -> int:
+        """Give about how many bytes the variants with these boxes need at once, at most."""
+        found = self._plan.boxes(self._sources_in(boxes))
+        values = self._plan.reading.tape.values
+        largest = 0
+        for step in self._plan.operators:
+            rows = [(index, found[index].rows) for index in (*step.inputs, step.output)]
+            held = sum(
+                count * self._plan.grids[index].channels * values[index].dtype.itemsize
+                for index, count in rows
+            )
+            largest = max(largest, held)
+        return largest
+
+    def around(
+        self, model: Forward, tensors: Sequence[Tensor], boxes: Sequence[Boxes | None]
+    ) -> Forward:
+        """Give a model that computes the scores of changed copies of the batch.
+
+        Args:
+            model: the model itself.
+            tensors: the copies, those of one input one after another.
+            boxes: for each input where each copy is changed.
+
+        Raises:
+            Diverged: when run, if the model runs otherwise than it did with the clean batch.
+        """
+        sources = self._sources_in(boxes)
+        copies = len(tensors[0]) // self._plan.reading.tape.values[0].shape[0]
+
+        def known() -> dict[int, Tensor]:
+            given = {i: self._changed(i, tensors[i], box) for i, box in sources.items()}
+            found = run(self._plan, self._clean, given, self._backend)
+            return {**found, **dict(enumerate(tensors))}
+
+        def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
+            replay = Replay(self._plan, copies, self._device, known)
+            entered = [
+                replay.placeholder(i) if i in sources else tensor
+                for i, tensor in enumerate(args[: len(tensors)])
+            ]
+            with replay:
+                output = run_model(*entered, *args[len(tensors) :])
+            return replay.whole(output)
+
+        return _around(model, replayed)
+
+    def _sources_in(self, boxes: Sequence[Boxes | None]) -> dict[int, Boxes]:
+        given = [box for box in boxes if box is not None]
+        found = {}
+        for index in self._plan.reading.sources:
+            box = boxes[index]
+            found[index] = _nowhere(given[0]) if box is None else box
+        return found
+
+    def _changed(self, index: int, tensor: Tensor, boxes: Boxes) -> Changed:
+        grid = self._plan.grids[index]
+        return Changed(grid, _cut_out(tensor, boxes), boxes, lambda: self._clean(index))
+
+    def _chosen(
+        self, read: Reading, mode: Mode, sources: dict[int, Boxes], at_once: int
+    ) -> tuple[Plan, Recomputed]:
+        everything = len(read.operators)
+        if read.tape.aliased:
+            return Plan(read, 0), Recomputed(0, everything, 0.0, (ALIASED,))
+        if not sources:
+            return Plan(read, 0), Recomputed(0, everything, 0.0, (NO_PICTURE,))
+        dtype = read.tape.values[0].dtype
+        found = rates(self._backend, dtype, self._device, torch.get_num_threads())
+        ways = estimates(read, sources, found, at_once)
+        if mode is True:
+            ways.sort(key=lambda way: -way.cut)
+        for way in ways:
+            plan = Plan(read, way.cut)
+            if plan.is_possible:
+                break
+        followed = len(plan.followed) if plan.saves else 0
+        saved = max(1 - way.seconds / way.whole, 0.0) if way.whole and followed else 0.0
+        reasons = tuple(told(read, way.cut if followed else 0))
+        return plan, Recomputed(followed, everything - followed, saved, reasons)
+
+
+ALIASED = "the model writes over a tensor that another one shows"
+NO_PICTURE = "no input that changes is a batch of pictures (N, C, H, W)"
+
+
+def _recorded(model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any]) -> Tape:
+    """Run a model on the clean batch and give the tape of it."""
+    tapes: list[Tape] = []
+
+    def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
+        recording = Recording(args[: len(inputs)])
+        with recording:
+            output = run_model(*args)
+        recording.finish(output)
+        tapes.append(recording.tape)
+        return output
+
+    nothing = torch.empty(0)
+    Trace(
+        _around(model, record), inputs, arguments, key=lambda output: nothing, differentiable=False
+    )
+    return tapes[0]
+
+
+def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], Any]) -> Forward:
+    """Give a model that is run by `run`; it stays a method of its module, whose parts are known."""
+
+    def forward(owner: Any, *args: Any) -> Any:
+        return run(model, args)
+
+    return MethodType(forward, getattr(model, "__self__", model))
+
+
+def _nowhere(boxes: Boxes) -> Boxes:
+    none = np.zeros(len(boxes), dtype=np.int64)
+    return Boxes.of(boxes.table[:, IMAGE], none, none, none, none)
+
+
+def _cut_out(tensor: Tensor, boxes: Boxes) -> Tensor:
+    """Give the pixels inside the boxes of a batch `(variants, C, H, W)`, one row each."""
+    owner = np.repeat(np.arange(len(boxes)), boxes.areas)
+    within = np.arange(boxes.rows) - boxes.table[owner, START]
+    breadth = (boxes.table[:, RIGHT] - boxes.table[:, LEFT])[owner]
+    y = boxes.table[owner, TOP] + within // np.maximum(breadth, 1)
+    x = boxes.table[owner, LEFT] + within % np.maximum(breadth, 1)
+    flat = torch.from_numpy(y * tensor.shape[3] + x).to(tensor.device)
+    rows = tensor.flatten(2)[torch.from_numpy(owner).to(tensor.device), :, flat]
+    return rows.contiguous()

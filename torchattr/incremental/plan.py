@@ -1,0 +1,132 @@
+"""What of a model is followed on changed pixels, what is computed as a whole, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torchattr.incremental.fusing import fused
+from torchattr.incremental.grids import Grid, plain_grid
+from torchattr.incremental.operators import Operator
+from torchattr.incremental.reading import Unreadable, name_of, read
+from torchattr.incremental.tape import Tape
+from torchattr.kernels.patches import Boxes
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A tape, read as far as it can be.
+
+    Attributes:
+        tape: what was read.
+        sources: the grids of those inputs that can be followed.
+        operators: for each entry what it does to changed pixels; none if that is not known.
+        reasons: for each entry that is not read, why.
+    """
+
+    tape: Tape
+    sources: Mapping[int, Grid]
+    operators: Sequence[Sequence[Operator]]
+    reasons: Mapping[int, str]
+
+
+def reading(tape: Tape, inputs: int) -> Reading:
+    """Read a tape whose first values are so many inputs."""
+    found = {index: plain_grid(tape.values[index].shape) for index in range(inputs)}
+    sources = {index: grid for index, grid in found.items() if grid is not None}
+    grids, operators, reasons = dict(sources), [], {}
+    for position, entry in enumerate(tape.entries):
+        try:
+            steps = read(entry, tape, grids)
+        except Unreadable as error:
+            steps, reasons[position] = [], str(error)
+        operators.append(steps)
+        grids.update({step.output: step.grid for step in steps})
+    return Reading(tape, sources, operators, reasons)
+
+
+class Plan:
+    """A way to compute a model for changed pixels up to some call, and as a whole from there.
+
+    Args:
+        reading: the tape.
+        cut: the entry from which on everything is computed as a whole.
+
+    Attributes:
+        operators: the steps on changed pixels, in their order.
+        followed: the entries that these steps stand for.
+        grids: of every value that is followed.
+        frontier: the followed values that are needed as a whole.
+        last: for each step, which of its inputs nobody reads afterwards.
+    """
+
+    def __init__(self, reading: Reading, cut: int) -> None:
+        self.reading = reading
+        steps = [step for entry in reading.operators[:cut] for step in entry]
+        self.grids = {**reading.sources, **{step.output: step.grid for step in steps}}
+        self.followed = frozenset(
+            position for position, entry in enumerate(reading.operators[:cut]) if entry
+        )
+        self.frontier = self._frontier()
+        self.operators = _needed(fused(steps, reading.tape.values), self.frontier)
+        self.last = self._last()
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the clean values that it needs were kept."""
+        values = self.reading.tape.values
+        return all(values[index].clean is not None for index in self.frontier)
+
+    @property
+    def saves(self) -> bool:
+        """Whether anything is followed beyond the inputs."""
+        return bool(self.operators)
+
+    def boxes(self, sources: Mapping[int, Boxes]) -> dict[int, Boxes]:
+        """Say where every followed value changes, from where the inputs do."""
+        found = dict(sources)
+        for step in self.operators:
+            found[step.output] = step.boxes([found[index] for index in step.inputs])
+        return found
+
+    def _frontier(self) -> frozenset[int]:
+        read = Counter(
+            index
+            for position in self.followed
+            for index in self.reading.tape.entries[position].inputs
+        )
+        values = self.reading.tape.values
+        return frozenset(index for index in self.grids if values[index].readers > read[index])
+
+    def _last(self) -> list[list[bool]]:
+        """Say, from the end, which reading of a value is its last."""
+        read = set(self.frontier)
+        found = []
+        for step in reversed(self.operators):
+            found.append([index not in read for index in step.inputs])
+            read.update(step.inputs)
+        return found[::-1]
+
+
+def _needed(operators: Sequence[Operator], wanted: frozenset[int]) -> list[Operator]:
+    """Leave out what leads to nothing that is wanted."""
+    needed, kept = set(wanted), []
+    for step in reversed(operators):
+        if step.output in needed:
+            kept.append(step)
+            needed.update(step.inputs)
+    return kept[::-1]
+
+
+def told(reading: Reading, cut: int) -> list[str]:
+    """Give what is computed as a whole before the cut, and why, each reason once."""
+    entries = reading.tape.entries
+    reasons = Counter(
+        reason
+        for position, reason in sorted(reading.reasons.items())
+        if position < cut and "computed as a whole" not in reason
+    )
+    if cut < len(entries):
+        reasons[f"from {name_of(entries[cut].function)} on, the whole is cheaper"] += 1
+    return list(reasons)

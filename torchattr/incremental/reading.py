@@ -1,0 +1,334 @@
+"""Reading a call from the tape as an operator on changed pixels, where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchattr.incremental.calls import MOVING, PADDING, POINTWISE, RESIZING
+from torchattr.incremental.grids import Grid, codes, decoded
+from torchattr.incremental.operators import (
+    Convolved,
+    Gated,
+    Moved,
+    Operator,
+    Pointwise,
+    Pooled,
+    Rearranged,
+)
+from torchattr.incremental.tape import Entry, Ref, Tape, Value, fill
+from torchattr.kernels.patches import Convolution, Pooling
+from torchattr.layers.ops import Call
+from torchattr.layers.spellings import understand
+
+Grids = Mapping[int, Grid]
+
+
+class Unreadable(Exception):
+    """A call is computed as a whole; the message says why."""
+
+
+def read(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    """Give what a call does to changed pixels, one operator for each of its outputs.
+
+    Args:
+        entry: the call.
+        tape: where it stands.
+        grids: of all values that changed pixels are known of.
+
+    Raises:
+        Unreadable: it is not known, or mixes pixels in ways that are not.
+    """
+    unknown = [index for index in entry.inputs if index not in grids]
+    if unknown:
+        raise Unreadable("it takes what was computed as a whole")
+    if not entry.outputs or len(set(entry.outputs)) != len(entry.outputs):
+        raise Unreadable(f"{name_of(entry.function)} gives no tensor")
+    if any(tape.values[i].dtype != tape.values[entry.inputs[0]].dtype for i in entry.outputs):
+        raise Unreadable(f"{name_of(entry.function)} changes the type of its input")
+    found = _read_table(entry, tape, grids) or _read_others(entry, tape, grids)
+    if found is None:
+        raise Unreadable(f"{name_of(entry.function)} is not known to keep pixels apart")
+    return found
+
+
+def name_of(function: Any) -> str:
+    """Give a readable name for a function that the model called."""
+    return str(getattr(function, "__name__", function))
+
+
+def _read_table(entry: Entry, tape: Tape, grids: Grids) -> list[Operator] | None:
+    """Read a call of an operation that rules could be written for."""
+    # An operation is found by its arguments; the values among them need only their shape.
+    blank = {index: _blank(tape.values[index]) for index in entry.inputs}
+    args = fill(entry.args, blank.__getitem__)
+    understood = understand(entry.function, args, fill(entry.kwargs, blank.__getitem__))
+    if understood is None:
+        return None
+    call, inputs = understood
+    reader = _READERS.get(call.operation.name)
+    if reader is None:
+        return None
+    blanks = {id(tensor): index for index, tensor in blank.items()}
+    taken = [blanks.get(id(tensor)) for tensor in inputs]
+    if set(taken) != set(entry.inputs):
+        raise Unreadable(f"the arguments of {call.operation.name} depend on the input")
+    return reader(call, entry, tape, grids)
+
+
+def _blank(value: Value) -> Tensor:
+    return torch.empty(value.shape, dtype=value.dtype, device="meta")
+
+
+def _read_others(entry: Entry, tape: Tape, grids: Grids) -> list[Operator] | None:
+    if entry.function in POINTWISE:
+        return _alike(None, entry, tape, grids)
+    if entry.function in PADDING | RESIZING and len(entry.inputs) == 1:
+        return _moved(entry, tape, grids)
+    if entry.function in MOVING and len(entry.inputs) == 1:
+        return _rearranged(entry, tape, grids)
+    return None
+
+
+def _pointwise(call: Call | None, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    (output,) = _only(entry.outputs, entry)
+    shape = tape.values[output].shape
+    whole = [grids[index] for index in entry.inputs if grids[index].pixels > 1]
+    grid = whole[0] if whole else grids[entry.inputs[0]]
+    if any(other.spatial != grid.spatial for other in map(grids.__getitem__, entry.inputs)):
+        raise Unreadable(f"{name_of(entry.function)} joins tensors of different form")
+    out = Grid(tuple(shape), grid.spatial)
+    if (out.height, out.width) != (grid.height, grid.width) or shape[0] != grid.shape[0]:
+        raise Unreadable(f"{name_of(entry.function)} broadcasts over pixels")
+    inputs = tuple(dict.fromkeys(entry.inputs))
+    alike = [(grids[i].height, grids[i].width) == (out.height, out.width) for i in inputs]
+    if all(alike):
+        return [Pointwise(inputs, output, out, entry, call)]
+    single = alike.index(False)
+    if len(inputs) == 2 and grids[inputs[single]].pixels == 1:
+        return [Gated(inputs, output, out, entry, single)]
+    raise Unreadable(f"{name_of(entry.function)} joins pictures of different sizes")
+
+
+def _alike(call: Call | None, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    """Read a call whose constants, if it has any, are numbers or one for each channel."""
+    (found,) = _pointwise(call, entry, tape, grids)
+    _need_constants_alike(entry, found.grid)
+    return [found]
+
+
+def _dropout(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    if "dropout" not in name_of(entry.function):
+        raise Unreadable(f"{name_of(entry.function)} mixes pixels")
+    return _pointwise(call, entry, tape, grids)
+
+
+def _need_constants_alike(entry: Entry, grid: Grid) -> None:
+    """Check that what a call joins with the picture is the same for all its pixels."""
+    dims = len(grid.shape)
+    for tensor in _tensors((entry.args, entry.kwargs)):
+        sizes = (1,) * (dims - tensor.dim()) + tuple(tensor.shape)
+        if len(sizes) != dims or any(sizes[dim] != 1 for dim in (0, *grid.spatial)):
+            raise Unreadable(f"{name_of(entry.function)} joins a constant that differs by pixel")
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+
+
+def _cat(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    first = grids[entry.inputs[0]]
+    dim = call.dim % len(first.shape)
+    if dim in (0, *first.spatial):
+        raise Unreadable("cat puts pictures beside each other")
+    return _pointwise(call, entry, tape, grids)
+
+
+def _batch_norm(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    if 1 in grids[entry.inputs[0]].spatial:
+        raise Unreadable("batch_norm has one mean for each row of pixels")
+    return _pointwise(call, entry, tape, grids)
+
+
+def _layer_norm(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    grid = grids[entry.inputs[0]]
+    first = len(grid.shape) - len(call.normalized_shape)
+    if any(dim >= first for dim in grid.spatial):
+        raise Unreadable("layer_norm is taken over pixels")
+    return _pointwise(call, entry, tape, grids)
+
+
+def _linear(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    grid = grids[entry.inputs[0]]
+    if len(grid.shape) - 1 in grid.spatial or len(call.weight.shape) != 2:
+        raise Unreadable("linear mixes pixels")
+    return _pointwise(call, entry, tape, grids)
+
+
+def _prelu(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    if 1 in grids[entry.inputs[0]].spatial and call.weight.numel() > 1:
+        raise Unreadable("prelu has one slope for each row of pixels")
+    return _pointwise(call, entry, tape, grids)
+
+
+def _convolved(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    grid, (output,) = grids[entry.inputs[0]], _only(entry.outputs, entry)
+    shape = tuple(tape.values[output].shape)
+    if call.transposed or not grid.is_plain or call.weight.dim() != 4:
+        raise Unreadable("only plain convolutions of pictures are followed")
+    padding = _padding(call)
+    bias = None if call.bias is None else call.bias.detach()
+    conv = Convolution(call.weight.detach(), bias, call.stride, padding, call.dilation, call.groups)
+    return [Convolved((entry.inputs[0],), output, Grid(shape, (2, 3)), conv)]
+
+
+def _padding(call: Call) -> tuple[int, int]:
+    if call.padding == "valid":
+        return 0, 0
+    if call.padding == "same":
+        spans = [d * (k - 1) for d, k in zip(call.dilation, call.weight.shape[2:], strict=True)]
+        return spans[0] // 2, spans[1] // 2
+    first, second = call.padding
+    return first, second
+
+
+def _max_pooled(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    return _pooled(entry, tape, grids, lambda grid: Pooling(
+        True, call.kernel_size, call.stride, call.padding, call.dilation
+    ))  # fmt: skip
+
+
+def _averaged(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    return _pooled(entry, tape, grids, lambda grid: Pooling(
+        False,
+        call.kernel_size,
+        call.stride,
+        call.padding,
+        counts_padding=call.count_include_pad,
+        divisor=call.divisor_override,
+    ))  # fmt: skip
+
+
+def _adapted(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    (output,) = _only(entry.outputs, entry)
+    size = tuple(tape.values[output].shape[2:])
+
+    def pooling(grid: Grid) -> Pooling:
+        if len(size) != 2 or grid.height % size[0] or grid.width % size[1]:
+            raise Unreadable("adaptive pooling has windows of different sizes")
+        extent = grid.height // size[0], grid.width // size[1]
+        return Pooling(call.operation.name == "adaptive_max_pool", extent, extent)
+
+    return _pooled(entry, tape, grids, pooling)
+
+
+def _pooled(
+    entry: Entry, tape: Tape, grids: Grids, pooling: Callable[[Grid], Pooling]
+) -> list[Operator]:
+    grid, (output,) = grids[entry.inputs[0]], _only(entry.outputs, entry)
+    shape = tuple(tape.values[output].shape)
+    if not grid.is_plain or len(shape) != 4:
+        raise Unreadable("only pools of pictures are followed")
+    return [Pooled((entry.inputs[0],), output, Grid(shape, (2, 3)), pooling(grid))]
+
+
+def _moved(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    """Ask the call itself where each row and each column comes from."""
+    grid, (output,) = grids[entry.inputs[0]], _only(entry.outputs, entry)
+    shape = tuple(tape.values[output].shape)
+    channels = (shape[0], grid.channels)
+    if not grid.is_plain or len(shape) != 4 or shape[:2] != channels:
+        raise Unreadable(f"{name_of(entry.function)} changes more than the picture's edges")
+    y, x = torch.meshgrid(
+        torch.arange(float(grid.height)), torch.arange(float(grid.width)), indexing="ij"
+    )
+    rows, columns, ones = (
+        _called_on(entry, one.expand(grid.shape[0], 1, -1, -1))[0, 0]
+        for one in (y, x, torch.ones_like(y))
+    )
+    marks = _called_on(entry, torch.zeros(grid.shape[0], 1, *y.shape))[0, 0]
+    inside = (ones == 1) & (marks == 0) if not torch.equal(ones, marks) else None
+    if inside is None:
+        raise Unreadable(f"{name_of(entry.function)} puts nothing of the picture there")
+    from_rows = _along(torch.where(inside, rows, -1.0), 0)
+    from_columns = _along(torch.where(inside, columns, -1.0), 1)
+    constants = marks[~inside].unique()
+    if from_rows is None or from_columns is None or len(constants) > 1:
+        raise Unreadable(f"{name_of(entry.function)} mixes pixels")
+    constant = float(constants[0]) if len(constants) else 0.0
+    out = Grid(shape, (2, 3))
+    return [Moved((entry.inputs[0],), output, out, from_rows, from_columns, constant)]
+
+
+def _called_on(entry: Entry, tensor: Tensor) -> Tensor:
+    result: Tensor = entry.function(
+        *fill(entry.args, lambda _: tensor), **fill(entry.kwargs, lambda _: tensor)
+    )
+    return result
+
+
+def _along(places: Tensor, dim: int) -> np.ndarray[Any, Any] | None:
+    """Give the sources along one dimension, if they are whole and the same along the other."""
+    lines = places.amax(dim=1 - dim)
+    expected = lines.unsqueeze(1 - dim).expand_as(places)
+    if not torch.equal(torch.where(places < 0, places, expected), places):
+        return None
+    found = lines.numpy()
+    return found.astype(np.int64) if (found == found.round()).all() else None
+
+
+def _rearranged(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    grid = grids[entry.inputs[0]]
+    moved = _called_on(entry, codes(grid))
+    results = [moved] if isinstance(moved, Tensor) else list(moved)
+    return [
+        _one_rearranged(entry, output, result, grid)
+        for output, result in zip(entry.outputs, results, strict=True)
+    ]
+
+
+def _one_rearranged(entry: Entry, output: int, result: Tensor, grid: Grid) -> Operator:
+    found = decoded(result, grid) if result.dim() and len(result) == grid.shape[0] else None
+    if found is None:
+        raise Unreadable(f"{name_of(entry.function)} does not keep pixels apart")
+    out, channels = found
+    alike = torch.equal(channels, torch.arange(grid.channels))
+    return Rearranged((entry.inputs[0],), output, out, None if alike else channels)
+
+
+def _only(outputs: Sequence[int], entry: Entry) -> Sequence[int]:
+    if not isinstance(entry.result, Ref):
+        raise Unreadable(f"{name_of(entry.function)} gives more than one tensor")
+    return outputs
+
+
+_READERS: Mapping[str, Callable[[Call, Entry, Tape, Grids], list[Operator]]] = {
+    **dict.fromkeys(
+        (
+            *("relu", "leaky_relu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish"),
+            *("hardswish", "softplus", "add"),
+        ),
+        _alike,
+    ),
+    "dropout": _dropout,
+    "prelu": _prelu,
+    "cat": _cat,
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "linear": _linear,
+    "conv": _convolved,
+    "max_pool": _max_pooled,
+    "avg_pool": _averaged,
+    "adaptive_avg_pool": _adapted,
+    "adaptive_max_pool": _adapted,
+}

@@ -1,0 +1,63 @@
+"""Computing all that changes, for a chunk of variants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from torch import Tensor
+
+from torchattr.incremental.operators import Changed
+from torchattr.incremental.plan import Plan
+from torchattr.kernels import Backend
+from torchattr.kernels.patches import IMAGE, Boxes
+
+
+class Clean:
+    """The clean values, with their channels last, made when first asked for."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._made: dict[int, Tensor] = {}
+
+    def __call__(self, index: int) -> Tensor:
+        if index not in self._made:
+            value = self._plan.reading.tape.values[index]
+            assert value.clean is not None
+            self._made[index] = self._plan.grids[index].channels_last(value.clean)
+            value.clean = None
+        return self._made[index]
+
+
+def run(
+    plan: Plan, clean: Clean, sources: Mapping[int, Changed], backend: Backend
+) -> dict[int, Tensor]:
+    """Compute the frontier of a plan as whole tensors, as the model sees them.
+
+    Args:
+        plan: what to do.
+        clean: the clean values.
+        sources: the followed inputs.
+        backend: what runs the hot parts.
+    """
+    live = dict(sources)
+    found = {}
+    for step, last in zip(plan.operators, plan.last, strict=True):
+        given = [live[index] for index in step.inputs]
+        boxes = step.boxes([one.boxes for one in given])
+        rows = step.run(given, boxes, backend, last)
+        for index, over in zip(step.inputs, last, strict=True):
+            if over:
+                live.pop(index, None)
+        live[step.output] = Changed(step.grid, rows, boxes, partial(clean, step.output))
+        if step.output in plan.frontier:
+            found[step.output] = whole(live[step.output], backend)
+    return found
+
+
+def whole(changed: Changed, backend: Backend) -> Tensor:
+    """Give a value as one tensor for all variants, with the model's dimensions."""
+    grid = changed.grid
+    boxes = Boxes.whole(changed.boxes.table[:, IMAGE], grid.height, grid.width)
+    rows = changed.within(boxes, backend)
+    return grid.tensor(rows.reshape(len(boxes), grid.height, grid.width, -1))

@@ -1,0 +1,232 @@
+"""The tape of a clean forward: every call that depends on the inputs, and what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from torchattr.layers.spellings import writes_in_place
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands on the tape for a value that depends on the inputs."""
+
+    value: int
+
+
+@dataclass
+class Value:
+    """A tensor that depends on the inputs.
+
+    Attributes:
+        shape: its shape in the clean forward.
+        dtype: its type.
+        clean: what it held there; `None` once nobody needs it.
+        readers: how many calls took it, and whether it is the model's output, as one more.
+    """
+
+    shape: torch.Size
+    dtype: torch.dtype
+    clean: Tensor | None
+    readers: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One call, in whose arguments and result a :class:`Ref` stands for each value.
+
+    Attributes:
+        function: what the model called.
+        args: its positional arguments.
+        kwargs: its keywords.
+        result: what it gave.
+        inputs: the values that it took, in the order of the arguments.
+        outputs: the values that it gave.
+        same: whether it gave the very tensor that it took first, written over or as it was.
+    """
+
+    function: Function
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    result: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    same: bool
+
+
+@dataclass
+class Tape:
+    """What a clean forward did with its inputs, whose values come first."""
+
+    entries: list[Entry] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+    aliased: bool = False
+    """Whether something was written over that another value shows, too."""
+
+
+class Recording(TorchFunctionMode):
+    """Writes down the calls that depend on some tensors, while a model runs.
+
+    Args:
+        inputs: these tensors, in the order of their values.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.tape = Tape()
+        self._known: dict[int, int] = {}
+        # A tensor that is gone might lend its identity to another one.
+        self._kept: list[Tensor] = []
+        for tensor in inputs:
+            self._add(tensor)
+
+    def finish(self, output: Any) -> None:
+        """Note that what the model gives is read, too, and let go of the tensors."""
+        for index in refs(self._without_tensors(output)):
+            self.tape.values[index].readers += 1
+        self._known.clear()
+        self._kept.clear()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        taken = self._without_tensors((args, kwargs))
+        inputs = tuple(refs(taken))
+        if not inputs or func in ABOUT_SHAPE:
+            return func(*args, **kwargs)
+        for index in inputs:
+            self.tape.values[index].readers += 1
+        if _writes(func, kwargs):
+            self._save(func, inputs[0])
+        result = func(*args, **kwargs)
+        same = isinstance(result, Tensor) and self._known.get(id(result)) == inputs[0]
+        given = map_tensors(result, self._add)
+        self.tape.entries.append(
+            Entry(func, taken[0], taken[1], given, inputs, tuple(refs(given)), same)
+        )
+        return result
+
+    def _add(self, tensor: Tensor) -> Ref:
+        """Make a value of a tensor; one that was written over becomes a new value."""
+        index = len(self.tape.values)
+        self.tape.values.append(Value(tensor.shape, tensor.dtype, tensor.detach()))
+        self._known[id(tensor)] = index
+        self._kept.append(tensor)
+        return Ref(index)
+
+    def _save(self, function: Function, index: int) -> None:
+        """Copy what is about to be written over, where somebody may still ask for it."""
+        value = self.tape.values[index]
+        self.tape.aliased = self.tape.aliased or self._is_shown_elsewhere(value)
+        alone = value.readers == 1 and function not in JOINING_IN_PLACE
+        value.clean = None if alone or value.clean is None else value.clean.clone()
+
+    def _is_shown_elsewhere(self, value: Value) -> bool:
+        if value.clean is None:
+            return False
+        place = value.clean.untyped_storage().data_ptr()
+        shown = {id(t) for t in self._kept if t.untyped_storage().data_ptr() == place}
+        return len(shown) > 1
+
+    def _without_tensors(self, arguments: Any) -> Any:
+        return map_tensors(
+            arguments,
+            lambda tensor: Ref(self._known[id(tensor)]) if id(tensor) in self._known else tensor,
+        )
+
+
+def writes(entry: Entry) -> bool:
+    """Tell whether a call wrote over its first argument."""
+    return _writes(entry.function, entry.kwargs)
+
+
+def _writes(function: Function, kwargs: Mapping[str, Any]) -> bool:
+    return writes_in_place(function) or bool(kwargs.get("inplace"))
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Give nested tuples, lists and dicts with each tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (tuple, list)):
+        items = [map_tensors(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else _like(value, items)
+    if isinstance(value, dict):
+        items = [map_tensors(item, change) for item in value.values()]
+        changed = any(new is not old for new, old in zip(items, value.values(), strict=True))
+        return _dict_like(value, dict(zip(value, items, strict=True))) if changed else value
+    return value
+
+
+def _like(value: Any, items: list[Any]) -> Any:
+    try:
+        return type(value)(items)
+    except TypeError:
+        return tuple(items)
+
+
+def _dict_like(value: dict[Any, Any], items: dict[Any, Any]) -> Any:
+    """Give a dict, or whatever the model made of one, with other entries."""
+    if type(value) is dict:
+        return items
+    try:
+        return type(value)(**items)
+    except TypeError:
+        return items
+
+
+def refs(value: Any) -> Iterator[int]:
+    """Give the values that stand in nested tuples, lists and dicts, in their order."""
+    if isinstance(value, Ref):
+        yield value.value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from refs(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from refs(item)
+
+
+def fill(value: Any, give: Callable[[int], Any]) -> Any:
+    """Put something in the place of every reference in nested tuples, lists and dicts."""
+    if isinstance(value, Ref):
+        return give(value.value)
+    if isinstance(value, (tuple, list)):
+        items = [fill(item, give) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else _like(value, items)
+    if type(value) is dict:
+        return {name: fill(item, give) for name, item in value.items()}
+    return value
+
+
+_ATTRIBUTES = ("shape", "dtype", "device", "ndim", "layout", "is_leaf", "requires_grad", "grad_fn")
+_KINDS = ("is_cuda", "is_cpu", "is_mps", "is_quantized", "is_sparse", "is_meta", "itemsize")
+
+ABOUT_SHAPE = frozenset(
+    [
+        *(getattr(Tensor, name).__get__ for name in (*_ATTRIBUTES, *_KINDS)),
+        *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.nelement, Tensor.ndimension),
+        *(Tensor.is_floating_point, Tensor.is_complex, Tensor.__len__, Tensor.get_device),
+        *(torch.is_floating_point, torch.is_complex, torch.numel, Tensor.element_size),
+        *(torch.is_tensor, Tensor.is_contiguous),
+    ]
+)
+"""Calls whose answer does not depend on what a tensor holds."""
+
+JOINING_IN_PLACE = frozenset(
+    getattr(Tensor, name)
+    for name in (
+        *("add_", "sub_", "mul_", "div_", "__iadd__", "__isub__", "__imul__", "__itruediv__"),
+        *("maximum_", "minimum_"),
+    )
+    if hasattr(Tensor, name)
+)
