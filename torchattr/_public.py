@@ -35,6 +35,7 @@ from torchattr.layers import Call as Call
 from torchattr.layers import Coverage as Coverage
 from torchattr.layers import LayerRule as LayerRule
 from torchattr.layers import register_rule as register_rule
+from torchattr.methods import RISE as RISE
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
 from torchattr.methods import FeatureAblation as FeatureAblation

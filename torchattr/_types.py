@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -19,3 +19,4 @@ Layer: TypeAlias = "str | nn.Module"
 Selection: TypeAlias = "Layer | re.Pattern[str] | type[nn.Module] | int | slice"
 Layers: TypeAlias = "Selection | Sequence[Selection]"
 OutputKey: TypeAlias = "str | int | Callable[[Any], Tensor] | None"
+Activation: TypeAlias = Literal["softmax", "sigmoid", "none"]

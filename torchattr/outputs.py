@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
-from torchattr._types import OutputKey
-from torchattr.errors import OutputError
+from torchattr._types import Activation, OutputKey
+from torchattr.errors import InputError, OutputError
 
 
 def select_output(output: Any, key: OutputKey = None) -> Tensor:
@@ -36,6 +36,53 @@ def select_output(output: Any, key: OutputKey = None) -> Tensor:
             f" (found: {_described(output)})"
         )
     return chosen
+
+
+def activate(scores: Tensor, activation: Activation) -> Tensor:
+    """Turn scores `(N, classes, ...)` into probabilities, or leave them as they are.
+
+    >>> import torch
+    >>> activate(torch.zeros(1, 4), "softmax")
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
+    if activation == "softmax":
+        return scores.softmax(1)
+    return scores.sigmoid() if activation == "sigmoid" else scores
+
+
+def activated(key: OutputKey, activation: Activation) -> OutputKey:
+    """Give a key that takes the scores out of an output, and makes probabilities of them.
+
+    Raises:
+        InputError: an activation that is not known.
+        OutputError: when it is used: a softmax of a single score, or of what are probabilities.
+    """
+    if activation not in get_args(Activation):
+        raise InputError(f"activation must be one of {get_args(Activation)}, got {activation!r}")
+    if activation == "none":
+        return key
+
+    def probabilities(output: Any) -> Tensor:
+        scores = select_output(output, key)
+        if activation == "softmax":
+            _check_logits(scores)
+        return activate(scores, activation)
+
+    return probabilities
+
+
+def _check_logits(scores: Tensor) -> None:
+    if scores.dim() < 2 or scores.shape[1] < 2:
+        raise OutputError(
+            f"activation='softmax' needs several scores for each example, but the model gives the"
+            f" shape {tuple(scores.shape)}; pass activation='sigmoid' for the logit of one class,"
+            " or 'none' for the score as it is"
+        )
+    if len(scores) and bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-3).all()):
+        raise OutputError(
+            "activation='softmax' would be taken of probabilities: the model's scores are not"
+            " negative and sum to 1 already; pass activation='none'"
+        )
 
 
 def _entries(output: Any) -> dict[Any, Any]:

@@ -31,6 +31,14 @@ def test_the_norm_of_tiny_and_huge_values():
         np.testing.assert_allclose(reduce_channels(values, "l2"), [[5 * scale]], rtol=1e-6)
 
 
+def test_the_deviation_is_taken_map_by_map_and_leaves_unknown_places_out():
+    maps = np.array([[[[1.0, 3.0]], [[2.0, 6.0]]], [[[5.0, 5.0]], [[0.0, 0.0]]]])
+    assert reduce_channels(maps, "deviation").tolist() == [[[-3, 3]], [[0, 0]]]
+    unknown = np.array([[[1.0, np.nan, 3.0]]], np.float32)
+    np.testing.assert_array_equal(reduce_channels(unknown, "deviation"), [[-1, np.nan, 1]])
+    assert np.isnan(reduce_channels(np.full((1, 2, 2), np.nan), "deviation")).all()
+
+
 def test_luma_keeps_a_single_channel():
     assert reduce_channels(np.full((1, 2, 2), 7.0), "luma").tolist() == [[7, 7], [7, 7]]
 

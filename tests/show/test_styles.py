@@ -18,6 +18,7 @@ PICTURE = np.full((2, 3, 3), 100, np.uint8)
         ("GradCAM", "Grad-CAM", "overlay"),
         ("guided_grad_cam", "Guided Grad-CAM", "color"),
         ("feature_ablation", "Feature ablation", "signed_overlay"),
+        ("rise", "RISE", "deviation_overlay"),
         ("integrated_gradients", "Integrated gradients", "signed_heat"),
     ],
 )

@@ -198,6 +198,7 @@ import(new URL("page/render.js", location)).then(({ paint, readTables }) => {
 LOOKS = [
     Look("overlay", "sum", "positive", 100, "viridis", 0.8),
     Look("overlay", "sum", "all", 99.5, "RdBu_r", 0.85),
+    Look("overlay", "deviation", "all", 99.5, "RdBu_r", 0.85),
     Look("overlay", "mean", "negative", 97, "plasma", 0.35),
     Look("heat", "max_abs", "absolute", 99.5, "inferno"),
     Look("heat", "l2", "positive", 100, "gray"),

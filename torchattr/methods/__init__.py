@@ -18,4 +18,5 @@ from torchattr.methods.registry import name_of as name_of
 from torchattr.methods.registry import register_method as register_method
 from torchattr.methods.registry import registered_methods as registered_methods
 from torchattr.methods.registry import takes as takes
+from torchattr.methods.rise import RISE as RISE
 from torchattr.methods.saliency import Saliency as Saliency

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
+from torchattr._types import Activation
 from torchattr.errors import ModelError, ShapeError
 from torchattr.models.cropping import Geometry, Transform, geometry_of
 from torchattr.models.geometry import Box, place
-
-Activation = Literal["softmax", "sigmoid", "none"]
-_ACTIVATIONS = ("softmax", "sigmoid", "none")
+from torchattr.outputs import activate
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +66,10 @@ class LoadedModel:
     geometry: Geometry | None = None
 
     def __post_init__(self) -> None:
-        if self.activation not in _ACTIVATIONS:
-            raise ModelError(f"activation must be one of {_ACTIVATIONS}, got {self.activation!r}")
+        if self.activation not in get_args(Activation):
+            raise ModelError(
+                f"activation must be one of {get_args(Activation)}, got {self.activation!r}"
+            )
         if not callable(self.transform):
             raise ModelError(
                 "transform must be callable (PIL image -> tensor), "
@@ -97,9 +98,7 @@ class LoadedModel:
         """Scores ``(N, K)`` as the model means them, between 0 and 1 (unchanged for ``"none"``)."""
         if scores.ndim < 2:
             raise ShapeError(f"scores must have the shape (N, K), got {tuple(scores.shape)}")
-        if self.activation == "softmax":
-            return scores.softmax(1)
-        return scores.sigmoid() if self.activation == "sigmoid" else scores
+        return activate(scores, self.activation)
 
     def class_name(self, index: int) -> str:
         """The name of an output, or ``"class 7"`` where no names are known."""

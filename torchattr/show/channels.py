@@ -10,7 +10,7 @@ import numpy as np
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
 
-How = Literal["luma", "sum", "mean", "max_abs", "l2"]
+How = Literal["luma", "sum", "mean", "max_abs", "l2", "deviation"]
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the brightness of a picture (ITU-R BT.601)."""
@@ -23,6 +23,7 @@ def reduce_channels(values: Any, how: How = "max_abs", axis: int = -3) -> np.nda
       arXiv:1312.6034); never negative
     - ``"l2"``: sqrt(Σ x²); never negative
     - ``"sum"``, ``"mean"``: signed; what adds up to the total attribution is the sum
+    - ``"deviation"``: the sum less its mean over the map, for maps whose zero means nothing; signed
     - ``"luma"``: 0.299 R + 0.587 G + 0.114 B, signed; three channels, or one that is kept
 
     Reduce before ``rescale``.
@@ -56,10 +57,19 @@ def _l2(channels: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(channels / safe).sum(0)) * scale
 
 
+def _deviation(channels: np.ndarray) -> np.ndarray:
+    total = channels.sum(0)
+    axes = tuple(range(max(total.ndim - 2, 0), total.ndim))
+    known = (~np.isnan(total)).sum(axes, keepdims=True)
+    mean = np.nansum(total, axes, np.float64, keepdims=True) / np.maximum(known, 1)
+    return total - mean.astype(total.dtype)
+
+
 _REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "luma": _luma,
     "sum": lambda channels: channels.sum(0),
     "mean": lambda channels: channels.mean(0),
     "max_abs": lambda channels: np.abs(channels).max(0),
     "l2": _l2,
+    "deviation": _deviation,
 }

@@ -107,12 +107,17 @@ COLOR = Color()
 OVERLAY = Overlay()
 SIGNED_OVERLAY = Overlay("sum", "all", 99.5, "RdBu_r", _SIGNED, 0.85)
 
+DEVIATION_OVERLAY = Overlay(
+    "deviation", "all", 99.5, "RdBu_r", "below (blue) to above (red) the mean of the map", 0.85
+)
+
 STYLES: dict[str, Style] = {
     "heat": HEAT,
     "signed_heat": SIGNED_HEAT,
     "color": COLOR,
     "overlay": OVERLAY,
     "signed_overlay": SIGNED_OVERLAY,
+    "deviation_overlay": DEVIATION_OVERLAY,
 }
 """The styles by name."""
 
@@ -127,6 +132,7 @@ _METHODS: dict[str, tuple[str, Style]] = {
     "layeractivation": ("Layer activation", OVERLAY),
     "featureablation": ("Feature ablation", SIGNED_OVERLAY),
     "occlusion": ("Occlusion", SIGNED_OVERLAY),
+    "rise": ("RISE", DEVIATION_OVERLAY),
 }
 
 

@@ -8,7 +8,7 @@ const KINDS = [["", "Own"], ["overlay", "Over the picture"], ["heat", "Heat alon
 const SIGNS = [["", "Own", "As the method has it"], ["positive", "+", "Positive values"],
   ["negative", "−", "Negative values"], ["all", "±", "Both signs"], ["absolute", "abs", "Magnitudes"]];
 const CHANNELS = [["", "Own"], ["sum", "Sum"], ["mean", "Mean"], ["max_abs", "Largest magnitude"],
-  ["l2", "L2 norm"], ["luma", "Brightness"]];
+  ["l2", "L2 norm"], ["luma", "Brightness"], ["deviation", "Sum less its mean"]];
 
 /** Give the look in which a map is drawn: its own, with the choices of the controls. */
 export function lookFor(own, chosen, channels, colours) {

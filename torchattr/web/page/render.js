@@ -15,11 +15,17 @@ export function reduceChannels(values, channels, how) {
   if (how === "luma" && channels === 1) return values;
   const out = new Float32Array(n);
   for (let i = 0; i < n; i++) out[i] = REDUCE[how](values, channels, n, i);
-  return out;
+  return how === "deviation" ? fromMean(out) : out;
+}
+
+function fromMean(map) {
+  const mean = f32(map.reduce((sum, value) => sum + value, 0) / map.length);
+  return map.map((value) => value - mean);
 }
 
 const REDUCE = {
   sum: total,
+  deviation: total,
   mean: (values, channels, n, i) => f32(total(values, channels, n, i) / channels),
   luma: (values, channels, n, i) =>
     f32(0.299) * values[i] + f32(0.587) * values[n + i] + f32(0.114) * values[2 * n + i],
