@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torchattr.methods.features import Features, Segments, Windows, single_elements, windows
+from torchattr.methods.features import Features, Windows, windows
+from torchattr.methods.segments import Segments, single_elements
 
 
 def every_mask(features: Features, position: int, step: int) -> Tensor:

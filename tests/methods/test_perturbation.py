@@ -14,9 +14,10 @@ from tqdm import tqdm
 import torchattr as ta
 from torchattr.errors import InputTypeError
 from torchattr.inputs import Inputs, as_inputs
-from torchattr.methods.features import Masks, Segments, single_elements
+from torchattr.methods.features import Masks
 from torchattr.methods.perturbation import Perturbation, attribute_features, check_at_once
 from torchattr.methods.scores import NotPerExample, Scores
+from torchattr.methods.segments import Segments, single_elements
 
 
 def of(x: Tensor, baseline: Any = 0) -> Perturbation:

@@ -7,9 +7,9 @@ from typing import Any
 from torchattr._types import Tensors
 from torchattr.inputs import as_baselines, as_inputs
 from torchattr.methods.base import Attribution
-from torchattr.methods.features import as_segments
 from torchattr.methods.perturbation import attribute_features
 from torchattr.methods.registry import register_method
+from torchattr.methods.segments import as_segments
 
 
 @register_method("feature_ablation")

@@ -6,13 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import product
 from math import ceil
-from typing import Any
 
 import torch
 from torch import Tensor
-
-from torchattr.errors import InputTypeError, ShapeError
-from torchattr.inputs import Inputs
 
 Window = tuple[slice, ...]
 
@@ -65,81 +61,6 @@ class Features(Masks):
         Returns:
             for each input a tensor `(rows, targets, ...)`.
         """
-
-
-class Segments(Features):
-    """Disjoint features: the elements that carry the same number, in whichever input.
-
-    Each element is worth what its feature is worth.
-
-    Args:
-        shapes: the shape of each input.
-        masks: for each input integers that broadcast to it.
-    """
-
-    def __init__(self, shapes: Sequence[torch.Size], masks: Sequence[Tensor]) -> None:
-        self._shapes = shapes
-        flat = torch.cat([mask.reshape(-1).long().cpu() for mask in masks])
-        numbers, positions = flat.unique(return_inverse=True)
-        self._count = len(numbers)
-        parts = positions.split([mask.numel() for mask in masks])
-        self._indices = [
-            _with_batch(part.reshape(mask.shape).to(mask.device), shape)
-            for part, mask, shape in zip(parts, masks, shapes, strict=True)
-        ]
-        self._ranges = [_extent(index) for index in self._indices]
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def per_example(self) -> bool:
-        return any(len(index) > 1 for index in self._indices)
-
-    def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        return [
-            _equal(index, start, stop) if low < stop and start <= high else None
-            for index, (low, high) in zip(self._indices, self._ranges, strict=True)
-        ]
-
-    def spread(self, effects: Tensor) -> list[Tensor]:
-        return [
-            _looked_up(effects.to(index.device), index.expand(len(index), *shape[1:]))
-            for index, shape in zip(self._indices, self._shapes, strict=True)
-        ]
-
-
-def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
-    """Give the features that a user's masks number; without masks every element is one.
-
-    Raises:
-        ShapeError: a wrong count of masks, or one that does not broadcast to its input.
-        InputTypeError: a mask that does not hold integers.
-    """
-    if feature_mask is None:
-        return single_elements(inputs.tensors)
-    masks = feature_mask if isinstance(feature_mask, (tuple, list)) else (feature_mask,)
-    if len(masks) != len(inputs.tensors):
-        raise ShapeError(
-            f"feature_mask has {len(masks)} entries for {len(inputs.tensors)} inputs; pass one"
-            " mask for each input"
-        )
-    checked = [
-        _checked(mask, tensor, f"feature_mask[{position}]" if inputs.is_tuple else "feature_mask")
-        for position, (mask, tensor) in enumerate(zip(masks, inputs.tensors, strict=True))
-    ]
-    return Segments([tensor.shape for tensor in inputs.tensors], checked)
-
-
-def single_elements(tensors: Sequence[Tensor]) -> Segments:
-    """Make every element a feature of its own."""
-    masks, count = [], 0
-    for tensor in tensors:
-        size = tensor.shape[1:].numel()
-        numbers = torch.arange(count, count + size, device=tensor.device)
-        masks.append(numbers.reshape(1, *tensor.shape[1:]))
-        count += size
-    return Segments([tensor.shape for tensor in tensors], masks)
 
 
 class Windows(Features):
@@ -202,48 +123,8 @@ def windows(shape: Sequence[int], size: Sequence[int], stride: Sequence[int]) ->
     return list(product(*rows))
 
 
-def _checked(mask: Any, tensor: Tensor, name: str) -> Tensor:
-    if not isinstance(mask, Tensor):
-        raise InputTypeError(f"{name} must be a tensor of integers, got {type(mask).__name__}")
-    if mask.is_floating_point() or mask.is_complex():
-        raise InputTypeError(
-            f"{name} must hold integers, got {mask.dtype}; convert it with {name}.long()"
-        )
-    fits = mask.dim() <= tensor.dim() and all(
-        size in (1, wanted)
-        for size, wanted in zip(reversed(mask.shape), reversed(tensor.shape), strict=False)
-    )
-    if not fits:
-        raise ShapeError(
-            f"{name} has shape {tuple(mask.shape)}, which does not broadcast to the input's"
-            f" {tuple(tensor.shape)}; pass one mask for all examples (1, ...) or one for each"
-        )
-    return mask.detach().to(tensor.device, torch.long)
-
-
 def _steps(extent: int, width: int, step: int) -> int:
     return ceil((extent - width) / step) + 1
-
-
-def _with_batch(index: Tensor, shape: torch.Size) -> Tensor:
-    return index.reshape((1,) * (len(shape) - index.dim()) + index.shape)
-
-
-def _extent(index: Tensor) -> tuple[int, int]:
-    return (int(index.min()), int(index.max())) if index.numel() else (0, -1)
-
-
-def _equal(index: Tensor, start: int, stop: int) -> Tensor:
-    numbers = torch.arange(start, stop, device=index.device)
-    return index == numbers.reshape(-1, *(1 for _ in index.shape))
-
-
-def _looked_up(effects: Tensor, index: Tensor) -> Tensor:
-    """Give `(rows, targets, ...)` from `(features, rows, targets)`."""
-    if len(index) == 1:
-        return effects[index[0]].movedim((-2, -1), (0, 1))
-    rows = torch.arange(len(index), device=index.device)
-    return effects[index, rows.reshape(-1, *(1 for _ in index.shape[1:]))].movedim(-1, 1)
 
 
 def _boxes(tensor: Tensor, boxes: Sequence[Window], count: int, rows: range) -> Tensor:
