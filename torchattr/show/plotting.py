@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +70,38 @@ def plot(
     if bar:
         _add_bar(axes, name, _unit(flat, sign, percentile))
     return axes
+
+
+def plot_lines(
+    lines: Sequence[tuple[Any, Any, str]], ax: Axes | None = None, *, fill: bool = False
+) -> Axes:
+    """Draw lines over 0..1 on Matplotlib axes; up to ten are named in a legend.
+
+    lines: positions, values and a label of each. ax: as for ``plot``. fill: the area below them.
+
+    >>> [line.get_label() for line in plot_lines([([0, 1], [0.2, 0.9], "first")]).lines]
+    ['first']
+    """
+    axes = _new_axes() if ax is None else ax
+    for positions, values, label in lines:
+        (line,) = axes.plot(as_floats(positions), as_floats(values), label=label)
+        if fill:
+            axes.fill_between(*line.get_data(), color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set_xlim(0, 1)
+    axes.spines[["top", "right"]].set_visible(False)
+    if 1 < len(lines) <= 10:
+        axes.legend(frameon=False)
+    return axes
+
+
+def rendered(axes: Axes) -> np.ndarray:
+    """Give the figure of Matplotlib axes as a picture, uint8 ``(H, W, 3)``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure: Any = axes.figure
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def _one_map(values: Any, how: How) -> np.ndarray:

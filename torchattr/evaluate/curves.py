@@ -1,0 +1,273 @@
+"""Insertion and deletion: how a score changes along the order that an attribution gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from torchattr._types import Activation, Forward, OutputKey, Tensors
+from torchattr.errors import InputError, OutputError
+from torchattr.evaluate.nested import Kind, Order, as_fractions, as_orders, nested, pixels
+from torchattr.evaluate.replacing import as_replaced
+from torchattr.inputs import Inputs, as_arguments, as_inputs
+from torchattr.methods.perturbation import Perturbation, check_at_once, measure
+from torchattr.methods.scores import Scores
+from torchattr.methods.segments import as_segments
+from torchattr.outputs import activated
+from torchattr.show.html import notebook
+from torchattr.show.plotting import plot_lines, rendered
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Scores against the fraction of features that were inserted or deleted.
+
+    Attributes:
+        kind: which of both.
+        fractions: 0 to 1, `(N, steps + 1)`; they differ between examples only where these have
+            different numbers of features.
+        scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets.
+    """
+
+    kind: Kind
+    fractions: Tensor
+    scores: Tensor
+
+    @property
+    def auc(self) -> Tensor:
+        """The area below each curve by the trapezoidal rule, `(N,)` or `(N, targets)`."""
+        fractions = self.fractions if self.scores.dim() == 2 else self.fractions[:, None]
+        kind = torch.promote_types(self.scores.dtype, torch.float32)
+        return torch.trapezoid(self.scores.to(kind), fractions.to(kind), dim=-1)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw a line for each example and target on Matplotlib axes, a figure's own if `None`.
+
+        The area below a single line is filled.
+        """
+        lines = list(self._lines())
+        axes = plot_lines(lines, ax, fill=len(lines) == 1)
+        axes.set_xlabel(f"fraction {'inserted' if self.kind == 'insertion' else 'deleted'}")
+        axes.set_ylabel("score")
+        axes.set_title(f"{self.kind.capitalize()}, AUC {self._mean_auc()}")
+        return axes
+
+    def __repr__(self) -> str:
+        count, steps = len(self.scores), self.scores.shape[-1] - 1
+        targets = f" × {self.scores.shape[1]} targets" if self.scores.dim() == 3 else ""
+        examples = f"{count} example{'s' * (count != 1)}{targets}"
+        return f"Curve({self.kind} of {examples} in {steps} steps; AUC {self._mean_auc()})"
+
+    def _repr_html_(self) -> str:
+        return notebook(self, lambda: [(f"{self.kind} curve", rendered(self.plot()))])
+
+    def _mean_auc(self) -> str:
+        auc = self.auc
+        mean = f"{auc.mean().item():.3f}" if auc.numel() else "of nothing"
+        return f"{mean} on average" if auc.numel() > 1 else mean
+
+    def _lines(self) -> Iterator[tuple[Any, Any, str]]:
+        auc = self.auc
+        for example, fractions in enumerate(self.fractions.cpu()):
+            if self.scores.dim() == 2:
+                label = f"{example}: {auc[example]:.3f}"
+                yield fractions, self.scores[example].cpu(), label
+                continue
+            for target, scores in enumerate(self.scores[example].cpu()):
+                yield fractions, scores, f"{example}, target {target}: {auc[example, target]:.3f}"
+
+
+def deletion_curve(
+    model: Forward,
+    inputs: Tensors,
+    attributions: Tensors,
+    target: Any = None,
+    *,
+    baselines: Any = 0,
+    feature_mask: Tensors | None = None,
+    steps: float = 100,
+    activation: Activation = "softmax",
+    additional_forward_args: Any = None,
+    output: OutputKey = None,
+    perturbations_per_eval: int | None = None,
+    show_progress: bool = False,
+) -> Curve:
+    """Give how the score falls when features are replaced, those of largest attribution first.
+
+    `s(x with the first q·n features ← b)` for fractions `q` from 0 to 1. A map that finds what the
+    model uses makes it fall fast: the smaller the area, the better. Petsiuk, Das and Saenko 2018,
+    arXiv:1806.07421, who set pixels of the normalised picture to 0.
+
+    It is *not* independent of the baseline: pictures with holes are unlike any that the model was
+    trained on, and their score may fall for that alone. Compare areas for one model, baseline
+    and number of steps only.
+
+    Args:
+        model: as for every method, see :class:`torchattr.Attribution`.
+        inputs: likewise.
+        attributions: what to judge, in the form in which methods give it: for pictures
+            `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each judged
+            by its own order, or without that dimension one order for all of them.
+        target: as for every method; `None` is the class predicted for the inputs as they are.
+        baselines: what deleted features become: a number, a tensor that broadcasts to the input
+            (one for each input), or `"blur"` for pictures `(N, C, h, w)`, a Gaussian of 5 pixels
+            cut to 11, as in the paper.
+        feature_mask: features, as for :class:`torchattr.FeatureAblation`, such as superpixels;
+            each counts by the mean of its attributions. By default a pixel with all its channels
+            is a feature, and of rows `(N, C)` each element. Among features of equal attribution
+            the first one comes first.
+        steps: into how many steps the features are divided; a float below 1 is the fraction of
+            them in each step. At most one step for each feature.
+        activation: what makes probabilities of the model's scores: `"softmax"` as in the paper,
+            `"sigmoid"`, or `"none"` for scores as they are. A :class:`torchattr.Neuron` is taken
+            as it is.
+        additional_forward_args: as for every method.
+        output: likewise.
+        perturbations_per_eval: how many steps in one forward, at most; `None` takes as many as
+            memory allows.
+        show_progress: show a progress bar on stderr.
+
+    Raises:
+        ShapeError: attributions, masks or baselines that do not fit the inputs.
+        InputTypeError: an argument of the wrong type.
+        InputError: attributions that are not finite, or an argument out of range.
+        OutputError: a softmax of a single score, or of probabilities; no row for each example.
+
+    >>> import torch
+    >>> x, weights = torch.ones(1, 3), torch.tensor([[3.0, 1.0, 2.0]])
+    >>> curve = deletion_curve(lambda x: x @ weights.T, x, weights, activation="none")
+    >>> curve.scores
+    tensor([[6., 3., 1., 0.]])
+    >>> curve.auc
+    tensor([2.3333])
+    """
+    return _curve(
+        "deletion",
+        model,
+        inputs,
+        attributions,
+        target,
+        baselines=baselines,
+        feature_mask=feature_mask,
+        steps=steps,
+        activation=activation,
+        additional_forward_args=additional_forward_args,
+        output=output,
+        perturbations_per_eval=perturbations_per_eval,
+        show_progress=show_progress,
+    )
+
+
+def insertion_curve(
+    model: Forward,
+    inputs: Tensors,
+    attributions: Tensors,
+    target: Any = None,
+    *,
+    baselines: Any = "blur",
+    feature_mask: Tensors | None = None,
+    steps: float = 100,
+    activation: Activation = "softmax",
+    additional_forward_args: Any = None,
+    output: OutputKey = None,
+    perturbations_per_eval: int | None = None,
+    show_progress: bool = False,
+) -> Curve:
+    """Give how the score rises when features are restored, those of largest attribution first.
+
+    `s(b with the first q·n features ← x)` for fractions `q` from 0 to 1: the larger the area, the
+    better. The arguments are those of :func:`deletion_curve`, and so is what it is *not*; the
+    baseline is blurred by default, as in Petsiuk, Das and Saenko 2018, arXiv:1806.07421.
+
+    >>> import torch
+    >>> weights = torch.tensor([[3.0, 1.0, 2.0]])
+    >>> options = {"activation": "none", "baselines": 0}
+    >>> insertion_curve(lambda x: x @ weights.T, torch.ones(1, 3), weights, **options).scores
+    tensor([[0., 3., 5., 6.]])
+    """
+    return _curve(
+        "insertion",
+        model,
+        inputs,
+        attributions,
+        target,
+        baselines=baselines,
+        feature_mask=feature_mask,
+        steps=steps,
+        activation=activation,
+        additional_forward_args=additional_forward_args,
+        output=output,
+        perturbations_per_eval=perturbations_per_eval,
+        show_progress=show_progress,
+    )
+
+
+def _curve(
+    kind: Kind,
+    model: Forward,
+    inputs: Tensors,
+    attributions: Any,
+    target: Any,
+    *,
+    baselines: Any,
+    feature_mask: Any,
+    steps: Any,
+    activation: Activation,
+    additional_forward_args: Any,
+    output: OutputKey,
+    perturbations_per_eval: int | None,
+    show_progress: bool,
+) -> Curve:
+    check_at_once(perturbations_per_eval)
+    key = activated(output, activation)
+    given = as_inputs(inputs, differentiable=False)
+    if given.batch_size == 0:
+        raise InputError("inputs has no examples, so there is nothing to measure")
+    replaced = as_replaced(baselines, given)
+    features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
+    fractions = as_fractions(steps, len(features))
+    scores = Scores(model, given, target, as_arguments(additional_forward_args), key)
+    _need_rows(scores, given)
+    orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
+    values, counts = [], orders[0].counts(fractions)
+    for order in orders:
+        masks = nested(order, counts, kind)
+        found = measure(
+            Perturbation(given, replaced, masks),
+            scores,
+            at_once=perturbations_per_eval,
+            progress=kind.capitalize() if show_progress else None,
+        )
+        values.append(_with_clean(found, scores.clean, kind))
+    along = _of_each_target(values).movedim(0, -1)
+    exact = (counts / orders[0].sizes).T.to(torch.promote_types(along.dtype, torch.float32))
+    return Curve(kind, exact, along if scores.several else along[:, 0])
+
+
+def _with_clean(values: Tensor, clean: Tensor, kind: Kind) -> Tensor:
+    """Add the end that needs no forward, since nothing is replaced there."""
+    ends = [clean[None], values] if kind == "deletion" else [values, clean[None]]
+    return torch.cat(ends)
+
+
+def _of_each_target(values: Sequence[Tensor]) -> Tensor:
+    """Take from each order's scores those of its own target; a single order serves them all."""
+    if len(values) == 1:
+        return values[0]
+    return torch.stack([found[..., target] for target, found in enumerate(values)], dim=-1)
+
+
+def _need_rows(scores: Scores, inputs: Inputs) -> None:
+    if not scores.per_example:
+        raise OutputError(
+            "each example has features of an order of its own, but the model gives"
+            f" {len(scores.clean)} values for {inputs.batch_size} examples; pass a model with one"
+            " row of scores for each, or a single example"
+        )
