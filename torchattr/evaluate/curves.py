@@ -116,9 +116,9 @@ def deletion_curve(
             `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each judged
             by its own order, or without that dimension one order for all of them.
         target: as for every method; `None` is the class predicted for the inputs as they are.
-        baselines: what deleted features become: a number, a tensor that broadcasts to the input
-            (one for each input), or `"blur"` for pictures `(N, C, h, w)`, a Gaussian of 5 pixels
-            cut to 11, as in the paper.
+        baselines: what deleted features become: a number, `"blur"` for pictures `(N, C, h, w)`, a
+            Gaussian of 5 pixels cut to 11 as in the paper, or a tensor that broadcasts to the
+            input; for a tuple of inputs one of these for all of them, or a tuple.
         feature_mask: features, as for :class:`torchattr.FeatureAblation`, such as superpixels;
             each counts by the mean of its attributions. By default a pixel with all its channels
             is a feature, and of rows `(N, C)` each element. Among features of equal attribution
@@ -232,10 +232,10 @@ def _curve(
         raise InputError("inputs has no examples, so there is nothing to measure")
     replaced = as_replaced(baselines, given)
     features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
-    fractions = as_fractions(steps, len(features))
     scores = Scores(model, given, target, as_arguments(additional_forward_args), key)
     _need_rows(scores, given)
     orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
+    fractions = as_fractions(steps, int(orders[0].sizes.max()))
     values, counts = [], orders[0].counts(fractions)
     for order in orders:
         masks = nested(order, counts, kind)

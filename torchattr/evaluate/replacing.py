@@ -16,18 +16,17 @@ BLUR_KERNEL = 11
 
 
 def as_replaced(baselines: Any, inputs: Inputs) -> tuple[Baseline, ...]:
-    """Give one baseline per input, as :func:`torchattr.inputs.as_baselines`, or `"blur"`.
+    """Give one baseline per input: a number or `"blur"` for all of them, or one entry for each.
 
     Raises:
         InputError: another word.
         InputTypeError: inputs of integers are to be blurred.
         ShapeError: inputs that are no pictures, or too small ones, are to be blurred.
     """
-    values = baselines if isinstance(baselines, (tuple, list)) else (baselines,)
-    if isinstance(baselines, str):
-        values = (baselines,) * len(inputs.tensors)
-    if len(values) == len(inputs.tensors) and any(isinstance(value, str) for value in values):
-        pairs = zip(values, inputs.tensors, strict=True)
+    if isinstance(baselines, (str, int, float)):
+        baselines = (baselines,) * len(inputs.tensors)
+    if isinstance(baselines, (tuple, list)) and len(baselines) == len(inputs.tensors):
+        pairs = zip(baselines, inputs.tensors, strict=True)
         baselines = tuple(_seen(value, tensor) for value, tensor in pairs)
     return as_baselines(baselines, inputs)
 
