@@ -377,8 +377,8 @@ def test_it_is_not_looked_for_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sources_are_in_the_package() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    assert '"torchattr.kernels" = ["csrc/*.cpp", "csrc/*.cu", "csrc/*.cuh"]' in text
-    assert {path.suffix for path in SOURCES.iterdir()} == {".cpp", ".cu", ".cuh"}
+    assert '"torchattr.kernels" = ["csrc/*.cpp", "csrc/*.cu", "csrc/*.cuh", "csrc/*.h"]' in text
+    assert {path.suffix for path in SOURCES.iterdir()} == {".cpp", ".cu", ".cuh", ".h"}
 
 
 # On a GPU

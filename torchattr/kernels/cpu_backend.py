@@ -1,19 +1,21 @@
-"""The compiled CPU backend: rectifiers and their masks in one pass over memory.
+"""The compiled CPU backend: rectifiers and their masks in one pass over memory, and patches.
 
 Nothing is compiled when this is imported, but when the first call comes.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from math import inf
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from torchattr.errors import BackendError
+from torchattr.kernels import cpu_patches
 from torchattr.kernels.backend import Backend, Gate, Request
 from torchattr.kernels.cpu_compile import library
 from torchattr.kernels.layout import (
@@ -26,6 +28,7 @@ from torchattr.kernels.layout import (
     mask_bytes,
     order_of,
 )
+from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
 from torchattr.kernels.reference import TorchBackend
 
 
@@ -90,20 +93,43 @@ class CpuBackend(Backend):
     ) -> Tensor:
         return self._reference.unpool(grad, switches, input_shape, window)
 
+    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
+        return self._on_patches(x).gather(x, boxes)
+
+    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, after: After) -> Tensor:
+        return self._on_patches(x).convolve(x, boxes, conv, after)
+
+    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
+        return self._on_patches(x).pool(x, boxes, pooling)
+
+    def _on_patches(self, x: Patches) -> Any:
+        serves = x.clean.dtype == torch.float32 and _has_patches()
+        return cpu_patches if serves else self._reference
+
 
 @cache
 def _missing() -> tuple[str, ...]:
     try:
-        library()
+        library("rectifier")
     except BackendError as error:
         return (str(error),)
     return ()
 
 
+@cache
+def _has_patches() -> bool:
+    try:
+        library("patches")
+    except BackendError as error:
+        warnings.warn(f"patches are left to the backend 'torch': {error}", stacklevel=2)
+        return False
+    return True
+
+
 def _rectified(x: Tensor, output: Tensor | None, upper: float | None) -> Tensor:
     """Write the rectified `x` into `output`, if there is one, and give the mask."""
     mask = torch.empty(mask_bytes(x.numel()), dtype=torch.uint8)
-    library().torchattr_rectify(
+    library("rectifier").torchattr_rectify(
         x.data_ptr(),
         None if output is None else output.data_ptr(),
         mask.data_ptr(),
@@ -127,7 +153,7 @@ def _gated(
         mask, order = None, order_of(grad)
     grad, result = laid_for(grad, order, overwrite)
     factors = None if scale is None else scale.float().contiguous()
-    library().torchattr_gate(
+    library("rectifier").torchattr_gate(
         grad.data_ptr(),
         result.data_ptr(),
         None if mask is None else mask.data_ptr(),

@@ -1,4 +1,7 @@
-"""The CPU kernels, compiled once by the machine's own C++ compiler and kept on disk."""
+"""The CPU kernels, compiled once by the machine's own C++ compiler and kept on disk.
+
+Each source in `csrc/` becomes a library of its own when it is first needed.
+"""
 
 from __future__ import annotations
 
@@ -15,45 +18,66 @@ from functools import cache
 from pathlib import Path
 
 from torchattr.errors import BackendError
-from torchattr.kernels.cuda_compile import cache_folder
+from torchattr.kernels.kept import cache_folder, put_in_place
 
-SOURCE = Path(__file__).with_name("csrc") / "rectifier.cpp"
-OPTIONS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-march=native")
-PATIENCE = 120
+SOURCES = Path(__file__).with_name("csrc")
+OPTIONS = (
+    "-O3",
+    "-std=c++17",
+    "-fPIC",
+    "-shared",
+    "-fopenmp",
+    "-march=native",
+    "-ffp-contract=fast",
+)
+PATIENCE = 300
+
+_POINTER, _SIZE, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
+_VIEWS = [_POINTER, _POINTER]
+_FUNCTIONS = {
+    "rectifier": {
+        "rectify": [_POINTER, _POINTER, _POINTER, _SIZE, _FLOAT, _INT],
+        "gate": [*[_POINTER] * 3, _SIZE, _INT, _POINTER, _SIZE, _SIZE, _INT],
+    },
+    "patches": {
+        "lanes": [],
+        "gather": [*_VIEWS, _INT],
+        "convolve": [*_VIEWS, _POINTER, _SIZE, _SIZE, _POINTER, _POINTER, _INT],
+        "depthwise": [*_VIEWS, _POINTER, _POINTER, _POINTER, _INT],
+        "pack_winograd": [_POINTER, _SIZE, _SIZE, _POINTER, _INT],
+        "winograd": [*_VIEWS, _POINTER, _SIZE, _POINTER, _POINTER, _SIZE, _INT],
+        "pool": [*_VIEWS, _POINTER, _INT, _INT, _SIZE, _INT],
+    },
+}
+"""What the functions of each source take; they give nothing or an `int`."""
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """Give the kernels, compiled now if they were not before on this machine.
+def library(name: str) -> ctypes.CDLL:
+    """Give the kernels of a source, compiled now if they were not before on this machine.
 
     Raises:
         BackendError: there is no compiler, or it fails; the message says why.
     """
     if sys.platform != "linux":
         raise BackendError(f"its kernels are compiled on Linux only, not on {sys.platform}")
-    place = cache_folder() / f"rectifier-{_key()}.so"
+    place = cache_folder() / f"{name}-{_key(name)}.so"
     with suppress(OSError):
-        return _declared(ctypes.CDLL(str(place)))
+        return _declared(name, place)
     with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return _compiled(place)
+        return _compiled(name, place)
     # A cache that cannot be written to costs a compilation in each process, not more.
-    return _compiled(Path(tempfile.mkdtemp(prefix="torchattr-"), place.name))
+    return _compiled(name, Path(tempfile.mkdtemp(prefix="torchattr-"), place.name))
 
 
-def _compiled(place: Path) -> ctypes.CDLL:
-    """Compile beside `place` and move it there, so that no other process loads a part."""
-    part = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        _run_compiler(part)
-        os.replace(part, place)
-    finally:
-        part.unlink(missing_ok=True)
-    return _declared(ctypes.CDLL(str(place)))
+def _compiled(name: str, place: Path) -> ctypes.CDLL:
+    with put_in_place(place) as part:
+        _run_compiler(SOURCES / f"{name}.cpp", part)
+    return _declared(name, place)
 
 
-def _run_compiler(output: Path) -> None:
-    command = [_compiler(), *OPTIONS, str(SOURCE), "-o", str(output)]
+def _run_compiler(source: Path, output: Path) -> None:
+    command = [_compiler(), *OPTIONS, str(source), "-o", str(output)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -77,19 +101,18 @@ def _compiler() -> str:
     return found[0]
 
 
-def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    pointer, size = ctypes.c_void_p, ctypes.c_int64
-    rectify, gate = loaded.torchattr_rectify, loaded.torchattr_gate
-    rectify.argtypes = [pointer, pointer, pointer, size, ctypes.c_float, ctypes.c_int]
-    gate.argtypes = [pointer, pointer, pointer, size, ctypes.c_int, pointer, size, size]
-    gate.argtypes += [ctypes.c_int]
-    rectify.restype = gate.restype = None
+def _declared(name: str, place: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(place))
+    for function, takes in _FUNCTIONS[name].items():
+        getattr(loaded, f"torchattr_{function}").argtypes = takes
     return loaded
 
 
-def _key() -> str:
+def _key(name: str) -> str:
     """Tell one machine's build from another's: sources, options, and what the processor can do."""
-    text = "\n".join([SOURCE.read_text(), *OPTIONS, platform.machine(), _processor()])
+    sources = [SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h"))]
+    texts = [source.read_text() for source in sources]
+    text = "\n".join([*texts, *OPTIONS, platform.machine(), _processor()])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

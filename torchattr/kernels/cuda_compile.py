@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +15,7 @@ import torch
 
 from torchattr.errors import BackendError
 from torchattr.kernels.cuda_launch import Kernel
+from torchattr.kernels.kept import cache_folder, put_in_place
 
 SOURCES = Path(__file__).with_name("csrc")
 OLDEST = 70
@@ -116,8 +115,8 @@ def compiled(nvrtc: Nvrtc, kernel: Kernel, capability: tuple[int, int]) -> bytes
         return place.read_bytes()
     code = nvrtc.compile(kernel, architecture).code
     # Memory is enough for this process: a folder that cannot be written to costs time, not more.
-    with suppress(OSError):
-        _write(place, code)
+    with suppress(OSError), put_in_place(place) as part:
+        part.write_bytes(code)
     return code
 
 
@@ -135,15 +134,6 @@ def architecture_for(nvrtc: Nvrtc, capability: tuple[int, int]) -> str:
             f" {nvrtc.architectures[0] / 10}; the device has {capability[0]}.{capability[1]}"
         )
     return f"sm_{device}" if known[-1] == device else f"compute_{known[-1]}"
-
-
-def cache_folder() -> Path:
-    """Give where compiled kernels are kept: `torchattr/kernels` in the user's cache folder."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or tempfile.gettempdir()
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base, "torchattr", "kernels")
 
 
 def _candidates() -> list[str]:
@@ -171,11 +161,3 @@ def _key(nvrtc: Nvrtc, kernel: Kernel, architecture: str) -> str:
 @cache
 def _sources() -> str:
     return "".join(path.read_text() for path in sorted(SOURCES.iterdir()))
-
-
-def _write(place: Path, code: bytes) -> None:
-    """Write under another name first, so that no other process ever reads a part."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
-        file.write(code)
-    os.replace(file.name, place)

@@ -1,0 +1,209 @@
+"""Operations on patches by the compiled kernels: which of them serves, and what they are given."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchattr.kernels.cpu_compile import library
+from torchattr.kernels.patches import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    After,
+    Boxes,
+    Convolution,
+    Patches,
+    Pooling,
+)
+
+BLOCK = 2**20
+"""Values that the transformed tiles of a thread take at once, about; they stay in its cache."""
+
+_Pair = ctypes.c_int64 * 2
+
+
+class _Patches(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("clean", "changed", "boxes")),
+        *((name, ctypes.c_int64) for name in ("height", "width", "channels")),
+    )
+
+
+class _Wanted(ctypes.Structure):
+    _fields_ = (
+        ("boxes", ctypes.c_void_p),
+        ("variants", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("result", ctypes.c_void_p),
+    )
+
+
+class _Window(ctypes.Structure):
+    _fields_ = tuple((name, _Pair) for name in ("extent", "stride", "padding", "dilation"))
+
+
+class _After(ctypes.Structure):
+    _fields_ = (
+        ("bias", ctypes.c_void_p),
+        ("residual", ctypes.c_void_p),
+        ("lower", ctypes.c_float),
+        ("upper", ctypes.c_float),
+    )
+
+
+def _of(x: Patches) -> _Patches:
+    height, width, channels = x.clean.shape[1:]
+    pointers = (x.clean.data_ptr(), x.changed.data_ptr(), x.boxes.table.ctypes.data)
+    return _Patches(*pointers, height, width, channels)
+
+
+def _views(x: Patches, boxes: Boxes, result: Tensor) -> tuple[Any, Any]:
+    wanted = _Wanted(boxes.table.ctypes.data, len(boxes), boxes.rows, result.data_ptr())
+    return ctypes.byref(_of(x)), ctypes.byref(wanted)
+
+
+def _window(sliding: Convolution | Pooling) -> _Window:
+    sides = (sliding.extent, sliding.stride, sliding.padding, sliding.dilation)
+    return _Window(*(_Pair(*side) for side in sides))
+
+
+def gather(x: Patches, boxes: Boxes) -> Tensor:
+    if boxes == x.boxes:
+        return x.changed
+    result = x.changed.new_empty(boxes.rows, x.clean.shape[3])
+    library("patches").torchattr_gather(*_views(x, boxes, result), torch.get_num_threads())
+    return result
+
+
+def convolve(x: Patches, boxes: Boxes, conv: Convolution, after: After) -> Tensor:
+    result = x.changed.new_empty(boxes.rows, len(conv.weight))
+    residual = None if after.residual is None else _of(after.residual)
+    then = _After(
+        None if conv.bias is None else conv.bias.data_ptr(),
+        None if residual is None else ctypes.addressof(residual),
+        after.lower,
+        after.upper,
+    )
+    views = _views(x, boxes, result)
+    if boxes.rows == 0:
+        return result
+    if tuple(conv.weight.shape[:2]) == (conv.groups, 1) and conv.groups > 1:
+        _depthwise(views, conv, then)
+    elif not (pays(boxes, conv) and _winograd(views, conv, then)):
+        _product(views, conv, then)
+    return result
+
+
+def pool(x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
+    result = x.changed.new_empty(boxes.rows, x.clean.shape[3])
+    library("patches").torchattr_pool(
+        *_views(x, boxes, result),
+        ctypes.byref(_window(pooling)),
+        pooling.maximum,
+        pooling.counts_padding,
+        pooling.divisor or 0,
+        torch.get_num_threads(),
+    )
+    return result
+
+
+def pays(boxes: Boxes, conv: Convolution) -> bool:
+    """Tell whether Winograd's filtering takes less time than the plain product, as counted."""
+    outputs, inputs, *extent = conv.weight.shape
+    plain = (tuple(extent), conv.stride, conv.dilation, conv.groups)
+    if plain != ((3, 3), (1, 1), (1, 1), 1) or min(inputs, outputs) < 16:
+        return False
+    points, tiles = _tiling(boxes)
+    # In multiplications: a transform takes as long as 160 of each value, weights four times as
+    # many reads.
+    transforms = 160 * tiles * (inputs + outputs)
+    direct = (9 * boxes.rows + 9 * 16) * inputs * outputs
+    return (points + 36 * 16) * inputs * outputs + transforms < direct
+
+
+def _tiling(boxes: Boxes) -> tuple[int, int]:
+    """Count the points of all tiles that cover the boxes, and the tiles."""
+    points, tiles = np.ones(len(boxes), dtype=np.int64), np.ones(len(boxes), dtype=np.int64)
+    for low, high in ((TOP, BOTTOM), (LEFT, RIGHT)):
+        whole, rest = np.divmod(boxes.table[:, high] - boxes.table[:, low], 4)
+        points *= 6 * whole + np.where(rest > 0, rest + 2, 0)
+        tiles *= whole + (rest > 0)
+    return int(points.sum()), int(tiles.sum())
+
+
+def _winograd(views: tuple[Any, Any], conv: Convolution, after: _After) -> bool:
+    """Tell whether all results are finite; if not, they hold NaN that should not be."""
+    outputs, inputs = conv.weight.shape[:2]
+    kernels, threads = library("patches"), torch.get_num_threads()
+    if "winograd" not in conv.packed:
+        packed = conv.weight.new_empty(36 * inputs * _padded(outputs))
+        weight = conv.weight.contiguous()
+        kernels.torchattr_pack_winograd(
+            weight.data_ptr(), outputs, inputs, packed.data_ptr(), threads
+        )
+        conv.packed["winograd"] = packed
+    tiles = max(28, BLOCK // (36 * (inputs + outputs)))
+    return bool(
+        kernels.torchattr_winograd(
+            *views,
+            ctypes.byref(_window(conv)),
+            outputs,
+            conv.packed["winograd"].data_ptr(),
+            ctypes.byref(after),
+            tiles,
+            threads,
+        )
+    )
+
+
+def _product(views: tuple[Any, Any], conv: Convolution, after: _After) -> None:
+    if "product" not in conv.packed:
+        conv.packed["product"] = _panels(conv)
+    library("patches").torchattr_convolve(
+        *views,
+        ctypes.byref(_window(conv)),
+        conv.groups,
+        len(conv.weight),
+        conv.packed["product"].data_ptr(),
+        ctypes.byref(after),
+        torch.get_num_threads(),
+    )
+
+
+def _depthwise(views: tuple[Any, Any], conv: Convolution, after: _After) -> None:
+    if "depthwise" not in conv.packed:
+        conv.packed["depthwise"] = conv.weight[:, 0].permute(1, 2, 0).contiguous()
+    library("patches").torchattr_depthwise(
+        *views,
+        ctypes.byref(_window(conv)),
+        conv.packed["depthwise"].data_ptr(),
+        ctypes.byref(after),
+        torch.get_num_threads(),
+    )
+
+
+def _panels(conv: Convolution) -> Tensor:
+    """Pack weights for products: for each group `(panel, taps × in, columns of the panel)`."""
+    outputs, inputs = conv.weight.shape[:2]
+    columns = outputs // conv.groups
+    grouped = conv.weight.reshape(conv.groups, columns, inputs, -1).permute(0, 3, 2, 1)
+    depth = grouped.shape[1] * inputs
+    filled = grouped.new_zeros(conv.groups, depth, _padded(columns))
+    filled[:, :, :columns] = grouped.reshape(conv.groups, depth, columns)
+    panels = filled.split(2 * _lanes(), dim=2)
+    return torch.cat([panel.reshape(conv.groups, -1) for panel in panels], dim=1)
+
+
+def _lanes() -> int:
+    return int(library("patches").torchattr_lanes())
+
+
+def _padded(columns: int) -> int:
+    lanes = _lanes()
+    return (columns + lanes - 1) // lanes * lanes

@@ -1,0 +1,135 @@
+// The product of a few rows with packed weights, the inner loop of all convolutions but depthwise.
+//
+// Weights are packed in panels of two vectors of columns, each depth after depth; where the columns
+// leave at most one vector over, the last panel has one. Rows lie at a distance that is fixed, so
+// that one register addresses all of them.
+
+#pragma once
+
+#include "patches.h"
+
+namespace {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRows = 14;  // of accumulators; 2 vectors each fill 28 of 32 registers
+#else
+constexpr int kRows = 6;  // 12 of 16 registers
+#endif
+
+constexpr int64_t kDepth = 256;             // of a product at most: a panel stays in the L1 cache
+constexpr int64_t kDistance = kDepth + 16;  // of rows: no power of two, which shares cache lines
+constexpr int64_t kPanel = 2 * kLanes;
+
+inline int64_t padded(int64_t columns) { return (columns + kLanes - 1) / kLanes * kLanes; }
+
+// Keeps a value in a register where the compiler would read it from memory twice.
+inline void keep(Vec& value) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(value));
+#elif defined(__AVX__)
+  asm("" : "+x"(value));
+#else
+  (void)value;
+#endif
+}
+
+// Where a product goes, and what happens to it on the way.
+struct Target {
+  float* to;
+  int64_t distance;              // of its rows
+  int64_t columns;               // that are left from here on
+  bool adds;                     // to what is there
+  bool finishes;                 // with bias, residual and bounds
+  const float* bias;             // may be null
+  const float* const* residual;  // of each row, from its first column on; may be null
+  int64_t column;                // the first
+  float lower, upper;
+};
+
+// Writes sums; kPartial: where not all lanes of the vectors are columns.
+template <bool kPartial, int kCount, int kVectors>
+inline void write(const Vec (&sums)[kCount][kVectors], const Target& target) {
+  const Target local = target;
+  const Vec lower = all(local.lower), upper = all(local.upper);
+#pragma GCC unroll 2
+  for (int j = 0; j < kVectors; ++j) {
+    const int64_t lanes = kPartial ? local.columns - j * kLanes : kLanes;
+    const int64_t column = local.column + j * kLanes;
+    const Vec bias = local.bias == nullptr ? Vec{} : load(local.bias + column, lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+      float* to = local.to + i * local.distance + j * kLanes;
+      Vec sum = sums[i][j];
+      if (local.adds) sum += load(to, lanes);
+      if (local.finishes) {
+        sum += bias;
+        if (local.residual != nullptr) sum += load(local.residual[i] + column, lanes);
+        sum = clamped(sum, lower, upper);
+      }
+      store(to, sum, lanes);
+    }
+  }
+}
+
+template <int kCount, int kVectors>
+void multiply(int64_t depth, const float* rows, const float* panel, const Target& target) {
+  Vec sums[kCount][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) sums[i][j] = Vec{};
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    Vec weights[kVectors];
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) weights[j] = load(panel + (k * kVectors + j) * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+      Vec value = all(rows[i * kDistance + k]);
+      keep(value);
+#pragma GCC unroll 2
+      for (int j = 0; j < kVectors; ++j) sums[i][j] += value * weights[j];
+    }
+  }
+  if (target.columns >= kVectors * kLanes) {
+    write<false>(sums, target);
+  } else {
+    write<true>(sums, target);
+  }
+}
+
+using Multiply = void (*)(int64_t, const float*, const float*, const Target&);
+
+template <int kCount>
+Multiply multiply_of(int64_t count, bool is_double) {
+  if (count == kCount) return is_double ? multiply<kCount, 2> : multiply<kCount, 1>;
+  if constexpr (kCount > 1) return multiply_of<kCount - 1>(count, is_double);
+  return nullptr;
+}
+
+// Multiplies rows with all columns of packed weights, of which the depths from `first` are taken
+// out of `all_depth`.
+inline void multiply_all(int64_t count, int64_t depth, const float* rows, const float* packed,
+                         int64_t first, int64_t all_depth, Target target) {
+  const int64_t pieces = (count + kRows - 1) / kRows;
+  const int64_t columns = target.columns;
+  float* const start = target.to;
+  const float* const* const residual = target.residual;
+  const int64_t column = target.column;
+  for (int64_t done = 0; done < columns; done += kPanel) {
+    const bool is_double = columns - done > kLanes;
+    const float* panel = packed + done * all_depth + first * (is_double ? 2 : 1) * kLanes;
+    target.columns = columns - done;
+    target.column = column + done;
+    int64_t row = 0;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const int64_t here = (count - row) / (pieces - piece);
+      target.to = start + row * target.distance + done;
+      target.residual = residual == nullptr ? nullptr : residual + row;
+      multiply_of<kRows>(here, is_double)(depth, rows + row * kDistance, panel, target);
+      row += here;
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,353 @@
+// 3 × 3 convolutions of stride 1 by Winograd's minimal filtering (Lavin, Gray 2015,
+// arXiv:1509.09308).
+//
+// A tile of m × n outputs, each 1 to 4, takes (m + 2)(n + 2) products a channel. The points of
+// evaluation are 0, ∞, 1, −1, 2, −2, of which a tile uses the first m + 2, so that tiles of all
+// sizes share one set of transformed weights: what depends on m is put into the transform of the
+// input. For each pair of points there is a product of matrices with a row for each tile.
+
+#pragma once
+
+#include "product.h"
+
+namespace {
+
+constexpr int kTile = 4;
+constexpr int kPoints = 6;
+
+// Evaluates m + 2 inputs at the points; the factors that the weights do not have are here.
+template <int m>
+inline void to_points(const Vec* d, Vec* t) {
+  if constexpr (m == 4) {
+    const Vec even = d[4] - 4 * d[2], odd = d[3] - 4 * d[1];
+    const Vec far = d[4] - d[2], away = 2 * (d[3] - d[1]);
+    t[0] = 4 * d[0] - 5 * d[2] + d[4];
+    t[1] = 4 * d[1] - 5 * d[3] + d[5];
+    t[2] = even + odd;
+    t[3] = even - odd;
+    t[4] = far + away;
+    t[5] = far - away;
+  } else if constexpr (m == 3) {
+    t[0] = 4 * (d[0] - d[2]) + 2 * (d[3] - d[1]);
+    t[1] = d[4] - d[2] - 2 * (d[3] - d[1]);
+    t[2] = 3 * (d[3] - d[2] - 2 * d[1]);
+    t[3] = d[3] - 3 * d[2] + 2 * d[1];
+    t[4] = 4 * (d[3] - d[1]);
+  } else if constexpr (m == 2) {
+    t[0] = 4 * (d[0] - d[2]);
+    t[1] = d[3] - d[1];
+    t[2] = -3 * (d[1] + d[2]);
+    t[3] = 3 * (d[1] - d[2]);
+  } else {
+    t[0] = 4 * (d[0] - d[1]);
+    t[1] = d[2] - d[1];
+    t[2] = -6 * d[1];
+  }
+}
+
+// Gives m outputs of the products at the points.
+template <int m>
+inline void from_points(const Vec* t, Vec* y) {
+  if constexpr (m == 4) {
+    const Vec even = t[2] + t[3], odd = t[2] - t[3], far = t[4] + t[5], away = t[4] - t[5];
+    y[0] = t[0] + even + far;
+    y[1] = odd + 2 * away;
+    y[2] = even + 4 * far;
+    y[3] = odd + 8 * away + t[1];
+  } else if constexpr (m == 3) {
+    const Vec even = t[2] + t[3], odd = t[2] - t[3];
+    y[0] = t[0] + even + t[4];
+    y[1] = odd + 2 * t[4];
+    y[2] = even + 4 * t[4] + t[1];
+  } else if constexpr (m == 2) {
+    y[0] = t[0] + t[2] + t[3];
+    y[1] = t[2] - t[3] + t[1];
+  } else {
+    y[0] = t[0] + t[1] + t[2];
+  }
+}
+
+// The weights at each point, for three taps.
+constexpr double kWeights[kPoints][3] = {
+    {1. / 4, 0, 0},          {0, 0, 1},
+    {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6},
+    {1. / 24, 2. / 24, 4. / 24}, {1. / 24, -2. / 24, 4. / 24}};
+
+struct Tile {
+  Place place;
+  int high, wide;
+  int32_t rank[kTile][kTile];  // among the tiles that are higher and wider than so much
+};
+
+// The tiles that cover boxes, one after the other.
+class Tiling {
+ public:
+  explicit Tiling(const Wanted& wanted)
+      : wanted_(wanted), firsts_(new int64_t[wanted.variants + 1]) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < wanted.variants; ++i) {
+      firsts_[i] = total;
+      total += across(i, kTop, kBottom) * across(i, kLeft, kRight);
+    }
+    firsts_[wanted.variants] = total;
+  }
+
+  int64_t count() const { return firsts_[wanted_.variants]; }
+
+  Tile get(int64_t index) const {
+    const int64_t* firsts = firsts_.get();
+    const int64_t variant =
+        std::upper_bound(firsts, firsts + wanted_.variants + 1, index) - firsts - 1;
+    const int64_t* box = wanted_.boxes + variant * kColumns;
+    const int64_t within = index - firsts_[variant], wide = across(variant, kLeft, kRight);
+    const int64_t down = box[kTop] + within / wide * kTile;
+    const int64_t right = box[kLeft] + within % wide * kTile;
+    Tile tile;
+    tile.place = {variant, down, right};
+    tile.high = std::min<int64_t>(kTile, box[kBottom] - down);
+    tile.wide = std::min<int64_t>(kTile, box[kRight] - right);
+    return tile;
+  }
+
+ private:
+  int64_t across(int64_t variant, Column low, Column high) const {
+    const int64_t* box = wanted_.boxes + variant * kColumns;
+    return (box[high] - box[low] + kTile - 1) / kTile;
+  }
+
+  const Wanted& wanted_;
+  std::unique_ptr<int64_t[]> firsts_;
+};
+
+// The size beyond which a tile has a point.
+inline int least(int point) { return std::max(0, point - 2); }
+
+// The matrices of a block of tiles, one after the other for each pair of points.
+struct Block {
+  int64_t inputs, outputs, slices;  // slices of depth
+  int64_t counts[kTile][kTile];     // tiles higher and wider than so much
+  float* seen[kPoints][kPoints];    // [slice][tile][kDistance]
+  float* products[kPoints][kPoints];  // [tile][distance]
+  int64_t distance;
+
+  Block(int64_t inputs, int64_t outputs)
+      : inputs(inputs), outputs(outputs), slices((inputs + kDepth - 1) / kDepth),
+        distance(padded(outputs) + 16) {}
+
+  int64_t floats(int64_t tiles) const {
+    return kPoints * kPoints * tiles * (slices * kDistance + distance);
+  }
+
+  void lay_out(Tile* tiles, int64_t count, float* memory) {
+    std::memset(counts, 0, sizeof counts);
+    for (Tile* tile = tiles; tile < tiles + count; ++tile) {
+      for (int i = 0; i < tile->high; ++i) {
+        for (int j = 0; j < tile->wide; ++j) tile->rank[i][j] = int32_t(counts[i][j]++);
+      }
+    }
+    for (int i = 0; i < kPoints; ++i) {
+      for (int j = 0; j < kPoints; ++j) {
+        const int64_t rows = counts[least(i)][least(j)];
+        seen[i][j] = memory;
+        products[i][j] = memory + rows * slices * kDistance;
+        memory = products[i][j] + rows * distance;
+      }
+    }
+  }
+};
+
+template <int kHigh, int kWide>
+void transform_input(const Patches& x, const Window& window, const Block& block, const Tile& tile,
+                     const float* zeros) {
+  const float* from[kHigh + 2][kWide + 2];
+  for (int i = 0; i < kHigh + 2; ++i) {
+    for (int j = 0; j < kWide + 2; ++j) {
+      const float* at = pixel(x, tile.place.variant, tile.place.down - window.padding[0] + i,
+                              tile.place.right - window.padding[1] + j);
+      from[i][j] = at == nullptr ? zeros : at;
+    }
+  }
+  for (int64_t slice = 0; slice < block.slices; ++slice) {
+    float* to[kHigh + 2][kWide + 2];
+    for (int i = 0; i < kHigh + 2; ++i) {
+      for (int j = 0; j < kWide + 2; ++j) {
+        const int64_t rows = block.counts[least(i)][least(j)];
+        const int64_t row = slice * rows + tile.rank[least(i)][least(j)];
+        to[i][j] = block.seen[i][j] + row * kDistance;
+      }
+    }
+    const int64_t start = slice * kDepth, depth = std::min(kDepth, block.inputs - start);
+    for (int64_t c = 0; c < depth; c += kLanes) {
+      Vec half[kHigh + 2][kWide + 2];
+#pragma GCC unroll 6
+      for (int j = 0; j < kWide + 2; ++j) {
+        Vec column[kHigh + 2], at[kHigh + 2];
+#pragma GCC unroll 6
+        for (int i = 0; i < kHigh + 2; ++i) column[i] = load(from[i][j] + start + c, depth - c);
+        to_points<kHigh>(column, at);
+#pragma GCC unroll 6
+        for (int i = 0; i < kHigh + 2; ++i) half[i][j] = at[i];
+      }
+#pragma GCC unroll 6
+      for (int i = 0; i < kHigh + 2; ++i) {
+        Vec at[kWide + 2];
+        to_points<kWide>(half[i], at);
+#pragma GCC unroll 6
+        for (int j = 0; j < kWide + 2; ++j) store(to[i][j] + c, at[j]);
+      }
+    }
+  }
+}
+
+// Tells whether all that was computed is finite.
+template <int kHigh, int kWide>
+bool transform_output(const Wanted& wanted, const Block& block, const Tile& tile,
+                      const After& after) {
+  const float* from[kHigh + 2][kWide + 2];
+  for (int i = 0; i < kHigh + 2; ++i) {
+    for (int j = 0; j < kWide + 2; ++j) {
+      from[i][j] = block.products[i][j] + tile.rank[least(i)][least(j)] * block.distance;
+    }
+  }
+  const int64_t* box = wanted.boxes + tile.place.variant * kColumns;
+  const int64_t wide = box[kRight] - box[kLeft];
+  const int64_t row =
+      box[kStart] + (tile.place.down - box[kTop]) * wide + tile.place.right - box[kLeft];
+  float* to = wanted.result + row * block.outputs;
+  const float* residual[kHigh][kWide] = {};
+  for (int i = 0; after.residual != nullptr && i < kHigh; ++i) {
+    for (int j = 0; j < kWide; ++j) {
+      residual[i][j] = pixel(*after.residual, tile.place.variant, tile.place.down + i,
+                             tile.place.right + j);
+    }
+  }
+  const Vec lower = all(after.lower), upper = all(after.upper);
+  Vec odd = {};
+  for (int64_t n = 0; n < block.outputs; n += kLanes) {
+    const int64_t lanes = block.outputs - n;
+    Vec half[kHigh][kWide + 2];
+#pragma GCC unroll 6
+    for (int j = 0; j < kWide + 2; ++j) {
+      Vec at[kHigh + 2], column[kHigh];
+#pragma GCC unroll 6
+      for (int i = 0; i < kHigh + 2; ++i) at[i] = load(from[i][j] + n);
+      from_points<kHigh>(at, column);
+#pragma GCC unroll 4
+      for (int i = 0; i < kHigh; ++i) half[i][j] = column[i];
+    }
+    const Vec bias = after.bias == nullptr ? Vec{} : load(after.bias + n, lanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kHigh; ++i) {
+      Vec y[kWide];
+      from_points<kWide>(half[i], y);
+#pragma GCC unroll 4
+      for (int j = 0; j < kWide; ++j) {
+        odd += y[j] * 0;  // NaN, if y is not finite
+        Vec value = y[j] + bias;
+        if (after.residual != nullptr) value += load(residual[i][j] + n, lanes);
+        store(to + (i * wide + j) * block.outputs + n, clamped(value, lower, upper), lanes);
+      }
+    }
+  }
+  bool is_finite = true;
+  for (int lane = 0; lane < kLanes; ++lane) is_finite = is_finite && odd[lane] == 0;
+  return is_finite;
+}
+
+using ToSeen = void (*)(const Patches&, const Window&, const Block&, const Tile&, const float*);
+using FromProducts = bool (*)(const Wanted&, const Block&, const Tile&, const After&);
+
+#define TORCHATTR_SIZES(name)                                                              \
+  {{name<1, 1>, name<1, 2>, name<1, 3>, name<1, 4>}, {name<2, 1>, name<2, 2>, name<2, 3>, name<2, 4>}, \
+   {name<3, 1>, name<3, 2>, name<3, 3>, name<3, 4>}, {name<4, 1>, name<4, 2>, name<4, 3>, name<4, 4>}}
+
+constexpr ToSeen kToSeen[kTile][kTile] = TORCHATTR_SIZES(transform_input);
+constexpr FromProducts kFromProducts[kTile][kTile] = TORCHATTR_SIZES(transform_output);
+
+#undef TORCHATTR_SIZES
+
+inline void multiply_block(const Block& block, const float* packed) {
+  for (int i = 0; i < kPoints; ++i) {
+    for (int j = 0; j < kPoints; ++j) {
+      const int64_t rows = block.counts[least(i)][least(j)];
+      const float* weights = packed + (i * kPoints + j) * block.inputs * padded(block.outputs);
+      for (int64_t slice = 0; rows > 0 && slice < block.slices; ++slice) {
+        const int64_t start = slice * kDepth, depth = std::min(kDepth, block.inputs - start);
+        Target target = {};
+        target.to = block.products[i][j];
+        target.distance = block.distance;
+        target.columns = padded(block.outputs);
+        target.adds = slice > 0;
+        multiply_all(rows, depth, block.seen[i][j] + slice * rows * kDistance, weights, start,
+                     block.inputs, target);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Packs weights (outputs, inputs, 3, 3) for torchattr_winograd: (36, panels).
+void torchattr_pack_winograd(const float* weights, int64_t outputs, int64_t inputs, float* packed,
+                             int threads) {
+  const int64_t columns = padded(outputs);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t n = 0; n < columns; ++n) {
+    const int64_t panel = n / kPanel * kPanel;
+    const int64_t wide = columns - panel > kLanes ? kPanel : kLanes;
+    for (int64_t c = 0; c < inputs; ++c) {
+      float* to = packed + panel * inputs + c * wide + n - panel;
+      double half[kPoints][3] = {};
+      for (int i = 0; n < outputs && i < kPoints; ++i) {
+        for (int k = 0; k < 3; ++k) {
+          const float* from = weights + (n * inputs + c) * 9 + k;
+          half[i][k] = kWeights[i][0] * from[0] + kWeights[i][1] * from[3] + kWeights[i][2] * from[6];
+        }
+      }
+      for (int i = 0; i < kPoints; ++i) {
+        for (int j = 0; j < kPoints; ++j) {
+          double sum = 0;
+          for (int k = 0; k < 3; ++k) sum += half[i][k] * kWeights[j][k];
+          to[(i * kPoints + j) * inputs * columns] = float(sum);
+        }
+      }
+    }
+  }
+}
+
+// Tells whether all results are finite; if not, they are to be computed in another way: in a tile
+// with one value that is not finite, all outputs become NaN here.
+int torchattr_winograd(const Patches* x, const Wanted* wanted, const Window* window,
+                       int64_t outputs, const float* packed, const After* after, int64_t most,
+                       int threads) {
+  const Tiling tiling(*wanted);
+  const Cut cut(tiling.count(), most, threads);
+  int is_finite = 1;
+#pragma omp parallel num_threads(threads) reduction(&& : is_finite)
+  {
+    thread_local Scratch scratch, more;
+    Block block(x->channels, outputs);
+    float* zeros = scratch.get<float>(block.floats(cut.size) + padded(x->channels));
+    Tile* tiles = more.get<Tile>(cut.size);
+    std::fill(zeros, zeros + padded(x->channels), 0.0f);
+#pragma omp for schedule(dynamic)
+    for (int64_t item = 0; item < cut.count; ++item) {
+      const int64_t first = cut.first(item), count = cut.last(item) - first;
+      for (int64_t i = 0; i < count; ++i) tiles[i] = tiling.get(first + i);
+      block.lay_out(tiles, count, zeros + padded(x->channels));
+      for (const Tile* tile = tiles; tile < tiles + count; ++tile) {
+        kToSeen[tile->high - 1][tile->wide - 1](*x, *window, block, *tile, zeros);
+      }
+      multiply_block(block, packed);
+      for (const Tile* tile = tiles; tile < tiles + count; ++tile) {
+        const auto transform = kFromProducts[tile->high - 1][tile->wide - 1];
+        is_finite = transform(*wanted, block, *tile, *after) && is_finite;
+      }
+    }
+  }
+  return is_finite;
+}
+
+}  // extern "C"
