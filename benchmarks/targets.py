@@ -85,7 +85,8 @@ def as_table(sections: Mapping[str, Any], device: str, reasons: Mapping[str, str
     """Give all targets with their figures; `reasons` tell why one is missed."""
     lines = []
     for target in TARGETS:
-XX if target.at_least else '≤'} {number(target.limit)} {target.unit}".strip()
+        value = target.measured(sections) if target.device in (None, device) else None
+        bound = f"{'≥' if target.at_least else '≤'} {number(target.limit)} {target.unit}".strip()
         status = target.status(value, device)
         if status == "missed" and target.what in reasons:
             status += f": {reasons[target.what]}"
