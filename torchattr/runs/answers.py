@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr._types import OutputKey
+from torchattr._types import Activation, OutputKey
 from torchattr.errors import OutputError
 from torchattr.models import LoadedModel
 from torchattr.outputs import select_output
@@ -69,6 +69,10 @@ class Reader:
             if raw.dim() == 4:
                 return Answer(_wins(raw).mean((2, 3))[0].cpu(), is_share=True)
             return Answer(self.loaded.probabilities(raw)[0].float().cpu())
+
+    def activation(self, answer: Answer) -> Activation:
+        """Say what makes probabilities of the scores; nothing does of a segmentation's sums."""
+        return "none" if answer.is_share else self.loaded.activation
 
     def _raw(self, output: Any) -> Tensor:
         key = self.key

@@ -52,7 +52,7 @@ class Explaining(Look):
         if answer.is_share:
             yield Note(SEGMENTATION)
         yield from self._layer(picture)
-        explanation = plan.explain(picture.inputs, targets)
+        explanation = plan.explain(picture.inputs, targets, answer)
         for method, reason in {**plan.dropped, **explanation.refused}.items():
             yield Note(f"{title_of(method)} is left out: {reason}")
         if coverage := plan.coverage(explanation):

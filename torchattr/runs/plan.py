@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr._types import Activation
 from torchattr.errors import LayerError, RuleError
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.inputs import as_inputs
@@ -17,7 +18,7 @@ from torchattr.layers import rule_table
 from torchattr.methods import find_method, takes
 from torchattr.methods.layer import last_spatial_layer
 from torchattr.models import LoadedModel
-from torchattr.runs.answers import Reader
+from torchattr.runs.answers import Answer, Reader
 from torchattr.select import find_layers
 from torchattr.targets import Classes
 
@@ -100,16 +101,17 @@ class Plan:
         self.layers = [name]
         return name
 
-    def explain(self, inputs: Tensor, targets: Sequence[int]) -> Explanation:
-        """Run the methods for these classes of one picture.
+    def explain(self, inputs: Tensor, targets: Sequence[int], answer: Answer) -> Explanation:
+        """Run the methods for these classes of one picture, to which this is the model's answer.
 
         Raises:
             NoRuleMatched: a method asked for by name found nothing to rewrite.
         """
+        activation = self.reader.activation(answer)
         return explain(
             self.loaded.model,
             inputs,
-            {name: _options(name, inputs) for name in self._names},
+            {name: _options(name, inputs, activation) for name in self._names},
             Classes(*targets),
             layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
             rules=self.settings.rules,
@@ -139,10 +141,15 @@ def _rules(name: str) -> Mapping[str, Any]:
     return getattr(find_method(name), "rules", {})
 
 
-def _options(name: str, inputs: Tensor) -> dict[str, Any]:
-    """Single pixels are far too many to be replaced one by one, so squares are."""
+def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any]:
+    """Give what the run knows better than a method's own defaults.
+
+    Single pixels are far too many to be replaced one by one, so squares are; and the model says
+    how its scores become probabilities.
+    """
     taken = inspect.signature(find_method(name).attribute).parameters
-    return {"feature_mask": squares(inputs)} if "feature_mask" in taken else {}
+    known = {"feature_mask": squares(inputs), "activation": activation}
+    return {option: value for option, value in known.items() if option in taken}
 
 
 def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:

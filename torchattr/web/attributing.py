@@ -26,8 +26,11 @@ def attribute(scene: Scene, entry: MethodEntry, values: dict[str, Any]) -> tuple
     """
     made, called = entry.read(values)
     method = _build(scene, entry, made)
-    if "feature_mask" in [field.name for field in entry.called.fields]:
+    taken = [field.name for field in entry.called.fields]
+    if "feature_mask" in taken:
         called["feature_mask"] = squares(scene.inputs, called.get("feature_mask", 14))
+    if "activation" in taken and called.get("activation") is None:
+        called["activation"] = scene.reader.activation(scene.answer)
     found = scene.explain(method, called)
     result = next(iter(found.attributions.values()))
     parts = [*_maps(entry.name, result), *_own_panel(method, result, scene)]

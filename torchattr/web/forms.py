@@ -31,6 +31,9 @@ KNOWN: Mapping[str, tuple[Kind, Any]] = {
 }
 """Arguments that the methods share and whose annotation says less than their name; defaults."""
 
+OF_THE_MODEL = frozenset(("activation",))
+"""Arguments whose default is what the model says of itself."""
+
 LONGEST = 200
 """Letters of a text."""
 
@@ -161,7 +164,7 @@ def _field(parameter: inspect.Parameter, hint: Any, doc: str) -> Field | None:
     if parameter.name in KNOWN:
         kind, default = KNOWN[parameter.name]
         return Field(parameter.name, kind, default, optional=not required, doc=doc)
-    default = None if required else parameter.default
+    default = None if required or parameter.name in OF_THE_MODEL else parameter.default
     members = _members(hint, default)
     optional = type(None) in members or (default is None and not required)
     literal = next((one for one in members if typing.get_origin(one) is Literal), None)
