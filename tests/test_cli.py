@@ -18,6 +18,8 @@ from torchattr.cli.talk import in_command_words
 from torchattr.models.collage import examples
 from torchattr.models.weights import read_weights
 
+CAT = examples()[0].path
+
 
 def explain(*arguments, model="models.py:relu"):
     return call("explain", "--model", model, *arguments)
@@ -99,6 +101,23 @@ def test_several_methods_targets_and_layers(here):
     settings = manifest("other")["pictures"]["photo"]["settings"]
     assert settings["methods"] == ["grad_cam", "feature_ablation"]
     assert settings["targets"] == ["top1", "light"]
+
+
+def test_rise_weighs_by_the_probabilities_that_the_model_means(here, monkeypatch):
+    monkeypatch.setattr(ta.RISE.attribute, "__defaults__", few_masks())
+    demo = ta.models.load_model("demo")
+    result = call("explain", CAT, "--method", "rise", "--target", "cat")
+    assert result.exit_code == 0, result.output
+    x = demo.preprocess(ta.models.read_image(CAT)).tensor[None]
+    expected = ta.RISE(demo.model).attribute(
+        x, demo.class_names.index("cat"), n_masks=20, activation="sigmoid"
+    )
+    np.testing.assert_allclose(arrays_of(CAT.stem)["rise"][0], expected[0].numpy(), atol=1e-6)
+
+
+def few_masks():
+    """The defaults of RISE, but for the number of masks."""
+    return tuple(20 if value == 4000 else value for value in ta.RISE.attribute.__defaults__)
 
 
 def test_a_torchvision_model_with_weights_from_a_file(here, shelf):

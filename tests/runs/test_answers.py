@@ -33,6 +33,13 @@ def test_scores_become_probabilities_as_the_model_means_them():
     assert not reader(raw, activation="none").answer(torch.ones(1, 3, 4, 4)).bounded
 
 
+def test_only_scores_of_classes_are_made_probabilities():
+    read = reader(torch.ones(1, 2), activation="sigmoid")
+    assert read.activation(read.answer(torch.ones(1, 3, 4, 4))) == "sigmoid"
+    segments = reader(torch.ones(1, 2, 3, 3))
+    assert segments.activation(segments.answer(torch.ones(1, 3, 4, 4))) == "none"
+
+
 def test_a_segmentation_is_read_by_the_pixels_that_each_class_wins():
     raw = torch.tensor([[[[3.0, 1.0]], [[2.0, 5.0]], [[0.0, 4.0]]]])
     read = reader({"out": raw, "aux": raw + 1})

@@ -111,6 +111,19 @@ def test_options_reach_the_method(client: TestClient, picture: str) -> None:
     np.testing.assert_allclose(raw(client, answer["parts"][0]), signed, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("asked", "used"),
+    [({}, "sigmoid"), ({"activation": None}, "sigmoid"), ({"activation": "none"}, "none")],
+)
+def test_the_model_says_how_scores_become_probabilities(
+    client: TestClient, picture: str, demo: LoadedModel, inputs: torch.Tensor, asked: Any, used: Any
+) -> None:
+    answer = attribute(client, picture, "rise", options={"n_masks": 20, **asked})
+    expected = ta.RISE(demo.model).attribute(inputs, CAT, n_masks=20, activation=used)
+    found = raw(client, answer["parts"][0])
+    np.testing.assert_allclose(found, expected[0].numpy(), rtol=1e-5)
+
+
 def test_each_call_of_a_layer_gets_its_map(client: TestClient, picture: str) -> None:
     options = {"layer": "stage1.0.relu", "calls": "each"}
     answer = attribute(client, picture, "grad_cam", options=options)
