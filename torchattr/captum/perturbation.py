@@ -7,6 +7,7 @@ from typing import Any
 from torchattr import methods
 from torchattr._types import Forward, OutputKey, Tensors
 from torchattr.captum.base import CaptumMethod
+from torchattr.incremental import Mode
 
 
 class FeatureAblation(CaptumMethod, methods.FeatureAblation):
@@ -26,6 +27,8 @@ class FeatureAblation(CaptumMethod, methods.FeatureAblation):
         feature_mask: Tensors | None = None,
         perturbations_per_eval: int | None = 1,
         show_progress: bool = False,
+        *,
+        incremental: Mode = "auto",
     ) -> Any:
         return super().attribute(
             inputs,
@@ -35,6 +38,7 @@ class FeatureAblation(CaptumMethod, methods.FeatureAblation):
             feature_mask,
             perturbations_per_eval,
             show_progress,
+            incremental=incremental,
         )
 
 
@@ -56,6 +60,8 @@ class Occlusion(CaptumMethod, methods.Occlusion):
         additional_forward_args: Any = None,
         perturbations_per_eval: int | None = 1,
         show_progress: bool = False,
+        *,
+        incremental: Mode = "auto",
     ) -> Any:
         return super().attribute(
             inputs,
@@ -66,6 +72,7 @@ class Occlusion(CaptumMethod, methods.Occlusion):
             additional_forward_args,
             perturbations_per_eval,
             show_progress,
+            incremental=incremental,
         )
 
 

@@ -14,7 +14,8 @@ from torchattr.errors import InputError, OutputError
 from torchattr.evaluate.nested import Kind, Order, as_fractions, as_orders, nested, pixels
 from torchattr.evaluate.replacing import as_replaced
 from torchattr.inputs import Inputs, as_arguments, as_inputs
-from torchattr.methods.perturbation import Perturbation, check_at_once, measure
+from torchattr.methods.measuring import check_at_once, measure
+from torchattr.methods.perturbation import Perturbation
 from torchattr.methods.scores import Scores
 from torchattr.methods.segments import as_segments
 from torchattr.outputs import activated
@@ -239,7 +240,7 @@ def _curve(
     values, counts = [], orders[0].counts(fractions)
     for order in orders:
         masks = nested(order, counts, kind)
-        found = measure(
+        found, _ = measure(
             Perturbation(given, replaced, masks),
             scores,
             at_once=perturbations_per_eval,

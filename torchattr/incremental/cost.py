@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from torchattr.incremental.operators import Operator
 from torchattr.incremental.plan import Plan, Reading
 from torchattr.incremental.work import Kind, Work, kind_of, of_bytes
 from torchattr.kernels import Backend
-from torchattr.kernels.cuda_compile import cache_folder
+from torchattr.kernels.kept import cache_folder, put_in_place
 from torchattr.kernels.patches import After, Boxes, Convolution, Patches
 
 # What a step costs besides, in seconds: Python, and the calls that it makes.
@@ -56,11 +55,8 @@ def rates(backend: Backend, dtype: torch.dtype, device: torch.device, threads: i
     with suppress(OSError, ValueError, TypeError):
         return Rates(**json.loads(place.read_text()))
     found = _measured(backend, dtype, device)
-    with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.{os.getpid()}")
+    with suppress(OSError), put_in_place(place) as part:
         part.write_text(json.dumps(asdict(found)))
-        os.replace(part, place)
     return found
 
 

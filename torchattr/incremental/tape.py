@@ -69,7 +69,7 @@ class Tape:
     entries: list[Entry] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     aliased: bool = False
-    """Whether something was written over that another value shows, too."""
+    """Whether something was read that was written over through another tensor."""
 
 
 class Recording(TorchFunctionMode):
@@ -85,6 +85,7 @@ class Recording(TorchFunctionMode):
         self._known: dict[int, int] = {}
         # A tensor that is gone might lend its identity to another one.
         self._kept: list[Tensor] = []
+        self._stale: set[int] = set()
         for tensor in inputs:
             self._add(tensor)
 
@@ -103,6 +104,7 @@ class Recording(TorchFunctionMode):
         inputs = tuple(refs(taken))
         if not inputs or func in ABOUT_SHAPE:
             return func(*args, **kwargs)
+        self.tape.aliased = self.tape.aliased or not self._stale.isdisjoint(inputs)
         for index in inputs:
             self.tape.values[index].readers += 1
         if _writes(func, kwargs):
@@ -126,16 +128,25 @@ class Recording(TorchFunctionMode):
     def _save(self, function: Function, index: int) -> None:
         """Copy what is about to be written over, where somebody may still ask for it."""
         value = self.tape.values[index]
-        self.tape.aliased = self.tape.aliased or self._is_shown_elsewhere(value)
         alone = value.readers == 1 and function not in JOINING_IN_PLACE
+        for other in self._shown_with(index):
+            shown = self.tape.values[other]
+            shown.clean = None if shown.clean is None else shown.clean.clone()
+            self._stale.add(other)
         value.clean = None if alone or value.clean is None else value.clean.clone()
 
-    def _is_shown_elsewhere(self, value: Value) -> bool:
-        if value.clean is None:
-            return False
-        place = value.clean.untyped_storage().data_ptr()
-        shown = {id(t) for t in self._kept if t.untyped_storage().data_ptr() == place}
-        return len(shown) > 1
+    def _shown_with(self, index: int) -> list[int]:
+        """Give the other values that lie in the memory of one."""
+        clean = self.tape.values[index].clean
+        if clean is None:
+            return []
+        place = clean.untyped_storage().data_ptr()
+        return [
+            other
+            for other, tensor in enumerate(self._kept)
+            if self._known.get(id(tensor)) == other != index
+            and tensor.untyped_storage().data_ptr() == place
+        ]
 
     def _without_tensors(self, arguments: Any) -> Any:
         return map_tensors(

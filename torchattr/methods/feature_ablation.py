@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from torchattr._types import Tensors
+from torchattr.incremental import Mode
 from torchattr.inputs import as_baselines, as_inputs
-from torchattr.methods.base import Attribution
-from torchattr.methods.perturbation import attribute_features
+from torchattr.methods.ablation import Ablation
 from torchattr.methods.registry import register_method
 from torchattr.methods.segments import as_segments
 
 
 @register_method("feature_ablation")
-class FeatureAblation(Attribution):
+class FeatureAblation(Ablation):
     """The score minus the score with one feature replaced by a baseline, `s(x) − s(x_{f←b})`.
 
     Every element of a feature is given the feature's value, so the result is shaped like the
@@ -40,6 +40,8 @@ class FeatureAblation(Attribution):
         feature_mask: Tensors | None = None,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
+        *,
+        incremental: Mode = "auto",
     ) -> Any:
         """Give the attributions.
 
@@ -55,7 +57,10 @@ class FeatureAblation(Attribution):
             perturbations_per_eval: how many features are replaced in one forward, at most; `None`
                 takes as many as memory allows. Whatever is asked for, it is halved when memory
                 runs out. The result does not depend on it beyond rounding.
-            show_progress: show a progress bar on stderr.
+            show_progress: show a progress bar on stderr, with the time that remains.
+            incremental: recompute only what a change can reach, exactly, up to rounding: `"auto"`
+                where that pays, `True` as far as it is possible, `False` never. What was done is
+                in `recomputed` afterwards.
 
         Raises:
             ShapeError: a mask or baseline that does not broadcast to its input.
@@ -65,14 +70,13 @@ class FeatureAblation(Attribution):
         """
         given = as_inputs(inputs, differentiable=False)
         features = as_segments(given, feature_mask)
-        return attribute_features(
-            self.model,
+        return self._ablate(
             given,
             as_baselines(baselines, given),
             features,
             target,
             additional_forward_args,
-            key=self.output,
             at_once=perturbations_per_eval,
-            progress=self.title if show_progress else None,
+            progress=show_progress,
+            incremental=incremental,
         )

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from itertools import product
 from math import ceil
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from torchattr.kernels.patches import Boxes
 
 Window = tuple[slice, ...]
 
@@ -37,6 +40,33 @@ class Masks(ABC):
             none of them touches that input. It is boolean, or holds for each element the share
             that is replaced, 0 to 1.
         """
+
+
+class SomeImages(Masks):
+    """The masks of some of the images.
+
+    Args:
+        masks: those of all.
+        images: which.
+    """
+
+    def __init__(self, masks: Masks, images: slice) -> None:
+        self._masks = masks
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    @property
+    def per_example(self) -> bool:
+        return self._masks.per_example
+
+    def masks(self, start: int, stop: int) -> list[Tensor | None]:
+        found = self._masks.masks(start, stop)
+        return [
+            mask[:, self._images] if mask is not None and mask.shape[1] > 1 else mask
+            for mask in found
+        ]
 
 
 class Features(Masks):
@@ -145,3 +175,29 @@ def _mean_over(effects: Tensor, tensor: Tensor, boxes: Sequence[Window]) -> Tens
         total[whole + box] += effect.reshape(*effect.shape, *(1 for _ in shape))
         count[box] += 1
     return total / count
+
+
+def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | None:
+    """Give the box of what each mask replaces in each picture of a batch `(N, C, H, W)`.
+
+    >>> mask = torch.zeros(1, 1, 1, 5, 5)
+    >>> mask[0, 0, 0, 2, 1:3] = 1
+    >>> boxes_of(mask, torch.Size([1, 3, 5, 5]), 1).table.tolist()
+    [[0, 2, 1, 3, 3, 0]]
+    """
+    if mask is None or len(shape) != 4:
+        return None
+    touched = (mask != 0).any(2).expand(copies, -1, shape[2], shape[3])
+    sides = [_span(touched.any(dim)) for dim in (3, 2)]
+    (top, bottom), (left, right) = [
+        [side.expand(-1, shape[0]).reshape(-1).cpu().numpy() for side in pair] for pair in sides
+    ]
+    images = np.tile(np.arange(shape[0]), copies)
+    return Boxes.of(images, top, left, bottom, right)
+
+
+def _span(touched: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the first touched place of the last dimension, and the one after the last."""
+    marks = touched.to(torch.uint8)
+    last = marks.shape[-1] - marks.flip(-1).argmax(-1)
+    return marks.argmax(-1), torch.where(touched.any(-1), last, 0)

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from torchattr._types import Tensors
 from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.incremental import Mode
 from torchattr.inputs import Inputs, as_baselines, as_inputs
-from torchattr.methods.base import Attribution
+from torchattr.methods.ablation import Ablation
 from torchattr.methods.features import Windows
-from torchattr.methods.perturbation import attribute_features
 
 
-class Occlusion(Attribution):
+class Occlusion(Ablation):
     """The mean, over the windows that cover an element, of `s(x) − s(x with the window replaced)`.
 
     The window starts at the first corner and moves by `strides` until all of the input is
@@ -41,6 +41,8 @@ class Occlusion(Attribution):
         additional_forward_args: Any = None,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
+        *,
+        incremental: Mode = "auto",
     ) -> Any:
         """Give the attributions.
 
@@ -54,7 +56,8 @@ class Occlusion(Attribution):
             target: as for every method.
             additional_forward_args: likewise.
             perturbations_per_eval: as for :class:`FeatureAblation`.
-            show_progress: show a progress bar on stderr.
+            show_progress: show a progress bar on stderr, with the time that remains.
+            incremental: as for :class:`FeatureAblation`.
 
         Raises:
             ShapeError: a window of the wrong number of dimensions, or larger than its input.
@@ -64,16 +67,15 @@ class Occlusion(Attribution):
         """
         given = as_inputs(inputs, differentiable=False)
         features = _windows(given, sliding_window_shapes, strides)
-        return attribute_features(
-            self.model,
+        return self._ablate(
             given,
             as_baselines(baselines, given),
             features,
             target,
             additional_forward_args,
-            key=self.output,
             at_once=perturbations_per_eval,
-            progress=self.title if show_progress else None,
+            progress=show_progress,
+            incremental=incremental,
         )
 
 

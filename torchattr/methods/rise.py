@@ -9,15 +9,14 @@ from torch import Tensor
 from torchattr._types import Activation, Tensors
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.inputs import Inputs, as_baselines, as_inputs
-from torchattr.methods.base import Attribution
-from torchattr.methods.perturbation import attribute_features
+from torchattr.methods.ablation import Ablation
 from torchattr.methods.random_masks import Normalisation, RandomMasks
 from torchattr.methods.registry import register_method
 from torchattr.outputs import activated
 
 
 @register_method("rise")
-class RISE(Attribution):
+class RISE(Ablation):
     """The mean probability where a pixel is visible, `Σ s(b + m·(x − b))·m / (n·p)` over masks m.
 
     Masks are coarse random grids, enlarged and shifted; `n` of them, whose cells are visible with
@@ -96,8 +95,7 @@ class RISE(Attribution):
             _seed(seed),
             _normalisation(normalisation),
         )
-        return attribute_features(
-            self.model,
+        return self._ablate(
             given,
             as_baselines(baselines, given),
             masks,
@@ -105,7 +103,8 @@ class RISE(Attribution):
             additional_forward_args,
             key=key,
             at_once=perturbations_per_eval,
-            progress=self.title if show_progress else None,
+            progress=show_progress,
+            incremental=False,
         )
 
 

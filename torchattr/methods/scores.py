@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from torchattr._types import Forward, OutputKey
 from torchattr.errors import OutputError
-from torchattr.inputs import Inputs
+from torchattr.inputs import Inputs, map_batched
 from torchattr.layers import Trace
 from torchattr.methods.batching import Footprint, has_fixed_batch
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
@@ -37,6 +38,7 @@ class Scores:
         clean: `(rows, targets)`; there is one row for each example, or as many as a forward
             gives that aggregates the batch.
         several: whether the target named several values.
+        batch: how many examples there are.
         footprint: what this forward needed.
     """
 
@@ -48,8 +50,8 @@ class Scores:
         arguments: Sequence[Any],
         key: OutputKey = None,
     ) -> None:
-        self._model, self._arguments = model, arguments
-        self._batch_size = inputs.batch_size
+        self.model, self.arguments = model, arguments
+        self.batch = inputs.batch_size
         self._key = key
         self._place = neuron_place(model, target)
         self.footprint = Footprint()
@@ -71,29 +73,63 @@ class Scores:
     @property
     def per_example(self) -> bool:
         """Whether there is one row for each example."""
-        return len(self.clean) == self._batch_size
+        return len(self.clean) == self.batch
 
     @property
     def repeatable(self) -> bool:
         """Whether several copies of the batch can be asked about at once."""
-        return self.per_example and not has_fixed_batch(self._model)
+        return self.per_example and not has_fixed_batch(self.model)
 
-    def of(self, tensors: Sequence[Tensor], copies: int = 1) -> Tensor:
+    @property
+    def looks_inside(self) -> bool:
+        """Whether the values are those of a layer inside the model."""
+        return self._place is not None
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the target can be asked of a part of the batch."""
+        return not any(callable(target) for target in self.targets)
+
+    def of_images(self, images: slice) -> Scores:
+        """Give the values that the same targets name for some of the images."""
+        part = copy(self)
+        part.batch = len(range(self.batch)[images])
+        part.arguments = map_batched(self.arguments, self.batch, lambda rows: rows[images])
+        part.targets = [_of_images(target, images) for target in self.targets]
+        part.clean = self.clean[images]
+        return part
+
+    def of(
+        self,
+        tensors: Sequence[Tensor],
+        copies: int = 1,
+        through: Callable[[Forward], Forward] | None = None,
+    ) -> Tensor:
         """Give the values for changed copies of the batch: `(copies, rows, targets)`.
+
+        Args:
+            tensors: the copies.
+            copies: how many.
+            through: gives another model to run in the place of this one.
 
         Raises:
             NotPerExample: several copies, but the forward aggregates what it is given.
         """
-        trace = self._trace(tensors, repeat_arguments(self._arguments, copies, self._batch_size))
+        arguments = repeat_arguments(self.arguments, copies, self.batch)
+        trace = self._trace(
+            tensors, arguments, self.model if through is None else through(self.model)
+        )
         if copies > 1 and not self._place:
-            need_rows(trace.output, copies * self._batch_size)
+            need_rows(trace.output, copies * self.batch)
         targets = [repeat_target(target, copies) for target in self.targets]
         scores = self._select(trace, targets)
         return scores.reshape(copies, len(scores) // copies, len(targets))
 
-    def _trace(self, tensors: Sequence[Tensor], arguments: Sequence[Any]) -> Trace:
+    def _trace(
+        self, tensors: Sequence[Tensor], arguments: Sequence[Any], model: Forward | None = None
+    ) -> Trace:
         return Trace(
-            self._model,
+            model or self.model,
             tensors,
             arguments,
             places=[self._place] if self._place else [],
@@ -111,6 +147,13 @@ class Scores:
         if self._place:
             return select_neuron(last_call(trace, self._place), targets[0].selector)[:, None]
         return torch.stack([select_scores(trace.output, target) for target in targets], dim=1)
+
+
+def _of_images(target: Any, images: slice) -> Any:
+    """Take a target's entries for some of the images, if it has one for each."""
+    if isinstance(target, Tensor):
+        return target.reshape(-1)[images] if target.numel() > 1 else target
+    return target[images] if isinstance(target, list) and len(target) > 1 else target
 
 
 def need_rows(output: Tensor, rows: int) -> None:

@@ -1,0 +1,88 @@
+"""From features to attributions: replace each, measure, and give every element its share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr._types import OutputKey
+from torchattr.incremental import Mode, Recomputed
+from torchattr.inputs import Inputs, as_arguments
+from torchattr.methods.base import Attribution
+from torchattr.methods.features import Features
+from torchattr.methods.measuring import check_at_once, check_incremental, measure
+from torchattr.methods.perturbation import Baseline, Perturbation
+from torchattr.methods.scores import NotPerExample, Scores
+from torchattr.targets import Classes, TopK
+
+
+class Ablation(Attribution):
+    """A method that replaces features of the inputs one after another.
+
+    Attributes:
+        recomputed: what of the model the last call recomputed for changed pixels only.
+    """
+
+    recomputed: Recomputed | None = None
+
+    def _ablate(
+        self,
+        inputs: Inputs,
+        baselines: Sequence[Baseline],
+        features: Features,
+        target: Any,
+        additional_forward_args: Any,
+        *,
+        at_once: int | None,
+        progress: bool,
+        incremental: Mode,
+        key: OutputKey = None,
+    ) -> Any:
+        """Replace features one after another, and give what they are worth, like the inputs.
+
+        Args:
+            inputs: the batch.
+            baselines: what replaces them, as for :class:`Perturbation`.
+            features: what is replaced.
+            target: as for every method.
+            additional_forward_args: likewise.
+            at_once: how many features to replace in one forward; `None` chooses.
+            progress: whether to show a progress bar.
+            incremental: whether to recompute only what a change can reach.
+            key: which entry of the model's output holds the scores, if not that of this object.
+        """
+        check_at_once(at_once)
+        check_incremental(incremental)
+        perturbation = Perturbation(inputs, baselines, features)
+        if inputs.batch_size == 0:
+            return inputs.restore(_of_no_example(features, inputs, target))
+        arguments = as_arguments(additional_forward_args)
+        scores = Scores(self.model, inputs, target, arguments, key or self.output)
+        if features.per_example:
+            _need_per_example(scores)
+        title = self.title if progress else None
+        values, self.recomputed = measure(
+            perturbation, scores, at_once=at_once, progress=title, incremental=incremental
+        )
+        spread = features.spread(features.worth(scores.clean, values))
+        return inputs.restore(spread if scores.several else [part[:, 0] for part in spread])
+
+
+def _need_per_example(scores: Scores) -> None:
+    if not scores.per_example:
+        raise NotPerExample(
+            "feature_mask has different features for each example, but the model gives"
+            f" {len(scores.clean)} values for the whole batch; pass one mask for all, (1, ...)"
+        )
+
+
+def _of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
+    first = inputs.tensors[0]
+    kind = first.dtype if first.is_floating_point() else torch.get_default_dtype()
+    several = isinstance(target, (TopK, Classes))
+    count = target.k if isinstance(target, TopK) else len(target.indices) if several else 1
+    spread = features.spread(first.new_zeros(len(features), 0, count, dtype=kind))
+    return spread if several else [part[:, 0] for part in spread]

@@ -1,0 +1,149 @@
+"""The short way to the scores of perturbed copies: recompute only what a perturbation can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from torchattr.incremental import Diverged, Incremental, Mode, Recomputed
+from torchattr.kernels.patches import Boxes
+from torchattr.methods.batching import fitting, in_batches
+from torchattr.methods.perturbation import Perturbation
+from torchattr.methods.scores import NotPerExample, Scores
+
+__all__ = ["Recomputed", "by_patches"]
+
+SAMPLE = 24
+"""Of how many perturbations the cost is looked at before all are run."""
+SMALL = 2**28
+"""Forwards that make less than so many bytes are not worth a plan."""
+AT_ONCE = 16
+"""Memory is that of so many whole copies, unless said otherwise."""
+LARGEST = 2**29
+"""Bytes of clean activations that are kept at once, for as many images as that."""
+
+
+def by_patches(
+    perturbation: Perturbation,
+    scores: Scores,
+    mode: Mode,
+    at_once: int | None,
+    bar: tqdm,
+) -> tuple[Tensor | None, Recomputed]:
+    """Give the values of all perturbed copies, `(masks, rows, targets)`, or `None`, and why not.
+
+    Args:
+        perturbation: what is done to which inputs.
+        scores: what is measured.
+        mode: whether to follow changes wherever that is possible, or where it pays.
+        at_once: how many whole copies may be in memory.
+        bar: told how many copies were run.
+    """
+    reason = _obstacle(perturbation, scores, mode)
+    if reason:
+        return None, Recomputed(0, 0, 0.0, (reason,))
+    found, recomputed = [], Recomputed(0, 0, 0.0)
+    groups = list(_groups(scores))
+    bar.reset(total=len(groups) * len(perturbation.masks))
+    try:
+        for images in groups:
+            part = perturbation.of_images(images)
+            way = _Way(part, scores.of_images(images), mode, at_once)
+            recomputed = way.recomputed
+            if not way.saves:
+                return None, recomputed
+            found.append(way.values(bar))
+    except (Diverged, NotPerExample) as error:
+        return None, Recomputed(0, recomputed.whole + recomputed.followed, 0.0, (str(error),))
+    return torch.cat(found, dim=1), recomputed
+
+
+def _obstacle(perturbation: Perturbation, scores: Scores, mode: Mode) -> str:
+    """Say what stands in the way of following changes, if anything does."""
+    tensors = perturbation.inputs.tensors
+    device = tensors[0].device
+    if not scores.repeatable:
+        return "the model does not give one row of scores for each example of any batch"
+    if scores.looks_inside:
+        return "the target is inside the model"
+    if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in tensors):
+        return "only float32 and float64 are followed: what changes is too small for others"
+    if torch.is_autocast_enabled(device.type):
+        return "autocast is on: what changes is too small for lower precision"
+    if len(perturbation.masks) < 2:
+        return "there is nothing to repeat"
+    if mode == "auto" and scores.footprint.total * len(perturbation.masks) < SMALL:
+        return "all forwards together are small"
+    return ""
+
+
+def _groups(scores: Scores) -> Iterator[slice]:
+    """Give the images in groups whose clean activations can be kept."""
+    size = max(LARGEST * scores.batch // max(scores.footprint.total, 1), 1)
+    size = size if scores.divisible else scores.batch
+    for start in range(0, scores.batch, size):
+        yield slice(start, min(start + size, scores.batch))
+
+
+class _Way:
+    """The short way for a few images."""
+
+    def __init__(
+        self, perturbation: Perturbation, scores: Scores, mode: Mode, at_once: int | None
+    ) -> None:
+        self._perturbation = perturbation
+        self._scores = scores
+        sample = _sampled(perturbation, len(perturbation.inputs.tensors[0]))
+        self._way = Incremental(
+            scores.model, perturbation.inputs.tensors, scores.arguments, mode, sample, AT_ONCE
+        )
+        self.recomputed = self._way.recomputed
+        self._size = self._fitting(sample, at_once) if self.saves else 1
+
+    @property
+    def saves(self) -> bool:
+        return self._way.saves
+
+    def values(self, bar: tqdm) -> Tensor:
+        """Give the values of all copies of these images."""
+
+        def evaluate(start: int, stop: int) -> Tensor:
+            tensors, boxes = self._perturbation.copies(start, stop)
+            found = self._scores.of(
+                tensors, stop - start, lambda model: self._way.around(model, tensors, boxes)
+            )
+            bar.update(stop - start)
+            return found
+
+        masks = len(self._perturbation.masks)
+        return torch.cat(list(in_batches(masks, self._size, evaluate, "perturbed copy")))
+
+    def _fitting(self, sample: Sequence[Boxes | None], at_once: int | None) -> int:
+        """Give how many copies fit into the memory of so many whole ones."""
+        inputs, footprint = self._perturbation.inputs, self._scores.footprint
+        copies = max(len(box) for box in sample if box is not None) // inputs.batch_size
+        held = self._way.bytes_of(sample) // max(copies, 1)
+        needed = held + 4 * sum(tensor.nbytes for tensor in inputs.tensors)
+        allowed = (at_once or AT_ONCE) * footprint.bytes * inputs.batch_size // self._scores.batch
+        most = fitting(needed, footprint, inputs.batch_size, inputs.tensors[0].device)
+        return max(min(allowed // max(needed, 1), most), 1)
+
+
+def _sampled(perturbation: Perturbation, batch: int) -> list[Boxes | None]:
+    """Give the boxes of a few perturbations, evenly from all."""
+    count = len(perturbation.masks)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).round().astype(int))
+    parts = [perturbation.boxes(int(one), int(one) + 1) for one in chosen]
+    return [_together(boxes, batch) for boxes in zip(*parts, strict=True)]
+
+
+def _together(parts: Sequence[Boxes | None], batch: int) -> Boxes | None:
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    table = np.concatenate([part.table for part in known])
+    return Boxes.of(*table.T[:-1])
