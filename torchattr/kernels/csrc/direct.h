@@ -100,7 +100,8 @@ inline void convolve_block(const Seen& seen, const Wanted& wanted, int64_t outpu
                              column,
                              after.lower,
                              after.upper};
-      multiply_all(bottom - top, last - first, rows, weights, first, seen.depth, target);
+      multiply_all(bottom - top, last - first, rows, weights, first, seen.depth, target,
+                   last == seen.depth ? packed : weights + last * std::min(kPanel, padded(right - left)));
     }
   }
 }

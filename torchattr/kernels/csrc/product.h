@@ -71,8 +71,33 @@ inline void write(const Vec (&sums)[kCount][kVectors], const Target& target) {
   }
 }
 
+// What the next calls will read, a part in each of them: while a panel is used, the next one comes.
+struct Ahead {
+  const char* from;
+  int64_t step;  // for each depth
+};
+
+constexpr int kLine = 64;
+
 template <int kCount, int kVectors>
-void multiply(int64_t depth, const float* rows, const float* panel, const Target& target) {
+inline void expect(const Target& target) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+    const char* to = reinterpret_cast<const char*>(target.to + i * target.distance);
+    for (int at = 0; at < kVectors * int(sizeof(Vec)); at += kLine) __builtin_prefetch(to + at, 1);
+  }
+  if (!target.finishes || target.residual == nullptr) return;
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+    const char* from = reinterpret_cast<const char*>(target.residual[i] + target.column);
+    for (int at = 0; at < kVectors * int(sizeof(Vec)); at += kLine) __builtin_prefetch(from + at);
+  }
+}
+
+template <int kCount, int kVectors>
+void multiply(int64_t depth, const float* rows, const float* panel, const Target& target,
+              Ahead ahead) {
+  expect<kCount, kVectors>(target);
   Vec sums[kCount][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kCount; ++i) {
@@ -80,6 +105,9 @@ void multiply(int64_t depth, const float* rows, const float* panel, const Target
     for (int j = 0; j < kVectors; ++j) sums[i][j] = Vec{};
   }
   for (int64_t k = 0; k < depth; ++k) {
+    __builtin_prefetch(ahead.from, 0, 2);
+    __builtin_prefetch(ahead.from + kLine, 0, 2);
+    ahead.from += ahead.step;
     Vec weights[kVectors];
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) weights[j] = load(panel + (k * kVectors + j) * kLanes);
@@ -98,7 +126,7 @@ void multiply(int64_t depth, const float* rows, const float* panel, const Target
   }
 }
 
-using Multiply = void (*)(int64_t, const float*, const float*, const Target&);
+using Multiply = void (*)(int64_t, const float*, const float*, const Target&, Ahead);
 
 template <int kCount>
 Multiply multiply_of(int64_t count, bool is_double) {
@@ -108,9 +136,9 @@ Multiply multiply_of(int64_t count, bool is_double) {
 }
 
 // Multiplies rows with all columns of packed weights, of which the depths from `first` are taken
-// out of `all_depth`.
+// out of `all_depth`; `then` is the panel that is used after these.
 inline void multiply_all(int64_t count, int64_t depth, const float* rows, const float* packed,
-                         int64_t first, int64_t all_depth, Target target) {
+                         int64_t first, int64_t all_depth, Target target, const float* then) {
   const int64_t pieces = (count + kRows - 1) / kRows;
   const int64_t columns = target.columns;
   float* const start = target.to;
@@ -121,12 +149,17 @@ inline void multiply_all(int64_t count, int64_t depth, const float* rows, const 
     const float* panel = packed + done * all_depth + first * (is_double ? 2 : 1) * kLanes;
     target.columns = columns - done;
     target.column = column + done;
+    const int64_t left = columns - done - kPanel;
+    const float* next = packed + (done + kPanel) * all_depth + first * std::min(kPanel, padded(left));
+    if (left <= 0) next = then;
+    const int64_t step = kPanel * sizeof(float) / pieces;
     int64_t row = 0;
     for (int64_t piece = 0; piece < pieces; ++piece) {
       const int64_t here = (count - row) / (pieces - piece);
       target.to = start + row * target.distance + done;
       target.residual = residual == nullptr ? nullptr : residual + row;
-      multiply_of<kRows>(here, is_double)(depth, rows + row * kDistance, panel, target);
+      multiply_of<kRows>(here, is_double)(depth, rows + row * kDistance, panel, target,
+                                          {reinterpret_cast<const char*>(next) + piece * depth * step, step});
       row += here;
     }
   }

@@ -267,6 +267,7 @@ constexpr FromProducts kFromProducts[kTile][kTile] = TORCHATTR_SIZES(transform_o
 #undef TORCHATTR_SIZES
 
 inline void multiply_block(const Block& block, const float* packed) {
+  const int64_t panel = std::min(kPanel, padded(block.outputs));
   for (int i = 0; i < kPoints; ++i) {
     for (int j = 0; j < kPoints; ++j) {
       const int64_t rows = block.counts[least(i)][least(j)];
@@ -279,7 +280,9 @@ inline void multiply_block(const Block& block, const float* packed) {
         target.columns = padded(block.outputs);
         target.adds = slice > 0;
         multiply_all(rows, depth, block.seen[i][j] + slice * rows * kDistance, weights, start,
-                     block.inputs, target);
+                     block.inputs, target,
+                     slice + 1 < block.slices ? weights + (start + kDepth) * panel
+                                              : weights + block.inputs * padded(block.outputs));
       }
     }
   }
