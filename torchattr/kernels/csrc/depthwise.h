@@ -3,12 +3,15 @@
 
 #pragma once
 
+#include <type_traits>
+
 #include "patches.h"
 
 namespace {
 
 constexpr int kStrip = 8;             // pixels whose sums are in registers
 constexpr int64_t kStripsOfBlock = 8;
+constexpr int64_t kAhead = 96;        // values that are fetched before they are needed
 
 // A strip of the rows of a result: `count` pixels beside each other.
 struct Strip {
@@ -63,38 +66,61 @@ struct Rows {
   float* to[kStrip];
 };
 
+// Calls a function with each number from kFirst to kLast, a constant in each call.
+template <int kFirst, int kLast, class Function>
+__attribute__((always_inline)) inline void each(const Function& function) {
+  if constexpr (kFirst < kLast) {
+    function(std::integral_constant<int, kFirst>());
+    each<kFirst + 1, kLast>(function);
+  }
+}
+
 // kCount pixels at kStep with kWide taps in a row: each input is loaded once for all that see it.
+template <bool kPartial, int kCount, int kWide, int kStep>
+__attribute__((always_inline)) inline void weigh_vector(const Rows& rows, int64_t high,
+                                                        int64_t channels, int64_t c,
+                                                        const float* weights, const After& after) {
+  const int64_t lanes = kPartial ? channels - c : kLanes;
+  const Vec bias = after.bias == nullptr ? Vec{} : load(after.bias + c, lanes);
+  Vec sums[kCount];
+  each<0, kCount>([&](auto i) {
+    sums[i] = bias;
+    __builtin_prefetch(rows.to[i] + c + kAhead, 1);
+  });
+  // The row of the kernel that no strip above has brought into the cache.
+  const float* const* fresh = rows.seen + (high - 1) * rows.pixels;
+  each<0, (kCount - 1) * kStep + kWide>(
+      [&](auto p) { __builtin_prefetch(fresh[p] + c + kAhead); });
+  for (int64_t k = 0; k < high; ++k) {
+    const float* const* seen = rows.seen + k * rows.pixels;
+    const float* from = weights + k * kWide * channels + c;
+    Vec taps[kWide];
+    each<0, kWide>([&](auto j) { taps[j] = load(from + j * channels, lanes); });
+    each<0, (kCount - 1) * kStep + kWide>([&](auto p) {
+      const Vec value = load(seen[p] + c, lanes);
+      each<0, kCount>([&](auto i) {
+        constexpr int j = decltype(p)::value - decltype(i)::value * kStep;
+        if constexpr (j >= 0 && j < kWide) sums[i] += value * taps[j];
+      });
+    });
+  }
+  const Vec lower = all(after.lower), upper = all(after.upper);
+  each<0, kCount>([&](auto i) {
+    Vec sum = sums[i];
+    if (after.residual != nullptr) sum += load(rows.residual[i] + c, lanes);
+    store(rows.to[i] + c, clamped(sum, lower, upper), lanes);
+  });
+}
+
 template <int kCount, int kWide, int kStep>
 void weigh_strip(const Rows& rows, int64_t high, int64_t channels, const float* weights,
                  const After& after) {
-  const Vec lower = all(after.lower), upper = all(after.upper);
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    const int64_t lanes = channels - c;
-    const Vec bias = after.bias == nullptr ? Vec{} : load(after.bias + c, lanes);
-    Vec sums[kCount];
-#pragma GCC unroll 8
-    for (int i = 0; i < kCount; ++i) sums[i] = bias;
-    for (int64_t k = 0; k < high; ++k) {
-      const float* const* seen = rows.seen + k * rows.pixels;
-      Vec taps[kWide];
-#pragma GCC unroll 8
-      for (int j = 0; j < kWide; ++j) taps[j] = load(weights + (k * kWide + j) * channels + c, lanes);
-#pragma GCC unroll 32
-      for (int p = 0; p < (kCount - 1) * kStep + kWide; ++p) {
-        const Vec value = load(seen[p] + c, lanes);
-#pragma GCC unroll 8
-        for (int i = 0; i < kCount; ++i) {
-          const int j = p - i * kStep;
-          if (j >= 0 && j < kWide) sums[i] += value * taps[j];
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < kCount; ++i) {
-      Vec sum = sums[i];
-      if (after.residual != nullptr) sum += load(rows.residual[i] + c, lanes);
-      store(rows.to[i] + c, clamped(sum, lower, upper), lanes);
-    }
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    weigh_vector<false, kCount, kWide, kStep>(rows, high, channels, c, weights, after);
+  }
+  if (c < channels) {
+    weigh_vector<true, kCount, kWide, kStep>(rows, high, channels, c, weights, after);
   }
 }
 

@@ -55,7 +55,10 @@ inline Vec clamped(Vec value, Vec lower, Vec upper) {
 
 inline void copy(float* to, const float* from, int64_t count) {
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(to + i, load(from + i));
+  for (; i + kLanes <= count; i += kLanes) {
+    __builtin_prefetch(from + i + 256);
+    store(to + i, load(from + i));
+  }
   for (; i < count; ++i) to[i] = from[i];
 }
 
