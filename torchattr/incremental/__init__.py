@@ -1,9 +1,10 @@
 """Forwards of changed inputs that recompute only what the change can reach, exactly.
 
-A clean forward is recorded (`tape`), read as operators on changed pixels (`reading`, `operators`),
-those that belong together are taken together (`fusing`), and a cost model (`cost`) says how far to
-go (`plan`). For a chunk of variants the operators run (`running`), then the model itself, handed
-what they found (`replay`). Nakandala, Kumar, Papakonstantinou 2019, SIGMOD (Krypton).
+A clean forward is recorded (`tape`), read as operators on changed pixels (`reading`; the kinds of
+`operators` are `pixelwise`, `windows` and `moved`), those that belong together are taken together
+(`fusing`), and a cost model (`cost`) says how far to go (`plan`). For a chunk of variants the
+operators run (`running`), then the model itself, handed what they found (`replay`). Nakandala,
+Kumar, Papakonstantinou 2019, SIGMOD (Krypton).
 """
 
 from torchattr.incremental.incremental import Diverged as Diverged

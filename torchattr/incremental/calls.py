@@ -1,13 +1,15 @@
-"""Which functions treat every pixel by itself, and which only move values about."""
+"""Which functions treat every pixel by itself, which only move values about, and what none is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from torchattr.incremental.tape import Entry, Ref
 
 _OWNERS = (torch, Tensor, F, torch._C._nn)
 
@@ -49,3 +51,19 @@ MOVING = _spelled(
 PADDING = frozenset({F.pad, torch._C._nn.pad, torch.ops.aten.pad.default})
 
 RESIZING = frozenset({F.interpolate})
+
+
+class Unreadable(Exception):
+    """A call is computed as a whole; the message says why."""
+
+
+def name_of(function: Any) -> str:
+    """Give a readable name for a function that the model called."""
+    return str(getattr(function, "__name__", function))
+
+
+def only(outputs: Sequence[int], entry: Entry) -> Sequence[int]:
+    """Give the outputs of a call that gives one tensor, not a sequence of them."""
+    if not isinstance(entry.result, Ref):
+        raise Unreadable(f"{name_of(entry.function)} gives more than one tensor")
+    return outputs

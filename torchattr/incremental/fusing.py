@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
-from torchattr.incremental.operators import Convolved, Operator, Pointwise
+from torchattr.incremental.operators import Operator
+from torchattr.incremental.pixelwise import Pointwise
 from torchattr.incremental.tape import Value
+from torchattr.incremental.windows import Convolved
 from torchattr.kernels.patches import After
 from torchattr.layers.ops import Call
 

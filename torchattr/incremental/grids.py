@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -61,6 +62,9 @@ class Grid:
         others = [size for dim, size in enumerate(self.shape) if dim not in (0, *self.spatial)]
         moved = channels_last.reshape(*channels_last.shape[:3], *others)
         return moved.movedim((1, 2), self.spatial)
+
+
+Grids = Mapping[int, Grid]
 
 
 def plain_grid(shape: torch.Size) -> Grid | None:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from torchattr.incremental.calls import Unreadable, name_of
 from torchattr.incremental.fusing import fused
 from torchattr.incremental.grids import Grid, plain_grid
 from torchattr.incremental.operators import Operator
-from torchattr.incremental.reading import Unreadable, name_of, read
+from torchattr.incremental.reading import read
 from torchattr.incremental.tape import Tape
 from torchattr.kernels.patches import Boxes
 

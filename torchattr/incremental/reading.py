@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr.incremental.calls import MOVING, PADDING, POINTWISE, RESIZING
-from torchattr.incremental.grids import Grid, codes, decoded
-from torchattr.incremental.operators import (
-    Convolved,
-    Gated,
-    Moved,
-    Operator,
-    Pointwise,
-    Pooled,
-    Rearranged,
+from torchattr.incremental.calls import (
+    MOVING,
+    PADDING,
+    POINTWISE,
+    RESIZING,
+    Unreadable,
+    name_of,
+    only,
 )
-from torchattr.incremental.tape import Entry, Ref, Tape, Value, fill
+from torchattr.incremental.grids import Grid, Grids
+from torchattr.incremental.moved import moved, rearranged
+from torchattr.incremental.operators import Operator
+from torchattr.incremental.pixelwise import Gated, Pointwise
+from torchattr.incremental.tape import Entry, Tape, Value, fill
+from torchattr.incremental.windows import Convolved, Pooled
 from torchattr.kernels.patches import Convolution, Pooling
 from torchattr.layers.ops import Call
 from torchattr.layers.spellings import understand
-
-Grids = Mapping[int, Grid]
-
-
-class Unreadable(Exception):
-    """A call is computed as a whole; the message says why."""
 
 
 def read(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
@@ -54,11 +50,6 @@ def read(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
     if found is None:
         raise Unreadable(f"{name_of(entry.function)} is not known to keep pixels apart")
     return found
-
-
-def name_of(function: Any) -> str:
-    """Give a readable name for a function that the model called."""
-    return str(getattr(function, "__name__", function))
 
 
 def _read_table(entry: Entry, tape: Tape, grids: Grids) -> list[Operator] | None:
@@ -88,14 +79,14 @@ def _read_others(entry: Entry, tape: Tape, grids: Grids) -> list[Operator] | Non
     if entry.function in POINTWISE:
         return _alike(None, entry, tape, grids)
     if entry.function in PADDING | RESIZING and len(entry.inputs) == 1:
-        return _moved(entry, tape, grids)
+        return moved(entry, tape, grids)
     if entry.function in MOVING and len(entry.inputs) == 1:
-        return _rearranged(entry, tape, grids)
+        return rearranged(entry, tape, grids)
     return None
 
 
 def _pointwise(call: Call | None, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
-    (output,) = _only(entry.outputs, entry)
+    (output,) = only(entry.outputs, entry)
     shape = tape.values[output].shape
     whole = [grids[index] for index in entry.inputs if grids[index].pixels > 1]
     grid = whole[0] if whole else grids[entry.inputs[0]]
@@ -182,7 +173,7 @@ def _prelu(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]
 
 
 def _convolved(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
-    grid, (output,) = grids[entry.inputs[0]], _only(entry.outputs, entry)
+    grid, (output,) = grids[entry.inputs[0]], only(entry.outputs, entry)
     shape = tuple(tape.values[output].shape)
     if call.transposed or not grid.is_plain or call.weight.dim() != 4:
         raise Unreadable("only plain convolutions of pictures are followed")
@@ -220,7 +211,7 @@ def _averaged(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operat
 
 
 def _adapted(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
-    (output,) = _only(entry.outputs, entry)
+    (output,) = only(entry.outputs, entry)
     size = tuple(tape.values[output].shape[2:])
 
     def pooling(grid: Grid) -> Pooling:
@@ -235,81 +226,11 @@ def _adapted(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operato
 def _pooled(
     entry: Entry, tape: Tape, grids: Grids, pooling: Callable[[Grid], Pooling]
 ) -> list[Operator]:
-    grid, (output,) = grids[entry.inputs[0]], _only(entry.outputs, entry)
+    grid, (output,) = grids[entry.inputs[0]], only(entry.outputs, entry)
     shape = tuple(tape.values[output].shape)
     if not grid.is_plain or len(shape) != 4:
         raise Unreadable("only pools of pictures are followed")
     return [Pooled((entry.inputs[0],), output, Grid(shape, (2, 3)), pooling(grid))]
-
-
-def _moved(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
-    """Ask the call itself where each row and each column comes from."""
-    grid, (output,) = grids[entry.inputs[0]], _only(entry.outputs, entry)
-    shape = tuple(tape.values[output].shape)
-    channels = (shape[0], grid.channels)
-    if not grid.is_plain or len(shape) != 4 or shape[:2] != channels:
-        raise Unreadable(f"{name_of(entry.function)} changes more than the picture's edges")
-    y, x = torch.meshgrid(
-        torch.arange(float(grid.height)), torch.arange(float(grid.width)), indexing="ij"
-    )
-    rows, columns, ones = (
-        _called_on(entry, one.expand(grid.shape[0], 1, -1, -1))[0, 0]
-        for one in (y, x, torch.ones_like(y))
-    )
-    marks = _called_on(entry, torch.zeros(grid.shape[0], 1, *y.shape))[0, 0]
-    inside = (ones == 1) & (marks == 0) if not torch.equal(ones, marks) else None
-    if inside is None:
-        raise Unreadable(f"{name_of(entry.function)} puts nothing of the picture there")
-    from_rows = _along(torch.where(inside, rows, -1.0), 0)
-    from_columns = _along(torch.where(inside, columns, -1.0), 1)
-    constants = marks[~inside].unique()
-    if from_rows is None or from_columns is None or len(constants) > 1:
-        raise Unreadable(f"{name_of(entry.function)} mixes pixels")
-    constant = float(constants[0]) if len(constants) else 0.0
-    out = Grid(shape, (2, 3))
-    return [Moved((entry.inputs[0],), output, out, from_rows, from_columns, constant)]
-
-
-def _called_on(entry: Entry, tensor: Tensor) -> Tensor:
-    result: Tensor = entry.function(
-        *fill(entry.args, lambda _: tensor), **fill(entry.kwargs, lambda _: tensor)
-    )
-    return result
-
-
-def _along(places: Tensor, dim: int) -> np.ndarray[Any, Any] | None:
-    """Give the sources along one dimension, if they are whole and the same along the other."""
-    lines = places.amax(dim=1 - dim)
-    expected = lines.unsqueeze(1 - dim).expand_as(places)
-    if not torch.equal(torch.where(places < 0, places, expected), places):
-        return None
-    found = lines.numpy()
-    return found.astype(np.int64) if (found == found.round()).all() else None
-
-
-def _rearranged(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
-    grid = grids[entry.inputs[0]]
-    moved = _called_on(entry, codes(grid))
-    results = [moved] if isinstance(moved, Tensor) else list(moved)
-    return [
-        _one_rearranged(entry, output, result, grid)
-        for output, result in zip(entry.outputs, results, strict=True)
-    ]
-
-
-def _one_rearranged(entry: Entry, output: int, result: Tensor, grid: Grid) -> Operator:
-    found = decoded(result, grid) if result.dim() and len(result) == grid.shape[0] else None
-    if found is None:
-        raise Unreadable(f"{name_of(entry.function)} does not keep pixels apart")
-    out, channels = found
-    alike = torch.equal(channels, torch.arange(grid.channels))
-    return Rearranged((entry.inputs[0],), output, out, None if alike else channels)
-
-
-def _only(outputs: Sequence[int], entry: Entry) -> Sequence[int]:
-    if not isinstance(entry.result, Ref):
-        raise Unreadable(f"{name_of(entry.function)} gives more than one tensor")
-    return outputs
 
 
 _READERS: Mapping[str, Callable[[Call, Entry, Tape, Grids], list[Operator]]] = {

@@ -22,11 +22,16 @@ class Clean:
 
     def __call__(self, index: int) -> Tensor:
         if index not in self._made:
-            value = self._plan.reading.tape.values[index]
-            assert value.clean is not None
-            self._made[index] = self._plan.grids[index].channels_last(value.clean)
-            value.clean = None
+            self._made[index] = self._plan.grids[index].channels_last(self._taken(index))
         return self._made[index]
+
+    def _taken(self, index: int) -> Tensor:
+        """Take a value from the tape, which lets go of it."""
+        value = self._plan.reading.tape.values[index]
+        if value.clean is None:
+            raise RuntimeError("a clean value is needed that the tape did not keep")
+        clean, value.clean = value.clean, None
+        return clean
 
 
 def run(
