@@ -67,6 +67,14 @@ class Boxes:
         """The pixels of all boxes."""
         return int(self.areas.sum())
 
+    @property
+    def places(self) -> tuple[Ints, Ints, Ints]:
+        """The variant, the row and the column of every pixel of the boxes, in their order."""
+        owner = np.repeat(np.arange(len(self)), self.areas)
+        _, top, left, _, right, start = self.table[owner].T
+        down, along = np.divmod(np.arange(self.rows) - start, np.maximum(right - left, 1))
+        return owner, top + down, left + along
+
     def reached(
         self,
         extent: Sequence[int],

@@ -46,27 +46,34 @@ struct Target {
   float lower, upper;
 };
 
-// Writes sums; kPartial: where not all lanes of the vectors are columns.
+// Writes sums; kPartial: where not all lanes of the vectors are columns. All is read before anything
+// is written: rows often lie at multiples of 4096 bytes, where reads wait for writes.
 template <bool kPartial, int kCount, int kVectors>
-inline void write(const Vec (&sums)[kCount][kVectors], const Target& target) {
+inline void write(Vec (&sums)[kCount][kVectors], const Target& target) {
   const Target local = target;
   const Vec lower = all(local.lower), upper = all(local.upper);
 #pragma GCC unroll 2
   for (int j = 0; j < kVectors; ++j) {
     const int64_t lanes = kPartial ? local.columns - j * kLanes : kLanes;
     const int64_t column = local.column + j * kLanes;
-    const Vec bias = local.bias == nullptr ? Vec{} : load(local.bias + column, lanes);
+    const bool is_biased = local.finishes && local.bias != nullptr;
+    const Vec bias = is_biased ? load(local.bias + column, lanes) : Vec{};
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) {
-      float* to = local.to + i * local.distance + j * kLanes;
-      Vec sum = sums[i][j];
-      if (local.adds) sum += load(to, lanes);
-      if (local.finishes) {
-        sum += bias;
-        if (local.residual != nullptr) sum += load(local.residual[i] + column, lanes);
-        sum = clamped(sum, lower, upper);
+      if (local.adds) sums[i][j] += load(local.to + i * local.distance + j * kLanes, lanes);
+      if (is_biased) sums[i][j] += bias;
+      if (local.finishes && local.residual != nullptr) {
+        sums[i][j] += load(local.residual[i] + column, lanes);
       }
-      store(to, sum, lanes);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) {
+      const int64_t lanes = kPartial ? local.columns - j * kLanes : kLanes;
+      const Vec sum = local.finishes ? clamped(sums[i][j], lower, upper) : sums[i][j];
+      store(local.to + i * local.distance + j * kLanes, sum, lanes);
     }
   }
 }
