@@ -7,9 +7,10 @@ operators run (`running`), then the model itself, handed what they found (`repla
 Kumar, Papakonstantinou 2019, SIGMOD (Krypton).
 """
 
+from torchattr.incremental.incremental import Change as Change
 from torchattr.incremental.incremental import Diverged as Diverged
 from torchattr.incremental.incremental import Incremental as Incremental
 from torchattr.incremental.incremental import Mode as Mode
 from torchattr.incremental.incremental import Recomputed as Recomputed
 
-__all__ = ["Diverged", "Incremental", "Mode", "Recomputed"]
+__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed"]

@@ -19,10 +19,10 @@ from torchattr.incremental.replay import Diverged, Replay
 from torchattr.incremental.running import Clean, run
 from torchattr.incremental.tape import Recording, Tape
 from torchattr.kernels import Backend, Request, asked, choose
-from torchattr.kernels.patches import IMAGE, LEFT, RIGHT, START, TOP, Boxes
+from torchattr.kernels.patches import IMAGE, Boxes
 from torchattr.layers import Trace
 
-__all__ = ["Diverged", "Incremental", "Mode", "Recomputed"]
+__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed"]
 
 Mode = bool | Literal["auto"]
 DTYPES = (torch.float32, torch.float64)
@@ -52,6 +52,21 @@ class Recomputed:
             f"{self.followed} calls on changed pixels, {self.whole} as a whole{because};"
             f" about {self.saved:.0%} of the time saved"
         )
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the copies of one input differ from it.
+
+    Attributes:
+        boxes: where, if any copy does and the input is a picture.
+        rows: gives the pixels inside the boxes.
+        whole: gives the copies themselves.
+    """
+
+    boxes: Boxes | None
+    rows: Callable[[], Tensor]
+    whole: Callable[[], Tensor]
 
 
 class Incremental:
@@ -104,35 +119,32 @@ class Incremental:
             largest = max(largest, held)
         return largest
 
-    def around(
-        self, model: Forward, tensors: Sequence[Tensor], boxes: Sequence[Boxes | None]
-    ) -> Forward:
-        """Give a model that computes the scores of changed copies of the batch.
+    def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:
+        """Give a function of the further arguments that runs a model on copies of the batch.
 
         Args:
             model: the model itself.
-            tensors: the copies, those of one input one after another.
-            boxes: for each input where each copy is changed.
+            changes: how the copies of each input differ from it.
+            copies: how many there are.
 
         Raises:
             Diverged: when run, if the model runs otherwise than it did with the clean batch.
         """
-        sources = self._sources_in(boxes)
-        copies = len(tensors[0]) // self._plan.reading.tape.values[0].shape[0]
+        sources = self._sources_in([change.boxes for change in changes])
 
         def known() -> dict[int, Tensor]:
-            given = {i: self._changed(i, tensors[i], box) for i, box in sources.items()}
-            found = run(self._plan, self._clean, given, self._backend)
-            return {**found, **dict(enumerate(tensors))}
+            given = {i: self._changed(i, changes[i], box) for i, box in sources.items()}
+            return run(self._plan, self._clean, given, self._backend)
 
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
-            replay = Replay(self._plan, copies, self._device, known)
+            whole = [change.whole for change in changes]
+            replay = Replay(self._plan, copies, self._device, known, whole)
             entered = [
-                replay.placeholder(i) if i in sources else tensor
-                for i, tensor in enumerate(args[: len(tensors)])
+                replay.placeholder(i) if i in sources else change.whole()
+                for i, change in enumerate(changes)
             ]
             with replay:
-                output = run_model(*entered, *args[len(tensors) :])
+                output = run_model(*entered, *args)
             return replay.whole(output)
 
         return _around(model, replayed)
@@ -145,9 +157,12 @@ class Incremental:
             found[index] = _nowhere(given[0]) if box is None else box
         return found
 
-    def _changed(self, index: int, tensor: Tensor, boxes: Boxes) -> Changed:
+    def _changed(self, index: int, change: Change, boxes: Boxes) -> Changed:
         grid = self._plan.grids[index]
-        return Changed(grid, _cut_out(tensor, boxes), boxes, lambda: self._clean(index))
+        value = self._plan.reading.tape.values[index]
+        nothing = torch.empty(0, grid.channels, dtype=value.dtype, device=self._device)
+        rows = nothing if change.boxes is None else change.rows()
+        return Changed(grid, rows, boxes, lambda: self._clean(index))
 
     def _chosen(
         self, read: Reading, mode: Mode, sources: dict[int, Boxes], at_once: int
@@ -207,15 +222,3 @@ def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], A
 def _nowhere(boxes: Boxes) -> Boxes:
     none = np.zeros(len(boxes), dtype=np.int64)
     return Boxes.of(boxes.table[:, IMAGE], none, none, none, none)
-
-
-def _cut_out(tensor: Tensor, boxes: Boxes) -> Tensor:
-    """Give the pixels inside the boxes of a batch `(variants, C, H, W)`, one row each."""
-    owner = np.repeat(np.arange(len(boxes)), boxes.areas)
-    within = np.arange(boxes.rows) - boxes.table[owner, START]
-    breadth = (boxes.table[:, RIGHT] - boxes.table[:, LEFT])[owner]
-    y = boxes.table[owner, TOP] + within // np.maximum(breadth, 1)
-    x = boxes.table[owner, LEFT] + within % np.maximum(breadth, 1)
-    flat = torch.from_numpy(y * tensor.shape[3] + x).to(tensor.device)
-    rows = tensor.flatten(2)[torch.from_numpy(owner).to(tensor.device), :, flat]
-    return rows.contiguous()

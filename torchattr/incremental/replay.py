@@ -48,6 +48,7 @@ class Replay(TorchFunctionMode):
         copies: how many copies of the clean batch the model is given.
         device: where they are.
         known: gives the frontier's values as whole tensors.
+        inputs: give the copies of each input.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Replay(TorchFunctionMode):
         copies: int,
         device: torch.device,
         known: Callable[[], Mapping[int, Tensor]],
+        inputs: Sequence[Callable[[], Tensor]],
     ) -> None:
         super().__init__()
         self._plan = plan
@@ -63,6 +65,8 @@ class Replay(TorchFunctionMode):
         self._device = device
         self._compute = known
         self._known: Mapping[int, Tensor] | None = None
+        self._inputs = inputs
+        self._copied: dict[int, Tensor] = {}
         tape = plan.reading.tape
         self._awaited = [
             (position, entry)
@@ -125,12 +129,20 @@ class Replay(TorchFunctionMode):
     def _whole(self, tensor: Tensor) -> Tensor:
         if not isinstance(tensor, Placeholder):
             return tensor
+        if tensor.value < len(self._inputs):
+            return self._input(tensor.value)
         if self._known is None:
             self._known = self._compute()
         try:
             return self._known[tensor.value]
         except KeyError:
             raise Diverged("the model read a value that it had not read before") from None
+
+    def _input(self, index: int) -> Tensor:
+        """Give the copies of an input, the same ones each time: the model may write over them."""
+        if index not in self._copied:
+            self._copied[index] = self._inputs[index]()
+        return self._copied[index]
 
 
 def _standing(value: Any) -> list[Placeholder]:

@@ -9,6 +9,7 @@ from math import ceil
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchattr.kernels.patches import Boxes
@@ -41,6 +42,23 @@ class Masks(ABC):
             that is replaced, 0 to 1.
         """
 
+    def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
+        """Say for each input where in its pictures masks `[start, stop)` replace something.
+
+        Args:
+            start: the first mask.
+            stop: the one after the last.
+            shapes: the shape of each input.
+
+        Returns:
+            the boxes of each mask's pictures, mask after mask; `None` where no mask touches the
+            input, or it is no batch of pictures `(N, C, H, W)`.
+        """
+        return [
+            boxes_of(mask, shape, stop - start)
+            for mask, shape in zip(self.masks(start, stop), shapes, strict=True)
+        ]
+
 
 class SomeImages(Masks):
     """The masks of some of the images.
@@ -67,6 +85,11 @@ class SomeImages(Masks):
             mask[:, self._images] if mask is not None and mask.shape[1] > 1 else mask
             for mask in found
         ]
+
+    def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
+        if self._masks.per_example:
+            return super().boxes(start, stop, shapes)
+        return self._masks.boxes(start, stop, shapes)
 
 
 class Features(Masks):
@@ -130,6 +153,17 @@ class Windows(Features):
             first += len(boxes)
         return found
 
+    def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
+        found: list[Boxes | None] = []
+        first = 0
+        for shape, boxes in zip(shapes, self._windows, strict=True):
+            low, high = max(start - first, 0), min(stop - first, len(boxes))
+            here = slice(first + low - start, first + high - start)
+            touched = low < high and len(shape) == 4
+            found.append(_at(boxes[low:high], here, stop - start, shape[0]) if touched else None)
+            first += len(boxes)
+        return found
+
     def spread(self, effects: Tensor) -> list[Tensor]:
         sizes = [len(boxes) for boxes in self._windows]
         return [
@@ -177,6 +211,24 @@ def _mean_over(effects: Tensor, tensor: Tensor, boxes: Sequence[Window]) -> Tens
     return total / count
 
 
+def _at(windows: Sequence[Window], here: slice, count: int, batch: int) -> Boxes:
+    """Give the boxes of `count` masks, of which those `here` replace windows `(C, H, W)`."""
+    sides = np.zeros((count, 4), dtype=np.int64)
+    sides[here] = [(y.start, x.start, y.stop, x.stop) for _, y, x in windows]
+    return as_boxes(sides[:, None], batch)
+
+
+def as_boxes(sides: NDArray[np.int64], batch: int) -> Boxes:
+    """Give the boxes of all pictures.
+
+    Args:
+        sides: top, left, bottom and right, `(masks, N or 1, 4)`.
+        batch: how many pictures there are.
+    """
+    each = np.broadcast_to(sides, (len(sides), batch, 4)).reshape(-1, 4)
+    return Boxes.of(np.tile(np.arange(batch), len(sides)), *each.T)
+
+
 def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | None:
     """Give the box of what each mask replaces in each picture of a batch `(N, C, H, W)`.
 
@@ -188,12 +240,8 @@ def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | Non
     if mask is None or len(shape) != 4:
         return None
     touched = (mask != 0).any(2).expand(copies, -1, shape[2], shape[3])
-    sides = [_span(touched.any(dim)) for dim in (3, 2)]
-    (top, bottom), (left, right) = [
-        [side.expand(-1, shape[0]).reshape(-1).cpu().numpy() for side in pair] for pair in sides
-    ]
-    images = np.tile(np.arange(shape[0]), copies)
-    return Boxes.of(images, top, left, bottom, right)
+    (top, bottom), (left, right) = [_span(touched.any(dim)) for dim in (3, 2)]
+    return as_boxes(torch.stack([top, left, bottom, right], -1).cpu().numpy(), shape[0])
 
 
 def _span(touched: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from torchattr.incremental import Change
 from torchattr.inputs import Inputs
 from torchattr.kernels.patches import Boxes
-from torchattr.methods.features import Masks, SomeImages, boxes_of
+from torchattr.methods.features import Masks, SomeImages
 
 Baseline = Tensor | int | float
 
@@ -37,19 +39,24 @@ class Perturbation:
         Returns:
             for each input `((stop - start) · N, ...)`, copy after copy.
         """
-        return self._replaced(self.masks.masks(start, stop), stop - start)
-
-    def copies(self, start: int, stop: int) -> tuple[list[Tensor], list[Boxes | None]]:
-        """Give :meth:`perturbed` copies, and :meth:`boxes`."""
         masks = self.masks.masks(start, stop)
-        return self._replaced(masks, stop - start), self._boxes(masks, stop - start)
+        return [self._replaced(at, mask, stop - start) for at, mask in enumerate(masks)]
+
+    def changes(self, start: int, stop: int) -> list[Change]:
+        """Give the same copies by where they differ from the inputs."""
+        masks, boxes = self.masks.masks(start, stop), self.boxes(start, stop)
+        return [
+            Change(
+                box,
+                partial(self._cut_out, position, mask, box),
+                partial(self._replaced, position, mask, stop - start),
+            )
+            for position, (mask, box) in enumerate(zip(masks, boxes, strict=True))
+        ]
 
     def boxes(self, start: int, stop: int) -> list[Boxes | None]:
-        """Say for each input where in its pictures each copy is perturbed; `None` for nowhere.
-
-        Only inputs `(N, C, H, W)` have boxes.
-        """
-        return self._boxes(self.masks.masks(start, stop), stop - start)
+        """Say for each input where in its pictures each copy is perturbed."""
+        return self.masks.boxes(start, stop, [tensor.shape for tensor in self.inputs.tensors])
 
     def of_images(self, images: slice) -> Perturbation:
         """Give the same for some of the images."""
@@ -61,19 +68,26 @@ class Perturbation:
         masks = SomeImages(self.masks, images)
         return Perturbation(Inputs(tensors, self.inputs.is_tuple), baselines, masks)
 
-    def _replaced(self, masks: Sequence[Tensor | None], copies: int) -> list[Tensor]:
-        return [
-            _replaced(tensor, baseline, mask, copies)
-            for tensor, baseline, mask in zip(
-                self.inputs.tensors, self._baselines, masks, strict=True
-            )
-        ]
+    def _replaced(self, position: int, mask: Tensor | None, copies: int) -> Tensor:
+        tensor = self.inputs.tensors[position]
+        copied = tensor.detach().expand(copies, *tensor.shape)
+        changed = _mixed(copied, self._baselines[position], mask)
+        return changed.reshape(copies * len(tensor), *tensor.shape[1:])
 
-    def _boxes(self, masks: Sequence[Tensor | None], copies: int) -> list[Boxes | None]:
-        return [
-            boxes_of(mask, tensor.shape, copies)
-            for mask, tensor in zip(masks, self.inputs.tensors, strict=True)
-        ]
+    def _cut_out(self, position: int, mask: Tensor | None, boxes: Boxes | None) -> Tensor:
+        """Give the pixels of an input's copies that lie in their boxes, `(rows, C)`."""
+        assert boxes is not None
+        tensor = self.inputs.tensors[position].detach()
+        copy, y, x = (torch.from_numpy(one).to(tensor.device) for one in boxes.places)
+        image = copy % len(tensor)
+        own = mask
+        if mask is not None:
+            whole = mask.expand(-1, -1, -1, *tensor.shape[2:])
+            own = whole[copy // len(tensor), image % mask.shape[1], :, y, x]
+        baseline = self._baselines[position]
+        if baseline.dim():
+            baseline = baseline.expand_as(tensor)[image, :, y, x]
+        return _mixed(tensor[image, :, y, x], baseline, own)
 
 
 def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
@@ -84,12 +98,10 @@ def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
     return value.detach()
 
 
-def _replaced(tensor: Tensor, baseline: Tensor, mask: Tensor | None, copies: int) -> Tensor:
-    copied = tensor.detach().expand(copies, *tensor.shape)
+def _mixed(tensor: Tensor, baseline: Tensor, mask: Tensor | None) -> Tensor:
+    """Replace what a mask says; one of a floating type says by how much."""
     if mask is None:
-        changed = copied
-    elif mask.is_floating_point():
-        changed = torch.lerp(copied, baseline, mask.to(tensor.dtype))
-    else:
-        changed = torch.where(mask, baseline, copied)
-    return changed.reshape(copies * len(tensor), *tensor.shape[1:])
+        return tensor
+    if mask.is_floating_point():
+        return torch.lerp(tensor, baseline, mask.to(tensor.dtype))
+    return torch.where(mask, baseline, tensor)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchattr.errors import InputTypeError, ShapeError
 from torchattr.inputs import Inputs
-from torchattr.methods.features import Features
+from torchattr.kernels.patches import Boxes
+from torchattr.methods.features import Features, as_boxes
 
 
 class Segments(Features):
@@ -46,6 +50,20 @@ class Segments(Features):
         return [
             _equal(index, start, stop) if low < stop and start <= high else None
             for index, (low, high) in zip(self._indices, self._ranges, strict=True)
+        ]
+
+    def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
+        return [
+            None if sides is None else as_boxes(sides[start:stop], shape[0])
+            for sides, shape in zip(self._sides, shapes, strict=True)
+        ]
+
+    @cached_property
+    def _sides(self) -> list[NDArray[np.int64] | None]:
+        """For each input that is a picture top, left, bottom and right: `(features, N or 1, 4)`."""
+        return [
+            _sides(index, shape, self._count) if len(shape) == 4 else None
+            for index, shape in zip(self._indices, self._shapes, strict=True)
         ]
 
     def spread(self, effects: Tensor) -> list[Tensor]:
@@ -146,3 +164,18 @@ def _looked_up(effects: Tensor, index: Tensor) -> Tensor:
         return effects[index[0]].movedim((-2, -1), (0, 1))
     rows = torch.arange(len(index), device=index.device)
     return effects[index, rows.reshape(-1, *(1 for _ in index.shape[1:]))].movedim(-1, 1)
+
+
+def _sides(index: Tensor, shape: torch.Size, count: int) -> NDArray[np.int64]:
+    """Find where in a picture each feature begins and ends, in each example that has its own."""
+    height, width = shape[2:]
+    examples = torch.arange(len(index)).reshape(-1, 1, 1, 1)
+    places = (index.cpu() + count * examples).expand(-1, -1, height, width).reshape(-1)
+    y = torch.arange(height).reshape(-1, 1).expand(len(index), index.shape[1], -1, width)
+    x = torch.arange(width).expand(len(index), index.shape[1], height, -1)
+    found = torch.zeros(4, count * len(index), dtype=torch.long)
+    for row, (way, along) in enumerate((("amin", y), ("amin", x), ("amax", y), ("amax", x))):
+        found[row].scatter_reduce_(0, places, along.reshape(-1), way, include_self=False)
+    found[2:] += 1
+    found[:, torch.bincount(places, minlength=count * len(index)) == 0] = 0
+    return found.T.reshape(len(index), count, 4).transpose(0, 1).numpy()

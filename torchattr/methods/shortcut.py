@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from torchattr.incremental import Diverged, Incremental, Mode, Recomputed
 from torchattr.kernels.patches import Boxes
-from torchattr.methods.batching import fitting, in_batches
+from torchattr.methods.batching import SHARE_OF_FREE, free_bytes, in_batches
 from torchattr.methods.perturbation import Perturbation
 from torchattr.methods.scores import NotPerExample, Scores
 
@@ -23,6 +23,8 @@ SMALL = 2**28
 """Forwards that make less than so many bytes are not worth a plan."""
 AT_ONCE = 16
 """Memory is that of so many whole copies, unless said otherwise."""
+ROWS = 128
+"""More copies at once are no faster."""
 LARGEST = 2**29
 """Bytes of clean activations that are kept at once, for as many images as that."""
 
@@ -112,11 +114,11 @@ class _Way:
         """Give the values of all copies of these images."""
 
         def evaluate(start: int, stop: int) -> Tensor:
-            tensors, boxes = self._perturbation.copies(start, stop)
+            changes, copies = self._perturbation.changes(start, stop), stop - start
             found = self._scores.of(
-                tensors, stop - start, lambda model: self._way.around(model, tensors, boxes)
+                (), copies, lambda model: self._way.around(model, changes, copies)
             )
-            bar.update(stop - start)
+            bar.update(copies)
             return found
 
         masks = len(self._perturbation.masks)
@@ -126,11 +128,11 @@ class _Way:
         """Give how many copies fit into the memory of so many whole ones."""
         inputs, footprint = self._perturbation.inputs, self._scores.footprint
         copies = max(len(box) for box in sample if box is not None) // inputs.batch_size
-        held = self._way.bytes_of(sample) // max(copies, 1)
-        needed = held + 4 * sum(tensor.nbytes for tensor in inputs.tensors)
+        needed = max(self._way.bytes_of(sample) // max(copies, 1), 1)
         allowed = (at_once or AT_ONCE) * footprint.bytes * inputs.batch_size // self._scores.batch
-        most = fitting(needed, footprint, inputs.batch_size, inputs.tensors[0].device)
-        return max(min(allowed // max(needed, 1), most), 1)
+        free = int(free_bytes(inputs.tensors[0].device) * SHARE_OF_FREE)
+        most = max(ROWS // inputs.batch_size, 1)
+        return max(min(allowed // needed, free // needed, most), 1)
 
 
 def _sampled(perturbation: Perturbation, batch: int) -> list[Boxes | None]:
