@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from torchattr.kernels.patches import (
 
 BLOCK = 2**20
 """Values that the transformed tiles of a thread take at once, about; they stay in its cache."""
+
+WIDE = 2**22
+"""Weights, above which a product with fewer rows than outputs does not pack them."""
 
 _Pair = ctypes.c_int64 * 2
 
@@ -93,11 +97,41 @@ def convolve(x: Patches, boxes: Boxes, conv: Convolution, after: After) -> Tenso
     views = _views(x, boxes, result)
     if boxes.rows == 0:
         return result
+    if _is_wide(x, boxes, conv, after.residual):
+        return _after(_by_weights(x, conv), conv, after)
     if tuple(conv.weight.shape[:2]) == (conv.groups, 1) and conv.groups > 1:
         _depthwise(views, conv, then)
     elif not (pays(boxes, conv) and _winograd(views, conv, then)):
         _product(views, conv, then)
     return result
+
+
+def _is_wide(x: Patches, boxes: Boxes, conv: Convolution, residual: Patches | None) -> bool:
+    """Tell whether a product has few rows and more weights than should be packed."""
+    plain = conv.extent == (1, 1) == conv.stride and conv.groups == 1 and conv.padding == (0, 0)
+    few = boxes.rows < len(conv.weight) and conv.weight.numel() > WIDE
+    return plain and few and boxes == x.boxes and (residual is None or residual.boxes == boxes)
+
+
+def _by_weights(x: Patches, conv: Convolution) -> Tensor:
+    """Multiply the other way round: rows are packed, and weights read where they lie, once."""
+    rows, columns = x.changed, len(conv.weight)
+    weights = conv.weight.reshape(columns, -1).contiguous()
+    side = np.zeros(1, dtype=np.int64)
+    boxes = Boxes.of(side, side, side, side + 1, side + columns)
+    given = Patches(weights.reshape(1, 1, columns, -1), weights, boxes)
+    turned = Convolution(rows[:, :, None, None], None)
+    result = rows.new_empty(columns, len(rows))
+    _product(_views(given, boxes, result), turned, _After(None, None, -inf, inf))
+    return result.t().contiguous()
+
+
+def _after(result: Tensor, conv: Convolution, after: After) -> Tensor:
+    if conv.bias is not None:
+        result += conv.bias
+    if after.residual is not None:
+        result += after.residual.changed
+    return result.clamp_(after.lower, after.upper)
 
 
 def pool(x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:

@@ -126,16 +126,19 @@ inline int least(int point) { return std::max(0, point - 2); }
 struct Block {
   int64_t inputs, outputs, slices;  // slices of depth
   int64_t counts[kTile][kTile];     // tiles higher and wider than so much
+  int64_t capacity;                 // tiles
+  int64_t shared;                   // matrices that lie beside each other, if they have few columns
   float* seen[kPoints][kPoints];    // [slice][tile][kDistance]
   float* products[kPoints][kPoints];  // [tile][distance]
   int64_t distance;
 
   Block(int64_t inputs, int64_t outputs)
-      : inputs(inputs), outputs(outputs), slices((inputs + kDepth - 1) / kDepth),
-        distance(padded(outputs) + 16) {}
+      : inputs(inputs), outputs(outputs), slices((inputs + kDepth - 1) / kDepth), capacity(0),
+        shared(std::max<int64_t>(1, kDistance / padded(inputs))), distance(padded(outputs) + 16) {}
 
   int64_t floats(int64_t tiles) const {
-    return kPoints * kPoints * tiles * (slices * kDistance + distance);
+    const int64_t matrices = kPoints * kPoints, groups = (matrices + shared - 1) / shared;
+    return tiles * (groups * slices * kDistance + matrices * distance);
   }
 
   void lay_out(Tile* tiles, int64_t count, float* memory) {
@@ -145,13 +148,12 @@ struct Block {
         for (int j = 0; j < tile->wide; ++j) tile->rank[i][j] = int32_t(counts[i][j]++);
       }
     }
-    for (int i = 0; i < kPoints; ++i) {
-      for (int j = 0; j < kPoints; ++j) {
-        const int64_t rows = counts[least(i)][least(j)];
-        seen[i][j] = memory;
-        products[i][j] = memory + rows * slices * kDistance;
-        memory = products[i][j] + rows * distance;
-      }
+    capacity = count;
+    for (int64_t point = 0; point < kPoints * kPoints; ++point) {
+      const int64_t i = point / kPoints, j = point % kPoints;
+      products[i][j] = memory + point * count * distance;
+      seen[i][j] = memory + kPoints * kPoints * count * distance +
+                   point / shared * count * slices * kDistance + point % shared * padded(inputs);
     }
   }
 };
@@ -171,13 +173,19 @@ void transform_input(const Patches& x, const Window& window, const Block& block,
     float* to[kHigh + 2][kWide + 2];
     for (int i = 0; i < kHigh + 2; ++i) {
       for (int j = 0; j < kWide + 2; ++j) {
-        const int64_t rows = block.counts[least(i)][least(j)];
-        const int64_t row = slice * rows + tile.rank[least(i)][least(j)];
+        const int64_t row = slice * block.capacity + tile.rank[least(i)][least(j)];
         to[i][j] = block.seen[i][j] + row * kDistance;
       }
     }
     const int64_t start = slice * kDepth, depth = std::min(kDepth, block.inputs - start);
     for (int64_t c = 0; c < depth; c += kLanes) {
+      for (int i = 0; kWide == kTile && i < kHigh + 2; ++i) {
+#pragma GCC unroll 6
+        for (int j = 2; j < kWide + 2; ++j) {
+          // What the tile to the right has not in common with this one.
+          __builtin_prefetch(from[i][j] + kTile * block.inputs + start + c);
+        }
+      }
       Vec half[kHigh + 2][kWide + 2];
 #pragma GCC unroll 6
       for (int j = 0; j < kWide + 2; ++j) {
@@ -230,7 +238,10 @@ bool transform_output(const Wanted& wanted, const Block& block, const Tile& tile
     for (int j = 0; j < kWide + 2; ++j) {
       Vec at[kHigh + 2], column[kHigh];
 #pragma GCC unroll 6
-      for (int i = 0; i < kHigh + 2; ++i) at[i] = load(from[i][j] + n);
+      for (int i = 0; i < kHigh + 2; ++i) {
+        at[i] = load(from[i][j] + n);
+        __builtin_prefetch(from[i][j] + n + block.distance);
+      }
       from_points<kHigh>(at, column);
 #pragma GCC unroll 4
       for (int i = 0; i < kHigh; ++i) half[i][j] = column[i];
@@ -279,7 +290,7 @@ inline void multiply_block(const Block& block, const float* packed) {
         target.distance = block.distance;
         target.columns = padded(block.outputs);
         target.adds = slice > 0;
-        multiply_all(rows, depth, block.seen[i][j] + slice * rows * kDistance, weights, start,
+        multiply_all(rows, depth, block.seen[i][j] + slice * block.capacity * kDistance, weights, start,
                      block.inputs, target,
                      slice + 1 < block.slices ? weights + (start + kDepth) * panel
                                               : weights + block.inputs * padded(block.outputs));
