@@ -48,6 +48,8 @@ MOVING = _spelled(
 )
 """Calls whose result holds elements of their input, unchanged."""
 
+AVERAGING = frozenset({torch.mean, Tensor.mean, torch.ops.aten.mean.dim})
+
 PADDING = frozenset({F.pad, torch._C._nn.pad, torch.ops.aten.pad.default})
 
 RESIZING = frozenset({F.interpolate})

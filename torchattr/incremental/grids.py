@@ -16,19 +16,19 @@ class Grid:
 
     Attributes:
         shape: its shape; the batch comes first.
-        spatial: the dimensions that hold its rows and its columns.
+        spatial: the dimensions that hold its rows and its columns; none if it is one pixel.
     """
 
     shape: tuple[int, ...]
-    spatial: tuple[int, int]
+    spatial: tuple[int, int] | tuple[()]
 
     @property
     def height(self) -> int:
-        return self.shape[self.spatial[0]]
+        return self.shape[self.spatial[0]] if self.spatial else 1
 
     @property
     def width(self) -> int:
-        return self.shape[self.spatial[1]]
+        return self.shape[self.spatial[1]] if self.spatial else 1
 
     @property
     def pixels(self) -> int:
@@ -54,11 +54,13 @@ class Grid:
 
     def channels_last(self, tensor: Tensor) -> Tensor:
         """Give a tensor of this grid as `(N, H, W, C)`, contiguous."""
-        moved = tensor.movedim(self.spatial, (1, 2))
+        moved = tensor.movedim(self.spatial, (1, 2)) if self.spatial else tensor
         return moved.reshape(len(tensor), self.height, self.width, -1).contiguous()
 
     def tensor(self, channels_last: Tensor) -> Tensor:
         """Give `(N, H, W, C)` as the model sees it; a view if it can be one."""
+        if not self.spatial:
+            return channels_last.reshape(len(channels_last), *self.shape[1:])
         others = [size for dim, size in enumerate(self.shape) if dim not in (0, *self.spatial)]
         moved = channels_last.reshape(*channels_last.shape[:3], *others)
         return moved.movedim((1, 2), self.spatial)
@@ -86,8 +88,8 @@ def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:
         `None` if its pixels are not those of `grid`, or not all of them have the same channels.
     """
     wanted = torch.arange(grid.shape[0] * grid.pixels)
-    for first, second in _pairs(tensor.dim()):
-        found = Grid(tuple(tensor.shape), (first, second))
+    for spatial in _spatial(tensor.dim()):
+        found = Grid(tuple(tensor.shape), spatial)
         if (found.height, found.width) != (grid.height, grid.width) or found.channels == 0:
             continue
         rows = found.channels_last(tensor).reshape(-1, found.channels)
@@ -99,5 +101,7 @@ def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:
     return None
 
 
-def _pairs(dims: int) -> list[tuple[int, int]]:
-    return [(one, other) for one in range(1, dims) for other in range(1, dims) if one != other]
+def _spatial(dims: int) -> list[tuple[int, int] | tuple[()]]:
+    """Give which dimensions may hold rows and columns."""
+    pairs = [(one, other) for one in range(1, dims) for other in range(1, dims) if one != other]
+    return [*pairs, ()]

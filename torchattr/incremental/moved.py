@@ -16,7 +16,7 @@ from torchattr.incremental.operators import Changed, Operator
 from torchattr.incremental.tape import Entry, Tape, fill
 from torchattr.incremental.work import Work, of_bytes
 from torchattr.kernels import Backend
-from torchattr.kernels.patches import LEFT, RIGHT, START, TOP, Boxes, Patches
+from torchattr.kernels.patches import IMAGE, LEFT, RIGHT, START, TOP, Boxes, Patches
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,44 @@ class Rearranged(Operator):
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         return given[0]
 
-    def run(
-        self, given: Sequence[Changed], boxes: Boxes, backend: Backend, last: Sequence[bool]
-    ) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         rows = given[0].rows
         return rows if self.channels is None else rows[:, self.channels.to(rows.device)]
 
     def work(self, pixels: int, item: int) -> Work:
         moved = 0 if self.channels is None else 2 * pixels * self.grid.channels * item
         return of_bytes(moved)
+
+
+@dataclass(frozen=True)
+class Flattened(Operator):
+    """A call that makes one pixel of a picture, whose channels are all that the picture held.
+
+    Attributes:
+        order: for each of these channels where it is in `(H, W, C)`.
+    """
+
+    inputs: tuple[int, ...]
+    output: int
+    grid: Grid
+    order: Tensor
+
+    def boxes(self, given: Sequence[Boxes]) -> Boxes:
+        changed = (given[0].areas > 0).astype(np.int64)
+        none = np.zeros_like(changed)
+        return Boxes.of(given[0].table[:, IMAGE], none, none, changed, changed)
+
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+        grid, (image, top, left, changed, _, _) = given[0].grid, boxes.table.T
+        whole = Boxes.of(image, top, left, grid.height * changed, grid.width * changed)
+        rows = given[0].within(whole, backend).reshape(boxes.rows, -1)
+        return rows[:, self.order.to(rows.device)]
+
+    def work(self, pixels: int, item: int) -> Work:
+        return of_bytes(2 * pixels * self.grid.channels * item)
+
+    def looks_around(self, given: Sequence[Boxes], boxes: Boxes) -> Sequence[bool]:
+        return [True]
 
 
 @dataclass(frozen=True)
@@ -65,9 +94,7 @@ class Moved(Operator):
         horizontal = _span(self.columns, left, right)
         return Boxes.of(image, vertical[0], horizontal[0], vertical[1], horizontal[1])
 
-    def run(
-        self, given: Sequence[Changed], boxes: Boxes, backend: Backend, last: Sequence[bool]
-    ) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         patches = given[0].patches()
         clean = patches.clean.reshape(-1, patches.clean.shape[-1])
         constant = clean.new_full((1, clean.shape[1]), self.constant)
@@ -165,7 +192,18 @@ def rearranged(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
 def _one_rearranged(entry: Entry, output: int, result: Tensor, grid: Grid) -> Operator:
     found = decoded(result, grid) if result.dim() and len(result) == grid.shape[0] else None
     if found is None:
-        raise Unreadable(f"{name_of(entry.function)} does not keep pixels apart")
+        return _flattened(entry, output, result, grid)
     out, channels = found
     alike = torch.equal(channels, torch.arange(grid.channels))
     return Rearranged((entry.inputs[0],), output, out, None if alike else channels)
+
+
+def _flattened(entry: Entry, output: int, result: Tensor, grid: Grid) -> Operator:
+    """Read a call that makes one long row of each picture."""
+    if result.dim() != 2 or len(result) != grid.shape[0]:
+        raise Unreadable(f"{name_of(entry.function)} does not keep pixels apart")
+    size = grid.pixels * grid.channels
+    order = result[0] % size
+    if not torch.equal(result, torch.arange(len(result))[:, None] * size + order):
+        raise Unreadable(f"{name_of(entry.function)} mixes pictures")
+    return Flattened((entry.inputs[0],), output, Grid(tuple(result.shape), ()), order)

@@ -55,16 +55,13 @@ class Operator(ABC):
         """Say where its output changes."""
 
     @abstractmethod
-    def run(
-        self, given: Sequence[Changed], boxes: Boxes, backend: Backend, last: Sequence[bool]
-    ) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         """Give the output's pixels in `boxes`.
 
         Args:
             given: the inputs.
             boxes: what :meth:`boxes` said.
             backend: what runs the hot parts.
-            last: for each input whether nobody reads it afterwards.
         """
 
     @abstractmethod

@@ -39,14 +39,12 @@ class Pointwise(Operator):
             result = result.joined(one)
         return result
 
-    def run(
-        self, given: Sequence[Changed], boxes: Boxes, backend: Backend, last: Sequence[bool]
-    ) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         tensors = {
             index: one.grid.spread(one.within(boxes, backend))
             for index, one in zip(self.inputs, given, strict=True)
         }
-        return self.grid.gathered(_called(self.entry, tensors, kept=not last[0]))
+        return self.grid.gathered(_called(self.entry, tensors))
 
     def work(self, pixels: int, item: int) -> Work:
         return of_bytes(pixels * self.grid.channels * item * (len(self.inputs) + 1))
@@ -74,9 +72,7 @@ class Gated(Operator):
         other = given[1 - self.single].table
         return Boxes.of(*np.where(unchanged[:, None], other, whole.table)[:, :-1].T)
 
-    def run(
-        self, given: Sequence[Changed], boxes: Boxes, backend: Backend, last: Sequence[bool]
-    ) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         single, picture = given[self.single], given[1 - self.single]
         values = single.within(Boxes.whole(boxes.table[:, IMAGE], 1, 1), backend)
         repeated = values.repeat_interleave(torch.from_numpy(boxes.areas).to(values.device), 0)
@@ -85,7 +81,7 @@ class Gated(Operator):
             self.inputs[self.single]: single.grid.spread(repeated),
             self.inputs[1 - self.single]: picture.grid.spread(rows),
         }
-        return self.grid.gathered(_called(self.entry, tensors, kept=not all(last)))
+        return self.grid.gathered(_called(self.entry, tensors))
 
     def work(self, pixels: int, item: int) -> Work:
         return of_bytes(pixels * self.grid.channels * item * 3)
@@ -94,9 +90,9 @@ class Gated(Operator):
         return [True, True]
 
 
-def _called(entry: Entry, tensors: dict[int, Tensor], *, kept: bool) -> Tensor:
-    """Repeat a call on other tensors; if they are `kept`, it may write over copies only."""
-    if kept and writes(entry):
+def _called(entry: Entry, tensors: dict[int, Tensor]) -> Tensor:
+    """Repeat a call on other tensors; it may write over copies only."""
+    if writes(entry):
         tensors[entry.inputs[0]] = tensors[entry.inputs[0]].clone()
     args = fill(entry.args, tensors.__getitem__)
     kwargs = fill(entry.kwargs, tensors.__getitem__)

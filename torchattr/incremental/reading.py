@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr.incremental.calls import (
+    AVERAGING,
     MOVING,
     PADDING,
     POINTWISE,
@@ -78,6 +79,8 @@ def _blank(value: Value) -> Tensor:
 def _read_others(entry: Entry, tape: Tape, grids: Grids) -> list[Operator] | None:
     if entry.function in POINTWISE:
         return _alike(None, entry, tape, grids)
+    if entry.function in AVERAGING:
+        return _averaged_whole(entry, tape, grids)
     if entry.function in PADDING | RESIZING and len(entry.inputs) == 1:
         return moved(entry, tape, grids)
     if entry.function in MOVING and len(entry.inputs) == 1:
@@ -163,7 +166,11 @@ def _linear(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator
     grid = grids[entry.inputs[0]]
     if len(grid.shape) - 1 in grid.spatial or len(call.weight.shape) != 2:
         raise Unreadable("linear mixes pixels")
-    return _pointwise(call, entry, tape, grids)
+    (output,) = only(entry.outputs, entry)
+    bias = None if call.bias is None else call.bias.detach()
+    conv = Convolution(call.weight.detach()[:, :, None, None], bias)
+    out = Grid(tuple(tape.values[output].shape), grid.spatial)
+    return [Convolved((entry.inputs[0],), output, out, conv)]
 
 
 def _prelu(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
@@ -221,6 +228,20 @@ def _adapted(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operato
         return Pooling(call.operation.name == "adaptive_max_pool", extent, extent)
 
     return _pooled(entry, tape, grids, pooling)
+
+
+def _averaged_whole(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
+    """Read the mean over all pixels."""
+    dims = entry.args[1] if len(entry.args) > 1 else entry.kwargs.get("dim")
+    named = dims if isinstance(dims, (tuple, list)) else (dims,)
+    grid, (output,) = grids[entry.inputs[0]], only(entry.outputs, entry)
+    if not all(isinstance(dim, int) for dim in named) or not grid.is_plain:
+        raise Unreadable("mean is taken over more than the pixels")
+    if sorted(dim % 4 for dim in named) != [2, 3]:
+        raise Unreadable("mean is taken over more than the pixels")
+    shape, extent = tuple(tape.values[output].shape), (grid.height, grid.width)
+    out = Grid(shape, (2, 3) if len(shape) == 4 else ())
+    return [Pooled((entry.inputs[0],), output, out, Pooling(False, extent, extent))]
 
 
 def _pooled(

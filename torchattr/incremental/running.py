@@ -50,7 +50,7 @@ def run(
     for step, last in zip(plan.operators, plan.last, strict=True):
         given = [live[index] for index in step.inputs]
         boxes = step.boxes([one.boxes for one in given])
-        rows = step.run(given, boxes, backend, last)
+        rows = step.run(given, boxes, backend)
         for index, over in zip(step.inputs, last, strict=True):
             if over:
                 live.pop(index, None)

@@ -48,9 +48,7 @@ class Convolved(Operator):
         found = given[0].reached(conv.extent, conv.stride, conv.padding, conv.dilation, size)
         return found.joined(given[1]) if len(given) > 1 else found
 
-    def run(
-        self, given: Sequence[Changed], boxes: Boxes, backend: Backend, last: Sequence[bool]
-    ) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         after = self.after
         if len(given) > 1:
             after = replace(after, residual=given[1].patches())
@@ -79,9 +77,7 @@ class Pooled(Operator):
             pooling.extent, pooling.stride, pooling.padding, pooling.dilation, size
         )
 
-    def run(
-        self, given: Sequence[Changed], boxes: Boxes, backend: Backend, last: Sequence[bool]
-    ) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         return backend.pool(given[0].patches(), boxes, self.pooling)
 
     def work(self, pixels: int, item: int) -> Work:

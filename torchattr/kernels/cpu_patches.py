@@ -23,11 +23,8 @@ from torchattr.kernels.patches import (
     Pooling,
 )
 
-BLOCK = 2**20
-"""Values that the transformed tiles of a thread take at once, about; they stay in its cache."""
-
-WIDE = 2**22
-"""Weights, above which a product with fewer rows than outputs does not pack them."""
+BLOCK = 56
+"""Tiles that a thread transforms at once: they stay in its cache, and weights pay for their way."""
 
 _Pair = ctypes.c_int64 * 2
 
@@ -182,7 +179,6 @@ def _winograd(views: tuple[Any, Any], conv: Convolution, after: _After) -> bool:
             weight.data_ptr(), outputs, inputs, packed.data_ptr(), threads
         )
         conv.packed["winograd"] = packed
-    tiles = max(28, BLOCK // (36 * (inputs + outputs)))
     return bool(
         kernels.torchattr_winograd(
             *views,
@@ -190,7 +186,7 @@ def _winograd(views: tuple[Any, Any], conv: Convolution, after: _After) -> bool:
             outputs,
             conv.packed["winograd"].data_ptr(),
             ctypes.byref(after),
-            tiles,
+            BLOCK,
             threads,
         )
     )
