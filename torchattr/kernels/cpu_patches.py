@@ -26,6 +26,9 @@ from torchattr.kernels.patches import (
 BLOCK = 56
 """Tiles that a thread transforms at once: they stay in its cache, and weights pay for their way."""
 
+WIDE = 2**22
+"""Weights, above which a product with fewer rows than outputs does not pack them."""
+
 _Pair = ctypes.c_int64 * 2
 
 
