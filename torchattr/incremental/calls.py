@@ -48,6 +48,9 @@ MOVING = _spelled(
 )
 """Calls whose result holds elements of their input, unchanged."""
 
+RESHAPING = _spelled(("view", "reshape"))
+"""Those whose arguments may name the size of the batch."""
+
 AVERAGING = frozenset({torch.mean, Tensor.mean, torch.ops.aten.mean.dim})
 
 PADDING = frozenset({F.pad, torch._C._nn.pad, torch.ops.aten.pad.default})

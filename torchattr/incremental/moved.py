@@ -88,6 +88,12 @@ class Moved(Operator):
     columns: np.ndarray[Any, Any]
     constant: float
 
+    def of_whole(self, pictures: Tensor) -> Tensor:
+        """Do the same to whole pictures, `(N, C, H, W)`."""
+        taken = pictures[:, :, self.rows][:, :, :, self.columns]
+        outside = torch.from_numpy((self.rows[:, None] < 0) | (self.columns < 0))
+        return torch.where(outside, self.constant, taken)
+
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         image, top, left, bottom, right, _ = given[0].table.T
         vertical = _span(self.rows, top, bottom)
@@ -142,13 +148,13 @@ def moved(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
     if not grid.is_plain or len(shape) != 4 or shape[:2] != channels:
         raise Unreadable(f"{name_of(entry.function)} changes more than the picture's edges")
     y, x = torch.meshgrid(
-        torch.arange(float(grid.height)), torch.arange(float(grid.width)), indexing="ij"
+        torch.arange(grid.height).double(), torch.arange(grid.width).double(), indexing="ij"
     )
     rows, columns, ones = (
         _called_on(entry, one.expand(grid.shape[0], 1, -1, -1))[0, 0]
         for one in (y, x, torch.ones_like(y))
     )
-    marks = _called_on(entry, torch.zeros(grid.shape[0], 1, *y.shape))[0, 0]
+    marks = _called_on(entry, torch.zeros_like(y).expand(grid.shape[0], 1, -1, -1))[0, 0]
     inside = (ones == 1) & (marks == 0) if not torch.equal(ones, marks) else None
     if inside is None:
         raise Unreadable(f"{name_of(entry.function)} puts nothing of the picture there")
@@ -158,8 +164,12 @@ def moved(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
     if from_rows is None or from_columns is None or len(constants) > 1:
         raise Unreadable(f"{name_of(entry.function)} mixes pixels")
     constant = float(constants[0]) if len(constants) else 0.0
-    out = Grid(shape, (2, 3))
-    return [Moved((entry.inputs[0],), output, out, from_rows, from_columns, constant)]
+    step = Moved((entry.inputs[0],), output, Grid(shape, (2, 3)), from_rows, from_columns, constant)
+    # A mean of pixels may look like the one in the middle.
+    random = torch.rand(grid.shape[0], 1, *y.shape, dtype=torch.float64)
+    if not torch.equal(_called_on(entry, random), step.of_whole(random)):
+        raise Unreadable(f"{name_of(entry.function)} mixes pixels")
+    return [step]
 
 
 def _called_on(entry: Entry, tensor: Tensor) -> Tensor:

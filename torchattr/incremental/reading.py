@@ -22,7 +22,7 @@ from torchattr.incremental.grids import Grid, Grids
 from torchattr.incremental.moved import moved, rearranged
 from torchattr.incremental.operators import Operator
 from torchattr.incremental.pixelwise import Gated, Pointwise
-from torchattr.incremental.tape import Entry, Tape, Value, fill
+from torchattr.incremental.tape import Entry, Tape, Value, fill, writes_elsewhere
 from torchattr.incremental.windows import Convolved, Pooled
 from torchattr.kernels.patches import Convolution, Pooling
 from torchattr.layers.ops import Call
@@ -45,6 +45,8 @@ def read(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
         raise Unreadable("it takes what was computed as a whole")
     if not entry.outputs or len(set(entry.outputs)) != len(entry.outputs):
         raise Unreadable(f"{name_of(entry.function)} gives no tensor")
+    if writes_elsewhere(entry):
+        raise Unreadable(f"{name_of(entry.function)} writes over a constant")
     if any(tape.values[i].dtype != tape.values[entry.inputs[0]].dtype for i in entry.outputs):
         raise Unreadable(f"{name_of(entry.function)} changes the type of its input")
     found = _read_table(entry, tape, grids) or _read_others(entry, tape, grids)

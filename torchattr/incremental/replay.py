@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from torchattr.incremental.calls import RESHAPING
 from torchattr.incremental.plan import Plan
-from torchattr.incremental.tape import ABOUT_SHAPE, Entry, fill, map_tensors
+from torchattr.incremental.tape import ABOUT_SHAPE, Entry, Ref, fill, map_tensors
 
 
 class Diverged(Exception):
@@ -98,6 +100,7 @@ class Replay(TorchFunctionMode):
             return func(*args, **kwargs)
         position, entry = self._expected(func, standing)
         if position in self._plan.followed:
+            self._check(entry, args, kwargs)
             return self._given(entry, standing)
         return func(*self.whole(args), **self.whole(kwargs))
 
@@ -112,12 +115,23 @@ class Replay(TorchFunctionMode):
         position, entry = self._awaited[self._next]
         self._next += 1
         followed = [index for index in entry.inputs if index in self._plan.grids]
-        if entry.function is not function or followed != [one.value for one in standing]:
+        if entry.function != function or followed != [one.value for one in standing]:
             raise Diverged(
                 f"the model called {getattr(function, '__name__', function)} where it had called"
                 f" {getattr(entry.function, '__name__', entry.function)}"
             )
         return position, entry
+
+    def _check(self, entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Check that a call that is followed is given the constants that it was given before.
+
+        Raises:
+            Diverged: it is not; they may depend on what the model was given.
+        """
+        copies = self._copies if entry.function in RESHAPING else 1
+        if not alike((entry.args, entry.kwargs), (args, kwargs), copies):
+            name = getattr(entry.function, "__name__", entry.function)
+            raise Diverged(f"the model called {name} with other arguments than before")
 
     def _given(self, entry: Entry, standing: Sequence[Placeholder]) -> Any:
         """Give the result of a call that is followed; where it is its argument, rename that."""
@@ -155,3 +169,34 @@ def _standing(value: Any) -> list[Placeholder]:
 
     map_tensors(value, note)
     return found
+
+
+def alike(recorded: Any, given: Any, copies: int) -> bool:
+    """Tell whether the arguments of a call are those of the tape, but for the size of the batch.
+
+    >>> alike((Ref(0), [2, -1], None), (Ref(0), [6, -1], None), copies=3)
+    True
+    >>> alike({"alpha": 2.0}, {"alpha": 6.0}, copies=3)
+    False
+    """
+    if isinstance(recorded, Ref):
+        return True
+    if isinstance(recorded, Tensor):
+        return recorded is given or (isinstance(given, Tensor) and torch.equal(recorded, given))
+    if isinstance(recorded, slice):
+        return isinstance(given, slice) and alike(_bounds(recorded), _bounds(given), copies)
+    if isinstance(recorded, (tuple, list)):
+        return len(recorded) == len(given) and all(
+            alike(one, other, copies) for one, other in zip(recorded, given, strict=True)
+        )
+    if isinstance(recorded, dict):
+        return recorded.keys() == given.keys() and alike(
+            list(recorded.values()), list(given.values()), copies
+        )
+    if type(recorded) is int and type(given) is int:
+        return given in (recorded, recorded * copies)
+    return bool(np.array_equal(recorded, given))
+
+
+def _bounds(given: slice) -> tuple[Any, Any, Any]:
+    return given.start, given.stop, given.step

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from inspect import signature
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -107,10 +110,15 @@ class Recording(TorchFunctionMode):
         self.tape.aliased = self.tape.aliased or not self._stale.isdisjoint(inputs)
         for index in inputs:
             self.tape.values[index].readers += 1
-        if _writes(func, kwargs):
-            self._save(func, inputs[0])
+        written = _written(func, taken[0], taken[1])
+        wrote = list(refs(written))
+        if wrote:
+            self._save(inputs)
         result = func(*args, **kwargs)
         same = isinstance(result, Tensor) and self._known.get(id(result)) == inputs[0]
+        # What was written over without being given back is known under its old name only.
+        lost = bool(wrote) and not (same and wrote == [inputs[0]])
+        self.tape.aliased = self.tape.aliased or lost
         given = map_tensors(result, self._add)
         self.tape.entries.append(
             Entry(func, taken[0], taken[1], given, inputs, tuple(refs(given)), same)
@@ -125,10 +133,11 @@ class Recording(TorchFunctionMode):
         self._kept.append(tensor)
         return Ref(index)
 
-    def _save(self, function: Function, index: int) -> None:
+    def _save(self, inputs: Sequence[int]) -> None:
         """Copy what is about to be written over, where somebody may still ask for it."""
+        index = inputs[0]
         value = self.tape.values[index]
-        alone = value.readers == 1 and function not in JOINING_IN_PLACE
+        alone = value.readers == 1 == len(inputs)
         for other in self._shown_with(index):
             shown = self.tape.values[other]
             shown.clean = None if shown.clean is None else shown.clean.clone()
@@ -156,12 +165,36 @@ class Recording(TorchFunctionMode):
 
 
 def writes(entry: Entry) -> bool:
-    """Tell whether a call wrote over its first argument."""
-    return _writes(entry.function, entry.kwargs)
+    """Tell whether a call wrote over the first of the values that it took."""
+    return _written(entry.function, entry.args, entry.kwargs) == Ref(entry.inputs[0])
 
 
-def _writes(function: Function, kwargs: Mapping[str, Any]) -> bool:
-    return writes_in_place(function) or bool(kwargs.get("inplace"))
+def writes_elsewhere(entry: Entry) -> bool:
+    """Tell whether a call wrote over a tensor that did not depend on the inputs."""
+    written = _written(entry.function, entry.args, entry.kwargs)
+    return written is not None and not writes(entry)
+
+
+def _written(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Give what a call writes over, if anything."""
+    if kwargs.get("out") is not None:
+        return kwargs["out"]
+    given = [*args, *kwargs.values()]
+    return given[0] if writes_in_place(function) or _asked_to(function, args, kwargs) else None
+
+
+def _asked_to(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    place = _place_of_inplace(function)
+    return bool(args[place] if place is not None and place < len(args) else kwargs.get("inplace"))
+
+
+@cache
+def _place_of_inplace(function: Function) -> int | None:
+    """Say which positional argument asks for writing in place."""
+    if not isinstance(function, FunctionType):
+        return None
+    names = list(signature(function).parameters)
+    return names.index("inplace") if "inplace" in names else None
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
@@ -232,12 +265,3 @@ ABOUT_SHAPE = frozenset(
     ]
 )
 """Calls whose answer does not depend on what a tensor holds."""
-
-JOINING_IN_PLACE = frozenset(
-    getattr(Tensor, name)
-    for name in (
-        *("add_", "sub_", "mul_", "div_", "__iadd__", "__isub__", "__imul__", "__itruediv__"),
-        *("maximum_", "minimum_"),
-    )
-    if hasattr(Tensor, name)
-)
