@@ -20,6 +20,7 @@ from benchmarks.machine import circumstances, machine, same_precision_for_all, s
 from benchmarks.peers import PEERS
 from benchmarks.results import FOLDER, Results
 from benchmarks.settings import NETWORKS, Settings
+from benchmarks.tasks import TITLES
 
 AFTERWARDS = ("plots", "docs")
 
@@ -47,6 +48,7 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
         options.quick,
         tuple(options.network or NETWORKS),
         options.largest_batch,
+        options.whole,
     )
     folder = options.out or (None if options.quick else FOLDER)
     described = machine(settings.device)
@@ -86,10 +88,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--network",
         action="append",
-        choices=NETWORKS,
-        help="for methods: only this one, and keep the rows of others; repeatable",
+        choices=TITLES,
+        help="for methods and incremental: only this one, and keep the rows of others; repeatable",
     )
     parser.add_argument("--largest-batch", type=int, help="for methods: none above it")
+    parser.add_argument("--whole", action="store_true", help="for incremental: stop no side early")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that everything runs")
     parser.add_argument("--tf32", action="store_true", help="TF32 on a GPU, for all sides")
     parser.add_argument("--out", type=Path, help=f"the folder of the results; {FOLDER.name}/ here")

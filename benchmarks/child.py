@@ -1,7 +1,6 @@
-"""One measurement of memory in a process of its own: `python -m benchmarks.child ...`.
+"""Measurements in processes of their own; one of memory is `python -m benchmarks.child ...`.
 
-The allocator is set alike for all sides: freed blocks of 64 KiB and more go back to the system at
-once, so that the resident memory is what is in use, and not what an allocator keeps.
+The allocator is set alike for all sides, since it is set for a process.
 """
 
 from __future__ import annotations
@@ -11,35 +10,66 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": str(2**16)}
+Allocator = Mapping[str, str]
+
+GIVING_BACK: Allocator = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**16),
+    "MALLOC_TRIM_THRESHOLD_": str(2**16),
+}
+"""Freed blocks of 64 KiB and more go back to the system at once, so that the resident memory is
+what is in use, and not what an allocator keeps."""
+
+KEEPING: Allocator = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**40),
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+"""Nothing goes back, so that what was in use once costs no page faults when it is used again."""
+
 ROOT = Path(__file__).parents[1]
 
 
 def measured_alone(what: str, **asked: Any) -> Any:
-    """Run a measurement in a child process and give what it found."""
+    """Run a measurement of memory in a child process and give what it found."""
     options = [f"--{name}={value}" for name, value in asked.items()]
+    return alone("benchmarks.child", [what, *options], GIVING_BACK)
+
+
+def alone(module: str, arguments: Sequence[str], allocator: Allocator) -> Any:
+    """Run a module in a child process and give the JSON of its last line.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.child", what, *options],
-        env={**os.environ, **ALLOCATOR},
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, **allocator},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{what} of {asked} failed: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(f"{module} {arguments} failed: {done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def growth(options: argparse.Namespace) -> float:
+def growth(options: argparse.Namespace) -> int:
     """Give by how many bytes the resident memory grew at most during a call."""
-    run = _side(options, options.batch)
-    _side(options, 1)()  # What is made once, such as threads, is not counted.
+    return grown(_side(options, options.batch), _side(options, 1))
+
+
+def grown(run: Callable[[], Any], first: Callable[[], Any]) -> int:
+    """Give by how many bytes the resident memory grew at most during a run.
+
+    What `first` makes once, such as threads, is not counted.
+    """
+    first()
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # Begin a new peak.
     run()

@@ -24,6 +24,8 @@ COLOURS = {
     "inference": "#9aa3ad",
     "eager": "#9aa3ad",
     "compiled": "#5b8c3a",
+    "dense": "#d9822b",
+    "bound": "#9aa3ad",
 }
 BACKENDS = ("#0b6e99", "#33a1c9", "#d9822b", "#8a5fa8")
 PLAIN = {"font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "torchattr"}
@@ -111,11 +113,49 @@ def scale(rows: Sequence[Section]) -> Figure | None:
     return figure
 
 
+def incremental(rows: Sequence[Section]) -> Figure | None:
+    """Time of a place against the size of the window, with the bound by operations."""
+    shown = [row for row in rows if "curve" in row and _both_timed(row)]
+    networks = list(dict.fromkeys(row["network"] for row in shown))
+    if not networks:
+        return None
+    figure, axes = _page(len(networks), height=3.4)
+    for ax, network in zip(axes, networks, strict=True):
+        _against_size(ax, [row for row in shown if row["network"] == network])
+        ax.set_title(TITLES[network], fontsize=10)
+    axes[0].set_ylabel("ms for each place of the window")
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 DRAWN: dict[str, Callable[[Sequence[Section]], Figure | None]] = {
     "kernels": kernels,
     "methods": methods,
     "scale": scale,
+    "incremental": incremental,
 }
+
+
+def _both_timed(row: Section) -> bool:
+    return all("ms" in row["sides"].get(name, {}) for name in ("torchattr", "dense"))
+
+
+def _against_size(ax: Axes, rows: Sequence[Section]) -> None:
+    sizes = [row["curve"] for row in rows]
+    whole = [row["sides"]["dense"]["ms"] for row in rows]
+    ours = [row["sides"]["torchattr"]["ms"] for row in rows]
+    bound = [taken / row["bound"] for taken, row in zip(whole, rows, strict=True)]
+    lines = {"dense": (whole, "whole forwards"), "bound": (bound, "bound by operations")}
+    lines["torchattr"] = (ours, "torchattr")
+    for name, (values, label) in lines.items():
+        style = "--" if name == "bound" else "-"
+        ax.plot(sizes, values, style, marker="o", markersize=4, color=COLOURS[name], label=label)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("side of the window, pixels")
+    ax.grid(axis="y", color="#e6e6e6")
 
 
 def _lines(ax: Axes, rows: Sequence[Section]) -> None:

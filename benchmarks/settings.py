@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,10 @@ class Settings:
         rounds: how often everything runs by turns where a target rests on the figure; elsewhere
             at most that often, as far as the budget goes.
         quick: tiny pictures and one round, to see that everything runs. Its times mean nothing.
-        networks: what the case `methods` looks at.
-        largest: the largest batch of that case, if it is bounded.
+        networks: what the cases `methods` and `incremental` look at; the latter at all of its own
+            if these are the default ones.
+        largest: the largest batch of `methods`, if it is bounded.
+        whole: whether `incremental` lets all sides run all places.
     """
 
     device: torch.device
@@ -28,6 +31,11 @@ class Settings:
     quick: bool = False
     networks: tuple[str, ...] = NETWORKS
     largest: int | None = None
+    whole: bool = False
+
+    def among(self, own: Iterable[str]) -> list[str]:
+        """Give those of a case's own networks that are asked for."""
+        return [name for name in own if self.networks == NETWORKS or name in self.networks]
 
     @property
     def size(self) -> int:

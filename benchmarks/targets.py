@@ -103,6 +103,26 @@ def _named(case: str, name: str, limit: float, what: str, **more: Any) -> Target
     return Target(what, limit, case, {"name": name}, ("sides", "captum", "ratio"), **more)
 
 
+def _incremental(
+    network: str, what: str, limit: float, figure: str, words: str, **more: Any
+) -> Target:
+    shown = what if " " in what else f"window/stride {what}"
+    return Target(
+        f"incremental ablation, {TITLES[network]}, {shown}: {words}",
+        limit,
+        "incremental",
+        {"network": network, "what": what},
+        ("sides", "captum", figure),
+        **more,
+    )
+
+
+_FASTER = {
+    "vgg16": {"16/8": 20.0, "8/4": 25.0, "100 superpixels": 15.0},
+    "resnet18": {"16/8": 6.0, "8/4": 6.5},
+    "resnet50": {"16/8": 5.0, "8/4": 5.0, "100 superpixels": 4.0},
+    "mobilenet_v2": {"16/8": 3.0, "8/4": 4.0},
+}
 _NETWORKS = {name: TITLES[name] for name in ("resnet50", "vgg16")}
 _LIMITS = {"Saliency": 1.0, "GuidedBackprop": 0.9, "Deconvolution": 0.9}
 _KERNEL_LIMITS = {"relu": "`torch.relu`", "relu_backward guided": "PyTorch's threshold backward"}
@@ -188,6 +208,15 @@ TARGETS: tuple[Target, ...] = (
         {"name": "viewer click"},
         ("sides", "torchattr", "ms"),
         unit="ms",
+    ),
+    *(
+        _incremental(network, what, limit, "times", "Captum's time, of torchattr's", at_least=True)
+        for network, limits in _FASTER.items()
+        for what, limit in limits.items()
+    ),
+    *(
+        _incremental(network, "16/8", 1.0, "growth_ratio", "growth of memory, of Captum's")
+        for network in _FASTER
     ),
     *(
         Target(

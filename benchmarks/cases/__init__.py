@@ -1,6 +1,7 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.cases.base import Case
+from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
 from benchmarks.cases.kernels import Kernels
 from benchmarks.cases.methods import Methods
@@ -9,5 +10,9 @@ from benchmarks.cases.scale import Scale
 from benchmarks.cases.sharing import Sharing
 
 CASES: dict[str, Case] = {
-    case.name: case for case in (Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect())
+    case.name: case
+    for case in (
+        *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
+        Incremental(),
+    )
 }

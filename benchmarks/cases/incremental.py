@@ -1,0 +1,194 @@
+"""Ablation that recomputes only what a change can reach, against whole forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from benchmarks.ablating import ALLOWED, CHECKED
+from benchmarks.cases.base import Case, Row, say
+from benchmarks.child import GIVING_BACK, KEEPING, alone
+from benchmarks.markdown import number, table
+from benchmarks.peers.captum import ROWS_AT_ONCE
+from benchmarks.settings import Settings
+
+ASKED: Mapping[str, tuple[str, ...]] = {
+    "vgg16": ("16/8", "8/4", "100 superpixels"),
+    "resnet18": ("16/8", "8/4"),
+    "resnet50": ("16/8", "8/4", "100 superpixels"),
+    "mobilenet_v2": ("16/8", "8/4"),
+}
+"""What is asked of each network: a window and its stride in pixels, or superpixels."""
+
+QUICKLY: Mapping[str, tuple[str, ...]] = {"resnet18": ("16/8", "12 superpixels")}
+"""What is asked of what in a quick run."""
+
+CURVE = ("8/8", "16/16", "32/32", "64/27", "112/19")
+"""Windows for the figure: some 49 places, more where a larger stride would leave gaps."""
+CURVE_NETWORKS = ("resnet18", "vgg16")
+
+WEIGHED = ("16/8", "100 superpixels")
+"""Where memory is looked at."""
+
+ROUNDS = 3
+"""At most so many: a run of all places is long, and its time a mean over them already."""
+MOST = 48
+"""Whole forwards are stopped after so many places, unless asked for all."""
+
+SIDES = {"torchattr": "torchattr", "dense": "`incremental=False`", "captum": "Captum"}
+
+
+class Incremental(Case):
+    name = "incremental"
+    title = "Incremental ablation"
+    how = "Times are medians over the rounds, ratios medians of the ratio in each round."
+
+    def missing(self, settings: Settings) -> str | None:
+        return None if find_spec("skimage") else "scikit-image is not installed"
+
+    def run(self, settings: Settings) -> list[dict[str, Any]]:
+        asked = QUICKLY if settings.quick else ASKED
+        rows = []
+        for network in settings.among(asked):
+            rows += _weighed(_timed(network, asked[network], settings), settings)
+        for network in settings.among(CURVE_NETWORKS[: len(asked)]):
+            rows += _curve(network, CURVE[2:3] if settings.quick else CURVE, settings)
+        return rows
+
+    def tables(self, rows: Sequence[Row]) -> list[str]:
+        cells = [row for row in rows if "curve" not in row]
+        return [*_explained(), "", *_times(cells), *_memory(cells), *_curve_table(rows)]
+
+
+def _timed(network: str, asked: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+    rounds = 1 if settings.quick else min(settings.rounds, ROUNDS)
+    arguments = ["time", *_what(asked), f"--rounds={rounds}", *_common(network, settings)]
+    rows: list[dict[str, Any]] = alone("benchmarks.ablating", arguments, KEEPING)
+    for row in rows:
+        say(f"{network} {row['what']}:", ", ".join(f"{n} {_time(s)}" for n, s in _sides(row)))
+    return rows
+
+
+def _weighed(rows: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
+    """Add by how much the memory of a process grows, ours against Captum's."""
+    for row in rows:
+        if row["what"] in WEIGHED:
+            sides = {name: row["sides"][name] for name in ("torchattr", "captum")}
+            if not any("wrong" in side for side in sides.values()):
+                for name, side in sides.items():
+                    side["growth_mib"] = _growth(row["network"], row["what"], name, settings)
+                ours, captums = (side["growth_mib"] for side in sides.values())
+                sides["captum"]["growth_ratio"] = ours / captums
+                say(f"{row['network']} {row['what']}: {ours:.0f} MiB, Captum {captums:.0f} MiB")
+    return rows
+
+
+def _growth(network: str, what: str, side: str, settings: Settings) -> float:
+    arguments = ["growth", *_what([what]), f"--sides={side}", *_common(network, settings)]
+    found: float = alone("benchmarks.ablating", arguments, GIVING_BACK)
+    return found
+
+
+def _curve(network: str, asked: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+    """Time windows of several sizes, once each after a run that checks them."""
+    arguments = ["time", *_what(asked), *_common(network, settings)]
+    rows = alone("benchmarks.ablating", [*arguments, "--sides", "torchattr", "dense"], KEEPING)
+    say(f"{network}, {len(rows)} sizes of windows")
+    return [{**row, "curve": int(row["what"].split("/")[0])} for row in rows]
+
+
+def _what(asked: Sequence[str]) -> list[str]:
+    return [f"--what={one}" for one in asked]
+
+
+def _common(network: str, settings: Settings) -> list[str]:
+    """Give what all children are told; a GPU is fast enough for all places."""
+    most = 0 if settings.whole or settings.on_gpu else MOST
+    return [
+        f"--network={network}",
+        f"--most={most}",
+        f"--size={settings.size}",
+        f"--threads={torch.get_num_threads()}",
+        f"--device={settings.device}",
+    ]
+
+
+def _explained() -> list[str]:
+    return [
+        "One real picture, float32. Time in ms for each place, of a run of all places; in brackets"
+        " how many times as long as torchattr it took. Captum is given"
+        f" `perturbations_per_eval={ROWS_AT_ONCE}`; `incremental=False` is torchattr with whole"
+        " forwards. Their forwards all cost the same, so their runs are stopped after the number of"
+        " places that is given, and extrapolated (a fixed part and one a place) to all of them."
+        " torchattr runs all places. All sides run by turns in one process, whose allocator gives"
+        " nothing back to the system: none pays for page faults. The bound is the multiply-adds of"
+        " whole forwards over those of what the places can reach; torchattr can beat it where it"
+        " needs fewer multiplications for one convolution. Each side's scores were compared with"
+        f" those of up to {CHECKED} places computed by hand first: the difference is that of"
+        f" torchattr, of the range of these scores; above {ALLOWED:g} a side gets no time.",
+    ]
+
+
+def _times(rows: Sequence[Row]) -> list[str]:
+    head = ["network", "window/stride", "places", *SIDES.values(), "stopped after"]
+    lines = (
+        [
+            row["network"],
+            row["what"],
+            str(row["places"]),
+            *(_time(row["sides"].get(name)) for name in SIDES),
+            ", ".join(_looked_at(row, name) for name in ("dense", "captum")),
+            number(row["bound"]),
+            f"{row['sides']['torchattr']['difference']:.1e}",
+            str(row["rounds"]),
+        ]
+        for row in rows
+    )
+    return table([*head, "bound", "difference", "rounds"], lines)
+
+
+def _looked_at(row: Row, name: str) -> str:
+    seen = row["sides"].get(name, {}).get("looked_at")
+    return "–" if seen is None else "none" if seen == row["places"] else str(seen)
+
+
+def _time(side: Any) -> str:
+    if side is None or "wrong" in side:
+        return "–" if side is None else str(side["wrong"])
+    return number(side["ms"]) + (f" ({number(side['times'])} ×)" if "times" in side else "")
+
+
+def _memory(rows: Sequence[Row]) -> list[str]:
+    weighed = [row for row in rows if "growth_ratio" in row["sides"].get("captum", {})]
+    if not weighed:
+        return []
+    text = (
+        "By how many MiB the memory grows during a run; in brackets torchattr's as a share of"
+        " Captum's. Each figure comes from a process of its own, whose allocator gives everything"
+        " back at once."
+    )
+    lines = (
+        [row["network"], row["what"], *(_grown(row["sides"][name]) for name in GROWN)]
+        for row in weighed
+    )
+    return [text, "", *table(["network", "window/stride", *(SIDES[name] for name in GROWN)], lines)]
+
+
+GROWN = ("torchattr", "captum")
+
+
+def _grown(side: Mapping[str, Any]) -> str:
+    share = f" ({number(side['growth_ratio'])})" if "growth_ratio" in side else ""
+    return number(side["growth_mib"]) + share
+
+
+def _curve_table(rows: Sequence[Row]) -> list[str]:
+    curve = [row for row in rows if "curve" in row]
+    return ["Windows of several sizes, once each:", "", *_times(curve)] if curve else []
+
+
+def _sides(row: Row) -> Sequence[tuple[str, Any]]:
+    return list(row["sides"].items())
