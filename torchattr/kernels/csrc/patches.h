@@ -10,6 +10,10 @@
 #include <memory>
 #include <new>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -35,6 +39,9 @@ inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value);
 // The same for the first lanes only, of which there may be any number; the others are 0.
 inline Vec load(const float* from, int64_t lanes) {
   if (lanes >= kLanes) return load(from);
+#if defined(__AVX512F__)
+  return lanes > 0 ? Vec(_mm512_maskz_loadu_ps((1u << lanes) - 1, from)) : Vec{};
+#endif
   Vec value = {};
   if (lanes > 0) std::memcpy(&value, from, lanes * sizeof(float));
   return value;
@@ -42,6 +49,10 @@ inline Vec load(const float* from, int64_t lanes) {
 
 inline void store(float* to, Vec value, int64_t lanes) {
   if (lanes >= kLanes) return store(to, value);
+#if defined(__AVX512F__)
+  if (lanes > 0) _mm512_mask_storeu_ps(to, (1u << lanes) - 1, __m512(value));
+  return;
+#endif
   if (lanes > 0) std::memcpy(to, &value, lanes * sizeof(float));
 }
 

@@ -9,7 +9,9 @@ namespace {
 constexpr int64_t kPooledRows = 32;
 
 // NaN wins, and stays.
-inline Vec larger(Vec most, Vec value) { return (value > most) | (value != value) ? value : most; }
+inline Vec larger(Vec most, Vec value) {
+  return ((value > most) | (value != value)) ? value : most;
+}
 
 // What a mean divides by: the places within the padding, or within the picture, or a number.
 struct Divisor {
