@@ -78,7 +78,9 @@ def codes(grid: Grid) -> Tensor:
     """Give a tensor of this grid in which every element tells its pixel and its channel."""
     batch = grid.shape[0]
     count = batch * grid.pixels * grid.channels
-    return grid.tensor(torch.arange(count).reshape(batch, grid.height, grid.width, -1))
+    whole = torch.arange(count).reshape(batch, grid.height, grid.width, -1)
+    # A view may be possible of a tensor that lies in this order only.
+    return grid.tensor(whole).contiguous()
 
 
 def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:

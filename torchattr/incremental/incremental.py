@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from torchattr.incremental.replay import Diverged, Replay
 from torchattr.incremental.running import Clean, run
 from torchattr.incremental.tape import Recording, Tape
 from torchattr.kernels import Backend, Request, asked, choose
-from torchattr.kernels.patches import IMAGE, Boxes
+from torchattr.kernels.patches import Boxes
 from torchattr.layers import Trace
 
 __all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed"]
@@ -59,7 +58,7 @@ class Change:
     """How the copies of one input differ from it.
 
     Attributes:
-        boxes: where, if any copy does and the input is a picture.
+        boxes: where, if the input is a batch of pictures.
         rows: gives the pixels inside the boxes.
         whole: gives the copies themselves.
     """
@@ -77,7 +76,8 @@ class Incremental:
         inputs: the batch as it is.
         arguments: further positional arguments of the model.
         mode: follow changes as far as possible (`True`), or as far as it pays (`"auto"`).
-        boxes: for each input where a sample of the variants change it, or `None` if they do not.
+        boxes: for each input where a sample of the variants change it; `None` if it is no batch
+            of pictures.
         at_once: how many variants will run together.
 
     Attributes:
@@ -96,7 +96,7 @@ class Incremental:
         self._device, dtype = inputs[0].device, inputs[0].dtype
         self._backend: Backend = choose(Request(self._device, dtype), asked())
         read = reading(_recorded(model, inputs, arguments), len(inputs))
-        sources = {i: box for i, box in enumerate(boxes) if box is not None and i in read.sources}
+        sources = _of_pictures(boxes, read)
         self._plan, self.recomputed = self._chosen(read, mode, sources, at_once)
         self._clean = Clean(self._plan)
 
@@ -150,19 +150,11 @@ class Incremental:
         return _around(model, replayed)
 
     def _sources_in(self, boxes: Sequence[Boxes | None]) -> dict[int, Boxes]:
-        given = [box for box in boxes if box is not None]
-        found = {}
-        for index in self._plan.reading.sources:
-            box = boxes[index]
-            found[index] = _nowhere(given[0]) if box is None else box
-        return found
+        return _of_pictures(boxes, self._plan.reading)
 
     def _changed(self, index: int, change: Change, boxes: Boxes) -> Changed:
         grid = self._plan.grids[index]
-        value = self._plan.reading.tape.values[index]
-        nothing = torch.empty(0, grid.channels, dtype=value.dtype, device=self._device)
-        rows = nothing if change.boxes is None else change.rows()
-        return Changed(grid, rows, boxes, lambda: self._clean(index))
+        return Changed(grid, change.rows(), boxes, lambda: self._clean(index))
 
     def _chosen(
         self, read: Reading, mode: Mode, sources: dict[int, Boxes], at_once: int
@@ -219,6 +211,6 @@ def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], A
     return MethodType(forward, getattr(model, "__self__", model))
 
 
-def _nowhere(boxes: Boxes) -> Boxes:
-    none = np.zeros(len(boxes), dtype=np.int64)
-    return Boxes.of(boxes.table[:, IMAGE], none, none, none, none)
+def _of_pictures(boxes: Sequence[Boxes | None], read: Reading) -> dict[int, Boxes]:
+    found = {index: boxes[index] for index in read.sources}
+    return {index: box for index, box in found.items() if box is not None}

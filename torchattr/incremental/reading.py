@@ -168,6 +168,8 @@ def _linear(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator
     grid = grids[entry.inputs[0]]
     if len(grid.shape) - 1 in grid.spatial or len(call.weight.shape) != 2:
         raise Unreadable("linear mixes pixels")
+    if grid.channels != call.weight.shape[1]:
+        return _pointwise(call, entry, tape, grids)
     (output,) = only(entry.outputs, entry)
     bias = None if call.bias is None else call.bias.detach()
     conv = Convolution(call.weight.detach()[:, :, None, None], bias)

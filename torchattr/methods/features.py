@@ -51,8 +51,8 @@ class Masks(ABC):
             shapes: the shape of each input.
 
         Returns:
-            the boxes of each mask's pictures, mask after mask; `None` where no mask touches the
-            input, or it is no batch of pictures `(N, C, H, W)`.
+            the boxes of each mask's pictures, mask after mask; `None` for an input that is no batch
+            of pictures `(N, C, H, W)`.
         """
         return [
             boxes_of(mask, shape, stop - start)
@@ -159,8 +159,9 @@ class Windows(Features):
         for shape, boxes in zip(shapes, self._windows, strict=True):
             low, high = max(start - first, 0), min(stop - first, len(boxes))
             here = slice(first + low - start, first + high - start)
-            touched = low < high and len(shape) == 4
-            found.append(_at(boxes[low:high], here, stop - start, shape[0]) if touched else None)
+            own = boxes[low:high] if low < high else []
+            here = here if own else slice(0)
+            found.append(_at(own, here, stop - start, shape[0]) if len(shape) == 4 else None)
             first += len(boxes)
         return found
 
@@ -214,7 +215,8 @@ def _mean_over(effects: Tensor, tensor: Tensor, boxes: Sequence[Window]) -> Tens
 def _at(windows: Sequence[Window], here: slice, count: int, batch: int) -> Boxes:
     """Give the boxes of `count` masks, of which those `here` replace windows `(C, H, W)`."""
     sides = np.zeros((count, 4), dtype=np.int64)
-    sides[here] = [(y.start, x.start, y.stop, x.stop) for _, y, x in windows]
+    taken = [(y.start, x.start, y.stop, x.stop) for _, y, x in windows]
+    sides[here] = np.array(taken, dtype=np.int64).reshape(-1, 4)
     return as_boxes(sides[:, None], batch)
 
 
@@ -237,8 +239,10 @@ def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | Non
     >>> boxes_of(mask, torch.Size([1, 3, 5, 5]), 1).table.tolist()
     [[0, 2, 1, 3, 3, 0]]
     """
-    if mask is None or len(shape) != 4:
+    if len(shape) != 4:
         return None
+    if mask is None:
+        return as_boxes(np.zeros((copies, 1, 4), dtype=np.int64), shape[0])
     touched = (mask != 0).any(2).expand(copies, -1, shape[2], shape[3])
     (top, bottom), (left, right) = [_span(touched.any(dim)) for dim in (3, 2)]
     return as_boxes(torch.stack([top, left, bottom, right], -1).cpu().numpy(), shape[0])

@@ -76,7 +76,8 @@ class Perturbation:
 
     def _cut_out(self, position: int, mask: Tensor | None, boxes: Boxes | None) -> Tensor:
         """Give the pixels of an input's copies that lie in their boxes, `(rows, C)`."""
-        assert boxes is not None
+        if boxes is None:
+            raise ValueError("only what changes in boxes can be cut out")
         tensor = self.inputs.tensors[position].detach()
         copy, y, x = (torch.from_numpy(one).to(tensor.device) for one in boxes.places)
         image = copy % len(tensor)
