@@ -20,9 +20,15 @@ class Diverged(Exception):
 
 
 class Placeholder(Tensor):
-    """Stands for a value that is followed on changed pixels only: a shape, a type, a device."""
+    """Stands for a value that is followed on changed pixels only: a shape, a type, a device.
+
+    Attributes:
+        value: which one.
+        now: what it became when a call that is not followed wrote over it.
+    """
 
     value: int
+    now: Tensor | None = None
 
     @staticmethod
     def __new__(cls, shape: Sequence[int], like: torch.dtype, device: torch.device) -> Any:
@@ -97,12 +103,15 @@ class Replay(TorchFunctionMode):
             return func(*args, **kwargs)
         standing = _standing((args, kwargs))
         if not standing:
-            return func(*args, **kwargs)
+            return func(*self.whole(args), **self.whole(kwargs))
         position, entry = self._expected(func, standing)
         if position in self._plan.followed:
             self._check(entry, args, kwargs)
             return self._given(entry, standing)
-        return func(*self.whole(args), **self.whole(kwargs))
+        result = func(*self.whole(args), **self.whole(kwargs))
+        if entry.same and standing[0].value == entry.inputs[0]:
+            standing[0].now = result
+        return result
 
     def _expected(self, function: Any, standing: Sequence[Placeholder]) -> tuple[int, Entry]:
         """Give the call of the tape that this must be.
@@ -143,6 +152,8 @@ class Replay(TorchFunctionMode):
     def _whole(self, tensor: Tensor) -> Tensor:
         if not isinstance(tensor, Placeholder):
             return tensor
+        if tensor.now is not None:
+            return tensor.now
         if tensor.value < len(self._inputs):
             return self._input(tensor.value)
         if self._known is None:
@@ -163,7 +174,7 @@ def _standing(value: Any) -> list[Placeholder]:
     found: list[Placeholder] = []
 
     def note(tensor: Tensor) -> Tensor:
-        if isinstance(tensor, Placeholder):
+        if isinstance(tensor, Placeholder) and tensor.now is None:
             found.append(tensor)
         return tensor
 

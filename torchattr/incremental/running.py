@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -56,8 +56,19 @@ def run(
                 live.pop(index, None)
         live[step.output] = Changed(step.grid, rows, boxes, partial(clean, step.output))
         if step.output in plan.frontier:
-            found[step.output] = whole(live[step.output], backend)
+            value = plan.reading.tape.values[step.output]
+            found[step.output] = laid_out(whole(live[step.output], backend), value.strides)
     return found
+
+
+def laid_out(tensor: Tensor, strides: Sequence[int]) -> Tensor:
+    """Give a tensor whose dimensions lie in memory as these strides say.
+
+    The model may ask for a view that is possible of such a tensor only.
+    """
+    order = [0, *sorted(range(1, tensor.dim()), key=lambda dim: -strides[dim])]
+    back = [order.index(dim) for dim in range(tensor.dim())]
+    return tensor.permute(order).contiguous().permute(back)
 
 
 def whole(changed: Changed, backend: Backend) -> Tensor:

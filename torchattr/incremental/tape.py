@@ -32,12 +32,14 @@ class Value:
     Attributes:
         shape: its shape in the clean forward.
         dtype: its type.
+        strides: how it lay in memory there.
         clean: what it held there; `None` once nobody needs it.
         readers: how many calls took it, and whether it is the model's output, as one more.
     """
 
     shape: torch.Size
     dtype: torch.dtype
+    strides: tuple[int, ...]
     clean: Tensor | None
     readers: int = 0
 
@@ -128,7 +130,7 @@ class Recording(TorchFunctionMode):
     def _add(self, tensor: Tensor) -> Ref:
         """Make a value of a tensor; one that was written over becomes a new value."""
         index = len(self.tape.values)
-        self.tape.values.append(Value(tensor.shape, tensor.dtype, tensor.detach()))
+        self.tape.values.append(Value(tensor.shape, tensor.dtype, tensor.stride(), tensor.detach()))
         self._known[id(tensor)] = index
         self._kept.append(tensor)
         return Ref(index)
