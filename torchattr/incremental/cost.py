@@ -43,6 +43,14 @@ class Rates:
     whole: Mapping[Kind, float]
 
 
+_USUAL: Mapping[Kind, float] = {
+    **dict.fromkeys(("3x3", "1x1", "other", "depthwise"), 5e-11),
+    "bytes": 1e-10,
+}
+USUAL = Rates(_USUAL, _USUAL)
+"""What a machine may have: for counting, where nothing is chosen and so nothing is measured."""
+
+
 def seconds(work: Work, rates: Mapping[Kind, float]) -> float:
     """Give what work takes."""
     return sum(count * rates[kind] for kind, count in work.items())
@@ -79,14 +87,15 @@ def _measured(backend: Backend, dtype: torch.dtype, device: torch.device) -> Rat
     patches: dict[Kind, float] = {}
     whole: dict[Kind, float] = {}
     for sample in SAMPLES:
-        weight = torch.rand_like(sample.weight).to(device, dtype)
+        # What is computed does not matter, but random numbers would be the user's.
+        weight = torch.ones_like(sample.weight, device=device, dtype=dtype)
         conv = Convolution(
             weight, None, sample.stride, sample.padding, sample.dilation, sample.groups
         )
         kind = kind_of(conv)
         patches[kind] = _of_patches(backend, conv)
         whole[kind] = _of_whole(conv)
-    x = torch.rand(2**22, dtype=dtype, device=device)
+    x = torch.ones(2**22, dtype=dtype, device=device)
     a_byte = _time(lambda: torch.relu(x), device) / (2 * x.nbytes)
     return Rates({**patches, "bytes": a_byte}, {**whole, "bytes": a_byte})
 
@@ -95,7 +104,7 @@ def _of_patches(backend: Backend, conv: Convolution) -> float:
     variants, side = 16, 12
     zeros = np.zeros(variants, dtype=np.int64)
     boxes = Boxes.of(zeros, zeros + 8, zeros + 8, zeros + 8 + side, zeros + 8 + side)
-    clean, changed = torch.rand(1, 28, 28, 128), torch.rand(boxes.rows, 128)
+    clean, changed = torch.ones(1, 28, 28, 128), torch.ones(boxes.rows, 128)
     patches = Patches(clean.to(conv.weight), changed.to(conv.weight), boxes)
     out = boxes.reached(
         conv.extent, conv.stride, conv.padding, conv.dilation, (28 // conv.stride[0],) * 2
@@ -105,7 +114,7 @@ def _of_patches(backend: Backend, conv: Convolution) -> float:
 
 
 def _of_whole(conv: Convolution) -> float:
-    x = torch.rand(16, 128, 28, 28, dtype=conv.weight.dtype, device=conv.weight.device)
+    x = torch.ones(16, 128, 28, 28, dtype=conv.weight.dtype, device=conv.weight.device)
 
     def call() -> Tensor:
         return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, groups=conv.groups)

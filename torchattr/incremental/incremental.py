@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from torchattr._types import Forward
-from torchattr.incremental.cost import estimates, rates
+from torchattr.incremental.cost import USUAL, Rates, estimates, rates
 from torchattr.incremental.operators import Changed
 from torchattr.incremental.plan import Plan, Reading, reading, told
 from torchattr.incremental.replay import Diverged, Replay
-from torchattr.incremental.running import Clean, run
+from torchattr.incremental.running import Allowance, Clean, run
 from torchattr.incremental.tape import Recording, Tape
 from torchattr.kernels import Backend, Request, asked, choose
 from torchattr.kernels.patches import Boxes
@@ -24,7 +24,10 @@ from torchattr.layers import Trace
 __all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed"]
 
 Mode = bool | Literal["auto"]
-DTYPES = (torch.float32, torch.float64)
+
+
+SHARE_OF_PIXELS = 0.7
+"""Of the memory, for changed pixels; the rest is for weights as a backend wants them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ class Recomputed:
     Attributes:
         followed: how many calls of the model were followed on changed pixels.
         whole: how many were computed as a whole.
-        saved: the share of the time of whole forwards that the cost model expects to save.
+        saved: the share of the time of whole forwards that the cost model expects to save; where
+            everything was followed unasked for its cost, with the speed of no machine in
+            particular.
         reasons: why the rest was computed as a whole.
     """
 
@@ -98,26 +103,30 @@ class Incremental:
         read = reading(_recorded(model, inputs, arguments), len(inputs))
         sources = _of_pictures(boxes, read)
         self._plan, self.recomputed = self._chosen(read, mode, sources, at_once)
+        self._plan.let_go()
         self._clean = Clean(self._plan)
+        self._allowance = Allowance(0)
 
     @property
     def saves(self) -> bool:
         """Whether anything is followed."""
         return bool(self._plan.operators)
 
-    def bytes_of(self, boxes: Sequence[Boxes | None]) -> int:
-        """Give about how many bytes the variants with these boxes need at once, at most."""
-        found = self._plan.boxes(self._sources_in(boxes))
-        values = self._plan.reading.tape.values
-        largest = 0
-        for step in self._plan.operators:
-            rows = [(index, found[index].rows) for index in (*step.inputs, step.output)]
-            held = sum(
-                count * self._plan.grids[index].channels * values[index].dtype.itemsize
-                for index, count in rows
-            )
-            largest = max(largest, held)
-        return largest
+    def settle(self, boxes: Sequence[Boxes | None], allowed: int, most: int) -> int:
+        """Give how many variants to run at once, and keep within that memory from now on.
+
+        Args:
+            boxes: those of a sample of the variants.
+            allowed: bytes for clean values, changed pixels and packed weights together.
+            most: more variants than these at once are no faster.
+        """
+        sources = self._sources_in(boxes)
+        sample = max(len(one) for one in sources.values())
+        each = max(self._plan.bytes_of(self._plan.boxes(sources)) // sample, 1)
+        left = max(allowed - self._plan.clean_bytes, 0)
+        size = max(min(int(left * SHARE_OF_PIXELS) // each, most), 1)
+        self._allowance = Allowance(left - size * each)
+        return size
 
     def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:
         """Give a function of the further arguments that runs a model on copies of the batch.
@@ -134,7 +143,7 @@ class Incremental:
 
         def known() -> dict[int, Tensor]:
             given = {i: self._changed(i, changes[i], box) for i, box in sources.items()}
-            return run(self._plan, self._clean, given, self._backend)
+            return run(self._plan, self._clean, given, self._backend, self._allowance)
 
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             whole = [change.whole for change in changes]
@@ -164,9 +173,7 @@ class Incremental:
             return Plan(read, 0), Recomputed(0, everything, 0.0, (ALIASED,))
         if not sources:
             return Plan(read, 0), Recomputed(0, everything, 0.0, (NO_PICTURE,))
-        dtype = read.tape.values[0].dtype
-        found = rates(self._backend, dtype, self._device, torch.get_num_threads())
-        ways = estimates(read, sources, found, at_once)
+        ways = estimates(read, sources, self._rates(read, mode), at_once)
         if mode is True:
             ways.sort(key=lambda way: -way.cut)
         for way in ways:
@@ -178,8 +185,14 @@ class Incremental:
         reasons = tuple(told(read, way.cut if followed else 0))
         return plan, Recomputed(followed, everything - followed, saved, reasons)
 
+    def _rates(self, read: Reading, mode: Mode) -> Rates:
+        if mode is True:
+            return USUAL
+        dtype = read.tape.values[0].dtype
+        return rates(self._backend, dtype, self._device, torch.get_num_threads())
 
-ALIASED = "the model writes over a tensor that another one shows"
+
+ALIASED = "the model writes over a part of a tensor, or over one that another one shows"
 NO_PICTURE = "no input that changes is a batch of pictures (N, C, H, W)"
 
 

@@ -68,6 +68,14 @@ class Operator(ABC):
     def work(self, pixels: int, item: int) -> Work:
         """Count what it costs for so many pixels of the output, of so many bytes an element."""
 
+    @property
+    def held_bytes(self) -> int:
+        """What it holds for the next run that could be made again."""
+        return 0
+
+    def let_go(self) -> None:
+        """Give that memory back."""
+
     def looks_around(self, given: Sequence[Boxes], boxes: Boxes) -> Sequence[bool]:
         """Tell for each input whether clean pixels of it are read."""
         return [one != boxes for one in given]

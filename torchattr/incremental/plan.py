@@ -91,6 +91,44 @@ class Plan:
             found[step.output] = step.boxes([found[index] for index in step.inputs])
         return found
 
+    def bytes_of(self, boxes: Mapping[int, Boxes]) -> int:
+        """Give how many bytes the changed pixels of these boxes take at once, at most.
+
+        Args:
+            boxes: those of every value that is followed.
+        """
+        sizes = {
+            index: one.rows * self.grids[index].channels * self._item(index)
+            for index, one in boxes.items()
+        }
+        live = set(self.reading.sources)
+        handed = most = 0
+        for step, last in zip(self.operators, self.last, strict=True):
+            live.add(step.output)
+            most = max(most, handed + sum(sizes[index] for index in live))
+            live -= {index for index, over in zip(step.inputs, last, strict=True) if over}
+            if step.output in self.frontier:
+                whole = len(boxes[step.output]) * self.grids[step.output].pixels
+                handed += whole * self.grids[step.output].channels * self._item(step.output)
+        return max(most, handed)
+
+    def let_go(self) -> None:
+        """Drop the clean values that no step reads."""
+        read = {*self.frontier, *self.reading.sources}
+        read.update(index for step in self.operators for index in step.inputs)
+        for index, value in enumerate(self.reading.tape.values):
+            if index not in read:
+                value.clean = None
+
+    @property
+    def clean_bytes(self) -> int:
+        """The bytes of the clean values that are kept."""
+        held = (value.clean for value in self.reading.tape.values)
+        return sum(clean.nbytes for clean in held if clean is not None)
+
+    def _item(self, index: int) -> int:
+        return self.reading.tape.values[index].dtype.itemsize
+
     def _frontier(self) -> frozenset[int]:
         read = Counter(
             index

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from torchattr.incremental.operators import Changed
+from torchattr.incremental.operators import Changed, Operator
 from torchattr.incremental.plan import Plan
 from torchattr.kernels import Backend
 from torchattr.kernels.patches import IMAGE, Boxes
@@ -34,8 +34,34 @@ class Clean:
         return clean
 
 
+class Allowance:
+    """How much of what steps could make again is kept between chunks: the first that fit.
+
+    Args:
+        allowed: bytes for all of them.
+    """
+
+    def __init__(self, allowed: int) -> None:
+        self._left = allowed
+        self._kept: set[int] = set()
+
+    def spend(self, step: Operator) -> None:
+        """Let a step keep what it holds, or take it away."""
+        if step.output in self._kept:
+            return
+        if step.held_bytes > self._left:
+            step.let_go()
+            return
+        self._left -= step.held_bytes
+        self._kept.add(step.output)
+
+
 def run(
-    plan: Plan, clean: Clean, sources: Mapping[int, Changed], backend: Backend
+    plan: Plan,
+    clean: Clean,
+    sources: Mapping[int, Changed],
+    backend: Backend,
+    allowance: Allowance,
 ) -> dict[int, Tensor]:
     """Compute the frontier of a plan as whole tensors, as the model sees them.
 
@@ -44,6 +70,7 @@ def run(
         clean: the clean values.
         sources: the followed inputs.
         backend: what runs the hot parts.
+        allowance: what may be kept for the next chunk.
     """
     live = dict(sources)
     found = {}
@@ -51,6 +78,7 @@ def run(
         given = [live[index] for index in step.inputs]
         boxes = step.boxes([one.boxes for one in given])
         rows = step.run(given, boxes, backend)
+        allowance.spend(step)
         for index, over in zip(step.inputs, last, strict=True):
             if over:
                 live.pop(index, None)

@@ -42,6 +42,15 @@ class Convolved(Operator):
         """The convolution that does the batch-norm's work, too."""
         return self.convolution if self.norm is None else _folded(self.convolution, self.norm)
 
+    @property
+    def held_bytes(self) -> int:
+        own = 0 if self.norm is None else self.folded.weight.nbytes
+        return own + sum(made.nbytes for made in self.folded.packed.values())
+
+    def let_go(self) -> None:
+        self.folded.packed.clear()
+        self.__dict__.pop("folded", None)
+
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         conv = self.convolution
         size = (self.grid.height, self.grid.width)
@@ -89,7 +98,7 @@ class Pooled(Operator):
 
 
 def _folded(conv: Convolution, norm: Call) -> Convolution:
-    """Fold an inference batch-norm into weights, rounded once."""
+    """Fold an inference batch-norm into weights."""
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.detach().double()
@@ -97,6 +106,5 @@ def _folded(conv: Convolution, norm: Call) -> Convolution:
     bias = bias * scale
     if norm.bias is not None:
         bias = bias + norm.bias.detach()
-    weight = conv.weight.double() * scale[:, None, None, None]
-    kind = conv.weight.dtype
-    return replace(conv, weight=weight.to(kind), bias=bias.to(kind), packed={})
+    weight = conv.weight * scale.to(conv.weight.dtype)[:, None, None, None]
+    return replace(conv, weight=weight, bias=bias.to(conv.weight.dtype), packed={})
