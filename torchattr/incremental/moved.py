@@ -67,9 +67,6 @@ class Flattened(Operator):
     def work(self, pixels: int, item: int) -> Work:
         return of_bytes(2 * pixels * self.grid.channels * item)
 
-    def looks_around(self, given: Sequence[Boxes], boxes: Boxes) -> Sequence[bool]:
-        return [True]
-
 
 @dataclass(frozen=True)
 class Moved(Operator):
@@ -110,9 +107,6 @@ class Moved(Operator):
 
     def work(self, pixels: int, item: int) -> Work:
         return of_bytes(2 * pixels * self.grid.channels * item)
-
-    def looks_around(self, given: Sequence[Boxes], boxes: Boxes) -> Sequence[bool]:
-        return [True]
 
     def _places(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
         """Give where each pixel of `boxes` is among the clean ones, the changed, the constant."""

@@ -86,9 +86,6 @@ class Gated(Operator):
     def work(self, pixels: int, item: int) -> Work:
         return of_bytes(pixels * self.grid.channels * item * 3)
 
-    def looks_around(self, given: Sequence[Boxes], boxes: Boxes) -> Sequence[bool]:
-        return [True, True]
-
 
 def _called(entry: Entry, tensors: dict[int, Tensor]) -> Tensor:
     """Repeat a call on other tensors; it may write over copies only."""

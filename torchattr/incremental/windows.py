@@ -66,9 +66,6 @@ class Convolved(Operator):
     def work(self, pixels: int, item: int) -> Work:
         return of_convolution(self.convolution, pixels)
 
-    def looks_around(self, given: Sequence[Boxes], boxes: Boxes) -> Sequence[bool]:
-        return [True] * len(given)
-
 
 @dataclass(frozen=True)
 class Pooled(Operator):
@@ -92,9 +89,6 @@ class Pooled(Operator):
     def work(self, pixels: int, item: int) -> Work:
         places = self.pooling.extent[0] * self.pooling.extent[1]
         return of_bytes(pixels * self.grid.channels * item * (places + 1))
-
-    def looks_around(self, given: Sequence[Boxes], boxes: Boxes) -> Sequence[bool]:
-        return [True]
 
 
 def _folded(conv: Convolution, norm: Call) -> Convolution:

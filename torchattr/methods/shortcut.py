@@ -23,6 +23,8 @@ SMALL = 2**28
 """Forwards that make less than so many bytes are not worth a plan."""
 AT_ONCE = 16
 """Memory is that of so many whole copies, unless said otherwise."""
+LIVE = 2.5
+"""How many of its largest tensors a whole forward holds at once."""
 ROWS = 128
 """More copies at once are no faster."""
 LARGEST = 2**29
@@ -126,13 +128,11 @@ class _Way:
 
     def _fitting(self, sample: Sequence[Boxes | None], at_once: int | None) -> int:
         """Give how many copies fit into the memory of so many whole ones."""
-        inputs, footprint = self._perturbation.inputs, self._scores.footprint
-        copies = max(len(box) for box in sample if box is not None) // inputs.batch_size
-        needed = max(self._way.bytes_of(sample) // max(copies, 1), 1)
-        allowed = (at_once or AT_ONCE) * footprint.bytes * inputs.batch_size // self._scores.batch
-        free = int(free_bytes(inputs.tensors[0].device) * SHARE_OF_FREE)
-        most = max(ROWS // inputs.batch_size, 1)
-        return max(min(allowed // needed, free // needed, most), 1)
+        footprint, device = self._scores.footprint, self._perturbation.inputs.tensors[0].device
+        whole = int(LIVE * footprint.largest) * (at_once or AT_ONCE)
+        allowed = min(whole, int(free_bytes(device) * SHARE_OF_FREE))
+        images = self._perturbation.inputs.batch_size
+        return max(self._way.settle(sample, allowed, ROWS) // images, 1)
 
 
 def _sampled(perturbation: Perturbation, batch: int) -> list[Boxes | None]:
