@@ -1,0 +1,205 @@
+"""Incremental ablation against whole forwards: places, orders, stopping, bounds, rows."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from helpers import seeded
+from torch import Tensor, nn
+
+from benchmarks import ablating
+from benchmarks.ablating import SIDES, Outcome, Watched, bound, by_hand, difference
+from benchmarks.cases import CASES, incremental
+from benchmarks.plots import incremental as figure
+from benchmarks.questions import Windows, question
+from benchmarks.settings import NETWORKS, Settings
+from benchmarks.targets import TARGETS, rests_on
+
+CPU = torch.device("cpu")
+QUICK = Settings(CPU, rounds=1, quick=True)
+
+
+class Net(nn.Module):
+    """Two convolutions, and scores that depend on where things are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.head = nn.Linear(4 * 12 * 12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second(self.first(x).relu()).relu().flatten(1))
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    return seeded(Net, seed=4).eval()
+
+
+@pytest.mark.parametrize(("asked", "places"), [("8/8", 9), ("8/5", 25), ("9/9", 9)])
+def test_windows_cover_the_picture(asked: str, places: int) -> None:
+    made = question(asked, 24, CPU)
+    masks = torch.stack([made.mask(place) for place in range(len(made))])
+    assert len(made) == places
+    assert masks.any(0).all()
+    assert masks[1].any(0).nonzero()[0] > 0  # The second lies to the right of the first.
+    assert made.boxes().areas.tolist() == masks.flatten(1).sum(1).tolist()
+
+
+def test_superpixels_are_about_as_many_as_asked_for() -> None:
+    made = question("20 superpixels", 96, CPU)
+    masks = torch.stack([made.mask(place) for place in range(len(made))])
+    assert abs(len(made) - 20) <= 3
+    assert (masks.sum(0) == 1).all()
+    assert masks.flatten(1).any(1).all()
+    assert made.name == "20 superpixels"
+
+
+@pytest.mark.parametrize("asked", ["8/8", "8/5", "9 superpixels"])
+@pytest.mark.parametrize("side", SIDES)
+def test_each_side_asks_the_same(asked: str, side: str, net: nn.Module) -> None:
+    """Scores are attributed to the right places, in whatever order they come."""
+    made = question(asked, 24, CPU)
+    right = by_hand(made, net, 2)
+    found = SIDES[side](made, net, 2, 0)
+    assert len(found.scores) == len(made)
+    assert difference(found.scores, right) < 1e-5
+
+
+def test_another_order_would_be_noticed(net: nn.Module) -> None:
+    made = question("8/5", 24, CPU)
+    found = SIDES["captum"](made, net, 2, 0).scores
+    turned = dict(zip(range(len(made)), found.values(), strict=True))
+    assert difference(turned, by_hand(made, net, 2)) > 0.01
+
+
+@pytest.mark.parametrize("side", ["dense", "captum"])
+def test_a_side_that_runs_whole_forwards_is_stopped(
+    side: str, net: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchattr.methods.batching.CPU_ROWS", 16)
+    made = question("4/2", 24, CPU)
+    found = SIDES[side](made, net, 2, 20)
+    assert len(made) == 121
+    assert len(found.scores) == 32  # Two forwards of 16.
+    assert difference(found.scores, by_hand(made, net, 2)) < 1e-5
+
+
+def test_what_was_stopped_is_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixed part and the clean forward take 3 s, each place 0.5 s."""
+    clock = iter([0.0, 2.0, 5.0, 7.0])
+    monkeypatch.setattr(ablating, "perf_counter", lambda: next(clock))
+
+    def ask(forward: Any) -> None:
+        for rows in (1, 4, 4, 4):
+            forward(torch.ones(rows, 3))
+
+    watched = Watched(nn.Identity(), 0, 8)
+    assert watched.outcome(ask, range(100)).seconds == pytest.approx(3 + 100 * 0.5)
+
+
+def test_nothing_compared_and_nan_are_no_agreement() -> None:
+    right = {0: 1.0, 1: 3.0}
+    assert difference({0: 1.0, 1: 2.0}, right) == 0.5
+    assert difference({0: float("nan")}, right) == float("inf")
+    with pytest.raises(ValueError, match="nothing is compared"):
+        difference({7: 1.0}, right)
+    with pytest.raises(ValueError, match="nothing is compared"):
+        difference({0: 1.0}, {0: 1.0})
+
+
+def test_bound_counts_what_places_can_reach() -> None:
+    """Of 8 × 8 pixels a 1 × 1 convolution sees 4 × 4, a 3 × 3 one 5 × 5 from each corner."""
+    made = Windows(torch.rand(1, 3, 8, 8), 4, 4)
+    assert bound(made, nn.Conv2d(3, 2, 1)) == pytest.approx(64 / 16)
+    assert bound(made, nn.Conv2d(3, 2, 3, padding=1)) == pytest.approx(64 / 25)
+
+
+def test_what_mixes_pixels_counts_as_a_whole() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(128, 6))
+    made = Windows(torch.rand(1, 3, 8, 8), 4, 4)
+    assert bound(made, model) == pytest.approx((64 * 6 + 128 * 6) / (16 * 6 + 128 * 6))
+
+
+def options(**more: Any) -> argparse.Namespace:
+    asked = {"network": "net", "what": ["8/8"], "size": 24, "device": "cpu", "rounds": 2}
+    return argparse.Namespace(**asked, most=0, sides=list(SIDES), **more)
+
+
+def test_a_row(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablating, "network", lambda name, size: net)
+    (row,) = ablating.timed(options())
+    assert (row["network"], row["what"], row["places"], row["rounds"]) == ("net", "8/8", 9, 2)
+    assert all(side["ms"] > 0 for side in row["sides"].values())
+    assert [name for name, side in row["sides"].items() if "times" in side] == ["dense", "captum"]
+    assert row["bound"] > 1
+
+
+def test_a_wrong_side_gets_no_time(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*asked: Any) -> Outcome:
+        right = ablating.dense(*asked)
+        return replace(right, scores={place: 1.1 * one for place, one in right.scores.items()})
+
+    monkeypatch.setattr(ablating, "network", lambda name, size: net)
+    monkeypatch.setitem(SIDES, "torchattr", wrong)
+    (row,) = ablating.timed(options())
+    ours = row["sides"]["torchattr"]
+    assert ours["wrong"] == "differs by more than 0.0001"
+    assert "ms" not in ours
+    assert "times" not in row["sides"]["captum"]
+    shown = "\n".join(CASES["incremental"].tables([row]))
+    assert "| differs by more than 0.0001 |" in shown
+    assert incremental._weighed([{**row, "what": "16/8"}], QUICK) == [{**row, "what": "16/8"}]
+
+
+def curve_row(size: int) -> dict[str, Any]:
+    sides = {"torchattr": {"ms": 5.0, "difference": 1e-6}, "dense": {"ms": 20.0, "times": 4.0}}
+    shown = {"network": "resnet18", "what": f"{size}/{size}", "places": 49, "rounds": 1}
+    return {**shown, "bound": 3.0, "curve": size, "told": "", "sides": sides}
+
+
+def test_the_figure_shows_every_size() -> None:
+    drawn = figure([curve_row(8), curve_row(112)])
+    assert drawn is not None
+    (axes,) = drawn.axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["8", "112"]
+    labels = [line.get_label() for line in axes.get_lines()]
+    assert labels == ["whole forwards", "bound by operations", "torchattr"]
+    assert axes.get_lines()[1].get_ydata().tolist() == pytest.approx([20 / 3, 20 / 3])
+    assert figure([]) is None
+
+
+def test_targets_rest_on_what_is_asked() -> None:
+    for network, questions in incremental.ASKED.items():
+        for what in questions:
+            assert rests_on("incremental", {"network": network, "what": what})
+    wanted = [one.where for one in TARGETS if one.case == "incremental"]
+    assert all(where["what"] in incremental.ASKED[where["network"]] for where in wanted)
+    assert not {*incremental.CURVE} & {where["what"] for where in wanted}
+
+
+def test_networks_that_are_asked_for() -> None:
+    assert Settings(CPU).among(incremental.ASKED) == list(incremental.ASKED)
+    assert Settings(CPU, networks=("resnet18",)).among(incremental.ASKED) == ["resnet18"]
+    assert Settings(CPU, networks=NETWORKS[:1]).among(incremental.ASKED) == []
+
+
+@pytest.mark.slow
+def test_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In processes of their own, on pictures of 64 pixels."""
+    monkeypatch.setattr(Settings, "size", property(lambda self: 64))
+    windows, superpixels, curve = CASES["incremental"].run(QUICK)
+    for row in (windows, superpixels, curve):
+        assert all("wrong" not in side for side in row["sides"].values())
+    assert windows["sides"]["captum"]["growth_ratio"] > 0
+    assert superpixels["what"] == "12 superpixels"
+    assert list(curve["sides"]) == ["torchattr", "dense"]
+    shown = "\n".join(CASES["incremental"].tables([windows, superpixels, curve]))
+    assert "| resnet18 | 16/8 | 49 |" in shown
+    assert "By how many MiB the memory grows" in shown
+    assert "Windows of several sizes" in shown
