@@ -28,6 +28,8 @@ Mode = bool | Literal["auto"]
 
 SHARE_OF_PIXELS = 0.7
 """Of the memory, for changed pixels; the rest is for weights as a backend wants them."""
+LEAST = 8
+"""So many variants are run at once whatever they need; if memory runs out, they are halved."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,9 @@ class Incremental:
         sources = self._sources_in(boxes)
         sample = max(len(one) for one in sources.values())
         each = max(self._plan.bytes_of(self._plan.boxes(sources)) // sample, 1)
-        left = max(allowed - self._plan.clean_bytes, 0)
-        size = max(min(int(left * SHARE_OF_PIXELS) // each, most), 1)
-        self._allowance = Allowance(left - size * each)
+        left = max(allowed - self._plan.clean_bytes - self._plan.packing_bytes, 0)
+        size = max(min(int(left * SHARE_OF_PIXELS) // each, most), LEAST)
+        self._allowance = Allowance(max(left - size * each, 0))
         return size
 
     def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:
@@ -182,7 +184,7 @@ class Incremental:
                 break
         followed = len(plan.followed) if plan.saves else 0
         saved = max(1 - way.seconds / way.whole, 0.0) if way.whole and followed else 0.0
-        reasons = tuple(told(read, way.cut if followed else 0))
+        reasons = tuple(told(read, way.cut))
         return plan, Recomputed(followed, everything - followed, saved, reasons)
 
     def _rates(self, read: Reading, mode: Mode) -> Rates:

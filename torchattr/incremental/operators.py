@@ -73,6 +73,11 @@ class Operator(ABC):
         """What it holds for the next run that could be made again."""
         return 0
 
+    @property
+    def packing_bytes(self) -> int:
+        """About what it needs to make that."""
+        return 0
+
     def let_go(self) -> None:
         """Give that memory back."""
         return

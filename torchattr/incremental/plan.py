@@ -126,6 +126,11 @@ class Plan:
         held = (value.clean for value in self.reading.tape.values)
         return sum(clean.nbytes for clean in held if clean is not None)
 
+    @property
+    def packing_bytes(self) -> int:
+        """The bytes that a backend needs at most to lay out one step's weights anew."""
+        return max((step.packing_bytes for step in self.operators), default=0)
+
     def _item(self, index: int) -> int:
         return self.reading.tape.values[index].dtype.itemsize
 

@@ -15,6 +15,9 @@ from torchattr.kernels import Backend
 from torchattr.kernels.patches import After, Boxes, Convolution, Pooling
 from torchattr.layers.ops import Call
 
+PACKED = 5
+"""How many times their bytes weights of windows take, folded and packed."""
+
 
 @dataclass(frozen=True)
 class Convolved(Operator):
@@ -46,6 +49,11 @@ class Convolved(Operator):
     def held_bytes(self) -> int:
         own = 0 if self.norm is None else self.folded.weight.nbytes
         return own + sum(made.nbytes for made in self.folded.packed.values())
+
+    @property
+    def packing_bytes(self) -> int:
+        single = self.convolution.extent == (1, 1)
+        return 0 if single else PACKED * self.convolution.weight.nbytes
 
     def let_go(self) -> None:
         self.folded.packed.clear()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class Footprint(TorchFunctionMode):
         total: bytes of all of them together.
         largest: bytes of the largest.
         elements: elements of the one that has most.
+        peak: bytes of all that were there at the same time, at most.
     """
 
     def __init__(self) -> None:
@@ -41,6 +43,8 @@ class Footprint(TorchFunctionMode):
         self.total = 0
         self.largest = 0
         self.elements = 0
+        self.peak = 0
+        self._live: dict[int, int] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -57,6 +61,10 @@ class Footprint(TorchFunctionMode):
         self.total += size
         self.largest = max(self.largest, size)
         self.elements = max(self.elements, tensor.numel())
+        if id(tensor) not in self._live and not tensor._is_view():
+            self._live[id(tensor)] = size
+            finalize(tensor, self._live.pop, id(tensor), None).atexit = False
+            self.peak = max(self.peak, sum(self._live.values()))
 
     @property
     def bytes(self) -> int:

@@ -23,8 +23,6 @@ SMALL = 2**28
 """Forwards that make less than so many bytes are not worth a plan."""
 AT_ONCE = 16
 """Memory is that of so many whole copies, unless said otherwise."""
-LIVE = 2.5
-"""How many of its largest tensors a whole forward holds at once."""
 ROWS = 128
 """More copies at once are no faster."""
 LARGEST = 2**29
@@ -128,10 +126,10 @@ class _Way:
 
     def _fitting(self, sample: Sequence[Boxes | None], at_once: int | None) -> int:
         """Give how many copies fit into the memory of so many whole ones."""
-        footprint, device = self._scores.footprint, self._perturbation.inputs.tensors[0].device
-        whole = int(LIVE * footprint.largest) * (at_once or AT_ONCE)
-        allowed = min(whole, int(free_bytes(device) * SHARE_OF_FREE))
         images = self._perturbation.inputs.batch_size
+        footprint, device = self._scores.footprint, self._perturbation.inputs.tensors[0].device
+        whole = footprint.peak // self._scores.batch * images * (at_once or AT_ONCE)
+        allowed = min(whole, int(free_bytes(device) * SHARE_OF_FREE))
         return max(self._way.settle(sample, allowed, ROWS) // images, 1)
 
 
