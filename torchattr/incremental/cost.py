@@ -19,6 +19,7 @@ from torch import Tensor
 
 from torchattr.incremental.operators import Operator
 from torchattr.incremental.plan import Plan, Reading
+from torchattr.incremental.tape import Entry, Value
 from torchattr.incremental.work import Kind, Work, kind_of, of_bytes
 from torchattr.kernels import Backend
 from torchattr.kernels.kept import cache_folder, put_in_place
@@ -28,6 +29,11 @@ from torchattr.kernels.patches import After, Boxes, Convolution, Patches
 STEP = 1e-4
 CALL = 3e-5
 MEASURED = 3
+
+PRODUCTS = frozenset(
+    {F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, F.multi_head_attention_forward}
+)
+"""Calls whose cost is that of their weights."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +233,17 @@ def _as_a_whole(reading: Reading, position: int, found: Rates) -> float:
         values[index].shape.numel() * values[index].dtype.itemsize
         for index in (*entry.inputs, *entry.outputs)
     )
-    return seconds(of_bytes(moved), found.whole)
+    return seconds(of_bytes(moved) + _products(entry, values), found.whole)
+
+
+def _products(entry: Entry, values: Sequence[Value]) -> Work:
+    """Count the multiply-adds of a call that is not read: each output's with each weight."""
+    if entry.function not in PRODUCTS:
+        return Work()
+    given = (*entry.args, *entry.kwargs.values())
+    weights = [one for one in given if isinstance(one, Tensor) and one.dim() > 1]
+    outputs = values[entry.outputs[0]].shape.numel() if entry.outputs else 0
+    return Work({"1x1": sum(outputs * one.numel() // max(len(one), 1) for one in weights)})
 
 
 def _batch(reading: Reading) -> int:
