@@ -28,6 +28,8 @@ Mode = bool | Literal["auto"]
 
 SHARE_OF_PIXELS = 0.7
 """Of the memory, for changed pixels; the rest is for weights as a backend wants them."""
+SCRATCH = 12 * 2**20
+"""Bytes that each thread of a backend works in, about."""
 LEAST = 8
 """So many variants are run at once whatever they need; if memory runs out, they are halved."""
 
@@ -125,7 +127,8 @@ class Incremental:
         sources = self._sources_in(boxes)
         sample = max(len(one) for one in sources.values())
         each = max(self._plan.bytes_of(self._plan.boxes(sources)) // sample, 1)
-        left = max(allowed - self._plan.clean_bytes - self._plan.packing_bytes, 0)
+        taken = self._plan.clean_bytes + self._plan.packing_bytes
+        left = max(allowed - taken - SCRATCH * torch.get_num_threads(), 0)
         size = max(min(int(left * SHARE_OF_PIXELS) // each, most), LEAST)
         self._allowance = Allowance(max(left - size * each, 0))
         return size
