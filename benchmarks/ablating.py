@@ -30,6 +30,8 @@ CHECKED = 32
 """So many places are computed by hand."""
 ALLOWED = 1e-4
 """The largest difference to these, of the range of their scores."""
+SOON = 1e-9
+"""Seconds after which a rehearsal stops: two forwards are enough to check and to weigh."""
 WRONG = {"wrong": f"differs by more than {ALLOWED:g}"}
 
 
@@ -53,10 +55,17 @@ class Stopped(Exception):
 
 
 class Watched:
-    """A model that notes its forwards, the clean one first, and stops after `most` places."""
+    """A model that notes its forwards, the clean one first.
 
-    def __init__(self, model: Any, target: int, most: int) -> None:
-        self._model, self._target, self._most = model, target, most
+    Args:
+        model: the model.
+        target: the class whose scores are noted.
+        seconds: when to stop, but not before two forwards of places; 0 for never.
+    """
+
+    def __init__(self, model: Any, target: int, seconds: float) -> None:
+        self._model, self._target, self._seconds = model, target, seconds
+        self._begun = 0.0
         self._scores: list[float] = []
         self._ends: list[tuple[int, float]] = []
 
@@ -66,7 +75,7 @@ class Watched:
         def forward(x: Tensor) -> Tensor:
             return self._forward(x)
 
-        begun = perf_counter()
+        self._begun = begun = perf_counter()
         try:
             ask(forward)
             seconds = perf_counter() - begun
@@ -81,13 +90,14 @@ class Watched:
         synchronize(x.device)
         self._scores += output[:, self._target].tolist()
         self._ends.append((len(self._scores) - 1, perf_counter()))
-        if self._most and len(self._scores) > self._most and len(self._ends) > 2:
+        spent = self._ends[-1][1] - self._begun
+        if self._seconds and spent > self._seconds and len(self._ends) > 2:
             raise Stopped
         return output
 
 
-def incremental(asked: Question, model: Any, target: int, most: int) -> Outcome:
-    """Run all places, whatever `most` says."""
+def incremental(asked: Question, model: Any, target: int, seconds: float) -> Outcome:
+    """Run all places, however long it takes."""
     scores: list[Tensor] = []
 
     def noted(output: Tensor) -> Tensor:
@@ -103,13 +113,13 @@ def incremental(asked: Question, model: Any, target: int, most: int) -> Outcome:
     return Outcome(seconds, dict(enumerate(found)), str(method.recomputed))
 
 
-def dense(asked: Question, model: Any, target: int, most: int) -> Outcome:
-    watched = Watched(model, target, most)
+def dense(asked: Question, model: Any, target: int, seconds: float) -> Outcome:
+    watched = Watched(model, target, seconds)
     return watched.outcome(lambda forward: asked.ours(forward, target, False), range(len(asked)))
 
 
-def captums(asked: Question, model: Any, target: int, most: int) -> Outcome:
-    watched = Watched(model, target, most)
+def captums(asked: Question, model: Any, target: int, seconds: float) -> Outcome:
+    watched = Watched(model, target, seconds)
     return watched.outcome(lambda forward: asked.captums(forward, target), asked.captums_order)
 
 
@@ -174,12 +184,12 @@ def timed(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _row(asked: Question, model: Any, target: int, options: argparse.Namespace) -> dict[str, Any]:
     right = by_hand(asked, model, target)
     rehearsed = {
-        name: SIDES[name](asked, model, target, options.most and 1) for name in options.sides
+        name: SIDES[name](asked, model, target, options.seconds and SOON) for name in options.sides
     }
     apart = {name: difference(outcome.scores, right) for name, outcome in rehearsed.items()}
     kept = [name for name, one in apart.items() if one <= ALLOWED]
     runs = [
-        {name: SIDES[name](asked, model, target, options.most) for name in kept}
+        {name: SIDES[name](asked, model, target, options.seconds) for name in kept}
         for _ in range(options.rounds)
     ]
     figures = _figures(runs, len(asked))
@@ -217,7 +227,7 @@ def growth(options: argparse.Namespace) -> float:
     target = predicted(model, asked.picture)
 
     def run(question: Question) -> Callable[[], Any]:
-        return quiet(lambda: SIDES[side](question, model, target, options.most))
+        return quiet(lambda: SIDES[side](question, model, target, options.seconds and SOON))
 
     if device.type == "cuda":
         run(coarse)()
@@ -231,7 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--network", required=True)
     parser.add_argument("--what", action="append", required=True, help="16/8, 100 superpixels")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
-    parser.add_argument("--most", type=int, default=0, help="stop whole forwards after so many")
+    parser.add_argument("--seconds", type=float, default=0.0, help="stop whole forwards then")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=1)

@@ -23,7 +23,7 @@ class Settings:
         networks: what the cases `methods` and `incremental` look at; the latter at all of its own
             if these are the default ones.
         largest: the largest batch of `methods`, if it is bounded.
-        whole: whether `incremental` lets all sides run all places.
+        whole: whether the case `incremental` stops no side early.
     """
 
     device: torch.device

@@ -30,15 +30,16 @@ CURVE = ("8/8", "16/16", "32/32", "64/27", "112/19")
 """Windows for the figure: some 49 places, more where a larger stride would leave gaps."""
 CURVE_NETWORKS = ("resnet18", "vgg16")
 
-WEIGHED = ("16/8", "100 superpixels")
+WEIGHED = ("16/8",)
 """Where memory is looked at."""
 
 ROUNDS = 3
 """At most so many: a run of all places is long, and its time a mean over them already."""
-MOST = 48
-"""Whole forwards are stopped after so many places, unless asked for all."""
+SECONDS = 3.0
+"""Whole forwards are stopped then, unless asked for all."""
 
 SIDES = {"torchattr": "torchattr", "dense": "`incremental=False`", "captum": "Captum"}
+GROWN = ("torchattr", "captum")
 
 
 class Incremental(Case):
@@ -68,7 +69,8 @@ def _timed(network: str, asked: Sequence[str], settings: Settings) -> list[dict[
     arguments = ["time", *_what(asked), f"--rounds={rounds}", *_common(network, settings)]
     rows: list[dict[str, Any]] = alone("benchmarks.ablating", arguments, KEEPING)
     for row in rows:
-        say(f"{network} {row['what']}:", ", ".join(f"{n} {_time(s)}" for n, s in _sides(row)))
+        told = (f"{name} {_time(side)}" for name, side in row["sides"].items())
+        say(f"{network} {row['what']}:", ", ".join(told))
     return rows
 
 
@@ -106,10 +108,10 @@ def _what(asked: Sequence[str]) -> list[str]:
 
 def _common(network: str, settings: Settings) -> list[str]:
     """Give what all children are told; a GPU is fast enough for all places."""
-    most = 0 if settings.whole or settings.on_gpu else MOST
+    seconds = 0.0 if settings.whole or settings.on_gpu else 0.1 if settings.quick else SECONDS
     return [
         f"--network={network}",
-        f"--most={most}",
+        f"--seconds={seconds}",
         f"--size={settings.size}",
         f"--threads={torch.get_num_threads()}",
         f"--device={settings.device}",
@@ -121,8 +123,9 @@ def _explained() -> list[str]:
         "One real picture, float32. Time in ms for each place, of a run of all places; in brackets"
         " how many times as long as torchattr it took. Captum is given"
         f" `perturbations_per_eval={ROWS_AT_ONCE}`; `incremental=False` is torchattr with whole"
-        " forwards. Their forwards all cost the same, so their runs are stopped after the number of"
-        " places that is given, and extrapolated (a fixed part and one a place) to all of them."
+        " forwards. Their forwards all cost the same, so their runs are stopped after"
+        f" {SECONDS:g} s and extrapolated (a fixed part and one a place) to all places; the table"
+        " says how many were run."
         " torchattr runs all places. All sides run by turns in one process, whose allocator gives"
         " nothing back to the system: none pays for page faults. The bound is the multiply-adds of"
         " whole forwards over those of what the places can reach; torchattr can beat it where it"
@@ -133,7 +136,7 @@ def _explained() -> list[str]:
 
 
 def _times(rows: Sequence[Row]) -> list[str]:
-    head = ["network", "window/stride", "places", *SIDES.values(), "stopped after"]
+    head = ["network", "window/stride", "places", *SIDES.values(), "stopped after, the last two"]
     lines = (
         [
             row["network"],
@@ -177,9 +180,6 @@ def _memory(rows: Sequence[Row]) -> list[str]:
     return [text, "", *table(["network", "window/stride", *(SIDES[name] for name in GROWN)], lines)]
 
 
-GROWN = ("torchattr", "captum")
-
-
 def _grown(side: Mapping[str, Any]) -> str:
     share = f" ({number(side['growth_ratio'])})" if "growth_ratio" in side else ""
     return number(side["growth_mib"]) + share
@@ -188,7 +188,3 @@ def _grown(side: Mapping[str, Any]) -> str:
 def _curve_table(rows: Sequence[Row]) -> list[str]:
     curve = [row for row in rows if "curve" in row]
     return ["Windows of several sizes, once each:", "", *_times(curve)] if curve else []
-
-
-def _sides(row: Row) -> Sequence[tuple[str, Any]]:
-    return list(row["sides"].items())

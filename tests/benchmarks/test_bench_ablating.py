@@ -84,7 +84,7 @@ def test_a_side_that_runs_whole_forwards_is_stopped(
 ) -> None:
     monkeypatch.setattr("torchattr.methods.batching.CPU_ROWS", 16)
     made = question("4/2", 24, CPU)
-    found = SIDES[side](made, net, 2, 20)
+    found = SIDES[side](made, net, 2, 1e-9)
     assert len(made) == 121
     assert len(found.scores) == 32  # Two forwards of 16.
     assert difference(found.scores, by_hand(made, net, 2)) < 1e-5
@@ -99,7 +99,7 @@ def test_what_was_stopped_is_extrapolated(monkeypatch: pytest.MonkeyPatch) -> No
         for rows in (1, 4, 4, 4):
             forward(torch.ones(rows, 3))
 
-    watched = Watched(nn.Identity(), 0, 8)
+    watched = Watched(nn.Identity(), 0, 6.0)
     assert watched.outcome(ask, range(100)).seconds == pytest.approx(3 + 100 * 0.5)
 
 
@@ -128,7 +128,7 @@ def test_what_mixes_pixels_counts_as_a_whole() -> None:
 
 def options(**more: Any) -> argparse.Namespace:
     asked = {"network": "net", "what": ["8/8"], "size": 24, "device": "cpu", "rounds": 2}
-    return argparse.Namespace(**asked, most=0, sides=list(SIDES), **more)
+    return argparse.Namespace(**asked, seconds=0.0, sides=list(SIDES), **more)
 
 
 def test_a_row(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
