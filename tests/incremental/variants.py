@@ -20,7 +20,7 @@ from torchattr.methods.features import Masks
 from torchattr.methods.perturbation import Perturbation
 
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}
-"""Of the range of the scores."""
+"""Of the range of the scores and 0."""
 
 
 class Given(Masks):
@@ -85,7 +85,7 @@ class Compared:
         assert torch.equal(self.found.isfinite(), known)
         expected, found = self.expected[known], self.found[known]
         if expected.numel():
-            span = float(expected.max() - expected.min()) or float(expected.abs().max())
+            span = float(expected.max().clamp(min=0) - expected.min().clamp(max=0))
             difference = float((found - expected).abs().max())
             allowed = ROUNDING[expected.dtype] * span
             assert difference <= allowed, f"differs by {difference:.2e}, allowed {allowed:.2e}"

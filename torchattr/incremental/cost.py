@@ -30,6 +30,9 @@ STEP = 1e-4
 CALL = 3e-5
 MEASURED = 3
 
+WORTHWHILE = 0.9
+"""Of what the whole takes: estimates are no better than that."""
+
 PRODUCTS = frozenset(
     {F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, F.multi_head_attention_forward}
 )
@@ -187,7 +190,7 @@ def estimates(
         )
         for cut in range(entries + 1)
     ]
-    return sorted(made, key=lambda one: one.seconds)
+    return sorted(made, key=lambda one: one.seconds / (WORTHWHILE if one.cut else 1))
 
 
 def _on_patches(

@@ -197,7 +197,7 @@ class Incremental:
         return rates(self._backend, dtype, self._device, torch.get_num_threads())
 
 
-ALIASED = "the model writes over a part of a tensor, or over one that another one shows"
+ALIASED = "the model writes over a tensor that another one shows"
 NO_PICTURE = "no input that changes is a batch of pictures (N, C, H, W)"
 
 

@@ -35,7 +35,9 @@ class Reading:
 def reading(tape: Tape, inputs: int) -> Reading:
     """Read a tape whose first values are so many inputs."""
     found = {index: plain_grid(tape.values[index].shape) for index in range(inputs)}
-    sources = {index: grid for index, grid in found.items() if grid is not None}
+    sources = {
+        index: grid for index, grid in found.items() if grid is not None and index not in tape.lost
+    }
     grids, operators, reasons = dict(sources), [], {}
     for position, entry in enumerate(tape.entries):
         try:

@@ -45,6 +45,8 @@ def read(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
         raise Unreadable("it takes what was computed as a whole")
     if not entry.outputs or len(set(entry.outputs)) != len(entry.outputs):
         raise Unreadable(f"{name_of(entry.function)} gives no tensor")
+    if not tape.lost.isdisjoint(entry.outputs):
+        raise Unreadable(f"a part of what {name_of(entry.function)} gives is written over")
     if writes_elsewhere(entry):
         raise Unreadable(f"{name_of(entry.function)} writes over a constant")
     if any(tape.values[i].dtype != tape.values[entry.inputs[0]].dtype for i in entry.outputs):

@@ -73,6 +73,8 @@ class Tape:
 
     entries: list[Entry] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
+    lost: set[int] = field(default_factory=set)
+    """Values of which parts were written over."""
     aliased: bool = False
     """Whether something was read that was written over through another tensor."""
 
@@ -119,8 +121,9 @@ class Recording(TorchFunctionMode):
         result = func(*args, **kwargs)
         same = isinstance(result, Tensor) and self._known.get(id(result)) == inputs[0]
         # What was written over without being given back is known under its old name only.
-        lost = bool(wrote) and not (same and wrote == [inputs[0]])
-        self.tape.aliased = self.tape.aliased or lost
+        if wrote and not same:
+            self.tape.lost.add(wrote[0])
+        self.tape.aliased = self.tape.aliased or (bool(wrote) and wrote != [inputs[0]])
         given = map_tensors(result, self._add)
         self.tape.entries.append(
             Entry(func, taken[0], taken[1], given, inputs, tuple(refs(given)), same)
