@@ -61,7 +61,7 @@ class Flattened(Operator):
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
         grid, (image, top, left, changed, _, _) = given[0].grid, boxes.table.T
         whole = Boxes.of(image, top, left, grid.height * changed, grid.width * changed)
-        rows = given[0].within(whole, backend).reshape(boxes.rows, self.grid.channels)
+        rows = given[0].within(whole, backend).reshape(boxes.rows, grid.pixels * grid.channels)
         return rows[:, self.order.to(rows.device)]
 
     def work(self, pixels: int, item: int) -> Work:

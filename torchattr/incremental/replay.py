@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from torchattr.incremental.calls import RESHAPING
+from torchattr.incremental.calls import POINTWISE, RESHAPING
 from torchattr.incremental.plan import Plan
 from torchattr.incremental.tape import ABOUT_SHAPE, Entry, Ref, fill, map_tensors
 
@@ -137,8 +137,9 @@ class Replay(TorchFunctionMode):
         Raises:
             Diverged: it is not; they may depend on what the model was given.
         """
-        copies = self._copies if entry.function in RESHAPING else 1
-        if not alike((entry.args, entry.kwargs), (args, kwargs), copies):
+        numbers = self._copies if entry.function in RESHAPING else 1
+        rows = self._copies if entry.function in POINTWISE else 1
+        if not alike((entry.args, entry.kwargs), (args, kwargs), numbers, rows):
             name = getattr(entry.function, "__name__", entry.function)
             raise Diverged(f"the model called {name} with other arguments than before")
 
@@ -182,31 +183,43 @@ def _standing(value: Any) -> list[Placeholder]:
     return found
 
 
-def alike(recorded: Any, given: Any, copies: int) -> bool:
+def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
     """Tell whether the arguments of a call are those of the tape, but for the size of the batch.
 
-    >>> alike((Ref(0), [2, -1], None), (Ref(0), [6, -1], None), copies=3)
+    Args:
+        recorded: those of the tape.
+        given: those of now.
+        numbers: of how many such batches an integer may tell the size.
+        rows: for how many of them a tensor may be repeated.
+
+    >>> alike((Ref(0), [2, -1], None), (Ref(0), [6, -1], None), numbers=3, rows=1)
     True
-    >>> alike({"alpha": 2.0}, {"alpha": 6.0}, copies=3)
+    >>> alike({"alpha": 2.0}, {"alpha": 6.0}, numbers=1, rows=3)
     False
     """
     if isinstance(recorded, Ref):
         return True
     if isinstance(recorded, Tensor):
-        return recorded is given or (isinstance(given, Tensor) and torch.equal(recorded, given))
+        return recorded is given or (isinstance(given, Tensor) and _equal(recorded, given, rows))
     if isinstance(recorded, slice):
-        return isinstance(given, slice) and alike(_bounds(recorded), _bounds(given), copies)
+        return isinstance(given, slice) and alike(_bounds(recorded), _bounds(given), numbers, rows)
     if isinstance(recorded, (tuple, list)):
         return len(recorded) == len(given) and all(
-            alike(one, other, copies) for one, other in zip(recorded, given, strict=True)
+            alike(one, other, numbers, rows) for one, other in zip(recorded, given, strict=True)
         )
     if isinstance(recorded, dict):
         return recorded.keys() == given.keys() and alike(
-            list(recorded.values()), list(given.values()), copies
+            list(recorded.values()), list(given.values()), numbers, rows
         )
     if type(recorded) is int and type(given) is int:
-        return given in (recorded, recorded * copies)
+        return given in (recorded, recorded * numbers)
     return bool(np.array_equal(recorded, given))
+
+
+def _equal(recorded: Tensor, given: Tensor, rows: int) -> bool:
+    if recorded.dim() and given.shape == (rows, *recorded.shape[1:]) and len(recorded) == 1:
+        recorded = recorded.expand_as(given)
+    return torch.equal(recorded, given)
 
 
 def _bounds(given: slice) -> tuple[Any, Any, Any]:
