@@ -7,5 +7,6 @@
 #include "direct.h"
 #include "pools.h"
 #include "winograd.h"
+#include "winograd_weights.h"
 
 extern "C" int64_t torchattr_lanes() { return kLanes; }

@@ -243,34 +243,6 @@ inline void multiply_block(const Block& block, const float* packed) {
 
 extern "C" {
 
-// Packs weights (outputs, inputs, 3, 3) for torchattr_winograd: (36, panels).
-void torchattr_pack_winograd(const float* weights, int64_t outputs, int64_t inputs, float* packed,
-                             int threads) {
-  const int64_t columns = padded(outputs);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t n = 0; n < columns; ++n) {
-    const int64_t panel = n / kPanel * kPanel;
-    const int64_t wide = columns - panel > kLanes ? kPanel : kLanes;
-    for (int64_t c = 0; c < inputs; ++c) {
-      float* to = packed + panel * inputs + c * wide + n - panel;
-      double half[kPoints][3] = {};
-      for (int i = 0; n < outputs && i < kPoints; ++i) {
-        for (int k = 0; k < 3; ++k) {
-          const float* from = weights + (n * inputs + c) * 9 + k;
-          half[i][k] = kWeights[i][0] * from[0] + kWeights[i][1] * from[3] + kWeights[i][2] * from[6];
-        }
-      }
-      for (int i = 0; i < kPoints; ++i) {
-        for (int j = 0; j < kPoints; ++j) {
-          double sum = 0;
-          for (int k = 0; k < 3; ++k) sum += half[i][k] * kWeights[j][k];
-          to[(i * kPoints + j) * inputs * columns] = float(sum);
-        }
-      }
-    }
-  }
-}
-
 // Tells whether all results are finite; if not, they are to be computed in another way: in a tile
 // with one value that is not finite, all outputs become NaN here.
 int torchattr_winograd(const Patches* x, const Wanted* wanted, const Window* window,
