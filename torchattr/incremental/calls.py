@@ -33,7 +33,20 @@ POINTWISE = _spelled(
         *("sigmoid", "tanh", "hardsigmoid", "softsign", "logsigmoid", "tanhshrink", "hardtanh"),
         *("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos"),
         *("erf", "sign", "floor", "ceil", "round", "threshold", "hardshrink", "softshrink"),
-        *("clone", "contiguous", "detach", "positive", "relu", "silu", "hardswish", "gelu"),
+        *(
+            "to",
+            "type_as",
+            "float",
+            "double",
+            "clone",
+            "contiguous",
+            "detach",
+            "positive",
+            "relu",
+            "silu",
+            "hardswish",
+            "gelu",
+        ),
     )
 )
 """Calls whose result at a place depends on what is at that place, and on constants, only."""

@@ -71,6 +71,8 @@ def _read_table(entry: Entry, tape: Tape, grids: Grids) -> list[Operator] | None
         return None
     blanks = {id(tensor): index for index, tensor in blank.items()}
     taken = [blanks.get(id(tensor)) for tensor in inputs]
+    if None in taken and set(taken) == {None, *entry.inputs}:
+        return None
     if set(taken) != set(entry.inputs):
         raise Unreadable(f"the arguments of {call.operation.name} depend on the input")
     return reader(call, entry, tape, grids)
