@@ -20,6 +20,7 @@ from torch import Tensor
 from torchattr.incremental.operators import Operator
 from torchattr.incremental.plan import Plan, Reading
 from torchattr.incremental.tape import Entry, Value
+from torchattr.incremental.windows import Convolved
 from torchattr.incremental.work import Kind, Work, kind_of, of_bytes
 from torchattr.kernels import Backend
 from torchattr.kernels.kept import cache_folder, put_in_place
@@ -198,8 +199,9 @@ def _on_patches(
 ) -> list[float]:
     """Give what each entry costs on changed pixels; what cannot be followed, as a whole."""
     reading = plan.reading
-    made_by = {step.output: step for step in plan.operators}
-    boxes = plan.boxes(sources)
+    # What a convolution takes in costs nothing, and cannot be cut off from it.
+    alone = {id(step) for step in plan.operators}
+    boxes = dict(sources)
     variants = max(len(one) for one in sources.values())
     costs = []
     for position, steps in enumerate(reading.operators):
@@ -207,11 +209,12 @@ def _on_patches(
             whole = _as_a_whole(reading, position, found) * variants / _batch(reading)
             costs.append(whole + CALL * chunks)
             continue
+        boxes |= {step.output: step.boxes([boxes[i] for i in step.inputs]) for step in steps}
         costs.append(
             sum(
-                _of_step(made_by[step.output], boxes[step.output], reading, found, chunks)
+                _of_step(step, boxes[step.output], reading, found, chunks)
                 for step in steps
-                if step.output in made_by
+                if isinstance(step, Convolved) or id(step) in alone
             )
         )
     return costs
