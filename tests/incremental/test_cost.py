@@ -110,6 +110,15 @@ def test_small_gains_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert estimates(found, corner(2), made_up(8.0, 1.0), 10)[0].cut == 0
 
 
+def test_what_is_not_read_costs_what_the_whole_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "STEP", 0.0)
+    monkeypatch.setattr(cost, "CALL", 0.0)
+    first, *rest = deep()
+    found = read(nn.Sequential(first, nn.Softmax(1), *rest), noise(1, 2, 12, 12))
+    made = {one.cut: one.seconds for one in estimates(found, corner(2), made_up(1, 1), 10)}
+    assert made[4] == made[1] < made[0]
+
+
 def test_handing_over_costs_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "STEP", 0.0)
     monkeypatch.setattr(cost, "CALL", 0.0)
