@@ -45,6 +45,7 @@ _FUNCTIONS = {
         "convolve": [*_VIEWS, _POINTER, _SIZE, _SIZE, _POINTER, _POINTER, _INT],
         "depthwise": [*_VIEWS, _POINTER, _POINTER, _POINTER, _INT],
         "pack_winograd": [_POINTER, _SIZE, _SIZE, _POINTER, _INT],
+        "pack_product": [_POINTER, *[_SIZE] * 4, _POINTER, _INT],
         "winograd": [*_VIEWS, _POINTER, _SIZE, _POINTER, _POINTER, _SIZE, _INT],
         "pool": [*_VIEWS, _POINTER, _INT, _INT, _SIZE, _INT],
     },

@@ -226,14 +226,20 @@ def _depthwise(views: tuple[Any, Any], conv: Convolution, after: _After) -> None
 
 def _panels(conv: Convolution) -> Tensor:
     """Pack weights for products: for each group `(panel, taps × in, columns of the panel)`."""
-    outputs, inputs = conv.weight.shape[:2]
-    columns = outputs // conv.groups
-    grouped = conv.weight.reshape(conv.groups, columns, inputs, -1).permute(0, 3, 2, 1)
-    depth = grouped.shape[1] * inputs
-    filled = grouped.new_zeros(conv.groups, depth, _padded(columns))
-    filled[:, :, :columns] = grouped.reshape(conv.groups, depth, columns)
-    panels = filled.split(2 * _lanes(), dim=2)
-    return torch.cat([panel.reshape(conv.groups, -1) for panel in panels], dim=1)
+    outputs, inputs, *extent = conv.weight.shape
+    columns, taps = outputs // conv.groups, extent[0] * extent[1]
+    weight = conv.weight.contiguous()
+    packed = weight.new_empty(conv.groups, _padded(columns) * inputs * taps)
+    library("patches").torchattr_pack_product(
+        weight.data_ptr(),
+        conv.groups,
+        columns,
+        inputs,
+        taps,
+        packed.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return packed
 
 
 def _lanes() -> int:

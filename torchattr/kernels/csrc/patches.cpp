@@ -6,7 +6,7 @@
 #include "depthwise.h"
 #include "direct.h"
 #include "pools.h"
+#include "weights.h"
 #include "winograd.h"
-#include "winograd_weights.h"
 
 extern "C" int64_t torchattr_lanes() { return kLanes; }
