@@ -126,11 +126,15 @@ class Incremental:
         """
         sources = self._sources_in(boxes)
         sample = max(len(one) for one in sources.values())
-        each = max(self._plan.bytes_of(self._plan.boxes(sources)) // sample, 1)
-        taken = self._plan.clean_bytes + self._plan.packing_bytes
-        left = max(allowed - taken - SCRATCH * torch.get_num_threads(), 0)
-        size = max(min(int(left * SHARE_OF_PIXELS) // each, most), LEAST)
-        self._allowance = Allowance(max(left - size * each, 0))
+        loads = self._plan.loads(self._plan.boxes(sources))
+        left = allowed - self._plan.clean_bytes - SCRATCH * torch.get_num_threads()
+        fits = [
+            (SHARE_OF_PIXELS * left - packing) * sample / max(pixels, 1)
+            for pixels, packing in loads
+        ]
+        size = max(int(min(*fits, most)), LEAST)
+        used = max(pixels * size // sample + packing for pixels, packing in loads)
+        self._allowance = Allowance(max(left - used, 0))
         return size
 
     def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:

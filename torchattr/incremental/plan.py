@@ -93,26 +93,22 @@ class Plan:
             found[step.output] = step.boxes([found[index] for index in step.inputs])
         return found
 
-    def bytes_of(self, boxes: Mapping[int, Boxes]) -> int:
-        """Give how many bytes the changed pixels of these boxes take at once, at most.
+    def loads(self, boxes: Mapping[int, Boxes]) -> list[tuple[int, int]]:
+        """Give for each step the bytes that variants with these boxes, and that its weights, need.
 
         Args:
             boxes: those of every value that is followed.
         """
-        sizes = {
-            index: one.rows * self.grids[index].channels * self._item(index)
-            for index, one in boxes.items()
-        }
-        live = set(self.reading.sources)
-        handed = most = 0
+        sizes = {index: one.rows * self._pixel_bytes(index) for index, one in boxes.items()}
+        live, handed, found = set(self.reading.sources), 0, []
         for step, last in zip(self.operators, self.last, strict=True):
             live.add(step.output)
-            most = max(most, handed + sum(sizes[index] for index in live))
+            found.append((handed + sum(sizes[index] for index in live), step.packing_bytes))
             live -= {index for index, over in zip(step.inputs, last, strict=True) if over}
             if step.output in self.frontier:
                 whole = len(boxes[step.output]) * self.grids[step.output].pixels
-                handed += whole * self.grids[step.output].channels * self._item(step.output)
-        return max(most, handed)
+                handed += whole * self._pixel_bytes(step.output)
+        return [*found, (handed, 0)]
 
     def let_go(self) -> None:
         """Drop the clean values that no step reads."""
@@ -128,13 +124,8 @@ class Plan:
         held = (value.clean for value in self.reading.tape.values)
         return sum(clean.nbytes for clean in held if clean is not None)
 
-    @property
-    def packing_bytes(self) -> int:
-        """The bytes that a backend needs at most to lay out one step's weights anew."""
-        return max((step.packing_bytes for step in self.operators), default=0)
-
-    def _item(self, index: int) -> int:
-        return self.reading.tape.values[index].dtype.itemsize
+    def _pixel_bytes(self, index: int) -> int:
+        return self.grids[index].channels * self.reading.tape.values[index].dtype.itemsize
 
     def _frontier(self) -> frozenset[int]:
         read = Counter(
