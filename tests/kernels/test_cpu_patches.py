@@ -47,13 +47,16 @@ def expected(x: Patches, conv: Convolution) -> Tensor:
     """Give whole pictures in float64, one for each variant."""
     bias = None if conv.bias is None else conv.bias.double()
     window = (conv.stride, conv.padding, conv.dilation, conv.groups)
-    return F.conv2d(dense(cast(x, torch.float64)), conv.weight.double(), bias, *window)
+    weight = conv.scaled.weight.double()
+    return F.conv2d(dense(cast(x, torch.float64)), weight, bias, *window)
 
 
 def absolute_terms(x: Patches, conv: Convolution) -> float:
     """Give the largest sum of what an output sums up, without signs."""
     given = Patches(x.clean.abs(), x.changed.abs(), x.boxes)
-    return float(expected(given, replace(conv, weight=conv.weight.abs(), packed={})).max())
+    return float(
+        expected(given, replace(conv.scaled, weight=conv.scaled.weight.abs(), packed={})).max()
+    )
 
 
 def error(actual: Tensor, exact: Tensor) -> float:
@@ -75,7 +78,8 @@ def whole(size: tuple[int, int], variants: int = 2) -> Boxes:
 def test_tiles_of_all_sizes(seed, size, channels, padding, has_residual) -> None:
     inputs, outputs = channels
     x, conv = patches(seed, size, inputs), square(outputs, inputs)
-    conv = Convolution(conv.weight, conv.bias, padding=padding)
+    scale = noise(outputs, seed=seed + 3).float() if seed % 2 else None
+    conv = Convolution(conv.weight, conv.bias, padding=padding, scale=scale)
     pictures = expected(x, conv)
     out_size = tuple(pictures.shape[2:])
     boxes = some_boxes(np.random.default_rng(seed + 1), x.boxes.table[:, 0], out_size)

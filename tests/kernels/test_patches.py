@@ -105,6 +105,7 @@ def images(seed: int, count: int) -> np.ndarray:
     padding=st.sampled_from([(0, 0), (1, 1), (3, 2)]),
     dilation=st.sampled_from([(1, 1), (1, 1), (2, 2)]),
     bias=st.booleans(),
+    scaled=st.booleans(),
     after=st.sampled_from([(-inf, inf), (0.0, inf), (0.0, 6.0), (-inf, 0.5)]),
     has_residual=st.booleans(),
 )
@@ -120,6 +121,7 @@ def test_convolutions(
     padding,
     dilation,
     bias,
+    scaled,
     after,
     has_residual,
 ) -> None:
@@ -135,8 +137,10 @@ def test_convolutions(
         padding,
         dilation,
         groups,
+        noise(groups * outputs, seed=seed + 4).to(bench.device) if scaled else None,
     )
-    expected = F.conv2d(dense(x), conv.weight, conv.bias, stride, padding, dilation, groups)
+    weight = conv.weight if conv.scale is None else conv.weight * conv.scale.view(-1, 1, 1, 1)
+    expected = F.conv2d(dense(x), weight, conv.bias, stride, padding, dilation, groups)
     out_size = tuple(expected.shape[2:])
     residual = None
     if has_residual:
@@ -153,6 +157,7 @@ def test_convolutions(
                     conv,
                     weight=conv.weight.to(dtype),
                     bias=None if conv.bias is None else conv.bias.to(dtype),
+                    scale=None if conv.scale is None else conv.scale.to(dtype),
                     packed={},
                 ),
                 After(None if residual is None else cast(residual, dtype), *after),

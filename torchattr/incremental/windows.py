@@ -15,8 +15,8 @@ from torchattr.kernels import Backend
 from torchattr.kernels.patches import After, Boxes, Convolution, Pooling
 from torchattr.layers.ops import Call
 
-PACKED = 5
-"""How many times their bytes weights of windows take, folded and packed."""
+PACKED = 4
+"""How many times their bytes weights of windows take, packed."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Convolved(Operator):
 
     @property
     def held_bytes(self) -> int:
-        own = 0 if self.norm is None else self.folded.weight.nbytes
-        return own + sum(made.nbytes for made in self.folded.packed.values())
+        return sum(made.nbytes for made in self.folded.packed.values())
 
     @property
     def packing_bytes(self) -> int:
@@ -57,7 +56,6 @@ class Convolved(Operator):
 
     def let_go(self) -> None:
         self.folded.packed.clear()
-        self.__dict__.pop("folded", None)
 
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         conv = self.convolution
@@ -100,7 +98,7 @@ class Pooled(Operator):
 
 
 def _folded(conv: Convolution, norm: Call) -> Convolution:
-    """Fold an inference batch-norm into weights."""
+    """Fold an inference batch-norm into the scale of the weights and the bias."""
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.detach().double()
@@ -108,5 +106,5 @@ def _folded(conv: Convolution, norm: Call) -> Convolution:
     bias = bias * scale
     if norm.bias is not None:
         bias = bias + norm.bias.detach()
-    weight = conv.weight * scale.to(conv.weight.dtype)[:, None, None, None]
-    return replace(conv, weight=weight, bias=bias.to(conv.weight.dtype), packed={})
+    kind = conv.weight.dtype
+    return replace(conv, scale=scale.to(kind), bias=bias.to(kind), packed={})

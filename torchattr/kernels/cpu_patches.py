@@ -130,6 +130,8 @@ def _by_weights(x: Patches, conv: Convolution) -> Tensor:
 
 
 def _after(result: Tensor, conv: Convolution, after: After) -> Tensor:
+    if conv.scale is not None:
+        result *= conv.scale
     if conv.bias is not None:
         result += conv.bias
     if after.residual is not None:
@@ -182,7 +184,7 @@ def _winograd(views: tuple[Any, Any], conv: Convolution, after: _After) -> bool:
         packed = conv.weight.new_empty(36 * inputs * _padded(outputs))
         weight = conv.weight.contiguous()
         kernels.torchattr_pack_winograd(
-            weight.data_ptr(), outputs, inputs, packed.data_ptr(), threads
+            weight.data_ptr(), _scale_of(conv), outputs, inputs, packed.data_ptr(), threads
         )
         conv.packed["winograd"] = packed
     return bool(
@@ -214,7 +216,7 @@ def _product(views: tuple[Any, Any], conv: Convolution, after: _After) -> None:
 
 def _depthwise(views: tuple[Any, Any], conv: Convolution, after: _After) -> None:
     if "depthwise" not in conv.packed:
-        conv.packed["depthwise"] = conv.weight[:, 0].permute(1, 2, 0).contiguous()
+        conv.packed["depthwise"] = conv.scaled.weight[:, 0].permute(1, 2, 0).contiguous()
     library("patches").torchattr_depthwise(
         *views,
         ctypes.byref(_window(conv)),
@@ -232,6 +234,7 @@ def _panels(conv: Convolution) -> Tensor:
     packed = weight.new_empty(conv.groups, _padded(columns) * inputs * taps)
     library("patches").torchattr_pack_product(
         weight.data_ptr(),
+        _scale_of(conv),
         conv.groups,
         columns,
         inputs,
@@ -240,6 +243,10 @@ def _panels(conv: Convolution) -> Tensor:
         torch.get_num_threads(),
     )
     return packed
+
+
+def _scale_of(conv: Convolution) -> int | None:
+    return None if conv.scale is None else conv.scale.data_ptr()
 
 
 def _lanes() -> int:

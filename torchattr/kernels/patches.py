@@ -12,7 +12,7 @@ fastest, one row a pixel:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 from typing import Any
@@ -33,9 +33,11 @@ class Boxes:
     Attributes:
         table: `(variants, 6)`, contiguous: the image, top, left, bottom, right, and the row of
             `changed` at which the box starts. A box may be empty.
+        packed: what a backend made of the table, kept for the next call.
     """
 
     table: Ints
+    packed: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, image: Ints, top: Ints, left: Ints, bottom: Ints, right: Ints) -> Boxes:
@@ -151,6 +153,7 @@ class Convolution:
             given by the size of the output.
         dilation: the distance of the kernel's taps.
         groups: as in PyTorch.
+        scale: `(out,)`, what the weights of each output are multiplied by, if anything.
         packed: what a backend made of the weights, kept for the next call.
     """
 
@@ -160,7 +163,16 @@ class Convolution:
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    scale: Tensor | None = None
     packed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def scaled(self) -> Convolution:
+        """The same with scaled weights, for backends that do not scale them themselves."""
+        if self.scale is None:
+            return self
+        weight = self.weight * self.scale[:, None, None, None]
+        return replace(self, weight=weight, scale=None, packed={})
 
     @property
     def extent(self) -> tuple[int, int]:

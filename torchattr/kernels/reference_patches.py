@@ -42,6 +42,7 @@ def gather(x: Patches, boxes: Boxes) -> Tensor:
 
 
 def convolve(x: Patches, boxes: Boxes, conv: Convolution, after: After) -> Tensor:
+    conv = conv.scaled
     window = (conv.extent, conv.stride, conv.padding, conv.dilation)
     results = [_weighed(seen, conv) for seen in _seen(x, boxes, *window)]
     output = torch.cat(results)

@@ -18,9 +18,10 @@ inline Doubles weighed(const double* by, Doubles first, Doubles second, Doubles 
 
 extern "C" {
 
-// Packs weights (outputs, inputs, 3, 3) for torchattr_winograd: (36, panels).
-void torchattr_pack_winograd(const float* weights, int64_t outputs, int64_t inputs, float* packed,
-                             int threads) {
+// Packs weights (outputs, inputs, 3, 3) for torchattr_winograd: (36, panels). A scale of each output
+// may be null.
+void torchattr_pack_winograd(const float* weights, const float* scale, int64_t outputs,
+                             int64_t inputs, float* packed, int threads) {
   const int64_t columns = padded(outputs);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t n = 0; n < columns; n += kLanes) {
@@ -31,7 +32,8 @@ void torchattr_pack_winograd(const float* weights, int64_t outputs, int64_t inpu
       Doubles taps[9] = {};
       for (int64_t lane = 0; lane < lanes; ++lane) {
         const float* from = weights + ((n + lane) * inputs + c) * 9;
-        for (int k = 0; k < 9; ++k) taps[k][lane] = from[k];
+        const float by = scale == nullptr ? 1.0f : scale[n + lane];
+        for (int k = 0; k < 9; ++k) taps[k][lane] = double(from[k]) * by;
       }
       float* to = packed + panel * inputs + c * wide + n - panel;
       for (int i = 0; i < kPoints; ++i) {
@@ -47,8 +49,9 @@ void torchattr_pack_winograd(const float* weights, int64_t outputs, int64_t inpu
 }
 
 // Packs weights (groups, outputs, inputs, taps) for torchattr_convolve: (groups, panels).
-void torchattr_pack_product(const float* weights, int64_t groups, int64_t outputs, int64_t inputs,
-                            int64_t taps, float* packed, int threads) {
+void torchattr_pack_product(const float* weights, const float* scale, int64_t groups,
+                            int64_t outputs, int64_t inputs, int64_t taps, float* packed,
+                            int threads) {
   const int64_t columns = padded(outputs), depth = inputs * taps;
   const int64_t panels = (columns + kPanel - 1) / kPanel;
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -58,10 +61,13 @@ void torchattr_pack_product(const float* weights, int64_t groups, int64_t output
     const int64_t filled = std::min(wide, outputs - first);
     const float* from = weights + (group * outputs + first) * depth;
     float* to = packed + (group * columns + first) * depth;
+    float by[kPanel];
+    std::fill(by, by + kPanel, 1.0f);
+    if (scale != nullptr) std::copy_n(scale + group * outputs + first, filled, by);
     for (int64_t c = 0; c < inputs; ++c) {
       for (int64_t tap = 0; tap < taps; ++tap) {
         float* row = to + (tap * inputs + c) * wide;
-        for (int64_t n = 0; n < filled; ++n) row[n] = from[n * depth + c * taps + tap];
+        for (int64_t n = 0; n < filled; ++n) row[n] = from[n * depth + c * taps + tap] * by[n];
         std::fill(row + filled, row + wide, 0.0f);
       }
     }
