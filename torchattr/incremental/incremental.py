@@ -54,7 +54,7 @@ class Recomputed:
 
     def __str__(self) -> str:
         if not self.followed:
-            return f"nothing could be saved: {'; '.join(self.reasons) or 'the model is small'}"
+            return f"nothing could be saved: {'; '.join(self.reasons) or 'no call of the model was seen'}"
         because = f" ({'; '.join(self.reasons)})" if self.reasons else ""
         return (
             f"{self.followed} calls on changed pixels, {self.whole} as a whole{because};"
