@@ -236,7 +236,7 @@ def test_when_tiles_are_not_measured(compiling: pytest.MonkeyPatch) -> None:
     def full(tile: object) -> float:
         raise torch.OutOfMemoryError
 
-    assert fastest(full) == CHOICES[0]
+    assert fastest(full, CHOICES) == CHOICES[0]
     run = SimpleNamespace(is_cuda=True, numel=lambda: LARGE)
     compiling.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     assert is_worth_measuring(run)
@@ -261,6 +261,20 @@ def compiled(folder: Path, capability: int, windows: str, *dtypes: str) -> list[
     return json.loads(done.stdout)
 
 
+def check_patches(row: dict) -> None:
+    """Whole rows of channels are read 16 bytes at once, or float16's 8, and multiplied exactly."""
+    operation, memory = row["operation"], row["memory"]
+    if not operation.startswith(("gather patches", "pool patches", "convolve")):
+        return
+    wide = sum(memory.get(f"ld.global.{kind}", 0) for kind in ("v2.b32", "v4.b32"))
+    assert memory.get("cp.async.cg", 0) or wide, f"{operation} loads number by number"
+    assert not memory.get("ld.global.b16", 0) or "few channels" in operation, operation
+    if row["kernel"] == "product_kernel":
+        narrow = {"bfloat16": ["bf16"], "float16": ["f16"], "float32": []}[row["dtype"]]
+        in_tf32 = row["dtype"] == "float32" and "TF32" in operation
+        assert row["products"] == (["tf32"] if in_tf32 else narrow), operation
+
+
 def check(rows: list[dict]) -> None:
     for row in rows:
         assert row["binary"] > 0
@@ -274,6 +288,8 @@ def check(rows: list[dict]) -> None:
         if "channels last" in row["operation"]:
             vectors = {"ld.global.v4.b32", "ld.global.v2.b32"} & set(row["memory"])
             assert vectors, f"{row['operation']} loads channel by channel"
+    for row in rows:
+        check_patches(row)
     again = [row for row in rows if row["operation"].endswith("again")]
     kernels = {(row["operation"], row["hash"]) for row in again}
     assert len(kernels) == len({row["operation"] for row in again}), "a kernel for each size"
@@ -286,5 +302,5 @@ def test_kernels_compile_with_16_byte_loads(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
 def test_every_kernel_compiles(tmp_path: Path, capability: int) -> None:
-    windows = "2x2,3x3,3x3x3,16x16,200"
+    windows = "2x2,3x3,3x3x3,16x16,200,blocks"
     check(compiled(tmp_path, capability, windows, "float32", "bfloat16", "float16"))

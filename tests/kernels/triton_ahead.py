@@ -1,9 +1,10 @@
 """Compile every kernel as the backend launches it, for a GPU that need not be there.
 
 Prints, as JSON, what was compiled: the kernel, the operation that launched it, the compute
-capability, and how often each instruction that loads from global memory or stores there stands in
-its PTX. Run as a script: Triton's interpreter, in which the tests run, compiles nothing.
-Arguments: the compute capability, the names of windows, and the dtypes.
+capability, how often each instruction that loads from global memory or stores there stands in its
+PTX, and in which types its tensor cores multiply. Run as a script: Triton's interpreter, in which
+the tests run, compiles nothing. Arguments: the compute capability, the names of windows, among them
+`blocks` to have products of every block, and the dtypes.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import re
 import sys
 from collections import Counter
 
+import numpy as np
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver, jit
 
 from torchattr.kernels import Window, order_of
+from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
 from torchattr.kernels.triton_backend import TritonBackend
+from torchattr.kernels.triton_kernels import convolving
 
 BACKEND = TritonBackend()
+CHOSEN = convolving._block_for
 WINDOWS = {
     "2x2": Window((2, 2), (2, 2), (0, 0), (1, 1)),
     "3x3": Window((3, 3), (2, 2), (1, 1), (1, 1)),
@@ -87,9 +92,59 @@ def pictures(window: Window, dtype: torch.dtype, last: bool) -> torch.Tensor:
     return x.movedim(1, -1).contiguous().movedim(-1, 1) if last else x
 
 
+CONVOLUTIONS = {
+    "1x1": (64, 256, 1, 1),
+    "3x3": (64, 64, 1, 3),
+    "3x3 of few channels": (3, 64, 1, 3),
+    "3x3 in groups": (64, 64, 4, 3),
+    "3x3 depthwise": (64, 64, 64, 3),
+}
+"""Channels there and back, groups and extent."""
+
+
+def patches(channels: int, dtype: torch.dtype, size: int = 28) -> Patches:
+    """Give patches of which neither height nor width nor number is special to a compiler."""
+    none = np.zeros(5, dtype=np.int64)
+    boxes = Boxes.of(none, none + 2, none + 3, none + 9, none + 9)
+    clean = torch.ones(1, size, size, channels, dtype=dtype)
+    return Patches(clean, torch.ones(boxes.rows, channels, dtype=dtype), boxes)
+
+
+def convolved(name: str, dtype: torch.dtype, kind: str = "", size: int = 28):
+    inputs, outputs, groups, extent = CONVOLUTIONS[name]
+    weight = torch.ones(outputs, inputs // groups, extent, extent, dtype=dtype)
+    around = (extent // 2, extent // 2)
+    conv = Convolution(weight, weight[:, 0, 0, 0], padding=around, groups=groups)
+    x, residual = (patches(channels, dtype, size) for channels in (inputs, outputs))
+    yield f"convolve {name}{kind}", BACKEND.convolve(x, x.boxes, conv, After(residual, 0.0))
+    yield f"convolve {name} alone{kind}", BACKEND.convolve(x, x.boxes, conv, After())
+
+
+def on_patches(dtype: torch.dtype, every: bool):
+    """Launch the kernels on patches, the products with the first block or with every one."""
+    x = patches(64, dtype)
+    yield "gather patches", BACKEND.gather(x, Boxes.whole(x.boxes.table[:, 0], 28, 28))
+    for maximum in (True, False):
+        pooling = Pooling(maximum, (3, 3), (2, 2), (1, 1))
+        yield f"pool patches {maximum}", BACKEND.pool(x, x.boxes, pooling)
+    blocks = convolving.EXACT if dtype == torch.float32 else convolving.NARROW
+    for block in blocks if every else blocks[:1]:
+        convolving._block_for = lambda *args, block=block: block
+        for name in CONVOLUTIONS if block == blocks[0] else ("3x3", "3x3 of few channels"):
+            yield from convolved(name, dtype)
+    if dtype == torch.float32:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        for block in convolving.NARROW:
+            convolving._block_for = lambda *args, block=block: block
+            yield from convolved("3x3", dtype, " in TF32")
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+    convolving._block_for = CHOSEN
+
+
 def launches(dtype: torch.dtype, names: list[str]):
     yield rectifiers(torch.ones(2, 32, 56, 56, dtype=dtype))
-    for name in names:
+    yield on_patches(dtype, "blocks" in names)
+    for name in [name for name in names if name in WINDOWS]:
         window = WINDOWS[name]
         for last in (False, True):
             kind = f"{name} channels last" if last else name
@@ -109,7 +164,7 @@ def driven(calls):
 
 def row(name: str, dtype: torch.dtype, capability: int, call: tuple[str, object]) -> dict:
     kernel, found = call
-    memory = Counter(re.findall(r"\b(?:ld|st)\.global[\w.:]*", found.asm["ptx"]))
+    memory = Counter(re.findall(r"\b(?:ld|st)\.global[\w.:]*|cp\.async\.cg", found.asm["ptx"]))
     return {
         "operation": name,
         "dtype": str(dtype).removeprefix("torch."),
@@ -118,6 +173,7 @@ def row(name: str, dtype: torch.dtype, capability: int, call: tuple[str, object]
         "hash": found.hash,
         "binary": len(found.asm["cubin"]),
         "memory": memory,
+        "products": sorted(set(re.findall(r"\bw?g?mma\S*?\.f32\.(\w+)\.", found.asm["ptx"]))),
     }
 
 
@@ -131,9 +187,10 @@ def main(capability: int, names: list[str], dtypes: list[str]) -> None:
                 rows += [row(name, dtype, capability, call) for call in calls]
                 calls.clear()
     # Other sizes of pictures, with rows that start as evenly, need no other kernels.
-    for size in (40, 72, 104):
+    for size, activation in ((40, 28), (72, 48), (104, 9)):
         x = torch.ones(3, 32, size, size)
-        for launched in (rectifiers(x), pools(x, WINDOWS["3x3"], "3x3")):
+        again = convolved("3x3", torch.float32, size=activation)
+        for launched in (rectifiers(x), pools(x, WINDOWS["3x3"], "3x3"), again):
             for name in driven(launched):
                 rows += [row(f"{name} again", torch.float32, capability, call) for call in calls]
                 calls.clear()

@@ -26,6 +26,7 @@ from torchattr.kernels.layout import (
     order_of,
     pooled_shape,
 )
+from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
 from torchattr.kernels.reference import TorchBackend
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -143,6 +144,20 @@ class TritonBackend(Backend):
             return super().batch_norm_relu_backward(grad, mask, scale, order, gate, overwrite)
         return _gated(grad, mask, order, gate, overwrite, scale)
 
+    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
+        if boxes == x.boxes:
+            return x.changed
+        rows: Tensor = _patches().gather(x, boxes)
+        return rows
+
+    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, after: After) -> Tensor:
+        rows: Tensor = _convolving().convolve(x, boxes, conv.scaled, after)
+        return rows
+
+    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
+        rows: Tensor = _patches().pool(x, boxes, pooling)
+        return rows
+
 
 def interpreted() -> bool:
     """Tell whether Triton's interpreter is asked for, in the words that Triton knows."""
@@ -190,6 +205,18 @@ def _pooling() -> ModuleType:
     from torchattr.kernels.triton_kernels import pooling
 
     return pooling
+
+
+def _patches() -> ModuleType:
+    from torchattr.kernels.triton_kernels import patches
+
+    return patches
+
+
+def _convolving() -> ModuleType:
+    from torchattr.kernels.triton_kernels import convolving
+
+    return convolving
 
 
 def _mask_for(run: Tensor) -> Tensor:

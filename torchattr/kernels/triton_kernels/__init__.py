@@ -1,7 +1,7 @@
 """The Triton kernels and their launches. Importing this package imports Triton.
 
-Every kernel is bound by memory, so each reads and writes every byte once. For `n` elements of `b`
-bytes (pools: `n` of the input, `m` windows):
+All but the products are bound by memory, so each reads and writes every byte once. For `n` elements
+of `b` bytes (pools: `n` of the input, `m` windows; patches: `n` of them, `m` of what they become):
 
 | kernel                      | bytes moved                                    |
 |-----------------------------|------------------------------------------------|
@@ -9,6 +9,8 @@ bytes (pools: `n` of the input, `m` windows):
 | gate                        | `2·n·b + n/8`; the deconvnet's `2·n·b`          |
 | max_pool                    | `n·b + m·b + m`                                |
 | unpool                      | `n·b + m·b + m`                                |
+| gather, pool of patches     | `n·b + m·b`                                    |
+| depthwise                   | `n·b + m·b`; with a residual `n·b + 2·m·b`     |
 
 The vectors of one value a channel, which batch-norm adds to the first two, stay in the cache. So do
 the elements that overlapping windows read several times.

@@ -12,14 +12,11 @@ from torch import Tensor
 from torchattr.kernels.layout import OPEN, Window
 from torchattr.kernels.triton_kernels.indexing import UNIT, is_wide
 from torchattr.kernels.triton_kernels.pools import max_pool_kernel
-from torchattr.kernels.triton_kernels.tuning import OPTIONS
+from torchattr.kernels.triton_kernels.tuning import OPTIONS, tile_shape
 from torchattr.kernels.triton_kernels.unpools import unpool_kernel
 
 # Loops of up to so many turns are unrolled: 5 × 5, or 3 × 3 × 3, not 16 × 16.
 TURNS = 64
-
-# Elements of a tile, and its widest row.
-TILE, ROW = 512, 128
 
 
 def as_volume(tensor: Tensor, dims: int) -> Tensor:
@@ -180,8 +177,7 @@ class _Tiles:
     def over(volume: torch.Size, last: bool, wide: bool) -> _Tiles:
         n, c, d, h, w = volume
         parts, length = ((w, h, d), c) if last else ((h, d, c), w)
-        columns = _columns(length)
-        return _Tiles(n * prod(parts), length, parts, (max(1, TILE // columns), columns), wide)
+        return _Tiles(n * prod(parts), length, parts, tile_shape(length), wide)
 
     @property
     def grid(self) -> tuple[int]:
@@ -192,9 +188,3 @@ class _Tiles:
     def options(self) -> dict[str, int | bool]:
         rows, columns = self.shape
         return {"ROWS": rows, "COLUMNS": columns, "WIDE": self.wide, **OPTIONS}
-
-
-def _columns(length: int) -> int:
-    """Give the width of tiles that wastes least of them, and of these the widest."""
-    widths = [2**power for power in range(3, ROW.bit_length())]
-    return min(widths, key=lambda width: (-(-length // width) * width, -width))

@@ -260,7 +260,7 @@ def tile_for(dtype: torch.dtype, device: torch.device, measured: bool) -> Tile:
         y, mask = torch.empty_like(x), x.new_empty(LARGE // 8, dtype=torch.uint8)
         return triton.testing.do_bench(lambda: rectify(x, y, mask, None, tile=tile), 5, 20)
 
-    return fastest(milliseconds)
+    return fastest(milliseconds, CHOICES)
 
 
 @dataclass(frozen=True)
