@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from helpers import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_patches import cast, dense, images, rows, some_boxes
+from test_patch_contract import cast, dense, images, rows, some_boxes
 from torch import Tensor
 
 from torchattr.errors import BackendError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import noise
-from test_patches import cast, some_boxes
+from test_patch_contract import cast, some_boxes
 from torch import Tensor
 
 from torchattr.kernels import reference_patches

@@ -54,7 +54,8 @@ class Recomputed:
 
     def __str__(self) -> str:
         if not self.followed:
-            return f"nothing could be saved: {'; '.join(self.reasons) or 'no call of the model was seen'}"
+            why = "; ".join(self.reasons) or "no call of the model was seen"
+            return f"nothing could be saved: {why}"
         because = f" ({'; '.join(self.reasons)})" if self.reasons else ""
         return (
             f"{self.followed} calls on changed pixels, {self.whole} as a whole{because};"
