@@ -16,7 +16,7 @@ from torchattr.incremental.operators import Changed, Operator
 from torchattr.incremental.tape import Entry, Tape, fill
 from torchattr.incremental.work import Work, of_bytes
 from torchattr.kernels import Backend
-from torchattr.kernels.patches import IMAGE, LEFT, RIGHT, START, TOP, Boxes, Patches
+from torchattr.kernels.patches import IMAGE, Boxes, Patches
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,8 @@ class Moved(Operator):
     def _places(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
         """Give where each pixel of `boxes` is among the clean ones, the changed, the constant."""
         batch, height, width, _ = patches.clean.shape
-        owner = np.repeat(np.arange(len(boxes)), boxes.areas)
-        within = np.arange(boxes.rows) - boxes.table[owner, START]
-        breadth = (boxes.table[:, RIGHT] - boxes.table[:, LEFT])[owner]
-        y = self.rows[boxes.table[owner, TOP] + within // np.maximum(breadth, 1)]
-        x = self.columns[boxes.table[owner, LEFT] + within % np.maximum(breadth, 1)]
+        owner, down, along = boxes.places
+        y, x = self.rows[down], self.columns[along]
         image, top, left, bottom, right, start = patches.boxes.table[owner].T
         inside = (top <= y) & (y < bottom) & (left <= x) & (x < right)
         clean = (image * height + y) * width + x
