@@ -15,8 +15,6 @@ from torchattr.methods.batching import SHARE_OF_FREE, free_bytes, in_batches
 from torchattr.methods.perturbation import Perturbation
 from torchattr.methods.scores import NotPerExample, Scores
 
-__all__ = ["Recomputed", "by_patches"]
-
 SAMPLE = 24
 """Of how many perturbations the cost is looked at before all are run."""
 SMALL = 2**28
@@ -99,7 +97,7 @@ class _Way:
     ) -> None:
         self._perturbation = perturbation
         self._scores = scores
-        sample = _sampled(perturbation, len(perturbation.inputs.tensors[0]))
+        sample = _sampled(perturbation)
         self._way = Incremental(
             scores.model, perturbation.inputs.tensors, scores.arguments, mode, sample, AT_ONCE
         )
@@ -133,15 +131,15 @@ class _Way:
         return max(self._way.settle(sample, allowed, ROWS) // images, 1)
 
 
-def _sampled(perturbation: Perturbation, batch: int) -> list[Boxes | None]:
+def _sampled(perturbation: Perturbation) -> list[Boxes | None]:
     """Give the boxes of a few perturbations, evenly from all."""
     count = len(perturbation.masks)
     chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).round().astype(int))
     parts = [perturbation.boxes(int(one), int(one) + 1) for one in chosen]
-    return [_together(boxes, batch) for boxes in zip(*parts, strict=True)]
+    return [_together(boxes) for boxes in zip(*parts, strict=True)]
 
 
-def _together(parts: Sequence[Boxes | None], batch: int) -> Boxes | None:
+def _together(parts: Sequence[Boxes | None]) -> Boxes | None:
     known = [part for part in parts if part is not None]
     if not known:
         return None
