@@ -83,6 +83,16 @@ class Browser:
         self.wait("#explain .map .picture canvas[height]")
         self.settle()
 
+    def forget(self) -> None:
+        """Become a new visitor: leave first, so that nothing is asked under the next cookie."""
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.complaints()
+        self.requests()
+        self._requests.clear()
+        for file in self.downloads.iterdir():
+            file.unlink()
+
     def find(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 

@@ -78,11 +78,10 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def page(started: Browser, address: str) -> Iterator[Browser]:
     """The page as it opens for a new visitor; afterwards nobody may have complained."""
-    started.driver.delete_all_cookies()
-    for file in started.downloads.iterdir():
-        file.unlink()
+    started.forget()
     started.open(address)
     yield started
+    started.settle()
     assert started.complaints() == []
     strangers = [
         url
@@ -452,6 +451,3 @@ def test_a_viewer_that_has_ended_is_named(demo: LoadedModel, started: Browser) -
         started.open(address)
     started.click("[data-method=saliency]")
     assert "does not answer" in started.wait(".message.error").text
-    started.complaints()
-    started.requests()
-    started._requests.clear()
