@@ -29,9 +29,6 @@ BLOCK = 56
 WIDE = 2**22
 """Weights, above which a product with fewer rows than outputs does not pack them."""
 
-WIDE = 2**22
-"""Weights, above which a product with fewer rows than outputs does not pack them."""
-
 _Pair = ctypes.c_int64 * 2
 
 

@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <utility>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -36,6 +37,22 @@ inline Vec load(const float* from) {
 
 inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
 
+// Writes a vector whose address is a multiple of its size, and leaves the cache to others.
+inline void store_past_cache(float* to, Vec value) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(to, __m512(value));
+#else
+  store(to, value);
+#endif
+}
+
+// Lets other threads see what was stored past the cache.
+inline void finish_stores() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 // The same for the first lanes only, of which there may be any number; the others are 0.
 inline Vec load(const float* from, int64_t lanes) {
   if (lanes >= kLanes) return load(from);
@@ -54,6 +71,31 @@ inline void store(float* to, Vec value, int64_t lanes) {
   return;
 #endif
   if (lanes > 0) std::memcpy(to, &value, lanes * sizeof(float));
+}
+
+// Exchanges the lanes of `low` that have the bit with those of `high` that have it not.
+template <int kBit, int... kLane>
+inline void exchange(Vec& low, Vec& high, std::integer_sequence<int, kLane...>) {
+  const Vec first = low, second = high;
+#if __has_builtin(__builtin_shufflevector)
+  low = __builtin_shufflevector(first, second, (kLane & kBit ? kLanes + kLane - kBit : kLane)...);
+  high = __builtin_shufflevector(first, second, (kLane & kBit ? kLanes + kLane : kLane + kBit)...);
+#else
+  low = Vec{(kLane & kBit ? second[kLane & ~kBit] : first[kLane])...};
+  high = Vec{(kLane & kBit ? second[kLane] : first[kLane | kBit])...};
+#endif
+}
+
+// Makes columns of rows.
+template <int kBit = kLanes / 2>
+inline void transpose(Vec (&rows)[kLanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (!(i & kBit)) {
+      exchange<kBit>(rows[i], rows[i | kBit], std::make_integer_sequence<int, kLanes>());
+    }
+  }
+  if constexpr (kBit > 1) transpose<kBit / 2>(rows);
 }
 
 // NaN stays NaN.
