@@ -103,6 +103,33 @@ def test_questions_about_shapes_are_no_calls() -> None:
     assert names(recorded(model, noise(2, 3))) == ["view", "double"]
 
 
+def test_what_the_model_drops_lends_its_identity_to_nothing_on_the_tape() -> None:
+    def model(x: Tensor) -> Tensor:
+        for _ in range(50):
+            x = x + 1
+            torch.zeros(2, 3).relu()
+        return x
+
+    tape = recorded(model, noise(2, 3))
+    assert names(tape) == ["add"] * 50
+    assert [value.readers for value in tape.values] == [1] * 51
+
+
+def test_a_tape_has_room_for_so_much() -> None:
+    def model(x: Tensor) -> Tensor:
+        return x.exp().relu().sin().cos()
+
+    x = noise(2, 3)
+    for most, full in ((5 * x.nbytes, False), (3 * x.nbytes, True)):
+        recording = Recording([x], most)
+        with recording:
+            output = model(x)
+        recording.finish(output)
+        assert torch.equal(output, model(x))
+        assert recording.is_full == full
+        assert len(recording.tape.entries) == (0 if full else 4)
+
+
 def test_nested_values_keep_their_form() -> None:
     pair = namedtuple("pair", ["a", "b"])
     nested = {"one": [torch.ones(1), 2], "two": pair(torch.zeros(1), (torch.ones(2),))}

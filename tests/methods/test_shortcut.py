@@ -97,8 +97,25 @@ def test_how_many_at_once_changes_nothing(
     assert_same(found, expected, EXACT)
 
 
+@pytest.mark.parametrize(("most", "forwards"), [(2**20, 1), (1, 2)])
+def test_the_forward_that_is_measured_is_recorded_if_it_is_small(
+    most: int, forwards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchattr.methods.scores.MOST_RECORDED", most)
+    model = network()
+    batches: list[tuple[int, type]] = []
+    model.register_forward_pre_hook(
+        lambda _, given: batches.append((len(given[0]), type(given[0])))
+    )
+    ablation = ta.FeatureAblation(model)
+    ablation.attribute(pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
+    assert ablation.recomputed is not None
+    assert ablation.recomputed.followed
+    assert batches.count((2, Tensor)) == forwards
+
+
 def test_pictures_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortcut, "LARGEST", 1)
+    monkeypatch.setattr(shortcut, "MOST_RECORDED", 1)
     model = network()
 
     def scaled(x: Tensor, factor: Tensor) -> Tensor:

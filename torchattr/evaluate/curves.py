@@ -233,7 +233,8 @@ def _curve(
         raise InputError("inputs has no examples, so there is nothing to measure")
     replaced = as_replaced(baselines, given)
     features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
-    scores = Scores(model, given, target, as_arguments(additional_forward_args), key)
+    arguments = as_arguments(additional_forward_args)
+    scores = Scores(model, given, target, arguments, key, recording=True)
     _need_rows(scores, given)
     orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
     fractions = as_fractions(steps, int(orders[0].sizes.max()))

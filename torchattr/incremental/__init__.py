@@ -12,5 +12,7 @@ from torchattr.incremental.incremental import Diverged as Diverged
 from torchattr.incremental.incremental import Incremental as Incremental
 from torchattr.incremental.incremental import Mode as Mode
 from torchattr.incremental.incremental import Recomputed as Recomputed
+from torchattr.incremental.incremental import Recorder as Recorder
+from torchattr.incremental.tape import Tape as Tape
 
-__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed"]
+__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "Recorder", "Tape"]

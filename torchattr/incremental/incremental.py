@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from types import MethodType
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from torchattr.kernels import Backend, Request, asked, choose
 from torchattr.kernels.patches import Boxes
 from torchattr.layers import Trace
 
-__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed"]
+__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "Recorder"]
 
 Mode = bool | Literal["auto"]
 
@@ -78,6 +79,38 @@ class Change:
     whole: Callable[[], Tensor]
 
 
+class Recorder:
+    """Lets models write a tape of their run.
+
+    Args:
+        inputs: how many of their first arguments will change.
+        most: bytes of clean values that are kept; where there are more, there is no tape.
+    """
+
+    def __init__(self, inputs: int, most: float = inf) -> None:
+        self._inputs = inputs
+        self._most = most
+        self._tape: Tape | None = None
+
+    def around(self, model: Forward) -> Forward:
+        """Give a model that does the same, and is recorded."""
+
+        def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
+            recording = Recording(args[: self._inputs], self._most)
+            with recording:
+                output = run_model(*args)
+            recording.finish(output)
+            self._tape = None if recording.is_full else recording.tape
+            return output
+
+        return _around(model, record)
+
+    def take(self) -> Tape | None:
+        """Give the tape of the last run away: it holds memory, and is used up."""
+        tape, self._tape = self._tape, None
+        return tape
+
+
 class Incremental:
     """A model's clean forward, and what of it can be kept when parts of the inputs change.
 
@@ -89,6 +122,7 @@ class Incremental:
         boxes: for each input where a sample of the variants change it; `None` if it is no batch
             of pictures.
         at_once: how many variants will run together.
+        tape: that of a forward of these inputs and arguments, if there was one; it is used up.
 
     Attributes:
         recomputed: what is followed.
@@ -102,10 +136,11 @@ class Incremental:
         mode: Mode,
         boxes: Sequence[Boxes | None],
         at_once: int,
+        tape: Tape | None = None,
     ) -> None:
         self._device, dtype = inputs[0].device, inputs[0].dtype
         self._backend: Backend = choose(Request(self._device, dtype), asked())
-        read = reading(_recorded(model, inputs, arguments), len(inputs))
+        read = reading(tape or _recorded(model, inputs, arguments), len(inputs))
         sources = _of_pictures(boxes, read)
         self._plan, self.recomputed = self._chosen(read, mode, sources, at_once)
         self._plan.let_go()
@@ -152,8 +187,10 @@ class Incremental:
         sources = self._sources_in([change.boxes for change in changes])
 
         def known() -> dict[int, Tensor]:
-            given = {i: self._changed(i, changes[i], box) for i, box in sources.items()}
-            return run(self._plan, self._clean, given, self._backend, self._allowance)
+            # None of these calls is the model's.
+            with torch._C.DisableTorchFunction():
+                given = {i: self._changed(i, changes[i], box) for i, box in sources.items()}
+                return run(self._plan, self._clean, given, self._backend, self._allowance)
 
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             whole = [change.whole for change in changes]
@@ -208,21 +245,19 @@ NO_PICTURE = "no input that changes is a batch of pictures (N, C, H, W)"
 
 def _recorded(model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any]) -> Tape:
     """Run a model on the clean batch and give the tape of it."""
-    tapes: list[Tape] = []
-
-    def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
-        recording = Recording(args[: len(inputs)])
-        with recording:
-            output = run_model(*args)
-        recording.finish(output)
-        tapes.append(recording.tape)
-        return output
-
+    recorder = Recorder(len(inputs))
     nothing = torch.empty(0)
     Trace(
-        _around(model, record), inputs, arguments, key=lambda output: nothing, differentiable=False
+        recorder.around(model),
+        inputs,
+        arguments,
+        key=lambda output: nothing,
+        differentiable=False,
     )
-    return tapes[0]
+    tape = recorder.take()
+    if tape is None:
+        raise RuntimeError("the model's run was not recorded")
+    return tape
 
 
 def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], Any]) -> Forward:

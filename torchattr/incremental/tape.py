@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from inspect import signature
+from math import inf
 from types import FunctionType
 from typing import Any
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -84,24 +86,28 @@ class Recording(TorchFunctionMode):
 
     Args:
         inputs: these tensors, in the order of their values.
+        most: bytes of clean values that are kept; where there are more, nothing is.
+
+    Attributes:
+        tape: what was written down.
+        is_full: whether there were more than that; the tape is of no use then.
     """
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, inputs: Sequence[Tensor], most: float = inf) -> None:
         super().__init__()
         self.tape = Tape()
+        self.is_full = False
+        self._left = most
         self._known: dict[int, int] = {}
-        # A tensor that is gone might lend its identity to another one.
-        self._kept: list[Tensor] = []
         self._stale: set[int] = set()
         for tensor in inputs:
             self._add(tensor)
 
     def finish(self, output: Any) -> None:
-        """Note that what the model gives is read, too, and let go of the tensors."""
+        """Note that what the model gives is read, too."""
         for index in refs(self._without_tensors(output)):
             self.tape.values[index].readers += 1
         self._known.clear()
-        self._kept.clear()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -110,6 +116,9 @@ class Recording(TorchFunctionMode):
         taken = self._without_tensors((args, kwargs))
         inputs = tuple(refs(taken))
         if not inputs or func in ABOUT_SHAPE:
+            return func(*args, **kwargs)
+        if self._left < 0:
+            self._give_up()
             return func(*args, **kwargs)
         self.tape.aliased = self.tape.aliased or not self._stale.isdisjoint(inputs)
         for index in inputs:
@@ -130,12 +139,22 @@ class Recording(TorchFunctionMode):
         )
         return result
 
+    def _give_up(self) -> None:
+        self.is_full = True
+        self.tape = Tape()
+        self._known.clear()
+
     def _add(self, tensor: Tensor) -> Ref:
         """Make a value of a tensor; one that was written over becomes a new value."""
-        index = len(self.tape.values)
-        self.tape.values.append(Value(tensor.shape, tensor.dtype, tensor.stride(), tensor.detach()))
-        self._known[id(tensor)] = index
-        self._kept.append(tensor)
+        index, key = len(self.tape.values), id(tensor)
+        with torch._C.DisableTorchFunction():
+            value = Value(tensor.shape, tensor.dtype, tensor.stride(), tensor.detach())
+            self._left -= tensor.nbytes
+        self.tape.values.append(value)
+        if key not in self._known:
+            # Once it is gone it may lend its identity to another one.
+            finalize(tensor, self._known.pop, key, None).atexit = False
+        self._known[key] = index
         return Ref(index)
 
     def _save(self, inputs: Sequence[int]) -> None:
@@ -143,11 +162,12 @@ class Recording(TorchFunctionMode):
         index = inputs[0]
         value = self.tape.values[index]
         alone = value.readers == 1 == len(inputs)
-        for other in self._shown_with(index):
-            shown = self.tape.values[other]
-            shown.clean = None if shown.clean is None else shown.clean.clone()
-            self._stale.add(other)
-        value.clean = None if alone or value.clean is None else value.clean.clone()
+        with torch._C.DisableTorchFunction():
+            for other in self._shown_with(index):
+                shown = self.tape.values[other]
+                shown.clean = None if shown.clean is None else shown.clean.clone()
+                self._stale.add(other)
+            value.clean = None if alone or value.clean is None else value.clean.clone()
 
     def _shown_with(self, index: int) -> list[int]:
         """Give the other values that lie in the memory of one."""
@@ -157,9 +177,10 @@ class Recording(TorchFunctionMode):
         place = clean.untyped_storage().data_ptr()
         return [
             other
-            for other, tensor in enumerate(self._kept)
-            if self._known.get(id(tensor)) == other != index
-            and tensor.untyped_storage().data_ptr() == place
+            for other, value in enumerate(self.tape.values)
+            if other != index
+            and value.clean is not None
+            and value.clean.untyped_storage().data_ptr() == place
         ]
 
     def _without_tensors(self, arguments: Any) -> Any:

@@ -42,18 +42,28 @@ class Boxes:
     @classmethod
     def of(cls, image: Ints, top: Ints, left: Ints, bottom: Ints, right: Ints) -> Boxes:
         """Make boxes of their sides; what is empty is put at the origin."""
-        areas = np.maximum(bottom - top, 0) * np.maximum(right - left, 0)
-        starts = np.cumsum(areas) - areas
-        filled = areas > 0
-        sides = (np.where(filled, side, 0) for side in (top, left, bottom, right))
-        columns = np.stack([image, *sides, starts], axis=1)
-        return cls(np.ascontiguousarray(columns, dtype=np.int64))
+        return cls._of(image, np.stack([top, left, bottom, right], axis=1))
+
+    @classmethod
+    def _of(cls, image: Ints, sides: Ints) -> Boxes:
+        table = np.empty((len(sides), START + 1), dtype=np.int64)
+        high, wide = (sides[:, BOTTOM - 1 :] - sides[:, : BOTTOM - 1]).T
+        areas = high * wide
+        if (high <= 0).any() or (wide <= 0).any():
+            filled = (high > 0) & (wide > 0)
+            areas, sides = areas * filled, sides * filled[:, None]
+        table[:, IMAGE] = image
+        table[:, TOP:START] = sides
+        table[:, START] = areas.cumsum() - areas
+        return cls(table)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Boxes) and np.array_equal(self.table, other.table)
+        return self is other or (
+            isinstance(other, Boxes) and np.array_equal(self.table, other.table)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -94,30 +104,31 @@ class Boxes:
             dilation: the distance of its taps.
             size: height and width of the output.
         """
-        sides = []
-        for dim, (low, high) in enumerate(((TOP, BOTTOM), (LEFT, RIGHT))):
-            span = dilation[dim] * (extent[dim] - 1)
-            first = -((span - padding[dim] - self.table[:, low]) // stride[dim])
-            last = (self.table[:, high] - 1 + padding[dim]) // stride[dim]
-            sides.append((first.clip(0, size[dim]), (last + 1).clip(0, size[dim])))
-        (top, bottom), (left, right) = sides
+        moves = (*extent, *stride, *padding) != (1, 1, 1, 1, 0, 0)
+        if not moves and (self.table[:, BOTTOM:START] <= size).all():
+            return self
+        low, high = self.table[:, TOP:BOTTOM], self.table[:, BOTTOM:START]
+        before, steps = np.asarray(padding), np.asarray(stride)
+        span = np.multiply(dilation, np.asarray(extent) - 1)
+        first = -((span - before - low) // steps)
+        last = (high - 1 + before) // steps + 1
+        sides = np.concatenate([first, last], axis=1)
+        sides = np.minimum(np.maximum(sides, 0), (*size, *size))
         empty = self.areas == 0
-        return Boxes.of(self.table[:, IMAGE], top, left, np.where(empty, top, bottom), right)
+        if empty.any():
+            sides[empty] = 0
+        return Boxes._of(self.table[:, IMAGE], sides)
 
     def joined(self, other: Boxes) -> Boxes:
         """Give the smallest boxes that hold both."""
         if self == other:
             return self
         ours, theirs = self.areas[:, None] > 0, other.areas[:, None] > 0
-        low = np.minimum(self.table[:, TOP : LEFT + 1], other.table[:, TOP : LEFT + 1])
-        high = np.maximum(self.table[:, BOTTOM : RIGHT + 1], other.table[:, BOTTOM : RIGHT + 1])
+        low = np.minimum(self.table[:, TOP:BOTTOM], other.table[:, TOP:BOTTOM])
+        high = np.maximum(self.table[:, BOTTOM:START], other.table[:, BOTTOM:START])
         both = np.concatenate([low, high], axis=1)
-        sides = np.where(
-            ours & theirs,
-            both,
-            np.where(ours, self.table[:, TOP:START], other.table[:, TOP:START]),
-        )
-        return Boxes.of(self.table[:, IMAGE], *sides.T)
+        one = np.where(ours, self.table[:, TOP:START], other.table[:, TOP:START])
+        return Boxes._of(self.table[:, IMAGE], np.where(ours & theirs, both, one))
 
     @classmethod
     def whole(cls, image: Ints, height: int, width: int) -> Boxes:

@@ -60,7 +60,14 @@ class Ablation(Attribution):
         if inputs.batch_size == 0:
             return inputs.restore(_of_no_example(features, inputs, target))
         arguments = as_arguments(additional_forward_args)
-        scores = Scores(self.model, inputs, target, arguments, key or self.output)
+        scores = Scores(
+            self.model,
+            inputs,
+            target,
+            arguments,
+            key or self.output,
+            recording=incremental is not False,
+        )
         if features.per_example:
             _need_per_example(scores)
         title = self.title if progress else None

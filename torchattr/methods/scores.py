@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchattr._types import Forward, OutputKey
 from torchattr.errors import OutputError
+from torchattr.incremental import Recorder, Tape
 from torchattr.inputs import Inputs, map_batched
 from torchattr.layers import Trace
 from torchattr.methods.batching import Footprint, has_fixed_batch
@@ -18,6 +19,9 @@ from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods.repeat import repeat_arguments, repeat_target, several
 from torchattr.outputs import select_output
 from torchattr.targets import each, select_scores
+
+MOST_RECORDED = 2**29
+"""Bytes of clean activations that are kept at once, for as many images as that."""
 
 
 class NotPerExample(OutputError):
@@ -33,6 +37,7 @@ class Scores:
         target: what is explained; the predicted classes and the best `k` are those of this batch.
         arguments: further positional arguments of the model.
         key: which entry of the model's output holds the scores; a number counts as a tensor.
+        recording: whether that forward is recorded, for what recomputes only a part of it.
 
     Attributes:
         clean: `(rows, targets)`; there is one row for each example, or as many as a forward
@@ -49,6 +54,8 @@ class Scores:
         target: Any,
         arguments: Sequence[Any],
         key: OutputKey = None,
+        *,
+        recording: bool = False,
     ) -> None:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
@@ -57,8 +64,10 @@ class Scores:
         self.footprint = Footprint()
         for tensor in inputs.tensors:
             self.footprint.note(tensor)
+        self._recorder = Recorder(len(inputs.tensors), MOST_RECORDED) if recording else None
         with self.footprint:
-            trace = self._trace(inputs.tensors, arguments)
+            runs = self._recorder.around(model) if self._recorder else model
+            trace = self._trace(inputs.tensors, arguments, runs)
         self.targets: list[Any]
         self.targets, self.several = (
             ([target], False) if self._place else each(target, trace.output)
@@ -90,6 +99,10 @@ class Scores:
         """Whether the target can be asked of a part of the batch."""
         return not any(callable(target) for target in self.targets)
 
+    def take_tape(self) -> Tape | None:
+        """Give the tape of the batch's forward away, if there is one: it holds memory."""
+        return self._recorder.take() if self._recorder else None
+
     def of_images(self, images: slice) -> Scores:
         """Give the values that the same targets name for some of the images."""
         part = copy(self)
@@ -116,20 +129,17 @@ class Scores:
             NotPerExample: several copies, but the forward aggregates what it is given.
         """
         arguments = repeat_arguments(self.arguments, copies, self.batch)
-        trace = self._trace(
-            tensors, arguments, self.model if through is None else through(self.model)
-        )
+        model = self.model if through is None else through(self.model)
+        trace = self._trace(tensors, arguments, model)
         if copies > 1 and not self._place:
             need_rows(trace.output, copies * self.batch)
         targets = [repeat_target(target, copies) for target in self.targets]
         scores = self._select(trace, targets)
         return scores.reshape(copies, len(scores) // copies, len(targets))
 
-    def _trace(
-        self, tensors: Sequence[Tensor], arguments: Sequence[Any], model: Forward | None = None
-    ) -> Trace:
+    def _trace(self, tensors: Sequence[Tensor], arguments: Sequence[Any], model: Forward) -> Trace:
         return Trace(
-            model or self.model,
+            model,
             tensors,
             arguments,
             places=[self._place] if self._place else [],

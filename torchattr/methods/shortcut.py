@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from torchattr.incremental import Diverged, Incremental, Mode, Recomputed
+from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape
 from torchattr.kernels.patches import Boxes
 from torchattr.methods.batching import SHARE_OF_FREE, free_bytes, in_batches
 from torchattr.methods.perturbation import Perturbation
-from torchattr.methods.scores import NotPerExample, Scores
+from torchattr.methods.scores import MOST_RECORDED, NotPerExample, Scores
 
 SAMPLE = 24
 """Of how many perturbations the cost is looked at before all are run."""
@@ -23,8 +23,6 @@ AT_ONCE = 16
 """Memory is that of so many whole copies, unless said otherwise."""
 ROWS = 128
 """More copies at once are no faster."""
-LARGEST = 2**29
-"""Bytes of clean activations that are kept at once, for as many images as that."""
 
 
 def by_patches(
@@ -43,16 +41,18 @@ def by_patches(
         at_once: how many whole copies may be in memory.
         bar: told how many copies were run.
     """
+    tape = scores.take_tape()
     reason = _obstacle(perturbation, scores, mode)
     if reason:
         return None, Recomputed(0, 0, 0.0, (reason,))
     found, recomputed = [], Recomputed(0, 0, 0.0)
     groups = list(_groups(scores))
+    tape = tape if len(groups) == 1 else None
     bar.reset(total=len(groups) * len(perturbation.masks))
     try:
         for images in groups:
             part = perturbation.of_images(images)
-            way = _Way(part, scores.of_images(images), mode, at_once)
+            way = _Way(part, scores.of_images(images), mode, at_once, tape)
             recomputed = way.recomputed
             if not way.saves:
                 return None, recomputed
@@ -83,7 +83,7 @@ def _obstacle(perturbation: Perturbation, scores: Scores, mode: Mode) -> str:
 
 def _groups(scores: Scores) -> Iterator[slice]:
     """Give the images in groups whose clean activations can be kept."""
-    size = max(LARGEST * scores.batch // max(scores.footprint.total, 1), 1)
+    size = max(MOST_RECORDED * scores.batch // max(scores.footprint.total, 1), 1)
     size = size if scores.divisible else scores.batch
     for start in range(0, scores.batch, size):
         yield slice(start, min(start + size, scores.batch))
@@ -93,13 +93,18 @@ class _Way:
     """The short way for a few images."""
 
     def __init__(
-        self, perturbation: Perturbation, scores: Scores, mode: Mode, at_once: int | None
+        self,
+        perturbation: Perturbation,
+        scores: Scores,
+        mode: Mode,
+        at_once: int | None,
+        tape: Tape | None,
     ) -> None:
         self._perturbation = perturbation
         self._scores = scores
         sample = _sampled(perturbation)
         self._way = Incremental(
-            scores.model, perturbation.inputs.tensors, scores.arguments, mode, sample, AT_ONCE
+            scores.model, perturbation.inputs.tensors, scores.arguments, mode, sample, AT_ONCE, tape
         )
         self.recomputed = self._way.recomputed
         self._size = self._fitting(sample, at_once) if self.saves else 1
