@@ -46,36 +46,51 @@ struct Target {
   float lower, upper;
 };
 
-// Writes sums; kPartial: where not all lanes of the vectors are columns. All is read before anything
-// is written: rows often lie at multiples of 4096 bytes, where reads wait for writes.
-template <bool kPartial, int kCount, int kVectors>
-inline void write(Vec (&sums)[kCount][kVectors], const Target& target) {
-  const Target local = target;
-  const Vec lower = all(local.lower), upper = all(local.upper);
-#pragma GCC unroll 2
-  for (int j = 0; j < kVectors; ++j) {
-    const int64_t lanes = kPartial ? local.columns - j * kLanes : kLanes;
-    const int64_t column = local.column + j * kLanes;
-    const bool is_biased = local.finishes && local.bias != nullptr;
-    const Vec bias = is_biased ? load(local.bias + column, lanes) : Vec{};
-#pragma GCC unroll 16
-    for (int i = 0; i < kCount; ++i) {
-      if (local.adds) sums[i][j] += load(local.to + i * local.distance + j * kLanes, lanes);
-      if (is_biased) sums[i][j] += bias;
-      if (local.finishes && local.residual != nullptr) {
-        sums[i][j] += load(local.residual[i] + column, lanes);
-      }
-    }
-  }
+// Does something with each sum: its row, its vector, and how many of its lanes are columns.
+template <bool kPartial, int kCount, int kVectors, class Do>
+inline void each(Vec (&sums)[kCount][kVectors], int64_t columns, Do act) {
 #pragma GCC unroll 16
   for (int i = 0; i < kCount; ++i) {
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j) {
-      const int64_t lanes = kPartial ? local.columns - j * kLanes : kLanes;
-      const Vec sum = local.finishes ? clamped(sums[i][j], lower, upper) : sums[i][j];
-      store(local.to + i * local.distance + j * kLanes, sum, lanes);
+      act(sums[i][j], i, j, kPartial ? columns - j * kLanes : int64_t(kLanes));
     }
   }
+}
+
+// Writes sums; kPartial: where not all lanes of the vectors are columns. All is read before anything
+// is written: rows often lie at multiples of 4096 bytes, where reads wait for writes. What is asked
+// once for all sums is not asked for each.
+template <bool kPartial, int kCount, int kVectors>
+inline void write(Vec (&sums)[kCount][kVectors], const Target& target) {
+  float* const to = target.to;
+  const int64_t distance = target.distance, columns = target.columns, column = target.column;
+  if (target.adds) {
+    each<kPartial>(sums, columns, [=](Vec& sum, int i, int j, int64_t lanes) {
+      sum += load(to + i * distance + j * kLanes, lanes);
+    });
+  }
+  if (target.finishes && target.bias != nullptr) {
+    Vec bias[kVectors];
+    for (int j = 0; j < kVectors; ++j) {
+      bias[j] = load(target.bias + column + j * kLanes, kPartial ? columns - j * kLanes : kLanes);
+    }
+    each<kPartial>(sums, columns, [&](Vec& sum, int, int j, int64_t) { sum += bias[j]; });
+  }
+  if (target.finishes && target.residual != nullptr) {
+    const float* const* residual = target.residual;
+    each<kPartial>(sums, columns, [=](Vec& sum, int i, int j, int64_t lanes) {
+      sum += load(residual[i] + column + j * kLanes, lanes);
+    });
+  }
+  if (target.finishes) {
+    const Vec lower = all(target.lower), upper = all(target.upper);
+    each<kPartial>(sums, columns,
+                   [&](Vec& sum, int, int, int64_t) { sum = clamped(sum, lower, upper); });
+  }
+  each<kPartial>(sums, columns, [=](const Vec& sum, int i, int j, int64_t lanes) {
+    store(to + i * distance + j * kLanes, sum, lanes);
+  });
 }
 
 // What the next calls will read, a part in each of them: while a panel is used, the next one comes.
