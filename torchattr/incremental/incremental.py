@@ -27,7 +27,7 @@ __all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "Recorder"
 Mode = bool | Literal["auto"]
 
 
-SHARE_OF_PIXELS = 0.9
+SHARE_OF_PIXELS = 0.85
 """Of the memory, for changed pixels; the rest is for weights as a backend wants them."""
 SCRATCH = 12 * 2**20
 """Bytes that each thread of a backend works in, about."""
