@@ -66,7 +66,7 @@ class Settings:
     @property
     def longest_round(self) -> float:
         """Above so many predicted seconds a round, a cell is left out, and says so."""
-        return 30.0
+        return 100.0
 
     @property
     def on_gpu(self) -> bool:
