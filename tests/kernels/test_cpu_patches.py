@@ -168,10 +168,10 @@ def test_without_a_compiler_the_reference_serves(monkeypatch: pytest.MonkeyPatch
 
     x, conv = patches(4, (7, 9), 32), square(8, 32)
     monkeypatch.setattr(cpu_backend, "library", fails)
-    cpu_backend._has_patches.cache_clear()
+    cpu_backend._has.cache_clear()
     with pytest.warns(UserWarning, match="left to the backend 'torch': no compiler for patches"):
         actual = CpuBackend().convolve(x, x.boxes, conv, PLAIN)
-    cpu_backend._has_patches.cache_clear()
+    cpu_backend._has.cache_clear()
     assert torch.equal(actual, reference_patches.convolve(x, x.boxes, conv, PLAIN))
     assert not conv.packed
 

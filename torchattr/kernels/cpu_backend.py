@@ -1,4 +1,4 @@
-"""The compiled CPU backend: rectifiers and their masks in one pass over memory, and patches.
+"""The compiled CPU backend: rectifiers and pools in one pass over memory, and patches.
 
 Nothing is compiled when this is imported, but when the first call comes.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import BackendError
-from torchattr.kernels import cpu_patches
+from torchattr.kernels import cpu_patches, cpu_pools
 from torchattr.kernels.backend import Backend, Gate, Request
 from torchattr.kernels.cpu_compile import library
 from torchattr.kernels.layout import (
@@ -33,7 +33,7 @@ from torchattr.kernels.reference import TorchBackend
 
 
 class CpuBackend(Backend):
-    """Serves float32 on CPUs where there is a C++ compiler; pools are those of the reference.
+    """Serves float32 on CPUs where there is a C++ compiler.
 
     The first use on a machine compiles for some seconds; the result is kept in the user's cache.
     """
@@ -81,7 +81,10 @@ class CpuBackend(Backend):
         return _gated(grad, mask, order, gate, overwrite, scale)
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        return self._reference.max_pool(x, window)
+        order = _pool_order(x, x, window)
+        if order is None:
+            return self._reference.max_pool(x, window)
+        return cpu_pools.max_pool(x, window, order)
 
     def pack_switches(
         self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
@@ -91,7 +94,31 @@ class CpuBackend(Backend):
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        return self._reference.unpool(grad, switches, input_shape, window)
+        order = _pool_order(grad, switches, window)
+        if order is None:
+            return self._reference.unpool(grad, switches, input_shape, window)
+        return cpu_pools.unpool(grad, switches, input_shape, window, order)
+
+    def unpool_gated(
+        self,
+        grad: Tensor,
+        switches: Tensor,
+        input_shape: Sequence[int],
+        window: Window,
+        gate: Gate,
+    ) -> Tensor:
+        order = _pool_order(grad, switches, window)
+        if order is None:
+            return super().unpool_gated(grad, switches, input_shape, window, gate)
+        return cpu_pools.unpool(
+            grad,
+            switches,
+            input_shape,
+            window,
+            order,
+            needs_open=gate != "deconvolution",
+            is_positive=gate != "gradient",
+        )
 
     def gather(self, x: Patches, boxes: Boxes) -> Tensor:
         return self._on_patches(x).gather(x, boxes)
@@ -103,7 +130,7 @@ class CpuBackend(Backend):
         return self._on_patches(x).pool(x, boxes, pooling)
 
     def _on_patches(self, x: Patches) -> Any:
-        serves = x.clean.dtype == torch.float32 and _has_patches()
+        serves = x.clean.dtype == torch.float32 and _has("patches", "patches")
         return cpu_patches if serves else self._reference
 
 
@@ -116,12 +143,19 @@ def _missing() -> tuple[str, ...]:
     return ()
 
 
+def _pool_order(values: Tensor, laid: Tensor, window: Window) -> Order | None:
+    """Give the order of a pool that the kernels serve: of these values, laid out like that."""
+    serves = values.dtype == torch.float32 and window.places <= 256 and _has("max_pool", "pools")
+    return cpu_pools.order_for(laid, window) if serves else None
+
+
 @cache
-def _has_patches() -> bool:
+def _has(source: str, what: str) -> bool:
+    """Tell whether a source compiles; if not, say so once."""
     try:
-        library("patches")
+        library(source)
     except BackendError as error:
-        warnings.warn(f"patches are left to the backend 'torch': {error}", stacklevel=2)
+        warnings.warn(f"{what} are left to the backend 'torch': {error}", stacklevel=2)
         return False
     return True
 

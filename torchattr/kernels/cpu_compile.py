@@ -39,6 +39,10 @@ _FUNCTIONS = {
         "rectify": [_POINTER, _POINTER, _POINTER, _SIZE, _FLOAT, _INT],
         "gate": [*[_POINTER] * 3, _SIZE, _INT, _POINTER, _SIZE, _SIZE, _INT],
     },
+    "max_pool": {
+        "max_pool": [*[_POINTER] * 4, _INT, _INT],
+        "unpool": [*[_POINTER] * 4, *[_INT] * 5],
+    },
     "patches": {
         "lanes": [],
         "gather": [*_VIEWS, _INT],

@@ -92,12 +92,14 @@ def is_dense(tensor: Tensor) -> bool:
     return tensor.is_contiguous() or lies_in(tensor, order_of(tensor))
 
 
-def empty_in(order: Order, like: Tensor) -> Tensor:
-    """Give memory for a tensor of the shape of `like`, laid out in `order`; it is no view."""
-    strides, step = [0] * like.dim(), 1
+def empty_in(
+    order: Order, shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Give memory for a tensor of a shape, laid out in `order`, beside another; it is no view."""
+    strides, step = [0] * len(shape), 1
     for d in reversed(order):
-        strides[d], step = step, step * max(1, like.shape[d])
-    return torch.empty_strided(like.shape, strides, dtype=like.dtype, device=like.device)
+        strides[d], step = step, step * max(1, shape[d])
+    return torch.empty_strided(tuple(shape), strides, dtype=dtype or like.dtype, device=like.device)
 
 
 def laid_for(tensor: Tensor, order: Order, overwrite: bool) -> tuple[Tensor, Tensor]:
@@ -107,8 +109,13 @@ def laid_for(tensor: Tensor, order: Order, overwrite: bool) -> tuple[Tensor, Ten
     no view of a run: autograd adds up in place only what is none.
     """
     if not lies_in(tensor, order):
-        tensor, overwrite = empty_in(order, tensor).copy_(tensor), True
+        tensor, overwrite = empty_in(order, tensor.shape, tensor).copy_(tensor), True
     return tensor, tensor if overwrite else torch.empty_like(tensor)
+
+
+def channels_last(dims: int) -> Order:
+    """Give the order of a tensor of so many dimensions whose channels lie last."""
+    return (0, *range(2, dims), 1)
 
 
 def channel_step(shape: Sequence[int], order: Order) -> int:
