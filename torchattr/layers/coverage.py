@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.modules._functions import BackwardHookFunction
 
 from torchattr.errors import CoverageWarning, NoRuleMatched, warn
-from torchattr.layers.function import Enter, Rewritten
+from torchattr.layers.function import Enter, is_rewritten
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.ops import OPERATIONS, Call
 from torchattr.layers.registry import RuleTable, registered_rules
@@ -56,6 +56,8 @@ class Coverage:
     def inspect(self, output: Tensor) -> None:
         """Look through the graph of `output` for what the interception could not see."""
         for node in nodes_of(output):
+            if is_rewritten(node):
+                continue
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1
             elif _is_custom(node):
@@ -169,12 +171,8 @@ _HIDDEN_BOUNDS = {
     "ClampBackward": "_saved_min",
 }
 
-# Of those that are no one's rule: ours, and the identity that carries a module's backward hooks.
-_KNOWN = (
-    Rewritten._backward_cls,
-    Enter._backward_cls,
-    BackwardHookFunction._backward_cls,
-)
+# Ours, and the identity that carries a module's backward hooks.
+_KNOWN = (Enter._backward_cls, BackwardHookFunction._backward_cls)
 
 
 def _is_custom(node: Any) -> bool:

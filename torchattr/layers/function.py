@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -12,6 +12,10 @@ from torchattr.errors import RuleError
 from torchattr.kernels import order_of
 from torchattr.layers.ops import Call
 from torchattr.layers.rule import LayerRule
+
+
+Part: TypeAlias = tuple[Tensor, ...]
+"""What one `save` gave."""
 
 
 class Active:
@@ -34,65 +38,61 @@ class Active:
 
 
 class Plan:
-    """The rule of each table for one call, and where each finds what it saved.
+    """The rule of each table for one operation, and what is remembered for them of each call.
 
-    Rules that share their `save` (and have no parameters) share what is saved.
+    Rules that share their `save` (and have no parameters) share what is saved, as one part.
     """
 
     def __init__(self, rules: Sequence[LayerRule], active: Active) -> None:
         self.rules = rules
         self.active = active
-        self._places: dict[Any, slice] = {}
+        self.fresh = all(rule.fresh for rule in rules)
+        self._kinds = {type(rule) for rule in rules}
+        savers = {_saving(rule): rule for rule in rules if _remembers(rule)}
+        self._savers = list(savers.values())
+        self._needs_input = any(rule.needs_input for rule in self._savers)
+        keys = list(savers)
+        self._parts = [keys.index(_saving(rule)) if _remembers(rule) else None for rule in rules]
 
-    @property
-    def fresh(self) -> bool:
-        return all(rule.fresh for rule in self.rules)
+    def consists_of(self, kind: type[LayerRule]) -> bool:
+        return self._kinds == {kind}
 
     @property
     def rule(self) -> LayerRule:
         """The one in force."""
         return self.rules[self.active.table]
 
-    def consists_of(self, kind: type[LayerRule]) -> bool:
-        return all(type(rule) is kind for rule in self.rules)
-
-    def run(self, call: Call, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], list[Tensor]]:
-        """Run the operation; give its outputs and what all the rules need of it."""
-        saving = {_saving(rule): rule for rule in self.rules if _remembers(rule)}
-        if len(saving) == 1:
-            ((key, rule),) = saving.items()
-            done = rule.run(call, *inputs)
+    def run(self, call: Call, inputs: Sequence[Tensor]) -> tuple[tuple[Any, ...], list[Part]]:
+        """Run the operation; give its outputs, and each part of what the rules need of it."""
+        if len(self._savers) == 1:
+            done = self._savers[0].run(call, *inputs)
             if done is not None:
-                output, saved = done
+                output, part = done
                 call.order = order_of(output)
-                self._places[key] = slice(0, len(saved))
-                return (output,), list(saved)
+                return (output,), [part]
         before = inputs
-        if call.inplace and any(rule.needs_input for rule in saving.values()):
+        if call.inplace and self._needs_input:
             before = (inputs[0].clone(), *inputs[1:])
         result = call.compute(*inputs)
         outputs = result if isinstance(result, tuple) else (result,)
         call.order = order_of(outputs[0])
-        return outputs, self._save(saving, call, before, outputs)
+        return outputs, self._save(call, before, outputs)
 
-    def _save(
-        self,
-        saving: Mapping[Any, LayerRule],
-        call: Call,
-        inputs: Sequence[Tensor],
-        outputs: Sequence[Tensor],
-    ) -> list[Tensor]:
+    def _save(self, call: Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Part]:
         x: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
-        saved: list[Tensor] = []
-        for key, rule in saving.items():
-            new = rule.save(call, x, *outputs[: 1 + call.operation.extras])
-            self._places[key] = slice(len(saved), len(saved) + len(new))
-            saved.extend(new)
-        return saved
+        shown = outputs[: 1 + call.operation.extras]
+        return [rule.save(call, x, *shown) for rule in self._savers]
 
-    def backward(self, call: Call, grad: Tensor, saved: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        rule = self.rule
-        result = rule.backward(call, grad, *saved[self._places.get(_saving(rule), _NOTHING)])
+    def backward(
+        self, call: Call, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
+    ) -> tuple[Tensor, ...]:
+        """Send a gradient back by the rule in force, of which the part is among what was saved."""
+        rule, part = self.rule, self._parts[self.active.table]
+        if part is None:
+            result = rule.backward(call, grad)
+        else:
+            before = sum(sizes[:part])
+            result = rule.backward(call, grad, *saved[before : before + sizes[part]])
         results = result if isinstance(result, tuple) else (result,)
         _check(rule, call, results)
         return results
@@ -105,8 +105,9 @@ class Rewritten(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, call: Call, *inputs: Tensor) -> Any:
         if call.inplace:
             ctx.mark_dirty(inputs[0])
-        outputs, saved = plan.run(call, inputs)
-        ctx.plan, ctx.call, ctx.droppable = plan, call, saved
+        outputs, parts = plan.run(call, inputs)
+        saved = [tensor for part in parts for tensor in part]
+        ctx.plan, ctx.call, ctx.droppable, ctx.sizes = plan, call, saved, [*map(len, parts)]
         ctx.sole_reader, ctx.is_done_above = False, False
         ctx.rectifier, ctx.norm = None, None
         ctx.set_materialize_grads(False)
@@ -118,19 +119,19 @@ class Rewritten(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *extras: Any) -> Any:
-        call = ctx.call
+        call, plan = ctx.call, ctx.plan
         if grad is None:
             return (None, None, *(None for _ in call.shapes))
         if ctx.is_done_above:
             return None, None, grad
         # A checkpointed part runs again here, under the mode; the rules themselves need no mode.
         saved = ctx.saved_tensors
-        call.owns_grad = ctx.plan.active.is_sole_reader(ctx)
+        call.owns_grad = plan.active.is_sole_reader(ctx)
         call.norm = ctx.norm
         call.gate = ctx.rectifier.rule.gate if ctx.rectifier else None
         with torch._C.DisableTorchFunction():
-            results = ctx.plan.backward(call, grad, saved)
-            return (None, None, *(result.to(call.dtype) for result in results))
+            results = plan.backward(call, grad, saved, ctx.sizes)
+            return (None, None, *[result.to(call.dtype) for result in results])
 
 
 class Enter(torch.autograd.Function):
@@ -158,9 +159,6 @@ def enter(tensor: Tensor) -> Tensor:
 def is_rewritten(node: Any) -> TypeGuard[Any]:
     """Tell whether a node of a graph is a call that rules go back through."""
     return isinstance(node, Rewritten._backward_cls)
-
-
-_NOTHING = slice(0, 0)
 
 
 def _remembers(rule: LayerRule) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torchattr.layers.function import Active, Plan, Rewritten
 from torchattr.layers.guards import training_buffers, training_parts
 from torchattr.layers.ops import Call
 from torchattr.layers.registry import RuleTable, default_rule
-from torchattr.layers.rule import LayerRule, OwnGradient
+from torchattr.layers.rule import OwnGradient
 from torchattr.layers.spellings import understand, writes_in_place
 
 
@@ -42,7 +42,7 @@ class Intercept(TorchFunctionMode):
         self._guarded = training_buffers(model)
         self._asked = asked()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
-        self._plans: dict[str, tuple[LayerRule, ...]] = {}
+        self._plans: dict[str, Plan | None] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -58,36 +58,36 @@ class Intercept(TorchFunctionMode):
         call, inputs = understood
         if call.arguments.get("training"):
             self._refuse_training(f"{call.operation.name} ({call.spelling})")
-        if not (torch.is_grad_enabled() and any(_in_graph(tensor) for tensor in inputs)):
+        if not (torch.is_grad_enabled() and _any_in_graph(inputs)):
             return self._run(func, args, kwargs)
-        rules = self._rules(call)
+        plan = self._plan(call)
         if self.counting:
-            self.coverage.count(call, served=bool(rules))
-        if not rules:
+            self.coverage.count(call, served=plan is not None)
+        if plan is None:
             return self._run(func, args, kwargs)
         call.backend = self._backend_for(call.device, call.dtype)
-        return Rewritten.apply(Plan(rules, self.active), call, *inputs)
+        return Rewritten.apply(plan, call, *inputs)
 
     def _backend_for(self, device: torch.device, dtype: torch.dtype) -> Backend:
         if (device, dtype) not in self._backends:
             self._backends[device, dtype] = choose(Request(device, dtype), self._asked)
         return self._backends[device, dtype]
 
-    def _rules(self, call: Call) -> tuple[LayerRule, ...]:
+    def _plan(self, call: Call) -> Plan | None:
         """Give the rule of each table for this call; none if PyTorch's own gradient serves all."""
-        if any(_in_graph(value) for value in call.arguments.values()):
-            return ()
+        if _any_in_graph(call.arguments.values()):
+            return None
         name = call.operation.name
         if name not in self._plans:
-            self._plans[name] = self._rules_of(name)
+            self._plans[name] = self._plan_of(name)
         return self._plans[name]
 
-    def _rules_of(self, name: str) -> tuple[LayerRule, ...]:
+    def _plan_of(self, name: str) -> Plan | None:
         default = default_rule(name)
         if default is None and not any(name in table for table in self._tables):
-            return ()
+            return None
         fallback = default or OwnGradient()
-        return tuple(table.get(name, fallback) for table in self._tables)
+        return Plan([table.get(name, fallback) for table in self._tables], self.active)
 
     @staticmethod
     def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -119,8 +119,11 @@ class Intercept(TorchFunctionMode):
 _HOOKING = (Tensor.register_hook, Tensor.retain_grad)
 
 
-def _in_graph(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.requires_grad and not value.is_leaf
+def _any_in_graph(values: Iterable[Any]) -> bool:
+    for value in values:
+        if isinstance(value, Tensor) and value.requires_grad and not value.is_leaf:
+            return True
+    return False
 
 
 def _frozen(value: Any) -> Any:

@@ -113,7 +113,10 @@ class Call:
         self.shapes = [tensor.shape for tensor in inputs]
         self._function = function
         self._spelling = spelling
-        self._args, self._kwargs = _without_inputs(args, kwargs, inputs)
+        self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
+        self._args, self._kwargs = (
+            (args[1:], kwargs) if self._led else _without_inputs(args, kwargs, inputs)
+        )
         self.arguments = arguments
         self.__dict__.update(arguments)
 
@@ -126,6 +129,8 @@ class Call:
 
     def compute(self, *inputs: Tensor) -> Any:
         """Run the operation as the model spelled it, on other inputs."""
+        if self._led:
+            return self._function(*inputs, *self._args, **self._kwargs)
         args = [_fill(argument, inputs) for argument in self._args]
         kwargs = {name: _fill(argument, inputs) for name, argument in self._kwargs.items()}
         return self._function(*args, **kwargs)
@@ -163,14 +168,9 @@ def _without_inputs(
     args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[Tensor]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """Put slots in the place of the inputs, so that a call keeps none of them alive."""
-    if len(inputs) == 1 and args and args[0] is inputs[0]:
-        return (_FIRST, *args[1:]), kwargs
     waiting = list(enumerate(inputs))
     without = [_with_slots(argument, waiting) for argument in args]
     return without, {name: _with_slots(argument, waiting) for name, argument in kwargs.items()}
-
-
-_FIRST = _Slot(0)
 
 
 def _with_slots(argument: Any, waiting: list[tuple[int, Tensor]]) -> Any:
