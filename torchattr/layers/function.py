@@ -13,7 +13,6 @@ from torchattr.kernels import order_of
 from torchattr.layers.ops import Call
 from torchattr.layers.rule import LayerRule
 
-
 Part: TypeAlias = tuple[Tensor, ...]
 """What one `save` gave."""
 

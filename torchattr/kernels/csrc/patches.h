@@ -100,22 +100,6 @@ inline Vec evens(Vec first, Vec second) {
   return evens(first, second, std::make_integer_sequence<int, kLanes>());
 }
 
-// Lays the values of two vectors by turns into the two.
-template <int... kLane>
-inline void zip(Vec& low, Vec& high, std::integer_sequence<int, kLane...>) {
-  const Vec first = low, second = high;
-  constexpr int kHalf = kLanes / 2;
-#if __has_builtin(__builtin_shufflevector)
-  low = __builtin_shufflevector(first, second, (kLane / 2 + kLane % 2 * kLanes)...);
-  high = __builtin_shufflevector(first, second, (kHalf + kLane / 2 + kLane % 2 * kLanes)...);
-#else
-  low = Vec{(kLane % 2 ? second : first)[kLane / 2]...};
-  high = Vec{(kLane % 2 ? second : first)[kHalf + kLane / 2]...};
-#endif
-}
-
-inline void zip(Vec& low, Vec& high) { zip(low, high, std::make_integer_sequence<int, kLanes>()); }
-
 // Makes columns of rows.
 template <int kBit = kLanes / 2>
 inline void transpose(Vec (&rows)[kLanes]) {
