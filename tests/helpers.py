@@ -90,6 +90,7 @@ def rectifiers(rule: str) -> Iterator[None]:
 
 def seeded(make: Callable[..., nn.Module], *args: Any, seed: int = 0, **kwargs: Any) -> nn.Module:
     """Make a model in eval mode whose parameters depend on `seed` alone."""
+    assert not any(isinstance(value, nn.Module) for value in args), "these parts have no seed"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make(*args, **kwargs).eval()

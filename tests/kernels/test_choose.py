@@ -86,14 +86,10 @@ X = noise(2, 3, 8, 8)
 
 def model() -> nn.Module:
     return seeded(
-        nn.Sequential,
-        nn.Conv2d(3, 4, 3),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(36, 5),
-        nn.ReLU(),
-        nn.Linear(5, 3),
+        lambda: nn.Sequential(
+            *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+            *(nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 3)),
+        )
     )
 
 

@@ -18,8 +18,11 @@ GUIDED = rule_table({"relu": "guided"})
 
 
 def with_activations(*activations: Any) -> nn.Module:
-    layers = [part for one in activations for part in (nn.Conv2d(3, 3, 1), one)]
-    return seeded(nn.Sequential, *layers, nn.Flatten())
+    def make() -> nn.Module:
+        layers = [part for one in activations for part in (nn.Conv2d(3, 3, 1), one)]
+        return nn.Sequential(*layers, nn.Flatten())
+
+    return seeded(make)
 
 
 @pytest.mark.parametrize("method", [ta.GuidedBackprop, ta.Deconvolution])
@@ -49,8 +52,9 @@ def test_nothing_matched_names_what_ran_and_the_way_in(
 
 
 def test_nothing_matched_without_any_activation() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval()
     with refused(ta.NoRuleMatched, "no relu", "nor any other activation"):
-        ta.GuidedBackprop(seeded(nn.Sequential, nn.Flatten(), nn.Linear(192, 3))).attribute(X, 0)
+        ta.GuidedBackprop(model).attribute(X, 0)
 
 
 def test_partial_coverage_warns() -> None:

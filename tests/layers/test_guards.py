@@ -30,9 +30,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 def small() -> nn.Module:
     return seeded(
-        nn.Sequential,
-        *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(64, 3)),
+        lambda: nn.Sequential(
+            *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(64, 3)),
+        )
     ).double()
 
 

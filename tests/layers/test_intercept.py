@@ -414,7 +414,7 @@ def test_a_rule_sees_the_arguments_by_name() -> None:
                 _ = call.slope
             return grad.new_ones(call.shape)
 
-    model = seeded(nn.Sequential, nn.Conv2d(3, 6, 3, (2, 1), groups=3), nn.Flatten())
+    model = nn.Sequential(nn.Conv2d(3, 6, 3, (2, 1), groups=3), nn.Flatten()).eval()
     result = ta.Saliency(model, rules={"conv": Look()}).attribute(X, target=0, abs=False)
     assert_same(result, torch.ones_like(X))
     assert seen == {"stride": (2, 1), "groups": 3, "shape": X.shape, "name": "torch.conv2d"}
@@ -425,7 +425,7 @@ def test_a_rule_that_sends_back_the_wrong_shape_is_named() -> None:
         def backward(self, call: ta.Call, grad: Tensor, *saved: Tensor) -> Tensor:
             return grad[:1]
 
-    model = seeded(nn.Sequential, nn.ReLU(), nn.Flatten())
+    model = nn.Sequential(nn.ReLU(), nn.Flatten()).eval()
     with refused(ta.RuleError, "Wrong", "(1, 3, 8, 8)", "(2, 3, 8, 8)"):
         ta.Saliency(model, rules={"relu": Wrong}).attribute(X, target=0)
 
