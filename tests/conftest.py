@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 # Without a GPU, Triton's kernels run in its interpreter. It must know before anything imports it.
@@ -18,3 +19,13 @@ torch.set_num_threads(1)
 
 # The benchmarks are not installed. They come last, so that the installed package is what is tested.
 sys.path.append(str(Path(__file__).parents[1]))
+
+SEED = 0
+
+# Newer versions of torch begin with another seed in each process; what is made at import is not to.
+torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def same_seed() -> None:
+    torch.manual_seed(SEED)
