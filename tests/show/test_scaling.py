@@ -74,6 +74,12 @@ def test_a_percentile_takes_the_power_from_an_outlier():
     assert scaled[4, 5] == pytest.approx(0.5, abs=0.02)
 
 
+def test_an_outlier_may_be_larger_than_any_quotient():
+    values = np.array([[1e30, 1e-30], [1e-30, -1e-30]], np.float32)
+    scaled = rescale(values, "all", percentile=50)
+    assert scaled.tolist() == [[1, 1], [1, -1]]
+
+
 def test_a_sparse_map_survives_a_percentile():
     values = np.zeros((10, 10))
     values[3, 3] = 5

@@ -52,8 +52,8 @@ def rescale(
     if array.size == 0:
         return array
     if shared or array.ndim <= 2:
-        return _divide(array, percentile, sign)
-    return np.stack([_divide(image, percentile, sign) for image in array])
+        return _divide(array, percentile)
+    return np.stack([_divide(image, percentile) for image in array])
 
 
 def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) -> np.ndarray:
@@ -106,11 +106,12 @@ def _keep(array: np.ndarray, sign: Sign) -> np.ndarray:
     return np.abs(array) if sign == "absolute" else array
 
 
-def _divide(array: np.ndarray, percentile: float | None, sign: Sign) -> np.ndarray:
+def _divide(array: np.ndarray, percentile: float | None) -> np.ndarray:
     magnitude = np.abs(array[~np.isnan(array)])
     scale = magnitude.max(initial=0)
     if percentile is not None and scale > 0:
         scale = np.percentile(magnitude, percentile).astype(array.dtype) or scale
     if scale == 0:
         return array * array.dtype.type(0)
-    return np.clip(array / scale, -1 if sign == "all" else 0, 1)
+    # What exceeds the scale is clipped before, since the quotient could overflow.
+    return np.clip(array, -scale, scale) / scale
