@@ -67,16 +67,20 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
 
 
 def section(case: Case, settings: Settings, before: list[Any]) -> dict[str, Any]:
-    """Measure a case; of the rows from before, those of networks that it leaves out stay."""
+    """Measure a case; of the rows from before, those that it leaves out stay."""
     missing = case.missing(settings)
     if missing:
         return {"skipped": missing}
-    kept = [
-        row for row in before if row.get("network", settings.networks[0]) not in settings.networks
-    ]
-    rows = [*kept, *case.run(settings)]
+    kept = [row for row in before if not settings.renews(row)]
+    rows = _in_order([*kept, *case.run(settings)])
     measured = circumstances(settings.device, [peer.name for peer in PEERS])
     return {"measured": measured, "rows": rows}
+
+
+def _in_order(rows: list[Any]) -> list[Any]:
+    """Put the rows of a network side by side, those of its smaller batches first."""
+    networks = list(dict.fromkeys(row.get("network") for row in rows))
+    return sorted(rows, key=lambda row: (networks.index(row.get("network")), row.get("batch", 0)))
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -91,7 +95,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         choices=TITLES,
         help="for methods and incremental: only this one, and keep the rows of others; repeatable",
     )
-    parser.add_argument("--largest-batch", type=int, help="for methods: none above it")
+    parser.add_argument(
+        "--largest-batch",
+        type=int,
+        help="for methods: none above it; with --network, their rows stay",
+    )
     parser.add_argument("--whole", action="store_true", help="for incremental: stop no side early")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that everything runs")
     parser.add_argument("--tf32", action="store_true", help="TF32 on a GPU, for all sides")

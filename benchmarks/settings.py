@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -36,6 +37,11 @@ class Settings:
     def among(self, own: Iterable[str]) -> list[str]:
         """Give those of a case's own networks that are asked for."""
         return [name for name in own if self.networks == NETWORKS or name in self.networks]
+
+    def renews(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether what a row of results says is measured again."""
+        is_small = self.largest is None or row.get("batch", 0) <= self.largest
+        return row.get("network", self.networks[0]) in self.networks and is_small
 
     @property
     def size(self) -> int:

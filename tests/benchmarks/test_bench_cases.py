@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +12,10 @@ from torch import nn
 from torchvision.models import vgg
 
 from benchmarks import child, operations, tasks, viewer
+from benchmarks.__main__ import section
 from benchmarks.cases import CASES, kernels, methods, prepare, scale
 from benchmarks.cases import inspect as inside
+from benchmarks.cases.base import Case, Row
 from benchmarks.comparison import Comparison
 from benchmarks.operations import Relu, wrong
 from benchmarks.settings import Settings
@@ -189,3 +191,34 @@ def test_a_side_that_is_wrong_in_a_comparison_is_named() -> None:
 def test_a_child_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="invalid choice"):
         child.measured_alone("nonsense")
+
+
+class Counted(Case):
+    """Measures nothing, and says which networks and batches it was asked for."""
+
+    name = title = "counted"
+
+    def run(self, settings: Settings) -> list[dict[str, Any]]:
+        batches = [batch for batch in (1, 8, 64) if batch <= (settings.largest or batch)]
+        return [
+            {"network": network, "batch": batch, "is_new": True}
+            for network in settings.networks
+            for batch in batches
+        ]
+
+    def tables(self, rows: Sequence[Row]) -> list[str]:
+        return []
+
+
+def test_rows_that_a_run_leaves_out_stay() -> None:
+    before = [
+        {"network": network, "batch": batch, "is_new": False}
+        for network in ("vgg16", "alexnet")
+        for batch in (1, 8, 64)
+    ]
+    settings = Settings(torch.device("cpu"), networks=("vgg16",), largest=8)
+    rows = section(Counted(), settings, before)["rows"]
+    assert [(row["network"], row["batch"]) for row in rows] == [
+        (row["network"], row["batch"]) for row in before
+    ]
+    assert [row["is_new"] for row in rows] == [True, True, False, False, False, False]
