@@ -98,7 +98,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--largest-batch",
         type=int,
-        help="for methods: none above it; with --network, their rows stay",
+        help="for methods: none above it; with --network, larger ones keep their rows",
     )
     parser.add_argument("--whole", action="store_true", help="for incremental: stop no side early")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that everything runs")

@@ -164,6 +164,17 @@ def test_pools_that_do_not_compile_are_left_to_the_reference(
 
 
 @pytest.mark.parametrize("last", [False, True])
+def test_switches_that_no_pool_wrote_reach_no_other_picture(last: bool) -> None:
+    x, window = noise(2, 3, 6, 6, dtype=torch.float32), Window((2, 2), (2, 2), (1, 1), (1, 1))
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    values, switches = CpuBackend().max_pool(x, window)
+    grad = torch.ones_like(values)
+    expected = CpuBackend().unpool(grad, switches, x.shape, window)[0]
+    switches[1] = 127
+    assert torch.equal(CpuBackend().unpool(grad, switches, x.shape, window)[0], expected)
+
+
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(
     "window",
     [

@@ -225,9 +225,9 @@ struct Gated {
 struct Back {
   const Pool& pool;
   const Gated gated;
-  const uint8_t mask;          // of a switch, for its number
-  const bool is_rectified;     // what was summed up
-  const int64_t* offsets;      // of the places of a window from its first one
+  const uint8_t mask;       // of a switch, for its number
+  const bool is_rectified;  // what was summed up
+  const int64_t* offsets;   // of the places of a window from its first one
 };
 
 // Gives the first place of the first window of a row of outputs, which may lie in the padding.
@@ -313,10 +313,11 @@ void torchattr_max_pool(const Pool* pool, const float* x, float* values, uint8_t
   } else {
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < pool->planes * rows; ++index) {
+      const Row line(*pool, index % rows);
+      const float* picture = x + index / rows * in;
       for (int64_t right = 0; right < pool->output[2]; ++right) {
         const int64_t at = index * row + right * pool->inner;
-        pool_inner(*pool, x + index / rows * in, Row(*pool, index % rows), right, tells_open, values + at,
-                   switches + at);
+        pool_inner(*pool, picture, line, right, tells_open, values + at, switches + at);
       }
     }
   }
