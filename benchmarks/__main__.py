@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from benchmarks.machine import circumstances, machine, same_precision_for_all, s
 from benchmarks.peers import PEERS
 from benchmarks.results import FOLDER, Results
 from benchmarks.settings import NETWORKS, Settings
-from benchmarks.tasks import TITLES
+from benchmarks.tasks import METHODS, TITLES
 
 AFTERWARDS = ("plots", "docs")
 
@@ -49,6 +50,7 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
         tuple(options.network or NETWORKS),
         options.largest_batch,
         options.whole,
+        tuple(options.method or METHODS),
     )
     folder = options.out or (None if options.quick else FOLDER)
     described = machine(settings.device)
@@ -56,31 +58,43 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
     results = Results.read(path) if path and path.exists() else Results(described)
     for name in chosen:
         say(f"== {name}")
-        before = results.sections.get(name, {}).get("rows", []) if options.network else []
-        results.sections[name] = section(CASES[name], settings, before)
+        is_part = options.network or options.method
+        before = results.sections.get(name, {}).get("rows", []) if is_part else []
+        for made in sections(CASES[name], settings, before):
+            results.sections[name] = made
+            if folder:
+                results.write(folder, stem(described))
         say(results.part(name))
-        if folder:
-            results.write(folder, stem(described))
     say(results.part("targets"))
     if options.quick:
         say("This was a quick run: its times mean nothing.")
 
 
-def section(case: Case, settings: Settings, before: list[Any]) -> dict[str, Any]:
-    """Measure a case; of the rows from before, those that it leaves out stay."""
+def sections(case: Case, settings: Settings, before: list[Any]) -> Iterator[dict[str, Any]]:
+    """Measure a case, and give its section as it grows: what is cut off keeps what it has.
+
+    Of the rows from before, those that the case leaves out stay.
+    """
     missing = case.missing(settings)
     if missing:
-        return {"skipped": missing}
-    kept = [row for row in before if not settings.renews(row)]
-    rows = _in_order([*kept, *case.run(settings)])
+        yield {"skipped": missing}
+        return
+    rows = [row for row in before if not settings.renews(row)]
     measured = circumstances(settings.device, [peer.name for peer in PEERS])
-    return {"measured": measured, "rows": rows}
+    for row in case.run(settings):
+        rows.append(row)
+        yield {"measured": measured, "rows": _in_order(rows)}
 
 
 def _in_order(rows: list[Any]) -> list[Any]:
-    """Put the rows of a network side by side, those of its smaller batches first."""
+    """Put the rows of a network side by side, by method, those of smaller batches first."""
     networks = list(dict.fromkeys(row.get("network") for row in rows))
-    return sorted(rows, key=lambda row: (networks.index(row.get("network")), row.get("batch", 0)))
+
+    def place(row: Any) -> tuple[int, int, int]:
+        method = METHODS.index(row["method"]) if "method" in row else 0
+        return networks.index(row.get("network")), method, row.get("batch", 0)
+
+    return sorted(rows, key=place)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -94,6 +108,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         action="append",
         choices=TITLES,
         help="for methods and incremental: only this one, and keep the rows of others; repeatable",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        choices=METHODS,
+        help="for methods: only this one, and keep the rows of others; repeatable",
     )
     parser.add_argument(
         "--largest-batch",

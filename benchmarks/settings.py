@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.tasks import METHODS
+
 NETWORKS = ("alexnet", "mobilenet_v2", "googlenet", "densenet121", "resnet50", "vgg16")
 """From the cheapest to the dearest."""
 
@@ -25,6 +27,7 @@ class Settings:
             if these are the default ones.
         largest: the largest batch of `methods`, if it is bounded.
         whole: whether the case `incremental` stops no side early.
+        methods: those that the case `methods` looks at.
     """
 
     device: torch.device
@@ -33,6 +36,7 @@ class Settings:
     networks: tuple[str, ...] = NETWORKS
     largest: int | None = None
     whole: bool = False
+    methods: tuple[str, ...] = METHODS
 
     def among(self, own: Iterable[str]) -> list[str]:
         """Give those of a case's own networks that are asked for."""
@@ -41,7 +45,8 @@ class Settings:
     def renews(self, row: Mapping[str, Any]) -> bool:
         """Tell whether what a row of results says is measured again."""
         is_small = self.largest is None or row.get("batch", 0) <= self.largest
-        return row.get("network", self.networks[0]) in self.networks and is_small
+        is_asked = row.get("method", self.methods[0]) in self.methods
+        return row.get("network", self.networks[0]) in self.networks and is_asked and is_small
 
     @property
     def size(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from benchmarks.settings import Settings
@@ -26,7 +26,7 @@ class Case(ABC):
         return None
 
     @abstractmethod
-    def run(self, settings: Settings) -> list[dict[str, Any]]:
+    def run(self, settings: Settings) -> Iterable[dict[str, Any]]:
         """Check and measure. Each row holds what was measured, and figures by side."""
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,8 +25,9 @@ class Methods(Case):
     name = "methods"
     title = "Methods"
 
-    def run(self, settings: Settings) -> list[dict[str, Any]]:
-        return [row for name in settings.networks for row in of_network(name, settings)]
+    def run(self, settings: Settings) -> Iterator[dict[str, Any]]:
+        for name in settings.networks:
+            yield from of_network(name, settings)
 
     def tables(self, rows: Sequence[Row]) -> list[str]:
         lines = [
@@ -43,7 +45,7 @@ class Methods(Case):
 
 def of_network(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
     subject = Subject.of(name, settings.size, settings.device)
-    for method in METHODS:
+    for method in settings.methods:
         checked = _checked(subject, method)
         cost = 0.0
         for batch in settings.batches:
@@ -54,6 +56,7 @@ def of_network(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
             else:
                 row |= _cell(subject.task(method, batch), checked, settings, row)
                 cost = sum(s.get("ms", 0.0) for s in row["sides"].values()) / 1e3
+                gc.collect()  # TorchCAM's objects refer to themselves, and hold a graph.
             say(_told(row))
             yield row
 

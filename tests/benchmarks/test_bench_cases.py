@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from torch import nn
 from torchvision.models import vgg
 
 from benchmarks import child, operations, tasks, viewer
-from benchmarks.__main__ import section
-from benchmarks.cases import CASES, kernels, methods, prepare, scale
+from benchmarks.__main__ import sections
+from benchmarks.cases import CASES, kernels, prepare, scale
 from benchmarks.cases import inspect as inside
 from benchmarks.cases.base import Case, Row
 from benchmarks.comparison import Comparison
@@ -64,7 +65,7 @@ def right(row: dict[str, Any]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cheap")
 def test_methods() -> None:
-    rows = CASES["methods"].run(QUICK)
+    rows = list(CASES["methods"].run(QUICK))
     assert [(row["method"], row["batch"]) for row in rows] == [
         (method, batch) for method in METHODS for batch in (1, 2)
     ]
@@ -84,8 +85,7 @@ def test_a_cell_that_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyP
     """It is not one that a target rests on."""
     monkeypatch.setattr(Settings, "batch", property(lambda self: 1))
     monkeypatch.setattr(Settings, "longest_round", property(lambda self: 1e-6))
-    monkeypatch.setattr(methods, "METHODS", ("Saliency",))
-    first, second = CASES["methods"].run(QUICK)
+    first, second = CASES["methods"].run(replace(QUICK, methods=("Saliency",)))
     assert "sides" in first
     assert second["left_out"].startswith("a round would take about")
 
@@ -194,31 +194,52 @@ def test_a_child_that_fails_says_why() -> None:
 
 
 class Counted(Case):
-    """Measures nothing, and says which networks and batches it was asked for."""
+    """Measures nothing, and says what it was asked for."""
 
     name = title = "counted"
 
-    def run(self, settings: Settings) -> list[dict[str, Any]]:
-        batches = [batch for batch in (1, 8, 64) if batch <= (settings.largest or batch)]
-        return [
-            {"network": network, "batch": batch, "is_new": True}
-            for network in settings.networks
-            for batch in batches
-        ]
+    def run(self, settings: Settings) -> Iterator[dict[str, Any]]:
+        for network in settings.networks:
+            for method in settings.methods:
+                for batch in settings.batches:
+                    yield counted(network, method, batch, is_new=True)
 
     def tables(self, rows: Sequence[Row]) -> list[str]:
         return []
 
 
-def test_rows_that_a_run_leaves_out_stay() -> None:
-    before = [
-        {"network": network, "batch": batch, "is_new": False}
-        for network in ("vgg16", "alexnet")
-        for batch in (1, 8, 64)
-    ]
-    settings = Settings(torch.device("cpu"), networks=("vgg16",), largest=8)
-    rows = section(Counted(), settings, before)["rows"]
-    assert [(row["network"], row["batch"]) for row in rows] == [
-        (row["network"], row["batch"]) for row in before
-    ]
-    assert [row["is_new"] for row in rows] == [True, True, False, False, False, False]
+def counted(network: str, method: str, batch: int, is_new: bool) -> dict[str, Any]:
+    return {"network": network, "method": method, "batch": batch, "is_new": is_new}
+
+
+BEFORE = [
+    counted(network, method, batch, is_new=False)
+    for network in ("vgg16", "alexnet")
+    for method in METHODS
+    for batch in (1, 8, 64)
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "renewed"),
+    [
+        ({"networks": ("vgg16",), "largest": 8}, len(METHODS) * 2),
+        ({"networks": ("vgg16",), "methods": ("GradCAM",)}, 3),
+        ({"networks": ("vgg16", "alexnet"), "methods": ("Deconvolution", "GradCAM")}, 12),
+    ],
+)
+def test_rows_that_a_run_leaves_out_stay(asked: dict[str, Any], renewed: int) -> None:
+    settings = Settings(torch.device("cpu"), **asked)
+    *_, last = sections(Counted(), settings, BEFORE)
+    assert [row | {"is_new": False} for row in last["rows"]] == BEFORE
+    new = [row for row in last["rows"] if row["is_new"]]
+    assert len(new) == renewed
+    assert all(settings.renews(row) for row in new)
+
+
+def test_a_run_that_is_cut_off_keeps_what_it_has() -> None:
+    settings = Settings(torch.device("cpu"), networks=("vgg16",))
+    growing = sections(Counted(), settings, BEFORE)
+    before = len([row for row in BEFORE if row["network"] == "alexnet"])
+    assert len(next(growing)["rows"]) == before + 1
+    assert len(next(growing)["rows"]) == before + 2
