@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,10 +68,9 @@ def view(
             paths = _paths(images or ())
             loaded = _loaded(model, weights, device)
             address = Address(host, listening.getsockname()[1], secret)
-            try:
+            with suppress(KeyboardInterrupt):
                 serve(loaded, paths, listening, address, lambda: _announce(address, open_))
-            except KeyboardInterrupt:
-                out.print("stopped")
+            out.print("stopped")
 
 
 def _check_installed() -> None:
