@@ -81,6 +81,7 @@ def sections(case: Case, settings: Settings, before: list[Any]) -> Iterator[dict
         return
     rows = [row for row in before if not settings.renews(row)]
     measured = circumstances(settings.device, [peer.name for peer in PEERS])
+    yield {"measured": measured, "rows": _in_order(rows)}
     for row in case.run(settings):
         rows.append(row)
         yield {"measured": measured, "rows": _in_order(rows)}
