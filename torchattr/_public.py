@@ -2,6 +2,8 @@
 
 from torchattr.errors import BackendError as BackendError
 from torchattr.errors import CoverageWarning as CoverageWarning
+from torchattr.errors import DisconnectedError as DisconnectedError
+from torchattr.errors import DisconnectedWarning as DisconnectedWarning
 from torchattr.errors import InputError as InputError
 from torchattr.errors import LayerChoiceWarning as LayerChoiceWarning
 from torchattr.errors import LayerError as LayerError

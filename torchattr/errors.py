@@ -73,6 +73,10 @@ class NoRuleMatched(TorchattrError, RuntimeError):
     """A rule-based method rewrote nothing, or missed an operation that it must rewrite."""
 
 
+class DisconnectedError(TorchattrError, RuntimeError):
+    """A target that does not depend on the inputs, or the layer, by the graph."""
+
+
 class BackendError(TorchattrError, RuntimeError):
     """A backend asked for by name that cannot serve the call."""
 
@@ -87,6 +91,10 @@ class TorchattrWarning(UserWarning):
 
 class CoverageWarning(TorchattrWarning):
     """Some activations keep their own gradient under a rule-based method."""
+
+
+class DisconnectedWarning(TorchattrWarning):
+    """Some inputs, examples or targets get zeros because nothing leads back to them."""
 
 
 class LayerReuseWarning(TorchattrWarning):

@@ -15,7 +15,7 @@ from torchattr.errors import InputError
 from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.layers import Coverage
 from torchattr.methods import Attribution, GradientAttribution, build, name_of, takes
-from torchattr.methods.layer import default_layer
+from torchattr.methods.default_layer import default_layer
 from torchattr.methods.passes import Job, Solution, solve
 from torchattr.targets import Classes, TopK
 
@@ -131,7 +131,7 @@ def explain(
     arguments = as_arguments(additional_forward_args)
     if layer is None and sum(_looks_at_a_layer(method) for method in methods) > 1:
         # Found once for all of them.
-        layer, _ = default_layer(model, given, arguments, output)
+        layer, _ = default_layer(model, given, arguments, output, targets)
     requests = _requests(methods, model, layer=layer, rules=rules, output=output)
     given = as_inputs(inputs, differentiable=any(r.of_inputs for r in requests.values()))
     jobs = {name: Job(r.method, r.options) for name, r in requests.items() if r.follows_gradients}

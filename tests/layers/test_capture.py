@@ -82,7 +82,7 @@ def test_tuples_and_keyword_arguments() -> None:
     place, taken = Place(net.split), Place(net.split, of_input=True)
     trace = Trace(net, (X,), places=[place, taken])
     (given,), (took,) = trace.calls(place), trace.calls(taken)
-    assert given.is_tuple
+    assert given.form == (0, 1)
     assert len(given.values) == 2
     assert len(took.values) == 1
     low, high = ta.LayerActivation(net, "split").attribute(X)

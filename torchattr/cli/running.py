@@ -156,7 +156,7 @@ def last_layer(loaded: LoadedModel, output: str | int | None = None) -> str | No
     """Give the name of the last spatial layer, if there is one."""
     from torchattr.errors import LayerError
     from torchattr.inputs import as_inputs
-    from torchattr.methods.layer import last_spatial_layer
+    from torchattr.methods.default_layer import last_spatial_layer
     from torchattr.runs.answers import Reader
     from torchattr.runs.sample import example_input
 

@@ -4,7 +4,9 @@ from torchattr.layers import activation, conv, linear, norm, pool, relu
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import Place as Place
 from torchattr.layers.capture import watching as watching
+from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import Coverage as Coverage
+from torchattr.layers.layout import Layout as Layout
 from torchattr.layers.ops import OPERATIONS as OPERATIONS
 from torchattr.layers.ops import Call as Call
 from torchattr.layers.ops import Operation as Operation

@@ -13,31 +13,46 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from torchattr.layers.function import enter
+from torchattr.layers.layout import Layout, LayoutTracker
+from torchattr.layers.nested import filled, skeleton, tensors_of, with_tensors
 
 
 @dataclass(frozen=True)
 class Place:
-    """A module's output, or its input: where a layer attribution looks."""
+    """A module's output, or its input: where a layer attribution looks.
+
+    Attributes:
+        module: the module.
+        of_input: look at what it takes instead of what it gives.
+        read: find out how its values are laid out.
+        keep: keep its values; otherwise only where their gradients are read.
+    """
 
     module: nn.Module
     of_input: bool = False
+    read: bool = False
+    keep: bool = True
 
 
 @dataclass(frozen=True)
 class Captured:
     """What one call of a module took or gave.
 
-    `values` are copies (the model may write over its own), still connected to the graph; `edges`
-    say where gradients with regard to them are read.
+    Attributes:
+        values: copies (the model may write over its own), still connected to the graph.
+        edges: where gradients with regard to the values are read.
+        form: the containers that hold them, with a number for each tensor.
+        layouts: how each of them is laid out, or why that is not known, if that was asked for.
     """
 
     values: tuple[Tensor, ...]
     edges: tuple[GradientEdge | None, ...]
-    is_tuple: bool
+    form: Any = 0
+    layouts: tuple[Layout | str, ...] = ()
 
-    def restore(self, results: Sequence[Tensor]) -> Any:
-        """Give results in the form in which the module gave its values."""
-        return tuple(results) if self.is_tuple else results[0]
+    def restore(self, results: Sequence[Any]) -> Any:
+        """Return results in the form in which the module gave its values."""
+        return filled(self.form, results)
 
 
 class Recorder:
@@ -45,65 +60,129 @@ class Recorder:
 
     Hooks are there only while the forward runs. Another thread that runs the same modules passes
     them by.
+
+    Args:
+        places: where to look.
+        differentiable: enter into the graph what is not in it.
+        tracker: knows how tensors are laid out.
+
+    Attributes:
+        calls: by place what was recorded, call by call.
+        order: all that was recorded, in the order of the calls.
     """
 
-    def __init__(self, places: Sequence[Place], *, differentiable: bool) -> None:
+    def __init__(
+        self,
+        places: Sequence[Place],
+        *,
+        differentiable: bool,
+        tracker: LayoutTracker | None = None,
+    ) -> None:
         self.calls: dict[Place, list[Captured]] = {place: [] for place in places}
+        self.order: list[tuple[Place, Captured]] = []
         self._differentiable = differentiable
+        self._tracker = tracker
         self._thread = get_ident()
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Hook the modules for the time of a `with` block."""
-        with ExitStack() as hooks:
-            for place in self.calls:
-                hooks.callback(self._hook(place).remove)
+        with self._hooked(self._record):
+            yield
+
+    @contextmanager
+    def repeating(self) -> Iterator[None]:
+        """Hook the modules while a backward runs: a checkpointed part runs them once more.
+
+        It must build the same graph then. Nothing is recorded.
+        """
+        with self._hooked(lambda place, value: self._all_live(value)):
             yield
 
     def recorded(self) -> list[Tensor]:
-        """Give all that was recorded."""
+        """Return all that was recorded."""
         return [value for calls in self.calls.values() for call in calls for value in call.values]
 
-    def _hook(self, place: Place) -> Any:
-        if place.of_input:
-            return place.module.register_forward_pre_hook(self._taken(place), with_kwargs=True)
-        return place.module.register_forward_hook(self._given(place))
+    @contextmanager
+    def _hooked(self, note: Callable[[Place, Any], Any]) -> Iterator[None]:
+        with ExitStack() as hooks:
+            for place in self.calls:
+                hooks.callback(self._hook(place, note).remove)
+            yield
 
-    def _given(self, place: Place) -> Callable[..., Any]:
+    def _hook(self, place: Place, note: Callable[[Place, Any], Any]) -> Any:
+        if place.of_input:
+            hook = self._taken(place, note)
+            return place.module.register_forward_pre_hook(hook, with_kwargs=True)
+        return place.module.register_forward_hook(self._given(place, note))
+
+    def _given(self, place: Place, note: Callable[[Place, Any], Any]) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            return self._record(place, output) if get_ident() == self._thread else None
+            if get_ident() != self._thread:
+                return None
+            if self._tracker is not None and place.read:
+                self._hand_on(module, args, output)
+            return note(place, output)
 
         return hook
 
-    def _taken(self, place: Place) -> Callable[..., Any]:
+    def _taken(self, place: Place, note: Callable[[Place, Any], Any]) -> Callable[..., Any]:
         # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
         def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
             if get_ident() != self._thread:
                 return None
             if args:
-                recorded = self._record(place, args if len(args) > 1 else args[0])
+                recorded = note(place, args if len(args) > 1 else args[0])
                 return (recorded if isinstance(recorded, tuple) else (recorded,)), kwargs
-            taken = self._record(place, tuple(kwargs.values()))
+            taken = note(place, tuple(kwargs.values()))
             return args, dict(zip(kwargs, taken, strict=True))
 
         return hook
 
+    def _hand_on(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Let a layer without parts, whose function is not seen, keep the layout with the shape."""
+        is_leaf = next(module.children(), None) is None
+        if self._tracker and is_leaf and len(args) == 1 and isinstance(args[0], Tensor):
+            for tensor in tensors_of(output):
+                self._tracker.hand_on(args[0], tensor)
+
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
-        items = value if isinstance(value, (tuple, list)) else (value,)
-        live = [self._live(item) for item in items]
-        tensors = [item for item in live if isinstance(item, Tensor)]
+        live = self._all_live(value)
+        tensors = tensors_of(live)
         captured = Captured(
-            tuple(tensor.clone() for tensor in tensors),
+            tuple(tensor.clone() for tensor in tensors) if place.keep else (),
             tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
-            isinstance(value, (tuple, list)),
+            skeleton(live),
+            tuple(map(self._layout, tensors)) if place.read else (),
         )
         self.calls[place].append(captured)
-        return type(value)(live) if type(value) in (tuple, list) else live[0]
+        self.order.append((place, captured))
+        return live
 
-    def _live(self, item: Any) -> Any:
-        fresh = isinstance(item, Tensor) and item.is_floating_point() and not item.requires_grad
-        return enter(item) if fresh and self._differentiable else item
+    def _layout(self, tensor: Tensor) -> Layout | str:
+        if self._tracker is None:
+            return "it was not followed"
+        # What stands for a value that is not there yet (see `prepare`) is not followed; a copy is.
+        known = self._tracker.axes(tensor) is not None
+        return self._tracker.layout(tensor if known else tensor.clone())
+
+    def _all_live(self, value: Any) -> Any:
+        if any(map(self._is_fresh, tensors_of(value))):
+            return with_tensors(value, self._live)
+        return value
+
+    def _is_fresh(self, item: Tensor) -> bool:
+        """Whether a tensor that could be in the graph is not."""
+        return self._differentiable and item.is_floating_point() and not item.requires_grad
+
+    def _live(self, item: Tensor) -> Tensor:
+        if not self._is_fresh(item):
+            return item
+        entered = enter(item)
+        if self._tracker is not None:
+            self._tracker.hand_on(item, entered)
+        return entered
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,11 +12,13 @@ from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradien
 
 from torchattr._types import Forward, OutputKey
 from torchattr.layers.capture import Captured, Place, Recorder
+from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.function import enter
 from torchattr.layers.graph import prepare_backward
 from torchattr.layers.guards import eager, refuse_scripted, uncached_autocast
 from torchattr.layers.intercept import Intercept
+from torchattr.layers.layout import LayoutTracker
 from torchattr.layers.registry import RuleTable
 from torchattr.outputs import select_output
 
@@ -57,11 +60,18 @@ class Trace:
         if differentiable or places:
             refuse_scripted(model)
         self._intercept = Intercept(tables, model)
-        self._recorder = Recorder(places, differentiable=differentiable)
+        self._below: frozenset[Port] | None = None
         with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
             entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]
             self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
-            with self._recorder.recording(), uncached_autocast(), self._intercept:
+            tracker = LayoutTracker(entered) if any(place.read for place in places) else None
+            self._recorder = Recorder(places, differentiable=differentiable, tracker=tracker)
+            with (
+                self._recorder.recording(),
+                uncached_autocast(),
+                self._intercept,
+                tracker or nullcontext(),
+            ):
                 output = model(*entered, *(_ordinary(argument) for argument in arguments))
             # A checkpointed part runs again in each backward.
             self._intercept.counting = False
@@ -76,8 +86,20 @@ class Trace:
         return self._intercept.coverage
 
     def calls(self, place: Place) -> list[Captured]:
-        """Give what was recorded at a place, call by call."""
+        """Return what was recorded at a place, call by call."""
         return self._recorder.calls[place]
+
+    @property
+    def order(self) -> list[tuple[Place, Captured]]:
+        """Return what was recorded at all places, in the order in which it ran."""
+        return self._recorder.order
+
+    def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
+        """Return for each edge whether the scores depend on it by the graph."""
+        if self._below is None:
+            self._below = ports_below(self.output)
+        below = ports_below(scores, known=self._below, at=self.output)
+        return tuple(edge is not None and (edge.node, edge.output_nr) in below for edge in edges)
 
     def gradients(
         self,
@@ -104,7 +126,7 @@ class Trace:
         self._intercept.active.table = table
         self._intercept.active.all_known = of_output
         self._intercept.active.read = frozenset(id(edge.node) for edge in wanted)
-        with torch.inference_mode(False), eager(), self._intercept:
+        with torch.inference_mode(False), eager(), self._recorder.repeating(), self._intercept:
             # torch.autograd.grad is a function that modes see, and so would run without this one,
             # which checkpointed parts need when they run again.
             above = (torch.ones_like(scores),)

@@ -104,8 +104,10 @@ class GradientAttribution(Attribution):
         """The rules in force, by operation."""
         return self._table
 
-    def passes(self, inputs: Inputs, arguments: Sequence[Any], **options: Any) -> Sequence[Pass]:
-        """Give the backward passes that this method asks for; one, read at the inputs."""
+    def passes(
+        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
+    ) -> Sequence[Pass]:
+        """Return the backward passes that this method asks for; one, read at the inputs."""
         return [Pass(self._table)]
 
     def combine(self, inputs: Inputs, found: Sequence[Found], **options: Any) -> Any:

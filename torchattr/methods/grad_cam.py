@@ -13,6 +13,7 @@ from torchattr.errors import LayerError, ShapeError
 from torchattr.inputs import Inputs
 from torchattr.layers import Place
 from torchattr.methods.base import GradientAttribution
+from torchattr.methods.grids import Grids, LayoutChoice, checked_layout
 from torchattr.methods.guided_backprop import GuidedBackprop
 from torchattr.methods.layer import Calls, LayerChoice
 from torchattr.methods.passes import Found, Pass
@@ -32,10 +33,20 @@ class GradCAM(GradientAttribution):
     rectification means that the evidence is against the class: it stays zero.
 
     Args:
-        layer: a name, pattern or module, or several; `None` takes the last spatial layer and
-            says which.
+        layer: a name, pattern or module, or several; `None` takes the last layer with a grid of
+            places on the way to the target, and says which.
         calls: which call counts of a layer that is called several times: `"last"` (the default,
             with a warning), `"first"`, `"sum"` or `"each"`.
+        layout: how the layer's values are laid out: `"channels_first"`, `"channels_last"`,
+            `"tokens"` `(N, tokens, C)` whose last ones are the places of a grid with the input's
+            aspect, or a function from the values to `(N, C, h, w)`. By default it is found out by
+            following the input's dimensions through the model.
+
+    Raises:
+        LayerError: an unknown layer; one that did not run; one whose values are no grid of places
+            (attention heads and weights), or not known to be one; one whose first dimension is
+            not the batch of the inputs (frames, windows, regions).
+        DisconnectedError: the target does not depend on the layer by the graph.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -53,13 +64,19 @@ class GradCAM(GradientAttribution):
         layer: Layers | None = None,
         *,
         calls: Calls | None = None,
+        layout: LayoutChoice = None,
         rules: Mapping[str, Any] | None = None,
         output: OutputKey = None,
         strict: bool = True,
     ) -> None:
         super().__init__(model, rules=rules, output=output, strict=strict)
         self._layers = LayerChoice(model, layer, calls)
-        self._names: list[str] = []
+        self._layout = checked_layout(layout)
+
+    @property
+    def several(self) -> bool:
+        """Whether the result is a dict with several layers."""
+        return self._layers.several
 
     def attribute(
         self,
@@ -94,13 +111,14 @@ class GradCAM(GradientAttribution):
         inputs: Inputs,
         arguments: Sequence[Any],
         *,
+        target: Any = None,
         attribute_to_layer_input: bool = False,
         **options: Any,
     ) -> Sequence[Pass]:
-        layers = self._layers.resolve(inputs, arguments, self.output)
-        self._names = list(layers)
+        layers = self._layers.resolve(inputs, arguments, self.output, target)
         return [
-            Pass(self.table, Place(module, attribute_to_layer_input)) for module in layers.values()
+            Pass(self.table, Place(module, attribute_to_layer_input, read=True), name)
+            for name, module in layers.items()
         ]
 
     def combine(
@@ -113,15 +131,24 @@ class GradCAM(GradientAttribution):
         **options: Any,
     ) -> Any:
         maps = {}
-        for name, one in zip(self._names, found, strict=True):
+        for one in found:
+            grids = Grids(one.name, inputs, self._layout)
             calls = [
-                tuple(
-                    _map(value, gradient, relu_attributions, attr_dim_summation)
-                    for value, gradient in zip(values, gradients, strict=True)
+                call.restore(
+                    [
+                        _map(
+                            *grids.of(value, gradient, layout),
+                            relu_attributions,
+                            attr_dim_summation,
+                        )
+                        for value, gradient, layout in zip(
+                            call.values, gradients, call.layouts, strict=True
+                        )
+                    ]
                 )
-                for values, gradients in zip(one.values, one.gradients, strict=True)
+                for call, gradients in zip(one.calls, one.gradients, strict=True)
             ]
-            maps[name] = self._layers.pick(name, calls if one.is_tuple else [c[0] for c in calls])
+            maps[one.name] = self._layers.pick(one.name, calls)
         return self._layers.form(maps)
 
 
@@ -138,6 +165,7 @@ class GuidedGradCAM(GradientAttribution):
     Args:
         layer: as for :class:`GradCAM`.
         calls: as for :class:`GradCAM`, without `"each"`.
+        layout: as for :class:`GradCAM`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -155,12 +183,13 @@ class GuidedGradCAM(GradientAttribution):
         layer: Layers | None = None,
         *,
         calls: Calls | None = None,
+        layout: LayoutChoice = None,
         rules: Mapping[str, Any] | None = None,
         output: OutputKey = None,
         strict: bool = True,
     ) -> None:
         super().__init__(model, rules=rules, output=output, strict=strict)
-        self._cam = GradCAM(model, layer, calls=calls, output=output)
+        self._cam = GradCAM(model, layer, calls=calls, layout=layout, output=output)
         self._guided = GuidedBackprop(model, rules=rules, output=output, strict=strict)
 
     def attribute(
@@ -197,11 +226,14 @@ class GuidedGradCAM(GradientAttribution):
         inputs: Inputs,
         arguments: Sequence[Any],
         *,
+        target: Any = None,
         attribute_to_layer_input: bool = False,
         **options: Any,
     ) -> Sequence[Pass]:
-        cam = self._cam.passes(inputs, arguments, attribute_to_layer_input=attribute_to_layer_input)
-        return [*self._guided.passes(inputs, arguments), *cam]
+        cam = self._cam.passes(
+            inputs, arguments, target=target, attribute_to_layer_input=attribute_to_layer_input
+        )
+        return [*self._guided.passes(inputs, arguments, target=target), *cam]
 
     def combine(
         self,
@@ -213,7 +245,7 @@ class GuidedGradCAM(GradientAttribution):
     ) -> Any:
         guided = found[0].gradients[0]
         maps = self._cam.combine(inputs, found[1:], relu_attributions=True)
-        if not isinstance(maps, dict):
+        if not self._cam.several:
             return inputs.restore(_products(guided, maps, interpolate_mode))
         return {
             name: inputs.restore(_products(guided, one, interpolate_mode))
@@ -248,9 +280,9 @@ def _map(value: Tensor, gradient: Tensor, rectify: bool, sum_channels: bool) -> 
 
 def _products(guided: Sequence[Tensor], maps: Any, mode: str) -> list[Tensor]:
     several = maps if isinstance(maps, tuple) else (maps,)
-    if len(several) != 1:
+    if len(several) != 1 or not isinstance(several[0], Tensor):
         raise LayerError(
-            f"GuidedGradCAM needs one map, but the layer gives {len(several)} tensors, each with a"
-            " map of its own; choose a layer inside it, or multiply GradCAM's maps yourself"
+            "GuidedGradCAM needs one map, but the layer gives several tensors, each with a map of"
+            " its own; choose a layer inside it, or multiply GradCAM's maps yourself"
         )
     return [grad * enlarge(several[0], grad.shape[2:], mode) for grad in guided]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from torchattr._types import Forward, Layers, OutputKey
-from torchattr.errors import InputError, LayerChoiceWarning, LayerError, LayerReuseWarning, warn
+from torchattr.errors import InputError, LayerReuseWarning, warn
 from torchattr.inputs import Inputs
-from torchattr.layers import Trace, watching
-from torchattr.select import find_layers, layer_names
+from torchattr.methods.default_layer import default_layer
+from torchattr.select import find_layers
 
 Calls = Literal["last", "first", "sum", "each"]
 
@@ -38,13 +38,12 @@ class LayerChoice:
         self.several = isinstance(layer, (list, tuple)) or len(self._named) > 1
 
     def resolve(
-        self, inputs: Inputs, arguments: Sequence[Any], key: OutputKey
+        self, inputs: Inputs, arguments: Sequence[Any], key: OutputKey, target: Any = None
     ) -> dict[str, nn.Module]:
-        """Give the layers by name; finds the last spatial one when none was named."""
-        if not self._named:
-            name, module = default_layer(self._model, inputs, arguments, key)
-            self._named = {name: module}
-        return self._named
+        """Return the layers by name; finds the last spatial one when none was named."""
+        if self._named:
+            return self._named
+        return dict([default_layer(self._model, inputs, arguments, key, target)])
 
     def pick(self, name: str, results: Sequence[Any]) -> Any:
         """Give one result out of those of all the calls of a layer."""
@@ -77,51 +76,6 @@ def _named(model: Forward, layer: Layers) -> dict[str, nn.Module]:
             taken = found.get(name, module) is not module
             found[f"{name} {len(found)}" if taken else name] = module
     return found
-
-
-def default_layer(
-    model: Forward, inputs: Inputs, arguments: Sequence[Any], key: OutputKey = None
-) -> tuple[str, nn.Module]:
-    """Give the last spatial layer, and say which it is with a :class:`LayerChoiceWarning`."""
-    name, module = last_spatial_layer(model, inputs, arguments, key)
-    warn(
-        f"no layer was named, so the last spatial one is taken: layer={name!r}",
-        LayerChoiceWarning,
-    )
-    return name, module
-
-
-def last_spatial_layer(
-    model: Forward, inputs: Inputs, arguments: Sequence[Any], key: OutputKey = None
-) -> tuple[str, nn.Module]:
-    """Find the last layer whose output still has places: more than one per channel.
-
-    Of several modules that give the same tensor the outermost is taken (`layer4`, not
-    `layer4.2.relu`); pooling to a fixed size does not count. This runs one forward without a
-    graph.
-
-    Raises:
-        LayerError: the model has no modules, or none with such an output.
-    """
-    names = {module: name for name, module in layer_names(model).items()}
-    with watching(list(names)) as shapes:
-        Trace(model, inputs.tensors, arguments, key=key, differentiable=False)
-    dims = inputs.tensors[0].dim()
-    spatial = [module for module, shape in shapes if _is_spatial(module, shape, dims)]
-    if not spatial:
-        raise LayerError(
-            "no layer of this model has an output with places, so none can be taken by itself;"
-            " name one with layer=..."
-        )
-    return names[spatial[-1]], spatial[-1]
-
-
-def _is_spatial(module: nn.Module, shape: torch.Size, dims: int) -> bool:
-    pooled = isinstance(module, _FIXED_SIZE)
-    return len(shape) == dims > 2 and shape[2:].numel() > 1 and not pooled
-
-
-_FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
 def _sum(results: Sequence[Any]) -> Any:

@@ -3,39 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from torchattr._types import Forward, OutputKey
-from torchattr.errors import NoRuleMatched
+from torchattr.errors import DisconnectedError, NoRuleMatched
 from torchattr.inputs import Inputs
-from torchattr.layers import Captured, LayerRule, Place, RuleTable, Trace
+from torchattr.layers import Captured, LayerRule, Place, RuleTable, Trace, why_disconnected
+from torchattr.methods.connections import ConnectionCheck
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
+from torchattr.methods.rows import per_example
 from torchattr.methods.traceable import Ran, Traceable
+from torchattr.outputs import select_output
 from torchattr.targets import Neuron, each, select_scores
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A backward pass that a method asks for: its rules, and where it is read.
+    """A backward pass that a method asks for.
 
-    `place` is a module's output or input; `None` means the inputs of the model.
+    Attributes:
+        rules: its rules.
+        place: where it is read: a module's output or input; `None` means the inputs of the model.
+        name: what the place is called.
     """
 
     rules: RuleTable
     place: Place | None = None
+    name: str = "the inputs"
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a pass found, call by call of its place (the model's inputs have one call)."""
+    """What a pass found, call by call of its place (the model's inputs have one call).
 
-    values: tuple[tuple[Tensor, ...], ...]
+    Attributes:
+        name: what the place is called.
+        calls: the calls, whose values are detached.
+        gradients: with regard to each of these values.
+    """
+
+    name: str
+    calls: tuple[Captured, ...]
     gradients: tuple[tuple[Tensor, ...], ...]
-    is_tuple: bool = False
+
+    @property
+    def values(self) -> tuple[tuple[Tensor, ...], ...]:
+        return tuple(call.values for call in self.calls)
 
 
 class Method(Protocol):
@@ -50,7 +67,7 @@ class Method(Protocol):
     def table(self) -> RuleTable: ...
 
     def passes(
-        self, inputs: Inputs, arguments: Sequence[Any], **options: Any
+        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any, **options: Any
     ) -> Sequence[Pass]: ...
 
     def combine(self, inputs: Inputs, found: Sequence[Found], **options: Any) -> Any: ...
@@ -102,7 +119,9 @@ def solve(
         NoRuleMatched: the rules of a job found nothing to rewrite; with `skip_refused` the job is
             left out and the reason noted.
     """
-    plans = [_plan(job, inputs, arguments) for job in jobs]
+    plans = [
+        list(job.method.passes(inputs, arguments, target=target, **job.options)) for job in jobs
+    ]
     passes = [one for plan in plans for one in plan]
     tables = _distinct([one.rules for one in passes])
     neuron = neuron_place(model, target)
@@ -120,43 +139,56 @@ def solve(
         trace = model.trace(inputs.tensors, arguments, **wanted, of_output=neuron is None)
     else:
         trace = Trace(model, inputs.tensors, arguments, **wanted)
-    refused = _demand(trace, jobs, plans, skip_refused)
+    output = per_example(trace.output, inputs, model, arguments, key)
+    targets, several = _targets(target, output)
+    scores = [_scores(trace, output, single, neuron) for single in targets]
+    check = ConnectionCheck(trace, inputs, scores, lambda: _cause(model, inputs, arguments, key))
+    refused = _demand(trace, jobs, plans, check, skip_refused)
     kept = [number for number in range(len(jobs)) if number not in refused]
     passes = [one for number in kept for one in plans[number]]
-    targets, several = _targets(target, trace.output)
-    rounds, every_score = [], []
-    for number, single in enumerate(targets):
-        scores = _scores(trace, single, neuron)
-        every_score.append(scores.detach())
+    rounds = []
+    for number, values in enumerate(scores):
         more = number + 1 < len(targets)
-        found = _run(trace, inputs, scores, passes, tables, more=more, of_output=neuron is None)
+        found = _run(trace, inputs, values, passes, tables, more=more, of_output=neuron is None)
         rounds.append([_result(jobs[k], inputs, plans[k], found) for k in kept])
     results: list[Any] = [None] * len(jobs)
     for number, column in zip(kept, zip(*rounds, strict=True), strict=True):
         results[number] = _stacked(list(column)) if several else column[0]
-    return Solution(results, targets, every_score, trace.output.detach(), trace, refused)
+    detached = [values.detach() for values in scores]
+    return Solution(results, targets, detached, output.detach(), trace, refused)
+
+
+def _cause(model: Forward, inputs: Inputs, arguments: Sequence[Any], key: OutputKey) -> str | None:
+    return why_disconnected(
+        model, inputs.tensors, arguments, lambda output: select_output(output, key)
+    )
 
 
 def _result(job: Job, inputs: Inputs, plan: Sequence[Pass], found: Mapping[int, Found]) -> Any:
     return job.method.combine(inputs, [found[id(one)] for one in plan], **job.options)
 
 
-def _plan(job: Job, inputs: Inputs, arguments: Sequence[Any]) -> list[Pass]:
-    return list(job.method.passes(inputs, arguments, **job.options))
-
-
 def _demand(
-    trace: Ran, jobs: Sequence[Job], plans: Sequence[Sequence[Pass]], skip: bool
+    trace: Ran,
+    jobs: Sequence[Job],
+    plans: Sequence[Sequence[Pass]],
+    check: ConnectionCheck,
+    skip: bool,
 ) -> dict[int, str]:
-    reasons = [_refusal(trace, job, plan, skip) for job, plan in zip(jobs, plans, strict=True)]
+    reasons = [
+        _refusal(trace, job, plan, check, skip) for job, plan in zip(jobs, plans, strict=True)
+    ]
     return {number: reason for number, reason in enumerate(reasons) if reason}
 
 
-def _refusal(trace: Ran, job: Job, plan: Sequence[Pass], skip: bool) -> str | None:
+def _refusal(
+    trace: Ran, job: Job, plan: Sequence[Pass], check: ConnectionCheck, skip: bool
+) -> str | None:
     try:
         for one in plan:
+            check.demand(job.method.title, one.name, _calls(trace, check.inputs, one))
             trace.coverage.demand(one.rules, job.method.title, strict=job.method.strict)
-    except NoRuleMatched as reason:
+    except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
             raise
         return str(reason)
@@ -167,11 +199,11 @@ def _targets(target: Any, output: Tensor) -> tuple[list[Any], bool]:
     return ([target], False) if isinstance(target, Neuron) else each(target, output)
 
 
-def _scores(trace: Ran, target: Any, neuron: Place | None) -> Tensor:
+def _scores(trace: Ran, output: Tensor, target: Any, neuron: Place | None) -> Tensor:
     # The caller may be in no_grad or inference mode, where picking would cut the graph off.
     with torch.inference_mode(False), torch.enable_grad():
         if neuron is None:
-            return select_scores(trace.output, target)
+            return select_scores(output, target)
         return select_neuron(last_call(trace, neuron), target.selector)
 
 
@@ -196,18 +228,19 @@ def _run(
             trace.gradients(scores, edges, table=number, keep=keep, of_output=of_output)
         )
         for one, group in zip(sharing, calls, strict=True):
-            found[id(one)] = _found(group, gradients)
+            found[id(one)] = _found(one.name, group, gradients)
     return found
 
 
 def _calls(trace: Ran, inputs: Inputs, one: Pass) -> list[Captured]:
     if one.place is None:
-        return [Captured(inputs.tensors, tuple(trace.input_edges), inputs.is_tuple)]
+        form = tuple(range(len(inputs.tensors)))
+        return [Captured(inputs.tensors, tuple(trace.input_edges), form)]
     last_call(trace, one.place)
     return trace.calls(one.place)
 
 
-def _found(calls: Sequence[Captured], remaining: Iterator[Tensor | None]) -> Found:
+def _found(name: str, calls: Sequence[Captured], remaining: Iterator[Tensor | None]) -> Found:
     gradients = []
     for call in calls:
         got = [next(remaining) for _ in call.edges]
@@ -217,8 +250,10 @@ def _found(calls: Sequence[Captured], remaining: Iterator[Tensor | None]) -> Fou
                 for value, gradient in zip(call.values, got, strict=True)
             )
         )
-    values = tuple(tuple(value.detach() for value in call.values) for call in calls)
-    return Found(values, tuple(gradients), calls[-1].is_tuple)
+    detached = [
+        replace(call, values=tuple(value.detach() for value in call.values)) for call in calls
+    ]
+    return Found(name, tuple(detached), tuple(gradients))
 
 
 def _distinct(tables: Sequence[RuleTable]) -> list[RuleTable]:

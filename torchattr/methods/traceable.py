@@ -24,6 +24,10 @@ class Ran(Protocol):
 
     def calls(self, place: Place) -> list[Captured]: ...
 
+    def connected(
+        self, scores: Tensor, edges: Sequence[GradientEdge | None]
+    ) -> tuple[bool, ...]: ...
+
     def gradients(
         self,
         scores: Tensor,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import RLock
 from typing import Any
 
@@ -126,6 +127,10 @@ class Replayed:
                 self._calls[place] = [self._copied(call) for call in calls]
         return self._calls[place]
 
+    def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
+        """Return for each edge whether the recorded output depends on it by the graph."""
+        return self._recorded.trace.connected(self._recorded.trace.output, edges)
+
     def gradients(
         self,
         scores: Tensor,
@@ -148,7 +153,7 @@ class Replayed:
         return [None if gradient is None else next(copied) for gradient in found]
 
     def _copied(self, call: Captured) -> Captured:
-        return Captured(tuple(self._recorded.copies(call.values)), call.edges, call.is_tuple)
+        return replace(call, values=tuple(self._recorded.copies(call.values)))
 
 
 class Graphs:

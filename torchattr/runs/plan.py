@@ -16,7 +16,7 @@ from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.inputs import as_inputs
 from torchattr.layers import rule_table
 from torchattr.methods import find_method, takes
-from torchattr.methods.layer import last_spatial_layer
+from torchattr.methods.default_layer import last_spatial_layer
 from torchattr.models import LoadedModel
 from torchattr.runs.answers import Answer, Reader
 from torchattr.select import find_layers

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchattr.errors import OutputError, TargetError
 from torchattr.explanation import Explanation, explain
 from torchattr.inputs import as_inputs
-from torchattr.methods.layer import last_spatial_layer
+from torchattr.methods.default_layer import last_spatial_layer
 from torchattr.models import LoadedModel, Prepared
 from torchattr.runs.answers import Answer, Reader
 from torchattr.runs.pictures import device_of

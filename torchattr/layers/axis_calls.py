@@ -1,0 +1,90 @@
+"""A call of a function, as the rules for axes read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from torchattr.layers.axes import Axes, joined, others
+
+Lookup: TypeAlias = Callable[[Tensor], "Axes | None"]
+"""Gives what is known of a tensor."""
+
+Rule: TypeAlias = Callable[[Any, Any, Any, Sequence[Tensor], Lookup], "list[Axes]"]
+"""From a function, its arguments, keywords and outputs, and the lookup, to the outputs' axes."""
+
+
+@lru_cache(maxsize=4096)
+def base_name(function: Any) -> str:
+    """Return the name of a function without what tells its spellings apart.
+
+    >>> base_name(torch.Tensor.__getitem__), base_name(torch.relu_), base_name(torch.Tensor.T.__get__)
+    ('getitem', 'relu', 'T')
+    """
+    if isinstance(function, torch._ops.OpOverload):
+        name = function._schema.name.split("::")[-1]
+    else:
+        name = str(getattr(function, "__name__", type(function).__name__))
+    if name == "__get__":
+        name = str(getattr(getattr(function, "__self__", None), "__name__", name))
+    return name.strip("_") or name
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors of arguments, those in lists and tuples included."""
+    for one in flat(value):
+        if isinstance(one, Tensor):
+            yield one
+
+
+def flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from flat(one)
+    elif isinstance(value, dict):
+        yield from flat(list(value.values()))
+    else:
+        yield value
+
+
+def known_of(args: Any, kwargs: Any, known: Lookup) -> list[Axes]:
+    return [axes for one in tensors_in([args, kwargs]) if (axes := known(one)) is not None]
+
+
+def alike(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Keep what is known where the result has the shape that its inputs have together."""
+    several = known_of(args, kwargs, known)
+    shape = torch.broadcast_shapes(*([one.size for one in axes] for axes in several[:1]))
+    for axes in several[1:]:
+        shape = _broadcast(shape, [one.size for one in axes])
+    return [
+        joined(several, output.shape) if _covers(output.shape, shape) else others(output.shape)
+        for output in outputs
+    ]
+
+
+def _broadcast(one: Sequence[int], other: Sequence[int]) -> Sequence[int]:
+    try:
+        return torch.broadcast_shapes(one, other)
+    except RuntimeError:
+        return (-1,)
+
+
+def _covers(shape: Sequence[int], part: Sequence[int]) -> bool:
+    """Whether tensors of the second shape, and constants, are broadcast to the first."""
+    if len(part) > len(shape):
+        return False
+    tail = shape[len(shape) - len(part) :]
+    return all(small in (1, size) for size, small in zip(tail, part, strict=True))
+
+
+def unknown(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    return [others(output.shape) for output in outputs]

@@ -1,0 +1,155 @@
+"""Functions that compute new values: what they do to axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.layers.axes import OTHER, Axes, Axis, axis, joined, others, resized
+from torchattr.layers.axis_calls import Lookup, alike, base_name, flat, tensors_in, unknown
+
+
+def windowed(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Convolutions and pools: channels change, places become more or fewer."""
+    source = known(next(tensors_in([args, kwargs])))
+    if source is None:
+        return unknown(function, args, kwargs, outputs, known)
+    return [_slid(source, output.shape, places_of(function, source)) for output in outputs]
+
+
+def _slid(source: Axes, shape: Sequence[int], places: int) -> Axes:
+    if len(shape) != len(source):
+        return others(shape)
+    channel = len(source) - places - 1
+    spatial = map(resized, source[channel + 1 :], shape[channel + 1 :])
+    return (*source[:channel], axis(OTHER, shape[channel]), *spatial)
+
+
+def places_of(function: Any, source: Axes) -> int:
+    """Return over how many dimensions, the last ones, a function slides."""
+    digits = [one for one in base_name(function) if one in "123"]
+    named = int(digits[0]) if digits else len(source) - 2
+    return max(min(named, len(source) - 1), 0)
+
+
+def linear(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    source = known(next(tensors_in([args, kwargs])))
+    if source is None:
+        return unknown(function, args, kwargs, outputs, known)
+    return [(*source[:-1], axis(OTHER, output.shape[-1])) for output in outputs]
+
+
+def product(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """A matrix product: the rows of the first tensor, the columns of the last."""
+    tensors = list(tensors_in([args, kwargs]))[-2:]
+    if len(tensors) < 2 or any(one.dim() < 2 for one in tensors):
+        return unknown(function, args, kwargs, outputs, known)
+    if base_name(function) == "rmatmul":
+        tensors.reverse()
+    one, other = (known(tensor) or others(tensor.shape) for tensor in tensors)
+    (output,) = outputs
+    stacked = joined([one[:-2], other[:-2]], output.shape[:-2])
+    return [(*stacked, one[-2], other[-1])]
+
+
+def attention(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Attention gives each query a mixture of values; its weights are no places."""
+    query = known(next(tensors_in([args, kwargs])))
+    if query is None:
+        return unknown(function, args, kwargs, outputs, known)
+    first = (*query[:-1], axis(OTHER, outputs[0].shape[-1]))
+    return [first, *(others(output.shape) for output in outputs[1:])]
+
+
+def contracted(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Einsum by its equation: each letter is a dimension."""
+    equation = next((one for one in flat([args, kwargs]) if isinstance(one, str)), "")
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    tensors = list(tensors_in([args, kwargs]))
+    if not arrow or "." in equation or left.count(",") + 1 != len(tensors):
+        return unknown(function, args, kwargs, outputs, known)
+    letters: dict[str, list[Axes]] = {}
+    for names, tensor in zip(left.split(","), tensors, strict=True):
+        for name, one in zip(names, known(tensor) or others(tensor.shape), strict=True):
+            letters.setdefault(name, []).append((one,))
+    (output,) = outputs
+    found = [
+        joined(letters.get(name, []), [size])[0]
+        for name, size in zip(right, output.shape, strict=True)
+    ]
+    return [tuple(found)]
+
+
+def reduced(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    source = known(next(tensors_in([args, kwargs])))
+    if source is None:
+        return unknown(function, args, kwargs, outputs, known)
+    dims = _dims(args, kwargs, len(source))
+    if dims is None:
+        return alike(function, args, kwargs, outputs, known)
+    found = []
+    for output in outputs:
+        keeps = output.dim() == len(source)
+        left = [Axis() if dim in dims else one for dim, one in enumerate(source)]
+        found.append(tuple(one for dim, one in enumerate(left) if keeps or dim not in dims))
+    return found
+
+
+def _dims(args: Sequence[Any], kwargs: Mapping[str, Any], count: int) -> set[int] | None:
+    """Return the dimensions that a reduction names; `None` if it reduces two tensors to one."""
+    named = kwargs.get("dim", kwargs.get("axis"))
+    rest = [one for one in args[1:] if not isinstance(one, bool)]
+    if named is None and rest:
+        if isinstance(rest[0], Tensor):
+            return None
+        ints = [one for one in rest if isinstance(one, (int, list, tuple))]
+        named = ints[-1] if ints and not isinstance(rest[0], float) else None
+    if named is None or named == []:
+        return set(range(count))
+    several = named if isinstance(named, (list, tuple)) else [named]
+    return {dim % count for dim in several} if all(isinstance(d, int) for d in several) else None
+
+
+def unfolded(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Windows of a picture, beside each other as columns: `(N, C · window, windows)`."""
+    source = known(next(tensors_in([args, kwargs])))
+    names = ("input", "kernel_size", "dilation", "padding", "stride")
+    given = {
+        "dilation": 1,
+        "padding": 0,
+        "stride": 1,
+        **dict(zip(names, args, strict=False)),
+        **kwargs,
+    }
+    # The method of the same name slides over one dimension only.
+    if source is None or len(source) != 4 or outputs[0].dim() != 3:
+        return unknown(function, args, kwargs, outputs, known)
+    window, dilation, padding, stride = (_pair(given[name]) for name in names[1:])
+    counts = [
+        (one.size + 2 * padding[i] - dilation[i] * (window[i] - 1) - 1) // stride[i] + 1
+        for i, one in enumerate(source[2:])
+    ]
+    digits = [resized(one, count).digits for one, count in zip(source[2:], counts, strict=True)]
+    (output,) = outputs
+    return [(source[0], axis(OTHER, output.shape[1]), Axis(digits[0] + digits[1]))]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, *rest = value if isinstance(value, (tuple, list)) else (value,)
+    return first, rest[0] if rest else first

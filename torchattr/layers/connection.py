@@ -1,0 +1,163 @@
+"""What scores depend on by the graph, and what cut them off from the inputs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from torchattr.layers.axis_calls import base_name, tensors_in
+
+Port: TypeAlias = tuple[Any, int]
+"""A node of the graph, and which of its outputs."""
+
+_FLAT = ("Sign", "Round", "Floor", "Ceil", "Trunc", "Sgn")
+"""Functions with a gradient that is zero wherever it exists: nothing passes them."""
+
+_FLAT_NODES = tuple(f"{name}Backward" for name in _FLAT)
+_FLAT_NAMES = frozenset(name.lower() for name in _FLAT) | {"heaviside", "fix"}
+
+
+def ports_below(
+    scores: Tensor, *, known: frozenset[Port] = frozenset(), at: Tensor | None = None
+) -> frozenset[Port]:
+    """Return all outputs of nodes that scores depend on.
+
+    Args:
+        scores: where to begin.
+        known: those below the tensor `at`, if they have been found before.
+        at: that tensor.
+    """
+    if scores.grad_fn is None:
+        return frozenset()
+    first: Port = (scores.grad_fn, scores.output_nr)
+    end: Port | None = None if at is None or at.grad_fn is None else (at.grad_fn, at.output_nr)
+    waiting, seen, meets = [first], {first}, first == end
+    while waiting:
+        node, _ = waiting.pop()
+        if node.name().startswith(_FLAT_NODES):
+            continue
+        for below, number in node.next_functions:
+            port = (below, number)
+            if port == end:
+                meets = True
+            elif below is not None and port not in seen:
+                seen.add(port)
+                waiting.append(port)
+    return frozenset(seen) | known if meets else frozenset(seen)
+
+
+def why_disconnected(
+    model: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    arguments: Sequence[Any],
+    score: Callable[[Any], Tensor],
+) -> str | None:
+    """Return what cut the scores off from the inputs, found by running forward once more.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        arguments: its further arguments.
+        score: takes the scores from what the model gives.
+
+    Returns:
+        a clause such as `conv2d ran under torch.no_grad() (at net.py:12)`; an empty one if the
+        scores depend on the inputs by the graph; `None` if they were made without the inputs.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        copies = [_live(tensor) for tensor in inputs]
+        finder = _CutFinder(copies)
+        with finder:
+            scores = score(model(*copies, *arguments))
+    return finder.cause(scores)
+
+
+def _live(tensor: Tensor) -> Tensor:
+    copy = tensor.detach().clone()
+    # A model may write over its inputs, but not over leaves.
+    return copy.requires_grad_().clone() if copy.is_floating_point() else copy
+
+
+class _CutFinder(TorchFunctionMode):
+    """Notes for every tensor that depends on the inputs whether the graph says so, or what cut it.
+
+    Args:
+        inputs: the model's inputs.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self._causes: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._left: str | None = None
+        for tensor in inputs:
+            self._causes[tensor] = "" if tensor.requires_grad else f"an input is {tensor.dtype}"
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        causes = [self._causes[one] for one in tensors_in([args, kwargs]) if one in self._causes]
+        result = func(*args, **kwargs)
+        if causes:
+            with torch._C.DisableTorchFunction():
+                self._note(func, args, causes, result)
+        return result
+
+    def cause(self, scores: Tensor) -> str | None:
+        """Return what cut the scores off."""
+        return self._causes.get(scores, self._left)
+
+    def _note(self, func: Any, args: Sequence[Any], causes: Sequence[str], result: Any) -> None:
+        connected = "" in causes
+        results = list(tensors_in([args[:1] if result is None else result]))
+        if not results and base_name(func) in _LEAVING:
+            self._left = self._left or f"{base_name(func)} left PyTorch{_where()}"
+        for tensor in results:
+            cut = not tensor.requires_grad or base_name(func) in _FLAT_NAMES
+            if connected and not cut:
+                self._causes[tensor] = ""
+            elif not connected:
+                self._causes[tensor] = next(cause for cause in causes if cause)
+            elif tensor not in self._causes or self._causes[tensor] == "":
+                self._causes[tensor] = _described(func, tensor) + _where()
+
+
+_LEAVING = frozenset({"numpy", "item", "tolist", "array", "float", "int", "bool", "index"})
+
+
+def _described(func: Any, result: Tensor) -> str:
+    name = base_name(func)
+    if result.is_quantized or "quantized" in str(func):
+        return f"{name} is a quantised operation"
+    if torch.is_inference_mode_enabled():
+        return f"{name} ran under torch.inference_mode()"
+    if not torch.is_grad_enabled():
+        return f"{name} ran under torch.no_grad()"
+    if name in ("detach", "data"):
+        return "a tensor was detached"
+    if not (result.is_floating_point() or result.is_complex()):
+        kind = "booleans" if result.dtype == torch.bool else "integers"
+        return f"{name} gives {kind}, which have no gradient"
+    if name in _FLAT_NAMES:
+        return f"{name} is flat wherever it has a gradient"
+    return f"{name} gave a result without gradient"
+
+
+_OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+
+
+def _where() -> str:
+    """Say in which line of the model's own code this is."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+        if frame.f_back is None:
+            return ""
+        frame = frame.f_back
+    return f" (at {Path(frame.f_code.co_filename).name}:{frame.f_lineno})"

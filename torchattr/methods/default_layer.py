@@ -1,0 +1,161 @@
+"""Which layer the methods look at when none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from torchattr._types import Forward, OutputKey
+from torchattr.errors import LayerChoiceWarning, LayerError, TargetError, warn
+from torchattr.inputs import Inputs
+from torchattr.layers import Captured, Layout, Place, Trace
+from torchattr.methods.neuron import last_call, neuron_place, select_neuron
+from torchattr.methods.rows import per_example
+from torchattr.select import layer_names
+from torchattr.targets import each, select_scores
+
+
+def default_layer(
+    model: Forward,
+    inputs: Inputs,
+    arguments: Sequence[Any],
+    key: OutputKey = None,
+    target: Any = None,
+) -> tuple[str, nn.Module]:
+    """Return the last spatial layer, and say which it is with a :class:`LayerChoiceWarning`."""
+    name, module = last_spatial_layer(model, inputs, arguments, key, target)
+    warn(f"no layer given; using layer={name!r}", LayerChoiceWarning)
+    return name, module
+
+
+def last_spatial_layer(
+    model: Forward,
+    inputs: Inputs,
+    arguments: Sequence[Any],
+    key: OutputKey = None,
+    target: Any = None,
+) -> tuple[str, nn.Module]:
+    """Find the last layer that has a grid of places from which gradients of the target come back.
+
+    How its values are laid out must be known: channels first, channels last, or tokens of a grid
+    (see :class:`torchattr.layers.Layout`). Of several modules that give the same tensor the
+    outermost is taken (`layer4`, not `layer4.2.relu`); pooling to a fixed size does not count, nor
+    do projections to attention heads. This runs one forward, and the last part of a backward.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        arguments: its further arguments.
+        key: which entry of its output holds the scores.
+        target: what is explained.
+
+    Raises:
+        LayerError: the model has no modules, or none with such an output.
+    """
+    names = {module: name for name, module in layer_names(model).items()}
+    neuron = neuron_place(model, target)
+    places = [Place(module, read=True, keep=False) for module in names]
+    trace = Trace(
+        model, inputs.tensors, arguments, places=places + ([neuron] if neuron else []), key=key
+    )
+    candidates = list(_candidates(trace, inputs))
+    if not candidates:
+        raise LayerError(
+            "cannot choose a layer automatically: no layer of this model is known to have a grid of"
+            " places; name one with layer=..."
+        )
+    scores = _scores(trace, model, inputs, arguments, key, target)
+    chosen = _last_that_matters(trace, candidates, scores)
+    return names[chosen.module], chosen.module
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    module: nn.Module
+    edge: GradientEdge
+    layout: Layout
+
+
+def _candidates(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
+    for place, captured in trace.order:
+        layout = _single_layout(place, captured)
+        edge = captured.edges[0] if captured.edges else None
+        if layout is not None and edge is not None and _is_picture(place.module, layout, inputs):
+            yield _Candidate(place.module, edge, layout)
+
+
+def _single_layout(place: Place, captured: Captured) -> Layout | None:
+    """Return the layout of a layer that gives one tensor; `None` if it is not known."""
+    if not place.read or captured.form != 0:
+        return None
+    layout = captured.layouts[0]
+    return layout if isinstance(layout, Layout) else None
+
+
+def _is_picture(module: nn.Module, layout: Layout, inputs: Inputs) -> bool:
+    if isinstance(module, _FIXED_SIZE) or layout.splits_channels or not layout.places:
+        return False
+    extents = inputs.tensors[layout.places[0].input].shape[2:]
+    if len(layout.places) != len(extents) or torch.Size(layout.sizes).numel() < 2:
+        return False
+    return _has_aspect(layout)
+
+
+_FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+
+_LOOSE = 2
+"""Convolutions without padding cut the same from each side, which changes the aspect."""
+
+
+def _has_aspect(layout: Layout) -> bool:
+    """Whether a grid is about as wide and high as the input, whatever its scale."""
+    scales = [size / place.extent for size, place in zip(layout.sizes, layout.places, strict=True)]
+    lost = [_LOOSE / place.extent for place in layout.places]
+    return max(scales) <= _LOOSE * min(
+        scale + more for scale, more in zip(scales, lost, strict=True)
+    )
+
+
+def _scores(
+    trace: Trace,
+    model: Forward,
+    inputs: Inputs,
+    arguments: Sequence[Any],
+    key: OutputKey,
+    target: Any,
+) -> Tensor:
+    """Return the target's scores, or all scores where no target can be told from the output."""
+    place = neuron_place(model, target)
+    with torch.inference_mode(False), torch.enable_grad():
+        if place is not None:
+            return select_neuron(last_call(trace, place), target.selector)
+        output = per_example(trace.output, inputs, model, arguments, key)
+        try:
+            several = [select_scores(output, one) for one in each(target, output)[0]]
+        except TargetError:
+            return output.reshape(-1)
+        # Different weights, so that targets do not cancel each other.
+        return torch.stack([(1 + k / len(several)) * one for k, one in enumerate(several)]).sum(0)
+
+
+def _last_that_matters(
+    trace: Trace, candidates: Sequence[_Candidate], scores: Tensor
+) -> _Candidate:
+    """Return the last candidate to whose places something comes back."""
+    connected = trace.connected(scores, [one.edge for one in candidates])
+    reached = [one for one, yes in zip(candidates, connected, strict=True) if yes]
+    seen = set()
+    for one in reversed(reached):
+        port = (one.edge.node, one.edge.output_nr)
+        if port in seen:
+            continue
+        seen.add(port)
+        (gradient,) = trace.gradients(scores, [one.edge])
+        if gradient is not None and bool(one.layout.to_grid(gradient).any()):
+            return one
+    return (reached or candidates)[-1]

@@ -1,0 +1,57 @@
+"""Whether a model's output has one row for each example that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr._types import Forward, OutputKey
+from torchattr.inputs import Inputs, map_batched
+from torchattr.layers import Trace
+
+
+def per_example(
+    output: Tensor,
+    inputs: Inputs,
+    model: Forward,
+    arguments: Sequence[Any],
+    key: OutputKey,
+) -> Tensor:
+    """Return an output whose first dimension is the batch where that can be known.
+
+    A model that squeezes its output drops the batch of a single example. Whether it does so is
+    asked of the model itself, with the same example twice.
+
+    Args:
+        output: what the model gave, one row for each example or not.
+        inputs: what it was given.
+        model: the model.
+        arguments: its further arguments.
+        key: which entry of its output holds the scores.
+    """
+    if inputs.batch_size != 1 or output.dim() == 0 or len(output) == 1:
+        return output
+    twice = _shape_for_two(inputs, model, arguments, key)
+    if twice is not None and tuple(twice) == (2, *output.shape):
+        return _unsqueezed(output)
+    return output
+
+
+def _unsqueezed(output: Tensor) -> Tensor:
+    with torch.inference_mode(False), torch.enable_grad():
+        return output.unsqueeze(0)
+
+
+def _shape_for_two(
+    inputs: Inputs, model: Forward, arguments: Sequence[Any], key: OutputKey
+) -> torch.Size | None:
+    tensors = [torch.cat([tensor.detach(), tensor.detach()]) for tensor in inputs.tensors]
+    doubled = map_batched(arguments, 1, lambda rows: torch.cat([rows, rows]))
+    try:
+        return Trace(model, tensors, doubled, key=key, differentiable=False).output.shape
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        # A model for single examples only; what its output means stays open.
+        return None
