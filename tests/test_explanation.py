@@ -14,6 +14,8 @@ import torchattr as ta
 from torchattr.errors import InputError, InputTypeError
 
 X = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+BRIGHT = X + 2
+"""No ReLU of the model closes for all of it."""
 METHODS: dict[str, Callable[..., ta.Attribution]] = {
     "saliency": ta.Saliency,
     "input_x_gradient": ta.InputXGradient,
@@ -60,16 +62,21 @@ def test_equals_the_method_for_each_of_several_targets(model: Net, method: str) 
 
 
 def test_one_forward_serves_all(model: Net) -> None:
-    ta.explain(model, X, list(METHODS), targets=ta.TopK(3), layer="features")
+    ta.explain(model, BRIGHT, list(METHODS), targets=ta.TopK(3), layer="features")
     assert model.forwards == 1
+
+
+def test_a_gradient_of_zeros_costs_one_more_forward_that_looks_for_the_reason(model: Net) -> None:
+    assert not ta.Saliency(model).attribute(X)[0].any()
+    assert model.forwards == 2
 
 
 def test_the_last_spatial_layer_is_found_once_for_all(model: Net) -> None:
     with pytest.warns(ta.LayerChoiceWarning, match="layer='features'") as caught:
-        explained = ta.explain(model, X)
+        explained = ta.explain(model, BRIGHT)
     assert len(caught) == 1
     assert model.forwards == 2
-    assert list(explained) == list(ta.explain(model, X, layer="features"))
+    assert list(explained) == list(ta.explain(model, BRIGHT, layer="features"))
 
 
 @pytest.mark.parametrize(

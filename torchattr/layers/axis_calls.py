@@ -22,7 +22,7 @@ Rule: TypeAlias = Callable[[Any, Any, Any, Sequence[Tensor], Lookup], "list[Axes
 def base_name(function: Any) -> str:
     """Return the name of a function without what tells its spellings apart.
 
-    >>> base_name(torch.Tensor.__getitem__), base_name(torch.relu_), base_name(torch.Tensor.T.__get__)
+    >>> base_name(Tensor.__getitem__), base_name(torch.relu_), base_name(Tensor.T.__get__)
     ('getitem', 'relu', 'T')
     """
     if isinstance(function, torch._ops.OpOverload):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from torchattr.errors import DisconnectedError, DisconnectedWarning, warn
@@ -35,6 +36,7 @@ class ConnectionCheck:
         self._scores = scores
         self._find_cause = cause
         self._warned: set[str] = set()
+        self._zeros: dict[str, set[int]] = {}
 
     def demand(self, method: str, place: str, calls: Sequence[Captured]) -> None:
         """Raise if no target depends on a place by the graph; warn if some, or parts, do not.
@@ -52,6 +54,33 @@ class ConnectionCheck:
         if note and note not in self._warned:
             self._warned.add(note)
             warn(f"{method}: {note}", DisconnectedWarning)
+
+    def note_zeros(self, place: str, calls: Sequence[Sequence[Tensor]]) -> None:
+        """Note the examples whose gradients at a place are nothing but zeros."""
+        gradients = [gradient for call in calls for gradient in call]
+        if gradients and all(len(gradient) == self.inputs.batch_size for gradient in gradients):
+            rows = zero_rows(gradients)
+            self._zeros.setdefault(place, set()).update(rows.nonzero().flatten().tolist())
+
+    def warn_of_zeros(self, with_open_gates: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Warn of examples that are cut off: their gradient stays 0 where every gate is open.
+
+        Args:
+            with_open_gates: gives for each place which examples have zeros then.
+        """
+        if not any(self._zeros.values()):
+            return
+        still = with_open_gates()
+        for place, examples in self._zeros.items():
+            cut = [example for example in sorted(examples) if bool(still[place][example].any())]
+            if cut:
+                warn(
+                    f"the gradient with regard to {place} is exactly 0 for example {_listed(cut)},"
+                    " though not because of closed ReLUs: it is cut off from the score by the"
+                    " graph, or a function is saturated there. The zeros say nothing about what"
+                    " the score rests on",
+                    DisconnectedWarning,
+                )
 
     @cached_property
     def _cause(self) -> str | None:
@@ -91,6 +120,16 @@ def _note(place: str, reached: Sequence[Sequence[bool]]) -> str | None:
     return (
         f"the target does not depend on {kind} {_listed(parts)}{of} by the graph, which gets zeros"
     )
+
+
+def zero_rows(gradients: Sequence[Tensor]) -> Tensor:
+    """Return for each example whether it has nothing but zeros."""
+    rows = [(gradient == 0).flatten(1).all(1) for gradient in map(_with_columns, gradients)]
+    return torch.stack(rows).all(0)
+
+
+def _with_columns(gradient: Tensor) -> Tensor:
+    return gradient if gradient.dim() > 1 else gradient.unsqueeze(-1)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -12,10 +12,20 @@ from torch import Tensor
 from torchattr._types import Forward, OutputKey
 from torchattr.errors import DisconnectedError, NoRuleMatched
 from torchattr.inputs import Inputs
-from torchattr.layers import Captured, LayerRule, Place, RuleTable, Trace, why_disconnected
-from torchattr.methods.connections import ConnectionCheck
+from torchattr.layers import (
+    OPERATIONS,
+    Call,
+    Captured,
+    LayerRule,
+    Place,
+    RuleTable,
+    Trace,
+    why_disconnected,
+)
+from torchattr.layers.coverage import GATES
+from torchattr.methods.connections import ConnectionCheck, zero_rows
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
-from torchattr.methods.rows import per_example
+from torchattr.methods.rows import need_rows, per_example
 from torchattr.methods.traceable import Ran, Traceable
 from torchattr.outputs import select_output
 from torchattr.targets import Neuron, each, select_scores
@@ -112,10 +122,18 @@ def solve(
     *,
     key: OutputKey = None,
     skip_refused: bool = False,
+    warns_of_zeros: bool = True,
 ) -> Solution:
     """Run the model once and every pass of every job for every target.
 
+    Examples with a gradient of nothing but zeros are said in a :class:`DisconnectedWarning`, unless
+    they are expected.
+
     Raises:
+        DisconnectedError: no target of a job depends on what it attributes to, by the graph; with
+            `skip_refused` the job is left out and the reason noted.
+        TargetError: the target does not fit the output, or that does not have one row for each
+            example.
         NoRuleMatched: the rules of a job found nothing to rewrite; with `skip_refused` the job is
             left out and the reason noted.
     """
@@ -123,45 +141,121 @@ def solve(
         list(job.method.passes(inputs, arguments, target=target, **job.options)) for job in jobs
     ]
     passes = [one for plan in plans for one in plan]
-    tables = _distinct([one.rules for one in passes])
-    neuron = neuron_place(model, target)
-    places = [one.place for one in passes if one.place] + ([neuron] if neuron else [])
-    wanted: dict[str, Any] = {
-        "tables": tables,
-        "places": list(dict.fromkeys(places)),
-        "key": key,
-        # What a module takes may have other uses, too: their gradient counts, so the graph must
-        # begin above all of them.
-        "from_inputs": any(one.place is None or one.place.of_input for one in passes),
-    }
-    trace: Ran
-    if isinstance(model, Traceable):
-        trace = model.trace(inputs.tensors, arguments, **wanted, of_output=neuron is None)
-    else:
-        trace = Trace(model, inputs.tensors, arguments, **wanted)
-    output = per_example(trace.output, inputs, model, arguments, key)
-    targets, several = _targets(target, output)
-    scores = [_scores(trace, output, single, neuron) for single in targets]
-    check = ConnectionCheck(trace, inputs, scores, lambda: _cause(model, inputs, arguments, key))
-    refused = _demand(trace, jobs, plans, check, skip_refused)
+    run = _Forward(model, inputs, target, arguments, passes, key)
+    check = ConnectionCheck(run.trace, inputs, run.scores, run.why_disconnected)
+    refused = _demand(run.trace, jobs, plans, check, skip_refused)
     kept = [number for number in range(len(jobs)) if number not in refused]
     passes = [one for number in kept for one in plans[number]]
     rounds = []
-    for number, values in enumerate(scores):
-        more = number + 1 < len(targets)
-        found = _run(trace, inputs, values, passes, tables, more=more, of_output=neuron is None)
+    for number in range(len(run.targets)):
+        found = run.back(number, passes)
         rounds.append([_result(jobs[k], inputs, plans[k], found) for k in kept])
+        # Rules may well leave nothing; of a gradient that is strange.
+        for one in passes if warns_of_zeros else ():
+            if not one.rules:
+                check.note_zeros(one.name, found[id(one)].gradients)
+    check.warn_of_zeros(
+        lambda: _zeros_with_open_gates(model, inputs, target, arguments, passes, key)
+    )
     results: list[Any] = [None] * len(jobs)
     for number, column in zip(kept, zip(*rounds, strict=True), strict=True):
-        results[number] = _stacked(list(column)) if several else column[0]
-    detached = [values.detach() for values in scores]
-    return Solution(results, targets, detached, output.detach(), trace, refused)
+        results[number] = _stacked(list(column)) if run.several else column[0]
+    scores = [values.detach() for values in run.scores]
+    return Solution(results, run.targets, scores, run.output.detach(), run.trace, refused)
 
 
-def _cause(model: Forward, inputs: Inputs, arguments: Sequence[Any], key: OutputKey) -> str | None:
-    return why_disconnected(
-        model, inputs.tensors, arguments, lambda output: select_output(output, key)
-    )
+class _Forward:
+    """A forward that is ready for the passes of each target."""
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Inputs,
+        target: Any,
+        arguments: Sequence[Any],
+        passes: Sequence[Pass],
+        key: OutputKey,
+    ) -> None:
+        self._model, self._inputs, self._arguments, self._key = model, inputs, arguments, key
+        self._tables = _distinct([one.rules for one in passes])
+        self._neuron = neuron_place(model, target)
+        self.trace = self._traced(passes)
+        self.output = per_example(self.trace.output, inputs, model, arguments, key)
+        self.targets, self.several = _targets(target, self.output)
+        self.scores = [self._scores(single) for single in self.targets]
+        need_rows(self.scores, inputs)
+
+    def back(self, number: int, passes: Sequence[Pass]) -> dict[int, Found]:
+        """Run one backward for each table from one of the targets."""
+        more = number + 1 < len(self.targets)
+        of_output = self._neuron is None
+        scores, inputs = self.scores[number], self._inputs
+        return _run(
+            self.trace, inputs, scores, passes, self._tables, more=more, of_output=of_output
+        )
+
+    def why_disconnected(self) -> str | None:
+        """Return what cut the scores off from the inputs."""
+        return why_disconnected(
+            self._model,
+            self._inputs.tensors,
+            self._arguments,
+            lambda output: select_output(output, self._key),
+        )
+
+    def _traced(self, passes: Sequence[Pass]) -> Ran:
+        places = [one.place for one in passes if one.place]
+        wanted: dict[str, Any] = {
+            "tables": self._tables,
+            "places": list(dict.fromkeys(places + ([self._neuron] if self._neuron else []))),
+            "key": self._key,
+            # What a module takes may have other uses, too: their gradient counts, so the graph must
+            # begin above all of them.
+            "from_inputs": any(one.place is None or one.place.of_input for one in passes),
+        }
+        tensors = self._inputs.tensors
+        if isinstance(self._model, Traceable):
+            of_output = self._neuron is None
+            return self._model.trace(tensors, self._arguments, **wanted, of_output=of_output)
+        return Trace(self._model, tensors, self._arguments, **wanted)
+
+    def _scores(self, target: Any) -> Tensor:
+        # The caller may be in no_grad or inference mode, where picking would cut the graph off.
+        with torch.inference_mode(False), torch.enable_grad():
+            if self._neuron is None:
+                return select_scores(self.output, target)
+            return select_neuron(last_call(self.trace, self._neuron), target.selector)
+
+
+class _Open(LayerRule):
+    """Lets everything through: what comes back then is 0 only where nothing leads back."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad
+
+
+_OPEN: RuleTable = {name: _Open() for name, one in OPERATIONS.items() if one.kind in GATES}
+
+
+def _zeros_with_open_gates(
+    model: Forward,
+    inputs: Inputs,
+    target: Any,
+    arguments: Sequence[Any],
+    passes: Sequence[Pass],
+    key: OutputKey,
+) -> dict[str, Tensor]:
+    """Return for each place which examples get nothing back though every activation is open."""
+    opened = list({one.name: Pass(_OPEN, one.place, one.name) for one in passes}.values())
+    run = _Forward(model, inputs, target, arguments, opened, key)
+    zeros: dict[str, list[Tensor]] = {one.name: [] for one in opened}
+    for number in range(len(run.targets)):
+        for one in run.back(number, opened).values():
+            gradients = [gradient for call in one.gradients for gradient in call]
+            zeros[one.name].append(zero_rows(gradients))
+    return {name: torch.stack(rows, 1) for name, rows in zeros.items()}
 
 
 def _result(job: Job, inputs: Inputs, plan: Sequence[Pass], found: Mapping[int, Found]) -> Any:
@@ -197,14 +291,6 @@ def _refusal(
 
 def _targets(target: Any, output: Tensor) -> tuple[list[Any], bool]:
     return ([target], False) if isinstance(target, Neuron) else each(target, output)
-
-
-def _scores(trace: Ran, output: Tensor, target: Any, neuron: Place | None) -> Tensor:
-    # The caller may be in no_grad or inference mode, where picking would cut the graph off.
-    with torch.inference_mode(False), torch.enable_grad():
-        if neuron is None:
-            return select_scores(output, target)
-        return select_neuron(last_call(trace, neuron), target.selector)
 
 
 def _run(

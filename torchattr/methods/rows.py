@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr._types import Forward, OutputKey
+from torchattr.errors import TargetError
 from torchattr.inputs import Inputs, map_batched
 from torchattr.layers import Trace
 
@@ -38,6 +39,21 @@ def per_example(
     if twice is not None and tuple(twice) == (2, *output.shape):
         return _unsqueezed(output)
     return output
+
+
+def need_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
+    """Check that scores are one for each example, or one for all of them.
+
+    Raises:
+        TargetError: they are as many as something else, such as patches or frames.
+    """
+    for one in scores:
+        if len(one) not in (1, inputs.batch_size):
+            raise TargetError(
+                f"the model gives {len(one)} rows of scores for {inputs.batch_size} examples"
+                " (patches, frames or regions may stand as rows), so none can be told to belong to"
+                " an example; pass a callable target that gives one value for each example"
+            )
 
 
 def _unsqueezed(output: Tensor) -> Tensor:
