@@ -19,6 +19,7 @@ def explain(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     method: Annotated[
         list[str] | None, typer.Option(help="A method (see torchattr methods); repeatable")
     ] = None,
@@ -59,5 +60,5 @@ def explain(
             return [Explaining(loaded, settings, weights=weights)]
 
         where = Where(out, overwrite, logdir, html)
-        which = Which(model, weights, device, backend)
+        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks, done="explained"))

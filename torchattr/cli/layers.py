@@ -31,6 +31,7 @@ def layers(
     ] = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     depth: Annotated[
         int | None, typer.Option(min=1, help="How many levels to list; all unless given")
     ] = None,
@@ -59,7 +60,7 @@ def layers(
     """
     with reported():
         if not images:
-            show_layers(Which(model, weights, device, backend), depth)
+            show_layers(Which(model, weights, device, backend, trust), depth)
             return
         from torchattr.runs.looks import LayerGrids
 
@@ -80,7 +81,7 @@ def layers(
             ]
 
         where = Where(out, overwrite, logdir, html, "Layer by layer")
-        which = Which(model, weights, device, backend)
+        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks))
 
 

@@ -30,6 +30,12 @@ Weights = Annotated[
         metavar="FILE",
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Allow an exported program (.pt2), which can run any code of its author"
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto takes CUDA where there is any")
 ]

@@ -20,6 +20,7 @@ def report(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     method: Annotated[
         list[str] | None, typer.Option(help="A method of the panel; repeatable")
     ] = None,
@@ -76,7 +77,7 @@ def report(
             return given
 
         where = Where(out, overwrite, logdir, html, title or f"What {model} looks at")
-        which = Which(model, weights, device, backend)
+        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks, "reported"))
 
 

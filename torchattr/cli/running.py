@@ -27,6 +27,7 @@ class Which:
     weights: str | None
     device: str
     backend: str = "auto"
+    trust: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model; what is quick to check is better checked before."""
@@ -34,7 +35,7 @@ class Which:
         from torchattr.models import load_model
 
         with backend(self.backend):
-            return load_model(self.model, self.weights, device_named(self.device))
+            return load_model(self.model, self.weights, device_named(self.device), trust=self.trust)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchattr.cli.options import Device, Model, Weights, device_named
+from torchattr.cli.options import Device, Model, Trust, Weights, device_named
 from torchattr.cli.talk import out, reported
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def view(
     ] = None,
     model: Model = "demo",
     weights: Weights = None,
+    trust: Trust = False,
     device: Device = "auto",
     load: Annotated[
         list[Path] | None,
@@ -66,7 +67,7 @@ def view(
         with listening:
             _run(load or ())
             paths = _paths(images or ())
-            loaded = _loaded(model, weights, device)
+            loaded = _loaded(model, weights, device, trust)
             address = Address(host, listening.getsockname()[1], secret)
             with suppress(KeyboardInterrupt):
                 serve(loaded, paths, listening, address, lambda: _announce(address, open_))
@@ -111,10 +112,10 @@ def _paths(images: Sequence[str]) -> list[Path] | None:
     return find_images(images) if images else None
 
 
-def _loaded(model: str, weights: str | None, device: str) -> LoadedModel:
+def _loaded(model: str, weights: str | None, device: str, trust: bool) -> LoadedModel:
     from torchattr.models import load_model
 
-    return load_model(model, weights, device_named(device))
+    return load_model(model, weights, device_named(device), trust=trust)
 
 
 def _announce(address: Address, in_browser: bool) -> None:
