@@ -30,6 +30,7 @@ def explain(
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
+    scores: options.Scores = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     out: options.Out = options.OUT,
@@ -43,6 +44,7 @@ def explain(
     second run replaces its own files and no others.
     """
     with reported():
+        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.methods import find_method
         from torchattr.runs import Explaining, Settings
 
@@ -60,5 +62,4 @@ def explain(
             return [Explaining(loaded, settings, weights=weights)]
 
         where = Where(out, overwrite, logdir, html)
-        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks, done="explained"))

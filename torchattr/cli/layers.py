@@ -46,6 +46,7 @@ def layers(
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
+    scores: options.Scores = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     out: options.Out = options.OUT,
@@ -59,8 +60,9 @@ def layers(
     Guided Grad-CAM of every convolution are laid on a grid, for the best class or each --target.
     """
     with reported():
+        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
         if not images:
-            show_layers(Which(model, weights, device, backend, trust), depth)
+            show_layers(which, depth)
             return
         from torchattr.runs.looks import LayerGrids
 
@@ -81,7 +83,6 @@ def layers(
             ]
 
         where = Where(out, overwrite, logdir, html, "Layer by layer")
-        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks))
 
 

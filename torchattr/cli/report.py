@@ -36,6 +36,7 @@ def report(
     top: Annotated[int, typer.Option(min=1, help="So many of each layer's strongest maps")] = 9,
     rule: options.Rules = None,
     output: options.Output = None,
+    scores: options.Scores = None,
     title: Annotated[str, typer.Option(help="What stands above the page")] = "",
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -51,6 +52,7 @@ def report(
     excites them.
     """
     with reported():
+        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.runs.explaining import Explaining
         from torchattr.runs.looks import Activations, BackProjections, LayerGrids
         from torchattr.runs.plan import Settings
@@ -77,7 +79,6 @@ def report(
             return given
 
         where = Where(out, overwrite, logdir, html, title or f"What {model} looks at")
-        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks, "reported"))
 
 

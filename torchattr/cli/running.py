@@ -12,7 +12,7 @@ from torchattr.cli.options import device_named
 from torchattr.cli.talk import fault, note, out
 
 if TYPE_CHECKING:
-    from torchattr.models import LoadedModel
+    from torchattr.models import LoadedModel, Meaning
     from torchattr.runs import Look, Sink
 
 SKIPPED = 1
@@ -28,6 +28,7 @@ class Which:
     device: str
     backend: str = "auto"
     trust: bool = False
+    scores: Meaning | None = None
 
     def load(self) -> LoadedModel:
         """Load the model; what is quick to check is better checked before."""
@@ -35,7 +36,9 @@ class Which:
         from torchattr.models import load_model
 
         with backend(self.backend):
-            return load_model(self.model, self.weights, device_named(self.device), trust=self.trust)
+            device = device_named(self.device)
+            loaded = load_model(self.model, self.weights, device, trust=self.trust)
+        return loaded.meaning(self.scores)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedM
         model=model.eval().to(device),
         transform=timm.data.create_transform(**config, is_training=False),
         class_names=_class_names(timm, model),
+        activation="softmax",
     )
 
 

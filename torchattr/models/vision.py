@@ -48,6 +48,7 @@ def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedM
         model=model.eval().to(device),
         transform=preset,
         class_names=tuple(names) if names else None,
+        activation="softmax",
     )
 
 

@@ -81,8 +81,19 @@ def parse_targets(texts: Sequence[str], class_names: Sequence[str] | None) -> li
     return [_parse(text.strip(), class_names) for text in texts]
 
 
-def chosen(wanted: Sequence[Wanted], probabilities: Tensor) -> list[int]:
-    """Give the class indices of one picture in the order asked for, each once."""
+def chosen(wanted: Sequence[Wanted], probabilities: Tensor, bounded: bool = True) -> list[int]:
+    """Return the class indices of one picture in the order asked for, each once.
+
+    bounded: whether these are probabilities; of other values none says what is present.
+
+    Raises:
+        TargetError: a class that is not there, or `present` of values that are no probabilities.
+    """
+    if not bounded and any(isinstance(one, Present) for one in wanted):
+        raise TargetError(
+            "target 'present' needs probabilities, and the scores of this model are shown as they"
+            " are; say what they are with --scores, or name classes"
+        )
     listed = [index for one in wanted for index in one.classes(probabilities)]
     return list(dict.fromkeys(listed))
 
