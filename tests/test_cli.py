@@ -242,7 +242,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--rule", "gellu=guided"], "did you mean 'gelu'?"),
         (["--rule", "gelu=guide"], "operation 'gelu' has no rule called 'guide'"),
         (["--rule", "gelu=guided", "--method", "saliency"], "--rule is for methods that rewrite"),
-        (["--output", "logits"], "output='logits' names no entry"),
+        (["--output", "logits"], "--output logits names no entry"),
         (["--out", "photo.png/x"], "nothing can be written to photo.png/x"),
         (["--out", "/dev/null/x"], "/dev/null is not a folder"),
         (["--weights", "none.pth"], "weights: there is no file none.pth"),
@@ -262,7 +262,9 @@ def test_wrong_arguments_are_named_and_nothing_is_written(here, options, said):
         ("torchvision:resnet51", "torchvision has no model named 'resnet51'"),
         ("models.py:rely", "models.py has no function 'rely'; it has relu"),
         ("none.py:f", "there is no file none.py"),
-        ("models.py:two", "say which entry holds the scores"),
+        ("models.py:two", "say which entry holds the scores with --output, for example --output a"),
+        ("models.py:labelled", "for example --output logits"),
+        ("models.py:detector", "list with entries 0; no entry of it is a tensor of scores"),
         ("models.py:nan", "the scores of models.py:nan hold NaN or infinite values"),
     ],
 )
@@ -357,6 +359,13 @@ def test_messages_speak_of_options():
         "pass --rule gelu=guided --rule silu=deconvolution; go"
     )
     assert in_command_words("name one with layer=...") == "name one with --layer"
+    assert in_command_words("output=..., such as output='logits'") == (
+        "--output, such as --output logits"
+    )
+    assert in_command_words("output=-1 or output='two words'") == (
+        "--output -1 or --output 'two words'"
+    )
+    assert in_command_words("pass activation='none'") == "pass --scores raw"
     assert in_command_words("a. strict=False lowers this to a warning") == "a."
 
 

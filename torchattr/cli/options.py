@@ -122,7 +122,8 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
 
 def entry_of(output: str | None) -> str | int | None:
     """Give the entry of a model's output: a name, or a position."""
-    return int(output) if output is not None and output.isdecimal() else output
+    numbered = output is not None and re.fullmatch(r"-?\d+", output, re.ASCII)
+    return int(numbered[0]) if numbered else output
 
 
 def meaning_of(scores: str | None) -> Meaning | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -85,10 +86,17 @@ def in_command_words(text: str) -> str:
     'To treat them like a ReLU, pass --rule gelu=guided; or so'
     """
     text = re.sub(r"rules=\{(.*?)\}", _as_options, text)
+    text = re.sub(r"\b(output|activation)=('[^']*'|-?\d+)", _as_option, text)
     text = re.sub(r"\s*strict=False lowers this to a warning|, or pass strict=False", "", text)
-    return " ".join(
-        text.replace("layers=...", "--layer").replace("layer=...", "--layer").split()
-    ).rstrip("; ")
+    text = re.sub(r"\b(layer|output)s?=\.\.\.", r"--\1", text)
+    return " ".join(text.split()).rstrip("; ")
+
+
+def _as_option(argument: re.Match[str]) -> str:
+    name, value = argument[1], argument[2].strip("'")
+    if name == "activation":
+        return f"--scores {'raw' if value == 'none' else value}"
+    return f"--{name} {shlex.quote(value)}"
 
 
 def _as_options(rules: re.Match[str]) -> str:
