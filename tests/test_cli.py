@@ -305,6 +305,22 @@ def test_unreadable_pictures_are_skipped_and_the_rest_goes_on(here, monkeypatch)
     assert set(manifest()["skipped"]) == {"a_truncated.png", "b_text.jpg", "c_bomb.png"}
 
 
+def test_what_is_made_of_deep_pictures_is_said_and_others_are_named(here):
+    Image.fromarray(np.array([[0, 4095]], "u2")).save("twelve.png")
+    Image.fromarray(np.array([[-1000, 2000]], "f4")).save("scan.tif")
+    Image.fromarray(np.array([[np.nan, 1]], "f4")).save("nan.tif")
+    Image.new("RGB", (4, 4)).save("drawing.eps")
+    pictures = ("twelve.png", "scan.tif", "nan.tif", "drawing.eps")
+    result = explain(*pictures, "--method", "saliency")
+    assert result.exit_code == 1
+    said = result.stderr
+    assert "note: twelve.png: no value is above 4095, so the picture is taken to have 12" in said
+    assert "note: scan.tif: values from -1000 to 2000 are no grey levels" in said
+    assert "skipped: nan.tif: the picture holds NaN or infinite values" in said
+    assert "skipped: drawing.eps: not a picture of a kind that is read" in said
+    assert set(manifest()["pictures"]) == {"twelve", "scan"}
+
+
 def test_only_unreadable_pictures(here):
     Path("text.jpg").write_text("no picture")
     result = explain("text.jpg")

@@ -3,8 +3,11 @@
 from torchattr.models.cropping import Geometry as Geometry
 from torchattr.models.cropping import GeometryWarning as GeometryWarning
 from torchattr.models.cropping import geometry_of as geometry_of
+from torchattr.models.depth import BrightnessWarning as BrightnessWarning
+from torchattr.models.depth import grey_levels as grey_levels
 from torchattr.models.geometry import Box as Box
 from torchattr.models.geometry import place as place
+from torchattr.models.images import FORMATS as FORMATS
 from torchattr.models.images import decode_image as decode_image
 from torchattr.models.images import find_images as find_images
 from torchattr.models.images import read_image as read_image
