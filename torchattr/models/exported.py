@@ -7,15 +7,16 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
-from torchattr.errors import ModelError, TorchattrError, WeightsError
+from torchattr.errors import ModelError, WeightsError
+from torchattr.models.damage import Refusing, reason
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.user_file import imagenet_transform
 
@@ -39,42 +40,12 @@ def load(
             f"{path} is an exported program, and loading one can run any code that its author put"
             " there; if you trust where it comes from, allow it with --trust (trust=True)"
         )
-    with _Whole(path), _quiet():
+    with Refusing(partial(_damaged, path)), _quiet():
         program = _program(path)
         size = _image_size(program, path)
         model = _module(program, device)
         _check_runs(model, torch.zeros(1, 3, size, size, device=device), path)
     return LoadedModel(path.name, model, imagenet_transform(path.name, size))
-
-
-class _Whole:
-    """Says of a file that it is damaged, whatever PyTorch raises when it reads it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        """Nothing is held."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, TorchattrError):
-            raise ModelError(
-                f"{self.path} is damaged or was not written by torch.export.save: {_reason(error)}"
-            ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of what went wrong first."""
-    while (earlier := error.__cause__ or error.__context__) is not None:
-        error = earlier
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
-    # Torch points at a log here, which says nothing more that a reader could mend.
-    return "its parts do not fit together" if "warnings above" in said else said
 
 
 @contextmanager
@@ -89,6 +60,10 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def _damaged(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} is damaged or was not written by torch.export.save: {reason}")
 
 
 def _program(path: Path) -> ExportedProgram:
@@ -112,7 +87,7 @@ def _check_runs(model: nn.Module, picture: torch.Tensor, path: Path) -> None:
             model(picture)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path} cannot be run on one picture {tuple(picture.shape)}: {_reason(error)}; export"
+            f"{path} cannot be run on one picture {tuple(picture.shape)}: {reason(error)}; export"
             " it for a batch of 1 or of any size, and without further inputs"
         ) from error
 
