@@ -46,6 +46,7 @@ def explain(
     with reported():
         which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.methods import find_method
+        from torchattr.models import is_user_file
         from torchattr.runs import Explaining, Settings
 
         settings = Settings(
@@ -55,7 +56,8 @@ def explain(
             options.rules_of(rule or ()),
             options.entry_of(output),
         )
-        for name in settings.names:
+        # The file of a model may register methods, which are then checked after it has run.
+        for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
         def looks(loaded: LoadedModel) -> list[Look]:

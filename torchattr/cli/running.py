@@ -33,9 +33,10 @@ class Which:
     def load(self) -> LoadedModel:
         """Load the model; what is quick to check is better checked before."""
         from torchattr.kernels import backend
-        from torchattr.models import load_model
+        from torchattr.models import is_user_file, load_model
 
-        with backend(self.backend):
+        # A user's file may register the backend, which is then checked after it has run.
+        with backend("auto" if is_user_file(self.model) else self.backend):
             device = device_named(self.device)
             loaded = load_model(self.model, self.weights, device, trust=self.trust)
         return loaded.meaning(self.scores)

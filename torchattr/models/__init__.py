@@ -12,6 +12,7 @@ from torchattr.models.images import decode_image as decode_image
 from torchattr.models.images import find_images as find_images
 from torchattr.models.images import read_image as read_image
 from torchattr.models.load import FORMS as FORMS
+from torchattr.models.load import is_user_file as is_user_file
 from torchattr.models.load import load_model as load_model
 from torchattr.models.loaded import LoadedModel as LoadedModel
 from torchattr.models.loaded import Prepared as Prepared

@@ -68,10 +68,15 @@ def load_model(
         return hub.load(name, weights, place)
     if spec.endswith(".pt2"):
         return exported.load(Path(spec).expanduser(), weights, place, trust)
-    path, _, function = spec.rpartition(":")
-    if path.endswith(".py"):
+    if is_user_file(spec):
+        path, _, function = spec.rpartition(":")
         return user_file.load(Path(path).expanduser(), function, weights, place)
     raise ModelError(f"unknown model {spec!r}; give one of: {', '.join(FORMS)}")
+
+
+def is_user_file(spec: str) -> bool:
+    """Whether a model is made by a user's file, which may register methods, rules and backends."""
+    return spec.rpartition(":")[0].endswith(".py")
 
 
 def _device(device: str | torch.device) -> torch.device:

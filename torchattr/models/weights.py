@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ _SHOWN = 4
 
 class WeightsWarning(TorchattrWarning):
     """A checkpoint holds more than the weights that were taken from it."""
+
+
+@contextmanager
+def same_random_weights() -> Iterator[None]:
+    """Draw the same weights in every process, and leave the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 def read_weights(path: str | Path) -> StateDict:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from torchattr._types import Activation, OutputKey
-from torchattr.errors import OutputError
+from torchattr.errors import ModelError, OutputError, TorchattrError
 from torchattr.models import LoadedModel, Reading
+from torchattr.models.damage import reason
 from torchattr.models.ending import Ending
+from torchattr.models.user_file import blamed
 from torchattr.outputs import select_output
 from torchattr.runs.wanted import Wanted, chosen
 from torchattr.show.page import percent
@@ -90,10 +92,11 @@ class Reader:
 
         Raises:
             OutputError: scores of another shape, or none that are finite.
+            ModelError: the model cannot be run on it.
         """
         with torch.no_grad():
             with Ending() as ending:
-                raw = self._raw(self.loaded.model(inputs))
+                raw = self._raw(self._run(inputs))
             self._check(raw, len(inputs))
             made_by = ending.of(raw)
             if raw.dim() == 4:
@@ -101,6 +104,17 @@ class Reader:
                 return Answer(_wins(raw).mean((2, 3))[0].cpu(), is_share=True)
             reading = self.loaded.read(raw, made_by)
             return Answer(reading.shown(raw)[0].float().cpu(), reading=reading)
+
+    def _run(self, inputs: Tensor) -> Any:
+        try:
+            return self.loaded.model(inputs)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            if isinstance(error, TorchattrError) or blamed(error):
+                raise
+            raise ModelError(
+                f"{self.loaded.name} cannot be run on a picture {tuple(inputs.shape)}:"
+                f" {type(error).__name__}: {reason(error)}"
+            ) from error
 
     def activation(self, answer: Answer) -> Activation:
         """Say what makes probabilities of the scores; nothing does of a segmentation's sums."""

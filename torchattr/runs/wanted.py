@@ -28,17 +28,18 @@ class Wanted(ABC):
 
 @dataclass(frozen=True)
 class Index(Wanted):
-    """A class by its index."""
+    """A class by its index; a negative one counts from the end, as in the library."""
 
     index: int
 
     def classes(self, probabilities: Tensor) -> list[int]:
-        if not 0 <= self.index < len(probabilities):
+        count = len(probabilities)
+        if not -count <= self.index < count:
             raise TargetError(
-                f"target {self.index} is out of range for a model with {len(probabilities)}"
-                f" classes; allowed are 0 to {len(probabilities) - 1}"
+                f"target {self.index} is out of range for a model with {count} classes; allowed are"
+                f" 0 to {count - 1}, or -{count} to -1 from the end"
             )
-        return [self.index]
+        return [self.index % count]
 
 
 @dataclass(frozen=True)
