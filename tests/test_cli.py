@@ -135,6 +135,21 @@ def test_a_torchvision_model_with_weights_from_a_file(here, shelf):
     assert entry["settings"]["backend"] == "torch"
 
 
+def test_a_negative_class_counts_from_the_end_as_in_the_library(here):
+    kept = []
+    for target in (-1, 2):
+        options = ("--method", "saliency", "--target", target, "--out", f"out{target}")
+        assert explain("photo.png", *options).exit_code == 0
+        kept.append(arrays_of(out=f"out{target}"))
+        (entry,) = manifest(f"out{target}")["pictures"]["photo"]["targets"]
+        assert (entry["index"], entry["name"]) == (2, "[red]")
+    np.testing.assert_array_equal(kept[0]["saliency"], kept[1]["saliency"])
+    loaded = ta.models.load_model("models.py:relu")
+    x = loaded.preprocess(ta.models.read_image("photo.png")).tensor[None]
+    expected = ta.Saliency(loaded.model).attribute(x, target=-1)
+    np.testing.assert_array_equal(kept[0]["saliency"][0], expected[0].numpy())
+
+
 def test_folders_and_patterns_and_equal_names(here):
     for folder in ("a", "b"):
         Path(folder).mkdir()
@@ -230,6 +245,7 @@ def test_an_entry_of_the_output_is_chosen(here):
     ("options", "said"),
     [
         (["--target", "3"], "target 3 is out of range for a model with 3 classes"),
+        (["--target", "-4"], "target -4 is out of range for a model with 3 classes"),
         (["--target", "drak"], "'drak' is no class of this model; did you mean 'dark'?"),
         (["--target", "top4"], "asks for 4 of 3 classes"),
         (["--layer", "9"], "the model has no layer '9'"),
@@ -242,7 +258,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--rule", "gellu=guided"], "did you mean 'gelu'?"),
         (["--rule", "gelu=guide"], "operation 'gelu' has no rule called 'guide'"),
         (["--rule", "gelu=guided", "--method", "saliency"], "--rule is for methods that rewrite"),
-        (["--output", "logits"], "output='logits' names no entry"),
+        (["--output", "logits"], "--output logits names no entry"),
         (["--out", "photo.png/x"], "nothing can be written to photo.png/x"),
         (["--out", "/dev/null/x"], "/dev/null is not a folder"),
         (["--weights", "none.pth"], "weights: there is no file none.pth"),
@@ -262,7 +278,9 @@ def test_wrong_arguments_are_named_and_nothing_is_written(here, options, said):
         ("torchvision:resnet51", "torchvision has no model named 'resnet51'"),
         ("models.py:rely", "models.py has no function 'rely'; it has relu"),
         ("none.py:f", "there is no file none.py"),
-        ("models.py:two", "say which entry holds the scores"),
+        ("models.py:two", "say which entry holds the scores with --output, for example --output a"),
+        ("models.py:labelled", "for example --output logits"),
+        ("models.py:detector", "list with entries 0; no entry of it is a tensor of scores"),
         ("models.py:nan", "the scores of models.py:nan hold NaN or infinite values"),
     ],
 )
@@ -303,6 +321,22 @@ def test_unreadable_pictures_are_skipped_and_the_rest_goes_on(here, monkeypatch)
     assert set(manifest()["skipped"]) == {"a_truncated.png", "b_text.jpg", "c_bomb.png"}
 
 
+def test_what_is_made_of_deep_pictures_is_said_and_others_are_named(here):
+    Image.fromarray(np.array([[0, 4095]], "u2")).save("twelve.png")
+    Image.fromarray(np.array([[-1000, 2000]], "f4")).save("scan.tif")
+    Image.fromarray(np.array([[np.nan, 1]], "f4")).save("nan.tif")
+    Image.new("RGB", (4, 4)).save("drawing.eps")
+    pictures = ("twelve.png", "scan.tif", "nan.tif", "drawing.eps")
+    result = explain(*pictures, "--method", "saliency")
+    assert result.exit_code == 1
+    said = result.stderr
+    assert "note: twelve.png: no value is above 4095, so the picture is taken to have 12" in said
+    assert "note: scan.tif: values from -1000 to 2000 are no grey levels" in said
+    assert "skipped: nan.tif: the picture holds NaN or infinite values" in said
+    assert "skipped: drawing.eps: not a picture of a kind that is read" in said
+    assert set(manifest()["pictures"]) == {"twelve", "scan"}
+
+
 def test_only_unreadable_pictures(here):
     Path("text.jpg").write_text("no picture")
     result = explain("text.jpg")
@@ -331,10 +365,140 @@ def test_ctrl_c_keeps_what_is_done(here, monkeypatch):
     assert list(manifest()["pictures"]) == ["photo"]
 
 
-def test_a_fault_of_the_model_keeps_its_traceback(here):
-    result = explain("photo.png", model="models.py:broken")
+FAULTS = {
+    "raises": ("def make():\n    raise KeyError('no such entry')\n", "line 2, in make: KeyError"),
+    "imports": ("import no_such_package\n", "line 1, in <module>: ModuleNotFoundError: No module"),
+    "syntax": ("def make(:\n    pass\n", "line 1: SyntaxError: "),
+    "exits": ("import sys\n\ndef make():\n    sys.exit(7)\n", "line 4, in make: SystemExit: 7"),
+    "calls": ("def make():\n    open('no such')\n", "line 2, in make: FileNotFoundError"),
+    "forward": (
+        "import torch\nfrom torchvision.transforms import ToTensor\n\n"
+        "class Net(torch.nn.Module):\n    def forward(self, x):\n        return x / self.scale\n\n"
+        "def make():\n    return Net(), ToTensor()\n",
+        "line 6, in forward: AttributeError: 'Net' object has no attribute 'scale'",
+    ),
+    "transform": (
+        "import torch\n\ndef wrong(image):\n    return image.no_such\n\n"
+        "def make():\n    return torch.nn.Flatten(), wrong\n",
+        "line 4, in wrong: AttributeError",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("command", ["explain", "layers", "report"])
+def test_faults_of_a_users_file_are_named_with_their_place(here, kind, command, monkeypatch):
+    code, said = FAULTS[kind]
+    Path("mine.py").write_text(code)
+    result = call(command, "photo.png", "--model", "mine.py:make")
+    refused(result, "mine.py, ", said, "TORCHATTR_TRACEBACK=1")
+    monkeypatch.setenv("TORCHATTR_TRACEBACK", "1")
+    kept = call(command, "photo.png", "--model", "mine.py:make").exception
+    assert type(kept).__name__ in said
+
+
+def test_a_function_that_needs_arguments_is_named(here):
+    Path("mine.py").write_text("def make(classes, width=3):\n    pass\n")
+    refused(explain(model="mine.py:make"), "mine.py:make is called without arguments", "classes")
+
+
+def test_a_model_that_cannot_be_run_is_named(here):
+    Path("mine.py").write_text(
+        "from torch import nn\nfrom torchvision.transforms import ToTensor\n\n"
+        "def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), ToTensor()\n"
+    )
+    refused(explain("photo.png", model="mine.py:make"), "cannot be run on a picture (1, 3, 30, 40)")
+
+
+def every(base):
+    return {base, *(one for sub in base.__subclasses__() for one in every(sub))}
+
+
+def own(base):
+    return sorted(
+        (one for one in every(base) if one.__module__.startswith("torchattr")),
+        key=lambda one: one.__name__,
+    )
+
+
+@pytest.mark.parametrize("error", own(ta.errors.TorchattrError), ids=lambda one: one.__name__)
+def test_every_error_of_the_package_is_a_sentence(here, monkeypatch, error):
+    def raising(*args, **kwargs):
+        raise error("what is wrong,\nin two lines")
+
+    monkeypatch.setattr("torchattr.runs.plan.explain", raising)
+    refused(explain("photo.png"), "error: what is wrong, in two lines")
+
+
+@pytest.mark.parametrize("warning", own(ta.errors.TorchattrWarning), ids=lambda one: one.__name__)
+def test_every_warning_of_the_package_is_a_note(here, monkeypatch, warning):
+    from torchattr.runs import plan
+
+    whole = plan.explain
+
+    def warning_first(*args, **kwargs):
+        ta.errors.warn("what to know", warning)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(plan, "explain", warning_first)
+    result = explain("photo.png", "--method", "saliency")
+    assert result.exit_code == 0, result.output
+    # What was rewritten is said by the command itself, for all methods at once.
+    expected = 0 if warning is ta.errors.CoverageWarning else 1
+    assert result.stderr.count("note: what to know") == expected
+
+
+def test_other_faults_keep_their_traceback(here, monkeypatch):
+    monkeypatch.setattr("torchattr.models.find_images", lambda images: 1 / 0)
+    result = explain("photo.png")
     assert result.exit_code == 1
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+OWN = """
+import torch
+from torch import nn
+from torchvision.transforms import Compose, Resize, ToTensor
+
+import torchattr as ta
+
+
+@ta.register_method("own_gradient")
+class OwnGradient(ta.GradientAttribution):
+    def finish(self, inputs, grads):
+        return grads * 2
+
+
+def make():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(392, 2))
+    return net, Compose([Resize((16, 16)), ToTensor()])
+"""
+
+
+def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
+    from torchattr.methods import registry
+
+    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
+    Path("own.py").write_text(OWN)
+    line = ("photo.png", "--method", "own_gradient", "--method", "saliency", "--target", "0")
+    for _ in range(2):
+        result = explain(*line, model="own.py:make")
+        assert result.exit_code == 0, result.output
+    found = arrays_of()
+    np.testing.assert_allclose(np.abs(found["own_gradient"]), 2 * found["saliency"], rtol=1e-6)
+    report = call("report", *line[:5], "--model", "own.py:make", "--html", "page.html")
+    assert report.exit_code == 0, report.output
+    refused_method = explain("photo.png", "--method", "own_gradiant", model="own.py:make")
+    assert refused_method.exit_code == 2
+    assert "did you mean 'own_gradient'" in refused_method.stderr
+
+
+def test_another_class_under_a_registered_name_is_refused():
+    with pytest.raises(ta.errors.RuleError, match="'saliency' is registered already"):
+        ta.register_method("saliency")(ta.GradCAM)
+    with pytest.raises(ta.errors.RuleError, match="'saliency' is registered already"):
+        ta.register_method("saliency")(ta.Saliency)
 
 
 def test_messages_are_shown_as_they_are(here):
@@ -357,6 +521,13 @@ def test_messages_speak_of_options():
         "pass --rule gelu=guided --rule silu=deconvolution; go"
     )
     assert in_command_words("name one with layer=...") == "name one with --layer"
+    assert in_command_words("output=..., such as output='logits'") == (
+        "--output, such as --output logits"
+    )
+    assert in_command_words("output=-1 or output='two words'") == (
+        "--output -1 or --output 'two words'"
+    )
+    assert in_command_words("pass activation='none'") == "pass --scores raw"
     assert in_command_words("a. strict=False lowers this to a warning") == "a."
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import torchattr as ta
 from torchattr.errors import InputTypeError, TargetError
 from torchattr.targets import Classes, TopK, each, one_per_example, predicted, select_scores
 
@@ -34,6 +36,17 @@ DEEP = torch.arange(24.0).reshape(2, 3, 4)
         (DEEP, (1, 2), [6, 18]),
         (DEEP, [(0, 0), (2, 3)], [0, 23]),
         (FLAT[..., None, None], 2, [2, 6, 10]),
+        (FLAT, np.int64(1), [1, 5, 9]),
+        (FLAT, np.uint8(1), [1, 5, 9]),
+        (FLAT, np.array(1), [1, 5, 9]),
+        (FLAT, np.int32(-1), [3, 7, 11]),
+        (FLAT, (np.int64(2),), [2, 6, 10]),
+        (FLAT, [np.int64(0), 1, torch.tensor(2)], [0, 5, 10]),
+        (FLAT, np.array([3, 0, 1]), [3, 4, 9]),
+        (FLAT, np.array([3, 0, 1], np.uint8), [3, 4, 9]),
+        (FLAT, torch.tensor([3, 0, 1], dtype=torch.uint8), [3, 4, 9]),
+        (DEEP, (np.int64(1), torch.tensor(2)), [6, 18]),
+        (DEEP, [(np.int64(0), 0), (2, np.array(3))], [0, 23]),
         (FLAT[:0], [], []),
         (FLAT[:0], 1, []),
     ],
@@ -118,3 +131,66 @@ def test_each_refuses_what_the_output_does_not_have(target: Any, output: Tensor)
 )
 def test_one_per_example(shape: tuple[int, ...], expected: bool) -> None:
     assert one_per_example(torch.zeros(shape)) is expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        1.0,
+        np.float64(1),
+        np.array([0.0, 1.0, 2.0]),
+        np.array(True),
+        True,
+        np.bool_(True),
+        [1.0] * 3,
+    ],
+)
+def test_numbers_that_are_no_indices_are_refused(target: Any) -> None:
+    with pytest.raises(InputTypeError):
+        select_scores(FLAT, target)
+
+
+@pytest.mark.parametrize(
+    ("given", "indices"),
+    [
+        ((2, 0), (2, 0)),
+        (([2, 0],), (2, 0)),
+        ((range(2),), (0, 1)),
+        ((np.array([2, 0]),), (2, 0)),
+        ((torch.tensor([2, 0]),), (2, 0)),
+        ((np.int64(2), torch.tensor(0)), (2, 0)),
+        (((0, 1), (1, 2)), ((0, 1), (1, 2))),
+        (((1, 2),), ((1, 2),)),
+        (([(0, 1), (1, 2)],), ((0, 1), (1, 2))),
+    ],
+)
+def test_classes_take_indices_one_by_one_or_in_a_list(given: Any, indices: Any) -> None:
+    made = Classes(*given)
+    assert made.indices == indices
+    assert all(type(index) in (int, tuple) for index in made.indices)
+
+
+@pytest.mark.parametrize("given", [([1, 2], 3), (1.0,), ("cat",), ([[1, 2]],), (True,), (None,)])
+def test_classes_refuse_at_once(given: Any) -> None:
+    with pytest.raises(InputTypeError, match="Classes takes class indices"):
+        Classes(*given)
+
+
+def test_the_best_k_are_an_int() -> None:
+    assert TopK(np.int64(3)) == TopK(3)  # type: ignore[arg-type]
+    with pytest.raises(InputTypeError, match="k as an int, got float"):
+        TopK(2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [np.int64(1), np.array(1), torch.tensor(1), np.uint8(1)])
+@pytest.mark.parametrize("method", ["saliency", "rise", "feature_ablation", "grad_cam"])
+def test_every_method_takes_numbers_of_numpy(number: Any, method: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).double()
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    options = {method: {"n_masks": 9} if method == "rise" else {}}
+    expected = ta.explain(model, x, options, 1, layer="0")
+    for target in (number, [number, number], np.array([1, 1]), Classes([number])):
+        found = ta.explain(model, x, options, target, layer="0")
+        torch.testing.assert_close(found[method], expected[method])
+        assert found.targets is not None
+        assert found.targets.tolist() == [[1], [1]]

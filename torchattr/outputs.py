@@ -30,10 +30,10 @@ def select_output(output: Any, key: OutputKey = None) -> Tensor:
     else:
         chosen = _only_entry(output)
     if not isinstance(chosen, Tensor):
+        entry = "" if key is None or callable(key) else f" entry {key!r}"
         raise OutputError(
-            f"the model's output{'' if key is None else f' entry {key!r}'} is"
-            f" {type(chosen).__name__}, not a tensor of scores; choose one with output=..."
-            f" (found: {_described(output)})"
+            f"the model's output{entry} is {_described(chosen)}, not a tensor of scores;"
+            f" {_way_out(output)}"
         )
     return chosen
 
@@ -103,7 +103,8 @@ def _entry(output: Any, key: str | int) -> Any:
         return list(entries.values())[key]
     if key not in entries:
         raise OutputError(
-            f"output={key!r} names no entry of what the model returned ({_described(output)})"
+            f"output={key!r} names no entry of what the model returned ({_described(output)});"
+            f" {_otherwise(output)}"
         )
     return entries[key]
 
@@ -113,14 +114,36 @@ def _only_entry(output: Any) -> Any:
         return output
     tensors = [value for value in _entries(output).values() if isinstance(value, Tensor)]
     if len(tensors) != 1:
-        raise OutputError(
-            f"the model returned {_described(output)}; say which entry holds the scores with"
-            f" output=..., for example output={next(iter(_entries(output)))!r}"
-        )
+        raise OutputError(f"the model returned {_described(output)}; {_way_out(output)}")
     return tensors[0]
 
 
+_USUAL = ("logits", "scores", "out", "output", "pred", "predictions")
+
+
+def _way_out(output: Any) -> str:
+    """Say how the scores are chosen, with an entry that can be: one that is a tensor of them."""
+    tensors = {key: one for key, one in _entries(output).items() if _may_be_scores(one)}
+    if not tensors:
+        return (
+            "no entry of it is a tensor of scores, so take them out in a function or a model of"
+            " your own around this one"
+        )
+    usual = next((key for key in _USUAL if key in tensors), next(iter(tensors)))
+    return f"say which entry holds the scores with output=..., for example output={usual!r}"
+
+
+def _may_be_scores(entry: Any) -> bool:
+    return isinstance(entry, Tensor) and entry.is_floating_point() and entry.dim() > 0
+
+
+def _otherwise(output: Any) -> str:
+    return "leave it out" if isinstance(output, Tensor) else _way_out(output)
+
+
 def _described(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
     entries = _entries(output)
     if not entries:
         return type(output).__name__

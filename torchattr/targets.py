@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,26 +28,42 @@ class TopK:
     k: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "k", plain(self.k))
+        if not _is_int(self.k):
+            raise InputTypeError(f"TopK needs k as an int, got {type(self.k).__name__}")
         if self.k < 1:
             raise TargetError(f"TopK needs k of at least 1, got {self.k}")
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The same several classes for every example: `Classes(281, 7)`.
+    """The same several classes for every example: `Classes(281, 7)`, or `Classes([281, 7])`.
 
-    Attributions get one more dimension after the batch: `(N, number of classes, ...)`.
+    Attributions get one more dimension after the batch: `(N, number of classes, ...)`. A tuple is
+    one class, as for `target`: it indexes the dimensions after the batch.
+
+    Raises:
+        TargetError: there is none.
+        InputTypeError: one that is no int, and no tuple of them.
 
     >>> Classes(281, 7).indices
     (281, 7)
     """
 
-    indices: tuple[int, ...]
+    indices: tuple[Any, ...]
 
-    def __init__(self, *indices: int) -> None:
-        if not indices:
+    def __init__(self, *indices: Any) -> None:
+        given = indices[0] if len(indices) == 1 and _is_series(indices[0]) else indices
+        found = plain(tuple(given))
+        if not found:
             raise TargetError("Classes needs at least one class index")
-        object.__setattr__(self, "indices", tuple(indices))
+        for index in found:
+            if not all(map(_is_int, index if isinstance(index, tuple) else (index,))):
+                raise InputTypeError(
+                    "Classes takes class indices, one after the other or in a list, got"
+                    f" {_shown(index)}; pass one class per example as target itself"
+                )
+        object.__setattr__(self, "indices", found)
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,54 @@ class Neuron:
 Several = (TopK, Classes)
 
 
+def bundle(targets: Iterable[Any]) -> Classes:
+    """Return several single targets of any kind as one, also such as differ by example."""
+    bundled = object.__new__(Classes)
+    object.__setattr__(bundled, "indices", tuple(targets))
+    return bundled
+
+
+def plain(target: Any) -> Any:
+    """Return a target with ints for the integers of NumPy, arrays and tensors without dimensions.
+
+    Raises:
+        InputTypeError: an array of anything but integers.
+
+    >>> plain([np.int64(3), (np.int8(1), 2)]), plain(np.array([0, 2]))
+    ([3, (1, 2)], tensor([0, 2]))
+    """
+    if isinstance(target, (list, tuple)):
+        entries = [_number(plain(entry)) for entry in target]
+        return entries if isinstance(target, list) else tuple(entries)
+    if isinstance(target, np.ndarray):
+        if target.dtype.kind not in "iu":
+            raise InputTypeError(f"a target array must hold class indices, got {target.dtype}")
+        return torch.from_numpy(target.astype(np.int64)) if target.ndim else int(target)
+    integer = isinstance(target, Integral) and not isinstance(target, bool)
+    return int(target) if integer else target
+
+
+def _number(entry: Any) -> Any:
+    """Return an entry of a list as an int if it is a tensor of a single integer."""
+    whole = isinstance(entry, Tensor) and entry.dim() == 0 and not _is_no_index(entry)
+    return int(entry) if whole else entry
+
+
+def _is_no_index(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_series(indices: Any) -> bool:
+    """Whether this holds class indices, one after the other; a tuple is a single one."""
+    return isinstance(indices, (list, range)) or (
+        isinstance(indices, (Tensor, np.ndarray)) and indices.ndim == 1
+    )
+
+
 def one_per_example(output: Tensor) -> bool:
     """Tell whether the output holds a single value for each example already."""
     return output.dim() == 0 or output[:1].numel() == 1 or output.shape[1:].numel() == 1
@@ -90,6 +156,7 @@ def each(target: Any, output: Tensor) -> tuple[list[SingleTarget], bool]:
     `None` becomes the predicted class of each example, unless the output holds one value
     per example already.
     """
+    target = plain(target)
     if isinstance(target, TopK):
         return list(_top(target, output)), True
     if isinstance(target, Classes):
@@ -135,6 +202,7 @@ def select_scores(output: Tensor, target: SingleTarget) -> Tensor:
 
 
 def _picked(output: Tensor, target: SingleTarget) -> Tensor:
+    target = plain(target)
     if target is None:
         return output
     if isinstance(target, Tensor):
@@ -164,7 +232,7 @@ def _by_index(output: Tensor, index: Sequence[Any]) -> Tensor:
 
 
 def _by_tensor(output: Tensor, target: Tensor) -> Tensor:
-    if target.dtype.is_floating_point or target.dtype in (torch.bool, torch.complex64):
+    if _is_no_index(target):
         raise InputTypeError(f"a target tensor must hold class indices, got {target.dtype}")
     if target.numel() == 1 and len(output) != 1:
         return _by_index(output, (int(target.item()),))
@@ -213,14 +281,14 @@ def _check_depth(output: Tensor, index: Sequence[Any]) -> None:
 
 
 def _check_range(position: Any, size: int, index: Sequence[Any], output: Tensor) -> None:
-    if not isinstance(position, int) or isinstance(position, bool):
+    if not _is_int(position):
         raise InputTypeError(
             f"target {_shown(tuple(index))} must hold ints, got {type(position).__name__}"
         )
     if not -size <= position < size:
         raise TargetError(
             f"target {position} is out of range for an output of shape {tuple(output.shape)};"
-            f" allowed are 0 to {size - 1}"
+            f" allowed are 0 to {size - 1}, or -{size} to -1 from the end"
         )
 
 

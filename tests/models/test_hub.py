@@ -60,6 +60,18 @@ def test_a_model_comes_with_its_names_in_eval_mode():
     assert not loaded.model[0].training
 
 
+@pytest.mark.parametrize("spec", ["timm:tiny_net", "demo", "torchvision:squeezenet1_1"])
+@pytest.mark.usefixtures("timm")
+def test_random_weights_are_the_same_each_time_and_leave_the_random_state_alone(spec):
+    states = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state()
+        states.append(load_model(spec, weights="random").model.state_dict())
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 @pytest.mark.usefixtures("timm")
 def test_weights_from_a_file(tmp_path):
     state = {"1.weight": torch.ones(2, 3, 1, 1), "1.bias": torch.zeros(2)}

@@ -1,11 +1,13 @@
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from torchattr.errors import ImageError
-from torchattr.models import find_images, read_image
+from torchattr.models import BrightnessWarning, find_images, read_image
 
 
 def save(path, mode="RGB", size=(6, 4), **options):
@@ -43,6 +45,105 @@ def test_floats_that_are_not_numbers_are_refused(tmp_path):
     Image.fromarray(np.array([[0.0, np.nan]], np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(ImageError, match="NaN"):
         read_image(tmp_path / "a.tif")
+
+
+def test_a_picture_that_is_not_finite_is_named(tmp_path):
+    for value in (np.nan, np.inf, -np.inf):
+        Image.fromarray(np.array([[0.0, value]], np.float32)).save(tmp_path / "a.tif")
+        with pytest.raises(ImageError, match=r"a\.tif: .* NaN or infinite"):
+            read_image(tmp_path / "a.tif")
+
+
+def grey(path, values):
+    """Read an array that was saved as a picture."""
+    Image.fromarray(values).save(path)
+    return np.asarray(read_image(path))[..., 0]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("bits", "dtype"), [(8, "u2"), (10, "u2"), (12, "u2"), (12, "i4")])
+def test_fewer_bits_than_the_file_has_are_stretched_with_a_warning(tmp_path, bits, dtype, suffix):
+    most = 2**bits - 1
+    values = np.array([[0, most // 2, most]], dtype)
+    if (dtype, suffix) == ("i4", "png"):
+        values = values.astype("u2")
+    with pytest.warns(BrightnessWarning, match=rf"a\.{suffix}: .* have {bits} bits"):
+        found = grey(tmp_path / f"a.{suffix}", values)
+    np.testing.assert_allclose(found[0], [0, 127.5, 255], atol=0.6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int16])
+def test_values_that_are_no_grey_levels_are_stretched_with_a_warning(tmp_path, dtype):
+    values = np.linspace(-1000, 2000, 3000).reshape(50, 60).astype(dtype)
+    # Metal and what lies outside the scanner must not darken the rest.
+    values[0, :3], values[1, :3] = -30000, 30000
+    image = values.astype(np.int32) if dtype == np.int16 else values
+    with pytest.warns(BrightnessWarning, match=r"a\.tif: values from -30000 to 30000 are no grey"):
+        found = grey(tmp_path / "a.tif", image)
+    black, white = np.percentile(values, (0.5, 99.5))
+    expected = np.clip((values - black) / (white - black), 0, 1) * 255
+    np.testing.assert_allclose(found, expected, atol=0.51)
+    assert 120 < found.mean() < 136
+
+
+@pytest.mark.parametrize("most", [1.5, 4.0, 300.0, 70000.0])
+def test_floats_of_another_range_are_not_black(tmp_path, most):
+    with pytest.warns(BrightnessWarning):
+        found = grey(tmp_path / "a.tif", np.linspace(0, most, 400, dtype=np.float32)[None])
+    assert 120 < found.mean() < 136
+
+
+def test_grey_levels_need_no_warning(tmp_path):
+    for values in (
+        np.array([[0, 65535]], "u2"),
+        np.array([[0, 5000]], "u2"),
+        np.zeros((1, 2), "u2"),
+        np.zeros((1, 2), "f4"),
+        np.array([[0, 1]], "f4"),
+        np.array([[0, 255]], "f4"),
+    ):
+        found = grey(tmp_path / "a.tif", values)
+        assert found[0, 1] in (0, 19, 255)
+
+
+def test_values_of_one_kind_only_are_black(tmp_path):
+    with pytest.warns(BrightnessWarning):
+        assert (grey(tmp_path / "a.tif", np.full((3, 3), -7.0, np.float32)) == 0).all()
+
+
+def test_colours_of_which_nothing_is_left_are_refused(tmp_path):
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    def save_deep(name, most):
+        header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+        row = b"\0" + np.full(6, most, ">u2").tobytes()
+        parts = [(b"IHDR", header), (b"IDAT", zlib.compress(row)), (b"IEND", b"")]
+        content = b"".join(chunk(*part) for part in parts)
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+    save_deep("whole.png", 32768)
+    assert read_image(tmp_path / "whole.png").getpixel((0, 0)) == (128, 128, 128)
+    save_deep("dark.png", 4095)
+    with pytest.raises(ImageError, match=r"dark\.png: the colours have fewer than 16 bits"):
+        read_image(tmp_path / "dark.png")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "TGA", "ICO", "SGI", "MSP", "PDF"])
+def test_other_kinds_of_pictures_are_never_decoded(tmp_path, kind, monkeypatch):
+    mode = "1" if kind == "MSP" else "RGB"
+    path = tmp_path / f"a.{kind.lower()}"
+    Image.new(mode, (16, 16)).save(path, format=kind)
+    (tmp_path / "a.png").write_bytes(path.read_bytes())
+
+    def started(*args, **kwargs):
+        raise RuntimeError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", started)
+    for name in (path.name, "a.png"):
+        with pytest.raises(ImageError, match=rf"{name}: not a picture of a kind that is read"):
+            read_image(tmp_path / name)
 
 
 def test_transparent_pixels_are_white(tmp_path):

@@ -31,7 +31,9 @@ def test_a_map_goes_back_onto_the_original():
 
 def test_probabilities():
     scores = torch.tensor([[0.0, 1.0], [2.0, 2.0]])
-    torch.testing.assert_close(loaded().probabilities(scores).sum(1), torch.ones(2))
+    softmax = loaded(activation="softmax").probabilities(scores)
+    torch.testing.assert_close(softmax, scores.softmax(1))
+    assert loaded().probabilities(scores) is scores
     sigmoid = loaded(activation="sigmoid").probabilities(scores)
     torch.testing.assert_close(sigmoid, scores.sigmoid())
     assert loaded(activation="none").probabilities(scores) is scores

@@ -1,4 +1,7 @@
+import contextlib
 import pickle
+import random
+import warnings
 
 import pytest
 import torch
@@ -7,6 +10,7 @@ from torch import nn
 
 from torchattr.errors import WeightsError
 from torchattr.models import fit_weights, read_weights
+from torchattr.models.weights import WeightsWarning
 
 
 class Unsafe:
@@ -48,6 +52,87 @@ def test_common_wrappings_are_taken_off(tmp_path, wrap):
     torch.save(wrap(dict(source.state_dict())), tmp_path / "w.pth")
     fit_weights(model, read_weights(tmp_path / "w.pth"), "w")
     assert same(model, source)
+
+
+def prefixed(prefix):
+    return lambda state: {f"{prefix}{name}": value for name, value in state.items()}
+
+
+LIGHTNING, OTHER = prefixed("model."), torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "ignored"),
+    [
+        (lambda s: {"state_dict": {**LIGHTNING(s), "criterion.weight": OTHER}}, "criterion.weight"),
+        (lambda s: {**prefixed("module.")(s), "n_averaged": torch.tensor(3)}, "n_averaged"),
+        (lambda s: {**LIGHTNING(s), **prefixed("model_ema.module.")(s)}, "model_ema.module.0.w"),
+        (lambda s: {**prefixed("_orig_mod.")(s), "metric.total": OTHER}, "metric.total"),
+        (lambda s: {**prefixed("my_classifier.")(s), "loss.weight": OTHER}, "loss.weight"),
+        (lambda s: {"state_dict": LIGHTNING(s), "ema_state_dict": s}, "ema_state_dict"),
+        (lambda s: {"model": s, "model_ema": s}, "model_ema"),
+        (lambda s: {**s, "epoch": 3, "hyper": {"lr": 0.1}}, "epoch, hyper"),
+    ],
+)
+def test_further_entries_beside_a_prefix_are_named_and_not_used(tmp_path, wrap, ignored):
+    source, model = net(), net()
+    content = wrap(dict(source.state_dict()))
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.warns(WeightsWarning, match=rf"w(\.pth)?, {ignored}.* not used"):
+        fit_weights(model, read_weights(tmp_path / "w.pth"), "w")
+    assert same(model, source)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: {"epoch": torch.tensor(3), "state_dict": s},
+        lambda s: {"optimizer": {"state": {0: {"step": OTHER}}, "param_groups": []}, "net": s},
+        lambda s: {"weights_of_mine": s, "epoch": 3},
+        lambda s: {"state_dict": prefixed("module.model._orig_mod.")(s), "lr": 0.1},
+    ],
+)
+def test_what_is_no_set_of_weights_needs_no_word(tmp_path, wrap):
+    source, model = net(), net()
+    torch.save(wrap(dict(source.state_dict())), tmp_path / "w.pth")
+    fit_weights(model, read_weights(tmp_path / "w.pth"), "w")
+    assert same(model, source)
+
+
+def test_several_sets_of_weights_are_refused(tmp_path):
+    state = dict(net().state_dict())
+    torch.save({"student_weights": state, "teacher_weights": state}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="several sets of weights, student_weights, teacher"):
+        read_weights(tmp_path / "w.pth")
+    both = {**prefixed("student.")(state), **prefixed("teacher.")(state)}
+    with pytest.raises(WeightsError, match=r"under several names, student\., teacher\."):
+        fit_weights(net(), both, "w")
+
+
+def test_entries_that_do_not_fit_under_the_prefix_are_refused():
+    state = {**LIGHTNING(net(4).state_dict()), "criterion.weight": OTHER}
+    with pytest.warns(WeightsWarning), pytest.raises(WeightsError, match=r"0\.weight \(4, 3, 1, 1"):
+        fit_weights(net(3), state, "w")
+    more = {**LIGHTNING(net().state_dict()), "model.head.weight": OTHER, "criterion.weight": OTHER}
+    with (
+        pytest.warns(WeightsWarning),
+        pytest.raises(WeightsError, match=r"unexpected: head\.weigh"),
+    ):
+        fit_weights(net(), more, "w")
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_any_damage_is_one_sentence(tmp_path, suffix, seed):
+    path = tmp_path / f"w.{suffix}"
+    (torch.save if suffix == "pth" else save_file)(net().state_dict(), path)
+    source, content = random.Random(seed), bytearray(path.read_bytes())
+    for _ in range(seed):
+        content[source.randrange(min(len(content), 2000))] = source.randrange(256)
+    path.write_bytes(content[: None if seed % 3 else source.randrange(len(content))])
+    with contextlib.suppress(WeightsError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", WeightsWarning)
+        fit_weights(net(), read_weights(path), "w")
 
 
 def test_a_prefix_of_the_model_itself_stays():

@@ -19,6 +19,7 @@ def activations(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     layer: options.OperationLayers = None,
     channel: options.Channels = None,
     top: Annotated[
@@ -48,5 +49,5 @@ def activations(
             return [Activations(loaded, layers, tuple(channel or ()), top, weights=weights)]
 
         where = Where(out, overwrite, logdir, html, "Feature maps")
-        which = Which(model, weights, device, backend)
+        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks))

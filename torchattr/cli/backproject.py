@@ -20,6 +20,7 @@ def backproject(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     layer: options.OperationLayers = None,
     channel: options.Channels = None,
     top: Annotated[
@@ -66,7 +67,7 @@ def backproject(
             ]
 
         where = Where(out, overwrite, logdir, html, "Back-projections")
-        which = Which(model, weights, device, backend)
+        which = Which(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks))
 
 

@@ -44,14 +44,8 @@ def predictions(
         )
         name = Text(loaded.class_name(index), style)
         mark = Text("▸" if index in targets else " ", "bold cyan")
-        table.add_row(mark, name, bar, Text(_said(value, answer.bounded), style))
+        table.add_row(mark, name, bar, Text(answer.said(value), style))
     return Group(Text(title, "bold"), table)
-
-
-def _said(value: float, bounded: bool) -> str:
-    from torchattr.show.page import percent
-
-    return percent(value) if bounded else f"{value:.3g}"
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str = "") -> None:

@@ -28,6 +28,7 @@ def dream(
     ] = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     target: Annotated[
         str | None, typer.Option(help="A class by index or name, to make an image from noise for")
     ] = None,
@@ -63,7 +64,7 @@ def dream(
         named = {"steps": steps, "rate": rate, "octaves": octaves, "octave_scale": scale, "tv": tv}
         settings = {key: value for key, value in named.items() if value is not None}
         _check(images, target, layer, channel, size)
-        which = Which(model, weights, device, backend)
+        which = Which(model, weights, device, backend, trust)
         where = Where(out, overwrite, logdir, html, "Dreams")
         if not images:
             noise = {"size": options.size_of(size), "output": options.entry_of(output)}

@@ -19,6 +19,7 @@ def explain(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     method: Annotated[
         list[str] | None, typer.Option(help="A method (see torchattr methods); repeatable")
     ] = None,
@@ -29,6 +30,7 @@ def explain(
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
+    scores: options.Scores = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     out: options.Out = options.OUT,
@@ -42,7 +44,9 @@ def explain(
     second run replaces its own files and no others.
     """
     with reported():
+        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.methods import find_method
+        from torchattr.models import is_user_file
         from torchattr.runs import Explaining, Settings
 
         settings = Settings(
@@ -52,12 +56,12 @@ def explain(
             options.rules_of(rule or ()),
             options.entry_of(output),
         )
-        for name in settings.names:
+        # The file of a model may register methods, which are then checked after it has run.
+        for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
         def looks(loaded: LoadedModel) -> list[Look]:
             return [Explaining(loaded, settings, weights=weights)]
 
         where = Where(out, overwrite, logdir, html)
-        which = Which(model, weights, device, backend)
         raise typer.Exit(look(images, which, where, looks, done="explained"))

@@ -15,6 +15,7 @@ from torchattr.cli.talk import reported
 def kernels(
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     layer: Annotated[
         list[str] | None,
         typer.Option(help="A convolution by name or pattern; repeatable; default all of them"),
@@ -48,7 +49,7 @@ def kernels(
             "weights": weights,
         }
         where = Where(out, overwrite, logdir, html, "Kernels")
-        _show(Which(model, weights, device), where, settings)
+        _show(Which(model, weights, device, trust=trust), where, settings)
 
 
 def _show(which: Which, where: Where, settings: dict[str, Any]) -> None:

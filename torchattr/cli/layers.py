@@ -31,6 +31,7 @@ def layers(
     ] = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     depth: Annotated[
         int | None, typer.Option(min=1, help="How many levels to list; all unless given")
     ] = None,
@@ -45,6 +46,7 @@ def layers(
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
+    scores: options.Scores = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     out: options.Out = options.OUT,
@@ -58,8 +60,9 @@ def layers(
     Guided Grad-CAM of every convolution are laid on a grid, for the best class or each --target.
     """
     with reported():
+        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
         if not images:
-            show_layers(Which(model, weights, device, backend), depth)
+            show_layers(which, depth)
             return
         from torchattr.runs.looks import LayerGrids
 
@@ -80,7 +83,6 @@ def layers(
             ]
 
         where = Where(out, overwrite, logdir, html, "Layer by layer")
-        which = Which(model, weights, device, backend)
         raise typer.Exit(look(images, which, where, looks))
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from torchattr.models import Meaning
 
 Images = Annotated[
     list[str] | None,
@@ -28,6 +31,12 @@ Weights = Annotated[
     typer.Option(
         help="A .safetensors or .pth file, the name of published weights, or random",
         metavar="FILE",
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Allow an exported program (.pt2), which can run any code of its author"
     ),
 ]
 Device = Annotated[
@@ -59,6 +68,14 @@ Channels = Annotated[
     list[int] | None, typer.Option("--channel", help="One of the layer's maps; repeatable")
 ]
 Out = Annotated[str, typer.Option(help="The folder for the results", metavar="FOLDER")]
+Scores = Annotated[
+    str | None,
+    typer.Option(
+        help="What scores are: logits (softmax of several, sigmoid of one), softmax, sigmoid, or"
+        " raw values; unless given, probabilities are shown only where that is known",
+        metavar="MEANING",
+    ),
+]
 OutIfAny = Annotated[
     str | None, typer.Option("--out", help="Also a folder for the results", metavar="FOLDER")
 ]
@@ -105,7 +122,27 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
 
 def entry_of(output: str | None) -> str | int | None:
     """Give the entry of a model's output: a name, or a position."""
-    return int(output) if output is not None and output.isdecimal() else output
+    numbered = output is not None and re.fullmatch(r"-?\d+", output, re.ASCII)
+    return int(numbered[0]) if numbered else output
+
+
+def meaning_of(scores: str | None) -> Meaning | None:
+    """Return what `--scores` says of the scores; `None` when it was not given.
+
+    Raises:
+        InputError: another word.
+    """
+    from torchattr.errors import InputError
+
+    meanings: dict[str, Meaning] = {
+        "logits": "logits",
+        "sigmoid": "sigmoid",
+        "softmax": "softmax",
+        "raw": "none",
+    }
+    if scores is not None and scores not in meanings:
+        raise InputError(f"--scores must be one of {', '.join(meanings)}, got {scores!r}")
+    return None if scores is None else meanings[scores]
 
 
 def place_of(text: str) -> str | tuple[int, ...]:

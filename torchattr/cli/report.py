@@ -20,6 +20,7 @@ def report(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     method: Annotated[
         list[str] | None, typer.Option(help="A method of the panel; repeatable")
     ] = None,
@@ -35,6 +36,7 @@ def report(
     top: Annotated[int, typer.Option(min=1, help="So many of each layer's strongest maps")] = 9,
     rule: options.Rules = None,
     output: options.Output = None,
+    scores: options.Scores = None,
     title: Annotated[str, typer.Option(help="What stands above the page")] = "",
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -50,6 +52,7 @@ def report(
     excites them.
     """
     with reported():
+        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.runs.explaining import Explaining
         from torchattr.runs.looks import Activations, BackProjections, LayerGrids
         from torchattr.runs.plan import Settings
@@ -76,7 +79,6 @@ def report(
             return given
 
         where = Where(out, overwrite, logdir, html, title or f"What {model} looks at")
-        which = Which(model, weights, device, backend)
         raise typer.Exit(look(images, which, where, looks, "reported"))
 
 

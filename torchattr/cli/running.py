@@ -12,7 +12,7 @@ from torchattr.cli.options import device_named
 from torchattr.cli.talk import fault, note, out
 
 if TYPE_CHECKING:
-    from torchattr.models import LoadedModel
+    from torchattr.models import LoadedModel, Meaning
     from torchattr.runs import Look, Sink
 
 SKIPPED = 1
@@ -27,14 +27,19 @@ class Which:
     weights: str | None
     device: str
     backend: str = "auto"
+    trust: bool = False
+    scores: Meaning | None = None
 
     def load(self) -> LoadedModel:
         """Load the model; what is quick to check is better checked before."""
         from torchattr.kernels import backend
-        from torchattr.models import load_model
+        from torchattr.models import is_user_file, load_model
 
-        with backend(self.backend):
-            return load_model(self.model, self.weights, device_named(self.device))
+        # A user's file may register the backend, which is then checked after it has run.
+        with backend("auto" if is_user_file(self.model) else self.backend):
+            device = device_named(self.device)
+            loaded = load_model(self.model, self.weights, device, trust=self.trust)
+        return loaded.meaning(self.scores)
 
 
 @dataclass(frozen=True)

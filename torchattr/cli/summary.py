@@ -15,6 +15,7 @@ from torchattr.cli.talk import reported
 def summary(
     model: options.Model = "demo",
     weights: options.Weights = None,
+    trust: options.Trust = False,
     depth: Annotated[
         int | None, typer.Option(min=0, help="How many levels to show; all unless given")
     ] = None,
@@ -38,7 +39,7 @@ def summary(
         height_and_width = options.size_of(size)
         where = Where(out, overwrite, logdir, html, "Summary")
         sink = where.sink()
-        loaded = Which(model, weights, device).load()
+        loaded = Which(model, weights, device, trust=trust).load()
         inputs = example_input(loaded)
         shape = (batch, inputs.shape[1], *(height_and_width or inputs.shape[2:]))
         found = summary_of(loaded.model, inputs.new_zeros(shape), depth=depth)

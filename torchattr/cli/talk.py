@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import typer
@@ -15,6 +18,9 @@ from rich.text import Text
 
 USAGE, INTERRUPTED = 2, 130
 """Exit codes: bad input, and Ctrl-C."""
+
+TRACEBACK = "TORCHATTR_TRACEBACK"
+"""The environment variable that lets all errors keep their traceback."""
 
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
@@ -41,19 +47,44 @@ def _say(word: str, style: str, text: str) -> None:
 def reported() -> Iterator[None]:
     """Turn the package's own errors and warnings into a sentence each, and Ctrl-C into an end.
 
-    Any other error keeps its traceback.
+    So it does with what a user's own file raises. Any other error keeps its traceback.
     """
     try:
         from torchattr.errors import TorchattrError
 
-        with _warnings_as_notes():
+        with _FaultsOfUsers(), _warnings_as_notes():
             yield
     except TorchattrError as error:
+        if os.environ.get(TRACEBACK):
+            raise
         fault(str(error))
         raise typer.Exit(USAGE) from None
     except KeyboardInterrupt:
         fault("interrupted", word="stop")
         raise typer.Exit(INTERRUPTED) from None
+
+
+class _FaultsOfUsers:
+    """Says what a user's own file raised in a sentence that names the place."""
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        from torchattr.errors import TorchattrError
+        from torchattr.models.user_file import blamed
+
+        if error is None or isinstance(error, (TorchattrError, KeyboardInterrupt, typer.Exit)):
+            return
+        said = None if os.environ.get(TRACEBACK) else blamed(error)
+        if said is not None:
+            fault(f"{said} (with {TRACEBACK}=1 its traceback is shown)")
+            raise typer.Exit(USAGE) from None
 
 
 @contextmanager
@@ -85,10 +116,17 @@ def in_command_words(text: str) -> str:
     'To treat them like a ReLU, pass --rule gelu=guided; or so'
     """
     text = re.sub(r"rules=\{(.*?)\}", _as_options, text)
+    text = re.sub(r"\b(output|activation)=('[^']*'|-?\d+)", _as_option, text)
     text = re.sub(r"\s*strict=False lowers this to a warning|, or pass strict=False", "", text)
-    return " ".join(
-        text.replace("layers=...", "--layer").replace("layer=...", "--layer").split()
-    ).rstrip("; ")
+    text = re.sub(r"\b(layer|output)s?=\.\.\.", r"--\1", text)
+    return " ".join(text.split()).rstrip("; ")
+
+
+def _as_option(argument: re.Match[str]) -> str:
+    name, value = argument[1], argument[2].strip("'")
+    if name == "activation":
+        return f"--scores {'raw' if value == 'none' else value}"
+    return f"--{name} {shlex.quote(value)}"
 
 
 def _as_options(rules: re.Match[str]) -> str:

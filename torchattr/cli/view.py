@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchattr.cli.options import Device, Model, Weights, device_named
+from torchattr.cli.options import Device, Model, Scores, Trust, Weights, meaning_of
+from torchattr.cli.running import Which
 from torchattr.cli.talk import out, reported
 
 if TYPE_CHECKING:
-    from torchattr.models import LoadedModel
     from torchattr.web.serve import Address
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")
@@ -32,6 +32,8 @@ def view(
     ] = None,
     model: Model = "demo",
     weights: Weights = None,
+    trust: Trust = False,
+    scores: Scores = None,
     device: Device = "auto",
     load: Annotated[
         list[Path] | None,
@@ -58,6 +60,7 @@ def view(
     """
     with reported():
         _check_installed()
+        which = Which(model, weights, device, trust=trust, scores=meaning_of(scores))
         from torchattr.web.serve import Address, listen, serve, token_for
 
         _check_load(load or (), host)
@@ -66,7 +69,7 @@ def view(
         with listening:
             _run(load or ())
             paths = _paths(images or ())
-            loaded = _loaded(model, weights, device)
+            loaded = which.load()
             address = Address(host, listening.getsockname()[1], secret)
             with suppress(KeyboardInterrupt):
                 serve(loaded, paths, listening, address, lambda: _announce(address, open_))
@@ -109,12 +112,6 @@ def _paths(images: Sequence[str]) -> list[Path] | None:
     from torchattr.models import find_images
 
     return find_images(images) if images else None
-
-
-def _loaded(model: str, weights: str | None, device: str) -> LoadedModel:
-    from torchattr.models import load_model
-
-    return load_model(model, weights, device_named(device))
 
 
 def _announce(address: Address, in_browser: bool) -> None:

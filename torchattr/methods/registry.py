@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache
@@ -18,13 +19,15 @@ ENTRY_POINTS = "torchattr.methods"
 M = TypeVar("M", bound=type[Attribution])
 
 _methods: dict[str, type[Attribution]] = {}
+_origins: dict[str, tuple[str, str, str | None]] = {}
 
 
 def register_method(name: str) -> Callable[[M], M]:
     """Register the decorated :class:`Attribution` under a name.
 
     Its `attribute` must take `inputs`, `target` and `additional_forward_args`. Installed packages
-    name the module that registers theirs in the entry point group `torchattr.methods`.
+    name the module that registers theirs in the entry point group `torchattr.methods`. A file that
+    is run again replaces its own method.
 
     Raises:
         RuleError: the name is taken already.
@@ -39,12 +42,14 @@ def register_method(name: str) -> Callable[[M], M]:
     """
 
     def register(method: M) -> M:
-        if name in _methods:
+        origin = _origin(method)
+        again = method is not _methods.get(name) and origin == _origins.get(name) and origin[2]
+        if name in _methods and not again:
             raise RuleError(
                 f"a method called {name!r} is registered already"
                 f" ({_methods[name].__qualname__}); choose another name"
             )
-        _methods[name] = method
+        _methods[name], _origins[name] = method, origin
         return method
 
     return register
@@ -108,6 +113,12 @@ def takes(method: str | type[Attribution], argument: str) -> bool:
     """Tell whether a method is made with an argument of this name, such as `layer`."""
     cls = find_method(method) if isinstance(method, str) else method
     return argument in inspect.signature(cls).parameters
+
+
+def _origin(method: type[Attribution]) -> tuple[str, str, str | None]:
+    """Return where a class is written: its module, its name there, and its file, if it is known."""
+    file = getattr(sys.modules.get(method.__module__), "__file__", None)
+    return method.__module__, method.__qualname__, file
 
 
 @cache

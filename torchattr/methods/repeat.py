@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr.inputs import map_batched
-from torchattr.targets import Classes
+from torchattr.targets import Classes, bundle, plain
 
 
 def repeat_rows(rows: Tensor, times: int) -> Tensor:
@@ -33,6 +33,7 @@ def repeat_target(target: Any, times: int) -> Any:
 
     A callable is asked for one block at a time, so that it may hold one entry per example, too.
     """
+    target = plain(target)
     if times == 1:
         return target
     if isinstance(target, Classes):
@@ -46,7 +47,7 @@ def repeat_target(target: Any, times: int) -> Any:
 
 def several(targets: Any) -> Classes:
     """Bundle single targets of any kind, so that one forward serves them all."""
-    return Classes(*targets)
+    return bundle(targets)
 
 
 def _blockwise(target: Callable[[Any], Tensor], times: int) -> Callable[[Any], Tensor]:

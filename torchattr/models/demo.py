@@ -8,14 +8,15 @@ import torch
 
 from torchattr.models.cropping import WholePicture
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.weights import RANDOM, fit_weights, read_weights
+from torchattr.models.weights import RANDOM, fit_weights, read_weights, same_random_weights
 
 
 def load(weights: str | Path | None, device: torch.device) -> LoadedModel:
     """The collage model: several classes may be right in one picture, so scores mean sigmoids."""
     from torchattr.models import collage
 
-    model = collage.collage(weights=weights is None)
+    with same_random_weights():
+        model = collage.collage(weights=weights is None)
     if weights is not None and weights != RANDOM:
         fit_weights(model, read_weights(weights), str(weights))
     return LoadedModel(

@@ -2,44 +2,94 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from torchattr.errors import ModelError, WeightsError
+from torchattr.models.damage import Refusing, reason
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.user_file import imagenet_transform
 
 
-def load(path: Path, weights: str | Path | None, device: torch.device) -> LoadedModel:
-    """An exported program; its preprocessing is ImageNet's at the size that it was exported for."""
+def load(
+    path: Path, weights: str | Path | None, device: torch.device, trust: bool = False
+) -> LoadedModel:
+    """Load an exported program; its preprocessing is ImageNet's at the size of its export.
+
+    Reading such a file is running code: its constants are pickles, its shapes are expressions that
+    are evaluated, and it may hold compiled libraries. So it is read only when it is trusted.
+
+    Raises ``ModelError`` for a file that is not trusted, is damaged, or takes no square pictures.
+    """
     if weights is not None:
         raise WeightsError(f"{path} holds its own weights; leave weights out")
     if not path.is_file():
         raise ModelError(f"there is no file {path}")
-    if not zipfile.is_zipfile(path):
-        raise ModelError(f"{path} is damaged or was not written by torch.export.save")
-    program = _program(path)
-    size = _image_size(program, path)
-    if device.type != "cpu":
-        program = move_to_device_pass(program, device)
-    model = in_eval_mode(program.module())
+    if not trust:
+        raise ModelError(
+            f"{path} is an exported program, and loading one can run any code that its author put"
+            " there; if you trust where it comes from, allow it with --trust (trust=True)"
+        )
+    with Refusing(partial(_damaged, path)), _quiet():
+        program = _program(path)
+        size = _image_size(program, path)
+        model = _module(program, device)
+        _check_runs(model, torch.zeros(1, 3, size, size, device=device), path)
     return LoadedModel(path.name, model, imagenet_transform(path.name, size))
 
 
-def _program(path: Path) -> ExportedProgram:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch logs of a file that it cannot read out of the way: an error says it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             # Some versions of torch remark on their own reading of the file.
             warnings.filterwarnings("ignore", message="The given buffer is not writable")
-            return torch.export.load(path)
-    except (RuntimeError, ValueError, LookupError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path} could not be loaded by torch.export.load: {reason}") from error
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _damaged(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} is damaged or was not written by torch.export.save: {reason}")
+
+
+def _program(path: Path) -> ExportedProgram:
+    with zipfile.ZipFile(path) as archive:
+        # Torch checks no sums, and would load changed weights without a word.
+        changed = archive.testzip()
+    if changed is not None:
+        raise ModelError(f"{path} is damaged: the sum of its part {changed} is wrong")
+    return torch.export.load(path)
+
+
+def _module(program: ExportedProgram, device: torch.device) -> nn.Module:
+    moved = program if device.type == "cpu" else move_to_device_pass(program, device)
+    return in_eval_mode(moved.module())
+
+
+def _check_runs(model: nn.Module, picture: torch.Tensor, path: Path) -> None:
+    """Run the program once: a damaged graph, or one for another batch, is found out only then."""
+    try:
+        with torch.no_grad():
+            model(picture)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} cannot be run on one picture {tuple(picture.shape)}: {reason(error)}; export"
+            " it for a batch of 1 or of any size, and without further inputs"
+        ) from error
 
 
 def _image_size(program: ExportedProgram, path: Path) -> int:

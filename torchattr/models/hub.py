@@ -11,7 +11,7 @@ from torch import nn
 
 from torchattr.errors import ModelError, WeightsError
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.weights import RANDOM, fit_weights, read_weights
+from torchattr.models.weights import RANDOM, fit_weights, read_weights, same_random_weights
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
@@ -28,6 +28,7 @@ def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedM
         model=model.eval().to(device),
         transform=timm.data.create_transform(**config, is_training=False),
         class_names=_class_names(timm, model),
+        activation="softmax",
     )
 
 
@@ -48,8 +49,11 @@ def _create(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
         model: nn.Module = timm.create_model(name, pretrained=False)
         fit_weights(model, read_weights(weights), str(weights))
         return model
+    if weights == RANDOM:
+        with same_random_weights():
+            return timm.create_model(name, pretrained=False)
     try:
-        return timm.create_model(name, pretrained=weights is None)
+        return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"the weights of timm:{name} could not be downloaded ({error}). Give them with "

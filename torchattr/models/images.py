@@ -16,9 +16,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from torchattr.errors import ImageError
+from torchattr.models.depth import grey_levels
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """What counts as a picture when a folder is searched."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""What is read, in Pillow's names. Decoders of others are never tried: some start programs."""
 
 # Pillow's decoders report broken data through all of these.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
@@ -30,11 +34,12 @@ def read_image(path: str | Path) -> Image.Image:
     """Read a picture as 8-bit RGB, upright.
 
     EXIF orientation is applied; transparent pixels are laid on white; palettes, grey, CMYK and
-    16-bit pictures are converted (16 bits are divided by 257, floats are taken as 0..1, or as
-    0..255 when one exceeds 1).
+    deeper pictures are converted. 16 bits are divided by 257; what would come out nearly black
+    (12 bits in a 16-bit file) or is no grey level (a computed tomography) is stretched, with a
+    ``BrightnessWarning``; see ``torchattr.models.grey_levels``.
 
-    Raises ``ImageError`` naming the file and the reason: missing, unreadable, truncated, or more
-    pixels than Pillow's ``Image.MAX_IMAGE_PIXELS`` (a decompression bomb).
+    Raises ``ImageError`` naming the file and the reason: missing, of no kind in ``FORMATS``,
+    truncated, NaN, or more pixels than Pillow's ``Image.MAX_IMAGE_PIXELS`` (a decompression bomb).
 
     >>> from torchattr.models.collage import examples
     >>> read_image(examples()[0].path).mode
@@ -46,17 +51,17 @@ def read_image(path: str | Path) -> Image.Image:
     return decode_image(path, str(path))
 
 
-def decode_image(
-    file: Path | BinaryIO, name: str, formats: Sequence[str] | None = None
-) -> Image.Image:
+def decode_image(file: Path | BinaryIO, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
     """The same for an open file; ``name`` is what errors call it.
 
-    formats: the only kinds of pictures that are tried, in Pillow's names; None tries all.
+    formats: the only kinds of pictures that are tried, in Pillow's names.
     """
     try:
         with _open(file, formats) as image:
+            deep = any(";16" in str(tile[3]) for tile in image.tile)
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            _check_depth(image, deep, name)
+            return _to_rgb(ImageOps.exif_transpose(image), name)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -65,7 +70,9 @@ def decode_image(
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a picture that Pillow can read") from error
+        raise ImageError(
+            f"{name}: not a picture of a kind that is read, which are {', '.join(formats)}"
+        ) from error
     except _BROKEN as error:
         raise ImageError(f"{name}: damaged or truncated ({error})") from error
 
@@ -89,7 +96,7 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
     return list(dict.fromkeys(found for item in items for found in _find(Path(item).expanduser())))
 
 
-def _open(file: Path | BinaryIO, formats: Sequence[str] | None) -> Image.Image:
+def _open(file: Path | BinaryIO, formats: Sequence[str]) -> Image.Image:
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(file, formats=formats)
@@ -124,21 +131,23 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts]
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _check_depth(image: Image.Image, deep: bool, name: str) -> None:
+    """Refuse colours of 16 bits of which Pillow, which keeps the upper 8, leaves nearly nothing."""
+    if not deep or image.mode not in ("RGB", "RGBA", "LA"):
+        return
+    colours = len(image.getbands()) - (image.mode[-1] == "A")
+    most = np.asarray(image)[..., :colours].max()
+    if 0 < most < 16:
+        raise ImageError(
+            f"{name}: the colours have fewer than 16 bits in a 16-bit file, so nearly nothing of"
+            " them would be seen; save the picture with 8 bits"
+        )
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_to_bytes(np.asarray(image), image.mode)).convert("RGB")
+        return Image.fromarray(grey_levels(np.asarray(image), name)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
-
-
-def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError("the picture holds NaN or infinite values")
-    if mode == "F":
-        values = values * 255.0 if values.max() <= 1.0 else values
-    elif mode != "I" or values.max() > 255:
-        values = values / 257.0
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -24,6 +24,8 @@ def load_model(
     spec: str,
     weights: str | Path | None = None,
     device: str | torch.device = "cpu",
+    *,
+    trust: bool = False,
 ) -> LoadedModel:
     """Load a model with its own preprocessing and class names, in eval mode.
 
@@ -34,15 +36,17 @@ def load_model(
         ``"path/to/file.py:function"``, which runs that file and calls the function without
         arguments; it returns an ``nn.Module``, ``(model, transform)``,
         ``(model, transform, class_names)`` or a ``LoadedModel``;
-        ``"path/to/exported.pt2"``, a program saved by ``torch.export.save``.
+        ``"path/to/exported.pt2"``, a program saved by ``torch.export.save``, which must be trusted.
     weights: None for the model's own (torchvision and timm download theirs), ``"random"`` for an
         untrained net with the preprocessing and class names of its default weights (torchvision
         and timm), the name of published torchvision weights such as ``"IMAGENET1K_V1"``, or a
         ``.safetensors`` or ``.pth`` file, from which no code is run.
     device: where the model goes.
+    trust: allow exported programs, whose files can run any code of their author as they are read.
 
-    Raises ``ModelError`` for a spec or device that names nothing usable, and ``WeightsError`` for
-    weights that cannot be read or downloaded or do not fit.
+    Raises ``ModelError`` for a spec or device that names nothing usable and for an exported program
+    without ``trust``, and ``WeightsError`` for weights that cannot be read or downloaded or do not
+    fit.
 
     >>> load_model("torchvision:resnet18", weights="random").class_names[281]
     'tabby'
@@ -63,11 +67,16 @@ def load_model(
     if scheme == "timm" and name:
         return hub.load(name, weights, place)
     if spec.endswith(".pt2"):
-        return exported.load(Path(spec).expanduser(), weights, place)
-    path, _, function = spec.rpartition(":")
-    if path.endswith(".py"):
+        return exported.load(Path(spec).expanduser(), weights, place, trust)
+    if is_user_file(spec):
+        path, _, function = spec.rpartition(":")
         return user_file.load(Path(path).expanduser(), function, weights, place)
     raise ModelError(f"unknown model {spec!r}; give one of: {', '.join(FORMS)}")
+
+
+def is_user_file(spec: str) -> bool:
+    """Whether a model is made by a user's file, which may register methods, rules and backends."""
+    return spec.rpartition(":")[0].endswith(".py")
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from torchattr._types import Activation
 from torchattr.errors import ModelError, ShapeError
 from torchattr.models.cropping import Geometry, Transform, geometry_of
 from torchattr.models.geometry import Box, place
-from torchattr.outputs import activate
+from torchattr.models.meaning import Meaning, Reading, read_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,10 @@ class LoadedModel:
     transform: from a PIL image to a float tensor ``(C, H, W)``.
     class_names: one name for each output, or None.
     activation: how scores become probabilities: ``"softmax"`` (one class is right), ``"sigmoid"``
-        (each class for itself) or ``"none"``.
+        (each class for itself), ``"logits"`` (the first of several scores, the second of one) or
+        ``"none"`` (they are values). What is a softmax or sigmoid already stays as it is. With
+        ``"auto"`` scores are probabilities only where that is known, and values otherwise; see
+        ``torchattr.models.read_scores``.
     geometry: which rectangle of a picture ``transform`` keeps; found out when not given.
 
     >>> from torchvision.transforms import ToTensor
@@ -62,13 +64,13 @@ class LoadedModel:
     model: nn.Module
     transform: Transform
     class_names: tuple[str, ...] | None = None
-    activation: Activation = "softmax"
+    activation: Meaning = "auto"
     geometry: Geometry | None = None
 
     def __post_init__(self) -> None:
-        if self.activation not in get_args(Activation):
+        if self.activation not in get_args(Meaning):
             raise ModelError(
-                f"activation must be one of {get_args(Activation)}, got {self.activation!r}"
+                f"activation must be one of {get_args(Meaning)}, got {self.activation!r}"
             )
         if not callable(self.transform):
             raise ModelError(
@@ -95,10 +97,22 @@ class LoadedModel:
         return Prepared(tensor, image, geometry.box(*image.size))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
-        """Scores ``(N, K)`` as the model means them, between 0 and 1 (unchanged for ``"none"``)."""
-        if scores.ndim < 2:
+        """Return scores ``(N, K)`` as the model means them, unchanged where they are values.
+
+        Raises ``ShapeError`` for scores of another shape.
+        """
+        if scores.ndim != 2:
             raise ShapeError(f"scores must have the shape (N, K), got {tuple(scores.shape)}")
-        return activate(scores, self.activation)
+        return self.read(scores).shown(scores)
+
+    def read(self, scores: torch.Tensor, ending: str | None = None) -> Reading:
+        """Return how scores ``(N, K)`` are shown; see ``torchattr.models.read_scores``."""
+        named = self.class_names is not None and len(self.class_names) == scores.shape[1]
+        return read_scores(scores, self.activation, ending, named)
+
+    def meaning(self, activation: Meaning | None) -> LoadedModel:
+        """Return the same model with scores of another meaning; None leaves it as it is."""
+        return self if activation is None else replace(self, activation=activation)
 
     def class_name(self, index: int) -> str:
         """The name of an output, or ``"class 7"`` where no names are known."""

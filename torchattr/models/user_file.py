@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,9 @@ from torchattr.models.cropping import Transform
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.weights import fit_weights, read_weights
 
+USER_FILE = "_torchattr_user_"
+"""How the names of modules begin that are users' files."""
+
 
 class TransformWarning(TorchattrWarning):
     """A model came without its preprocessing, so ImageNet's was taken."""
@@ -34,7 +39,7 @@ def load(
     What that code raises reaches the caller as it is.
     """
     with _siblings_importable(path):
-        made = _function(path, function)()
+        made = _without_arguments(_function(path, function), f"{path}:{function}")()
     loaded = _as_loaded(made, f"{path.name}:{function}")
     if weights is not None:
         fit_weights(loaded.model, read_weights(weights), str(weights))
@@ -86,10 +91,44 @@ def _function(path: Path, name: str) -> Callable[[], Any]:
     raise ModelError(f"{path} has no function {name!r}{hint}")
 
 
+def _without_arguments(function: Callable[..., Any], name: str) -> Callable[[], Any]:
+    needed = ", ".join(_needed(function))
+    if needed:
+        raise ModelError(
+            f"{name} is called without arguments, but needs {needed}; give defaults, or write a"
+            " function that calls it"
+        )
+    return function
+
+
+def _needed(function: Callable[..., Any]) -> list[str]:
+    """Return the arguments that a call cannot do without, as far as they are known."""
+    try:
+        given = inspect.signature(function).parameters.values()
+    except ValueError:
+        return []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in given if one.default is one.empty and one.kind not in optional]
+
+
+def blamed(error: BaseException) -> str | None:
+    """Say in a sentence what went wrong where in a user's file; `None` if nothing did there."""
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__", "")).startswith(USER_FILE):
+            place = f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}"
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f"{error.filename}, line {error.lineno}"
+    if place is None:
+        return None
+    said = str(error.msg if isinstance(error, SyntaxError) else error)
+    return f"{place}: {type(error).__name__}{': ' if said else ''}{said}"
+
+
 def _run(path: Path) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"_torchattr_user_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{USER_FILE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ModelError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)

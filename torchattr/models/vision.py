@@ -14,7 +14,13 @@ from torchvision.transforms._presets import ImageClassification, SemanticSegment
 
 from torchattr.errors import ModelError, WeightsError
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.weights import RANDOM, StateDict, fit_weights, read_weights
+from torchattr.models.weights import (
+    RANDOM,
+    StateDict,
+    fit_weights,
+    read_weights,
+    same_random_weights,
+)
 
 _PRESETS = (ImageClassification, SemanticSegmentation)
 _SEGMENTATION = ("deeplabv3_", "fcn_", "lraspp_")
@@ -48,6 +54,7 @@ def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedM
         model=model.eval().to(device),
         transform=preset,
         class_names=tuple(names) if names else None,
+        activation="softmax",
     )
 
 
@@ -89,9 +96,7 @@ def _pretrained(name: str, entry: Any) -> nn.Module:
 
 
 def _untrained(name: str) -> nn.Module:
-    """Random weights, the same in every process; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with same_random_weights():
         return models.get_model(name, weights=None, **_options(name, {}, init_weights=True))
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from torchattr.errors import WeightsError
+from torchattr.errors import TorchattrWarning, WeightsError, warn
+from torchattr.models.damage import Refusing
 
 RANDOM = "random"
 """Instead of a file: untrained weights."""
@@ -21,15 +23,29 @@ RANDOM = "random"
 StateDict = dict[str, torch.Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "net")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+_PREFIXES = r"(?:module|_orig_mod|model|net)\."
+_COUNTER = "num_batches_tracked"
 _SHOWN = 4
+
+
+class WeightsWarning(TorchattrWarning):
+    """A checkpoint holds more than the weights that were taken from it."""
+
+
+@contextmanager
+def same_random_weights() -> Iterator[None]:
+    """Draw the same weights in every process, and leave the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield
 
 
 def read_weights(path: str | Path) -> StateDict:
     """The named tensors in a ``.safetensors`` file or a PyTorch checkpoint, on the CPU.
 
     Checkpoints are read with ``weights_only=True``, so no code in them runs. A training checkpoint
-    that keeps the weights under ``state_dict``, ``model`` or a similar key is unwrapped.
+    that keeps the weights under ``state_dict``, ``model`` or a similar key is unwrapped; a
+    ``WeightsWarning`` names other weights beside them, which are not used.
 
     Raises ``WeightsError`` when the file is missing or damaged, holds no named tensors, or is a
     pickle that needs code to load.
@@ -49,15 +65,16 @@ def read_weights(path: str | Path) -> StateDict:
 def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
     """Load named tensors into a model, all of them or none said to fit.
 
-    A prefix that all names share (``module.`` of ``DataParallel``, ``_orig_mod.`` of
-    ``torch.compile``) is taken off where the model does not have it. Batch counters of batch-norm
-    may be missing, as in old checkpoints.
+    A prefix under which all of the model's names are found (``module.`` of ``DataParallel``,
+    ``_orig_mod.`` of ``torch.compile``, ``model.`` of Lightning) is taken off; a
+    ``WeightsWarning`` names the entries beside it, such as those of a criterion, which are not
+    used. Batch counters of batch-norm may be missing, as in old checkpoints.
 
     source: where the tensors came from, for the message.
     Raises ``WeightsError`` listing a few of the names that are missing, unexpected or mis-shaped;
     the model is then partly loaded and must not be used.
     """
-    state = _strip_prefixes(dict(state), model)
+    state = _strip_prefix(dict(state), model, source)
     misshaped = _misshaped(model, state)
     fitting = {name: value for name, value in state.items() if name not in misshaped}
     try:
@@ -65,9 +82,7 @@ def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str
     except RuntimeError as error:
         raise WeightsError(f"weights {source} do not fit the model: {error}") from error
     missing = [
-        name
-        for name in keys.missing_keys
-        if name not in misshaped and not name.endswith("num_batches_tracked")
+        name for name in keys.missing_keys if name not in misshaped and not name.endswith(_COUNTER)
     ]
     problems = {
         "missing": missing,
@@ -79,28 +94,25 @@ def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str
 
 
 def _read_safetensors(path: Path) -> StateDict:
-    try:
+    with Refusing(lambda why: WeightsError(f"weights: {path} is not whole safetensors ({why})")):
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"weights: {path} is not a whole safetensors file ({error})") from error
 
 
 def _read_checkpoint(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            # Both are followed by an error that says the same, or turn out to be harmless.
-            warnings.filterwarnings("ignore", message=".*TorchScript archive.*")
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+    with Refusing(lambda why: _unreadable(path, why)), warnings.catch_warnings():
+        # Both are followed by an error that says the same, or turn out to be harmless.
+        warnings.filterwarnings("ignore", message=".*TorchScript archive.*")
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        try:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(_needs_code(path)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        if "TorchScript" in str(error):
+        except pickle.UnpicklingError as error:
             raise WeightsError(_needs_code(path)) from error
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            f"weights: {path} is damaged or not a PyTorch checkpoint ({reason})"
-        ) from error
+
+
+def _unreadable(path: Path, reason: str) -> WeightsError:
+    if "TorchScript" in reason:
+        return WeightsError(_needs_code(path))
+    return WeightsError(f"weights: {path} is damaged or not a PyTorch checkpoint ({reason})")
 
 
 def _needs_code(path: Path) -> str:
@@ -112,26 +124,55 @@ def _needs_code(path: Path) -> str:
 
 
 def _unwrap(content: Any, path: Path) -> StateDict:
-    while isinstance(content, Mapping) and not _is_state_dict(content):
-        inner = next((content[key] for key in _WRAPPERS if key in content), None)
-        if not isinstance(inner, Mapping):
-            break
-        content = inner
-    if not _is_state_dict(content):
+    tensors = _tensors(content)
+    wrapped = {key: one for key, one in _mappings(content).items() if _holds_weights(one)}
+    known = [key for key in _WRAPPERS if key in wrapped]
+    if tensors and not known:
+        _say_ignored(path, [str(key) for key in content if key not in tensors])
+        return tensors
+    known = known or list(wrapped)
+    if not known:
         raise WeightsError(
             f"weights: {path} must hold a dictionary of named tensors (a state_dict), "
             f"got {_outline(content)}"
         )
-    return dict(content)
+    if len(known) > 1 and known[0] not in _WRAPPERS:
+        raise WeightsError(
+            f"weights: {path} holds several sets of weights, {_few(known)}; save the one that is"
+            " meant by itself"
+        )
+    _say_ignored(path, [key for key in wrapped if key != known[0]])
+    return _unwrap(wrapped[known[0]], path)
 
 
-def _is_state_dict(content: Any) -> bool:
-    return (
-        isinstance(content, Mapping)
-        and len(content) > 0
-        and all(isinstance(key, str) for key in content)
-        and all(isinstance(value, torch.Tensor) for value in content.values())
-    )
+def _say_ignored(source: str | Path, names: Sequence[str]) -> None:
+    if names:
+        warn(
+            f"weights: of {source}, {_few(names)} {'is' if len(names) == 1 else 'are'} not used",
+            WeightsWarning,
+        )
+
+
+def _tensors(content: Any) -> StateDict:
+    """Return the named tensors that a dictionary holds itself."""
+    entries = content.items() if isinstance(content, Mapping) else ()
+    return {
+        key: value
+        for key, value in entries
+        if isinstance(key, str) and isinstance(value, torch.Tensor)
+    }
+
+
+def _mappings(content: Any) -> dict[str, Mapping[Any, Any]]:
+    entries = content.items() if isinstance(content, Mapping) else ()
+    return {str(key): value for key, value in entries if isinstance(value, Mapping)}
+
+
+def _holds_weights(content: Mapping[Any, Any]) -> bool:
+    """Return whether there are weights in it, at some depth; the state of an optimiser is none."""
+    if "param_groups" in content:
+        return False
+    return bool(_tensors(content)) or any(map(_holds_weights, _mappings(content).values()))
 
 
 def _outline(content: Any) -> str:
@@ -140,12 +181,41 @@ def _outline(content: Any) -> str:
     return type(content).__name__
 
 
-def _strip_prefixes(state: StateDict, model: nn.Module) -> StateDict:
-    own = model.state_dict().keys()
-    for prefix in _PREFIXES * 2:
-        if all(k.startswith(prefix) for k in state) and not any(k.startswith(prefix) for k in own):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+def _strip_prefix(state: StateDict, model: nn.Module, source: str) -> StateDict:
+    """Return the weights under the prefix that the model's own have there, and name the others."""
+    prefix = _prefix(state, model, source)
+    _say_ignored(source, [name for name in state if not name.startswith(prefix)])
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }
+
+
+def _prefix(state: StateDict, model: nn.Module, source: str) -> str:
+    own = {
+        name: value.shape
+        for name, value in model.state_dict().items()
+        if not name.endswith(_COUNTER)
+    }
+    if not own or any(name in state for name in own):
+        return ""
+    first = next(iter(own))
+    ends = [name.removesuffix(first) for name in state if name.endswith(f".{first}")]
+    whole = [end for end in ends if all(end + name in state for name in own)]
+    fitting = [end for end in whole if all(state[end + n].shape == own[n] for n in own)] or whole
+    found = [end for end in fitting if not re.sub(_PREFIXES, "", end)] or fitting
+    if len(found) > 1:
+        raise WeightsError(
+            f"weights {source} fit the model under several names, {_few(found)}; save the ones"
+            " that are meant by themselves"
+        )
+    # Where none fits, the names that differ are easiest to see without what all of them share.
+    return found[0] if found else _shared(state)
+
+
+def _shared(state: StateDict) -> str:
+    found = re.match(rf"(?:{_PREFIXES})*", next(iter(state), ""))
+    shared = found[0] if found else ""
+    return shared if all(name.startswith(shared) for name in state) else ""
 
 
 def _misshaped(model: nn.Module, state: StateDict) -> dict[str, str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchattr._types import Activation, OutputKey
-from torchattr.errors import OutputError
-from torchattr.models import LoadedModel
+from torchattr.errors import ModelError, OutputError, TorchattrError
+from torchattr.models import LoadedModel, Reading
+from torchattr.models.damage import reason
+from torchattr.models.ending import Ending
+from torchattr.models.user_file import blamed
 from torchattr.outputs import select_output
+from torchattr.runs.wanted import Wanted, chosen
+from torchattr.show.page import percent
 
 SEGMENTATION = (
     "this model segments: the score of a class is the sum of its logits over the pixels that it"
@@ -22,15 +27,43 @@ SEGMENTATION = (
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The probabilities `(K,)` of one picture's classes, as the model means them."""
+    """What is shown of one picture's classes, `(K,)`: probabilities where it is known, else values.
+
+    probabilities: what is shown; *not* probabilities unless `bounded`.
+    is_share: whether these are shares of the picture that a segmentation gives to each class.
+    reading: how they were made of the scores.
+    """
 
     probabilities: Tensor
     is_share: bool = False
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def bounded(self) -> bool:
-        """Whether these are probabilities, in 0..1."""
-        return bool(((self.probabilities >= 0) & (self.probabilities <= 1)).all())
+        """Whether these are probabilities or shares, in 0..1, so that they may be percentages."""
+        return self.is_share or self.reading.bounded
+
+    @property
+    def kind(self) -> Activation:
+        """Whether one class is right (`softmax`), each is for itself (`sigmoid`), or neither."""
+        return self.reading.kind
+
+    @property
+    def note(self) -> str:
+        """Say what a reader should know of the numbers, or nothing."""
+        return SEGMENTATION if self.is_share else self.reading.note
+
+    def said(self, value: float) -> str:
+        """Write one of the numbers: as a percentage only if it is a probability or a share.
+
+        >>> Answer(torch.tensor([-5.0])).said(-5.0)
+        '-5'
+        """
+        return percent(value) if self.bounded else f"{value:.3g}"
+
+    def chosen(self, wanted: Sequence[Wanted]) -> list[int]:
+        """Return the classes that were asked for; see :func:`torchattr.runs.wanted.chosen`."""
+        return chosen(wanted, self.probabilities, self.bounded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +71,8 @@ class Reader:
     """Reads scores `(N, K)` from whatever a model returns.
 
     A segmentation, `(N, K, H, W)`, gives for each class the sum of its logits over the pixels that
-    it wins.
+    it wins: those where it is the highest, or, if it is the only one, where its logit is positive.
+    Scores `(N,)` are one for each example.
 
     Args:
         loaded: the model.
@@ -58,28 +92,41 @@ class Reader:
 
         Raises:
             OutputError: scores of another shape, or none that are finite.
+            ModelError: the model cannot be run on it.
         """
         with torch.no_grad():
-            raw = self._raw(self.loaded.model(inputs))
-            if not raw.isfinite().all():
-                raise OutputError(
-                    f"the scores of {self.loaded.name} hold NaN or infinite values, so nothing can"
-                    " be explained; look at its weights and its transform"
-                )
+            with Ending() as ending:
+                raw = self._raw(self._run(inputs))
+            self._check(raw, len(inputs))
+            made_by = ending.of(raw)
             if raw.dim() == 4:
+                self._check_single_map(raw, made_by)
                 return Answer(_wins(raw).mean((2, 3))[0].cpu(), is_share=True)
-            return Answer(self.loaded.probabilities(raw)[0].float().cpu())
+            reading = self.loaded.read(raw, made_by)
+            return Answer(reading.shown(raw)[0].float().cpu(), reading=reading)
+
+    def _run(self, inputs: Tensor) -> Any:
+        try:
+            return self.loaded.model(inputs)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            if isinstance(error, TorchattrError) or blamed(error):
+                raise
+            raise ModelError(
+                f"{self.loaded.name} cannot be run on a picture {tuple(inputs.shape)}:"
+                f" {type(error).__name__}: {reason(error)}"
+            ) from error
 
     def activation(self, answer: Answer) -> Activation:
         """Say what makes probabilities of the scores; nothing does of a segmentation's sums."""
-        return "none" if answer.is_share else self.loaded.activation
+        return "none" if answer.is_share else answer.reading.applied
 
     def _raw(self, output: Any) -> Tensor:
         key = self.key
         if key is None and isinstance(output, Mapping) and "out" in output:
             key = "out"
         raw = select_output(output, key)
-        if raw.dim() not in (2, 4):
+        raw = raw.reshape(-1, 1) if raw.dim() < 2 else raw
+        if raw.dim() not in (2, 4) or raw.shape[1] == 0:
             raise OutputError(
                 f"{self.loaded.name} gives scores of the shape {tuple(raw.shape)}; needed are (N,"
                 " classes) or, of a segmentation, (N, classes, height, width). Choose another"
@@ -87,8 +134,34 @@ class Reader:
             )
         return raw
 
+    def _check(self, raw: Tensor, examples: int) -> None:
+        if len(raw) != examples:
+            raise OutputError(
+                f"{self.loaded.name} gives {len(raw)} scores or rows of them for {examples}"
+                f" picture{'s' if examples > 1 else ''}; needed are (N, classes), a row for each."
+                " Wrap the model in path/to/file.py:FUNCTION"
+            )
+        if not raw.isfinite().all():
+            raise OutputError(
+                f"the scores of {self.loaded.name} hold NaN or infinite values, so nothing can"
+                " be explained; look at its weights and its transform"
+            )
+
+    def _check_single_map(self, raw: Tensor, ending: str | None) -> None:
+        """Refuse one map of values of which it is not known that they are logits of a mask."""
+        if raw.shape[1] > 1:
+            return
+        if self.loaded.activation not in ("logits", "sigmoid") or ending in ("sigmoid", "softmax"):
+            raise OutputError(
+                f"{self.loaded.name} gives a single map of the shape {tuple(raw.shape)}; if these"
+                " are logits of a mask, say so with --scores logits, and otherwise wrap the model"
+                " in path/to/file.py:FUNCTION, which returns scores (N, classes)"
+            )
+
 
 def _wins(raw: Tensor) -> Tensor:
-    """Where each class has the highest score, as ones and zeros."""
+    """Return where each class has the highest score, as ones and zeros."""
+    if raw.shape[1] == 1:
+        return (raw.detach() > 0).to(raw.dtype)
     winners = raw.detach().argmax(1, keepdim=True)
     return torch.zeros_like(raw.detach()).scatter_(1, winners, 1.0)

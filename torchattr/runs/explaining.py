@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torchattr.runs.answers import SEGMENTATION, Answer
+from torchattr.runs.answers import Answer
 from torchattr.runs.entries import Subject, entry_of
 from torchattr.runs.look import (
     Found,
@@ -20,7 +20,7 @@ from torchattr.runs.look import (
     settings_of,
 )
 from torchattr.runs.plan import Plan, Settings
-from torchattr.runs.wanted import Wanted, chosen, default_targets, parse_targets
+from torchattr.runs.wanted import Wanted, default_targets, parse_targets
 from torchattr.show import title_of
 
 
@@ -41,16 +41,16 @@ class Explaining(Look):
     def __post_init__(self) -> None:
         object.__setattr__(self, "plan", Plan.of(self.loaded, self.settings))
         wanted = parse_targets(self.settings.targets, self.loaded.class_names)
-        object.__setattr__(self, "wanted", wanted or default_targets(self.loaded.activation))
+        object.__setattr__(self, "wanted", wanted)
 
     def at(self, picture: Picture, progress: Progress) -> Iterator[Found]:
         yield Groups(("",))
         plan = self.plan
         answer = plan.reader.answer(picture.inputs)
-        targets = chosen(self.wanted, answer.probabilities)
+        targets = answer.chosen(self.wanted or default_targets(answer.kind))
         yield Predicted(picture.path, answer, targets)
-        if answer.is_share:
-            yield Note(SEGMENTATION)
+        if answer.note:
+            yield Note(answer.note)
         yield from self._layer(picture)
         explanation = plan.explain(picture.inputs, targets, answer)
         for method, reason in {**plan.dropped, **explanation.refused}.items():

@@ -17,7 +17,7 @@ from torchattr.runs import inside
 from torchattr.runs.answers import Reader
 from torchattr.runs.display import Display
 from torchattr.runs.look import Found, Groups, Look, Note, Picture, Predicted, Progress
-from torchattr.runs.wanted import Top, chosen, parse_targets
+from torchattr.runs.wanted import Top, parse_targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +137,10 @@ class LayerGrids(Look):
         reader = Reader(self.loaded, self.output)
         wanted = parse_targets(self.targets, self.loaded.class_names) or [Top(1)]
         answer = reader.answer(picture.inputs)
-        targets = chosen(wanted, answer.probabilities)
+        targets = answer.chosen(wanted)
         yield Predicted(picture.path, answer, targets)
+        if answer.note:
+            yield Note(answer.note)
         jobs = self._jobs(targets)
         yield Groups(tuple(jobs))
         image = Display.of(self.loaded).picture(picture.inputs[0])

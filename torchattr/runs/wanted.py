@@ -28,17 +28,18 @@ class Wanted(ABC):
 
 @dataclass(frozen=True)
 class Index(Wanted):
-    """A class by its index."""
+    """A class by its index; a negative one counts from the end, as in the library."""
 
     index: int
 
     def classes(self, probabilities: Tensor) -> list[int]:
-        if not 0 <= self.index < len(probabilities):
+        count = len(probabilities)
+        if not -count <= self.index < count:
             raise TargetError(
-                f"target {self.index} is out of range for a model with {len(probabilities)}"
-                f" classes; allowed are 0 to {len(probabilities) - 1}"
+                f"target {self.index} is out of range for a model with {count} classes; allowed are"
+                f" 0 to {count - 1}, or -{count} to -1 from the end"
             )
-        return [self.index]
+        return [self.index % count]
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,19 @@ def parse_targets(texts: Sequence[str], class_names: Sequence[str] | None) -> li
     return [_parse(text.strip(), class_names) for text in texts]
 
 
-def chosen(wanted: Sequence[Wanted], probabilities: Tensor) -> list[int]:
-    """Give the class indices of one picture in the order asked for, each once."""
+def chosen(wanted: Sequence[Wanted], probabilities: Tensor, bounded: bool = True) -> list[int]:
+    """Return the class indices of one picture in the order asked for, each once.
+
+    bounded: whether these are probabilities; of other values none says what is present.
+
+    Raises:
+        TargetError: a class that is not there, or `present` of values that are no probabilities.
+    """
+    if not bounded and any(isinstance(one, Present) for one in wanted):
+        raise TargetError(
+            "target 'present' needs probabilities, and the scores of this model are shown as they"
+            " are; say what they are with --scores, or name classes"
+        )
     listed = [index for one in wanted for index in one.classes(probabilities)]
     return list(dict.fromkeys(listed))
 
