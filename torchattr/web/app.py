@@ -21,13 +21,23 @@ from torchattr.web import files, routes
 from torchattr.web.forms import shown
 from torchattr.web.guard import LOCAL, Guard, problem
 from torchattr.web.limits import Limits
-from torchattr.web.sessions import Gone, TooLarge
+from torchattr.web.sessions import Crowded, Gone, TooLarge
 from torchattr.web.viewer import Viewer
-from torchattr.web.worker import Abandoned, Busy
+from torchattr.web.worker import Abandoned, Busy, NoJob
 
 PAGE = Path(__file__).parent / "page"
-STATUS: dict[type[TorchattrError], int] = {Gone: 404, TooLarge: 413, Busy: 503, Abandoned: 499}
+STATUS: dict[type[TorchattrError], int] = {
+    Gone: 404,
+    NoJob: 404,
+    TooLarge: 413,
+    Abandoned: 499,
+    Busy: 503,
+    Crowded: 503,
+}
 """The status of errors that are not about what was entered."""
+
+AGAIN_SECONDS = 2.0
+"""After how long one may ask a busy viewer again."""
 
 
 def create_app(
@@ -101,7 +111,8 @@ def _say_errors_in_sentences(app: FastAPI) -> None:
 
 def _known(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
-    return problem(status, _sentence(str(error)))
+    again = getattr(error, "seconds", AGAIN_SECONDS) if status == 503 else None
+    return problem(status, _sentence(str(error)), again)
 
 
 def _refused(request: Request, error: Any) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -35,9 +36,10 @@ FRAMING_BYTES = 16 * 1024
 """What a form adds to the file that it carries."""
 
 
-def problem(status: int, sentence: str) -> JSONResponse:
-    """Give an error as a sentence."""
-    return JSONResponse({"error": sentence}, status, headers=HEADERS)
+def problem(status: int, sentence: str, again: float | None = None) -> JSONResponse:
+    """Give an error as a sentence, and after how many seconds to ask again."""
+    retry = {} if again is None else {"retry-after": str(math.ceil(again))}
+    return JSONResponse({"error": sentence}, status, headers={**HEADERS, **retry})
 
 
 class Guard:

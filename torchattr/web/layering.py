@@ -12,8 +12,10 @@ import numpy as np
 from torchattr.errors import InputError, LayerError, NoRuleMatched
 from torchattr.info import layers as module_rows
 from torchattr.inspect import CODES, BackProjection, BackProjector, Rule, Start, feature_maps
+from torchattr.methods.batching import Footprint
 from torchattr.select import layer_names
 from torchattr.show.styles import Color
+from torchattr.stepping import step
 from torchattr.web.items import Features
 from torchattr.web.parts import Map
 from torchattr.web.scene import Scene
@@ -72,6 +74,7 @@ def default_layer(scene: Scene) -> str | None:
 def _operations(scene: Scene) -> list[LayerEntry]:
     named, found = layer_names(scene.loaded.model), []
     for code in CODES:
+        step()
         try:
             maps = feature_maps(scene.loaded.model, scene.inputs, code)
         except LayerError:
@@ -121,11 +124,21 @@ class Projected:
 
 
 class Projectors:
-    """The last few forwards, so that one more map, place or rule needs only its way back."""
+    """The last few forwards, so that one more map, place or rule needs only its way back.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[tuple[Any, ...], BackProjector] = OrderedDict()
+    Args:
+        most: how many are kept.
+        most_bytes: what they hold together; a larger one is used and not kept.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._kept: OrderedDict[tuple[Any, ...], tuple[BackProjector, int]] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the forwards hold, at most: all that was made on the way."""
+        return sum(size for _, size in self._kept.values())
 
     def project(
         self,
@@ -177,12 +190,15 @@ class Projectors:
             return self._keep((key, layer, rule), lambda: prepare((rule,)))
 
     def _keep(self, key: tuple[Any, ...], make: Callable[[], BackProjector]) -> BackProjector:
-        if key not in self._kept:
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._most:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+        with Footprint() as made:
+            projector = make()
+        self._kept[key] = projector, made.total
+        while len(self._kept) > self._most or self.nbytes > self._most_bytes:
             self._kept.popitem(last=False)
-        return self._kept[key]
+        return projector
 
 
 def _drawn(found: BackProjection, title: str) -> Map:

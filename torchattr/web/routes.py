@@ -13,7 +13,7 @@ from torchattr.web.catalog import methods, panels
 from torchattr.web.colours import tables
 from torchattr.web.items import Shown
 from torchattr.web.pictures import plain_name
-from torchattr.web.sessions import TooLarge
+from torchattr.web.sessions import Session, TooLarge
 from torchattr.web.viewer import Viewer
 from torchattr.web.visitors import Index, Name, Number, TheSession, TheViewer
 
@@ -27,6 +27,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     picture: Number
+    job: Number | None = None
 
 
 class AskedAttribution(Asked):
@@ -54,9 +55,18 @@ class AskedProjection(Asked):
     call: Index = 1
 
 
-async def _worked(request: Request, viewer: Viewer, job: Callable[[], dict[str, Any]]) -> Any:
-    """Run a job on the model's worker, and add what it had to say."""
-    done = await viewer.worker.run(job, request.is_disconnected)
+async def _worked(
+    request: Request,
+    viewer: Viewer,
+    session: Session,
+    title: str,
+    work: Callable[[], dict[str, Any]],
+    job: str | None = None,
+) -> Any:
+    """Run something on the model's worker, and add what it had to say."""
+    done = await viewer.worker.run(
+        work, request.is_disconnected, owner=session, key=job, title=title
+    )
     return {**done.value, "notes": done.notes, "seconds": round(done.seconds, 4)}
 
 
@@ -93,7 +103,10 @@ async def open_picture(
             f"{name}: has more than the {viewer.limits.upload_bytes:,} bytes that are taken"
         )
     done = await viewer.worker.run(
-        lambda: viewer.open(session, data, name), request.is_disconnected
+        lambda: viewer.open(session, data, name),
+        request.is_disconnected,
+        owner=session,
+        title=name,
     )
     key, picture = done.value
     return {**_described(key, picture, key in viewer.examples), "notes": done.notes}
@@ -108,13 +121,27 @@ async def scores(
     top: Annotated[int | None, Query(ge=1)] = None,
 ) -> Any:
     """Give the classes, the best first."""
-    return await _worked(request, viewer, lambda: viewer.scores(session, key, top))
+    return await _worked(
+        request, viewer, session, "scores", lambda: viewer.scores(session, key, top)
+    )
 
 
 @router.get("/pictures/{key}/layers")
 async def layers(request: Request, viewer: TheViewer, session: TheSession, key: Number) -> Any:
     """List the layers with the shapes that they give for this picture."""
-    return await _worked(request, viewer, lambda: viewer.layers(session, key))
+    return await _worked(request, viewer, session, "layers", lambda: viewer.layers(session, key))
+
+
+@router.get("/jobs")
+def jobs(viewer: TheViewer, session: TheSession) -> list[dict[str, Any]]:
+    """List what this session has asked of the model and waits for."""
+    return [job.described() for job in viewer.worker.jobs(session)]
+
+
+@router.delete("/jobs/{key}")
+def cancel(viewer: TheViewer, session: TheSession, key: Number) -> dict[str, Any]:
+    """End a job at its next step; whoever waits for it is told so."""
+    return viewer.worker.cancel(session, key).described()
 
 
 @router.post("/attributions")
@@ -125,7 +152,10 @@ async def attributions(
     return await _worked(
         request,
         viewer,
+        session,
+        asked.method,
         lambda: viewer.attribute(session, asked.picture, asked.target, asked.method, asked.options),
+        asked.job,
     )
 
 
@@ -135,7 +165,10 @@ async def panel(request: Request, viewer: TheViewer, session: TheSession, asked:
     return await _worked(
         request,
         viewer,
+        session,
+        asked.panel,
         lambda: viewer.panel(session, asked.picture, asked.target, asked.panel, asked.options),
+        asked.job,
     )
 
 
@@ -145,7 +178,12 @@ async def features(
 ) -> Any:
     """Record the maps of a layer."""
     return await _worked(
-        request, viewer, lambda: viewer.features(session, asked.picture, asked.layer, asked.call)
+        request,
+        viewer,
+        session,
+        f"maps of {asked.layer}",
+        lambda: viewer.features(session, asked.picture, asked.layer, asked.call),
+        asked.job,
     )
 
 
@@ -158,9 +196,12 @@ async def projections(
     return await _worked(
         request,
         viewer,
+        session,
+        f"map {asked.channel} of {asked.layer}",
         lambda: viewer.project(
             session, asked.picture, asked.layer, asked.channel, place, asked.rule, asked.call
         ),
+        asked.job,
     )
 
 
