@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -106,6 +107,7 @@ def _say_errors_in_sentences(app: FastAPI) -> None:
     app.add_exception_handler(TorchattrError, _known)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _unknown)
 
 
@@ -117,10 +119,18 @@ def _known(request: Request, error: Exception) -> Response:
 
 def _refused(request: Request, error: Any) -> Response:
     if error.status_code == 404:
-        return problem(404, f"There is nothing at {request.url.path[:200]}.")
+        return problem(404, f"There is nothing at {_path(request)}.")
     if error.status_code == 405:
-        return problem(405, f"{request.method} is not possible at {request.url.path[:200]}.")
+        return problem(405, f"{request.method} is not possible at {_path(request)}.")
     return problem(error.status_code, _sentence(str(error.detail)))
+
+
+def _path(request: Request) -> str:
+    return str(request.scope["path"])[:200]
+
+
+def _left(request: Request, error: Exception) -> Response:
+    return problem(499, "The request ended before all of it had come.")
 
 
 def _invalid(request: Request, error: Any) -> Response:

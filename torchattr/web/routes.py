@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, UploadFile
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from torchattr.runs.pictures import device_of
 from torchattr.web.catalog import methods, panels
 from torchattr.web.colours import tables
 from torchattr.web.items import Shown
-from torchattr.web.pictures import plain_name
-from torchattr.web.sessions import Session, TooLarge
+from torchattr.web.sessions import Session
+from torchattr.web.uploads import FORM, read_upload
 from torchattr.web.viewer import Viewer
 from torchattr.web.visitors import Index, Name, Number, TheSession, TheViewer
 
@@ -91,17 +91,12 @@ def pictures(viewer: TheViewer, session: TheSession) -> list[dict[str, Any]]:
     return [_described(key, one, key in viewer.examples) for key, one in found.items()]
 
 
-@router.post("/pictures", status_code=201)
+@router.post("/pictures", status_code=201, openapi_extra=FORM)
 async def open_picture(
-    request: Request, viewer: TheViewer, session: TheSession, file: UploadFile
+    request: Request, viewer: TheViewer, session: TheSession
 ) -> dict[str, Any]:
     """Take in a picture."""
-    data = await file.read(viewer.limits.upload_bytes + 1)
-    name = plain_name(file.filename)
-    if len(data) > viewer.limits.upload_bytes:
-        raise TooLarge(
-            f"{name}: has more than the {viewer.limits.upload_bytes:,} bytes that are taken"
-        )
+    name, data = await read_upload(request, viewer.limits.upload_bytes)
     done = await viewer.worker.run(
         lambda: viewer.open(session, data, name),
         request.is_disconnected,

@@ -39,7 +39,7 @@ async def session_of(
     known = request.cookies.get(name)
     with viewer.sessions.visit(known) as (key, session):
         if key != known:
-            secure = request.url.scheme == "https"
+            secure = request.scope["scheme"] == "https"
             response.set_cookie(name, key, httponly=True, samesite="strict", secure=secure)
         yield session
 
