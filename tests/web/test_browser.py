@@ -21,7 +21,7 @@ import torchattr as ta
 from torchattr.methods import registry as methods
 from torchattr.models import LoadedModel, Prepared
 from torchattr.models.geometry import Box
-from torchattr.web import Bars, Figure, Panel, Part, Scene, create_app, panels, register_panel
+from torchattr.web import Bars, Figure, Limits, Panel, Part, Scene, create_app, panels, register_panel
 from torchattr.web.colours import tables
 from torchattr.web.items import Mapped
 from torchattr.web.looks import Look
@@ -65,7 +65,8 @@ def own() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def address(own: None, demo: LoadedModel) -> Iterator[str]:
-    with served(create_app(demo)) as found:
+    # Each test is a new visitor.
+    with served(create_app(demo, limits=Limits(sessions=1000))) as found:
         yield found
 
 

@@ -108,8 +108,8 @@ class Guard:
             return None
         return problem(
             503,
-            f"{coming} requests are on their way in, as many as are taken at once. Try again in a"
-            " moment.",
+            f"There are {coming} requests on their way in, as many as are taken at once. Try again"
+            " in a moment.",
             1.0,
         )
 

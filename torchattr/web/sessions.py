@@ -263,7 +263,7 @@ class Sessions:
         since = min((one.used for one in self._sessions.values()), default=self._clock())
         seconds = max(1.0, self._limits.spare_seconds - (self._clock() - since))
         return Crowded(
-            f"{len(self._sessions)} visitors use this viewer, as many as it takes at once. A place"
+            f"This viewer has {len(self._sessions)} visitors, as many as it takes at once. A place"
             f" becomes free when one of them is idle for {self._limits.spare_seconds:g} seconds;"
             f" try again in {math.ceil(seconds)} seconds.",
             seconds,

@@ -192,8 +192,8 @@ class Worker:
             )
         if own >= self._most_each:
             raise Busy(
-                f"{own} of your requests are on their way, as many as one visitor may have. Wait"
-                " for one, or cancel it."
+                f"You have {own} requests on their way, as many as one visitor may have. Wait for"
+                " one, or cancel it."
             )
         if (job.owner, job.key) in self._jobs:
             raise InputError(f"a job called {job.key!r} is on its way already; name another")
