@@ -17,15 +17,16 @@ BYTES_OF_A_PIXEL = {"1": 1, "L": 1, "P": 1, "LA": 4, "I;16": 2, "I;16B": 2, "I;1
 def buffers(thing: Any) -> dict[int, int]:
     """Return the pieces of memory that something keeps alive, `{address: bytes}`.
 
-    It looks into containers and the attributes of this package's own objects. A view counts as the
-    whole memory that it keeps alive, and what is reached in several ways counts once.
+    It looks into the attributes of `thing`, containers, and the attributes of this package's own
+    objects. A view counts as the whole memory that it keeps alive, and what is reached in several
+    ways counts once.
 
     >>> whole = np.zeros((100, 8))
     >>> sum(buffers(whole[:1]).values()) == sum(buffers([whole, whole[5:]]).values()) - 72
     True
     """
     found: dict[int, int] = {}
-    left, seen = [thing], set[int]()
+    left, seen = [thing, *getattr(thing, "__dict__", {}).values()], set[int]()
     while left:
         one = left.pop()
         if id(one) not in seen:

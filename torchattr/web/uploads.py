@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from torchattr.errors import InputError
@@ -35,6 +35,17 @@ class _InMemory(MultiPartParser):
 
     spool_max_size = sys.maxsize
 
+    async def parse(self) -> FormData:
+        try:
+            return await super().parse()
+        except (ValueError, LookupError) as error:
+            raise MultiPartException(str(error)) from error
+
+    def close(self) -> None:
+        """Close all files, those whose end never came as well."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def read_upload(request: Request, most: int) -> tuple[str, bytes]:
     """Return the name and the bytes of a form's field `file`.
@@ -47,18 +58,14 @@ async def read_upload(request: Request, most: int) -> tuple[str, bytes]:
         raise InputError("file is missing; send it as multipart/form-data, in a field called file")
     parser = _InMemory(request.headers, request.stream(), max_files=1, max_fields=8)
     try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise InputError(f"the form cannot be read: {error.message}") from error
-    except (ValueError, LookupError) as error:
-        raise InputError(f"the form cannot be read: {error}") from error
-    try:
-        file = form.get("file")
+        file = (await parser.parse()).get("file")
         if not isinstance(file, UploadFile):
             raise InputError("file is missing; send it as multipart/form-data")
         return _checked(plain_name(file.filename), await file.read(), most)
+    except MultiPartException as error:
+        raise InputError(f"the form cannot be read: {error.message}") from error
     finally:
-        await form.close()
+        parser.close()
 
 
 def _checked(name: str, data: bytes, most: int) -> tuple[str, bytes]:
