@@ -59,28 +59,28 @@ LONG: dict[str, Run] = {
 }
 
 
+def ended_at(last: int | None, work: Callable[[], Any]) -> int:
+    """Run something, end it at a step, and count the steps."""
+    counted: list[int] = []
+
+    def told() -> None:
+        assert last is None or len(counted) < last, "it went on after its end"
+        counted.append(1)
+        if len(counted) == last:
+            raise Cancelled
+
+    with stepping(told):
+        work()
+    return len(counted)
+
+
 @pytest.mark.parametrize("name", LONG)
 def test_long_work_has_steps_and_can_be_ended_at_each(name: str, model: nn.Module) -> None:
-    counted = 0
-
-    def count() -> None:
-        nonlocal counted
-        counted += 1
-
-    with stepping(count):
-        LONG[name](model)
-    assert counted >= 4
-    for last in (1, counted // 2, counted):
-        counted = 0
-
-        def end(last: int = last) -> None:
-            count()
-            if counted == last:
-                raise Cancelled
-
-        with pytest.raises(Cancelled), stepping(end):
-            LONG[name](model)
-        assert counted == last
+    steps = ended_at(None, lambda: LONG[name](model))
+    assert steps >= 4
+    for last in (1, steps // 2, steps):
+        with pytest.raises(Cancelled):
+            ended_at(last, lambda: LONG[name](model))
         assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 

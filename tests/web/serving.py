@@ -50,7 +50,9 @@ class Wire:
         """Read one answer: its status, headers and body."""
         head = self._until(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").strip().split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        headers = {
+            name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
+        }
         return int(first.split()[1]), headers, self._exactly(int(headers.get("content-length", 0)))
 
     def is_closed(self) -> bool:

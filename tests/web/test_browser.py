@@ -21,7 +21,17 @@ import torchattr as ta
 from torchattr.methods import registry as methods
 from torchattr.models import LoadedModel, Prepared
 from torchattr.models.geometry import Box
-from torchattr.web import Bars, Figure, Limits, Panel, Part, Scene, create_app, panels, register_panel
+from torchattr.web import (
+    Bars,
+    Figure,
+    Limits,
+    Panel,
+    Part,
+    Scene,
+    create_app,
+    panels,
+    register_panel,
+)
 from torchattr.web.colours import tables
 from torchattr.web.items import Mapped
 from torchattr.web.looks import Look

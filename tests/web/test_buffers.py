@@ -124,6 +124,7 @@ def alive() -> int:
     return sum(found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("visitors", [1, 3])
 def test_many_uploads_with_results_stay_within_the_limits(
     demo: LoadedModel, visit: Any, visitors: int

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx2 as httpx
 import pytest
 from asking import sentence
 from serving import Wire, served
@@ -85,28 +85,20 @@ def test_a_long_job_lets_others_in_and_is_cancelled(visit: Any, app: Any, long: 
     sentence(client.delete("/api/jobs/mine"), 404)
 
 
-@pytest.fixture
-def served_app(app: Any) -> Iterator[str]:
-    with served(app) as address:
-        yield address
-
-
-def test_a_job_ends_when_its_client_has_gone(served_app: str, app: Any) -> None:
-    worker = app.state.viewer.worker
-    with httpx.Client(base_url=served_app) as client:
-        key = client.get("/api/pictures").json()[0]["id"]
-    body = f'{{"picture": "{key}", "method": "rise", "options": {{"n_masks": 10000}}}}'.encode()
-    with Wire(served_app) as wire:
-        wire.ask(
-            "POST",
-            "/api/attributions",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            body=body,
-        )
-        (job,) = until(lambda: [one for one in worker._jobs.values() if one.steps > 1])
-    until(lambda: job.cancelled)
-    until(lambda: not worker._jobs)
+@pytest.mark.parametrize("leave", ["the client goes", "the viewer ends"])
+def test_a_job_ends_when_nobody_waits_for_it(demo: LoadedModel, leave: str) -> None:
+    app = create_app(demo)
+    viewer = app.state.viewer
+    body = json.dumps({**LONG, "picture": next(iter(viewer.examples))}).encode()
+    headers = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    with served(app) as address, Wire(address) as wire:
+        wire.ask("POST", "/api/attributions", *headers, body=body)
+        jobs = viewer.worker._jobs
+        until(lambda: [one for one in jobs.values() if one.steps > 1])
+        if leave == "the client goes":
+            wire.socket.close()
+            until(lambda: not jobs)
+    until(lambda: not jobs)
 
 
 def test_one_visitor_has_only_so_many_questions_on_their_way(visit: Any, app: Any) -> None:
@@ -187,9 +179,7 @@ def test_results_of_jobs_that_ran_in_turn_are_those_of_the_library(visit: Any, a
         Asked(client, "/api/attributions", {**question, "picture": key})
         for client, question in zip(clients, questions, strict=True)
     ]
-    found = [
-        maps(client, one.answer()) for client, one in zip(clients, asked, strict=True)
-    ]
+    found = [maps(client, one.answer()) for client, one in zip(clients, asked, strict=True)]
     alone = visit(app)
     for question, values in zip(questions, found, strict=True):
         answer = alone.post("/api/attributions", json={**question, "picture": key})

@@ -126,7 +126,8 @@ def _refused(request: Request, error: Any) -> Response:
 
 
 def _path(request: Request) -> str:
-    return str(request.scope["path"])[:200]
+    path = str(request.scope["path"])[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in path)
 
 
 def _left(request: Request, error: Exception) -> Response:

@@ -31,6 +31,11 @@ KNOWN: Mapping[str, tuple[Kind, Any]] = {
 }
 """Arguments that the methods share and whose annotation says less than their name; defaults."""
 
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "interpolate_mode": ("nearest", "nearest-exact", "bilinear", "bicubic", "area"),
+}
+"""Texts of which only a few mean something."""
+
 OF_THE_MODEL = frozenset(("activation",))
 """Arguments whose default is what the model says of itself."""
 
@@ -171,8 +176,8 @@ def _field(parameter: inspect.Parameter, hint: Any, doc: str) -> Field | None:
     members = _members(hint, default)
     optional = type(None) in members or (default is None and not required)
     literal = next((one for one in members if typing.get_origin(one) is Literal), None)
-    if literal is not None:
-        choices = typing.get_args(literal)
+    choices = CHOICES.get(parameter.name, typing.get_args(literal))
+    if choices:
         return Field(parameter.name, "choice", default, optional, choices, doc)
     for scalar, kind in _SCALARS.items():
         if scalar in members:

@@ -60,7 +60,7 @@ class Intake:
             return await self._receive()
         try:
             return await asyncio.wait_for(self._receive(), self._left())
-        except asyncio.TimeoutError:  # noqa: UP041 - another class before Python 3.11
+        except asyncio.TimeoutError:
             raise HTTPException(
                 408,
                 "The request came too slowly, so it was given up; at least"

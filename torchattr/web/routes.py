@@ -92,9 +92,7 @@ def pictures(viewer: TheViewer, session: TheSession) -> list[dict[str, Any]]:
 
 
 @router.post("/pictures", status_code=201, openapi_extra=FORM)
-async def open_picture(
-    request: Request, viewer: TheViewer, session: TheSession
-) -> dict[str, Any]:
+async def open_picture(request: Request, viewer: TheViewer, session: TheSession) -> dict[str, Any]:
     """Take in a picture."""
     name, data = await read_upload(request, viewer.limits.upload_bytes)
     done = await viewer.worker.run(

@@ -255,9 +255,7 @@ class Sessions:
     def _unused_for(self, seconds: float) -> list[str]:
         """Give the sessions that nobody used for so long, the longest unused first."""
         latest = self._clock() - seconds
-        return [
-            key for key, one in self._sessions.items() if not one.visits and one.used <= latest
-        ]
+        return [key for key, one in self._sessions.items() if not one.visits and one.used <= latest]
 
     def _crowded(self) -> Crowded:
         since = min((one.used for one in self._sessions.values()), default=self._clock())
