@@ -462,3 +462,13 @@ def test_a_viewer_that_has_ended_is_named(demo: LoadedModel, started: Browser) -
         started.open(address)
     started.click("[data-method=saliency]")
     assert "does not answer" in started.wait(".message.error").text
+
+
+def test_a_long_job_is_cancelled_from_the_page(page: Browser) -> None:
+    page.click("[data-method=rise]")
+    page.click("#explain .waiting .cancel")
+    page.until(lambda: not page.all("#explain .waiting"), "it is still on its way")
+    jobs = "const done = arguments[0]; fetch('api/jobs').then(r => r.json()).then(done)"
+    page.until(lambda: not page.driver.execute_async_script(jobs), "the server goes on with it")
+    explain(page, "saliency")
+    assert "Saliency" in page.text(CARD)

@@ -31,7 +31,8 @@ class LayerEntry:
     Attributes:
         name: what selects it.
         type: its class, or what operation it is.
-        shape: what its last call gave, without the batch; `None` if that was no tensor.
+        shape: what its last call gave, without the batch; `None` if that was no tensor, or none
+            whose first dimension is the batch.
         calls: how often it ran.
         module: whether it is a layer; a functional operation has maps, too, but no class activation
             maps.
@@ -54,13 +55,18 @@ class LayerEntry:
 def layer_entries(scene: Scene) -> list[LayerEntry]:
     """Give all layers, and the functional operations that have feature maps, in their order."""
     entries = [
-        LayerEntry(row.name, row.type, row.shape[1:] if row.shape else None, row.calls)
+        LayerEntry(row.name, row.type, _of_one(row.shape, scene), row.calls)
         for row in module_rows(scene.loaded.model, scene.inputs)
     ]
     for operation in _operations(scene):
         owner = operation.name.rpartition(".")[0]
         entries.insert(_end(entries, owner), operation)
     return entries
+
+
+def _of_one(shape: tuple[int, ...] | None, scene: Scene) -> tuple[int, ...] | None:
+    """Give the shape for one example; frames or windows in place of the batch have none."""
+    return shape[1:] if shape and shape[0] == len(scene.inputs) else None
 
 
 def default_layer(scene: Scene) -> str | None:
@@ -80,7 +86,9 @@ def _operations(scene: Scene) -> list[LayerEntry]:
         except LayerError:
             continue
         found += [
-            LayerEntry(name, "operation", tuple(calls[-1].shape[1:]), len(calls), module=False)
+            LayerEntry(
+                name, "operation", _of_one(tuple(calls[-1].shape), scene), len(calls), module=False
+            )
             for name, calls in maps.calls.items()
             if name not in named and not isinstance(calls[-1], tuple)
         ]
@@ -108,6 +116,11 @@ def features(scene: Scene, layer: str, call: int) -> Features:
     maps = values[call - 1]
     if isinstance(maps, tuple) or maps.dim() != 4:
         raise LayerError(f"the layer {name!r} has no feature maps (C, h, w) to show")
+    if len(maps) != len(scene.inputs):
+        raise LayerError(
+            f"the layer {name!r} gives {len(maps)} maps (C, h, w) for one picture, so its first"
+            " dimension is not the batch; choose a layer before or after that"
+        )
     array = maps[0].float().cpu().numpy()
     return Features(f"{name} maps", name, np.ascontiguousarray(array))
 
