@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import TypeAlias
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -105,9 +109,37 @@ class LayerChoiceWarning(TorchattrWarning):
     """No layer was named, so the last spatial layer was taken."""
 
 
+Listener: TypeAlias = Callable[[str, type[TorchattrWarning]], None]
+
+_listener: ContextVar[Listener | None] = ContextVar("torchattr_listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Give the warnings of what runs inside to a function instead.
+
+    Unlike `warnings.catch_warnings`, whose filters belong to the whole process, it is for this
+    thread alone.
+
+    >>> heard = []
+    >>> with listening(lambda message, category: heard.append(message)):
+    ...     warn("a layer was taken", LayerChoiceWarning)
+    >>> heard
+    ['a layer was taken']
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def warn(message: str, category: type[TorchattrWarning]) -> None:
     """Warn at the line of the caller's own code, however deep in this package it is raised."""
+    listener = _listener.get()
+    if listener is not None:
+        return listener(message, category)
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    return warnings.warn(message, category, stacklevel=level)

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from torchattr.methods import registry as methods
 from torchattr.models import LoadedModel, load_model
-from torchattr.web import create_app, panels
+from torchattr.web import Limits, create_app, panels
 
 HOME = "http://localhost"
 
@@ -25,7 +25,7 @@ def demo() -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def app(demo: LoadedModel) -> Any:
-    return create_app(demo)
+    return create_app(demo, limits=Limits(sessions=1000))
 
 
 @pytest.fixture

@@ -21,7 +21,17 @@ import torchattr as ta
 from torchattr.methods import registry as methods
 from torchattr.models import LoadedModel, Prepared
 from torchattr.models.geometry import Box
-from torchattr.web import Bars, Figure, Panel, Part, Scene, create_app, panels, register_panel
+from torchattr.web import (
+    Bars,
+    Figure,
+    Limits,
+    Panel,
+    Part,
+    Scene,
+    create_app,
+    panels,
+    register_panel,
+)
 from torchattr.web.colours import tables
 from torchattr.web.items import Mapped
 from torchattr.web.looks import Look
@@ -65,7 +75,8 @@ def own() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def address(own: None, demo: LoadedModel) -> Iterator[str]:
-    with served(create_app(demo)) as found:
+    # Each test is a new visitor.
+    with served(create_app(demo, limits=Limits(sessions=1000))) as found:
         yield found
 
 
@@ -451,3 +462,13 @@ def test_a_viewer_that_has_ended_is_named(demo: LoadedModel, started: Browser) -
         started.open(address)
     started.click("[data-method=saliency]")
     assert "does not answer" in started.wait(".message.error").text
+
+
+def test_a_long_job_is_cancelled_from_the_page(page: Browser) -> None:
+    page.click("[data-method=rise]")
+    page.click("#explain .waiting .cancel")
+    page.until(lambda: not page.all("#explain .waiting"), "it is still on its way")
+    jobs = "const done = arguments[0]; fetch('api/jobs').then(r => r.json()).then(done)"
+    page.until(lambda: not page.driver.execute_async_script(jobs), "the server goes on with it")
+    explain(page, "saliency")
+    assert "Saliency" in page.text(CARD)

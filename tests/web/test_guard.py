@@ -166,3 +166,15 @@ def test_a_large_file_is_not_read_to_its_end(demo: LoadedModel, visit: Any) -> N
 )
 def test_which_addresses_are_this_machine(host: str, local: bool) -> None:
     assert is_local(host) is local
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://[", "http://[::1", "http://localhost/", "localhost", "", "http://", "//localhost"],
+)
+def test_an_origin_that_is_none_is_another_site(
+    client: TestClient, origin: str, picture: str
+) -> None:
+    question = {"picture": picture, "layer": "stage1"}
+    response = client.post("/api/features", json=question, headers={"origin": origin})
+    assert "another site" in sentence(response, 403)

@@ -495,3 +495,37 @@ def test_other_places_and_rules_are_other_questions(client: TestClient, picture:
     for number, one in enumerate(seen):
         assert all(not np.array_equal(one, other) for other in seen[:number])
     assert client.post("/api/projections", json={**question, **changes[1]}).json()["cached"]
+
+
+class Folded(nn.Module):
+    """A model that folds two halves of the picture into the batch for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.gate = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.Conv2d(4, 4, 1),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        halves = torch.cat(x.split(x.shape[-1] // 2, -1))
+        one, other = self.gate(self.inner(halves)).chunk(2)
+        return torch.cat([one, other], -1).mean((2, 3))
+
+
+@pytest.mark.parametrize("layer", ["inner", "gate"])
+def test_layers_whose_batch_is_not_the_picture_are_marked_and_refused(
+    visit: Any, layer: str
+) -> None:
+    transform = Compose([Resize((16, 16)), ToTensor()])
+    client = visit(create_app(LoadedModel("folded", Folded().eval(), transform)))
+    key = client.get("/api/pictures").json()[0]["id"]
+    layers = client.get(f"/api/pictures/{key}/layers").json()["layers"]
+    has_maps = {one["name"]: one["has_maps"] for one in layers}
+    assert has_maps["first"]
+    assert not has_maps[layer]
+    response = client.post("/api/features", json={"picture": key, "layer": layer})
+    assert "batch" in sentence(response, 422)
+    assert client.post("/api/features", json={"picture": key, "layer": "first"}).is_success

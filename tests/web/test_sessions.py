@@ -5,56 +5,60 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
 import torch
 from asking import photo, raw, sentence, upload
 from helpers import assert_same, refused
-from PIL import Image
 
 import torchattr as ta
 from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
 from torchattr.web import Limits, create_app
 from torchattr.web.items import Drawn, Features
-from torchattr.web.sessions import Gone, Session, Sessions, TooLarge
+from torchattr.web.sessions import Crowded, Gone, Session, Sessions, TooLarge
 
 
-def item(nbytes: int = 300) -> Drawn:
-    return Drawn("grey", Image.new("RGB", (nbytes // 3, 1)))
+def item(count: int = 10_000) -> Features:
+    """Something of `4 * count` bytes, and a little for what describes it."""
+    return Features("grey", "layer", np.zeros((count, 1, 1), np.float32))
+
+
+SIZE = item().nbytes
 
 
 def test_what_was_unused_for_longest_goes_first() -> None:
-    session = Session(limit=1000)
+    session = Session(limit=int(3.5 * SIZE))
     for key in "abc":
         session.keep(key, item())
-    session.get("a", Drawn)
+    session.get("a", Features)
     session.keep("d", item())
-    assert list(session.items(Drawn)) == ["c", "a", "d"]
-    assert session.nbytes == 900
+    assert list(session.items(Features)) == ["c", "a", "d"]
+    assert 3 * 40_000 < session.nbytes <= 3 * SIZE
     with refused(Gone, "not held"):
-        session.get("b", Drawn)
+        session.get("b", Features)
 
 
 def test_keeping_again_counts_once() -> None:
-    session = Session(limit=1000)
-    session.keep("a", item(300))
-    session.keep("a", item(600))
-    assert session.nbytes == 600
+    session = Session(limit=100_000)
+    session.keep("a", item())
+    session.keep("a", item(20_000))
+    assert session.nbytes == item(20_000).nbytes
 
 
 def test_what_is_larger_than_a_session_is_refused() -> None:
-    session = Session(limit=1000)
+    session = Session(limit=100_000)
     session.keep("a", item())
-    with refused(TooLarge, "1,200 bytes", "1,000"):
-        session.keep("b", item(1200))
-    assert session.nbytes == 300
+    with refused(TooLarge, f"{item(30_000).nbytes:,} bytes", "100,000"):
+        session.keep("b", item(30_000))
+    assert session.nbytes == SIZE
 
 
 def test_another_kind_is_as_good_as_gone() -> None:
-    session = Session(limit=1000)
+    session = Session(limit=100_000)
     session.keep("a", item())
-    assert session.find("a", Features) is None
+    assert session.find("a", Drawn) is None
     with refused(Gone):
-        session.get("a", Features)
+        session.get("a", Drawn)
 
 
 def test_idle_sessions_are_forgotten() -> None:
@@ -83,15 +87,83 @@ def test_empty_sessions_make_room_before_others() -> None:
     assert sessions.open(kept) == (kept, session)
 
 
-def test_the_oldest_session_makes_room_when_all_hold_something() -> None:
-    sessions = Sessions(Limits(sessions=2))
-    keys = []
-    for _ in range(3):
+def full(limits: Limits, count: int) -> tuple[Sessions, list[str], list[float]]:
+    """So many sessions that all hold something, and a clock that can be set."""
+    now = [0.0]
+    sessions, keys = Sessions(limits, clock=lambda: now[0]), []
+    for _ in range(count):
         key, session = sessions.open(None)
+        sessions.open(key)
         session.keep("a", item())
         keys.append(key)
-    assert [sessions.open(key)[0] == key for key in keys[1:]] == [True, True]
-    assert sessions.open(keys[0])[0] != keys[0]
+    return sessions, keys, now
+
+
+def test_sessions_that_are_in_use_make_no_room_for_others() -> None:
+    sessions, keys, now = full(Limits(sessions=3, spare_seconds=60), 3)
+    now[0] = 20.0
+    with refused(Crowded, "3 visitors", "60 seconds", "in 40 seconds"):
+        sessions.open(None)
+    assert [sessions.open(key)[0] for key in keys] == keys
+
+
+def test_a_session_that_was_idle_for_a_while_makes_room() -> None:
+    sessions, keys, now = full(Limits(sessions=2, spare_seconds=60), 2)
+    now[0] = 50.0
+    sessions.open(keys[0])
+    now[0] = 61.0
+    new, session = sessions.open(None)
+    session.keep("a", item())
+    assert sessions.open(keys[0])[0] == keys[0]
+    assert sessions.open(new)[0] == new
+    with refused(Crowded):
+        sessions.open(keys[1])
+    assert sessions.open(new)[0] == new
+
+
+def test_a_session_with_a_request_on_its_way_is_in_use_however_long_that_takes() -> None:
+    sessions, keys, now = full(Limits(sessions=1, spare_seconds=60, idle_seconds=90), 1)
+    with sessions.visit(keys[0]) as (_, session):
+        now[0] = 1000.0
+        with refused(Crowded):
+            sessions.open(None)
+    now[0] = 1050.0
+    assert sessions.open(keys[0]) == (keys[0], session)
+
+
+def test_an_empty_session_in_use_makes_no_room_either() -> None:
+    sessions = Sessions(Limits(sessions=1), clock=lambda: 0.0)
+    with sessions.visit(None), refused(Crowded, "1 visitors"):
+        sessions.open(None)
+    assert sessions.open(None)
+
+
+def test_sessions_whose_cookie_never_comes_back_make_room_soon() -> None:
+    now = 0.0
+    sessions = Sessions(Limits(sessions=1), clock=lambda: now)
+    _, session = sessions.open(None)
+    session.keep("a", item())
+    with refused(Crowded):
+        sessions.open(None)
+    now = 11.0
+    assert sessions.open(None)[1].nbytes == 0
+
+
+def test_what_all_sessions_hold_is_bounded_and_the_oldest_goes_first() -> None:
+    sessions = Sessions(Limits(total_bytes=int(4.5 * SIZE)))
+    (_, one), (_, other) = sessions.open(None), sessions.open(None)
+    for number in range(3):
+        one.keep(f"one {number}", item())
+        other.keep(f"other {number}", item())
+    assert list(one.items(Features)) == ["one 1", "one 2"]
+    assert list(other.items(Features)) == ["other 1", "other 2"]
+    one.get("one 1", Features)
+    other.keep("other 3", item())
+    assert [*one.items(Features), *other.items(Features)] == [
+        *("one 2", "one 1"),
+        *("other 2", "other 3"),
+    ]
+    assert sessions.nbytes <= 4.5 * SIZE
 
 
 def test_numbers_of_sessions_cannot_be_chosen_or_guessed() -> None:
@@ -180,3 +252,17 @@ def test_a_result_that_no_session_can_hold_is_refused(demo: LoadedModel, visit: 
     key = client.get("/api/pictures").json()[0]["id"]
     response = client.post("/api/attributions", json={"picture": key, "method": "saliency"})
     assert "10,000" in sentence(response, 413)
+
+
+def test_a_visitor_too_many_is_told_so_and_nobody_is_put_out(demo: LoadedModel, visit: Any) -> None:
+    app = create_app(demo, limits=Limits(sessions=3))
+    visitors = [visit(app) for _ in range(3)]
+    keys = [upload(client, photo(seed=seed)).json()["id"] for seed, client in enumerate(visitors)]
+    for path in ("/api/model", "/api/pictures", "/api/jobs", "/api/results/none.f32"):
+        response = visit(app).get(path)
+        assert "3 visitors" in sentence(response, 503)
+        assert 0 < int(response.headers["retry-after"]) <= 600
+        assert "set-cookie" not in response.headers
+    assert visit(app).get("/").status_code == 200
+    for key, client in zip(keys, visitors, strict=True):
+        assert client.get(f"/api/pictures/{key}.png").status_code == 200

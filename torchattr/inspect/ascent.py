@@ -20,6 +20,7 @@ from torchattr.inspect.smoothing import (
     normalised,
     variation_gradient,
 )
+from torchattr.stepping import step
 
 Smooth = Literal["gaussian", "laplacian"]
 Bounds = tuple["float | Tensor", "float | Tensor"]
@@ -91,6 +92,7 @@ class Ascent:
 
     def _octave(self, octave: int, image: Tensor) -> Tensor:
         for number in range(self.steps):
+            step()
             gradient, scores = self._gradient(image)
             rate = self.rate * (1 - number / self.steps)
             image = self._bounded(image + rate * self._direction(image, gradient))

@@ -27,6 +27,7 @@ from torchattr.models.images import find_images, read_image
 from torchattr.select import find_layer
 from torchattr.show import as_picture, grid
 from torchattr.show.html import notebook
+from torchattr.stepping import step
 
 Transform: TypeAlias = Callable[[Image.Image], Tensor]
 Images: TypeAlias = "str | Path | Iterable[Tensor | Image.Image | str | Path]"
@@ -165,6 +166,7 @@ def top_patches(
     sources = _sources(images, transform)
     with tqdm(desc="top patches", unit="image", disable=not progress) as bar:
         for batch in _batches(sources, batch_size):
+            step()
             best.offer(_map(model, Place(module), batch, channel), batch)
             bar.update(len(batch))
     if not best.seen:

@@ -22,6 +22,7 @@ from torchattr.methods import Deconvolution, GuidedBackprop
 from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.layer import Calls, LayerChoice
 from torchattr.methods.repeat import repeat_arguments, repeat_rows
+from torchattr.stepping import step
 
 Rule = Literal["deconvolution", "guided", "gradient"]
 
@@ -165,6 +166,7 @@ class BackProjector:
         total = starts.channels.shape[1]
         with tqdm(total=total, desc="back-projection", disable=not progress) as bar:
             for first in range(0, total, self._copies):
+                step()
                 some = starts.columns(first, first + self._copies)
                 yield some, self._inputs.restore(self._back(live, some, table))
                 bar.update(some.channels.shape[1])

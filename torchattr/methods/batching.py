@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torchattr._types import Forward
 from torchattr.errors import OutOfMemory
 from torchattr.layers.guards import modules_behind
+from torchattr.stepping import step
 
 T = TypeVar("T")
 
@@ -127,6 +128,7 @@ def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: s
     start = 0
     while start < total:
         stop = min(start + size, total)
+        step()
         try:
             result = evaluate(start, stop)
         except (RuntimeError, MemoryError) as error:

@@ -16,6 +16,7 @@ from torchattr.methods.base import Attribution
 from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target
 from torchattr.methods.scores import Scores
+from torchattr.stepping import step
 from torchattr.targets import Neuron
 
 Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
@@ -90,6 +91,7 @@ class NoiseTunnel(Attribution):
         moments, deltas = _Moments(), []
         every = 1 if has_fixed_batch(self.model) else nt_samples
         for copies in _chunks(nt_samples, nt_samples_batch_size or every):
+            step()
             noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
             repeated = _repeated(options, given, copies, draw=draw_baseline_from_distrib)
             result = self.attribution_method.attribute(given.restore(noisy), **repeated)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.methods.features import Features
+from torchattr.stepping import step
 
 Normalisation = Literal["probability", "coverage"]
 
@@ -78,9 +79,10 @@ class RandomMasks(Features):
         scores = effects.to(stream.device, precise).flatten(1)
         total = scores.new_zeros(scores.shape[1], stream.shape.numel())
         coverage = scores.new_zeros(stream.shape.numel())
-        step = max(CHUNK_ELEMENTS // stream.shape.numel(), 1)
-        for start in range(0, len(effects) if effects.numel() else 0, step):
-            part = scores[start : start + step]
+        size = max(CHUNK_ELEMENTS // stream.shape.numel(), 1)
+        for start in range(0, len(effects) if effects.numel() else 0, size):
+            step()
+            part = scores[start : start + size]
             masks = stream.visible(start, start + len(part)).to(precise).flatten(1)
             total += part.T @ masks
             coverage += masks.sum(0)

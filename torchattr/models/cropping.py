@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from torchattr.errors import TorchattrWarning
+from torchattr.errors import TorchattrWarning, warn
 from torchattr.models.geometry import Box
 
 Transform = Callable[[Image.Image], torch.Tensor]
@@ -76,12 +75,11 @@ class Measured(Geometry):
         x = _span(_ramp(self.transform, width, height, axis=1), axis=1)
         y = _span(_ramp(self.transform, width, height, axis=0), axis=0)
         if x is None or y is None:
-            warnings.warn(
+            warn(
                 f"the part of a {width}×{height} picture that the transform keeps could not be "
                 "measured (is it random, or does it bend or mirror the picture?); maps are drawn "
                 "over the whole picture",
                 GeometryWarning,
-                stacklevel=4,
             )
             return WholePicture().box(width, height)
         return Box(x[0] * width, y[0] * height, x[1] * width, y[1] * height)

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -21,13 +22,23 @@ from torchattr.web import files, routes
 from torchattr.web.forms import shown
 from torchattr.web.guard import LOCAL, Guard, problem
 from torchattr.web.limits import Limits
-from torchattr.web.sessions import Gone, TooLarge
+from torchattr.web.sessions import Crowded, Gone, TooLarge
 from torchattr.web.viewer import Viewer
-from torchattr.web.worker import Abandoned, Busy
+from torchattr.web.worker import Abandoned, Busy, NoJob
 
 PAGE = Path(__file__).parent / "page"
-STATUS: dict[type[TorchattrError], int] = {Gone: 404, TooLarge: 413, Busy: 503, Abandoned: 499}
+STATUS: dict[type[TorchattrError], int] = {
+    Gone: 404,
+    NoJob: 404,
+    TooLarge: 413,
+    Abandoned: 499,
+    Busy: 503,
+    Crowded: 503,
+}
 """The status of errors that are not about what was entered."""
+
+AGAIN_SECONDS = 2.0
+"""After how long one may ask a busy viewer again."""
 
 
 def create_app(
@@ -96,20 +107,31 @@ def _say_errors_in_sentences(app: FastAPI) -> None:
     app.add_exception_handler(TorchattrError, _known)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _unknown)
 
 
 def _known(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
-    return problem(status, _sentence(str(error)))
+    again = getattr(error, "seconds", AGAIN_SECONDS) if status == 503 else None
+    return problem(status, _sentence(str(error)), again)
 
 
 def _refused(request: Request, error: Any) -> Response:
     if error.status_code == 404:
-        return problem(404, f"There is nothing at {request.url.path[:200]}.")
+        return problem(404, f"There is nothing at {_path(request)}.")
     if error.status_code == 405:
-        return problem(405, f"{request.method} is not possible at {request.url.path[:200]}.")
+        return problem(405, f"{request.method} is not possible at {_path(request)}.")
     return problem(error.status_code, _sentence(str(error.detail)))
+
+
+def _path(request: Request) -> str:
+    path = str(request.scope["path"])[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in path)
+
+
+def _left(request: Request, error: Exception) -> Response:
+    return problem(499, "The request ended before all of it had come.")
 
 
 def _invalid(request: Request, error: Any) -> Response:

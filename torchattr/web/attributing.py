@@ -13,6 +13,7 @@ from torchattr.methods import Attribution
 from torchattr.runs.plan import squares
 from torchattr.show import title_of
 from torchattr.show.arrays import as_floats
+from torchattr.stepping import step
 from torchattr.web.catalog import MethodEntry, PanelEntry
 from torchattr.web.parts import Map, Part, Text
 from torchattr.web.scene import Scene
@@ -99,8 +100,10 @@ def _without_target(result: Any) -> Any:
 
 
 def _checked(parts: Iterable[Any], name: str) -> list[Part]:
-    found = [parts] if isinstance(parts, Part) else list(parts)
-    for part in found:
+    found = []
+    for part in [parts] if isinstance(parts, Part) else parts:
+        step()
+        found.append(part)
         if not isinstance(part, Part):
             raise InputTypeError(
                 f"{name} must give parts such as Map, Picture, Table, Bars, Figure or Text of"

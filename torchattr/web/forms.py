@@ -31,6 +31,11 @@ KNOWN: Mapping[str, tuple[Kind, Any]] = {
 }
 """Arguments that the methods share and whose annotation says less than their name; defaults."""
 
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "interpolate_mode": ("nearest", "nearest-exact", "bilinear", "bicubic", "area"),
+}
+"""Texts of which only a few mean something."""
+
 OF_THE_MODEL = frozenset(("activation",))
 """Arguments whose default is what the model says of itself."""
 
@@ -38,7 +43,10 @@ LONGEST = 200
 """Letters of a text."""
 
 LARGEST = 10_000
-"""Whole numbers are counts of steps or samples here, during which everybody else waits."""
+"""Whole numbers are counts of steps or samples here."""
+
+LARGEST_OF: Mapping[str, int] = {"n_steps": 1000}
+"""Where less is enough: the points of an integral are found in one step, in cubic time."""
 
 _SCALARS: Mapping[type, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
 
@@ -168,8 +176,8 @@ def _field(parameter: inspect.Parameter, hint: Any, doc: str) -> Field | None:
     members = _members(hint, default)
     optional = type(None) in members or (default is None and not required)
     literal = next((one for one in members if typing.get_origin(one) is Literal), None)
-    if literal is not None:
-        choices = typing.get_args(literal)
+    choices = CHOICES.get(parameter.name, typing.get_args(literal))
+    if choices:
         return Field(parameter.name, "choice", default, optional, choices, doc)
     for scalar, kind in _SCALARS.items():
         if scalar in members:
@@ -196,8 +204,9 @@ def _integer(name: str, value: Any) -> int:
     number = _number(name, value)
     if number != int(number):
         raise InputTypeError(f"{name} must be a whole number, got {shown(value)}")
-    if abs(number) > LARGEST:
-        raise InputError(f"{name} must be within ±{LARGEST:,}, got {shown(value)}")
+    largest = LARGEST_OF.get(name, LARGEST)
+    if abs(number) > largest:
+        raise InputError(f"{name} must be within ±{largest:,}, got {shown(value)}")
     return int(number)
 
 

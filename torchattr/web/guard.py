@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
-from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from torchattr.web.intake import Intake
 from torchattr.web.limits import Limits
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -31,13 +32,11 @@ HEADERS = {
 }
 """Nothing comes from elsewhere, nothing runs but the page's own files, nobody frames it."""
 
-FRAMING_BYTES = 16 * 1024
-"""What a form adds to the file that it carries."""
 
-
-def problem(status: int, sentence: str) -> JSONResponse:
-    """Give an error as a sentence."""
-    return JSONResponse({"error": sentence}, status, headers=HEADERS)
+def problem(status: int, sentence: str, again: float | None = None) -> JSONResponse:
+    """Give an error as a sentence, and after how many seconds to ask again."""
+    retry = {} if again is None else {"retry-after": str(math.ceil(again))}
+    return JSONResponse({"error": sentence}, status, headers={**HEADERS, **retry})
 
 
 class Guard:
@@ -66,6 +65,7 @@ class Guard:
         self._token = token
         self._cookie = f"torchattr_token_{instance}"
         self._limits = limits
+        self._intakes: set[Intake] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -73,13 +73,19 @@ class Guard:
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
         else:
-            answer = self._answer(scope, Headers(scope=scope)) or self._app
-            await answer(scope, self._counted(scope, receive), _hardened(send))
+            intake = Intake(scope, receive, self._limits)
+            refusal = self._answer(scope, Headers(scope=scope)) or self._no_room(intake)
+            self._intakes.add(intake)
+            try:
+                await (refusal or self._app)(scope, intake.receive, _hardened(scope, intake, send))
+            finally:
+                self._intakes.discard(intake)
 
     def _answer(self, scope: Scope, headers: Headers) -> Response | None:
         """Give what is said instead of the application's answer, if anything."""
         host = headers.get("host", "")
-        if self._hosts is not None and _name(host) not in self._hosts:
+        name = _name(host)
+        if not name or (self._hosts is not None and name not in self._hosts):
             return problem(421, f"This viewer does not answer under the name {host[:100]!r}.")
         if (scope["method"] not in ("GET", "HEAD")) and not _same_origin(headers, host):
             return problem(403, "This request came from another site, so it was refused.")
@@ -92,6 +98,19 @@ class Guard:
             return None
         return problem(
             401, "A token is needed. Open the address that was printed when the viewer started."
+        )
+
+    def _no_room(self, intake: Intake) -> Response | None:
+        coming = sum(not one.complete for one in self._intakes)
+        if intake.too_large:
+            return problem(413, intake.too_large)
+        if intake.complete or coming < self._limits.bodies:
+            return None
+        return problem(
+            503,
+            f"There are {coming} requests on their way in, as many as are taken at once. Try again"
+            " in a moment.",
+            1.0,
         )
 
     def _knows(self, given: str | None) -> bool:
@@ -111,25 +130,6 @@ class Guard:
         )
         return response
 
-    def _counted(self, scope: Scope, receive: Receive) -> Receive:
-        """Stop reading a body when it is too long, whatever it says of its length."""
-        limits = self._limits
-        is_form = "multipart/form-data" in Headers(scope=scope).get("content-type", "")
-        most = limits.upload_bytes if is_form else limits.body_bytes
-        spare = FRAMING_BYTES if is_form else 0
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > most + spare:
-                what = "The file" if is_form else "The request"
-                raise HTTPException(413, f"{what} is too large; at most {most:,} bytes are taken.")
-            return message
-
-        return counted
-
 
 def is_local(host: str) -> bool:
     """Tell whether only this machine can reach an address.
@@ -143,13 +143,16 @@ def is_local(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _hardened(send: Send) -> Send:
+def _hardened(scope: Scope, intake: Intake, send: Send) -> Send:
     async def hardened(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("cache-control", "no-store")
+            if not intake.complete and scope.get("http_version", "1.1").startswith("1"):
+                # What is still to come is not read to its end for the sake of the connection.
+                headers["connection"] = "close"
         await send(message)
 
     return hardened
@@ -158,7 +161,8 @@ def _hardened(send: Send) -> Send:
 def _name(host: str) -> str:
     """Give the name of `name:port`, in small letters; empty if it is none."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
+        parts = urlsplit(f"//{host}")
+        return (parts.hostname or "").lower() if parts.netloc == host else ""
     except ValueError:
         return ""
 
@@ -168,7 +172,7 @@ def _same_origin(headers: Headers, host: str) -> bool:
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    return origin is None or origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,19 +17,20 @@ from torchattr.models import Prepared
 from torchattr.models.geometry import place
 from torchattr.show import colormap, rescale
 from torchattr.show.scaling import Sign
+from torchattr.web.buffers import buffers
 from torchattr.web.looks import Look
 
 
-class Item(ABC):
+class Item:
     """Something that a session holds under a number."""
 
     name: str
     """What a downloaded file is called, without its suffix."""
 
     @property
-    @abstractmethod
     def nbytes(self) -> int:
-        """How much memory it takes."""
+        """How much memory it keeps alive."""
+        return sum(buffers(self).values())
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Give the raw values to download; none by default."""
@@ -44,11 +44,6 @@ class Shown(Item):
     name: str
     prepared: Prepared
 
-    @property
-    def nbytes(self) -> int:
-        width, height = self.prepared.original.size
-        return width * height * 3 + self.prepared.tensor.nbytes
-
     def arrays(self) -> Mapping[str, np.ndarray]:
         return {"tensor": self.prepared.tensor.float().numpy()}
 
@@ -61,10 +56,6 @@ class Mapped(Item):
     values: np.ndarray
     look: Look
     prepared: Prepared
-
-    @property
-    def nbytes(self) -> int:
-        return self.values.nbytes
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         return {"map": self.values, "box": np.array(self.prepared.box)}
@@ -87,10 +78,6 @@ class Features(Item):
     name: str
     layer: str
     values: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        return self.values.nbytes
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         return {"maps": self.values}
@@ -117,10 +104,6 @@ class Drawn(Item):
     name: str
     image: Image.Image
 
-    @property
-    def nbytes(self) -> int:
-        return self.image.width * self.image.height * 3
-
     def arrays(self) -> Mapping[str, np.ndarray]:
         return {"picture": np.asarray(self.image)}
 
@@ -131,10 +114,6 @@ class Vector(Item):
 
     name: str
     svg: str
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.svg)
 
 
 def fitted(image: Image.Image, side: int) -> Image.Image:

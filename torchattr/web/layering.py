@@ -12,8 +12,10 @@ import numpy as np
 from torchattr.errors import InputError, LayerError, NoRuleMatched
 from torchattr.info import layers as module_rows
 from torchattr.inspect import CODES, BackProjection, BackProjector, Rule, Start, feature_maps
+from torchattr.methods.batching import Footprint
 from torchattr.select import layer_names
 from torchattr.show.styles import Color
+from torchattr.stepping import step
 from torchattr.web.items import Features
 from torchattr.web.parts import Map
 from torchattr.web.scene import Scene
@@ -29,7 +31,8 @@ class LayerEntry:
     Attributes:
         name: what selects it.
         type: its class, or what operation it is.
-        shape: what its last call gave, without the batch; `None` if that was no tensor.
+        shape: what its last call gave, without the batch; `None` if that was no tensor, or none
+            whose first dimension is the batch.
         calls: how often it ran.
         module: whether it is a layer; a functional operation has maps, too, but no class activation
             maps.
@@ -52,13 +55,18 @@ class LayerEntry:
 def layer_entries(scene: Scene) -> list[LayerEntry]:
     """Give all layers, and the functional operations that have feature maps, in their order."""
     entries = [
-        LayerEntry(row.name, row.type, row.shape[1:] if row.shape else None, row.calls)
+        LayerEntry(row.name, row.type, _of_one(row.shape, scene), row.calls)
         for row in module_rows(scene.loaded.model, scene.inputs)
     ]
     for operation in _operations(scene):
         owner = operation.name.rpartition(".")[0]
         entries.insert(_end(entries, owner), operation)
     return entries
+
+
+def _of_one(shape: tuple[int, ...] | None, scene: Scene) -> tuple[int, ...] | None:
+    """Give the shape for one example; frames or windows in place of the batch have none."""
+    return shape[1:] if shape and shape[0] == len(scene.inputs) else None
 
 
 def default_layer(scene: Scene) -> str | None:
@@ -72,12 +80,15 @@ def default_layer(scene: Scene) -> str | None:
 def _operations(scene: Scene) -> list[LayerEntry]:
     named, found = layer_names(scene.loaded.model), []
     for code in CODES:
+        step()
         try:
             maps = feature_maps(scene.loaded.model, scene.inputs, code)
         except LayerError:
             continue
         found += [
-            LayerEntry(name, "operation", tuple(calls[-1].shape[1:]), len(calls), module=False)
+            LayerEntry(
+                name, "operation", _of_one(tuple(calls[-1].shape), scene), len(calls), module=False
+            )
             for name, calls in maps.calls.items()
             if name not in named and not isinstance(calls[-1], tuple)
         ]
@@ -105,6 +116,11 @@ def features(scene: Scene, layer: str, call: int) -> Features:
     maps = values[call - 1]
     if isinstance(maps, tuple) or maps.dim() != 4:
         raise LayerError(f"the layer {name!r} has no feature maps (C, h, w) to show")
+    if len(maps) != len(scene.inputs):
+        raise LayerError(
+            f"the layer {name!r} gives {len(maps)} maps (C, h, w) for one picture, so its first"
+            " dimension is not the batch; choose a layer before or after that"
+        )
     array = maps[0].float().cpu().numpy()
     return Features(f"{name} maps", name, np.ascontiguousarray(array))
 
@@ -121,11 +137,21 @@ class Projected:
 
 
 class Projectors:
-    """The last few forwards, so that one more map, place or rule needs only its way back."""
+    """The last few forwards, so that one more map, place or rule needs only its way back.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[tuple[Any, ...], BackProjector] = OrderedDict()
+    Args:
+        most: how many are kept.
+        most_bytes: what they hold together; a larger one is used and not kept.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._kept: OrderedDict[tuple[Any, ...], tuple[BackProjector, int]] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the forwards hold, at most: all that was made on the way."""
+        return sum(size for _, size in self._kept.values())
 
     def project(
         self,
@@ -177,12 +203,15 @@ class Projectors:
             return self._keep((key, layer, rule), lambda: prepare((rule,)))
 
     def _keep(self, key: tuple[Any, ...], make: Callable[[], BackProjector]) -> BackProjector:
-        if key not in self._kept:
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._most:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+        with Footprint() as made:
+            projector = make()
+        self._kept[key] = projector, made.total
+        while len(self._kept) > self._most or self.nbytes > self._most_bytes:
             self._kept.popitem(last=False)
-        return self._kept[key]
+        return projector
 
 
 def _drawn(found: BackProjection, title: str) -> Map:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, UploadFile
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from torchattr.runs.pictures import device_of
 from torchattr.web.catalog import methods, panels
 from torchattr.web.colours import tables
 from torchattr.web.items import Shown
-from torchattr.web.pictures import plain_name
-from torchattr.web.sessions import TooLarge
+from torchattr.web.sessions import Session
+from torchattr.web.uploads import FORM, read_upload
 from torchattr.web.viewer import Viewer
 from torchattr.web.visitors import Index, Name, Number, TheSession, TheViewer
 
@@ -27,6 +27,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     picture: Number
+    job: Number | None = None
 
 
 class AskedAttribution(Asked):
@@ -54,9 +55,18 @@ class AskedProjection(Asked):
     call: Index = 1
 
 
-async def _worked(request: Request, viewer: Viewer, job: Callable[[], dict[str, Any]]) -> Any:
-    """Run a job on the model's worker, and add what it had to say."""
-    done = await viewer.worker.run(job, request.is_disconnected)
+async def _worked(
+    request: Request,
+    viewer: Viewer,
+    session: Session,
+    title: str,
+    work: Callable[[], dict[str, Any]],
+    job: str | None = None,
+) -> Any:
+    """Run something on the model's worker, and add what it had to say."""
+    done = await viewer.worker.run(
+        work, request.is_disconnected, owner=session, key=job, title=title
+    )
     return {**done.value, "notes": done.notes, "seconds": round(done.seconds, 4)}
 
 
@@ -81,19 +91,15 @@ def pictures(viewer: TheViewer, session: TheSession) -> list[dict[str, Any]]:
     return [_described(key, one, key in viewer.examples) for key, one in found.items()]
 
 
-@router.post("/pictures", status_code=201)
-async def open_picture(
-    request: Request, viewer: TheViewer, session: TheSession, file: UploadFile
-) -> dict[str, Any]:
+@router.post("/pictures", status_code=201, openapi_extra=FORM)
+async def open_picture(request: Request, viewer: TheViewer, session: TheSession) -> dict[str, Any]:
     """Take in a picture."""
-    data = await file.read(viewer.limits.upload_bytes + 1)
-    name = plain_name(file.filename)
-    if len(data) > viewer.limits.upload_bytes:
-        raise TooLarge(
-            f"{name}: has more than the {viewer.limits.upload_bytes:,} bytes that are taken"
-        )
+    name, data = await read_upload(request, viewer.limits.upload_bytes)
     done = await viewer.worker.run(
-        lambda: viewer.open(session, data, name), request.is_disconnected
+        lambda: viewer.open(session, data, name),
+        request.is_disconnected,
+        owner=session,
+        title=name,
     )
     key, picture = done.value
     return {**_described(key, picture, key in viewer.examples), "notes": done.notes}
@@ -108,13 +114,27 @@ async def scores(
     top: Annotated[int | None, Query(ge=1)] = None,
 ) -> Any:
     """Give the classes, the best first."""
-    return await _worked(request, viewer, lambda: viewer.scores(session, key, top))
+    return await _worked(
+        request, viewer, session, "scores", lambda: viewer.scores(session, key, top)
+    )
 
 
 @router.get("/pictures/{key}/layers")
 async def layers(request: Request, viewer: TheViewer, session: TheSession, key: Number) -> Any:
     """List the layers with the shapes that they give for this picture."""
-    return await _worked(request, viewer, lambda: viewer.layers(session, key))
+    return await _worked(request, viewer, session, "layers", lambda: viewer.layers(session, key))
+
+
+@router.get("/jobs")
+def jobs(viewer: TheViewer, session: TheSession) -> list[dict[str, Any]]:
+    """List what this session has asked of the model and waits for."""
+    return [job.described() for job in viewer.worker.jobs(session)]
+
+
+@router.delete("/jobs/{key}")
+def cancel(viewer: TheViewer, session: TheSession, key: Number) -> dict[str, Any]:
+    """End a job at its next step; whoever waits for it is told so."""
+    return viewer.worker.cancel(session, key).described()
 
 
 @router.post("/attributions")
@@ -125,7 +145,10 @@ async def attributions(
     return await _worked(
         request,
         viewer,
+        session,
+        asked.method,
         lambda: viewer.attribute(session, asked.picture, asked.target, asked.method, asked.options),
+        asked.job,
     )
 
 
@@ -135,7 +158,10 @@ async def panel(request: Request, viewer: TheViewer, session: TheSession, asked:
     return await _worked(
         request,
         viewer,
+        session,
+        asked.panel,
         lambda: viewer.panel(session, asked.picture, asked.target, asked.panel, asked.options),
+        asked.job,
     )
 
 
@@ -145,7 +171,12 @@ async def features(
 ) -> Any:
     """Record the maps of a layer."""
     return await _worked(
-        request, viewer, lambda: viewer.features(session, asked.picture, asked.layer, asked.call)
+        request,
+        viewer,
+        session,
+        f"maps of {asked.layer}",
+        lambda: viewer.features(session, asked.picture, asked.layer, asked.call),
+        asked.job,
     )
 
 
@@ -158,9 +189,12 @@ async def projections(
     return await _worked(
         request,
         viewer,
+        session,
+        f"map {asked.channel} of {asked.layer}",
         lambda: viewer.project(
             session, asked.picture, asked.layer, asked.channel, place, asked.rule, asked.call
         ),
+        asked.job,
     )
 
 

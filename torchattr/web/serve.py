@@ -11,11 +11,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 import uvicorn
+from fastapi import FastAPI
 
 from torchattr.errors import InputError, TorchattrError
 from torchattr.models import LoadedModel
 from torchattr.web.app import create_app
 from torchattr.web.guard import LOCAL, is_local
+from torchattr.web.patience import Patient
+
+CONNECTIONS = 256
+"""How many connections there are at once; further ones are told that there are too many."""
+
+GRACE_SECONDS = 3
+"""How long what is on its way may take when the viewer ends."""
 
 
 class AddressError(TorchattrError, OSError):
@@ -85,10 +93,22 @@ def serve(
     """Serve until Ctrl-C; `ready` is called before the first request is answered."""
     hosts = None if address.token else (*LOCAL, address.host)
     app = create_app(loaded, images=images, token=address.token, hosts=hosts)
-    # No log of requests: addresses may hold the token.
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     ready()
-    uvicorn.Server(config).run(sockets=[listening])
+    server_of(app).run(sockets=[listening])
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """Make a server for the viewer, patient neither with strangers nor at its end."""
+    config = uvicorn.Config(
+        app,
+        http=Patient,
+        log_level="warning",
+        access_log=False,  # Addresses may hold the token.
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return uvicorn.Server(config)
 
 
 def _why(host: str, port: int, error: OSError) -> str:

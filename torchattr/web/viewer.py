@@ -16,6 +16,7 @@ from torchattr.models import LoadedModel, read_image
 from torchattr.runs.answers import SEGMENTATION, Reader
 from torchattr.web import layering
 from torchattr.web.attributing import attribute, show_panel
+from torchattr.web.buffers import buffers
 from torchattr.web.catalog import method_entry, panel_entry
 from torchattr.web.items import Features, Item, Shown
 from torchattr.web.limits import Limits
@@ -34,10 +35,6 @@ class Reply(Item):
     answer: dict[str, Any]
     ids: tuple[str, ...]
 
-    @property
-    def nbytes(self) -> int:
-        return len(json.dumps(self.answer))
-
 
 class Viewer:
     """One model, and all that is asked of it; what runs the model is called by the worker only.
@@ -52,12 +49,12 @@ class Viewer:
         self.loaded = loaded
         self.limits = limits
         self.reader = Reader(loaded)
-        self.worker = Worker(limits.waiting)
+        self.worker = Worker(limits.waiting, limits.waiting_each)
         self.drawing = ThreadPoolExecutor(2, thread_name_prefix="torchattr-drawing")
-        self.sessions = Sessions(limits)
         self.instance = secrets.token_hex(4)
         self.examples = dict(shown(read_image(path), path.name, loaded) for path in images)
-        self._projectors = layering.Projectors(limits.forwards)
+        self.sessions = Sessions(limits, free=buffers(self.examples))
+        self._projectors = layering.Projectors(limits.forwards, limits.forward_bytes)
         self._layers: dict[Any, list[layering.LayerEntry]] = {}
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -24,15 +25,23 @@ def viewer_of(request: Request) -> Viewer:
 TheViewer = Annotated[Viewer, Depends(viewer_of)]
 
 
-async def session_of(request: Request, response: Response, viewer: TheViewer) -> Session:
-    """Give the session of whoever asks; a new one gets a cookie."""
+async def session_of(
+    request: Request, response: Response, viewer: TheViewer
+) -> AsyncIterator[Session]:
+    """Give the session of whoever asks; a new one gets a cookie.
+
+    It is in use until the request is answered.
+
+    Raises:
+        Crowded: there is no room for a new one.
+    """
     name = f"torchattr_session_{viewer.instance}"
     known = request.cookies.get(name)
-    key, session = viewer.sessions.open(known)
-    if key != known:
-        secure = request.url.scheme == "https"
-        response.set_cookie(name, key, httponly=True, samesite="strict", secure=secure)
-    return session
+    with viewer.sessions.visit(known) as (key, session):
+        if key != known:
+            secure = request.scope["scheme"] == "https"
+            response.set_cookie(name, key, httponly=True, samesite="strict", secure=secure)
+        yield session
 
 
 TheSession = Annotated[Session, Depends(session_of)]

@@ -15,8 +15,9 @@ export class Refused extends Error {
 
 export const get = (path, signal) => asJson(request(path, { signal }));
 
-export const post = (path, question, signal) => asJson(request(path, {
-  method: "POST", signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify(question),
+/** Ask the model something, as a job that can be cancelled. */
+export const post = (path, question, job) => asJson(request(path, {
+  method: "POST", signal: job.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ...question, job: job.id }),
 }));
 
 export function upload(file) {
@@ -33,13 +34,25 @@ export async function blob(path, signal) {
   return (await request(path, { signal })).blob();
 }
 
-/** Give signals of which the one before is aborted whenever a new one is asked for. */
+/** Something that is asked for: its name at the server, its signal, and how to give it up. */
+export function newJob() {
+  const controller = new AbortController();
+  const id = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const cancel = () => {
+    controller.abort();
+    // What was answered meanwhile is not there to be cancelled, which is as good.
+    fetch(`api/jobs/${id}`, { method: "DELETE", credentials: "same-origin" }).catch(() => {});
+  };
+  return { id, signal: controller.signal, abort: () => controller.abort(), cancel };
+}
+
+/** Give jobs of which the one before is given up whenever a new one is asked for. */
 export function latest() {
-  let controller = null;
+  let job = null;
   return () => {
-    controller?.abort();
-    controller = new AbortController();
-    return controller.signal;
+    job?.abort();
+    job = newJob();
+    return job;
   };
 }
 

@@ -52,13 +52,14 @@ export function startExplain() {
     if (!state.target || !state.picture || !form || !form.valid) return undefined;
     const { picture, target } = state;
     const asked = method;
-    const place = waiting(`${asked.title} for ${target.name} …`);
+    const job = api.newJob();
+    const place = waiting(`${asked.title} for ${target.name} …`, job.cancel);
     if (!cards.length) fill(results);
     results.prepend(place);
     return api.saying(async () => {
       try {
         const question = { picture: picture.id, method: asked.name, target: target.index, options: form.values() };
-        const answer = await api.post("api/attributions", question);
+        const answer = await api.post("api/attributions", question, job);
         await show(place, answer, picture);
       } finally {
         place.remove();

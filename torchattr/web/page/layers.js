@@ -81,14 +81,14 @@ export function startLayers() {
     fill(calls, Array.from({ length: layer.calls }, (_, i) => el("option", { value: i + 1, selected: i + 1 === now.call }, `call ${i + 1} of ${layer.calls}`)));
     detail.hidden = true;
     now.channel = null;
-    fill(grid, waiting(`Maps of ${layer.name} …`));
+    const job = nextMaps();
+    fill(grid, waiting(`Maps of ${layer.name} …`, () => { job.cancel(); fill(grid, emptyState("Cancelled.")); }));
     fill(pager);
     return api.saying(async () => {
       try {
-        now.maps = await api.post("api/features", { picture: picture.id, layer: layer.name, call: now.call }, nextMaps());
+        now.maps = await api.post("api/features", { picture: picture.id, layer: layer.name, call: now.call }, job);
       } catch (error) {
-        fill(grid, emptyState(error.name === "AbortError" ? "" : error.message));
-        if (error.name === "AbortError") throw error;
+        if (error.name !== "AbortError") fill(grid, emptyState(error.message));
         return;
       }
       now.page = 0;
@@ -113,7 +113,7 @@ export function startLayers() {
     const missing = chosen.filter((channel) => !planes.has(channel));
     if (missing.length) {
       const [, h, w] = now.maps.shape;
-      const values = await api.floats(`api/results/${now.maps.id}.f32?channels=${missing.join(",")}`, nextPage());
+      const values = await api.floats(`api/results/${now.maps.id}.f32?channels=${missing.join(",")}`, nextPage().signal);
       missing.forEach((channel, i) => planes.set(channel, values.subarray(i * h * w, (i + 1) * h * w)));
     }
     fill(grid, chosen.map(thumb));
@@ -196,15 +196,17 @@ export function startLayers() {
     if (first) detail.scrollIntoView({ block: "nearest", behavior: "smooth" });
     const pair = detail.querySelector(".pair");
     pair.setAttribute("aria-busy", "true");
-    if (!pair.querySelector("figure")) fill(pair, waiting("Back to the picture …"));
+    const job = nextProjection();
+    const ended = (text) => { fill(pair, emptyState(text)); pair.removeAttribute("aria-busy"); };
+    if (!pair.querySelector("figure")) fill(pair, waiting("Back to the picture …", () => { job.cancel(); ended("Cancelled."); }));
     return api.saying(async () => {
       const { picture } = state;
       const question = { picture: picture.id, layer: now.layer.name, channel: now.channel, place: now.place, rule: now.rule, call: now.call };
       let answer;
       try {
-        answer = await api.post("api/projections", question, nextProjection());
+        answer = await api.post("api/projections", question, job);
       } catch (error) {
-        if (error.name !== "AbortError") { fill(pair, emptyState(error.message)); pair.removeAttribute("aria-busy"); }
+        if (error.name !== "AbortError") ended(error.message);
         return;
       }
       const [row, column] = answer.position;

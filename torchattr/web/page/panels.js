@@ -43,11 +43,12 @@ export function startPanels() {
     if (!state.picture || !form || !form.valid) return undefined;
     stale = false;
     const { picture } = state;
-    fill(results, waiting(`${panel.title} …`));
+    const job = next();
+    fill(results, waiting(`${panel.title} …`, () => { job.cancel(); fill(results, emptyState("Cancelled.")); }));
     return api.saying(async () => {
       try {
         const question = { picture: picture.id, panel: panel.name, target: state.target?.index ?? null, options: form.values() };
-        const answer = await api.post("api/panels", question, next());
+        const answer = await api.post("api/panels", question, job);
         const made = answer.parts.map((part) => shown(part, picture));
         cards = made.map(({ card }) => card).filter(Boolean);
         bar.element.hidden = cards.length === 0;

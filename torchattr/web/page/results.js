@@ -138,9 +138,10 @@ function image(part, address, npz) {
       npz ? el("a", { className: "link", href: npz, download: "" }, "NPZ") : null)));
 }
 
-/** A place that shows that something is on its way. */
-export function waiting(text) {
-  return el("div", { className: "result waiting", "aria-busy": "true" }, el("span", { className: "spinner", "aria-hidden": "true" }), el("p", {}, text));
+/** A place that shows that something is on its way, and how to give it up. */
+export function waiting(text, cancel) {
+  return el("div", { className: "result waiting", "aria-busy": "true" }, el("span", { className: "spinner", "aria-hidden": "true" }), el("p", {}, text),
+    el("button", { type: "button", className: "button cancel", "aria-label": `Cancel: ${text}`, onclick: cancel }, "Cancel"));
 }
 
 /** Say that there is nothing, and what to do about it. */

@@ -20,7 +20,7 @@ export function startScores() {
 
   on("picture", (picture) => api.saying(async () => {
     fill(list, el("p", { className: "hint" }, "Asking the model …"));
-    const found = await api.get(`api/pictures/${picture.id}/scores`, next());
+    const found = await api.get(`api/pictures/${picture.id}/scores`, next().signal);
     const before = state.target && found.classes.find((one) => one.index === state.target.index);
     set("scores", found);
     set("target", state.keepTarget && before ? before : found.classes[0]);

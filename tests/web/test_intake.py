@@ -1,0 +1,261 @@
+"""Requests that are too long, too slow or too many, byte by byte against a real server."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from tempfile import SpooledTemporaryFile
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from asking import sentence, upload
+from PIL import Image
+from serving import Wire, served
+from starlette.testclient import TestClient
+
+from torchattr.models import LoadedModel
+from torchattr.web import Limits, create_app, patience
+
+FORM = "Content-Type: multipart/form-data; boundary=x"
+LIMITS = Limits(upload_bytes=100_000, body_seconds=0.6, body_rate=1_000_000, bodies=4)
+
+
+@pytest.fixture(scope="module")
+def address(demo: LoadedModel) -> Iterator[str]:
+    hurry = mock.patch.object(patience, "HEADER_SECONDS", 0.8)
+    with hurry, served(create_app(demo, limits=LIMITS)) as found:
+        yield found
+
+
+def said(wire: Wire, status: int) -> str:
+    """The sentence of an answer after which the connection ends."""
+    found, headers, body = wire.answer()
+    assert (found, headers["connection"]) == (status, "close"), body
+    assert wire.is_closed()
+    return str(json.loads(body)["error"])
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "length"),
+    [
+        ("/api/pictures", FORM, 10**9),
+        ("/api/pictures", FORM, 200_000),
+        ("/api/features", "Content-Type: application/json", 70_000),
+        ("/api/nothing", "Content-Type: text/plain", 10**12),
+    ],
+)
+def test_a_body_announced_as_too_large_is_not_waited_for(
+    address: str, path: str, header: str, length: int
+) -> None:
+    with Wire(address) as wire:
+        wire.ask("POST", path, header, f"Content-Length: {length}", body=b"x")
+        assert "too large" in said(wire, 413)
+
+
+@pytest.mark.parametrize("kind", ["form", "json"])
+def test_a_body_without_end_is_cut_off(address: str, kind: str) -> None:
+    header = FORM if kind == "form" else "Content-Type: application/json"
+    path = "/api/pictures" if kind == "form" else "/api/panels"
+    chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
+    sent = 0
+    with Wire(address) as wire:
+        wire.ask("POST", path, header, "Transfer-Encoding: chunked")
+        try:
+            for _ in range(2000):
+                wire.send(chunk)
+                sent += len(chunk)
+        except (BrokenPipeError, ConnectionResetError, TimeoutError):
+            pass
+    # What lies in the buffers of the system counts as sent.
+    assert sent < 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/api/nothing", 404), ("PUT", "/api/model", 405), ("GET", "/api/model", 200)],
+)
+def test_a_body_that_nobody_reads_ends_the_connection(
+    address: str, method: str, path: str, status: int
+) -> None:
+    with Wire(address) as wire:
+        wire.ask(method, path, "Content-Length: 5000", body=b"half of it")
+        found, headers, _ = wire.answer()
+        assert (found, headers["connection"]) == (status, "close")
+        assert wire.is_closed()
+
+
+def test_other_answers_leave_the_connection_open(address: str) -> None:
+    body = b'{"picture": "none", "layer": "stem"}'
+    with Wire(address) as wire:
+        for path, status in (("/api/model", 200), ("/api/nothing", 404)):
+            wire.ask("GET", path)
+            assert wire.answer()[0] == status
+        wire.ask(
+            "POST",
+            "/api/features",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            body=body,
+        )
+        found, headers, _ = wire.answer()
+        assert found == 404
+        assert "connection" not in headers
+        wire.ask("GET", "/api/model")
+        assert wire.answer()[0] == 200
+
+
+@pytest.mark.parametrize(
+    "header", [FORM, "Content-Type: application/json", "Content-Type: text/plain"]
+)
+def test_a_body_that_stops_halfway_is_given_up(address: str, header: str) -> None:
+    start = time.monotonic()
+    with Wire(address) as wire:
+        path = "/api/pictures" if header is FORM else "/api/features"
+        wire.ask("POST", path, header, "Content-Length: 500", body=b"--x\r\nhalf")
+        assert "too slowly" in said(wire, 408)
+    assert time.monotonic() - start < 10
+
+
+def test_a_body_that_trickles_is_given_up(address: str) -> None:
+    with Wire(address) as wire:
+        wire.ask("POST", "/api/features", "Content-Type: application/json", "Content-Length: 9999")
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(100):
+                wire.send(b" ")
+                time.sleep(0.05)
+            pytest.fail("it was listened to for five seconds")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HT", b"POST /api/pictures HTTP/1.1\r\nHost: localhost\r\nX-Half: "]
+)
+def test_headers_that_do_not_come_are_given_up(address: str, sent: bytes) -> None:
+    with Wire(address) as wire:
+        wire.send(sent)
+        assert wire.is_closed()
+
+
+def test_headers_of_a_second_request_that_do_not_come_are_given_up(address: str) -> None:
+    with Wire(address) as wire:
+        wire.ask("GET", "/api/model")
+        assert wire.answer()[0] == 200
+        wire.send(b"GET /api/model HTTP/1.1\r\nX-Half: ")
+        assert wire.is_closed()
+
+
+def test_only_so_many_bodies_are_on_their_way_at_once(address: str) -> None:
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(address)) for _ in range(5)]
+        for wire in wires[:4]:
+            wire.ask("POST", "/api/pictures", FORM, "Content-Length: 500", body=b"--x\r\n")
+        time.sleep(0.1)
+        wires[4].ask("POST", "/api/pictures", FORM, "Content-Length: 500")
+        status, headers, body = wires[4].answer()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+        assert "There are 4 requests on their way in" in json.loads(body)["error"]
+        # Those without a body are answered all the same.
+        with Wire(address) as other:
+            other.ask("GET", "/api/model")
+            assert other.answer()[0] == 200
+        for wire in wires[:4]:
+            said(wire, 408)
+    with Wire(address) as wire:
+        wire.ask(
+            "POST", "/api/panels", "Content-Type: application/json", "Content-Length: 2", body=b"{}"
+        )
+        assert wire.answer()[0] == 422
+
+
+@pytest.mark.parametrize("length", ["-1", "one", "1e3", "0x10", "5, 6", "9" * 400])
+def test_lengths_that_are_no_numbers_are_refused(address: str, length: str) -> None:
+    with Wire(address) as wire:
+        wire.ask("POST", "/api/features", f"Content-Length: {length}", body=b"{}")
+        status, _, _ = wire.answer()
+        assert status in (400, 413)
+
+
+def test_a_client_that_goes_while_it_sends_harms_nobody(address: str) -> None:
+    for _ in range(3):
+        with Wire(address) as wire:
+            wire.ask("POST", "/api/pictures", FORM, "Content-Length: 500", body=b"--x\r\n")
+    with Wire(address) as wire:
+        wire.ask("GET", "/api/model")
+        assert wire.answer()[0] == 200
+
+
+def noise(side: int) -> bytes:
+    """A picture of a few megabytes."""
+    values = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "BMP")
+    return file.getvalue()
+
+
+written: list[Any] = []
+watching = [False]
+
+
+def _watch(event: str, arguments: Any) -> None:
+    if watching[0] and event == "open":
+        _, mode, flags = arguments
+        if (mode and set(str(mode)) & set("wax+")) or (flags or 0) & 0b11:
+            written.append(arguments)
+    if watching[0] and event.startswith(("tempfile.", "os.mkdir")):
+        written.append((event, arguments))
+
+
+@pytest.mark.parametrize("side", [100, 700, 2000])
+def test_nothing_of_an_upload_is_written_to_disk(client: TestClient, side: int) -> None:
+    data = noise(side)
+    sys.addaudithook(_watch)
+    written.clear()
+    with mock.patch.object(SpooledTemporaryFile, "rollover", side_effect=AssertionError):
+        watching[0] = True
+        try:
+            key = upload(client, data).json()["id"]
+            question = {"picture": key, "method": "grad_cam"}
+            found = client.post("/api/attributions", json=question).json()
+            for kind in ("png", "npz", "f32"):
+                client.get(f"/api/results/{found['parts'][0]['id']}.{kind}")
+        finally:
+            watching[0] = False
+    assert written == []
+
+
+FORMS = [
+    (b"", "multipart/form-data", "boundary"),
+    (b"", "multipart/form-data; boundary=", ""),
+    (b"", "multipart/form-data; boundary=x", "file is missing"),
+    (b"junk", "multipart/form-data; boundary=x", ""),
+    (b"--x\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", "name"),
+    (b"--x\r\nContent-Disposition: form-data; name=file\r\n\r\ntext\r\n--x--", "m", "missing"),
+    (
+        b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n1\r\n--x--',
+        "m",
+        "missing",
+    ),
+    (b"--x\r\nContent-Disposition: form-data; filename=b\r\n\r\n1\r\n--x--", "m", "name"),
+    (b"--x\r\nContent-Disposition: form-data; name=file; filename=b\r\n\r\n", "m", ""),
+    (b"--x\r\n" * 40, "m", ""),
+    (b"a=b", "application/x-www-form-urlencoded", "multipart"),
+    (b"{}", "application/json", "multipart"),
+    (b"x", "", "multipart"),
+    (b"--x--", "multipart/form-data; boundary=" + "y" * 300, ""),
+    (b"--x--", "multipart/form-data; boundary=x; charset=nothing", "missing"),
+    (b"--x--", "MULTIPART/FORM-DATA; BOUNDARY=x", "missing"),
+]
+
+
+@pytest.mark.parametrize(("body", "kind", "words"), FORMS)
+def test_forms_that_hold_no_file_are_answered_by_sentences(
+    client: TestClient, body: bytes, kind: str, words: str
+) -> None:
+    kind = "multipart/form-data; boundary=x" if kind == "m" else kind
+    response = client.post("/api/pictures", content=body, headers={"content-type": kind})
+    assert words in sentence(response, 422)
