@@ -11,12 +11,9 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from torchattr.errors import ImageError
-from torchattr.models import LoadedModel, decode_image
+from torchattr.models import FORMATS, LoadedModel, decode_image
 from torchattr.web.items import Shown
 from torchattr.web.limits import Limits
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""What is read; decoders of other formats are never tried."""
 
 LONGEST_NAME = 80
 
@@ -33,7 +30,7 @@ def decode(data: bytes, name: str, limits: Limits) -> Image.Image:
             f"{name}: has {width:,} × {height:,} pixels, more than {limits.pixels / 1e6:g} million;"
             " make it smaller first"
         )
-    return decode_image(io.BytesIO(data), name, FORMATS)
+    return decode_image(io.BytesIO(data), name)
 
 
 def shown(image: Image.Image, name: str, loaded: LoadedModel) -> tuple[str, Shown]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from torchattr.inspect import Rule
 from torchattr.models import LoadedModel, read_image
-from torchattr.runs.answers import SEGMENTATION, Reader
+from torchattr.runs.answers import Reader
 from torchattr.web import layering
 from torchattr.web.attributing import attribute, show_panel
 from torchattr.web.buffers import buffers
@@ -90,7 +90,7 @@ class Viewer:
             ],
             "total": len(values),
             "bounded": answer.bounded,
-            "note": SEGMENTATION if answer.is_share else "",
+            "note": answer.note,
         }
 
     def layers(self, session: Session, key: str) -> dict[str, Any]:
