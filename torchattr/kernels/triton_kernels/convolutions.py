@@ -190,6 +190,7 @@ def depthwise_kernel(
     COLUMNS: tl.constexpr,
 ):
     K: tl.constexpr = WINDOW[0]
+    PLACES: tl.constexpr = K[0] * K[1]
     size, out_size = (height, width), (out_height, out_width)
     channels = units * UNIT
     row, _start, column, inside = tile_of(rows, channels, ROWS, COLUMNS, MEMORY[1])
@@ -197,13 +198,13 @@ def depthwise_kernel(
     box = boxes_in(x, size, variant, MEMORY)
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     if UNROLLED:
-        for number in tl.static_range(K[0] * K[1]):
+        for number in tl.static_range(PLACES):
             total = add_tap(
                 number, total, x, size, box, down, along, weight, column, inside, channels,
                 WINDOW, MEMORY,
             )  # fmt: skip
     else:
-        for number in range(K[0] * K[1]):
+        for number in range(PLACES):
             total = add_tap(
                 number, total, x, size, box, down, along, weight, column, inside, channels,
                 WINDOW, MEMORY,
