@@ -290,7 +290,8 @@ def _written(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any])
 
 def _asked_to(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     place = _place_of_inplace(function)
-    return bool(args[place] if place is not None and place < len(args) else kwargs.get("inplace"))
+    asked = args[place] if place is not None and place < len(args) else kwargs.get("inplace")
+    return isinstance(asked, int) and bool(asked)
 
 
 @cache
