@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 from torch.overrides import get_overridable_functions, get_testing_overrides, resolve_name
 
-ELSEWHERE = ("cuda", "xpu", "mps", "ipu", "hpu", "storage", "share_memory", "pin_memory", "dlpack", "lobpcg")
+ELSEWHERE = (
+    "cuda",
+    "xpu",
+    "mps",
+    "ipu",
+    "hpu",
+    "storage",
+    "share_memory",
+    "pin_memory",
+    "dlpack",
+    "lobpcg",
+)
 """In the names of functions that leave the process or its memory."""
 
 

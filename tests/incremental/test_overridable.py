@@ -1,4 +1,4 @@
-"""Every function of torch that can be overridden: none is an exception of ours, or another value."""
+"""Every function of torch that can be overridden raises nothing of ours and changes no value."""
 
 from __future__ import annotations
 

@@ -102,7 +102,13 @@ _OPERATORS = (
     *("and", "or", "xor", "lshift", "rshift"),
 )
 _WRITING = frozenset(
-    ("__setitem__", "__set__", "__setstate__", "module_load", *(f"__i{name}__" for name in _OPERATORS))
+    (
+        "__setitem__",
+        "__set__",
+        "__setstate__",
+        "module_load",
+        *(f"__i{name}__" for name in _OPERATORS),
+    )
 )
 
 
