@@ -1,6 +1,7 @@
 """The public names of the package; `torchattr` imports this when the first of them is used."""
 
 from torchattr.errors import BackendError as BackendError
+from torchattr.errors import BackendWarning as BackendWarning
 from torchattr.errors import CoverageWarning as CoverageWarning
 from torchattr.errors import DisconnectedError as DisconnectedError
 from torchattr.errors import DisconnectedWarning as DisconnectedWarning

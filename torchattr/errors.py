@@ -109,6 +109,10 @@ class LayerChoiceWarning(TorchattrWarning):
     """No layer was named, so the last spatial layer was taken."""
 
 
+class BackendWarning(TorchattrWarning):
+    """A backend that was chosen automatically failed, and another one serves."""
+
+
 Listener: TypeAlias = Callable[[str, type[TorchattrWarning]], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("torchattr_listener", default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torchattr.incremental.plan import Reading, reading
 from torchattr.incremental.tape import Recording
 from torchattr.incremental.work import Work, kind_of, of_convolution
 from torchattr.kernels import TorchBackend
+from torchattr.kernels.kept import put_in_place
 from torchattr.kernels.patches import Boxes, Convolution
 from torchattr.methods import shortcut
 
@@ -203,3 +205,34 @@ def test_what_pays_is_chosen_by_what_was_measured(
         occlusion.attribute(noise(1, 2, 12, 12), (2, 3, 3), (2, 3, 3), target=1)
         assert occlusion.recomputed is not None
         assert (occlusion.recomputed.followed > 0) == followed, str(occlusion.recomputed)
+
+
+USUAL = dict.fromkeys(KINDS, 1e-10)
+ODD: dict[str, Any] = {
+    "nothing": {},
+    "one way": {"patches": USUAL},
+    "a kind is missing": {"patches": USUAL, "whole": {**USUAL, "3x3": None}},
+    "text": {"patches": USUAL, "whole": {**USUAL, "3x3": "fast"}},
+    "a list": {"patches": [1, 2], "whole": USUAL},
+    "no table": [1, 2, 3],
+    "negative": {"patches": USUAL, "whole": {**USUAL, "1x1": -1e-10}},
+    "zero": {"patches": USUAL, "whole": {**USUAL, "1x1": 0.0}},
+    "nan": {"patches": {**USUAL, "other": float("nan")}, "whole": USUAL},
+    "infinite": {"patches": {**USUAL, "other": float("inf")}, "whole": USUAL},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_rates_are_measured_again(
+    name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(2.0, 3.0, 1.0))
+    right = ask()
+    (place,) = cache.rglob("rates-*.json")
+    with put_in_place(place) as part:
+        part.write_text(json.dumps(ODD[name]))
+    cost.rates.cache_clear()
+    assert ask() == right
+    monkeypatch.setattr(cost, "_measured", lambda *_: pytest.fail("measured again"))
+    cost.rates.cache_clear()
+    assert ask() == right

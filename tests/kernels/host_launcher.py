@@ -41,7 +41,7 @@ class HostLauncher(Launcher):
         self, kernel: Kernel, device: torch.device, threads: int, arguments: Sequence[Argument]
     ) -> None:
         self.launched.append(kernel)
-        packed = Packed(arguments)
+        packed = Packed(arguments, device)
         blocks = ctypes.c_longlong(-(-threads // THREADS))
         _library(kernel).launch(blocks, packed.pointers)
 

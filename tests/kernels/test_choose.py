@@ -15,6 +15,7 @@ import torchattr as ta
 from torchattr.kernels import Backend, Gate, Order, Request, TorchBackend, Window
 from torchattr.kernels import choose as choose_function
 from torchattr.kernels.choose import asked, backend, backends
+from torchattr.kernels.unasked import has_failed
 
 REQUEST = Request(torch.device("cpu"), torch.float32)
 TORCH = TorchBackend()
@@ -156,3 +157,68 @@ def test_a_block_ends_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert asked() == "auto"
+
+
+class Broken(Picky):
+    """Fails where it is run, whatever it said before."""
+
+    name: ClassVar[str] = "broken"
+
+    def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
+        self.calls.append("pack_mask")
+        raise RuntimeError("the kernel does not compile")
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broken]:
+    module = sys.modules["torchattr.kernels.choose"]
+    monkeypatch.setattr(module, "entry_points", lambda group: [Point(Broken)])
+    backends.cache_clear()
+    found = backends()["broken"]
+    assert isinstance(found, Broken)
+    yield found
+    backends.cache_clear()
+
+
+def test_one_that_fails_when_nobody_asked_for_it_is_replaced_and_said_once(broken: Broken) -> None:
+    net = model().double()
+    with pytest.warns(ta.errors.BackendWarning, match="'broken' fails in relu .*compile"):
+        found = ta.GuidedBackprop(net).attribute(X, target=1)
+    again = ta.GuidedBackprop(net).attribute(X, target=1)
+    assert broken.calls == ["pack_mask"]
+    with backend("torch"):
+        right = ta.GuidedBackprop(net).attribute(X, target=1)
+    assert_same(found, right)
+    assert_same(again, right)
+    assert choose_function(Request(torch.device("cpu"), torch.float64), "auto").name == "torch"
+
+
+def test_one_that_was_asked_for_fails_aloud(broken: Broken) -> None:
+    with backend("broken"), pytest.raises(RuntimeError, match="does not compile"):
+        ta.GuidedBackprop(model().double()).attribute(X, target=1)
+    assert not has_failed(broken)
+
+
+def test_wrong_arguments_and_full_memory_are_no_failure(broken: Broken) -> None:
+    taken = choose_function(Request(torch.device("cpu"), torch.float64), "auto")
+    with pytest.raises(AttributeError):
+        taken.pack_mask("no tensor", (0,), None)  # type: ignore[arg-type]
+    assert not has_failed(broken)
+    broken.pack_mask = lambda *_: (_ for _ in ()).throw(MemoryError())  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        taken.pack_mask(X, (0, 1, 2, 3), None)
+    assert not has_failed(broken)
+
+
+def test_ablation_goes_on_where_a_backend_fails(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> Tensor:
+        raise RuntimeError("the kernel does not compile")
+
+    monkeypatch.setattr(Broken, "convolve", fails)
+    net = model().double()
+    options = {"sliding_window_shapes": (3, 3, 3), "strides": (3, 2, 2), "target": 1}
+    with pytest.warns(ta.errors.BackendWarning, match="convolve"):
+        found = ta.Occlusion(net).attribute(X, incremental=True, **options)
+    assert_same(found, ta.Occlusion(net).attribute(X, incremental=False, **options), 1e-9)

@@ -52,7 +52,7 @@ def test_every_reason_is_given_at_once(compiling: pytest.MonkeyPatch) -> None:
     ("found", "words"),
     [
         (None, "is not installed (run: pip install"),
-        ("3.1.0", "3.1.0 is older than 3.6 (run: pip install"),
+        ("3.1.0", "3.1.0 is older than 3.5 (run: pip install"),
         ("3.10.0+git1", None),
     ],
 )

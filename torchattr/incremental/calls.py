@@ -28,7 +28,8 @@ def _spelled(names: Iterable[str]) -> frozenset[Any]:
 
 POINTWISE = _spelled(
     (
-        *("add", "sub", "subtract", "mul", "multiply", "div", "divide", "truediv", "pow"),
+        *("add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "truediv", "pow"),
+        *("true_divide", "float_power"),
         *("maximum", "minimum", "clamp", "clip", "clamp_min", "clamp_max", "neg", "abs"),
         *("sigmoid", "tanh", "hardsigmoid", "softsign", "logsigmoid", "tanhshrink", "hardtanh"),
         *("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +24,7 @@ from torchattr.incremental.tape import Entry, Value
 from torchattr.incremental.windows import Convolved
 from torchattr.incremental.work import Kind, Work, kind_of, of_bytes
 from torchattr.kernels import Backend
-from torchattr.kernels.kept import cache_folder, put_in_place
+from torchattr.kernels.kept import cache_folder, put_in_place, read_whole
 from torchattr.kernels.patches import After, Boxes, Convolution, Patches
 
 # What a step costs besides, in seconds: Python, and the calls that it makes.
@@ -70,12 +71,24 @@ def seconds(work: Work, rates: Mapping[Kind, float]) -> float:
 def rates(backend: Backend, dtype: torch.dtype, device: torch.device, threads: int) -> Rates:
     """Give the rates of this machine: read from the user's cache, or measured and put there."""
     place = cache_folder() / f"rates-{_key(backend, dtype, device, threads)}.json"
-    with suppress(OSError, ValueError, TypeError):
-        return Rates(**json.loads(place.read_text()))
+    with suppress(OSError, ValueError, TypeError, LookupError):
+        return _rates_of(json.loads(read_whole(place)))
     found = _measured(backend, dtype, device)
     with suppress(OSError), put_in_place(place) as part:
         part.write_text(json.dumps(asdict(found)))
     return found
+
+
+def _rates_of(read: Any) -> Rates:
+    """Return rates as they were written.
+
+    Raises:
+        ValueError: they are none.
+    """
+    found = [{kind: float(read[way][kind]) for kind in _USUAL} for way in ("patches", "whole")]
+    if not all(0 < rate < inf for way in found for rate in way.values()):
+        raise ValueError(f"no rates: {read}")
+    return Rates(*found)
 
 
 def _key(backend: Backend, dtype: torch.dtype, device: torch.device, threads: int) -> str:

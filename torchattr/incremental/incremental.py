@@ -216,8 +216,9 @@ class Incremental:
         self, read: Reading, mode: Mode, sources: dict[int, Boxes], at_once: int
     ) -> tuple[Plan, Recomputed]:
         everything = len(read.operators)
-        if read.tape.aliased:
-            return Plan(read, 0), Recomputed(0, everything, 0.0, (ALIASED,))
+        unusable = read.tape.failed or (ALIASED if read.tape.aliased else "")
+        if unusable:
+            return Plan(read, 0), Recomputed(0, everything, 0.0, (unusable,))
         if not sources:
             return Plan(read, 0), Recomputed(0, everything, 0.0, (NO_PICTURE,))
         ways = estimates(read, sources, self._rates(read, mode), at_once)

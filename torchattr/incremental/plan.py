@@ -44,6 +44,9 @@ def reading(tape: Tape, inputs: int) -> Reading:
             steps = read(entry, tape, grids)
         except Unreadable as error:
             steps, reasons[position] = [], str(error)
+        except Exception as error:  # noqa: BLE001 - any model may come, and no call is a must
+            name, why = name_of(entry.function), f"{type(error).__name__}: {error}"
+            steps, reasons[position] = [], f"{name} could not be read ({why})"
         operators.append(steps)
         grids.update({step.output: step.grid for step in steps})
     return Reading(tape, sources, operators, reasons)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from torchattr.incremental.grids import Grid, Grids
 from torchattr.incremental.moved import moved, rearranged
 from torchattr.incremental.operators import Operator
 from torchattr.incremental.pixelwise import Gated, Pointwise
-from torchattr.incremental.tape import Entry, Tape, Value, fill, writes_elsewhere
+from torchattr.incremental.tape import Entry, Tape, Value, fill, tensors_in, writes_elsewhere
 from torchattr.incremental.windows import Convolved, Pooled
 from torchattr.kernels.patches import Convolution, Pooling
 from torchattr.layers.ops import Call
@@ -45,6 +44,8 @@ def read(entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:
         raise Unreadable("it takes what was computed as a whole")
     if not entry.outputs or len(set(entry.outputs)) != len(entry.outputs):
         raise Unreadable(f"{name_of(entry.function)} gives no tensor")
+    if not tape.opaque.isdisjoint(entry.outputs):
+        raise Unreadable(f"{name_of(entry.function)} gives no plain tensor")
     if not tape.lost.isdisjoint(entry.outputs):
         raise Unreadable(f"a part of what {name_of(entry.function)} gives is written over")
     if writes_elsewhere(entry):
@@ -130,20 +131,10 @@ def _dropout(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operato
 def _need_constants_alike(entry: Entry, grid: Grid) -> None:
     """Check that what a call joins with the picture is the same for all its pixels."""
     dims = len(grid.shape)
-    for tensor in _tensors((entry.args, entry.kwargs)):
+    for tensor in tensors_in((entry.args, entry.kwargs)):
         sizes = (1,) * (dims - tensor.dim()) + tuple(tensor.shape)
         if len(sizes) != dims or any(sizes[dim] != 1 for dim in (0, *grid.spatial)):
             raise Unreadable(f"{name_of(entry.function)} joins a constant that differs by pixel")
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
 
 
 def _cat(call: Call, entry: Entry, tape: Tape, grids: Grids) -> list[Operator]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from torchattr.incremental.operators import Changed, Operator
@@ -85,18 +86,48 @@ def run(
         live[step.output] = Changed(step.grid, rows, boxes, partial(clean, step.output))
         if step.output in plan.frontier:
             value = plan.reading.tape.values[step.output]
-            found[step.output] = laid_out(whole(live[step.output], backend), value.strides)
+            found[step.output] = laid_out(
+                whole(live[step.output], backend), value.shape, value.strides
+            )
     return found
 
 
-def laid_out(tensor: Tensor, strides: Sequence[int]) -> Tensor:
-    """Give a tensor whose dimensions lie in memory as these strides say.
+def laid_out(tensor: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """Return a tensor that lies in memory as the model's own forward would lay it.
 
-    The model may ask for a view that is possible of such a tensor only.
+    The model may ask for a view that is possible of such a tensor only, and PyTorch chooses, and
+    rounds, by the strides, those of single elements included.
+
+    Args:
+        tensor: the value for all copies of the batch.
+        shape: its shape in the clean forward.
+        strides: its strides there.
     """
-    order = [0, *sorted(range(1, tensor.dim()), key=lambda dim: -strides[dim])]
-    back = [order.index(dim) for dim in range(tensor.dim())]
-    return tensor.permute(order).contiguous().permute(back)
+    wanted = _strides_of_copies(tensor.shape, shape, strides)
+    moved = [dim for dim, size in enumerate(tensor.shape) if size > 1]
+    if all(tensor.stride(dim) == wanted[dim] for dim in moved):
+        return tensor.as_strided(tensor.shape, wanted)
+    laid = torch.empty_strided(tensor.shape, wanted, dtype=tensor.dtype, device=tensor.device)
+    return laid.copy_(tensor)
+
+
+def _strides_of_copies(
+    copied: Sequence[int], shape: Sequence[int], strides: Sequence[int]
+) -> list[int]:
+    """Return strides for a batch that is larger: what lay around the examples lies further apart.
+
+    >>> _strides_of_copies((6, 3, 4), (2, 3, 4), (12, 4, 1))
+    [12, 4, 1]
+    >>> _strides_of_copies((6, 3, 4), (2, 3, 4), (4, 8, 1))
+    [4, 24, 1]
+    """
+    batch, *others = strides
+    if shape[0] == 1:
+        # One example tells nothing of where the next would lie, but that it lies behind.
+        reach = sum((n - 1) * step for n, step in zip(shape[1:], others, strict=True)) + 1
+        return [max(batch, reach), *others]
+    copies = copied[0] // shape[0]
+    return [batch, *(step * copies if step > batch else step for step in others)]
 
 
 def whole(changed: Changed, backend: Backend) -> Tensor:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from math import inf
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import finalize
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
 from torchattr.layers.spellings import writes_in_place
 
 Function = Callable[..., Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Value:
         strides: how it lay in memory there.
         clean: what it held there; `None` once nobody needs it.
         readers: how many calls took it, and whether it is the model's output, as one more.
+        version: how often `clean` had been written over when it was kept.
     """
 
     shape: torch.Size
@@ -44,6 +47,17 @@ class Value:
     strides: tuple[int, ...]
     clean: Tensor | None
     readers: int = 0
+    version: int | None = None
+
+    def keep(self, clean: Tensor | None) -> None:
+        """Note what the value holds now, if anybody needs it."""
+        self.clean = clean
+        self.version = None if clean is None or clean.is_inference() else clean._version
+
+    @property
+    def is_as_kept(self) -> bool:
+        """Whether nothing wrote over the memory of `clean` since, as far as PyTorch counts."""
+        return self.clean is None or self.version in (None, self.clean._version)
 
 
 @dataclass(frozen=True)
@@ -77,12 +91,19 @@ class Tape:
     values: list[Value] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
     """Values of which parts were written over."""
+    opaque: set[int] = field(default_factory=set)
+    """Values that are no plain tensors: of a class of their own, named, sparse, inside a vmap."""
     aliased: bool = False
     """Whether something was read that was written over through another tensor."""
+    failed: str = ""
+    """Why there is nothing else on it, if the run could not be written down."""
 
 
 class Recording(TorchFunctionMode):
     """Writes down the calls that depend on some tensors, while a model runs.
+
+    The model runs as it would alone: each call is made once, with what it was given, and whatever
+    goes wrong in writing it down ends the recording only.
 
     Args:
         inputs: these tensors, in the order of their values.
@@ -98,36 +119,64 @@ class Recording(TorchFunctionMode):
         self.tape = Tape()
         self.is_full = False
         self._left = most
+        self._inputs = len(inputs)
         self._known: dict[int, int] = {}
         self._stale: set[int] = set()
         for tensor in inputs:
-            self._add(tensor)
+            self._write_down(partial(self._add, tensor))
 
     def finish(self, output: Any) -> None:
         """Note that what the model gives is read, too."""
+        self._write_down(partial(self._finish, output))
+        self._known.clear()
+
+    def _finish(self, output: Any) -> None:
         for index in refs(self._without_tensors(output)):
             self.tape.values[index].readers += 1
-        self._known.clear()
+        seen = all(value.is_as_kept for value in self.tape.values)
+        self.tape.aliased = self.tape.aliased or not seen
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        call = self._write_down(partial(self._before, func, args, kwargs)) if self._known else None
+        result = func(*args, **kwargs)
+        if call is not None:
+            self._write_down(partial(self._after, call, result))
+        return result
+
+    def _write_down(self, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001 - the model must not notice
+            self._stop(f"the model could not be followed ({type(error).__name__}: {error})")
+            return None
+
+    def _before(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call | None:
+        """Note what a call takes, and save what it writes over."""
         taken = self._without_tensors((args, kwargs))
         inputs = tuple(refs(taken))
         if not inputs or func in ABOUT_SHAPE:
-            return func(*args, **kwargs)
+            return None
         if self._left < 0:
-            self._give_up()
-            return func(*args, **kwargs)
+            self.is_full = True
+            self._stop("its clean values do not fit into memory")
+            return None
         self.tape.aliased = self.tape.aliased or not self._stale.isdisjoint(inputs)
         for index in inputs:
             self.tape.values[index].readers += 1
-        written = _written(func, taken[0], taken[1])
-        wrote = list(refs(written))
+        wrote = list(refs(_written(func, taken[0], taken[1])))
         if wrote:
             self._save(inputs)
-        result = func(*args, **kwargs)
+        return _Call(func, taken[0], taken[1], inputs, wrote)
+
+    def _after(self, call: _Call, result: Any) -> None:
+        """Note what a call gave."""
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors_in(result)):
+            self._stop("the model builds a graph of its own, for gradients inside its forward")
+            return
+        inputs, wrote = call.inputs, call.wrote
         same = isinstance(result, Tensor) and self._known.get(id(result)) == inputs[0]
         # What was written over without being given back is known under its old name only.
         if wrote and not same:
@@ -135,21 +184,27 @@ class Recording(TorchFunctionMode):
         self.tape.aliased = self.tape.aliased or (bool(wrote) and wrote != [inputs[0]])
         given = map_tensors(result, self._add)
         self.tape.entries.append(
-            Entry(func, taken[0], taken[1], given, inputs, tuple(refs(given)), same)
+            Entry(call.function, call.args, call.kwargs, given, inputs, tuple(refs(given)), same)
         )
-        return result
 
-    def _give_up(self) -> None:
-        self.is_full = True
-        self.tape = Tape()
+    def _stop(self, why: str) -> None:
+        """Keep nothing but why there is nothing."""
+        self.tape = Tape(values=self.tape.values[: self._inputs], failed=why)
+        for value in self.tape.values:
+            value.keep(None)
         self._known.clear()
 
     def _add(self, tensor: Tensor) -> Ref:
         """Make a value of a tensor; one that was written over becomes a new value."""
         index, key = len(self.tape.values), id(tensor)
         with torch._C.DisableTorchFunction():
-            value = Value(tensor.shape, tensor.dtype, tensor.stride(), tensor.detach())
-            self._left -= tensor.nbytes
+            if _is_plain(tensor):
+                value = Value(tensor.shape, tensor.dtype, tensor.stride(), None)
+                value.keep(tensor.detach())
+                self._left -= tensor.nbytes
+            else:
+                value = Value(torch.Size(()), torch.float32, (), None)
+                self.tape.opaque.add(index)
         self.tape.values.append(value)
         if key not in self._known:
             # Once it is gone it may lend its identity to another one.
@@ -165,9 +220,9 @@ class Recording(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             for other in self._shown_with(index):
                 shown = self.tape.values[other]
-                shown.clean = None if shown.clean is None else shown.clean.clone()
+                shown.keep(None if shown.clean is None else shown.clean.clone())
                 self._stale.add(other)
-            value.clean = None if alone or value.clean is None else value.clean.clone()
+            value.keep(None if alone or value.clean is None else value.clean.clone())
 
     def _shown_with(self, index: int) -> list[int]:
         """Give the other values that lie in the memory of one."""
@@ -190,6 +245,28 @@ class Recording(TorchFunctionMode):
         )
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A call that is about to be made: as for :class:`Entry`, and the values it writes over."""
+
+    function: Function
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    inputs: tuple[int, ...]
+    wrote: list[int]
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is its shape, type and memory, and nothing else."""
+    return (
+        type(tensor) in (Tensor, Parameter)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and tensor.layout == torch.strided
+        and not (tensor.is_quantized or tensor.is_nested or any(getattr(tensor, "names", ())))
+        and not (tensor.is_conj() or tensor.is_neg())
+    )
+
+
 def writes(entry: Entry) -> bool:
     """Tell whether a call wrote over the first of the values that it took."""
     return _written(entry.function, entry.args, entry.kwargs) == Ref(entry.inputs[0])
@@ -205,13 +282,16 @@ def _written(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any])
     """Give what a call writes over, if anything."""
     if kwargs.get("out") is not None:
         return kwargs["out"]
-    given = [*args, *kwargs.values()]
-    return given[0] if writes_in_place(function) or _asked_to(function, args, kwargs) else None
+    if not (writes_in_place(function) or _asked_to(function, args, kwargs)):
+        return None
+    named = kwargs.get("input", kwargs.get("self"))
+    return args[0] if args else next(iter(kwargs.values()), None) if named is None else named
 
 
 def _asked_to(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     place = _place_of_inplace(function)
-    return bool(args[place] if place is not None and place < len(args) else kwargs.get("inplace"))
+    asked = args[place] if place is not None and place < len(args) else kwargs.get("inplace")
+    return isinstance(asked, int) and bool(asked)
 
 
 @cache
@@ -219,7 +299,10 @@ def _place_of_inplace(function: Function) -> int | None:
     """Say which positional argument asks for writing in place."""
     if not isinstance(function, FunctionType):
         return None
-    names = list(signature(function).parameters)
+    try:
+        names = list(signature(function).parameters)
+    except (ValueError, TypeError):
+        return None  # It wraps a function of C, which has no such argument.
     return names.index("inplace") if "inplace" in names else None
 
 
@@ -235,6 +318,17 @@ def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
         changed = any(new is not old for new, old in zip(items, value.values(), strict=True))
         return _dict_like(value, dict(zip(value, items, strict=True))) if changed else value
     return value
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors that stand in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
 
 
 def _like(value: Any, items: list[Any]) -> Any:

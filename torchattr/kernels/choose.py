@@ -15,6 +15,7 @@ from torchattr.kernels.cpu_backend import CpuBackend
 from torchattr.kernels.cuda_backend import CudaBackend
 from torchattr.kernels.reference import TorchBackend
 from torchattr.kernels.triton_backend import TritonBackend
+from torchattr.kernels.unasked import has_failed, unasked
 
 ENTRY_POINTS = "torchattr.backends"
 ENVIRONMENT = "TORCHATTR_BACKEND"
@@ -58,13 +59,14 @@ def asked() -> str:
 
 
 def choose(request: Request, name: str) -> Backend:
-    """Give the backend called `name`, or for `"auto"` the first that is offered.
+    """Give the backend called `name`, or for `"auto"` the first that is offered and has not failed.
 
     Raises:
         BackendError: the backend asked for by name refuses, with all its reasons.
     """
     if name == AUTO:
-        return next(found for found in backends().values() if found.is_offered(request))
+        offered = (one for one in backends().values() if one.is_offered(request))
+        return unasked(next(one for one in offered if not has_failed(one)))
     found = backends()[name]
     reasons = found.refusals(request)
     if reasons:

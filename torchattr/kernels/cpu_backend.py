@@ -29,6 +29,7 @@ from torchattr.kernels.layout import (
     order_of,
 )
 from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
+from torchattr.kernels.pointers import address, run_of
 from torchattr.kernels.reference import TorchBackend
 
 
@@ -162,16 +163,21 @@ def _has(source: str, what: str) -> bool:
 
 def _rectified(x: Tensor, output: Tensor | None, upper: float | None) -> Tensor:
     """Write the rectified `x` into `output`, if there is one, and give the mask."""
-    mask = torch.empty(mask_bytes(x.numel()), dtype=torch.uint8)
+    count = x.numel()
+    mask = torch.empty(mask_bytes(count), dtype=torch.uint8)
     library("rectifier").torchattr_rectify(
-        x.data_ptr(),
-        None if output is None else output.data_ptr(),
-        mask.data_ptr(),
-        x.numel(),
+        _floats(x, count),
+        None if output is None else _floats(output, count),
+        address(mask, torch.uint8, len(mask)),
+        count,
         inf if upper is None else upper,
         torch.get_num_threads(),
     )
     return mask
+
+
+def _floats(tensor: Tensor, count: int) -> int:
+    return address(tensor, torch.float32, count, any_order=True)
 
 
 def _gated(
@@ -186,16 +192,18 @@ def _gated(
         # Without a mask, nothing but the gradient itself prescribes an order.
         mask, order = None, order_of(grad)
     grad, result = laid_for(grad, order, overwrite)
-    factors = None if scale is None else scale.float().contiguous()
+    count = grad.numel()
+    factors = None if scale is None else run_of(scale, torch.float32)
+    channels = 1 if factors is None else grad.shape[1]
     library("rectifier").torchattr_gate(
-        grad.data_ptr(),
-        result.data_ptr(),
-        None if mask is None else mask.data_ptr(),
-        grad.numel(),
+        _floats(grad, count),
+        _floats(result, count),
+        None if mask is None else address(mask, torch.uint8, mask_bytes(count)),
+        count,
         gate != "gradient",
-        None if factors is None else factors.data_ptr(),
+        None if factors is None else address(factors, torch.float32, channels),
         1 if factors is None else max(1, channel_step(grad.shape, order)),
-        1 if factors is None else max(1, len(factors)),
+        max(1, channels),
         torch.get_num_threads(),
     )
     return result

@@ -12,13 +12,12 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from torchattr.errors import BackendError
-from torchattr.kernels.kept import cache_folder, put_in_place
+from torchattr.kernels.kept import cache_folder, private_folder, put_in_place, read_whole
 
 SOURCES = Path(__file__).with_name("csrc")
 OPTIONS = (
@@ -62,23 +61,34 @@ def library(name: str) -> ctypes.CDLL:
     """Give the kernels of a source, compiled now if they were not before on this machine.
 
     Raises:
-        BackendError: there is no compiler, or it fails; the message says why.
+        BackendError: there is no compiler, or it fails, or what it makes cannot be loaded; the
+            message says why.
     """
     if sys.platform != "linux":
         raise BackendError(f"its kernels are compiled on Linux only, not on {sys.platform}")
-    place = cache_folder() / f"{name}-{_key(name)}.so"
-    with suppress(OSError):
-        return _declared(name, place)
-    with suppress(OSError):
-        return _compiled(name, place)
-    # A cache that cannot be written to costs a compilation in each process, not more.
-    return _compiled(name, Path(tempfile.mkdtemp(prefix="torchattr-"), place.name))
+    file = f"{name}-{_key(name)}.so"
+    with suppress(OSError, AttributeError):
+        return _kept(name, cache_folder() / file)
+    with suppress(OSError, AttributeError):
+        return _compiled(name, cache_folder() / file)
+    # A cache that cannot be written to, or that nothing can be loaded from, costs a compilation in
+    # each process, not more.
+    try:
+        return _compiled(name, private_folder() / file)
+    except (OSError, AttributeError) as error:
+        raise BackendError(f"its compiled kernels cannot be loaded: {error}") from error
+
+
+def _kept(name: str, place: Path) -> ctypes.CDLL:
+    read_whole(place)
+    return _declared(name, place)
 
 
 def _compiled(name: str, place: Path) -> ctypes.CDLL:
+    """Compile a source; only what can be loaded is kept."""
     with put_in_place(place) as part:
         _run_compiler(SOURCES / f"{name}.cpp", part)
-    return _declared(name, place)
+        return _declared(name, part)
 
 
 def _run_compiler(source: Path, output: Path) -> None:

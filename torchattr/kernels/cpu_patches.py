@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.errors import BackendError
 from torchattr.kernels.cpu_compile import library
 from torchattr.kernels.patches import (
     BOTTOM,
+    IMAGE,
     LEFT,
     RIGHT,
+    START,
     TOP,
     After,
     Boxes,
@@ -22,6 +25,7 @@ from torchattr.kernels.patches import (
     Patches,
     Pooling,
 )
+from torchattr.kernels.pointers import address, run_of, table_address
 
 BLOCK = 56
 """Tiles that a thread transforms at once: they stay in its cache, and weights pay for their way."""
@@ -62,13 +66,30 @@ class _After(ctypes.Structure):
 
 
 def _of(x: Patches) -> _Patches:
-    height, width, channels = x.clean.shape[1:]
-    pointers = (x.clean.data_ptr(), x.changed.data_ptr(), x.boxes.table.ctypes.data)
-    return _Patches(*pointers, height, width, channels)
+    images, height, width, channels = x.clean.shape
+    return _Patches(
+        _floats(x.clean, images * height * width * channels),
+        _floats(x.changed, x.boxes.rows * channels),
+        _boxes(x.boxes, images),
+        *(height, width, channels),
+    )
+
+
+def _floats(tensor: Tensor, elements: int) -> int:
+    return address(tensor, torch.float32, elements)
+
+
+def _boxes(boxes: Boxes, images: int) -> int:
+    """Return where a table of boxes begins, none of which is of an image that there is not."""
+    if len(boxes) and not 0 <= int(boxes.table[:, IMAGE].max()) < images:
+        raise BackendError(f"a box is of an image that is not among the {images} clean ones")
+    return table_address(boxes.table, START + 1)
 
 
 def _views(x: Patches, boxes: Boxes, result: Tensor) -> tuple[Any, Any]:
-    wanted = _Wanted(boxes.table.ctypes.data, len(boxes), boxes.rows, result.data_ptr())
+    address_of_boxes = _boxes(boxes, len(x.clean))
+    into = _floats(result, boxes.rows * result.shape[1])
+    wanted = _Wanted(address_of_boxes, len(boxes), boxes.rows, into)
     return ctypes.byref(_of(x)), ctypes.byref(wanted)
 
 
@@ -86,19 +107,22 @@ def gather(x: Patches, boxes: Boxes) -> Tensor:
 
 
 def convolve(x: Patches, boxes: Boxes, conv: Convolution, after: After) -> Tensor:
-    result = x.changed.new_empty(boxes.rows, len(conv.weight))
+    outputs = len(conv.weight)
+    result = x.changed.new_empty(boxes.rows, outputs)
+    if boxes.rows == 0:
+        return result
+    if _is_wide(x, boxes, conv, after.residual):
+        return _after(_by_weights(x, conv), conv, after)
     residual = None if after.residual is None else _of(after.residual)
+    # The names keep alive what compiled code is told the addresses of.
+    bias = None if conv.bias is None else run_of(conv.bias)
     then = _After(
-        None if conv.bias is None else conv.bias.data_ptr(),
+        None if bias is None else _floats(bias, outputs),
         None if residual is None else ctypes.addressof(residual),
         after.lower,
         after.upper,
     )
     views = _views(x, boxes, result)
-    if boxes.rows == 0:
-        return result
-    if _is_wide(x, boxes, conv, after.residual):
-        return _after(_by_weights(x, conv), conv, after)
     if tuple(conv.weight.shape[:2]) == (conv.groups, 1) and conv.groups > 1:
         _depthwise(views, conv, then)
     elif not (pays(boxes, conv) and _winograd(views, conv, then)):
@@ -176,36 +200,44 @@ def _tiling(boxes: Boxes) -> tuple[int, int]:
 def _winograd(views: tuple[Any, Any], conv: Convolution, after: _After) -> bool:
     """Tell whether all results are finite; if not, they hold NaN that should not be."""
     outputs, inputs = conv.weight.shape[:2]
-    kernels, threads = library("patches"), torch.get_num_threads()
     if "winograd" not in conv.packed:
-        packed = conv.weight.new_empty(36 * inputs * _padded(outputs))
-        weight = conv.weight.contiguous()
-        kernels.torchattr_pack_winograd(
-            weight.data_ptr(), _scale_of(conv), outputs, inputs, packed.data_ptr(), threads
-        )
-        conv.packed["winograd"] = packed
+        conv.packed["winograd"] = _filtered(conv)
     return bool(
-        kernels.torchattr_winograd(
+        library("patches").torchattr_winograd(
             *views,
             ctypes.byref(_window(conv)),
             outputs,
-            conv.packed["winograd"].data_ptr(),
+            _floats(conv.packed["winograd"], 36 * inputs * _padded(outputs)),
             ctypes.byref(after),
             BLOCK,
-            threads,
+            torch.get_num_threads(),
         )
     )
+
+
+def _filtered(conv: Convolution) -> Tensor:
+    """Return the weights as Winograd's filtering wants them."""
+    outputs, inputs = conv.weight.shape[:2]
+    weight, scale = run_of(conv.weight), _scale_of(conv)
+    packed = weight.new_empty(36 * inputs * _padded(outputs))
+    library("patches").torchattr_pack_winograd(
+        _floats(weight, outputs * inputs * 9),
+        None if scale is None else _floats(scale, outputs),
+        *(outputs, inputs, _floats(packed, len(packed)), torch.get_num_threads()),
+    )
+    return packed
 
 
 def _product(views: tuple[Any, Any], conv: Convolution, after: _After) -> None:
     if "product" not in conv.packed:
         conv.packed["product"] = _panels(conv)
+    panels = conv.packed["product"]
     library("patches").torchattr_convolve(
         *views,
         ctypes.byref(_window(conv)),
         conv.groups,
         len(conv.weight),
-        conv.packed["product"].data_ptr(),
+        _floats(panels, _panel_elements(conv)),
         ctypes.byref(after),
         torch.get_num_threads(),
     )
@@ -213,11 +245,11 @@ def _product(views: tuple[Any, Any], conv: Convolution, after: _After) -> None:
 
 def _depthwise(views: tuple[Any, Any], conv: Convolution, after: _After) -> None:
     if "depthwise" not in conv.packed:
-        conv.packed["depthwise"] = conv.scaled.weight[:, 0].permute(1, 2, 0).contiguous()
+        conv.packed["depthwise"] = run_of(conv.scaled.weight[:, 0].permute(1, 2, 0))
     library("patches").torchattr_depthwise(
         *views,
         ctypes.byref(_window(conv)),
-        conv.packed["depthwise"].data_ptr(),
+        _floats(conv.packed["depthwise"], conv.weight.numel()),
         ctypes.byref(after),
         torch.get_num_threads(),
     )
@@ -227,23 +259,25 @@ def _panels(conv: Convolution) -> Tensor:
     """Pack weights for products: for each group `(panel, taps × in, columns of the panel)`."""
     outputs, inputs, *extent = conv.weight.shape
     columns, taps = outputs // conv.groups, extent[0] * extent[1]
-    weight = conv.weight.contiguous()
-    packed = weight.new_empty(conv.groups, _padded(columns) * inputs * taps)
+    weight, scale = run_of(conv.weight), _scale_of(conv)
+    packed = weight.new_empty(conv.groups, _panel_elements(conv) // conv.groups)
     library("patches").torchattr_pack_product(
-        weight.data_ptr(),
-        _scale_of(conv),
-        conv.groups,
-        columns,
-        inputs,
-        taps,
-        packed.data_ptr(),
+        _floats(weight, outputs * inputs * taps),
+        None if scale is None else _floats(scale, outputs),
+        *(conv.groups, columns, inputs, taps),
+        _floats(packed, packed.numel()),
         torch.get_num_threads(),
     )
     return packed
 
 
-def _scale_of(conv: Convolution) -> int | None:
-    return None if conv.scale is None else conv.scale.data_ptr()
+def _panel_elements(conv: Convolution) -> int:
+    outputs, inputs, *extent = conv.weight.shape
+    return conv.groups * _padded(outputs // conv.groups) * inputs * extent[0] * extent[1]
+
+
+def _scale_of(conv: Convolution) -> Tensor | None:
+    return None if conv.scale is None else run_of(conv.scale)
 
 
 def _lanes() -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchattr.kernels.cpu_compile import library
 from torchattr.kernels.layout import Order, Window, channels_last, empty_in, lies_in, pooled_shape
+from torchattr.kernels.pointers import address
 
 _Triple = ctypes.c_int64 * 3
 
@@ -25,8 +26,9 @@ class _Pool(ctypes.Structure):
 
 def order_for(tensor: Tensor, window: Window) -> Order | None:
     """Give the order of a tensor that is one run, its channels first or last; else nothing."""
-    if tensor.is_contiguous():
-        return tuple(range(tensor.dim()))
+    plain = tuple(range(tensor.dim()))
+    if lies_in(tensor, plain):
+        return plain
     last = channels_last(tensor.dim())
     with_batch = tensor.dim() == len(window.extent) + 2
     return last if with_batch and lies_in(tensor, last) else None
@@ -38,9 +40,9 @@ def max_pool(x: Tensor, window: Window, order: Order) -> tuple[Tensor, Tensor]:
     switches = empty_in(order, shape, x, torch.uint8)
     library("max_pool").torchattr_max_pool(
         ctypes.byref(_pool(x.shape, shape, window, order)),
-        x.data_ptr(),
-        values.data_ptr(),
-        switches.data_ptr(),
+        _floats(x, x.shape, order),
+        _floats(values, shape, order),
+        _bytes(switches, shape, order),
         window.tells_open,
         torch.get_num_threads(),
     )
@@ -68,14 +70,15 @@ def unpool(
         needs_open: whether nothing comes back where the maximum is not positive.
         is_positive: whether nothing negative comes back.
     """
+    shape = pooled_shape(tuple(input_shape), window)
     if not lies_in(grad, order):
         grad = empty_in(order, grad.shape, grad).copy_(grad)
     result = empty_in(order, input_shape, grad)
     library("max_pool").torchattr_unpool(
-        ctypes.byref(_pool(input_shape, grad.shape, window, order)),
-        grad.data_ptr(),
-        switches.data_ptr(),
-        result.data_ptr(),
+        ctypes.byref(_pool(input_shape, shape, window, order)),
+        _floats(grad, shape, order),
+        _bytes(switches, shape, order),
+        _floats(result, input_shape, order),
         window.tells_open,
         needs_open,
         is_positive,
@@ -83,6 +86,14 @@ def unpool(
         torch.get_num_threads(),
     )
     return result
+
+
+def _floats(tensor: Tensor, shape: Sequence[int], order: Order) -> int:
+    return address(tensor.permute(order), torch.float32, prod(shape))
+
+
+def _bytes(tensor: Tensor, shape: Sequence[int], order: Order) -> int:
+    return address(tensor.permute(order), torch.uint8, prod(shape))
 
 
 def _pool(

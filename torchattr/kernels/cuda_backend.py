@@ -30,6 +30,7 @@ from torchattr.kernels.layout import (
     order_of,
     pooled_shape,
 )
+from torchattr.kernels.pointers import run_of
 from torchattr.kernels.reference import TorchBackend
 
 
@@ -241,7 +242,7 @@ def _gates(masked: bool, positive: bool) -> list[str]:
 
 
 def _vector(values: Tensor) -> Tensor:
-    return values.float().contiguous()
+    return run_of(values, torch.float32)
 
 
 def _overwritten(x: Tensor, result: Tensor) -> Tensor:

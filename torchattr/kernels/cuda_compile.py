@@ -15,7 +15,7 @@ import torch
 
 from torchattr.errors import BackendError
 from torchattr.kernels.cuda_launch import Kernel
-from torchattr.kernels.kept import cache_folder, put_in_place
+from torchattr.kernels.kept import cache_folder, put_in_place, read_whole
 
 SOURCES = Path(__file__).with_name("csrc")
 OLDEST = 70
@@ -112,7 +112,7 @@ def compiled(nvrtc: Nvrtc, kernel: Kernel, capability: tuple[int, int]) -> bytes
     architecture = architecture_for(nvrtc, capability)
     place = cache_folder() / f"{_key(nvrtc, kernel, architecture)}.bin"
     with suppress(OSError):
-        return place.read_bytes()
+        return read_whole(place)
     code = nvrtc.compile(kernel, architecture).code
     # Memory is enough for this process: a folder that cannot be written to costs time, not more.
     with suppress(OSError), put_in_place(place) as part:

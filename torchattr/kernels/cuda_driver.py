@@ -33,7 +33,7 @@ class DriverLauncher(Launcher):
     def launch(
         self, kernel: Kernel, device: torch.device, threads: int, arguments: Sequence[Argument]
     ) -> None:
-        packed = Packed(arguments)
+        packed = Packed(arguments, device)
         number = _number(device)
         with torch.cuda.device(number):
             # Autograd's threads may not have a context yet; the driver, unlike PyTorch, needs one.

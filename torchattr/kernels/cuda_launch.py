@@ -10,11 +10,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchattr.kernels.pointers import address, strided_address
+
 THREADS = 256
 """Threads in a block, of all kernels."""
 
-Argument = Tensor | int | float | tuple[int, ...] | None
-"""A pointer (or none), a `long long`, a `float`, or a structure of `long long` in this order."""
+
+@dataclass(frozen=True)
+class Strided:
+    """A tensor that may lie anyhow, because the kernel is told its strides."""
+
+    tensor: Tensor
+
+
+Argument = Tensor | Strided | int | float | tuple[int, ...] | None
+"""A pointer (or none), a `long long`, a `float`, or a structure of `long long` in this order.
+
+A tensor without its strides is one run of memory, in any order of its dimensions.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,22 +63,28 @@ class Launcher(ABC):
 class Packed:
     """Arguments as C wants them: an array of pointers to their values."""
 
-    def __init__(self, arguments: Sequence[Argument]) -> None:
-        self._values = [_as_c(argument) for argument in arguments]
+    def __init__(self, arguments: Sequence[Argument], device: torch.device) -> None:
+        self._values = [_as_c(argument, device) for argument in arguments]
         addresses = [ctypes.addressof(value) for value in self._values]
         self.pointers = (ctypes.c_void_p * len(addresses))(*addresses)
 
 
-def _as_c(argument: Argument) -> ctypes._SimpleCData | ctypes.Array:
+def _as_c(argument: Argument, device: torch.device) -> ctypes._SimpleCData | ctypes.Array:
     if argument is None:
         return ctypes.c_void_p(None)
+    if isinstance(argument, Strided):
+        return ctypes.c_void_p(strided_address(argument.tensor, device))
     if isinstance(argument, Tensor):
-        return ctypes.c_void_p(argument.data_ptr())
+        return ctypes.c_void_p(_of_run(argument, device))
     if isinstance(argument, float):
         return ctypes.c_float(argument)
     if isinstance(argument, tuple):
         return (ctypes.c_longlong * len(argument))(*argument)
     return ctypes.c_longlong(argument)
+
+
+def _of_run(tensor: Tensor, device: torch.device) -> int:
+    return address(tensor, tensor.dtype, tensor.numel(), device=device, any_order=True)
 
 
 def divisor(value: int) -> tuple[int, int, int]:

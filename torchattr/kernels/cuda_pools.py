@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from torchattr.kernels.cuda_launch import Argument, Kernel, Launcher, divisor
+from torchattr.kernels.cuda_launch import Argument, Kernel, Launcher, Strided, divisor
 from torchattr.kernels.layout import Window
 
 TYPES = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float16: "FLOAT16"}
@@ -102,7 +102,7 @@ def pool_call(
         *(number for size in (*sizes, groups) for number in divisor(size)),
     )
     kernel = Kernel("max_pool", tuple(defines))
-    return kernel, threads, (x, output, switches, shape, windowed.argument)
+    return kernel, threads, (Strided(x), output, switches, shape, windowed.argument)
 
 
 def _has_bytes(window: Window) -> bool:

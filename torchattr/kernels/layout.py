@@ -69,6 +69,7 @@ def order_of(tensor: Tensor) -> Order:
 
 def in_order(tensor: Tensor, order: Order) -> Tensor:
     """Give the elements of `tensor` as one contiguous run in `order`; copies only if it must."""
+    tensor = tensor.resolve_neg()
     if order == _plain(len(order)):
         return tensor.contiguous().reshape(-1)
     return tensor.permute(order).contiguous().reshape(-1)
@@ -82,14 +83,20 @@ def from_order(run: Tensor, shape: Sequence[int], order: Order) -> Tensor:
     return run.reshape([shape[d] for d in order]).permute(inverse)
 
 
+def is_materialised(tensor: Tensor) -> bool:
+    """Whether memory holds what the tensor says, which it does not for views that negate it."""
+    return not tensor.is_neg()
+
+
 def lies_in(tensor: Tensor, order: Order) -> bool:
     """Tell whether the tensor is one run of memory in `order`, without gaps or overlaps."""
-    return tensor.permute(order).is_contiguous()
+    return tensor.permute(order).is_contiguous() and is_materialised(tensor)
 
 
 def is_dense(tensor: Tensor) -> bool:
     """Tell whether the tensor is one run of memory without gaps or overlaps, in any order."""
-    return tensor.is_contiguous() or lies_in(tensor, order_of(tensor))
+    plain = tensor.is_contiguous() and is_materialised(tensor)
+    return plain or lies_in(tensor, order_of(tensor))
 
 
 def empty_in(

@@ -27,11 +27,12 @@ from torchattr.kernels.layout import (
     pooled_shape,
 )
 from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
+from torchattr.kernels.pointers import checked_run, run_of
 from torchattr.kernels.reference import TorchBackend
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-OLDEST = (3, 6)
+OLDEST = (3, 5)
 """The oldest Triton that the kernels have been compiled with."""
 
 CAPABILITY = (8, 0)
@@ -252,7 +253,10 @@ def _channels(
     """Give how a kernel finds the values of an element's channel; nothing without `scale`."""
     if scale is None:
         return None
-    single = [None if value is None else value.float().contiguous() for value in (scale, shift)]
+    single = [
+        None if value is None else checked_run(run_of(value, torch.float32), shape[1])
+        for value in (scale, shift)
+    ]
     return _rectifier().Channels(channel_step(shape, order), *single)
 
 

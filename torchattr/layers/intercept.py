@@ -27,7 +27,7 @@ class Intercept(TorchFunctionMode):
     Args:
         tables: the rules of each backward pass that may follow; `active.table` says which is in
             force. An operation that a table does not name keeps its gradient, remembered in the
-            least memory.
+            least memory. Without any, no backward follows, and all runs as it would alone.
         model: what runs, of which a refusal names the parts.
     """
 
@@ -54,10 +54,13 @@ class Intercept(TorchFunctionMode):
         if understood is None:
             # A hook of the model's own may keep a gradient.
             self.hooked = self.hooked or func in _HOOKING
-            return self._run(func, args, kwargs)
+            return self._run(func, args, kwargs) if self._tables else func(*args, **kwargs)
         call, inputs = understood
         if call.arguments.get("training"):
             self._refuse_training(f"{call.operation.name} ({call.spelling})")
+        if not self._tables:
+            # No backward of ours follows, but one of the model's own may run inside its forward.
+            return func(*args, **kwargs)
         if not (torch.is_grad_enabled() and _any_in_graph(inputs)):
             return self._run(func, args, kwargs)
         plan = self._plan(call)

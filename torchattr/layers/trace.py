@@ -59,7 +59,7 @@ class Trace:
     ) -> None:
         if differentiable or places:
             refuse_scripted(model)
-        self._intercept = Intercept(tables, model)
+        self._intercept = Intercept(tables if differentiable else (), model)
         self._below: frozenset[Port] | None = None
         with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
             entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]

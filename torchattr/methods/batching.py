@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import finalize
@@ -57,7 +58,11 @@ class Footprint(TorchFunctionMode):
         return result
 
     def note(self, tensor: Tensor) -> None:
-        """Count one more tensor."""
+        """Count one more tensor, if it tells its size: those of other classes need not."""
+        with suppress(Exception), torch._C.DisableTorchFunction():
+            self._count(tensor)
+
+    def _count(self, tensor: Tensor) -> None:
         size = tensor.numel() * tensor.element_size()
         self.total += size
         self.largest = max(self.largest, size)
@@ -137,7 +142,7 @@ def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: s
             if stop - start == 1:
                 raise OutOfMemory(
                     f"not even a single {what} of the batch fits into memory; pass fewer examples"
-                    f" at once, smaller inputs, or use another device ({_first_line(error)})"
+                    f" at once, smaller inputs, or use another device ({first_line(error)})"
                 ) from error
             size = (stop - start) // 2
             continue
@@ -155,7 +160,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 _SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its class."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

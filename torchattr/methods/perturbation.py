@@ -102,7 +102,7 @@ def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
 def _mixed(tensor: Tensor, baseline: Tensor, mask: Tensor | None) -> Tensor:
     """Replace what a mask says; one of a floating type says by how much."""
     if mask is None:
-        return tensor
+        return tensor.clone()  # The model may write over it.
     if mask.is_floating_point():
         return torch.lerp(tensor, baseline, mask.to(tensor.dtype))
     return torch.where(mask, baseline, tensor)

@@ -154,9 +154,12 @@ class Scores:
         return select_output(output, self._key)
 
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
+        # A forward that takes gradients may give a graph with its output.
         if self._place:
-            return select_neuron(last_call(trace, self._place), targets[0].selector)[:, None]
-        return torch.stack([select_scores(trace.output, target) for target in targets], dim=1)
+            place = last_call(trace, self._place)
+            return select_neuron(place, targets[0].selector)[:, None].detach()
+        output = trace.output.detach()
+        return torch.stack([select_scores(output, target) for target in targets], dim=1)
 
 
 def _of_images(target: Any, images: slice) -> Any:

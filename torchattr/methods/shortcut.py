@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape
 from torchattr.kernels.patches import Boxes
-from torchattr.methods.batching import SHARE_OF_FREE, free_bytes, in_batches
+from torchattr.methods.batching import SHARE_OF_FREE, first_line, free_bytes, in_batches
 from torchattr.methods.perturbation import Perturbation
 from torchattr.methods.scores import MOST_RECORDED, NotPerExample, Scores
 
@@ -58,8 +58,15 @@ def by_patches(
                 return None, recomputed
             found.append(way.values(bar))
     except (Diverged, NotPerExample) as error:
-        return None, Recomputed(0, recomputed.whole + recomputed.followed, 0.0, (str(error),))
+        return None, _nothing_saved(recomputed, str(error))
+    except Exception as error:  # noqa: BLE001 - the model's own errors come again from whole copies
+        why = f"following changes failed ({type(error).__name__}: {first_line(error)})"
+        return None, _nothing_saved(recomputed, why)
     return torch.cat(found, dim=1), recomputed
+
+
+def _nothing_saved(planned: Recomputed, reason: str) -> Recomputed:
+    return Recomputed(0, planned.whole + planned.followed, 0.0, (reason,))
 
 
 def _obstacle(perturbation: Perturbation, scores: Scores, mode: Mode) -> str:

@@ -106,17 +106,20 @@ def product_kernel(
     MEMORY: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
+    # Older compilers take names for the sides of a block, not items of a tuple.
+    ROWS: tl.constexpr = BLOCK[0]
+    COLUMNS: tl.constexpr = BLOCK[1]
     DEPTH: tl.constexpr = BLOCK[2]
     TAPS: tl.constexpr = WINDOW[0][0] * WINDOW[0][1]
     size, out_size = (height, width), (out_height, out_width)
     inputs, outputs = units * UNITS[0], out_units * UNITS[1]
     group = tl.program_id(1).to(tl.int64) if MEMORY[1] else tl.program_id(1)
-    row, _start, column, inside = tile_of(rows, outputs, BLOCK[0], BLOCK[1], MEMORY[1])
+    row, _start, column, inside = tile_of(rows, outputs, ROWS, COLUMNS, MEMORY[1])
     variant, down, along = places_of(row, rows, boxes)
     box = boxes_in(x, size, variant, MEMORY)
     weight += group * (TAPS * inputs) * outputs + column
     number = tl.arange(0, DEPTH)
-    total = tl.zeros([BLOCK[0], BLOCK[1]], tl.float32)
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
     for step in range(tl.cdiv(TAPS * inputs, DEPTH) if SEVERAL else TAPS * tl.cdiv(inputs, DEPTH)):
         tap, channel, first, left = part_of(step, TAPS, inputs, SEVERAL, DEPTH)
         looked_down, looked_along = place_in(tap, down, along, WINDOW)
@@ -187,6 +190,7 @@ def depthwise_kernel(
     COLUMNS: tl.constexpr,
 ):
     K: tl.constexpr = WINDOW[0]
+    PLACES: tl.constexpr = K[0] * K[1]
     size, out_size = (height, width), (out_height, out_width)
     channels = units * UNIT
     row, _start, column, inside = tile_of(rows, channels, ROWS, COLUMNS, MEMORY[1])
@@ -194,13 +198,13 @@ def depthwise_kernel(
     box = boxes_in(x, size, variant, MEMORY)
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     if UNROLLED:
-        for number in tl.static_range(K[0] * K[1]):
+        for number in tl.static_range(PLACES):
             total = add_tap(
                 number, total, x, size, box, down, along, weight, column, inside, channels,
                 WINDOW, MEMORY,
             )  # fmt: skip
     else:
-        for number in range(K[0] * K[1]):
+        for number in range(PLACES):
             total = add_tap(
                 number, total, x, size, box, down, along, weight, column, inside, channels,
                 WINDOW, MEMORY,

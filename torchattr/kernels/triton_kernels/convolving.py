@@ -12,6 +12,7 @@ import triton.testing
 from torch import Tensor
 
 from torchattr.kernels.patches import After, Boxes, Convolution, Patches
+from torchattr.kernels.pointers import checked_run, run_of
 from torchattr.kernels.triton_backend import interpreted
 from torchattr.kernels.triton_kernels.convolutions import depthwise_kernel, product_kernel
 from torchattr.kernels.triton_kernels.indexing import UNIT, is_wide
@@ -154,7 +155,7 @@ def _tensors(
     x: Patches, boxes: Boxes, conv: Convolution, after: After, output: Tensor, together: int
 ) -> tuple[object, ...]:
     """Give the arguments that both kernels begin with; what is not there is never looked at."""
-    bias = output if conv.bias is None else conv.bias.contiguous()
+    bias = output if conv.bias is None else checked_run(run_of(conv.bias), len(conv.weight))
     residual = x if after.residual is None else after.residual
     return (
         source_of(x),
@@ -177,7 +178,7 @@ def _laid_out(conv: Convolution, groups: int) -> Tensor:
     if "taps first" not in conv.packed:
         _, inputs, *extent = conv.weight.shape
         grouped = conv.scaled.weight.reshape(groups, -1, inputs, prod(extent))
-        conv.packed["taps first"] = grouped.permute(0, 3, 2, 1).contiguous()
+        conv.packed["taps first"] = run_of(grouped.permute(0, 3, 2, 1))
     found: Tensor = conv.packed["taps first"]
     return found
 

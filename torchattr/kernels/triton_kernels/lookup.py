@@ -21,6 +21,7 @@ from torch import Tensor
 
 from torchattr.kernels import patches
 from torchattr.kernels.patches import Boxes, Patches
+from torchattr.kernels.pointers import checked_run
 from torchattr.kernels.triton_kernels.indexing import is_wide
 
 IMAGE, TOP, LEFT, BOTTOM, RIGHT, START = (
@@ -57,7 +58,9 @@ def lookup_of(boxes: Boxes, device: torch.device) -> Lookup:
 
 def source_of(x: Patches) -> tuple[Tensor, Tensor, Tensor]:
     """Give an activation as kernels take it."""
-    return x.clean, x.changed, lookup_of(x.boxes, x.clean.device).table
+    clean = checked_run(x.clean, x.clean.numel())
+    changed = checked_run(x.changed, x.boxes.rows * x.clean.shape[3])
+    return clean, changed, lookup_of(x.boxes, x.clean.device).table
 
 
 def are_wide(*activations: Patches | None) -> bool:

@@ -122,6 +122,7 @@ def pool_kernel(
     COLUMNS: tl.constexpr,
 ):
     K: tl.constexpr = WINDOW[0]
+    PLACES: tl.constexpr = K[0] * K[1]
     S: tl.constexpr = WINDOW[1]
     P: tl.constexpr = WINDOW[2]
     channels, size = units * UNIT, (height, width)
@@ -130,13 +131,13 @@ def pool_kernel(
     box = boxes_in(x, size, variant, MEMORY)
     total = tl.full([ROWS, COLUMNS], float("-inf") if MAXIMUM else 0.0, tl.float32)
     if UNROLLED:
-        for number in tl.static_range(K[0] * K[1]):
+        for number in tl.static_range(PLACES):
             total = add_place(
                 number, total, x, size, box, down, along, column, inside, channels,
                 WINDOW, MAXIMUM, MEMORY,
             )  # fmt: skip
     else:
-        for number in range(K[0] * K[1]):
+        for number in range(PLACES):
             total = add_place(
                 number, total, x, size, box, down, along, column, inside, channels,
                 WINDOW, MAXIMUM, MEMORY,

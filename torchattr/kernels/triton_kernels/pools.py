@@ -105,6 +105,7 @@ def max_pool_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
+    PLACES: tl.constexpr = K[0] * K[1] * K[2]
     row, _start, column, inside = tile_of(rows, units * UNIT, ROWS, COLUMNS, WIDE)
     n, c, d, h, w = position_of(row, column, (a, b, c), LAST, WIDE)
     corner = (d * S[0] - P[0], h * S[1] - P[1], w * S[2] - P[2])
@@ -115,12 +116,12 @@ def max_pool_kernel(
         won += first_place(corner[0], L[0]) * (K[1] * K[2])
         won += first_place(corner[1], L[1]) * K[2] + first_place(corner[2], L[2])
     if UNROLLED:
-        for number in tl.static_range(K[0] * K[1] * K[2]):
+        for number in tl.static_range(PLACES):
             best, won = look_at(
                 number, best, won, x, offset, corner, inside, (D, H, W), step, K, L, CHECKED
             )
     else:
-        for number in range(K[0] * K[1] * K[2]):
+        for number in range(PLACES):
             best, won = look_at(
                 number, best, won, x, offset, corner, inside, (D, H, W), step, K, L, CHECKED
             )

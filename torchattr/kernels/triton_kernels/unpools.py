@@ -93,16 +93,17 @@ def gather(
 ):
     """Give what all windows send to one place of the cells of a tile."""
     COUNT: tl.constexpr = WINDOW[5]
+    WINDOWS: tl.constexpr = COUNT[0] * COUNT[1] * COUNT[2]
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     # In row-major order of the windows, so that the sum is the same in every run.
     if UNROLLED:
-        for number in tl.static_range(COUNT[0] * COUNT[1] * COUNT[2]):
+        for number in tl.static_range(WINDOWS):
             total = add_window(
                 number, total, residue, lane, source, cell, inside, out, step, switch_step,
                 WINDOW, SPLIT, LIFTED, TELLS,
             )  # fmt: skip
     else:
-        for number in range(COUNT[0] * COUNT[1] * COUNT[2]):
+        for number in range(WINDOWS):
             total = add_window(
                 number, total, residue, lane, source, cell, inside, out, step, switch_step,
                 WINDOW, SPLIT, LIFTED, TELLS,

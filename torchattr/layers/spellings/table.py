@@ -89,13 +89,27 @@ def _overloads(function: Any) -> list[Any]:
 
 
 def writes_in_place(function: Any) -> bool:
-    """Tell whether a function writes over its first argument, as its name says."""
-    name = str(function) if isinstance(function, torch._ops.OpOverload) else _name(function)
-    name = name.removeprefix("aten.").split(".")[0]
+    """Whether a function writes over its first argument, as its schema or else its name says."""
+    if isinstance(function, torch._ops.OpOverload):
+        first = function._schema.arguments[:1]
+        return any(one.alias_info is not None and one.alias_info.is_write for one in first)
+    name = _name(function)
     return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
 
 
-_WRITING = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__")
+_OPERATORS = (
+    *("add", "sub", "mul", "matmul", "div", "truediv", "floordiv", "mod", "pow"),
+    *("and", "or", "xor", "lshift", "rshift"),
+)
+_WRITING = frozenset(
+    (
+        "__setitem__",
+        "__set__",
+        "__setstate__",
+        "module_load",
+        *(f"__i{name}__" for name in _OPERATORS),
+    )
+)
 
 
 def _name(function: Any) -> str:
