@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -153,13 +152,30 @@ def test_checkpointed_calls_count_once() -> None:
     assert (found.coverage.calls["relu"], found.coverage.calls["conv"]) == (2, 2)
 
 
-@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution"])
-def test_reentrant_checkpoint_is_named(method: str) -> None:
-    with (
-        pytest.warns(ta.CoverageWarning, match="custom CheckpointFunction"),
-        suppress(RuntimeError),
-    ):
+@pytest.mark.filterwarnings("ignore::torchattr.CoverageWarning")
+@pytest.mark.parametrize("method", ["saliency", "guided_backprop", "deconvolution"])
+def test_reentrant_checkpoint_is_refused_with_the_way_out(method: str) -> None:
+    with refused(ta.ModelError, "use_reentrant=True", "pass use_reentrant=False"):
         CHECKED[method](seeded(Checkpointed, True)).attribute(X, target=1)
+
+
+def test_a_model_wholly_in_a_reentrant_checkpoint_is_refused_with_the_way_out() -> None:
+    model = small()
+    with refused(ta.NoRuleMatched, "CheckpointFunction", "use_reentrant=False"):
+        ta.GuidedBackprop(lambda x: checkpoint(model, x, use_reentrant=True)).attribute(X, 1)
+
+
+def test_layers_after_a_reentrant_checkpoint_are_served() -> None:
+    model = small()
+
+    def forward(x: Tensor) -> Tensor:
+        return model[2:](checkpoint(model[:2], x, use_reentrant=True))
+
+    result = ta.LayerActivation(model, model[2]).attribute(X)
+    assert result.shape[1] == 4
+    with pytest.warns(UserWarning):
+        x = ta.GradCAM(forward, model[3]).attribute(X, target=1)
+    assert_same(x, ta.GradCAM(model, "3").attribute(X, target=1), 1e-12)
 
 
 def test_the_stance_ends_with_the_last_of_several_threads() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
@@ -12,7 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from torchattr.errors import LayerError
 from torchattr.layers.function import enter
+from torchattr.layers.guards import hook_forward
+from torchattr.layers.undoing import Undo
+from torchattr.layers.wrapped import is_transformed
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,15 @@ class Recorder:
         self._differentiable = differentiable
         self._thread = get_ident()
 
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Hook the modules for the time of a `with` block."""
-        with ExitStack() as hooks:
-            for place in self.calls:
-                hooks.callback(self._hook(place).remove)
-            yield
+    def begin(self, undo: Undo) -> None:
+        """Hook the modules until that is undone."""
+        for place in self.calls:
+            hook = self._taken(place) if place.of_input else self._given(place)
+            hook_forward(undo, place.module, hook, before=place.of_input)
 
     def recorded(self) -> list[Tensor]:
         """Give all that was recorded."""
         return [value for calls in self.calls.values() for call in calls for value in call.values]
-
-    def _hook(self, place: Place) -> Any:
-        if place.of_input:
-            return place.module.register_forward_pre_hook(self._taken(place), with_kwargs=True)
-        return place.module.register_forward_hook(self._given(place))
 
     def _given(self, place: Place) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
@@ -90,16 +87,25 @@ class Recorder:
 
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
+        if is_transformed():
+            raise LayerError(
+                f"the layer {type(place.module).__name__} ran inside a transform of torch.func"
+                " (vmap, grad, jvp, ...), whose values cannot be read outside; choose a layer"
+                " before or after it"
+            )
         items = value if isinstance(value, (tuple, list)) else (value,)
         live = [self._live(item) for item in items]
         tensors = [item for item in live if isinstance(item, Tensor)]
         captured = Captured(
-            tuple(tensor.clone() for tensor in tensors),
+            tuple(self._copied(tensor) for tensor in tensors),
             tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
             isinstance(value, (tuple, list)),
         )
         self.calls[place].append(captured)
         return type(value)(live) if type(value) in (tuple, list) else live[0]
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        return tensor.clone() if self._differentiable else tensor.detach().clone()
 
     def _live(self, item: Any) -> Any:
         fresh = isinstance(item, Tensor) and item.is_floating_point() and not item.requires_grad
@@ -116,7 +122,7 @@ def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, tor
         if get_ident() == thread and isinstance(output, Tensor):
             seen.append((module, output.shape))
 
-    with ExitStack() as hooks:
+    with Undo() as undo:
         for module in modules:
-            hooks.callback(module.register_forward_hook(note).remove)
+            hook_forward(undo, module, note)
         yield seen
