@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
+from torchattr.errors import ModelError
 from torchattr.layers import Trace
 from torchattr.layers.guards import modules_behind
 
@@ -155,7 +156,7 @@ def test_checkpointed_calls_count_once() -> None:
 @pytest.mark.filterwarnings("ignore::torchattr.CoverageWarning")
 @pytest.mark.parametrize("method", ["saliency", "guided_backprop", "deconvolution"])
 def test_reentrant_checkpoint_is_refused_with_the_way_out(method: str) -> None:
-    with refused(ta.ModelError, "use_reentrant=True", "pass use_reentrant=False"):
+    with refused(ModelError, "use_reentrant=True", "pass use_reentrant=False"):
         CHECKED[method](seeded(Checkpointed, True)).attribute(X, target=1)
 
 
@@ -173,7 +174,7 @@ def test_layers_after_a_reentrant_checkpoint_are_served() -> None:
 
     result = ta.LayerActivation(model, model[2]).attribute(X)
     assert result.shape[1] == 4
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="None of the inputs"):
         x = ta.GradCAM(forward, model[3]).attribute(X, target=1)
     assert_same(x, ta.GradCAM(model, "3").attribute(X, target=1), 1e-12)
 

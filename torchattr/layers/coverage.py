@@ -141,8 +141,9 @@ class Coverage:
         others = f"but {', '.join(ran)}" if ran else "nor any other activation"
         return (
             f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
-            f" and the output, {others}. The result would be the plain"
-            f" gradient. {_way_in(self.left(table), table)}{self._custom_way_in()}strict=False lowers this to a warning"
+            f" and the output, {others}. The result would be the plain gradient."
+            f" {_way_in(self.left(table), table)}{self._custom_way_in()}"
+            "strict=False lowers this to a warning"
         )
 
     def _custom_way_in(self) -> str:

@@ -55,11 +55,9 @@ def _held(value: Any) -> list[Any]:
         return _named_by(value)
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return list(islice(value.values() if isinstance(value, dict) else value, _MOST_LOOKED_AT))
-    if isinstance(value, (type, ModuleType, Tensor)) or not (
-        callable(value) or is_dataclass(value)
-    ):
+    if isinstance(value, (type, ModuleType, Tensor)):
         return []
-    return [*_attributes(value), getattr(type(value), "__call__", None)]
+    return _attributes(value) if callable(value) or is_dataclass(value) else []
 
 
 _MOST_LOOKED_AT = 1000
@@ -73,9 +71,12 @@ def _named_by(function: FunctionType) -> list[Any]:
 
 
 def _attributes(value: Any) -> list[Any]:
-    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    """Return what an object holds, and the functions that make it callable."""
+    kinds = type(value).__mro__
+    slots = [name for kind in kinds for name in getattr(kind, "__slots__", ())]
     held = [getattr(value, name, None) for name in slots if not name.startswith("__")]
-    return [*getattr(value, "__dict__", {}).values(), *held]
+    called = [vars(kind).get("__call__") for kind in kinds]
+    return [*getattr(value, "__dict__", {}).values(), *held, *called]
 
 
 def _is_filled(cell: CellType) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -128,7 +127,8 @@ class Call:
 
     def of(self, *inputs: Tensor) -> Call:
         """Return the same call of other inputs."""
-        other = copy(self)
+        other = object.__new__(Call)
+        vars(other).update(vars(self))
         other._look_at(inputs)
         return other
 

@@ -18,8 +18,8 @@ from torchattr.layers.spellings import writes_in_place
 class TrainingGuard:
     """Watches one forward for updates by modules in training mode.
 
-    Batch-norm counts its batches before it runs. Buffers of modules that the model can be asked for
-    are known, so their update is stopped; what a module counted that could not be found is put back.
+    Batch-norm counts its batches before it runs. Buffers of modules that the model can be asked
+    for are known, so their update is stopped; what another module has counted is put back.
     """
 
     def __init__(self, model: Forward) -> None:

@@ -1,4 +1,4 @@
-"""Undoing what was set for a while, whatever interrupts it: Ctrl-C may come between any two steps."""
+"""Undoing what was set for a while, also when Ctrl-C comes between any two steps."""
 
 from __future__ import annotations
 

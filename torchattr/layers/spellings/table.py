@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -99,6 +100,7 @@ def _overloads(function: Any) -> list[Any]:
     return [getattr(function, name) for name in function.overloads() if "out" not in name]
 
 
+@cache
 def writes_in_place(function: Any) -> bool:
     """Tell whether a function writes over its first argument, as its name says."""
     name = str(function) if isinstance(function, torch._ops.OpOverload) else _name(function)
