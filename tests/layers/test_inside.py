@@ -112,7 +112,9 @@ FORMS: dict[str, Callable[[Inside, Tensor], Tensor]] = {
     "func.vjp": lambda self, x: vjp(self.total, x)[1](torch.ones(()).double())[0],
     "func.jacrev": lambda self, x: jacrev(self.total)(x),
     "func.jvp": lambda self, x: x * jvp(self.energy, (x,), (torch.ones_like(x),))[1],
-    "a gradient for each example": lambda self, x: vmap(grad(lambda one: self.energy(one).sum()))(x),
+    "a gradient for each example": lambda self, x: vmap(grad(lambda one: self.energy(one).sum()))(
+        x
+    ),
     "vmap": lambda self, x: x * vmap(self.energy)(x),
 }
 
@@ -225,7 +227,9 @@ def test_parameters_are_as_before() -> None:
 
 def members() -> list[nn.Module]:
     def member() -> nn.Sequential:
-        return nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 3))
+        return nn.Sequential(
+            nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 3)
+        )
 
     return [seeded(member, seed=seed).double() for seed in range(3)]
 

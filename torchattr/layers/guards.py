@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import partial
 from itertools import islice
-from threading import Lock
+from threading import RLock
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -116,23 +117,35 @@ class _EagerStance:
     """Makes compiled code run eagerly while any attribution runs, in whatever thread."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # Whoever was interrupted with the lock in its hand takes it again, and gives all back.
+        self._lock = RLock()
         self._users: set[object] = set()
         self._before: Any = None
 
     def enter(self, user: object) -> None:
-        with self._lock:
+        try:
+            self._lock.acquire()
             self._users.add(user)
             if self._before is None:
                 self._before = _compiler_stance()
                 torch.compiler.set_stance("force_eager")
+        finally:
+            self._release()
 
     def leave(self, user: object) -> None:
-        with self._lock:
+        try:
+            self._lock.acquire()
             self._users.discard(user)
             if not self._users and self._before is not None:
                 sys.modules["torch._dynamo.eval_frame"]._set_stance(self._before)
                 self._before = None
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        with suppress(RuntimeError):
+            while True:
+                self._lock.release()
 
 
 def _compiler_stance() -> Any:
