@@ -217,8 +217,8 @@ def hook_forward(undo: Undo, module: nn.Module, hook: Any, *, before: bool = Fal
 
 def _unhook(hook: Any, hooks: dict[int, Any], flags: dict[int, bool]) -> None:
     for key in [key for key, one in list(hooks.items()) if one is hook]:
-        hooks.pop(key, None)
         flags.pop(key, None)
+        hooks.pop(key, None)
 
 
 def random_state(inputs: Sequence[Tensor]) -> Callable[[], None]:
