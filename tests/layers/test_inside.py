@@ -112,9 +112,7 @@ FORMS: dict[str, Callable[[Inside, Tensor], Tensor]] = {
     "func.vjp": lambda self, x: vjp(self.total, x)[1](torch.ones(()).double())[0],
     "func.jacrev": lambda self, x: jacrev(self.total)(x),
     "func.jvp": lambda self, x: x * jvp(self.energy, (x,), (torch.ones_like(x),))[1],
-    "a gradient for each example": lambda self, x: vmap(grad(lambda one: self.energy(one).sum()))(
-        x
-    ),
+    "a gradient for each example": lambda self, x: vmap(grad(self.total))(x),
     "vmap": lambda self, x: x * vmap(self.energy)(x),
 }
 
@@ -234,7 +232,7 @@ def members() -> list[nn.Module]:
     return [seeded(member, seed=seed).double() for seed in range(3)]
 
 
-def ensemble(parts: list[nn.Module], rectify: Callable[[Tensor], Tensor] | None = None) -> Any:
+def ensemble(parts: list[nn.Module]) -> Any:
     parameters, buffers = stack_module_state(parts)
     template = parts[0]
 
