@@ -12,6 +12,8 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.layers.spellings import Masks
 
+pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
+
 
 def set_item(h: Tensor) -> Tensor:
     h = h.clone()

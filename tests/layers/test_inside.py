@@ -16,13 +16,16 @@ from torchattr.errors import LayerError, TorchattrWarning
 
 X = noise(4, 6)
 
-pytestmark = pytest.mark.filterwarnings(
-    # What PyTorch says of its own parts, and of models such as these.
-    "ignore:.*torch.jit.*",
-    "ignore:Using backward.. with create_graph=True",
-    # Smooth activations inside have no say here.
-    "ignore:.*softplus:torchattr.CoverageWarning",
-)
+pytestmark = [
+    pytest.mark.usefixtures("outputs_are_the_models_own"),
+    pytest.mark.filterwarnings(
+        # What PyTorch says of its own parts, and of models such as these.
+        "ignore:.*torch.jit.*",
+        "ignore:Using backward.. with create_graph=True",
+        # Smooth activations inside have no say here.
+        "ignore:.*softplus:torchattr.CoverageWarning",
+    ),
+]
 
 
 def energy() -> nn.Sequential:
