@@ -13,6 +13,8 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.layers import Trace
 
+pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
+
 aten = torch.ops.aten
 
 SHAPES = {1: (2, 4, 13), 2: (2, 4, 13, 10), 3: (2, 4, 7, 6, 9)}

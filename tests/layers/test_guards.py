@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
+from torchattr.errors import ModelError
 from torchattr.layers import Trace
 from torchattr.layers.guards import modules_behind
 
@@ -153,13 +156,30 @@ def test_checkpointed_calls_count_once() -> None:
     assert (found.coverage.calls["relu"], found.coverage.calls["conv"]) == (2, 2)
 
 
-@pytest.mark.parametrize("method", ["guided_backprop", "deconvolution"])
-def test_reentrant_checkpoint_is_named(method: str) -> None:
-    with (
-        pytest.warns(ta.CoverageWarning, match="custom CheckpointFunction"),
-        suppress(RuntimeError),
-    ):
+@pytest.mark.filterwarnings("ignore::torchattr.CoverageWarning")
+@pytest.mark.parametrize("method", ["saliency", "guided_backprop", "deconvolution"])
+def test_reentrant_checkpoint_is_refused_with_the_way_out(method: str) -> None:
+    with refused(ModelError, "use_reentrant=True", "pass use_reentrant=False"):
         CHECKED[method](seeded(Checkpointed, True)).attribute(X, target=1)
+
+
+def test_a_model_wholly_in_a_reentrant_checkpoint_is_refused_with_the_way_out() -> None:
+    model = small()
+    with refused(ta.NoRuleMatched, "CheckpointFunction", "use_reentrant=False"):
+        ta.GuidedBackprop(lambda x: checkpoint(model, x, use_reentrant=True)).attribute(X, 1)
+
+
+def test_layers_after_a_reentrant_checkpoint_are_served() -> None:
+    model = small()
+
+    def forward(x: Tensor) -> Tensor:
+        return model[2:](checkpoint(model[:2], x, use_reentrant=True))
+
+    result = ta.LayerActivation(model, model[2]).attribute(X)
+    assert result.shape[1] == 4
+    with pytest.warns(UserWarning, match="None of the inputs"):
+        x = ta.GradCAM(forward, model[3]).attribute(X, target=1)
+    assert_same(x, ta.GradCAM(model, "3").attribute(X, target=1), 1e-12)
 
 
 def test_the_stance_ends_with_the_last_of_several_threads() -> None:
@@ -222,6 +242,33 @@ def test_a_custom_autograd_function_is_reported() -> None:
     assert_same(result, 2 * ta.GuidedBackprop(model).attribute(2 * X, target=1), 1e-12)
 
 
+class Pipeline:
+    def __init__(self, net: Any, pick: Callable[[Any], Any] = lambda held: held) -> None:
+        self.net = net
+        self.pick = pick
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.pick(self.net)(x).flatten(1)
+
+
+class Slotted:
+    __slots__ = ("net",)
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.net(x).flatten(1)
+
+
+@dataclass
+class Described:
+    net: nn.Module
+
+    def run(self, x: Tensor) -> Tensor:
+        return self.net(x).flatten(1)
+
+
 GLOBAL = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
 
 
@@ -232,6 +279,11 @@ def reaching(kind: str) -> tuple[nn.Module, Any]:
         return GLOBAL, lambda x: GLOBAL(x).flatten(1)
     inner = lambda x: model(x).flatten(1)  # noqa: E731  # a closure is what is tested
     functions = {
+        "callable object": Pipeline(model),
+        "callable object with slots": Slotted(model),
+        "dataclass": Described(model).run,
+        "list": Pipeline([{"net": [model]}], pick=lambda held: held[0]["net"][0]),
+        "object in a closure": partial(lambda run, x: run(x), Pipeline(model)),
         "method": model.forward,
         "closure": inner,
         "nested closure": lambda x: inner(x),
@@ -243,7 +295,11 @@ def reaching(kind: str) -> tuple[nn.Module, Any]:
 
 @pytest.mark.parametrize(
     "kind",
-    ["method", "closure", "nested closure", "partial", "keyword of a partial", "global"],
+    [
+        *("callable object", "callable object with slots", "dataclass", "list"),
+        *("object in a closure", "method", "closure", "nested closure"),
+        *("partial", "keyword of a partial", "global"),
+    ],
 )
 def test_modules_behind_a_function_are_guarded(kind: str) -> None:
     model, function = reaching(kind)
@@ -253,3 +309,84 @@ def test_modules_behind_a_function_are_guarded(kind: str) -> None:
             torch.rand(2, 3, 4, 4), target=lambda y: y.flatten(1).sum(1)
         )
     assert model[0].num_batches_tracked == 0
+
+
+HIDDEN_AWAY = {"net": nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())}
+
+
+def found_elsewhere(x: Tensor) -> Tensor:
+    return getattr(sys.modules[__name__], "_".join(("HIDDEN", "AWAY")))["net"](x).flatten(1)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_what_an_unknown_module_counted_is_put_back(momentum: float | None) -> None:
+    """No look at the function finds the module, so its counter is written before it is stopped."""
+    norm = HIDDEN_AWAY["net"][0]
+    norm.momentum = momentum
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    assert modules_behind(found_elsewhere) == []
+    with refused(ta.TrainingModeError, "eval()", "stopped before it ran", "training=False"):
+        ta.Saliency(found_elsewhere).attribute(torch.rand(2, 3, 4, 4), target=1)
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
+
+
+def test_a_buffer_that_is_gone_refuses_nothing() -> None:
+    """Another tensor may come to lie where a buffer was, under the same `id`."""
+
+    class Replacing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 3)
+            self.register_buffer("state", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            old = id(self.state)
+            self.state = None
+            others = [torch.zeros(()) for _ in range(50)]
+            assert any(id(other) == old for other in others)
+            return self.linear(x) + sum(other.add_(1) for other in others)
+
+    ta.Saliency(Replacing().train()).attribute(torch.rand(2, 4), target=1)
+
+
+@pytest.mark.parametrize("name", ["Swish", "Quantise", "Clipped"])
+def test_a_custom_activation_is_named_where_nothing_else_ran(name: str) -> None:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * x.sigmoid()
+
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * 2
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    function: Any = type(name, (torch.autograd.Function,), members)
+    model = small()
+    with refused(ta.NoRuleMatched, f"but 1 custom {name} call", "of your own"):
+        ta.GuidedBackprop(lambda x: function.apply(model[0](x)).flatten(1)).attribute(X, target=1)
+
+
+@pytest.mark.parametrize("leaf", ["requires_grad_", "requires_grad"])
+def test_a_function_that_runs_its_part_again_in_backward(leaf: str) -> None:
+    """As reversible networks do: the rules hold for what runs again."""
+    part, rest = small()[:2], small()[2:]
+
+    class Again(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return part(x)
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Tensor:
+            x = ctx.saved_tensors[0].detach()
+            if leaf == "requires_grad":
+                x.requires_grad = True
+            else:
+                x.requires_grad_()
+            with torch.enable_grad():
+                return torch.autograd.grad(part(x), x, grad)[0]
+
+    for method in (ta.Saliency, ta.GuidedBackprop, ta.Deconvolution):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ta.CoverageWarning)
+            found = method(lambda x: rest(Again.apply(x))).attribute(X, target=1)
+        assert_same(found, method(nn.Sequential(part, rest)).attribute(X, target=1), 1e-12)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.layers import registered_rules
 
+pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
+
 Forward = Callable[[Tensor], Tensor]
 Oracle = Callable[[Forward, Tensor, Tensor], Tensor]
 """From an operation, its input and what comes back from above to what goes on to the input."""

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 import torchattr as ta
 
+pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
+
 RULES = {
     ta.InputXGradient: "gradient",
     ta.GuidedBackprop: "guided",

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.layers import Trace
 
+pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
+
 aten = torch.ops.aten
 
 

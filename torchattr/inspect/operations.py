@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torchattr._types import Forward
 from torchattr.inspect.paths import Paths
 from torchattr.layers.ops import Call
-from torchattr.layers.spellings import understand
+from torchattr.layers.spellings import Masks, understand
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,23 @@ class Operations(TorchFunctionMode):
         names: the layers of the model, by name.
         paths: what knows which of them runs.
         ran: called after each operation, before anything can write over its output.
+        begun: called when the model begins; one that takes gradients itself may begin twice.
     """
 
-    def __init__(self, names: Mapping[str, nn.Module], paths: Paths, ran: Ran) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, nn.Module],
+        paths: Paths,
+        ran: Ran,
+        begun: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__()
         self._names = names
         self._paths = paths
         self._ran = ran
+        self._begun = begun
         self._counts: Counter[str] = Counter()
+        self._masks = Masks()
 
     def around(self, model: Forward) -> Forward:
         """Give the model as one that is watched whenever it runs.
@@ -83,6 +92,9 @@ class Operations(TorchFunctionMode):
         """
 
         def run(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            self._counts.clear()
+            if self._begun is not None:
+                self._begun()
             with self._paths.following(), self:
                 return model(*args, **kwargs)
 
@@ -92,8 +104,9 @@ class Operations(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        understood = understand(func, args, kwargs)
+        understood = understand(func, args, kwargs, self._masks)
         output = func(*args, **kwargs)
+        self._masks.note(func, args, kwargs, output)
         if understood is not None:
             # An assignment such as `x[x < 0] = 0` gives nothing: its output is what it wrote to.
             self._note(understood[0], args[0] if output is None else output)

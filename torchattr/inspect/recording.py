@@ -72,7 +72,7 @@ class Recording:
         self._modules = [_modules(model, self._names, one) for one in self._selections]
         self._taken: list[tuple[OperationCall, Captured]] = []
         self._ran: dict[str, str] = {}
-        operations = Operations(self._names, Paths(self._names), self._note)
+        operations = Operations(self._names, Paths(self._names), self._note, self._begin)
         self.trace = Trace(
             operations.around(model),
             inputs,
@@ -84,6 +84,10 @@ class Recording:
         self.calls: dict[str, list[Captured]] = {}
         for selection, modules in zip(self._selections, self._modules, strict=True):
             self._collect(selection, modules)
+
+    def _begin(self) -> None:
+        self._taken.clear()
+        self._ran.clear()
 
     def _note(self, ran: OperationCall, output: Tensor) -> None:
         self._ran[ran.place] = ran.operation

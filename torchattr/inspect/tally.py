@@ -51,12 +51,19 @@ class Tally:
         self.multiply_adds: Counter[str] = Counter()
         self.remembered: Counter[str] = Counter()
         self._paths = Paths(names, self._given)
+        self._model = model
         self._known = _storages(model)
         self._kept: list[tuple[str, torch.UntypedStorage]] = []
-        operations = Operations(names, self._paths, self._ran)
+        operations = Operations(names, self._paths, self._ran, self._begin)
         with self._remembering(), _Formulas(self._multiplied):
             self.trace = Trace(operations.around(model), inputs, arguments, key=self._whole)
         self._weigh()
+
+    def _begin(self) -> None:
+        """Forget what was counted before: a model that takes gradients itself runs twice."""
+        for counts in (self.shapes, self.sizes, self.operations, self.multiply_adds, self._kept):
+            counts.clear()
+        self._known = _storages(self._model)
 
     def _whole(self, output: Any) -> Tensor:
         """Note what the model itself gave; give what the whole graph hangs on."""

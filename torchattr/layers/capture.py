@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from torchattr.errors import LayerError
 from torchattr.layers.function import enter
+from torchattr.layers.guards import hook_forward
 from torchattr.layers.layout import Layout, LayoutTracker
 from torchattr.layers.nested import filled, skeleton, tensors_of, with_tensors
+from torchattr.layers.undoing import Undo
+from torchattr.layers.wrapped import is_transformed
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Place:
     of_input: bool = False
     read: bool = False
     keep: bool = True
+
+
+Note: TypeAlias = Callable[[Place, Any], Any]
+"""What is done with a place's value; gives what takes its place."""
 
 
 @dataclass(frozen=True)
@@ -84,39 +92,27 @@ class Recorder:
         self._tracker = tracker
         self._thread = get_ident()
 
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Hook the modules for the time of a `with` block."""
-        with self._hooked(self._record):
-            yield
+    def record(self, undo: Undo) -> None:
+        """Hook the modules until that is undone."""
+        self._hook(undo, self._record)
 
-    @contextmanager
-    def repeating(self) -> Iterator[None]:
+    def repeat(self, undo: Undo) -> None:
         """Hook the modules while a backward runs: a checkpointed part runs them once more.
 
         It must build the same graph then. Nothing is recorded.
         """
-        with self._hooked(lambda place, value: self._all_live(value)):
-            yield
+        self._hook(undo, lambda place, value: self._all_live(value))
 
     def recorded(self) -> list[Tensor]:
         """Return all that was recorded."""
         return [value for calls in self.calls.values() for call in calls for value in call.values]
 
-    @contextmanager
-    def _hooked(self, note: Callable[[Place, Any], Any]) -> Iterator[None]:
-        with ExitStack() as hooks:
-            for place in self.calls:
-                hooks.callback(self._hook(place, note).remove)
-            yield
+    def _hook(self, undo: Undo, note: Note) -> None:
+        for place in self.calls:
+            hook = self._taken(place, note) if place.of_input else self._given(place, note)
+            hook_forward(undo, place.module, hook, before=place.of_input)
 
-    def _hook(self, place: Place, note: Callable[[Place, Any], Any]) -> Any:
-        if place.of_input:
-            hook = self._taken(place, note)
-            return place.module.register_forward_pre_hook(hook, with_kwargs=True)
-        return place.module.register_forward_hook(self._given(place, note))
-
-    def _given(self, place: Place, note: Callable[[Place, Any], Any]) -> Callable[..., Any]:
+    def _given(self, place: Place, note: Note) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             if get_ident() != self._thread:
                 return None
@@ -126,7 +122,7 @@ class Recorder:
 
         return hook
 
-    def _taken(self, place: Place, note: Callable[[Place, Any], Any]) -> Callable[..., Any]:
+    def _taken(self, place: Place, note: Note) -> Callable[..., Any]:
         # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
         def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
             if get_ident() != self._thread:
@@ -148,10 +144,16 @@ class Recorder:
 
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
+        if is_transformed():
+            raise LayerError(
+                f"the layer {type(place.module).__name__} ran inside a transform of torch.func"
+                " (vmap, grad, jvp, ...), whose values cannot be read outside; choose a layer"
+                " before or after it"
+            )
         live = self._all_live(value)
         tensors = tensors_of(live)
         captured = Captured(
-            tuple(tensor.clone() for tensor in tensors) if place.keep else (),
+            tuple(map(self._copied, tensors)) if place.keep else (),
             tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
             skeleton(live),
             tuple(map(self._layout, tensors)) if place.read else (),
@@ -159,6 +161,9 @@ class Recorder:
         self.calls[place].append(captured)
         self.order.append((place, captured))
         return live
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        return tensor.clone() if self._differentiable else tensor.detach().clone()
 
     def _layout(self, tensor: Tensor) -> Layout | str:
         if self._tracker is None:
@@ -195,7 +200,7 @@ def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, tor
         if get_ident() == thread and isinstance(output, Tensor):
             seen.append((module, output.shape))
 
-    with ExitStack() as hooks:
+    with Undo() as undo:
         for module in modules:
-            hooks.callback(module.register_forward_hook(note).remove)
+            hook_forward(undo, module, note)
         yield seen

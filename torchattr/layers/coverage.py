@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules._functions import BackwardHookFunction
 
@@ -32,6 +33,8 @@ class Coverage:
         spellings: how often each operation ran under each of its spellings.
         hidden: rectifiers that ran out of sight, in scripted or foreign compiled code.
         custom: autograd functions of the user's own, whose backward is kept.
+        inside: how often each operation ran where the forward takes a gradient itself, or inside a
+            transform of `torch.func`, so that it keeps PyTorch's own gradient.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -44,6 +47,7 @@ class Coverage:
     spellings: Counter[tuple[str, str]] = field(default_factory=Counter)
     hidden: Counter[str] = field(default_factory=Counter)
     custom: Counter[str] = field(default_factory=Counter)
+    inside: Counter[str] = field(default_factory=Counter)
 
     def count(self, call: Call, *, served: bool) -> None:
         """Count one call."""
@@ -56,7 +60,7 @@ class Coverage:
     def inspect(self, output: Tensor) -> None:
         """Look through the graph of `output` for what the interception could not see."""
         for node in nodes_of(output):
-            if is_rewritten(node):
+            if is_rewritten(node) or _OWN in node.metadata:
                 continue
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1
@@ -114,21 +118,38 @@ class Coverage:
             warn(note, CoverageWarning)
 
     def _fault(self, table: RuleTable, method: str) -> str | None:
+        inside = [_calls(self.inside[name], name) for name in table if self.inside[name]]
+        if inside:
+            return (
+                f"{method} cannot rewrite {', '.join(inside)}, since the forward takes a gradient"
+                " itself (torch.autograd.grad, backward or a transform of torch.func), and a rule"
+                " has no derivative of its own. Take a method without rules, such as Saliency, or"
+                " pass strict=False"
+            )
         if self.hidden:
             return (
                 f"{method} missed {sum(self.hidden.values())} rectifiers that ran out of sight"
                 f" ({', '.join(self.hidden)}), in scripted or foreign code; its result would mix"
                 " two rules. Run the Python original of that part, or pass strict=False"
             )
-        if sum(self.rewritten(table).values()):
-            return None
-        ran = ", ".join(_calls(count, name) for name, count in self.left(table).items())
+        return None if sum(self.rewritten(table).values()) else self._missing(table, method)
+
+    def _missing(self, table: RuleTable, method: str) -> str:
+        """Say that nothing was rewritten, and what ran that might have been."""
+        ran = [_calls(count, name) for name, count in self.left(table).items()]
+        ran += [_calls(count, f"custom {name}") for name, count in sorted(self.custom.items())]
+        others = f"but {', '.join(ran)}" if ran else "nor any other activation"
         return (
             f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
-            f" and the output{f', but {ran}' if ran else ', nor any other activation'}. The result"
-            f" would be the plain gradient. {_way_in(self.left(table), table)}"
+            f" and the output, {others}. The result would be the plain gradient."
+            f" {_way_in(self.left(table), table)}{self._custom_way_in()}"
             "strict=False lowers this to a warning"
         )
+
+    def _custom_way_in(self) -> str:
+        if "CheckpointFunction" in self.custom:
+            return "Checkpoint with use_reentrant=False, so that the rules see inside; "
+        return "A rule cannot change an autograd function of your own; " if self.custom else ""
 
     def _note(self, table: RuleTable, method: str) -> str | None:
         gates = any(OPERATIONS[name].kind in GATES for name in table)
@@ -170,6 +191,19 @@ _HIDDEN_BOUNDS = {
     "ClampMinBackward": "_saved_min",
     "ClampBackward": "_saved_min",
 }
+
+COMPOSITES = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)
+"""PyTorch's own functions that are no activation, but are made of rectifiers among others."""
+
+_OWN = "torchattr: part of a composite"
+
+
+def own_gradient(output: Any, input: Tensor) -> None:
+    """Let what a composite ran between its input and its output not count as hidden."""
+    if isinstance(output, Tensor) and output.grad_fn is not None:
+        for node in nodes_of(output, until=input.grad_fn):
+            node.metadata[_OWN] = True
+
 
 # Ours, and the identity that carries a module's backward hooks.
 _KNOWN = (Enter._backward_cls, BackwardHookFunction._backward_cls)

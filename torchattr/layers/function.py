@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any, TypeAlias, TypeGuard
 
 import torch
@@ -12,24 +13,58 @@ from torchattr.errors import RuleError
 from torchattr.kernels import order_of
 from torchattr.layers.ops import Call
 from torchattr.layers.rule import LayerRule
+from torchattr.layers.wrapped import Mapped, is_only_mapped
 
 Part: TypeAlias = tuple[Tensor, ...]
 """What one `save` gave."""
+
+
+class Inside(IntEnum):
+    """Which gradients a forward takes itself, before any backward of ours.
+
+    `CONSTANT` ones are not differentiated in their turn: rules hold beside them. `ANY` needs
+    PyTorch's own operations throughout, since a rule has no derivative.
+    """
+
+    NOTHING = 0
+    CONSTANT = 1
+    ANY = 2
+
+
+class GradientInside(BaseException):
+    """The forward takes a gradient that it was not prepared for, and must run once more.
+
+    No `Exception`, so that a model that catches its own errors does not catch this one.
+    """
 
 
 class Active:
     """What each backward is about; set before it.
 
     Attributes:
-        table: the position of the rule table in force.
+        table: the position of the rule table in force; before the first backward of ours, of the
+            gradients that the forward itself takes: the last.
+        inside: which gradients the forward takes itself, as far as is known.
+        prepared: for which of them it runs.
         all_known: whether gradients flow only as the graph of the output says.
         read: the nodes, by `id`, at which gradients are results of this backward.
     """
 
-    def __init__(self) -> None:
-        self.table = 0
+    def __init__(self, prepared: Inside = Inside.NOTHING) -> None:
+        self.table = -1
+        self.inside = self.prepared = prepared
         self.all_known = False
         self.read: frozenset[int] = frozenset()
+
+    def need(self, inside: Inside) -> None:
+        """Stop the forward if it is not prepared for such a gradient.
+
+        Raises:
+            GradientInside: it must run once more.
+        """
+        self.inside = max(self.inside, inside)
+        if self.inside > self.prepared:
+            raise GradientInside
 
     def is_sole_reader(self, node: Any) -> bool:
         """Tell whether nobody but this node reads the gradient that comes to it."""
@@ -72,7 +107,7 @@ class Plan:
         before = inputs
         if call.inplace and self._needs_input:
             before = (inputs[0].clone(), *inputs[1:])
-        result = call.compute(*inputs)
+        result = call.run(*inputs)
         outputs = result if isinstance(result, tuple) else (result,)
         call.order = order_of(outputs[0])
         return outputs, self._save(call, before, outputs)
@@ -119,6 +154,8 @@ class Rewritten(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *extras: Any) -> Any:
         call, plan = ctx.call, ctx.plan
+        if plan.active.table < 0:
+            plan.active.need(Inside.ANY if torch.is_grad_enabled() else Inside.CONSTANT)
         if grad is None:
             return (None, None, *(None for _ in call.shapes))
         if ctx.is_done_above:
@@ -131,6 +168,23 @@ class Rewritten(torch.autograd.Function):
         with torch._C.DisableTorchFunction():
             results = plan.backward(call, grad, saved, ctx.sizes)
             return (None, None, *[result.to(call.dtype) for result in results])
+
+
+def may_be_mapped(call: Call) -> bool:
+    """Whether `vmap` alone runs, and does not matter to a call, which treats each element alike."""
+    alike = call.operation.kind in ("rectifier", "activation") and call.operation.name != "prelu"
+    return alike and is_only_mapped() and (call.is_masked or not call.arguments.get("of_two"))
+
+
+def mapped(plan: Plan, call: Call, tensor: Tensor) -> Any:
+    """Run an operation by its rules inside of `vmap`, on what holds all the examples."""
+
+    def run(held: Tensor) -> Any:
+        # Nothing may write over it while `vmap` looks at it.
+        return Rewritten.apply(plan, call.of(held), held.clone() if call.inplace else held)
+
+    result = Mapped.apply(run, tensor)
+    return tensor.copy_(result) if call.inplace else result
 
 
 class Enter(torch.autograd.Function):

@@ -22,10 +22,10 @@ Readers = Mapping[Any, list[Any]]
 """For each node those that read its output."""
 
 
-def nodes_of(*outputs: Tensor) -> Iterator[Any]:
-    """Walk the graph from `outputs` down to where it was entered."""
-    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
-    seen = set(waiting)
+def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
+    """Walk the graph from `outputs` down to where it was entered, or to the node `until`."""
+    waiting = [one.grad_fn for one in outputs if one.grad_fn not in (None, until)]
+    seen = {*waiting, until}
     while waiting:
         node = waiting.pop()
         yield node

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
 from functools import partial
-from threading import Lock
-from types import CellType, FunctionType, MethodType
+from itertools import islice
+from threading import RLock
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode_stack,
+    _pop_mode,
+)
 
 from torchattr.errors import ScriptedModelError
+from torchattr.layers.undoing import Undo
 
 
 def modules_behind(forward: Any) -> list[nn.Module]:
     """Give the modules that a model is or that a function can reach by itself.
 
-    These are the owner of a method, what a partial or a closure holds, and the global modules
-    that a function names. A module that it gets in another way stays unknown.
+    These are the owner of a method, what a partial, a closure or a callable object holds, also in
+    lists and dictionaries, and what a function names of its globals. A module that it gets in
+    another way stays unknown.
     """
     found: list[nn.Module] = []
     _collect(forward, found, set())
@@ -33,6 +42,7 @@ def _collect(value: Any, found: list[nn.Module], seen: set[int]) -> None:
     seen.add(id(value))
     if isinstance(value, nn.Module):
         found.append(value)
+        return
     for held in _held(value):
         _collect(held, found, seen)
 
@@ -41,12 +51,33 @@ def _held(value: Any) -> list[Any]:
     if isinstance(value, partial):
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, MethodType):
-        return [value.__self__]
-    if not isinstance(value, FunctionType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, FunctionType):
+        return _named_by(value)
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        return list(islice(value.values() if isinstance(value, dict) else value, _MOST_LOOKED_AT))
+    if isinstance(value, (type, ModuleType, Tensor)):
         return []
-    cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
-    named = (value.__globals__.get(name) for name in value.__code__.co_names)
-    return [*cells, *(one for one in named if isinstance(one, nn.Module))]
+    return _attributes(value) if callable(value) or is_dataclass(value) else []
+
+
+_MOST_LOOKED_AT = 1000
+"""Of a list: one with more entries holds data."""
+
+
+def _named_by(function: FunctionType) -> list[Any]:
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    named = (function.__globals__.get(name) for name in function.__code__.co_names)
+    return [*cells, *(one for one in named if not isinstance(one, (FunctionType, type)))]
+
+
+def _attributes(value: Any) -> list[Any]:
+    """Return what an object holds, and the functions that make it callable."""
+    kinds = type(value).__mro__
+    slots = [name for kind in kinds for name in getattr(kind, "__slots__", ())]
+    held = [getattr(value, name, None) for name in slots if not name.startswith("__")]
+    called = [vars(kind).get("__call__") for kind in kinds]
+    return [*getattr(value, "__dict__", {}).values(), *held, *called]
 
 
 def _is_filled(cell: CellType) -> bool:
@@ -57,7 +88,8 @@ def _is_filled(cell: CellType) -> bool:
         return False
 
 
-def _parts_of(forward: Any) -> list[tuple[str, nn.Module]]:
+def parts_of(forward: Any) -> list[tuple[str, nn.Module]]:
+    """Return all the modules that a model consists of, each with its name."""
     return [part for module in modules_behind(forward) for part in module.named_modules()]
 
 
@@ -69,7 +101,7 @@ def refuse_scripted(forward: Any) -> None:
     """
     if isinstance(forward, (torch.jit.ScriptFunction, torch._C.ScriptMethod)):
         _refuse("the model")
-    for name, part in _parts_of(forward):
+    for name, part in parts_of(forward):
         if isinstance(part, torch.jit.ScriptModule):
             _refuse(f"its part {name!r}" if name else "the model")
 
@@ -81,83 +113,123 @@ def _refuse(what: str) -> None:
     )
 
 
-def training_buffers(forward: Any) -> dict[int, str]:
-    """Give the buffers that a module in training mode may update, by `id`, with its name."""
-    return {
-        id(buffer): name
-        for name, part in _parts_of(forward)
-        if part.training
-        for buffer in part.buffers(recurse=False)
-    }
-
-
-_DIFFER_IN_TRAINING = (
-    nn.modules.dropout._DropoutNd,
-    nn.modules.batchnorm._NormBase,
-    nn.MultiheadAttention,
-    nn.RNNBase,
-    nn.RReLU,
-)
-
-
-def training_parts(forward: Any) -> list[str]:
-    """Give the names of the modules in training mode, those first whose results differ there."""
-    parts = _parts_of(forward)
-    training = [(name or type(part).__name__, part) for name, part in parts if part.training]
-    differing = [name for name, part in training if isinstance(part, _DIFFER_IN_TRAINING)]
-    return differing or [name for name, _ in training]
-
-
 class _EagerStance:
     """Makes compiled code run eagerly while any attribution runs, in whatever thread."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._users = 0
-        self._stance: Any = None
+        # Whoever was interrupted with the lock in its hand takes it again, and gives all back.
+        self._lock = RLock()
+        self._users: set[object] = set()
+        self._before: Any = None
 
-    def enter(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                self._stance = torch.compiler.set_stance("force_eager")
-            self._users += 1
+    def enter(self, user: object) -> None:
+        try:
+            self._lock.acquire()
+            self._users.add(user)
+            if self._before is None:
+                self._before = _compiler_stance()
+                torch.compiler.set_stance("force_eager")
+        finally:
+            self._release()
 
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._stance.__exit__(None, None, None)
+    def leave(self, user: object) -> None:
+        try:
+            self._lock.acquire()
+            self._users.discard(user)
+            if not self._users and self._before is not None:
+                sys.modules["torch._dynamo.eval_frame"]._set_stance(self._before)
+                self._before = None
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        with suppress(RuntimeError):
+            while True:
+                self._lock.release()
+
+
+def _compiler_stance() -> Any:
+    return sys.modules["torch._dynamo.eval_frame"]._stance
 
 
 _stance = _EagerStance()
 
 
-@contextmanager
-def eager() -> Iterator[None]:
+def run_eagerly(undo: Undo) -> None:
     """Run compiled models eagerly, so that every operation is seen.
 
     Nothing is compiled unless TorchDynamo is loaded, and loading it takes seconds.
     """
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    _stance.enter()
-    try:
-        yield
-    finally:
-        _stance.leave()
+    if "torch._dynamo.eval_frame" in sys.modules:
+        user = object()
+        undo.later(partial(_stance.leave, user))
+        _stance.enter(user)
 
 
-@contextmanager
-def uncached_autocast() -> Iterator[None]:
+def keep_no_casts(undo: Undo) -> None:
     """Keep autocast from handing on the copies of weights that it makes meanwhile.
 
     They are made without a graph. In some versions of torch, a training step later in the same
     `with torch.autocast(...)` block would take them and give the weights no gradient.
     """
     before = torch.is_autocast_cache_enabled()
+    undo.later(partial(torch.set_autocast_cache_enabled, before), of_thread=True)
     torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(before)
+
+
+def set_gradients(undo: Undo, enabled: bool) -> None:
+    """Leave inference mode, and let a graph be made or not."""
+    undo.later(partial(torch._C._set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
+    if torch.is_inference_mode_enabled():
+        outside: Any = torch.inference_mode(False)
+        undo.later(partial(_leave, outside), of_thread=True)
+        outside.__enter__()
+    torch._C._set_grad_enabled(enabled)
+
+
+def _leave(context: Any) -> None:
+    if hasattr(context, "_inference_mode_context"):
+        context.__exit__(None, None, None)
+
+
+def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
+    """Let a mode see every function of this thread."""
+    undo.later(partial(_drop_mode, mode), of_thread=True)
+    mode.__enter__()
+
+
+def _drop_mode(mode: TorchFunctionMode) -> None:
+    """Take a mode from the stack, if it is there, and what was left above it."""
+    while mode in _get_current_function_mode_stack():
+        _pop_mode()
+
+
+def hook_forward(undo: Undo, module: nn.Module, hook: Any, *, before: bool = False) -> None:
+    """Call a hook with what a module takes or gives."""
+    hooks = module._forward_pre_hooks if before else module._forward_hooks
+    flags = module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs
+    undo.later(partial(_unhook, hook, hooks, flags))
+    if before:
+        module.register_forward_pre_hook(hook, with_kwargs=True)
+    else:
+        module.register_forward_hook(hook)
+
+
+def _unhook(hook: Any, hooks: dict[int, Any], flags: dict[int, bool]) -> None:
+    for key in [key for key, one in list(hooks.items()) if one is hook]:
+        flags.pop(key, None)
+        hooks.pop(key, None)
+
+
+def random_state(inputs: Sequence[Tensor]) -> Callable[[], None]:
+    """Return what lets a forward draw the same random numbers again."""
+    before = torch.get_rng_state()
+    devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
+    others = {device: torch.cuda.get_rng_state(device) for device in devices}
+
+    def restore() -> None:
+        torch.set_rng_state(before)
+        for device, state in others.items():
+            torch.cuda.set_rng_state(state, device)
+
+    return restore

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr._types import Forward
-from torchattr.errors import TrainingModeError
 from torchattr.kernels import Backend, Request, asked, choose
-from torchattr.layers.coverage import Coverage
-from torchattr.layers.function import Active, Plan, Rewritten
-from torchattr.layers.guards import training_buffers, training_parts
+from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
+from torchattr.layers.function import Active, Inside, Plan, Rewritten, mapped, may_be_mapped
 from torchattr.layers.ops import Call
 from torchattr.layers.registry import RuleTable, default_rule
 from torchattr.layers.rule import OwnGradient
-from torchattr.layers.spellings import understand, writes_in_place
+from torchattr.layers.spellings import Masks, understand
+from torchattr.layers.training import TrainingGuard
+from torchattr.layers.wrapped import is_transformed, unwrapped
 
 
 class Intercept(TorchFunctionMode):
@@ -27,19 +29,23 @@ class Intercept(TorchFunctionMode):
     Args:
         tables: the rules of each backward pass that may follow; `active.table` says which is in
             force. An operation that a table does not name keeps its gradient, remembered in the
-            least memory. Without any, no backward follows, and all runs as it would alone.
+            least memory.
         model: what runs, of which a refusal names the parts.
+        prepared: for which gradients inside of the forward it runs; others stop it.
     """
 
-    def __init__(self, tables: Sequence[RuleTable], model: Forward) -> None:
+    def __init__(
+        self, tables: Sequence[RuleTable], model: Forward, prepared: Inside = Inside.NOTHING
+    ) -> None:
         super().__init__()
-        self.active = Active()
+        self.active = Active(prepared)
         self.coverage = Coverage()
         self.counting = True
         self.hooked = False
         self._tables = tables
-        self._model = model
-        self._guarded = training_buffers(model)
+        self._training = TrainingGuard(model)
+        self._masks = Masks()
+        self._leaves: Any = WeakTensorKeyDictionary()
         self._asked = asked()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._plans: dict[str, Plan | None] = {}
@@ -48,20 +54,14 @@ class Intercept(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._guarded:
-            self._refuse_update(func, args, kwargs)
-        understood = understand(func, args, kwargs)
+        self._training.watch(func, args, kwargs)
+        understood = understand(func, args, kwargs, self._masks)
         if understood is None:
-            # A hook of the model's own may keep a gradient.
-            self.hooked = self.hooked or func in _HOOKING
-            return self._run(func, args, kwargs) if self._tables else func(*args, **kwargs)
+            return self._pass(func, args, kwargs)
         call, inputs = understood
         if call.arguments.get("training"):
-            self._refuse_training(f"{call.operation.name} ({call.spelling})")
-        if not self._tables:
-            # No backward of ours follows, but one of the model's own may run inside its forward.
-            return func(*args, **kwargs)
-        if not (torch.is_grad_enabled() and _any_in_graph(inputs)):
+            self._training.refuse(f"{call.operation.name} ({call.spelling})")
+        if not (torch.is_grad_enabled() and self._any_in_graph(inputs)):
             return self._run(func, args, kwargs)
         plan = self._plan(call)
         if self.counting:
@@ -69,7 +69,27 @@ class Intercept(TorchFunctionMode):
         if plan is None:
             return self._run(func, args, kwargs)
         call.backend = self._backend_for(call.device, call.dtype)
-        return Rewritten.apply(plan, call, *inputs)
+        if is_transformed():
+            return mapped(plan, call, inputs[0])
+        if call.is_masked:
+            call.once = partial(func, *args, **kwargs)
+        return Rewritten.apply(plan, call, *map(ordinary, inputs))
+
+    def _pass(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run what is no operation; note what later calls must know of it."""
+        if func in _TAKING and self.counting and not is_transformed():
+            self.active.need(_taken(func, *args, **kwargs))
+            # A part of the graph may be needed again, for the gradients of ours.
+            kwargs = {**kwargs, **_TAKING[func]}
+        # A hook of the model's own may keep a gradient.
+        self.hooked = self.hooked or func in _HOOKING
+        result = self._run(func, args, kwargs)
+        self._masks.note(func, args, kwargs, result)
+        if func in _MAKING_LEAVES and not self.counting:
+            self._leaves[args[0]] = True
+        if func in COMPOSITES:
+            own_gradient(result, args[0])
+        return result
 
     def _backend_for(self, device: torch.device, dtype: torch.dtype) -> Backend:
         if (device, dtype) not in self._backends:
@@ -78,7 +98,10 @@ class Intercept(TorchFunctionMode):
 
     def _plan(self, call: Call) -> Plan | None:
         """Give the rule of each table for this call; none if PyTorch's own gradient serves all."""
-        if _any_in_graph(call.arguments.values()):
+        if self.active.prepared is Inside.ANY or (is_transformed() and not may_be_mapped(call)):
+            self.coverage.inside[call.operation.name] += self.counting
+            return None
+        if self._any_in_graph(call.arguments.values()):
             return None
         name = call.operation.name
         if name not in self._plans:
@@ -90,49 +113,67 @@ class Intercept(TorchFunctionMode):
         if default is None and not any(name in table for table in self._tables):
             return None
         fallback = default or OwnGradient()
-        return Plan([table.get(name, fallback) for table in self._tables], self.active)
+        rules = [table.get(name, fallback) for table in self._tables]
+        inside = [fallback] if self.active.prepared else []
+        return Plan([*rules, *inside], self.active)
 
-    @staticmethod
-    def _run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Run a function as it is, but without graph to the model's parameters."""
-        if getattr(func, "__name__", "") in ("__get__", "__set__"):
+    def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a function as it is, but without graph to the model's parameters.
+
+        Where a gradient is taken inside, it may be that of a parameter, so there they stay.
+        """
+        name = getattr(func, "__name__", "")
+        if name in ("__get__", "__set__") or self.active.prepared is Inside.ANY or is_transformed():
             return func(*args, **kwargs)
-        frozen = {name: _frozen(value) for name, value in kwargs.items()}
-        return func(*(_frozen(value) for value in args), **frozen)
+        frozen = {name: self._frozen(value) for name, value in kwargs.items()}
+        return func(*(self._frozen(value) for value in args), **frozen)
 
-    def _refuse_update(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        written = args[0] if args and writes_in_place(func) else kwargs.get("out")
-        if id(written) in self._guarded:
-            self._refuse_training(f"the update of a buffer of {self._guarded[id(written)]!r}")
+    def _frozen(self, value: Any) -> Any:
+        """Detach parameters: no gradient of theirs is ever computed, nothing remembered for it."""
+        if isinstance(value, Tensor):
+            frozen = value.requires_grad and value.is_leaf and value not in self._leaves
+            return value.detach() if frozen else ordinary(value)
+        if type(value) in (list, tuple) and any(isinstance(item, Tensor) for item in value):
+            return type(value)(self._frozen(item) for item in value)
+        return value
 
-    def _refuse_training(self, what: str) -> None:
-        parts = training_parts(self._model)
-        way_out = (
-            f"call model.eval() first (in training mode: {', '.join(map(repr, parts[:8]))}"
-            f"{', ...' if len(parts) > 8 else ''})"
-            if parts
-            else "no module is in training mode, so the call itself must say training=False"
-        )
-        raise TrainingModeError(
-            f"{what} was about to run in training mode, where the same input gives different"
-            f" results; {way_out}. It was stopped before it changed anything"
-        )
+    def _any_in_graph(self, values: Iterable[Any]) -> bool:
+        return any(isinstance(value, Tensor) and self._is_in_graph(value) for value in values)
+
+    def _is_in_graph(self, tensor: Tensor) -> bool:
+        held = unwrapped(tensor)
+        return held.requires_grad and (not held.is_leaf or held in self._leaves)
+
+
+def ordinary(value: Any) -> Any:
+    """Return a tensor that autograd can remember in the place of one made in inference mode."""
+    if isinstance(value, Tensor) and value.is_inference():
+        return value.clone()
+    return value
 
 
 _HOOKING = (Tensor.register_hook, Tensor.retain_grad)
 
+# What starts leaves of a graph: a part that runs again in backward goes down to some of its own.
+_MAKING_LEAVES = (Tensor.requires_grad_, Tensor.requires_grad.__set__)  # type: ignore[attr-defined]
 
-def _any_in_graph(values: Iterable[Any]) -> bool:
-    for value in values:
-        if isinstance(value, Tensor) and value.requires_grad and not value.is_leaf:
-            return True
-    return False
+# What takes gradients, and what it is told besides.
+_TAKING: Mapping[Any, Mapping[str, Any]] = {
+    torch.autograd.grad: {"retain_graph": True},
+    torch.autograd.backward: {"retain_graph": True},
+    Tensor.backward: {"retain_graph": True},
+    torch._make_dual: {},
+}
 
 
-def _frozen(value: Any) -> Any:
-    """Detach parameters: no gradient of theirs is ever computed, nothing remembered for it."""
-    if isinstance(value, Tensor):
-        return value.detach() if value.requires_grad and value.is_leaf else value
-    if type(value) in (list, tuple) and any(isinstance(item, Tensor) for item in value):
-        return type(value)(_frozen(item) for item in value)
-    return value
+def _taken(func: Any, *args: Any, create_graph: bool = False, **kwargs: Any) -> Inside:
+    """Say which gradient a call takes: a constant one with regard to tensors of our graph or any.
+
+    Those of leaves need the graphs of parameters, which are cut off otherwise.
+    """
+    if func is not torch.autograd.grad or create_graph:
+        return Inside.ANY
+    wanted = kwargs.get("inputs", args[1] if len(args) > 1 else ())
+    tensors = [wanted] if isinstance(wanted, Tensor) else wanted
+    known = all(isinstance(one, Tensor) and not one.is_leaf for one in tensors)
+    return Inside.CONSTANT if known else Inside.ANY

@@ -93,6 +93,8 @@ class Call:
     owns_grad: bool = False
     gate: Gate | None = None
     norm: Call | None = None
+    is_masked: bool = False
+    once: Callable[[], Any] | None = None
 
     def __init__(
         self,
@@ -107,10 +109,7 @@ class Call:
     ) -> None:
         self.operation = operation
         self.inplace = inplace
-        self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
-        self.device = inputs[0].device
-        self._stride = inputs[0].stride()
-        self.shapes = [tensor.shape for tensor in inputs]
+        self._look_at(inputs)
         self._function = function
         self._spelling = spelling
         self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
@@ -120,12 +119,33 @@ class Call:
         self.arguments = arguments
         self.__dict__.update(arguments)
 
+    def _look_at(self, inputs: Sequence[Tensor]) -> None:
+        self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
+        self.device = inputs[0].device
+        self._stride = inputs[0].stride()
+        self.shapes = [tensor.shape for tensor in inputs]
+
+    def of(self, *inputs: Tensor) -> Call:
+        """Return the same call of other inputs."""
+        other = object.__new__(Call)
+        vars(other).update(vars(self))
+        other._look_at(inputs)
+        return other
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
 
     @property
     def spelling(self) -> str:
         return spelled(self._spelling)
+
+    def run(self, *inputs: Tensor) -> Any:
+        """Run what the model wrote, the first time, also where rules see it as another function."""
+        once, self.once = self.once, None
+        if once is None:
+            return self.compute(*inputs)
+        output = once()
+        return inputs[0] if self.inplace else output
 
     def compute(self, *inputs: Tensor) -> Any:
         """Run the operation as the model spelled it, on other inputs."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,15 +12,24 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradient_edge
 
 from torchattr._types import Forward, OutputKey
+from torchattr.errors import ModelError
 from torchattr.layers.capture import Captured, Place, Recorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
-from torchattr.layers.function import enter
+from torchattr.layers.function import GradientInside, Inside, enter
 from torchattr.layers.graph import prepare_backward
-from torchattr.layers.guards import eager, refuse_scripted, uncached_autocast
-from torchattr.layers.intercept import Intercept
+from torchattr.layers.guards import (
+    enter_mode,
+    keep_no_casts,
+    random_state,
+    refuse_scripted,
+    run_eagerly,
+    set_gradients,
+)
+from torchattr.layers.intercept import Intercept, ordinary
 from torchattr.layers.layout import LayoutTracker
 from torchattr.layers.registry import RuleTable
+from torchattr.layers.undoing import Undo, undoing
 from torchattr.outputs import select_output
 
 
@@ -59,27 +69,60 @@ class Trace:
     ) -> None:
         if differentiable or places:
             refuse_scripted(model)
-        self._intercept = Intercept(tables if differentiable else (), model)
+        self._differentiable = differentiable
+        self._places = places
         self._below: frozenset[Port] | None = None
-        with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
-            entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]
-            self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
-            tracker = LayoutTracker(entered) if any(place.read for place in places) else None
-            self._recorder = Recorder(places, differentiable=differentiable, tracker=tracker)
-            with (
-                self._recorder.recording(),
-                uncached_autocast(),
-                self._intercept,
-                tracker or nullcontext(),
-            ):
-                output = model(*entered, *(_ordinary(argument) for argument in arguments))
-            # A checkpointed part runs again in each backward.
-            self._intercept.counting = False
-            self.output = select_output(output, key)
+        follow = from_inputs and differentiable
+        run = partial(self._forward, model, inputs, arguments, key, follow)
+        # Without a graph of ours, the forward may still take gradients of its own.
+        inside = Inside.NOTHING if differentiable else Inside.ANY
+        draw_again = random_state(inputs)
+        while True:
+            self._intercept = Intercept(tables, model, inside)
+            with suppress(GradientInside):
+                self.output = undoing(run)
+            if self._intercept.active.inside is inside:
+                break
+            inside = self._intercept.active.inside
+            draw_again()
         if differentiable:
             self.coverage.inspect(self.output)
             if not self._intercept.hooked:
                 prepare_backward(self.output, self._recorder.recorded())
+
+    def _forward(
+        self,
+        model: Forward,
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any],
+        key: OutputKey,
+        follow: bool,
+        undo: Undo,
+    ) -> Tensor:
+        set_gradients(undo, self._differentiable)
+        run_eagerly(undo)
+        entered = [self._entered(tensor, follow) for tensor in inputs]
+        self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
+        given = [*entered, *map(ordinary, arguments)]
+        tracker = LayoutTracker(entered) if any(place.read for place in self._places) else None
+        self._recorder = Recorder(
+            self._places, differentiable=self._differentiable, tracker=tracker
+        )
+        output = undoing(partial(self._watched, model, given, tracker))
+        # A checkpointed part runs again in each backward.
+        self._intercept.counting = False
+        scores = select_output(output, key)
+        return scores if self._differentiable else scores.detach()
+
+    def _watched(
+        self, model: Forward, given: Sequence[Any], tracker: LayoutTracker | None, undo: Undo
+    ) -> Any:
+        self._recorder.record(undo)
+        keep_no_casts(undo)
+        enter_mode(undo, self._intercept)
+        if tracker is not None:
+            enter_mode(undo, tracker)
+        return model(*given)
 
     @property
     def coverage(self) -> Coverage:
@@ -126,25 +169,35 @@ class Trace:
         self._intercept.active.table = table
         self._intercept.active.all_known = of_output
         self._intercept.active.read = frozenset(id(edge.node) for edge in wanted)
-        with torch.inference_mode(False), eager(), self._recorder.repeating(), self._intercept:
-            # torch.autograd.grad is a function that modes see, and so would run without this one,
-            # which checkpointed parts need when they run again.
-            above = (torch.ones_like(scores),)
-            found = _engine_run_backward(
-                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
-            )
+        found = undoing(partial(self._backward, scores, wanted, keep))
         remaining = iter(found)
         return [None if edge is None else next(remaining) for edge in edges]
+
+    def _backward(
+        self, scores: Tensor, wanted: Sequence[GradientEdge], keep: bool, undo: Undo
+    ) -> Sequence[Tensor | None]:
+        set_gradients(undo, torch.is_grad_enabled())
+        run_eagerly(undo)
+        self._recorder.repeat(undo)
+        enter_mode(undo, self._intercept)
+        above = (torch.ones_like(scores),)
+        try:
+            # torch.autograd.grad is a function that modes see, and so would run without this one,
+            # which checkpointed parts need when they run again.
+            return _engine_run_backward(
+                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
+            )
+        except RuntimeError as error:
+            if "use_reentrant=True" not in str(error):
+                raise
+            raise ModelError(
+                "a part of the model runs under torch.utils.checkpoint with use_reentrant=True,"
+                " through which PyTorch gives no gradient of chosen tensors; pass"
+                " use_reentrant=False there, or switch checkpointing off"
+            ) from None
 
     @staticmethod
     def _entered(tensor: Tensor, differentiable: bool) -> Tensor:
         if differentiable and tensor.is_floating_point():
             return enter(tensor)
         return tensor.detach().clone()
-
-
-def _ordinary(argument: Any) -> Any:
-    """Give a tensor that autograd can handle for one made in inference mode."""
-    if isinstance(argument, Tensor) and argument.is_inference():
-        return argument.clone()
-    return argument

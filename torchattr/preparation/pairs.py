@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from torchattr.inspect.paths import Paths
-from torchattr.layers.spellings import understand
+from torchattr.layers.spellings import Masks, understand
 from torchattr.preparation.folding import CONVOLUTIONS, NORMS
 
 
@@ -67,6 +67,7 @@ class _Readers(TorchFunctionMode):
         self._reads: dict[str, list[str]] = {}
         self._taken: dict[str, str] = {}
         self._weights: Counter[int] = Counter()
+        self._masks = Masks()
 
     def around(self, model: nn.Module) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -81,7 +82,7 @@ class _Readers(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        understood = understand(func, args, kwargs)
+        understood = understand(func, args, kwargs, self._masks)
         operation = understood[0].operation.name if understood else None
         if understood and operation in ("conv", "linear"):
             self._weights[id(understood[0].weight)] += 1
@@ -90,7 +91,9 @@ class _Readers(TorchFunctionMode):
             self._taken[self._paths.current] = self._givers.get(id(understood[1][0]), "")
         elif understood or not _only_looks(func):
             self._read((args, kwargs), _named(func))
-        return func(*args, **kwargs)
+        output = func(*args, **kwargs)
+        self._masks.note(func, args, kwargs, output)
+        return output
 
     def _given(self, name: str, output: Any) -> None:
         self._runs[name] += 1

@@ -1,6 +1,7 @@
 """Every spelling of each operation: module, functional, method and aten calls, as one table."""
 
 from torchattr.layers.spellings import activation, arithmetic, linear, merge, norm, pool
+from torchattr.layers.spellings.masks import Masks as Masks
 from torchattr.layers.spellings.table import SPELLINGS as SPELLINGS
 from torchattr.layers.spellings.table import Parsed as Parsed
 from torchattr.layers.spellings.table import spelling as spelling
@@ -9,6 +10,7 @@ from torchattr.layers.spellings.table import writes_in_place as writes_in_place
 
 __all__ = [
     "SPELLINGS",
+    "Masks",
     "Parsed",
     "activation",
     "arithmetic",

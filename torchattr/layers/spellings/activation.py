@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.layers.spellings.masks import is_zero
 from torchattr.layers.spellings.table import Parsed, aten, spelling
 
 
@@ -84,14 +85,6 @@ def _rectifier(input: Tensor, upper: float | None = None, inplace: bool = False)
 def _of_two(input: Tensor) -> Parsed:
     """The zeros may change the type of the result, which the rectifier alone would not."""
     return Parsed((input,), {"upper": None, "of_two": True})
-
-
-def is_zero(value: Any) -> bool:
-    """Tell whether a number, or every element of a tensor, is zero."""
-    if isinstance(value, Tensor):
-        known = not (value.requires_grad or value.is_meta)
-        return known and not bool(value.detach().any())
-    return isinstance(value, (int, float)) and value == 0
 
 
 # Activations that are rewritten only when asked for.

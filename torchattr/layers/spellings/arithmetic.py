@@ -1,8 +1,7 @@
 """Rectifiers written as arithmetic: a mask of the positive elements, applied to the same tensor.
 
-Whether a mask is that of its tensor's positive elements cannot be known from the call alone, so it
-is compared; only masks of the tensor's own shape are. Where they differ, it is no rectifier; nor is
-it where the mask opens or closes everything.
+Whether a mask is that of its tensor cannot be known from the call alone, nor from its values. The
+forward remembers where its masks come from, and without that memory nothing is a rectifier here.
 """
 
 from __future__ import annotations
@@ -12,79 +11,75 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.layers.spellings.activation import is_zero
+from torchattr.layers.spellings.masks import Masks, is_zero
 from torchattr.layers.spellings.table import Parsed, aten, spelling
 
-RELU = {"upper": None}
 
-
-@spelling("relu", torch.where, aten.where)
-def _where(condition: Any, input: Any = None, other: Any = None) -> Parsed | None:
-    if is_zero(other) and _is_positive(condition, input):
+@spelling("relu", torch.where, aten.where, masked=True)
+def _where(masks: Masks, condition: Any, input: Any = None, other: Any = None) -> Parsed | None:
+    if masks.is_positive(condition, input) and _is_blank(other, input):
         return _relu_of(input)
-    return _relu_of(other) if is_zero(input) and _is_negative(condition, other) else None
+    if masks.is_negative(condition, other) and _is_blank(input, other):
+        return _relu_of(other)
+    return None
 
 
-@spelling("relu", Tensor.where)
-def _tensor_where(input: Tensor, condition: Any, other: Any) -> Parsed | None:
-    return _where(condition, input, other)
+@spelling("relu", Tensor.where, masked=True)
+def _tensor_where(masks: Masks, input: Tensor, condition: Any, other: Any) -> Parsed | None:
+    return _where(masks, condition, input, other)
 
 
 @spelling(
     "relu",
     *(torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__),
     aten.mul.Tensor,
+    masked=True,
 )
-def _mul(input: Any, other: Any) -> Parsed | None:
-    if _is_positive(other, input):
+def _mul(masks: Masks, input: Any, other: Any) -> Parsed | None:
+    if masks.is_positive(other, input):
         return _relu_of(input)
-    return _relu_of(other) if _is_positive(input, other) else None
+    return _relu_of(other) if masks.is_positive(input, other) else None
 
 
-@spelling("relu", torch.masked_fill, Tensor.masked_fill, aten.masked_fill.Scalar)
-def _masked_fill(input: Tensor, mask: Tensor, value: Any) -> Parsed | None:
-    return _relu_of(input) if is_zero(value) and _is_negative(mask, input) else None
+@spelling(
+    "relu",
+    *(Tensor.mul_, Tensor.multiply_, Tensor.__imul__, aten.mul_.Tensor),
+    masked=True,
+)
+def _mul_in_place(masks: Masks, input: Any, other: Any) -> Parsed | None:
+    return _relu_in_place(input) if masks.is_positive(other, input) else None
 
 
-@spelling("relu", Tensor.masked_fill_, aten.masked_fill_.Scalar)
-def _masked_fill_in_place(input: Tensor, mask: Tensor, value: Any) -> Parsed | None:
-    return _relu_in_place(input) if is_zero(value) and _is_negative(mask, input) else None
+@spelling("relu", torch.masked_fill, Tensor.masked_fill, aten.masked_fill, masked=True)
+def _masked_fill(masks: Masks, input: Tensor, mask: Tensor, value: Any) -> Parsed | None:
+    return _relu_of(input) if masks.is_negative(mask, input) and is_zero(value) else None
 
 
-@spelling("relu", Tensor.__setitem__)
-def _set_item(input: Tensor, index: Any, value: Any) -> Parsed | None:
-    return _relu_in_place(input) if is_zero(value) and _is_negative(index, input) else None
+@spelling("relu", Tensor.masked_fill_, aten.masked_fill_, masked=True)
+def _masked_fill_in_place(masks: Masks, input: Tensor, mask: Tensor, value: Any) -> Parsed | None:
+    return _relu_in_place(input) if masks.is_negative(mask, input) and is_zero(value) else None
+
+
+@spelling("relu", Tensor.__setitem__, masked=True)
+def _set_item(masks: Masks, input: Tensor, index: Any, value: Any) -> Parsed | None:
+    return _relu_in_place(input) if masks.is_negative(index, input) and is_zero(value) else None
+
+
+def _is_blank(zero: Any, tensor: Tensor) -> bool:
+    """Whether `zero` is zero throughout and does not widen the tensor that it stands in for."""
+    return is_zero(zero) and (not isinstance(zero, Tensor) or _fits_into(zero.shape, tensor.shape))
+
+
+def _fits_into(shape: torch.Size, other: torch.Size) -> bool:
+    pairs = zip(reversed(shape), reversed(other), strict=False)
+    return len(shape) <= len(other) and all(one in (1, size) for one, size in pairs)
 
 
 def _relu_of(input: Tensor) -> Parsed:
-    return Parsed((input,), RELU, instead=(torch.relu, (input,)))
+    # The mask's type may widen that of the result, which the rectifier alone would not.
+    return Parsed((input,), {"upper": None, "of_two": True}, instead=(torch.relu, (input,)))
 
 
 def _relu_in_place(input: Tensor) -> Parsed:
-    return Parsed((input,), RELU, inplace=True, instead=(torch.relu_, (input,)))
-
-
-@torch.no_grad()
-def _is_positive(mask: Any, tensor: Any) -> bool:
-    return _may_gate(mask, tensor) and _equal(mask, tensor > 0, tensor >= 0)
-
-
-@torch.no_grad()
-def _is_negative(mask: Any, tensor: Any) -> bool:
-    return _may_gate(mask, tensor) and _equal(mask, tensor < 0, tensor <= 0)
-
-
-def _may_gate(mask: Any, tensor: Any) -> bool:
-    return (
-        isinstance(mask, Tensor)
-        and isinstance(tensor, Tensor)
-        and mask.shape == tensor.shape
-        and tensor.requires_grad
-        and not (mask.requires_grad or mask.is_meta)
-    )
-
-
-def _equal(mask: Tensor, *gates: Tensor) -> bool:
-    # A mask of one value alone may just as well be a padding or a dropout that lets all through.
-    mixed = bool(mask.any()) and not bool(mask.all())
-    return mixed and any(torch.equal(mask, gate.to(mask.dtype)) for gate in gates)
+    arguments = {"upper": None, "of_two": True}
+    return Parsed((input,), arguments, inplace=True, instead=(torch.relu_, (input,)))

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from torchattr.layers.ops import OPERATIONS, Call
+
+if TYPE_CHECKING:
+    from torchattr.layers.spellings.masks import Masks
 
 aten = torch.ops.aten
 
@@ -39,33 +43,40 @@ class Spelling:
     operation: str
     parse: Parser
     inplace: bool
+    masked: bool
 
 
 SPELLINGS: dict[Any, Spelling] = {}
 
 
-def spelling(operation: str, *functions: Any) -> Callable[[Parser], Parser]:
-    """Register the decorated parser for these callables; aten packets bring their overloads."""
+def spelling(operation: str, *functions: Any, masked: bool = False) -> Callable[[Parser], Parser]:
+    """Register the decorated parser for these callables; aten packets bring their overloads.
+
+    A `masked` one takes the memory of the forward's masks before the arguments of the call.
+    """
 
     def register(parser: Parser) -> Parser:
         for function in functions:
             for one in (function, *_overloads(function)):
                 if one in SPELLINGS:
                     raise ValueError(f"{one} is spelled twice")
-                SPELLINGS[one] = Spelling(operation, parser, writes_in_place(one))
+                SPELLINGS[one] = Spelling(operation, parser, writes_in_place(one), masked)
         return parser
 
     return register
 
 
 def understand(
-    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], masks: Masks | None = None
 ) -> tuple[Call, tuple[Tensor, ...]] | None:
-    """Give the call that this is and its inputs, and `None` if it is no operation of the table."""
+    """Return the call that this is and its inputs, and `None` if it is no operation of the table.
+
+    Without a memory of the forward's `masks`, a product with one is arithmetic.
+    """
     found = SPELLINGS.get(function)
-    if found is None or "out" in kwargs:
+    if found is None or "out" in kwargs or (found.masked and masks is None):
         return None
-    parsed = found.parse(*args, **kwargs)
+    parsed = found.parse(*((masks,) if found.masked else ()), *args, **kwargs)
     if parsed is None or not all(isinstance(tensor, Tensor) for tensor in parsed.inputs):
         return None
     run, run_args = parsed.instead or (function, tuple(args))
@@ -79,6 +90,7 @@ def understand(
         {"drop_extras": parsed.drop_extras, **parsed.arguments},
         function,
     )
+    call.is_masked = found.masked
     return call, parsed.inputs
 
 
@@ -88,6 +100,7 @@ def _overloads(function: Any) -> list[Any]:
     return [getattr(function, name) for name in function.overloads() if "out" not in name]
 
 
+@cache
 def writes_in_place(function: Any) -> bool:
     """Whether a function writes over its first argument, as its schema or else its name says."""
     if isinstance(function, torch._ops.OpOverload):

@@ -1,0 +1,165 @@
+"""Ctrl-C at any line of the package leaves nothing behind, and the next call is right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo
+from helpers import noise, seeded
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.layers.guards import _stance
+from torchattr.layers.undoing import Undo, undoing
+
+PACKAGE = str(Path(ta.__file__).parent)
+X = noise(1, 1, 4, 4)
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt at one line that runs in some of the package's files."""
+
+    def __init__(self, number: int, files: str = PACKAGE) -> None:
+        self.number = number
+        self.files = files
+        self.lines = 0
+
+    def __call__(self, frame: Any, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(self.files):
+            return None
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.number:
+                raise KeyboardInterrupt
+        return self
+
+
+def run(work: Callable[[], Any], interrupt: Interrupt) -> Any:
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        return work()
+    finally:
+        sys.settrace(before)
+
+
+def small() -> nn.Module:
+    layers = (nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    return seeded(lambda: nn.Sequential(*layers)).double()
+
+
+def traces(model: nn.Module) -> dict[str, Any]:
+    """Take down everything that may have been left behind."""
+    names = [f"_forward{kind}" for kind in ("_hooks", "_pre_hooks")]
+    names += [f"{name}_{flag}" for name in names for flag in ("with_kwargs",)]
+    names += ["_forward_hooks_always_called"]
+    return {
+        "hooks": [dict(getattr(part, name)) for part in model.modules() for name in names],
+        "modes": torch.overrides._get_current_function_mode_stack(),
+        "stance": torch._dynamo.eval_frame._stance,
+        "gradients": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "casts": torch.is_autocast_cache_enabled(),
+        "users": set(_stance._users),
+        "lock": ThreadPoolExecutor(1).submit(_is_free, _stance._lock).result(),
+    }
+
+
+def _is_free(lock: Any) -> bool:
+    """Ask in another thread: the one that holds a lock may take it again."""
+    free = bool(lock.acquire(blocking=False))
+    if free:
+        lock.release()
+    return free
+
+
+METHODS: dict[str, Callable[[nn.Module], Any]] = {
+    "saliency": ta.Saliency,
+    "guided_backprop": ta.GuidedBackprop,
+    "grad_cam": lambda model: ta.GradCAM(model, "0"),
+    "layer_activation": lambda model: ta.LayerActivation(model, "1"),
+    "grad_cam_of_input": lambda model: OfInput(ta.GradCAM(model, "1")),
+}
+
+
+class OfInput:
+    def __init__(self, cam: ta.GradCAM) -> None:
+        self.cam = cam
+
+    def attribute(self, *args: Any) -> Any:
+        return self.cam.attribute(*args, attribute_to_layer_input=True)
+
+
+def interrupted_everywhere(work: Callable[[], Tensor], model: nn.Module, files: str) -> None:
+    expected, before = work(), traces(model)
+    number = 0
+    while True:
+        number += 1
+        interrupt = Interrupt(number, files)
+        try:
+            result = run(work, interrupt)
+        except KeyboardInterrupt:
+            pass
+        else:
+            # A finaliser or a callback may have swallowed it; the end is where no line is left.
+            assert torch.equal(result, expected)
+            if interrupt.lines < number:
+                break
+        assert traces(model) == before, f"at line {number}"
+    assert number > 100
+    assert torch.equal(work(), expected)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("method", "mode"),
+    [
+        ("layer_activation", torch.no_grad),
+        *(
+            pytest.param(method, mode, marks=pytest.mark.slow)
+            for method in METHODS
+            for mode in (torch.enable_grad, torch.inference_mode)
+        ),
+    ],
+)
+def test_nothing_is_left(method: str, mode: Any) -> None:
+    model = small()
+    attribution = METHODS[method](model)
+    arguments = () if method == "layer_activation" else (1,)
+    with mode():
+        interrupted_everywhere(
+            lambda: attribution.attribute(X, *arguments), model, str(Path(PACKAGE, "layers"))
+        )
+
+
+def test_each_step_is_undone_although_one_is_interrupted() -> None:
+    done: list[int] = []
+
+    def failing() -> None:
+        done.append(0)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    def work(undo: Undo) -> None:
+        undo.later(lambda: done.append(1))
+        undo.later(failing)
+        undo.later(lambda: done.append(2))
+
+    with pytest.raises(KeyboardInterrupt):
+        undoing(work)
+    assert done == [2, 0, 0, 1]
+
+
+def test_what_is_lost_is_undone_but_not_for_the_thread() -> None:
+    done: list[str] = []
+    undo = Undo()
+    undo.later(lambda: done.append("hooks"))
+    undo.later(lambda: done.append("of the thread"), of_thread=True)
+    del undo
+    assert done == ["hooks"]
