@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 RANKS = {
     **dict.fromkeys(("kernels", "inputs", "targets", "outputs", "select", "errors", "_types"), 0),
+    "rounding": 0,
     **dict.fromkeys(("layers", "models", "incremental"), 1),
     **dict.fromkeys(("methods", "inspect", "show", "info", "preparation"), 2),
     **dict.fromkeys(("explanation", "evaluate", "runs", "captum", "tf_cnnvis"), 3),
