@@ -66,9 +66,9 @@ def place(
     doubled = array.astype(np.float64)
     rows, inside_y = _weights(size[0], array.shape[-2], box.y0, box.y1)
     columns, inside_x = _weights(size[1], array.shape[-1], box.x0, box.x1)
-    placed, size = (rows @ cells @ columns.T for cells in (doubled, np.abs(doubled)))
+    placed, magnitude = (rows @ cells @ columns.T for cells in (doubled, np.abs(doubled)))
     additions = (rows > 0).sum(1).max() + (columns > 0).sum(1).max()
-    error = size * share(unit(values), additions, unit(doubled))
+    error = magnitude * share(unit(values), additions, unit(doubled))
     drawn = settled(placed, error).astype(array.dtype)
     return np.where(inside_y[:, None] & inside_x, drawn, array.dtype.type(fill))
 
