@@ -23,6 +23,7 @@ PLANES = (64, 112, 112)
 """Channels, height and width of the tensors: those of a first stage."""
 
 Results = Sequence[Tensor]
+EPSILON = 1e-5
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 
@@ -98,7 +99,8 @@ class ReluBackward(Operation):
     def __init__(self, name: str, x: Tensor, gate: Gate) -> None:
         super().__init__(name, x)
         self.gate = gate
-        self.output = x.roll(1, 0).relu()
+        # Other values than the signal's in its own layout, which roll would not keep everywhere.
+        self.output = torch.empty_like(x).copy_(x.roll(1, 0)).relu_()
         self.open = self.output > 0
         self.mask = TorchBackend().pack_mask(self.output, order_of(self.output), None)
         if gate == "deconvolution":
@@ -110,7 +112,7 @@ class ReluBackward(Operation):
         return 2 * self.x.nbytes + mask
 
     def by(self, backend: Backend) -> Results:
-        return (backend.relu_backward(self.x, self.mask, order_of(self.x), self.gate),)
+        return (backend.relu_backward(self.x, self.mask, order_of(self.output), self.gate),)
 
     def eager(self) -> Results:
         if self.gate == "deconvolution":
@@ -193,7 +195,8 @@ class BatchNormRelu(Operation):
     def __init__(self, name: str, x: Tensor) -> None:
         super().__init__(name, x)
         self.scale, self.shift = per_channel(x)
-        self.mean, self.var = torch.zeros_like(self.scale), torch.ones_like(self.scale)
+        # PyTorch refuses an epsilon of zero in some versions, so the variance makes up for it.
+        self.mean, self.var = torch.zeros_like(self.scale), torch.full_like(self.scale, 1 - EPSILON)
 
     @property
     def moved(self) -> int:
@@ -204,7 +207,7 @@ class BatchNormRelu(Operation):
 
     def eager(self) -> Results:
         given = (self.mean, self.var, self.scale, self.shift)
-        output = F.batch_norm(self.x, *given, eps=0.0).relu_()
+        output = F.batch_norm(self.x, *given, eps=EPSILON).relu_()
         return output, output > 0
 
     def expected(self) -> Results:
@@ -229,7 +232,7 @@ class BatchNormReluBackward(ReluBackward):
         self.scale, _ = per_channel(x)
 
     def by(self, backend: Backend) -> Results:
-        order = order_of(self.x)
+        order = order_of(self.output)
         found = backend.batch_norm_relu_backward(self.x, self.mask, self.scale, order, self.gate)
         return (found,)
 

@@ -1,4 +1,4 @@
-"""The fused operations as cases of pytest-benchmark: `pytest benchmarks --benchmark-only`."""
+"""The fused operations as cases of pytest-benchmark: `pytest benchmarks --benchmark-enable`."""
 
 from __future__ import annotations
 

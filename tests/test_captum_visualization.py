@@ -107,6 +107,21 @@ def test_a_map_of_zeros_is_blank_where_captum_stops() -> None:
     assert not np.asarray(axes.images[0].get_array()).any()
 
 
+@pytest.mark.parametrize("sign", ours.SIGNS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_channels_that_cancel_up_to_rounding_are_blank(sign: str, dtype, scale: float) -> None:
+    attr = (np.full((4, 4, 3), [0.1, 0.2, -0.3]) * scale).astype(dtype)
+    _, axes = ours.visualize_image_attr(attr, sign=sign, use_pyplot=False)
+    assert not np.asarray(axes.images[0].get_array()).any()
+
+
+def test_whole_numbers_and_masks_are_counted() -> None:
+    for attr in (np.full((2, 2, 3), [9, -8, 0]), np.full((2, 2, 3), [True, True, False])):
+        _, axes = ours.visualize_image_attr(attr, use_pyplot=False)
+        assert (np.asarray(axes.images[0].get_array()) == 1).all()
+
+
 def test_wrong_input_is_a_sentence() -> None:
     def draw(*args, **kwargs):
         return ours.visualize_image_attr(*args, use_pyplot=False, **kwargs)

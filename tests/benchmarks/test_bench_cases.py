@@ -18,7 +18,7 @@ from benchmarks.cases import CASES, kernels, prepare, scale
 from benchmarks.cases import inspect as inside
 from benchmarks.cases.base import Case, Row
 from benchmarks.comparison import Comparison
-from benchmarks.operations import Relu, wrong
+from benchmarks.operations import Relu, ReluBackward, wrong
 from benchmarks.settings import Settings
 from benchmarks.tasks import METHODS, Subject, Task
 from torchattr.kernels.reference import TorchBackend
@@ -145,6 +145,16 @@ def test_operations_agree_with_the_eager_ones(memory: str) -> None:
         assert operation.name == name
         assert operation.moved > operation.x.nbytes
         assert wrong(operation, TorchBackend()) is None, name
+
+
+@pytest.mark.parametrize("gate", ["gradient", "guided", "deconvolution"])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (3, 0, 2, 1)])
+def test_a_mask_is_packed_for_the_layout_of_its_signal(gate: Any, order: tuple[int, ...]) -> None:
+    inverse = sorted(range(4), key=order.__getitem__)
+    x = torch.randn([[2, 3, 4, 5][axis] for axis in order]).permute(inverse)
+    operation = ReluBackward("relu_backward", x, gate)
+    assert operation.output.stride() == x.stride()
+    assert wrong(operation, TorchBackend()) is None
 
 
 @pytest.mark.usefixtures("tiny_planes")

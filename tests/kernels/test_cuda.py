@@ -256,8 +256,8 @@ def test_every_kernel_compiles_and_keeps_to_its_registers(nvrtc, architecture: s
         log = nvrtc.compile(Reported(kernel.name, kernel.defines), architecture).log
         # The compiler may spare up to four registers itself, to fit one more block.
         spilled = re.findall(r"(\d+) bytes spill", log)
-        assert len(spilled) == 2, log
-        assert max(map(int, spilled)) <= 16, f"{log} {kernel}"
+        assert len(spilled) in (0, 2), "some compilers say nothing where nothing is spilled"
+        assert max(map(int, spilled), default=0) <= 16, f"{log} {kernel}"
         registers = int(re.findall(r"Used (\d+) registers", log)[0])
         # 32 let a multiprocessor hold all the threads that it can, 64 half of them.
         assert registers <= 64, f"{registers} registers: {kernel}"

@@ -135,10 +135,18 @@ def pools_agree(x: Tensor, window: Window) -> None:
     assert torch.equal(switches, expected_switches)
     assert order_of(values) == order_of(switches) == order_of(expected)
     grad = noise(*values.shape, seed=2, dtype=torch.float32).to(DEVICE)
-    back = TORCH.unpool(grad, switches, x.shape, window)
-    assert torch.equal(TRITON.unpool(grad, switches, x.shape, window), back)
+    # Where windows overlap, the signals of one place may be added in any order.
+    precise = grad.double()
+    exact, sizes, counts = (
+        TORCH.unpool(signal, switches, x.shape, window)
+        for signal in (precise, precise.abs(), torch.ones_like(precise))
+    )
+    error = (counts - 1).clamp(0) * torch.finfo(grad.dtype).eps * sizes
+    back = TRITON.unpool(grad, switches, x.shape, window)
+    assert bool(((back - exact).abs() <= error).all())
+    exact = TORCH.unpool_gated(precise, switches, x.shape, window, "guided")
     gated = TRITON.unpool_gated(grad, switches, x.shape, window, "guided")
-    assert torch.equal(gated, TORCH.unpool_gated(grad, switches, x.shape, window, "guided"))
+    assert bool(((gated - exact).abs() <= error).all())
 
 
 @pytest.mark.parametrize("window", WINDOWS)

@@ -54,3 +54,15 @@ def test_wrong_shapes_are_named(shape):
 def test_values_must_be_finite(bad):
     with pytest.raises(InputError, match="finite"):
         place(np.array([[0.0, bad]]), Box(0, 0, 1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_neighbours_that_cancel_up_to_rounding_are_zero(dtype, scale):
+    stripes = torch.tensor([0.1, 0.2, -0.3], dtype=torch.float64).repeat(60, 20) * scale
+    # Three cells a pixel, with the weights of the wider kernel.
+    placed = place(stripes.to(dtype), Box(0, 0, 20, 20), (20, 20))
+    assert not placed[:, 1:-1].any()
+    lone = torch.zeros(60, 60, dtype=dtype)
+    lone[30, 30] = scale
+    assert np.abs(place(lone, Box(0, 0, 20, 20), (20, 20))).max() > scale / 21

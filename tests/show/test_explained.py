@@ -6,6 +6,7 @@ from PIL import Image
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import colormap, panel
 from torchattr.show.page import GAP, LABEL_WIDTH, MARGIN
+from torchattr.show.styles import SIGNED_HEAT, Heat
 
 PHOTO = Image.new("RGB", (60, 40), (200, 100, 50))
 
@@ -87,3 +88,24 @@ def test_wrong_arguments_are_named(change, error, message):
     given = {"image": PHOTO, "maps": {"grad_cam": np.ones((1, 1, 4, 4))}, "labels": ["cat"]}
     with pytest.raises(error, match=message):
         panel(**{**given, **change})
+
+
+CANCELLED = {
+    "sum": np.array([0.1, 0.2, -0.3])[:, None, None] * np.ones((3, 4, 4)),
+    "luma": np.array([0.587, -0.299, 0.0])[:, None, None] * np.ones((3, 4, 4)),
+    # Smaller than the map's cells, so that each pixel is a mean over several of them.
+    "checkers": (np.indices((1, 300, 300)).sum(0) % 2 * 2 - 1.0) * 0.1,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize(
+    ("values", "style"),
+    [("sum", SIGNED_HEAT), ("luma", Heat("luma", "all", 99, "RdBu_r")), ("checkers", SIGNED_HEAT)],
+)
+def test_what_cancels_is_drawn_as_zero(values, style, scale, dtype):
+    given = (CANCELLED[values] * scale).astype(dtype)[None]
+    page = panel(PHOTO, {"mine": given}, ["cat"], cell=64, styles={"mine": style})
+    line = cell_of(page, 1)
+    assert (line == colormap(0.0, "RdBu_r")).all()

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from helpers import refused
 from matplotlib.figure import Figure
 from PIL import Image
@@ -72,3 +73,9 @@ def test_figures_are_saved_without_a_display() -> None:
 def test_a_batch_is_refused() -> None:
     with refused(ta.ShapeError, "(2, 3, 4, 5)", "one by one"):
         plot(np.zeros((2, 3, 4, 5)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_channels_that_cancel_are_drawn_as_zero(dtype) -> None:
+    values = torch.tensor([0.1, 0.2, -0.3], dtype=dtype).reshape(3, 1, 1).expand(3, 2, 2)
+    assert (drawn(plot(values, how="sum")) == colormap(0.0, "RdBu_r")).all()

@@ -121,3 +121,38 @@ def test_deprocess_image_by_its_formula():
     assert (deprocess_image(np.full((4, 4, 3), 9.0)) == 127).all()
     with pytest.raises(InputError, match="NaN"):
         deprocess_image([[np.nan]])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_scale_is_never_judged_by_its_size(sign, scale):
+    values = np.array([[1.0, -2.0], [0.5, 0.0]]) * scale
+    np.testing.assert_allclose(rescale(values, sign), rescale(values / scale, sign), rtol=1e-12)
+    np.testing.assert_allclose(
+        rescale(values.astype(np.float32), sign), rescale(values / scale, sign), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("level", [1e-3, 1.0, 1e6, 1e20])
+def test_an_image_that_is_level_up_to_rounding_is_not_stretched(level):
+    for dtype in (np.float32, np.float64):
+        image = np.full((2, 1, 2, 2), level, dtype)
+        image[0, 0, 0, 0] = np.nextafter(image[0, 0, 0, 0], dtype(np.inf))
+        for epsilon in (0.0, 1e-7):
+            assert not image_normalization(image, epsilon=epsilon).any()
+        assert (deprocess_image(image) == 127).all()
+    # In single precision the same values are level; as doubles they are not.
+    assert image_normalization(image.astype(np.float64) * [1, 1 + 1e-6], epsilon=0).max() == 255
+
+
+def test_half_precision_is_level_in_its_own_type():
+    image = torch.tensor([[1000.0, 1004.0]], dtype=torch.bfloat16)
+    assert not image_normalization(image).any()
+    assert image_normalization(image.float()).any()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30, 3e38])
+def test_a_picture_of_any_scale_is_stretched(scale):
+    image = np.array([[-1.0, 0.0], [0.5, 1.0]], np.float32) * np.float32(scale)
+    stretched = image_normalization(image, epsilon=0)
+    np.testing.assert_allclose(stretched, [[0, 127.5], [191.25, 255]], rtol=1e-6)

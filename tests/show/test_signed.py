@@ -40,6 +40,16 @@ def test_gray_is_made_before_the_scale():
     assert negative[0].tolist() == [[0] * 3, [0] * 3]
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_gray_that_cancels_is_zero_and_not_the_brightest(kind, scale):
+    values = np.zeros((3, 2, 2))
+    values[:2] = np.array([0.587, -0.299])[:, None, None] * scale
+    values = torch.tensor(values).to(kind) if kind is torch.bfloat16 else values.astype(kind)
+    drawn = panels(signed_panels(values, gray=True, captions=False))
+    assert [np.unique(one).tolist() for one in drawn] == [[128], [0], [0]]
+
+
 def test_a_batch_has_a_row_for_each_picture_with_its_own_scale():
     batch = torch.from_numpy(np.stack([RAW, RAW * 100]))
     picture = signed_panels(batch, captions=False)

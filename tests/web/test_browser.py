@@ -21,6 +21,7 @@ import torchattr as ta
 from torchattr.methods import registry as methods
 from torchattr.models import LoadedModel, Prepared
 from torchattr.models.geometry import Box
+from torchattr.show import colormap
 from torchattr.web import (
     Bars,
     Figure,
@@ -242,6 +243,20 @@ def test_any_map_is_painted_as_the_library_paints_it(
     )
     assert not isinstance(found, str), found
     same(np.array(found, np.uint8).reshape(size[1], size[0], 4)[..., :3], expected)
+
+
+@pytest.mark.parametrize("channels", ["sum", "mean", "luma", "deviation"])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_what_cancels_is_painted_as_zero(page: Browser, channels: Any, scale: float) -> None:
+    terms = [0.587, -0.299, 0.0] if channels == "luma" else [0.1, 0.2, -0.3]
+    values = np.float32(np.array(terms)[:, None, None] * np.ones((3, 8, 8)) * scale)
+    look = Look("heat", channels, "all", 99.5, "RdBu_r").described()
+    rgba, box = [0] * 4 * 64, (0, 0, 8, 8)
+    found = page.driver.execute_async_script(
+        PAINT, values.ravel().tolist(), (3, 8, 8), box, look, rgba, 8, 8, tables()
+    )
+    assert not isinstance(found, str), found
+    assert (np.reshape(found, (64, 4))[:, :3] == colormap(0.0, "RdBu_r")).all()
 
 
 def test_a_map_without_evidence_says_so(page: Browser) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torchattr.errors import InputError, ShapeError
+from torchattr.rounding import unit
+from torchattr.show.channels import add_channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,8 +40,9 @@ def visualize_image_attr(
 ) -> tuple[Figure, Axes]:
     """Draw one picture of an attribution.
 
-    The channels of `attr` are summed. Values are divided by the one below which the smallest make
-    up `100 - outlier_perc` percent of the total magnitude, and clipped to -1..1.
+    The channels of `attr` are summed; what cancels up to rounding is zero. Values are divided by
+    the one below which the smallest make up `100 - outlier_perc` percent of the total magnitude,
+    and clipped to -1..1.
 
     attr: `(H, W, C)` or `(H, W)`.
     original_image: `(H, W, C)`, floats in 0..1 or integers in 0..255; only `heat_map` needs none.
@@ -173,7 +176,7 @@ def _scaled(attr: np.ndarray, sign: str, outlier_perc: float) -> np.ndarray:
         raise ShapeError(f"attr must be (H, W) or (H, W, C), got the shape {attr.shape}")
     if not 0 <= outlier_perc <= 100:
         raise InputError(f"outlier_perc must lie in 0..100, got {outlier_perc}")
-    flat = attr.sum(2) if attr.ndim == 3 else attr
+    flat = add_channels(np.moveaxis(attr, 2, 0), unit(attr)) if attr.ndim == 3 else attr
     kept = {
         "positive": np.maximum(flat, 0),
         "negative": np.maximum(-flat, 0),

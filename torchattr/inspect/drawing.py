@@ -19,7 +19,7 @@ def draw_signal(values: Any) -> np.ndarray:
     """
     array = _picture(values)
     if len(array) not in (1, 3):
-        array = reduce_channels(array, "sum")[None]
+        array = reduce_channels(values, "sum")[None]
     scaled = rescale(array, "all", 99.8, shared=True)
     return _bytes(scaled * 127.5 + 127.5)
 
@@ -28,7 +28,7 @@ def draw_input(values: Any) -> np.ndarray:
     """Draw an input `(C, H, W)` of unknown normalisation, stretched over all brightnesses."""
     array = _picture(values)
     if len(array) not in (1, 3):
-        array = reduce_channels(array, "mean")[None]
+        array = reduce_channels(values, "mean")[None]
     return _bytes(image_normalization(array))
 
 

@@ -18,6 +18,7 @@ from torchattr.methods.guided_backprop import GuidedBackprop
 from torchattr.methods.layer import Calls, LayerChoice
 from torchattr.methods.passes import Found, Pass
 from torchattr.methods.registry import register_method
+from torchattr.rounding import settled_mean, settled_sum
 
 
 @register_method("grad_cam")
@@ -30,7 +31,8 @@ class GradCAM(GradientAttribution):
 
     A map says *where* the layer holds evidence at its own, coarse resolution; it is *not* a pixel
     attribution, and enlarging it does not make it one. A map that is zero everywhere after
-    rectification means that the evidence is against the class: it stays zero.
+    rectification means that the evidence is against the class: it stays zero. So do weights and
+    places whose terms cancel up to the rounding of their type.
 
     Args:
         layer: a name, pattern or module, or several; `None` takes the last layer with a grid of
@@ -271,10 +273,10 @@ def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor
 
 def _map(value: Tensor, gradient: Tensor, rectify: bool, sum_channels: bool) -> Tensor:
     spatial = tuple(range(2, gradient.dim()))
-    weights = gradient.mean(spatial, keepdim=True) if spatial else gradient
+    weights = settled_mean(gradient, spatial) if spatial else gradient
     weighted = weights * value
     if sum_channels:
-        weighted = weighted.sum(1, keepdim=True)
+        weighted = settled_sum(weighted, (1,))
     return weighted.relu() if rectify else weighted
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from torchattr.errors import InputError, ShapeError
+from torchattr.rounding import settled, share, unit
 
 
 class Box(NamedTuple):
@@ -38,7 +39,8 @@ def place(
 
     Each pixel centre of the picture is looked up in the map by linear interpolation, with a wider
     kernel where the map shrinks. Pixels outside ``box`` get ``fill``: NaN by default, because the
-    model has not seen them and nothing is known there. It is *not* an attribution at the picture's
+    model has not seen them and nothing is known there. Where neighbours of opposite sign cancel up
+    to the rounding of their type, the pixel is zero. It is *not* an attribution at the picture's
     own resolution.
 
     values: ``(..., h, w)``, the map on the tensor's grid.
@@ -61,10 +63,14 @@ def place(
         )
     if not np.isfinite(array).all():
         raise InputError("values must be finite to be drawn on a picture, got NaN or infinity")
+    doubled = array.astype(np.float64)
     rows, inside_y = _weights(size[0], array.shape[-2], box.y0, box.y1)
     columns, inside_x = _weights(size[1], array.shape[-1], box.x0, box.x1)
-    placed = rows.astype(array.dtype) @ array @ columns.T.astype(array.dtype)
-    return np.where(inside_y[:, None] & inside_x, placed, array.dtype.type(fill))
+    placed, magnitude = (rows @ cells @ columns.T for cells in (doubled, np.abs(doubled)))
+    additions = (rows > 0).sum(1).max() + (columns > 0).sum(1).max()
+    error = magnitude * share(unit(values), additions, unit(doubled))
+    drawn = settled(placed, error).astype(array.dtype)
+    return np.where(inside_y[:, None] & inside_x, drawn, array.dtype.type(fill))
 
 
 def _float_array(values: Any) -> np.ndarray:

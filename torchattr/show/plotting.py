@@ -107,7 +107,7 @@ def rendered(axes: Axes) -> np.ndarray:
 def _one_map(values: Any, how: How) -> np.ndarray:
     array = as_floats(values)
     if array.ndim == 3:
-        return reduce_channels(array, how)
+        return reduce_channels(values, how)
     if array.ndim != 2:
         raise ShapeError(
             f"values must be one map (h, w) or (C, h, w), got the shape {array.shape}; draw the"

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from torchattr.errors import InputError, ShapeError
+from torchattr.rounding import settled, share, unit
 from torchattr.show.arrays import as_floats
 
 Sign = Literal["positive", "negative", "all", "absolute"]
@@ -29,7 +30,9 @@ def rescale(
 
     A map with nothing to show (all zero, or of the other sign) becomes all zero, never NaN. NaN
     that comes in marks unknown pixels; it is ignored and kept. The result is *not* comparable
-    between images unless ``shared``.
+    between images unless ``shared``. However small a map is, it is scaled up: what is only the
+    rounding of terms that cancelled cannot be told from values here, and ``reduce_channels`` makes
+    it zero.
 
     values: ``(H, W)``, or ``(N, ...)`` with the images along the first axis. One picture
         ``(C, H, W)`` whose channels belong together wants ``shared=True``. Reduce channels first
@@ -59,8 +62,8 @@ def rescale(
 def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) -> np.ndarray:
     """Stretch values over 0..ubound: (x − min) / (max − min + epsilon) · ubound, as float.
 
-    A batch ``(N, C, H, W)`` or ``(N, H, W, C)`` is stretched image by image. A constant image
-    becomes all zero.
+    A batch ``(N, C, H, W)`` or ``(N, H, W, C)`` is stretched image by image. An image that is
+    constant, up to the rounding of its type, becomes all zero.
 
     >>> image_normalization([[0, 1], [2, 4]], ubound=1).round(3)
     array([[0.  , 0.25],
@@ -69,17 +72,19 @@ def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) 
     array = as_floats(image, "image")
     if array.size == 0:
         return array
-    axes = tuple(range(1, 4)) if array.ndim == 4 else None
-    low = array.min(axes, keepdims=True)
-    span = array.max(axes, keepdims=True) - low
-    return (array - low) / (span + array.dtype.type(epsilon)) * array.dtype.type(ubound)
+    doubled = array.astype(np.float64)
+    low, high = (reach(doubled, _axes(array), keepdims=True) for reach in (np.min, np.max))
+    span = settled(high - low, _share(image) * (np.abs(low) + np.abs(high)))
+    stretched = (doubled - low) * (span > 0) / np.where(span > 0, span + epsilon, 1)
+    return (stretched * ubound).astype(array.dtype)
 
 
 def deprocess_image(image: Any) -> np.ndarray:
     """A gradient as a picture around mid grey: clip((x − mean) / (std + 1e-5) · 0.1 + 0.5) · 255.
 
     image: one image of any layout, or a batch of four axes, which is treated image by image.
-    Returns uint8 of the same shape. A constant image is mid grey. The sign of small values is
+    Returns uint8 of the same shape. A constant image is mid grey, and so is a pixel that is the
+    mean up to the rounding of its type. The sign of small values is
     *not* kept, since the mean is taken off; ``rescale(sign="all")`` keeps it.
 
     >>> deprocess_image(np.zeros((1, 2, 3)))[0, 0]
@@ -88,12 +93,23 @@ def deprocess_image(image: Any) -> np.ndarray:
     array = as_floats(image, "image").astype(np.float64)
     if array.size == 0:
         return array.astype(np.uint8)
-    axes = tuple(range(1, 4)) if array.ndim == 4 else None
-    centred = array - array.mean(axes, keepdims=True)
-    standard = centred / (array.std(axes, keepdims=True) + 1e-5)
+    axes = _axes(array)
+    size = np.abs(array)
+    error = _share(image) * (size + size.mean(axes, keepdims=True))
+    centred = settled(array - array.mean(axes, keepdims=True), error)
+    standard = centred / (np.sqrt(np.square(centred).mean(axes, keepdims=True)) + 1e-5)
     if np.isnan(standard).any():
         raise InputError("image holds NaN, which has no colour")
     return (np.clip(standard * 0.1 + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+def _axes(array: np.ndarray) -> tuple[int, ...] | None:
+    return tuple(range(1, 4)) if array.ndim == 4 else None
+
+
+def _share(values: Any) -> float:
+    # Means of doubles are formed pairwise; the other roundings are those of the values.
+    return share(unit(values), 8, float(np.finfo(np.float64).eps))
 
 
 def _keep(array: np.ndarray, sign: Sign) -> np.ndarray:

@@ -50,7 +50,7 @@ def signed_panels(
             f"values must be (C, H, W) or (N, C, H, W) with 1 or 3 channels, got {array.shape}"
         )
     if gray:
-        batch = reduce_channels(batch, "luma")[:, None]
+        batch = reduce_channels(values, "luma").reshape(len(batch), 1, *batch.shape[2:])
     panels = [_panel(one, sign, percentile) for one in batch for sign in SIGNS]
     names = list(SIGNS) * len(batch) if captions else None
     return grid(panels, columns=len(SIGNS), captions=names)

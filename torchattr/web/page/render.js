@@ -8,27 +8,36 @@ function rint(value) {
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
+// Maps are float32 and are summed in double precision; see torchattr/rounding.py.
+const TERM = 2 * 2 ** -23;
+
+/** Give a sum, or zero where it is smaller than its rounding error may be. */
+const settled = (total, size, additions) =>
+  Math.abs(total) < (TERM + additions * Number.EPSILON) * size ? 0 : total;
+
 /** Reduce channels (C, n) to (1, n). */
 export function reduceChannels(values, channels, how) {
   const n = values.length / channels;
   if (how === "luma" && channels !== 3 && channels !== 1) throw new Error("Luma needs three channels, or one.");
   if (how === "luma" && channels === 1) return values;
-  const out = new Float32Array(n);
-  for (let i = 0; i < n; i++) out[i] = REDUCE[how](values, channels, n, i);
-  return how === "deviation" ? fromMean(out) : out;
+  if (how === "deviation") return fromMean(values, channels, n);
+  return Float32Array.from({ length: n }, (_, i) => REDUCE[how](values, channels, n, i));
 }
 
-function fromMean(map) {
-  const mean = f32(map.reduce((sum, value) => sum + value, 0) / map.length);
-  return map.map((value) => value - mean);
+function fromMean(values, channels, n) {
+  const sums = Array.from({ length: n }, (_, i) => weighed(values, channels, n, i, () => 1));
+  const mean = (kind) => sums.reduce((sum, one) => sum + one[kind], 0) / n;
+  const total = mean("total");
+  const size = mean("size");
+  return Float32Array.from(sums, (one) => settled(one.total - total, one.size + size, channels));
 }
+
+const LUMA = [0.299, 0.587, 0.114];
 
 const REDUCE = {
   sum: total,
-  deviation: total,
-  mean: (values, channels, n, i) => f32(total(values, channels, n, i) / channels),
-  luma: (values, channels, n, i) =>
-    f32(0.299) * values[i] + f32(0.587) * values[n + i] + f32(0.114) * values[2 * n + i],
+  mean: (values, channels, n, i) => total(values, channels, n, i) / channels,
+  luma: (values, channels, n, i) => total(values, channels, n, i, (c) => LUMA[c]),
   max_abs: largestAt,
   l2: (values, channels, n, i) => {
     const scale = largestAt(values, channels, n, i);
@@ -39,10 +48,21 @@ const REDUCE = {
   },
 };
 
-function total(values, channels, n, i) {
-  let sum = values[i];
-  for (let c = 1; c < channels; c++) sum = f32(sum + values[c * n + i]);
-  return sum;
+function total(values, channels, n, i, weight = () => 1) {
+  const sum = weighed(values, channels, n, i, weight);
+  return settled(sum.total, sum.size, channels);
+}
+
+/** Give the weighted sum of the channels at one place, and the sum of its terms' magnitudes. */
+function weighed(values, channels, n, i, weight) {
+  let total = 0;
+  let size = 0;
+  for (let c = 0; c < channels; c++) {
+    const term = weight(c) * values[c * n + i];
+    total += term;
+    size += Math.abs(term);
+  }
+  return { total, size };
 }
 
 function largestAt(values, channels, n, i) {
@@ -68,7 +88,7 @@ function weights(n, cells, start, stop) {
       sum += weight;
       found.push(weight);
     }
-    return { first, weights: found.map((weight) => f32(weight / sum)) };
+    return { first, weights: found.map((weight) => weight / sum) };
   });
 }
 
@@ -77,21 +97,30 @@ export function place(values, [channels, h, w], box, width, height) {
   const rows = weights(height, h, box[1], box[3]);
   const columns = weights(width, w, box[0], box[2]);
   const out = new Float32Array(channels * width * height).fill(NaN);
-  const line = new Float32Array(w);
+  const line = new Float64Array(w);
+  const sizes = new Float64Array(w);
   for (let c = 0; c < channels; c++) {
     for (let y = 0; y < height; y++) {
       if (rows[y] === null) continue;
       line.fill(0);
+      sizes.fill(0);
       rows[y].weights.forEach((weight, k) => {
         const from = (c * h + rows[y].first + k) * w;
-        for (let x = 0; x < w; x++) line[x] += weight * values[from + x];
+        for (let x = 0; x < w; x++) {
+          line[x] += weight * values[from + x];
+          sizes[x] += weight * Math.abs(values[from + x]);
+        }
       });
       for (let x = 0; x < width; x++) {
         if (columns[x] === null) continue;
         const { first, weights: own } = columns[x];
         let sum = 0;
-        for (let k = 0; k < own.length; k++) sum += own[k] * line[first + k];
-        out[(c * height + y) * width + x] = sum;
+        let size = 0;
+        for (let k = 0; k < own.length; k++) {
+          sum += own[k] * line[first + k];
+          size += own[k] * sizes[first + k];
+        }
+        out[(c * height + y) * width + x] = settled(sum, size, own.length + rows[y].weights.length);
       }
     }
   }
