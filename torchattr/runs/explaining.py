@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torchattr._printable import printable
 from torchattr.runs.answers import SEGMENTATION, Answer
 from torchattr.runs.entries import Subject, entry_of
 from torchattr.runs.look import (
@@ -74,7 +75,7 @@ class Explaining(Look):
             picture.prepared.original,
             picture.prepared.box,
             answer.probabilities[targets].tolist() if answer.bounded else None,
-            title=picture.path.name,
+            title=printable(picture.path.name),
             subtitle=f"What makes {self.loaded.name} think so?"
             + (f" Class activation maps look at {layers}." if layers else ""),
             details={

@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from torchattr._printable import printable
 from torchattr.errors import FolderError
-from torchattr.runs.files import check_writable, write_whole
+from torchattr.runs.files import cannot_write, check_writable, locked, place_of, write_whole
 from torchattr.runs.page import GENERATOR, Part, page, part_of
 from torchattr.runs.sink import Entry, Sink
 
@@ -29,7 +30,7 @@ class Report(Sink):
     def __init__(
         self, file: str | Path, overwrite: bool = False, title: str = "What the model looks at"
     ) -> None:
-        self.file = Path(file).expanduser()
+        self.file = place_of(file, "html")
         self._title = title
         self._parts: list[Part] = []
         self._skipped: dict[str, str] = {}
@@ -55,7 +56,14 @@ class Report(Sink):
         if not self._parts and not self._skipped:
             return []
         text = page(escape(self._title), self._parts, self._skipped)
-        return [write_whole(self.file, text.encode(), "html")]
+        content = printable(text, keep="\n").encode()
+        folder = self.file.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(cannot_write(folder, "html", error)) from error
+        with locked(folder, "html"):
+            return [write_whole(self.file, content, "html")]
 
 
 def _is_own(file: Path) -> bool:
