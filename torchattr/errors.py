@@ -97,6 +97,10 @@ class LayerChoiceWarning(TorchattrWarning):
     """No layer was named, so the last spatial layer was taken."""
 
 
+class RowsWarning(TorchattrWarning):
+    """A result without one row for each example was left out."""
+
+
 def warn(message: str, category: type[TorchattrWarning]) -> None:
     """Warn at the line of the caller's own code, however deep in this package it is raised."""
     level, frame = 2, sys._getframe(1)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from pickle import PickleError
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import torch
@@ -52,7 +52,7 @@ def _model_digest(loaded: LoadedModel) -> str:
     digest = sha256(_plain(said).encode())
     digest.update(str(getattr(loaded.model, "code", "")).encode())
     try:
-        torch.save(_state(loaded.model), _Hashing(digest))
+        torch.save(_state(loaded.model), cast(Any, _Hashing(digest)))
     except _UNREADABLE:
         # Weights that cannot be read are never known to be the same as before.
         digest.update(uuid4().bytes)

@@ -21,6 +21,7 @@ from torchattr.runs.look import (
     settings_of,
 )
 from torchattr.runs.plan import Plan, Settings
+from torchattr.runs.rows import with_rows
 from torchattr.runs.wanted import Wanted, chosen, default_targets, parse_targets
 from torchattr.show import title_of
 
@@ -53,7 +54,7 @@ class Explaining(Look):
         if answer.is_share:
             yield Note(SEGMENTATION)
         yield from self._layer(picture)
-        explanation = plan.explain(picture.inputs, targets, answer)
+        explanation = with_rows(plan.explain(picture.inputs, targets, answer))
         for method, reason in {**plan.dropped, **explanation.refused}.items():
             yield Note(f"{title_of(method)} is left out: {reason}")
         if coverage := plan.coverage(explanation):

@@ -184,20 +184,26 @@ def locked(folder: Path, option: str) -> Iterator[None]:
 
 def _lock(handle: int, folder: Path, option: str) -> None:
     end = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > end:
-                raise FolderError(
-                    f"{option}: another run has held {folder} for {LOCK_SECONDS:.0f} seconds;"
-                    " end it, or give another folder"
-                ) from error
-            time.sleep(0.01)
-        except OSError:
-            return
-        else:
-            return
+    while not _has_locked(handle):
+        if time.monotonic() > end:
+            raise FolderError(
+                printable(
+                    f"{option}: another run has held {folder} for {LOCK_SECONDS:.0f} seconds; end"
+                    " it, or give another folder"
+                )
+            )
+        time.sleep(0.01)
+
+
+def _has_locked(handle: int) -> bool:
+    """Whether nobody else holds the lock, which is now taken; or there are no locks here."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

@@ -77,7 +77,8 @@ class Manifest:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             version = content.get("format") if isinstance(content, dict) else None
             raise _foreign(path, f"its format is {version!r}, not {FORMAT!r}")
-        pictures, finished = content.get("pictures"), content.get("finished", {})
+        pictures: Any = content.get("pictures")
+        finished = content.get("finished", {})
         skipped, leftovers = content.get("skipped", {}), content.get("leftovers", [])
         whole = (
             _is_each(pictures, lambda one: isinstance(one, dict) and _is_names(one.get("files")))
