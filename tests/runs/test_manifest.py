@@ -157,7 +157,7 @@ def test_a_picture_that_is_read_at_last_is_skipped_no_more(tmp_path):
 @pytest.mark.parametrize("name", ["cat.png", "cat.npz", "cat.txt"])
 def test_a_folder_or_a_link_in_the_place_of_a_file_is_named(tmp_path, name):
     (tmp_path / "a" / name).mkdir(parents=True)
-    with pytest.raises(FolderError, match=rf"holds a folder {name}"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which is no file"):
         RunFolder(tmp_path / "a", overwrite=True).claim(["cat"])
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / name).symlink_to("nothing")

@@ -182,12 +182,13 @@ class RunFolder(Sink):
     def _check_foreign(self, wanted: Sequence[str]) -> None:
         own = self._manifest.own
         foreign = [file for file in wanted if file not in own and os.path.lexists(self.out / file)]
-        folders = [file for file in foreign if (self.out / file).is_dir()]
-        if folders:
+        others = [file for file in foreign if (self.out / file).exists()]
+        others = [file for file in others if not (self.out / file).is_file()]
+        if others:
             raise FolderError(
                 printable(
-                    f"out: {self.out} holds a folder {folders[0]}, where a file is to be written;"
-                    " give another folder, or move it away"
+                    f"out: {self.out} holds {others[0]}, which is no file, where one is to be"
+                    " written; give another folder, or move it away"
                 )
             )
         if foreign and not self._overwrite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from html import escape
 from pathlib import Path
 
@@ -35,12 +36,17 @@ class Report(Sink):
         self._parts: list[Part] = []
         self._skipped: dict[str, str] = {}
         check_writable(self.file.parent, "html")
-        if self.file.is_dir():
-            raise FolderError(f"html: {self.file} is a folder; name a file, such as report.html")
-        if not overwrite and self.file.exists() and not _is_own(self.file):
+        if self.file.exists() and not self.file.is_file():
+            kind = "a folder" if self.file.is_dir() else "no file that can be replaced"
             raise FolderError(
-                f"html: no former run wrote {self.file}, so it is not replaced; give another"
-                " name, or allow it with --overwrite (overwrite=True)"
+                printable(f"html: {self.file} is {kind}; name a file, such as report.html")
+            )
+        if not overwrite and os.path.lexists(self.file) and not _is_own(self.file):
+            raise FolderError(
+                printable(
+                    f"html: no former run wrote {self.file}, so it is not replaced; give another"
+                    " name, or allow it with --overwrite (overwrite=True)"
+                )
             )
 
     def add(self, entry: Entry) -> list[Path]:
