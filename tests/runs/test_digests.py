@@ -13,8 +13,16 @@ from torch import nn
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from torchattr.models import LoadedModel
-from torchattr.runs import Explaining, Finished, Kept, Report, RunFolder, Settings, Tee
-from torchattr.runs import look_at_pictures
+from torchattr.runs import (
+    Explaining,
+    Finished,
+    Kept,
+    Report,
+    RunFolder,
+    Settings,
+    Tee,
+    look_at_pictures,
+)
 from torchattr.runs.digests import picture_digest, run_digest
 from torchattr.runs.looks import Activations
 

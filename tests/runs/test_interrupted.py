@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -131,13 +132,19 @@ def test_a_run_killed_twice_in_a_row_can_be_repeated(tmp_path, steps):
             out = tmp_path / f"{first}-{second}"
             killed_after(steps, first, lambda out=out: run(out))
             steps.update(count=0, last=second)
-            try:
+            with suppress(Killed):
                 run(out)
-            except Killed:
-                pass
             steps.update(last=None)
             run(out)
             check_consistent(out)
+
+
+def refusal_of(work):
+    try:
+        work()
+    except FolderError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("code", [28, 122, 5])
@@ -147,11 +154,9 @@ def test_a_disk_that_fails_at_any_step_keeps_what_is_done(tmp_path, steps, code)
         out = tmp_path / str(last)
         steps.update(count=0, last=last, error=OSError(code, os.strerror(code)))
         # A file that only cannot be removed any more is no reason to stop.
-        try:
-            run(out)
-        except FolderError as error:
-            assert os.strerror(code) in str(error)
-            assert ("make room and run the same again" in str(error)) == (code != 5)
+        said = refusal_of(lambda out=out: run(out))
+        assert not said or os.strerror(code) in said
+        assert not said or ("make room and run the same again" in said) == (code != 5)
         steps.update(last=None)
         if (out / "manifest.json").exists():
             check_consistent(RunFolder(out).out)

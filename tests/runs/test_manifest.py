@@ -85,7 +85,7 @@ def test_places_where_no_manifest_can_be_are_named(tmp_path, overwrite):
 def test_a_manifest_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setattr("pathlib.Path.read_text", refuse)
-    with pytest.raises(FolderError, match="cannot be read .Permission denied.; make it readable"):
+    with pytest.raises(FolderError, match=r"cannot be read .Permission denied.; make it readable"):
         RunFolder(tmp_path)
 
 
