@@ -326,3 +326,22 @@ def test_processes_keep_each_others_entries(tmp_path):
     assert set(said["pictures"]) == {f"{letter}{n}" for letter in "ab" for n in range(60)}
     assert len(said["finished"]) == 120
     check_consistent(tmp_path / "out")
+
+
+def test_a_folder_that_was_interrupted_is_written_to_again(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.add(entry("cat"))
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    for name in ("write_all", "not_interrupted"):
+        monkeypatch.setattr(
+            f"torchattr.runs.{'folder' if name == 'write_all' else 'files'}.{name}", interrupted
+        )
+        with pytest.raises(KeyboardInterrupt):
+            folder.add(entry("lost"))
+        monkeypatch.undo()
+        folder.add(entry("dog"))
+        check_consistent(tmp_path)
+        assert list(manifest(tmp_path)["pictures"]) == ["cat", "dog"]

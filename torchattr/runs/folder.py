@@ -143,15 +143,15 @@ class RunFolder(Sink):
             raise FolderError(cannot_write(self.out, "out", error)) from error
         with self._locked():
             self._refresh()
-            yield self._manifest
+            try:
+                yield self._manifest
+            except BaseException:
+                # What the manifest says now is on the disk, not here: it is read again.
+                self._version = None
+                raise
 
     def _write(self, contents: dict[str, bytes]) -> list[Path]:
-        try:
-            written = write_all(self.out, contents, "out")
-        except BaseException:
-            # What the manifest says now is on the disk, not here.
-            self._version = None
-            raise
+        written = write_all(self.out, contents, "out")
         self._version = _version(self.manifest)
         self._has_written = True
         return written
