@@ -1,7 +1,6 @@
 """Long runs hold no more at their end than at their beginning."""
 
 import gc
-import tracemalloc
 
 import pytest
 import torch
@@ -26,7 +25,7 @@ def network():
 def looks(kind):
     made = network()
     every = {
-        "explain": Explaining(made, Settings(("saliency", "grad_cam", "guided_backprop"))),
+        "explain": Explaining(made, Settings(("saliency", "grad_cam"), ("0",))),
         "activations": Activations(made),
         "backproject": BackProjections(made, ("0",)),
         "layers": LayerGrids(made),
@@ -34,27 +33,25 @@ def looks(kind):
     return [every[kind]]
 
 
-def tensors():
-    return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+def alive():
+    """Count tensors, also those that only the collector would free, and what it leaves."""
+    held = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+    # Python's own JSON and its lists of packages make small cycles, which hold none.
+    gc.collect()
+    return held, len(gc.get_objects())
 
 
 def run(paths, kind, out):
-    """Look at pictures without the collector; give tensors and bytes held after each tenth."""
+    """Look at pictures without the collector; give what is alive after each tenth."""
     gc.collect()
     gc.disable()
-    tracemalloc.start()
     try:
         with RunFolder(out) as folder:
             events = look_at_pictures(paths, looks(kind), folder)
             finished = enumerate(one for one in events if isinstance(one, Finished))
             # A step of ten: to count tensors is to walk over all objects.
-            return [
-                (tensors(), tracemalloc.get_traced_memory()[0])
-                for number, _ in finished
-                if number % 10 == 0
-            ]
+            return [alive() for number, _ in finished if number % 10 == 0]
     finally:
-        tracemalloc.stop()
         gc.enable()
 
 
@@ -71,8 +68,8 @@ def pictures(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["explain", "activations", "backproject", "layers"])
 def test_memory_is_flat_over_many_pictures(pictures, tmp_path, kind):
-    held = run(pictures(500 if kind == "explain" else 60), kind, tmp_path / "out")
-    (tensors_before, bytes_before), (tensors_after, bytes_after) = held[1], held[-1]
+    held = run(pictures(500 if kind == "explain" else 41), kind, tmp_path / "out")
+    (tensors_before, before), (tensors_after, after) = held[1], held[-1]
     assert tensors_after <= tensors_before
-    # The manifest says a few kilobytes of each picture; a picture's results are far more.
-    assert bytes_after - bytes_before < 12_000 * 10 * len(held)
+    # The manifest grows by an entry for each picture, and nothing else does.
+    assert after - before < 20 * 10 * len(held)
