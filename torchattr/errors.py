@@ -109,6 +109,10 @@ class LayerChoiceWarning(TorchattrWarning):
     """No layer was named, so the last spatial layer was taken."""
 
 
+class RowsWarning(TorchattrWarning):
+    """A result without one row for each example was left out."""
+
+
 class BackendWarning(TorchattrWarning):
     """A backend that was chosen automatically failed, and another one serves."""
 

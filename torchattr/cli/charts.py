@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from torchattr._printable import printable
 from torchattr.cli.talk import err, out
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def predictions(
             complete_style="cyan",
             finished_style="cyan",
         )
-        name = Text(loaded.class_name(index), style)
+        name = Text(printable(loaded.class_name(index)), style)
         mark = Text("▸" if index in targets else " ", "bold cyan")
         table.add_row(mark, name, bar, Text(answer.said(value), style))
-    return Group(Text(title, "bold"), table)
+    return Group(Text(printable(title), "bold"), table)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchattr._printable import printable
 from torchattr.cli import options
 from torchattr.cli.charts import progress_bar
 from torchattr.cli.running import Where, Which, layers_or_last, look
@@ -114,5 +115,5 @@ def _from_noise(
         with progress_bar(1, "dreaming") as bar:
             entry = noise.entry(bar.update)
         for file in sink.add(entry):
-            stdout.print(f"  {file}", style="dim", soft_wrap=True)
+            stdout.print(f"  {printable(str(file))}", style="dim", soft_wrap=True)
     where.say("1 image")

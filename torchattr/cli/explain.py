@@ -41,7 +41,8 @@ def explain(
     """Explain pictures: what in them speaks for each class?
 
     Writes for each picture a panel (PNG), the raw maps (NPZ) and its entry in manifest.json. A
-    second run replaces its own files and no others.
+    second run replaces its own files and no others, and keeps the pictures that it did before with
+    the same model and settings.
     """
     with reported():
         which = Which(model, weights, device, backend, trust, options.meaning_of(scores))

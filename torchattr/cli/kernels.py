@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from torchattr._printable import printable
 from torchattr.cli import options
 from torchattr.cli.running import Where, Which
 from torchattr.cli.talk import out as stdout
@@ -67,5 +68,5 @@ def _show(which: Which, where: Where, settings: dict[str, Any]) -> None:
         sink.claim([f"{inside.KERNELS}/{name}" for name in kernel_names(found)])
         for entry in entries:
             for file in sink.add(entry):
-                stdout.print(f"  {file}", style="dim", soft_wrap=True)
+                stdout.print(f"  {printable(str(file))}", style="dim", soft_wrap=True)
     where.say("1 layer" if len(found) == 1 else f"{len(found)} layers")

@@ -80,7 +80,10 @@ OutIfAny = Annotated[
     str | None, typer.Option("--out", help="Also a folder for the results", metavar="FOLDER")
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Also replace files that no former run wrote")
+    bool,
+    typer.Option(
+        "--overwrite", help="Also replace files that no former run wrote, and keep nothing as done"
+    ),
 ]
 Logdir = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchattr._printable import printable
 from torchattr.cli.charts import Bar, predictions, progress_bar
 from torchattr.cli.options import device_named
 from torchattr.cli.talk import fault, note, out
@@ -71,11 +72,15 @@ class Where:
     def say(self, what: str, files: str = "pictures (.png), raw values (.npz)") -> None:
         """Say where results are, and as what."""
         if self.out is not None:
-            out.print(f"{what} in {self.out}: {files}, manifest.json", soft_wrap=True)
+            _print(f"{what} in {self.out}: {files}, manifest.json")
         if self.logdir is not None:
-            out.print(f"{what} in TensorBoard: tensorboard --logdir {self.logdir}", soft_wrap=True)
+            _print(f"{what} in TensorBoard: tensorboard --logdir {self.logdir}")
         if self.html is not None:
-            out.print(f"{what} on the page {self.html}", soft_wrap=True)
+            _print(f"{what} on the page {self.html}")
+
+
+def _print(text: str, style: str = "") -> None:
+    out.print(printable(text), style=style, soft_wrap=True)
 
 
 def paths_of(images: Sequence[str] | None) -> list[Path]:
@@ -110,21 +115,39 @@ def look(
     with backend(which.backend), sink:
         counts = _watched(paths, looks(loaded), sink, where, loaded)
     if counts.finished:
-        pictures = "1 picture" if counts.finished == 1 else f"{counts.finished} pictures"
-        where.say(f"{pictures} {done}")
+        where.say(f"{_pictures(counts.finished)} {done}")
+    if counts.kept:
+        _print(
+            f"{_pictures(counts.kept)} kept in {where}: done before with the same model and"
+            " settings (--overwrite does them anew)"
+        )
     return SKIPPED if counts.skipped else 0
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 @dataclass
 class _Counts:
     finished: int = 0
     skipped: int = 0
+    kept: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.finished + self.kept
+
+    @property
+    def seen(self) -> int:
+        return self.done + self.skipped
 
 
 def _watched(
     paths: Sequence[Path], looks: Sequence[Look], sink: Sink, where: Where, loaded: LoadedModel
 ) -> _Counts:
-    from torchattr.runs import Finished, Skipped, look_at_pictures
+    from torchattr.errors import TorchattrError
+    from torchattr.runs import Finished, Kept, Skipped, look_at_pictures
 
     counts = _Counts()
     with progress_bar(len(paths)) as bar:
@@ -132,29 +155,30 @@ def _watched(
             for event in look_at_pictures(paths, looks, sink, bar.update):
                 counts.finished += isinstance(event, Finished)
                 counts.skipped += isinstance(event, Skipped)
+                counts.kept += isinstance(event, Kept)
                 _tell(event, loaded, bar, counts)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TorchattrError) as reason:
             bar.stop()
-            note(f"{counts.finished} of {len(paths)} pictures are done and stay in {where}")
+            if counts.done or isinstance(reason, KeyboardInterrupt):
+                note(f"{counts.done} of {len(paths)} pictures are done and stay in {where}")
             raise
     return counts
 
 
 def _tell(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
-    from torchattr.runs import Finished, Note, Predicted, Written
+    from torchattr.runs import Note, Predicted, Skipped, Written
 
     if isinstance(event, Predicted):
         out.print(predictions(event.path.name, event.answer, event.targets, loaded))
     elif isinstance(event, Written):
         for file in event.files:
-            out.print(f"  {file}", style="dim", soft_wrap=True)
+            _print(f"  {file}", "dim")
     elif isinstance(event, Note):
         note(event.text)
-    elif isinstance(event, Finished):
-        bar.update(counts.finished + counts.skipped)
     else:
-        bar.update(counts.finished + counts.skipped)
-        fault(event.reason, word="skipped")
+        bar.update(counts.seen)
+        if isinstance(event, Skipped):
+            fault(event.reason, word="skipped")
 
 
 def last_layer(loaded: LoadedModel, output: str | int | None = None) -> str | None:

@@ -16,8 +16,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-USAGE, INTERRUPTED = 2, 130
-"""Exit codes: bad input, and Ctrl-C."""
+from torchattr._printable import printable
+from torchattr.cli.ending import ending_like_ctrl_c, exit_code
+
+USAGE = 2
+"""The exit code of bad input."""
 
 TRACEBACK = "TORCHATTR_TRACEBACK"
 """The environment variable that lets all errors keep their traceback."""
@@ -38,7 +41,8 @@ def fault(text: str, word: str = "error") -> None:
 
 def _say(word: str, style: str, text: str) -> None:
     with err.capture() as rendered:
-        err.print(Text.assemble((f"{word}: ", style), in_command_words(text)), soft_wrap=True)
+        said = printable(in_command_words(text))
+        err.print(Text.assemble((f"{word}: ", style), said), soft_wrap=True)
     # A live progress bar replaces this stream, and lifts what is written to it above itself.
     sys.stderr.write(rendered.get())
 
@@ -47,21 +51,22 @@ def _say(word: str, style: str, text: str) -> None:
 def reported() -> Iterator[None]:
     """Turn the package's own errors and warnings into a sentence each, and Ctrl-C into an end.
 
-    So it does with what a user's own file raises. Any other error keeps its traceback.
+    So it does with what a user's own file raises; SIGTERM and SIGHUP end a command as Ctrl-C does.
+    Any other error keeps its traceback.
     """
     try:
         from torchattr.errors import TorchattrError
 
-        with _FaultsOfUsers(), _warnings_as_notes():
+        with ending_like_ctrl_c(), _FaultsOfUsers(), _warnings_as_notes():
             yield
     except TorchattrError as error:
         if os.environ.get(TRACEBACK):
             raise
         fault(str(error))
         raise typer.Exit(USAGE) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         fault("interrupted", word="stop")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exit_code(interrupt)) from None
 
 
 class _FaultsOfUsers:

@@ -93,13 +93,22 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
     items = [paths] if isinstance(paths, str | Path) else list(paths)
     if not items:
         raise ImageError("paths is empty: give at least one file, folder or glob pattern")
-    return list(dict.fromkeys(found for item in items for found in _find(Path(item).expanduser())))
+    return list(dict.fromkeys(found for item in items for found in _find(_expanded(item))))
 
 
 def _open(file: Path | BinaryIO, formats: Sequence[str]) -> Image.Image:
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(file, formats=formats)
+
+
+def _expanded(item: str | Path) -> Path:
+    if not str(item):
+        raise ImageError("paths holds an empty one; '.' stands for the folder one is in")
+    try:
+        return Path(item).expanduser()
+    except RuntimeError as error:
+        raise ImageError(f"{item}: {error}; write out the path") from error
 
 
 def _find(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from torchattr.runs.look import Picture as Picture
 from torchattr.runs.look import Predicted as Predicted
 from torchattr.runs.names import distinct_names as distinct_names
 from torchattr.runs.pictures import Finished as Finished
+from torchattr.runs.pictures import Kept as Kept
 from torchattr.runs.pictures import Skipped as Skipped
 from torchattr.runs.pictures import Written as Written
 from torchattr.runs.pictures import look_at_pictures as look_at_pictures

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchattr.explanation import Explanation
 from torchattr.info import versions
 from torchattr.models import Box
+from torchattr.runs.rows import with_rows
 from torchattr.runs.sink import Entry
 from torchattr.show import Style, as_picture, image_normalization, panel, style_of, title_of
 from torchattr.show.html import notebook
@@ -73,8 +74,9 @@ def shown(explanation: Explanation) -> str:
     """Show an explanation in a notebook: its text and the panel of each example."""
 
     def draw() -> Iterator[tuple[str, Image.Image]]:
+        whole = with_rows(explanation)
         for index in range(explanation.inputs.batch_size):
-            drawn = entry_of(explanation, index, Subject(f"example {index}")).picture
+            drawn = entry_of(whole, index, Subject(f"example {index}")).picture
             if drawn is not None:
                 yield f"example {index}", drawn
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torchattr._printable import printable
 from torchattr.runs.answers import Answer
 from torchattr.runs.entries import Subject, entry_of
 from torchattr.runs.look import (
@@ -20,6 +21,7 @@ from torchattr.runs.look import (
     settings_of,
 )
 from torchattr.runs.plan import Plan, Settings
+from torchattr.runs.rows import with_rows
 from torchattr.runs.wanted import Wanted, default_targets, parse_targets
 from torchattr.show import title_of
 
@@ -52,7 +54,7 @@ class Explaining(Look):
         if answer.note:
             yield Note(answer.note)
         yield from self._layer(picture)
-        explanation = plan.explain(picture.inputs, targets, answer)
+        explanation = with_rows(plan.explain(picture.inputs, targets, answer))
         for method, reason in {**plan.dropped, **explanation.refused}.items():
             yield Note(f"{title_of(method)} is left out: {reason}")
         if coverage := plan.coverage(explanation):
@@ -74,7 +76,7 @@ class Explaining(Look):
             picture.prepared.original,
             picture.prepared.box,
             answer.probabilities[targets].tolist() if answer.bounded else None,
-            title=picture.path.name,
+            title=printable(picture.path.name),
             subtitle=f"What makes {self.loaded.name} think so?"
             + (f" Class activation maps look at {layers}." if layers else ""),
             details={

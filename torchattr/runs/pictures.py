@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from torchattr.errors import ImageError
 from torchattr.models import read_image
+from torchattr.runs.digests import picture_digest, run_digest
 from torchattr.runs.look import Found, Groups, Look, Note, Picture, Predicted
 from torchattr.runs.look import device_of as device_of
-from torchattr.runs.names import distinct_names
+from torchattr.runs.names import distinct_names, plain_name
 from torchattr.runs.sink import Entry, Sink
 
 
@@ -31,6 +32,13 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A former run did all of a picture with the same model and settings, and it is still there."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A picture could not be read."""
 
@@ -38,7 +46,7 @@ class Skipped:
     reason: str
 
 
-Event: TypeAlias = "Note | Predicted | Written | Finished | Skipped"
+Event: TypeAlias = "Note | Predicted | Written | Finished | Kept | Skipped"
 Progress = Callable[[float], None]
 
 
@@ -50,8 +58,8 @@ def look_at_pictures(
 ) -> Iterator[Event]:
     """Look at pictures and hand what is found to a sink; say what happens.
 
-    A picture that cannot be read is skipped. When the iteration ends early, what was handed over
-    before stays.
+    A picture that cannot be read is skipped, and one that the sink has already, made by the same
+    model and settings, is kept. When the iteration ends early, what was handed over before stays.
 
     Args:
         paths: the pictures.
@@ -62,8 +70,13 @@ def look_at_pictures(
     Raises:
         TorchattrError: a setting that does not fit the model, or a sink that takes nothing.
     """
-    run = _Run(distinct_names([path.stem for path in paths]), sink)
+    run = _Run(distinct_names([plain_name(path.stem) for path in paths]), sink)
+    made_by = run_digest(looks)
     for index, path in enumerate(paths):
+        key = picture_digest(made_by, path, run.names[index])
+        if sink.has_finished(key):
+            yield Kept(path)
+            continue
         try:
             picture = _read(path, run.names[index], index, looks[0])
         except ImageError as error:
@@ -77,6 +90,7 @@ def look_at_pictures(
             yield from run.taken(one, until_claimed=True)
         for one in found:
             yield from run.taken(one)
+        sink.finish(key)
         yield Finished(path)
 
 

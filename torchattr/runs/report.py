@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from html import escape
 from pathlib import Path
 
+from torchattr._printable import printable
 from torchattr.errors import FolderError
-from torchattr.runs.files import check_writable, write_whole
+from torchattr.runs.files import cannot_write, check_writable, locked, place_of, write_whole
 from torchattr.runs.page import GENERATOR, Part, page, part_of
 from torchattr.runs.sink import Entry, Sink
 
@@ -29,17 +31,22 @@ class Report(Sink):
     def __init__(
         self, file: str | Path, overwrite: bool = False, title: str = "What the model looks at"
     ) -> None:
-        self.file = Path(file).expanduser()
+        self.file = place_of(file, "html")
         self._title = title
         self._parts: list[Part] = []
         self._skipped: dict[str, str] = {}
         check_writable(self.file.parent, "html")
-        if self.file.is_dir():
-            raise FolderError(f"html: {self.file} is a folder; name a file, such as report.html")
-        if not overwrite and self.file.exists() and not _is_own(self.file):
+        if self.file.exists() and not self.file.is_file():
+            kind = "a folder" if self.file.is_dir() else "no file that can be replaced"
             raise FolderError(
-                f"html: no former run wrote {self.file}, so it is not replaced; give another"
-                " name, or allow it with --overwrite (overwrite=True)"
+                printable(f"html: {self.file} is {kind}; name a file, such as report.html")
+            )
+        if not overwrite and os.path.lexists(self.file) and not _is_own(self.file):
+            raise FolderError(
+                printable(
+                    f"html: no former run wrote {self.file}, so it is not replaced; give another"
+                    " name, or allow it with --overwrite (overwrite=True)"
+                )
             )
 
     def add(self, entry: Entry) -> list[Path]:
@@ -55,7 +62,14 @@ class Report(Sink):
         if not self._parts and not self._skipped:
             return []
         text = page(escape(self._title), self._parts, self._skipped)
-        return [write_whole(self.file, text.encode(), "html")]
+        content = printable(text, keep="\n").encode()
+        folder = self.file.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(cannot_write(folder, "html", error)) from error
+        with locked(folder, "html"):
+            return [write_whole(self.file, content, "html")]
 
 
 def _is_own(file: Path) -> bool:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from torchattr.errors import ShapeError
+from torchattr.errors import RowsWarning, ShapeError, warn
 from torchattr.explanation import Explanation
 from torchattr.models import Box
 from torchattr.runs.entries import ClassNames, Subject, entry_of
 from torchattr.runs.folder import RunFolder
 from torchattr.runs.names import distinct_names
+from torchattr.runs.rows import with_rows
 
 
 def save_explanation(
@@ -55,6 +56,10 @@ def save_explanation(
         FolderError: `out` cannot be written to, or holds a foreign file of the same name.
         ShapeError: images, boxes, names or probabilities that are not one for each example.
 
+    Warns:
+        RowsWarning: a method's result has not one row for each example; it is left out, since it
+            might be saved under another example's name.
+
     >>> import torch, torchattr as ta
     >>> from tempfile import TemporaryDirectory
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4), torch.nn.ReLU())
@@ -63,6 +68,7 @@ def save_explanation(
     ...     [path.name for path in ex.save(out, names=["left", "right"])]
     ['left.png', 'left.npz', 'right.png', 'right.npz', 'manifest.json']
     """
+    explanation = _whole(explanation)
     count = explanation.inputs.batch_size
     _check_counts(count, images=images, boxes=boxes, names=names, probabilities=probabilities)
     called = distinct_names(names if names is not None else numbered_names(count))
@@ -80,6 +86,13 @@ def save_explanation(
             )
             written += folder.add(entry_of(explanation, index, subject, class_names, cell))
         return [*written, folder.write_manifest()]
+
+
+def _whole(explanation: Explanation) -> Explanation:
+    whole = with_rows(explanation)
+    for method in set(explanation) - set(whole):
+        warn(f"{method} is not saved: {whole.refused[method]}", RowsWarning)
+    return whole
 
 
 def _check_counts(count: int, **given: Any) -> None:

@@ -89,6 +89,17 @@ class Sink(ABC):
     def skip(self, source: str, reason: str) -> None:
         """Note that something could not be looked at, and why."""
 
+    def has_finished(self, key: str) -> bool:
+        """Whether a former run handed over all results of a picture, and they are still there.
+
+        key: the digest of all that they depend on.
+        """
+        return False
+
+    def finish(self, key: str) -> None:
+        """Remember that the entries since the last call are all the results of a picture."""
+        return
+
     @abstractmethod
     def close(self) -> list[Path]:
         """Write what is written last; give its files."""
@@ -110,6 +121,13 @@ class Tee(Sink):
     def skip(self, source: str, reason: str) -> None:
         for sink in self._sinks:
             sink.skip(source, reason)
+
+    def has_finished(self, key: str) -> bool:
+        return bool(self._sinks) and all(sink.has_finished(key) for sink in self._sinks)
+
+    def finish(self, key: str) -> None:
+        for sink in self._sinks:
+            sink.finish(key)
 
     def close(self) -> list[Path]:
         files: list[Path] = []

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from torchattr._printable import printable
 from torchattr.errors import FolderError, PackageError
-from torchattr.runs.files import cannot_write, check_writable
+from torchattr.runs.files import cannot_write, check_writable, place_of
 from torchattr.runs.sink import Entry, Sink
 
 
@@ -32,7 +33,7 @@ class TensorBoard(Sink):
     """
 
     def __init__(self, logdir: str | Path) -> None:
-        self.logdir = Path(logdir).expanduser()
+        self.logdir = place_of(logdir, "logdir")
         self._make = _summary_writer()
         check_writable(self.logdir, "logdir")
         self._writer: Any = None
@@ -65,7 +66,7 @@ class TensorBoard(Sink):
 
     def _text(self, tag: str, text: str, step: int) -> None:
         # Markdown shows what is indented as it is.
-        indented = "\n".join(f"    {line}" for line in text.splitlines())
+        indented = "\n".join(f"    {line}" for line in printable(text, keep="\n").splitlines())
         self._guarded(lambda writer: writer.add_text(tag, indented, step))
 
     def _guarded(self, write: Any) -> None:
@@ -74,8 +75,7 @@ class TensorBoard(Sink):
                 self._writer = self._make(str(self.logdir))
             write(self._writer)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise FolderError(cannot_write(self.logdir, "logdir", reason)) from error
+            raise FolderError(cannot_write(self.logdir, "logdir", error)) from error
 
 
 def _summary_writer() -> Any:

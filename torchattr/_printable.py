@@ -1,0 +1,27 @@
+"""Text from file names and models, made safe for terminals, pages and files."""
+
+from __future__ import annotations
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text whose control, format and undecodable characters are written as escapes.
+
+    A terminal obeys what stands in a file name (colours, titles, line breaks), and a byte that is
+    no UTF-8, which Python holds as a lone surrogate, cannot be encoded again.
+
+    Args:
+        text: any text.
+        keep: characters that stay as they are, such as line breaks.
+
+    >>> printable("red\x1b[31m.png"), printable("caf\udce9.png"), printable("caf\u00e9.png")
+    ('red\\x1b[31m.png', 'caf\\xe9.png', 'café.png')
+    """
+    return "".join(one if one.isprintable() or one in keep else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        # How `os.fsdecode` holds the byte of a file name that it cannot decode.
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else ""

@@ -1,0 +1,59 @@
+"""Which results of an explanation have a row for each example, so that each keeps its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torchattr.errors import ShapeError
+from torchattr.explanation import Explanation
+
+
+def with_rows(explanation: Explanation) -> Explanation:
+    """Return the explanation of the methods whose results have one row for each example.
+
+    The others stand in `refused`, with the reason: which example a row is of is not known, such
+    as where a layer sees each frame or each patch of an example as one more.
+
+    Raises:
+        ShapeError: the scores themselves, or the targets, have other rows.
+    """
+    count = explanation.inputs.batch_size
+    for name, value in (("scores", explanation.scores), ("targets", explanation.targets)):
+        if value is not None and not _has_rows(value, count):
+            raise ShapeError(
+                f"{name} has the shape {tuple(value.shape)} for {count} examples, so it is not"
+                " known what is whose; explain with an output that has one row for each example"
+            )
+    whole = {
+        name: value for name, value in explanation.attributions.items() if _has_rows(value, count)
+    }
+    others = {
+        name: _reason(value, count)
+        for name, value in explanation.attributions.items()
+        if name not in whole
+    }
+    if not others:
+        return explanation
+    return replace(explanation, attributions=whole, refused={**explanation.refused, **others})
+
+
+def _tensors(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (tuple, list)):
+        return [tensor for one in value for tensor in _tensors(one)]
+    return [value]
+
+
+def _has_rows(value: Any, count: int) -> bool:
+    return all(one.dim() > 0 and len(one) == count for one in _tensors(value))
+
+
+def _reason(value: Any, count: int) -> str:
+    wrong = next(one for one in _tensors(value) if not _has_rows(one, count))
+    rows = len(wrong) if wrong.dim() else "no"
+    return (
+        f"its result has {rows} rows for {count} examples, so it is not known what is whose; choose"
+        " a layer whose output has one row for each example"
+    )
