@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from torchattr.layers.function import enter
+from torchattr.layers.hooks import ThreadHook
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class Recorder:
     def __init__(self, places: Sequence[Place], *, differentiable: bool) -> None:
         self.calls: dict[Place, list[Captured]] = {place: [] for place in places}
         self._differentiable = differentiable
-        self._thread = get_ident()
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -66,20 +65,19 @@ class Recorder:
 
     def _hook(self, place: Place) -> Any:
         if place.of_input:
-            return place.module.register_forward_pre_hook(self._taken(place), with_kwargs=True)
-        return place.module.register_forward_hook(self._given(place))
+            taken = ThreadHook(self._taken(place))
+            return place.module.register_forward_pre_hook(taken, with_kwargs=True)
+        return place.module.register_forward_hook(ThreadHook(self._given(place)))
 
     def _given(self, place: Place) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            return self._record(place, output) if get_ident() == self._thread else None
+            return self._record(place, output)
 
         return hook
 
     def _taken(self, place: Place) -> Callable[..., Any]:
         # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
         def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
-            if get_ident() != self._thread:
-                return None
             if args:
                 recorded = self._record(place, args if len(args) > 1 else args[0])
                 return (recorded if isinstance(recorded, tuple) else (recorded,)), kwargs
@@ -110,13 +108,12 @@ class Recorder:
 def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, torch.Size]]]:
     """Note the shapes that modules give in this thread during a `with` block, call by call."""
     seen: list[tuple[nn.Module, torch.Size]] = []
-    thread = get_ident()
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
-        if get_ident() == thread and isinstance(output, Tensor):
+        if isinstance(output, Tensor):
             seen.append((module, output.shape))
 
     with ExitStack() as hooks:
         for module in modules:
-            hooks.callback(module.register_forward_hook(note).remove)
+            hooks.callback(module.register_forward_hook(ThreadHook(note)).remove)
         yield seen

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.errors import ModelError
+from torchattr.layers.hooks import any_acts
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
@@ -46,8 +47,8 @@ class Fold:
         self.conv: Any = conv
         self.norm: Any = norm
         self.memory_format = torch.contiguous_format
-        self._state: Any = None
-        self._folded: tuple[Tensor, Tensor] | None = None
+        # One attribute, so that no thread sees the weights of one state beside another state.
+        self._folded: tuple[Any, tuple[Tensor, Tensor]] | None = None
         # The modules' own forwards stay reachable through their classes.
         self.conv.forward = self.convolve
         self.norm.forward = self.normalise
@@ -71,12 +72,11 @@ class Fold:
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Give the folded weight and bias."""
-        state = self.state()
-        if self._folded is None or state != self._state:
+        state, folded = self.state(), self._folded
+        if folded is None or folded[0] != state:
             with torch.inference_mode(False), torch.no_grad(), torch._C.DisableTorchFunction():
-                self._folded = self._fold()
-            self._state = state
-        return self._folded
+                folded = self._folded = state, self._fold()
+        return folded[1]
 
     def state(self) -> Any:
         """Give what tells whether a tensor that the folded weights come from has changed."""
@@ -96,9 +96,14 @@ class Fold:
         """Tell whether this very call may be folded."""
         if self.norm.training or len(args) != 1 or not isinstance(args[0], Tensor):
             return False
-        if self.conv._forward_hooks or self.norm._forward_pre_hooks or _watched_globally():
+        if any(any_acts(hooks) for hooks in self._between()):
             return False
         return args[0].dim() == max(self.conv.weight.dim(), 2)
+
+    def _between(self) -> tuple[Mapping[int, Any], ...]:
+        """Give the hooks that see what passes between the two modules."""
+        own = (self.conv._forward_hooks, self.norm._forward_pre_hooks)
+        return *own, global_hooks._global_forward_hooks, global_hooks._global_forward_pre_hooks
 
     def _run(self, input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         conv = self.conv
@@ -143,10 +148,6 @@ def _state(tensor: Tensor | None) -> Any:
         return None
     version = None if tensor.is_inference() else tensor._version
     return tensor.data_ptr(), version, tensor.dtype, tensor.device
-
-
-def _watched_globally() -> bool:
-    return bool(global_hooks._global_forward_hooks or global_hooks._global_forward_pre_hooks)
 
 
 class Deferred:

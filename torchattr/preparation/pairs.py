@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from torchattr.inspect.paths import Paths
+from torchattr.layers.hooks import any_acts
 from torchattr.layers.spellings import understand
 from torchattr.preparation.folding import CONVOLUTIONS, NORMS
 
@@ -135,16 +136,16 @@ class _Readers(TorchFunctionMode):
             return "it did not run on the example inputs"
         if self._runs[name] > 1:
             return f"it ran {self._runs[name]} times"
-        return "it has hooks on its input" if norm._forward_pre_hooks else None
+        return "it has hooks on its input" if any_acts(norm._forward_pre_hooks) else None
 
     def _reason_of_conv(self, name: str) -> str | None:
         conv = self._names[name]
         if type(conv) not in CONVOLUTIONS:
             return f"{name} is a {type(conv).__name__}, not one of PyTorch's own"
         weight = conv._parameters.get("weight")
-        if weight is None or conv._forward_pre_hooks:
+        if weight is None or any_acts(conv._forward_pre_hooks):
             return f"the weight or input of {name} is made anew before each forward"
-        if conv._forward_hooks:
+        if any_acts(conv._forward_hooks):
             return f"{name} has hooks on its output"
         if self._runs[name] > 1:
             return f"{name} ran {self._runs[name]} times"
