@@ -105,11 +105,11 @@ class HooksMeanwhile:
 
 def test_a_model_can_be_copied_while_its_hooks_change() -> None:
     model = network(Net)
-    model.conv1.register_forward_hook(HooksMeanwhile(model.conv1))
+    for _ in range(2):
+        model.conv1.register_forward_hook(HooksMeanwhile(model.conv1))
     copied = shared_copy(model)
-    (hook,) = copied.conv1._forward_hooks.values()
-    assert hook.module is copied.conv1
-    assert len(model.conv1._forward_hooks) == 2
+    assert [hook.module for hook in copied.conv1._forward_hooks.values()] == [copied.conv1] * 2
+    assert len(model.conv1._forward_hooks) == 4
 
 
 def test_methods_in_several_threads_share_a_prepared_model() -> None:
