@@ -1,8 +1,9 @@
 """A convolution and the batch-norm after it as one convolution, exact whatever the model does.
 
 A pair is replaced where modules meet, not in the model's code. The convolution's forward gives
-something that *stands for* its output. If the batch-norm takes it, the batch-norm gives the result
-of the folded convolution. If anything else reads it, it is the true output: the convolution then
+something that *stands for* its output. If the batch-norm's own call of `F.batch_norm` takes it,
+that call gives the result of the folded convolution; what the batch-norm does besides, such as an
+activation, it does as ever. If anything else reads it, it is the true output: the convolution then
 runs with its own weights. So another branch, a residual connection or a hook never sees a wrong
 number.
 """
@@ -26,21 +27,30 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.errors import ModelError
 from torchattr.layers.hooks import any_acts
+from torchattr.layers.ops import Call
+from torchattr.layers.spellings import understand
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def normalises_by(call: Call, norm: Any) -> bool:
+    """Whether a call of batch-norm takes just the numbers that a module holds."""
+    held = ("running_mean", "running_var", "weight", "bias")
+    own = all(call.arguments[name] is getattr(norm, name, None) for name in held)
+    return own and not call.arguments["training"] and call.arguments["eps"] == norm.eps
 
 
 class Fold:
-    """One pair of a copied model; making it gives both modules their new forwards.
+    """One pair of a copied model; making it gives the convolution its new forward.
 
     The modules keep their weights, names, types and hooks. Folded weights are made again when
     those that they come from have changed.
 
     Args:
         conv: the convolution, transposed convolution or linear layer.
-        norm: the batch-norm that takes its output.
+        norm: the batch-norm that takes its output: any module that normalises by its own
+            `running_mean`, `running_var`, `weight`, `bias` and `eps`.
     """
 
     def __init__(self, conv: nn.Module, norm: nn.Module) -> None:
@@ -49,9 +59,8 @@ class Fold:
         self.memory_format = torch.contiguous_format
         # One attribute, so that no thread sees the weights of one state beside another state.
         self._folded: tuple[Any, tuple[Tensor, Tensor]] | None = None
-        # The modules' own forwards stay reachable through their classes.
+        # The module's own forward stays reachable through its class.
         self.conv.forward = self.convolve
-        self.norm.forward = self.normalise
 
     def convolve(self, *args: Any, **kwargs: Any) -> Any:
         """Stand in for the convolution's forward."""
@@ -60,15 +69,6 @@ class Fold:
             return type(self.conv).forward(self.conv, *args, **kwargs)
         input = deferring.true(args[0])
         return deferring.defer(self, input, self._run(input, *self.weights()))
-
-    def normalise(self, input: Tensor) -> Any:
-        """Stand in for the batch-norm's forward."""
-        deferring = Deferring.active()
-        folded = None if deferring is None else deferring.take(self, input)
-        if folded is None:
-            return type(self.norm).forward(self.norm, input)
-        self.norm._check_input_dim(folded)
-        return folded
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Give the folded weight and bias."""
@@ -161,9 +161,9 @@ class Deferred:
         self._differentiable = torch.is_grad_enabled()
         self._value: Tensor | None = None
 
-    def take(self, fold: Fold) -> Tensor | None:
+    def take(self, call: Call) -> Tensor | None:
         """Give the folded result to its own batch-norm, once, and unless the true one was read."""
-        if fold is not self.fold or self._value is not None:
+        if self._value is not None or not normalises_by(call, self.fold.norm):
             return None
         folded, self.folded = self.folded, None
         return folded
@@ -237,9 +237,10 @@ class Deferring(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if len(self._waiting) and func not in _TELLS_THE_SHAPE:
-            args, kwargs = self._settle(args), self._settle(kwargs)
-        return func(*args, **kwargs)
+        if not len(self._waiting) or func in _TELLS_THE_SHAPE:
+            return func(*args, **kwargs)
+        folded = self._taken(args, kwargs) if func is F.batch_norm else None
+        return func(*self._settle(args), **self._settle(kwargs)) if folded is None else folded
 
     def defer(self, fold: Fold, input: Tensor, folded: Tensor) -> Tensor:
         """Give what stands for the convolution's output."""
@@ -248,14 +249,23 @@ class Deferring(TorchFunctionMode):
             self._waiting[standing] = Deferred(fold, input, folded)
         return standing
 
-    def take(self, fold: Fold, input: Any) -> Tensor | None:
-        """Give the folded result if `input` stands for the output of the fold's convolution."""
-        deferred = self._waiting.get(input) if isinstance(input, Tensor) else None
-        return None if deferred is None else deferred.take(fold)
+    def _taken(self, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Give the folded result if a batch-norm takes what stands for its convolution's output."""
+        understood = understand(F.batch_norm, args, kwargs)
+        deferred = self._waiting.get(understood[1][0]) if understood else None
+        return deferred.take(understood[0]) if understood and deferred else None
 
     def settled(self, output: Any) -> Any:
         """Give what the model returns, with true outputs in the place of what stands for them."""
-        return tree_map_only(Tensor, self.true, output) if len(self._waiting) else output
+        if not len(self._waiting):
+            return output
+        output = tree_map_only(Tensor, self.true, output)
+        with torch._C.DisableTorchFunction():
+            # Whoever still holds one, such as an object of a class that is not known here or an
+            # attribute of a module, may read it after the forward.
+            for standing, deferred in list(self._waiting.items()):
+                standing.data = deferred.read().detach()
+        return output
 
     def _settle(self, value: Any) -> Any:
         if isinstance(value, Tensor):

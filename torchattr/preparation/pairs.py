@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from torchattr.inspect.paths import Paths
 from torchattr.layers.hooks import any_acts
+from torchattr.layers.ops import Call
 from torchattr.layers.spellings import understand
-from torchattr.preparation.folding import CONVOLUTIONS, NORMS
+from torchattr.preparation.folding import CONVOLUTIONS, normalises_by
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class _Readers(TorchFunctionMode):
         self._givers: dict[int, str] = {}
         self._reads: dict[str, list[str]] = {}
         self._taken: dict[str, str] = {}
+        self._normalised: set[str] = set()
         self._weights: Counter[int] = Counter()
 
     def around(self, model: nn.Module) -> Callable[..., Any]:
@@ -87,11 +90,16 @@ class _Readers(TorchFunctionMode):
         if understood and operation in ("conv", "linear"):
             self._weights[id(understood[0].weight)] += 1
         here = self._names.get(self._paths.current)
-        if understood and operation == "batch_norm" and isinstance(here, _ANY_NORM):
-            self._taken[self._paths.current] = self._givers.get(id(understood[1][0]), "")
+        if understood and func is F.batch_norm and is_norm(here):
+            self._normalise(self._paths.current, *understood)
         elif understood or not _only_looks(func):
             self._read((args, kwargs), _named(func))
         return func(*args, **kwargs)
+
+    def _normalise(self, name: str, call: Call, inputs: Sequence[Tensor]) -> None:
+        self._taken[name] = self._givers.get(id(inputs[0]), "")
+        if normalises_by(call, self._names[name]):
+            self._normalised.add(name)
 
     def _given(self, name: str, output: Any) -> None:
         self._runs[name] += 1
@@ -106,8 +114,8 @@ class _Readers(TorchFunctionMode):
 
     def normalised(self) -> list[str]:
         """Give the names of all batch-norms: those that ran in their order, then the others."""
-        ran = [name for name in self._runs if isinstance(self._names[name], _ANY_NORM)]
-        rest = [name for name, part in self._names.items() if isinstance(part, _ANY_NORM)]
+        ran = [name for name in self._runs if is_norm(self._names[name])]
+        rest = [name for name, part in self._names.items() if is_norm(part)]
         return list(dict.fromkeys((*ran, *rest)))
 
     def source(self, name: str) -> str:
@@ -130,12 +138,14 @@ class _Readers(TorchFunctionMode):
             return "it keeps no running statistics"
         if norm.training:
             return "it is in training mode"
-        if type(norm) not in NORMS:
-            return f"it is a {type(norm).__name__}, not one of PyTorch's own"
         if not self._runs[name]:
             return "it did not run on the example inputs"
         if self._runs[name] > 1:
             return f"it ran {self._runs[name]} times"
+        if name not in self._normalised:
+            return (
+                f"a {type(norm).__name__} does not call batch_norm with the numbers that it holds"
+            )
         return "it has hooks on its input" if any_acts(norm._forward_pre_hooks) else None
 
     def _reason_of_conv(self, name: str) -> str | None:
@@ -157,7 +167,12 @@ class _Readers(TorchFunctionMode):
         return f"what {name} gives has other readers: {', '.join(readers)}" if readers else None
 
 
-_ANY_NORM = nn.modules.batchnorm._BatchNorm
+def is_norm(part: Any) -> bool:
+    """Whether a module is a batch-norm, or holds what one holds."""
+    if isinstance(part, nn.modules.batchnorm._NormBase):
+        return isinstance(part, nn.modules.batchnorm._BatchNorm)
+    names = ("running_mean", "running_var", "eps")
+    return isinstance(part, nn.Module) and all(hasattr(part, name) for name in names)
 
 
 def _only_looks(func: Any) -> bool:

@@ -92,8 +92,9 @@ class Prepared(nn.Module, Traceable):
 
     def _folded(self, *args: Any, **kwargs: Any) -> Any:
         with Deferring() as deferring:
-            output = self._copy(*args, **kwargs)
-        return deferring.settled(output)
+            returned = [self._copy(*args, **kwargs)]
+        # Only what others hold is held when it is settled.
+        return deferring.settled(returned.pop())
 
     def trace(
         self,
