@@ -16,6 +16,7 @@ from torchattr._types import Forward
 from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
 from torchattr.layers import Trace
+from torchattr.layers.graph import nodes_of
 from torchattr.layers.guards import refuse_scripted
 
 Shape = tuple[int, ...]
@@ -31,6 +32,9 @@ class Tally:
         shapes: what each call of a module gave: a shape, or several.
         sizes: the bytes of it, over all calls.
         operations: how often each operation ran.
+        followed: how often each ran on the way that gradients take from the outputs to the inputs;
+            of constants, or of what no output depends on, they take none. Inputs of whole numbers
+            have no gradients: then all that ran.
         multiply_adds: of convolutions and matrix products, by PyTorch's own formulas.
         remembered: the bytes that a gradient keeps between forward and backward, besides
             parameters.
@@ -48,15 +52,18 @@ class Tally:
         self.shapes: dict[str, list[Any]] = defaultdict(list)
         self.sizes: Counter[str] = Counter()
         self.operations: dict[str, Counter[str]] = defaultdict(Counter)
+        self.followed: dict[str, Counter[str]] = defaultdict(Counter)
         self.multiply_adds: Counter[str] = Counter()
         self.remembered: Counter[str] = Counter()
         self._paths = Paths(names, self._given)
         self._known = _storages(model)
         self._kept: list[tuple[str, torch.UntypedStorage]] = []
+        self._nodes: list[tuple[str, str, Any]] = []
         operations = Operations(names, self._paths, self._ran)
         with self._remembering(), _Formulas(self._multiplied):
             self.trace = Trace(operations.around(model), inputs, arguments, key=self._whole)
         self._weigh()
+        self._follow()
 
     def _whole(self, output: Any) -> Tensor:
         """Note what the model itself gave; give what the whole graph hangs on."""
@@ -73,6 +80,10 @@ class Tally:
 
     def _ran(self, ran: OperationCall, output: Tensor) -> None:
         self.operations[ran.path][ran.operation] += 1
+        # A part of a tensor that is written over gets another node; the whole has that of the call.
+        whole = output._base if ran.call.inplace and output._base is not None else output
+        if whole.grad_fn is not None:
+            self._nodes.append((ran.path, ran.operation, whole.grad_fn))
 
     def _multiplied(self, flops: int) -> None:
         self.multiply_adds[self._paths.current] += flops // 2
@@ -88,6 +99,15 @@ class Tally:
         for name, storage in self._kept:
             self.remembered[name] += storage.nbytes()
         self._kept.clear()
+
+    def _follow(self) -> None:
+        """Count the operations that the graph of the outputs reaches."""
+        if not any(self.trace.input_edges):
+            self.followed = self.operations
+        reached = set(nodes_of(self.trace.output))
+        for path, operation, node in self._nodes:
+            self.followed[path][operation] += node in reached
+        self._nodes.clear()
 
     def _remember(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -71,7 +71,7 @@ def rounding(dtypes: Iterable[torch.dtype], device: torch.device) -> float:
 
 def _coarse(device: torch.device) -> list[float]:
     """Give how coarse float32 may be multiplied on a device."""
-    backends = torch.backends
+    backends: Any = torch.backends
     cuda = device.type == "cuda"
     multiplying = backends.cuda.matmul if cuda else backends.mkldnn.matmul
     convolving = backends.cudnn.conv if cuda else backends.mkldnn.conv
@@ -153,6 +153,12 @@ def maps_of(
     for number, name in enumerate(TABLES):
         found = trace.gradients(scores, trace.input_edges, table=number, of_output=True)
         maps[name] = [one for one in found if one is not None]
+    if not all(maps.values()):
+        raise OutputError(
+            "the model's output does not depend on example_inputs by autograd's graph, so nothing"
+            " can be attributed: something cut it, such as torch.no_grad() around a part,"
+            " detach(), or quantised operations; choose another entry with output=..."
+        )
     return maps, target
 
 
@@ -160,7 +166,7 @@ def check_scores(output: Tensor) -> None:
     """Refuse an output that holds no scores which a gradient could be taken of.
 
     Raises:
-        OutputError: no value, values that are no numbers with a gradient, or no graph to inputs.
+        OutputError: no value, or values that have no gradient.
     """
     dense = output.layout == torch.strided and not output.is_nested
     if not dense or not output.is_floating_point() or not output.numel():
@@ -169,12 +175,6 @@ def check_scores(output: Tensor) -> None:
         raise OutputError(
             f"the model's output is {kind}, which holds no scores that a gradient could be taken"
             " of; choose or make some with output=..., for example output=lambda returned: ..."
-        )
-    if not output.requires_grad:
-        raise OutputError(
-            "the model's output does not depend on example_inputs by autograd's graph, so nothing"
-            " can be attributed: something cut it, such as torch.no_grad() around a part,"
-            " detach(), or quantised operations; choose another entry with output=..."
         )
 
 
