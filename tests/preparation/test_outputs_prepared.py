@@ -196,10 +196,13 @@ def test_detectors(name: str) -> None:
 
 def test_another_number_of_detections_is_refused_in_words() -> None:
     class Counting(Returning):
-        """Gives fewer values where its convolution has another forward than its class."""
+        """Gives fewer values where its convolution was folded."""
 
         def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x)[:, : 1 if "forward" in vars(self.conv) else 2]
+            y = self.conv(x)
+            with torch._C.DisableTorchFunction():
+                count = 1 if y.isnan().any() else 2
+            return scores(self.bn(y))[:, :count]
 
     with refused(ModelError, "other shapes", "fold=False"):
         ta.prepare(calibrated(Counting(scores), 3, 8, 8), X, channels_last=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,20 +48,20 @@ class Tally:
         arguments: Sequence[Any],
     ) -> None:
         refuse_scripted(model)
-        self.shapes: dict[str, list[Any]] = defaultdict(list)
-        self.sizes: Counter[str] = Counter()
+        self._given = _Given()
+        self.shapes, self.sizes = self._given.shapes, self._given.sizes
         self.operations: dict[str, Counter[str]] = defaultdict(Counter)
         self.followed: dict[str, Counter[str]] = defaultdict(Counter)
         self.multiply_adds: Counter[str] = Counter()
-        self.remembered: Counter[str] = Counter()
-        self._paths = Paths(names, self._given)
-        self._known = _storages(model)
-        self._kept: list[tuple[str, torch.UntypedStorage]] = []
         self._nodes: list[tuple[str, str, Any]] = []
-        operations = Operations(names, self._paths, self._ran)
-        with self._remembering(), _Formulas(self._multiplied):
+        paths = Paths(names, self._given)
+        kept = _Kept(paths, _storages(model))
+        operations = Operations(names, paths, self._ran)
+        # No backward ever asks for what is packed.
+        remembering = torch.autograd.graph.saved_tensors_hooks(kept.pack, _forgotten)
+        with remembering, _Formulas(paths, self.multiply_adds):
             self.trace = Trace(operations.around(model), inputs, arguments, key=self._whole)
-        self._weigh()
+        self.remembered = kept.bytes()
         self._follow()
 
     def _whole(self, output: Any) -> Tensor:
@@ -72,33 +71,12 @@ class Tally:
         # A model may give tensors of several types, on several devices.
         return torch.stack([end.to(ends[0]) for end in ends]).sum() if ends else torch.empty(0)
 
-    def _given(self, name: str, output: Any) -> None:
-        tensors = _tensors(output)
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-        self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
-        self.sizes[name] += sum(tensor.nbytes for tensor in tensors)
-
     def _ran(self, ran: OperationCall, output: Tensor) -> None:
         self.operations[ran.path][ran.operation] += 1
         # A part of a tensor that is written over gets another node; the whole has that of the call.
         whole = output._base if ran.call.inplace and output._base is not None else output
         if whole.grad_fn is not None:
             self._nodes.append((ran.path, ran.operation, whole.grad_fn))
-
-    def _multiplied(self, flops: int) -> None:
-        self.multiply_adds[self._paths.current] += flops // 2
-
-    @contextmanager
-    def _remembering(self) -> Iterator[None]:
-        # No backward ever asks for what is packed.
-        with torch.autograd.graph.saved_tensors_hooks(self._remember, _forgotten):
-            yield
-
-    def _weigh(self) -> None:
-        """Count what is kept when the forward has ended: some of it was given back by then."""
-        for name, storage in self._kept:
-            self.remembered[name] += storage.nbytes()
-        self._kept.clear()
 
     def _follow(self) -> None:
         """Count the operations that the graph of the outputs reaches."""
@@ -109,26 +87,63 @@ class Tally:
             self.followed[path][operation] += node in reached
         self._nodes.clear()
 
-    def _remember(self, tensor: Tensor) -> None:
+
+class _Given:
+    """Notes the shapes and sizes of what modules give."""
+
+    def __init__(self) -> None:
+        self.shapes: dict[str, list[Any]] = defaultdict(list)
+        self.sizes: Counter[str] = Counter()
+
+    def __call__(self, name: str, output: Any) -> None:
+        tensors = _tensors(output)
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
+        self.sizes[name] += sum(tensor.nbytes for tensor in tensors)
+
+
+class _Kept:
+    """Notes the memory that a forward keeps for its backward.
+
+    The graph holds what packs its tensors, where no garbage collector sees it. So this must not
+    hold the graph.
+    """
+
+    def __init__(self, paths: Paths, known: dict[int, StorageWeakRef]) -> None:
+        self._paths = paths
+        self._known = known
+        self._storages: list[tuple[str, torch.UntypedStorage]] = []
+
+    def pack(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         reference = StorageWeakRef(storage)
         # A storage is kept whole, and once, however many tensors look at it. The reference also
         # keeps its address from being used again.
         if reference.cdata not in self._known:
             self._known[reference.cdata] = reference
-            self._kept.append((self._paths.current, storage))
+            self._storages.append((self._paths.current, storage))
+
+    def bytes(self) -> Counter[str]:
+        """Count what is kept when the forward has ended: some of it was given back by then."""
+        count: Counter[str] = Counter()
+        for name, storage in self._storages:
+            count[name] += storage.nbytes()
+        self._storages.clear()
+        self._known.clear()
+        return count
 
 
 class _Formulas(TorchDispatchMode):
     """Counts the floating-point operations of everything that PyTorch has a formula for."""
 
-    def __init__(self, counted: Callable[[int], None]) -> None:
+    def __init__(self, paths: Paths, counts: Counter[str]) -> None:
         # It imports Triton, which nothing but a summary needs.
         from torch.utils.flop_counter import flop_registry
 
         super().__init__()
         self._formulas = dict(flop_registry)
-        self._counted = counted
+        self._paths = paths
+        self._counts = counts
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -137,7 +152,8 @@ class _Formulas(TorchDispatchMode):
         output = func(*args, **kwargs)
         formula = self._formulas.get(getattr(func, "overloadpacket", func))
         if formula is not None:
-            self._counted(int(formula(*args, **kwargs, out_val=output)))
+            flops = int(formula(*args, **kwargs, out_val=output))
+            self._counts[self._paths.current] += flops // 2
         return output
 
 

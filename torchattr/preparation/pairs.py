@@ -56,17 +56,35 @@ def find_pairs(model: nn.Module, forward: Callable[[Callable[..., Any]], Any]) -
     return Pairs(tuple(pairs), {name: why for name, why in left.items() if why is not None})
 
 
+class _Givers:
+    """Notes how often each module ran, and which convolution gave a tensor."""
+
+    def __init__(self, names: Mapping[str, nn.Module]) -> None:
+        self.runs: Counter[str] = Counter()
+        self._names = names
+        # Tensors are known by `id`, so those that convolutions gave are kept while this lives.
+        self._kept: list[Tensor] = []
+        self._givers: dict[int, str] = {}
+
+    def given(self, name: str, output: Any) -> None:
+        self.runs[name] += 1
+        if isinstance(self._names[name], CONVOLUTIONS) and isinstance(output, Tensor):
+            self._kept.append(output)
+            self._givers[id(output)] = name
+
+    def of(self, tensor: Tensor) -> str:
+        """Give the name of the convolution that gave a tensor; empty if none did."""
+        return self._givers.get(id(tensor), "")
+
+
 class _Readers(TorchFunctionMode):
     """Notes who gave each batch-norm's input, and who else reads it."""
 
     def __init__(self, names: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self._names = names
-        self._paths = Paths(names, self._given)
-        self._runs: Counter[str] = Counter()
-        # Tensors are known by `id`, so those that convolutions gave are kept while this lives.
-        self._kept: list[Tensor] = []
-        self._givers: dict[int, str] = {}
+        self._givers = _Givers(names)
+        self._paths = Paths(names, self._givers.given)
         self._reads: dict[str, list[str]] = {}
         self._taken: dict[str, str] = {}
         self._normalised: set[str] = set()
@@ -97,24 +115,19 @@ class _Readers(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _normalise(self, name: str, call: Call, inputs: Sequence[Tensor]) -> None:
-        self._taken[name] = self._givers.get(id(inputs[0]), "")
+        self._taken[name] = self._givers.of(inputs[0])
         if normalises_by(call, self._names[name]):
             self._normalised.add(name)
 
-    def _given(self, name: str, output: Any) -> None:
-        self._runs[name] += 1
-        if isinstance(self._names[name], CONVOLUTIONS) and isinstance(output, Tensor):
-            self._kept.append(output)
-            self._givers[id(output)] = name
-
     def _read(self, value: Any, reader: str) -> None:
         for item in tree_leaves(value):
-            if isinstance(item, Tensor) and id(item) in self._givers:
-                self._reads.setdefault(self._givers[id(item)], []).append(reader)
+            giver = self._givers.of(item)
+            if giver:
+                self._reads.setdefault(giver, []).append(reader)
 
     def normalised(self) -> list[str]:
         """Give the names of all batch-norms: those that ran in their order, then the others."""
-        ran = [name for name in self._runs if is_norm(self._names[name])]
+        ran = [name for name in self._givers.runs if is_norm(self._names[name])]
         rest = [name for name, part in self._names.items() if is_norm(part)]
         return list(dict.fromkeys((*ran, *rest)))
 
@@ -138,10 +151,10 @@ class _Readers(TorchFunctionMode):
             return "it keeps no running statistics"
         if norm.training:
             return "it is in training mode"
-        if not self._runs[name]:
+        if not self._givers.runs[name]:
             return "it did not run on the example inputs"
-        if self._runs[name] > 1:
-            return f"it ran {self._runs[name]} times"
+        if self._givers.runs[name] > 1:
+            return f"it ran {self._givers.runs[name]} times"
         if name not in self._normalised:
             return (
                 f"a {type(norm).__name__} does not call batch_norm with the numbers that it holds"
@@ -157,8 +170,8 @@ class _Readers(TorchFunctionMode):
             return f"the weight or input of {name} is made anew before each forward"
         if any_acts(conv._forward_hooks):
             return f"{name} has hooks on its output"
-        if self._runs[name] > 1:
-            return f"{name} ran {self._runs[name]} times"
+        if self._givers.runs[name] > 1:
+            return f"{name} ran {self._givers.runs[name]} times"
         if self._weights[id(weight)] > 1:
             return f"the weight of {name} is used {self._weights[id(weight)]} times"
         if type(weight) is not nn.Parameter:
