@@ -108,7 +108,10 @@ CALLS: dict[str, Callable[[], Any]] = {
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
     gc.disable()
+    # What was there before need not be looked through.
+    gc.freeze()
     yield
+    gc.unfreeze()
     gc.enable()
 
 

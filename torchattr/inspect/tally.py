@@ -99,7 +99,8 @@ class _Given:
         tensors = _tensors(output)
         shapes = [tuple(tensor.shape) for tensor in tensors]
         self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
-        self.sizes[name] += sum(tensor.nbytes for tensor in tensors)
+        dense = [tensor for tensor in tensors if tensor.layout == torch.strided]
+        self.sizes[name] += sum(tensor.nbytes for tensor in dense)
 
 
 class _Kept:

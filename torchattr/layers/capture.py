@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class Recorder:
     def __init__(self, places: Sequence[Place], *, differentiable: bool) -> None:
         self.calls: dict[Place, list[Captured]] = {place: [] for place in places}
         self._differentiable = differentiable
+        self._thread = get_ident()
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -71,13 +73,15 @@ class Recorder:
 
     def _given(self, place: Place) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            return self._record(place, output)
+            return self._record(place, output) if get_ident() == self._thread else None
 
         return hook
 
     def _taken(self, place: Place) -> Callable[..., Any]:
         # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
         def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
+            if get_ident() != self._thread:
+                return None
             if args:
                 recorded = self._record(place, args if len(args) > 1 else args[0])
                 return (recorded if isinstance(recorded, tuple) else (recorded,)), kwargs
@@ -108,9 +112,10 @@ class Recorder:
 def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, torch.Size]]]:
     """Note the shapes that modules give in this thread during a `with` block, call by call."""
     seen: list[tuple[nn.Module, torch.Size]] = []
+    thread = get_ident()
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
+        if get_ident() == thread and isinstance(output, Tensor):
             seen.append((module, output.shape))
 
     with ExitStack() as hooks:
