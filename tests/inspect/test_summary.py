@@ -242,3 +242,74 @@ def test_a_model_that_looks_at_values_has_no_shapes_without_them() -> None:
         ta.summary(Looking().eval(), X.to("meta"))
     with pytest.raises(RuntimeError, match="channels"):
         ta.summary(seeded(Net), X[:, :2])
+
+
+class Scaled(nn.Module):
+    """A weight that a rectifier makes of constants, and parts that lead nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.randn(4, 3))
+        self.scale = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.GELU())
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU()
+        self.unused = nn.Sequential(nn.ReLU(), nn.SiLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        self.unused(y)
+        with torch.no_grad():
+            F.relu(y)
+        F.relu(y.detach())
+        return self.relu(y) * self.scale(self.table).mean(0)[:, None, None]
+
+
+def test_only_rectifiers_that_rules_reach_are_counted() -> None:
+    model = seeded(Scaled)
+    found = ta.summary(model, X)
+    assert found.relu_calls == row(found, "relu").relu_calls == row(found, "").relu_calls == 1
+    assert row(found, "scale").relu_calls == row(found, "unused").relu_calls == 0
+    assert row(found, "scale").operations == {"gelu": 1, "linear": 1, "relu": 1}
+    assert found.without_rule == row(found, "scale").without_rule == {}
+
+
+class Written(nn.Module):
+    """Rectifiers that write over a tensor, over parts of one, and by an assignment."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 2
+        x[x < 0] = 0
+        x[:, :1].relu_()
+        x[:, 1:].clamp_(min=0)
+        F.relu_(x)
+        return torch.relu(x).add_(1)
+
+
+def test_rectifiers_in_place_are_counted() -> None:
+    assert ta.summary(Written(), X).relu_calls == 5
+
+
+def test_no_rule_reaches_what_was_cut_off() -> None:
+    class Cut(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(F.gelu(x).detach())
+
+    found = ta.summary(Cut(), X)
+    assert (found.relu_calls, found.without_rule) == (0, {})
+    assert found.rows[0].operations == {"gelu": 1, "relu": 1}
+
+
+def test_relative_positions_of_a_transformer_are_constants() -> None:
+    model = swin_v2(num_classes=4)
+    assert ta.summary(model.eval(), torch.rand(1, 3, 32, 32)).relu_calls == 0
+
+
+def swin_v2(**options: Any) -> nn.Module:
+    """A small network of torchvision whose position table goes through an MLP with ReLUs."""
+    from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer
+    from torchvision.models.swin_transformer import SwinTransformerBlockV2 as Block2
+
+    small = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": [4, 4]}
+    return SwinTransformer(
+        [2, 2], **small, block=Block2, downsample_layer=PatchMergingV2, **options
+    )

@@ -20,9 +20,10 @@ from foldable import (
     calibrated,
     network,
 )
-from helpers import noise
+from helpers import assert_same, noise
 from torch import nn
 from torch.nn.utils import parametrizations, prune
+from torchvision.ops import FrozenBatchNorm2d
 
 import torchattr as ta
 from torchattr.preparation.pairs import Pair
@@ -60,7 +61,11 @@ class OwnConv(nn.Conv2d):
 
 
 class OwnNorm(nn.BatchNorm2d):
-    pass
+    """Normalises by other numbers than those that it holds."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        held = (self.running_mean, self.running_var, self.weight + 1, self.bias)
+        return F.batch_norm(input, *held, self.training, 0.1, self.eps)
 
 
 class Pruned(Net):
@@ -128,7 +133,7 @@ ODD: dict[type[nn.Module], dict[str, str]] = {
     Pruned: {"bn1": "conv1 is made anew"},
     OldWeightNorm: {"bn1": "conv1 is made anew"},
     Parametrised: {"bn1": "conv1 is a ParametrizedConv2d"},
-    OwnClasses: {"bn1": "conv1 is a OwnConv", "bn2": "it is a OwnNorm"},
+    OwnClasses: {"bn1": "conv1 is a OwnConv", "bn2": "a OwnNorm does not call batch_norm"},
     HookedConv: {"bn1": "conv1 has hooks on its output", "bn2": "it has hooks on its input"},
     BatchStatistics: {"bn1": "no running statistics", "bn2": "no running statistics"},
     Unused: {"bn2": "did not run"},
@@ -145,6 +150,94 @@ def test_odd_parts_are_left_and_right(kind: type[nn.Module]) -> None:
         assert reason in fast.report.left[name]
     assert len(fast.report.folded) == 2 - len(ODD[kind])
     torch.testing.assert_close(fast(x), model(x), rtol=1e-10, atol=1e-10)
+
+
+class NormAct(nn.BatchNorm2d):
+    """A batch-norm with an activation, as timm has it."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.relu_(super().forward(input))
+
+
+class Scaling(nn.BatchNorm2d):
+    """A batch-norm that does something to its input first."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input * 2)
+
+
+class Adding(nn.BatchNorm2d):
+    """A batch-norm that looks at its input besides."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input) + input.mean()
+
+
+class Frozen(nn.Module):
+    """Fixed statistics that are all buffers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.eps = 1e-3
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.rand(channels) + 0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        held = (self.running_mean, self.running_var, self.weight, self.bias)
+        return F.batch_norm(x, *held, eps=self.eps).relu()
+
+
+NORMS: dict[Any, str | None] = {
+    NormAct: None,
+    Frozen: None,
+    nn.SyncBatchNorm: None,
+    Scaling: "not what a convolution",
+    Adding: "other readers: mean",
+    FrozenBatchNorm2d: "does not call batch_norm",
+}
+"""Modules that normalise as a batch-norm does, and why those that are left are."""
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_a_norm_does_besides_stays(norm: Any) -> None:
+    torch.manual_seed(0)
+    model = Net()
+    model.bn1, model.bn2 = norm(6), norm(6)
+    model.double().eval().apply(_drawn)
+    x = noise(2, 3, 14, 14)
+    fast = ta.prepare(model, x, channels_last=False)
+    reason = NORMS[norm]
+    assert len(fast.report.folded) == (0 if reason else 2)
+    assert all(reason is not None and reason in why for why in fast.report.left.values())
+    assert_same(fast(x), model(x), 1e-10)
+    for method in (ta.Saliency, ta.GuidedBackprop):
+        expected = method(model).attribute(x, target=1)
+        assert_same(method(fast).attribute(x, target=1), expected, 1e-10)
+
+
+def _drawn(part: nn.Module) -> None:
+    """Give other statistics than a fresh norm has."""
+    if isinstance(getattr(part, "running_mean", None), torch.Tensor):
+        part.running_mean.normal_()
+        part.running_var.uniform_(0.5, 2)
+
+
+def test_other_statistics_than_those_of_the_pair_are_not_folded() -> None:
+    class Switching(nn.BatchNorm2d):
+        """Normalises batches of three by other statistics."""
+
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            mean = self.running_mean + 1 if input.shape[0] == 3 else self.running_mean
+            held = (mean, self.running_var, self.weight, self.bias)
+            return F.batch_norm(input, *held, False, 0.1, self.eps)
+
+    model = Net()
+    model.bn1 = Switching(6)
+    calibrated(model, 3, 14, 14).apply(_drawn)
+    fast = ta.prepare(model, noise(2, 3, 14, 14), channels_last=False)
+    assert len(fast.report.folded) == 2
+    x = noise(3, 3, 14, 14)
+    assert_same(fast(x), model(x), 1e-10)
 
 
 def test_hooks_that_come_later_see_true_values() -> None:

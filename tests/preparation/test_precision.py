@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from foldable import Net, network
-from helpers import noise
+from helpers import noise, refused
+from torch import Tensor
 
 import torchattr as ta
-from torchattr.preparation.precision import deviation
+from torchattr.errors import ModelError
+from torchattr.preparation import preparing
+from torchattr.preparation.folding import Fold
+from torchattr.preparation.precision import deviation, rounding
 
 X = noise(4, 3, 14, 14, dtype=torch.float32)
 
@@ -60,3 +65,101 @@ def test_deviation() -> None:
     assert deviation(zero, zero).correlation == 1
     assert deviation(own, zero).relative == math.inf
     assert deviation(own, zero).correlation == 0
+
+
+def test_what_is_not_finite_in_both_is_alike() -> None:
+    inf, nan = float("inf"), float("nan")
+    own = torch.tensor([1.0, inf, -inf, nan])
+    assert deviation(own, own).largest == 0
+    moved = deviation(torch.tensor([1.5, inf, -inf, nan]), own)
+    assert moved.largest == moved.relative == 0.5
+    assert not deviation(torch.tensor([1.0, 1.0, -inf, nan]), own).largest <= 1
+    assert not deviation(torch.tensor([1.0, inf, -inf, 1.0]), own).largest <= 1
+
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+SINGLE, TF32, BF16 = 2.0**-23, 2.0**-10, 2.0**-7
+
+
+@pytest.fixture
+def settings() -> Iterator[Any]:
+    """PyTorch's settings of float32 arithmetic, each of which is reset to `ieee` and back."""
+    backends = torch.backends
+    held = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [one.fp32_precision for one in held]
+    for one in held:
+        one.fp32_precision = "ieee"
+    yield held
+    for one, precision in zip(held, before, strict=True):
+        one.fp32_precision = precision
+
+
+def test_rounding_knows_the_arithmetic_of_float32(settings: Any) -> None:
+    matmul, conv, cpu_matmul, cpu_conv = settings
+    assert rounding([torch.float32], CUDA) == rounding([torch.float32], CPU) == SINGLE
+    for one, precision, device, expected in (
+        (matmul, "tf32", CUDA, TF32),
+        (conv, "tf32", CUDA, TF32),
+        (cpu_matmul, "tf32", CPU, TF32),
+        (cpu_conv, "bf16", CPU, BF16),
+    ):
+        one.fp32_precision = precision
+        other = CPU if device is CUDA else CUDA
+        assert rounding([torch.float32], device) == expected
+        assert rounding([torch.float32], other) == SINGLE
+        assert rounding([torch.float64], device) == 2.0**-52
+        one.fp32_precision = "ieee"
+
+
+@pytest.mark.parametrize(
+    ("named", "cpu", "cuda"),
+    [("medium", BF16, TF32), ("high", TF32, TF32), ("highest", *[SINGLE] * 2)],
+)
+def test_rounding_knows_the_named_precisions(
+    settings: Any, named: str, cpu: float, cuda: float
+) -> None:
+    torch.set_float32_matmul_precision(named)
+    assert rounding([torch.float32], CPU) == cpu
+    assert rounding([torch.float32], CUDA) == cuda
+
+
+@pytest.mark.usefixtures("settings")
+def test_rounding_knows_autocast_and_mixed_types() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert rounding([torch.float32], CPU) == BF16
+        assert rounding([torch.float32], CUDA) == SINGLE
+    assert rounding([torch.float32, torch.float16], CPU) == 2.0**-10
+    assert rounding([torch.int64], CPU) == rounding([], CPU) == 0
+
+
+def test_models_are_prepared_however_coarse_their_arithmetic_is(settings: Any) -> None:
+    class Coarse(Fold):
+        """Loses as much of the weights as a product in TF32 does."""
+
+        def weights(self) -> tuple[Tensor, Tensor]:
+            weight, bias = super().weights()
+            return weight * (1 + 2.0**-10), bias
+
+    model, matmul = network(Net).float(), settings[2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparing, "Fold", Coarse)
+        with refused(ModelError, "another output"):
+            ta.prepare(model, X)
+        matmul.fp32_precision = "tf32"
+        report = ta.prepare(model, X).report
+    assert len(report.folded) == 2
+    assert report.difference > SINGLE**0.5
+
+
+def test_a_part_in_half_precision_is_prepared() -> None:
+    class Mixed(Net):
+        def features(self, x: Tensor) -> Tensor:
+            return super().features(x.bfloat16()).float()
+
+    model = network(Net).float()
+    mixed = Mixed()
+    mixed.load_state_dict(model.state_dict())
+    mixed.bfloat16().head.float()
+    fast = ta.prepare(mixed.eval(), X)
+    assert len(fast.report.folded) == 2
+    assert 0 < fast.report.difference < BF16**0.5

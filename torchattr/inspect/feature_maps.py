@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeGuard, get_args
 
 import torch
 from PIL import Image
@@ -48,7 +48,8 @@ def feature_maps(
         additional_forward_args: see :class:`Attribution`.
 
     Raises:
-        LayerError: a layer that is unknown, did not run, or gives no tensor.
+        LayerError: a layer that is unknown, did not run, or gives no tensor. When it is drawn:
+            one whose first dimension is not that of the inputs.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -63,11 +64,14 @@ def feature_maps(
     calls: dict[str, tuple[Values, ...]] = {}
     for name, captured in recording.calls.items():
         if not all(call.values for call in captured):
-            raise LayerError(f"the layer {name!r} gives no tensor, so it has no feature maps")
+            raise LayerError(
+                f"the layer {name!r} gives no tensor by itself, so it has no feature maps; choose a"
+                " layer inside it"
+            )
         calls[name] = tuple(
             call.restore([value.detach() for value in call.values]) for call in captured
         )
-    return FeatureMaps(calls)
+    return FeatureMaps(calls, given.batch_size)
 
 
 class FeatureMaps(Mapping[str, Any]):
@@ -78,10 +82,12 @@ class FeatureMaps(Mapping[str, Any]):
 
     Attributes:
         calls: by name what each call gave, in the order in which they ran.
+        batch: how many images were looked at; `None` takes every layer's first dimension for that.
     """
 
-    def __init__(self, calls: Mapping[str, tuple[Values, ...]]) -> None:
+    def __init__(self, calls: Mapping[str, tuple[Values, ...]], batch: int | None = None) -> None:
         self.calls = dict(calls)
+        self.batch = batch
 
     def __getitem__(self, layer: str) -> Any:
         calls = self._of(layer)
@@ -110,7 +116,7 @@ class FeatureMaps(Mapping[str, Any]):
         """The strongest maps of the first image, call by call, where there are places."""
         for layer, calls in self.calls.items():
             for number, values in enumerate(calls, 1):
-                if isinstance(values, Tensor) and values.dim() > 2 and len(values):
+                if self._has_rows(values) and values.dim() > 2 and len(values):
                     count = min(MOST_SHOWN, values.shape[1])
                     name = numbered(layer, number)
                     caption = f"{name}: {count} of {values.shape[1]} maps, the strongest first"
@@ -200,6 +206,12 @@ class FeatureMaps(Mapping[str, Any]):
         planes = Planes.of(maps[chosen], [str(channel) for channel in chosen])
         return draw(planes, shared, percentile, cmap, columns, cell)
 
+    def _has_rows(self, values: Any) -> TypeGuard[Tensor]:
+        """Whether these are one tensor with a row for each image."""
+        if not isinstance(values, Tensor) or not values.dim():
+            return False
+        return self.batch is None or len(values) == self.batch
+
     def _of(self, layer: str) -> tuple[Values, ...]:
         base, number = split_number(layer)
         if layer in self.calls:
@@ -225,6 +237,12 @@ class FeatureMaps(Mapping[str, Any]):
                 f"the layer {layer!r} gives {_shape(values)}, not one tensor (N, C, ...), so it"
                 " has no maps to draw"
             )
+        if not self._has_rows(values):
+            raise LayerError(
+                f"the layer {layer!r} gives {_shape(values)}, whose first dimension is not that of"
+                f" the {self.batch} inputs (it may hold frames or regions), so it is not known"
+                " which image its maps belong to; its values are in maps[...]"
+            )
         if not -len(values) <= image < len(values):
             within = (
                 f"be within 0..{len(values) - 1}" if len(values) else "name one: there are none"
@@ -233,7 +251,11 @@ class FeatureMaps(Mapping[str, Any]):
         return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)
 
 
-def _shape(values: Values) -> str:
+def _shape(values: Any) -> str:
     if isinstance(values, Tensor):
         return str(tuple(values.shape))
-    return f"[{', '.join(map(_shape, values))}]"
+    if isinstance(values, Mapping):
+        return f"{{{', '.join(f'{name}: {_shape(item)}' for name, item in values.items())}}}"
+    if isinstance(values, (tuple, list)):
+        return f"[{', '.join(map(_shape, values))}]"
+    return type(values).__name__

@@ -14,7 +14,7 @@ from torchattr._types import Forward, Layers, OutputKey
 from torchattr.errors import InputError, LayerError, ShapeError
 from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
-from torchattr.inspect.reach import any_output
+from torchattr.inspect.reach import any_output, misfit
 from torchattr.layers import Trace, watching
 from torchattr.methods import GradCAM, GuidedGradCAM
 from torchattr.methods.layer import Calls
@@ -183,16 +183,24 @@ def _with_places(
     named = _named(model, layers)
     shapes = _shapes(model, list(named.values()), inputs, additional_forward_args)
     names = {module: name for name, module in named.items()}
-    dims = inputs.tensors[0].dim()
-    spatial = {names[m]: m for m, shape in shapes.items() if len(shape) == dims}
+    like = inputs.tensors[0].shape
+    spatial = {names[m]: m for m, shape in shapes.items() if misfit(shape, like) is None}
     for name in _asked_for_by_name(named, layers):
         if name not in spatial:
             shape = shapes.get(named[name])
-            gave = "did not run" if shape is None else f"gave {tuple(shape)}"
-            raise LayerError(f"the layer {name!r} {gave}, so it has no map with places")
+            raise LayerError(f"the layer {name!r} {_told(shape, like)}")
     if not spatial:
         raise LayerError("none of these layers has an output with places; name others")
     return spatial
+
+
+def _told(shape: torch.Size | None, like: torch.Size) -> str:
+    if shape is None:
+        return (
+            "gives no tensor by itself, or did not run, so it has no map with places; choose a"
+            " layer inside it"
+        )
+    return f"gave {tuple(shape)}, so it has no map with places: {misfit(shape, like)}"
 
 
 def _named(model: Forward, layers: Layers | None) -> dict[str, nn.Module]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
+from weakref import ref
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -86,19 +87,29 @@ class Operations(TorchFunctionMode):
         self._masks = Masks()
 
     def around(self, model: Forward) -> Forward:
-        """Give the model as one that is watched whenever it runs.
+        """Give the model as one that is watched as long as this object lives.
 
-        It stays the method of its module, by which refusals name the module's parts.
+        It stays the method of its module, by which refusals name the module's parts. It does not
+        keep this object alive: a trace keeps the model, and what notes its operations may keep the
+        trace.
         """
+        this = ref(self)
 
         def run(owner: Any, *args: Any, **kwargs: Any) -> Any:
-            self._counts.clear()
-            if self._begun is not None:
-                self._begun()
-            with self._paths.following(), self:
+            watching = this()
+            if watching is None:
+                return model(*args, **kwargs)
+            watching._begin()
+            with watching._paths.following(), watching:
                 return model(*args, **kwargs)
 
         return MethodType(run, getattr(model, "__self__", model))
+
+    def _begin(self) -> None:
+        """Begin anew: a model that takes gradients itself may run a second time."""
+        self._counts.clear()
+        if self._begun is not None:
+            self._begun()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None

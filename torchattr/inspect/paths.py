@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from threading import get_ident
 from typing import Any
 
 from torch import nn
+
+from torchattr.layers.hooks import ThreadHook
 
 Given = Callable[[str, Any], None]
 
@@ -32,7 +33,6 @@ class Paths:
         self._names = names
         self._given = given
         self._running: list[str] = []
-        self._thread = get_ident()
 
     @property
     def current(self) -> str:
@@ -44,23 +44,25 @@ class Paths:
         """Hook the modules for the time of a `with` block."""
         with ExitStack() as hooks:
             for name, module in self._names.items():
-                hooks.callback(module.register_forward_pre_hook(self._enter(name)).remove)
+                enter = module.register_forward_pre_hook(ThreadHook(self._enter(name)))
+                hooks.callback(enter.remove)
                 # Also called when the module raises: a model may catch what its part raised.
-                leave = module.register_forward_hook(self._leave(name), always_call=True)
+                leave = module.register_forward_hook(
+                    ThreadHook(self._leave(name)), always_call=True
+                )
                 hooks.callback(leave.remove)
             yield
 
     def _enter(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
-            if get_ident() == self._thread:
-                self._running.append(name)
+            self._running.append(name)
 
         return hook
 
     def _leave(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             # A module whose own hooks raised before it began was never entered.
-            if get_ident() != self._thread or self.current != name:
+            if self.current != name:
                 return
             self._running.pop()
             if self._given is not None and output is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr._types import Forward, Layer, Layers
 from torchattr.errors import LayerError
 from torchattr.inputs import as_arguments, as_inputs
-from torchattr.inspect.reach import any_output
+from torchattr.inspect.reach import any_output, misfit
 from torchattr.inspect.recording import CODES, Recording
 from torchattr.layers import Captured, Place, RuleTable, Trace
 from torchattr.methods.neuron import last_call
@@ -72,15 +72,21 @@ def calls_with_places(
     found = {}
     for name, calls in recording.calls.items():
         for number, call in enumerate(calls, 1):
-            if len(call.values) == 1 and call.values[0].dim() == given.tensors[0].dim() > 2:
+            shapes = [value.shape for value in call.values]
+            why = misfit(shapes[0], given.tensors[0].shape) if len(shapes) == 1 else None
+            if why is None and len(shapes) == 1:
                 key = f"{name}#{number}" if len(calls) > 1 else name
-                found[key] = call.values[0].shape[1:]
+                found[key] = shapes[0][1:]
             elif name in asked:
-                gave = ", ".join(str(tuple(value.shape)) for value in call.values)
-                raise LayerError(f"the layer {name!r} gave {gave}, so it has no maps with places")
+                raise LayerError(f"the layer {name!r} gave {_told(shapes, why)}")
     if not found:
         raise LayerError("none of these layers has an output with places; name others")
     return found
+
+
+def _told(shapes: Sequence[torch.Size], why: str | None) -> str:
+    gave = ", ".join(str(tuple(shape)) for shape in shapes) or "no tensor by itself"
+    return f"{gave}, so it has no maps with places: {why or 'choose a layer inside it'}"
 
 
 def _one(named: Mapping[str, Any]) -> tuple[str, Any]:

@@ -82,13 +82,26 @@ def one_with_places(values: Sequence[Tensor], like: Tensor) -> Tensor:
             " inside it"
         )
     (value,) = values
-    if like.dim() < 3 or value.dim() != like.dim() or len(value) != len(like):
-        raise LayerError(
-            f"the layer gives values of shape {tuple(value.shape)}, which are no feature maps of"
-            f" inputs of shape {tuple(like.shape)}: both must be (N, channels, places...); choose"
-            " a layer with places, such as a convolution"
-        )
+    why = misfit(value.shape, like.shape)
+    if why is not None:
+        raise LayerError(f"the layer gives values of shape {tuple(value.shape)}: {why}")
     return value
+
+
+def misfit(shape: torch.Size, like: torch.Size) -> str | None:
+    """Say why values of a shape are no feature maps of inputs of the shape `like`."""
+    if len(like) < 3 or len(shape) != len(like):
+        return (
+            f"they are no feature maps of inputs of shape {tuple(like)}, since both must be"
+            " (N, channels, places...); choose a layer with places, such as a convolution"
+        )
+    if shape[0] != like[0]:
+        return (
+            f"their first dimension is not that of the {like[0]} inputs (it may hold frames or"
+            " regions), so it is not known whose maps they are; choose a layer before or after"
+            " that part, or read the values from ta.feature_maps(...)[layer]"
+        )
+    return None
 
 
 def check_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:

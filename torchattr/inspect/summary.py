@@ -12,10 +12,15 @@ from torch.nn.parameter import is_lazy
 from torchattr._types import Forward, Tensors
 from torchattr.errors import InputError, InputTypeError, ModelError
 from torchattr.inputs import as_arguments, as_inputs
-from torchattr.inspect.summary_rows import SummaryRow, operations_within, summary_rows
+from torchattr.inspect.packed import packed, weights_of
+from torchattr.inspect.summary_rows import (
+    SummaryRow,
+    activations,
+    operations_within,
+    summary_rows,
+)
 from torchattr.inspect.tally import Tally
 from torchattr.inspect.typeset import as_html, as_text
-from torchattr.layers import OPERATIONS
 from torchattr.select import layer_names
 
 
@@ -29,10 +34,10 @@ def summary(
     """Run the model once and say what it consists of and what it costs.
 
     Multiply-adds are those of convolutions and matrix products, by the formulas of PyTorch's flop
-    counter; normalisation, activations and pooling count nothing. The memory that an attribution
-    needs is counted where it is remembered: one bit for each element of a ReLU, one byte for each
-    output of a max-pool, nothing for convolutions. It is *not* the peak memory of a process: what
-    PyTorch needs while an operation runs comes on top.
+    counter; normalisation, activations, pooling and quantised operations count nothing. The memory
+    that an attribution needs is counted where it is remembered: one bit for each element of a
+    ReLU, one byte for each output of a max-pool, nothing for convolutions. It is *not* the peak
+    memory of a process: what PyTorch needs while an operation runs comes on top.
 
     Args:
         model: a module; on the `meta` device, with inputs there, it is summarised without memory.
@@ -77,7 +82,8 @@ class Summary:
     Attributes:
         rows: one for each module, the model itself first.
         depth: how deep the tree is shown; `None` shows all of it.
-        parameters, trainable_parameters: their elements, each counted once.
+        parameters, trainable_parameters: their elements, each counted once; those that quantised
+            modules keep packed are not trainable.
         multiply_adds: of the whole forward.
         input_bytes: of all inputs.
         forward_bytes: the outputs of all layers with parameters of their own, twice: values and
@@ -85,7 +91,8 @@ class Summary:
         parameter_bytes: of parameters.
         remembered_bytes: what a gradient of the inputs keeps between forward and backward,
             besides the parameters.
-        relu_calls: how many calls the rules for ReLU rewrite.
+        relu_calls: how many calls the rules for ReLU rewrite: those between the inputs and the
+            outputs, not those of constants or of what was cut off.
         without_rule: the activations that keep their own gradient unless a rule is asked for.
         unseen: autograd functions and rectifiers out of sight, which no rule reaches.
     """
@@ -176,24 +183,27 @@ _HEADINGS = (
 def _totals(
     model: nn.Module, names: Mapping[str, nn.Module], inputs: Sequence[Tensor], tally: Tally
 ) -> dict[str, Any]:
-    parameters = list(model.parameters())
-    weighted = [
-        name for name, part in names.items() if next(part.parameters(False), None) is not None
-    ]
-    whole = operations_within("", tally)
+    weights = weights_of(model)
+    trainable = [one for one in model.parameters() if one.requires_grad]
+    weighted = [name for name, part in names.items() if _has_weights(part)]
+    whole = operations_within("", tally.followed)
     coverage = tally.trace.coverage
     return {
-        "parameters": sum(one.numel() for one in parameters),
-        "trainable_parameters": sum(one.numel() for one in parameters if one.requires_grad),
+        "parameters": sum(one.numel() for one in weights),
+        "trainable_parameters": sum(one.numel() for one in trainable),
         "multiply_adds": tally.multiply_adds.total(),
         "input_bytes": sum(tensor.nbytes for tensor in inputs),
         "forward_bytes": 2 * sum(tally.sizes[name] for name in weighted),
-        "parameter_bytes": sum(one.nbytes for one in parameters),
+        "parameter_bytes": sum(one.numel() * one.element_size() for one in weights),
         "remembered_bytes": tally.remembered.total(),
         "relu_calls": whole.get("relu", 0),
-        "without_rule": {n: c for n, c in whole.items() if OPERATIONS[n].kind == "activation"},
+        "without_rule": activations(whole),
         "unseen": {**coverage.custom, **coverage.hidden},
     }
+
+
+def _has_weights(part: nn.Module) -> bool:
+    return next(part.parameters(False), None) is not None or bool(packed(part))
 
 
 def _tally(

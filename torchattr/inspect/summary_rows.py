@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from torchattr.inspect.packed import weights_of
 from torchattr.inspect.tally import Tally
 from torchattr.layers import OPERATIONS
 
@@ -26,9 +27,11 @@ class SummaryRow:
         output: the shape that its last call gave, a tuple of shapes for several tensors, `None` if
             it did not run.
         calls: how often it ran.
-        parameters: the elements of its parameters, each counted once.
+        parameters: the elements of its parameters, each counted once, and of the weights that
+            quantised modules keep packed.
         multiply_adds: over all calls.
         operations: how often each operation ran.
+        followed: how often each ran between the inputs and the outputs, where gradients go.
         remembered_bytes: what a gradient keeps of it.
     """
 
@@ -42,21 +45,23 @@ class SummaryRow:
     parameters: int
     multiply_adds: int
     operations: Mapping[str, int]
+    followed: Mapping[str, int]
     remembered_bytes: int
 
     @property
     def relu_calls(self) -> int:
         """How many calls the rules for ReLU rewrite."""
-        return self.operations.get("relu", 0)
+        return self.followed.get("relu", 0)
 
     @property
     def without_rule(self) -> dict[str, int]:
         """The activations that keep their own gradient unless a rule is asked for, by name."""
-        return {
-            name: count
-            for name, count in self.operations.items()
-            if OPERATIONS[name].kind == "activation"
-        }
+        return activations(self.followed)
+
+
+def activations(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of the operations that are activations without a rule."""
+    return {name: count for name, count in counts.items() if OPERATIONS[name].kind == "activation"}
 
 
 def summary_rows(
@@ -78,9 +83,10 @@ def summary_rows(
                 leaves if leaf else None,
                 shapes[-1] if shapes else None,
                 len(shapes),
-                sum(parameter.numel() for parameter in module.parameters()),
+                sum(weight.numel() for weight in weights_of(module)),
                 _within(name, tally.multiply_adds),
-                operations_within(name, tally),
+                operations_within(name, tally.operations),
+                operations_within(name, tally.followed),
                 _within(name, tally.remembered),
             )
         )
@@ -96,10 +102,10 @@ def _inside(path: str, name: str) -> bool:
     return not name or path == name or path.startswith(f"{name}.")
 
 
-def operations_within(name: str, tally: Tally) -> dict[str, int]:
-    """Count the calls of each operation in a module and its parts."""
+def operations_within(name: str, counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Add up the counts of each operation in a module and its parts."""
     total: Counter[str] = Counter()
-    for path, counts in tally.operations.items():
+    for path, own in counts.items():
         if _inside(path, name):
-            total.update(counts)
+            total.update({operation: count for operation, count in own.items() if count})
     return dict(sorted(total.items()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any, TypeAlias
 
 import torch
@@ -15,6 +14,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torchattr.errors import LayerError
 from torchattr.layers.function import enter
 from torchattr.layers.guards import hook_forward
+from torchattr.layers.hooks import ThreadHook
 from torchattr.layers.layout import Layout, LayoutTracker
 from torchattr.layers.nested import filled, skeleton, tensors_of, with_tensors
 from torchattr.layers.undoing import Undo
@@ -90,7 +90,6 @@ class Recorder:
         self.order: list[tuple[Place, Captured]] = []
         self._differentiable = differentiable
         self._tracker = tracker
-        self._thread = get_ident()
 
     def record(self, undo: Undo) -> None:
         """Hook the modules until that is undone."""
@@ -110,12 +109,10 @@ class Recorder:
     def _hook(self, undo: Undo, note: Note) -> None:
         for place in self.calls:
             hook = self._taken(place, note) if place.of_input else self._given(place, note)
-            hook_forward(undo, place.module, hook, before=place.of_input)
+            hook_forward(undo, place.module, ThreadHook(hook), before=place.of_input)
 
     def _given(self, place: Place, note: Note) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            if get_ident() != self._thread:
-                return None
             if self._tracker is not None and place.read:
                 self._hand_on(module, args, output)
             return note(place, output)
@@ -125,8 +122,6 @@ class Recorder:
     def _taken(self, place: Place, note: Note) -> Callable[..., Any]:
         # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
         def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
-            if get_ident() != self._thread:
-                return None
             if args:
                 recorded = note(place, args if len(args) > 1 else args[0])
                 return (recorded if isinstance(recorded, tuple) else (recorded,)), kwargs
@@ -194,13 +189,12 @@ class Recorder:
 def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, torch.Size]]]:
     """Note the shapes that modules give in this thread during a `with` block, call by call."""
     seen: list[tuple[nn.Module, torch.Size]] = []
-    thread = get_ident()
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
-        if get_ident() == thread and isinstance(output, Tensor):
+        if isinstance(output, Tensor):
             seen.append((module, output.shape))
 
     with Undo() as undo:
         for module in modules:
-            hook_forward(undo, module, note)
+            hook_forward(undo, module, ThreadHook(note))
         yield seen

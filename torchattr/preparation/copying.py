@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,8 +27,14 @@ def shared_copy(model: nn.Module) -> nn.Module:
     (False, True)
     """
     memo: dict[int, Any] = {id(tensor): _alias(tensor) for tensor in _tensors(model)}
+    # Another thread may hook the model meanwhile, so those are read at once, not walked.
+    hooks = [held for held in _held(model) if type(held) is OrderedDict]
+    memo.update((id(held), OrderedDict()) for held in hooks)
     try:
-        return copy.deepcopy(model, memo)
+        copied = copy.deepcopy(model, memo)
+        for held in hooks:
+            memo[id(held)].update(copy.deepcopy(list(held.items()), memo))
+        return copied
     except (TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
         raise ModelError(
             f"the model cannot be copied, and prepare works on a copy: {error}; give the part that"
@@ -48,9 +55,14 @@ def _alias(tensor: Tensor) -> Tensor:
 def _tensors(model: nn.Module) -> Iterator[Tensor]:
     yield from model.parameters()
     yield from model.buffers()
+    # Weights that a hook makes anew before each forward stand among the plain attributes.
+    yield from (held for held in _held(model) if isinstance(held, Tensor))
+
+
+def _held(model: nn.Module) -> Iterator[Any]:
+    """Give the attributes of a model and its parts."""
     for module in model.modules():
-        # Weights that a hook makes anew before each forward stand among the plain attributes.
-        yield from (held for held in vars(module).values() if isinstance(held, Tensor))
+        yield from vars(module).values()
 
 
 def state(model: nn.Module) -> list[Tensor]:

@@ -1,18 +1,17 @@
 """A convolution and the batch-norm after it as one convolution, exact whatever the model does.
 
-A pair is replaced where modules meet, not in the model's code. The convolution's forward gives
-something that *stands for* its output. If the batch-norm takes it, the batch-norm gives the result
-of the folded convolution. If anything else reads it, it is the true output: the convolution then
-runs with its own weights. So another branch, a residual connection or a hook never sees a wrong
-number.
+A pair is replaced where its operations meet, neither in the model's code nor on its modules. The
+convolution's call gives something that *stands for* its output. If the batch-norm's own call of
+`F.batch_norm` takes it, that call gives the result of the folded convolution; what the batch-norm
+does besides, such as an activation, it does as ever. If anything else reads it, it is the true
+output: the convolution then runs with its own weights. So another branch, a residual connection or
+a hook never sees a wrong number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan
-from threading import local
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -25,58 +24,46 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.errors import ModelError
+from torchattr.layers.hooks import any_acts
+from torchattr.layers.ops import Call
+from torchattr.layers.spellings import understand
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def normalises_by(call: Call, norm: Any) -> bool:
+    """Whether a call of batch-norm takes just the numbers that a module holds."""
+    held = ("running_mean", "running_var", "weight", "bias")
+    own = all(call.arguments[name] is getattr(norm, name, None) for name in held)
+    return own and not call.arguments["training"] and call.arguments["eps"] == norm.eps
 
 
 class Fold:
-    """One pair of a copied model; making it gives both modules their new forwards.
+    """The folded weights of one pair; the modules themselves are left as they are.
 
-    The modules keep their weights, names, types and hooks. Folded weights are made again when
-    those that they come from have changed.
+    They are made again when those that they come from have changed.
 
     Args:
         conv: the convolution, transposed convolution or linear layer.
-        norm: the batch-norm that takes its output.
+        norm: the batch-norm that takes its output: any module that normalises by its own
+            `running_mean`, `running_var`, `weight`, `bias` and `eps`.
     """
 
     def __init__(self, conv: nn.Module, norm: nn.Module) -> None:
         self.conv: Any = conv
         self.norm: Any = norm
         self.memory_format = torch.contiguous_format
-        self._state: Any = None
-        self._folded: tuple[Tensor, Tensor] | None = None
-        # The modules' own forwards stay reachable through their classes.
-        self.conv.forward = self.convolve
-        self.norm.forward = self.normalise
-
-    def convolve(self, *args: Any, **kwargs: Any) -> Any:
-        """Stand in for the convolution's forward."""
-        deferring = Deferring.active()
-        if deferring is None or kwargs or not self._folds(args):
-            return type(self.conv).forward(self.conv, *args, **kwargs)
-        input = deferring.true(args[0])
-        return deferring.defer(self, input, self._run(input, *self.weights()))
-
-    def normalise(self, input: Tensor) -> Any:
-        """Stand in for the batch-norm's forward."""
-        deferring = Deferring.active()
-        folded = None if deferring is None else deferring.take(self, input)
-        if folded is None:
-            return type(self.norm).forward(self.norm, input)
-        self.norm._check_input_dim(folded)
-        return folded
+        # One attribute, so that no thread sees the weights of one state beside another state.
+        self._folded: tuple[Any, tuple[Tensor, Tensor]] | None = None
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Give the folded weight and bias."""
-        state = self.state()
-        if self._folded is None or state != self._state:
+        state, folded = self.state(), self._folded
+        if folded is None or folded[0] != state:
             with torch.inference_mode(False), torch.no_grad(), torch._C.DisableTorchFunction():
-                self._folded = self._fold()
-            self._state = state
-        return self._folded
+                folded = self._folded = state, self._fold()
+        return folded[1]
 
     def state(self) -> Any:
         """Give what tells whether a tensor that the folded weights come from has changed."""
@@ -92,23 +79,16 @@ class Fold:
         statistics = (norm.running_mean, norm.running_var)
         return (self.conv.weight, self.conv.bias, *statistics, norm.weight, norm.bias)
 
-    def _folds(self, args: tuple[Any, ...]) -> bool:
-        """Tell whether this very call may be folded."""
-        if self.norm.training or len(args) != 1 or not isinstance(args[0], Tensor):
+    def serves(self, input: Tensor) -> bool:
+        """Whether the convolution of this very input may be folded."""
+        if self.norm.training or any(any_acts(hooks) for hooks in self._between()):
             return False
-        if self.conv._forward_hooks or self.norm._forward_pre_hooks or _watched_globally():
-            return False
-        return args[0].dim() == max(self.conv.weight.dim(), 2)
+        return input.dim() == max(self.conv.weight.dim(), 2)
 
-    def _run(self, input: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        conv = self.conv
-        if self._is_linear:
-            return F.linear(input, weight, bias)
-        if not isinstance(conv, TRANSPOSED):
-            return conv._conv_forward(input, weight, bias)
-        run: Any = _CONV_TRANSPOSE[weight.dim() - 2]
-        sizes = (conv.stride, conv.padding, conv.output_padding)
-        return run(input, weight, bias, *sizes, conv.groups, conv.dilation)
+    def _between(self) -> tuple[Mapping[int, Any], ...]:
+        """Give the hooks that see what passes between the two modules."""
+        own = (self.conv._forward_hooks, self.norm._forward_pre_hooks)
+        return *own, global_hooks._global_forward_hooks, global_hooks._global_forward_pre_hooks
 
     def _fold(self) -> tuple[Tensor, Tensor]:
         """Fold in double precision, so that the folded weights are rounded only once."""
@@ -135,9 +115,6 @@ class Fold:
         return torch.cat([w for w, _ in folded]), torch.cat([b for _, b in folded])
 
 
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-
-
 def _state(tensor: Tensor | None) -> Any:
     if tensor is None:
         return None
@@ -145,24 +122,27 @@ def _state(tensor: Tensor | None) -> Any:
     return tensor.data_ptr(), version, tensor.dtype, tensor.device
 
 
-def _watched_globally() -> bool:
-    return bool(global_hooks._global_forward_hooks or global_hooks._global_forward_pre_hooks)
-
-
 class Deferred:
-    """What a folded convolution has not given yet."""
+    """What a folded convolution has not given yet.
 
-    def __init__(self, fold: Fold, input: Tensor, folded: Tensor) -> None:
+    Args:
+        fold: its pair.
+        convolve: gives what it does from an input, a weight and a bias.
+        input: its input.
+    """
+
+    def __init__(self, fold: Fold, convolve: Callable[..., Tensor], input: Tensor) -> None:
         self.fold = fold
-        self.folded: Tensor | None = folded
+        self.folded: Tensor | None = convolve(input, *fold.weights())
+        self._convolve = convolve
         self._input = input
         self._before = _state(input)
         self._differentiable = torch.is_grad_enabled()
         self._value: Tensor | None = None
 
-    def take(self, fold: Fold) -> Tensor | None:
+    def take(self, call: Call) -> Tensor | None:
         """Give the folded result to its own batch-norm, once, and unless the true one was read."""
-        if fold is not self.fold or self._value is not None:
+        if self._value is not None or not normalises_by(call, self.fold.norm):
             return None
         folded, self.folded = self.folded, None
         return folded
@@ -179,7 +159,7 @@ class Deferred:
             conv = self.fold.conv
             # Whoever reads first may do so without a graph, and the next one with it.
             with torch.set_grad_enabled(self._differentiable):
-                self._value = type(conv).forward(conv, self._input)
+                self._value = self._convolve(self._input, conv.weight, conv.bias)
         return self._value
 
 
@@ -206,55 +186,59 @@ class Deferring(TorchFunctionMode):
     modes do not see gets no number from it that looks right.
     """
 
-    _threads = local()
-
-    def __init__(self) -> None:
+    def __init__(self, folds: Iterable[Fold]) -> None:
         super().__init__()
+        self._folds = {id(fold.conv.weight): fold for fold in folds}
         self._waiting = WeakTensorKeyDictionary()
-        self._outer: Deferring | None = None
-
-    @staticmethod
-    def active() -> Deferring | None:
-        """Give the one that watches this thread."""
-        return getattr(Deferring._threads, "active", None)
-
-    def __enter__(self) -> Deferring:
-        self._outer, Deferring._threads.active = self.active(), self
-        super().__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        Deferring._threads.active = self._outer
-        super().__exit__(kind, error, trace)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if len(self._waiting) and func not in _TELLS_THE_SHAPE:
-            args, kwargs = self._settle(args), self._settle(kwargs)
-        return func(*args, **kwargs)
+        given = None
+        if func in _CONVOLVING and len(args) > 2:
+            given = self._deferred(func, args, kwargs)
+        elif not len(self._waiting) or func in _TELLS_THE_SHAPE:
+            return func(*args, **kwargs)
+        elif func is F.batch_norm:
+            given = self._taken(args, kwargs)
+        return func(*self._settle(args), **self._settle(kwargs)) if given is None else given
 
-    def defer(self, fold: Fold, input: Tensor, folded: Tensor) -> Tensor:
-        """Give what stands for the convolution's output."""
+    def _deferred(self, func: Any, args: Sequence[Any], kwargs: Any) -> Tensor | None:
+        """Give what stands for the output of a convolution that is folded."""
+        given, weight, _, *rest = args
+        fold = self._folds.get(id(weight))
+        input = self.true(given)
+        if fold is None or not fold.serves(input):
+            return None
+
+        def convolve(*operands: Tensor) -> Tensor:
+            found: Tensor = func(*operands, *rest, **kwargs)
+            return found
+
+        deferred = Deferred(fold, convolve, input)
         with torch._C.DisableTorchFunction():
-            standing: Tensor = Standing.apply(input, folded.detach())
-            self._waiting[standing] = Deferred(fold, input, folded)
+            standing: Tensor = Standing.apply(input, deferred.folded)
+            self._waiting[standing] = deferred
         return standing
 
-    def take(self, fold: Fold, input: Any) -> Tensor | None:
-        """Give the folded result if `input` stands for the output of the fold's convolution."""
-        deferred = self._waiting.get(input) if isinstance(input, Tensor) else None
-        return None if deferred is None else deferred.take(fold)
+    def _taken(self, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Give the folded result if a batch-norm takes what stands for its convolution's output."""
+        understood = understand(F.batch_norm, args, kwargs)
+        deferred = self._waiting.get(understood[1][0]) if understood else None
+        return deferred.take(understood[0]) if understood and deferred else None
 
     def settled(self, output: Any) -> Any:
         """Give what the model returns, with true outputs in the place of what stands for them."""
-        return tree_map_only(Tensor, self.true, output) if len(self._waiting) else output
+        if not len(self._waiting):
+            return output
+        output = tree_map_only(Tensor, self.true, output)
+        with torch._C.DisableTorchFunction():
+            # Whoever still holds one, such as an object of a class that is not known here or an
+            # attribute of a module, may read it after the forward.
+            for standing, deferred in list(self._waiting.items()):
+                standing.data = deferred.read().detach()
+        return output
 
     def _settle(self, value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -271,6 +255,10 @@ class Deferring(TorchFunctionMode):
         return tensor if deferred is None else deferred.read()
 
 
+_CONVOLVING = {
+    *(F.conv1d, F.conv2d, F.conv3d, F.linear),
+    *(F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+}
 _TELLS_THE_SHAPE = {
     *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "device")),
     *(Tensor.size, Tensor.dim, Tensor.__len__),

@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from torchattr.inspect.paths import Paths
+from torchattr.layers.hooks import any_acts
+from torchattr.layers.ops import Call
 from torchattr.layers.spellings import Masks, understand
-from torchattr.preparation.folding import CONVOLUTIONS, NORMS
+from torchattr.preparation.folding import CONVOLUTIONS, normalises_by
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,38 @@ def find_pairs(model: nn.Module, forward: Callable[[Callable[..., Any]], Any]) -
     return Pairs(tuple(pairs), {name: why for name, why in left.items() if why is not None})
 
 
+class _Givers:
+    """Notes how often each module ran, and which convolution gave a tensor."""
+
+    def __init__(self, names: Mapping[str, nn.Module]) -> None:
+        self.runs: Counter[str] = Counter()
+        self._names = names
+        # Tensors are known by `id`, so those that convolutions gave are kept while this lives.
+        self._kept: list[Tensor] = []
+        self._givers: dict[int, str] = {}
+
+    def given(self, name: str, output: Any) -> None:
+        self.runs[name] += 1
+        if isinstance(self._names[name], CONVOLUTIONS) and isinstance(output, Tensor):
+            self._kept.append(output)
+            self._givers[id(output)] = name
+
+    def of(self, tensor: Tensor) -> str:
+        """Give the name of the convolution that gave a tensor; empty if none did."""
+        return self._givers.get(id(tensor), "")
+
+
 class _Readers(TorchFunctionMode):
     """Notes who gave each batch-norm's input, and who else reads it."""
 
     def __init__(self, names: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self._names = names
-        self._paths = Paths(names, self._given)
-        self._runs: Counter[str] = Counter()
-        # Tensors are known by `id`, so those that convolutions gave are kept while this lives.
-        self._kept: list[Tensor] = []
-        self._givers: dict[int, str] = {}
+        self._givers = _Givers(names)
+        self._paths = Paths(names, self._givers.given)
         self._reads: dict[str, list[str]] = {}
         self._taken: dict[str, str] = {}
+        self._normalised: set[str] = set()
         self._weights: Counter[int] = Counter()
         self._masks = Masks()
 
@@ -87,29 +109,29 @@ class _Readers(TorchFunctionMode):
         if understood and operation in ("conv", "linear"):
             self._weights[id(understood[0].weight)] += 1
         here = self._names.get(self._paths.current)
-        if understood and operation == "batch_norm" and isinstance(here, _ANY_NORM):
-            self._taken[self._paths.current] = self._givers.get(id(understood[1][0]), "")
+        if understood and func is F.batch_norm and is_norm(here):
+            self._normalise(self._paths.current, *understood)
         elif understood or not _only_looks(func):
             self._read((args, kwargs), _named(func))
         output = func(*args, **kwargs)
         self._masks.note(func, args, kwargs, output)
         return output
 
-    def _given(self, name: str, output: Any) -> None:
-        self._runs[name] += 1
-        if isinstance(self._names[name], CONVOLUTIONS) and isinstance(output, Tensor):
-            self._kept.append(output)
-            self._givers[id(output)] = name
+    def _normalise(self, name: str, call: Call, inputs: Sequence[Tensor]) -> None:
+        self._taken[name] = self._givers.of(inputs[0])
+        if normalises_by(call, self._names[name]):
+            self._normalised.add(name)
 
     def _read(self, value: Any, reader: str) -> None:
         for item in tree_leaves(value):
-            if isinstance(item, Tensor) and id(item) in self._givers:
-                self._reads.setdefault(self._givers[id(item)], []).append(reader)
+            giver = self._givers.of(item)
+            if giver:
+                self._reads.setdefault(giver, []).append(reader)
 
     def normalised(self) -> list[str]:
         """Give the names of all batch-norms: those that ran in their order, then the others."""
-        ran = [name for name in self._runs if isinstance(self._names[name], _ANY_NORM)]
-        rest = [name for name, part in self._names.items() if isinstance(part, _ANY_NORM)]
+        ran = [name for name in self._givers.runs if is_norm(self._names[name])]
+        rest = [name for name, part in self._names.items() if is_norm(part)]
         return list(dict.fromkeys((*ran, *rest)))
 
     def source(self, name: str) -> str:
@@ -132,25 +154,27 @@ class _Readers(TorchFunctionMode):
             return "it keeps no running statistics"
         if norm.training:
             return "it is in training mode"
-        if type(norm) not in NORMS:
-            return f"it is a {type(norm).__name__}, not one of PyTorch's own"
-        if not self._runs[name]:
+        if not self._givers.runs[name]:
             return "it did not run on the example inputs"
-        if self._runs[name] > 1:
-            return f"it ran {self._runs[name]} times"
-        return "it has hooks on its input" if norm._forward_pre_hooks else None
+        if self._givers.runs[name] > 1:
+            return f"it ran {self._givers.runs[name]} times"
+        if name not in self._normalised:
+            return (
+                f"a {type(norm).__name__} does not call batch_norm with the numbers that it holds"
+            )
+        return "it has hooks on its input" if any_acts(norm._forward_pre_hooks) else None
 
     def _reason_of_conv(self, name: str) -> str | None:
         conv = self._names[name]
         if type(conv) not in CONVOLUTIONS:
             return f"{name} is a {type(conv).__name__}, not one of PyTorch's own"
         weight = conv._parameters.get("weight")
-        if weight is None or conv._forward_pre_hooks:
+        if weight is None or any_acts(conv._forward_pre_hooks):
             return f"the weight or input of {name} is made anew before each forward"
-        if conv._forward_hooks:
+        if any_acts(conv._forward_hooks):
             return f"{name} has hooks on its output"
-        if self._runs[name] > 1:
-            return f"{name} ran {self._runs[name]} times"
+        if self._givers.runs[name] > 1:
+            return f"{name} ran {self._givers.runs[name]} times"
         if self._weights[id(weight)] > 1:
             return f"the weight of {name} is used {self._weights[id(weight)]} times"
         if type(weight) is not nn.Parameter:
@@ -159,7 +183,12 @@ class _Readers(TorchFunctionMode):
         return f"what {name} gives has other readers: {', '.join(readers)}" if readers else None
 
 
-_ANY_NORM = nn.modules.batchnorm._BatchNorm
+def is_norm(part: Any) -> bool:
+    """Whether a module is a batch-norm, or holds what one holds."""
+    if isinstance(part, nn.modules.batchnorm._NormBase):
+        return isinstance(part, nn.modules.batchnorm._BatchNorm)
+    names = ("running_mean", "running_var", "eps")
+    return isinstance(part, nn.Module) and all(hasattr(part, name) for name in names)
 
 
 def _only_looks(func: Any) -> bool:

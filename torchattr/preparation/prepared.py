@@ -91,9 +91,10 @@ class Prepared(nn.Module, Traceable):
         return as_before(output, first.dtype)
 
     def _folded(self, *args: Any, **kwargs: Any) -> Any:
-        with Deferring() as deferring:
-            output = self._copy(*args, **kwargs)
-        return deferring.settled(output)
+        with Deferring(self._folds) as deferring:
+            returned = [self._copy(*args, **kwargs)]
+        # Only what others hold is held when it is settled.
+        return deferring.settled(returned.pop())
 
     def trace(
         self,

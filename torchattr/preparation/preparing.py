@@ -27,13 +27,14 @@ from torchattr.preparation.folding import Fold
 from torchattr.preparation.gates import FlippedGates, flipped_gates
 from torchattr.preparation.graphs import Graphs
 from torchattr.preparation.memory_order import Decision, check_choice, decide
-from torchattr.preparation.pairs import Pairs, find_pairs
+from torchattr.preparation.pairs import Pairs, find_pairs, is_norm
 from torchattr.preparation.precision import (
     Deviation,
     Precision,
     check_precision,
     deviation,
     maps_of,
+    rounding,
 )
 from torchattr.preparation.prepared import Prepared
 from torchattr.preparation.recorder import CudaRecorder
@@ -138,13 +139,14 @@ class _Maker:
     def _try(self, model: nn.Module) -> None:
         try:
             self._run(model)
-        except (RuntimeError, ValueError, IndexError) as error:
-            if isinstance(error, TorchattrError):
-                raise
+        except TorchattrError:
+            raise
+        # What a model raises on inputs that it does not take may be anything.
+        except Exception as error:
             forms = ", ".join(f"{tuple(one.shape)} {one.dtype}" for one in self._inputs)
             raise ModelError(
-                f"the model does not run on example_inputs ({forms}):"
-                f" {(str(error) or type(error).__name__).splitlines()[0]}"
+                f"the model does not run on example_inputs ({forms}): {_told(error)}"
+                f"{_SEVERAL if len(self._inputs) > 1 else ''}"
             ) from error
 
     def _run(self, model: Callable[..., Any]) -> Any:
@@ -160,14 +162,16 @@ class _Maker:
 
     def _verified(self, prepared: Prepared) -> float:
         """Give the difference of the outputs, and refuse one that is more than rounding."""
-        ours, own = tree_leaves(self._run(prepared)), tree_leaves(self._run(self._model))
-        pairs = [
-            (a, b)
-            for a, b in zip(ours, own, strict=True)
-            if isinstance(b, Tensor) and b.is_floating_point() and b.numel()
-        ]
-        difference = max((deviation(a, b).largest for a, b in pairs), default=0.0)
-        allowed = max((torch.finfo(b.dtype).eps ** 0.5 for _, b in pairs), default=0.0)
+        ours, own = _values(self._run(prepared)), _values(self._run(self._model))
+        if [one.shape for one in ours] != [one.shape for one in own]:
+            raise ModelError(
+                "the prepared copy gives outputs of other shapes on example_inputs, as a detector"
+                " may when rounding moves a score over its threshold; prepare it with fold=False"
+            )
+        differences = [deviation(*pair).largest for pair in zip(ours, own, strict=True)]
+        dtypes = {tensor.dtype for tensor in (*own, *state(self._model))}
+        allowed = rounding(dtypes, self._inputs[0].device) ** 0.5
+        difference = max(differences, default=0.0)
         if difference <= allowed:
             return difference
         raise ModelError(
@@ -193,8 +197,28 @@ class _Maker:
         return maps, gates if gates.forward.gates else None
 
 
+_SEVERAL = (
+    ". Several tensors are several arguments of the forward; for a model that takes one list of"
+    " pictures, such as a detector, pass one tensor (N, C, H, W), or prepare a module that makes"
+    " the list"
+)
+
+
+def _told(error: Exception) -> str:
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    expected = (RuntimeError, ValueError, IndexError)
+    return text if isinstance(error, expected) else f"{type(error).__name__}: {text}"
+
+
 def _whatever(output: Any) -> Tensor:
     return torch.empty(0)
+
+
+def _values(output: Any) -> list[Tensor]:
+    """Give the floating-point tensors of an output, however they are nested."""
+    tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    dense = [one for one in tensors if one.layout == torch.strided and not one.is_nested]
+    return [one for one in dense if one.is_floating_point() and one.numel()]
 
 
 def _joined(maps: Sequence[Tensor]) -> Tensor:
@@ -202,9 +226,7 @@ def _joined(maps: Sequence[Tensor]) -> Tensor:
 
 
 def _not_asked(model: nn.Module) -> dict[str, str]:
-    norms = nn.modules.batchnorm._BatchNorm
-    parts = model.named_modules()
-    return {name: "fold=False" for name, part in parts if isinstance(part, norms)}
+    return {name: "fold=False" for name, part in model.named_modules() if is_norm(part)}
 
 
 def _memory(model: nn.Module, prepared: Prepared) -> tuple[int, int]:
