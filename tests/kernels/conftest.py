@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 import torch
+from bench import Bench
 from host_launcher import HostLauncher
 
-from torchattr.kernels import Backend, Request, backends
+from torchattr.kernels import Request, backends
 from torchattr.kernels.cuda_backend import CudaBackend
 
 NAMES = tuple(backends())
@@ -25,20 +24,6 @@ PARAMETERS = [
     "cuda on the host",
     pytest.param("cuda on the host, built in", marks=pytest.mark.slow),
 ]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A backend, and where its tensors must lie."""
-
-    backend: Backend
-    device: torch.device
-
-    @property
-    def dtypes(self) -> list[torch.dtype]:
-        """Those that it serves, the reference float64, too."""
-        every = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
-        return [dtype for dtype in every if not self.backend.refusals(Request(self.device, dtype))]
 
 
 @pytest.fixture(scope="module", params=PARAMETERS)

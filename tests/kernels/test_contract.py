@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Bench
+from bench import Bench
 from helpers import noise
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from math import inf, nan
 import numpy as np
 import torch
 import torch.nn.functional as F
-from conftest import Bench
+from bench import Bench
 from helpers import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st

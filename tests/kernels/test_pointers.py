@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Bench
+from bench import Bench
 from helpers import noise, refused
 from torch import Tensor, nn
 

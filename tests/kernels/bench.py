@@ -1,0 +1,23 @@
+"""A backend as the tests of what all backends must do see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from torchattr.kernels import Backend, Request
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A backend, and where its tensors must lie."""
+
+    backend: Backend
+    device: torch.device
+
+    @property
+    def dtypes(self) -> list[torch.dtype]:
+        """Those that it serves, the reference float64, too."""
+        every = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
+        return [dtype for dtype in every if not self.backend.refusals(Request(self.device, dtype))]
