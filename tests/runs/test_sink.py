@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -68,3 +70,19 @@ def test_a_file_where_a_group_should_be_is_named(tmp_path):
     (tmp_path / "activations").write_text("mine")
     with pytest.raises(FolderError, match="is not a folder"):
         RunFolder(tmp_path).claim(["activations/conv/cat"])
+
+
+def test_a_signal_while_a_picture_is_finished_does_not_spoil_the_count(tmp_path, monkeypatch):
+    move = os.replace
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGINT)
+        move(*args)
+
+    sink = Tee(RunFolder(tmp_path))
+    sink.add(entry())
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sink.finish("key")
+    assert sink.finished == 1
+    assert list(json.loads((tmp_path / "manifest.json").read_text())["finished"]) == ["key"]

@@ -14,7 +14,7 @@ from torchattr.cli.talk import fault, note, out
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel, Meaning
-    from torchattr.runs import Look, Sink
+    from torchattr.runs import Look, Sink, Tee
 
 SKIPPED = 1
 """The exit code when a picture could not be read."""
@@ -53,7 +53,7 @@ class Where:
     html: str | None = None
     title: str = "What the model looks at"
 
-    def sink(self) -> Sink:
+    def sink(self) -> Tee:
         """Make what takes the results; refuses at once what cannot be written."""
         from torchattr.runs import Report, RunFolder, Tee, TensorBoard
 
@@ -144,21 +144,22 @@ class _Counts:
 
 
 def _watched(
-    paths: Sequence[Path], looks: Sequence[Look], sink: Sink, where: Where, loaded: LoadedModel
+    paths: Sequence[Path], looks: Sequence[Look], sink: Tee, where: Where, loaded: LoadedModel
 ) -> _Counts:
     from torchattr.errors import TorchattrError
-    from torchattr.runs import Finished, Kept, Skipped, look_at_pictures
+    from torchattr.runs import Kept, Skipped, look_at_pictures
 
     counts = _Counts()
     with progress_bar(len(paths)) as bar:
         try:
             for event in look_at_pictures(paths, looks, sink, bar.update):
-                counts.finished += isinstance(event, Finished)
+                counts.finished = sink.finished
                 counts.skipped += isinstance(event, Skipped)
                 counts.kept += isinstance(event, Kept)
                 _tell(event, loaded, bar, counts)
         except (KeyboardInterrupt, TorchattrError) as reason:
             bar.stop()
+            counts.finished = sink.finished
             if counts.done or isinstance(reason, KeyboardInterrupt):
                 note(f"{counts.done} of {len(paths)} pictures are done and stay in {where}")
             raise

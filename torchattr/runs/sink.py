@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from torchattr.runs.files import not_interrupted
+
 _S = TypeVar("_S", bound="Sink")
 Singles = Callable[[], Iterable[tuple[str, Any]]]
 
@@ -106,10 +108,11 @@ class Sink(ABC):
 
 
 class Tee(Sink):
-    """Hands everything to several sinks."""
+    """Hands everything to several sinks, and counts the pictures that are done (`finished`)."""
 
     def __init__(self, *sinks: Sink) -> None:
         self._sinks = sinks
+        self.finished = 0
 
     def claim(self, paths: Sequence[str]) -> None:
         for sink in self._sinks:
@@ -126,8 +129,11 @@ class Tee(Sink):
         return bool(self._sinks) and all(sink.has_finished(key) for sink in self._sinks)
 
     def finish(self, key: str) -> None:
-        for sink in self._sinks:
-            sink.finish(key)
+        # Counted before a signal is answered, so that what is said of an ended run is right.
+        with not_interrupted():
+            for sink in self._sinks:
+                sink.finish(key)
+            self.finished += 1
 
     def close(self) -> list[Path]:
         files: list[Path] = []
