@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from helpers import noise, refused, seeded
 from PIL import Image
@@ -85,3 +87,15 @@ def test_the_picture_is_grey_where_nothing_came_back() -> None:
     assert not found.pictures[..., 8:].any()
     drawn = found.picture()
     assert drawn.getpixel((4 + 110, 60)) == (128, 128, 128)
+
+
+def test_threads_share_a_projector() -> None:
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+    model, x = seeded(lambda: nn.Sequential(*layers)), noise(2, 3, 12, 12)
+    kinds = ("deconvolution", "guided", "gradient")
+    projector = ta.BackProjector(model.double(), x, "3", kinds)
+    alone = {kind: projector.project(0, "map", kind).pictures for kind in kinds}
+    assert not torch.equal(alone["guided"], alone["gradient"])
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [(kind, pool.submit(projector.project, 0, "map", kind)) for kind in kinds * 20]
+        assert all(torch.equal(job.result().pictures, alone[kind]) for kind, job in jobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any, Literal, get_args
 
 import torch
@@ -86,6 +87,7 @@ class BackProjector:
                 " calls='each' and add the pictures"
             )
         self._kinds = [_checked(kind) for kind in kinds]
+        self._lock = Lock()
         self._inputs = as_inputs(inputs)
         self._batch = self._inputs.batch_size
         self._copies = _copies(model, self._inputs.tensors[0], chunk)
@@ -176,7 +178,9 @@ class BackProjector:
         with torch.inference_mode(False), torch.enable_grad():
             signal = starts.signal(live.detach()[: self._batch], self._copies)
             scores = (live * signal).flatten(1).sum(1)
-        found = self._trace.gradients(scores, self._trace.input_edges, table=table)
+        # Which rules are in force is a state of the trace, so one backward runs at a time.
+        with self._lock:
+            found = self._trace.gradients(scores, self._trace.input_edges, table=table)
         if all(gradient is None for gradient in found):
             raise LayerError(f"the layer {self._name!r} does not depend on the inputs")
         count = starts.channels.shape[1]

@@ -141,8 +141,7 @@ class _Maker:
             self._run(model)
         except TorchattrError:
             raise
-        # What a model raises on inputs that it does not take may be anything.
-        except Exception as error:
+        except _NOT_TAKEN as error:
             forms = ", ".join(f"{tuple(one.shape)} {one.dtype}" for one in self._inputs)
             raise ModelError(
                 f"the model does not run on example_inputs ({forms}): {_told(error)}"
@@ -196,6 +195,12 @@ class _Maker:
         gates = flipped_gates(self._model, prepared, *given[:2], key=self._key, target=target)
         return maps, gates if gates.forward.gates else None
 
+
+_NOT_TAKEN = (
+    *(RuntimeError, ValueError, TypeError, AttributeError),
+    *(LookupError, ArithmeticError, AssertionError),
+)
+"""What a model's code raises on inputs that it does not take."""
 
 _SEVERAL = (
     ". Several tensors are several arguments of the forward; for a model that takes one list of"
