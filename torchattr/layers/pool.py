@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from torchattr.errors import ModelError
 from torchattr.kernels import Window
 from torchattr.layers.ops import Call
 from torchattr.layers.registry import register_rule
@@ -29,11 +32,15 @@ class MaxPoolGradient(LayerRule):
     def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
         if not call.drop_extras:
             return None
-        output, switches = call.backend.max_pool(inputs[0], window_of(call))
+        window = window_of(call)
+        _refuse_empty_windows(call.shape, window)
+        output, switches = call.backend.max_pool(inputs[0], window)
         return output, (switches,)
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
-        return (call.backend.pack_switches(extras[0], y, call.shape, window_of(call)),)
+        window = window_of(call)
+        _refuse_empty_windows(call.shape, window)
+        return (call.backend.pack_switches(extras[0], y, call.shape, window),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         window = window_of(call)
@@ -97,3 +104,39 @@ class AdaptiveAvgPoolGradient(LayerRule):
 def window_of(call: Call) -> Window:
     """Give the window of a max-pool's call."""
     return Window(call.kernel_size, call.stride, call.padding, call.dilation, call.ceil_mode)
+
+
+def _refuse_empty_windows(shape: Sequence[int], window: Window) -> None:
+    """Raise if a window lies in the padding as a whole, as a dilated one may.
+
+    Nothing wins there: PyTorch gives minus infinity, and an index outside of the input to which its
+    own backward then writes.
+
+    Raises:
+        ModelError: there is such a window.
+    """
+    if all(step == 1 for step in window.dilation):
+        return
+    settings = (window.extent, window.stride, window.padding, window.dilation)
+    for size, *of_dim in zip(shape[-len(window.extent) :], *settings, strict=True):
+        if _has_empty_window(size, *of_dim, window.ceil_mode):
+            raise ModelError(
+                f"a max-pool with window {window.extent}, padding {window.padding} and dilation"
+                f" {window.dilation} has windows that lie in the padding as a whole for an input of"
+                f" shape {tuple(shape)}; nothing wins there, so no gradient can go back. Use less"
+                " padding or dilation, or a larger input"
+            )
+
+
+@lru_cache(maxsize=1024)
+def _has_empty_window(
+    size: int, extent: int, stride: int, padding: int, dilation: int, ceil_mode: bool
+) -> bool:
+    reach = size + 2 * padding - dilation * (extent - 1) - 1
+    last = -(-reach // stride) if ceil_mode else reach // stride
+    if ceil_mode and last * stride >= size + padding:
+        last -= 1  # PyTorch leaves out a window that would begin in the padding at the end.
+    return any(
+        not any(0 <= index * stride - padding + tap * dilation < size for tap in range(extent))
+        for index in range(last + 1)
+    )
