@@ -94,6 +94,39 @@ def detector():
     return Detector(), transform
 
 
+class Frozen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            means = self.body(x).relu().mean((2, 3))
+        return self.head(means)
+
+
+def frozen():
+    return Frozen(), transform
+
+
+class Picking(nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.one_hot(x.mean((2, 3)).argmax(1), 3).float()
+
+
+def picking():
+    return Picking(), transform
+
+
+class Detached(nn.Module):
+    def forward(self, x):
+        return x.detach().mean((2, 3))
+
+
+def detached():
+    return Detached(), transform
+
+
 class Broken(nn.Module):
     def forward(self, x):
         raise ZeroDivisionError("a fault of the model")

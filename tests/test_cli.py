@@ -191,6 +191,20 @@ def test_a_method_asked_for_by_name_that_refuses_is_an_error(here):
     refused(result, "rewrote nothing", "--rule gelu=guided")
 
 
+@pytest.mark.parametrize("model", ["frozen", "picking", "detached"])
+def test_a_model_that_cuts_its_inputs_off_is_an_error(here, model):
+    said = {"frozen": "no_grad", "picking": "argmax gives integers", "detached": "detached"}
+    refused(explain("photo.png", model=f"models.py:{model}"), "cut off from", said[model])
+    by_name = explain("photo.png", "--method", "saliency", model=f"models.py:{model}")
+    refused(by_name, "Saliency", "cut off from", said[model])
+
+
+def test_a_model_that_cuts_its_inputs_off_can_be_asked_by_changing_pictures(here):
+    result = explain("photo.png", "--method", "feature_ablation", model="models.py:frozen")
+    assert result.exit_code == 0, result.output
+    assert arrays_of()["feature_ablation"].any()
+
+
 def test_a_rule_opts_an_activation_in(here):
     result = explain("photo.png", "--rule", "gelu=guided", model="models.py:gelu")
     assert result.exit_code == 0, result.output
@@ -215,7 +229,7 @@ def test_a_model_without_a_spatial_layer_does_without_class_activation_maps(here
 
 def test_class_activation_maps_asked_for_need_a_spatial_layer(here):
     result = explain("photo.png", "--method", "grad_cam", model="models.py:flat")
-    refused(result, "no layer of this model has an output with places", "--layer")
+    refused(result, "no layer of this model is known to have a grid", "--layer")
 
 
 def test_warnings_become_notes(here):

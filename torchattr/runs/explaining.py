@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torchattr._printable import printable
+from torchattr.errors import ModelError
 from torchattr.runs.answers import Answer
 from torchattr.runs.entries import Subject, entry_of
 from torchattr.runs.look import (
@@ -55,7 +56,11 @@ class Explaining(Look):
             yield Note(answer.note)
         yield from self._layer(picture)
         explanation = with_rows(plan.explain(picture.inputs, targets, answer))
-        for method, reason in {**plan.dropped, **explanation.refused}.items():
+        refused = {**plan.dropped, **explanation.refused}
+        if not len(explanation):
+            # What stands in the way of the last method does so for the others, too, as a rule.
+            raise ModelError(f"no method can explain this model: {list(refused.values())[-1]}")
+        for method, reason in refused.items():
             yield Note(f"{title_of(method)} is left out: {reason}")
         if coverage := plan.coverage(explanation):
             yield Note(coverage)
