@@ -121,3 +121,22 @@ def test_functional_rectifiers_of_torchvision(name: str, size: int, count: int) 
     assert not any(isinstance(part, nn.ReLU) for part in model.modules())
     coverage = Trace(model, (noise(1, 3, size, size, dtype=torch.float32),)).coverage
     assert coverage.describe(GUIDED) == f"{count} relu calls, {count} rewritten"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "rectifiers"), [(("low", "high"), 0), (("low", None), 1), ((None, "high"), 0)]
+)
+def test_bounds_that_are_tensors_are_not_unpacked(
+    bounds: tuple[str | None, str | None], rectifiers: int
+) -> None:
+    class Clamped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 3)
+            self.register_buffer("low", torch.zeros(3))
+            self.register_buffer("high", torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x).clamp(*(name and getattr(self, name) for name in bounds))
+
+    assert ta.summary(Clamped(), torch.randn(2, 4)).relu_calls == rectifiers

@@ -182,7 +182,10 @@ def _is_hidden_rectifier(node: Any) -> bool:
     if name in ("ReluBackward", "DifferentiableGraphBackward", "CompiledFunctionBackward"):
         return True
     bound = _HIDDEN_BOUNDS.get(name)
-    return bound is not None and getattr(node, bound, None) == 0
+    # Reading a bound that is a tensor would unpack it.
+    if bound is None or hasattr(node, f"_raw{bound}"):
+        return False
+    return bool(getattr(node, bound, None) == 0)
 
 
 _HIDDEN_BOUNDS = {

@@ -140,6 +140,7 @@ class Rewritten(torch.autograd.Function):
         if call.inplace:
             ctx.mark_dirty(inputs[0])
         outputs, parts = plan.run(call, inputs)
+        outputs = tuple(_owned(output, inputs) for output in outputs)
         saved = [tensor for part in parts for tensor in part]
         ctx.plan, ctx.call, ctx.droppable, ctx.sizes = plan, call, saved, [*map(len, parts)]
         ctx.sole_reader, ctx.is_done_above = False, False
@@ -168,6 +169,20 @@ class Rewritten(torch.autograd.Function):
         with torch._C.DisableTorchFunction():
             results = plan.backward(call, grad, saved, ctx.sizes)
             return (None, None, *[result.to(call.dtype) for result in results])
+
+
+def _owned(output: Any, inputs: Sequence[Tensor]) -> Any:
+    """Return a tensor that may be written over, in the place of a view of something made inside.
+
+    Autograd forbids to write over views that a function gives, as some of PyTorch's operations do
+    (`F.linear` of a batch of sequences is a view of a matrix product).
+    """
+    if not isinstance(output, Tensor) or output._base is None:
+        return output
+    if any(output is one or output._base is one or output._base is one._base for one in inputs):
+        return output
+    place = (output.storage_offset(), output.shape, output.stride())
+    return output.new_empty(0).set_(output.untyped_storage(), *place)
 
 
 def may_be_mapped(call: Call) -> bool:
