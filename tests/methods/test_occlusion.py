@@ -152,7 +152,8 @@ def test_one_window_that_overflows_does_not_spread() -> None:
         ((1, 2, 2), (1, 1), ta.ShapeError, ("strides", "2 entries")),
         ((1, 2, 2), 1.5, InputTypeError, ("strides", "1.5")),
         (3, None, InputTypeError, ("sliding_window_shapes", "tuple of 3 ints", "3")),
-        (((1, 2, 2),), None, InputTypeError, ("sliding_window_shapes",)),
+        (((1, 2, 2), (1, 2, 2)), None, InputTypeError, ("sliding_window_shapes", "tuple of 3")),
+        ((((1, 2, 2),),), None, InputTypeError, ("sliding_window_shapes",)),
     ],
 )
 def test_bad_windows(size: Any, strides: Any, kind: Any, words: tuple[str, ...]) -> None:

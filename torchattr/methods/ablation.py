@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr._types import OutputKey
+from torchattr._types import Forward, OutputKey
 from torchattr.incremental import Mode, Recomputed
-from torchattr.inputs import Inputs, as_arguments
+from torchattr.inputs import Inputs, as_arguments, check_aligned
 from torchattr.methods.base import Attribution
 from torchattr.methods.features import Features
 from torchattr.methods.measuring import check_at_once, check_incremental, measure
@@ -57,10 +57,10 @@ class Ablation(Attribution):
         check_at_once(at_once)
         check_incremental(incremental)
         perturbation = Perturbation(inputs, baselines, features)
-        if inputs.batch_size == 0:
+        if not any(map(len, inputs.tensors)):
             return inputs.restore(_of_no_example(features, inputs, target))
         arguments = as_arguments(additional_forward_args)
-        scores = Scores(
+        scores = _scores(
             self.model,
             inputs,
             target,
@@ -78,11 +78,21 @@ class Ablation(Attribution):
         return inputs.restore(spread if scores.several else [part[:, 0] for part in spread])
 
 
+def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> Scores:
+    try:
+        return Scores(model, inputs, *args, **options)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        # What a model for examples says of inputs that do not belong together helps nobody.
+        check_aligned(inputs.tensors)
+        raise
+
+
 def _need_per_example(scores: Scores) -> None:
     if not scores.per_example:
         raise NotPerExample(
             "feature_mask has different features for each example, but the model gives"
-            f" {len(scores.clean)} values for the whole batch; pass one mask for all, (1, ...)"
+            f" {len(scores.clean)} values for the whole batch, or an input has another number of"
+            " rows; pass one mask for all, (1, ...)"
         )
 
 

@@ -68,7 +68,7 @@ class FeatureAblation(Ablation):
             OutputError: several perturbations at once of a forward that aggregates the batch.
             OutOfMemory: not even one perturbation fits.
         """
-        given = as_inputs(inputs, differentiable=False)
+        given = as_inputs(inputs, differentiable=False, aligned=False)
         features = as_segments(given, feature_mask)
         return self._ablate(
             given,

@@ -67,7 +67,8 @@ class NoiseTunnel(Attribution):
             inputs: as for every method, see :class:`Attribution`.
             nt_type: what is made of the samples.
             nt_samples: noisy copies of each example.
-            nt_samples_batch_size: copies attributed at once; all of them by default.
+            nt_samples_batch_size: copies attributed at once; all of them by default. Those of a
+                forward that aggregates the batch always come one after another.
             stdevs: the noise's standard deviation, in the units of the input; a tuple has one for
                 each input.
             draw_baseline_from_distrib: take `baselines` as samples, any number of rows, and draw
@@ -86,10 +87,10 @@ class NoiseTunnel(Attribution):
         _check_floating(given)
         _check(nt_type, nt_samples, nt_samples_batch_size)
         spreads = _spreads(stdevs, given)
-        options = self._fixed(given, kwargs)
+        options, repeatable = self._fixed(given, kwargs)
         moments, deltas = _Moments(), []
-        every = 1 if has_fixed_batch(self.model) else nt_samples
-        for copies in _chunks(nt_samples, nt_samples_batch_size or every):
+        at_once = (nt_samples_batch_size or nt_samples) if repeatable else 1
+        for copies in _chunks(nt_samples, at_once):
             noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
             repeated = _repeated(options, given, copies, draw=draw_baseline_from_distrib)
             result = self.attribution_method.attribute(given.restore(noisy), **repeated)
@@ -102,17 +103,18 @@ class NoiseTunnel(Attribution):
             return smoothed
         return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 1)
 
-    def _fixed(self, inputs: Inputs, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the options with a target that noise does not change."""
+    def _fixed(self, inputs: Inputs, options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Return the options with a target that noise does not change, and whether copies may mix.
+
+        Several copies must not come together to a forward that aggregates what it is given.
+        """
         target = options.get("target")
         takes = inspect.signature(self.attribution_method.attribute).parameters
         if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
-            return dict(options)
+            return dict(options), not has_fixed_batch(self.model)
         arguments = as_arguments(options.get("additional_forward_args"))
-        return {
-            **options,
-            "target": Scores(self.model, inputs, target, arguments, self.output).target,
-        }
+        scores = Scores(self.model, inputs, target, arguments, self.output)
+        return {**options, "target": scores.target}, scores.repeatable
 
 
 class _Moments:
@@ -263,6 +265,8 @@ def _drawn(value: Any, tensor: Tensor, copies: int) -> Any:
 
 
 def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
+    if copies == 1:
+        return result.detach()[None]
     if len(result) != copies * batch_size:
         raise OutputError(
             f"the method gave {len(result)} rows for {copies * batch_size} noisy examples; the"

@@ -49,9 +49,10 @@ class Occlusion(Ablation):
         Args:
             inputs: as for every method, see :class:`Attribution`; integers are welcome.
             sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
-                tuple of inputs a tuple of windows.
+                tuple of inputs a tuple of windows. A single input takes both forms.
             strides: how far the window moves: an int for all dimensions or a tuple with one for
-                each; for a tuple of inputs a tuple of these. 1 by default.
+                each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
+                default.
             baselines: what replaces a window, as for :class:`FeatureAblation`.
             target: as for every method.
             additional_forward_args: likewise.
@@ -92,8 +93,8 @@ def _windows(inputs: Inputs, sliding_window_shapes: Any, strides: Any) -> Window
 
 
 def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:
-    if not inputs.is_tuple:
-        return [value]
+    if len(inputs.tensors) == 1:
+        return [_of_single(value, name)]
     if name == "strides" and isinstance(value, int):
         return [value] * len(inputs.tensors)
     if not isinstance(value, (tuple, list)) or len(value) != len(inputs.tensors):
@@ -102,6 +103,18 @@ def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:
             f" got {value!r}"
         )
     return list(value)
+
+
+def _of_single(value: Any, name: str) -> Any:
+    """Return what is meant for a single input, also out of a tuple with one entry for each input.
+
+    >>> _of_single(((3, 2, 2),), "strides"), _of_single((3, 2, 2), "strides")
+    ((3, 2, 2), (3, 2, 2))
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 1:
+        return value
+    # A single stride is that of all dimensions anyway.
+    return value[0] if name == "strides" or isinstance(value[0], (tuple, list)) else value
 
 
 def _checked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torchattr.layers import Trace
 from torchattr.methods.batching import Footprint, has_fixed_batch
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods.repeat import repeat_arguments, repeat_target, several
+from torchattr.methods.rows import per_example
 from torchattr.outputs import select_output
 from torchattr.targets import each, select_scores
 
@@ -41,9 +43,11 @@ class Scores:
 
     Attributes:
         clean: `(rows, targets)`; there is one row for each example, or as many as a forward
-            gives that aggregates the batch.
+            gives that aggregates the batch: one for each of its values, unless a target picks.
         several: whether the target named several values.
         batch: how many examples there are.
+        per_example: whether there is one row for each example, of the inputs and of the scores. A
+            number for a single example is its row.
         footprint: what this forward needed.
     """
 
@@ -60,6 +64,7 @@ class Scores:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
         self._key = key
+        self._form: Callable[[Tensor], Tensor] = _as_it_is
         self._place = neuron_place(model, target)
         self.footprint = Footprint()
         for tensor in inputs.tensors:
@@ -68,11 +73,17 @@ class Scores:
         with self.footprint:
             runs = self._recorder.around(model) if self._recorder else model
             trace = self._trace(inputs.tensors, arguments, runs)
+        self._aggregates = False
+        if self._place is None:
+            self._form, self._aggregates = self._reading(trace.output, inputs, target)
+            trace.output = self._form(trace.output)
         self.targets: list[Any]
         self.targets, self.several = (
             ([target], False) if self._place else each(target, trace.output)
         )
         self.clean = self._select(trace, self.targets)
+        rows = 0 if self._aggregates and self.batch > 1 else len(self.clean)
+        self.per_example = inputs.aligned and rows == self.batch
 
     @property
     def target(self) -> Any:
@@ -80,14 +91,10 @@ class Scores:
         return several(self.targets) if self.several else self.targets[0]
 
     @property
-    def per_example(self) -> bool:
-        """Whether there is one row for each example."""
-        return len(self.clean) == self.batch
-
-    @property
     def repeatable(self) -> bool:
         """Whether several copies of the batch can be asked about at once."""
-        return self.per_example and not has_fixed_batch(self.model)
+        scales = self.per_example and not self._aggregates
+        return scales and not has_fixed_batch(self.model)
 
     @property
     def looks_inside(self) -> bool:
@@ -147,16 +154,39 @@ class Scores:
             differentiable=False,
         )
 
+    def _reading(
+        self, output: Tensor, inputs: Inputs, target: Any
+    ) -> tuple[Callable[[Tensor], Tensor], bool]:
+        """Return how outputs are read as rows, and whether they aggregate the batch."""
+        rows = per_example(output, inputs, self.model, self.arguments, self._scores_in)
+        aggregates = rows.dim() == 0 or len(rows) != self.batch
+        every_value = aggregates and target is None
+        return (_values if every_value else partial(_batched, rows.dim())), aggregates
+
     def _scores_in(self, output: Any) -> Tensor:
         if isinstance(output, (int, float)):
             kind = torch.float64 if isinstance(output, float) else torch.int64
             return torch.tensor(output, dtype=kind)
-        return select_output(output, self._key)
+        return self._form(select_output(output, self._key))
 
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
         if self._place:
             return select_neuron(last_call(trace, self._place), targets[0].selector)[:, None]
         return torch.stack([select_scores(trace.output, target) for target in targets], dim=1)
+
+
+def _as_it_is(output: Tensor) -> Tensor:
+    return output
+
+
+def _values(output: Tensor) -> Tensor:
+    """Return each value of an output that aggregates the batch as a row."""
+    return output.reshape(-1)
+
+
+def _batched(dimensions: int, output: Tensor) -> Tensor:
+    """Return an output with the dimension of the batch, which some models squeeze if it is 1."""
+    return output.unsqueeze(0) if output.dim() == dimensions - 1 else output
 
 
 def _of_images(target: Any, images: slice) -> Any:
