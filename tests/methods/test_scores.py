@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from helpers import assert_same, refused
 from peers import classifier, rows
@@ -60,3 +63,31 @@ def test_copies_of_what_aggregates_are_refused() -> None:
     need_rows(torch.zeros(5, 2), 5)
     with refused(NotPerExample, "batch of 5"):
         need_rows(torch.zeros(()), 5)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("squeeze", [lambda s: s.squeeze(), lambda s: s.squeeze(0)])
+def test_a_squeezed_example_is_a_row(squeeze: Any, classes: int) -> None:
+    model, x = classifier(), rows(1)
+    scores = Scores(lambda v: squeeze(model(v)[:, :classes]), as_inputs(x), None, ())
+    assert scores.per_example
+    assert scores.repeatable
+    assert_same(scores.clean[:, 0], model(x).detach()[:, :classes].max(1).values, 1e-12)
+    for count in (1, 2, 5):
+        found = scores.of([torch.cat([x] * count)], count)
+        assert_same(found, scores.clean.expand(count, 1, 1), 1e-12)
+
+
+def test_what_aggregates_has_a_row_for_each_value() -> None:
+    for forward in (lambda v: v[:1], lambda v: v.sum(0).reshape(2, 3), lambda v: v.prod(0)):
+        scores = Scores(forward, as_inputs(rows()), None, ())
+        assert scores.clean.shape == (6, 1)
+        assert not scores.per_example
+        assert not scores.repeatable
+        assert_same(scores.clean[:, 0], forward(rows()).reshape(6), 1e-12)
+
+
+def test_as_many_values_as_examples_are_still_no_rows() -> None:
+    scores = Scores(lambda v: v[:1, :3], as_inputs(rows(3)), None, ())
+    assert scores.clean.shape == (3, 1)
+    assert not scores.per_example
