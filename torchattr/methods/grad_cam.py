@@ -310,8 +310,8 @@ def _products(guided: Sequence[Tensor], maps: Any, mode: str) -> list[Tensor]:
     several = maps if isinstance(maps, tuple) else (maps,)
     if len(several) != 1 or not isinstance(several[0], Tensor):
         raise LayerError(
-            "GuidedGradCAM needs one map, but the layer gives several tensors, each with a map of"
-            " its own; choose a layer inside it, or multiply GradCAM's maps yourself"
+            f"GuidedGradCAM needs one map, but the layer gives {len(several)} tensors, each with a"
+            " map of its own; choose a layer inside it, or multiply GradCAM's maps yourself"
         )
     placed = [_fits(several[0], grad.shape[2:]) for grad in guided]
     if not any(placed):

@@ -265,7 +265,7 @@ def _drawn(value: Any, tensor: Tensor, copies: int) -> Any:
 
 
 def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
-    if copies == 1:
+    if copies == 1 or not len(result):
         return result.detach()[None]
     if len(result) != copies * batch_size:
         raise OutputError(
