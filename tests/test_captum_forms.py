@@ -83,6 +83,8 @@ def test_inputs_of_another_number_of_rows(form: str, count: int) -> None:
     found = assert_parity("FeatureAblation", Sparse(form), inputs, target=target)
     rows = {"a number": 1, "numbers": 4, "for each example": 2}[form]
     assert [tuple(part.shape) for part in found] == [(rows, 3), (rows,)]
+    options: dict[str, Any] = {"target": target, "sliding_window_shapes": ((2,), ())}
+    assert_parity("Occlusion", Sparse(form), inputs, tolerance=SINGLE, **options)
 
 
 @pytest.mark.parametrize("form", ["a number", "numbers", "for each example"])

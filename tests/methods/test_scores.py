@@ -12,6 +12,7 @@ from peers import classifier, rows
 import torchattr as ta
 from torchattr.inputs import as_inputs
 from torchattr.methods.scores import NotPerExample, Scores, need_rows
+from torchattr.outputs import activated_by
 
 
 def test_clean_values_and_those_of_copies() -> None:
@@ -91,3 +92,27 @@ def test_as_many_values_as_examples_are_still_no_rows() -> None:
     scores = Scores(lambda v: v[:1, :3], as_inputs(rows(3)), None, ())
     assert scores.clean.shape == (3, 1)
     assert not scores.per_example
+
+
+@pytest.mark.parametrize("target", [None, 1])
+def test_what_is_made_of_scores_is_made_of_their_rows(target: Any) -> None:
+    model, x = classifier(), rows(1)
+    then = activated_by("softmax")
+    expected = Scores(model, as_inputs(x), target, (), None, then)
+    assert_same(
+        expected.clean[0],
+        model(x).detach().softmax(1).max(1).values
+        if target is None
+        else model(x).detach().softmax(1)[:, 1],
+        1e-12,
+    )
+    squeezed = Scores(lambda v: model(v).squeeze(), as_inputs(x), target, (), None, then)
+    assert_same(squeezed.clean, expected.clean, 1e-12)
+    for count in (1, 3):
+        assert_same(squeezed.of([torch.cat([x] * count)], count)[-1], expected.clean, 1e-12)
+
+
+def test_numbers_are_made_something_of_like_tensors() -> None:
+    scores = Scores(lambda v: 2.0, as_inputs(rows(1)), None, (), None, torch.sigmoid)
+    assert_same(scores.clean, torch.tensor([[2.0]]).double().sigmoid(), 1e-12)
+    assert_same(scores.of([rows(1)])[0], scores.clean, 1e-12)

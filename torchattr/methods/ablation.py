@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward, OutputKey
+from torchattr._types import Forward
 from torchattr.incremental import Mode, Recomputed
 from torchattr.inputs import Inputs, as_arguments, check_aligned
 from torchattr.methods.base import Attribution
@@ -39,7 +39,7 @@ class Ablation(Attribution):
         at_once: int | None,
         progress: bool,
         incremental: Mode,
-        key: OutputKey = None,
+        then: Callable[[Tensor], Tensor] | None = None,
     ) -> Any:
         """Replace features one after another, and give what they are worth, like the inputs.
 
@@ -52,7 +52,7 @@ class Ablation(Attribution):
             at_once: how many features to replace in one forward; `None` chooses.
             progress: whether to show a progress bar.
             incremental: whether to recompute only what a change can reach.
-            key: which entry of the model's output holds the scores, if not that of this object.
+            then: what is made of the model's scores, if anything.
         """
         check_at_once(at_once)
         check_incremental(incremental)
@@ -65,7 +65,8 @@ class Ablation(Attribution):
             inputs,
             target,
             arguments,
-            key or self.output,
+            self.output,
+            then,
             recording=incremental is not False,
         )
         if features.per_example:

@@ -47,15 +47,15 @@ class Occlusion(Ablation):
         """Give the attributions.
 
         Args:
-            inputs: as for every method, see :class:`Attribution`; integers are welcome.
+            inputs: as for :class:`FeatureAblation`.
             sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
                 tuple of inputs a tuple of windows. A single input takes both forms.
             strides: how far the window moves: an int for all dimensions or a tuple with one for
                 each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
                 default.
             baselines: what replaces a window, as for :class:`FeatureAblation`.
-            target: as for every method.
-            additional_forward_args: likewise.
+            target: likewise.
+            additional_forward_args: as for every method.
             perturbations_per_eval: as for :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr, with the time that remains.
             incremental: as for :class:`FeatureAblation`.
@@ -63,10 +63,11 @@ class Occlusion(Ablation):
         Raises:
             ShapeError: a window of the wrong number of dimensions, or larger than its input.
             InputError: a window or stride below 1, or a stride that would leave gaps.
-            OutputError: several perturbations at once of a forward that aggregates the batch.
+            OutputError: several perturbations at once of a forward that aggregates the batch, or
+                with inputs of different numbers of rows.
             OutOfMemory: not even one perturbation fits.
         """
-        given = as_inputs(inputs, differentiable=False)
+        given = as_inputs(inputs, differentiable=False, aligned=False)
         features = _windows(given, sliding_window_shapes, strides)
         return self._ablate(
             given,

@@ -39,6 +39,7 @@ class Scores:
         target: what is explained; the predicted classes and the best `k` are those of this batch.
         arguments: further positional arguments of the model.
         key: which entry of the model's output holds the scores; a number counts as a tensor.
+        then: what is made of the scores, if anything; a neuron's value stays as it is.
         recording: whether that forward is recorded, for what recomputes only a part of it.
 
     Attributes:
@@ -58,13 +59,14 @@ class Scores:
         target: Any,
         arguments: Sequence[Any],
         key: OutputKey = None,
+        then: Callable[[Tensor], Tensor] | None = None,
         *,
         recording: bool = False,
     ) -> None:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
         self._key = key
-        self._form: Callable[[Tensor], Tensor] = _as_it_is
+        self._forms: list[Callable[[Tensor], Tensor]] = []
         self._place = neuron_place(model, target)
         self.footprint = Footprint()
         for tensor in inputs.tensors:
@@ -73,17 +75,21 @@ class Scores:
         with self.footprint:
             runs = self._recorder.around(model) if self._recorder else model
             trace = self._trace(inputs.tensors, arguments, runs)
-        self._aggregates = False
+        self._aggregates: bool = False
         if self._place is None:
-            self._form, self._aggregates = self._reading(trace.output, inputs, target)
-            trace.output = self._form(trace.output)
+            rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
+            self._aggregates = rows.dim() == 0 or len(rows) != self.batch
+            every_value = self._aggregates and target is None
+            forms = [partial(_batched, rows.dim()), then, _values if every_value else None]
+            self._forms = [form for form in forms if form is not None]
+            trace.output = self._formed(trace.output)
         self.targets: list[Any]
         self.targets, self.several = (
             ([target], False) if self._place else each(target, trace.output)
         )
         self.clean = self._select(trace, self.targets)
-        rows = 0 if self._aggregates and self.batch > 1 else len(self.clean)
-        self.per_example = inputs.aligned and rows == self.batch
+        of_examples = self.batch == 1 or not self._aggregates
+        self.per_example = inputs.aligned and of_examples and len(self.clean) == self.batch
 
     @property
     def target(self) -> Any:
@@ -154,29 +160,22 @@ class Scores:
             differentiable=False,
         )
 
-    def _reading(
-        self, output: Tensor, inputs: Inputs, target: Any
-    ) -> tuple[Callable[[Tensor], Tensor], bool]:
-        """Return how outputs are read as rows, and whether they aggregate the batch."""
-        rows = per_example(output, inputs, self.model, self.arguments, self._scores_in)
-        aggregates = rows.dim() == 0 or len(rows) != self.batch
-        every_value = aggregates and target is None
-        return (_values if every_value else partial(_batched, rows.dim())), aggregates
+    def _formed(self, output: Tensor) -> Tensor:
+        """Return an output in the form in which targets pick from it."""
+        for form in self._forms:
+            output = form(output)
+        return output
 
     def _scores_in(self, output: Any) -> Tensor:
         if isinstance(output, (int, float)):
             kind = torch.float64 if isinstance(output, float) else torch.int64
-            return torch.tensor(output, dtype=kind)
-        return self._form(select_output(output, self._key))
+            return self._formed(torch.tensor(output, dtype=kind))
+        return self._formed(select_output(output, self._key))
 
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
         if self._place:
             return select_neuron(last_call(trace, self._place), targets[0].selector)[:, None]
         return torch.stack([select_scores(trace.output, target) for target in targets], dim=1)
-
-
-def _as_it_is(output: Tensor) -> Tensor:
-    return output
 
 
 def _values(output: Tensor) -> Tensor:
