@@ -228,6 +228,21 @@ def test_gradients_of_a_number_for_all_do_not_mix_either() -> None:
         assert_same(found, expected, EXACT)
 
 
+@pytest.mark.parametrize("at_once", [None, 1, 3])
+@pytest.mark.parametrize("target", [None, 1, [2]])
+def test_copies_of_a_single_example_do_not_mix_in_a_mean(target: Any, at_once: int | None) -> None:
+    def forward(x: Tensor) -> Tensor:
+        return classifier()(x).mean(0, keepdim=True)
+
+    # What is drawn at once decides the noise.
+    options = {"nt_samples": 4, "nt_samples_batch_size": 1, "target": target}
+    for method in (ta.InputXGradient, ta.FeatureAblation):
+        expected = seeded_call(ta.NoiseTunnel(method(classifier())), rows(1), **options)
+        tunnel = ta.NoiseTunnel(method(forward))
+        found = seeded_call(tunnel, rows(1), **{**options, "nt_samples_batch_size": at_once})
+        assert_same(found, expected, EXACT)
+
+
 def test_rows_that_are_no_examples_are_refused() -> None:
     model = nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Flatten(0, 1), nn.Linear(3, 2)).double()
     tunnel = ta.NoiseTunnel(ta.LayerActivation(model, "2"))

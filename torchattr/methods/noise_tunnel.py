@@ -15,7 +15,7 @@ from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.methods.base import Attribution
 from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target
-from torchattr.methods.scores import Scores
+from torchattr.methods.scores import NotPerExample, Scores
 from torchattr.targets import Neuron
 
 Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
@@ -87,9 +87,8 @@ class NoiseTunnel(Attribution):
         _check_floating(given)
         _check(nt_type, nt_samples, nt_samples_batch_size)
         spreads = _spreads(stdevs, given)
-        options, repeatable = self._fixed(given, kwargs)
+        options, at_once = self._fixed(given, kwargs, nt_samples_batch_size or nt_samples)
         moments, deltas = _Moments(), []
-        at_once = (nt_samples_batch_size or nt_samples) if repeatable else 1
         for copies in _chunks(nt_samples, at_once):
             noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
             repeated = _repeated(options, given, copies, draw=draw_baseline_from_distrib)
@@ -103,18 +102,21 @@ class NoiseTunnel(Attribution):
             return smoothed
         return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 1)
 
-    def _fixed(self, inputs: Inputs, options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-        """Return the options with a target that noise does not change, and whether copies may mix.
+    def _fixed(
+        self, inputs: Inputs, options: Mapping[str, Any], at_once: int
+    ) -> tuple[dict[str, Any], int]:
+        """Return the options with a target that noise does not change, and how many copies to mix.
 
         Several copies must not come together to a forward that aggregates what it is given.
         """
         target = options.get("target")
         takes = inspect.signature(self.attribution_method.attribute).parameters
         if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
-            return dict(options), not has_fixed_batch(self.model)
+            return dict(options), 1 if has_fixed_batch(self.model) else at_once
         arguments = as_arguments(options.get("additional_forward_args"))
         scores = Scores(self.model, inputs, target, arguments, self.output)
-        return {**options, "target": scores.target}, scores.repeatable
+        apart = not scores.repeatable or (at_once > 1 and not _scales(scores, inputs))
+        return {**options, "target": scores.target}, 1 if apart else at_once
 
 
 class _Moments:
@@ -202,6 +204,17 @@ def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
         if not 0 <= spread < float("inf"):
             raise InputError(f"stdevs must be finite and not negative, got {spread}")
     return spreads
+
+
+def _scales(scores: Scores, inputs: Inputs) -> bool:
+    """Whether two copies of the batch give twice the rows; the one row of one example tells not."""
+    if inputs.batch_size != 1:
+        return True
+    try:
+        scores.of([repeat_rows(x.detach(), 2) for x in inputs.tensors], 2)
+    except NotPerExample:
+        return False
+    return True
 
 
 def _chunks(total: int, size: int) -> Iterator[int]:
