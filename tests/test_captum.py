@@ -109,6 +109,7 @@ def test_our_keywords_are_there() -> None:
     assert_same(method.attribute(x, target=1), own.attribute(x, target=1))
 
 
+@pytest.mark.filterwarnings("ignore:.*does not depend on tensor 1 of 2")
 def test_a_map_for_a_layer_of_several_tensors_is_refused_by_guided_grad_cam() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), _Twice(), _First(), nn.Flatten())
     method = torchattr.captum.GuidedGradCam(model, model[2])

@@ -101,6 +101,10 @@ class DisconnectedWarning(TorchattrWarning):
     """Some inputs, examples or targets get zeros because nothing leads back to them."""
 
 
+class NoPlacesWarning(TorchattrWarning):
+    """An input without places gets an empty tensor where a layer's map was to be laid over it."""
+
+
 class LayerReuseWarning(TorchattrWarning):
     """A layer was called several times and one call had to be chosen."""
 

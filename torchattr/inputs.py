@@ -27,17 +27,23 @@ class Inputs:
     def batch_size(self) -> int:
         return len(self.tensors[0])
 
+    @property
+    def aligned(self) -> bool:
+        """Whether all tensors have the same first dimension."""
+        return len({len(tensor) for tensor in self.tensors}) == 1
+
     def restore(self, results: Sequence[Any]) -> Any:
         """Give a tuple for a tuple, a single result for a single tensor."""
         return tuple(results) if self.is_tuple else results[0]
 
 
-def as_inputs(inputs: Tensors, *, differentiable: bool = True) -> Inputs:
+def as_inputs(inputs: Tensors, *, differentiable: bool = True, aligned: bool = True) -> Inputs:
     """Check `inputs` and remember their form.
 
     Args:
         inputs: a tensor, or a tuple of tensors with equal first dimensions (the batch).
         differentiable: demand a floating type, as every gradient method must.
+        aligned: demand equal first dimensions.
 
     Raises:
         InputTypeError: not a tensor or tuple of tensors, or not of a floating type.
@@ -50,6 +56,8 @@ def as_inputs(inputs: Tensors, *, differentiable: bool = True) -> Inputs:
     """
     tensors = as_tensors(inputs, "inputs")
     _check_batch(tensors)
+    if aligned:
+        check_aligned(tensors)
     for position, tensor in enumerate(tensors):
         _check_values(tensor, _name("inputs", position, isinstance(inputs, (tuple, list))))
         if differentiable and not tensor.dtype.is_floating_point:
@@ -98,7 +106,8 @@ def map_batched(
 def as_baselines(baselines: Any, inputs: Inputs) -> tuple[Tensor | int | float, ...]:
     """Give one baseline per input: a number, or a tensor that broadcasts to it.
 
-    `None` means 0. A tensor may have one row for all examples or one row for each.
+    `None` means 0. A tensor may have one row for all examples or one row for each. The baseline of
+    a bool input may be a bool.
 
     Raises:
         InputTypeError: something that is neither a number nor a tensor.
@@ -119,7 +128,8 @@ def as_baselines(baselines: Any, inputs: Inputs) -> tuple[Tensor | int | float, 
 
 
 def _checked_baseline(value: Any, tensor: Tensor, name: str) -> Tensor | int | float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    fits = tensor.dtype == torch.bool or not isinstance(value, bool)
+    if isinstance(value, (int, float)) and fits:
         return value
     if not isinstance(value, Tensor):
         raise InputTypeError(f"{name} must be a number or a tensor, got {type(value).__name__}")
@@ -144,6 +154,14 @@ def _check_batch(tensors: tuple[Tensor, ...]) -> None:
                 "inputs must have a batch dimension first, got a tensor without dimensions;"
                 " add it with inputs.unsqueeze(0)"
             )
+
+
+def check_aligned(tensors: Sequence[Tensor]) -> None:
+    """Check that tensors have the same first dimension.
+
+    Raises:
+        ShapeError: they have not.
+    """
     sizes = [len(tensor) for tensor in tensors]
     if len(set(sizes)) > 1:
         raise ShapeError(f"inputs must all have the same first dimension (the batch), got {sizes}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
@@ -50,8 +50,8 @@ def activate(scores: Tensor, activation: Activation) -> Tensor:
     return scores.sigmoid() if activation == "sigmoid" else scores
 
 
-def activated(key: OutputKey, activation: Activation) -> OutputKey:
-    """Give a key that takes the scores out of an output, and makes probabilities of them.
+def activated_by(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """Return what makes probabilities of scores `(N, classes, ...)`, or leaves them as they are.
 
     Raises:
         InputError: an activation that is not known.
@@ -59,11 +59,8 @@ def activated(key: OutputKey, activation: Activation) -> OutputKey:
     """
     if activation not in get_args(Activation):
         raise InputError(f"activation must be one of {get_args(Activation)}, got {activation!r}")
-    if activation == "none":
-        return key
 
-    def probabilities(output: Any) -> Tensor:
-        scores = select_output(output, key)
+    def probabilities(scores: Tensor) -> Tensor:
         if activation == "softmax":
             _check_logits(scores)
         return activate(scores, activation)

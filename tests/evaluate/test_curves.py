@@ -307,3 +307,13 @@ def test_what_cannot_be_blurred_is_said() -> None:
         insertion_curve(lambda v: v, torch.ones(1, 1, 5, 9), torch.ones(1, 1, 5, 9))
     with refused(InputTypeError, "'blur'", "int64"):
         insertion_curve(lambda v: v, torch.ones(1, 1, 9, 9).long(), torch.ones(1, 1, 9, 9))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "none"])
+@pytest.mark.parametrize("kind", CURVES)
+def test_a_squeezed_example_is_a_row(kind: str, activation: Any) -> None:
+    model, x, maps = net(), pictures()[:1], noise(1, 1, 7, 8, seed=3)
+    options: dict[str, Any] = {"steps": 5, "activation": activation}
+    for target in (None, 1):
+        found = CURVES[kind](lambda v: model(v).squeeze(), x, maps, target, **options)
+        assert_same(found.scores, CURVES[kind](model, x, maps, target, **options).scores, EXACT)

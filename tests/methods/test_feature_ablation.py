@@ -360,3 +360,19 @@ def test_values_that_are_not_finite() -> None:
     x[1, 2] = float("nan")
     with refused(ta.InputError, "inputs", "sample 1"):
         ta.FeatureAblation(classifier()).attribute(x, target=1)
+
+
+@pytest.mark.parametrize("at_once", [None, 1, 4])
+@pytest.mark.parametrize("squeeze", [lambda s: s.squeeze(), lambda s: s.squeeze(0)])
+def test_a_squeezed_example_is_a_row(squeeze: Any, at_once: int | None) -> None:
+    model, x = classifier(), rows(1)
+    method = ta.FeatureAblation(lambda v: squeeze(model(v)))
+    for target in (None, 2, [1], ta.TopK(2)):
+        found = method.attribute(x, target=target, perturbations_per_eval=at_once)
+        assert_same(found, ta.FeatureAblation(model).attribute(x, target=target), EXACT)
+
+
+def test_a_single_example_of_what_aggregates_is_no_row() -> None:
+    found = ta.FeatureAblation(lambda v: v.prod(0)[:4]).attribute(rows(1))
+    assert found.shape == (4, 6)
+    assert_same(found, rows(1)[0, :4].diag() @ torch.eye(4, 6).double(), EXACT)

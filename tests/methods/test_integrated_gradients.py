@@ -252,3 +252,22 @@ def test_bad_arguments(options: dict[str, Any], kind: Any, words: tuple[str, ...
 def test_integers_have_no_gradient() -> None:
     with refused(InputTypeError, "int64"):
         ta.IntegratedGradients(classifier()).attribute(torch.ones(1, 6).long(), target=1)
+
+
+@pytest.mark.parametrize("size", [None, 1, 7])
+@pytest.mark.parametrize("squeeze", [lambda s: s.squeeze(), lambda s: s.squeeze(0)])
+def test_a_squeezed_example_is_a_row(squeeze: Any, size: int | None) -> None:
+    model, x = classifier(), rows(1)
+    for target in (None, 1, ta.TopK(2)):
+        options: dict[str, Any] = {"target": target, "return_convergence_delta": True}
+        method = ta.IntegratedGradients(lambda v: squeeze(model(v)))
+        found, delta = method.attribute(x, internal_batch_size=size, **options)
+        expected, other = ta.IntegratedGradients(model).attribute(x, **options)
+        assert_same(found, expected, EXACT)
+        assert delta.shape == other.shape
+
+
+def test_values_of_what_aggregates_are_no_rows() -> None:
+    for forward in (lambda x: x[:1, :3].square(), lambda x: x.square().sum(0).reshape(2, 3)):
+        with refused(OutputError, "one row for each example"):
+            ta.IntegratedGradients(forward).attribute(rows())

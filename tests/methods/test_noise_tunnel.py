@@ -7,9 +7,9 @@ from typing import Any
 import captum.attr
 import pytest
 import torch
-from helpers import assert_same, noise, refused
+from helpers import assert_same, autograd, noise, refused
 from peers import Counting, asked, classifier, mixed, picture_net, pictures, rows
-from torch import Tensor
+from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import InputTypeError, OutputError
@@ -189,10 +189,64 @@ def test_an_empty_batch() -> None:
     assert tunnel.attribute(rows()[:0], target=1).shape == (0, 6)
 
 
-def test_an_aggregate_is_refused() -> None:
-    model = classifier()
-    tunnel = ta.NoiseTunnel(ta.FeatureAblation(lambda x: model(x).sum()))
-    with refused(OutputError, "1 rows", "15 noisy examples"):
+def _noisy_batches(count: int, stdev: float) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [
+        rows() + torch.normal(0.0, torch.full((3, 1, 6), stdev))[:, 0].double()
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("at_once", [None, 1, 3])
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: classifier()(x).sum().square(),
+        lambda x: classifier()(x).prod(0, keepdim=True),
+        lambda x: classifier()(x)[:, :2].prod(0),
+    ],
+    ids=["a number", "a row", "two numbers"],
+)
+def test_copies_of_what_is_aggregated_do_not_mix(forward: Any, at_once: int | None) -> None:
+    method = ta.FeatureAblation(forward)
+    torch.manual_seed(0)
+    found = ta.NoiseTunnel(method).attribute(
+        rows(), nt_samples=6, nt_samples_batch_size=at_once, stdevs=0.3
+    )
+    expected = torch.stack([method.attribute(batch) for batch in _noisy_batches(6, 0.3)]).mean(0)
+    assert_same(found, expected, EXACT)
+
+
+def test_gradients_of_a_number_for_all_do_not_mix_either() -> None:
+    def forward(x: Tensor) -> Tensor:
+        return classifier()(x).sum().square()
+
+    for batch in (rows(), rows(1)):
+        tunnel = ta.NoiseTunnel(ta.InputXGradient(forward))
+        found = tunnel.attribute(batch, nt_samples=4, stdevs=0.0)
+        expected = batch * autograd(forward, batch, lambda out: out)
+        assert_same(found, expected, EXACT)
+
+
+@pytest.mark.parametrize("at_once", [None, 1, 3])
+@pytest.mark.parametrize("target", [None, 1, [2]])
+def test_copies_of_a_single_example_do_not_mix_in_a_mean(target: Any, at_once: int | None) -> None:
+    def forward(x: Tensor) -> Tensor:
+        return classifier()(x).mean(0, keepdim=True)
+
+    # What is drawn at once decides the noise.
+    options = {"nt_samples": 4, "nt_samples_batch_size": 1, "target": target}
+    for method in (ta.InputXGradient, ta.FeatureAblation):
+        expected = seeded_call(ta.NoiseTunnel(method(classifier())), rows(1), **options)
+        tunnel = ta.NoiseTunnel(method(forward))
+        found = seeded_call(tunnel, rows(1), **{**options, "nt_samples_batch_size": at_once})
+        assert_same(found, expected, EXACT)
+
+
+def test_rows_that_are_no_examples_are_refused() -> None:
+    model = nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Flatten(0, 1), nn.Linear(3, 2)).double()
+    tunnel = ta.NoiseTunnel(ta.LayerActivation(model, "2"))
+    with refused(OutputError, "30 rows", "15 noisy examples"):
         tunnel.attribute(rows())
 
 

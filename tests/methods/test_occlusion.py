@@ -152,12 +152,26 @@ def test_one_window_that_overflows_does_not_spread() -> None:
         ((1, 2, 2), (1, 1), ta.ShapeError, ("strides", "2 entries")),
         ((1, 2, 2), 1.5, InputTypeError, ("strides", "1.5")),
         (3, None, InputTypeError, ("sliding_window_shapes", "tuple of 3 ints", "3")),
-        (((1, 2, 2),), None, InputTypeError, ("sliding_window_shapes",)),
+        (((1, 2, 2), (1, 2, 2)), None, InputTypeError, ("sliding_window_shapes", "tuple of 3")),
+        ((((1, 2, 2),),), None, InputTypeError, ("sliding_window_shapes",)),
     ],
 )
 def test_bad_windows(size: Any, strides: Any, kind: Any, words: tuple[str, ...]) -> None:
     with refused(kind, *words):
         ta.Occlusion(picture_net()).attribute(pictures(), size, strides, target=1)
+
+
+@pytest.mark.parametrize("incremental", [False, "auto", True])
+@pytest.mark.parametrize("at_once", [None, 1, 3])
+@pytest.mark.parametrize("squeeze", [lambda s: s.squeeze(), lambda s: s.squeeze(0)])
+def test_a_squeezed_example_is_a_row(squeeze: Any, at_once: int | None, incremental: Any) -> None:
+    model, x = picture_net(), pictures(1)
+    options: dict[str, Any] = {"incremental": incremental, "perturbations_per_eval": at_once}
+    for target in (None, 1, ta.TopK(2), ta.Classes(0, 2)):
+        method = ta.Occlusion(lambda v: squeeze(model(v)))
+        found = method.attribute(x, (2, 2, 2), target=target, **options)
+        expected = ta.Occlusion(model).attribute(x, (2, 2, 2), target=target, incremental=False)
+        assert_same(found, expected, EXACT)
 
 
 def test_bad_windows_of_tuple_inputs_are_named() -> None:

@@ -350,3 +350,13 @@ def test_wrong_arguments_are_named(options: Any, kind: Any, words: Any) -> None:
 def test_inputs_that_cannot_be_masked_are_named(inputs: Any, kind: Any, words: Any) -> None:
     with refused(kind, *words):
         ta.RISE(lambda *v: v[0].flatten(1)).attribute(inputs, 0)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
+@pytest.mark.parametrize("squeeze", [lambda s: s.squeeze(), lambda s: s.squeeze(0)])
+def test_a_squeezed_example_is_a_row(squeeze: Any, activation: Any) -> None:
+    model, x = picture_net(), pictures(1)
+    for target in (None, 2, ta.TopK(2)):
+        options: dict[str, Any] = {"n_masks": 9, "grid_size": 3, "activation": activation}
+        found = ta.RISE(lambda v: squeeze(model(v))).attribute(x, target, **options)
+        assert_same(found, ta.RISE(model).attribute(x, target, **options), 1e-12)

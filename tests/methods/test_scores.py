@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from helpers import assert_same, refused
 from peers import classifier, rows
@@ -9,6 +12,7 @@ from peers import classifier, rows
 import torchattr as ta
 from torchattr.inputs import as_inputs
 from torchattr.methods.scores import NotPerExample, Scores, need_rows
+from torchattr.outputs import activated_by
 
 
 def test_clean_values_and_those_of_copies() -> None:
@@ -60,3 +64,55 @@ def test_copies_of_what_aggregates_are_refused() -> None:
     need_rows(torch.zeros(5, 2), 5)
     with refused(NotPerExample, "batch of 5"):
         need_rows(torch.zeros(()), 5)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("squeeze", [lambda s: s.squeeze(), lambda s: s.squeeze(0)])
+def test_a_squeezed_example_is_a_row(squeeze: Any, classes: int) -> None:
+    model, x = classifier(), rows(1)
+    scores = Scores(lambda v: squeeze(model(v)[:, :classes]), as_inputs(x), None, ())
+    assert scores.per_example
+    assert scores.repeatable
+    assert_same(scores.clean[:, 0], model(x).detach()[:, :classes].max(1).values, 1e-12)
+    for count in (1, 2, 5):
+        found = scores.of([torch.cat([x] * count)], count)
+        assert_same(found, scores.clean.expand(count, 1, 1), 1e-12)
+
+
+def test_what_aggregates_has_a_row_for_each_value() -> None:
+    for forward in (lambda v: v[:1], lambda v: v.sum(0).reshape(2, 3), lambda v: v.prod(0)):
+        scores = Scores(forward, as_inputs(rows()), None, ())
+        assert scores.clean.shape == (6, 1)
+        assert not scores.per_example
+        assert not scores.repeatable
+        assert_same(scores.clean[:, 0], forward(rows()).reshape(6), 1e-12)
+
+
+def test_as_many_values_as_examples_are_still_no_rows() -> None:
+    scores = Scores(lambda v: v[:1, :3], as_inputs(rows(3)), None, ())
+    assert scores.clean.shape == (3, 1)
+    assert not scores.per_example
+
+
+@pytest.mark.parametrize("target", [None, 1])
+def test_what_is_made_of_scores_is_made_of_their_rows(target: Any) -> None:
+    model, x = classifier(), rows(1)
+    then = activated_by("softmax")
+    expected = Scores(model, as_inputs(x), target, (), None, then)
+    assert_same(
+        expected.clean[0],
+        model(x).detach().softmax(1).max(1).values
+        if target is None
+        else model(x).detach().softmax(1)[:, 1],
+        1e-12,
+    )
+    squeezed = Scores(lambda v: model(v).squeeze(), as_inputs(x), target, (), None, then)
+    assert_same(squeezed.clean, expected.clean, 1e-12)
+    for count in (1, 3):
+        assert_same(squeezed.of([torch.cat([x] * count)], count)[-1], expected.clean, 1e-12)
+
+
+def test_numbers_are_made_something_of_like_tensors() -> None:
+    scores = Scores(lambda v: 2.0, as_inputs(rows(1)), None, (), None, torch.sigmoid)
+    assert_same(scores.clean, torch.tensor([[2.0]]).double().sigmoid(), 1e-12)
+    assert_same(scores.of([rows(1)])[0], scores.clean, 1e-12)

@@ -42,6 +42,17 @@ class CaptumMethod(ABC):
         """Tell whether `attribute` takes `return_convergence_delta`."""
         return self._gives_delta
 
+    def attribute_future(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: attributions of models that give futures are not offered.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no attribute_future here; call attribute, with a forward"
+            " that waits for its futures and gives a tensor"
+        )
+
 
 class LayerAttribution(CaptumMethod):
     """What Captum's layer methods share."""
@@ -61,6 +72,7 @@ class LayerAttribution(CaptumMethod):
 
         Raises:
             ShapeError: another number of spatial dimensions.
+            InputError: a mode that does not exist, or is not for so many dimensions.
         """
         if isinstance(interpolate_dims, int):
             interpolate_dims = (interpolate_dims,) * (layer_attribution.dim() - 2)

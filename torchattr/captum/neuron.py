@@ -38,7 +38,7 @@ class NeuronAttribution(CaptumMethod, methods.GradientAttribution):
 
         Args:
             inputs: as for every method, see :class:`torchattr.Attribution`.
-            neuron_selector: as for :class:`torchattr.Neuron`.
+            neuron_selector: as for :class:`torchattr.Neuron`; a list is a tuple.
             additional_forward_args: as for every method.
             attribute_to_neuron_input: take the layer's input instead of its output.
         """
@@ -59,4 +59,6 @@ class NeuronDeconvolution(NeuronAttribution):
 
 
 def _of_bare(selector: Any) -> Any:
+    if isinstance(selector, list):
+        return tuple(selector)
     return (lambda values: selector(bare(values))) if callable(selector) else selector

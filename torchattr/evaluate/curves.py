@@ -18,7 +18,7 @@ from torchattr.methods.measuring import check_at_once, measure
 from torchattr.methods.perturbation import Perturbation
 from torchattr.methods.scores import Scores
 from torchattr.methods.segments import as_segments
-from torchattr.outputs import activated
+from torchattr.outputs import activated_by
 from torchattr.show.html import notebook
 from torchattr.show.plotting import plot_lines, rendered
 
@@ -227,14 +227,14 @@ def _curve(
     show_progress: bool,
 ) -> Curve:
     check_at_once(perturbations_per_eval)
-    key = activated(output, activation)
+    probabilities = activated_by(activation)
     given = as_inputs(inputs, differentiable=False)
     if given.batch_size == 0:
         raise InputError("inputs has no examples, so there is nothing to measure")
     replaced = as_replaced(baselines, given)
     features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
     arguments = as_arguments(additional_forward_args)
-    scores = Scores(model, given, target, arguments, key, recording=True)
+    scores = Scores(model, given, target, arguments, output, probabilities, recording=True)
     _need_rows(scores, given)
     orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
     fractions = as_fractions(steps, int(orders[0].sizes.max()))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchattr._types import OutputKey
+from torchattr._types import Forward
 from torchattr.incremental import Mode, Recomputed
-from torchattr.inputs import Inputs, as_arguments
+from torchattr.inputs import Inputs, as_arguments, check_aligned
 from torchattr.methods.base import Attribution
 from torchattr.methods.features import Features
 from torchattr.methods.measuring import check_at_once, check_incremental, measure
@@ -39,7 +39,7 @@ class Ablation(Attribution):
         at_once: int | None,
         progress: bool,
         incremental: Mode,
-        key: OutputKey = None,
+        then: Callable[[Tensor], Tensor] | None = None,
     ) -> Any:
         """Replace features one after another, and give what they are worth, like the inputs.
 
@@ -52,20 +52,21 @@ class Ablation(Attribution):
             at_once: how many features to replace in one forward; `None` chooses.
             progress: whether to show a progress bar.
             incremental: whether to recompute only what a change can reach.
-            key: which entry of the model's output holds the scores, if not that of this object.
+            then: what is made of the model's scores, if anything.
         """
         check_at_once(at_once)
         check_incremental(incremental)
         perturbation = Perturbation(inputs, baselines, features)
-        if inputs.batch_size == 0:
+        if not any(map(len, inputs.tensors)):
             return inputs.restore(_of_no_example(features, inputs, target))
         arguments = as_arguments(additional_forward_args)
-        scores = Scores(
+        scores = _scores(
             self.model,
             inputs,
             target,
             arguments,
-            key or self.output,
+            self.output,
+            then,
             recording=incremental is not False,
         )
         if features.per_example:
@@ -78,11 +79,21 @@ class Ablation(Attribution):
         return inputs.restore(spread if scores.several else [part[:, 0] for part in spread])
 
 
+def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> Scores:
+    try:
+        return Scores(model, inputs, *args, **options)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        # What a model for examples says of inputs that do not belong together helps nobody.
+        check_aligned(inputs.tensors)
+        raise
+
+
 def _need_per_example(scores: Scores) -> None:
     if not scores.per_example:
         raise NotPerExample(
             "feature_mask has different features for each example, but the model gives"
-            f" {len(scores.clean)} values for the whole batch; pass one mask for all, (1, ...)"
+            f" {len(scores.clean)} values for the whole batch, or an input has another number of"
+            " rows; pass one mask for all, (1, ...)"
         )
 
 

@@ -46,10 +46,13 @@ class FeatureAblation(Ablation):
         """Give the attributions.
 
         Args:
-            inputs: as for every method, see :class:`Attribution`; integers are welcome.
+            inputs: as for every method, see :class:`Attribution`; integers are welcome. An input
+                may have another number of rows than the first (indices of sparse features, say):
+                its attributions are then one for each row of scores, `(rows, ...)`.
             baselines: what replaces a feature: a number or a tensor that broadcasts to the
-                input, one for each input; 0 by default.
-            target: as for every method.
+                input, one for each input; 0 by default. That of a bool input may be a bool.
+            target: as for every method; `None` asks for each value of a forward that aggregates
+                the batch, whose output does not have one row for each example.
             additional_forward_args: likewise.
             feature_mask: integers that broadcast to the input, one tensor for each input; elements
                 of equal number are replaced together, in all inputs. Examples may have masks of
@@ -65,10 +68,11 @@ class FeatureAblation(Ablation):
         Raises:
             ShapeError: a mask or baseline that does not broadcast to its input.
             InputTypeError: a mask that does not hold integers.
-            OutputError: several perturbations at once of a forward that aggregates the batch.
+            OutputError: several perturbations at once, or masks that differ by example, of a
+                forward that aggregates the batch, or with inputs of different numbers of rows.
             OutOfMemory: not even one perturbation fits.
         """
-        given = as_inputs(inputs, differentiable=False)
+        given = as_inputs(inputs, differentiable=False, aligned=False)
         features = as_segments(given, feature_mask)
         return self._ablate(
             given,

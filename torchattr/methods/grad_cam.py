@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr._types import Forward, Layers, OutputKey, Tensors
-from torchattr.errors import LayerError, ShapeError
+from torchattr.errors import InputError, LayerError, NoPlacesWarning, ShapeError, warn
 from torchattr.inputs import Inputs
 from torchattr.layers import Place
 from torchattr.methods.base import GradientAttribution
@@ -161,6 +161,10 @@ class GuidedGradCAM(GradientAttribution):
     One forward serves both. Several layers give a dict by name, from the same forward and one
     guided backward. Selvaraju et al. 2017, arXiv:1610.02391.
 
+    With several inputs each gets the product of its own gradient; one onto which the map cannot be
+    enlarged (a table beside a picture) gets an empty tensor of shape `(0,)`, and a
+    :class:`NoPlacesWarning` says so. It is *not* zero there: nothing is said of such an input.
+
     It is as sharp as guided backpropagation and points where Grad-CAM points; the sharp part is
     still *not* class-discriminative (see :class:`GuidedBackprop`).
 
@@ -212,9 +216,11 @@ class GuidedGradCAM(GradientAttribution):
             attribute_to_layer_input: as for :class:`GradCAM`.
 
         Raises:
-            ShapeError: an input onto whose shape the layer's map cannot be enlarged.
+            InputError: a mode that does not exist, or is not for maps of so many dimensions.
+            ShapeError: no input onto whose shape the layer's map can be enlarged.
             LayerError: a layer that gives several tensors, and so several maps.
         """
+        _check_mode(interpolate_mode, _MODES)
         return self._attribute(
             inputs,
             target,
@@ -259,16 +265,38 @@ def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor
     """Resize maps `(N, C, ...)` to spatial extents, as `F.interpolate` does.
 
     Raises:
-        ShapeError: the number of spatial dimensions differs.
+        ShapeError: the number of spatial dimensions differs, or is none of 1 to 3.
+        InputError: a mode that does not exist, or is not for so many dimensions.
     """
-    if maps.dim() - 2 != len(size) or maps.dim() < 3:
+    if not _fits(maps, size):
         raise ShapeError(
             f"a map of shape {tuple(maps.shape)} cannot be enlarged to {tuple(size)}: its number"
             " of spatial dimensions differs; choose a layer whose output has places like the input"
         )
-    smooth = mode in ("linear", "bilinear", "bicubic", "trilinear")
-    corners = {"align_corners": False} if smooth else {}
+    _check_mode(mode, [known for known, spatial in _MODES.items() if len(size) in spatial])
+    corners = {} if len(_MODES[mode]) > 1 else {"align_corners": False}
     return F.interpolate(maps, tuple(size), mode=mode, **corners)
+
+
+_MODES: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(("nearest", "nearest-exact", "area"), (1, 2, 3)),
+    "linear": (1,),
+    "bilinear": (2,),
+    "bicubic": (2,),
+    "trilinear": (3,),
+}
+"""For how many spatial dimensions each mode is; those for a single number of them are smooth."""
+
+
+def _fits(maps: Tensor, size: Sequence[int]) -> bool:
+    return maps.dim() - 2 == len(size) and len(size) in (1, 2, 3)
+
+
+def _check_mode(mode: Any, modes: Iterable[str]) -> None:
+    if mode not in tuple(modes):
+        raise InputError(
+            f"interpolate_mode must be one of {', '.join(map(repr, modes))} here, got {mode!r}"
+        )
 
 
 def _map(value: Tensor, gradient: Tensor, rectify: bool, sum_channels: bool) -> Tensor:
@@ -284,7 +312,24 @@ def _products(guided: Sequence[Tensor], maps: Any, mode: str) -> list[Tensor]:
     several = maps if isinstance(maps, tuple) else (maps,)
     if len(several) != 1 or not isinstance(several[0], Tensor):
         raise LayerError(
-            "GuidedGradCAM needs one map, but the layer gives several tensors, each with a map of"
-            " its own; choose a layer inside it, or multiply GradCAM's maps yourself"
+            f"GuidedGradCAM needs one map, but the layer gives {len(several)} tensors, each with a"
+            " map of its own; choose a layer inside it, or multiply GradCAM's maps yourself"
         )
-    return [grad * enlarge(several[0], grad.shape[2:], mode) for grad in guided]
+    placed = [_fits(several[0], grad.shape[2:]) for grad in guided]
+    if not any(placed):
+        enlarge(several[0], guided[0].shape[2:], mode)
+    _warn_of_placeless([number for number, fits in enumerate(placed) if not fits], several[0])
+    return [
+        grad * enlarge(several[0], grad.shape[2:], mode) if fits else grad.new_empty(0)
+        for grad, fits in zip(guided, placed, strict=True)
+    ]
+
+
+def _warn_of_placeless(positions: Sequence[int], maps: Tensor) -> None:
+    if positions:
+        names = ", ".join(f"inputs[{position}]" for position in positions)
+        warn(
+            f"GuidedGradCAM: the layer's map of shape {tuple(maps.shape)} cannot be laid over"
+            f" {names}, which gets an empty tensor; ask GuidedBackprop for what it contributes",
+            NoPlacesWarning,
+        )

@@ -98,7 +98,7 @@ class IntegratedGradients(Attribution):
         _check_batch(internal_batch_size, given.batch_size)
         arguments = as_arguments(additional_forward_args)
         scores = Scores(self.model, given, target, arguments, self.output)
-        need_rows(scores.clean, given.batch_size)
+        _need_rows(scores)
         size = _size(internal_batch_size, scores, given)
         means = self._means(given, starts, arguments, scores, rule, size)
         results = self._finished(given, starts, means)
@@ -184,6 +184,14 @@ class IntegratedGradients(Attribution):
             (_beside(x.detach() - start, mean) * mean).to(x.dtype)
             for x, start, mean in zip(inputs.tensors, starts, means, strict=True)
         ]
+
+
+def _need_rows(scores: Scores) -> None:
+    if not scores.per_example:
+        raise NotPerExample(
+            f"what the model gives for a batch of {scores.batch} does not hold one row for each"
+            " example, but is one for all; pass a model that scores each"
+        )
 
 
 def _starts(baselines: Any, inputs: Inputs) -> list[Tensor]:

@@ -86,7 +86,9 @@ def _as_a_whole(
 ) -> Tensor:
     try:
         if not scores.per_example and (at_once or 1) > 1:
-            raise NotPerExample("the model's output does not hold one row for each example")
+            raise NotPerExample(
+                "the model's output, or one of the inputs, does not hold one row for each example"
+            )
         return _values(perturbation, scores, at_once or _chosen(scores, perturbation.inputs), bar)
     except NotPerExample as error:
         if at_once is None:

@@ -15,7 +15,7 @@ from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.methods.base import Attribution
 from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target
-from torchattr.methods.scores import Scores
+from torchattr.methods.scores import NotPerExample, Scores
 from torchattr.stepping import step
 from torchattr.targets import Neuron
 
@@ -68,7 +68,8 @@ class NoiseTunnel(Attribution):
             inputs: as for every method, see :class:`Attribution`.
             nt_type: what is made of the samples.
             nt_samples: noisy copies of each example.
-            nt_samples_batch_size: copies attributed at once; all of them by default.
+            nt_samples_batch_size: copies attributed at once; all of them by default. Those of a
+                forward that aggregates the batch always come one after another.
             stdevs: the noise's standard deviation, in the units of the input; a tuple has one for
                 each input.
             draw_baseline_from_distrib: take `baselines` as samples, any number of rows, and draw
@@ -87,10 +88,9 @@ class NoiseTunnel(Attribution):
         _check_floating(given)
         _check(nt_type, nt_samples, nt_samples_batch_size)
         spreads = _spreads(stdevs, given)
-        options = self._fixed(given, kwargs)
+        options, at_once = self._fixed(given, kwargs, nt_samples_batch_size or nt_samples)
         moments, deltas = _Moments(), []
-        every = 1 if has_fixed_batch(self.model) else nt_samples
-        for copies in _chunks(nt_samples, nt_samples_batch_size or every):
+        for copies in _chunks(nt_samples, at_once):
             step()
             noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
             repeated = _repeated(options, given, copies, draw=draw_baseline_from_distrib)
@@ -104,17 +104,21 @@ class NoiseTunnel(Attribution):
             return smoothed
         return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 1)
 
-    def _fixed(self, inputs: Inputs, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the options with a target that noise does not change."""
+    def _fixed(
+        self, inputs: Inputs, options: Mapping[str, Any], at_once: int
+    ) -> tuple[dict[str, Any], int]:
+        """Return the options with a target that noise does not change, and how many copies to mix.
+
+        Several copies must not come together to a forward that aggregates what it is given.
+        """
         target = options.get("target")
         takes = inspect.signature(self.attribution_method.attribute).parameters
         if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
-            return dict(options)
+            return dict(options), 1 if has_fixed_batch(self.model) else at_once
         arguments = as_arguments(options.get("additional_forward_args"))
-        return {
-            **options,
-            "target": Scores(self.model, inputs, target, arguments, self.output).target,
-        }
+        scores = Scores(self.model, inputs, target, arguments, self.output)
+        apart = not scores.repeatable or (at_once > 1 and not _scales(scores, inputs))
+        return {**options, "target": scores.target}, 1 if apart else at_once
 
 
 class _Moments:
@@ -204,6 +208,17 @@ def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
     return spreads
 
 
+def _scales(scores: Scores, inputs: Inputs) -> bool:
+    """Whether two copies of the batch give twice the rows; the one row of one example tells not."""
+    if inputs.batch_size != 1:
+        return True
+    try:
+        scores.of([repeat_rows(x.detach(), 2) for x in inputs.tensors], 2)
+    except NotPerExample:
+        return False
+    return True
+
+
 def _chunks(total: int, size: int) -> Iterator[int]:
     for start in range(0, total, size):
         yield min(size, total - start)
@@ -265,6 +280,8 @@ def _drawn(value: Any, tensor: Tensor, copies: int) -> Any:
 
 
 def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
+    if copies == 1 or not len(result):
+        return result.detach()[None]
     if len(result) != copies * batch_size:
         raise OutputError(
             f"the method gave {len(result)} rows for {copies * batch_size} noisy examples; the"

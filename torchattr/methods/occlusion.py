@@ -47,14 +47,15 @@ class Occlusion(Ablation):
         """Give the attributions.
 
         Args:
-            inputs: as for every method, see :class:`Attribution`; integers are welcome.
+            inputs: as for :class:`FeatureAblation`.
             sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
-                tuple of inputs a tuple of windows.
+                tuple of inputs a tuple of windows. A single input takes both forms.
             strides: how far the window moves: an int for all dimensions or a tuple with one for
-                each; for a tuple of inputs a tuple of these. 1 by default.
+                each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
+                default.
             baselines: what replaces a window, as for :class:`FeatureAblation`.
-            target: as for every method.
-            additional_forward_args: likewise.
+            target: likewise.
+            additional_forward_args: as for every method.
             perturbations_per_eval: as for :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr, with the time that remains.
             incremental: as for :class:`FeatureAblation`.
@@ -62,10 +63,11 @@ class Occlusion(Ablation):
         Raises:
             ShapeError: a window of the wrong number of dimensions, or larger than its input.
             InputError: a window or stride below 1, or a stride that would leave gaps.
-            OutputError: several perturbations at once of a forward that aggregates the batch.
+            OutputError: several perturbations at once of a forward that aggregates the batch, or
+                with inputs of different numbers of rows.
             OutOfMemory: not even one perturbation fits.
         """
-        given = as_inputs(inputs, differentiable=False)
+        given = as_inputs(inputs, differentiable=False, aligned=False)
         features = _windows(given, sliding_window_shapes, strides)
         return self._ablate(
             given,
@@ -92,8 +94,8 @@ def _windows(inputs: Inputs, sliding_window_shapes: Any, strides: Any) -> Window
 
 
 def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:
-    if not inputs.is_tuple:
-        return [value]
+    if len(inputs.tensors) == 1:
+        return [_of_single(value, name)]
     if name == "strides" and isinstance(value, int):
         return [value] * len(inputs.tensors)
     if not isinstance(value, (tuple, list)) or len(value) != len(inputs.tensors):
@@ -102,6 +104,18 @@ def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:
             f" got {value!r}"
         )
     return list(value)
+
+
+def _of_single(value: Any, name: str) -> Any:
+    """Return what is meant for a single input, also out of a tuple with one entry for each input.
+
+    >>> _of_single(((3, 2, 2),), "strides"), _of_single((3, 2, 2), "strides")
+    ((3, 2, 2), (3, 2, 2))
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 1:
+        return value
+    # A single stride is that of all dimensions anyway.
+    return value[0] if name == "strides" or isinstance(value[0], (tuple, list)) else value
 
 
 def _checked(

@@ -12,7 +12,7 @@ from torchattr.inputs import Inputs, as_baselines, as_inputs
 from torchattr.methods.ablation import Ablation
 from torchattr.methods.random_masks import Normalisation, RandomMasks
 from torchattr.methods.registry import register_method
-from torchattr.outputs import activated
+from torchattr.outputs import activated_by
 
 
 @register_method("rise")
@@ -86,7 +86,7 @@ class RISE(Ablation):
             OutOfMemory: not even one masked copy fits.
         """
         given = as_inputs(inputs, differentiable=False)
-        key = activated(self.output, activation)
+        probabilities = activated_by(activation)
         masks = RandomMasks(
             given.tensors,
             _count(n_masks, "n_masks", 1),
@@ -101,7 +101,7 @@ class RISE(Ablation):
             masks,
             target,
             additional_forward_args,
-            key=key,
+            then=probabilities,
             at_once=perturbations_per_eval,
             progress=show_progress,
             incremental=False,

@@ -24,7 +24,8 @@ def per_example(
     """Return an output whose first dimension is the batch where that can be known.
 
     A model that squeezes its output drops the batch of a single example. Whether it does so is
-    asked of the model itself, with the same example twice.
+    asked of the model itself, with the same example twice. What has one row for two examples as
+    well aggregates the batch, and stays as it is.
 
     Args:
         output: what the model gave, one row for each example or not.
@@ -33,7 +34,7 @@ def per_example(
         arguments: its further arguments.
         key: which entry of its output holds the scores.
     """
-    if inputs.batch_size != 1 or output.dim() == 0 or len(output) == 1:
+    if inputs.batch_size != 1 or (output.dim() and len(output) == 1):
         return output
     twice = _shape_for_two(inputs, model, arguments, key)
     if twice is not None and tuple(twice) == (2, *output.shape):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torchattr.layers import Trace
 from torchattr.methods.batching import Footprint, has_fixed_batch
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods.repeat import repeat_arguments, repeat_target, several
+from torchattr.methods.rows import per_example
 from torchattr.outputs import select_output
 from torchattr.targets import each, select_scores
 
@@ -37,13 +39,16 @@ class Scores:
         target: what is explained; the predicted classes and the best `k` are those of this batch.
         arguments: further positional arguments of the model.
         key: which entry of the model's output holds the scores; a number counts as a tensor.
+        then: what is made of the scores, if anything; a neuron's value stays as it is.
         recording: whether that forward is recorded, for what recomputes only a part of it.
 
     Attributes:
         clean: `(rows, targets)`; there is one row for each example, or as many as a forward
-            gives that aggregates the batch.
+            gives that aggregates the batch: one for each of its values, unless a target picks.
         several: whether the target named several values.
         batch: how many examples there are.
+        per_example: whether there is one row for each example, of the inputs and of the scores. A
+            number for a single example is its row.
         footprint: what this forward needed.
     """
 
@@ -54,12 +59,14 @@ class Scores:
         target: Any,
         arguments: Sequence[Any],
         key: OutputKey = None,
+        then: Callable[[Tensor], Tensor] | None = None,
         *,
         recording: bool = False,
     ) -> None:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
         self._key = key
+        self._forms: list[Callable[[Tensor], Tensor]] = []
         self._place = neuron_place(model, target)
         self.footprint = Footprint()
         for tensor in inputs.tensors:
@@ -68,11 +75,21 @@ class Scores:
         with self.footprint:
             runs = self._recorder.around(model) if self._recorder else model
             trace = self._trace(inputs.tensors, arguments, runs)
+        self._aggregates: bool = False
+        if self._place is None:
+            rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
+            self._aggregates = rows.dim() == 0 or len(rows) != self.batch
+            every_value = self._aggregates and target is None
+            forms = [partial(_batched, rows.dim()), then, _values if every_value else None]
+            self._forms = [form for form in forms if form is not None]
+            trace.output = self._formed(trace.output)
         self.targets: list[Any]
         self.targets, self.several = (
             ([target], False) if self._place else each(target, trace.output)
         )
         self.clean = self._select(trace, self.targets)
+        of_examples = self.batch == 1 or not self._aggregates
+        self.per_example = inputs.aligned and of_examples and len(self.clean) == self.batch
 
     @property
     def target(self) -> Any:
@@ -80,14 +97,10 @@ class Scores:
         return several(self.targets) if self.several else self.targets[0]
 
     @property
-    def per_example(self) -> bool:
-        """Whether there is one row for each example."""
-        return len(self.clean) == self.batch
-
-    @property
     def repeatable(self) -> bool:
         """Whether several copies of the batch can be asked about at once."""
-        return self.per_example and not has_fixed_batch(self.model)
+        scales = self.per_example and not self._aggregates
+        return scales and not has_fixed_batch(self.model)
 
     @property
     def looks_inside(self) -> bool:
@@ -147,11 +160,17 @@ class Scores:
             differentiable=False,
         )
 
+    def _formed(self, output: Tensor) -> Tensor:
+        """Return an output in the form in which targets pick from it."""
+        for form in self._forms:
+            output = form(output)
+        return output
+
     def _scores_in(self, output: Any) -> Tensor:
         if isinstance(output, (int, float)):
             kind = torch.float64 if isinstance(output, float) else torch.int64
-            return torch.tensor(output, dtype=kind)
-        return select_output(output, self._key)
+            return self._formed(torch.tensor(output, dtype=kind))
+        return self._formed(select_output(output, self._key))
 
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
         # A forward that takes gradients may give a graph with its output.
@@ -160,6 +179,16 @@ class Scores:
             return select_neuron(place, targets[0].selector)[:, None].detach()
         output = trace.output.detach()
         return torch.stack([select_scores(output, target) for target in targets], dim=1)
+
+
+def _values(output: Tensor) -> Tensor:
+    """Return each value of an output that aggregates the batch as a row."""
+    return output.reshape(-1)
+
+
+def _batched(dimensions: int, output: Tensor) -> Tensor:
+    """Return an output with the dimension of the batch, which some models squeeze if it is 1."""
+    return output.unsqueeze(0) if output.dim() == dimensions - 1 else output
 
 
 def _of_images(target: Any, images: slice) -> Any:
