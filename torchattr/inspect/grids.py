@@ -26,7 +26,7 @@ def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
     """
     if len(call.shapes) != 1:
         return (
-            f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it has no tensor"
+            f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is no tensor"
         )
     (shape,), (found,) = call.shapes, call.layouts
     # Tables and texts have no places to be found; their layers are read as rows of channels.
