@@ -92,8 +92,9 @@ def test_a_layer_may_give_several_tensors_but_not_none() -> None:
     assert_same(found["pair"][1], X - 1)
     with refused(LayerError, "'pair' gives [(2, 3, 6, 6), (2, 3, 6, 6)]", "no maps"):
         found.picture("pair")
-    with refused(LayerError, "'named' gives no tensor"):
-        ta.feature_maps(Odd(), X, "named")
+    named = ta.feature_maps(Odd(), X, "named")
+    assert_same(named["named"]["x"], X - 1)
+    assert_same(named.as_maps("named"), X - 1)
 
 
 def test_the_strongest_channels() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypeGuard, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from PIL import Image
@@ -12,9 +12,13 @@ from torch import Tensor
 from torchattr._types import Forward, Layers, Tensors
 from torchattr.errors import InputError, LayerError
 from torchattr.inputs import as_arguments, as_inputs
+from torchattr.inspect.grids import maps_layout, unfit
 from torchattr.inspect.operations import numbered
 from torchattr.inspect.pictures import Planes, draw, in_range
 from torchattr.inspect.recording import Recording, split_number
+from torchattr.layers import Layout
+from torchattr.layers.layout import channels_first
+from torchattr.layers.nested import tensors_of
 from torchattr.select import missing
 from torchattr.show.html import notebook
 
@@ -49,7 +53,8 @@ def feature_maps(
 
     Raises:
         LayerError: a layer that is unknown, did not run, or gives no tensor. When it is drawn:
-            one whose first dimension is not that of the inputs.
+            one that is no feature maps, such as attention weights, heads, or values whose rows are
+            not the inputs.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -62,6 +67,7 @@ def feature_maps(
     given = as_inputs(inputs, differentiable=False)
     recording = Recording(model, given.tensors, as_arguments(additional_forward_args), layers)
     calls: dict[str, tuple[Values, ...]] = {}
+    layouts: dict[str, tuple[Layout | str, ...]] = {}
     for name, captured in recording.calls.items():
         if not all(call.values for call in captured):
             raise LayerError(
@@ -71,23 +77,36 @@ def feature_maps(
         calls[name] = tuple(
             call.restore([value.detach() for value in call.values]) for call in captured
         )
-    return FeatureMaps(calls, given.batch_size)
+        layouts[name] = tuple(maps_layout(call, given.tensors) for call in captured)
+    return FeatureMaps(calls, given.batch_size, layouts)
 
 
 class FeatureMaps(Mapping[str, Any]):
     """What layers gave, by name.
 
     `maps["layer1.0"]` is a tensor (a tuple, if the layer gives several), or a list of these where
-    the layer was called several times; `maps["layer1.0#2"]` is what the second call gave.
+    the layer was called several times; `maps["layer1.0#2"]` is what the second call gave. They are
+    as the model has them; :meth:`as_maps` gives `(N, channels, places...)`.
 
     Attributes:
         calls: by name what each call gave, in the order in which they ran.
         batch: how many images were looked at; `None` takes every layer's first dimension for that.
+        layouts: by name how each call's values are laid out, or why they are no maps; by default
+            `(N, C, ...)`.
     """
 
-    def __init__(self, calls: Mapping[str, tuple[Values, ...]], batch: int | None = None) -> None:
+    def __init__(
+        self,
+        calls: Mapping[str, tuple[Values, ...]],
+        batch: int | None = None,
+        layouts: Mapping[str, tuple[Layout | str, ...]] | None = None,
+    ) -> None:
         self.calls = dict(calls)
         self.batch = batch
+        self.layouts = {
+            name: tuple(_assumed(values, batch) for values in several)
+            for name, several in self.calls.items()
+        } | dict(layouts or {})
 
     def __getitem__(self, layer: str) -> Any:
         calls = self._of(layer)
@@ -114,13 +133,38 @@ class FeatureMaps(Mapping[str, Any]):
 
     def _shown(self) -> Iterator[tuple[str, Image.Image]]:
         """The strongest maps of the first image, call by call, where there are places."""
-        for layer, calls in self.calls.items():
-            for number, values in enumerate(calls, 1):
-                if self._has_rows(values) and values.dim() > 2 and len(values):
-                    count = min(MOST_SHOWN, values.shape[1])
+        for layer, calls in self.layouts.items():
+            for number, layout in enumerate(calls, 1):
+                if isinstance(layout, str) or not layout.sizes:
+                    continue
+                maps = self.as_maps(layer, call=number)
+                if len(maps):
+                    count = min(MOST_SHOWN, maps.shape[1])
                     name = numbered(layer, number)
-                    caption = f"{name}: {count} of {values.shape[1]} maps, the strongest first"
+                    caption = f"{name}: {count} of {maps.shape[1]} maps, the strongest first"
                     yield caption, self.picture(layer, call=number, top=count)
+
+    def as_maps(self, layer: str, *, call: int | None = None) -> Tensor:
+        """Return the maps of all images, `(N, channels, places...)`.
+
+        Channels that come last are put first; tokens become the grid of places that they stand for,
+        without a class token.
+
+        Args:
+            layer: a name.
+            call: which call of a layer that was called several times, from 1.
+
+        Raises:
+            LayerError: a layer that is unknown, or gives no feature maps.
+            InputError: no such call.
+        """
+        values, layout = self._call(layer, call)
+        if isinstance(layout, str):
+            raise LayerError(
+                f"the layer {layer!r} gives {_shape(values)}, so it has no maps to draw: {layout};"
+                " choose another layer or one inside it; its values are in maps[...]"
+            )
+        return layout.to_grid(tensors_of(values)[0])
 
     def strongest(
         self,
@@ -206,23 +250,23 @@ class FeatureMaps(Mapping[str, Any]):
         planes = Planes.of(maps[chosen], [str(channel) for channel in chosen])
         return draw(planes, shared, percentile, cmap, columns, cell)
 
-    def _has_rows(self, values: Any) -> TypeGuard[Tensor]:
-        """Whether these are one tensor with a row for each image."""
-        if not isinstance(values, Tensor) or not values.dim():
-            return False
-        return self.batch is None or len(values) == self.batch
-
     def _of(self, layer: str) -> tuple[Values, ...]:
+        name, chosen = self._found(layer)
+        return self.calls[name][chosen]
+
+    def _found(self, layer: str) -> tuple[str, slice]:
+        """Return the name that holds a layer's calls, and which of them are meant."""
         base, number = split_number(layer)
         if layer in self.calls:
-            return self.calls[layer]
+            return layer, slice(None)
         if number is not None and base in self.calls and number <= len(self.calls[base]):
-            return (self.calls[base][number - 1],)
+            return base, slice(number - 1, number)
         raise LayerError(missing(layer, self.calls))
 
-    def _maps(self, layer: str, image: int, call: int | None) -> Tensor:
-        """Give the maps `(channels, ...)` of one image of one call."""
-        calls = self._of(layer)
+    def _call(self, layer: str, call: int | None) -> tuple[Values, Layout | str]:
+        """Return what one call gave, and how it is laid out."""
+        name, chosen = self._found(layer)
+        calls = self.calls[name][chosen]
         if call is None and len(calls) > 1:
             raise LayerError(
                 f"the layer {layer!r} was called {len(calls)} times; say which call with"
@@ -231,24 +275,25 @@ class FeatureMaps(Mapping[str, Any]):
         number = 1 if call is None else call
         if not 1 <= number <= len(calls):
             raise InputError(f"call must be within 1..{len(calls)} for layer {layer!r}, got {call}")
-        values = calls[number - 1]
-        if not isinstance(values, Tensor) or values.dim() < 2:
-            raise LayerError(
-                f"the layer {layer!r} gives {_shape(values)}, not one tensor (N, C, ...), so it"
-                " has no maps to draw"
-            )
-        if not self._has_rows(values):
-            raise LayerError(
-                f"the layer {layer!r} gives {_shape(values)}, whose first dimension is not that of"
-                f" the {self.batch} inputs (it may hold frames or regions), so it is not known"
-                " which image its maps belong to; its values are in maps[...]"
-            )
+        return calls[number - 1], self.layouts[name][chosen][number - 1]
+
+    def _maps(self, layer: str, image: int, call: int | None) -> Tensor:
+        """Return the maps `(channels, ...)` of one image of one call."""
+        values = self.as_maps(layer, call=call)
         if not -len(values) <= image < len(values):
             within = (
                 f"be within 0..{len(values) - 1}" if len(values) else "name one: there are none"
             )
             raise InputError(f"image must {within}, got {image}")
         return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)
+
+
+def _assumed(values: Values, batch: int | None) -> Layout | str:
+    """Return the layout `(N, C, ...)` of a tensor of which nothing else was said."""
+    if not isinstance(values, Tensor):
+        return "it is not one tensor"
+    layout = channels_first(values.shape)
+    return unfit(values.shape, layout, batch) or layout
 
 
 def _shape(values: Any) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -14,8 +13,9 @@ from torchattr._types import Forward, Layers, OutputKey
 from torchattr.errors import InputError, LayerError, ShapeError
 from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
-from torchattr.inspect.reach import any_output, misfit
-from torchattr.layers import Trace, watching
+from torchattr.inspect.grids import no_maps, places_layout
+from torchattr.inspect.reach import any_output
+from torchattr.layers import Captured, Layout, Place, Trace
 from torchattr.methods import GradCAM, GuidedGradCAM
 from torchattr.methods.layer import Calls
 from torchattr.select import as_selections, find_layers, layer_names
@@ -181,26 +181,19 @@ def _with_places(
 ) -> dict[str, nn.Module]:
     """Give the layers by name in the order in which they first ran."""
     named = _named(model, layers)
-    shapes = _shapes(model, list(named.values()), inputs, additional_forward_args)
+    ran = _last_calls(model, list(named.values()), inputs, additional_forward_args)
     names = {module: name for name, module in named.items()}
-    like = inputs.tensors[0].shape
-    spatial = {names[m]: m for m, shape in shapes.items() if misfit(shape, like) is None}
+    found = {m: places_layout(call, inputs.tensors) for m, call in ran.items()}
     for name in _asked_for_by_name(named, layers):
-        if name not in spatial:
-            shape = shapes.get(named[name])
-            raise LayerError(f"the layer {name!r} {_told(shape, like)}")
+        module = named[name]
+        if module not in ran:
+            raise LayerError(f"the layer {name!r} did not run in this forward; choose another")
+        if isinstance(why := found[module], str):
+            raise no_maps(name, ran[module], why)
+    spatial = {names[m]: m for m, layout in found.items() if isinstance(layout, Layout)}
     if not spatial:
         raise LayerError("none of these layers has an output with places; name others")
     return spatial
-
-
-def _told(shape: torch.Size | None, like: torch.Size) -> str:
-    if shape is None:
-        return (
-            "gives no tensor by itself, or did not run, so it has no map with places; choose a"
-            " layer inside it"
-        )
-    return f"gave {tuple(shape)}, so it has no map with places: {misfit(shape, like)}"
 
 
 def _named(model: Forward, layers: Layers | None) -> dict[str, nn.Module]:
@@ -216,13 +209,16 @@ def _is_convolution(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.conv._ConvNd)
 
 
-def _shapes(
+def _last_calls(
     model: Forward, modules: Sequence[nn.Module], inputs: Inputs, additional_forward_args: Any
-) -> dict[nn.Module, torch.Size]:
+) -> dict[nn.Module, Captured]:
+    """Return what the layers gave last, in the order in which they first ran."""
     arguments = as_arguments(additional_forward_args)
-    with watching(modules) as seen:
-        Trace(model, inputs.tensors, arguments, key=any_output, differentiable=False)
-    return dict(seen)
+    places = [Place(module, read=True, keep=False) for module in modules]
+    trace = Trace(
+        model, inputs.tensors, arguments, places=places, key=any_output, differentiable=False
+    )
+    return {place.module: call for place, call in trace.order}
 
 
 def _asked_for_by_name(named: Mapping[str, nn.Module], layers: Layers | None) -> list[str]:

@@ -11,16 +11,17 @@ from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from torchattr._types import Forward, Layer
 from torchattr.errors import InputError, InputTypeError
 from torchattr.inputs import as_tensors
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
+from torchattr.inspect.grids import maps_of
 from torchattr.inspect.local import within
 from torchattr.inspect.projector import BackProjector, Rule
-from torchattr.inspect.reach import any_output, one_with_places, receptive_field
+from torchattr.inspect.reach import any_output, receptive_field
 from torchattr.layers import Place, Trace
 from torchattr.methods.neuron import last_call
 from torchattr.models.images import find_images, read_image
@@ -167,7 +168,7 @@ def top_patches(
     with tqdm(desc="top patches", unit="image", disable=not progress) as bar:
         for batch in _batches(sources, batch_size):
             step()
-            best.offer(_map(model, Place(module), batch, channel), batch)
+            best.offer(_map(model, name, module, batch, channel), batch)
             bar.update(len(batch))
     if not best.seen:
         raise InputError("images holds no image to search")
@@ -267,10 +268,13 @@ def _batches(sources: Iterator[_Source], size: int) -> Iterator[list[_Source]]:
         yield batch
 
 
-def _map(model: Forward, place: Place, batch: list[_Source], channel: int) -> Tensor:
+def _map(
+    model: Forward, name: str, module: nn.Module, batch: list[_Source], channel: int
+) -> Tensor:
     inputs = torch.stack([source.tensor for source in batch])
+    place = Place(module, read=True)
     trace = Trace(model, (inputs,), places=[place], key=any_output, differentiable=False)
-    maps = one_with_places(last_call(trace, place).values, inputs)
+    maps = maps_of(name, last_call(trace, place), (inputs,))
     if type(channel) is not int or not 0 <= channel < maps.shape[1]:
         raise InputError(
             f"channel must be a whole number from 0 to {maps.shape[1] - 1} for this layer, got"

@@ -11,9 +11,10 @@ from torch import Tensor
 from torchattr._types import Forward, Layer, Layers
 from torchattr.errors import LayerError
 from torchattr.inputs import as_arguments, as_inputs
-from torchattr.inspect.reach import any_output, misfit
+from torchattr.inspect.grids import maps_shape, no_maps, places_layout
+from torchattr.inspect.reach import any_output
 from torchattr.inspect.recording import CODES, Recording
-from torchattr.layers import Captured, Place, RuleTable, Trace
+from torchattr.layers import Captured, Layout, Place, RuleTable, Trace
 from torchattr.methods.neuron import last_call
 from torchattr.select import as_selections, find_layers, is_pattern, layer_names
 
@@ -32,7 +33,7 @@ def run_to(
     """
     if not isinstance(layer, str) or layer in layer_names(model) or is_pattern(layer):
         name, module = _one(find_layers(model, layer))
-        place = Place(module)
+        place = Place(module, read=True)
         trace = Trace(model, inputs, arguments, tables=tables, places=[place], key=any_output)
         last_call(trace, place)
         return name, trace, trace.calls(place)
@@ -72,21 +73,15 @@ def calls_with_places(
     found = {}
     for name, calls in recording.calls.items():
         for number, call in enumerate(calls, 1):
-            shapes = [value.shape for value in call.values]
-            why = misfit(shapes[0], given.tensors[0].shape) if len(shapes) == 1 else None
-            if why is None and len(shapes) == 1:
+            layout = places_layout(call, given.tensors)
+            if isinstance(layout, Layout):
                 key = f"{name}#{number}" if len(calls) > 1 else name
-                found[key] = shapes[0][1:]
+                found[key] = torch.Size(maps_shape(call, layout))
             elif name in asked:
-                raise LayerError(f"the layer {name!r} gave {_told(shapes, why)}")
+                raise no_maps(name, call, layout)
     if not found:
         raise LayerError("none of these layers has an output with places; name others")
     return found
-
-
-def _told(shapes: Sequence[torch.Size], why: str | None) -> str:
-    gave = ", ".join(str(tuple(shape)) for shape in shapes) or "no tensor by itself"
-    return f"{gave}, so it has no maps with places: {why or 'choose a layer inside it'}"
 
 
 def _one(named: Mapping[str, Any]) -> tuple[str, Any]:

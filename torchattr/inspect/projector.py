@@ -13,10 +13,10 @@ from tqdm.auto import tqdm
 from torchattr._types import Forward, Layer, Tensors
 from torchattr.errors import InputError, LayerError
 from torchattr.inputs import as_arguments, as_inputs
+from torchattr.inspect.grids import maps_of
 from torchattr.inspect.local import LocalConv
 from torchattr.inspect.places import run_to
 from torchattr.inspect.projections import BackProjection
-from torchattr.inspect.reach import one_with_places
 from torchattr.inspect.starts import Channels, Start, Starts
 from torchattr.layers import Captured, rule_table
 from torchattr.methods import Deconvolution, GuidedBackprop
@@ -197,12 +197,13 @@ class BackProjector:
         return copies[:count].transpose(0, 1)
 
     def _maps(self, ran: Sequence[Captured]) -> list[Tensor]:
-        found = []
+        given = [repeat_rows(tensor, self._copies) for tensor in self._inputs.tensors]
         for call in ran:
-            like = repeat_rows(self._inputs.tensors[0], self._copies)
-            found.append(one_with_places(call.values, like))
-            self._trace.coverage.inspect(found[-1])
-        return found
+            for value in call.values:
+                self._trace.coverage.inspect(value)
+        # The caller may be in inference mode, whose views autograd does not follow.
+        with torch.inference_mode(False), torch.enable_grad():
+            return [maps_of(self._name, call, given) for call in ran]
 
     def _call(self, call: int | None) -> int:
         if call is not None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchattr._types import Forward, Layer
 from torchattr.errors import LayerError, ShapeError
 from torchattr.inputs import as_arguments, as_inputs
+from torchattr.inspect.grids import maps_of
 from torchattr.inspect.local import REACH, bounding_box
 from torchattr.layers import Place, Trace
 from torchattr.methods.neuron import last_call
@@ -50,14 +51,17 @@ def receptive_field(
     (slice(0, 4, None), slice(4, 8, None))
     """
     given = as_inputs(inputs)
-    place = Place(find_layer(model, layer)[1])
+    name, module = find_layer(model, layer)
+    place = Place(module, read=True)
     arguments = as_arguments(additional_forward_args)
     trace = Trace(model, given.tensors, arguments, tables=[REACH], places=[place], key=any_output)
-    values = one_with_places(last_call(trace, place).values, given.tensors[0])
-    checked = check_position(position, values.shape[2:])
-    index: tuple[slice | int, ...] = (slice(None), slice(None), *checked)
     with torch.inference_mode(False), torch.enable_grad():
-        scores = values[index].sum(1)
+        values = maps_of(name, last_call(trace, place), given.tensors)
+        checked = check_position(position, values.shape[2:])
+        index: tuple[slice | int, ...] = (slice(None), slice(None), *checked)
+        # Different weights: the sum of channels that were normalised together is constant.
+        weights = torch.linspace(1, 2, values.shape[1], dtype=values.dtype, device=values.device)
+        scores = (values[index] * weights).sum(1)
     (found,) = trace.gradients(scores, trace.input_edges[:1], keep=False)
     box = None if found is None else bounding_box(found.flatten(0, 1))
     if box is None:
@@ -68,40 +72,6 @@ def receptive_field(
 def any_output(output: object) -> Tensor:
     """Take any output of a model: what a layer gives does not depend on it."""
     return torch.empty(0)
-
-
-def one_with_places(values: Sequence[Tensor], like: Tensor) -> Tensor:
-    """Give the only tensor that a layer gave, `(N, channels, places...)`.
-
-    Raises:
-        LayerError: several tensors, or one without the dimensions of the input `like`.
-    """
-    if len(values) != 1:
-        raise LayerError(
-            f"the layer gives {len(values)} tensors, not one with feature maps; choose a layer"
-            " inside it"
-        )
-    (value,) = values
-    why = misfit(value.shape, like.shape)
-    if why is not None:
-        raise LayerError(f"the layer gives values of shape {tuple(value.shape)}: {why}")
-    return value
-
-
-def misfit(shape: torch.Size, like: torch.Size) -> str | None:
-    """Say why values of a shape are no feature maps of inputs of the shape `like`."""
-    if len(like) < 3 or len(shape) != len(like):
-        return (
-            f"they are no feature maps of inputs of shape {tuple(like)}, since both must be"
-            " (N, channels, places...); choose a layer with places, such as a convolution"
-        )
-    if shape[0] != like[0]:
-        return (
-            f"their first dimension is not that of the {like[0]} inputs (it may hold frames or"
-            " regions), so it is not known whose maps they are; choose a layer before or after"
-            " that part, or read the values from ta.feature_maps(...)[layer]"
-        )
-    return None
 
 
 def check_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from torchattr._types import Forward, Layers, Selection
 from torchattr.errors import LayerError
 from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
-from torchattr.layers import OPERATIONS, Captured, Place, RuleTable, Trace
+from torchattr.layers import OPERATIONS, Captured, LayoutTracker, Place, RuleTable, Trace
 from torchattr.layers.guards import refuse_scripted
 from torchattr.select import (
     as_selections,
@@ -72,18 +72,28 @@ class Recording:
         self._modules = [_modules(model, self._names, one) for one in self._selections]
         self._taken: list[tuple[OperationCall, Captured]] = []
         self._ran: dict[str, str] = {}
+        self._tracker: LayoutTracker | None = None
         operations = Operations(self._names, Paths(self._names), self._note, self._begin)
         self.trace = Trace(
             operations.around(model),
             inputs,
             arguments,
             tables=tables,
-            places=[Place(part) for parts in self._modules for part in parts.values()],
+            places=[self._place(part) for parts in self._modules for part in parts.values()],
             key=whatever,
+            tracked=self._begin_reading,
         )
+        self._tracker = None
         self.calls: dict[str, list[Captured]] = {}
         for selection, modules in zip(self._selections, self._modules, strict=True):
             self._collect(selection, modules)
+
+    @staticmethod
+    def _place(module: nn.Module) -> Place:
+        return Place(module, read=True)
+
+    def _begin_reading(self, tracker: LayoutTracker) -> None:
+        self._tracker = tracker
 
     def _begin(self) -> None:
         self._taken.clear()
@@ -93,10 +103,12 @@ class Recording:
         self._ran[ran.place] = ran.operation
         if any(_takes(one, ran, self._names) for one in self._selections):
             edge = get_gradient_edge(output) if output.requires_grad else None
-            self._taken.append((ran, Captured((output.clone(),), (edge,), False)))
+            layouts = (self._tracker.layout(output),) if self._tracker is not None else ()
+            call = Captured((output.clone(),), (edge,), layouts=layouts, shapes=(output.shape,))
+            self._taken.append((ran, call))
 
     def _collect(self, selection: Selection, modules: Mapping[str, nn.Module]) -> None:
-        found = {name: list(self.trace.calls(Place(part))) for name, part in modules.items()}
+        found = {name: list(self.trace.calls(self._place(part))) for name, part in modules.items()}
         for ran, captured in self._taken:
             if _takes(selection, ran, self._names):
                 found.setdefault(ran.place, []).append(captured)

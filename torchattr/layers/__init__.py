@@ -7,6 +7,8 @@ from torchattr.layers.capture import watching as watching
 from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import Coverage as Coverage
 from torchattr.layers.layout import Layout as Layout
+from torchattr.layers.layout import LayoutTracker as LayoutTracker
+from torchattr.layers.nested import filled as filled
 from torchattr.layers.ops import OPERATIONS as OPERATIONS
 from torchattr.layers.ops import Call as Call
 from torchattr.layers.ops import Operation as Operation

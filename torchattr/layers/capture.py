@@ -51,12 +51,14 @@ class Captured:
         edges: where gradients with regard to the values are read.
         form: the containers that hold them, with a number for each tensor.
         layouts: how each of them is laid out, or why that is not known, if that was asked for.
+        shapes: their shapes, also where the values are not kept.
     """
 
     values: tuple[Tensor, ...]
     edges: tuple[GradientEdge | None, ...]
     form: Any = 0
     layouts: tuple[Layout | str, ...] = ()
+    shapes: tuple[torch.Size, ...] = ()
 
     def restore(self, results: Sequence[Any]) -> Any:
         """Return results in the form in which the module gave its values."""
@@ -139,23 +141,38 @@ class Recorder:
 
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
-        if is_transformed():
-            raise LayerError(
-                f"the layer {type(place.module).__name__} ran inside a transform of torch.func"
-                " (vmap, grad, jvp, ...), whose values cannot be read outside; choose a layer"
-                " before or after it"
-            )
-        live = self._all_live(value)
+        live = value if is_transformed() else self._all_live(value)
+        captured = self._unseen(place, live) if is_transformed() else self._captured(place, live)
+        self.calls[place].append(captured)
+        self.order.append((place, captured))
+        return live
+
+    def _captured(self, place: Place, live: Any) -> Captured:
         tensors = tensors_of(live)
-        captured = Captured(
+        return Captured(
             tuple(map(self._copied, tensors)) if place.keep else (),
             tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
             skeleton(live),
             tuple(map(self._layout, tensors)) if place.read else (),
+            tuple(t.shape for t in tensors),
         )
-        self.calls[place].append(captured)
-        self.order.append((place, captured))
-        return live
+
+    def _unseen(self, place: Place, value: Any) -> Captured:
+        """Return what is known of values inside a transform, which cannot be read outside."""
+        where = "a transform of torch.func (vmap, grad, jvp, ...)"
+        if place.keep:
+            raise LayerError(
+                f"the layer {type(place.module).__name__} ran inside {where}, whose values cannot"
+                " be read outside; choose a layer before or after it"
+            )
+        tensors = tensors_of(value)
+        return Captured(
+            (),
+            (None,) * len(tensors),
+            skeleton(value),
+            (f"it ran inside {where}",) * len(tensors),
+            tuple(t.shape for t in tensors),
+        )
 
     def _copied(self, tensor: Tensor) -> Tensor:
         return tensor.clone() if self._differentiable else tensor.detach().clone()

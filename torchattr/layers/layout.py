@@ -25,12 +25,13 @@ class Coordinate:
     Attributes:
         input: the position of the input.
         dim: the input's dimension that runs through it.
-        extent: how many places the input has along it.
+        extent: how many places the input has along it. Inputs of several sizes that a model adds
+            place by place have the same coordinates.
     """
 
     input: int
     dim: int
-    extent: int
+    extent: int = field(compare=False)
 
 
 @dataclass
@@ -162,9 +163,9 @@ class LayoutTracker(TorchFunctionMode):
         return found
 
     def _plane(self, position: int) -> int:
-        """Return the first input whose places are as many as this one's: they are aligned."""
-        extents = self._inputs[position][2:]
-        return next(i for i, shape in enumerate(self._inputs) if shape[2:] == extents)
+        """Return the first input with as many dimensions as this one: their places are aligned."""
+        dims = len(self._inputs[position])
+        return next(i for i, shape in enumerate(self._inputs) if len(shape) == dims)
 
     @property
     def _spatial(self) -> set[Label]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -45,6 +45,7 @@ class Trace:
         key: which entry of the model's output holds the scores.
         from_inputs: follow gradients down to the inputs; otherwise only down to the first place.
         differentiable: build a graph at all.
+        tracked: is given what knows how tensors are laid out, when the forward begins.
 
     Attributes:
         output: the scores.
@@ -66,6 +67,7 @@ class Trace:
         key: OutputKey = None,
         from_inputs: bool = True,
         differentiable: bool = True,
+        tracked: Callable[[LayoutTracker], None] | None = None,
     ) -> None:
         if differentiable or places:
             refuse_scripted(model)
@@ -73,7 +75,7 @@ class Trace:
         self._places = places
         self._below: frozenset[Port] | None = None
         follow = from_inputs and differentiable
-        run = partial(self._forward, model, inputs, arguments, key, follow)
+        run = partial(self._forward, model, inputs, arguments, key, follow, tracked)
         # Without a graph of ours, the forward may still take gradients of its own.
         inside = Inside.NOTHING if differentiable else Inside.ANY
         draw_again = random_state(inputs)
@@ -97,6 +99,7 @@ class Trace:
         arguments: Sequence[Any],
         key: OutputKey,
         follow: bool,
+        tracked: Callable[[LayoutTracker], None] | None,
         undo: Undo,
     ) -> Tensor:
         set_gradients(undo, self._differentiable)
@@ -104,7 +107,10 @@ class Trace:
         entered = [self._entered(tensor, follow) for tensor in inputs]
         self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
         given = [*entered, *map(ordinary, arguments)]
-        tracker = LayoutTracker(entered) if any(place.read for place in self._places) else None
+        read = tracked is not None or any(place.read for place in self._places)
+        tracker = LayoutTracker(entered) if read else None
+        if tracked is not None and tracker is not None:
+            tracked(tracker)
         self._recorder = Recorder(
             self._places, differentiable=self._differentiable, tracker=tracker
         )

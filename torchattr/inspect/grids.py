@@ -1,0 +1,116 @@
+"""Reading what layers gave as feature maps `(N, channels, places...)`, or saying why they are none.
+
+How values are laid out was followed through the forward (see :class:`torchattr.layers.Layout`): the
+channels may come last, and tokens are a grid, without a class token. Attention weights, heads, and
+values whose rows are not the examples are no feature maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.errors import LayerError
+from torchattr.layers import Captured, Layout, filled
+from torchattr.layers.layout import channels_first
+
+
+def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
+    """Return how the one tensor that a layer gave holds feature maps, or why it holds none.
+
+    Args:
+        call: what it gave, read when it was recorded.
+        inputs: those of the model.
+    """
+    if len(call.shapes) != 1:
+        return (
+            f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is no tensor"
+        )
+    (shape,), (found,) = call.shapes, call.layouts
+    # Tables and texts have no places to be found; their layers are read as rows of channels.
+    if all(tensor.dim() < 3 for tensor in inputs):
+        found = channels_first(shape)
+    if isinstance(found, str):
+        return found
+    return unfit(shape, found, len(inputs[0])) or found
+
+
+def unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | None:
+    """Return why values are no maps of so many examples, though their dimensions are known."""
+    if len(shape) < 2:
+        return "it has no channels"
+    if batch is not None and shape[layout.batch] != batch:
+        return (
+            f"it gives {shape[layout.batch]} rows for {batch} examples, so its first dimension is"
+            " not the batch of the inputs (it may hold frames or regions)"
+        )
+    rest = [
+        size
+        for dim, size in enumerate(shape)
+        if dim != layout.batch and dim not in layout.spatial and size > 1
+    ]
+    if layout.sizes and len(rest) > 1:
+        return "it has several dimensions beside its places, as heads and groups have"
+    return None
+
+
+def places_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
+    """Return the layout of feature maps with as many dimensions of places as the first input has.
+
+    Else the result is the reason why there are none.
+    """
+    like = inputs[0].shape
+    found = maps_layout(call, inputs)
+    if isinstance(found, Layout) and (len(like) < 3 or len(found.sizes) != len(like) - 2):
+        return (
+            f"it has {len(found.sizes) or 'no'} dimensions of places, and inputs of shape"
+            f" {tuple(like)} have {max(len(like) - 2, 0) or 'none'}"
+        )
+    return found
+
+
+def maps_shape(call: Captured, layout: Layout) -> tuple[int, ...]:
+    """Return the shape of the feature maps of one example, `(channels, places...)`."""
+    (shape,) = call.shapes
+    outside = (layout.batch, *layout.spatial)
+    channels = 1
+    for dim, size in enumerate(shape):
+        channels *= 1 if dim in outside else size
+    return (channels, *layout.sizes)
+
+
+def maps_of(name: str, call: Captured, inputs: Sequence[Tensor]) -> Tensor:
+    """Return the feature maps of a layer, `(N, channels, places...)`, still in the graph.
+
+    Raises:
+        LayerError: it has none, with as many dimensions of places as the first input.
+    """
+    found = places_layout(call, inputs)
+    if isinstance(found, str):
+        raise no_maps(name, call, found)
+    return found.to_grid(call.values[0])
+
+
+def no_maps(name: str, call: Captured, why: str) -> LayerError:
+    """Return the refusal of a layer without feature maps."""
+    return LayerError(
+        f"the layer {name!r} gave {told(call)}, so it has no feature maps: {why}; choose another"
+        " layer, such as a convolution or a layer inside it, or read the values from"
+        " ta.feature_maps(...)[layer]"
+    )
+
+
+def told(call: Captured) -> str:
+    """Return the shapes of what a layer gave, as the layer gave them."""
+    shapes = filled(call.form, [tuple(shape) for shape in call.shapes])
+    return _told(shapes) if call.shapes else "no tensor"
+
+
+def _told(shapes: Any) -> str:
+    if isinstance(shapes, Mapping):
+        return f"{{{', '.join(f'{name}: {_told(part)}' for name, part in shapes.items())}}}"
+    if isinstance(shapes, tuple) and not all(isinstance(part, int) for part in shapes):
+        return f"[{', '.join(map(_told, shapes))}]"
+    return str(shapes)
