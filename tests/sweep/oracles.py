@@ -193,9 +193,7 @@ def is_rectifier(node: Any) -> bool:
     return name.startswith("ReluBackward")
 
 
-def _guided(
-    sent_back: Sequence[Tensor], from_above: Sequence[Tensor]
-) -> tuple[Tensor | None, ...]:
+def _guided(sent_back: Sequence[Tensor], from_above: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
     return tuple(one if one is None else one.clamp(min=0) for one in sent_back)
 
 
@@ -283,7 +281,10 @@ def channels_first(case: Case, value: Tensor) -> Tensor:
 def _is_grid(grid: Sequence[int], size: Sequence[int]) -> bool:
     """Tell whether places make a picture: one step over the input's rows and columns alike."""
     (height, width), (rows, columns) = grid[-2:], size[-2:]
-    return height * columns == width * rows and 1 < width <= columns and rows % height == 0
+    steps = range(1, max(rows, columns))
+    found = {(rows // step, columns // step) for step in steps}
+    found |= {(-(-rows // step), -(-columns // step)) for step in steps}
+    return (height, width) in found and width > 1
 
 
 def _grid_of(tokens: int, size: Sequence[int]) -> tuple[int, ...] | None:

@@ -20,8 +20,8 @@ RENEW = "RENEW_REFUSALS"
 WORDS = 9
 HEAD = """# What the sweep found refused
 
-`RENEW_REFUSALS=1 python -m pytest tests/sweep` writes this table. A test fails where a refusal is not in it, and where
-one that is in it does not happen.
+`RENEW_REFUSALS=1 python -m pytest tests/sweep` writes this table. A test fails where a refusal is
+not in it, and where one that is in it does not happen.
 
 | model | call | error | begins |
 |---|---|---|---|
