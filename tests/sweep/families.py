@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
+import timm
 import torch
 from torch import Tensor, nn
+from torchvision import models
 from torchvision.models.video.mvit import MSBlockConfig, MViT
-
-timm = pytest.importorskip("timm")
-models = pytest.importorskip("torchvision.models")
 
 SIZE = (64, 96)
 _CLIP = (8, 32, 48)
