@@ -112,11 +112,6 @@ def _small_pictures(model: Any) -> None:
     model.transform.min_size, model.transform.fixed_size = (128,), (128, 128)
 
 
-def _smaller_fields(model: Any) -> None:
-    """Look for matches over fewer levels, as small pictures allow."""
-    model.corr_block.num_levels = 2
-
-
 def _maxvit() -> nn.Module:
     return models.MaxVit(
         (64, 64), 16, 2, [16, 32, 32], [1, 1, 1], 16, stochastic_depth_prob=0, num_classes=10
@@ -286,12 +281,11 @@ VISION: dict[str, Member] = {
     "ssd": _detector("ssdlite320_mobilenet_v3_large", adapt=_small_pictures, score_thresh=0.0),
     "mvit": Member(_mvit, ((3, *_CLIP),), prefix=1),
     "r3d": _vision("r3d_18", _CLIP, batch=1),
-    "s3d": _vision("s3d", (16, 32, 48), adapt=_pool_everything, batch=1),
+    "s3d": _vision("s3d", (16, 64, 96), adapt=_pool_everything, batch=1),
     "swin3d": _vision("swin3d_t", _CLIP, batch=1),
     "raft": _vision(
         "raft_small",
         options={},
-        adapt=_smaller_fields,
         shapes=((3, 128, 128), (3, 128, 128)),
         output=-1,
         target=(0, 60, 70),
