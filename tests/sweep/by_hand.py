@@ -89,17 +89,25 @@ def _calibrate(model: nn.Module, inputs: Sequence[Tensor]) -> None:
 def forward(case: Case) -> tuple[Any, list[Tensor]]:
     """Run the model under plain autograd; give what it returned, and the inputs as leaves.
 
-    The graph holds what depends on the inputs, and nothing that depends on parameters alone.
+    The graph holds what depends on the inputs, and nothing that depends on parameters alone. No
+    module works in place: of a view, PyTorch would hide the operation's node in another.
     """
     leaves = [one.clone().requires_grad_() for one in case.inputs]
     learning = [one for one in case.model.parameters() if one.requires_grad]
-    case.model.requires_grad_(False)
+    in_place = [one for one in case.model.modules() if getattr(one, "inplace", False) is True]
+    _set(learning, "requires_grad", False)
+    _set(in_place, "inplace", False)
     try:
-        # Clones, so that an in-place model does not write over a leaf.
+        # Clones, so that a model that writes to its input does not write over a leaf.
         return case.model(*(leaf.clone() for leaf in leaves)), leaves
     finally:
-        for one in learning:
-            one.requires_grad_()
+        _set(learning, "requires_grad", True)
+        _set(in_place, "inplace", True)
+
+
+def _set(objects: Sequence[Any], name: str, value: bool) -> None:
+    for one in objects:
+        setattr(one, name, value)
 
 
 @contextmanager

@@ -62,15 +62,12 @@ class Refusals:
             )
 
     def _note(self, model: str, call: str, found: tuple[str, str] | None) -> None:
-        if found is None:
-            self.known.pop((model, call), None)
-        else:
+        """Write the table at once, so that a run of some models, or one that ends, keeps it."""
+        self.known.pop((model, call), None)
+        if found:
             self.known[model, call] = found
-
-    def write_if_asked(self) -> None:
-        if RENEW in os.environ:
-            rows = [f"| {' | '.join((*key, *self.known[key]))} |\n" for key in sorted(self.known)]
-            PATH.write_text(HEAD + "".join(rows), encoding="utf-8")
+        rows = [f"| {' | '.join((*key, *self.known[key]))} |\n" for key in sorted(self.known)]
+        PATH.write_text(HEAD + "".join(rows), encoding="utf-8")
 
 
 class Refused(Exception):

@@ -39,10 +39,8 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 
 
 @pytest.fixture(scope="session")
-def refusals() -> Iterator[Refusals]:
-    table = Refusals.read()
-    yield table
-    table.write_if_asked()
+def refusals() -> Refusals:
+    return Refusals.read()
 
 
 def listed(maps: Any) -> list[Tensor]:
