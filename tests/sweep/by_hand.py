@@ -37,10 +37,6 @@ class Case:
         """The inputs as the library takes them: a tensor, or a tuple of several."""
         return self.inputs if len(self.inputs) > 1 else self.inputs[0]
 
-    @property
-    def tolerance(self) -> float:
-        return 1e-9 if self.member.dtype == torch.float64 else 1e-3
-
     def scores(self, output: Any) -> Tensor:
         key = self.member.output
         if callable(key):

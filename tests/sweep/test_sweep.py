@@ -56,7 +56,7 @@ def assert_near(case: Case, found: Any, expected: Sequence[Tensor] | None) -> No
         largest = right.abs().max().item()
         assert largest > 0, "nothing is compared: what is right is zero"
         share = (one - right).abs().max().item() / largest
-        assert share <= case.tolerance, f"differs by {share:.2g} of the largest value"
+        assert share <= case.member.rounding, f"differs by {share:.2g} of the largest value"
 
 
 def asked(
