@@ -136,7 +136,7 @@ TIMM: dict[str, Member] = {
     "byoanet": _timm("eca_botnext26ts_256", sized=True),
     "byobnet": _timm("test_byobnet"),
     "cait": _timm("cait_xxs24_224", sized=True, prefix=1, depth=4),
-    "coat": _timm("coat_tiny", sized=True, prefix=1),
+    "coat": _timm("coat_tiny", sized=True, prefix=1, batch=1),
     "convit": _timm("convit_tiny", (64, 64), sized=True, prefix=1),
     "convmixer": _timm("convmixer_768_32", (70, 105), batch=1, adapt=_few_blocks),
     "convnext": _timm("test_convnext"),
@@ -166,7 +166,7 @@ TIMM: dict[str, Member] = {
     "fastvit": _timm("fastvit_t8"),
     "focalnet": _timm("focalnet_tiny_srf"),
     "gcvit": _timm("gcvit_xxtiny", sized=True),
-    "gemma4_vit": _timm("gemma4_vit_167m", (96, 96), sized=True, depth=2),
+    "gemma4_vit": _timm("gemma4_vit_167m", (96, 96), sized=True, depth=2, batch=1),
     "ghostnet": _timm("ghostnet_050"),
     "hardcorenas": _timm("hardcorenas_b"),
     "hgnet": _timm("hgnetv2_b0"),
@@ -198,7 +198,7 @@ TIMM: dict[str, Member] = {
     "pnasnet": _timm("pnasnet5large", batch=1),
     "pvt_v2": _timm("pvt_v2_b0"),
     "qwen3_vit": _timm("qwen3_vit_88m", sized=True, depth=2),
-    "rdnet": _timm("rdnet_tiny"),
+    "rdnet": _timm("rdnet_tiny", batch=1),
     "regnet": _timm("regnetx_002"),
     "repghost": _timm("repghostnet_050"),
     "repvit": _timm("repvit_m1"),
@@ -244,10 +244,10 @@ _ROIS = {
 }
 VISION: dict[str, Member] = {
     "alexnet": _vision("alexnet"),
-    "convnext": _vision("convnext_tiny"),
+    "convnext": _vision("convnext_tiny", batch=1),
     "densenet": _vision("densenet121"),
     "efficientnet": _vision("efficientnet_b0"),
-    "efficientnet_v2": _vision("efficientnet_v2_s"),
+    "efficientnet_v2": _vision("efficientnet_v2_s", batch=1),
     "googlenet": _vision("googlenet", options={**_TEN, "init_weights": False}),
     "inception_v3": _vision(
         "inception_v3", (96, 96), options={**_TEN, "init_weights": False}, batch=1
@@ -266,7 +266,7 @@ VISION: dict[str, Member] = {
     "swin_v2": _vision("swin_v2_t"),
     "vgg": _vision("vgg11_bn"),
     "vit": _vision("vit_b_16", (64, 64), options={**_TEN, "image_size": 64}, prefix=1),
-    "wide_resnet": _vision("wide_resnet50_2"),
+    "wide_resnet": _vision("wide_resnet50_2", batch=1),
     "deeplabv3": _vision(
         "deeplabv3_mobilenet_v3_large",
         options={**_TEN, "weights_backbone": None, "aux_loss": True},
@@ -280,13 +280,13 @@ VISION: dict[str, Member] = {
         "lraspp_mobilenet_v3_large", options={**_TEN, "weights_backbone": None}, target=(1, 20, 30)
     ),
     "fasterrcnn": _detector("fasterrcnn_mobilenet_v3_large_320_fpn", **_ROIS),
-    "fcos": _detector("fcos_resnet50_fpn", min_size=64, max_size=96, score_thresh=0.0),
+    "fcos": _detector("fcos_resnet50_fpn", batch=1, min_size=64, max_size=96, score_thresh=0.0),
     "keypointrcnn": _detector("keypointrcnn_resnet50_fpn", batch=1, **_ROIS),
-    "maskrcnn": _detector("maskrcnn_resnet50_fpn", **_ROIS),
+    "maskrcnn": _detector("maskrcnn_resnet50_fpn", batch=1, **_ROIS),
     "retinanet": _detector("retinanet_resnet50_fpn", min_size=64, max_size=96, score_thresh=0.0),
     "ssd": _detector("ssdlite320_mobilenet_v3_large", adapt=_small_pictures, score_thresh=0.0),
     "mvit": Member(_mvit, ((3, *_CLIP),), prefix=1),
-    "r3d": _vision("r3d_18", _CLIP, batch=1),
+    "r3d": _vision("r3d_18", (4, 32, 48), batch=1),
     "s3d": _vision("s3d", (16, 64, 96), adapt=_pool_everything, batch=1),
     "swin3d": _vision("swin3d_t", _CLIP, batch=1),
     "raft": _vision(
