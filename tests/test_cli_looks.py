@@ -202,7 +202,7 @@ def test_bad_places_and_pictures_are_named(here, command):
 
 @pytest.mark.parametrize("command", LOOKS)
 def test_a_layer_without_places_is_named(here, command):
-    refused(run(command, "--layer", "4"), "the layer '4' gave (1, 3), so it has no map")
+    refused(run(command, "--layer", "4"), "the layer '4' gave (1, 3), so it has no feature maps")
 
 
 @pytest.mark.parametrize("command", LOOKS)
@@ -242,7 +242,7 @@ def test_a_foreign_file_is_kept_and_nothing_else_is_written(here, command):
         (("layers", "--target", "drak"), "did you mean 'dark'?"),
         (("layers", "--target", "3"), "target 3 is out of range"),
         (("report", "--method", "salience"), "did you mean 'saliency'"),
-        (("report", "--layer", "4"), "so it has no maps with places"),
+        (("report", "--layer", "4"), "so it has no feature maps"),
     ],
 )
 def test_wrong_arguments_are_named_and_nothing_is_written(here, arguments, said):

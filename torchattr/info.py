@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import Tensor, nn
 
+from torchattr.inspect.grids import maps_layout, maps_shape
+from torchattr.inspect.reach import any_output
 from torchattr.kernels import Request, backends
-from torchattr.layers import OPERATIONS, registered_rules, watching
+from torchattr.layers import OPERATIONS, Captured, Layout, Place, Trace, registered_rules
 from torchattr.select import layer_names
 
 PACKAGES = ("torchattr", "torch", "torchvision", "numpy", "pillow")
@@ -98,13 +100,21 @@ def backend_reasons() -> Mapping[str, Mapping[str, list[str]]]:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer: its name, type, options, and the shape that it gave when it last ran."""
+    """A layer: its name, type, options, and what it gave when it last ran.
+
+    Attributes:
+        shape: as the model has it; `None` if that was not one tensor.
+        maps: the shape of its feature maps for one example, `(channels, places...)`.
+        why: why it has none.
+    """
 
     name: str
     type: str
     description: str
     shape: tuple[int, ...] | None
     calls: int
+    maps: tuple[int, ...] | None = None
+    why: str = ""
 
     @property
     def depth(self) -> int:
@@ -114,25 +124,30 @@ class LayerRow:
 def layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
     """Give the layers of a model with the shapes that one forward of `inputs` shows.
 
-    A layer without a call, or whose output is no tensor, has the shape `None`.
+    A layer without a call, or whose output is not one tensor, has the shape `None`.
+
+    Raises:
+        ScriptedModelError: a part of the model hides its operations.
 
     >>> rows = layers(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.ones(1, 3, 2, 2))
     >>> [(row.name, row.type, row.shape) for row in rows]
     [('0', 'Flatten', (1, 12)), ('1', 'Linear', (1, 2))]
     """
     names = layer_names(model)
-    with torch.no_grad(), watching(list(names.values())) as seen:
-        model(inputs)
-    shapes: dict[nn.Module, list[tuple[int, ...]]] = {}
-    for module, shape in seen:
-        shapes.setdefault(module, []).append(tuple(shape))
-    return [
-        LayerRow(
-            name,
-            type(module).__name__,
-            module.extra_repr().replace("\n", " "),
-            shapes[module][-1] if module in shapes else None,
-            len(shapes.get(module, ())),
-        )
-        for name, module in names.items()
-    ]
+    places = {name: Place(module, read=True, keep=False) for name, module in names.items()}
+    trace = Trace(
+        model, (inputs,), places=list(places.values()), key=any_output, differentiable=False
+    )
+    return [_row(name, place.module, trace.calls(place), inputs) for name, place in places.items()]
+
+
+def _row(name: str, module: nn.Module, calls: Sequence[Captured], inputs: Tensor) -> LayerRow:
+    shape, maps, why = None, None, "it did not run"
+    if calls:
+        last = calls[-1]
+        found = maps_layout(last, (inputs,))
+        shape = tuple(last.shapes[0]) if last.form == 0 else None
+        why = found if isinstance(found, str) else "" if found.sizes else "it has no places"
+        maps = maps_shape(last, found) if isinstance(found, Layout) and not why else None
+    description = module.extra_repr().replace("\n", " ")
+    return LayerRow(name, type(module).__name__, description, shape, len(calls), maps, why)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.inspect.paths import Paths
-from torchattr.layers import Place, watching
+from torchattr.layers import Place
 from torchattr.layers.capture import Recorder
 from torchattr.preparation.copying import shared_copy
 from torchattr.select import layer_names
@@ -36,7 +36,6 @@ OF_OTHERS: dict[str, Hooks] = {
     "recorded outputs": recorder("conv1", "conv2"),
     "recorded inputs": recorder("bn1", "bn2", of_input=True),
     "followed paths": lambda model: Paths(layer_names(model)).following(),
-    "watched shapes": lambda model: watching([model.conv1, model.conv2]),
 }
 
 

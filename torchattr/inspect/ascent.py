@@ -109,7 +109,7 @@ class Ascent:
             for transform in self.transforms:
                 seen = transform(seen, self.generator)
             trace = self.goal.trace(seen.detach(), self.arguments)
-            scores = self.goal.measure(trace)
+            scores = self.goal.measure(trace, seen)
         (found,) = trace.gradients(scores, trace.input_edges, keep=False)
         if found is None:
             raise TargetError("the objective does not depend on the image, so nothing can raise it")

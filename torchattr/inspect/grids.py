@@ -25,9 +25,7 @@ def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
         inputs: those of the model.
     """
     if len(call.shapes) != 1:
-        return (
-            f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is no tensor"
-        )
+        return f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is no tensor"
     (shape,), (found,) = call.shapes, call.layouts
     # Tables and texts have no places to be found; their layers are read as rows of channels.
     if all(tensor.dim() < 3 for tensor in inputs):

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from torchattr._types import Forward, Layer, OutputKey, SingleTarget
 from torchattr.errors import InputError, LayerError
+from torchattr.inspect.grids import maps_layout, told
 from torchattr.inspect.reach import any_output
-from torchattr.layers import Place, Trace
+from torchattr.layers import Captured, Layout, Place, Trace
 from torchattr.methods.neuron import last_call, select_neuron
 from torchattr.outputs import select_output
 from torchattr.select import find_layer
@@ -37,7 +38,7 @@ class Goal:
             raise InputError(
                 "objective is missing; name a class, (layer, channel), a layer or a Neuron"
             )
-        layer, self._measure = _understood(objective)
+        layer, self._measured = _understood(objective)
         self._model, self._key = model, key
         self._place = None if layer is None else _place(model, layer, objective)
 
@@ -46,9 +47,10 @@ class Goal:
         places = [] if self._place is None else [self._place]
         return Trace(self._model, (image,), arguments, places=places, key=self._scores)
 
-    def measure(self, trace: Trace) -> Tensor:
-        """Give one value per example, connected to the graph."""
-        return self._measure(trace if self._place is None else last_call(trace, self._place))
+    def measure(self, trace: Trace, image: Tensor) -> Tensor:
+        """Return one value per example of the image, connected to the graph."""
+        ran = trace if self._place is None else last_call(trace, self._place)
+        return self._measured(ran, image)
 
     def _scores(self, output: Any) -> Tensor:
         if self._place is None:
@@ -56,43 +58,58 @@ class Goal:
         return any_output(output)
 
 
-def _understood(objective: Any) -> tuple[Layer | None, Callable[[Any], Tensor]]:
+def _understood(objective: Any) -> tuple[Layer | None, Callable[[Any, Tensor], Tensor]]:
     if isinstance(objective, Neuron):
-        return objective.layer, lambda captured: select_neuron(captured, objective.selector)
+        return objective.layer, lambda captured, _: select_neuron(captured, objective.selector)
     if isinstance(objective, (str, nn.Module)):
-        return objective, lambda captured: _energy(_only(captured))
+        return objective, _energy
     if (
         isinstance(objective, tuple)
         and len(objective) == 2
         and isinstance(objective[0], (str, nn.Module))
     ):
-        return objective[0], lambda captured: _channel(_only(captured), objective[1])
-    return None, lambda trace: select_scores(trace.output, objective)
+        return objective[0], lambda captured, image: _channel(captured, image, objective[1])
+    return None, lambda trace, _: select_scores(trace.output, objective)
 
 
 def _place(model: Forward, layer: Layer, objective: Any) -> Place:
     of_input = isinstance(objective, Neuron) and objective.of_input
-    return Place(find_layer(model, layer)[1], of_input)
+    return Place(find_layer(model, layer)[1], of_input, read=True)
 
 
-def _only(captured: Any) -> Tensor:
-    if len(captured.values) != 1:
-        raise LayerError(
-            f"the layer gives {len(captured.values)} tensors; say what to maximise with"
-            " ta.Neuron(layer, callable)"
-        )
-    return captured.values[0]
-
-
-def _energy(values: Tensor) -> Tensor:
+def _energy(captured: Captured, image: Tensor) -> Tensor:
+    """Return the mean square of a layer for each example, whichever dimension holds the batch."""
+    values, (layout,) = _only(captured), captured.layouts
+    values = values.movedim(layout.batch, 0) if isinstance(layout, Layout) else values
+    if not values.dim() or len(values) != len(image):
+        why = f"its rows are not the {len(image)} images (they may be frames or regions)"
+        raise _unmeasured(captured, why)
     return values.flatten(1).square().mean(1)
 
 
-def _channel(values: Tensor, channel: Any) -> Tensor:
-    size = values.shape[1] if values.dim() > 1 else 0
+def _channel(captured: Captured, image: Tensor, channel: Any) -> Tensor:
+    """Return the mean of a channel over its places for each example."""
+    values, layout = _only(captured), maps_layout(captured, (image,))
+    if isinstance(layout, str):
+        raise _unmeasured(captured, f"its channels are not known: {layout}")
+    maps = layout.to_grid(values)
+    size = maps.shape[1]
     if type(channel) is not int or not -size <= channel < size:
         raise InputError(
             f"channel {channel!r} is out of range for a layer of shape {tuple(values.shape)};"
             f" allowed are 0 to {size - 1}"
         )
-    return values[:, channel].reshape(len(values), -1).mean(1)
+    return maps[:, channel].reshape(len(maps), -1).mean(1)
+
+
+def _only(captured: Captured) -> Tensor:
+    if len(captured.values) != 1:
+        raise _unmeasured(captured, f"it gives {len(captured.values)} tensors")
+    return captured.values[0]
+
+
+def _unmeasured(captured: Captured, why: str) -> LayerError:
+    return LayerError(
+        f"the layer gave {told(captured)}, and {why}; choose another layer or one inside it, or say"
+        " what to maximise with ta.Neuron(layer, callable)"
+    )

@@ -3,7 +3,6 @@
 from torchattr.layers import activation, conv, linear, norm, pool, relu
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import Place as Place
-from torchattr.layers.capture import watching as watching
 from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import Coverage as Coverage
 from torchattr.layers.layout import Layout as Layout

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,7 +14,7 @@ from torchattr.errors import LayerError
 from torchattr.layers.function import enter
 from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
-from torchattr.layers.layout import Layout, LayoutTracker
+from torchattr.layers.layout import Layout, LayoutTracker, is_dense
 from torchattr.layers.nested import filled, skeleton, tensors_of, with_tensors
 from torchattr.layers.undoing import Undo
 from torchattr.layers.wrapped import is_transformed
@@ -154,7 +153,7 @@ class Recorder:
             tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
             skeleton(live),
             tuple(map(self._layout, tensors)) if place.read else (),
-            tuple(t.shape for t in tensors),
+            tuple(map(_shape, tensors)),
         )
 
     def _unseen(self, place: Place, value: Any) -> Captured:
@@ -171,7 +170,7 @@ class Recorder:
             (None,) * len(tensors),
             skeleton(value),
             (f"it ran inside {where}",) * len(tensors),
-            tuple(t.shape for t in tensors),
+            tuple(map(_shape, tensors)),
         )
 
     def _copied(self, tensor: Tensor) -> Tensor:
@@ -181,7 +180,7 @@ class Recorder:
         if self._tracker is None:
             return "it was not followed"
         # What stands for a value that is not there yet (see `prepare`) is not followed; a copy is.
-        known = self._tracker.axes(tensor) is not None
+        known = not is_dense(tensor) or self._tracker.axes(tensor) is not None
         return self._tracker.layout(tensor if known else tensor.clone())
 
     def _all_live(self, value: Any) -> Any:
@@ -191,7 +190,8 @@ class Recorder:
 
     def _is_fresh(self, item: Tensor) -> bool:
         """Whether a tensor that could be in the graph is not."""
-        return self._differentiable and item.is_floating_point() and not item.requires_grad
+        could = self._differentiable and item.is_floating_point() and is_dense(item)
+        return could and not item.requires_grad
 
     def _live(self, item: Tensor) -> Tensor:
         if not self._is_fresh(item):
@@ -202,16 +202,6 @@ class Recorder:
         return entered
 
 
-@contextmanager
-def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, torch.Size]]]:
-    """Note the shapes that modules give in this thread during a `with` block, call by call."""
-    seen: list[tuple[nn.Module, torch.Size]] = []
-
-    def note(module: nn.Module, args: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            seen.append((module, output.shape))
-
-    with Undo() as undo:
-        for module in modules:
-            hook_forward(undo, module, ThreadHook(note))
-        yield seen
+def _shape(tensor: Tensor) -> torch.Size:
+    """Return the shape of a tensor; nested ones have none."""
+    return torch.Size() if tensor.is_nested else tensor.shape

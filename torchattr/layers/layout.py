@@ -108,6 +108,15 @@ def channels_last(shape: Sequence[int]) -> Layout:
     return Layout(0, tuple(range(1, len(shape) - 1)), tuple(shape[1:-1]))
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor has a number at each place of its shape."""
+    return tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
+
+
+def _all_dense(value: Any) -> bool:
+    return all(map(is_dense, tensors_in(value)))
+
+
 class LayoutTracker(TorchFunctionMode):
     """Follows the dimensions of the inputs through a forward.
 
@@ -136,7 +145,7 @@ class LayoutTracker(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if isinstance(result, (Tensor, tuple, list)):
+        if isinstance(result, (Tensor, tuple, list)) and _all_dense([args, kwargs, result]):
             with torch._C.DisableTorchFunction():
                 self._note(func, args, kwargs, result)
         return result
@@ -154,6 +163,8 @@ class LayoutTracker(TorchFunctionMode):
 
     def layout(self, tensor: Tensor) -> Layout | str:
         """Return how a tensor is laid out, or why that is not known."""
+        if not is_dense(tensor):
+            return "it is sparse, nested or quantised, and such tensors are not read as maps"
         axes = self.axes(tensor)
         if axes is None:
             return _no_picture_known(tensor)

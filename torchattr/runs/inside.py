@@ -41,7 +41,7 @@ def maps_entry(
 
     entry: the other fields of the entry.
     """
-    values = maps[layer][example].detach()
+    values = maps.as_maps(layer)[example]
     chosen = list(range(len(values))) if channels is None else list(channels)
     kept = array_of(values[chosen])
     return Entry(

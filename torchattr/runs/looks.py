@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torchattr.errors import InputError, NoRuleMatched
-from torchattr.inspect import BackProjector, feature_maps, layer_by_layer
+from torchattr.inspect import BackProjector, FeatureMaps, feature_maps, layer_by_layer
 from torchattr.inspect.layer_by_layer import Method
 from torchattr.inspect.places import calls_with_places
 from torchattr.inspect.projector import Rule
@@ -45,7 +44,7 @@ class Activations(Look):
                 maps,
                 name,
                 0,
-                self.channels or self._strongest(maps, name),
+                self.channels or self._strongest(maps, name, shapes[name][0]),
                 name=picture.name,
                 group=group,
                 index=picture.index,
@@ -53,10 +52,10 @@ class Activations(Look):
             )
             progress((number + 1) / len(groups))
 
-    def _strongest(self, maps: Any, name: str) -> list[int] | None:
+    def _strongest(self, maps: FeatureMaps, name: str, count: int) -> list[int] | None:
         if self.top is None:
             return None
-        return maps.strongest(name, min(self.top, maps[name].shape[1]))
+        return maps.strongest(name, min(self.top, count))
 
 
 @dataclass(frozen=True, eq=False)

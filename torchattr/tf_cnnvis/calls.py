@@ -93,7 +93,7 @@ def activation_visualization(
         return inside.maps_entry(maps, layer, example, None, **fields)
 
     paths = _kept(sink, _each(inside.ACTIVATIONS, names, len(fed.images), entry))
-    return Visualization({name: array_of(maps[name]) for name in names}, paths)
+    return Visualization({name: array_of(maps.as_maps(name)) for name in names}, paths)
 
 
 def deconv_visualization(

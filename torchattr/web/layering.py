@@ -11,7 +11,17 @@ import numpy as np
 
 from torchattr.errors import InputError, LayerError, NoRuleMatched
 from torchattr.info import layers as module_rows
-from torchattr.inspect import CODES, BackProjection, BackProjector, Rule, Start, feature_maps
+from torchattr.inspect import (
+    CODES,
+    BackProjection,
+    BackProjector,
+    FeatureMaps,
+    Rule,
+    Start,
+    feature_maps,
+)
+from torchattr.layers import Layout
+from torchattr.layers.nested import tensors_of
 from torchattr.methods.batching import Footprint
 from torchattr.select import layer_names
 from torchattr.show.styles import Color
@@ -34,6 +44,8 @@ class LayerEntry:
         shape: what its last call gave, without the batch; `None` if that was no tensor, or none
             whose first dimension is the batch.
         calls: how often it ran.
+        maps: the shape of its feature maps, `(channels, h, w)`, if it has any.
+        why: why it has none.
         module: whether it is a layer; a functional operation has maps, too, but no class activation
             maps.
     """
@@ -42,11 +54,13 @@ class LayerEntry:
     type: str
     shape: tuple[int, ...] | None
     calls: int
+    maps: tuple[int, ...] | None = None
+    why: str = ""
     module: bool = True
 
     @property
     def has_maps(self) -> bool:
-        return self.shape is not None and len(self.shape) == 3 and 0 not in self.shape
+        return self.maps is not None and len(self.maps) == 3 and 0 not in self.maps
 
     def described(self) -> dict[str, Any]:
         return {**asdict(self), "depth": self.name.count("."), "has_maps": self.has_maps}
@@ -55,7 +69,7 @@ class LayerEntry:
 def layer_entries(scene: Scene) -> list[LayerEntry]:
     """Give all layers, and the functional operations that have feature maps, in their order."""
     entries = [
-        LayerEntry(row.name, row.type, _of_one(row.shape, scene), row.calls)
+        LayerEntry(row.name, row.type, _of_one(row.shape, scene), row.calls, row.maps, row.why)
         for row in module_rows(scene.loaded.model, scene.inputs)
     ]
     for operation in _operations(scene):
@@ -85,14 +99,22 @@ def _operations(scene: Scene) -> list[LayerEntry]:
             maps = feature_maps(scene.loaded.model, scene.inputs, code)
         except LayerError:
             continue
-        found += [
-            LayerEntry(
-                name, "operation", _of_one(tuple(calls[-1].shape), scene), len(calls), module=False
-            )
-            for name, calls in maps.calls.items()
-            if name not in named and not isinstance(calls[-1], tuple)
-        ]
+        found += [_operation(maps, name, scene) for name in maps if name not in named]
     return found
+
+
+def _operation(maps: FeatureMaps, name: str, scene: Scene) -> LayerEntry:
+    calls, layout = maps.calls[name], maps.layouts[name][-1]
+    is_grid = isinstance(layout, Layout) and bool(layout.sizes)
+    return LayerEntry(
+        name,
+        "operation",
+        _of_one(tuple(tensors_of(calls[-1])[0].shape), scene),
+        len(calls),
+        tuple(maps.as_maps(name, call=len(calls)).shape[1:]) if is_grid else None,
+        layout if isinstance(layout, str) else "" if is_grid else "it has no places",
+        module=False,
+    )
 
 
 def _end(entries: list[LayerEntry], owner: str) -> int:
@@ -108,19 +130,14 @@ def features(scene: Scene, layer: str, call: int) -> Features:
         LayerError: an unknown layer, or one without maps.
         InputError: a call that there was not.
     """
-    calls = feature_maps(scene.loaded.model, scene.inputs, layer).calls
-    if len(calls) != 1:
-        raise LayerError(f"{layer!r} means {len(calls)} layers; name one of them")
-    name, values = next(iter(calls.items()))
-    _check_call(call, len(values), name)
-    maps = values[call - 1]
-    if isinstance(maps, tuple) or maps.dim() != 4:
+    found = feature_maps(scene.loaded.model, scene.inputs, layer)
+    if len(found) != 1:
+        raise LayerError(f"{layer!r} means {len(found)} layers; name one of them")
+    (name,) = found
+    _check_call(call, len(found.calls[name]), name)
+    maps = found.as_maps(name, call=call)
+    if maps.dim() != 4:
         raise LayerError(f"the layer {name!r} has no feature maps (C, h, w) to show")
-    if len(maps) != len(scene.inputs):
-        raise LayerError(
-            f"the layer {name!r} gives {len(maps)} maps (C, h, w) for one picture, so its first"
-            " dimension is not the batch; choose a layer before or after that"
-        )
     array = maps[0].float().cpu().numpy()
     return Features(f"{name} maps", name, np.ascontiguousarray(array))
 

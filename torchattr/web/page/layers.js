@@ -59,7 +59,7 @@ export function startLayers() {
     const found = (state.layers?.layers ?? []).filter((one) => `${one.name} ${one.type}`.toLowerCase().includes(wanted));
     fill(list, found.map((one) => {
       const entry = el("button", { type: "button", className: "layer", disabled: !one.has_maps, dataset: { layer: one.name },
-        "aria-pressed": String(one.name === now.layer?.name), title: one.has_maps ? one.name : `${one.name} gives no feature maps`,
+        "aria-pressed": String(one.name === now.layer?.name), title: one.has_maps ? one.name : `${one.name} gives no feature maps${one.why && `: ${one.why}`}`,
         onclick: () => { now.layer = one; now.call = one.calls; mark(); stale = false; load(); } },
       el("span", { className: "label" }, one.name), el("span", { className: "kind" }, one.type),
       el("span", { className: "shape" }, one.shape ? one.shape.join(" × ") : "–"));
