@@ -99,9 +99,10 @@ def test_no_assertion_and_no_blind_except(path: Path) -> None:
         if isinstance(node, ast.ExceptHandler):
             caught = ast.unparse(node.type) if node.type else "everything"
             blind = caught in ("everything", "Exception", "BaseException")
-            # What cleans up and raises again hides nothing.
-            raises = ast.unparse(node.body[-1]) == "raise"
-            assert not blind or raises, f"blind except in line {node.lineno}"
+            # What cleans up and raises again hides nothing; what raises at times knows why.
+            raises = any(isinstance(one, ast.Raise) for one in ast.walk(node))
+            reasoned = "# noqa: BLE001 - " in path.read_text().splitlines()[node.lineno - 1]
+            assert not blind or raises or reasoned, f"blind except in line {node.lineno}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

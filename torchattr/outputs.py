@@ -123,8 +123,8 @@ def _way_out(output: Any) -> str:
     tensors = {key: one for key, one in _entries(output).items() if _may_be_scores(one)}
     if not tensors:
         return (
-            "no entry of it is a tensor of scores, so take them out in a function or a model of"
-            " your own around this one"
+            "no entry of it is a tensor of scores, so take them out by output=, which may be a"
+            " function from what the model returns, or in a model of your own around this one"
         )
     usual = next((key for key in _USUAL if key in tensors), next(iter(tensors)))
     return f"say which entry holds the scores with output=..., for example output={usual!r}"

@@ -25,6 +25,7 @@ from torchattr.kernels.cuda_backend import CudaBackend
 from torchattr.kernels.cuda_compile import SOURCES, Compiled, Nvrtc, find_nvrtc
 from torchattr.kernels.cuda_driver import DriverLauncher
 from torchattr.kernels.cuda_launch import Kernel, divisor
+from torchattr.kernels.kept import read_whole
 from torchattr.kernels.layout import order_of
 
 CPU = torch.device("cpu")
@@ -327,7 +328,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_code_is_compiled_once(nvrtc, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cuda_compile.compiled(nvrtc, PROBE, (9, 0))
     (kept,) = folder.iterdir()
-    assert kept.read_bytes() == first
+    assert read_whole(kept) == first
     monkeypatch.setattr(Nvrtc, "compile", lambda *_: pytest.fail("compiled again"))
     assert cuda_compile.compiled(nvrtc, PROBE, (9, 0)) == first
 

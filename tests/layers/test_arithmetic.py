@@ -148,6 +148,8 @@ OTHERS = {
 }
 
 
+# A mask may leave nothing of an example, and that is said.
+@pytest.mark.filterwarnings("ignore::torchattr.errors.DisconnectedWarning")
 @pytest.mark.parametrize("other", OTHERS)
 def test_other_masks_keep_their_gradient(layers: list[nn.Linear], other: str) -> None:
     x = torch.randn(5, 4, dtype=torch.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import partial
 from itertools import islice
@@ -143,9 +142,8 @@ class _EagerStance:
             self._release()
 
     def _release(self) -> None:
-        with suppress(RuntimeError):
-            while True:
-                self._lock.release()
+        while self._lock._is_owned():  # type: ignore[attr-defined]
+            self._lock.release()
 
 
 def _compiler_stance() -> Any:
