@@ -25,7 +25,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="owners and mode
 def anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Forget what is loaded; keep what will be in a folder of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made = (cpu_compile.library, cpu_backend._missing, cpu_backend._has)
+    # A path that was loaded before gives what was loaded then, whatever is there now.
+    made = (
+        cpu_compile.library,
+        cpu_backend._missing,
+        cpu_backend._has,
+        kept._private_folder,
+    )
     for one in made:
         one.cache_clear()
     yield tmp_path
