@@ -273,6 +273,7 @@ def test_a_signal_waits_for_the_files_of_an_entry(tmp_path, monkeypatch, number)
     check_consistent(tmp_path)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_a_file_is_written_ends_after_it(tmp_path, monkeypatch):
     move = os.replace
 

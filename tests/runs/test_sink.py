@@ -72,6 +72,7 @@ def test_a_file_where_a_group_should_be_is_named(tmp_path):
         RunFolder(tmp_path).claim(["activations/conv/cat"])
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_while_a_picture_is_finished_does_not_spoil_the_count(tmp_path, monkeypatch):
     move = os.replace
 
