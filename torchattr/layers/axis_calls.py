@@ -51,6 +51,11 @@ def flat(value: Any) -> Iterator[Any]:
         yield value
 
 
+def known_first(args: Any, kwargs: Any, known: Lookup) -> Axes | None:
+    """Return what is known of the first tensor, which a function is applied to."""
+    return known(next(tensors_in([args, kwargs])))
+
+
 def known_of(args: Any, kwargs: Any, known: Lookup) -> list[Axes]:
     return [axes for one in tensors_in([args, kwargs]) if (axes := known(one)) is not None]
 
@@ -60,7 +65,7 @@ def alike(
 ) -> list[Axes]:
     """Keep what is known where the result has the shape that its inputs have together."""
     several = known_of(args, kwargs, known)
-    shape = torch.broadcast_shapes(*([one.size for one in axes] for axes in several[:1]))
+    shape: Sequence[int] = [one.size for one in several[0]]
     for axes in several[1:]:
         shape = _broadcast(shape, [one.size for one in axes])
     return [
@@ -70,10 +75,14 @@ def alike(
 
 
 def _broadcast(one: Sequence[int], other: Sequence[int]) -> Sequence[int]:
-    try:
-        return torch.broadcast_shapes(one, other)
-    except RuntimeError:
-        return (-1,)
+    """Return the shape of two tensors together; what no tensor has where they do not fit."""
+    count = max(len(one), len(other))
+    pairs = zip(_filled(one, count), _filled(other, count), strict=True)
+    return [b if a == 1 else a if b in (1, a) else -1 for a, b in pairs]
+
+
+def _filled(shape: Sequence[int], count: int) -> list[int]:
+    return [1] * (count - len(shape)) + list(shape)
 
 
 def _covers(shape: Sequence[int], part: Sequence[int]) -> bool:

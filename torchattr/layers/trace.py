@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradient_edge
 
 from torchattr._types import Forward, OutputKey
+from torchattr.errors import DisconnectedError
 from torchattr.layers.capture import Captured, Place, Recorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
@@ -130,9 +131,10 @@ class Trace:
             # torch.autograd.grad is a function that modes see, and so would run without this one,
             # which checkpointed parts need when they run again.
             above = (torch.ones_like(scores),)
-            found = _engine_run_backward(
-                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
-            )
+            with _explained():
+                found = _engine_run_backward(
+                    (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
+                )
         remaining = iter(found)
         return [None if edge is None else next(remaining) for edge in edges]
 
@@ -141,6 +143,33 @@ class Trace:
         if differentiable and tensor.is_floating_point():
             return enter(tensor)
         return tensor.detach().clone()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Refuse with a way out where PyTorch complains of a backward that cannot run."""
+    try:
+        yield
+    except RuntimeError as error:
+        refusal = _refusal(str(error))
+        if refusal is None:
+            raise
+        raise DisconnectedError(refusal) from error
+
+
+def _refusal(error: str) -> str | None:
+    if "use_reentrant=True" in error:
+        return (
+            "a part of the model is checkpointed with use_reentrant=True, through which no gradient"
+            " of a layer or input can be read; set use_reentrant=False there"
+        )
+    if not error.startswith("derivative for"):
+        return None
+    return (
+        "the target depends on the inputs through a function that PyTorch cannot differentiate:"
+        f" {error}. Detach it or explain a value before it; FeatureAblation, Occlusion and RISE"
+        " need no gradient"
+    )
 
 
 def _ordinary(argument: Any) -> Any:

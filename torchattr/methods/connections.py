@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from torchattr.errors import DisconnectedError, DisconnectedWarning, warn
 from torchattr.inputs import Inputs
@@ -49,7 +50,7 @@ class ConnectionCheck:
             return
         reached = [self._trace.connected(scores, edges) for scores in self._scores]
         if not any(map(any, reached)):
-            raise DisconnectedError(self._refusal(method, place))
+            raise DisconnectedError(self._refusal(method, place, edges))
         note = _note(place, reached)
         if note and note not in self._warned:
             self._warned.add(note)
@@ -86,8 +87,13 @@ class ConnectionCheck:
     def _cause(self) -> str | None:
         return self._find_cause()
 
-    def _refusal(self, method: str, place: str) -> str:
+    def _refusal(self, method: str, place: str, edges: Sequence[GradientEdge | None]) -> str:
         if place != "the inputs" and self._reaches_inputs:
+            if not any(edges):
+                return (
+                    f"{method}: {place} ran under torch.no_grad(), so no gradient comes back to it"
+                    " (torch.utils.checkpoint does that with use_reentrant=True: set it to False)"
+                )
             return (
                 f"{method}: the target does not depend on {place}, which lies off the way to it"
                 " (an auxiliary head, another task's decoder); choose another layer or target"
