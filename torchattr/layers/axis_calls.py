@@ -36,19 +36,24 @@ def base_name(function: Any) -> str:
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Yield the tensors of arguments, those in lists and tuples included."""
-    for one in flat(value):
-        if isinstance(one, Tensor):
-            yield one
+    return (one for one in flat(value) if isinstance(one, Tensor))
 
 
-def flat(value: Any) -> Iterator[Any]:
+def flat(value: Any) -> list[Any]:
+    """Return what lists, tuples and dicts hold, however deep."""
+    found: list[Any] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[Any]) -> None:
+    if isinstance(value, dict):
+        value = tuple(value.values())
     if isinstance(value, (list, tuple)):
         for one in value:
-            yield from flat(one)
-    elif isinstance(value, dict):
-        yield from flat(list(value.values()))
+            _collect(one, found)
     else:
-        yield value
+        found.append(value)
 
 
 def known_first(args: Any, kwargs: Any, known: Lookup) -> Axes | None:
@@ -66,6 +71,9 @@ def alike(
     """Keep what is known where the result has the shape that its inputs have together."""
     several = known_of(args, kwargs, known)
     shape: Sequence[int] = [one.size for one in several[0]]
+    same = all(axes == several[0] for axes in several[1:])
+    if same and all(list(output.shape) == shape for output in outputs):
+        return several[:1] * len(outputs)
     for axes in several[1:]:
         shape = _broadcast(shape, [one.size for one in axes])
     return [
