@@ -32,7 +32,9 @@ class Block(nn.Module):
         super().__init__()
         self.attention = nn.MultiheadAttention(width, 2, batch_first=batch_first)
         self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
@@ -55,7 +57,7 @@ def pooled(net: Any, h: Tensor) -> Tensor:
 
 
 def through(change: Callable[[Any, Tensor], Tensor], **parts: Any) -> Net:
-    """A network of which the layer `last`, a normalisation, comes right after a change of values."""
+    """A network whose layer `last`, a normalisation, comes right after a change of values."""
     parts = {"first": conv(), "last": nn.BatchNorm2d(8), "head": head(), **parts}
     return Net(lambda net, x: pooled(net, net.last(change(net, x))), **parts)
 

@@ -159,8 +159,8 @@ LOST = {
     "examples in another order": lambda net, x: net.first(x)[torch.arange(len(x) - 1, -1, -1)],
     "examples mirrored": lambda net, x: net.first(x).flip(0),
     "examples shifted": lambda net, x: net.first(x).roll(1, 0),
-    "pictures of a vector": lambda net, x: (
-        net.linear(net.first(x).mean((2, 3))).view(len(x), 8, 4, 4)
+    "pictures of a vector": lambda net, x: net.linear(net.first(x).mean((2, 3))).view(
+        len(x), 8, 4, 4
     ),
 }
 
@@ -347,7 +347,9 @@ def test_models_in_other_wrappers() -> None:
 def test_a_block_says_nothing_of_another_input() -> None:
     """What has the places of one input only by chance is not read as a picture of it."""
     net = Net(
-        lambda net, x: net.head(net.last(net.first(x).flatten(2).sort(2)[0].transpose(1, 2)).mean(1)),
+        lambda net, x: net.head(
+            net.last(net.first(x).flatten(2).sort(2)[0].transpose(1, 2)).mean(1)
+        ),
         first=conv(),
         last=Block(),
         head=head(),
@@ -366,3 +368,17 @@ def test_uses_inside_a_layer_count() -> None:
     alone = ta.GradCAM(net, "backbone").attribute(x, target=1)
     together = ta.explain(net, x, ["saliency", "grad_cam"], ta.Classes([1]), layer="backbone")
     torch.testing.assert_close(alone["low"], together["grad_cam"]["low"][:, 0])
+
+
+def test_values_that_a_hook_keeps() -> None:
+    """The skip connections of some U-Nets are what hooks keep of the encoder's layers."""
+    kept: list[Tensor] = []
+
+    def run(net: Any, x: Tensor) -> Tensor:
+        kept.clear()
+        deep = F.interpolate(F.max_pool2d(net.second(net.first(x)), 2), scale_factor=2.0)
+        return pooled(net, net.third(torch.cat([deep, kept[0]], 1)))
+
+    net = Net(run, first=conv(), second=conv(8), third=conv(16), head=head())
+    net.first.register_forward_hook(lambda module, given, output: kept.append(output))
+    check(net, "first", pictures(2, 3, 8, 12), channels_first)

@@ -156,9 +156,11 @@ def _decoded(view: Tensor, axes: Axes, base: int) -> Axes:
     found = []
     for dim, size in enumerate(view.shape):
         source = sources[dim]
-        # A dimension of size 1 may be new, and look like any other.
+        # A dimension of size 1 may be new, and look like the one behind it.
         rivals = [d for d, other in enumerate(sources) if other == source and d != dim]
-        ambiguous = any(view.shape[d] > 1 for d in rivals) or any(d < dim for d in rivals)
+        ambiguous = any(view.shape[d] > 1 for d in rivals) or (
+            size == 1 and any(d < dim for d in rivals)
+        )
         if source is None or ambiguous or (size == 1 and axes[source].size != 1):
             found.append(axis(OTHER, size))
         else:

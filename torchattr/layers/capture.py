@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,16 @@ class Recorder:
         self._differentiable = differentiable
         self._tracker = tracker
         self._thread = get_ident()
+        self._replaced: list[ReferenceType[Tensor]] = []
+        self._gave_several = False
+
+    def may_miss_uses(self) -> bool:
+        """Whether values may have been used otherwise than as what entered the graph for them.
+
+        One value of a module may be made of another, and the model may have kept a value that a
+        module gave: these uses are in the graph only if it begins above the module.
+        """
+        return self._gave_several or any(one() is not None for one in self._replaced)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -148,6 +159,9 @@ class Recorder:
 
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
+        fresh = [tensor for tensor in tensors_of(value) if self._is_fresh(tensor)]
+        self._gave_several = self._gave_several or len(fresh) > 1
+        self._replaced += map(ref, fresh)
         live = self._all_live(value)
         tensors = tensors_of(live)
         captured = Captured(

@@ -34,7 +34,8 @@ class Trace:
         tables: the rules of each backward that may follow.
         places: modules whose inputs or outputs are recorded.
         key: which entry of the model's output holds the scores.
-        from_inputs: follow gradients down to the inputs; otherwise only down to the first place.
+        from_inputs: follow gradients down to the inputs; otherwise only down to the first place,
+            unless its values have uses beside what it gives.
         differentiable: build a graph at all.
 
     Attributes:
@@ -60,8 +61,30 @@ class Trace:
     ) -> None:
         if differentiable or places:
             refuse_scripted(model)
-        self._intercept = Intercept(tables, model)
         self._below: frozenset[Port] | None = None
+
+        def run(from_inputs: bool) -> None:
+            self._intercept = Intercept(tables, model)
+            self._run(model, inputs, arguments, places, key, from_inputs, differentiable)
+
+        run(from_inputs)
+        if not from_inputs and self._recorder.may_miss_uses():
+            run(True)
+        if differentiable:
+            self.coverage.inspect(self.output)
+            if not self._intercept.hooked:
+                prepare_backward(self.output, self._recorder.recorded())
+
+    def _run(
+        self,
+        model: Forward,
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any],
+        places: Sequence[Place],
+        key: OutputKey,
+        from_inputs: bool,
+        differentiable: bool,
+    ) -> None:
         with torch.inference_mode(False), torch.set_grad_enabled(differentiable), eager():
             entered = [self._entered(tensor, from_inputs and differentiable) for tensor in inputs]
             self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
@@ -77,10 +100,6 @@ class Trace:
             # A checkpointed part runs again in each backward.
             self._intercept.counting = False
             self.output = select_output(output, key)
-        if differentiable:
-            self.coverage.inspect(self.output)
-            if not self._intercept.hooked:
-                prepare_backward(self.output, self._recorder.recorded())
 
     @property
     def coverage(self) -> Coverage:

@@ -204,24 +204,14 @@ class _Forward:
         )
 
     def _traced(self, passes: Sequence[Pass]) -> Ran:
-        # What a module takes may have other uses, too: their gradient counts, so the graph must
-        # begin above all of them. The same goes where one of the tensors that it gives is made of
-        # another.
         places = [one.place for one in passes if one.place]
-        from_inputs = len(places) < len(passes) or any(place.of_input for place in places)
-        trace = self._run(places, from_inputs)
-        calls = [call for place in places for call in trace.calls(place)]
-        if not from_inputs and any(len(call.edges) > 1 for call in calls):
-            return self._run(places, True)
-        return trace
-
-    def _run(self, places: Sequence[Place], from_inputs: bool) -> Ran:
-        neurons = [self._neuron] if self._neuron else []
         wanted: dict[str, Any] = {
             "tables": self._tables,
-            "places": list(dict.fromkeys([*places, *neurons])),
+            "places": list(dict.fromkeys(places + ([self._neuron] if self._neuron else []))),
             "key": self._key,
-            "from_inputs": from_inputs,
+            # What a module takes may have other uses, too: their gradient counts, so the graph must
+            # begin above all of them.
+            "from_inputs": any(one.place is None or one.place.of_input for one in passes),
         }
         tensors = self._inputs.tensors
         if isinstance(self._model, Traceable):
