@@ -20,7 +20,8 @@ Port: TypeAlias = tuple[Any, int]
 _FLAT = ("Sign", "Round", "Floor", "Ceil", "Trunc", "Sgn")
 """Functions with a gradient that is zero wherever it exists: nothing passes them."""
 
-_FLAT_NODES = tuple(f"{name}Backward" for name in _FLAT)
+# PyTorch's own nodes are numbered; those of a user's function are named like it, without a number.
+_FLAT_NODES = frozenset(f"{name}Backward{number}" for name in _FLAT for number in range(2))
 _FLAT_NAMES = frozenset(name.lower() for name in _FLAT) | {"heaviside", "fix"}
 
 
@@ -41,7 +42,7 @@ def ports_below(
     waiting, seen, meets = [first], {first}, first == end
     while waiting:
         node, _ = waiting.pop()
-        if node.name().startswith(_FLAT_NODES):
+        if node.name() in _FLAT_NODES:
             continue
         for below, number in node.next_functions:
             port = (below, number)
