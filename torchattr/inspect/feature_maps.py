@@ -235,7 +235,7 @@ class FeatureMaps(Mapping[str, Any]):
 
 def _shape(values: Values) -> str:
     if isinstance(values, dict):
-        return {key: _shape(value) for key, value in values.items()}
+        return f"{{{', '.join(f'{key!r}: {_shape(value)}' for key, value in values.items())}}}"
     if isinstance(values, Tensor):
         return str(tuple(values.shape))
     return f"[{', '.join(map(_shape, values))}]"
