@@ -27,14 +27,16 @@ class Twice(nn.Module):
 
 
 class Odd(nn.Module):
-    """Gives what has no maps: a pair, and a dictionary."""
+    """Gives what has no maps: a pair, a dictionary, and nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pair = Pair()
         self.named = Named()
+        self.nothing = Nothing()
 
     def forward(self, x: Tensor) -> Tensor:
+        self.nothing(x)
         return self.named(self.pair(x)[1])["x"]
 
 
@@ -46,6 +48,11 @@ class Pair(nn.Module):
 class Named(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return {"x": x}
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor) -> None:
+        return None
 
 
 X = noise(2, 3, 6, 6, dtype=torch.float32)
@@ -95,6 +102,8 @@ def test_a_layer_may_give_several_tensors_but_not_none() -> None:
     named = ta.feature_maps(Odd(), X, "named")
     assert_same(named["named"]["x"], X - 1)
     assert_same(named.as_maps("named"), X - 1)
+    with refused(LayerError, "'nothing' gives no tensor"):
+        ta.feature_maps(Odd(), X, "nothing")
 
 
 def test_the_strongest_channels() -> None:

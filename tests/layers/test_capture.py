@@ -116,3 +116,60 @@ def test_a_layer_at_which_the_graph_begins(as_input: bool) -> None:
     result: Any = method.attribute(tokens, target=2, attribute_to_layer_input=as_input)
     assert result.shape[0] == 2
     assert bool(result.any())
+
+
+class Hoarder(nn.Module):
+    """Keeps what it gives, if it is told to."""
+
+    def __init__(self, keeps: bool, pair: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.keeps, self.pair = keeps, pair
+        self.kept: Any = None
+        self.runs = 0
+
+    def forward(self, x: Tensor) -> Any:
+        self.runs += 1
+        given = self.conv(x)
+        self.kept = given if self.keeps else None
+        return (given, given.exp()) if self.pair else given
+
+
+@pytest.mark.parametrize(("keeps", "pair"), [(False, False), (True, False), (False, True)])
+def test_the_graph_begins_above_a_layer_only_where_it_must(keeps: bool, pair: bool) -> None:
+    layer = Hoarder(keeps, pair).double()
+
+    def net(x: Tensor) -> Tensor:
+        given = layer(x)
+        first = given[0] if pair else given
+        other = given[1] if pair else layer.kept if keeps else first
+        return (first * 2 + other).mean((2, 3))
+
+    place = Place(layer)
+    trace = Trace(net, (X,), places=[place], from_inputs=False)
+    assert layer.runs == (2 if keeps or pair else 1)
+    found = trace.gradients(trace.output[:, 1], trace.calls(place)[0].edges[:1])[0]
+    values = layer.conv(X).detach().requires_grad_()
+    other = values.exp() if pair else values
+    (wanted,) = torch.autograd.grad((values * 2 + other).mean((2, 3))[:, 1].sum(), values)
+    assert found is not None
+    assert_same(found, wanted)
+
+
+def test_other_threads_pass_by() -> None:
+    from threading import Thread
+
+    net = model()
+    place = Place(net.conv)
+    other = Thread(target=lambda: net(X))
+    seen = []
+
+    def run(x: Tensor) -> Tensor:
+        other.start()
+        other.join()
+        result: Tensor = net(x)
+        seen.append(result)
+        return result
+
+    assert len(Trace(run, (X,), places=[place]).calls(place)) == 2
+    assert len(seen) == 1

@@ -97,6 +97,8 @@ def whole(axes: Axes) -> Axes:
     >>> whole((Axis((Digit("y", 4, 2),)),)) == (axis("y", 4),)
     True
     """
+    if all(digit.weight == 1 for one in axes for digit in one.digits):
+        return axes
     labels = [label for one in axes for label in one.labels]
     return tuple(
         replace(
@@ -126,9 +128,22 @@ def joined(several: Sequence[Axes], shape: Sequence[int]) -> Axes:
 def _joined(candidates: Sequence[Axis], size: int) -> Axis:
     fitting = [one for one in candidates if one.size == size]
     known = [one for one in fitting if any(label != OTHER for label in one.labels)]
-    if any(one != known[0] for one in known):
-        return axis(OTHER, size)
-    return known[0] if known else axis(OTHER, size)
+    best = min(known, key=lambda one: one.labels.count(OTHER), default=axis(OTHER, size))
+    return best if all(_agree(one, best) for one in known) else axis(OTHER, size)
+
+
+def _agree(vague: Axis, sure: Axis) -> bool:
+    """Whether two axes are the same as far as the first one is known."""
+    if vague == sure:
+        return True
+    if not (vague.is_plain and sure.is_plain and OTHER in vague.labels):
+        return False
+    rest = list(sure.digits)
+    for digit in vague.digits:
+        taken = _taken(rest, digit.size)
+        if taken is None or digit.label not in (OTHER, *(one.label for one in taken[:1])):
+            return False
+    return True
 
 
 def reshaped(axes: Axes, shape: Sequence[int]) -> Axes:

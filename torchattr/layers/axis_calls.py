@@ -36,19 +36,29 @@ def base_name(function: Any) -> str:
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Yield the tensors of arguments, those in lists and tuples included."""
-    for one in flat(value):
-        if isinstance(one, Tensor):
-            yield one
+    return (one for one in flat(value) if isinstance(one, Tensor))
 
 
-def flat(value: Any) -> Iterator[Any]:
+def flat(value: Any) -> list[Any]:
+    """Return what lists, tuples and dicts hold, however deep."""
+    found: list[Any] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[Any]) -> None:
+    if isinstance(value, dict):
+        value = tuple(value.values())
     if isinstance(value, (list, tuple)):
         for one in value:
-            yield from flat(one)
-    elif isinstance(value, dict):
-        yield from flat(list(value.values()))
+            _collect(one, found)
     else:
-        yield value
+        found.append(value)
+
+
+def known_first(args: Any, kwargs: Any, known: Lookup) -> Axes | None:
+    """Return what is known of the first tensor, which a function is applied to."""
+    return known(next(tensors_in([args, kwargs])))
 
 
 def known_of(args: Any, kwargs: Any, known: Lookup) -> list[Axes]:
@@ -60,7 +70,10 @@ def alike(
 ) -> list[Axes]:
     """Keep what is known where the result has the shape that its inputs have together."""
     several = known_of(args, kwargs, known)
-    shape = torch.broadcast_shapes(*([one.size for one in axes] for axes in several[:1]))
+    shape: Sequence[int] = [one.size for one in several[0]]
+    same = all(axes == several[0] for axes in several[1:])
+    if same and all(list(output.shape) == shape for output in outputs):
+        return several[:1] * len(outputs)
     for axes in several[1:]:
         shape = _broadcast(shape, [one.size for one in axes])
     return [
@@ -70,10 +83,14 @@ def alike(
 
 
 def _broadcast(one: Sequence[int], other: Sequence[int]) -> Sequence[int]:
-    try:
-        return torch.broadcast_shapes(one, other)
-    except RuntimeError:
-        return (-1,)
+    """Return the shape of two tensors together; what no tensor has where they do not fit."""
+    count = max(len(one), len(other))
+    pairs = zip(_filled(one, count), _filled(other, count), strict=True)
+    return [b if a == 1 else a if b in (1, a) else -1 for a, b in pairs]
+
+
+def _filled(shape: Sequence[int], count: int) -> list[int]:
+    return [1] * (count - len(shape)) + list(shape)
 
 
 def _covers(shape: Sequence[int], part: Sequence[int]) -> bool:

@@ -16,6 +16,7 @@ from torchattr.layers.axis_calls import Lookup, Rule, alike, base_name, flat, un
 from torchattr.layers.axis_sums import (
     attention,
     contracted,
+    folded,
     linear,
     product,
     reduced,
@@ -23,13 +24,18 @@ from torchattr.layers.axis_sums import (
     windowed,
 )
 from torchattr.layers.axis_views import (
+    along,
     flipped,
     joined_along,
     padded,
+    picked,
+    repeated,
     rolled,
     shaped,
     stacked,
+    transformed,
     viewed,
+    warped,
 )
 
 
@@ -64,7 +70,7 @@ RULES: Mapping[str, Rule] = _table(
     (
         viewed,
         "permute transpose swapaxes swapdims movedim moveaxis t T mT H mH adjoint squeeze unsqueeze"
-        " expand expand_as broadcast_to getitem select narrow slice chunk split split_with_sizes"
+        " expand expand_as broadcast_to select narrow slice chunk split split_with_sizes"
         " tensor_split hsplit vsplit dsplit unbind unsafe_chunk unsafe_split diagonal",
     ),
     (
@@ -88,18 +94,31 @@ RULES: Mapping[str, Rule] = _table(
         " nanmean nansum median nanmedian any all argmax argmin var_mean std_mean count_nonzero"
         " mode",
     ),
+    (picked, "getitem"),
+    (
+        along,
+        "sort argsort topk glu index_select gather take_along_dim repeat_interleave scatter"
+        " scatter_add index_add index_copy index_fill",
+    ),
+    (repeated, "repeat tile"),
+    (
+        transformed,
+        "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2"
+        " fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_fftshift fft_ifftshift",
+    ),
+    (warped, "grid_sample grid_sampler grid_sampler_2d grid_sampler_3d"),
     (joined_along, "cat concat concatenate"),
     (stacked, "stack"),
     (unfolded, "unfold im2col"),
+    (folded, "fold col2im"),
     (rolled, "roll"),
     (flipped, "flip fliplr flipud"),
     (padded, "pad constant_pad_nd"),
     (
         unknown,
-        "sort argsort topk kthvalue gather take take_along_dim index_select scatter scatter_add"
-        " masked_select rot90 grid_sample fold fft fft2 fftn ifft ifft2 ifftn rfft rfft2"
-        " rfftn irfft irfft2 irfftn tensordot kron roi_align roi_pool ps_roi_align msort unique"
-        " index_add index_copy searchsorted cdist outer inner dot repeat tile repeat_interleave"
-        " lstm gru rnn_tanh rnn_relu vmap renorm multinomial randperm",
+        "kthvalue take masked_select masked_scatter rot90 fft_hfft fft_ihfft fft_hfft2 fft_ihfft2"
+        " fft_hfftn fft_ihfftn as_strided tensordot kron roi_align roi_pool ps_roi_align msort"
+        " unique searchsorted cdist outer inner dot lstm gru rnn_tanh rnn_relu vmap renorm"
+        " multinomial randperm",
     ),
 )

@@ -7,15 +7,23 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr.layers.axes import OTHER, Axes, Axis, axis, joined, others, resized
-from torchattr.layers.axis_calls import Lookup, alike, base_name, flat, tensors_in, unknown
+from torchattr.layers.axes import OTHER, Axes, Axis, axis, joined, others, reshaped, resized
+from torchattr.layers.axis_calls import (
+    Lookup,
+    alike,
+    base_name,
+    flat,
+    known_first,
+    tensors_in,
+    unknown,
+)
 
 
 def windowed(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
     """Convolutions and pools: channels change, places become more or fewer."""
-    source = known(next(tensors_in([args, kwargs])))
+    source = known_first(args, kwargs, known)
     if source is None:
         return unknown(function, args, kwargs, outputs, known)
     return [_slid(source, output.shape, places_of(function, source)) for output in outputs]
@@ -39,7 +47,7 @@ def places_of(function: Any, source: Axes) -> int:
 def linear(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
-    source = known(next(tensors_in([args, kwargs])))
+    source = known_first(args, kwargs, known)
     if source is None:
         return unknown(function, args, kwargs, outputs, known)
     return [(*source[:-1], axis(OTHER, output.shape[-1])) for output in outputs]
@@ -64,7 +72,7 @@ def attention(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
     """Attention gives each query a mixture of values; its weights are no places."""
-    query = known(next(tensors_in([args, kwargs])))
+    query = known_first(args, kwargs, known)
     if query is None:
         return unknown(function, args, kwargs, outputs, known)
     first = (*query[:-1], axis(OTHER, outputs[0].shape[-1]))
@@ -95,7 +103,7 @@ def contracted(
 def reduced(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
-    source = known(next(tensors_in([args, kwargs])))
+    source = known_first(args, kwargs, known)
     if source is None:
         return unknown(function, args, kwargs, outputs, known)
     dims = _dims(args, kwargs, len(source))
@@ -128,7 +136,7 @@ def unfolded(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
     """Windows of a picture, beside each other as columns: `(N, C · window, windows)`."""
-    source = known(next(tensors_in([args, kwargs])))
+    source = known_first(args, kwargs, known)
     names = ("input", "kernel_size", "dilation", "padding", "stride")
     given = {
         "dilation": 1,
@@ -137,7 +145,8 @@ def unfolded(
         **dict(zip(names, args, strict=False)),
         **kwargs,
     }
-    # The method of the same name slides over one dimension only.
+    if source is not None and outputs[0].dim() == len(source) + 1:
+        return [_along_one(source, outputs[0].shape, *_named(args, kwargs))]
     if source is None or len(source) != 4 or outputs[0].dim() != 3:
         return unknown(function, args, kwargs, outputs, known)
     window, dilation, padding, stride = (_pair(given[name]) for name in names[1:])
@@ -148,6 +157,36 @@ def unfolded(
     digits = [resized(one, count).digits for one, count in zip(source[2:], counts, strict=True)]
     (output,) = outputs
     return [(source[0], axis(OTHER, output.shape[1]), Axis(digits[0] + digits[1]))]
+
+
+def _named(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return the dimension, size and step of the windows of `Tensor.unfold`."""
+    names = ("dimension", "size", "step")
+    given = {**dict(zip(names, args[1:], strict=False)), **kwargs}
+    return given["dimension"], given["size"], given["step"]
+
+
+def _along_one(source: Axes, shape: Sequence[int], dim: int, size: int, step: int) -> Axes:
+    """Windows along one dimension, whose elements come last."""
+    dim %= len(source)
+    count = shape[dim]
+    if size == step and count * size == source[dim].size:
+        windows, inside = reshaped((source[dim],), (count, size))
+    else:
+        windows, inside = resized(source[dim], count), axis(OTHER, size)
+    return (*source[:dim], windows, *source[dim + 1 :], inside)
+
+
+def folded(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Columns of windows put together to a picture again."""
+    source = known_first(args, kwargs, known)
+    (output,) = outputs
+    if source is None or len(source) != 3 or output.dim() != 4 or len(source[2].labels) != 2:
+        return unknown(function, args, kwargs, outputs, known)
+    places = map(axis, source[2].labels, output.shape[2:])
+    return [(source[0], axis(OTHER, output.shape[1]), *places)]
 
 
 def _pair(value: Any) -> tuple[int, int]:

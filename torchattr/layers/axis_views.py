@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchattr.layers.axes import OTHER, Axes, Axis, Label, axis, joined, others, reshaped, resized
-from torchattr.layers.axis_calls import Lookup, flat, known_of, tensors_in, unknown
+from torchattr.layers.axis_calls import Lookup, base_name, flat, known_first, tensors_in, unknown
 
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A coordinate whose places are shifted in a circle, or mirrored.
+    """A coordinate whose places are shifted in a circle, mirrored, or made to frequencies.
 
     Attributes:
         label: the coordinate.
-        kind: `"roll"` or `"flip"`.
+        kind: what was done: `"roll"`, `"flip"`, `"fft"`, `"fftshift"` or `"warp"`.
         amount: how far it is shifted.
     """
 
@@ -33,7 +34,9 @@ class Moved:
 def shaped(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
-    axes = known_of(args, kwargs, known)[0]
+    axes = known_first(args, kwargs, known)
+    if axes is None:
+        return unknown(function, args, kwargs, outputs, known)
     return [reshaped(axes, output.shape) for output in outputs]
 
 
@@ -41,11 +44,15 @@ def viewed(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
     """Ask the function itself, with a tensor whose strides tell its dimensions apart."""
-    source = next(one for one in tensors_in([args, kwargs]) if known(one) is not None)
-    axes = known(source) or ()
-    base = max([*source.shape, 2]) + 1
-    strides = [base ** (dim + 1) for dim in range(source.dim())]
-    probe = torch.empty_strided(source.shape, strides, device="meta")
+    source = next(tensors_in([args, kwargs]))
+    axes = known(source)
+    if axes is None:
+        return unknown(function, args, kwargs, outputs, known)
+    # Not the shape of the source itself: it may have been changed in place.
+    shape = [one.size for one in axes]
+    base = max([*shape, 2]) + 1
+    strides = [base ** (dim + 1) for dim in range(len(shape))]
+    probe = torch.empty_strided(shape, strides, device="meta")
     try:
         marked = function(*_replaced(args, source, probe), **_replaced(kwargs, source, probe))
     except FAILURES:
@@ -56,6 +63,80 @@ def viewed(
     return [
         _decoded(view, axes, base) if view._is_view() or view is probe else others(output.shape)
         for view, output in zip(views, outputs, strict=True)
+    ]
+
+
+def picked(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Index: a list takes the coordinate away, as it does to make RGB of BGR; a slice does not."""
+    keys = args[1] if isinstance(args[1], tuple) else (args[1],)
+    lists = [i for i, key in enumerate(keys) if isinstance(key, (list, Tensor, np.ndarray))]
+    if len(lists) != 1:
+        return viewed(function, args, kwargs, outputs, known)
+    (output,) = outputs
+    # An empty slice in its stead shows which dimension it is.
+    without = tuple(slice(0) if i in lists else key for i, key in enumerate(keys))
+    (axes,) = viewed(function, (args[0], without), kwargs, outputs, known)
+    if len(axes) != output.dim():
+        return unknown(function, args, kwargs, outputs, known)
+    return [
+        tuple(
+            one if one.size else axis(OTHER, size)
+            for one, size in zip(axes, output.shape, strict=True)
+        )
+    ]
+
+
+def along(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """What sorts or picks along one dimension takes its coordinate away; copies enlarge it."""
+    source = known_first(args, kwargs, known)
+    name = base_name(function)
+    position, changed = _POSITIONS[name], resized if name == "repeat_interleave" else _lost
+    named = kwargs.get("dim", args[position] if len(args) > position else -1)
+    if source is None or not isinstance(named, int):
+        return unknown(function, args, kwargs, outputs, known)
+    return [
+        tuple(
+            changed(one, output.shape[dim]) if dim == named % len(source) else one
+            for dim, one in enumerate(source)
+        )
+        if output.dim() == len(source)
+        else others(output.shape)
+        for output in outputs
+    ]
+
+
+def _lost(one: Axis, size: int) -> Axis:
+    return axis(OTHER, size)
+
+
+_POSITIONS = {
+    **dict.fromkeys(
+        ["sort", "argsort", "glu", "index_select", "gather", "scatter", "scatter_add"], 1
+    ),
+    **dict.fromkeys(["index_add", "index_copy", "index_fill"], 1),
+    **dict.fromkeys(["topk", "take_along_dim", "repeat_interleave"], 2),
+}
+"""Where functions name their dimension."""
+
+
+def repeated(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Copies side by side: of gray values for three channels, say."""
+    source = known_first(args, kwargs, known)
+    (output,) = outputs
+    if source is None:
+        return unknown(function, args, kwargs, outputs, known)
+    before = (Axis(),) * (output.dim() - len(source))
+    return [
+        tuple(
+            one if one.size == size else axis(OTHER, size)
+            for one, size in zip((*before, *source), output.shape, strict=True)
+        )
     ]
 
 
@@ -75,9 +156,11 @@ def _decoded(view: Tensor, axes: Axes, base: int) -> Axes:
     found = []
     for dim, size in enumerate(view.shape):
         source = sources[dim]
-        # A dimension of size 1 may be new, and look like any other.
+        # A dimension of size 1 may be new, and look like the one behind it.
         rivals = [d for d, other in enumerate(sources) if other == source and d != dim]
-        ambiguous = any(view.shape[d] > 1 for d in rivals) or any(d < dim for d in rivals)
+        ambiguous = any(view.shape[d] > 1 for d in rivals) or (
+            size == 1 and any(d < dim for d in rivals)
+        )
         if source is None or ambiguous or (size == 1 and axes[source].size != 1):
             found.append(axis(OTHER, size))
         else:
@@ -151,7 +234,7 @@ def rolled(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
     """A cyclic shift: places are known again once they are shifted back."""
-    source = known(next(tensors_in([args, kwargs])))
+    source = known_first(args, kwargs, known)
     shifts = kwargs.get("shifts", args[1] if len(args) > 1 else None)
     dims = kwargs.get("dims", args[2] if len(args) > 2 else None)
     steps = shifts if isinstance(shifts, (list, tuple)) else [shifts]
@@ -167,7 +250,7 @@ def rolled(
 def flipped(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
-    source = known(next(tensors_in([args, kwargs])))
+    source = known_first(args, kwargs, known)
     named = kwargs.get("dims", args[1:] if len(args) > 1 else ())
     dims = [one for one in flat(named) if isinstance(one, int)]
     if source is None:
@@ -180,13 +263,48 @@ def flipped(
     ]
 
 
+def transformed(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Fourier transforms: places are known again after the inverse."""
+    source = known_first(args, kwargs, known)
+    (output,) = outputs
+    if source is None or len(source) != output.dim():
+        return unknown(function, args, kwargs, outputs, known)
+    name = base_name(function)
+    kind, position = ("fftshift", 1) if name.endswith("shift") else ("fft", 2)
+    default = {"2": (-2, -1), "n": None, "t": None if kind == "fftshift" else -1}[name[-1]]
+    named = kwargs.get("dim", args[position] if len(args) > position else default)
+    dims = range(len(source)) if named is None else flat(named)
+    changed = {dim % len(source) for dim in dims}
+    return [
+        tuple(
+            resized(_shifted(one, (kind, 1)), output.shape[dim]) if dim in changed else one
+            for dim, one in enumerate(source)
+        )
+    ]
+
+
+def warped(
+    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
+) -> list[Axes]:
+    """Places are taken from anywhere, so that those of the result are others."""
+    source = known_first(args, kwargs, known)
+    (output,) = outputs
+    if source is None:
+        return unknown(function, args, kwargs, outputs, known)
+    moved = [_shifted(one, ("warp", 1)) for one in source[2:]]
+    places = [resized(one, size) for one, size in zip(moved, output.shape[2:], strict=True)]
+    return [(*source[:2], *places)]
+
+
 def _shifted(one: Axis, how: tuple[str, int]) -> Axis:
     """Mark a coordinate as moved, or as moved back."""
     if len(one.digits) != 1 or not one.is_plain or one.labels == (OTHER,):
         return one if one.labels in ((), (OTHER,)) else axis(OTHER, one.size)
     label = one.labels[0]
     kind, amount = how
-    if isinstance(label, Moved) and label.kind == kind:
+    if isinstance(label, Moved) and label.kind == kind != "warp":
         cycle = one.size if kind == "roll" else 2
         left = (label.amount + amount) % cycle
         return axis(Moved(label.label, kind, left) if left else label.label, one.size)
@@ -196,7 +314,7 @@ def _shifted(one: Axis, how: tuple[str, int]) -> Axis:
 def padded(
     function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
 ) -> list[Axes]:
-    source = known(next(tensors_in([args, kwargs])))
+    source = known_first(args, kwargs, known)
     if source is None:
         return unknown(function, args, kwargs, outputs, known)
     (output,) = outputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +92,16 @@ class Recorder:
         self.order: list[tuple[Place, Captured]] = []
         self._differentiable = differentiable
         self._tracker = tracker
+        self._replaced: list[ReferenceType[Tensor]] = []
+        self._gave_several = False
+
+    def may_miss_uses(self) -> bool:
+        """Whether values may have been used otherwise than as what entered the graph for them.
+
+        One value of a module may be made of another, and the model may have kept a value that a
+        module gave: these uses are in the graph only if it begins above the module.
+        """
+        return self._gave_several or any(one() is not None for one in self._replaced)
 
     def record(self, undo: Undo) -> None:
         """Hook the modules until that is undone."""
@@ -140,6 +151,9 @@ class Recorder:
 
     def _record(self, place: Place, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
+        fresh = [tensor for tensor in tensors_of(value) if self._is_fresh(tensor)]
+        self._gave_several = self._gave_several or len(fresh) > 1
+        self._replaced += map(ref, fresh)
         live = value if is_transformed() else self._all_live(value)
         captured = self._unseen(place, live) if is_transformed() else self._captured(place, live)
         self.calls[place].append(captured)

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.layers.axis_calls import base_name, tensors_in
+from torchattr.layers.notes import TensorNotes
 
 Port: TypeAlias = tuple[Any, int]
 """A node of the graph, and which of its outputs."""
@@ -20,7 +20,8 @@ Port: TypeAlias = tuple[Any, int]
 _FLAT = ("Sign", "Round", "Floor", "Ceil", "Trunc", "Sgn")
 """Functions with a gradient that is zero wherever it exists: nothing passes them."""
 
-_FLAT_NODES = tuple(f"{name}Backward" for name in _FLAT)
+# PyTorch's own nodes are numbered; those of a user's function are named like it, without a number.
+_FLAT_NODES = frozenset(f"{name}Backward{number}" for name in _FLAT for number in range(2))
 _FLAT_NAMES = frozenset(name.lower() for name in _FLAT) | {"heaviside", "fix"}
 
 
@@ -41,7 +42,7 @@ def ports_below(
     waiting, seen, meets = [first], {first}, first == end
     while waiting:
         node, _ = waiting.pop()
-        if node.name().startswith(_FLAT_NODES):
+        if node.name() in _FLAT_NODES:
             continue
         for below, number in node.next_functions:
             port = (below, number)
@@ -94,7 +95,8 @@ class _CutFinder(TorchFunctionMode):
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
-        self._causes: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._causes: TensorNotes[str] = TensorNotes()
+        self._dead: TensorNotes[bool] = TensorNotes()
         self._left: str | None = None
         for tensor in inputs:
             self._causes[tensor] = "" if tensor.requires_grad else f"an input is {tensor.dtype}"
@@ -103,7 +105,11 @@ class _CutFinder(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        causes = [self._causes[one] for one in tensors_in([args, kwargs]) if one in self._causes]
+        causes = [
+            cause
+            for one in tensors_in([args, kwargs])
+            if (cause := self._cause_at(one)) is not None
+        ]
         result = func(*args, **kwargs)
         if causes:
             with torch._C.DisableTorchFunction():
@@ -112,7 +118,14 @@ class _CutFinder(TorchFunctionMode):
 
     def cause(self, scores: Tensor) -> str | None:
         """Return what cut the scores off."""
-        return self._causes.get(scores, self._left)
+        found = self._cause_at(scores)
+        return self._left if found is None else found
+
+    def _cause_at(self, tensor: Tensor) -> str | None:
+        # A function of the user's with a gradient of its own runs in no_grad, and its results come
+        # into the graph afterwards.
+        revived = tensor.requires_grad and self._dead.get(tensor)
+        return "" if revived else self._causes.get(tensor)
 
     def _note(self, func: Any, args: Sequence[Any], causes: Sequence[str], result: Any) -> None:
         connected = "" in causes
@@ -120,12 +133,13 @@ class _CutFinder(TorchFunctionMode):
         if not results and base_name(func) in _LEAVING:
             self._left = self._left or f"{base_name(func)} left PyTorch{_where()}"
         for tensor in results:
+            self._dead[tensor] = not tensor.requires_grad
             cut = not tensor.requires_grad or base_name(func) in _FLAT_NAMES
             if connected and not cut:
                 self._causes[tensor] = ""
             elif not connected:
                 self._causes[tensor] = next(cause for cause in causes if cause)
-            elif tensor not in self._causes or self._causes[tensor] == "":
+            elif not self._causes.get(tensor):
                 self._causes[tensor] = _described(func, tensor) + _where()
 
 

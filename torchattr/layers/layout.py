@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.layers.axes import BATCH, OTHER, Axes, Axis, Label, axis, others
 from torchattr.layers.axis_calls import base_name, tensors_in
 from torchattr.layers.axis_rules import RULES, axes_of_results
 from torchattr.layers.axis_sums import places_of
+from torchattr.layers.notes import TensorNotes
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class LayoutTracker(TorchFunctionMode):
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
-        self._axes: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._uses: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._axes: TensorNotes[Axes] = TensorNotes()
+        self._uses: TensorNotes[Uses] = TensorNotes()
         self._batch = len(inputs[0]) if inputs and inputs[0].dim() else 0
         self._inputs = [tuple(tensor.shape) for tensor in inputs]
         self._slid: set[Label] = set()
@@ -170,8 +170,14 @@ class LayoutTracker(TorchFunctionMode):
             return _no_picture_known(tensor)
         found = read(axes, self._spatial)
         if isinstance(found, Layout):
-            return replace(found, uses=self._uses.setdefault(tensor, Uses()))
+            return replace(found, uses=self._uses_of(tensor))
         return found
+
+    def _uses_of(self, tensor: Tensor) -> Uses:
+        uses = self._uses.get(tensor)
+        if uses is None:
+            uses = self._uses[tensor] = Uses()
+        return uses
 
     def _plane(self, position: int) -> int:
         """Return the first input with as many dimensions as this one: their places are aligned."""
@@ -244,12 +250,14 @@ def read(axes: Axes, spatial: set[Label]) -> Layout | str:
         spatial: the coordinates of the inputs' places.
     """
     batch = [dim for dim, one in enumerate(axes) if BATCH in one.labels]
+    if not batch:
+        return _LOST
     if len(batch) != 1 or axes[batch[0]].labels != (BATCH,) or not axes[batch[0]].is_plain:
         return _WITHOUT_BATCH
     placed = [dim for dim, one in enumerate(axes) if _leads(one, spatial)]
     moved = [label for one in axes for label in one.labels if not _is_known(label, spatial)]
-    if moved and not placed:
-        return "its places were moved about"
+    if moved:
+        return "its places were moved about (mirrored, shifted, warped or made to frequencies)"
     if not placed and all(one.size == 1 for one in axes[2:]):
         return channels_first([one.size for one in axes])
     if not placed:
@@ -261,6 +269,8 @@ def read(axes: Axes, spatial: set[Label]) -> Layout | str:
         return "several of its dimensions run through the same places, as attention weights do"
     if len({place.input for place in labels if isinstance(place, Coordinate)}) > 1:
         return "its dimensions run through the places of several inputs"
+    if len(placed) < _count_of_places(labels[0], spatial) and _has_further(axes, batch[0], placed):
+        return "only some of the coordinates of its places are known"
     placed.sort(key=lambda dim: _order(axes[dim].labels[0]))
     return Layout(
         batch[0],
@@ -269,6 +279,23 @@ def read(axes: Axes, spatial: set[Label]) -> Layout | str:
         tuple(label for dim in placed if isinstance(label := axes[dim].labels[0], Coordinate)),
     )
 
+
+def _count_of_places(label: Label, spatial: set[Label]) -> int:
+    """Return how many coordinates the places of an input have."""
+    of = label.input if isinstance(label, Coordinate) else None
+    return sum(isinstance(one, Coordinate) and one.input == of for one in spatial)
+
+
+def _has_further(axes: Axes, batch: int, placed: Sequence[int]) -> bool:
+    """Whether there are more dimensions than one for the channels."""
+    rest = [dim for dim in range(len(axes)) if dim != batch and dim not in placed]
+    return sum(dim == 1 or axes[dim].size > 1 for dim in rest) > 1
+
+
+_LOST = (
+    "which of its dimensions is the batch is not known, because a function on the way moves them"
+    " about (picks examples, regions or frames, say)"
+)
 
 _WITHOUT_BATCH = (
     "its first dimension is not the batch of the inputs (frames, windows, regions or heads may be"

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradient_edge
 
 from torchattr._types import Forward, OutputKey
-from torchattr.errors import ModelError
+from torchattr.errors import DisconnectedError
 from torchattr.layers.capture import Captured, Place, Recorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
@@ -43,7 +43,8 @@ class Trace:
         tables: the rules of each backward that may follow.
         places: modules whose inputs or outputs are recorded.
         key: which entry of the model's output holds the scores.
-        from_inputs: follow gradients down to the inputs; otherwise only down to the first place.
+        from_inputs: follow gradients down to the inputs; otherwise only down to the first place,
+            unless its values have uses beside what it gives.
         differentiable: build a graph at all.
         tracked: is given what knows how tensors are laid out, when the forward begins.
 
@@ -75,17 +76,20 @@ class Trace:
         self._places = places
         self._below: frozenset[Port] | None = None
         follow = from_inputs and differentiable
-        run = partial(self._forward, model, inputs, arguments, key, follow, tracked)
+        run = partial(self._forward, model, inputs, arguments, key, tracked)
         # Without a graph of ours, the forward may still take gradients of its own.
         inside = Inside.NOTHING if differentiable else Inside.ANY
         draw_again = random_state(inputs)
         while True:
             self._intercept = Intercept(tables, model, inside)
             with suppress(GradientInside):
-                self.output = undoing(run)
-            if self._intercept.active.inside is inside:
+                self.output = undoing(partial(run, follow))
+            if self._intercept.active.inside is not inside:
+                inside = self._intercept.active.inside
+            elif differentiable and not follow and self._recorder.may_miss_uses():
+                follow = True
+            else:
                 break
-            inside = self._intercept.active.inside
             draw_again()
         if differentiable:
             self.coverage.inspect(self.output)
@@ -98,8 +102,8 @@ class Trace:
         inputs: Sequence[Tensor],
         arguments: Sequence[Any],
         key: OutputKey,
-        follow: bool,
         tracked: Callable[[LayoutTracker], None] | None,
+        follow: bool,
         undo: Undo,
     ) -> Tensor:
         set_gradients(undo, self._differentiable)
@@ -194,16 +198,28 @@ class Trace:
                 (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
             )
         except RuntimeError as error:
-            if "use_reentrant=True" not in str(error):
+            refusal = _refusal(str(error))
+            if refusal is None:
                 raise
-            raise ModelError(
-                "a part of the model runs under torch.utils.checkpoint with use_reentrant=True,"
-                " through which PyTorch gives no gradient of chosen tensors; pass"
-                " use_reentrant=False there, or switch checkpointing off"
-            ) from None
+            raise DisconnectedError(refusal) from error
 
     @staticmethod
     def _entered(tensor: Tensor, differentiable: bool) -> Tensor:
         if differentiable and tensor.is_floating_point():
             return enter(tensor)
         return tensor.detach().clone()
+
+
+def _refusal(error: str) -> str | None:
+    if "use_reentrant=True" in error:
+        return (
+            "a part of the model is checkpointed with use_reentrant=True, through which no gradient"
+            " of a layer or input can be read; set use_reentrant=False there"
+        )
+    if not error.startswith("derivative for"):
+        return None
+    return (
+        "the target depends on the inputs through a function that PyTorch cannot differentiate:"
+        f" {error}. Detach it or explain a value before it; FeatureAblation, Occlusion and RISE"
+        " need no gradient"
+    )

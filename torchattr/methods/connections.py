@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from torchattr.errors import DisconnectedError, DisconnectedWarning, warn
 from torchattr.inputs import Inputs
@@ -49,8 +50,8 @@ class ConnectionCheck:
             return
         reached = [self._trace.connected(scores, edges) for scores in self._scores]
         if not any(map(any, reached)):
-            raise DisconnectedError(self._refusal(method, place))
-        note = _note(place, reached)
+            raise DisconnectedError(self._refusal(method, place, edges))
+        note = _note(_named(place), reached)
         if note and note not in self._warned:
             self._warned.add(note)
             warn(f"{method}: {note}", DisconnectedWarning)
@@ -75,7 +76,8 @@ class ConnectionCheck:
             cut = [example for example in sorted(examples) if bool(still[place][example].any())]
             if cut:
                 warn(
-                    f"the gradient with regard to {place} is exactly 0 for example {_listed(cut)},"
+                    f"the gradient with regard to {_named(place)} is exactly 0 for example"
+                    f" {_listed(cut)},"
                     " though not because of closed ReLUs: it is cut off from the score by the"
                     " graph, or a function is saturated there. The zeros say nothing about what"
                     " the score rests on",
@@ -86,8 +88,14 @@ class ConnectionCheck:
     def _cause(self) -> str | None:
         return self._find_cause()
 
-    def _refusal(self, method: str, place: str) -> str:
-        if place != "the inputs" and self._reaches_inputs:
+    def _refusal(self, method: str, place: str, edges: Sequence[GradientEdge | None]) -> str:
+        place = _named(place)
+        if place != _INPUTS and self._reaches_inputs:
+            if not any(edges):
+                return (
+                    f"{method}: {place} ran under torch.no_grad(), so no gradient comes back to it"
+                    " (torch.utils.checkpoint does that with use_reentrant=True: set it to False)"
+                )
             return (
                 f"{method}: the target does not depend on {place}, which lies off the way to it"
                 " (an auxiliary head, another task's decoder); choose another layer or target"
@@ -107,6 +115,13 @@ class ConnectionCheck:
         return self._cause == ""
 
 
+_INPUTS = "the inputs"
+
+
+def _named(place: str) -> str:
+    return place if place == _INPUTS else f"layer {place!r}"
+
+
 def _note(place: str, reached: Sequence[Sequence[bool]]) -> str | None:
     """Say which parts of a place, or which targets, get zeros."""
     cut = [number for number, row in enumerate(reached) if not any(row)]
@@ -115,8 +130,8 @@ def _note(place: str, reached: Sequence[Sequence[bool]]) -> str | None:
     parts = [number for number, column in enumerate(zip(*reached, strict=True)) if not any(column)]
     if not parts:
         return None
-    kind = "input" if place == "the inputs" else "tensor"
-    of = "" if place == "the inputs" else f" of {place}"
+    kind = "input" if place == _INPUTS else "tensor"
+    of = "" if place == _INPUTS else f" of {place}"
     return (
         f"the target does not depend on {kind} {_listed(parts)}{of} by the graph, which gets zeros"
     )

@@ -135,22 +135,15 @@ class GradCAM(GradientAttribution):
         maps = {}
         for one in found:
             grids = Grids(one.name, inputs, self._layout)
-            calls = [
-                call.restore(
-                    [
-                        _map(
-                            *grids.of(value, gradient, layout),
-                            relu_attributions,
-                            attr_dim_summation,
-                        )
-                        for value, gradient, layout in zip(
-                            call.values, gradients, call.layouts, strict=True
-                        )
-                    ]
+
+            def of_call(number: int, one: Found = one, grids: Grids = grids) -> Any:
+                call = one.calls[number]
+                read = map(grids.of, call.values, one.gradients[number], call.layouts)
+                return call.restore(
+                    [_map(*pair, relu_attributions, attr_dim_summation) for pair in read]
                 )
-                for call, gradients in zip(one.calls, one.gradients, strict=True)
-            ]
-            maps[one.name] = self._layers.pick(one.name, calls)
+
+            maps[one.name] = self._layers.pick(one.name, range(len(one.calls)), of_call)
         return self._layers.form(maps)
 
 

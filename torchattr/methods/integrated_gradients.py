@@ -22,6 +22,14 @@ from torchattr.methods.scores import NotPerExample, Scores, need_rows
 Rule = tuple[Sequence[float], Sequence[float]]
 
 
+class _StepGradient(GradientAttribution):
+    """The gradient at the steps; messages speak of the method that asks for it."""
+
+    @property
+    def title(self) -> str:
+        return IntegratedGradients.__name__
+
+
 @register_method("integrated_gradients")
 class IntegratedGradients(Attribution):
     """`(x − b) · ∫₀¹ ∂s/∂x (b + α (x − b)) dα`, shaped like the input.
@@ -57,7 +65,7 @@ class IntegratedGradients(Attribution):
         strict: bool = True,
     ) -> None:
         super().__init__(model, output=output)
-        self._gradient = GradientAttribution(model, rules=rules, output=output, strict=strict)
+        self._gradient = _StepGradient(model, rules=rules, output=output, strict=strict)
         self.multiply_by_inputs = multiply_by_inputs
 
     def attribute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -45,19 +45,27 @@ class LayerChoice:
             return self._named
         return dict([default_layer(self._model, inputs, arguments, key, target)])
 
-    def pick(self, name: str, results: Sequence[Any]) -> Any:
-        """Give one result out of those of all the calls of a layer."""
+    def pick(
+        self, name: str, calls: Sequence[Any], result: Callable[[Any], Any] = lambda call: call
+    ) -> Any:
+        """Return one result out of all the calls of a layer.
+
+        Args:
+            name: the layer's name.
+            calls: what was recorded of each.
+            result: makes the result of one that counts.
+        """
         if self._calls == "each":
-            return tuple(results)
+            return tuple(map(result, calls))
         if self._calls == "sum":
-            return _sum(results)
-        if len(results) > 1 and self._calls is None:
+            return _sum(list(map(result, calls)))
+        if len(calls) > 1 and self._calls is None:
             warn(
-                f"layer {name!r} was called {len(results)} times; the last call is taken. Say"
+                f"layer {name!r} was called {len(calls)} times; the last call is taken. Say"
                 " which with calls='last', 'first', 'sum' or 'each'",
                 LayerReuseWarning,
             )
-        return results[0] if self._calls == "first" else results[-1]
+        return result(calls[0] if self._calls == "first" else calls[-1])
 
     def form(self, results: dict[str, Any]) -> Any:
         """Give a dict by name where several layers were asked for, else the only result."""
@@ -81,4 +89,6 @@ def _named(model: Forward, layer: Layers) -> dict[str, nn.Module]:
 def _sum(results: Sequence[Any]) -> Any:
     if isinstance(results[0], Tensor):
         return torch.stack(list(results)).sum(0)
+    if isinstance(results[0], dict):
+        return {key: _sum([result[key] for result in results]) for key in results[0]}
     return tuple(_sum(column) for column in zip(*results, strict=True))

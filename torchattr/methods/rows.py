@@ -53,7 +53,7 @@ def need_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
             raise TargetError(
                 f"the model gives {len(one)} rows of scores for {inputs.batch_size} examples"
                 " (patches, frames or regions may stand as rows), so none can be told to belong to"
-                " an example; pass a callable target that gives one value for each example"
+                " an example; pass a callable as output= that makes one row for each example"
             )
 
 

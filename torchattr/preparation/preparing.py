@@ -191,7 +191,9 @@ class _Maker:
         given = (self._inputs, self._arguments, self._key)
         own, target = maps_of(self._model, *given, None)
         ours, _ = maps_of(prepared, *given, target)
-        maps = {name: deviation(_joined(ours[name]), _joined(own[name])) for name in own}
+        maps = {
+            name: deviation(_joined(ours[name]), _joined(own[name])) for name in own if own[name]
+        }
         gates = flipped_gates(self._model, prepared, *given[:2], key=self._key, target=target)
         return maps, gates if gates.forward.gates else None
 
