@@ -65,16 +65,16 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     ),
     "groups": lambda: nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.Conv2d(4, 2, 3, dilation=2)),
     "layer norm": lambda: nn.Sequential(
-        nn.Conv2d(2, 3, 3, 3), Last(nn.LayerNorm(3), nn.Linear(3, 3)), nn.Conv2d(3, 2, 2)
+        nn.Conv2d(2, 3, 3, 2), Last(nn.LayerNorm(3), nn.Linear(3, 3)), nn.Conv2d(3, 2, 2)
     ),
     "norm over places": lambda: nn.Sequential(
-        nn.Conv2d(2, 3, 3, 3), nn.LayerNorm([3, 3, 3]), nn.Conv2d(3, 2, 2)
+        nn.Conv2d(2, 3, 3, 2), nn.LayerNorm([3, 5, 4]), nn.Conv2d(3, 2, 2)
     ),
     "group norm": lambda: nn.Sequential(
-        nn.Conv2d(2, 4, 3, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 2)
+        nn.Conv2d(2, 4, 3, 2), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 2)
     ),
     "instance norm": lambda: nn.Sequential(
-        nn.Conv2d(2, 4, 3, 3), nn.InstanceNorm2d(4), nn.Conv2d(4, 2, 2)
+        nn.Conv2d(2, 4, 3, 2), nn.InstanceNorm2d(4), nn.Conv2d(4, 2, 2)
     ),
     "branches": Branches,
 }

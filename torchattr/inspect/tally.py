@@ -17,7 +17,6 @@ from torchattr.inspect.paths import Paths
 from torchattr.layers import Trace
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.guards import refuse_scripted
-from torchattr.layers.layout import is_dense
 from torchattr.layers.nested import shape_of
 
 Shape = tuple[int, ...]
@@ -107,8 +106,10 @@ class _Given:
         tensors = _tensors(output)
         shapes = [tuple(shape_of(tensor)) for tensor in tensors]
         self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
-        dense = [tensor for tensor in tensors if is_dense(tensor)]
-        self.sizes[name] += sum(tensor.nbytes for tensor in dense)
+        dense = [
+            tensor for tensor in tensors if tensor.layout == torch.strided and not tensor.is_nested
+        ]
+        self.sizes[name] += sum(tensor.nbytes for tensor in counted)
 
 
 class _Kept:
