@@ -106,9 +106,7 @@ class _Given:
         tensors = _tensors(output)
         shapes = [tuple(shape_of(tensor)) for tensor in tensors]
         self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
-        dense = [
-            tensor for tensor in tensors if tensor.layout == torch.strided and not tensor.is_nested
-        ]
+        counted = (one for one in tensors if one.layout == torch.strided and not one.is_nested)
         self.sizes[name] += sum(tensor.nbytes for tensor in counted)
 
 
