@@ -45,6 +45,13 @@ class Branches(nn.Module):
         return self.down(torch.relu(self.small(x) + self.wide(x)))
 
 
+class Last(nn.Sequential):
+    """Runs with the channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "stride": lambda: nn.Sequential(nn.Conv2d(2, 3, 3, 2, 1), nn.ReLU(), nn.Conv2d(3, 2, 3, 1, 1)),
     "max_pool": lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.MaxPool2d(3, 2, 1, ceil_mode=True)),
@@ -57,6 +64,18 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
         nn.Conv2d(2, 3, 3, 2), nn.ConvTranspose2d(3, 2, 3, 2, 1, output_padding=1), nn.ReLU()
     ),
     "groups": lambda: nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.Conv2d(4, 2, 3, dilation=2)),
+    "layer norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 3, 3, 2), Last(nn.LayerNorm(3), nn.Linear(3, 3)), nn.Conv2d(3, 2, 2)
+    ),
+    "norm over places": lambda: nn.Sequential(
+        nn.Conv2d(2, 3, 3, 2), nn.LayerNorm([3, 5, 4]), nn.Conv2d(3, 2, 2)
+    ),
+    "group norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3, 2), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 2)
+    ),
+    "instance norm": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3, 2), nn.InstanceNorm2d(4), nn.Conv2d(4, 2, 2)
+    ),
     "branches": Branches,
 }
 

@@ -515,6 +515,38 @@ class Folded(nn.Module):
         return torch.cat([one, other], -1).mean((2, 3))
 
 
+class Attending(nn.Module):
+    """Tokens behind a class token, whose attention weights are a layer's values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 4, 4, 4), nn.LayerNorm(4)
+        self.weights, self.head = nn.Softmax(-1), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = self.norm(torch.cat([x.mean(1, keepdim=True), x], 1))
+        weights = self.weights((x @ x.transpose(1, 2))[:, None])
+        return self.head((weights[:, 0] @ x)[:, 0])
+
+
+def test_tokens_are_drawn_as_their_grid_and_attention_weights_are_not(visit: Any) -> None:
+    transform = Compose([Resize((16, 24)), ToTensor()])
+    model = Attending().eval()
+    client = visit(create_app(LoadedModel("attending", model, transform)))
+    key = client.get("/api/pictures").json()[0]["id"]
+    layers = client.get(f"/api/pictures/{key}/layers").json()["layers"]
+    listed = {one["name"]: one for one in layers}
+    assert listed["norm"]["maps"] == [4, 4, 6]
+    assert listed["norm"]["shape"] == [25, 4]
+    assert not listed["weights"]["has_maps"]
+    assert "attention" in listed["weights"]["why"] or "dimensions" in listed["weights"]["why"]
+    said = client.post("/api/features", json={"picture": key, "layer": "norm"}).json()
+    assert said["shape"] == [4, 4, 6]
+    refused = client.post("/api/features", json={"picture": key, "layer": "weights"})
+    assert "no maps" in sentence(refused, 422)
+
+
 @pytest.mark.parametrize("layer", ["inner", "gate"])
 def test_layers_whose_batch_is_not_the_picture_are_marked_and_refused(
     visit: Any, layer: str

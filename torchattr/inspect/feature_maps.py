@@ -18,7 +18,7 @@ from torchattr.inspect.pictures import Planes, draw, in_range
 from torchattr.inspect.recording import Recording, split_number
 from torchattr.layers import Layout
 from torchattr.layers.layout import channels_first
-from torchattr.layers.nested import tensors_of
+from torchattr.layers.nested import shape_of, tensors_of
 from torchattr.select import missing
 from torchattr.show.html import notebook
 
@@ -103,10 +103,7 @@ class FeatureMaps(Mapping[str, Any]):
     ) -> None:
         self.calls = dict(calls)
         self.batch = batch
-        self.layouts = {
-            name: tuple(_assumed(values, batch) for values in several)
-            for name, several in self.calls.items()
-        } | dict(layouts or {})
+        self.layouts = dict(layouts or _assumed(self.calls, batch))
 
     def __getitem__(self, layer: str) -> Any:
         calls = self._of(layer)
@@ -288,7 +285,13 @@ class FeatureMaps(Mapping[str, Any]):
         return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)
 
 
-def _assumed(values: Values, batch: int | None) -> Layout | str:
+def _assumed(
+    calls: Mapping[str, tuple[Values, ...]], batch: int | None
+) -> dict[str, tuple[Layout | str, ...]]:
+    return {name: tuple(_rows(values, batch) for values in of) for name, of in calls.items()}
+
+
+def _rows(values: Values, batch: int | None) -> Layout | str:
     """Return the layout `(N, C, ...)` of a tensor of which nothing else was said."""
     if not isinstance(values, Tensor):
         return "it is not one tensor"
@@ -298,7 +301,7 @@ def _assumed(values: Values, batch: int | None) -> Layout | str:
 
 def _shape(values: Any) -> str:
     if isinstance(values, Tensor):
-        return str(tuple(values.shape))
+        return str(tuple(shape_of(values)))
     if isinstance(values, Mapping):
         return f"{{{', '.join(f'{name}: {_shape(item)}' for name, item in values.items())}}}"
     if isinstance(values, (tuple, list)):

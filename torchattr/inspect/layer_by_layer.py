@@ -16,6 +16,7 @@ from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
 from torchattr.inspect.grids import no_maps, places_layout
 from torchattr.inspect.reach import any_output
 from torchattr.layers import Captured, Layout, Place, Trace
+from torchattr.layers.nested import tensors_of
 from torchattr.methods import GradCAM, GuidedGradCAM
 from torchattr.methods.layer import Calls
 from torchattr.select import as_selections, find_layers, layer_names
@@ -173,7 +174,9 @@ def layer_by_layer(
         found = guided.attribute(
             inputs, target, additional_forward_args, interpolate_mode=interpolate_mode
         )
-    return LayerMaps(dict(zip(chosen, found.values(), strict=True)), method, given.tensors[0])
+    # A layer may give its one tensor in a container, and so has its map in one.
+    maps = {name: tensors_of(one)[0] for name, one in zip(chosen, found.values(), strict=True)}
+    return LayerMaps(maps, method, given.tensors[0])
 
 
 def _with_places(

@@ -134,6 +134,24 @@ class _ReachAdaptivePool(LayerRule):
         return _marks(AdaptiveAvgPoolGradient().backward(call, marks)).expand(call.shape)
 
 
+class _ReachNorm(LayerRule):
+    """Marks all elements that are normalised together with a marked one.
+
+    The gradient says less: equal signals to all of them cancel each other.
+    """
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        if call.operation.name == "layer_norm":
+            together = grad.flatten(grad.dim() - len(call.normalized_shape))
+        else:
+            groups = call.arguments.get("num_groups", call.shape[1])
+            together = grad.reshape(call.shape[0], groups, -1)
+        marks = together.ne(0).any(-1, keepdim=True).to(grad.dtype)
+        return marks.expand(together.shape).reshape(grad.shape)
+
+
 class _Through(LayerRule):
     """Lets marks through an operation that works on each element by itself."""
 
@@ -168,9 +186,10 @@ REACH: dict[str, LayerRule] = {
     **{
         name: _Through()
         for name, operation in OPERATIONS.items()
-        if operation.kind in ("rectifier", "activation", "dropout")
+        if operation.kind in ("rectifier", "activation")
     },
     "batch_norm": _Through(),
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), _ReachNorm()),
     "conv": _ReachConv(),
     "max_pool": _ReachPool(),
     "avg_pool": _ReachPool(),

@@ -17,6 +17,7 @@ from torchattr.inspect.paths import Paths
 from torchattr.layers import Trace
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.guards import refuse_scripted
+from torchattr.layers.nested import shape_of
 
 Shape = tuple[int, ...]
 
@@ -103,10 +104,10 @@ class _Given:
 
     def __call__(self, name: str, output: Any) -> None:
         tensors = _tensors(output)
-        shapes = [tuple(tensor.shape) for tensor in tensors]
+        shapes = [tuple(shape_of(tensor)) for tensor in tensors]
         self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
-        dense = [tensor for tensor in tensors if tensor.layout == torch.strided]
-        self.sizes[name] += sum(tensor.nbytes for tensor in dense)
+        counted = (one for one in tensors if one.layout == torch.strided and not one.is_nested)
+        self.sizes[name] += sum(tensor.nbytes for tensor in counted)
 
 
 class _Kept:

@@ -16,7 +16,7 @@ from torchattr.layers.function import enter
 from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
 from torchattr.layers.layout import Layout, LayoutTracker, is_dense
-from torchattr.layers.nested import filled, skeleton, tensors_of, with_tensors
+from torchattr.layers.nested import filled, shape_of, skeleton, tensors_of, with_tensors
 from torchattr.layers.undoing import Undo
 from torchattr.layers.wrapped import is_transformed
 
@@ -167,7 +167,7 @@ class Recorder:
             tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
             skeleton(live),
             tuple(map(self._layout, tensors)) if place.read else (),
-            tuple(map(_shape, tensors)),
+            tuple(map(shape_of, tensors)),
         )
 
     def _unseen(self, place: Place, value: Any) -> Captured:
@@ -184,7 +184,7 @@ class Recorder:
             (None,) * len(tensors),
             skeleton(value),
             (f"it ran inside {where}",) * len(tensors),
-            tuple(map(_shape, tensors)),
+            tuple(map(shape_of, tensors)),
         )
 
     def _copied(self, tensor: Tensor) -> Tensor:
@@ -214,8 +214,3 @@ class Recorder:
         if self._tracker is not None:
             self._tracker.hand_on(item, entered)
         return entered
-
-
-def _shape(tensor: Tensor) -> torch.Size:
-    """Return the shape of a tensor; nested ones have none."""
-    return torch.Size() if tensor.is_nested else tensor.shape

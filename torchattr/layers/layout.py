@@ -158,7 +158,9 @@ class LayoutTracker(TorchFunctionMode):
     def hand_on(self, source: Tensor, result: Tensor) -> None:
         """Take a tensor of the same shape, made out of sight, to have the same axes."""
         known = self.axes(source)
-        if known is not None and self.axes(result) is None and source.shape == result.shape:
+        if known is None or not is_dense(result) or self.axes(result) is not None:
+            return
+        if source.shape == result.shape:
             self._axes[result] = known
 
     def layout(self, tensor: Tensor) -> Layout | str:

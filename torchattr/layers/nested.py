@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -26,6 +27,15 @@ def tensors_of(value: Any) -> list[Tensor]:
 
     with_tensors(value, note)
     return found
+
+
+def shape_of(tensor: Tensor) -> torch.Size:
+    """Return the shape of a tensor; one that holds tensors of several shapes has none.
+
+    >>> shape_of(torch.ones(2, 3))
+    torch.Size([2, 3])
+    """
+    return torch.Size() if tensor.is_nested else tensor.shape
 
 
 def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
