@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import refused
 from networks import (
     Net,
     conv,
@@ -20,6 +21,7 @@ from networks import (
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.errors import LayerError
 
 X = pictures(2, 3, 8, 12)
 
@@ -48,9 +50,39 @@ def test_layouts_other_than_channels_first() -> None:
 
 
 def test_tokens_that_the_target_reads() -> None:
-    """Of a class token alone nothing comes back to the places of the last block."""
-    assert chosen(vit(1, pool="class"), calls="last") == "blocks.1.norm"
-    assert chosen(vit(0, 1, pool="last"), calls="last") == "blocks.1.norm"
+    """Of a class token alone nothing comes back to the places of the last block.
+
+    The norm of the last block would do, but not its last call, which is what counts.
+    """
+    assert chosen(vit(1, pool="class")) == "blocks.0"
+    assert chosen(vit(0, 1, pool="last")) == "blocks.0"
+
+
+class Levels(nn.Module):
+    """A head that is called for each level of a pyramid, the last of which has a single place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.shared = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.body(x)
+        return sum(self.shared(F.adaptive_avg_pool2d(fine, size)).mean((2, 3)) for size in (4, 1))
+
+
+def test_the_last_call_of_a_layer_counts() -> None:
+    assert chosen(Levels().double()) == "body"
+
+
+def test_layers_that_no_gradient_comes_back_to_are_named() -> None:
+    class Frozen(Levels):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                fine = self.body(x)
+            return self.shared(fine.mean((2, 3), keepdim=True)).flatten(1)
+
+    with refused(LayerError, "'body'", "no_grad", "layer="):
+        chosen(Frozen().double())
 
 
 def test_projections_to_heads_and_their_weights_are_passed_over() -> None:

@@ -77,10 +77,9 @@ class ConnectionCheck:
             if cut:
                 warn(
                     f"the gradient with regard to {_named(place)} is exactly 0 for example"
-                    f" {_listed(cut)},"
-                    " though not because of closed ReLUs: it is cut off from the score by the"
-                    " graph, or a function is saturated there. The zeros say nothing about what"
-                    " the score rests on",
+                    f" {_listed(cut)}, though not because of closed ReLUs: it is cut off from the"
+                    " score by the graph, or a function is saturated or weights are 0 there. The"
+                    " zeros say nothing about what the score rests on",
                     DisconnectedWarning,
                 )
 
@@ -102,7 +101,7 @@ class ConnectionCheck:
             )
         because = self._cause or "what the model gives was made without reference to it"
         return (
-            f"{method}: the target is cut off from {place}, so every gradient would be 0:"
+            f"{method} would be 0 everywhere, since the target is cut off from {place}:"
             f" {because}. Let gradients through there or explain a value before it (target= or"
             " output= may be a callable); FeatureAblation, Occlusion and RISE need no gradient"
         )

@@ -63,12 +63,16 @@ def last_spatial_layer(
     trace = Trace(
         model, inputs.tensors, arguments, places=places + ([neuron] if neuron else []), key=key
     )
-    candidates = list(_candidates(trace, inputs))
+    pictures = list(_pictures(trace, inputs))
+    candidates = [one for one in pictures if one.edge is not None]
     if not candidates:
-        raise LayerError(
-            "cannot choose a layer automatically: no layer of this model is known to have a grid of"
-            " places; name one with layer=..."
+        because = (
+            f"no gradient comes back to those with a grid of places, such as"
+            f" {names[pictures[-1].module]!r} (they ran under torch.no_grad(), say)"
+            if pictures
+            else "no layer of this model is known to have a grid of places"
         )
+        raise LayerError(f"cannot choose a layer automatically: {because}; name one with layer=...")
     scores = _scores(trace, model, inputs, arguments, key, target)
     chosen = _last_that_matters(trace, candidates, scores)
     return names[chosen.module], chosen.module
@@ -77,16 +81,19 @@ def last_spatial_layer(
 @dataclass(frozen=True)
 class _Candidate:
     module: nn.Module
-    edge: GradientEdge
+    edge: GradientEdge | None
     layout: Layout
 
 
-def _candidates(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
-    for place, captured in trace.order:
+def _pictures(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
+    # Of a module that is called several times, the last call is what Grad-CAM takes.
+    last = {place: number for number, (place, _) in enumerate(trace.order)}
+    for number, (place, captured) in enumerate(trace.order):
         layout = _single_layout(place, captured)
-        edge = captured.edges[0] if captured.edges else None
-        if layout is not None and edge is not None and _is_picture(place.module, layout, inputs):
-            yield _Candidate(place.module, edge, layout)
+        if number != last[place] or layout is None:
+            continue
+        if _is_picture(place.module, layout, inputs):
+            yield _Candidate(place.module, captured.edges[0], layout)
 
 
 def _single_layout(place: Place, captured: Captured) -> Layout | None:
@@ -108,17 +115,17 @@ def _is_picture(module: nn.Module, layout: Layout, inputs: Inputs) -> bool:
 
 _FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
-_LOOSE = 2
-"""Convolutions without padding cut the same from each side, which changes the aspect."""
+_LOST = 2
+"""Convolutions without padding take about as many places from each dimension of a small grid."""
+_LOOSE = 1.25
 
 
 def _has_aspect(layout: Layout) -> bool:
     """Whether a grid is about as wide and high as the input, whatever its scale."""
-    scales = [size / place.extent for size, place in zip(layout.sizes, layout.places, strict=True)]
-    lost = [_LOOSE / place.extent for place in layout.places]
-    return max(scales) <= _LOOSE * min(
-        scale + more for scale, more in zip(scales, lost, strict=True)
-    )
+    pairs = list(zip(layout.sizes, layout.places, strict=True))
+    scales = [size / place.extent for size, place in pairs]
+    whole = [(size + _LOST) / place.extent for size, place in pairs]
+    return max(scales) <= _LOOSE * min(whole)
 
 
 def _scores(
@@ -147,14 +154,14 @@ def _last_that_matters(
     trace: Trace, candidates: Sequence[_Candidate], scores: Tensor
 ) -> _Candidate:
     """Return the last candidate to whose places something comes back."""
-    connected = trace.connected(scores, [one.edge for one in candidates])
+    edges = [one.edge for one in candidates]
+    connected = trace.connected(scores, edges)
     reached = [one for one, yes in zip(candidates, connected, strict=True) if yes]
-    seen = set()
+    asked: set[GradientEdge | None] = set()
     for one in reversed(reached):
-        port = (one.edge.node, one.edge.output_nr)
-        if port in seen:
+        if one.edge in asked:
             continue
-        seen.add(port)
+        asked.add(one.edge)
         (gradient,) = trace.gradients(scores, [one.edge])
         if gradient is not None and bool(one.layout.to_grid(gradient).any()):
             return one
