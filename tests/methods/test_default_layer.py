@@ -82,7 +82,7 @@ def test_layers_that_no_gradient_comes_back_to_are_named() -> None:
             return self.shared(fine.mean((2, 3), keepdim=True)).flatten(1)
 
     with refused(LayerError, "'body'", "no_grad", "layer="):
-        chosen(Frozen().double())
+        ta.GradCAM(Frozen().double()).attribute(X, target=1)
 
 
 def test_projections_to_heads_and_their_weights_are_passed_over() -> None:
