@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.layers.guards import _stance
-from torchattr.layers.undoing import Undo, undoing
+from torchattr.undoing import Undo, undoing
 
 PACKAGE = str(Path(ta.__file__).parent)
 X = noise(1, 1, 4, 4)

@@ -12,6 +12,7 @@ from torchattr.errors import LayerError, ShapeError
 from torchattr.inputs import as_arguments, as_inputs
 from torchattr.inspect.local import REACH, bounding_box
 from torchattr.layers import Place, Trace
+from torchattr.layers.guards import gradients
 from torchattr.methods.neuron import last_call
 from torchattr.select import find_layer
 
@@ -56,7 +57,7 @@ def receptive_field(
     values = one_with_places(last_call(trace, place).values, given.tensors[0])
     checked = check_position(position, values.shape[2:])
     index: tuple[slice | int, ...] = (slice(None), slice(None), *checked)
-    with torch.inference_mode(False), torch.enable_grad():
+    with gradients():
         scores = values[index].sum(1)
     (found,) = trace.gradients(scores, trace.input_edges[:1], keep=False)
     box = None if found is None else bounding_box(found.flatten(0, 1))

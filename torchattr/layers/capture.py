@@ -17,8 +17,8 @@ from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
 from torchattr.layers.layout import Layout, LayoutTracker
 from torchattr.layers.nested import filled, skeleton, tensors_of, with_tensors
-from torchattr.layers.undoing import Undo
 from torchattr.layers.wrapped import is_transformed
+from torchattr.undoing import Undo, undone
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def watching(modules: Sequence[nn.Module]) -> Iterator[list[tuple[nn.Module, tor
         if isinstance(output, Tensor):
             seen.append((module, output.shape))
 
-    with Undo() as undo:
+    with undone() as undo:
         for module in modules:
             hook_forward(undo, module, ThreadHook(note))
         yield seen
