@@ -111,13 +111,18 @@ def spots_of(work: Work) -> list[Spot]:
     ]
 
 
+def modes() -> list[Any]:
+    """Return what sees functions; what is over may be left there, where it does nothing."""
+    return torch.overrides._get_current_function_mode_stack()
+
+
 def traces(model: nn.Module) -> dict[str, Any]:
     """Take down everything that may have been left behind."""
     names = [name for name in vars(model) if "_hooks" in name]
     return {
         "hooks": [dict(getattr(part, name)) for part in model.modules() for name in names],
         "parts": [(part.training, sorted(vars(part))) for part in model.modules()],
-        "modes": torch.overrides._get_current_function_mode_stack(),
+        "modes": [one for one in modes() if getattr(one, "mode", one) is not None],
         "dispatch modes": _python_dispatch._get_current_dispatch_mode_stack(),
         "dispatching": (
             _python_dispatch._is_in_torch_dispatch_mode,
@@ -200,6 +205,7 @@ def interrupted_at(spots: Sequence[Spot], work: Work, model: nn.Module) -> list[
         left = [name for name in before if now[name] != before[name]]
         left += [] if are_free(held) else ["locks"]
         left += [] if same(tensors(work()), expected) else ["numbers"]
+        left += ["modes, still"] if modes() else []
         if left:
             wrong.append(f"{spot}: {', '.join(left)}")
             before = traces(model)

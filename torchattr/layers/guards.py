@@ -218,16 +218,46 @@ def gradients(enabled: bool = True) -> Iterator[None]:
         yield
 
 
+class _Watch(TorchFunctionMode):
+    """Hands every function to a mode; once that is let go, all pass by.
+
+    While a mode acts, PyTorch takes it from the stack and puts it back, and where that is
+    interrupted, Python may put it back only after all else was undone.
+    """
+
+    def __init__(self, mode: TorchFunctionMode) -> None:
+        super().__init__()
+        self.mode: TorchFunctionMode | None = mode
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.mode is None:
+            return func(*args, **(kwargs or {}))
+        return self.mode.__torch_function__(func, types, args, kwargs)
+
+
 def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
     """Let a mode see every function of this thread."""
-    undo.later(partial(_drop_mode, mode), of_thread=True)
-    mode.__enter__()
+    _drop_leftovers()
+    watch = _Watch(mode)
+    undo.later(partial(_drop_mode, watch), of_thread=True)
+    undo.later(partial(setattr, watch, "mode", None))
+    watch.__enter__()
 
 
-def _drop_mode(mode: TorchFunctionMode) -> None:
+def _drop_mode(watch: _Watch) -> None:
     """Take a mode from the stack, if it is there, and what was left above it."""
-    while mode in _get_current_function_mode_stack():
+    while watch in _get_current_function_mode_stack():
         _pop_mode()
+
+
+def _drop_leftovers() -> None:
+    """Take from the stack what an interrupted call left on it."""
+    while (stack := _get_current_function_mode_stack()) and _is_over(stack[-1]):
+        _pop_mode()
+
+
+def _is_over(mode: TorchFunctionMode) -> bool:
+    return isinstance(mode, _Watch) and mode.mode is None
 
 
 def enter_dispatch_mode(undo: Undo, mode: TorchDispatchMode) -> None:
