@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import sys
 import threading
 import warnings
@@ -138,6 +139,8 @@ def traces(model: nn.Module) -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "dtype": torch.get_default_dtype(),
         "users": set(_stance._users),
+        "path": list(sys.path),
+        "logging": logging.root.manager.disable,
         "filters": list(warnings.filters),
         "variables": [one.get() for one in _held_by_modules(ContextVar)],
     }

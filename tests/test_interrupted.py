@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers import noise, seeded
-from interrupting import interrupted_at, spots_of
+from interrupting import PACKAGE, interrupted_at, spots_of
 from torch import nn
 
 import torchattr as ta
+from torchattr.models import load_model, read_image
+from torchattr.models.collage import examples
+from torchattr.models.user_file import run_file
 
 X = noise(1, 1, 6, 6)
 
@@ -44,12 +48,28 @@ def of_backend(model: nn.Module) -> Any:
 
 
 def of_prepared(model: nn.Module) -> Any:
-    return ta.Saliency(ta.prepare(model, X)).attribute(X, 1)
+    return ta.Saliency(ta.prepare(model, X, channels_last=False)).attribute(X, 1)
 
 
 def of_projector(model: nn.Module) -> Callable[[], Any]:
     projector = ta.BackProjector(model, X, "2")
     return lambda: projector.project([0])
+
+
+def in_bfloat16(model: nn.Module) -> Any:
+    fast = ta.prepare(model.float(), X.float(), channels_last=False, precision="bfloat16")
+    return ta.Saliency(fast).attribute(X.float(), 1)
+
+
+def of_user_file(folder: Path) -> str:
+    file = folder / "own.py"
+    file.write_text("import beside\n\nANSWER = beside.ANSWER\n")
+    (folder / "beside.py").write_text("ANSWER = 42\n")
+    return str(run_file(file).ANSWER)
+
+
+def of_random_weights() -> list[Any]:
+    return list(load_model("demo", weights="random").model.parameters())
 
 
 METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
@@ -76,6 +96,7 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
     "projector": of_projector,
     "maximise": lambda model: lambda: ta.maximise(model, ("2", 1), X, steps=2),
     "prepare": lambda model: lambda: of_prepared(model),
+    "prepare_bfloat16": lambda model: lambda: in_bfloat16(model),
     "backend": lambda model: lambda: of_backend(model),
     "deepdream": lambda model: lambda: ta.deepdream(model, X, "3", steps=1, octaves=1),
 }
@@ -102,3 +123,24 @@ def test_nothing_is_left(method: str, mode: Any, share: int | None) -> None:
         assert len(spots) > 200
         some = spots if share is None else random.Random(0).sample(spots, share)
         assert not interrupted_at(some, work, model)
+
+
+# What is loaded is the same each time, and so is the state of the process afterwards.
+LOADED: dict[str, Callable[[Path], Any]] = {
+    "picture": lambda folder: read_image(examples()[0].path).tobytes().hex(),
+    "file of a user": of_user_file,
+    "random weights": lambda folder: of_random_weights(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", LOADED)
+def test_nothing_is_left_by_loading(what: str, tmp_path: Path) -> None:
+    def work() -> Any:
+        found = LOADED[what](tmp_path)
+        return [found, str(torch.get_rng_state().tolist())]
+
+    work()
+    # PyTorch's own layers enter no_grad while they are made; what that leaves is PyTorch's.
+    spots = [spot for spot in spots_of(work) if spot.file.startswith(PACKAGE)]
+    assert not interrupted_at(spots, work, small())

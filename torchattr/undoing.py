@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from threading import get_ident
 from typing import TypeVar
 
@@ -72,3 +74,25 @@ def undone() -> Iterator[Undo]:
             undo.run()
     finally:
         undo.run()
+
+
+@contextmanager
+def own_filters() -> Iterator[None]:
+    """Let the filters of warnings be changed within a `with` block.
+
+    >>> import warnings
+    >>> with own_filters():
+    ...     warnings.simplefilter("ignore")
+    ...     warnings.warn("nobody hears this", stacklevel=1)
+    """
+    with undone() as undo:
+        caught = warnings.catch_warnings()
+        undo.later(partial(_put_back, caught))
+        caught.__enter__()
+        yield
+
+
+def _put_back(caught: warnings.catch_warnings) -> None:
+    # It raises where it was not entered, or not wholly, after it has put back what it can.
+    with suppress(RuntimeError, AttributeError):
+        caught.__exit__(None, None, None)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 from torchattr._types import Forward, OutputKey
 from torchattr.errors import InputError, OutputError
 from torchattr.layers import Trace, rule_table
-from torchattr.layers.guards import autocast
+from torchattr.layers.guards import autocast, gradients
 from torchattr.methods import GuidedBackprop, Saliency
 from torchattr.targets import select_scores
 from torchattr.undoing import Undo
@@ -148,7 +148,9 @@ def maps_of(
     trace = Trace(model, inputs, arguments, tables=tables, key=key)
     check_scores(trace.output)
     target = places_of(trace.output) if target is None else target
-    scores = scores_at(trace.output, target)
+    # The caller may be in no_grad or inference mode, where picking would cut the graph off.
+    with gradients():
+        scores = scores_at(trace.output, target)
     maps = {}
     for number, name in enumerate(TABLES):
         found = trace.gradients(scores, trace.input_edges, table=number, of_output=True)

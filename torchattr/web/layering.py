@@ -12,10 +12,12 @@ import numpy as np
 from torchattr.errors import InputError, LayerError, NoRuleMatched
 from torchattr.info import layers as module_rows
 from torchattr.inspect import CODES, BackProjection, BackProjector, Rule, Start, feature_maps
+from torchattr.layers.guards import enter_mode
 from torchattr.methods.batching import Footprint
 from torchattr.select import layer_names
 from torchattr.show.styles import Color
 from torchattr.stepping import step
+from torchattr.undoing import undone
 from torchattr.web.items import Features
 from torchattr.web.parts import Map
 from torchattr.web.scene import Scene
@@ -206,7 +208,9 @@ class Projectors:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]
-        with Footprint() as made:
+        made = Footprint()
+        with undone() as undo:
+            enter_mode(undo, made)
             projector = make()
         self._kept[key] = projector, made.total
         while len(self._kept) > self._most or self.nbytes > self._most_bytes:
