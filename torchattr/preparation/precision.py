@@ -147,9 +147,9 @@ def maps_of(
     tables = [rule_table(rules) for rules in TABLES.values()]
     trace = Trace(model, inputs, arguments, tables=tables, key=key)
     check_scores(trace.output)
-    target = places_of(trace.output) if target is None else target
     # The caller may be in no_grad or inference mode, where picking would cut the graph off.
     with gradients():
+        target = places_of(trace.output) if target is None else target
         scores = scores_at(trace.output, target)
     maps = {}
     for number, name in enumerate(TABLES):
