@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 RANKS = {
     **dict.fromkeys(("kernels", "inputs", "targets", "outputs", "select"), 0),
-    **dict.fromkeys(("errors", "rounding", "stepping", "_types", "_printable"), 0),
+    **dict.fromkeys(("errors", "rounding", "stepping", "undoing", "_types", "_printable"), 0),
     **dict.fromkeys(("layers", "models", "incremental"), 1),
     **dict.fromkeys(("methods", "inspect", "show", "info", "preparation"), 2),
     **dict.fromkeys(("explanation", "evaluate", "runs", "captum", "tf_cnnvis"), 3),

@@ -7,8 +7,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
+
+from torchattr.undoing import undone
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -139,11 +142,10 @@ def listening(listener: Listener) -> Iterator[None]:
     >>> heard
     ['a layer was taken']
     """
-    token = _listener.set(listener)
-    try:
+    with undone() as undo:
+        undo.later(partial(_listener.set, _listener.get()), of_thread=True)
+        _listener.set(listener)
         yield
-    finally:
-        _listener.reset(token)
 
 
 def warn(message: str, category: type[TorchattrWarning]) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
+
+from torchattr.undoing import undone
 
 _told: ContextVar[Callable[[], None] | None] = ContextVar("torchattr_step", default=None)
 
@@ -43,8 +46,7 @@ def stepping(told: Callable[[], None]) -> Iterator[None]:
     >>> counted
     [1]
     """
-    token = _told.set(told)
-    try:
+    with undone() as undo:
+        undo.later(partial(_told.set, _told.get()), of_thread=True)
+        _told.set(told)
         yield
-    finally:
-        _told.reset(token)

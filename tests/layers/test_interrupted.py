@@ -15,8 +15,8 @@ from helpers import noise, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.layers.guards import _stance
-from torchattr.layers.undoing import Undo, undoing
+from torchattr.layers.guards import _stance, enter_mode
+from torchattr.undoing import Undo, undoing, undone
 
 PACKAGE = str(Path(ta.__file__).parent)
 X = noise(1, 1, 4, 4)
@@ -163,3 +163,36 @@ def test_what_is_lost_is_undone_but_not_for_the_thread() -> None:
     undo.later(lambda: done.append("of the thread"), of_thread=True)
     del undo
     assert done == ["hooks"]
+
+
+def test_what_is_about_a_thread_is_left_alone_in_another() -> None:
+    done: list[str] = []
+    undo = Undo()
+    undo.later(lambda: done.append("hooks"))
+    undo.later(lambda: done.append("of the thread"), of_thread=True)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(undo.run).result()
+    assert done == ["hooks"]
+
+
+def test_a_mode_that_is_over_lets_all_pass_and_is_taken_away() -> None:
+    seen: list[Any] = []
+
+    class Seeing(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with undone() as undo:
+        enter_mode(undo, Seeing())
+        (left,) = torch.overrides._get_current_function_mode_stack()
+        torch.ones(1).abs()
+    count = len(seen)
+    assert count
+    torch.overrides._push_mode(left)
+    torch.ones(1).abs()
+    assert len(seen) == count
+    with undone() as undo:
+        enter_mode(undo, Seeing())
+        assert len(torch.overrides._get_current_function_mode_stack()) == 1
+    assert not torch.overrides._get_current_function_mode_stack()

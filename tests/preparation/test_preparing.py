@@ -62,6 +62,15 @@ def test_the_model_is_not_touched(options: dict[str, Any]) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_prepares_without_gradients(mode: Any) -> None:
+    model = network(Net)
+    expected = ta.Saliency(model).attribute(X, target=0)
+    with mode():
+        fast = ta.prepare(model, X)
+    assert_same(ta.Saliency(fast).attribute(X, target=0), expected, 1e-4)
+
+
 def test_memory_is_shared_but_for_folded_weights() -> None:
     model = network(Net)
     fast = ta.prepare(model, X, channels_last=False)

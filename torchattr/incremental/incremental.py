@@ -21,6 +21,8 @@ from torchattr.incremental.tape import Recording, Tape
 from torchattr.kernels import Backend, Request, asked, choose
 from torchattr.kernels.patches import Boxes
 from torchattr.layers import Trace
+from torchattr.layers.guards import enter_mode
+from torchattr.undoing import undone
 
 __all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "Recorder"]
 
@@ -97,7 +99,8 @@ class Recorder:
 
         def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             recording = Recording(args[: self._inputs], self._most)
-            with recording:
+            with undone() as undo:
+                enter_mode(undo, recording)
                 output = run_model(*args)
             recording.finish(output)
             self._tape = None if recording.is_full else recording.tape
@@ -199,7 +202,8 @@ class Incremental:
                 replay.placeholder(i) if i in sources else change.whole()
                 for i, change in enumerate(changes)
             ]
-            with replay:
+            with undone() as undo:
+                enter_mode(undo, replay)
                 output = run_model(*entered, *args)
             return replay.whole(output)
 

@@ -20,6 +20,7 @@ from torchattr.inspect.smoothing import (
     normalised,
     variation_gradient,
 )
+from torchattr.layers.guards import gradients
 from torchattr.stepping import step
 
 Smooth = Literal["gaussian", "laplacian"]
@@ -81,7 +82,7 @@ class Ascent:
 
     def climb(self, image: Tensor) -> Tensor:
         """Change an image `(N, C, ...)` through all octaves; it is not written over."""
-        with torch.inference_mode(False), torch.no_grad(), self._counting() as self._bar:
+        with gradients(False), self._counting() as self._bar:
             base = image.detach().clone()
             detail = torch.zeros_like(base)
             for octave, size in enumerate(self._sizes(base.shape[2:])):
@@ -103,7 +104,7 @@ class Ascent:
         return image
 
     def _gradient(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
+        with gradients():
             leaf = image.detach().requires_grad_()
             seen = leaf
             for transform in self.transforms:

@@ -15,8 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 from torchattr._types import Forward
 from torchattr.inspect.paths import Paths
+from torchattr.layers.guards import enter_mode
 from torchattr.layers.ops import Call
 from torchattr.layers.spellings import Masks, understand
+from torchattr.undoing import undone
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class Operations(TorchFunctionMode):
             if watching is None:
                 return model(*args, **kwargs)
             watching._begin()
-            with watching._paths.following(), watching:
+            with watching._paths.following(), undone() as undo:
+                enter_mode(undo, watching)
                 return model(*args, **kwargs)
 
         return MethodType(run, getattr(model, "__self__", model))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
+from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
+from torchattr.undoing import undone
 
 Given = Callable[[str, Any], None]
 
@@ -42,19 +44,15 @@ class Paths:
     @contextmanager
     def following(self) -> Iterator[None]:
         """Hook the modules for the time of a `with` block."""
-        with ExitStack() as hooks:
+        with undone() as undo:
             for name, module in self._names.items():
-                enter = module.register_forward_pre_hook(ThreadHook(self._enter(name)))
-                hooks.callback(enter.remove)
+                hook_forward(undo, module, ThreadHook(self._enter(name)), before=True)
                 # Also called when the module raises: a model may catch what its part raised.
-                leave = module.register_forward_hook(
-                    ThreadHook(self._leave(name)), always_call=True
-                )
-                hooks.callback(leave.remove)
+                hook_forward(undo, module, ThreadHook(self._leave(name)), always=True)
             yield
 
     def _enter(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any) -> None:
+        def hook(module: nn.Module, args: Any, kwargs: Any = None) -> None:
             self._running.append(name)
 
         return hook

@@ -19,6 +19,7 @@ from torchattr.inspect.places import run_to
 from torchattr.inspect.projections import BackProjection
 from torchattr.inspect.starts import Channels, Start, Starts
 from torchattr.layers import Captured, rule_table
+from torchattr.layers.guards import gradients
 from torchattr.methods import Deconvolution, GuidedBackprop
 from torchattr.methods.batching import has_fixed_batch
 from torchattr.methods.layer import Calls, LayerChoice
@@ -175,7 +176,7 @@ class BackProjector:
 
     def _back(self, live: Tensor, starts: Starts, table: int) -> list[Tensor]:
         # The caller may be in inference mode, whose tensors autograd does not take.
-        with torch.inference_mode(False), torch.enable_grad():
+        with gradients():
             signal = starts.signal(live.detach()[: self._batch], self._copies)
             scores = (live * signal).flatten(1).sum(1)
         # Which rules are in force is a state of the trace, so one backward runs at a time.

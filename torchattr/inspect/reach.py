@@ -13,6 +13,7 @@ from torchattr.inputs import as_arguments, as_inputs
 from torchattr.inspect.grids import maps_of
 from torchattr.inspect.local import REACH, bounding_box
 from torchattr.layers import Place, Trace
+from torchattr.layers.guards import gradients
 from torchattr.methods.neuron import last_call
 from torchattr.select import find_layer
 
@@ -55,7 +56,7 @@ def receptive_field(
     place = Place(module, read=True)
     arguments = as_arguments(additional_forward_args)
     trace = Trace(model, given.tensors, arguments, tables=[REACH], places=[place], key=any_output)
-    with torch.inference_mode(False), torch.enable_grad():
+    with gradients():
         values = maps_of(name, last_call(trace, place), given.tensors)
         checked = check_position(position, values.shape[2:])
         index: tuple[slice | int, ...] = (slice(None), slice(None), *checked)

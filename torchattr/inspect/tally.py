@@ -16,8 +16,9 @@ from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
 from torchattr.layers import Trace
 from torchattr.layers.graph import nodes_of
-from torchattr.layers.guards import refuse_scripted
+from torchattr.layers.guards import enter_dispatch_mode, pack_saved, refuse_scripted
 from torchattr.layers.nested import shape_of
+from torchattr.undoing import undone
 
 Shape = tuple[int, ...]
 
@@ -60,7 +61,9 @@ class Tally:
         operations = Operations(names, paths, self._ran, self._begin)
         # No backward ever asks for what is packed.
         remembering = torch.autograd.graph.saved_tensors_hooks(kept.pack, _forgotten)
-        with remembering, _Formulas(paths, self.multiply_adds):
+        with undone() as undo:
+            pack_saved(undo, remembering)
+            enter_dispatch_mode(undo, _Formulas(paths, self.multiply_adds))
             self.trace = Trace(operations.around(model), inputs, arguments, key=self._whole)
         self.remembered = kept.bytes()
         self._follow()

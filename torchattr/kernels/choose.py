@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points
 
 from torchattr.errors import BackendError
@@ -16,6 +16,7 @@ from torchattr.kernels.cuda_backend import CudaBackend
 from torchattr.kernels.reference import TorchBackend
 from torchattr.kernels.triton_backend import TritonBackend
 from torchattr.kernels.unasked import has_failed, unasked
+from torchattr.undoing import undone
 
 ENTRY_POINTS = "torchattr.backends"
 ENVIRONMENT = "TORCHATTR_BACKEND"
@@ -46,11 +47,10 @@ def backend(name: str) -> Iterator[None]:
     >>> with backend("torch"):
     ...     pass
     """
-    token = _asked.set(_known(name))
-    try:
+    with undone() as undo:
+        undo.later(partial(_asked.set, _asked.get()), of_thread=True)
+        _asked.set(_known(name))
         yield
-    finally:
-        _asked.reset(token)
 
 
 def asked() -> str:

@@ -17,8 +17,8 @@ from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
 from torchattr.layers.layout import Layout, LayoutTracker, is_dense
 from torchattr.layers.nested import filled, shape_of, skeleton, tensors_of, with_tensors
-from torchattr.layers.undoing import Undo
 from torchattr.layers.wrapped import is_transformed
+from torchattr.undoing import Undo
 
 
 @dataclass(frozen=True)

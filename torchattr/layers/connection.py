@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.layers.axis_calls import base_name, tensors_in
+from torchattr.layers.guards import enter_mode, gradients
 from torchattr.layers.notes import TensorNotes
+from torchattr.undoing import undone
 
 Port: TypeAlias = tuple[Any, int]
 """A node of the graph, and which of its outputs."""
@@ -72,10 +74,11 @@ def why_disconnected(
         a clause such as `conv2d ran under torch.no_grad() (at net.py:12)`; an empty one if the
         scores depend on the inputs by the graph; `None` if they were made without the inputs.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    with gradients():
         copies = [_live(tensor) for tensor in inputs]
         finder = _CutFinder(copies)
-        with finder:
+        with undone() as undo:
+            enter_mode(undo, finder)
             scores = score(model(*copies, *arguments))
     return finder.cause(scores)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import partial
 from itertools import islice
@@ -13,14 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import (
     TorchFunctionMode,
     _get_current_function_mode_stack,
     _pop_mode,
 )
+from torch.utils import _python_dispatch as dispatching
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchattr.errors import ScriptedModelError
-from torchattr.layers.undoing import Undo
+from torchattr.undoing import Undo, undone
 
 
 def modules_behind(forward: Any) -> list[nn.Module]:
@@ -175,6 +179,16 @@ def keep_no_casts(undo: Undo) -> None:
     torch.set_autocast_cache_enabled(False)
 
 
+def autocast(undo: Undo, device: str, dtype: torch.dtype) -> None:
+    """Cast to a type on a kind of device; no cast weight is kept for whoever comes next."""
+    before = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    undo.later(partial(torch.set_autocast_enabled, device, before[0]), of_thread=True)
+    undo.later(partial(torch.set_autocast_dtype, device, before[1]), of_thread=True)
+    keep_no_casts(undo)
+    torch.set_autocast_dtype(device, dtype)
+    torch.set_autocast_enabled(device, True)
+
+
 def set_gradients(undo: Undo, enabled: bool) -> None:
     """Leave inference mode, and let a graph be made or not."""
     undo.later(partial(torch._C._set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
@@ -190,32 +204,104 @@ def _leave(context: Any) -> None:
         context.__exit__(None, None, None)
 
 
+@contextmanager
+def gradients(enabled: bool = True) -> Iterator[None]:
+    """Leave inference mode and let a graph be made or not, whatever mode the caller is in.
+
+    >>> with torch.no_grad(), gradients():
+    ...     torch.is_grad_enabled()
+    True
+    """
+    with undone() as undo:
+        set_gradients(undo, enabled)
+        yield
+
+
+class _Watch(TorchFunctionMode):
+    """Hands every function to a mode; once that is let go, all pass by.
+
+    While a mode acts, PyTorch takes it from the stack and puts it back, and where that is
+    interrupted, Python may put it back only after all else was undone.
+    """
+
+    def __init__(self, mode: TorchFunctionMode) -> None:
+        super().__init__()
+        self.mode: TorchFunctionMode | None = mode
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.mode is None:
+            return func(*args, **(kwargs or {}))
+        return self.mode.__torch_function__(func, types, args, kwargs)
+
+
 def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
     """Let a mode see every function of this thread."""
-    undo.later(partial(_drop_mode, mode), of_thread=True)
-    mode.__enter__()
+    _drop_leftovers()
+    watch = _Watch(mode)
+    undo.later(partial(_drop_mode, watch), of_thread=True)
+    undo.later(partial(setattr, watch, "mode", None))
+    watch.__enter__()
 
 
-def _drop_mode(mode: TorchFunctionMode) -> None:
+def _drop_mode(watch: _Watch) -> None:
     """Take a mode from the stack, if it is there, and what was left above it."""
-    while mode in _get_current_function_mode_stack():
+    while watch in _get_current_function_mode_stack():
         _pop_mode()
 
 
-def hook_forward(undo: Undo, module: nn.Module, hook: Any, *, before: bool = False) -> None:
-    """Call a hook with what a module takes or gives."""
+def _drop_leftovers() -> None:
+    """Take from the stack what an interrupted call left on it."""
+    while (stack := _get_current_function_mode_stack()) and _is_over(stack[-1]):
+        _pop_mode()
+
+
+def _is_over(mode: TorchFunctionMode) -> bool:
+    return isinstance(mode, _Watch) and mode.mode is None
+
+
+def enter_dispatch_mode(undo: Undo, mode: TorchDispatchMode) -> None:
+    """Let a mode see every operation of this thread.
+
+    What its own `__enter__` notes besides is for code that is compiled, which runs eagerly here.
+    """
+    undo.later(partial(_drop_dispatch_mode, mode), of_thread=True)
+    dispatching._push_mode(mode)
+
+
+def _drop_dispatch_mode(mode: TorchDispatchMode) -> None:
+    while mode in dispatching._get_current_dispatch_mode_stack():
+        dispatching._pop_mode()
+
+
+def pack_saved(undo: Undo, hooks: saved_tensors_hooks) -> None:
+    """Let hooks see what this thread saves for a backward."""
+    undo.later(partial(_drop_saved_hooks, hooks), of_thread=True)
+    hooks.__enter__()
+
+
+def _drop_saved_hooks(hooks: saved_tensors_hooks) -> None:
+    top = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    if top is not None and top[0] is hooks.pack_hook:
+        hooks.__exit__()
+
+
+def hook_forward(
+    undo: Undo, module: nn.Module, hook: Any, *, before: bool = False, always: bool = False
+) -> None:
+    """Call a hook with what a module takes, or gives; `always` also where it raises."""
     hooks = module._forward_pre_hooks if before else module._forward_hooks
     flags = module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs
-    undo.later(partial(_unhook, hook, hooks, flags))
+    undo.later(partial(_unhook, hook, hooks, [flags, module._forward_hooks_always_called]))
     if before:
         module.register_forward_pre_hook(hook, with_kwargs=True)
     else:
-        module.register_forward_hook(hook)
+        module.register_forward_hook(hook, always_call=always)
 
 
-def _unhook(hook: Any, hooks: dict[int, Any], flags: dict[int, bool]) -> None:
+def _unhook(hook: Any, hooks: dict[int, Any], flags: Sequence[dict[int, bool]]) -> None:
     for key in [key for key, one in list(hooks.items()) if one is hook]:
-        flags.pop(key, None)
+        for one in flags:
+            one.pop(key, None)
         hooks.pop(key, None)
 
 

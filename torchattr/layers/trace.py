@@ -29,8 +29,8 @@ from torchattr.layers.guards import (
 from torchattr.layers.intercept import Intercept, ordinary
 from torchattr.layers.layout import LayoutTracker
 from torchattr.layers.registry import RuleTable
-from torchattr.layers.undoing import Undo, undoing
 from torchattr.outputs import select_output
+from torchattr.undoing import Undo, undoing
 
 
 class Trace:

@@ -1,54 +1,5 @@
-"""Undoing what was set for a while, also when Ctrl-C comes between any two steps."""
+"""What the layers take of :mod:`torchattr.undoing`."""
 
-from __future__ import annotations
+from torchattr.undoing import Undo, undoing, undone
 
-from collections.abc import Callable
-from typing import TypeVar
-
-T = TypeVar("T")
-
-Step = Callable[[], None]
-
-
-class Undo:
-    """The steps that put everything back, the last first.
-
-    Each is noted before what it undoes is done, and each may be done twice. So whoever is
-    interrupted, also while undoing, can begin anew. What nobody undid is undone when this object
-    is lost, which is when the traceback of the interrupt is.
-    """
-
-    def __init__(self) -> None:
-        self._steps: list[tuple[Step, bool]] = []
-
-    def later(self, step: Step, *, of_thread: bool = False) -> None:
-        """Note a step; one that is about the running thread is useless once that has gone on."""
-        self._steps.append((step, of_thread))
-
-    def run(self) -> None:
-        """Do the steps that remain."""
-        while self._steps:
-            self._steps[-1][0]()
-            self._steps.pop()
-
-    def __enter__(self) -> Undo:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.run()
-
-    def __del__(self) -> None:
-        self._steps = [step for step in self._steps if not step[1]]
-        self.run()
-
-
-def undoing(work: Callable[[Undo], T]) -> T:
-    """Do some work, and undo what it says; if that is interrupted, once more."""
-    undo = Undo()
-    try:
-        try:
-            return work(undo)
-        finally:
-            undo.run()
-    finally:
-        undo.run()
+__all__ = ["Undo", "undoing", "undone"]

@@ -14,6 +14,7 @@ from torchattr._types import Forward, OutputKey
 from torchattr.errors import LayerChoiceWarning, LayerError, TargetError, warn
 from torchattr.inputs import Inputs
 from torchattr.layers import Captured, Layout, Place, Trace
+from torchattr.layers.guards import gradients
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods.rows import per_example
 from torchattr.select import layer_names
@@ -138,7 +139,7 @@ def _scores(
 ) -> Tensor:
     """Return the target's scores, or all scores where no target can be told from the output."""
     place = neuron_place(model, target)
-    with torch.inference_mode(False), torch.enable_grad():
+    with gradients():
         if place is not None:
             return select_neuron(last_call(trace, place), target.selector)
         output = per_example(trace.output, inputs, model, arguments, key)

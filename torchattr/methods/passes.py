@@ -23,6 +23,7 @@ from torchattr.layers import (
     why_disconnected,
 )
 from torchattr.layers.coverage import GATES
+from torchattr.layers.guards import gradients
 from torchattr.methods.connections import ConnectionCheck, zero_rows
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods.rows import need_rows, per_example
@@ -221,7 +222,7 @@ class _Forward:
 
     def _scores(self, target: Any) -> Tensor:
         # The caller may be in no_grad or inference mode, where picking would cut the graph off.
-        with torch.inference_mode(False), torch.enable_grad():
+        with gradients():
             if self._neuron is None:
                 return select_scores(self.output, target)
             return select_neuron(last_call(self.trace, self._neuron), target.selector)

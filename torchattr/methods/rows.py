@@ -12,6 +12,7 @@ from torchattr._types import Forward, OutputKey
 from torchattr.errors import TargetError
 from torchattr.inputs import Inputs, map_batched
 from torchattr.layers import Trace
+from torchattr.layers.guards import gradients
 
 
 def per_example(
@@ -58,7 +59,7 @@ def need_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
 
 
 def _unsqueezed(output: Tensor) -> Tensor:
-    with torch.inference_mode(False), torch.enable_grad():
+    with gradients():
         return output.unsqueeze(0)
 
 

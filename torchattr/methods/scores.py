@@ -15,12 +15,14 @@ from torchattr.errors import OutputError
 from torchattr.incremental import Recorder, Tape
 from torchattr.inputs import Inputs, map_batched
 from torchattr.layers import Trace
+from torchattr.layers.guards import enter_mode
 from torchattr.methods.batching import Footprint, has_fixed_batch
 from torchattr.methods.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods.repeat import repeat_arguments, repeat_target, several
 from torchattr.methods.rows import per_example
 from torchattr.outputs import select_output
 from torchattr.targets import each, select_scores
+from torchattr.undoing import undone
 
 MOST_RECORDED = 2**29
 """Bytes of clean activations that are kept at once, for as many images as that."""
@@ -72,7 +74,8 @@ class Scores:
         for tensor in inputs.tensors:
             self.footprint.note(tensor)
         self._recorder = Recorder(len(inputs.tensors), MOST_RECORDED) if recording else None
-        with self.footprint:
+        with undone() as undo:
+            enter_mode(undo, self.footprint)
             runs = self._recorder.around(model) if self._recorder else model
             trace = self._trace(inputs.tensors, arguments, runs)
         self._aggregates: bool = False

@@ -19,6 +19,7 @@ from torchattr.errors import ModelError, WeightsError
 from torchattr.models.damage import Refusing, reason
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.user_file import imagenet_transform
+from torchattr.undoing import own_filters, undone
 
 
 def load(
@@ -51,15 +52,12 @@ def load(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what torch logs of a file that it cannot read out of the way: an error says it."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            # Some versions of torch remark on their own reading of the file.
-            warnings.filterwarnings("ignore", message="The given buffer is not writable")
-            yield
-    finally:
-        logging.disable(before)
+    with undone() as undo, own_filters():
+        undo.later(partial(logging.disable, logging.root.manager.disable))
+        logging.disable(logging.CRITICAL)
+        # Some versions of torch remark on their own reading of the file.
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+        yield
 
 
 def _damaged(path: Path, reason: str) -> ModelError:

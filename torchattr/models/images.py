@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from torchattr.errors import ImageError
 from torchattr.models.depth import grey_levels
+from torchattr.undoing import own_filters
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """What counts as a picture when a folder is searched."""
@@ -97,7 +98,7 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
 
 
 def _open(file: Path | BinaryIO, formats: Sequence[str]) -> Image.Image:
-    with _FILTERS, warnings.catch_warnings():
+    with _FILTERS, own_filters():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(file, formats=formats)
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ from torchattr.errors import ModelError, TorchattrWarning
 from torchattr.models.cropping import Transform
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.weights import fit_weights, read_weights
+from torchattr.undoing import undone
 
 USER_FILE = "_torchattr_user_"
 """How the names of modules begin that are users' files."""
@@ -73,10 +75,14 @@ def run_file(path: Path) -> ModuleType:
 def _siblings_importable(path: Path) -> Iterator[None]:
     """As when the file is run by ``python file.py``: modules beside it can be imported."""
     folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
-    try:
+    with undone() as undo:
+        undo.later(partial(_leave_on_path, folder, sys.path.count(folder)))
+        sys.path.insert(0, folder)
         yield
-    finally:
+
+
+def _leave_on_path(folder: str, times: int) -> None:
+    while sys.path.count(folder) > times:
         sys.path.remove(folder)
 
 

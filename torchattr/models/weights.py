@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from torchattr.errors import TorchattrWarning, WeightsError, warn
 from torchattr.models.damage import Refusing
+from torchattr.undoing import own_filters, undone
 
 RANDOM = "random"
 """Instead of a file: untrained weights."""
@@ -35,7 +37,8 @@ class WeightsWarning(TorchattrWarning):
 @contextmanager
 def same_random_weights() -> Iterator[None]:
     """Draw the same weights in every process, and leave the caller's random state as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with undone() as undo:
+        undo.later(partial(torch.set_rng_state, torch.get_rng_state()))
         torch.default_generator.manual_seed(0)
         yield
 
@@ -99,7 +102,7 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_checkpoint(path: Path) -> Any:
-    with Refusing(lambda why: _unreadable(path, why)), warnings.catch_warnings():
+    with Refusing(lambda why: _unreadable(path, why)), own_filters():
         # Both are followed by an error that says the same, or turn out to be harmless.
         warnings.filterwarnings("ignore", message=".*TorchScript archive.*")
         warnings.filterwarnings("ignore", message="Detected pickle protocol")

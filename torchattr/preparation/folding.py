@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.errors import ModelError
+from torchattr.layers.guards import gradients
 from torchattr.layers.hooks import any_acts
 from torchattr.layers.ops import Call
 from torchattr.layers.spellings import understand
@@ -61,7 +62,7 @@ class Fold:
         """Give the folded weight and bias."""
         state, folded = self.state(), self._folded
         if folded is None or folded[0] != state:
-            with torch.inference_mode(False), torch.no_grad(), torch._C.DisableTorchFunction():
+            with gradients(False), torch._C.DisableTorchFunction():
                 folded = self._folded = state, self._fold()
         return folded[1]
 
@@ -158,7 +159,7 @@ class Deferred:
                 )
             conv = self.fold.conv
             # Whoever reads first may do so without a graph, and the next one with it.
-            with torch.set_grad_enabled(self._differentiable):
+            with gradients(self._differentiable):
                 self._value = self._convolve(self._input, conv.weight, conv.bias)
         return self._value
 

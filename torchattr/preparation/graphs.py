@@ -20,6 +20,7 @@ from torch.autograd.graph import GradientEdge
 
 from torchattr.kernels import asked
 from torchattr.layers import Captured, Coverage, Place, RuleTable, Trace
+from torchattr.layers.guards import gradients
 from torchattr.methods.traceable import Ran
 from torchattr.preparation.recorder import GraphRecorder
 
@@ -95,7 +96,7 @@ class Recorded:
 
     def _back(self, edges: Sequence[GradientEdge | None], table: int) -> list[Tensor | None]:
         output = self.trace.output
-        with torch.enable_grad():
+        with gradients():
             # The gradient of this with regard to the output is what stands in `_above`.
             scores = (output * self._above).sum()
         return self.trace.gradients(scores, edges, table=table, keep=True, of_output=True)

@@ -13,10 +13,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from torchattr.inspect.paths import Paths
+from torchattr.layers.guards import enter_mode
 from torchattr.layers.hooks import any_acts
 from torchattr.layers.ops import Call
 from torchattr.layers.spellings import Masks, understand
 from torchattr.preparation.folding import CONVOLUTIONS, normalises_by
+from torchattr.undoing import undone
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class _Readers(TorchFunctionMode):
 
     def around(self, model: nn.Module) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
-            with self._paths.following(), self:
+            with self._paths.following(), undone() as undo:
+                enter_mode(undo, self)
                 output = model(*args, **kwargs)
             self._read(output, "the model returns it")
             return output

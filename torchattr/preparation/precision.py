@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,8 +13,10 @@ from torch.utils._pytree import tree_map_only
 from torchattr._types import Forward, OutputKey
 from torchattr.errors import InputError, OutputError
 from torchattr.layers import Trace, rule_table
+from torchattr.layers.guards import autocast, gradients
 from torchattr.methods import GuidedBackprop, Saliency
 from torchattr.targets import select_scores
+from torchattr.undoing import Undo
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -34,11 +35,10 @@ def check_precision(precision: Any) -> Precision:
     return precision
 
 
-def casting(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """Give the `with` block in which the forward runs."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
+def cast(undo: Undo, precision: Precision, device: torch.device) -> None:
+    """Let PyTorch cast to a lower precision until that is undone."""
+    if precision != "float32":
+        autocast(undo, device.type, getattr(torch, precision))
 
 
 def as_before(output: Any, dtype: torch.dtype) -> Any:
@@ -147,8 +147,10 @@ def maps_of(
     tables = [rule_table(rules) for rules in TABLES.values()]
     trace = Trace(model, inputs, arguments, tables=tables, key=key)
     check_scores(trace.output)
-    target = places_of(trace.output) if target is None else target
-    scores = scores_at(trace.output, target)
+    # The caller may be in no_grad or inference mode, where picking would cut the graph off.
+    with gradients():
+        target = places_of(trace.output) if target is None else target
+        scores = scores_at(trace.output, target)
     maps = {}
     for number, name in enumerate(TABLES):
         found = trace.gradients(scores, trace.input_edges, table=number, of_output=True)

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torchattr._types import OutputKey
 from torchattr.errors import ModelError
 from torchattr.layers import Place, RuleTable, Trace
+from torchattr.layers.guards import enter_mode
 from torchattr.methods.traceable import Ran, Traceable
 from torchattr.preparation.folding import Deferring, Fold
 from torchattr.preparation.graphs import Graphs
 from torchattr.preparation.memory_order import laid_out
-from torchattr.preparation.precision import Precision, as_before, casting
+from torchattr.preparation.precision import Precision, as_before, cast
 from torchattr.preparation.report import Preparation
+from torchattr.undoing import undone
 
 _OF_FOLDED = ("conv", "linear", "batch_norm")
 """The operations that are others after folding: rules for them need the original ones."""
@@ -84,14 +86,17 @@ class Prepared(nn.Module, Traceable):
         device = torch.device("cpu") if first is None else first.device
         if self.channels_last:
             args = tuple(laid_out(one) for one in args)
-        with casting(self._precision, device):
+        with undone() as undo:
+            cast(undo, self._precision, device)
             output = self._folded(*args, **kwargs) if self._folding else self._copy(*args, **kwargs)
         if self._precision == "float32" or first is None or not first.is_floating_point():
             return output
         return as_before(output, first.dtype)
 
     def _folded(self, *args: Any, **kwargs: Any) -> Any:
-        with Deferring(self._folds) as deferring:
+        deferring = Deferring(self._folds)
+        with undone() as undo:
+            enter_mode(undo, deferring)
             returned = [self._copy(*args, **kwargs)]
         # Only what others hold is held when it is settled.
         return deferring.settled(returned.pop())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchattr._types import Activation, OutputKey
 from torchattr.errors import ModelError, OutputError, TorchattrError
+from torchattr.layers.guards import enter_dispatch_mode, gradients
 from torchattr.models import LoadedModel, Reading
 from torchattr.models.damage import reason
 from torchattr.models.ending import Ending
@@ -18,6 +19,7 @@ from torchattr.models.user_file import blamed
 from torchattr.outputs import select_output
 from torchattr.runs.wanted import Wanted, chosen
 from torchattr.show.page import percent
+from torchattr.undoing import undone
 
 SEGMENTATION = (
     "this model segments: the score of a class is the sum of its logits over the pixels that it"
@@ -94,8 +96,10 @@ class Reader:
             OutputError: scores of another shape, or none that are finite.
             ModelError: the model cannot be run on it.
         """
-        with torch.no_grad():
-            with Ending() as ending:
+        with gradients(False):
+            ending = Ending()
+            with undone() as undo:
+                enter_dispatch_mode(undo, ending)
                 raw = self._raw(self._run(inputs))
             self._check(raw, len(inputs))
             made_by = ending.of(raw)

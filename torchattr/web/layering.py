@@ -21,11 +21,13 @@ from torchattr.inspect import (
     feature_maps,
 )
 from torchattr.layers import Layout
+from torchattr.layers.guards import enter_mode
 from torchattr.layers.nested import tensors_of
 from torchattr.methods.batching import Footprint
 from torchattr.select import layer_names
 from torchattr.show.styles import Color
 from torchattr.stepping import step
+from torchattr.undoing import undone
 from torchattr.web.items import Features
 from torchattr.web.parts import Map
 from torchattr.web.scene import Scene
@@ -223,7 +225,9 @@ class Projectors:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]
-        with Footprint() as made:
+        made = Footprint()
+        with undone() as undo:
+            enter_mode(undo, made)
             projector = make()
         self._kept[key] = projector, made.total
         while len(self._kept) > self._most or self.nbytes > self._most_bytes:

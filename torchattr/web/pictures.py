@@ -12,6 +12,7 @@ from PIL import Image
 
 from torchattr.errors import ImageError
 from torchattr.models import FORMATS, LoadedModel, decode_image
+from torchattr.undoing import own_filters
 from torchattr.web.items import Shown
 from torchattr.web.limits import Limits
 
@@ -53,7 +54,7 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
     if not data:
         raise ImageError(f"{name}: the file is empty")
     try:
-        with warnings.catch_warnings():
+        with own_filters():
             # The number of pixels is checked below, against the viewer's own limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
