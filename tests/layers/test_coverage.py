@@ -140,3 +140,41 @@ def test_bounds_that_are_tensors_are_not_unpacked(
             return self.linear(x).clamp(*(name and getattr(self, name) for name in bounds))
 
     assert ta.summary(Clamped(), torch.randn(2, 4)).relu_calls == rectifiers
+
+
+class Heads(nn.Module):
+    """The answer, and beside it what auxiliary heads with rectifiers of their own say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.aux = nn.Linear(4, 6), nn.Linear(6, 3), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        h = F.gelu(self.body(x))
+        aux = F.relu(self.aux(F.relu(h)))
+        return {"out": self.head(h), "aux": aux, "detached": self.head(F.relu(aux).detach())}
+
+
+@pytest.mark.parametrize(("output", "count"), [("out", 0), ("aux", 2)])
+def test_only_what_the_target_depends_on_is_counted(output: str, count: int) -> None:
+    model = seeded(Heads)
+    found = ta.explain(model, noise(2, 4).float(), ["saliency"], targets=1, output=output)
+    assert found.coverage.calls["relu"] == count
+    assert found.coverage.calls["gelu"] == 1
+
+
+def test_rectifiers_of_another_head_are_no_match() -> None:
+    with refused(ta.NoRuleMatched, "1 gelu call"):
+        ta.GuidedBackprop(seeded(Heads), output="out").attribute(noise(2, 4).float(), target=1)
+
+
+def test_what_works_in_place_on_a_view_counts() -> None:
+    linear = seeded(lambda: nn.Linear(4, 6))
+
+    def forward(x: Tensor) -> Tensor:
+        h = linear(x) * 2
+        h[:, :3].relu_()
+        return h
+
+    found = ta.explain(forward, noise(2, 4).float(), ["guided_backprop"], targets=1)
+    assert found.coverage.calls["relu"] == 1

@@ -98,7 +98,7 @@ def test_two_inputs_with_the_same_places_are_aligned() -> None:
     smaller = torch.rand(2, 3, 2, 2)
     assert kind(lambda x, y: y * 2, PICTURE, smaller) == "channels first"
     mixed = layout(lambda x, y: torch.einsum("ncyx,ncab->nya", x, y), PICTURE, smaller)
-    assert "several inputs" in str(mixed)
+    assert "several of its dimensions" in str(mixed)
 
 
 def test_a_convolution_shows_where_the_places_are() -> None:

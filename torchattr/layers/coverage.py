@@ -27,7 +27,7 @@ class Coverage:
     """Counts the calls of one forward that lie between the input and the output.
 
     Attributes:
-        calls: how often each operation ran.
+        calls: how often each operation ran on the way from the inputs to the output.
         own: how many of these calls no rule can serve (a convolution whose weights depend on the
             input, say), so that they keep PyTorch's own gradient.
         spellings: how often each operation ran under each of its spellings.
@@ -56,6 +56,26 @@ class Coverage:
         self.spellings[name, call.spelling] += 1
         if not served:
             self.own[name] += 1
+
+    def keep_reached(self, *outputs: Tensor) -> None:
+        """Count only what gradients of these tensors go back through, of what rules can serve.
+
+        An auxiliary head may run rectifiers that have nothing to do with the target.
+        """
+        nodes = list(nodes_of(*outputs))
+        # What works in place on a view is hidden inside of this node.
+        if not nodes or any(node.name().startswith("CopySlices") for node in nodes):
+            return
+        calls = [node.call for node in nodes if is_rewritten(node)]
+        reached = Counter(call.operation.name for call in calls)
+        for name in self.calls:
+            self.calls[name] = self.own[name] + reached[name]
+        self.calls = +self.calls
+        spelled = Counter((call.operation.name, call.spelling) for call in calls)
+        for one, count in self.spellings.items():
+            kept_anyway = self.own[one[0]] > 0
+            self.spellings[one] = count if kept_anyway else spelled[one]
+        self.spellings = +self.spellings
 
     def inspect(self, output: Tensor) -> None:
         """Look through the graph of `output` for what the interception could not see."""

@@ -240,8 +240,22 @@ class LayoutTracker(TorchFunctionMode):
                 ),
             )
             self._axes[tensor] = known
+        elif known is not None and self._is_batch_again(known, places):
+            known = (axis(BATCH, len(tensor)), *known[1:])
+            self._axes[tensor] = known
         for one in (known or ())[len(known or ()) - places :]:
             self._slid.update(label for label in one.labels if label not in (OTHER, BATCH))
+
+    def _is_batch_again(self, axes: Axes, places: int) -> bool:
+        """Whether examples that were taken one by one, as detectors do, are put together again."""
+        first, rest = axes[0], axes[len(axes) - places :]
+        return (
+            len(axes) == places + 2
+            and first.size == self._batch
+            and first.labels in ((), (OTHER,))
+            and not any(BATCH in one.labels for one in axes)
+            and all(len(one.labels) == 1 and isinstance(one.labels[0], Coordinate) for one in rest)
+        )
 
 
 def read(axes: Axes, spatial: set[Label]) -> Layout | str:

@@ -93,6 +93,8 @@ class Trace:
             draw_again()
         if differentiable:
             self.coverage.inspect(self.output)
+            if self.output.grad_fn is not None:
+                self.coverage.keep_reached(self.output, *self._recorder.recorded())
             if not self._intercept.hooked:
                 prepare_backward(self.output, self._recorder.recorded())
 
