@@ -20,14 +20,18 @@ from torchattr.layers import Place, watching
 from torchattr.layers.capture import Recorder
 from torchattr.preparation.copying import shared_copy
 from torchattr.select import layer_names
+from torchattr.undoing import undone
 
 Hooks = Callable[[nn.Module], AbstractContextManager[Any]]
 
 
 def recorder(*parts: str, of_input: bool = False) -> Hooks:
-    def hooks(model: nn.Module) -> AbstractContextManager[Any]:
+    @contextmanager
+    def hooks(model: nn.Module) -> Iterator[None]:
         places = [Place(model.get_submodule(part), of_input) for part in parts]
-        return Recorder(places, differentiable=True).recording()
+        with undone() as undo:
+            Recorder(places, differentiable=True).record(undo)
+            yield
 
     return hooks
 
