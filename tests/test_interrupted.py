@@ -56,9 +56,14 @@ def of_projector(model: nn.Module) -> Callable[[], Any]:
     return lambda: projector.project([0])
 
 
-def in_bfloat16(model: nn.Module) -> Any:
-    fast = ta.prepare(model.float(), X.float(), channels_last=False, precision="bfloat16")
-    return ta.Saliency(fast).attribute(X.float(), 1)
+def in_bfloat16(model: nn.Module) -> Callable[[], Any]:
+    single, x = model.float(), X.float()
+
+    def run() -> Any:
+        fast = ta.prepare(single, x, channels_last=False, precision="bfloat16")
+        return ta.Saliency(fast).attribute(x, 1)
+
+    return run
 
 
 def of_user_file(folder: Path) -> str:
@@ -96,7 +101,7 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
     "projector": of_projector,
     "maximise": lambda model: lambda: ta.maximise(model, ("2", 1), X, steps=2),
     "prepare": lambda model: lambda: of_prepared(model),
-    "prepare_bfloat16": lambda model: lambda: in_bfloat16(model),
+    "prepare_bfloat16": in_bfloat16,
     "backend": lambda model: lambda: of_backend(model),
     "deepdream": lambda model: lambda: ta.deepdream(model, X, "3", steps=1, octaves=1),
 }
