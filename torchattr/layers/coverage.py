@@ -64,7 +64,7 @@ class Coverage:
         """
         nodes = list(nodes_of(*outputs))
         # What works in place on a view is hidden inside of this node.
-        if not nodes or any(node.name().startswith("CopySlices") for node in nodes):
+        if not nodes or any(node.name().endswith("CopySlices") for node in nodes):
             return
         calls = [node.call for node in nodes if is_rewritten(node)]
         reached = Counter(call.operation.name for call in calls)
