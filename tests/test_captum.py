@@ -123,7 +123,7 @@ def test_a_map_for_a_layer_of_several_tensors_is_refused_by_guided_grad_cam() ->
     # The model reads the first of the two only.
     with (
         pytest.warns(DisconnectedWarning, match="tensor 1 of layer '2'"),
-        refused(LayerError, "several tensors"),
+        refused(LayerError, "2 tensors"),
     ):
         method.attribute(IMAGES.float(), target=1)
 
