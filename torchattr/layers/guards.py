@@ -309,6 +309,9 @@ def random_state(inputs: Sequence[Tensor]) -> Callable[[], None]:
     """Return what lets a forward draw the same random numbers again."""
     before = torch.get_rng_state()
     devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
+    if devices and torch.cuda.is_current_stream_capturing():
+        # What is captured draws by an offset of the graph's own, whose state cannot be asked.
+        devices.clear()
     others = {device: torch.cuda.get_rng_state(device) for device in devices}
 
     def restore() -> None:
