@@ -102,13 +102,13 @@ def with_lines(file: str) -> frozenset[int]:
 
 
 def spots_of(work: Work) -> list[Spot]:
-    """Return the first two times that each line runs, and the last."""
+    """Return the first time that each line runs, and the last."""
     lines = Lines()
     lines.run(work)
     return [
         Spot(file, line, number)
         for (file, line), count in lines.counts.items()
-        for number in sorted({1, 2, count} if count > 1 else {1})
+        for number in sorted({1, count})
     ]
 
 

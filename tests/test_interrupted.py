@@ -112,10 +112,8 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
     ("mode", "share"),
     [
         (torch.no_grad, 60),
-        *(
-            pytest.param(mode, None, marks=pytest.mark.slow)
-            for mode in (torch.enable_grad, torch.inference_mode)
-        ),
+        pytest.param(torch.inference_mode, 300, marks=pytest.mark.slow),
+        pytest.param(torch.enable_grad, None, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("method", METHODS)
@@ -125,7 +123,7 @@ def test_nothing_is_left(method: str, mode: Any, share: int | None) -> None:
         work = seeded_work(METHODS[method](model))
         work()
         spots = spots_of(work)
-        assert len(spots) > 200
+        assert len(spots) > 300
         some = spots if share is None else random.Random(0).sample(spots, share)
         assert not interrupted_at(some, work, model)
 
