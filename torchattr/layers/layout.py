@@ -145,9 +145,11 @@ class LayoutTracker(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if isinstance(result, (Tensor, tuple, list)) and _all_dense([args, kwargs, result]):
+        if isinstance(result, (Tensor, tuple, list)):
+            # Nothing that is asked of tensors here is the model's.
             with torch._C.DisableTorchFunction():
-                self._note(func, args, kwargs, result)
+                if _all_dense([args, kwargs, result]):
+                    self._note(func, args, kwargs, result)
         return result
 
     def axes(self, tensor: Tensor) -> Axes | None:
