@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -10,12 +11,6 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.axes import Axes, joined, others
-
-Lookup: TypeAlias = Callable[[Tensor], "Axes | None"]
-"""Gives what is known of a tensor."""
-
-Rule: TypeAlias = Callable[[Any, Any, Any, Sequence[Tensor], Lookup], "list[Axes]"]
-"""From a function, its arguments, keywords and outputs, and the lookup, to the outputs' axes."""
 
 
 @lru_cache(maxsize=4096)
@@ -56,29 +51,75 @@ def _collect(value: Any, found: list[Any]) -> None:
         found.append(value)
 
 
-def known_first(args: Any, kwargs: Any, known: Lookup) -> Axes | None:
-    """Return what is known of the first tensor, which a function is applied to."""
-    return known(next(tensors_in([args, kwargs])))
+Lookup: TypeAlias = Callable[[Tensor], "Axes | None"]
+"""Gives what is known of a tensor."""
 
 
-def known_of(args: Any, kwargs: Any, known: Lookup) -> list[Axes]:
-    return [axes for one in tensors_in([args, kwargs]) if (axes := known(one)) is not None]
+@dataclass(frozen=True)
+class FunctionCall:
+    """A call, and what is known of its tensors.
+
+    Attributes:
+        function: what was called.
+        args: its positional arguments.
+        kwargs: its keywords.
+        outputs: the tensors that it gave.
+        known: gives the axes of a tensor.
+    """
+
+    function: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    outputs: Sequence[Tensor]
+    known: Lookup
+
+    @property
+    def name(self) -> str:
+        return base_name(self.function)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors among the arguments."""
+        return list(tensors_in([self.args, self.kwargs]))
+
+    @property
+    def source(self) -> Axes | None:
+        """What is known of the first tensor, which the function is applied to."""
+        return self.known(self.tensors[0])
+
+    @property
+    def sources(self) -> list[Axes]:
+        """What is known of all tensors of which anything is."""
+        return [axes for one in self.tensors if (axes := self.known(one)) is not None]
+
+    def argument(self, position: int, *names: str, default: Any = None) -> Any:
+        """Return an argument by one of its names, or by its position."""
+        for name in names:
+            if name in self.kwargs:
+                return self.kwargs[name]
+        return self.args[position] if len(self.args) > position else default
+
+    def unknown(self) -> list[Axes]:
+        """Return that nothing is known of what the call gave."""
+        return [others(output.shape) for output in self.outputs]
 
 
-def alike(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+Rule: TypeAlias = Callable[[FunctionCall], "list[Axes]"]
+"""From a call to the axes of its outputs."""
+
+
+def alike(call: FunctionCall) -> list[Axes]:
     """Keep what is known where the result has the shape that its inputs have together."""
-    several = known_of(args, kwargs, known)
+    several = call.sources
     shape: Sequence[int] = [one.size for one in several[0]]
     same = all(axes == several[0] for axes in several[1:])
-    if same and all(list(output.shape) == shape for output in outputs):
-        return several[:1] * len(outputs)
+    if same and all(list(output.shape) == shape for output in call.outputs):
+        return several[:1] * len(call.outputs)
     for axes in several[1:]:
         shape = _broadcast(shape, [one.size for one in axes])
     return [
         joined(several, output.shape) if _covers(output.shape, shape) else others(output.shape)
-        for output in outputs
+        for output in call.outputs
     ]
 
 
@@ -101,7 +142,5 @@ def _covers(shape: Sequence[int], part: Sequence[int]) -> bool:
     return all(small in (1, size) for size, small in zip(tail, part, strict=True))
 
 
-def unknown(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
-    return [others(output.shape) for output in outputs]
+def unknown(call: FunctionCall) -> list[Axes]:
+    return call.unknown()

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.layers.axes import Axes, others, whole
-from torchattr.layers.axis_calls import Lookup, Rule, alike, base_name, flat, unknown
+from torchattr.layers.axis_calls import FunctionCall, Lookup, Rule, alike, base_name, flat, unknown
 from torchattr.layers.axis_sums import (
     attention,
     contracted,
@@ -53,7 +53,7 @@ def axes_of_results(
     """
     outputs = [one for one in flat(result) if isinstance(one, Tensor)]
     rule = RULES.get(base_name(function), alike)
-    found = rule(function, args, kwargs, outputs, known)
+    found = rule(FunctionCall(function, args, kwargs, outputs, known))
     for output, axes in zip(outputs, found, strict=True):
         fits = len(axes) == output.dim() and all(
             one.size == size for one, size in zip(axes, output.shape, strict=True)

@@ -8,25 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.layers.axes import OTHER, Axes, Axis, axis, joined, others, reshaped, resized
-from torchattr.layers.axis_calls import (
-    Lookup,
-    alike,
-    base_name,
-    flat,
-    known_first,
-    tensors_in,
-    unknown,
-)
+from torchattr.layers.axis_calls import FunctionCall, alike, base_name, flat
 
 
-def windowed(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def windowed(call: FunctionCall) -> list[Axes]:
     """Convolutions and pools: channels change, places become more or fewer."""
-    source = known_first(args, kwargs, known)
+    source = call.source
     if source is None:
-        return unknown(function, args, kwargs, outputs, known)
-    return [_slid(source, output.shape, places_of(function, source)) for output in outputs]
+        return call.unknown()
+    return [
+        _slid(source, output.shape, places_of(call.function, source)) for output in call.outputs
+    ]
 
 
 def _slid(source: Axes, shape: Sequence[int], places: int) -> Axes:
@@ -44,55 +36,47 @@ def places_of(function: Any, source: Axes) -> int:
     return max(min(named, len(source) - 1), 0)
 
 
-def linear(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
-    source = known_first(args, kwargs, known)
+def linear(call: FunctionCall) -> list[Axes]:
+    source = call.source
     if source is None:
-        return unknown(function, args, kwargs, outputs, known)
-    return [(*source[:-1], axis(OTHER, output.shape[-1])) for output in outputs]
+        return call.unknown()
+    return [(*source[:-1], axis(OTHER, output.shape[-1])) for output in call.outputs]
 
 
-def product(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def product(call: FunctionCall) -> list[Axes]:
     """A matrix product: the rows of the first tensor, the columns of the last."""
-    tensors = list(tensors_in([args, kwargs]))[-2:]
+    tensors = call.tensors[-2:]
     if len(tensors) < 2 or any(one.dim() < 2 for one in tensors):
-        return unknown(function, args, kwargs, outputs, known)
-    if base_name(function) == "rmatmul":
+        return call.unknown()
+    if call.name == "rmatmul":
         tensors.reverse()
-    one, other = (known(tensor) or others(tensor.shape) for tensor in tensors)
-    (output,) = outputs
+    one, other = (call.known(tensor) or others(tensor.shape) for tensor in tensors)
+    (output,) = call.outputs
     stacked = joined([one[:-2], other[:-2]], output.shape[:-2])
     return [(*stacked, one[-2], other[-1])]
 
 
-def attention(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def attention(call: FunctionCall) -> list[Axes]:
     """Attention gives each query a mixture of values; its weights are no places."""
-    query = known_first(args, kwargs, known)
+    query = call.source
     if query is None:
-        return unknown(function, args, kwargs, outputs, known)
-    first = (*query[:-1], axis(OTHER, outputs[0].shape[-1]))
-    return [first, *(others(output.shape) for output in outputs[1:])]
+        return call.unknown()
+    first = (*query[:-1], axis(OTHER, call.outputs[0].shape[-1]))
+    return [first, *(others(output.shape) for output in call.outputs[1:])]
 
 
-def contracted(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def contracted(call: FunctionCall) -> list[Axes]:
     """Einsum by its equation: each letter is a dimension."""
-    equation = next((one for one in flat([args, kwargs]) if isinstance(one, str)), "")
+    equation = next((one for one in flat([call.args, call.kwargs]) if isinstance(one, str)), "")
     left, arrow, right = equation.replace(" ", "").partition("->")
-    tensors = list(tensors_in([args, kwargs]))
+    tensors = call.tensors
     if not arrow or "." in equation or left.count(",") + 1 != len(tensors):
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     letters: dict[str, list[Axes]] = {}
     for names, tensor in zip(left.split(","), tensors, strict=True):
-        for name, one in zip(names, known(tensor) or others(tensor.shape), strict=True):
+        for name, one in zip(names, call.known(tensor) or others(tensor.shape), strict=True):
             letters.setdefault(name, []).append((one,))
-    (output,) = outputs
+    (output,) = call.outputs
     found = [
         joined(letters.get(name, []), [size])[0]
         for name, size in zip(right, output.shape, strict=True)
@@ -100,17 +84,15 @@ def contracted(
     return [tuple(found)]
 
 
-def reduced(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
-    source = known_first(args, kwargs, known)
+def reduced(call: FunctionCall) -> list[Axes]:
+    source = call.source
     if source is None:
-        return unknown(function, args, kwargs, outputs, known)
-    dims = _dims(args, kwargs, len(source))
+        return call.unknown()
+    dims = _dims(call.args, call.kwargs, len(source))
     if dims is None:
-        return alike(function, args, kwargs, outputs, known)
+        return alike(call)
     found = []
-    for output in outputs:
+    for output in call.outputs:
         keeps = output.dim() == len(source)
         left = [Axis() if dim in dims else one for dim, one in enumerate(source)]
         found.append(tuple(one for dim, one in enumerate(left) if keeps or dim not in dims))
@@ -132,30 +114,28 @@ def _dims(args: Sequence[Any], kwargs: Mapping[str, Any], count: int) -> set[int
     return {dim % count for dim in several} if all(isinstance(d, int) for d in several) else None
 
 
-def unfolded(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def unfolded(call: FunctionCall) -> list[Axes]:
     """Windows of a picture, beside each other as columns: `(N, C · window, windows)`."""
-    source = known_first(args, kwargs, known)
+    source = call.source
     names = ("input", "kernel_size", "dilation", "padding", "stride")
     given = {
         "dilation": 1,
         "padding": 0,
         "stride": 1,
-        **dict(zip(names, args, strict=False)),
-        **kwargs,
+        **dict(zip(names, call.args, strict=False)),
+        **call.kwargs,
     }
-    if source is not None and outputs[0].dim() == len(source) + 1:
-        return [_along_one(source, outputs[0].shape, *_named(args, kwargs))]
-    if source is None or len(source) != 4 or outputs[0].dim() != 3:
-        return unknown(function, args, kwargs, outputs, known)
+    if source is not None and call.outputs[0].dim() == len(source) + 1:
+        return [_along_one(source, call.outputs[0].shape, *_named(call.args, call.kwargs))]
+    if source is None or len(source) != 4 or call.outputs[0].dim() != 3:
+        return call.unknown()
     window, dilation, padding, stride = (_pair(given[name]) for name in names[1:])
     counts = [
         (one.size + 2 * padding[i] - dilation[i] * (window[i] - 1) - 1) // stride[i] + 1
         for i, one in enumerate(source[2:])
     ]
     digits = [resized(one, count).digits for one, count in zip(source[2:], counts, strict=True)]
-    (output,) = outputs
+    (output,) = call.outputs
     return [(source[0], axis(OTHER, output.shape[1]), Axis(digits[0] + digits[1]))]
 
 
@@ -177,14 +157,12 @@ def _along_one(source: Axes, shape: Sequence[int], dim: int, size: int, step: in
     return (*source[:dim], windows, *source[dim + 1 :], inside)
 
 
-def folded(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def folded(call: FunctionCall) -> list[Axes]:
     """Columns of windows put together to a picture again."""
-    source = known_first(args, kwargs, known)
-    (output,) = outputs
+    source = call.source
+    (output,) = call.outputs
     if source is None or len(source) != 3 or output.dim() != 4 or len(source[2].labels) != 2:
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     places = map(axis, source[2].labels, output.shape[2:])
     return [(source[0], axis(OTHER, output.shape[1]), *places)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.axes import OTHER, Axes, Axis, Label, axis, joined, others, reshaped, resized
-from torchattr.layers.axis_calls import Lookup, base_name, flat, known_first, tensors_in, unknown
+from torchattr.layers.axis_calls import FunctionCall, flat, tensors_in
 
 FAILURES = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
@@ -31,55 +31,51 @@ class Moved:
     amount: int
 
 
-def shaped(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
-    axes = known_first(args, kwargs, known)
+def shaped(call: FunctionCall) -> list[Axes]:
+    axes = call.source
     if axes is None:
-        return unknown(function, args, kwargs, outputs, known)
-    return [reshaped(axes, output.shape) for output in outputs]
+        return call.unknown()
+    return [reshaped(axes, output.shape) for output in call.outputs]
 
 
-def viewed(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def viewed(call: FunctionCall) -> list[Axes]:
     """Ask the function itself, with a tensor whose strides tell its dimensions apart."""
-    source = next(tensors_in([args, kwargs]))
-    axes = known(source)
+    source = call.tensors[0]
+    axes = call.known(source)
     if axes is None:
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     # Not the shape of the source itself: it may have been changed in place.
     shape = [one.size for one in axes]
     base = max([*shape, 2]) + 1
     strides = [base ** (dim + 1) for dim in range(len(shape))]
     probe = torch.empty_strided(shape, strides, device="meta")
     try:
-        marked = function(*_replaced(args, source, probe), **_replaced(kwargs, source, probe))
+        marked = call.function(
+            *_replaced(call.args, source, probe), **_replaced(call.kwargs, source, probe)
+        )
     except FAILURES:
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     views = list(tensors_in([marked]))
-    if len(views) != len(outputs):
-        return unknown(function, args, kwargs, outputs, known)
+    if len(views) != len(call.outputs):
+        return call.unknown()
     return [
         _decoded(view, axes, base) if view._is_view() or view is probe else others(output.shape)
-        for view, output in zip(views, outputs, strict=True)
+        for view, output in zip(views, call.outputs, strict=True)
     ]
 
 
-def picked(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def picked(call: FunctionCall) -> list[Axes]:
     """Index: a list takes the coordinate away, as it does to make RGB of BGR; a slice does not."""
-    keys = args[1] if isinstance(args[1], tuple) else (args[1],)
+    keys = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
     lists = [i for i, key in enumerate(keys) if isinstance(key, (list, Tensor, np.ndarray))]
     if len(lists) != 1:
-        return viewed(function, args, kwargs, outputs, known)
-    (output,) = outputs
+        return viewed(call)
+    (output,) = call.outputs
     # An empty slice in its stead shows which dimension it is.
     without = tuple(slice(0) if i in lists else key for i, key in enumerate(keys))
-    (axes,) = viewed(function, (args[0], without), kwargs, outputs, known)
+    (axes,) = viewed(replace(call, args=(call.args[0], without)))
     if len(axes) != output.dim():
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     return [
         tuple(
             one if one.size else axis(OTHER, size)
@@ -88,16 +84,14 @@ def picked(
     ]
 
 
-def along(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def along(call: FunctionCall) -> list[Axes]:
     """What sorts or picks along one dimension takes its coordinate away; copies enlarge it."""
-    source = known_first(args, kwargs, known)
-    name = base_name(function)
+    source = call.source
+    name = call.name
     position, changed = _POSITIONS[name], resized if name == "repeat_interleave" else _lost
-    named = kwargs.get("dim", args[position] if len(args) > position else -1)
+    named = call.argument(position, "dim", default=-1)
     if source is None or not isinstance(named, int):
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     return [
         tuple(
             changed(one, output.shape[dim]) if dim == named % len(source) else one
@@ -105,7 +99,7 @@ def along(
         )
         if output.dim() == len(source)
         else others(output.shape)
-        for output in outputs
+        for output in call.outputs
     ]
 
 
@@ -123,14 +117,12 @@ _POSITIONS = {
 """Where functions name their dimension."""
 
 
-def repeated(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def repeated(call: FunctionCall) -> list[Axes]:
     """Copies side by side: of gray values for three channels, say."""
-    source = known_first(args, kwargs, known)
-    (output,) = outputs
+    source = call.source
+    (output,) = call.outputs
     if source is None:
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     before = (Axis(),) * (output.dim() - len(source))
     return [
         tuple(
@@ -187,18 +179,16 @@ def _cut(one: Axis, start: int, size: int, step: int) -> Axis:
     return Axis(one.digits, before, start + size - after) if inside else axis(OTHER, size)
 
 
-def joined_along(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def joined_along(call: FunctionCall) -> list[Axes]:
     """Concatenation: constants may stand before and after places, as class tokens do."""
-    given = args[0] if args else kwargs.get("tensors", ())
+    given = call.argument(0, "tensors", default=())
     tensors = [one for one in given if isinstance(one, Tensor)]
-    (output,) = outputs
-    named = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else 0))
+    (output,) = call.outputs
+    named = call.argument(1, "dim", "axis", default=0)
     if any(one.dim() != output.dim() for one in tensors) or not isinstance(named, int):
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     dim = named % output.dim()
-    parts = [known(tensor) or others(tensor.shape) for tensor in tensors]
+    parts = [call.known(tensor) or others(tensor.shape) for tensor in tensors]
     rest = joined([(*one[:dim], Axis(), *one[dim + 1 :]) for one in parts],
                   [1 if d == dim else size for d, size in enumerate(output.shape)])  # fmt: skip
     return [(*rest[:dim], _row([one[dim] for one in parts]), *rest[dim + 1 :])]
@@ -215,46 +205,40 @@ def _row(parts: Sequence[Axis]) -> Axis:
     return Axis(only.digits, only.before + before, only.after + after)
 
 
-def stacked(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
-    given = args[0] if args else kwargs.get("tensors", ())
-    (output,) = outputs
-    named = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+def stacked(call: FunctionCall) -> list[Axes]:
+    given = call.argument(0, "tensors", default=())
+    (output,) = call.outputs
+    named = call.argument(1, "dim", default=0)
     if not isinstance(named, int):
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     dim = named % output.dim()
-    parts = [known(one) or others(one.shape) for one in given]
+    parts = [call.known(one) or others(one.shape) for one in given]
     shape = [*output.shape[:dim], *output.shape[dim + 1 :]]
     rest = joined(parts, shape)
     return [(*rest[:dim], axis(OTHER, output.shape[dim]), *rest[dim:])]
 
 
-def rolled(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def rolled(call: FunctionCall) -> list[Axes]:
     """A cyclic shift: places are known again once they are shifted back."""
-    source = known_first(args, kwargs, known)
-    shifts = kwargs.get("shifts", args[1] if len(args) > 1 else None)
-    dims = kwargs.get("dims", args[2] if len(args) > 2 else None)
+    source = call.source
+    shifts = call.argument(1, "shifts")
+    dims = call.argument(2, "dims")
     steps = shifts if isinstance(shifts, (list, tuple)) else [shifts]
     along = dims if isinstance(dims, (list, tuple)) else [dims]
     if source is None or None in along or len(steps) != len(along):
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     found = list(source)
     for step, dim in zip(steps, along, strict=True):
         found[dim] = _shifted(found[dim], ("roll", step % max(found[dim].size, 1)))
     return [tuple(found)]
 
 
-def flipped(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
-    source = known_first(args, kwargs, known)
-    named = kwargs.get("dims", args[1:] if len(args) > 1 else ())
+def flipped(call: FunctionCall) -> list[Axes]:
+    source = call.source
+    named = call.kwargs.get("dims", call.args[1:] if len(call.args) > 1 else ())
     dims = [one for one in flat(named) if isinstance(one, int)]
     if source is None:
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     marked = {dim % len(source) for dim in dims}
     return [
         tuple(
@@ -263,18 +247,16 @@ def flipped(
     ]
 
 
-def transformed(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def transformed(call: FunctionCall) -> list[Axes]:
     """Fourier transforms: places are known again after the inverse."""
-    source = known_first(args, kwargs, known)
-    (output,) = outputs
+    source = call.source
+    (output,) = call.outputs
     if source is None or len(source) != output.dim():
-        return unknown(function, args, kwargs, outputs, known)
-    name = base_name(function)
+        return call.unknown()
+    name = call.name
     kind, position = ("fftshift", 1) if name.endswith("shift") else ("fft", 2)
     default = {"2": (-2, -1), "n": None, "t": None if kind == "fftshift" else -1}[name[-1]]
-    named = kwargs.get("dim", args[position] if len(args) > position else default)
+    named = call.argument(position, "dim", default=default)
     dims = range(len(source)) if named is None else flat(named)
     changed = {dim % len(source) for dim in dims}
     return [
@@ -285,14 +267,12 @@ def transformed(
     ]
 
 
-def warped(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
+def warped(call: FunctionCall) -> list[Axes]:
     """Places are taken from anywhere, so that those of the result are others."""
-    source = known_first(args, kwargs, known)
-    (output,) = outputs
+    source = call.source
+    (output,) = call.outputs
     if source is None:
-        return unknown(function, args, kwargs, outputs, known)
+        return call.unknown()
     moved = [_shifted(one, ("warp", 1)) for one in source[2:]]
     places = [resized(one, size) for one, size in zip(moved, output.shape[2:], strict=True)]
     return [(*source[:2], *places)]
@@ -311,11 +291,9 @@ def _shifted(one: Axis, how: tuple[str, int]) -> Axis:
     return axis(Moved(label, kind, amount), one.size) if amount else one
 
 
-def padded(
-    function: Any, args: Any, kwargs: Any, outputs: Sequence[Tensor], known: Lookup
-) -> list[Axes]:
-    source = known_first(args, kwargs, known)
+def padded(call: FunctionCall) -> list[Axes]:
+    source = call.source
     if source is None:
-        return unknown(function, args, kwargs, outputs, known)
-    (output,) = outputs
+        return call.unknown()
+    (output,) = call.outputs
     return [tuple(resized(one, size) for one, size in zip(source, output.shape, strict=True))]
