@@ -17,8 +17,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from families import Member
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
+
+from torchattr.outputs import nn, select_output
 
 
 @dataclass
@@ -164,13 +166,20 @@ def _gradients(case: Case, rule: str) -> list[Tensor] | None:
     return None if any(one is None for one in found) else list(found)
 
 
-def rectifiers(case: Case) -> int:
-    """Count the rectifiers between the inputs and any tensor that the model returns."""
-    if "rectifiers" not in case.known:
+def rectifiers(case: Case, *, of_scores: bool = False) -> int:
+    """Count the rectifiers between the inputs and any tensor that the model returns.
+
+    Args:
+        case: the model.
+        of_scores: count only those below the entry that holds the scores.
+    """
+    known = f"rectifiers {of_scores}"
+    if known not in case.known:
         output, _ = forward(case)
-        tensors = [one for one in tree_leaves(output) if isinstance(one, Tensor)]
-        case.known["rectifiers"] = sum(map(is_rectifier, nodes_below(tensors)))
-    return case.known["rectifiers"]
+        chosen = select_output(output, case.member.output) if of_scores else output
+        tensors = [one for one in tree_leaves(chosen) if isinstance(one, Tensor)]
+        case.known[known] = sum(map(is_rectifier, nodes_below(tensors)))
+    return case.known[known]
 
 
 def nodes_below(tensors: Sequence[Tensor]) -> set[Any]:

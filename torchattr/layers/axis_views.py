@@ -46,10 +46,9 @@ def viewed(call: FunctionCall) -> list[Axes]:
         return call.unknown()
     # Not the shape of the source itself: it may have been changed in place.
     shape = [one.size for one in axes]
-    base = max([*shape, 2]) + 1
-    strides = [base ** (dim + 1) for dim in range(len(shape))]
-    probe = torch.empty_strided(shape, strides, device="meta")
+    strides = _marks(shape)
     try:
+        probe = torch.empty_strided(shape, strides, device="meta")
         marked = call.function(
             *_replaced(call.args, source, probe), **_replaced(call.kwargs, source, probe)
         )
@@ -59,7 +58,7 @@ def viewed(call: FunctionCall) -> list[Axes]:
     if len(views) != len(call.outputs):
         return call.unknown()
     return [
-        _decoded(view, axes, base) if view._is_view() or view is probe else others(output.shape)
+        _decoded(view, axes, strides) if view._is_view() or view is probe else others(output.shape)
         for view, output in zip(views, call.outputs, strict=True)
     ]
 
@@ -142,9 +141,17 @@ def _replaced(value: Any, old: Tensor, new: Tensor) -> Any:
     return value
 
 
-def _decoded(view: Tensor, axes: Axes, base: int) -> Axes:
+def _marks(shape: Sequence[int]) -> list[int]:
+    """Return strides of which every multiple up to its dimension's size belongs to it alone."""
+    strides = [2]
+    for size in shape[:-1]:
+        strides.append(strides[-1] * (size + 2))
+    return strides[: len(shape)]
+
+
+def _decoded(view: Tensor, axes: Axes, strides: Sequence[int]) -> Axes:
     """Read the strides of a view: which dimension each one is of, and where it starts."""
-    sources = [_source(stride, len(axes), base) for stride in view.stride()]
+    sources = [_source(stride, axes, strides) for stride in view.stride()]
     found = []
     for dim, size in enumerate(view.shape):
         source = sources[dim]
@@ -156,14 +163,15 @@ def _decoded(view: Tensor, axes: Axes, base: int) -> Axes:
         if source is None or ambiguous or (size == 1 and axes[source].size != 1):
             found.append(axis(OTHER, size))
         else:
-            start = view.storage_offset() // base ** (source + 1) % base
-            found.append(_cut(axes[source], start, size, view.stride(dim) // base ** (source + 1)))
+            mark = strides[source]
+            start = int(view.storage_offset()) // mark % (axes[source].size + 2)
+            found.append(_cut(axes[source], start, size, int(view.stride(dim)) // mark))
     return tuple(found)
 
 
-def _source(stride: int, dims: int, base: int) -> int | None:
-    for dim in reversed(range(dims)):
-        if stride and stride % base ** (dim + 1) == 0 and stride // base ** (dim + 1) < base:
+def _source(stride: int, axes: Axes, strides: Sequence[int]) -> int | None:
+    for dim, (one, mark) in enumerate(zip(axes, strides, strict=True)):
+        if stride and stride % mark == 0 and stride // mark < one.size + 2:
             return dim
     return None
 

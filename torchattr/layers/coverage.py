@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import ReferenceType, ref
 
 import torch
 import torch.nn.functional as F
@@ -49,12 +50,18 @@ class Coverage:
     custom: Counter[str] = field(default_factory=Counter)
     inside: Counter[str] = field(default_factory=Counter)
 
+    _served: list[tuple[ReferenceType[Call], str, str]] = field(
+        default_factory=list, repr=False, compare=False
+    )
+
     def count(self, call: Call, *, served: bool) -> None:
         """Count one call."""
         name = call.operation.name
         self.calls[name] += 1
         self.spellings[name, call.spelling] += 1
-        if not served:
+        if served:
+            self._served.append((ref(call), name, call.spelling))
+        else:
             self.own[name] += 1
 
     def keep_reached(self, *outputs: Tensor) -> None:
@@ -63,19 +70,16 @@ class Coverage:
         An auxiliary head may run rectifiers that have nothing to do with the target.
         """
         nodes = list(nodes_of(*outputs))
-        # What works in place on a view is hidden inside of this node.
-        if not nodes or any(node.name().endswith("CopySlices") for node in nodes):
-            return
-        calls = [node.call for node in nodes if is_rewritten(node)]
-        reached = Counter(call.operation.name for call in calls)
-        for name in self.calls:
-            self.calls[name] = self.own[name] + reached[name]
-        self.calls = +self.calls
-        spelled = Counter((call.operation.name, call.spelling) for call in calls)
-        for one, count in self.spellings.items():
-            kept_anyway = self.own[one[0]] > 0
-            self.spellings[one] = count if kept_anyway else spelled[one]
-        self.spellings = +self.spellings
+        reached = {id(node.call) for node in nodes if is_rewritten(node)}
+        # What works in place on a view is out of sight inside of this node, but kept by it.
+        hides = any(node.name().endswith("CopySlices") for node in nodes)
+        for held, name, spelling in self._served:
+            call = held()
+            if call is None or not (hides or id(call) in reached):
+                self.calls[name] -= 1
+                self.spellings[name, spelling] -= 1
+        self._served.clear()
+        self.calls, self.spellings = +self.calls, +self.spellings
 
     def inspect(self, output: Tensor) -> None:
         """Look through the graph of `output` for what the interception could not see."""

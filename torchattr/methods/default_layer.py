@@ -118,12 +118,12 @@ _FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 _LOST = 2
 """Convolutions without padding take about as many places from each dimension of a small grid."""
-_LOOSE = 1.25
+_LOOSE = 1.1
 
 
 def _has_aspect(layout: Layout) -> bool:
-    """Whether a grid is about as wide and high as the input, whatever its scale."""
-    pairs = list(zip(layout.sizes, layout.places, strict=True))
+    """Whether a grid is about as wide and high as the input, whatever its scale and time."""
+    pairs = list(zip(layout.sizes, layout.places, strict=True))[-2:]
     scales = [size / place.extent for size, place in pairs]
     whole = [(size + _LOST) / place.extent for size, place in pairs]
     return max(scales) <= _LOOSE * min(whole)
