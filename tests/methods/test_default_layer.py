@@ -183,3 +183,18 @@ def test_architectures(name: str, size: int, grid: int) -> None:
         found = ta.GradCAM(net).attribute(torch.rand(1, 3, size, size), target=1)
     assert found.shape == (1, 1, grid, grid)
     assert found.any()
+
+
+def test_grids_of_another_aspect_are_named_and_not_taken() -> None:
+    class Resized(nn.Module):
+        """Works on a square of its own, whatever it is given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(F.interpolate(x, (12, 12))).relu().mean((2, 3))
+
+    with refused(LayerError, "input's aspect", "'body' with a grid of (12, 12)", "layer="):
+        ta.GradCAM(Resized().double()).attribute(pictures(1, 3, 8, 24), target=1)

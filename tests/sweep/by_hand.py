@@ -17,10 +17,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from families import Member
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from torchattr.outputs import nn, select_output
+from torchattr.outputs import select_output
 
 
 @dataclass
@@ -285,7 +285,7 @@ def channels_first(case: Case, value: Tensor) -> Tensor:
             return value.movedim(-1, 1)
     if value.dim() == 3:
         for prefix in sorted({0, case.member.prefix}):
-            grid = _grid_of(value.shape[1] - prefix, size)
+            grid = _grid_of(value.shape[1] - prefix, size, case.member.frames)
             if grid:
                 return value[:, prefix:].transpose(1, 2).unflatten(2, grid)
     raise Unreadable(f"{tuple(value.shape)} has no grid like the input's {size}")
@@ -300,7 +300,7 @@ def _is_grid(grid: Sequence[int], size: Sequence[int]) -> bool:
     return (height, width) in found and width > 1
 
 
-def _grid_of(tokens: int, size: Sequence[int]) -> tuple[int, ...] | None:
+def _grid_of(tokens: int, size: Sequence[int], frames: int | None) -> tuple[int, ...] | None:
     steps = [step for step in range(2, min(size[-2:])) if not any(s % step for s in size[-2:])]
     for step in steps:
         plane = [extent // step for extent in size[-2:]]
@@ -308,6 +308,6 @@ def _grid_of(tokens: int, size: Sequence[int]) -> tuple[int, ...] | None:
             return tuple(plane)
         if len(size) == 3 and tokens > 1 and tokens % prod(plane) == 0:
             depth = tokens // prod(plane)
-            if size[0] % depth == 0 and depth <= size[0]:
+            if size[0] % depth == 0 and depth == (frames or depth):
                 return (depth, *plane)
     return None

@@ -29,6 +29,7 @@ class Member:
         make: makes it; nothing is downloaded.
         shapes: of its inputs, without the batch.
         prefix: how many tokens stand before those of the grid, in a model that works on tokens.
+        frames: of its grid, where its tokens could be read in several ways.
         output: which part of what it returns holds the scores.
         target: which of the scores is explained.
         batch: how many examples are explained at once.
@@ -39,6 +40,7 @@ class Member:
     make: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], ...] = ((3, *SIZE),)
     prefix: int = 0
+    frames: int | None = None
     output: Any = None
     target: Any = 1
     batch: int = 2
@@ -285,7 +287,7 @@ VISION: dict[str, Member] = {
     "maskrcnn": _detector("maskrcnn_resnet50_fpn", batch=1, **_ROIS),
     "retinanet": _detector("retinanet_resnet50_fpn", min_size=64, max_size=96, score_thresh=0.0),
     "ssd": _detector("ssdlite320_mobilenet_v3_large", adapt=_small_pictures, score_thresh=0.0),
-    "mvit": Member(_mvit, ((3, *_CLIP),), prefix=1),
+    "mvit": Member(_mvit, ((3, *_CLIP),), prefix=1, frames=4),
     "r3d": _vision("r3d_18", (4, 32, 48), batch=1),
     "s3d": _vision("s3d", (16, 64, 96), adapt=_pool_everything, batch=1),
     "swin3d": _vision("swin3d_t", _CLIP, batch=1),

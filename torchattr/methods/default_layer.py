@@ -67,16 +67,31 @@ def last_spatial_layer(
     pictures = list(_pictures(trace, inputs))
     candidates = [one for one in pictures if one.edge is not None]
     if not candidates:
-        because = (
-            f"no gradient comes back to those with a grid of places, such as"
-            f" {names[pictures[-1].module]!r} (they ran under torch.no_grad(), say)"
-            if pictures
-            else "no layer of this model is known to have a grid of places"
-        )
-        raise LayerError(f"cannot choose a layer automatically: {because}; name one with layer=...")
+        raise LayerError(_no_candidate(names[pictures[-1].module] if pictures else None))
     scores = _scores(trace, model, inputs, arguments, key, target)
-    chosen = _last_that_matters(trace, candidates, scores)
+    alike = [one for one in candidates if _has_aspect(one.layout)]
+    chosen = _last_that_matters(trace, alike, scores)
+    if chosen is None:
+        other = _last_that_matters(trace, candidates, scores)
+        if other is not None:
+            raise LayerError(
+                "cannot choose a layer automatically: of those with a grid of the input's aspect"
+                " none gets a gradient from the target; name one with layer=..., such as"
+                f" {names[other.module]!r} with a grid of {other.layout.sizes}"
+            )
+        # The gradient is 0 wherever one looks; which layer is taken does not matter.
+        chosen = (alike or candidates)[-1]
     return names[chosen.module], chosen.module
+
+
+def _no_candidate(cut: str | None) -> str:
+    because = (
+        "no layer of this model is known to have a grid of places"
+        if cut is None
+        else f"no gradient comes back to those with a grid of places, such as {cut!r} (they ran"
+        " under torch.no_grad(), say)"
+    )
+    return f"cannot choose a layer automatically: {because}; name one with layer=..."
 
 
 @dataclass(frozen=True)
@@ -109,9 +124,7 @@ def _is_picture(module: nn.Module, layout: Layout, inputs: Inputs) -> bool:
     if isinstance(module, _FIXED_SIZE) or layout.splits_channels or not layout.places:
         return False
     extents = inputs.tensors[layout.places[0].input].shape[2:]
-    if len(layout.places) != len(extents) or torch.Size(layout.sizes).numel() < 2:
-        return False
-    return _has_aspect(layout)
+    return len(layout.places) == len(extents) and torch.Size(layout.sizes).numel() > 1
 
 
 _FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -153,10 +166,9 @@ def _scores(
 
 def _last_that_matters(
     trace: Trace, candidates: Sequence[_Candidate], scores: Tensor
-) -> _Candidate:
+) -> _Candidate | None:
     """Return the last candidate to whose places something comes back."""
-    edges = [one.edge for one in candidates]
-    connected = trace.connected(scores, edges)
+    connected = trace.connected(scores, [one.edge for one in candidates])
     reached = [one for one, yes in zip(candidates, connected, strict=True) if yes]
     asked: set[GradientEdge | None] = set()
     for one in reversed(reached):
@@ -166,4 +178,4 @@ def _last_that_matters(
         (gradient,) = trace.gradients(scores, [one.edge])
         if gradient is not None and bool(one.layout.to_grid(gradient).any()):
             return one
-    return (reached or candidates)[-1]
+    return None
