@@ -111,20 +111,21 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
 @pytest.mark.parametrize(
     ("mode", "share"),
     [
-        (torch.no_grad, 60),
-        pytest.param(torch.inference_mode, 300, marks=pytest.mark.slow),
-        pytest.param(torch.enable_grad, None, marks=pytest.mark.slow),
+        (torch.no_grad, 20),
+        pytest.param(torch.inference_mode, 60, marks=pytest.mark.slow),
+        pytest.param(torch.enable_grad, 60, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("method", METHODS)
-def test_nothing_is_left(method: str, mode: Any, share: int | None) -> None:
+def test_nothing_is_left(method: str, mode: Any, share: int) -> None:
+    """Interrupted at a share of all lines, other ones in each mode; all would take an hour."""
     model = small()
     with mode():
         work = seeded_work(METHODS[method](model))
         work()
         spots = spots_of(work)
         assert len(spots) > 300
-        some = spots if share is None else random.Random(0).sample(spots, share)
+        some = random.Random(mode.__name__).sample(spots, share)
         assert not interrupted_at(some, work, model)
 
 
