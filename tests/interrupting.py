@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -47,14 +48,20 @@ class Spot:
         return f"{self.file}:{self.line} (time {self.number})"
 
 
-class Lines:
-    """Counts the lines that run, and raises KeyboardInterrupt at one of them."""
+class Tracer(ABC):
+    """Sees the lines of some files that run in a call, until it has raised.
 
-    def __init__(self, spot: Spot | None = None, files: Sequence[str] = (PACKAGE, *MANAGERS)):
-        self.spot = spot
-        self.counts: Counter[tuple[str, int]] = Counter()
+    Args:
+        files: how the names of these files begin.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
         self._files = tuple(files)
         self._raised = False
+
+    @abstractmethod
+    def reached(self, file: str, line: int) -> bool:
+        """Note a line; whether KeyboardInterrupt is to be raised there."""
 
     def run(self, work: Work) -> Any:
         before = sys.gettrace()
@@ -71,21 +78,33 @@ class Lines:
 
         def line(frame: Any, event: str, argument: Any) -> Any:
             if event == "line" and not self._raised:
-                self._reached(frame.f_code.co_filename, frame.f_lineno, visited)
+                self._at(frame.f_code.co_filename, frame.f_lineno, visited)
             return line
 
         return line
 
-    def _reached(self, file: str, line: int, visited: set[int]) -> None:
+    def _at(self, file: str, line: int, visited: set[int]) -> None:
         # A signal is answered after a call. None comes between the last call of a `with` block and
         # that which leaves it, where Python reports the line once more.
         if line in visited and line in with_lines(file):
             return
         visited.add(line)
-        self.counts[file, line] += 1
-        if self.spot == Spot(file, line, self.counts[file, line]):
+        if self.reached(file, line):
             self._raised = True
             raise KeyboardInterrupt
+
+
+class Lines(Tracer):
+    """Counts the lines that run, and raises KeyboardInterrupt at one of them."""
+
+    def __init__(self, spot: Spot | None = None, files: Sequence[str] = (PACKAGE, *MANAGERS)):
+        super().__init__(files)
+        self.spot = spot
+        self.counts: Counter[tuple[str, int]] = Counter()
+
+    def reached(self, file: str, line: int) -> bool:
+        self.counts[file, line] += 1
+        return self.spot == Spot(file, line, self.counts[file, line])
 
 
 @cache

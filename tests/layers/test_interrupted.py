@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 import torch._dynamo
 from helpers import noise, seeded
-from interrupting import with_lines
+from interrupting import Tracer
 from torch import Tensor, nn
 
 import torchattr as ta
@@ -23,43 +22,17 @@ PACKAGE = str(Path(ta.__file__).parent)
 X = noise(1, 1, 4, 4)
 
 
-class Interrupt:
+class Interrupt(Tracer):
     """Raises KeyboardInterrupt at one line that runs in some of the package's files."""
 
     def __init__(self, number: int, files: str = PACKAGE) -> None:
+        super().__init__([files])
         self.number = number
-        self.files = files
         self.lines = 0
 
-    def __call__(self, frame: Any, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(self.files):
-            return None
-        visited: set[int] = set()
-
-        def line(frame: Any, event: str, argument: Any) -> Any:
-            if event == "line":
-                self._reached(frame.f_code.co_filename, frame.f_lineno, visited)
-            return line
-
-        return line
-
-    def _reached(self, file: str, line: int, visited: set[int]) -> None:
-        # No signal comes where Python reports the line of a `with` once more, as it leaves it.
-        if line in visited and line in with_lines(file):
-            return
-        visited.add(line)
+    def reached(self, file: str, line: int) -> bool:
         self.lines += 1
-        if self.lines == self.number:
-            raise KeyboardInterrupt
-
-
-def run(work: Callable[[], Any], interrupt: Interrupt) -> Any:
-    before = sys.gettrace()
-    sys.settrace(interrupt)
-    try:
-        return work()
-    finally:
-        sys.settrace(before)
+        return self.lines == self.number
 
 
 def small() -> nn.Module:
@@ -116,7 +89,7 @@ def interrupted_everywhere(work: Callable[[], Tensor], model: nn.Module, files: 
         number += 1
         interrupt = Interrupt(number, files)
         try:
-            result = run(work, interrupt)
+            result = interrupt.run(work)
         except KeyboardInterrupt:
             pass
         else:
