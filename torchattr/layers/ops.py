@@ -95,6 +95,7 @@ class Call:
     norm: Call | None = None
     is_masked: bool = False
     once: Callable[[], Any] | None = None
+    _original: Call | None = None
 
     def __init__(
         self,
@@ -129,8 +130,14 @@ class Call:
         """Return the same call of other inputs."""
         other = object.__new__(Call)
         vars(other).update(vars(self))
+        other._original = self.original
         other._look_at(inputs)
         return other
+
+    @property
+    def original(self) -> Call:
+        """The call as the model made it."""
+        return self._original or self
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
