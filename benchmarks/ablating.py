@@ -22,9 +22,9 @@ from benchmarks.memory import MIB, peak_bytes
 from benchmarks.questions import Question, question
 from benchmarks.tasks import network, predicted, quiet
 from benchmarks.timing import extrapolated, milliseconds, ratio, synchronize
-from torchattr.incremental.plan import Plan, reading
-from torchattr.incremental.tape import Recording
-from torchattr.incremental.work import Work
+from torchattr.incremental.op_counts import OpCounts
+from torchattr.incremental.schedule import Schedule, lowered
+from torchattr.incremental.tape import TapeMode
 
 CHECKED = 32
 """So many places are computed by hand."""
@@ -153,12 +153,12 @@ def bound(asked: Question, model: Any) -> float:
 
     What does not keep pixels apart, such as the last linear layers, counts as a whole.
     """
-    recording, counter = Recording([asked.picture]), FlopCounterMode(display=False)
+    recording, counter = TapeMode([asked.picture]), FlopCounterMode(display=False)
     with torch.no_grad(), counter, recording:
         output = model(asked.picture)
     recording.finish(output)
-    read = reading(recording.tape, 1)
-    plan = Plan(read, len(read.operators))
+    read = lowered(recording.tape, 1)
+    plan = Schedule(read, len(read.operators))
     boxes = plan.boxes({0: asked.boxes()})
     total = counter.get_total_flops() / 2
     spared = sum(
@@ -169,7 +169,7 @@ def bound(asked: Question, model: Any) -> float:
     return total / (total - spared)
 
 
-def _multiply_adds(work: Work) -> int:
+def _multiply_adds(work: OpCounts) -> int:
     return sum(count for kind, count in work.items() if kind != "bytes")
 
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.kernels.backend import Backend, Gate
+from torchattr.kernels.api import Backend, Gate
 from torchattr.kernels.layout import Window, from_order, in_order, order_of
-from torchattr.kernels.reference import TorchBackend
+from torchattr.kernels.reference.backend import TorchBackend
 
 PLANES = (64, 112, 112)
 """Channels, height and width of the tensors: those of a first stage."""

@@ -15,7 +15,7 @@ from torch import Tensor
 import torchattr as ta
 from benchmarks.peers.captum import ROWS_AT_ONCE
 from torchattr.kernels.patches import Boxes
-from torchattr.methods.features import boxes_of
+from torchattr.methods._perturbation.features import boxes_of
 
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

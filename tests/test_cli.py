@@ -14,7 +14,8 @@ from command import call, refused
 from PIL import Image
 
 import torchattr as ta
-from torchattr.cli.talk import in_command_words
+from torchattr.cli.console import in_command_words
+from torchattr.core.warn import warn
 from torchattr.models.collage import examples
 from torchattr.models.weights import read_weights
 
@@ -359,7 +360,7 @@ def test_only_unreadable_pictures(here):
 
 
 def test_ctrl_c_keeps_what_is_done(here, monkeypatch):
-    from torchattr.runs import plan
+    from torchattr.runs import settings as plan
 
     Image.new("RGB", (40, 30)).save("second.png")
     whole, calls = plan.explain, []
@@ -440,18 +441,18 @@ def test_every_error_of_the_package_is_a_sentence(here, monkeypatch, error):
     def raising(*args, **kwargs):
         raise error("what is wrong,\nin two lines")
 
-    monkeypatch.setattr("torchattr.runs.plan.explain", raising)
+    monkeypatch.setattr("torchattr.runs.settings.explain", raising)
     refused(explain("photo.png"), "error: what is wrong, in two lines")
 
 
 @pytest.mark.parametrize("warning", own(ta.errors.TorchattrWarning), ids=lambda one: one.__name__)
 def test_every_warning_of_the_package_is_a_note(here, monkeypatch, warning):
-    from torchattr.runs import plan
+    from torchattr.runs import settings as plan
 
     whole = plan.explain
 
     def warning_first(*args, **kwargs):
-        ta.errors.warn("what to know", warning)
+        warn("what to know", warning)
         return whole(*args, **kwargs)
 
     monkeypatch.setattr(plan, "explain", warning_first)

@@ -14,7 +14,7 @@ from command import call, here, refused, shelf  # noqa: F401
 from PIL import Image
 
 import torchattr
-from torchattr.cli import ending
+from torchattr.cli import signals as ending
 
 SLOW = """
 import os, time

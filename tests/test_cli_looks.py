@@ -258,7 +258,7 @@ def test_a_model_without_places_is_named(here):
 
 @pytest.mark.parametrize("command", LOOKS)
 def test_ctrl_c_keeps_what_is_done(here, command, monkeypatch):
-    from torchattr.runs import pictures
+    from torchattr.runs import run as pictures
 
     Image.new("RGB", (40, 30)).save("second.png")
     whole, calls = pictures.read_image, []

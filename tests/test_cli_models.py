@@ -194,7 +194,7 @@ def test_a_foreign_file_is_kept(here):
 
 
 def test_ctrl_c_while_dreaming_writes_nothing(here, monkeypatch):
-    from torchattr.runs import dreams
+    from torchattr.runs import dream_jobs as dreams
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

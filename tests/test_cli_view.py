@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from torchattr.cli import app
 from torchattr.methods import registry as methods
-from torchattr.web import panels
+from torchattr.web.panels import panel as panels
 
 OWN = """
 import torchattr as ta

@@ -1,9 +1,9 @@
 import torch
 from torch import nn
 
-from torchattr import info
+from torchattr.inspect import layer_info as info
 from torchattr.kernels import backends
-from torchattr.kernels.reference import TorchBackend
+from torchattr.kernels.reference.backend import TorchBackend
 
 
 class Picky(TorchBackend):

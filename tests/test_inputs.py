@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from torchattr.core.inputs import as_arguments, as_baselines, as_inputs, map_batched
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.inputs import as_arguments, as_baselines, as_inputs, map_batched
 
 X = torch.ones(2, 3)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from torchattr.core.outputs import select_output
 from torchattr.errors import OutputError
-from torchattr.outputs import select_output
 
 SCORES, OTHER = torch.zeros(2, 3), torch.ones(2, 3)
 

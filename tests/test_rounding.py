@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import torchattr as ta
-from torchattr.rounding import settled, settled_mean, settled_sum, unit
+from torchattr.core.rounding import settled, settled_mean, settled_sum, unit
 from torchattr.show import rescale
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

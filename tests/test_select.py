@@ -10,8 +10,8 @@ import torch
 from helpers import refused
 from torch import nn
 
+from torchattr.core.select import find_layer, find_layers, layer_names
 from torchattr.errors import InputTypeError, LayerError
-from torchattr.select import find_layer, find_layers, layer_names
 
 
 class Block(nn.Module):

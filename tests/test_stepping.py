@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 import torchattr as ta
-from torchattr.errors import CoverageWarning, LayerChoiceWarning, listening, warn
+from torchattr.core.stepping import Cancelled, step, stepping
+from torchattr.core.warn import listening, warn
+from torchattr.errors import CoverageWarning, LayerChoiceWarning, TorchattrWarning
 from torchattr.models.collage import collage, examples, preprocess
-from torchattr.stepping import Cancelled, step, stepping
 
 
 @pytest.fixture
@@ -127,17 +128,17 @@ def test_no_handler_of_faults_takes_an_end_for_one() -> None:
 
 
 def test_warnings_are_heard_in_the_own_thread_only() -> None:
-    heard: list[tuple[str, Any]] = []
+    heard: list[TorchattrWarning] = []
 
     def elsewhere() -> None:
         with pytest.warns(CoverageWarning, match="there"):
             warn("there", CoverageWarning)
 
-    with listening(lambda message, category: heard.append((message, category))):
+    with listening(heard.append):
         thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
         warn("here", LayerChoiceWarning)
-    assert heard == [("here", LayerChoiceWarning)]
+    assert [(str(one), type(one)) for one in heard] == [("here", LayerChoiceWarning)]
     with pytest.warns(LayerChoiceWarning):
         warn("afterwards", LayerChoiceWarning)

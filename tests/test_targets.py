@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.targets import Classes, TopK, each, one_per_example, predicted, select_scores
 from torchattr.errors import InputTypeError, TargetError
-from torchattr.targets import Classes, TopK, each, one_per_example, predicted, select_scores
 
 FLAT = torch.arange(12.0).reshape(3, 4)
 DEEP = torch.arange(24.0).reshape(2, 3, 4)

@@ -1,5 +1,8 @@
 """The public names of the package; `torchattr` imports this when the first of them is used."""
 
+from torchattr.core.targets import Classes as Classes
+from torchattr.core.targets import Neuron as Neuron
+from torchattr.core.targets import TopK as TopK
 from torchattr.errors import BackendError as BackendError
 from torchattr.errors import BackendWarning as BackendWarning
 from torchattr.errors import CoverageWarning as CoverageWarning
@@ -56,6 +59,3 @@ from torchattr.methods import Saliency as Saliency
 from torchattr.methods import register_method as register_method
 from torchattr.preparation import Prepared as Prepared
 from torchattr.preparation import prepare as prepare
-from torchattr.targets import Classes as Classes
-from torchattr.targets import Neuron as Neuron
-from torchattr.targets import TopK as TopK

@@ -2,21 +2,96 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import partial
-from pathlib import Path
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from torchattr.undoing import undone
+Renderer: TypeAlias = Callable[[str, Any], "str | None"]
+"""Says an argument and its value in the words of Python, the command or the viewer.
 
-_PACKAGE = str(Path(__file__).parent)
+`None` where there is no such setting: that way out is then left unsaid.
+"""
 
 
-class TorchattrError(Exception):
+def in_python(argument: str, value: Any) -> str:
+    """Say an argument as a call in Python passes it.
+
+    >>> in_python("rules", {"gelu": "guided"}), in_python("layer", ...)
+    ("rules={'gelu': 'guided'}", 'layer=...')
+    """
+    return f"{argument}={'...' if value is ... else repr(value)}"
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """An argument that would help, and what it would do.
+
+    Attributes:
+        text: the advice; `{setting}` stands for the argument in the words of whoever shows it.
+        argument: the argument's name in Python.
+        value: what to pass; `...` where the reader must choose.
+
+    >>> WayOut("to treat it like a ReLU, pass {setting}", "rules", {"gelu": "guided"}).said()
+    "to treat it like a ReLU, pass rules={'gelu': 'guided'}"
+    """
+
+    text: str
+    argument: str
+    value: Any = ...
+
+    def said(self, renderer: Renderer = in_python) -> str | None:
+        """Return the advice; nothing where this way out does not exist."""
+        setting = renderer(self.argument, self.value)
+        return None if setting is None else self.text.format(setting=setting)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What an error or a warning is about, as data.
+
+    Attributes:
+        argument: the argument at fault, by its name in Python.
+        given: what it was.
+        allowed: what it may be, where that can be listed.
+        ways_out: what would help.
+
+    >>> Hint(ways_out=[WayOut("pass {setting}", "strict", False)]).said()
+    'Pass strict=False'
+    """
+
+    argument: str | None = None
+    given: Any = None
+    allowed: Sequence[Any] = ()
+    ways_out: Sequence[WayOut] = ()
+
+    def said(self, renderer: Renderer = in_python) -> str:
+        """Return the ways out as a sentence; empty if none exists for this reader."""
+        said = [one for way in self.ways_out if (one := way.said(renderer)) is not None]
+        text = "; ".join(said)
+        return text[:1].upper() + text[1:]
+
+
+class _Message(Exception):
+    """A fault, and a hint that Python, the command and the viewer each say in their own words.
+
+    `str()` says it for Python.
+    """
+
+    def __init__(self, message: str = "", *, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def said(self, renderer: Renderer = in_python) -> str:
+        """Return the whole message, its ways out in the words of whoever shows it."""
+        message = str(self.args[0]) if self.args else ""
+        way_out = self.hint.said(renderer) if self.hint else ""
+        return f"{message}. {way_out}" if message and way_out else message or way_out
+
+    def __str__(self) -> str:
+        return self.said()
+
+
+class TorchattrError(_Message):
     """Base of all errors of this package."""
 
 
@@ -72,8 +147,12 @@ class PackageError(TorchattrError, ImportError):
     """An optional package that is asked for and not installed."""
 
 
-class RuleError(TorchattrError, ValueError):
-    """A rule, operation or method that is unknown or registered twice."""
+class RegistryError(TorchattrError, ValueError):
+    """A name of a rule, method, panel or backend that is unknown or taken."""
+
+
+class RuleError(RegistryError):
+    """A rule or operation that is unknown, or a rule that breaks its contract."""
 
 
 class NoRuleMatched(TorchattrError, RuntimeError):
@@ -92,7 +171,7 @@ class OutOfMemory(TorchattrError, MemoryError):
     """Not even a single perturbation fits into memory."""
 
 
-class TorchattrWarning(UserWarning):
+class TorchattrWarning(_Message, UserWarning):
     """Base of all warnings of this package."""
 
 
@@ -122,38 +201,3 @@ class RowsWarning(TorchattrWarning):
 
 class BackendWarning(TorchattrWarning):
     """A backend that was chosen automatically failed, and another one serves."""
-
-
-Listener: TypeAlias = Callable[[str, type[TorchattrWarning]], None]
-
-_listener: ContextVar[Listener | None] = ContextVar("torchattr_listener", default=None)
-
-
-@contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Give the warnings of what runs inside to a function instead.
-
-    Unlike `warnings.catch_warnings`, whose filters belong to the whole process, it is for this
-    thread alone.
-
-    >>> heard = []
-    >>> with listening(lambda message, category: heard.append(message)):
-    ...     warn("a layer was taken", LayerChoiceWarning)
-    >>> heard
-    ['a layer was taken']
-    """
-    with undone() as undo:
-        undo.later(partial(_listener.set, _listener.get()), of_thread=True)
-        _listener.set(listener)
-        yield
-
-
-def warn(message: str, category: type[TorchattrWarning]) -> None:
-    """Warn at the line of the caller's own code, however deep in this package it is raised."""
-    listener = _listener.get()
-    if listener is not None:
-        return listener(message, category)
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return warnings.warn(message, category, stacklevel=level)

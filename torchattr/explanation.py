@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward, Layers, OutputKey, Tensors
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.targets import Classes, TopK
+from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import InputError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.layers import Coverage
 from torchattr.methods import Attribution, GradientAttribution, build, name_of, takes
-from torchattr.methods.default_layer import default_layer
-from torchattr.methods.passes import Job, Solution, solve
-from torchattr.targets import Classes, TopK
+from torchattr.methods._gradient.default_layer import default_layer
+from torchattr.methods._gradient.passes import MethodCall, SolveResult, solve
 
 METHODS = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam")
 """The methods that :func:`explain` runs unless told otherwise."""
@@ -71,7 +71,7 @@ class Explanation:
         return f"Explanation({shapes}; {'; '.join(self.notes.values()) or 'no rules'})"
 
     def _repr_html_(self) -> str:
-        from torchattr.runs.entries import shown
+        from torchattr.results.entries import shown
 
         return shown(self)
 
@@ -134,7 +134,9 @@ def explain(
         layer, _ = default_layer(model, given, arguments, output, targets)
     requests = _requests(methods, model, layer=layer, rules=rules, output=output)
     given = as_inputs(inputs, differentiable=any(r.of_inputs for r in requests.values()))
-    jobs = {name: Job(r.method, r.options) for name, r in requests.items() if r.follows_gradients}
+    jobs = {
+        name: MethodCall(r.method, r.options) for name, r in requests.items() if r.follows_gradients
+    }
     solution = solve(
         model,
         given,
@@ -224,7 +226,7 @@ def _classes(targets: Sequence[Any], batch_size: int) -> Tensor | None:
     return torch.stack(columns, 1)
 
 
-def _scores(solution: Solution) -> Tensor:
+def _scores(solution: SolveResult) -> Tensor:
     return torch.stack([scores.detach() for scores in solution.scores], 1)
 
 

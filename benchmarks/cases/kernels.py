@@ -16,8 +16,8 @@ from benchmarks.memory import MIB
 from benchmarks.operations import PLANES, Operation, operations, wrong
 from benchmarks.settings import Settings
 from benchmarks.timing import Times, by_turns, ratio
-from torchattr.kernels.backend import Backend, Request
-from torchattr.kernels.choose import backends
+from torchattr.kernels.api import Backend, Request
+from torchattr.kernels.dispatch import backends
 
 MEMORY = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 

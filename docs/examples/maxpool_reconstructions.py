@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 import torchattr as ta
 from torchattr.models import load_model, read_image
 from torchattr.models.collage import examples
-from torchattr.runs.display import Display
+from torchattr.results.display import Display
 from torchattr.show import grid
 
 LAYERS = {

@@ -13,7 +13,7 @@ import torch
 import torchattr as ta
 from torchattr.evaluate import pointing_game
 from torchattr.models.collage import CLASSES, collage, preprocess
-from torchattr.models.collage.scenes import SIZE, scenes
+from torchattr.models.collage.making.scenes import SIZE, scenes
 from torchattr.show import reduce_channels
 
 SEED = 20_260_401

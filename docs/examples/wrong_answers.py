@@ -16,15 +16,15 @@ import torch
 from PIL import Image
 
 import torchattr as ta
-from torchattr.models.collage import CLASSES, Scene, collage, preprocess
-from torchattr.models.collage.scenes import SIZE, scenes
+from torchattr.models.collage import CLASSES, CollageScene, collage, preprocess
+from torchattr.models.collage.making.scenes import SIZE, scenes
 from torchattr.show import box_from_map, grid, overlay, rescale, resize_map
 
 SEED = 20_260_402
 SHOWN = 4
 
 
-def wrong_answers(model: torch.nn.Module, count: int) -> Iterator[tuple[Scene, int]]:
+def wrong_answers(model: torch.nn.Module, count: int) -> Iterator[tuple[CollageScene, int]]:
     """Give scenes in grey, and a class that the model sees in them, though it is not there."""
     for coloured in scenes(count, SEED):
         gray = np.asarray(Image.fromarray(coloured.image).convert("L").convert("RGB"))

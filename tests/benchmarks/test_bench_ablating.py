@@ -82,7 +82,7 @@ def test_another_order_would_be_noticed(net: nn.Module) -> None:
 def test_a_side_that_runs_whole_forwards_is_stopped(
     side: str, net: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torchattr.methods.batching.CPU_ROWS", 16)
+    monkeypatch.setattr("torchattr.methods._perturbation.memory_budget.CPU_ROWS", 16)
     made = question("4/2", 24, CPU)
     found = SIDES[side](made, net, 2, 1e-9)
     assert len(made) == 121

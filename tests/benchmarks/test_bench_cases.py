@@ -21,7 +21,7 @@ from benchmarks.comparison import Comparison
 from benchmarks.operations import Relu, ReluBackward, wrong
 from benchmarks.settings import Settings
 from benchmarks.tasks import METHODS, Subject, Task
-from torchattr.kernels.reference import TorchBackend
+from torchattr.kernels.reference.backend import TorchBackend
 
 QUICK = Settings(torch.device("cpu"), rounds=1, quick=True, networks=("resnet18",))
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.errors import InputTypeError, OutputError
 from torchattr.evaluate import Curve, deletion_curve, insertion_curve
-from torchattr.evaluate.nested import as_fractions
-from torchattr.evaluate.replacing import blurred
+from torchattr.evaluate.ranked_masks import as_fractions
+from torchattr.evaluate.replacement import blurred
 
 EXACT = 1e-12
 CURVES = {"deletion": deletion_curve, "insertion": insertion_curve}

@@ -13,15 +13,15 @@ from helpers import noise, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.cache_dir import put_in_place
 from torchattr.incremental import cost
 from torchattr.incremental.cost import Rates, estimates, seconds
-from torchattr.incremental.plan import Reading, reading
-from torchattr.incremental.tape import Recording
-from torchattr.incremental.work import Work, kind_of, of_convolution
+from torchattr.incremental.op_counts import OpCounts, kind_of, of_convolution
+from torchattr.incremental.schedule import LoweredTape, lowered
+from torchattr.incremental.tape import TapeMode
 from torchattr.kernels import TorchBackend
-from torchattr.kernels.kept import put_in_place
 from torchattr.kernels.patches import Boxes, Convolution
-from torchattr.methods import shortcut
+from torchattr.methods._perturbation import incremental_scores as shortcut
 
 BACKEND = TorchBackend()
 KINDS = ("3x3", "1x1", "other", "depthwise", "bytes")
@@ -35,12 +35,12 @@ def made_up(patches: float, whole: float, a_byte: float = 0.0) -> Rates:
     )
 
 
-def read(model: nn.Module, x: Tensor) -> Reading:
-    recording = Recording([x])
+def read(model: nn.Module, x: Tensor) -> LoweredTape:
+    recording = TapeMode([x])
     with torch.no_grad(), recording:
         output = model(x)
     recording.finish(output)
-    return reading(recording.tape, 1)
+    return lowered(recording.tape, 1)
 
 
 def deep() -> nn.Module:
@@ -72,7 +72,7 @@ def corner(side: int) -> dict[int, Boxes]:
 def test_counts_multiply_adds_of_each_kind(conv: Convolution, kind: Any) -> None:
     assert kind_of(conv) == kind
     assert of_convolution(conv, 10) == {kind: 10 * conv.weight.numel()}
-    assert seconds(Work({kind: 6, "bytes": 4}), {kind: 0.5, "bytes": 2.0}) == 11.0
+    assert seconds(OpCounts({kind: 6, "bytes": 4}), {kind: 0.5, "bytes": 2.0}) == 11.0
 
 
 def test_costs_are_what_arithmetic_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from helpers import noise, seeded
 from torch import Tensor, nn
 
-from torchattr.incremental.plan import Plan, reading
-from torchattr.incremental.tape import Recording
+from torchattr.incremental.schedule import Schedule, lowered
+from torchattr.incremental.tape import TapeMode
 
 X = noise(1, 4, 6, 6)
 CONV = seeded(nn.Conv2d, 4, 4, 3, padding=1).double().requires_grad_(False)
@@ -20,13 +20,13 @@ NORM = seeded(nn.BatchNorm2d, 4).double().requires_grad_(False)
 
 def steps(model: Any) -> list[str]:
     """Name the steps that are left of a model."""
-    recording = Recording([X])
+    recording = TapeMode([X])
     with torch.no_grad(), recording:
         output = model(X)
     recording.finish(output)
-    found = reading(recording.tape, 1)
+    found = lowered(recording.tape, 1)
     assert found.reasons == {}
-    return [type(step).__name__ for step in Plan(found, len(found.operators)).operators]
+    return [type(step).__name__ for step in Schedule(found, len(found.operators)).operators]
 
 
 def block(x: Tensor) -> Tensor:

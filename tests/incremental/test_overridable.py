@@ -14,8 +14,8 @@ from helpers import noise
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.incremental.tape import Recording, _written, tensors_in
-from torchattr.layers.spellings import writes_in_place
+from torchattr.incremental.tape import TapeMode, _written, tensors_in
+from torchattr.layers.operations.parsers import writes_in_place
 
 FUNCTIONS = [one for one in functions() if is_local(one)]
 ONLY_NOTED = ("requires_grad_", "detach_", "resize_as_", "rename_", "resize_", "set_")
@@ -41,7 +41,7 @@ def test_recording_changes_nothing_and_knows_what_is_written_over() -> None:
                 alone = outcome(lambda f=function, args=args: f(*args))
                 x = picture()
                 args, before = make(x), state_of(x)
-                recording = Recording([x])
+                recording = TapeMode([x])
                 with recording:
                     seen = outcome(lambda f=function, args=args: f(*args))
                 recording.finish(seen)

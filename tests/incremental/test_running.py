@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from helpers import noise
 from torch import Tensor
 
-from torchattr.incremental.running import laid_out
+from torchattr.incremental.execute import laid_out
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x.contiguous(),

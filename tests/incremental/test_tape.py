@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from helpers import noise
 from torch import Tensor
 
-from torchattr.incremental.tape import Recording, Ref, Tape, fill, map_tensors, refs, writes
+from torchattr.incremental.tape import Ref, Tape, TapeMode, fill, map_tensors, refs, writes
 
 
 def recorded(model: Any, *inputs: Tensor) -> Tape:
-    recording = Recording(inputs)
+    recording = TapeMode(inputs)
     with torch.no_grad(), recording:
         output = model(*inputs)
     recording.finish(output)
@@ -121,7 +121,7 @@ def test_a_tape_has_room_for_so_much() -> None:
 
     x = noise(2, 3)
     for most, full in ((5 * x.nbytes, False), (3 * x.nbytes, True)):
-        recording = Recording([x], most)
+        recording = TapeMode([x], most)
         with recording:
             output = model(x)
         recording.finish(output)

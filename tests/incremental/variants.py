@@ -15,18 +15,18 @@ from hypothesis import note
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.inputs import Inputs
 from torchattr.incremental import Incremental
 from torchattr.incremental.cost import Estimate
-from torchattr.inputs import Inputs
 from torchattr.layers import Trace
-from torchattr.methods.features import Masks
-from torchattr.methods.perturbation import Perturbation
+from torchattr.methods._perturbation.engine import Perturbation
+from torchattr.methods._perturbation.features import FeatureMasks
 
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}
 """Of the range of the scores and 0."""
 
 
-class Given(Masks):
+class Given(FeatureMasks):
     """Masks as they are, for each input `(masks, N or 1, C or 1, H, W)`."""
 
     def __init__(self, masks: Sequence[Tensor]) -> None:
@@ -144,7 +144,7 @@ def compared(
     with ta.backend(backend), pytest.MonkeyPatch.context() as patch:
         if cut is not None:
             ways = [Estimate(place, 1.0, 2.0) for place in (cut, 0)]
-            patch.setattr("torchattr.incremental.incremental.estimates", lambda *_: ways)
+            patch.setattr("torchattr.incremental.session.estimates", lambda *_: ways)
         way = Incremental(model, tensors, [], True, perturbation.boxes(0, copies), copies)
         around = way.around(model, perturbation.changes(0, copies), copies)
         found = Trace(around, [], differentiable=False).output

@@ -13,9 +13,9 @@ from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr import info
 from torchattr.errors import LayerError
-from torchattr.inspect.objectives import Goal
+from torchattr.inspect import layer_info as info
+from torchattr.inspect.maximisation.objectives import Goal
 from torchattr.inspect.places import calls_with_places
 
 X = noise(2, 3, 8, 12)

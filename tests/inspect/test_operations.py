@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from helpers import noise, seeded
 from torch import Tensor, nn
 
+from torchattr.core.select import layer_names
 from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
 from torchattr.layers import Trace
-from torchattr.select import layer_names
 
 
 class Block(nn.Module):

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from torchattr.core.select import layer_names
 from torchattr.inspect.paths import Paths
-from torchattr.select import layer_names
 
 
 class Noting(nn.Module):

@@ -8,7 +8,7 @@ from helpers import assert_same, noise, refused, seeded, sent_back
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.inspect.local import LocalConv
+from torchattr.inspect.back_projection.local_rules import LocalConv
 
 
 def support(model: nn.Module, shape: tuple[int, ...], position: tuple[int, ...]) -> list[slice]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from helpers import assert_same, noise
 
-from torchattr.inspect.smoothing import (
+from torchattr.inspect.maximisation.smoothing import (
     blurred,
     laplacian_normalised,
     normalised,

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import torchattr as ta
+from torchattr.core.select import find_layers
 from torchattr.errors import InputError, InputTypeError, ModelError, TrainingModeError
-from torchattr.select import find_layers
 
 
 class Block(nn.Module):

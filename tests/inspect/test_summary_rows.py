@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchattr.inspect.summary_rows import summary_rows
-from torchattr.inspect.tally import Tally
-from torchattr.select import layer_names
+from torchattr.core.select import layer_names
+from torchattr.inspect.summaries.cost_counter import CostCounter
+from torchattr.inspect.summaries.rows import summary_rows
 
 
 class Two(nn.Module):
@@ -26,7 +26,7 @@ class Two(nn.Module):
 def test_a_row_holds_its_parts_and_no_namesake() -> None:
     model = Two().eval()
     names = layer_names(model)
-    rows = summary_rows(model, names, Tally(model, names, (torch.ones(1, 2),), ()))
+    rows = summary_rows(model, names, CostCounter(model, names, (torch.ones(1, 2),), ()))
     found = {row.name: (row.parameters, row.multiply_adds, row.relu_calls) for row in rows}
     assert found == {
         "": (15, 10, 3),

@@ -7,8 +7,8 @@ import torch
 from helpers import noise
 from torch import Tensor, nn
 
-from torchattr.inspect.tally import Tally
-from torchattr.select import layer_names
+from torchattr.core.select import layer_names
+from torchattr.inspect.summaries.cost_counter import CostCounter
 
 X = noise(2, 3, dtype=torch.float32)
 
@@ -25,8 +25,8 @@ class Shared(nn.Module):
         return (x * x + x.view(3, 2).t().contiguous() * x) * self.weight
 
 
-def tally(model: nn.Module) -> Tally:
-    return Tally(model, layer_names(model), (X,), ())
+def tally(model: nn.Module) -> CostCounter:
+    return CostCounter(model, layer_names(model), (X,), ())
 
 
 def test_each_storage_is_counted_once_and_parameters_never() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchattr.inspect.typeset import as_html, as_text
+from torchattr.inspect.summaries.typeset import as_html, as_text
 
 ROWS = [("  a", "", "1,000", "x"), ("bb", "", "2", "yyy")]
 HEADINGS = ("Layer", "No rule", "#", "Name")

@@ -8,7 +8,7 @@ from bench import Bench
 from host_launcher import HostLauncher
 
 from torchattr.kernels import Request, backends
-from torchattr.kernels.cuda_backend import CudaBackend
+from torchattr.kernels.cuda.backend import CudaBackend
 
 NAMES = tuple(backends())
 """All that are installed, those of other packages, too."""

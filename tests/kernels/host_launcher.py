@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from torchattr.kernels.cuda_compile import SOURCES
-from torchattr.kernels.cuda_launch import THREADS, Argument, Kernel, Launcher, Packed
+from torchattr.kernels.cuda.compile import SOURCES
+from torchattr.kernels.cuda.launch import THREADS, Argument, Kernel, Launcher, Packed
 
 SHIM = Path(__file__).with_name("host_cuda")
 SANITIZERS = "TORCHATTR_HOST_SANITIZERS"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.kernels import Backend, Gate, Order, Request, TorchBackend, Window
 from torchattr.kernels import choose as choose_function
-from torchattr.kernels.choose import asked, backend, backends
-from torchattr.kernels.unasked import has_failed
+from torchattr.kernels.dispatch import backend, backends, requested_backend
+from torchattr.kernels.fallback import has_failed
 
 REQUEST = Request(torch.device("cpu"), torch.float32)
 TORCH = TorchBackend()
@@ -73,7 +73,7 @@ class Point:
 @pytest.fixture
 def picky(monkeypatch: pytest.MonkeyPatch) -> Iterator[Picky]:
     # The package has a function of the module's name.
-    module = sys.modules["torchattr.kernels.choose"]
+    module = sys.modules["torchattr.kernels.dispatch"]
     monkeypatch.setattr(module, "entry_points", lambda group: [Point(Picky)])
     backends.cache_clear()
     found = backends()["picky"]
@@ -136,17 +136,17 @@ def test_unknown_names_are_refused_with_those_there_are(monkeypatch: pytest.Monk
 
 
 def test_the_environment_asks_and_a_block_overrules_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert asked() == "auto"
+    assert requested_backend() == "auto"
     monkeypatch.setenv("TORCHATTR_BACKEND", "torch")
-    assert asked() == "torch"
+    assert requested_backend() == "torch"
     with backend("auto"):
-        assert asked() == "auto"
+        assert requested_backend() == "auto"
         with backend("torch"):
-            assert asked() == "torch"
-        assert asked() == "auto"
-    assert asked() == "torch"
+            assert requested_backend() == "torch"
+        assert requested_backend() == "auto"
+    assert requested_backend() == "torch"
     monkeypatch.setenv("TORCHATTR_BACKEND", "")
-    assert asked() == "auto"
+    assert requested_backend() == "auto"
 
 
 def test_a_block_ends_after_an_error() -> None:
@@ -156,7 +156,7 @@ def test_a_block_ends_after_an_error() -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert asked() == "auto"
+    assert requested_backend() == "auto"
 
 
 class Broken(Picky):
@@ -171,7 +171,7 @@ class Broken(Picky):
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broken]:
-    module = sys.modules["torchattr.kernels.choose"]
+    module = sys.modules["torchattr.kernels.dispatch"]
     monkeypatch.setattr(module, "entry_points", lambda group: [Point(Broken)])
     backends.cache_clear()
     found = backends()["broken"]

@@ -13,8 +13,10 @@ from helpers import noise, refused
 
 import torchattr as ta
 from torchattr.errors import BackendError
-from torchattr.kernels import Request, TorchBackend, backends, cpu_backend, cpu_compile
-from torchattr.kernels.cpu_backend import CpuBackend
+from torchattr.kernels import Request, TorchBackend, backends
+from torchattr.kernels.cpu import backend as cpu_backend
+from torchattr.kernels.cpu import compile as cpu_compile
+from torchattr.kernels.cpu.backend import CpuBackend
 from torchattr.kernels.layout import Window
 
 CPU = torch.device("cpu")
@@ -140,7 +142,7 @@ def test_it_is_taken_for_float32_on_cpus_alone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_importing_compiles_nothing(tmp_path: Path) -> None:
-    code = "import torchattr, torchattr.kernels.cpu_backend, torchattr.methods"
+    code = "import torchattr, torchattr.kernels.cpu.backend, torchattr.methods"
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": ""}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert not list(tmp_path.rglob("*.so"))

@@ -17,15 +17,18 @@ from test_patch_contract import cast, dense, images, rows, some_boxes
 from torch import Tensor
 
 from torchattr.errors import BackendError
-from torchattr.kernels import Request, cpu_backend, cpu_patches, reference_patches
-from torchattr.kernels.cpu_backend import CpuBackend
-from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
+from torchattr.kernels import Request
+from torchattr.kernels.cpu import backend as cpu_backend
+from torchattr.kernels.cpu import patches as cpu_patches
+from torchattr.kernels.cpu.backend import CpuBackend
+from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
+from torchattr.kernels.reference import patches as reference_patches
 
 if CpuBackend().refusals(Request(torch.device("cpu"), torch.float32)):
     pytest.skip("there is no C++ compiler", allow_module_level=True)
 
 examples = settings(deadline=None, max_examples=40)
-PLAIN = After()
+PLAIN = Epilogue()
 AMPLIFIED = 64 * 2**-24
 """Minimal filtering at six points multiplies the rounding of a sum's terms by up to about this."""
 
@@ -90,7 +93,7 @@ def test_tiles_of_all_sizes(seed, size, channels, padding, has_residual) -> None
         pictures = pictures + dense(cast(residual, torch.float64))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_patches, "pays", lambda *_: True)
-        actual = cpu_patches.convolve(x, boxes, conv, After(residual, 0.0, 6.0))
+        actual = cpu_patches.convolve(x, boxes, conv, Epilogue(residual, 0.0, 6.0))
     if not boxes.rows:
         assert actual.shape == (0, outputs)
         return
@@ -129,7 +132,7 @@ def test_filtering_serves_where_it_pays() -> None:
 def test_what_is_not_finite_goes_where_it_should_alone(broken: float) -> None:
     x, conv = patches(2, (12, 12), 32, whole((12, 12))), square(32, 32)
     x.changed[5 * 12 + 5, 7] = broken
-    actual = cpu_patches.convolve(x, x.boxes, conv, After(None, 0.0, 6.0))
+    actual = cpu_patches.convolve(x, x.boxes, conv, Epilogue(None, 0.0, 6.0))
     exact = rows(expected(x, conv).clamp(0, 6), x.boxes)
     assert 0 < int((~rows(expected(x, conv), x.boxes).isfinite()).any(dim=1).sum()) <= 9
     torch.testing.assert_close(actual.double(), exact, rtol=0, atol=1e-4, equal_nan=True)

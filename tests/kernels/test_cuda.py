@@ -20,12 +20,13 @@ from oracles import naive_mask, naive_max_pool, naive_relu_backward, naive_unpoo
 from test_contract import channels_last, same
 
 import torchattr as ta
-from torchattr.kernels import Request, Window, backends, cuda_compile
-from torchattr.kernels.cuda_backend import CudaBackend
-from torchattr.kernels.cuda_compile import SOURCES, Compiled, Nvrtc, find_nvrtc
-from torchattr.kernels.cuda_driver import DriverLauncher
-from torchattr.kernels.cuda_launch import Kernel, divisor
-from torchattr.kernels.kept import read_whole
+from torchattr.core.cache_dir import read_whole
+from torchattr.kernels import Request, Window, backends
+from torchattr.kernels.cuda import compile as cuda_compile
+from torchattr.kernels.cuda.backend import CudaBackend
+from torchattr.kernels.cuda.compile import SOURCES, Compiled, Nvrtc, find_nvrtc
+from torchattr.kernels.cuda.driver import DriverLauncher
+from torchattr.kernels.cuda.launch import Kernel, divisor
 from torchattr.kernels.layout import order_of
 
 CPU = torch.device("cpu")
@@ -157,7 +158,7 @@ def test_indices_of_64_bits(host, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wide_index_where_offsets_need_one() -> None:
-    from torchattr.kernels.cuda_pools import index_bits
+    from torchattr.kernels.cuda.pools import index_bits
 
     assert index_bits(2**31 - 2**17) == "INDEX_BITS=32"
     assert index_bits(5, 2**31) == "INDEX_BITS=64"
@@ -363,7 +364,7 @@ def test_all_reasons_are_given() -> None:
 
 
 def test_a_missing_compiler_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchattr.kernels import cuda_driver
+    from torchattr.kernels.cuda import driver as cuda_driver
 
     monkeypatch.setattr(cuda_driver, "find_nvrtc", lambda: None)
     monkeypatch.setattr(cuda_driver, "_missing", cuda_driver._missing.__wrapped__)
@@ -378,7 +379,7 @@ def test_it_is_not_looked_for_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sources_are_in_the_package() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    assert '"torchattr.kernels" = ["csrc/*.cpp", "csrc/*.cu", "csrc/*.cuh", "csrc/*.h"]' in text
+    assert '"torchattr.kernels.cuda" = ["csrc/*.cu", "csrc/*.cuh"]' in text
     assert {path.suffix for path in SOURCES.iterdir()} == {".cpp", ".cu", ".cuh", ".h"}
 
 

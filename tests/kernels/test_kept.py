@@ -13,9 +13,12 @@ import torch
 from helpers import noise
 
 import torchattr as ta
-from torchattr.kernels import Request, cpu_backend, cpu_compile, kept
-from torchattr.kernels.cpu_backend import CpuBackend
-from torchattr.kernels.kept import cache_folder, put_in_place, read_whole
+from torchattr.core import cache_dir as kept
+from torchattr.core.cache_dir import cache_folder, put_in_place, read_whole
+from torchattr.kernels import Request
+from torchattr.kernels.cpu import backend as cpu_backend
+from torchattr.kernels.cpu import compile as cpu_compile
+from torchattr.kernels.cpu.backend import CpuBackend
 
 REQUEST = Request(torch.device("cpu"), torch.float32)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="owners and modes of Unix")
@@ -76,7 +79,7 @@ def test_any_other_is_replaced_by_a_private_one(
 
 
 def test_a_private_folder_is_removed_at_exit(tmp_path: Path) -> None:
-    code = "from torchattr.kernels.kept import cache_folder; print(cache_folder())"
+    code = "from torchattr.core.cache_dir import cache_folder; print(cache_folder())"
     environment = {**os.environ, "XDG_CACHE_HOME": "cache", "HOME": "x", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -20,9 +20,9 @@ from torchattr.kernels.patches import (
     LEFT,
     RIGHT,
     TOP,
-    After,
     Boxes,
     Convolution,
+    Epilogue,
     Patches,
     Pooling,
 )
@@ -160,7 +160,7 @@ def test_convolutions(
                     scale=None if conv.scale is None else conv.scale.to(dtype),
                     packed={},
                 ),
-                After(None if residual is None else cast(residual, dtype), *after),
+                Epilogue(None if residual is None else cast(residual, dtype), *after),
             )
             assert actual.dtype == dtype
             agree(actual, rows(expected, wanted))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.errors import BackendError
 from torchattr.kernels import Request
-from torchattr.kernels.patches import After, Boxes, Convolution, Patches
+from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches
 from torchattr.kernels.pointers import address, checked_run, run_of, strided_address, table_address
 
 CPU = torch.device("cpu")
@@ -75,7 +75,7 @@ def check(bench: Bench, conv: Convolution) -> None:
     channels = conv.weight.shape[1] * conv.groups
     clean, boxes = noise(1, 6, 6, channels, dtype=torch.float32), everywhere(6, 6)
     changed = noise(boxes.rows, channels, seed=4, dtype=torch.float32)
-    found = bench.backend.convolve(Patches(clean, changed, boxes), boxes, conv, After())
+    found = bench.backend.convolve(Patches(clean, changed, boxes), boxes, conv, Epilogue())
     assert conv.bias is not None
     bias = conv.bias.double().clone()
     weight = conv.weight.double()

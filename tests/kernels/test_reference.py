@@ -8,7 +8,7 @@ from helpers import noise
 
 from torchattr.kernels import Request, TorchBackend, Window
 from torchattr.kernels.layout import pooled_with_indices
-from torchattr.kernels.reference import _numpy_serves, _pack_numpy, _pack_torch
+from torchattr.kernels.reference.backend import _numpy_serves, _pack_numpy, _pack_torch
 
 
 @pytest.mark.parametrize("upper", [None, 2.0])

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import torchattr.kernels.triton_backend as module
+import torchattr.kernels.triton.backend as module
 from torchattr.kernels import Request, TorchBackend, Window, order_of
-from torchattr.kernels.triton_backend import TritonBackend
+from torchattr.kernels.triton.backend import TritonBackend
 
 pytest.importorskip("triton")
 
@@ -93,7 +93,7 @@ import sys, torch, torchvision
 import torchattr as ta
 model = torchvision.models.resnet18().eval()
 ta.GuidedBackprop(model).attribute(torch.ones(1, 3, 32, 32), target=1)
-print("torchattr.kernels.triton_kernels" in sys.modules)
+print("torchattr.kernels.triton.kernels" in sys.modules)
 """
 
 
@@ -159,7 +159,7 @@ def test_pools_of_several_programs(window: Window, last: bool) -> None:
 
 @pytest.mark.parametrize("last", [False, True])
 def test_pools_in_64_bits(monkeypatch: pytest.MonkeyPatch, last: bool) -> None:
-    from torchattr.kernels.triton_kernels import pooling
+    from torchattr.kernels.triton.kernels import pool_launch as pooling
 
     monkeypatch.setattr(pooling, "is_wide", lambda *tensors: True)
     x = noise(2, 5, 17, 14, dtype=torch.float32).to(DEVICE)
@@ -169,7 +169,7 @@ def test_pools_in_64_bits(monkeypatch: pytest.MonkeyPatch, last: bool) -> None:
 
 
 def test_which_tensors_need_64_bits() -> None:
-    from torchattr.kernels.triton_kernels.indexing import is_wide
+    from torchattr.kernels.triton.kernels.indexing import is_wide
 
     def far(*shape: int) -> Tensor:
         return torch.empty(shape, device="meta")
@@ -185,7 +185,7 @@ def test_which_tensors_need_64_bits() -> None:
 def test_channels_of_more_elements_than_a_piece(
     monkeypatch: pytest.MonkeyPatch, last: bool
 ) -> None:
-    from torchattr.kernels.triton_kernels import rectifier
+    from torchattr.kernels.triton.kernels import rectifier
 
     x, grad = (noise(3, 5, 9, 7, seed=seed).float().to(DEVICE) for seed in (1, 2))
     if last:
@@ -205,7 +205,7 @@ def test_channels_of_more_elements_than_a_piece(
 
 @given(st.integers(0, 2**31 - 1), st.integers(1, 2**31 - 1))
 def test_division_by_multiplication(dividend: int, number: int) -> None:
-    from torchattr.kernels.triton_kernels.indexing import divisor
+    from torchattr.kernels.triton.kernels.indexing import divisor
 
     factor, shift = divisor(number)
     assert -(2**31) <= factor < 2**31
@@ -218,8 +218,8 @@ def test_division_by_multiplication(dividend: int, number: int) -> None:
 
 
 def test_the_fastest_tile_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchattr.kernels.triton_kernels import rectifier
-    from torchattr.kernels.triton_kernels.tuning import CHOICES
+    from torchattr.kernels.triton.kernels import rectifier
+    from torchattr.kernels.triton.kernels.tuning import CHOICES
 
     times = iter([3.0, 1.0, 2.0, 4.0])
 
@@ -239,7 +239,7 @@ def test_the_fastest_tile_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_when_tiles_are_not_measured(compiling: pytest.MonkeyPatch) -> None:
-    from torchattr.kernels.triton_kernels.tuning import CHOICES, LARGE, fastest, is_worth_measuring
+    from torchattr.kernels.triton.kernels.tuning import CHOICES, LARGE, fastest, is_worth_measuring
 
     def full(tile: object) -> float:
         raise torch.OutOfMemoryError

@@ -13,14 +13,15 @@ from helpers import noise
 from test_patch_contract import cast, some_boxes
 from torch import Tensor
 
-from torchattr.kernels import reference_patches
-from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
-from torchattr.kernels.triton_backend import TritonBackend, interpreted
+from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
+from torchattr.kernels.reference import patches as reference_patches
+from torchattr.kernels.triton.backend import TritonBackend, interpreted
 
 pytest.importorskip("triton")
 
-from torchattr.kernels.triton_kernels import convolving, lookup
-from torchattr.kernels.triton_kernels import patches as launches
+from torchattr.kernels.triton.kernels import convolution_launch as convolving
+from torchattr.kernels.triton.kernels import lookup
+from torchattr.kernels.triton.kernels import patches as launches
 
 TRITON = TritonBackend()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,7 +65,7 @@ def rounding(dtype: torch.dtype) -> float:
     return (1.002 if cut else 0.502) * torch.finfo(dtype).eps
 
 
-def agrees(x: Patches, boxes: Boxes, conv: Convolution, after: After, unit: float) -> None:
+def agrees(x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue, unit: float) -> None:
     """Compare with the reference in float64."""
     scale = None if conv.scale is None else conv.scale.double()
     exact = replace(
@@ -91,7 +92,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[convolving.Block]]:
 def test_narrow_results_are_rounded_once(name: str, dtype: torch.dtype) -> None:
     conv = convolution(name, dtype)
     x, residual = cast(patches(CASES[name][0]), dtype), cast(patches(CASES[name][1], 6), dtype)
-    after = After(residual, 0.0, 1.0)
+    after = Epilogue(residual, 0.0, 1.0)
     boxes = Boxes.whole(IMAGE, 6, 9)
     agrees(x, boxes, conv, after, rounding(dtype))
 
@@ -101,7 +102,7 @@ def test_narrow_results_are_rounded_once(name: str, dtype: torch.dtype) -> None:
 def test_every_block(choose: list[convolving.Block], block, name: str) -> None:
     choose.append(block)
     x = cast(patches(CASES[name][0]), torch.float32)
-    agrees(x, Boxes.whole(IMAGE, 6, 9), convolution(name), After(), 1e-6)
+    agrees(x, Boxes.whole(IMAGE, 6, 9), convolution(name), Epilogue(), 1e-6)
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -114,7 +115,7 @@ def test_all_in_64_bits_and_off_16_bytes(monkeypatch, wide: bool, aligned: bool)
         x, residual = (cast(patches(CASES[name][side]), torch.float32) for side in (0, 1))
         x = x if aligned else moved(x)
         assert lookup.are_aligned(x) is aligned
-        agrees(x, boxes, convolution(name), After(residual), 1e-6)
+        agrees(x, boxes, convolution(name), Epilogue(residual), 1e-6)
         assert torch.equal(TRITON.gather(x, boxes), reference_patches.gather(x, boxes))
         pooling = Pooling(True, (3, 2), (1, 1), (1, 0))
         assert torch.equal(
@@ -143,8 +144,8 @@ def test_pools_of_more_places_than_are_unrolled(maximum: bool, dtype: torch.dtyp
 def test_nan_passes_the_clamp() -> None:
     x = cast(patches(20, boxes=Boxes.whole(IMAGE, 6, 9)), torch.float32)
     x.changed[17] = nan
-    output = TRITON.convolve(x, x.boxes, convolution("many channels"), After(None, 0.0, 6.0))
-    expected = reference_patches.convolve(x, x.boxes, convolution("many channels"), After())
+    output = TRITON.convolve(x, x.boxes, convolution("many channels"), Epilogue(None, 0.0, 6.0))
+    expected = reference_patches.convolve(x, x.boxes, convolution("many channels"), Epilogue())
     assert expected.isnan().any()
     assert torch.equal(output.isnan(), expected.isnan())
 
@@ -152,7 +153,7 @@ def test_nan_passes_the_clamp() -> None:
 def test_nothing_is_made_of_no_rows() -> None:
     none = np.zeros(3, dtype=np.int64)
     x = cast(patches(20, boxes=Boxes.of(IMAGE, none, none, none, none)), torch.float32)
-    assert TRITON.convolve(x, x.boxes, convolution("many channels"), After()).shape == (0, 70)
+    assert TRITON.convolve(x, x.boxes, convolution("many channels"), Epilogue()).shape == (0, 70)
     assert TRITON.pool(x, x.boxes, Pooling(True, (2, 2), (1, 1))).shape == (0, 20)
     whole = Boxes.whole(IMAGE, 6, 9)
     assert torch.equal(TRITON.gather(x, whole), x.clean[IMAGE].reshape(-1, 20))
@@ -163,7 +164,7 @@ def test_boxes_and_weights_are_prepared_once() -> None:
     conv = convolution("alone")
     kept: list[tuple[Tensor, ...]] = []
     for _ in range(2):
-        TRITON.convolve(x, x.boxes, conv, After())
+        TRITON.convolve(x, x.boxes, conv, Epilogue())
         found = lookup.lookup_of(x.boxes, DEVICE)
         kept.append((found.table, found.variants, *conv.packed.values()))
     assert all(one is other for one, other in zip(*kept, strict=True))
@@ -183,7 +184,7 @@ def test_the_fastest_block_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(convolving.triton.testing, "do_bench", do_bench)
     x = cast(patches(20), torch.float32)
     for _ in range(2):
-        agrees(x, x.boxes, convolution("many channels"), After(), 1e-6)
+        agrees(x, x.boxes, convolution("many channels"), Epilogue(), 1e-6)
     assert list(convolving._measured.values()) == [convolving.EXACT[1]]
 
 

@@ -20,9 +20,9 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver, jit
 
 from torchattr.kernels import Window, order_of
-from torchattr.kernels.patches import After, Boxes, Convolution, Patches, Pooling
-from torchattr.kernels.triton_backend import TritonBackend
-from torchattr.kernels.triton_kernels import convolving
+from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
+from torchattr.kernels.triton.backend import TritonBackend
+from torchattr.kernels.triton.kernels import convolution_launch as convolving
 
 BACKEND = TritonBackend()
 CHOSEN = convolving._block_for
@@ -116,8 +116,8 @@ def convolved(name: str, dtype: torch.dtype, kind: str = "", size: int = 28):
     around = (extent // 2, extent // 2)
     conv = Convolution(weight, weight[:, 0, 0, 0], padding=around, groups=groups)
     x, residual = (patches(channels, dtype, size) for channels in (inputs, outputs))
-    yield f"convolve {name}{kind}", BACKEND.convolve(x, x.boxes, conv, After(residual, 0.0))
-    yield f"convolve {name} alone{kind}", BACKEND.convolve(x, x.boxes, conv, After())
+    yield f"convolve {name}{kind}", BACKEND.convolve(x, x.boxes, conv, Epilogue(residual, 0.0))
+    yield f"convolve {name} alone{kind}", BACKEND.convolve(x, x.boxes, conv, Epilogue())
 
 
 def on_patches(dtype: torch.dtype, every: bool):

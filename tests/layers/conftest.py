@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from torchattr.core.outputs import select_output
 from torchattr.layers import Trace
-from torchattr.outputs import select_output
 
 
 @pytest.fixture

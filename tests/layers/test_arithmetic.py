@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.layers.spellings import Masks
+from torchattr.layers.operations.parsers import MaskOrigins
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
@@ -205,7 +205,7 @@ def test_the_output_is_that_of_the_model(layers: list[nn.Linear], form: str) -> 
 
 
 def test_masks_keep_nothing_alive() -> None:
-    masks = Masks()
+    masks = MaskOrigins()
     h = torch.randn(3).requires_grad_() * 1
     mask = h > 0
     masks.note(Tensor.gt, (h, 0), {}, mask)

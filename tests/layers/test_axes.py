@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchattr.layers.axes import (
+from torchattr.layers.layouts.axes import (
     BATCH,
     OTHER,
     Axis,

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.layers.axes import BATCH, OTHER
-from torchattr.layers.axis_rules import RULES
-from torchattr.layers.axis_views import Moved
-from torchattr.layers.layout import Coordinate, LayoutTracker
+from torchattr.layers.layouts.axes import BATCH, OTHER
+from torchattr.layers.layouts.table import RULES
+from torchattr.layers.layouts.tracker import Coordinate, LayoutTracker
+from torchattr.layers.layouts.views import MovedAxes
 
 Run = Callable[[Tensor], Tensor]
 
@@ -32,7 +32,7 @@ def _named(found: Any) -> str:
         "cyx"[one.dim - 1]
         if isinstance(one, Coordinate)
         else "m"
-        if isinstance(one, Moved)
+        if isinstance(one, MovedAxes)
         else {BATCH: "n", OTHER: "-"}[one]
         for one in found
     )
@@ -128,7 +128,7 @@ def test_equal_sizes_do_not_confuse(name: str) -> None:
 def test_every_rule_names_a_function_of_pytorch() -> None:
     from torch.overrides import get_testing_overrides
 
-    from torchattr.layers.axis_calls import base_name
+    from torchattr.layers.layouts.calls import base_name
 
     known = {base_name(function) for function in get_testing_overrides()}
     aten = {

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
-from torchattr.layers import Place, Trace, rule_table
+from torchattr.layers import TapPoint, Trace, rule_table
 from torchattr.layers.graph import nodes_of
-from torchattr.layers.relu import ReLUDeconvolution, ReLUGradient, ReLUGuided
+from torchattr.layers.rules.relu import ReLUDeconvolution, ReLUGradient, ReLUGuided
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
@@ -162,7 +162,7 @@ def test_recorded_layers_are_read_and_start_gradients_as_ever(name: str) -> None
     if name == "norm":
         model = nn.Sequential(conv(), with_norm(), nn.ReLU(), *head(256)).double().eval()
     layer = model[1] if isinstance(model, nn.Sequential) else model.relu
-    place = Place(layer)
+    place = TapPoint(layer)
     trace = Trace(model, (X,), tables=TABLES, places=[place])
     assert paired(trace) == 0
     (call,) = trace.calls(place)

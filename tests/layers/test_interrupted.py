@@ -15,8 +15,8 @@ from interrupting import Tracer
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.undoing import Undo, undoing, undone
 from torchattr.layers.guards import _stance, enter_mode
-from torchattr.undoing import Undo, undoing, undone
 
 PACKAGE = str(Path(ta.__file__).parent)
 X = noise(1, 1, 4, 4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchattr.layers.nested import filled, skeleton, tensors_of, with_tensors
+from torchattr.core.pytree import filled, skeleton, tensors_of, with_tensors
 
 Pair = namedtuple("Pair", "first second")
 

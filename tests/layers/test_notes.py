@@ -4,7 +4,7 @@ import gc
 
 import torch
 
-from torchattr.layers.notes import TensorNotes
+from torchattr.layers.layouts.notes import TensorNotes
 
 
 def test_tensors_are_told_apart_by_identity() -> None:

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.layers.ops import Call, spelled
-from torchattr.layers.spellings import understand
+from torchattr.layers.operations.operation import Call, spelled
+from torchattr.layers.operations.parsers import parse_call
 
 X = torch.tensor([[1.0, -2.0, 3.0]])
 Y = torch.tensor([[4.0, 5.0, -6.0]])
 
 
 def call_of(function: Any, *args: Any, **kwargs: Any) -> Call:
-    understood = understand(function, args, kwargs)
+    understood = parse_call(function, args, kwargs)
     assert understood is not None
     return understood[0]
 

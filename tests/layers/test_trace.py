@@ -10,7 +10,7 @@ from helpers import assert_same, noise, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.layers import Place, Trace, rule_table
+from torchattr.layers import TapPoint, Trace, rule_table
 
 
 class Counting(nn.Module):
@@ -132,7 +132,7 @@ PARTS = ["first.0", "first.1", "first.2", "second.0", "second.1", "second", "thi
 @pytest.mark.parametrize("of_output", [False, True])
 def test_a_gradient_that_is_read_is_not_written_over(table: dict, of_output: bool) -> None:
     model = seeded(Chain).double()
-    places = [Place(model.get_submodule(name)) for name in PARTS]
+    places = [TapPoint(model.get_submodule(name)) for name in PARTS]
     x = noise(2, 3, 8, 8)
     every = Trace(model, (x,), tables=[rule_table(table)], places=places)
     edges = [*every.input_edges, *(every.calls(place)[0].edges[0] for place in places)]

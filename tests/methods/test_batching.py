@@ -12,8 +12,8 @@ from torch import nn
 
 import torchattr as ta
 from torchattr.errors import OutOfMemory
-from torchattr.methods import batching
-from torchattr.methods.batching import (
+from torchattr.methods._perturbation import memory_budget as batching
+from torchattr.methods._perturbation.memory_budget import (
     Footprint,
     fitting,
     free_bytes,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torchattr.methods.features import Features, Windows, windows
-from torchattr.methods.segments import Segments, single_elements
+from torchattr.methods._perturbation.features import Features, Windows, windows
+from torchattr.methods._perturbation.segments import Segments, single_elements
 
 
 def every_mask(features: Features, position: int, step: int) -> Tensor:
@@ -60,13 +60,13 @@ def test_values_are_spread_for_each_row_and_target() -> None:
     effects = torch.arange(24.0).reshape(3, 2, 4)
     shape = torch.Size([2, 2, 3])
     segments = torch.tensor([0, 2, 1])
-    (found,) = Segments([shape], [segments]).spread(effects)
+    (found,) = Segments([shape], [segments]).to_elements(effects)
     assert found.shape == (2, 4, 2, 3)
     assert torch.equal(found[1, 3, 0], effects[segments, 1, 3])
     own = torch.tensor([[0, 2, 1], [1, 1, 2]])[:, None]
     features = Segments([shape], [own])
     assert features.per_example
-    (found,) = features.spread(effects)
+    (found,) = features.to_elements(effects)
     assert found.shape == (2, 4, 2, 3)
     assert torch.equal(found[1, 3, 1], effects[own[1, 0], 1, 3])
 
@@ -87,5 +87,5 @@ def test_windows_cover_everything_and_end_with_the_input(
 def test_overlapping_windows_are_averaged() -> None:
     x = torch.zeros(1, 4)
     features = Windows([x], [(3,)], [(1,)])
-    (found,) = features.spread(torch.tensor([[[2.0]], [[6.0]]]))
+    (found,) = features.to_elements(torch.tensor([[[2.0]], [[6.0]]]))
     assert found.tolist() == [[[2.0, 4.0, 4.0, 6.0]]]

@@ -11,9 +11,9 @@ from helpers import assert_same, noise, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.inputs import Inputs
-from torchattr.methods.batching import Footprint
-from torchattr.methods.scores import Scores
+from torchattr.core.inputs import Inputs
+from torchattr.methods._perturbation.memory_budget import Footprint
+from torchattr.methods._perturbation.scores import TargetScores
 
 NET = seeded(
     lambda: nn.Sequential(
@@ -96,7 +96,9 @@ def test_being_watched_does_not_change_what_a_model_gives(name: str, recording: 
     model = MODELS.get(name, of_weights)
     with torch.no_grad():
         right = model(pictures()).detach()
-    scores = Scores(model, Inputs((pictures(),), False), ta.Classes(0, 2), [], recording=recording)
+    scores = TargetScores(
+        model, Inputs((pictures(),), False), ta.Classes(0, 2), [], recording=recording
+    )
     assert not scores.clean.requires_grad
     assert_same(scores.clean, right[:, [0, 2]])
 

@@ -19,7 +19,7 @@ from networks import (
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.methods.grids import grid_of_tokens
+from torchattr.methods._gradient.grids import grid_of_tokens
 
 X = pictures(2, 3, 8, 12)
 

@@ -8,19 +8,23 @@ from helpers import assert_same, refused
 from peers import Counting, classifier, rows
 
 import torchattr as ta
+from torchattr.core.inputs import as_inputs
 from torchattr.errors import InputTypeError
-from torchattr.inputs import as_inputs
-from torchattr.methods.measuring import check_at_once, check_incremental, measure
-from torchattr.methods.perturbation import Perturbation
-from torchattr.methods.scores import NotPerExample, Scores
-from torchattr.methods.segments import single_elements
+from torchattr.methods._perturbation.engine import Perturbation
+from torchattr.methods._perturbation.evaluate_copies import (
+    check_at_once,
+    check_incremental,
+    evaluate_copies,
+)
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
+from torchattr.methods._perturbation.segments import single_elements
 
 
 def test_values_are_in_the_order_of_the_masks() -> None:
     x = rows(2)
     given = as_inputs(x)
-    scores = Scores(lambda v: v.sum(1), given, None, ())
-    values, _ = measure(
+    scores = TargetScores(lambda v: v.sum(1), given, None, ())
+    values, _ = evaluate_copies(
         Perturbation(as_inputs(x), [0], single_elements([x])), scores, at_once=4, progress=None
     )
     assert values.shape == (6, 2, 1)

@@ -10,10 +10,10 @@ from helpers import noise
 from peers import rows
 from torch import Tensor
 
-from torchattr.inputs import Inputs, as_inputs
-from torchattr.methods.features import Masks
-from torchattr.methods.perturbation import Perturbation
-from torchattr.methods.segments import single_elements
+from torchattr.core.inputs import Inputs, as_inputs
+from torchattr.methods._perturbation.engine import Perturbation
+from torchattr.methods._perturbation.features import FeatureMasks
+from torchattr.methods._perturbation.segments import single_elements
 
 
 def of(x: Tensor, baseline: Any = 0) -> Perturbation:
@@ -54,7 +54,7 @@ def test_types_are_those_of_the_input(
 
 
 def test_shares_mix_the_input_with_the_baseline() -> None:
-    class Shares(Masks):
+    class Shares(FeatureMasks):
         def __len__(self) -> int:
             return 3
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 
 import torchattr as ta
-from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target, several
+from torchattr.methods._perturbation.batch_repeat import (
+    repeat_arguments,
+    repeat_rows,
+    repeat_target,
+    several,
+)
 
 
 def test_rows_are_repeated_in_blocks() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import InputTypeError, OutOfMemory, OutputError
-from torchattr.methods.random_masks import RandomMasks
+from torchattr.methods._perturbation.random_masks import RandomMasks
 
 EXACT = 1e-12
 SMALL: dict[str, Any] = {"n_masks": 23, "grid_size": 3}
@@ -126,7 +126,7 @@ def test_the_result_does_not_depend_on_the_batching(at_once: int | None) -> None
 def test_scores_are_spread_in_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = picture_net(), pictures()
     whole = ta.RISE(model).attribute(x, 1, **SMALL)
-    monkeypatch.setattr("torchattr.methods.random_masks.CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("torchattr.methods._perturbation.random_masks.CHUNK_ELEMENTS", 100)
     assert_same(ta.RISE(model).attribute(x, 1, **SMALL), whole, EXACT)
 
 

@@ -10,14 +10,14 @@ from helpers import assert_same, refused
 from peers import classifier, rows
 
 import torchattr as ta
-from torchattr.inputs import as_inputs
-from torchattr.methods.scores import NotPerExample, Scores, need_rows
-from torchattr.outputs import activated_by
+from torchattr.core.inputs import as_inputs
+from torchattr.core.outputs import activated_by
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, need_rows
 
 
 def test_clean_values_and_those_of_copies() -> None:
     model, x = classifier(), rows()
-    scores = Scores(model, as_inputs(x), [0, 2, 1], ())
+    scores = TargetScores(model, as_inputs(x), [0, 2, 1], ())
     expected = model(x).detach()[range(3), [0, 2, 1]]
     assert scores.clean.shape == (3, 1)
     assert not scores.several
@@ -30,33 +30,33 @@ def test_clean_values_and_those_of_copies() -> None:
 
 def test_the_target_is_fixed_by_the_batch() -> None:
     model, x = classifier(), rows()
-    scores = Scores(model, as_inputs(x), ta.TopK(2), ())
+    scores = TargetScores(model, as_inputs(x), ta.TopK(2), ())
     assert scores.several
     assert scores.clean.shape == (3, 2)
     changed = scores.of([-x])[0]
     best = model(x).topk(2).indices
     assert_same(changed, model(-x).detach().gather(1, best), 1e-12)
-    other = Scores(model, as_inputs(-x), scores.target, ())
+    other = TargetScores(model, as_inputs(-x), scores.target, ())
     assert_same(other.clean, changed, 1e-12)
 
 
 def test_a_neuron() -> None:
     model, x = classifier(), rows()
-    scores = Scores(model, as_inputs(x), ta.Neuron("0", 5), ())
+    scores = TargetScores(model, as_inputs(x), ta.Neuron("0", 5), ())
     assert_same(scores.clean[:, 0], model[0](x).detach()[:, 5], 1e-12)
     assert scores.target == ta.Neuron("0", 5)
     assert scores.of([torch.cat([x, x])], 2).shape == (2, 3, 1)
 
 
 def test_numbers_count_as_tensors() -> None:
-    assert Scores(lambda x: 2.5, as_inputs(rows()), None, ()).clean.tolist() == [[2.5]]
-    whole = Scores(lambda x: 7, as_inputs(rows()), None, ())
+    assert TargetScores(lambda x: 2.5, as_inputs(rows()), None, ()).clean.tolist() == [[2.5]]
+    whole = TargetScores(lambda x: 7, as_inputs(rows()), None, ())
     assert whole.clean.dtype == torch.int64
     assert not whole.per_example
 
 
 def test_copies_of_what_aggregates_are_refused() -> None:
-    scores = Scores(lambda x: x.sum(0), as_inputs(rows(2)), None, ())
+    scores = TargetScores(lambda x: x.sum(0), as_inputs(rows(2)), None, ())
     assert not scores.per_example
     assert scores.of([rows(2)]).shape == (1, 6, 1)
     with refused(NotPerExample, "(6,)", "batch of 4"):
@@ -70,7 +70,7 @@ def test_copies_of_what_aggregates_are_refused() -> None:
 @pytest.mark.parametrize("squeeze", [lambda s: s.squeeze(), lambda s: s.squeeze(0)])
 def test_a_squeezed_example_is_a_row(squeeze: Any, classes: int) -> None:
     model, x = classifier(), rows(1)
-    scores = Scores(lambda v: squeeze(model(v)[:, :classes]), as_inputs(x), None, ())
+    scores = TargetScores(lambda v: squeeze(model(v)[:, :classes]), as_inputs(x), None, ())
     assert scores.per_example
     assert scores.repeatable
     assert_same(scores.clean[:, 0], model(x).detach()[:, :classes].max(1).values, 1e-12)
@@ -81,7 +81,7 @@ def test_a_squeezed_example_is_a_row(squeeze: Any, classes: int) -> None:
 
 def test_what_aggregates_has_a_row_for_each_value() -> None:
     for forward in (lambda v: v[:1], lambda v: v.sum(0).reshape(2, 3), lambda v: v.prod(0)):
-        scores = Scores(forward, as_inputs(rows()), None, ())
+        scores = TargetScores(forward, as_inputs(rows()), None, ())
         assert scores.clean.shape == (6, 1)
         assert not scores.per_example
         assert not scores.repeatable
@@ -89,7 +89,7 @@ def test_what_aggregates_has_a_row_for_each_value() -> None:
 
 
 def test_as_many_values_as_examples_are_still_no_rows() -> None:
-    scores = Scores(lambda v: v[:1, :3], as_inputs(rows(3)), None, ())
+    scores = TargetScores(lambda v: v[:1, :3], as_inputs(rows(3)), None, ())
     assert scores.clean.shape == (3, 1)
     assert not scores.per_example
 
@@ -98,7 +98,7 @@ def test_as_many_values_as_examples_are_still_no_rows() -> None:
 def test_what_is_made_of_scores_is_made_of_their_rows(target: Any) -> None:
     model, x = classifier(), rows(1)
     then = activated_by("softmax")
-    expected = Scores(model, as_inputs(x), target, (), None, then)
+    expected = TargetScores(model, as_inputs(x), target, (), None, then)
     assert_same(
         expected.clean[0],
         model(x).detach().softmax(1).max(1).values
@@ -106,13 +106,13 @@ def test_what_is_made_of_scores_is_made_of_their_rows(target: Any) -> None:
         else model(x).detach().softmax(1)[:, 1],
         1e-12,
     )
-    squeezed = Scores(lambda v: model(v).squeeze(), as_inputs(x), target, (), None, then)
+    squeezed = TargetScores(lambda v: model(v).squeeze(), as_inputs(x), target, (), None, then)
     assert_same(squeezed.clean, expected.clean, 1e-12)
     for count in (1, 3):
         assert_same(squeezed.of([torch.cat([x] * count)], count)[-1], expected.clean, 1e-12)
 
 
 def test_numbers_are_made_something_of_like_tensors() -> None:
-    scores = Scores(lambda v: 2.0, as_inputs(rows(1)), None, (), None, torch.sigmoid)
+    scores = TargetScores(lambda v: 2.0, as_inputs(rows(1)), None, (), None, torch.sigmoid)
     assert_same(scores.clean, torch.tensor([[2.0]]).double().sigmoid(), 1e-12)
     assert_same(scores.of([rows(1)])[0], scores.clean, 1e-12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from helpers import assert_same, noise
 
-from torchattr.methods.segments import Segments
+from torchattr.methods._perturbation.segments import Segments
 
 
 def test_means_count_the_elements_of_all_inputs() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.incremental import Recomputed
-from torchattr.methods import shortcut
+from torchattr.methods._perturbation import incremental_scores as shortcut
 
 EXACT = 1e-10
 WINDOW: dict[str, Any] = {"sliding_window_shapes": (3, 4, 3), "strides": (3, 3, 2)}
@@ -101,7 +101,7 @@ def test_how_many_at_once_changes_nothing(
 def test_the_forward_that_is_measured_is_recorded_if_it_is_small(
     most: int, forwards: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torchattr.methods.scores.MOST_RECORDED", most)
+    monkeypatch.setattr("torchattr.methods._perturbation.scores.MOST_RECORDED", most)
     model = network()
     batches: list[tuple[int, type]] = []
     model.register_forward_pre_hook(
@@ -226,7 +226,7 @@ def test_what_depends_on_values_is_computed_as_a_whole(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One picture in one copy at a time, since these models mix what is in a batch."""
-    monkeypatch.setattr(shortcut._Way, "_fitting", lambda *_: 1)
+    monkeypatch.setattr(shortcut._IncrementalRun, "_fitting", lambda *_: 1)
     ablation = ta.FeatureAblation(model)
     options: dict[str, Any] = {"target": 1, "feature_mask": SEGMENTS, "perturbations_per_eval": 1}
     both(ablation, pictures(1), followed=False, **options)

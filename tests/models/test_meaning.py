@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torchattr.models import read_scores
-from torchattr.models.ending import Ending
+from torchattr.models.score_kind import Ending
 
 LOGITS = torch.tensor([[-5.0, 2.0, 0.5]])
 ONE = torch.tensor([[-5.0]])

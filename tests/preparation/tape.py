@@ -11,7 +11,7 @@ from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from torchattr.preparation.recorder import GraphRecorder
+from torchattr.preparation.replay import GraphRecorder
 
 
 class CannotRecord(RuntimeError):

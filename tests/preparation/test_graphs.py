@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.kernels import Order, TorchBackend
-from torchattr.layers import intercept
+from torchattr.layers import mode as intercept
 from torchattr.preparation import Prepared
 from torchattr.preparation.graphs import Graphs, Replayed
 

@@ -15,12 +15,12 @@ from helpers import noise
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.select import layer_names
+from torchattr.core.undoing import undone
 from torchattr.inspect.paths import Paths
-from torchattr.layers import Place
-from torchattr.layers.capture import Recorder
+from torchattr.layers import TapPoint
+from torchattr.layers.capture import TapRecorder
 from torchattr.preparation.copying import shared_copy
-from torchattr.select import layer_names
-from torchattr.undoing import undone
 
 Hooks = Callable[[nn.Module], AbstractContextManager[Any]]
 
@@ -28,9 +28,9 @@ Hooks = Callable[[nn.Module], AbstractContextManager[Any]]
 def recorder(*parts: str, of_input: bool = False) -> Hooks:
     @contextmanager
     def hooks(model: nn.Module) -> Iterator[None]:
-        places = [Place(model.get_submodule(part), of_input) for part in parts]
+        places = [TapPoint(model.get_submodule(part), of_input) for part in parts]
         with undone() as undo:
-            Recorder(places, differentiable=True).record(undo)
+            TapRecorder(places, differentiable=True).record(undo)
             yield
 
     return hooks

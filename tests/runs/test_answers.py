@@ -5,7 +5,7 @@ from torch import nn
 import torchattr as ta
 from torchattr.errors import OutputError
 from torchattr.models import LoadedModel
-from torchattr.runs.answers import Reader
+from torchattr.runs.score_reader import ScoreReader
 
 
 class Scores(nn.Module):
@@ -20,7 +20,9 @@ class Scores(nn.Module):
 
 
 def reader(output, key=None, activation="softmax"):
-    return Reader(LoadedModel("fake", Scores(output), lambda image: None, None, activation), key)
+    return ScoreReader(
+        LoadedModel("fake", Scores(output), lambda image: None, None, activation), key
+    )
 
 
 def test_scores_become_probabilities_as_the_model_means_them():

@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from torchattr.models import LoadedModel
+from torchattr.results.digests import picture_digest, run_digest
 from torchattr.runs import (
     Explaining,
     Finished,
@@ -23,8 +24,7 @@ from torchattr.runs import (
     Tee,
     look_at_pictures,
 )
-from torchattr.runs.digests import picture_digest, run_digest
-from torchattr.runs.looks import Activations
+from torchattr.runs.inspection_jobs import Activations
 
 
 def network(kernel=3):
@@ -129,7 +129,7 @@ def test_source_files_change_the_digest(tmp_path):
         from torchvision.transforms import ToTensor
         from torchattr.models import LoadedModel
         from torchattr.runs import Explaining, Settings
-        from torchattr.runs.digests import run_digest
+        from torchattr.results.digests import run_digest
         look = Explaining(LoadedModel("m", mine.Net(), ToTensor()), Settings(("saliency",)))
         print(run_digest([look]))
     """

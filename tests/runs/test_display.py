@@ -8,7 +8,7 @@ from torchvision.transforms.v2.functional import to_image
 
 from torchattr.models import LoadedModel, load_model, read_image
 from torchattr.models.collage import examples
-from torchattr.runs.display import Display
+from torchattr.results.display import Display
 
 
 def loaded(transform):

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from torchattr.errors import FolderError
-from torchattr.runs.folder import RunFolder
-from torchattr.runs.sink import Entry
+from torchattr.results.folder import RunFolder
+from torchattr.results.sink import Entry
 
 
 def entry(name="cat", value=1.0):

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from torchattr.errors import FolderError
-from torchattr.runs import RunFolder, files
-from torchattr.runs.sink import Entry
+from torchattr.results import files
+from torchattr.results.sink import Entry
+from torchattr.runs import RunFolder
 
 
 class Killed(BaseException):
@@ -292,8 +293,8 @@ SCRIPT = """
 import sys
 import numpy as np
 from PIL import Image
-from torchattr.runs.folder import RunFolder
-from torchattr.runs.sink import Entry
+from torchattr.results.folder import RunFolder
+from torchattr.results.sink import Entry
 
 out, letter = sys.argv[1:]
 sys.stdin.readline()
@@ -338,7 +339,7 @@ def test_a_folder_that_was_interrupted_is_written_to_again(tmp_path, monkeypatch
 
     for name in ("write_all", "not_interrupted"):
         monkeypatch.setattr(
-            f"torchattr.runs.{'folder' if name == 'write_all' else 'files'}.{name}", interrupted
+            f"torchattr.results.{'folder' if name == 'write_all' else 'files'}.{name}", interrupted
         )
         with pytest.raises(KeyboardInterrupt):
             folder.add(entry("lost"))

@@ -10,7 +10,7 @@ from torchvision.transforms import ToTensor
 
 from torchattr.models import LoadedModel
 from torchattr.runs import Explaining, Finished, RunFolder, Settings, look_at_pictures
-from torchattr.runs.looks import Activations, BackProjections, LayerGrids
+from torchattr.runs.inspection_jobs import Activations, BackProjections, LayerGrids
 
 
 def network():

@@ -10,7 +10,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr.errors import RowsWarning, ShapeError
-from torchattr.runs.rows import with_rows
+from torchattr.results.rows import with_rows
 
 
 def explanation(count=2, **changed):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from torchattr.errors import TargetError
-from torchattr.runs.wanted import chosen, default_targets, parse_targets
+from torchattr.runs.class_selector import chosen, default_targets, parse_targets
 
 NAMES = ["tabby", "tiger cat", "crane", "crane", "Egyptian_cat"]
 CHANCES = torch.tensor([0.1, 0.9, 0.2, 0.6, 0.3])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from torchattr.show.page import LABEL_WIDTH, MARGIN, Legend, Page, Row, percent
+from torchattr.show.typesetting import LABEL_WIDTH, MARGIN, Legend, Page, Row, percent
 
 
 def page(rows=1, cell=(40, 64), label="cat", score=0.5, legends=1, **text):

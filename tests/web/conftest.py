@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 
 from torchattr.methods import registry as methods
 from torchattr.models import LoadedModel, load_model
-from torchattr.web import Limits, create_app, panels
+from torchattr.web import Limits, create_app
+from torchattr.web.panels import panel as panels
 
 HOME = "http://localhost"
 

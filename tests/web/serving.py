@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torchattr.web.serve import server_of
+from torchattr.web.server import server_of
 
 
 @contextmanager

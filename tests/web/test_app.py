@@ -16,8 +16,8 @@ from torchvision.transforms import Compose, Resize, ToTensor
 from torchattr.errors import InputError
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app
+from torchattr.web.api.visitors import session_of, viewer_of
 from torchattr.web.app import PAGE
-from torchattr.web.visitors import session_of, viewer_of
 
 TRANSFORM = Compose([Resize((16, 16)), ToTensor()])
 

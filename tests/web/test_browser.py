@@ -19,23 +19,14 @@ from selenium.webdriver.common.keys import Keys
 
 import torchattr as ta
 from torchattr.methods import registry as methods
-from torchattr.models import LoadedModel, Prepared
+from torchattr.models import LoadedModel, PreparedImage
 from torchattr.models.geometry import Box
 from torchattr.show import colormap
-from torchattr.web import (
-    Bars,
-    Figure,
-    Limits,
-    Panel,
-    Part,
-    Scene,
-    create_app,
-    panels,
-    register_panel,
-)
+from torchattr.web import Bars, Figure, Limits, Panel, Part, Scene, create_app, register_panel
 from torchattr.web.colours import tables
-from torchattr.web.items import Mapped
-from torchattr.web.looks import Look
+from torchattr.web.map_style import MapStyle
+from torchattr.web.panels import panel as panels
+from torchattr.web.state.stored import StoredMap
 
 pytestmark = [
     pytest.mark.slow,
@@ -207,16 +198,16 @@ import(new URL("page/render.js", location)).then(({ paint, readTables }) => {
 """
 
 LOOKS = [
-    Look("overlay", "sum", "positive", 100, "viridis", 0.8),
-    Look("overlay", "sum", "all", 99.5, "RdBu_r", 0.85),
-    Look("overlay", "deviation", "all", 99.5, "RdBu_r", 0.85),
-    Look("overlay", "mean", "negative", 97, "plasma", 0.35),
-    Look("heat", "max_abs", "absolute", 99.5, "inferno"),
-    Look("heat", "l2", "positive", 100, "gray"),
-    Look("heat", "luma", "all", 90, "coolwarm"),
-    Look("color", sign="all", percentile=99.9),
-    Look("color", sign="positive", percentile=99),
-    Look("color", sign="negative"),
+    MapStyle("overlay", "sum", "positive", 100, "viridis", 0.8),
+    MapStyle("overlay", "sum", "all", 99.5, "RdBu_r", 0.85),
+    MapStyle("overlay", "deviation", "all", 99.5, "RdBu_r", 0.85),
+    MapStyle("overlay", "mean", "negative", 97, "plasma", 0.35),
+    MapStyle("heat", "max_abs", "absolute", 99.5, "inferno"),
+    MapStyle("heat", "l2", "positive", 100, "gray"),
+    MapStyle("heat", "luma", "all", 90, "coolwarm"),
+    MapStyle("color", sign="all", percentile=99.9),
+    MapStyle("color", sign="positive", percentile=99),
+    MapStyle("color", sign="negative"),
 ]
 
 
@@ -230,13 +221,13 @@ LOOKS = [
     ],
 )
 def test_any_map_is_painted_as_the_library_paints_it(
-    page: Browser, look: Look, shape: Any, size: Any, box: Any
+    page: Browser, look: MapStyle, shape: Any, size: Any, box: Any
 ) -> None:
     random = np.random.default_rng(sum(shape))
     values = random.normal(size=shape).astype(np.float32)
     image = Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), np.uint8))
-    prepared = Prepared(torch.zeros(3, 4, 4), image, Box(*box))
-    expected = np.asarray(Mapped("noise", values, look, prepared).draw(look, 4096))
+    prepared = PreparedImage(torch.zeros(3, 4, 4), image, Box(*box))
+    expected = np.asarray(StoredMap("noise", values, look, prepared).draw(look, 4096))
     rgba = np.asarray(image.convert("RGBA")).ravel().tolist()
     found = page.driver.execute_async_script(
         PAINT, values.ravel().tolist(), shape, box, look.described(), rgba, *size, tables()
@@ -250,7 +241,7 @@ def test_any_map_is_painted_as_the_library_paints_it(
 def test_what_cancels_is_painted_as_zero(page: Browser, channels: Any, scale: float) -> None:
     terms = [0.587, -0.299, 0.0] if channels == "luma" else [0.1, 0.2, -0.3]
     values = np.float32(np.array(terms)[:, None, None] * np.ones((3, 8, 8)) * scale)
-    look = Look("heat", channels, "all", 99.5, "RdBu_r").described()
+    look = MapStyle("heat", channels, "all", 99.5, "RdBu_r").described()
     rgba, box = [0] * 4 * 64, (0, 0, 8, 8)
     found = page.driver.execute_async_script(
         PAINT, values.ravel().tolist(), (3, 8, 8), box, look, rgba, 8, 8, tables()

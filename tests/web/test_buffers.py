@@ -15,10 +15,10 @@ from PIL import Image
 
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app
-from torchattr.web.buffers import Ledger, buffers
-from torchattr.web.items import Drawn, Features, Item, Mapped, Shown
-from torchattr.web.looks import Look
-from torchattr.web.sessions import Session
+from torchattr.web.map_style import MapStyle
+from torchattr.web.state.buffers import Ledger, buffers
+from torchattr.web.state.sessions import Session
+from torchattr.web.state.stored import Drawn, Item, Shown, StoredFeatureMaps, StoredMap
 
 
 def size(thing: Any) -> int:
@@ -61,12 +61,12 @@ def test_what_comes_along_with_a_picture_counts() -> None:
 def test_a_map_counts_the_picture_that_it_keeps_alive(demo: LoadedModel) -> None:
     prepared = demo.preprocess(Image.new("RGB", (1000, 1000)))
     picture = Shown("photo", prepared)
-    found = Mapped("map", np.zeros((1, 100, 100), np.float32), Look(), prepared)
+    found = StoredMap("map", np.zeros((1, 100, 100), np.float32), MapStyle(), prepared)
     assert picture.nbytes > 4_000_000
     assert found.nbytes > picture.nbytes + 40_000 - 5000
     session = Session(limit=10**8)
     for number in range(5):
-        session.keep(f"{number}", Mapped("map", found.values, Look(), prepared))
+        session.keep(f"{number}", StoredMap("map", found.values, MapStyle(), prepared))
     session.keep("picture", picture)
     assert session.nbytes < found.nbytes + 10_000
 
@@ -75,7 +75,7 @@ def test_a_picture_counts_as_long_as_anything_holds_it(demo: LoadedModel) -> Non
     prepared = demo.preprocess(Image.new("RGB", (1000, 1000)))
     session = Session(limit=10**8)
     session.keep("picture", Shown("photo", prepared))
-    session.keep("map", Mapped("map", np.zeros((1, 9, 9), np.float32), Look(), prepared))
+    session.keep("map", StoredMap("map", np.zeros((1, 9, 9), np.float32), MapStyle(), prepared))
     session.forget_oldest()
     assert not session.holds("picture")
     assert session.nbytes > 4_000_000
@@ -86,7 +86,7 @@ def test_a_picture_counts_as_long_as_anything_holds_it(demo: LoadedModel) -> Non
 def test_what_is_there_in_any_case_is_free(demo: LoadedModel) -> None:
     prepared = demo.preprocess(Image.new("RGB", (1000, 1000)))
     session = Session(limit=10_000, free=buffers(prepared))
-    session.keep("map", Mapped("map", np.zeros((1, 9, 9), np.float32), Look(), prepared))
+    session.keep("map", StoredMap("map", np.zeros((1, 9, 9), np.float32), MapStyle(), prepared))
     assert session.nbytes < 5000
 
 
@@ -103,7 +103,7 @@ def test_items_of_ones_own_need_not_say_what_they_hold() -> None:
 
 
 def test_a_ledger_ends_at_nothing() -> None:
-    ledger, things = Ledger(), [Features("f", "l", np.zeros((2, 3, 4))) for _ in range(3)]
+    ledger, things = Ledger(), [StoredFeatureMaps("f", "l", np.zeros((2, 3, 4))) for _ in range(3)]
     pieces = [buffers(thing) for thing in [*things, things, Drawn("d", Image.new("L", (3, 3)))]]
     for one in pieces:
         ledger.add(one)

@@ -10,9 +10,9 @@ from helpers import refused
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError
-from torchattr.web.catalog import MethodEntry, methods
-from torchattr.web.documented import arguments_of, paragraphs_of
 from torchattr.web.forms import Field, Form, refuse_unknown
+from torchattr.web.panels.catalog import MethodEntry, methods
+from torchattr.web.panels.documented import arguments_of, paragraphs_of
 
 if TYPE_CHECKING:
     from nowhere import Unknown

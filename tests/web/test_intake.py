@@ -20,7 +20,8 @@ from serving import Wire, served
 from starlette.testclient import TestClient
 
 from torchattr.models import LoadedModel
-from torchattr.web import Limits, create_app, patience
+from torchattr.web import Limits, create_app
+from torchattr.web import timeouts as patience
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
 LIMITS = Limits(upload_bytes=100_000, body_seconds=0.6, body_rate=1_000_000, bodies=4)

@@ -13,9 +13,10 @@ from asking import sentence
 from serving import Wire, served
 from starlette.testclient import TestClient
 
+from torchattr.core.stepping import step
 from torchattr.models import LoadedModel
-from torchattr.stepping import step
-from torchattr.web import Limits, Panel, Text, create_app, panels, register_panel
+from torchattr.web import Limits, Panel, Text, create_app, register_panel
+from torchattr.web.panels import panel as panels
 
 LONG = {"method": "rise", "options": {"n_masks": 10_000}}
 """Minutes of work."""

@@ -30,7 +30,7 @@ from torchattr.web import (
     register_panel,
     registered_panels,
 )
-from torchattr.web.panels import find_panel
+from torchattr.web.panels.panel import find_panel
 
 SVG = "<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9'/></svg>"
 

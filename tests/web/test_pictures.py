@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app
-from torchattr.web.pictures import plain_name
+from torchattr.web.api.pictures import plain_name
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

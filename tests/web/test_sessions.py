@@ -14,13 +14,13 @@ import torchattr as ta
 from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
 from torchattr.web import Limits, create_app
-from torchattr.web.items import Drawn, Features
-from torchattr.web.sessions import Crowded, Gone, Session, Sessions, TooLarge
+from torchattr.web.state.sessions import Crowded, Gone, Session, Sessions, TooLarge
+from torchattr.web.state.stored import Drawn, StoredFeatureMaps
 
 
-def item(count: int = 10_000) -> Features:
+def item(count: int = 10_000) -> StoredFeatureMaps:
     """Something of `4 * count` bytes, and a little for what describes it."""
-    return Features("grey", "layer", np.zeros((count, 1, 1), np.float32))
+    return StoredFeatureMaps("grey", "layer", np.zeros((count, 1, 1), np.float32))
 
 
 SIZE = item().nbytes
@@ -30,12 +30,12 @@ def test_what_was_unused_for_longest_goes_first() -> None:
     session = Session(limit=int(3.5 * SIZE))
     for key in "abc":
         session.keep(key, item())
-    session.get("a", Features)
+    session.get("a", StoredFeatureMaps)
     session.keep("d", item())
-    assert list(session.items(Features)) == ["c", "a", "d"]
+    assert list(session.items(StoredFeatureMaps)) == ["c", "a", "d"]
     assert 3 * 40_000 < session.nbytes <= 3 * SIZE
     with refused(Gone, "not held"):
-        session.get("b", Features)
+        session.get("b", StoredFeatureMaps)
 
 
 def test_keeping_again_counts_once() -> None:
@@ -155,11 +155,11 @@ def test_what_all_sessions_hold_is_bounded_and_the_oldest_goes_first() -> None:
     for number in range(3):
         one.keep(f"one {number}", item())
         other.keep(f"other {number}", item())
-    assert list(one.items(Features)) == ["one 1", "one 2"]
-    assert list(other.items(Features)) == ["other 1", "other 2"]
-    one.get("one 1", Features)
+    assert list(one.items(StoredFeatureMaps)) == ["one 1", "one 2"]
+    assert list(other.items(StoredFeatureMaps)) == ["other 1", "other 2"]
+    one.get("one 1", StoredFeatureMaps)
     other.keep("other 3", item())
-    assert [*one.items(Features), *other.items(Features)] == [
+    assert [*one.items(StoredFeatureMaps), *other.items(StoredFeatureMaps)] == [
         *("one 2", "one 1"),
         *("other 2", "other 3"),
     ]

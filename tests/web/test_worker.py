@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from torchattr.errors import CoverageWarning, InputError, LayerChoiceWarning, warn
-from torchattr.stepping import step
-from torchattr.web.turns import Turns
-from torchattr.web.worker import Abandoned, Busy, NoJob, Worker
+from torchattr.core.stepping import step
+from torchattr.core.warn import warn
+from torchattr.errors import CoverageWarning, InputError, LayerChoiceWarning
+from torchattr.web.state.turns import Turns
+from torchattr.web.state.worker import Abandoned, Busy, NoJob, Worker
 
 
 @pytest.fixture

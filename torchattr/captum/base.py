@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Forward
+from torchattr.core.types import Forward
 from torchattr.errors import InputError
 from torchattr.methods.grad_cam import enlarge
 

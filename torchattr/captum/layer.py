@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torchattr import methods
-from torchattr._types import Forward, Layers, OutputKey, Tensors
 from torchattr.captum.base import CaptumMethod, LayerAttribution, in_captums_form, one_device
+from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import InputError
-from torchattr.methods.layer import Calls
+from torchattr.methods._gradient.layer_choice import Calls
 
 
 class LayerActivation(LayerAttribution, methods.LayerActivation):

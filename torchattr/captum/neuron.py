@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torchattr import methods
-from torchattr._types import Forward, OutputKey, Tensors
 from torchattr.captum.base import CaptumMethod, bare, one_device
-from torchattr.targets import Neuron
+from torchattr.core.targets import Neuron
+from torchattr.core.types import Forward, OutputKey, Tensors
 
 
 class NeuronAttribution(CaptumMethod, methods.GradientAttribution):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from torchattr import methods
-from torchattr._types import Forward, OutputKey, Tensors
 from torchattr.captum.base import CaptumMethod
+from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.incremental import Mode
 
 

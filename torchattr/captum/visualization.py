@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from torchattr.core.rounding import unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import unit
 from torchattr.show.channels import add_channels
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, look
-from torchattr.cli.talk import reported
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, look
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def activations(
@@ -39,15 +39,15 @@ def activations(
     """
     with reported():
         from torchattr.errors import InputError
-        from torchattr.runs.looks import Activations
+        from torchattr.runs.inspection_jobs import Activations
 
         if channel and top:
             raise InputError("either --channel or --top chooses the maps; give one of them")
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def looks(loaded: LoadedModel) -> list[PictureJob]:
             layers = tuple(layer or ("r",))
             return [Activations(loaded, layers, tuple(channel or ()), top, weights=weights)]
 
-        where = Where(out, overwrite, logdir, html, "Feature maps")
-        which = Which(model, weights, device, backend, trust)
+        where = Destinations(out, overwrite, logdir, html, "Feature maps")
+        which = ModelSpec(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks))

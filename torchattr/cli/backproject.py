@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, layers_or_last, look
-from torchattr.cli.talk import reported
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, layers_or_last, look
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def backproject(
@@ -52,13 +52,13 @@ def backproject(
     (PNG) and the raw pictures (NPZ) of each picture.
     """
     with reported():
-        from torchattr.runs.looks import BackProjections
+        from torchattr.runs.inspection_jobs import BackProjections
 
         channels = _channels(channel, top, every)
         kind, further = _kind_and_rules(rule or ())
         begin: Any = options.place_of(start)
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def looks(loaded: LoadedModel) -> list[PictureJob]:
             layers = layers_or_last(loaded, layer)
             return [
                 BackProjections(
@@ -66,8 +66,8 @@ def backproject(
                 )
             ]
 
-        where = Where(out, overwrite, logdir, html, "Back-projections")
-        which = Which(model, weights, device, backend, trust)
+        where = Destinations(out, overwrite, logdir, html, "Back-projections")
+        which = ModelSpec(model, weights, device, backend, trust)
         raise typer.Exit(look(images, which, where, looks))
 
 
@@ -83,7 +83,7 @@ def _channels(channel: Sequence[int] | None, top: int | None, every: bool) -> An
 
 def _kind_and_rules(texts: Sequence[str]) -> tuple[Any, dict[str, str]]:
     from torchattr.errors import InputError
-    from torchattr.inspect.projector import RULES
+    from torchattr.inspect.back_projection.projector import RULES
 
     kinds = [text for text in texts if "=" not in text]
     for kind in kinds:

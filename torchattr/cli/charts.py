@@ -13,12 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from torchattr._printable import printable
-from torchattr.cli.talk import err, out
+from torchattr.cli.console import err, out
+from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs.answers import Answer
+    from torchattr.runs.score_reader import Answer
 
 BAR_WIDTH = 32
 SHOWN = 5

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torchattr._printable import printable
 from torchattr.cli import options
 from torchattr.cli.charts import progress_bar
-from torchattr.cli.running import Where, Which, layers_or_last, look
-from torchattr.cli.talk import out as stdout
-from torchattr.cli.talk import reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, layers_or_last, look
+from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def dream(
@@ -65,16 +65,16 @@ def dream(
         named = {"steps": steps, "rate": rate, "octaves": octaves, "octave_scale": scale, "tv": tv}
         settings = {key: value for key, value in named.items() if value is not None}
         _check(images, target, layer, channel, size)
-        which = Which(model, weights, device, backend, trust)
-        where = Where(out, overwrite, logdir, html, "Dreams")
+        which = ModelSpec(model, weights, device, backend, trust)
+        where = Destinations(out, overwrite, logdir, html, "Dreams")
         if not images:
             noise = {"size": options.size_of(size), "output": options.entry_of(output)}
             wanted = {"target": target, "layer": layer, "channel": channel, **noise}
             _from_noise(which, where, wanted, {**settings, "seed": seed})
             return
-        from torchattr.runs.dreams import Dreams
+        from torchattr.runs.dream_jobs import Dreams
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def looks(loaded: LoadedModel) -> list[PictureJob]:
             (name,) = layers_or_last(loaded, [layer] if layer else None)
             return [Dreams(loaded, name, channel, {**settings, "seed": seed}, weights=weights)]
 
@@ -100,10 +100,10 @@ def _check(
 
 
 def _from_noise(
-    which: Which, where: Where, wanted: dict[str, Any], settings: dict[str, Any]
+    which: ModelSpec, where: Destinations, wanted: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     from torchattr.kernels import backend
-    from torchattr.runs.dreams import FromNoise, class_index
+    from torchattr.runs.dream_jobs import FromNoise, class_index
 
     sink = where.sink()
     loaded = which.load()

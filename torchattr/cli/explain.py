@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, look
-from torchattr.cli.talk import reported
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, look
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def explain(
@@ -45,7 +45,7 @@ def explain(
     the same model and settings.
     """
     with reported():
-        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
+        which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.methods import find_method
         from torchattr.models import is_user_file
         from torchattr.runs import Explaining, Settings
@@ -61,8 +61,8 @@ def explain(
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def looks(loaded: LoadedModel) -> list[PictureJob]:
             return [Explaining(loaded, settings, weights=weights)]
 
-        where = Where(out, overwrite, logdir, html)
+        where = Destinations(out, overwrite, logdir, html)
         raise typer.Exit(look(images, which, where, looks, done="explained"))

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from torchattr._printable import printable
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which
-from torchattr.cli.talk import out as stdout
-from torchattr.cli.talk import reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec
+from torchattr.core.printable import printable
 
 
 def kernels(
@@ -49,13 +49,13 @@ def kernels(
             "shared": shared,
             "weights": weights,
         }
-        where = Where(out, overwrite, logdir, html, "Kernels")
-        _show(Which(model, weights, device, trust=trust), where, settings)
+        where = Destinations(out, overwrite, logdir, html, "Kernels")
+        _show(ModelSpec(model, weights, device, trust=trust), where, settings)
 
 
-def _show(which: Which, where: Where, settings: dict[str, Any]) -> None:
-    from torchattr.runs import inside
-    from torchattr.runs.sample import kernel_entries, kernel_names, kernels_of
+def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> None:
+    from torchattr.runs import inspection_entries as inside
+    from torchattr.runs.model_overview import kernel_entries, kernel_names, kernels_of
 
     sink = where.sink()
     loaded = which.load()

@@ -10,14 +10,14 @@ from rich.text import Text
 
 from torchattr.cli import options
 from torchattr.cli.charts import show_table
-from torchattr.cli.running import Where, Which, last_layer, look
-from torchattr.cli.talk import out as stdout
-from torchattr.cli.talk import reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, last_layer, look
 
 if TYPE_CHECKING:
-    from torchattr.info import LayerRow
+    from torchattr.inspect.layer_info import LayerRow
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def layers(
@@ -60,16 +60,16 @@ def layers(
     Guided Grad-CAM of every convolution are laid on a grid, for the best class or each --target.
     """
     with reported():
-        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
+        which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         if not images:
             show_layers(which, depth)
             return
-        from torchattr.runs.looks import LayerGrids
+        from torchattr.runs.inspection_jobs import LayerGrids
 
         methods = methods_of(method)
         rules = options.rules_of(rule or ())
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def looks(loaded: LoadedModel) -> list[PictureJob]:
             return [
                 LayerGrids(
                     loaded,
@@ -82,7 +82,7 @@ def layers(
                 )
             ]
 
-        where = Where(out, overwrite, logdir, html, "Layer by layer")
+        where = Destinations(out, overwrite, logdir, html, "Layer by layer")
         raise typer.Exit(look(images, which, where, looks))
 
 
@@ -104,10 +104,10 @@ def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(names or known))
 
 
-def show_layers(which: Which, depth: int | None) -> None:
+def show_layers(which: ModelSpec, depth: int | None) -> None:
     """Print the layers as a table."""
-    from torchattr.info import layers as layers_of
-    from torchattr.runs.sample import example_input
+    from torchattr.inspect.layer_info import layers as layers_of
+    from torchattr.runs.model_overview import example_input
 
     loaded = which.load()
     inputs = example_input(loaded)

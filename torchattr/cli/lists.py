@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 from torchattr.cli.charts import show_table
-from torchattr.cli.talk import out, reported
+from torchattr.cli.console import out, reported
 
 
 def methods() -> None:
@@ -23,7 +23,7 @@ def methods() -> None:
 def info() -> None:
     """Show versions, devices, operations with their rules, and backends."""
     with reported():
-        from torchattr.info import backend_reasons, devices, operations, versions
+        from torchattr.inspect.layer_info import backend_reasons, devices, operations, versions
 
         show_table(["package", "version"], list(versions().items()))
         out.print()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, look
-from torchattr.cli.talk import note, reported
+from torchattr.cli.console import note, reported
+from torchattr.cli.run import Destinations, ModelSpec, look
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def report(
@@ -52,19 +52,19 @@ def report(
     excites them.
     """
     with reported():
-        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
-        from torchattr.runs.explaining import Explaining
-        from torchattr.runs.looks import Activations, BackProjections, LayerGrids
-        from torchattr.runs.plan import Settings
-        from torchattr.runs.sample import Summarising, has_convolutions
+        which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
+        from torchattr.runs.explain_job import Explaining
+        from torchattr.runs.inspection_jobs import Activations, BackProjections, LayerGrids
+        from torchattr.runs.model_overview import Summarising, has_convolutions
+        from torchattr.runs.settings import Settings
 
         rules = options.rules_of(rule or ())
         key = options.entry_of(output)
         targets = tuple(target or ())
         settings = Settings(tuple(method or ()), targets, (), rules, key)
 
-        def looks(loaded: LoadedModel) -> list[Look]:
-            given: list[Look] = [
+        def looks(loaded: LoadedModel) -> list[PictureJob]:
+            given: list[PictureJob] = [
                 Summarising(loaded, depth=2, weights=weights),
                 Explaining(loaded, settings, weights=weights),
             ]
@@ -78,13 +78,13 @@ def report(
                 given.append(replace(back, skip_refused=True, weights=weights))
             return given
 
-        where = Where(out, overwrite, logdir, html, title or f"What {model} looks at")
+        where = Destinations(out, overwrite, logdir, html, title or f"What {model} looks at")
         raise typer.Exit(look(images, which, where, looks, "reported"))
 
 
 def _some_layers(loaded: LoadedModel) -> list[str]:
     from torchattr.errors import LayerError
-    from torchattr.runs.sample import some_convolutions
+    from torchattr.runs.model_overview import some_convolutions
 
     try:
         return some_convolutions(loaded)

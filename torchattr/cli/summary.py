@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which
-from torchattr.cli.talk import out as stdout
-from torchattr.cli.talk import reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec
 
 
 def summary(
@@ -34,12 +34,12 @@ def summary(
     """Show what a model consists of and costs: shapes, parameters, multiply-adds, memory."""
     with reported():
         from torchattr.inspect import summary as summary_of
-        from torchattr.runs.sample import example_input, summary_entry
+        from torchattr.runs.model_overview import example_input, summary_entry
 
         height_and_width = options.size_of(size)
-        where = Where(out, overwrite, logdir, html, "Summary")
+        where = Destinations(out, overwrite, logdir, html, "Summary")
         sink = where.sink()
-        loaded = Which(model, weights, device, trust=trust).load()
+        loaded = ModelSpec(model, weights, device, trust=trust).load()
         inputs = example_input(loaded)
         shape = (batch, inputs.shape[1], *(height_and_width or inputs.shape[2:]))
         found = summary_of(loaded.model, inputs.new_zeros(shape), depth=depth)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchattr.cli.console import out, reported
 from torchattr.cli.options import Device, Model, Scores, Trust, Weights, meaning_of
-from torchattr.cli.running import Which
-from torchattr.cli.talk import out, reported
+from torchattr.cli.run import ModelSpec
 
 if TYPE_CHECKING:
-    from torchattr.web.serve import Address
+    from torchattr.web.server import Address
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")
 LOOPBACK = "127.0.0.1"
@@ -60,8 +60,8 @@ def view(
     """
     with reported():
         _check_installed()
-        which = Which(model, weights, device, trust=trust, scores=meaning_of(scores))
-        from torchattr.web.serve import Address, listen, serve, token_for
+        which = ModelSpec(model, weights, device, trust=trust, scores=meaning_of(scores))
+        from torchattr.web.server import Address, listen, serve, token_for
 
         _check_load(load or (), host)
         secret = token_for(host, token)

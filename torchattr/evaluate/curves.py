@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchattr._types import Activation, Forward, OutputKey, Tensors
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.outputs import activated_by
+from torchattr.core.types import Activation, Forward, OutputKey, Tensors
 from torchattr.errors import InputError, OutputError
-from torchattr.evaluate.nested import Kind, Order, as_fractions, as_orders, nested, pixels
-from torchattr.evaluate.replacing import as_replaced
-from torchattr.inputs import Inputs, as_arguments, as_inputs
-from torchattr.methods.measuring import check_at_once, measure
-from torchattr.methods.perturbation import Perturbation
-from torchattr.methods.scores import Scores
-from torchattr.methods.segments import as_segments
-from torchattr.outputs import activated_by
+from torchattr.evaluate.ranked_masks import (
+    CurveKind,
+    Order,
+    as_fractions,
+    as_orders,
+    nested,
+    pixels,
+)
+from torchattr.evaluate.replacement import as_replaced
+from torchattr.methods._perturbation.engine import Perturbation
+from torchattr.methods._perturbation.evaluate_copies import check_at_once, evaluate_copies
+from torchattr.methods._perturbation.scores import TargetScores
+from torchattr.methods._perturbation.segments import as_segments
 from torchattr.show.html import notebook
-from torchattr.show.plotting import plot_lines, rendered
+from torchattr.show.plot import plot_lines, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +44,7 @@ class Curve:
         scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets.
     """
 
-    kind: Kind
+    kind: CurveKind
     fractions: Tensor
     scores: Tensor
 
@@ -211,7 +218,7 @@ def insertion_curve(
 
 
 def _curve(
-    kind: Kind,
+    kind: CurveKind,
     model: Forward,
     inputs: Tensors,
     attributions: Any,
@@ -234,14 +241,14 @@ def _curve(
     replaced = as_replaced(baselines, given)
     features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
     arguments = as_arguments(additional_forward_args)
-    scores = Scores(model, given, target, arguments, output, probabilities, recording=True)
+    scores = TargetScores(model, given, target, arguments, output, probabilities, recording=True)
     _need_rows(scores, given)
     orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
     fractions = as_fractions(steps, int(orders[0].sizes.max()))
     values, counts = [], orders[0].counts(fractions)
     for order in orders:
         masks = nested(order, counts, kind)
-        found, _ = measure(
+        found, _ = evaluate_copies(
             Perturbation(given, replaced, masks),
             scores,
             at_once=perturbations_per_eval,
@@ -253,7 +260,7 @@ def _curve(
     return Curve(kind, exact, along if scores.several else along[:, 0])
 
 
-def _with_clean(values: Tensor, clean: Tensor, kind: Kind) -> Tensor:
+def _with_clean(values: Tensor, clean: Tensor, kind: CurveKind) -> Tensor:
     """Add the end that needs no forward, since nothing is replaced there."""
     ends = [clean[None], values] if kind == "deletion" else [values, clean[None]]
     return torch.cat(ends)
@@ -266,7 +273,7 @@ def _of_each_target(values: Sequence[Tensor]) -> Tensor:
     return torch.stack([found[..., target] for target, found in enumerate(values)], dim=-1)
 
 
-def _need_rows(scores: Scores, inputs: Inputs) -> None:
+def _need_rows(scores: TargetScores, inputs: Inputs) -> None:
     if not scores.per_example:
         raise OutputError(
             "each example has features of an order of its own, but the model gives"

@@ -7,12 +7,12 @@ operators run (`running`), then the model itself, handed what they found (`repla
 Kumar, Papakonstantinou 2019, SIGMOD (Krypton).
 """
 
-from torchattr.incremental.incremental import Change as Change
-from torchattr.incremental.incremental import Diverged as Diverged
-from torchattr.incremental.incremental import Incremental as Incremental
-from torchattr.incremental.incremental import Mode as Mode
-from torchattr.incremental.incremental import Recomputed as Recomputed
-from torchattr.incremental.incremental import Recorder as Recorder
+from torchattr.incremental.session import Change as Change
+from torchattr.incremental.session import Diverged as Diverged
+from torchattr.incremental.session import Incremental as Incremental
+from torchattr.incremental.session import Mode as Mode
+from torchattr.incremental.session import Recomputed as Recomputed
+from torchattr.incremental.session import TapeRecorder as TapeRecorder
 from torchattr.incremental.tape import Tape as Tape
 
-__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "Recorder", "Tape"]
+__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "Tape", "TapeRecorder"]

@@ -18,14 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.incremental.operators import Operator
-from torchattr.incremental.plan import Plan, Reading
-from torchattr.incremental.tape import Entry, Value
-from torchattr.incremental.windows import Convolved
-from torchattr.incremental.work import Kind, Work, kind_of, of_bytes
+from torchattr.core.cache_dir import cache_folder, put_in_place, read_whole
+from torchattr.incremental.op_counts import ConvolutionKind, OpCounts, kind_of, of_bytes
+from torchattr.incremental.operators.operator import Operator
+from torchattr.incremental.operators.windows import Convolved
+from torchattr.incremental.schedule import LoweredTape, Schedule
+from torchattr.incremental.tape import TapeEntry, TapeValue
 from torchattr.kernels import Backend
-from torchattr.kernels.kept import cache_folder, put_in_place, read_whole
-from torchattr.kernels.patches import After, Boxes, Convolution, Patches
+from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches
 
 # What a step costs besides, in seconds: Python, and the calls that it makes.
 STEP = 1e-4
@@ -50,11 +50,11 @@ class Rates:
         whole: on whole pictures.
     """
 
-    patches: Mapping[Kind, float]
-    whole: Mapping[Kind, float]
+    patches: Mapping[ConvolutionKind, float]
+    whole: Mapping[ConvolutionKind, float]
 
 
-_USUAL: Mapping[Kind, float] = {
+_USUAL: Mapping[ConvolutionKind, float] = {
     **dict.fromkeys(("3x3", "1x1", "other", "depthwise"), 5e-11),
     "bytes": 1e-10,
 }
@@ -62,7 +62,7 @@ USUAL = Rates(_USUAL, _USUAL)
 """What a machine may have: for counting, where nothing is chosen and so nothing is measured."""
 
 
-def seconds(work: Work, rates: Mapping[Kind, float]) -> float:
+def seconds(work: OpCounts, rates: Mapping[ConvolutionKind, float]) -> float:
     """Give what work takes."""
     return sum(count * rates[kind] for kind, count in work.items())
 
@@ -107,8 +107,8 @@ SAMPLES = (
 
 
 def _measured(backend: Backend, dtype: torch.dtype, device: torch.device) -> Rates:
-    patches: dict[Kind, float] = {}
-    whole: dict[Kind, float] = {}
+    patches: dict[ConvolutionKind, float] = {}
+    whole: dict[ConvolutionKind, float] = {}
     for sample in SAMPLES:
         # What is computed does not matter, but random numbers would be the user's.
         weight = torch.ones_like(sample.weight, device=device, dtype=dtype)
@@ -132,7 +132,7 @@ def _of_patches(backend: Backend, conv: Convolution) -> float:
     out = boxes.reached(
         conv.extent, conv.stride, conv.padding, conv.dilation, (28 // conv.stride[0],) * 2
     )
-    took = _time(lambda: backend.convolve(patches, out, conv, After()), conv.weight.device)
+    took = _time(lambda: backend.convolve(patches, out, conv, Epilogue()), conv.weight.device)
     return took / (out.rows * conv.weight.numel())
 
 
@@ -175,7 +175,7 @@ class Estimate:
 
 
 def estimates(
-    reading: Reading, sources: Mapping[int, Boxes], found: Rates, at_once: int
+    reading: LoweredTape, sources: Mapping[int, Boxes], found: Rates, at_once: int
 ) -> list[Estimate]:
     """Estimate each way to cut a model in two, the cheapest first.
 
@@ -185,7 +185,7 @@ def estimates(
         found: the rates of this machine.
         at_once: how many variants run together.
     """
-    plan = Plan(reading, len(reading.operators))
+    plan = Schedule(reading, len(reading.operators))
     variants = max(len(boxes) for boxes in sources.values())
     chunks = max(variants / at_once, 1e-9)
     spent = _on_patches(plan, sources, found, chunks)
@@ -208,10 +208,10 @@ def estimates(
 
 
 def _on_patches(
-    plan: Plan, sources: Mapping[int, Boxes], found: Rates, chunks: float
+    plan: Schedule, sources: Mapping[int, Boxes], found: Rates, chunks: float
 ) -> list[float]:
     """Give what each entry costs on changed pixels; what cannot be followed, as a whole."""
-    reading = plan.reading
+    reading = plan.lowered
     # What a convolution takes in costs nothing, and cannot be cut off from it.
     alone = {id(step) for step in plan.operators}
     boxes = dict(sources)
@@ -233,17 +233,19 @@ def _on_patches(
     return costs
 
 
-def _of_step(step: Operator, boxes: Boxes, reading: Reading, found: Rates, chunks: float) -> float:
+def _of_step(
+    step: Operator, boxes: Boxes, reading: LoweredTape, found: Rates, chunks: float
+) -> float:
     item = reading.tape.values[step.output].dtype.itemsize
     return seconds(step.work(boxes.rows, item), found.patches) + STEP * chunks
 
 
-def _as_a_whole(reading: Reading, position: int, found: Rates) -> float:
+def _as_a_whole(reading: LoweredTape, position: int, found: Rates) -> float:
     """Give what an entry costs for the clean batch."""
     steps, entry = reading.operators[position], reading.tape.entries[position]
     values = reading.tape.values
     if steps:
-        work: Work = Work()
+        work: OpCounts = OpCounts()
         for step in steps:
             pixels = step.grid.pixels * step.grid.shape[0]
             work.update(step.work(pixels, values[step.output].dtype.itemsize))
@@ -255,21 +257,21 @@ def _as_a_whole(reading: Reading, position: int, found: Rates) -> float:
     return seconds(of_bytes(moved) + _products(entry, values), found.whole)
 
 
-def _products(entry: Entry, values: Sequence[Value]) -> Work:
+def _products(entry: TapeEntry, values: Sequence[TapeValue]) -> OpCounts:
     """Count the multiply-adds of a call that is not read: each output's with each weight."""
     if entry.function not in PRODUCTS:
-        return Work()
+        return OpCounts()
     given = (*entry.args, *entry.kwargs.values())
     weights = [one for one in given if isinstance(one, Tensor) and one.dim() > 1]
     outputs = values[entry.outputs[0]].shape.numel() if entry.outputs else 0
-    return Work({"1x1": sum(outputs * one.numel() // max(len(one), 1) for one in weights)})
+    return OpCounts({"1x1": sum(outputs * one.numel() // max(len(one), 1) for one in weights)})
 
 
-def _batch(reading: Reading) -> int:
+def _batch(reading: LoweredTape) -> int:
     return next(iter(reading.sources.values())).shape[0]
 
 
-def _crossing(reading: Reading) -> Sequence[int]:
+def _crossing(reading: LoweredTape) -> Sequence[int]:
     """Give for each cut the bytes an example that are handed over there."""
     values, entries = reading.tape.values, reading.tape.entries
     made = dict.fromkeys(reading.sources, 0)

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
-from torchattr.incremental.operators import Operator
-from torchattr.incremental.pixelwise import Pointwise
-from torchattr.incremental.tape import Value
-from torchattr.incremental.windows import Convolved
-from torchattr.kernels.patches import After
-from torchattr.layers.ops import Call
+from torchattr.incremental.operators.operator import Operator
+from torchattr.incremental.operators.pixelwise import Pointwise
+from torchattr.incremental.operators.windows import Convolved
+from torchattr.incremental.tape import TapeValue
+from torchattr.kernels.patches import Epilogue
+from torchattr.layers.operations.operation import Call
 
 
-def fused(operators: Sequence[Operator], values: Sequence[Value]) -> list[Operator]:
+def fused(operators: Sequence[Operator], values: Sequence[TapeValue]) -> list[Operator]:
     """Give operators that do the same in fewer steps.
 
     A value that only the next step reads is not made at all. What takes others in stands where
@@ -37,7 +37,7 @@ def fused(operators: Sequence[Operator], values: Sequence[Value]) -> list[Operat
 
 
 def _taken_in(
-    operator: Operator, made: Mapping[int, Operator], values: Sequence[Value]
+    operator: Operator, made: Mapping[int, Operator], values: Sequence[TapeValue]
 ) -> tuple[int, Convolved] | None:
     """Give which convolution an operator goes into, and what that becomes."""
     if not isinstance(operator, Pointwise) or operator.call is None:
@@ -57,7 +57,7 @@ def _together(before: Convolved, operator: Pointwise, call: Call) -> Convolved |
     if name == "dropout":
         return replace(before, output=output, grid=grid)
     if name == "relu":
-        after = After(lower=0.0, upper=inf if call.upper is None else call.upper)
+        after = Epilogue(lower=0.0, upper=inf if call.upper is None else call.upper)
         return replace(before, output=output, grid=grid, after=after, open=False)
     if len(before.inputs) > 1:
         return None

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from torchattr.incremental.calls import POINTWISE, RESHAPING
-from torchattr.incremental.plan import Plan
-from torchattr.incremental.tape import ABOUT_SHAPE, Entry, Ref, fill, map_tensors
+from torchattr.core.torch_private import DisableTorchFunctionSubclass
+from torchattr.incremental.function_sets import POINTWISE, RESHAPING
+from torchattr.incremental.schedule import Schedule
+from torchattr.incremental.tape import ABOUT_SHAPE, Ref, TapeEntry, fill, map_tensors
 
 
 class Diverged(Exception):
@@ -38,7 +39,7 @@ class Placeholder(Tensor):
     def __torch_function__(
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        with torch._C.DisableTorchFunctionSubclass():
+        with DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
 
     @classmethod
@@ -61,7 +62,7 @@ class Replay(TorchFunctionMode):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Schedule,
         copies: int,
         device: torch.device,
         known: Callable[[], Mapping[int, Tensor]],
@@ -75,7 +76,7 @@ class Replay(TorchFunctionMode):
         self._known: Mapping[int, Tensor] | None = None
         self._inputs = inputs
         self._copied: dict[int, Tensor] = {}
-        tape = plan.reading.tape
+        tape = plan.lowered.tape
         self._awaited = [
             (position, entry)
             for position, entry in enumerate(tape.entries)
@@ -85,7 +86,7 @@ class Replay(TorchFunctionMode):
 
     def placeholder(self, index: int) -> Tensor:
         """Give what stands for a value."""
-        value = self._plan.reading.tape.values[index]
+        value = self._plan.lowered.tape.values[index]
         shape = (value.shape[0] * self._copies, *value.shape[1:])
         made: Placeholder = Placeholder(shape, value.dtype, self._device)
         made.value = index
@@ -113,7 +114,7 @@ class Replay(TorchFunctionMode):
             standing[0].now = result
         return result
 
-    def _expected(self, function: Any, standing: Sequence[Placeholder]) -> tuple[int, Entry]:
+    def _expected(self, function: Any, standing: Sequence[Placeholder]) -> tuple[int, TapeEntry]:
         """Give the call of the tape that this must be.
 
         Raises:
@@ -131,7 +132,7 @@ class Replay(TorchFunctionMode):
             )
         return position, entry
 
-    def _check(self, entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def _check(self, entry: TapeEntry, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Check that a call that is followed is given the constants that it was given before.
 
         Raises:
@@ -143,7 +144,7 @@ class Replay(TorchFunctionMode):
             name = getattr(entry.function, "__name__", entry.function)
             raise Diverged(f"the model called {name} with other arguments than before")
 
-    def _given(self, entry: Entry, standing: Sequence[Placeholder]) -> Any:
+    def _given(self, entry: TapeEntry, standing: Sequence[Placeholder]) -> Any:
         """Give the result of a call that is followed; where it is its argument, rename that."""
         if not entry.same:
             return fill(entry.result, self.placeholder)

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
-from torchattr.layers.spellings import writes_in_place
+from torchattr.core.torch_private import DisableTorchFunction, is_functorch_wrapped_tensor
+from torchattr.layers.operations.parsers import writes_in_place
 
 Function = Callable[..., Any]
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class Ref:
 
 
 @dataclass
-class Value:
+class TapeValue:
     """A tensor that depends on the inputs.
 
     Attributes:
@@ -61,7 +62,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TapeEntry:
     """One call, in whose arguments and result a :class:`Ref` stands for each value.
 
     Attributes:
@@ -87,8 +88,8 @@ class Entry:
 class Tape:
     """What a clean forward did with its inputs, whose values come first."""
 
-    entries: list[Entry] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
+    entries: list[TapeEntry] = field(default_factory=list)
+    values: list[TapeValue] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
     """Values of which parts were written over."""
     opaque: set[int] = field(default_factory=set)
@@ -99,7 +100,7 @@ class Tape:
     """Why there is nothing else on it, if the run could not be written down."""
 
 
-class Recording(TorchFunctionMode):
+class TapeMode(TorchFunctionMode):
     """Writes down the calls that depend on some tensors, while a model runs.
 
     The model runs as it would alone: each call is made once, with what it was given, and whatever
@@ -184,7 +185,9 @@ class Recording(TorchFunctionMode):
         self.tape.aliased = self.tape.aliased or (bool(wrote) and wrote != [inputs[0]])
         given = map_tensors(result, self._add)
         self.tape.entries.append(
-            Entry(call.function, call.args, call.kwargs, given, inputs, tuple(refs(given)), same)
+            TapeEntry(
+                call.function, call.args, call.kwargs, given, inputs, tuple(refs(given)), same
+            )
         )
 
     def _stop(self, why: str) -> None:
@@ -197,13 +200,13 @@ class Recording(TorchFunctionMode):
     def _add(self, tensor: Tensor) -> Ref:
         """Make a value of a tensor; one that was written over becomes a new value."""
         index, key = len(self.tape.values), id(tensor)
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             if _is_plain(tensor):
-                value = Value(tensor.shape, tensor.dtype, tensor.stride(), None)
+                value = TapeValue(tensor.shape, tensor.dtype, tensor.stride(), None)
                 value.keep(tensor.detach())
                 self._left -= tensor.nbytes
             else:
-                value = Value(torch.Size(()), torch.float32, (), None)
+                value = TapeValue(torch.Size(()), torch.float32, (), None)
                 self.tape.opaque.add(index)
         self.tape.values.append(value)
         if key not in self._known:
@@ -217,7 +220,7 @@ class Recording(TorchFunctionMode):
         index = inputs[0]
         value = self.tape.values[index]
         alone = value.readers == 1 == len(inputs)
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             for other in self._shown_with(index):
                 shown = self.tape.values[other]
                 shown.keep(None if shown.clean is None else shown.clean.clone())
@@ -247,7 +250,7 @@ class Recording(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class _Call:
-    """A call that is about to be made: as for :class:`Entry`, and the values it writes over."""
+    """A call that is about to be made: as for :class:`TapeEntry`, and the values it writes over."""
 
     function: Function
     args: Sequence[Any]
@@ -260,19 +263,19 @@ def _is_plain(tensor: Tensor) -> bool:
     """Whether a tensor is its shape, type and memory, and nothing else."""
     return (
         type(tensor) in (Tensor, Parameter)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not is_functorch_wrapped_tensor(tensor)
         and tensor.layout == torch.strided
         and not (tensor.is_quantized or tensor.is_nested or any(getattr(tensor, "names", ())))
         and not (tensor.is_conj() or tensor.is_neg())
     )
 
 
-def writes(entry: Entry) -> bool:
+def writes(entry: TapeEntry) -> bool:
     """Tell whether a call wrote over the first of the values that it took."""
     return _written(entry.function, entry.args, entry.kwargs) == Ref(entry.inputs[0])
 
 
-def writes_elsewhere(entry: Entry) -> bool:
+def writes_elsewhere(entry: TapeEntry) -> bool:
     """Tell whether a call wrote over a tensor that did not depend on the inputs."""
     written = _written(entry.function, entry.args, entry.kwargs)
     return written is not None and not writes(entry)

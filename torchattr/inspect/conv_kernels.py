@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from torchattr._types import Forward, Layer, Tensors
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.select import find_layer, layer_names, missing
+from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.errors import InputError, LayerError
-from torchattr.inputs import as_arguments, as_inputs
 from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
 from torchattr.inspect.pictures import Planes, draw, in_range, labelled, tile
 from torchattr.inspect.recording import whatever
 from torchattr.layers import Trace
-from torchattr.select import find_layer, layer_names, missing
 from torchattr.show import rescale
 from torchattr.show.html import notebook
 

@@ -9,17 +9,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr._types import Forward, Layers, Tensors
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.pytree import shape_of, tensors_of
+from torchattr.core.select import missing
+from torchattr.core.types import Forward, Layers, Tensors
 from torchattr.errors import InputError, LayerError
-from torchattr.inputs import as_arguments, as_inputs
 from torchattr.inspect.grids import maps_layout, unfit
 from torchattr.inspect.operations import numbered
 from torchattr.inspect.pictures import Planes, draw, in_range
 from torchattr.inspect.recording import Recording, split_number
 from torchattr.layers import Layout
-from torchattr.layers.layout import channels_first
-from torchattr.layers.nested import shape_of, tensors_of
-from torchattr.select import missing
+from torchattr.layers.layouts.tracker import channels_first
 from torchattr.show.html import notebook
 
 Strength = Literal["max", "mean"]

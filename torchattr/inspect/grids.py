@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchattr.errors import LayerError
 from torchattr.layers import Captured, Layout, filled
-from torchattr.layers.layout import channels_first
+from torchattr.layers.layouts.tracker import channels_first
 
 
 def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
@@ -94,13 +94,13 @@ def maps_of(name: str, call: Captured, inputs: Sequence[Tensor]) -> Tensor:
 def no_maps(name: str, call: Captured, why: str) -> LayerError:
     """Return the refusal of a layer without feature maps."""
     return LayerError(
-        f"the layer {name!r} gave {told(call)}, so it has no feature maps: {why}; choose another"
-        " layer, such as a convolution or a layer inside it, or read the values from"
+        f"the layer {name!r} gave {shapes_of(call)}, so it has no feature maps: {why}; choose"
+        " another layer, such as a convolution or a layer inside it, or read the values from"
         " ta.feature_maps(...)[layer]"
     )
 
 
-def told(call: Captured) -> str:
+def shapes_of(call: Captured) -> str:
     """Return the shapes of what a layer gave, as the layer gave them."""
     shapes = filled(call.form, [tuple(shape) for shape in call.shapes])
     return _told(shapes) if call.shapes else "no tensor"

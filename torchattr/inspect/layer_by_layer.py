@@ -9,17 +9,17 @@ from typing import Any, Literal, get_args
 from PIL import Image
 from torch import Tensor, nn
 
-from torchattr._types import Forward, Layers, OutputKey
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import tensors_of
+from torchattr.core.select import as_selections, find_layers, layer_names
+from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError, LayerError, ShapeError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
 from torchattr.inspect.grids import no_maps, places_layout
-from torchattr.inspect.reach import any_output
-from torchattr.layers import Captured, Layout, Place, Trace
-from torchattr.layers.nested import tensors_of
+from torchattr.inspect.receptive_field import any_output
+from torchattr.layers import Captured, Layout, TapPoint, Trace
 from torchattr.methods import GradCAM, GuidedGradCAM
-from torchattr.methods.layer import Calls
-from torchattr.select import as_selections, find_layers, layer_names
+from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.show import grid, overlay, rescale
 from torchattr.show.html import notebook
 
@@ -217,7 +217,7 @@ def _last_calls(
 ) -> dict[nn.Module, Captured]:
     """Return what the layers gave last, in the order in which they first ran."""
     arguments = as_arguments(additional_forward_args)
-    places = [Place(module, read=True, keep=False) for module in modules]
+    places = [TapPoint(module, read=True, keep=False) for module in modules]
     trace = Trace(
         model, inputs.tensors, arguments, places=places, key=any_output, differentiable=False
     )

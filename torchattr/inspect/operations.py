@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import TorchFunctionMode
 
-from torchattr._types import Forward
+from torchattr.core.types import Forward
+from torchattr.core.undoing import undone
 from torchattr.inspect.paths import Paths
 from torchattr.layers.guards import enter_mode
-from torchattr.layers.ops import Call
-from torchattr.layers.spellings import Masks, understand
-from torchattr.undoing import undone
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.parsers import MaskOrigins, parse_call
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Operations(TorchFunctionMode):
         self._ran = ran
         self._begun = begun
         self._counts: Counter[str] = Counter()
-        self._masks = Masks()
+        self._masks = MaskOrigins()
 
     def around(self, model: Forward) -> Forward:
         """Give the model as one that is watched as long as this object lives.
@@ -118,7 +118,7 @@ class Operations(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        understood = understand(func, args, kwargs, self._masks)
+        understood = parse_call(func, args, kwargs, self._masks)
         output = func(*args, **kwargs)
         self._masks.note(func, args, kwargs, output)
         if understood is not None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from torchattr.core.undoing import undone
 from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
-from torchattr.undoing import undone
 
 Given = Callable[[str, Any], None]
 

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward, Layer, Layers
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.select import as_selections, find_layers, is_pattern, layer_names
+from torchattr.core.types import Forward, Layer, Layers
 from torchattr.errors import LayerError
-from torchattr.inputs import as_arguments, as_inputs
 from torchattr.inspect.grids import maps_shape, no_maps, places_layout
-from torchattr.inspect.reach import any_output
+from torchattr.inspect.receptive_field import any_output
 from torchattr.inspect.recording import CODES, Recording
-from torchattr.layers import Captured, Layout, Place, RuleTable, Trace
-from torchattr.methods.neuron import last_call
-from torchattr.select import as_selections, find_layers, is_pattern, layer_names
+from torchattr.layers import Captured, Layout, RuleTable, TapPoint, Trace
+from torchattr.methods._gradient.neuron import last_call
 
 
 def run_to(
@@ -33,7 +33,7 @@ def run_to(
     """
     if not isinstance(layer, str) or layer in layer_names(model) or is_pattern(layer):
         name, module = _one(find_layers(model, layer))
-        place = Place(module, read=True)
+        place = TapPoint(module, read=True)
         trace = Trace(model, inputs, arguments, tables=tables, places=[place], key=any_output)
         last_call(trace, place)
         return name, trace, trace.calls(place)

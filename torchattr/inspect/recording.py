@@ -10,13 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
-from torchattr._types import Forward, Layers, Selection
-from torchattr.errors import LayerError
-from torchattr.inspect.operations import OperationCall, Operations
-from torchattr.inspect.paths import Paths
-from torchattr.layers import OPERATIONS, Captured, LayoutTracker, Place, RuleTable, Trace
-from torchattr.layers.guards import refuse_scripted
-from torchattr.select import (
+from torchattr.core.select import (
     as_selections,
     find_layer,
     layer_names,
@@ -24,6 +18,12 @@ from torchattr.select import (
     missing,
     name_matches,
 )
+from torchattr.core.types import Forward, Layers, Selection
+from torchattr.errors import LayerError
+from torchattr.inspect.operations import OperationCall, Operations
+from torchattr.inspect.paths import Paths
+from torchattr.layers import OPERATIONS, Captured, LayoutTracker, RuleTable, TapPoint, Trace
+from torchattr.layers.guards import refuse_scripted
 
 CODES: Mapping[str, frozenset[str]] = {
     code: frozenset(
@@ -43,7 +43,7 @@ class Recording:
         model: the model.
         inputs: its inputs.
         arguments: its further positional arguments.
-        layers: what to record: everything that :func:`torchattr.select.find_layers` takes, the
+        layers: what to record: everything that :func:`torchattr.core.select.find_layers` takes, the
             codes `r`, `p` and `c`, and the names of operations; a name with `#2` is the second
             call alone.
         tables: the rules of each backward that may follow.
@@ -89,8 +89,8 @@ class Recording:
             self._collect(selection, modules)
 
     @staticmethod
-    def _place(module: nn.Module) -> Place:
-        return Place(module, read=True)
+    def _place(module: nn.Module) -> TapPoint:
+        return TapPoint(module, read=True)
 
     def _begin_reading(self, tracker: LayoutTracker) -> None:
         self._tracker = tracker

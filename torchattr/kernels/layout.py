@@ -109,7 +109,7 @@ def empty_in(
     return torch.empty_strided(tuple(shape), strides, dtype=dtype or like.dtype, device=like.device)
 
 
-def laid_for(tensor: Tensor, order: Order, overwrite: bool) -> tuple[Tensor, Tensor]:
+def prepare_buffers(tensor: Tensor, order: Order, overwrite: bool) -> tuple[Tensor, Tensor]:
     """Give a tensor in `order`, copied only if it lies otherwise, and one like it to write into.
 
     Both are the same where it may be written over, or had to be copied. What is written into is

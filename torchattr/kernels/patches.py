@@ -191,7 +191,7 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class After:
+class Epilogue:
     """What happens to each output of a convolution before it is written.
 
     `min(max(output + residual, lower), upper)`; NaN stays NaN.

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from torchattr.core.pytree import filled, shape_of, skeleton, tensors_of, with_tensors
+from torchattr.core.undoing import Undo
 from torchattr.errors import LayerError
-from torchattr.layers.function import enter
+from torchattr.layers.autograd import enter
+from torchattr.layers.functorch import is_transformed
 from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
-from torchattr.layers.layout import Layout, LayoutTracker, is_dense
-from torchattr.layers.nested import filled, shape_of, skeleton, tensors_of, with_tensors
-from torchattr.layers.wrapped import is_transformed
-from torchattr.undoing import Undo
+from torchattr.layers.layouts.tracker import Layout, LayoutTracker, is_dense
 
 
 @dataclass(frozen=True)
-class Place:
+class TapPoint:
     """A module's output, or its input: where a layer attribution looks.
 
     Attributes:
@@ -38,7 +38,7 @@ class Place:
     keep: bool = True
 
 
-Note: TypeAlias = Callable[[Place, Any], Any]
+Note: TypeAlias = Callable[[TapPoint, Any], Any]
 """What is done with a place's value; gives what takes its place."""
 
 
@@ -65,7 +65,7 @@ class Captured:
         return filled(self.form, results)
 
 
-class Recorder:
+class TapRecorder:
     """Collects the calls of some places while a forward runs in this thread.
 
     Hooks are there only while the forward runs. Another thread that runs the same modules passes
@@ -83,13 +83,13 @@ class Recorder:
 
     def __init__(
         self,
-        places: Sequence[Place],
+        places: Sequence[TapPoint],
         *,
         differentiable: bool,
         tracker: LayoutTracker | None = None,
     ) -> None:
-        self.calls: dict[Place, list[Captured]] = {place: [] for place in places}
-        self.order: list[tuple[Place, Captured]] = []
+        self.calls: dict[TapPoint, list[Captured]] = {place: [] for place in places}
+        self.order: list[tuple[TapPoint, Captured]] = []
         self._differentiable = differentiable
         self._tracker = tracker
         self._replaced: list[ReferenceType[Tensor]] = []
@@ -123,7 +123,7 @@ class Recorder:
             hook = self._taken(place, note) if place.of_input else self._given(place, note)
             hook_forward(undo, place.module, ThreadHook(hook), before=place.of_input)
 
-    def _given(self, place: Place, note: Note) -> Callable[..., Any]:
+    def _given(self, place: TapPoint, note: Note) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             if self._tracker is not None and place.read:
                 self._hand_on(module, args, output)
@@ -131,7 +131,7 @@ class Recorder:
 
         return hook
 
-    def _taken(self, place: Place, note: Note) -> Callable[..., Any]:
+    def _taken(self, place: TapPoint, note: Note) -> Callable[..., Any]:
         # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
         def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
             if args:
@@ -149,7 +149,7 @@ class Recorder:
             for tensor in tensors_of(output):
                 self._tracker.hand_on(args[0], tensor)
 
-    def _record(self, place: Place, value: Any) -> Any:
+    def _record(self, place: TapPoint, value: Any) -> Any:
         """Note the tensors of `value`; give it back, entered into the graph where it was not."""
         fresh = [tensor for tensor in tensors_of(value) if self._is_fresh(tensor)]
         self._gave_several = self._gave_several or len(fresh) > 1
@@ -160,7 +160,7 @@ class Recorder:
         self.order.append((place, captured))
         return live
 
-    def _captured(self, place: Place, live: Any) -> Captured:
+    def _captured(self, place: TapPoint, live: Any) -> Captured:
         tensors = tensors_of(live)
         return Captured(
             tuple(map(self._copied, tensors)) if place.keep else (),
@@ -170,7 +170,7 @@ class Recorder:
             tuple(map(shape_of, tensors)),
         )
 
-    def _unseen(self, place: Place, value: Any) -> Captured:
+    def _unseen(self, place: TapPoint, value: Any) -> Captured:
         """Return what is known of values inside a transform, which cannot be read outside."""
         where = "a transform of torch.func (vmap, grad, jvp, ...)"
         if place.keep:

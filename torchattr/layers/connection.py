@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from torchattr.layers.axis_calls import base_name, tensors_in
+from torchattr.core.torch_private import DisableTorchFunction
+from torchattr.core.undoing import undone
 from torchattr.layers.guards import enter_mode, gradients
-from torchattr.layers.notes import TensorNotes
-from torchattr.undoing import undone
+from torchattr.layers.layouts.calls import base_name, tensors_in
+from torchattr.layers.layouts.notes import TensorNotes
 
 Port: TypeAlias = tuple[Any, int]
 """A node of the graph, and which of its outputs."""
@@ -115,7 +116,7 @@ class _CutFinder(TorchFunctionMode):
         ]
         result = func(*args, **kwargs)
         if causes:
-            with torch._C.DisableTorchFunction():
+            with DisableTorchFunction():
                 self._note(func, args, causes, result)
         return result
 

@@ -11,12 +11,13 @@ from weakref import ReferenceType, ref
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.modules._functions import BackwardHookFunction
 
-from torchattr.errors import CoverageWarning, NoRuleMatched, warn
-from torchattr.layers.function import Enter, is_rewritten
+from torchattr.core.torch_private import BackwardHookFunction
+from torchattr.core.warn import warn
+from torchattr.errors import CoverageWarning, NoRuleMatched
+from torchattr.layers.autograd import Enter, is_rewritten
 from torchattr.layers.graph import nodes_of
-from torchattr.layers.ops import OPERATIONS, Call
+from torchattr.layers.operations.operation import OPERATIONS, Call
 from torchattr.layers.registry import RuleTable, registered_rules
 
 GATES = ("rectifier", "activation")

@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor, UntypedStorage
 
-from torchattr.layers.function import is_rewritten
-from torchattr.layers.norm import BatchNormGradient
-from torchattr.layers.pool import MaxPoolGradient, window_of
-from torchattr.layers.relu import gate_of
+from torchattr.layers.autograd import is_rewritten
+from torchattr.layers.rules.norm import BatchNormGradient
+from torchattr.layers.rules.pool import MaxPoolGradient, window_of
+from torchattr.layers.rules.relu import gate_of
 
 Readers = Mapping[Any, list[Any]]
 """For each node those that read its output."""

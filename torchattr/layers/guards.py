@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -15,16 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
-    _pop_mode,
-)
-from torch.utils import _python_dispatch as dispatching
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
+from torchattr.core.torch_private import (
+    ScriptMethod,
+    TorchDispatchMode,
+    dynamo_stance,
+    function_mode_stack,
+    pop_function_mode,
+    python_dispatch,
+    set_dynamo_stance,
+    set_grad_enabled,
+    top_saved_tensors_hooks,
+)
+from torchattr.core.undoing import Undo, undone
 from torchattr.errors import ScriptedModelError
-from torchattr.undoing import Undo, undone
 
 
 def modules_behind(forward: Any) -> list[nn.Module]:
@@ -102,7 +106,7 @@ def refuse_scripted(forward: Any) -> None:
     Raises:
         ScriptedModelError: naming the part and the way out.
     """
-    if isinstance(forward, (torch.jit.ScriptFunction, torch._C.ScriptMethod)):
+    if isinstance(forward, (torch.jit.ScriptFunction, ScriptMethod)):
         _refuse("the model")
     for name, part in parts_of(forward):
         if isinstance(part, torch.jit.ScriptModule):
@@ -130,7 +134,7 @@ class _EagerStance:
             self._lock.acquire()
             self._users.add(user)
             if self._before is None:
-                self._before = _compiler_stance()
+                self._before = dynamo_stance()
                 torch.compiler.set_stance("force_eager")
         finally:
             self._release()
@@ -140,7 +144,7 @@ class _EagerStance:
             self._lock.acquire()
             self._users.discard(user)
             if not self._users and self._before is not None:
-                sys.modules["torch._dynamo.eval_frame"]._set_stance(self._before)
+                set_dynamo_stance(self._before)
                 self._before = None
         finally:
             self._release()
@@ -148,10 +152,6 @@ class _EagerStance:
     def _release(self) -> None:
         while self._lock._is_owned():  # type: ignore[attr-defined]
             self._lock.release()
-
-
-def _compiler_stance() -> Any:
-    return sys.modules["torch._dynamo.eval_frame"]._stance
 
 
 _stance = _EagerStance()
@@ -162,7 +162,7 @@ def run_eagerly(undo: Undo) -> None:
 
     Nothing is compiled unless TorchDynamo is loaded, and loading it takes seconds.
     """
-    if "torch._dynamo.eval_frame" in sys.modules:
+    if dynamo_stance() is not None:
         user = object()
         undo.later(partial(_stance.leave, user))
         _stance.enter(user)
@@ -191,12 +191,12 @@ def autocast(undo: Undo, device: str, dtype: torch.dtype) -> None:
 
 def set_gradients(undo: Undo, enabled: bool) -> None:
     """Leave inference mode, and let a graph be made or not."""
-    undo.later(partial(torch._C._set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
+    undo.later(partial(set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
     if torch.is_inference_mode_enabled():
         outside: Any = torch.inference_mode(False)
         undo.later(partial(_leave, outside), of_thread=True)
         outside.__enter__()
-    torch._C._set_grad_enabled(enabled)
+    set_grad_enabled(enabled)
 
 
 def _leave(context: Any) -> None:
@@ -245,14 +245,14 @@ def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
 
 def _drop_mode(watch: _Watch) -> None:
     """Take a mode from the stack, if it is there, and what was left above it."""
-    while watch in _get_current_function_mode_stack():
-        _pop_mode()
+    while watch in function_mode_stack():
+        pop_function_mode()
 
 
 def _drop_leftovers() -> None:
     """Take from the stack what an interrupted call left on it."""
-    while (stack := _get_current_function_mode_stack()) and _is_over(stack[-1]):
-        _pop_mode()
+    while (stack := function_mode_stack()) and _is_over(stack[-1]):
+        pop_function_mode()
 
 
 def _is_over(mode: TorchFunctionMode) -> bool:
@@ -265,12 +265,12 @@ def enter_dispatch_mode(undo: Undo, mode: TorchDispatchMode) -> None:
     What its own `__enter__` notes besides is for code that is compiled, which runs eagerly here.
     """
     undo.later(partial(_drop_dispatch_mode, mode), of_thread=True)
-    dispatching._push_mode(mode)
+    python_dispatch._push_mode(mode)
 
 
 def _drop_dispatch_mode(mode: TorchDispatchMode) -> None:
-    while mode in dispatching._get_current_dispatch_mode_stack():
-        dispatching._pop_mode()
+    while mode in python_dispatch._get_current_dispatch_mode_stack():
+        python_dispatch._pop_mode()
 
 
 def pack_saved(undo: Undo, hooks: saved_tensors_hooks) -> None:
@@ -280,7 +280,7 @@ def pack_saved(undo: Undo, hooks: saved_tensors_hooks) -> None:
 
 
 def _drop_saved_hooks(hooks: saved_tensors_hooks) -> None:
-    top = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    top = top_saved_tensors_hooks(True)
     if top is not None and top[0] is hooks.pack_hook:
         hooks.__exit__()
 

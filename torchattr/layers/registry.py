@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
 
 from torchattr.errors import RuleError
-from torchattr.layers.ops import OPERATIONS
+from torchattr.layers.operations.operation import OPERATIONS
 from torchattr.layers.rule import LayerRule
 
 ENTRY_POINTS = "torchattr.rules"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from torchattr.layers.ops import Call
+from torchattr.layers.operations.operation import Call
 
 
 class LayerRule(ABC):

@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from torchattr._types import Forward, OutputKey
+from torchattr.core.outputs import select_output
+from torchattr.core.torch_private import engine_run_backward
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.undoing import Undo, undoing
 from torchattr.errors import DisconnectedError
-from torchattr.layers.capture import Captured, Place, Recorder
+from torchattr.layers.autograd import GradientInside, Inside, enter
+from torchattr.layers.capture import Captured, TapPoint, TapRecorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
-from torchattr.layers.function import GradientInside, Inside, enter
 from torchattr.layers.graph import prepare_backward
 from torchattr.layers.guards import (
     enter_mode,
@@ -26,11 +29,9 @@ from torchattr.layers.guards import (
     run_eagerly,
     set_gradients,
 )
-from torchattr.layers.intercept import Intercept, ordinary
-from torchattr.layers.layout import LayoutTracker
+from torchattr.layers.layouts.tracker import LayoutTracker
+from torchattr.layers.mode import RuleMode, ordinary
 from torchattr.layers.registry import RuleTable
-from torchattr.outputs import select_output
-from torchattr.undoing import Undo, undoing
 
 
 class Trace:
@@ -64,7 +65,7 @@ class Trace:
         arguments: Sequence[Any] = (),
         *,
         tables: Sequence[RuleTable] = ({},),
-        places: Sequence[Place] = (),
+        places: Sequence[TapPoint] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
         differentiable: bool = True,
@@ -81,7 +82,7 @@ class Trace:
         inside = Inside.NOTHING if differentiable else Inside.ANY
         draw_again = random_state(inputs)
         while True:
-            self._intercept = Intercept(tables, model, inside)
+            self._intercept = RuleMode(tables, model, inside)
             with suppress(GradientInside):
                 self.output = undoing(partial(run, follow))
             if self._intercept.active.inside is not inside:
@@ -117,7 +118,7 @@ class Trace:
         tracker = LayoutTracker(entered) if read else None
         if tracked is not None and tracker is not None:
             tracked(tracker)
-        self._recorder = Recorder(
+        self._recorder = TapRecorder(
             self._places, differentiable=self._differentiable, tracker=tracker
         )
         output = undoing(partial(self._watched, model, given, tracker))
@@ -140,12 +141,12 @@ class Trace:
     def coverage(self) -> Coverage:
         return self._intercept.coverage
 
-    def calls(self, place: Place) -> list[Captured]:
+    def calls(self, place: TapPoint) -> list[Captured]:
         """Return what was recorded at a place, call by call."""
         return self._recorder.calls[place]
 
     @property
-    def order(self) -> list[tuple[Place, Captured]]:
+    def order(self) -> list[tuple[TapPoint, Captured]]:
         """Return what was recorded at all places, in the order in which it ran."""
         return self._recorder.order
 
@@ -196,7 +197,7 @@ class Trace:
         try:
             # torch.autograd.grad is a function that modes see, and so would run without this one,
             # which checkpointed parts need when they run again.
-            return _engine_run_backward(
+            return engine_run_backward(
                 (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
             )
         except RuntimeError as error:

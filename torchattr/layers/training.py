@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from torchattr._types import Forward
+from torchattr.core.types import Forward
 from torchattr.errors import TrainingModeError
 from torchattr.layers.guards import parts_of
-from torchattr.layers.spellings import writes_in_place
+from torchattr.layers.operations.parsers import writes_in_place
 
 
 class TrainingGuard:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from torchattr._types import Forward, OutputKey, Tensors
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputTypeError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.layers import RuleTable, rule_table
-from torchattr.methods.passes import Found, Job, Pass, solve
+from torchattr.methods._gradient.passes import MethodCall, Pass, PassResult, solve
 
 
 class Attribution(ABC):
@@ -110,7 +110,7 @@ class GradientAttribution(Attribution):
         """Return the backward passes that this method asks for; one, read at the inputs."""
         return [Pass(self._table)]
 
-    def combine(self, inputs: Inputs, found: Sequence[Found], **options: Any) -> Any:
+    def combine(self, inputs: Inputs, found: Sequence[PassResult], **options: Any) -> Any:
         """Make the result of what the passes found; :meth:`finish` of each input by default."""
         grads = found[0].gradients[0]
         pairs = zip(inputs.tensors, grads, strict=True)
@@ -121,5 +121,5 @@ class GradientAttribution(Attribution):
     ) -> Any:
         given = as_inputs(inputs, differentiable=self.differentiates_inputs)
         arguments = as_arguments(additional_forward_args)
-        job = Job(self, options)
+        job = MethodCall(self, options)
         return solve(self.model, given, target, arguments, [job], key=self.output).results[0]

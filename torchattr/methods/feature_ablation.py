@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchattr._types import Tensors
+from torchattr.core.inputs import as_baselines, as_inputs
+from torchattr.core.types import Tensors
 from torchattr.incremental import Mode
-from torchattr.inputs import as_baselines, as_inputs
-from torchattr.methods.ablation import Ablation
+from torchattr.methods._perturbation.ablation import Ablation
+from torchattr.methods._perturbation.segments import as_segments
 from torchattr.methods.registry import register_method
-from torchattr.methods.segments import as_segments
 
 
 @register_method("feature_ablation")

@@ -8,17 +8,18 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr._types import Forward, Layers, OutputKey, Tensors
-from torchattr.errors import InputError, LayerError, NoPlacesWarning, ShapeError, warn
-from torchattr.inputs import Inputs
-from torchattr.layers import Place
+from torchattr.core.inputs import Inputs
+from torchattr.core.rounding import settled_mean, settled_sum
+from torchattr.core.types import Forward, Layers, OutputKey, Tensors
+from torchattr.core.warn import warn
+from torchattr.errors import InputError, LayerError, NoPlacesWarning, ShapeError
+from torchattr.layers import TapPoint
+from torchattr.methods._gradient.grids import Grids, LayoutChoice, checked_layout
+from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
+from torchattr.methods._gradient.passes import Pass, PassResult
 from torchattr.methods.base import GradientAttribution
-from torchattr.methods.grids import Grids, LayoutChoice, checked_layout
 from torchattr.methods.guided_backprop import GuidedBackprop
-from torchattr.methods.layer import Calls, LayerChoice
-from torchattr.methods.passes import Found, Pass
 from torchattr.methods.registry import register_method
-from torchattr.rounding import settled_mean, settled_sum
 
 
 @register_method("grad_cam")
@@ -119,14 +120,14 @@ class GradCAM(GradientAttribution):
     ) -> Sequence[Pass]:
         layers = self._layers.resolve(inputs, arguments, self.output, target)
         return [
-            Pass(self.table, Place(module, attribute_to_layer_input, read=True), name)
+            Pass(self.table, TapPoint(module, attribute_to_layer_input, read=True), name)
             for name, module in layers.items()
         ]
 
     def combine(
         self,
         inputs: Inputs,
-        found: Sequence[Found],
+        found: Sequence[PassResult],
         *,
         relu_attributions: bool = False,
         attr_dim_summation: bool = True,
@@ -136,7 +137,7 @@ class GradCAM(GradientAttribution):
         for one in found:
             grids = Grids(one.name, inputs, self._layout)
 
-            def of_call(number: int, one: Found = one, grids: Grids = grids) -> Any:
+            def of_call(number: int, one: PassResult = one, grids: Grids = grids) -> Any:
                 call = one.calls[number]
                 read = map(grids.of, call.values, one.gradients[number], call.layouts)
                 return call.restore(
@@ -239,7 +240,7 @@ class GuidedGradCAM(GradientAttribution):
     def combine(
         self,
         inputs: Inputs,
-        found: Sequence[Found],
+        found: Sequence[PassResult],
         *,
         interpolate_mode: str = "nearest",
         **options: Any,

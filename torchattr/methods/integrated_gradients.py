@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward, OutputKey, Tensors
-from torchattr.errors import InputError, InputTypeError, TorchattrWarning, warn
-from torchattr.inputs import Inputs, as_arguments, as_baselines, as_inputs
+from torchattr.core.inputs import Inputs, as_arguments, as_baselines, as_inputs
+from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.core.warn import warn
+from torchattr.errors import InputError, InputTypeError, TorchattrWarning
+from torchattr.methods._gradient.passes import MethodCall, solve
+from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
+from torchattr.methods._perturbation.memory_budget import fitting, in_batches
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, need_rows
 from torchattr.methods.base import Attribution, GradientAttribution
-from torchattr.methods.batching import fitting, in_batches
-from torchattr.methods.passes import Job, solve
 from torchattr.methods.registry import register_method
-from torchattr.methods.repeat import repeat_arguments, repeat_target
-from torchattr.methods.scores import NotPerExample, Scores, need_rows
 
-Rule = tuple[Sequence[float], Sequence[float]]
+Quadrature = tuple[Sequence[float], Sequence[float]]
 
 
 class _StepGradient(GradientAttribution):
@@ -105,7 +106,7 @@ class IntegratedGradients(Attribution):
         rule = _rule(method, n_steps)
         _check_batch(internal_batch_size, given.batch_size)
         arguments = as_arguments(additional_forward_args)
-        scores = Scores(self.model, given, target, arguments, self.output)
+        scores = TargetScores(self.model, given, target, arguments, self.output)
         _need_rows(scores)
         size = _size(internal_batch_size, scores, given)
         means = self._means(given, starts, arguments, scores, rule, size)
@@ -133,7 +134,7 @@ class IntegratedGradients(Attribution):
         """
         given = as_inputs(end_point)
         arguments = as_arguments(additional_forward_args)
-        scores = Scores(self.model, given, target, arguments, self.output)
+        scores = TargetScores(self.model, given, target, arguments, self.output)
         results = attributions if isinstance(attributions, (tuple, list)) else (attributions,)
         return _delta(results, scores, _starts(start_point, given))
 
@@ -142,8 +143,8 @@ class IntegratedGradients(Attribution):
         inputs: Inputs,
         starts: Sequence[Tensor],
         arguments: Sequence[Any],
-        scores: Scores,
-        rule: Rule,
+        scores: TargetScores,
+        rule: Quadrature,
         size: int,
     ) -> list[Tensor]:
         """Give the weighted mean of the gradients on the way, for each input."""
@@ -165,7 +166,11 @@ class IntegratedGradients(Attribution):
             return _summed(in_batches(len(rule[0]), 1, evaluate, "step"))
 
     def _gradients(
-        self, points: Sequence[Tensor], arguments: Sequence[Any], scores: Scores, batch_size: int
+        self,
+        points: Sequence[Tensor],
+        arguments: Sequence[Any],
+        scores: TargetScores,
+        batch_size: int,
     ) -> tuple[Tensor, ...]:
         rows = len(points[0])
         copies = rows // max(batch_size, 1)
@@ -174,7 +179,7 @@ class IntegratedGradients(Attribution):
             Inputs(tuple(points), True),
             repeat_target(scores.target, copies),
             repeat_arguments(arguments, copies, batch_size),
-            [Job(self._gradient)],
+            [MethodCall(self._gradient)],
             key=self.output,
             # At a black baseline, say, many models are flat.
             warns_of_zeros=False,
@@ -194,7 +199,7 @@ class IntegratedGradients(Attribution):
         ]
 
 
-def _need_rows(scores: Scores) -> None:
+def _need_rows(scores: TargetScores) -> None:
     if not scores.per_example:
         raise NotPerExample(
             f"what the model gives for a batch of {scores.batch} does not hold one row for each"
@@ -212,7 +217,7 @@ def _starts(baselines: Any, inputs: Inputs) -> list[Tensor]:
     return [start.expand_as(tensor) for start, tensor in zip(starts, inputs.tensors, strict=True)]
 
 
-def _rule(method: str, n_steps: int) -> Rule:
+def _rule(method: str, n_steps: int) -> Quadrature:
     """Give the points of `[0, 1]` at which the integrand is taken, and their weights."""
     if method not in _RULES:
         raise InputError(f"method must be one of {', '.join(map(repr, _RULES))}, got {method!r}")
@@ -224,21 +229,21 @@ def _rule(method: str, n_steps: int) -> Rule:
     return _RULES[method](n_steps)
 
 
-def _riemann(offset: float) -> Callable[[int], Rule]:
+def _riemann(offset: float) -> Callable[[int], Quadrature]:
     return lambda n: ([(i + offset) / n for i in range(n)], [1 / n] * n)
 
 
-def _trapezoid(n: int) -> Rule:
+def _trapezoid(n: int) -> Quadrature:
     inner = [1 / (n - 1)] * (n - 2)
     return [i / (n - 1) for i in range(n)], [0.5 / (n - 1), *inner, 0.5 / (n - 1)]
 
 
-def _gauss_legendre(n: int) -> Rule:
+def _gauss_legendre(n: int) -> Quadrature:
     points, weights = np.polynomial.legendre.leggauss(n)
     return ((1 + points) / 2).tolist(), (weights / 2).tolist()
 
 
-_RULES: Mapping[str, Callable[[int], Rule]] = {
+_RULES: Mapping[str, Callable[[int], Quadrature]] = {
     "gausslegendre": _gauss_legendre,
     "riemann_left": _riemann(0.0),
     "riemann_right": _riemann(1.0),
@@ -264,7 +269,7 @@ def _check_batch(internal_batch_size: Any, batch_size: int) -> None:
         )
 
 
-def _size(internal_batch_size: int | None, scores: Scores, inputs: Inputs) -> int:
+def _size(internal_batch_size: int | None, scores: TargetScores, inputs: Inputs) -> int:
     if internal_batch_size is not None:
         return max(internal_batch_size // max(inputs.batch_size, 1), 1)
     if not scores.repeatable:
@@ -301,7 +306,7 @@ def _beside(values: Tensor, like: Tensor) -> Tensor:
     return values.unsqueeze(1) if like.dim() > values.dim() else values
 
 
-def _delta(results: Sequence[Tensor], scores: Scores, starts: Sequence[Tensor]) -> Tensor:
+def _delta(results: Sequence[Tensor], scores: TargetScores, starts: Sequence[Tensor]) -> Tensor:
     difference = scores.clean - scores.of(starts)[0]
     kept = 2 if scores.several else 1
     if not scores.several:

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward, Layers, OutputKey, Tensors
-from torchattr.inputs import as_arguments, as_inputs
-from torchattr.layers import Place, Trace
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.types import Forward, Layers, OutputKey, Tensors
+from torchattr.layers import TapPoint, Trace
+from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
+from torchattr.methods._gradient.neuron import last_call
 from torchattr.methods.base import Attribution
-from torchattr.methods.layer import Calls, LayerChoice
-from torchattr.methods.neuron import last_call
 
 
 class LayerActivation(Attribution):
@@ -53,7 +53,9 @@ class LayerActivation(Attribution):
         given = as_inputs(inputs, differentiable=False)
         arguments = as_arguments(additional_forward_args)
         layers = self._layers.resolve(given, arguments, self.output)
-        places = {name: Place(module, attribute_to_layer_input) for name, module in layers.items()}
+        places = {
+            name: TapPoint(module, attribute_to_layer_input) for name, module in layers.items()
+        }
         trace = Trace(
             self.model,
             given.tensors,

@@ -9,17 +9,21 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torchattr._types import Tensors
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.stepping import step
+from torchattr.core.targets import Neuron
+from torchattr.core.types import Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
+from torchattr.methods._perturbation.batch_repeat import (
+    repeat_arguments,
+    repeat_rows,
+    repeat_target,
+)
+from torchattr.methods._perturbation.memory_budget import has_fixed_batch
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.base import Attribution
-from torchattr.methods.batching import has_fixed_batch
-from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target
-from torchattr.methods.scores import NotPerExample, Scores
-from torchattr.stepping import step
-from torchattr.targets import Neuron
 
-Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
+NoiseTunnelType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 
 
 class NoiseTunnel(Attribution):
@@ -53,7 +57,7 @@ class NoiseTunnel(Attribution):
     def attribute(
         self,
         inputs: Tensors,
-        nt_type: Kind = "smoothgrad",
+        nt_type: NoiseTunnelType = "smoothgrad",
         nt_samples: int = 5,
         nt_samples_batch_size: int | None = None,
         stdevs: float | tuple[float, ...] = 1.0,
@@ -116,7 +120,7 @@ class NoiseTunnel(Attribution):
         if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
             return dict(options), 1 if has_fixed_batch(self.model) else at_once
         arguments = as_arguments(options.get("additional_forward_args"))
-        scores = Scores(self.model, inputs, target, arguments, self.output)
+        scores = TargetScores(self.model, inputs, target, arguments, self.output)
         apart = not scores.repeatable or (at_once > 1 and not _scales(scores, inputs))
         return {**options, "target": scores.target}, 1 if apart else at_once
 
@@ -153,7 +157,7 @@ class _Moments:
         ]
         self._count = count
 
-    def finish(self, kind: Kind) -> Any:
+    def finish(self, kind: NoiseTunnelType) -> Any:
         """Give what was asked for in the form of the results."""
         pairs = zip(self._means, self._squares, strict=True)
         finished = iter([_FINISH[kind](mean, square / self._count) for mean, square in pairs])
@@ -177,10 +181,9 @@ def _check_floating(inputs: Inputs) -> None:
 
 
 def _check(nt_type: Any, nt_samples: Any, nt_samples_batch_size: Any) -> None:
-    if nt_type not in get_args(Kind):
-        raise InputError(
-            f"nt_type must be one of {', '.join(map(repr, get_args(Kind)))}, got {nt_type!r}"
-        )
+    if nt_type not in get_args(NoiseTunnelType):
+        allowed = ", ".join(map(repr, get_args(NoiseTunnelType)))
+        raise InputError(f"nt_type must be one of {allowed}, got {nt_type!r}")
     _check_count(nt_samples, "nt_samples")
     if nt_samples_batch_size is not None:
         _check_count(nt_samples_batch_size, "nt_samples_batch_size")
@@ -208,7 +211,7 @@ def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
     return spreads
 
 
-def _scales(scores: Scores, inputs: Inputs) -> bool:
+def _scales(scores: TargetScores, inputs: Inputs) -> bool:
     """Whether two copies of the batch give twice the rows; the one row of one example tells not."""
     if inputs.batch_size != 1:
         return True

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Tensors
+from torchattr.core.inputs import Inputs, as_baselines, as_inputs
+from torchattr.core.types import Tensors
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.incremental import Mode
-from torchattr.inputs import Inputs, as_baselines, as_inputs
-from torchattr.methods.ablation import Ablation
-from torchattr.methods.features import Windows
+from torchattr.methods._perturbation.ablation import Ablation
+from torchattr.methods._perturbation.features import Windows
 
 
 class Occlusion(Ablation):

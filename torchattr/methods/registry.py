@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from torchattr._types import Forward, Layers, OutputKey
+from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import RuleError
 from torchattr.methods.base import Attribution
 

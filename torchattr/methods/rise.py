@@ -6,13 +6,13 @@ from typing import Any, get_args
 
 from torch import Tensor
 
-from torchattr._types import Activation, Tensors
+from torchattr.core.inputs import Inputs, as_baselines, as_inputs
+from torchattr.core.outputs import activated_by
+from torchattr.core.types import Activation, Tensors
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.inputs import Inputs, as_baselines, as_inputs
-from torchattr.methods.ablation import Ablation
-from torchattr.methods.random_masks import Normalisation, RandomMasks
+from torchattr.methods._perturbation.ablation import Ablation
+from torchattr.methods._perturbation.random_masks import Normalisation, RandomMasks
 from torchattr.methods.registry import register_method
-from torchattr.outputs import activated_by
 
 
 @register_method("rise")

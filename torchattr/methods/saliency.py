@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Tensors
+from torchattr.core.types import Tensors
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.registry import register_method
 

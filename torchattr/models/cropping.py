@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from torchattr.errors import TorchattrWarning, warn
+from torchattr.core.warn import warn
+from torchattr.errors import TorchattrWarning
 from torchattr.models.geometry import Box
 
 Transform = Callable[[Image.Image], torch.Tensor]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchattr.errors import ImageError, TorchattrWarning, warn
+from torchattr.core.warn import warn
+from torchattr.errors import ImageError, TorchattrWarning
 
 BITS = (8, 10, 12)
 """Depths that come in 16-bit files; taken as 16 bits, they would be nearly black."""

@@ -15,11 +15,11 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
+from torchattr.core.undoing import own_filters, undone
 from torchattr.errors import ModelError, WeightsError
-from torchattr.models.damage import Refusing, reason
 from torchattr.models.loaded import LoadedModel, in_eval_mode
+from torchattr.models.unreadable import Refusing, reason
 from torchattr.models.user_file import imagenet_transform
-from torchattr.undoing import own_filters, undone
 
 
 def load(

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import settled, share, unit
 
 
 class Box(NamedTuple):

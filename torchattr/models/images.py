@@ -15,9 +15,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from torchattr.core.undoing import own_filters
 from torchattr.errors import ImageError
 from torchattr.models.depth import grey_levels
-from torchattr.undoing import own_filters
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """What counts as a picture when a folder is searched."""

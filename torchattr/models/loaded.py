@@ -14,11 +14,11 @@ from torch import nn
 from torchattr.errors import ModelError, ShapeError
 from torchattr.models.cropping import Geometry, Transform, geometry_of
 from torchattr.models.geometry import Box, place
-from torchattr.models.meaning import Meaning, Reading, read_scores
+from torchattr.models.scores import Meaning, ScoreReading, read_scores
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedImage:
     """A picture made ready for a model, which still knows where it came from.
 
     tensor: ``(C, H, W)``, what the model sees.
@@ -80,7 +80,7 @@ class LoadedModel:
         if self.geometry is None:
             object.__setattr__(self, "geometry", geometry_of(self.transform))
 
-    def preprocess(self, image: Image.Image) -> Prepared:
+    def preprocess(self, image: Image.Image) -> PreparedImage:
         """Make a picture ready. Raises ``ModelError`` when the transform gives no image tensor."""
         tensor = self.transform(image)
         if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
@@ -94,7 +94,7 @@ class LoadedModel:
                 f"got {tensor.dtype}; add ConvertImageDtype(torch.float32)"
             )
         geometry = self.geometry or geometry_of(self.transform)
-        return Prepared(tensor, image, geometry.box(*image.size))
+        return PreparedImage(tensor, image, geometry.box(*image.size))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         """Return scores ``(N, K)`` as the model means them, unchanged where they are values.
@@ -105,7 +105,7 @@ class LoadedModel:
             raise ShapeError(f"scores must have the shape (N, K), got {tuple(scores.shape)}")
         return self.read(scores).shown(scores)
 
-    def read(self, scores: torch.Tensor, ending: str | None = None) -> Reading:
+    def read(self, scores: torch.Tensor, ending: str | None = None) -> ScoreReading:
         """Return how scores ``(N, K)`` are shown; see ``torchattr.models.read_scores``."""
         named = self.class_names is not None and len(self.class_names) == scores.shape[1]
         return read_scores(scores, self.activation, ending, named)

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchattr.core.undoing import undone
 from torchattr.errors import ModelError, TorchattrWarning
 from torchattr.models.cropping import Transform
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.weights import fit_weights, read_weights
-from torchattr.undoing import undone
 
 USER_FILE = "_torchattr_user_"
 """How the names of modules begin that are users' files."""

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from torchattr.errors import TorchattrWarning, WeightsError, warn
-from torchattr.models.damage import Refusing
-from torchattr.undoing import own_filters, undone
+from torchattr.core.undoing import own_filters, undone
+from torchattr.core.warn import warn
+from torchattr.errors import TorchattrWarning, WeightsError
+from torchattr.models.unreadable import Refusing
 
 RANDOM = "random"
 """Instead of a file: untrained weights."""

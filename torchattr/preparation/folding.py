@@ -20,14 +20,15 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from torchattr.core.pytree import tree_map_only
+from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import ModelError
 from torchattr.layers.guards import gradients
 from torchattr.layers.hooks import any_acts
-from torchattr.layers.ops import Call
-from torchattr.layers.spellings import understand
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.parsers import parse_call
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
@@ -62,13 +63,13 @@ class Fold:
         """Give the folded weight and bias."""
         state, folded = self.state(), self._folded
         if folded is None or folded[0] != state:
-            with gradients(False), torch._C.DisableTorchFunction():
+            with gradients(False), DisableTorchFunction():
                 folded = self._folded = state, self._fold()
         return folded[1]
 
     def state(self) -> Any:
         """Give what tells whether a tensor that the folded weights come from has changed."""
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             return self.memory_format, tuple(_state(tensor) for tensor in self._sources())
 
     @property
@@ -218,14 +219,14 @@ class Deferring(TorchFunctionMode):
             return found
 
         deferred = Deferred(fold, convolve, input)
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             standing: Tensor = Standing.apply(input, deferred.folded)
             self._waiting[standing] = deferred
         return standing
 
     def _taken(self, args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
         """Give the folded result if a batch-norm takes what stands for its convolution's output."""
-        understood = understand(F.batch_norm, args, kwargs)
+        understood = parse_call(F.batch_norm, args, kwargs)
         deferred = self._waiting.get(understood[1][0]) if understood else None
         return deferred.take(understood[0]) if understood and deferred else None
 
@@ -234,7 +235,7 @@ class Deferring(TorchFunctionMode):
         if not len(self._waiting):
             return output
         output = tree_map_only(Tensor, self.true, output)
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             # Whoever still holds one, such as an object of a class that is not known here or an
             # attribute of a module, may read it after the forward.
             for standing, deferred in list(self._waiting.items()):

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Forward, OutputKey
+from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import InputError
 from torchattr.layers import Call, LayerRule, Trace
 from torchattr.preparation.precision import places_of, scores_at

@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from torchattr.kernels import asked
-from torchattr.layers import Captured, Coverage, Place, RuleTable, Trace
+from torchattr.kernels import requested_backend
+from torchattr.layers import Captured, Coverage, RuleTable, TapPoint, Trace
 from torchattr.layers.guards import gradients
-from torchattr.methods.traceable import Ran
-from torchattr.preparation.recorder import GraphRecorder
+from torchattr.methods._gradient.forward_result import ForwardResult
+from torchattr.preparation.replay import GraphRecorder
 
 Run = Callable[[Sequence[Tensor]], Trace]
 
 
-class Recorded:
+class RecordedGraph:
     """One forward and its backwards, recorded for inputs of one form.
 
     Args:
@@ -105,7 +105,7 @@ class Recorded:
 class Replayed:
     """One forward that was replayed; it offers what a :class:`Trace` does."""
 
-    def __init__(self, recorded: Recorded, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, recorded: RecordedGraph, inputs: Sequence[Tensor]) -> None:
         self.inputs = [tensor.detach().clone() for tensor in inputs]
         self.input_edges = recorded.trace.input_edges
         self._recorded = recorded
@@ -113,13 +113,13 @@ class Replayed:
             recorded.forward(self)
             (output,) = recorded.copies([recorded.trace.output])
         self.output = output.requires_grad_(output.is_floating_point())
-        self._calls: dict[Place, list[Captured]] = {}
+        self._calls: dict[TapPoint, list[Captured]] = {}
 
     @property
     def coverage(self) -> Coverage:
         return self._recorded.trace.coverage
 
-    def calls(self, place: Place) -> list[Captured]:
+    def calls(self, place: TapPoint) -> list[Captured]:
         """Give what was recorded at a place, call by call."""
         if place not in self._calls:
             with torch.inference_mode(False), self._recorded.lock:
@@ -169,17 +169,17 @@ class Graphs:
         self._recorder = recorder
         self._limit = limit
         self._lock = RLock()
-        self._recorded: OrderedDict[Any, Recorded | str] = OrderedDict()
+        self._recorded: OrderedDict[Any, RecordedGraph | str] = OrderedDict()
 
     def trace(
         self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable], form: Any
-    ) -> Ran:
+    ) -> ForwardResult:
         """Give a replayed forward, or one that runs as ever where nothing can be recorded."""
         reason = self._recorder.refusal(inputs)
         if reason is not None:
             return run(inputs)
         rules = tuple(_identities(table) for table in tables)
-        whole = (*map(_form, inputs), rules, asked(), form)
+        whole = (*map(_form, inputs), rules, requested_backend(), form)
         with self._lock, torch.inference_mode(False):
             recorded = self._get(whole, run, inputs, tables)
         return run(inputs) if isinstance(recorded, str) else Replayed(recorded, inputs)
@@ -200,7 +200,7 @@ class Graphs:
 
     def _get(
         self, form: Any, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable]
-    ) -> Recorded | str:
+    ) -> RecordedGraph | str:
         if form not in self._recorded:
             while len(self._recorded) >= self._limit:
                 self._recorded.popitem(last=False)
@@ -210,9 +210,9 @@ class Graphs:
 
     def _record(
         self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable]
-    ) -> Recorded | str:
+    ) -> RecordedGraph | str:
         try:
-            return Recorded(self._recorder, run, inputs, tables)
+            return RecordedGraph(self._recorder, run, inputs, tables)
         except self._recorder.failures as error:
             return f"{_shapes(inputs)} runs eagerly: {str(error).splitlines()[0]}"
 

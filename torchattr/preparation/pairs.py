@@ -10,15 +10,15 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
+from torchattr.core.pytree import tree_leaves
+from torchattr.core.undoing import undone
 from torchattr.inspect.paths import Paths
 from torchattr.layers.guards import enter_mode
 from torchattr.layers.hooks import any_acts
-from torchattr.layers.ops import Call
-from torchattr.layers.spellings import Masks, understand
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.parsers import MaskOrigins, parse_call
 from torchattr.preparation.folding import CONVOLUTIONS, normalises_by
-from torchattr.undoing import undone
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _Readers(TorchFunctionMode):
         self._taken: dict[str, str] = {}
         self._normalised: set[str] = set()
         self._weights: Counter[int] = Counter()
-        self._masks = Masks()
+        self._masks = MaskOrigins()
 
     def around(self, model: nn.Module) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -107,7 +107,7 @@ class _Readers(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        understood = understand(func, args, kwargs, self._masks)
+        understood = parse_call(func, args, kwargs, self._masks)
         operation = understood[0].operation.name if understood else None
         if understood and operation in ("conv", "linear"):
             self._weights[id(understood[0].weight)] += 1

@@ -8,15 +8,15 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
-from torchattr._types import Forward, OutputKey
+from torchattr.core.pytree import tree_map_only
+from torchattr.core.targets import select_scores
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.undoing import Undo
 from torchattr.errors import InputError, OutputError
 from torchattr.layers import Trace, rule_table
 from torchattr.layers.guards import autocast, gradients
 from torchattr.methods import GuidedBackprop, Saliency
-from torchattr.targets import select_scores
-from torchattr.undoing import Undo
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

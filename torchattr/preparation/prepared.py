@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchattr._types import OutputKey
+from torchattr.core.types import OutputKey
+from torchattr.core.undoing import undone
 from torchattr.errors import ModelError
-from torchattr.layers import Place, RuleTable, Trace
+from torchattr.layers import RuleTable, TapPoint, Trace
 from torchattr.layers.guards import enter_mode
-from torchattr.methods.traceable import Ran, Traceable
+from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
 from torchattr.preparation.folding import Deferring, Fold
 from torchattr.preparation.graphs import Graphs
 from torchattr.preparation.memory_order import laid_out
 from torchattr.preparation.precision import Precision, as_before, cast
 from torchattr.preparation.report import Preparation
-from torchattr.undoing import undone
 
 _OF_FOLDED = ("conv", "linear", "batch_norm")
 """The operations that are others after folding: rules for them need the original ones."""
@@ -107,11 +107,11 @@ class Prepared(nn.Module, Traceable):
         arguments: Sequence[Any],
         *,
         tables: Sequence[RuleTable],
-        places: Sequence[Place],
+        places: Sequence[TapPoint],
         key: OutputKey,
         from_inputs: bool,
         of_output: bool,
-    ) -> Ran:
+    ) -> ForwardResult:
         """Run forward for the methods: by a recorded graph where there can be one."""
         model = self._unfolded() if _names_folded(tables) else self
 

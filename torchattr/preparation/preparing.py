@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves
 
-from torchattr._types import OutputKey, Tensors
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.pytree import tree_leaves
+from torchattr.core.types import OutputKey, Tensors
 from torchattr.errors import (
     InputError,
     InputTypeError,
@@ -19,7 +20,6 @@ from torchattr.errors import (
     ScriptedModelError,
     TorchattrError,
 )
-from torchattr.inputs import as_arguments, as_inputs
 from torchattr.layers import Trace
 from torchattr.layers.guards import refuse_scripted
 from torchattr.preparation.copying import shared_copy, state, storages
@@ -37,7 +37,7 @@ from torchattr.preparation.precision import (
     rounding,
 )
 from torchattr.preparation.prepared import Prepared
-from torchattr.preparation.recorder import CudaRecorder
+from torchattr.preparation.replay import CudaRecorder
 from torchattr.preparation.report import Preparation
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import settled, share, unit
 from torchattr.show.arrays import as_floats
 
 How = Literal["luma", "sum", "mean", "max_abs", "l2", "deviation"]

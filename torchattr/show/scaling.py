@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import settled, share, unit
 from torchattr.show.arrays import as_floats
 
 Sign = Literal["positive", "negative", "all", "absolute"]

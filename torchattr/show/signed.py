@@ -9,7 +9,7 @@ import numpy as np
 from torchattr.errors import ShapeError
 from torchattr.show.arrays import as_floats
 from torchattr.show.channels import reduce_channels
-from torchattr.show.gridding import grid
+from torchattr.show.grid import grid
 from torchattr.show.scaling import Sign, rescale
 
 SIGNS: tuple[Sign, ...] = ("all", "positive", "negative")

@@ -12,7 +12,7 @@ from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
 from torchattr.show.channels import How, reduce_channels
 from torchattr.show.colors import colormap
-from torchattr.show.overlaying import overlay
+from torchattr.show.overlay import overlay
 from torchattr.show.scaling import Sign, rescale
 
 FADE = 0.72

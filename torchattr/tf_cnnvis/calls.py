@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from torchattr._types import Forward, Layer, Layers
+from torchattr.core.inputs import as_tensors
+from torchattr.core.select import find_layer
+from torchattr.core.types import Forward, Layer, Layers
 from torchattr.errors import InputError, TargetError
-from torchattr.inputs import as_tensors
 from torchattr.inspect import BackProjector, feature_maps, maximise
+from torchattr.inspect.back_projection.projector import Rule
 from torchattr.inspect.places import calls_with_places
-from torchattr.inspect.projector import Rule
 from torchattr.models import LoadedModel
-from torchattr.runs import inside
-from torchattr.runs.entries import array_of
-from torchattr.runs.folder import RunFolder
-from torchattr.runs.names import file_name
-from torchattr.runs.saving import numbered_names
-from torchattr.runs.sink import Entry, Sink, Tee
-from torchattr.runs.tensorboard import TensorBoard
-from torchattr.select import find_layer
+from torchattr.results.entries import array_of
+from torchattr.results.folder import RunFolder
+from torchattr.results.names import file_name
+from torchattr.results.saving import numbered_names
+from torchattr.results.sink import Entry, Sink, Tee
+from torchattr.results.tensorboard import TensorBoard
+from torchattr.runs import inspection_entries as inside
 from torchattr.tf_cnnvis.feeding import Fed
 
 

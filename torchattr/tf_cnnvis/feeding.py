@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from torchattr._types import Forward
+from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError
 from torchattr.inspect.drawing import draw_input
 from torchattr.models import LoadedModel, load_model
-from torchattr.runs.display import Display
+from torchattr.results.display import Display
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import typing
 
-from torchattr.web.panels import Panel as Panel
-from torchattr.web.panels import register_panel as register_panel
-from torchattr.web.panels import registered_panels as registered_panels
-from torchattr.web.parts import Bars as Bars
-from torchattr.web.parts import Figure as Figure
-from torchattr.web.parts import Map as Map
-from torchattr.web.parts import Part as Part
-from torchattr.web.parts import Picture as Picture
-from torchattr.web.parts import Table as Table
-from torchattr.web.parts import Text as Text
-from torchattr.web.scene import Scene as Scene
+from torchattr.web.panels.panel import Panel as Panel
+from torchattr.web.panels.panel import register_panel as register_panel
+from torchattr.web.panels.panel import registered_panels as registered_panels
+from torchattr.web.panels.parts import Bars as Bars
+from torchattr.web.panels.parts import Figure as Figure
+from torchattr.web.panels.parts import Map as Map
+from torchattr.web.panels.parts import Part as Part
+from torchattr.web.panels.parts import Picture as Picture
+from torchattr.web.panels.parts import Table as Table
+from torchattr.web.panels.parts import Text as Text
+from torchattr.web.panels.scene import Scene as Scene
 
 if typing.TYPE_CHECKING:
     from torchattr.web.app import create_app as create_app
-    from torchattr.web.limits import Limits as Limits
+    from torchattr.web.state.limits import Limits as Limits
 
-_APPLICATION = {"create_app": "app", "Limits": "limits"}
+_APPLICATION = {"create_app": "app", "Limits": "state.limits"}
 
 
 def __getattr__(name: str) -> object:

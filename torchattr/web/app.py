@@ -18,13 +18,13 @@ from starlette.staticfiles import StaticFiles
 from torchattr.errors import InputError, TorchattrError
 from torchattr.models import LoadedModel, load_model
 from torchattr.models.collage import examples
-from torchattr.web import files, routes
+from torchattr.web.api import files, routes
 from torchattr.web.forms import shown
 from torchattr.web.guard import LOCAL, Guard, problem
-from torchattr.web.limits import Limits
-from torchattr.web.sessions import Crowded, Gone, TooLarge
-from torchattr.web.viewer import Viewer
-from torchattr.web.worker import Abandoned, Busy, NoJob
+from torchattr.web.state.limits import Limits
+from torchattr.web.state.sessions import Crowded, Gone, TooLarge
+from torchattr.web.state.viewer import Viewer
+from torchattr.web.state.worker import Abandoned, Busy, NoJob
 
 PAGE = Path(__file__).parent / "page"
 STATUS: dict[type[TorchattrError], int] = {
@@ -59,7 +59,7 @@ def create_app(
             nothing, which is for this machine only.
         hosts: the names under which it may be asked; `None` takes any, with a token only.
         limits: bounds of uploads, sessions and waiting requests.
-        routers: routes of one's own, behind the same guard. `torchattr.web.visitors.viewer_of`
+        routers: routes of one's own, behind the same guard. `torchattr.web.api.visitors.viewer_of`
             and `session_of` are there for their dependencies.
 
     Raises:

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from torchattr.errors import InputError, InputTypeError
-from torchattr.web.documented import arguments_of
+from torchattr.web.panels.documented import arguments_of
 
-Kind = Literal["switch", "integer", "number", "text", "choice", "layer", "rules", "squares"]
+FieldKind = Literal["switch", "integer", "number", "text", "choice", "layer", "rules", "squares"]
 
 HIDDEN = frozenset(
     (
@@ -23,7 +23,7 @@ HIDDEN = frozenset(
 )
 """What the viewer gives by itself, or has no use for."""
 
-KNOWN: Mapping[str, tuple[Kind, Any]] = {
+KNOWN: Mapping[str, tuple[FieldKind, Any]] = {
     "layer": ("layer", None),
     "rules": ("rules", None),
     "feature_mask": ("squares", 14),
@@ -48,7 +48,7 @@ LARGEST = 10_000
 LARGEST_OF: Mapping[str, int] = {"n_steps": 1000}
 """Where less is enough: the points of an integral are found in one step, in cubic time."""
 
-_SCALARS: Mapping[type, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
+_SCALARS: Mapping[type, FieldKind] = {bool: "switch", int: "integer", float: "number", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: FieldKind
     default: Any = None
     optional: bool = False
     choices: tuple[Any, ...] = ()

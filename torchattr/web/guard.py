@@ -13,8 +13,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from torchattr.web.intake import Intake
-from torchattr.web.limits import Limits
+from torchattr.web.api.intake import Intake
+from torchattr.web.state.limits import Limits
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """The names under which a machine reaches itself."""

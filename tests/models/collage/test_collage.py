@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from torchattr.models.collage import CLASSES, collage, examples, preprocess
-from torchattr.models.collage.evaluate import truth
+from torchattr.models.collage.making.evaluate import truth
 
 MOST_BYTES = 1_500_000
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from torchattr.models.collage import CLASSES, collage
-from torchattr.models.collage.evaluate import EVALUATION_SEED, Figures, evaluate, truth
+from torchattr.models.collage.making.evaluate import EVALUATION_SEED, Figures, evaluate, truth
 
 
 @pytest.fixture(scope="module")

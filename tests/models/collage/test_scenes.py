@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from torchattr.models.collage.scenes import BACKGROUNDS, CLASSES, SIZE, compose, scene, scenes
+from torchattr.models.collage.making.scenes import (
+    BACKGROUNDS,
+    CLASSES,
+    SIZE,
+    compose,
+    scene,
+    scenes,
+)
 
 SERIES = list(scenes(60, seed=5))
 

@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
-from torchattr.models.collage.evaluate import EVALUATION_SEED, truth
 from torchattr.models.collage.inputs import preprocess
-from torchattr.models.collage.scenes import scene
-from torchattr.models.collage.train import Scenes, collate, main
+from torchattr.models.collage.making.evaluate import EVALUATION_SEED, truth
+from torchattr.models.collage.making.scenes import scene
+from torchattr.models.collage.making.train import Scenes, collate, main
 
 
 def test_samples_are_the_scenes_of_the_seed() -> None:
@@ -33,7 +33,7 @@ def test_the_seed_of_the_fresh_scenes_is_refused(
 
 def test_scikit_image_is_needed_only_to_cut() -> None:
     code = (
-        "import sys, torchattr.models.collage.train, torchattr.models.collage.pictures;"
+        "import sys; from torchattr.models.collage.making import train, pictures;"
         "sys.exit('skimage' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,15 +10,15 @@ from pathlib import Path
 from safetensors.torch import load
 
 from torchattr.models.collage.inputs import Preprocess, preprocess
+from torchattr.models.collage.making.scenes import CLASSES, Box, CollageScene
 from torchattr.models.collage.net import CollageNet
-from torchattr.models.collage.scenes import CLASSES, Box, Scene
 
 __all__ = [
     "CLASSES",
     "CollageNet",
     "Example",
     "Preprocess",
-    "Scene",
+    "CollageScene",
     "collage",
     "examples",
     "preprocess",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from torchattr.models.collage.scenes import SIZE
+from torchattr.models.collage.making.scenes import SIZE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ function rint(value) {
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-// Maps are float32 and are summed in double precision; see torchattr/rounding.py.
+// Maps are float32 and are summed in double precision; see torchattr/core/rounding.py.
 const TERM = 2 * 2 ** -23;
 
 /** Give a sum, or zero where it is smaller than its rounding error may be. */

@@ -1,0 +1,139 @@
+"""Speaking to the terminal: results to stdout, notes and faults to stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from torchattr.cli.signals import ending_like_ctrl_c, exit_code
+from torchattr.core.printable import printable
+
+USAGE = 2
+"""The exit code of bad input."""
+
+TRACEBACK = "TORCHATTR_TRACEBACK"
+"""The environment variable that lets all errors keep their traceback."""
+
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
+
+
+def note(text: str) -> None:
+    """Say what a reader should know, in one line."""
+    _say("note", "bold cyan", text)
+
+
+def fault(text: str, word: str = "error") -> None:
+    """Say what is wrong; the text is shown as it is, whatever marks it holds."""
+    _say(word, "bold red", text)
+
+
+def _say(word: str, style: str, text: str) -> None:
+    with err.capture() as rendered:
+        said = printable(in_command_words(text))
+        err.print(Text.assemble((f"{word}: ", style), said), soft_wrap=True)
+    # A live progress bar replaces this stream, and lifts what is written to it above itself.
+    sys.stderr.write(rendered.get())
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn the package's own errors and warnings into a sentence each, and Ctrl-C into an end.
+
+    So it does with what a user's own file raises; SIGTERM and SIGHUP end a command as Ctrl-C does.
+    Any other error keeps its traceback.
+    """
+    try:
+        from torchattr.errors import TorchattrError
+
+        with ending_like_ctrl_c(), _FaultsOfUsers(), _warnings_as_notes():
+            yield
+    except TorchattrError as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        fault(str(error))
+        raise typer.Exit(USAGE) from None
+    except KeyboardInterrupt as interrupt:
+        fault("interrupted", word="stop")
+        raise typer.Exit(exit_code(interrupt)) from None
+
+
+class _FaultsOfUsers:
+    """Says what a user's own file raised in a sentence that names the place."""
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        from torchattr.errors import TorchattrError
+        from torchattr.models.user_file import blamed
+
+        if error is None or isinstance(error, (TorchattrError, KeyboardInterrupt, typer.Exit)):
+            return
+        said = None if os.environ.get(TRACEBACK) else blamed(error)
+        if said is not None:
+            fault(f"{said} (with {TRACEBACK}=1 its traceback is shown)")
+            raise typer.Exit(USAGE) from None
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    from torchattr.errors import CoverageWarning, TorchattrWarning
+
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+            if not issubclass(category, TorchattrWarning):
+                others(message, category, *place, **options)
+            elif str(message) not in told:
+                told.add(str(message))
+                note(str(message))
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", TorchattrWarning)
+        # The command says what was rewritten in its own words, for all the methods at once.
+        warnings.simplefilter("ignore", CoverageWarning)
+        yield
+
+
+def in_command_words(text: str) -> str:
+    """Say a message of the library in options of the command, on one line.
+
+    >>> in_command_words("To treat them like a ReLU, pass rules={'gelu': 'guided'}; or so")
+    'To treat them like a ReLU, pass --rule gelu=guided; or so'
+    """
+    text = re.sub(r"rules=\{(.*?)\}", _as_options, text)
+    text = re.sub(r"\b(output|activation)=('[^']*'|-?\d+)", _as_option, text)
+    text = re.sub(r"\s*strict=False lowers this to a warning|, or pass strict=False", "", text)
+    text = re.sub(r"\b(layer|output)s?=\.\.\.", r"--\1", text)
+    return " ".join(text.split()).rstrip("; ")
+
+
+def _as_option(argument: re.Match[str]) -> str:
+    name, value = argument[1], argument[2].strip("'")
+    if name == "activation":
+        return f"--scores {'raw' if value == 'none' else value}"
+    return f"--{name} {shlex.quote(value)}"
+
+
+def _as_options(rules: re.Match[str]) -> str:
+    pairs = re.findall(r"'(\w+)': '(\w+)'", rules[1])
+    return " ".join(f"--rule {operation}={rule}" for operation, rule in pairs)

@@ -1,0 +1,147 @@
+"""The one place that knows what a model may return: a tensor, or a container that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args
+
+from torch import Tensor
+
+from torchattr.core.types import Activation, OutputKey
+from torchattr.errors import InputError, OutputError
+
+
+def select_output(output: Any, key: OutputKey = None) -> Tensor:
+    """Take the tensor of scores out of whatever the model returned.
+
+    Args:
+        output: a tensor, mapping, sequence or dataclass.
+        key: the entry to take (a name or position), or a callable that takes it. `None` serves
+            a tensor, or a container that holds exactly one.
+
+    Raises:
+        OutputError: no such entry, several entries and no `key`, or an entry without tensor.
+    """
+    if callable(key):
+        chosen = key(output)
+    elif key is not None:
+        chosen = _entry(output, key)
+    else:
+        chosen = _only_entry(output)
+    if not isinstance(chosen, Tensor):
+        entry = "" if key is None or callable(key) else f" entry {key!r}"
+        raise OutputError(
+            f"the model's output{entry} is {_described(chosen)}, not a tensor of scores;"
+            f" {_way_out(output)}"
+        )
+    return chosen
+
+
+def activate(scores: Tensor, activation: Activation) -> Tensor:
+    """Turn scores `(N, classes, ...)` into probabilities, or leave them as they are.
+
+    >>> import torch
+    >>> activate(torch.zeros(1, 4), "softmax")
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
+    if activation == "softmax":
+        return scores.softmax(1)
+    return scores.sigmoid() if activation == "sigmoid" else scores
+
+
+def activated_by(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """Return what makes probabilities of scores `(N, classes, ...)`, or leaves them as they are.
+
+    Raises:
+        InputError: an activation that is not known.
+        OutputError: when it is used: a softmax of a single score, or of what are probabilities.
+    """
+    if activation not in get_args(Activation):
+        raise InputError(f"activation must be one of {get_args(Activation)}, got {activation!r}")
+
+    def probabilities(scores: Tensor) -> Tensor:
+        if activation == "softmax":
+            _check_logits(scores)
+        return activate(scores, activation)
+
+    return probabilities
+
+
+def _check_logits(scores: Tensor) -> None:
+    if scores.dim() < 2 or scores.shape[1] < 2:
+        raise OutputError(
+            f"activation='softmax' needs several scores for each example, but the model gives the"
+            f" shape {tuple(scores.shape)}; pass activation='sigmoid' for the logit of one class,"
+            " or 'none' for the score as it is"
+        )
+    if len(scores) and bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-3).all()):
+        raise OutputError(
+            "activation='softmax' would be taken of probabilities: the model's scores are not"
+            " negative and sum to 1 already; pass activation='none'"
+        )
+
+
+def _entries(output: Any) -> dict[Any, Any]:
+    if isinstance(output, Mapping):
+        return dict(output)
+    if is_dataclass(output) and not isinstance(output, type):
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return dict(zip(output._fields, output, strict=True))
+    if isinstance(output, (list, tuple)):
+        return dict(enumerate(output))
+    return {}
+
+
+def _entry(output: Any, key: str | int) -> Any:
+    entries = _entries(output)
+    if isinstance(key, int) and key not in entries and -len(entries) <= key < len(entries):
+        return list(entries.values())[key]
+    if key not in entries:
+        raise OutputError(
+            f"output={key!r} names no entry of what the model returned ({_described(output)});"
+            f" {_otherwise(output)}"
+        )
+    return entries[key]
+
+
+def _only_entry(output: Any) -> Any:
+    if isinstance(output, Tensor) or not _entries(output):
+        return output
+    tensors = [value for value in _entries(output).values() if isinstance(value, Tensor)]
+    if len(tensors) != 1:
+        raise OutputError(f"the model returned {_described(output)}; {_way_out(output)}")
+    return tensors[0]
+
+
+_USUAL = ("logits", "scores", "out", "output", "pred", "predictions")
+
+
+def _way_out(output: Any) -> str:
+    """Say how the scores are chosen, with an entry that can be: one that is a tensor of them."""
+    tensors = {key: one for key, one in _entries(output).items() if _may_be_scores(one)}
+    if not tensors:
+        return (
+            "no entry of it is a tensor of scores, so take them out by output=, which may be a"
+            " function from what the model returns, or in a model of your own around this one"
+        )
+    usual = next((key for key in _USUAL if key in tensors), next(iter(tensors)))
+    return f"say which entry holds the scores with output=..., for example output={usual!r}"
+
+
+def _may_be_scores(entry: Any) -> bool:
+    return isinstance(entry, Tensor) and entry.is_floating_point() and entry.dim() > 0
+
+
+def _otherwise(output: Any) -> str:
+    return "leave it out" if isinstance(output, Tensor) else _way_out(output)
+
+
+def _described(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    entries = _entries(output)
+    if not entries:
+        return type(output).__name__
+    return f"{type(output).__name__} with entries {', '.join(map(repr, entries))}"

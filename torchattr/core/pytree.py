@@ -1,0 +1,112 @@
+"""Tensors inside whatever a module takes or gives: tuples, lists, dicts, dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.torch_private import pytree
+
+tree_leaves = pytree.tree_leaves
+"""Return all leaves of nested containers, in their order."""
+
+tree_map_only = pytree.tree_map_only
+"""Change the leaves of a type in nested containers."""
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """Return the tensors in nested containers, in their order.
+
+    >>> import torch
+    >>> len(tensors_of({"low": torch.ones(1), "rest": [torch.ones(2), None]}))
+    2
+    """
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    with_tensors(value, note)
+    return found
+
+
+def shape_of(tensor: Tensor) -> torch.Size:
+    """Return the shape of a tensor; one that holds tensors of several shapes has none.
+
+    >>> shape_of(torch.ones(2, 3))
+    torch.Size([2, 3])
+    """
+    return torch.Size() if tensor.is_nested else tensor.shape
+
+
+def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return nested containers of the same types with each tensor changed."""
+    if _is_plain_dataclass(value):
+        changed = copy(value)
+        for field in dataclasses.fields(value):
+            part = with_tensors(getattr(value, field.name), change)
+            object.__setattr__(changed, field.name, part)
+        return changed
+    return pytree.tree_map(
+        lambda leaf: _changed_leaf(leaf, change), value, is_leaf=_is_plain_dataclass
+    )
+
+
+def _changed_leaf(leaf: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(leaf, Tensor):
+        return change(leaf)
+    return with_tensors(leaf, change) if _is_plain_dataclass(leaf) else leaf
+
+
+def _is_plain_dataclass(value: Any) -> bool:
+    """Whether a value is a dataclass that is not a container of PyTorch's already."""
+    return (
+        dataclasses.is_dataclass(value)
+        and not isinstance(value, (type, Mapping, Tensor))
+        and pytree.tree_is_leaf(value)
+    )
+
+
+def skeleton(value: Any) -> Any:
+    """Return the form of nested containers: a number for each tensor, nothing for the rest.
+
+    Sequences become tuples, mappings and dataclasses dicts.
+
+    >>> import torch
+    >>> skeleton({"low": torch.ones(1), "rest": [torch.ones(2), None]})
+    {'low': 0, 'rest': (1,)}
+    """
+    return _skeleton(value, iter(range(len(tensors_of(value)))))
+
+
+def _skeleton(value: Any, numbers: Iterator[int]) -> Any:
+    if isinstance(value, Tensor):
+        return next(numbers)
+    if _is_plain_dataclass(value):
+        value = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        parts = {key: _skeleton(part, numbers) for key, part in value.items()}
+        return {key: part for key, part in parts.items() if part is not None} or None
+    if isinstance(value, (tuple, list)):
+        made = tuple(_skeleton(part, numbers) for part in value)
+        return tuple(part for part in made if part is not None) or None
+    return None
+
+
+def filled(form: Any, results: Sequence[Any]) -> Any:
+    """Put results in the place of the numbers of a form.
+
+    >>> filled({"low": 0, "rest": (1,)}, ["a", "b"])
+    {'low': 'a', 'rest': ('b',)}
+    """
+    if isinstance(form, dict):
+        return {key: filled(part, results) for key, part in form.items()}
+    if isinstance(form, tuple):
+        return tuple(filled(part, results) for part in form)
+    return () if form is None else results[form]

@@ -1,0 +1,91 @@
+"""Every private name of PyTorch that torchattr uses, with what it is needed for.
+
+Nothing else in the package imports or names one, so that a new release of PyTorch is checked here.
+All of them exist since torch 2.9, the oldest supported version. Attributes of tensors and graph
+nodes that PyTorch documents no public name for (`_base`, `_version`, `_is_view`, `_saved_*`) are
+read where they are needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch._C import DisableTorchFunction, DisableTorchFunctionSubclass, ScriptMethod
+from torch._C._functorch import (
+    TransformType,
+    get_interpreter_stack,
+    get_unwrapped,
+    is_functorch_wrapped_tensor,
+    peek_interpreter_stack,
+)
+from torch._ops import OpOverload, OpOverloadPacket
+from torch.autograd.graph import _engine_run_backward as engine_run_backward
+from torch.nn.modules._functions import BackwardHookFunction
+from torch.overrides import _get_current_function_mode_stack as function_mode_stack
+from torch.overrides import _pop_mode as pop_function_mode
+from torch.utils import _python_dispatch as python_dispatch
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = [
+    "BackwardHookFunction",
+    "DisableTorchFunction",
+    "DisableTorchFunctionSubclass",
+    "OpOverload",
+    "OpOverloadPacket",
+    "ScriptMethod",
+    "TorchDispatchMode",
+    "TransformType",
+    "aten_nn",
+    "dynamo_stance",
+    "engine_run_backward",
+    "function_mode_stack",
+    "get_interpreter_stack",
+    "get_unwrapped",
+    "is_functorch_wrapped_tensor",
+    "make_dual",
+    "peek_interpreter_stack",
+    "pop_function_mode",
+    "python_dispatch",
+    "pytree",
+    "set_dynamo_stance",
+    "set_grad_enabled",
+    "top_saved_tensors_hooks",
+]
+
+# DisableTorchFunction(Subclass): our own arithmetic, unseen by modes or tensor subclasses.
+# ScriptMethod: scripted models hide their operations and are refused.
+# TransformType to peek_interpreter_stack: what `torch.func` transforms hand to a function.
+# OpOverload, OpOverloadPacket: exported programs call operators by them.
+# engine_run_backward: torch.autograd.grad is a function that modes see; this is what it runs.
+# BackwardHookFunction: the identity that carries a module's backward hooks.
+# function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left behind.
+# pytree: containers of tensors, those that users register included.
+# TorchDispatchMode: counting what a forward really runs.
+
+aten_nn = torch._C._nn
+"""The functions of `torch.nn.functional` that Python only names, such as its pools with indices."""
+
+make_dual = torch._make_dual
+"""Starts forward-mode differentiation."""
+
+set_grad_enabled = torch._C._set_grad_enabled
+"""Sets gradient mode without a context, so that it can be undone in any order."""
+
+top_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
+"""Whose hooks pack what the forward saves at present."""
+
+_EVAL_FRAME = "torch._dynamo.eval_frame"
+
+
+def dynamo_stance() -> Any | None:
+    """Return how compiled code runs at present; nothing if the compiler is not loaded."""
+    module = sys.modules.get(_EVAL_FRAME)
+    return None if module is None else module._stance
+
+
+def set_dynamo_stance(stance: Any) -> None:
+    """Set again how compiled code runs; `torch.compiler.set_stance` cannot give a stance back."""
+    sys.modules[_EVAL_FRAME]._set_stance(stance)

@@ -1,0 +1,89 @@
+"""Which functions treat every pixel by itself, which only move values about, and what none is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torchattr.core.torch_private import OpOverloadPacket, aten_nn
+from torchattr.incremental.tape import Ref, TapeEntry
+
+_OWNERS = (torch, Tensor, F, aten_nn)
+
+
+def _spelled(names: Iterable[str]) -> frozenset[Any]:
+    """Give every function of these names, those that write in place and those of aten included."""
+    found: set[Any] = set()
+    for name in names:
+        for spelled in (name, f"{name}_", f"__{name}__", f"__r{name}__", f"__i{name}__"):
+            found |= {getattr(owner, spelled) for owner in _OWNERS if hasattr(owner, spelled)}
+            packet = getattr(torch.ops.aten, spelled, None)
+            if isinstance(packet, OpOverloadPacket):
+                found |= {getattr(packet, overload) for overload in packet.overloads()}
+    return frozenset(found)
+
+
+POINTWISE = _spelled(
+    (
+        *("add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "truediv", "pow"),
+        *("true_divide", "float_power"),
+        *("maximum", "minimum", "clamp", "clip", "clamp_min", "clamp_max", "neg", "abs"),
+        *("sigmoid", "tanh", "hardsigmoid", "softsign", "logsigmoid", "tanhshrink", "hardtanh"),
+        *("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos"),
+        *("erf", "sign", "floor", "ceil", "round", "threshold", "hardshrink", "softshrink"),
+        *(
+            "to",
+            "type_as",
+            "float",
+            "double",
+            "clone",
+            "contiguous",
+            "detach",
+            "positive",
+            "relu",
+            "silu",
+            "hardswish",
+            "gelu",
+        ),
+    )
+)
+"""Calls whose result at a place depends on what is at that place, and on constants, only."""
+
+MOVING = _spelled(
+    (
+        *("view", "reshape", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"),
+        *("unsqueeze", "squeeze", "chunk", "split", "tensor_split", "narrow", "select", "unbind"),
+        *("getitem", "flip", "roll", "channel_shuffle", "split_with_sizes", "slice", "flatten"),
+        *("unflatten", "alias", "view_as", "index_select"),
+    )
+)
+"""Calls whose result holds elements of their input, unchanged."""
+
+RESHAPING = _spelled(("view", "reshape"))
+"""Those whose arguments may name the size of the batch."""
+
+AVERAGING = frozenset({torch.mean, Tensor.mean, torch.ops.aten.mean.dim})
+
+PADDING = frozenset({F.pad, aten_nn.pad, torch.ops.aten.pad.default})
+
+RESIZING = frozenset({F.interpolate})
+
+
+class Unreadable(Exception):
+    """A call is computed as a whole; the message says why."""
+
+
+def name_of(function: Any) -> str:
+    """Give a readable name for a function that the model called."""
+    return str(getattr(function, "__name__", function))
+
+
+def only(outputs: Sequence[int], entry: TapeEntry) -> Sequence[int]:
+    """Give the outputs of a call that gives one tensor, not a sequence of them."""
+    if not isinstance(entry.result, Ref):
+        raise Unreadable(f"{name_of(entry.function)} gives more than one tensor")
+    return outputs

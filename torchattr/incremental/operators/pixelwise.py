@@ -1,0 +1,97 @@
+"""Calls that treat every pixel by itself, repeated on single pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchattr.incremental.grids import Grid
+from torchattr.incremental.op_counts import OpCounts, of_bytes
+from torchattr.incremental.operators.operator import Changed, Operator
+from torchattr.incremental.tape import TapeEntry, fill, writes
+from torchattr.kernels import Backend
+from torchattr.kernels.patches import IMAGE, Boxes
+from torchattr.layers.operations.operation import Call
+
+
+@dataclass(frozen=True)
+class Pointwise(Operator):
+    """A call that treats every pixel by itself: run as it is, on single pixels.
+
+    Attributes:
+        entry: the call.
+        call: what is known of it, if it is one of the table of operations.
+    """
+
+    inputs: tuple[int, ...]
+    output: int
+    grid: Grid
+    entry: TapeEntry
+    call: Call | None = None
+
+    def boxes(self, given: Sequence[Boxes]) -> Boxes:
+        result = given[0]
+        for one in given[1:]:
+            result = result.joined(one)
+        return result
+
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+        tensors = {
+            index: one.grid.spread(one.within(boxes, backend))
+            for index, one in zip(self.inputs, given, strict=True)
+        }
+        return self.grid.gathered(_called(self.entry, tensors))
+
+    def work(self, pixels: int, item: int) -> OpCounts:
+        return of_bytes(pixels * self.grid.channels * item * (len(self.inputs) + 1))
+
+
+@dataclass(frozen=True)
+class Gated(Operator):
+    """A call that joins a picture with one value for each of its channels, as squeeze-excite does.
+
+    The value of a variant changes all its pixels.
+    """
+
+    inputs: tuple[int, ...]
+    output: int
+    grid: Grid
+    entry: TapeEntry
+    single: int
+
+    def boxes(self, given: Sequence[Boxes]) -> Boxes:
+        image = given[0].table[:, IMAGE]
+        whole = Boxes.whole(image, self.grid.height, self.grid.width)
+        unchanged = given[self.single].areas == 0
+        if not unchanged.any():
+            return whole
+        other = given[1 - self.single].table
+        return Boxes.of(*np.where(unchanged[:, None], other, whole.table)[:, :-1].T)
+
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+        single, picture = given[self.single], given[1 - self.single]
+        values = single.within(Boxes.whole(boxes.table[:, IMAGE], 1, 1), backend)
+        repeated = values.repeat_interleave(torch.from_numpy(boxes.areas).to(values.device), 0)
+        rows = picture.within(boxes, backend)
+        tensors = {
+            self.inputs[self.single]: single.grid.spread(repeated),
+            self.inputs[1 - self.single]: picture.grid.spread(rows),
+        }
+        return self.grid.gathered(_called(self.entry, tensors))
+
+    def work(self, pixels: int, item: int) -> OpCounts:
+        return of_bytes(pixels * self.grid.channels * item * 3)
+
+
+def _called(entry: TapeEntry, tensors: dict[int, Tensor]) -> Tensor:
+    """Repeat a call on other tensors; it may write over copies only."""
+    if writes(entry):
+        tensors[entry.inputs[0]] = tensors[entry.inputs[0]].clone()
+    args = fill(entry.args, tensors.__getitem__)
+    kwargs = fill(entry.kwargs, tensors.__getitem__)
+    result: Tensor = entry.function(*args, **kwargs)
+    return result

@@ -1,0 +1,91 @@
+"""Feature maps sent back to the picture: the deconvnet of a chosen map or place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torchattr.core.types import Forward, Layer, Tensors
+from torchattr.inspect.back_projection.projector import BackProjector, Rule
+from torchattr.inspect.back_projection.seeds import Channels, Start
+from torchattr.methods._gradient.layer_choice import Calls
+
+
+def back_project(
+    model: Forward,
+    inputs: Tensors,
+    layer: Layer,
+    channels: Channels = None,
+    start: Start = "max",
+    rule: Rule = "deconvolution",
+    *,
+    calls: Calls | None = None,
+    rules: Mapping[str, Any] | None = None,
+    strict: bool = True,
+    additional_forward_args: Any = None,
+    chunk: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Send feature maps back to the picture: what in it makes a map respond.
+
+    All values of the layer are set to zero but those of one map, or one place of it, which keep
+    their own value; this signal goes back to the inputs. With `rule="deconvolution"` this is the
+    deconvnet: transposed convolutions, rectification and unpooling by the switches of the forward
+    (Zeiler and Fergus 2014, arXiv:1311.2901). `"guided"` also stops where the forward was not
+    positive (Springenberg et al. 2015, arXiv:1412.6806); `"gradient"` is the gradient of
+    `½ Σ a²` over the chosen values.
+
+    Any number of maps comes from one forward. On a CPU, a single place is followed through its own
+    receptive field only, which changes nothing but rounding.
+
+    The picture is *not* an attribution of the model's answer: it does not know any class. Nor can
+    pictures of different maps be compared by brightness alone: they scale with the value that
+    they start from.
+
+    Args:
+        model: the model, which comes back untouched.
+        inputs: a tensor `(N, C, ...)`, or a tuple of tensors of which the first has places.
+        layer: the name of the layer, or the module.
+        channels: the maps: one, several, or `None` for all. `"top9"` takes the 9 strongest of each
+            example, by the value at their start (by the mean for `start="map"`).
+        start: `"max"` for the strongest place of each map, `"map"` for the whole map, or a place
+            such as `(row, column)`, counted in the layer's own resolution.
+        rule: `"deconvolution"`, `"guided"` or `"gradient"`.
+        calls: which call counts of a layer that is called several times: `"last"` (the default,
+            with a warning), `"first"`, or `"each"` for a tuple of results.
+        rules: further rules for deconvolution and guided, such as `{"gelu": "guided"}`.
+        strict: whether rules that matched nothing raise or only warn.
+        additional_forward_args: further positional arguments of the forward.
+        chunk: how many maps go back at once; see :class:`BackProjector`.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        a :class:`BackProjection` with pictures `(N, K, C, H, W)` for `K` maps; a tuple of them
+        with `calls="each"`.
+
+    Raises:
+        LayerError: an unknown layer, or one without feature maps.
+        InputError: a channel out of range, or an unknown rule or start.
+        ShapeError: a start outside the map.
+        NoRuleMatched: the model runs nothing that the rule rewrites.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> ta.back_project(model, torch.rand(2, 3, 8, 8), "1", channels="top2").pictures.shape
+    torch.Size([2, 2, 3, 8, 8])
+    """
+    projector = BackProjector(
+        model,
+        inputs,
+        layer,
+        (rule,),
+        calls=calls,
+        rules=rules,
+        strict=strict,
+        additional_forward_args=additional_forward_args,
+        chunk=chunk,
+    )
+    if isinstance(projector.calls, int):
+        return projector.project(channels, start, progress=progress)
+    each = projector.calls
+    return tuple(projector.project(channels, start, call=c, progress=progress) for c in each)

@@ -1,0 +1,199 @@
+"""Rules that follow a signal through its own part of a picture, or mark how far it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torchattr.layers import OPERATIONS, Call, LayerRule
+from torchattr.layers.rules.conv import ConvGradient
+from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient
+
+aten = torch.ops.aten
+
+
+class LocalConv(LayerRule):
+    """The transposed convolution of `g`, worked out only where `g` is not zero.
+
+    What is left out is a sum of zeros, so the result is that of the whole picture, with its own
+    padding and borders.
+    """
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        if call.transposed or grad.dim() != call.weight.dim():
+            return ConvGradient().backward(call, grad)
+        result = grad.new_zeros(call.shape)
+        for signal, into in zip(grad, result, strict=True):
+            _send(call, signal, into)
+        return result
+
+
+def _send(call: Call, signal: Tensor, into: Tensor) -> None:
+    box = bounding_box(signal)
+    if box is None:
+        return
+    sent = _unpadded(call, signal[within(box)])
+    written, read = [], []
+    for d, (edge, before) in enumerate(zip(box, _before(call), strict=True)):
+        first = edge.start * call.stride[d] - before
+        low, high = max(first, 0), min(first + sent.shape[1 + d], into.shape[1 + d])
+        written.append(slice(low, max(low, high)))
+        read.append(slice(low - first, max(low, high) - first))
+    into[within(written)] = sent[within(read)]
+
+
+def _unpadded(call: Call, signal: Tensor) -> Tensor:
+    """Give what a convolution without padding sends back."""
+    weight, none = call.weight.to(signal.dtype), [0] * len(call.stride)
+    sizes = [
+        (length - 1) * stride + dilation * (extent - 1) + 1
+        for length, stride, dilation, extent in zip(
+            signal.shape[1:], call.stride, call.dilation, weight.shape[2:], strict=True
+        )
+    ]
+    blank = signal.new_empty(1, call.shape[1], *sizes)  # Only its shape is looked at.
+    settings = (call.stride, none, call.dilation, False, none, call.groups)
+    wanted = (True, False, False)
+    sent = aten.convolution_backward(signal[None], blank, weight, None, *settings, wanted)
+    return sent[0][0]
+
+
+def within(box: Sequence[slice]) -> tuple[slice, ...]:
+    """Give the index of a box in all channels of `(C, ...)`."""
+    return (slice(None), *box)
+
+
+def bounding_box(values: Tensor) -> tuple[slice, ...] | None:
+    """Give the smallest box that holds all places of `(C, ...)` that are not zero, if any."""
+    # Faster than asking for any(), and NaN stays marked.
+    marked = values.abs().amax(0).ne(0)
+    found = []
+    for d in range(marked.dim()):
+        others = [other for other in range(marked.dim()) if other != d]
+        line = marked.any(others) if others else marked
+        places = line.nonzero()
+        if not len(places):
+            return None
+        found.append(slice(int(places[0]), int(places[-1]) + 1))
+    return tuple(found)
+
+
+def _before(call: Call) -> list[int]:
+    """Give what a convolution pads in front of each dimension."""
+    if call.padding == "same":
+        extents = call.weight.shape[2:]
+        return [d * (k - 1) // 2 for d, k in zip(call.dilation, extents, strict=True)]
+    return [0] * len(call.stride) if call.padding == "valid" else list(call.padding)
+
+
+class _ReachConv(LayerRule):
+    """Marks all places that a marked place of a convolution takes into account."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        extents, none = call.weight.shape[2:], [0] * len(call.stride)
+        if not call.transposed:
+            return _spread(call, grad, extents, call.stride, _before(call), call.dilation)
+        ones = grad.new_ones(1, 1, *extents)
+        sent = aten.convolution(
+            _marks(grad), ones, None, call.stride, call.padding, call.dilation, False, none, 1
+        )
+        return _marks(sent).expand(call.shape)
+
+
+class _ReachPool(LayerRule):
+    """Marks the windows of marked places."""
+
+    needs_input: ClassVar[bool] = False
+
+    def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        dilation = call.arguments.get("dilation", (1,) * len(call.stride))
+        return _spread(call, grad, call.kernel_size, call.stride, call.padding, dilation)
+
+
+class _ReachAdaptivePool(LayerRule):
+    """Marks the windows of marked places, which differ in size."""
+
+    needs_input: ClassVar[bool] = False
+
+    def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        marks = _marks(grad).expand(grad.shape)
+        return _marks(AdaptiveAvgPoolGradient().backward(call, marks)).expand(call.shape)
+
+
+class _ReachNorm(LayerRule):
+    """Marks all elements that are normalised together with a marked one.
+
+    The gradient says less: equal signals to all of them cancel each other.
+    """
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        if call.operation.name == "layer_norm":
+            together = grad.flatten(grad.dim() - len(call.normalized_shape))
+        else:
+            groups = call.arguments.get("num_groups", call.shape[1])
+            together = grad.reshape(call.shape[0], groups, -1)
+        marks = together.ne(0).any(-1, keepdim=True).to(grad.dtype)
+        return marks.expand(together.shape).reshape(grad.shape)
+
+
+class _Through(LayerRule):
+    """Lets marks through an operation that works on each element by itself."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad
+
+
+def _marks(values: Tensor) -> Tensor:
+    return values.ne(0).any(1, keepdim=True).to(values.dtype)
+
+
+def _spread(
+    call: Call,
+    grad: Tensor,
+    extents: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    none = [0] * len(stride)
+    ones = grad.new_ones(1, 1, *extents)
+    sent = aten.convolution(_marks(grad), ones, None, stride, none, dilation, True, none, 1)
+    margins: list[int] = []
+    for have, skip, size in zip(sent.shape[2:], before, call.shape[2:], strict=True):
+        margins = [-skip, size + skip - have, *margins]
+    return _marks(F.pad(sent, margins)).expand(call.shape)
+
+
+REACH: dict[str, LayerRule] = {
+    **{
+        name: _Through()
+        for name, operation in OPERATIONS.items()
+        if operation.kind in ("rectifier", "activation")
+    },
+    "batch_norm": _Through(),
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), _ReachNorm()),
+    "conv": _ReachConv(),
+    "max_pool": _ReachPool(),
+    "avg_pool": _ReachPool(),
+    "adaptive_max_pool": _ReachAdaptivePool(),
+    "adaptive_avg_pool": _ReachAdaptivePool(),
+}
+"""Rules under which whatever a place depends on comes out other than zero."""

@@ -1,0 +1,231 @@
+"""One forward, kept for any number of back-projections of a layer's maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.stepping import step
+from torchattr.core.types import Forward, Layer, Tensors
+from torchattr.errors import InputError, LayerError
+from torchattr.inspect.back_projection.local_rules import LocalConv
+from torchattr.inspect.back_projection.result import BackProjection
+from torchattr.inspect.back_projection.seeds import Channels, Start, Starts
+from torchattr.inspect.grids import maps_of
+from torchattr.inspect.places import run_to
+from torchattr.layers import Captured, rule_table
+from torchattr.layers.guards import gradients
+from torchattr.methods import Deconvolution, GuidedBackprop
+from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
+from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_rows
+from torchattr.methods._perturbation.memory_budget import has_fixed_batch
+
+Rule = Literal["deconvolution", "guided", "gradient"]
+
+RULES: Mapping[Rule, Mapping[str, Any]] = {
+    "deconvolution": Deconvolution.rules,
+    "guided": GuidedBackprop.rules,
+    "gradient": {},
+}
+"""The rules of each kind of back-projection."""
+
+ACCELERATOR_CHUNK = 16
+"""How many maps go back at once where that is faster than one by one."""
+
+
+class BackProjector:
+    """One forward, kept for any number of back-projections of a layer's maps.
+
+    Use it to look at many maps, starts or rules of the same inputs, as a viewer does;
+    :func:`back_project` is the same for one of each.
+
+    Args:
+        model: the model, which comes back untouched.
+        inputs: a tensor `(N, C, ...)`, or a tuple of tensors of which the first has places.
+        layer: the name of the layer, or the module; or the name of an operation that is no layer,
+            or of one call (`"block.relu#2"`), see :func:`feature_maps`.
+        kinds: the rules that may be asked for: `"deconvolution"`, `"guided"`, `"gradient"`.
+        calls: which call counts of a layer that is called several times: `"last"` (the default,
+            with a warning), `"first"` or `"each"`.
+        rules: further rules for the first two, such as `{"gelu": "guided"}`.
+        strict: whether rules that matched nothing raise or only warn.
+        additional_forward_args: further positional arguments of the forward.
+        chunk: how many maps go back at once. The forward runs on that many copies of the inputs,
+            so memory grows with it. `None` takes 1 on a CPU and 16 elsewhere.
+
+    Attributes:
+        shape: the layer's values, `(N, channels, places...)`.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> projector = ta.BackProjector(model, torch.rand(1, 3, 8, 8), "1")
+    >>> projector.project([0, 2], start="map").pictures.shape
+    torch.Size([1, 2, 3, 8, 8])
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Tensors,
+        layer: Layer,
+        kinds: Sequence[Rule] = ("deconvolution",),
+        *,
+        calls: Calls | None = None,
+        rules: Mapping[str, Any] | None = None,
+        strict: bool = True,
+        additional_forward_args: Any = None,
+        chunk: int | None = None,
+    ) -> None:
+        if calls == "sum":
+            raise InputError(
+                "calls='sum' has no meaning here, since each call has places of its own; take"
+                " calls='each' and add the pictures"
+            )
+        self._kinds = [_checked(kind) for kind in kinds]
+        self._lock = Lock()
+        self._inputs = as_inputs(inputs)
+        self._batch = self._inputs.batch_size
+        self._copies = _copies(model, self._inputs.tensors[0], chunk)
+        arguments = as_arguments(additional_forward_args)
+        tables = [
+            rule_table({**RULES[kind], **((rules or {}) if kind != "gradient" else {})})
+            for kind in self._kinds
+        ]
+        self._name, self._trace, ran = run_to(
+            model,
+            layer,
+            [repeat_rows(tensor, self._copies) for tensor in self._inputs.tensors],
+            repeat_arguments(arguments, self._copies, self._batch),
+            [*tables, *({**table, "conv": LocalConv()} for table in tables)],
+        )
+        self._values = self._maps(ran)
+        for kind, table in zip(self._kinds, tables, strict=True):
+            self._trace.coverage.demand(table, f"back-projection ({kind})", strict=strict)
+        choice = LayerChoice(model, None, calls)
+        self.calls: int | tuple[int, ...] = choice.pick(self._name, range(len(self._values)))
+
+    @property
+    def shape(self) -> torch.Size:
+        values = self._values[-1]
+        return torch.Size((self._batch, *values.shape[1:]))
+
+    def project(
+        self,
+        channels: Channels = None,
+        start: Start = "max",
+        rule: Rule | None = None,
+        *,
+        call: int | None = None,
+        progress: bool = False,
+    ) -> BackProjection:
+        """Give the pictures of some maps at once; see :func:`back_project`.
+
+        Args:
+            channels: likewise.
+            start: likewise.
+            rule: one of the kinds; `None` takes the first.
+            call: which call of the layer; `None` takes the one that `calls` says.
+            progress: show a progress bar on stderr.
+        """
+        pieces = list(self.stream(channels, start, rule, call=call, progress=progress))
+        return BackProjection.joined(pieces)
+
+    def stream(
+        self,
+        channels: Channels = None,
+        start: Start = "max",
+        rule: Rule | None = None,
+        *,
+        call: int | None = None,
+        progress: bool = False,
+    ) -> Iterator[BackProjection]:
+        """Give the same piece by piece, `chunk` maps at a time, so that memory stays bounded."""
+        kind = self._kinds[0] if rule is None else rule
+        if kind not in self._kinds:
+            raise InputError(
+                f"rule must be one of {', '.join(map(repr, self._kinds))}, which this forward was"
+                f" prepared for, got {kind!r}"
+            )
+        live = self._values[self._call(call)]
+        starts = Starts.chosen(live.detach()[: self._batch], channels, start)
+        # Asking a GPU where the signal is takes longer than working on all of it.
+        local = starts.positions is not None and live.device.type == "cpu"
+        table = self._kinds.index(kind) + local * len(self._kinds)
+        pictures = self._pictures(starts, live, table, progress)
+        return (
+            BackProjection(picture, s.channels, s.activations, s.positions, self._name, start, kind)
+            for s, picture in pictures
+        )
+
+    def _pictures(
+        self, starts: Starts, live: Tensor, table: int, progress: bool
+    ) -> Iterator[tuple[Starts, Tensors]]:
+        total = starts.channels.shape[1]
+        with tqdm(total=total, desc="back-projection", disable=not progress) as bar:
+            for first in range(0, total, self._copies):
+                step()
+                some = starts.columns(first, first + self._copies)
+                yield some, self._inputs.restore(self._back(live, some, table))
+                bar.update(some.channels.shape[1])
+
+    def _back(self, live: Tensor, starts: Starts, table: int) -> list[Tensor]:
+        # The caller may be in inference mode, whose tensors autograd does not take.
+        with gradients():
+            signal = starts.signal(live.detach()[: self._batch], self._copies)
+            scores = (live * signal).flatten(1).sum(1)
+        # Which rules are in force is a state of the trace, so one backward runs at a time.
+        with self._lock:
+            found = self._trace.gradients(scores, self._trace.input_edges, table=table)
+        if all(gradient is None for gradient in found):
+            raise LayerError(f"the layer {self._name!r} does not depend on the inputs")
+        count = starts.channels.shape[1]
+        return [
+            self._arranged(gradient, like, count)
+            for gradient, like in zip(found, self._inputs.tensors, strict=True)
+        ]
+
+    def _arranged(self, gradient: Tensor | None, like: Tensor, count: int) -> Tensor:
+        """Turn copies of the batch `(copies · N, ...)` into `(N, count, ...)`."""
+        if gradient is None:
+            return like.new_zeros(self._batch, count, *like.shape[1:])
+        copies = gradient.reshape(self._copies, self._batch, *like.shape[1:])
+        return copies[:count].transpose(0, 1)
+
+    def _maps(self, ran: Sequence[Captured]) -> list[Tensor]:
+        given = [repeat_rows(tensor, self._copies) for tensor in self._inputs.tensors]
+        for call in ran:
+            for value in call.values:
+                self._trace.coverage.inspect(value)
+        # The caller may be in inference mode, whose views autograd does not follow.
+        with torch.inference_mode(False), torch.enable_grad():
+            return [maps_of(self._name, call, given) for call in ran]
+
+    def _call(self, call: int | None) -> int:
+        if call is not None:
+            return call
+        if isinstance(self.calls, tuple):
+            raise InputError("calls='each' needs the number of a call: project(..., call=0)")
+        return self.calls
+
+
+def _checked(kind: Rule) -> Rule:
+    if kind not in get_args(Rule):
+        raise InputError(
+            f"rule must be one of {', '.join(map(repr, get_args(Rule)))}, got {kind!r}"
+        )
+    return kind
+
+
+def _copies(model: Forward, tensor: Tensor, chunk: int | None) -> int:
+    if chunk is None:
+        alone = tensor.device.type == "cpu" or has_fixed_batch(model)
+        return 1 if alone else ACCELERATOR_CHUNK
+    if not isinstance(chunk, int) or chunk < 1:
+        raise InputError(f"chunk must be a whole number of maps from 1, got {chunk!r}")
+    return chunk

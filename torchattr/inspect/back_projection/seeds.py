@@ -1,0 +1,136 @@
+"""Where a back-projection starts: which maps of a layer, which places, and their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import InputError, InputTypeError
+from torchattr.inspect.receptive_field import check_position
+
+Start: TypeAlias = "Literal['max', 'map'] | tuple[int, ...]"
+Channels: TypeAlias = "int | Sequence[int] | str | None"
+
+_STRONGEST = re.compile(r"top([1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Chosen maps of each example, and where the signal starts in them.
+
+    Attributes:
+        channels: the maps, `(N, K)`.
+        activations: the values at the starts, `(N, K)`; of a whole map its largest one.
+        positions: the starts, `(N, K, dimensions)`; `None` for whole maps.
+    """
+
+    channels: Tensor
+    activations: Tensor
+    positions: Tensor | None
+
+    @classmethod
+    def chosen(cls, values: Tensor, channels: Channels, start: Start) -> Starts:
+        """Choose among the maps `(N, channels, places...)`.
+
+        Raises:
+            InputError: a channel out of range, or an unknown start.
+            ShapeError: a start outside the map.
+        """
+        flat = values.flatten(2)
+        place = _places(flat, values.shape[2:], start)
+        reached = flat.gather(2, place[:, :, None]).squeeze(2)
+        whole = isinstance(start, str) and start == "map"
+        index = _channels(channels, flat.mean(2) if whole else reached)
+        positions = None if whole else _unravelled(place.gather(1, index), values.shape[2:])
+        return cls(index, reached.gather(1, index), positions)
+
+    def columns(self, first: int, stop: int) -> Starts:
+        """Give those from one map to another."""
+        positions = None if self.positions is None else self.positions[:, first:stop]
+        return Starts(self.channels[:, first:stop], self.activations[:, first:stop], positions)
+
+    def signal(self, values: Tensor, copies: int) -> Tensor:
+        """Give what starts, one map for each copy of the batch: `(copies · N, channels, ...)`.
+
+        All values are zero but the chosen ones, which keep their own.
+        """
+        signal = values.new_zeros(copies, *values.shape)
+        count, batch = self.channels.shape[1], len(values)
+        copy = torch.arange(count, device=values.device)[:, None]
+        row = torch.arange(batch, device=values.device)[None]
+        if self.positions is None:
+            signal[copy, row, self.channels.T] = values[row, self.channels.T]
+        else:
+            places = self.positions.transpose(0, 1).unbind(2)
+            index = (copy, row, self.channels.T, *places)
+            signal[index] = self.activations.T
+        return signal.flatten(0, 1)
+
+
+def _places(flat: Tensor, shape: Sequence[int], start: Any) -> Tensor:
+    """Give one place of each map, counted through: `(N, channels)`."""
+    if isinstance(start, str) and start in ("max", "map"):
+        return flat.argmax(2)
+    if not isinstance(start, (tuple, list)):
+        raise InputError(
+            f"start must be 'max', 'map' or a place such as (row, column), got {start!r}"
+        )
+    place = 0
+    for position, size in zip(check_position(start, shape), shape, strict=True):
+        place = place * size + position
+    return torch.full(flat.shape[:2], place, device=flat.device)
+
+
+def _unravelled(places: Tensor, shape: Sequence[int]) -> Tensor:
+    positions = []
+    for size in reversed(shape):
+        positions.append(places % size)
+        places = places // size
+    return torch.stack(positions[::-1], dim=2)
+
+
+def _channels(channels: Any, strengths: Tensor) -> Tensor:
+    batch, count = strengths.shape
+    if isinstance(channels, str):
+        return strengths.topk(_number(channels, count), dim=1).indices
+    if channels is None:
+        listed = list(range(count))
+    elif isinstance(channels, int) and not isinstance(channels, bool):
+        listed = [channels]
+    else:
+        listed = _listed(channels)
+    for channel in listed:
+        if not -count <= channel < count:
+            raise InputError(
+                f"channel {channel} is out of range for a layer of {count} maps; allowed are 0 to"
+                f" {count - 1}"
+            )
+    index = torch.tensor(listed, device=strengths.device) % count
+    return index.expand(batch, len(listed))
+
+
+def _listed(channels: Any) -> list[int]:
+    values = channels.tolist() if isinstance(channels, Tensor) else channels
+    if not isinstance(values, (Sequence, range)) or not all(type(c) is int for c in values):
+        raise InputTypeError(
+            "channels must be an int, a sequence of ints, 'top9' for the 9 strongest, or None for"
+            f" all, got {channels!r}"
+        )
+    if not values:
+        raise InputError("channels is empty; name at least one map, or pass None for all")
+    return list(values)
+
+
+def _number(channels: str, count: int) -> int:
+    found = _STRONGEST.fullmatch(channels)
+    if not found or int(found[1]) > count:
+        raise InputError(
+            f"channels must be 'top1' to 'top{count}' for a layer of {count} maps, ints, or None,"
+            f" got {channels!r}"
+        )
+    return int(found[1])

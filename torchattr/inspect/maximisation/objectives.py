@@ -1,0 +1,115 @@
+"""What an image is changed for: a class, a neuron, a channel or a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+from torchattr.core.outputs import select_output
+from torchattr.core.select import find_layer
+from torchattr.core.targets import Neuron, select_scores
+from torchattr.core.types import Forward, Layer, OutputKey, SingleTarget
+from torchattr.errors import InputError, LayerError
+from torchattr.inspect.grids import maps_layout, shapes_of
+from torchattr.inspect.receptive_field import any_output
+from torchattr.layers import Captured, Layout, TapPoint, Trace
+from torchattr.methods._gradient.neuron import last_call, select_neuron
+
+Objective: TypeAlias = "SingleTarget | Neuron | tuple[Layer, int] | Layer"
+
+
+class Goal:
+    """An objective, made ready to be measured in each forward.
+
+    Args:
+        model: the model.
+        objective: see :func:`torchattr.maximise`.
+        key: which entry of the model's output holds the scores.
+
+    Raises:
+        InputError: no objective.
+        LayerError: an unknown layer.
+    """
+
+    def __init__(self, model: Forward, objective: Any, key: OutputKey) -> None:
+        if objective is None:
+            raise InputError(
+                "objective is missing; name a class, (layer, channel), a layer or a Neuron"
+            )
+        layer, self._measured = _understood(objective)
+        self._model, self._key = model, key
+        self._place = None if layer is None else _place(model, layer, objective)
+
+    def trace(self, image: Tensor, arguments: Sequence[Any]) -> Trace:
+        """Run the model on an image."""
+        places = [] if self._place is None else [self._place]
+        return Trace(self._model, (image,), arguments, places=places, key=self._scores)
+
+    def measure(self, trace: Trace, image: Tensor) -> Tensor:
+        """Return one value per example of the image, connected to the graph."""
+        ran = trace if self._place is None else last_call(trace, self._place)
+        return self._measured(ran, image)
+
+    def _scores(self, output: Any) -> Tensor:
+        if self._place is None:
+            return select_output(output, self._key)
+        return any_output(output)
+
+
+def _understood(objective: Any) -> tuple[Layer | None, Callable[[Any, Tensor], Tensor]]:
+    if isinstance(objective, Neuron):
+        return objective.layer, lambda captured, _: select_neuron(captured, objective.selector)
+    if isinstance(objective, (str, nn.Module)):
+        return objective, _energy
+    if (
+        isinstance(objective, tuple)
+        and len(objective) == 2
+        and isinstance(objective[0], (str, nn.Module))
+    ):
+        return objective[0], lambda captured, image: _channel(captured, image, objective[1])
+    return None, lambda trace, _: select_scores(trace.output, objective)
+
+
+def _place(model: Forward, layer: Layer, objective: Any) -> TapPoint:
+    of_input = isinstance(objective, Neuron) and objective.of_input
+    return TapPoint(find_layer(model, layer)[1], of_input, read=True)
+
+
+def _energy(captured: Captured, image: Tensor) -> Tensor:
+    """Return the mean square of a layer for each example, whichever dimension holds the batch."""
+    values, (layout,) = _only(captured), captured.layouts
+    values = values.movedim(layout.batch, 0) if isinstance(layout, Layout) else values
+    if not values.dim() or len(values) != len(image):
+        why = f"its rows are not the {len(image)} images (they may be frames or regions)"
+        raise _unmeasured(captured, why)
+    return values.flatten(1).square().mean(1)
+
+
+def _channel(captured: Captured, image: Tensor, channel: Any) -> Tensor:
+    """Return the mean of a channel over its places for each example."""
+    values, layout = _only(captured), maps_layout(captured, (image,))
+    if isinstance(layout, str):
+        raise _unmeasured(captured, f"its channels are not known: {layout}")
+    maps = layout.to_grid(values)
+    size = maps.shape[1]
+    if type(channel) is not int or not -size <= channel < size:
+        raise InputError(
+            f"channel {channel!r} is out of range for a layer of shape {tuple(values.shape)};"
+            f" allowed are 0 to {size - 1}"
+        )
+    return maps[:, channel].reshape(len(maps), -1).mean(1)
+
+
+def _only(captured: Captured) -> Tensor:
+    if len(captured.values) != 1:
+        raise _unmeasured(captured, f"it gives {len(captured.values)} tensors")
+    return captured.values[0]
+
+
+def _unmeasured(captured: Captured, why: str) -> LayerError:
+    return LayerError(
+        f"the layer gave {shapes_of(captured)}, and {why}; choose another layer or one inside it,"
+        " or say what to maximise with ta.Neuron(layer, callable)"
+    )

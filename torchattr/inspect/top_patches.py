@@ -1,0 +1,306 @@
+"""What a channel responds to most in a data set, beside what it sees in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import heappush, heappushpop
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from torchattr.core.inputs import as_tensors
+from torchattr.core.select import find_layer
+from torchattr.core.stepping import step
+from torchattr.core.types import Forward, Layer
+from torchattr.errors import InputError, InputTypeError
+from torchattr.inspect.back_projection.local_rules import within
+from torchattr.inspect.back_projection.projector import BackProjector, Rule
+from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
+from torchattr.inspect.grids import maps_of
+from torchattr.inspect.receptive_field import any_output, receptive_field
+from torchattr.layers import TapPoint, Trace
+from torchattr.methods._gradient.neuron import last_call
+from torchattr.models.images import find_images, read_image
+from torchattr.show import as_picture, grid
+from torchattr.show.html import notebook
+
+Transform: TypeAlias = Callable[[Image.Image], Tensor]
+Images: TypeAlias = "str | Path | Iterable[Tensor | Image.Image | str | Path]"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One place of a data set to which a channel responds strongly.
+
+    Attributes:
+        activation: the channel's value at the place.
+        index: which image of the data set, counted from 0.
+        source: the file it was read from, if it was.
+        position: the place in the layer's own resolution.
+        field: the place's receptive field in the image, one slice a dimension; cut at borders.
+        image: that part of the image, as the model sees it, `(C, h, w)`.
+        projection: what came back to that part from the place, likewise.
+    """
+
+    activation: float
+    index: int
+    source: Path | None
+    position: tuple[int, ...]
+    field: tuple[slice, ...]
+    image: Tensor
+    projection: Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class TopPatches:
+    """The strongest places of a channel over a data set, strongest first.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> found = ta.top_patches(model, torch.rand(20, 3, 8, 8), "1", channel=2, k=4)
+    >>> found[0].image.shape, found[0].activation >= found[3].activation
+    (torch.Size([3, 3, 3]), True)
+    """
+
+    patches: tuple[Patch, ...]
+    layer: str
+    channel: int
+    seen: int
+    """How many images were looked at."""
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def __iter__(self) -> Iterator[Patch]:
+        return iter(self.patches)
+
+    def __getitem__(self, number: int) -> Patch:
+        return self.patches[number]
+
+    def __repr__(self) -> str:
+        of = f"channel {self.channel} of {self.layer!r}"
+        return f"TopPatches({len(self)} of {self.seen} images, {of})"
+
+    def _repr_html_(self) -> str:
+        return notebook(self, lambda: [("patches, and what came back to them", self.picture())])
+
+    def picture(
+        self, *, display: Callable[[Tensor], Any] | None = None, cell: int = 96
+    ) -> Image.Image:
+        """Draw the patches on the left and their projections, in the same order, on the right.
+
+        Args:
+            display: turns a patch `(C, h, w)` back into a picture, such as the reverse of the
+                model's normalisation; by default each patch is stretched over all brightnesses.
+            cell: the longer side of each patch in pixels, at least.
+        """
+        draw = display or draw_input
+        captions = [f"{patch.activation:.3g}" for patch in self]
+        patches = grid([enlarged(as_picture(draw(p.image)), cell) for p in self], captions=captions)
+        sent = [enlarged(draw_signal(patch.projection), cell) for patch in self]
+        return Image.fromarray(grid([patches, grid(sent, captions=captions)], columns=2, padding=6))
+
+
+def top_patches(
+    model: Forward,
+    images: Images,
+    layer: Layer,
+    channel: int,
+    k: int = 9,
+    *,
+    transform: Transform | None = None,
+    rule: Rule = "deconvolution",
+    rules: Mapping[str, Any] | None = None,
+    strict: bool = True,
+    per_image: int = 1,
+    batch_size: int = 16,
+    progress: bool = False,
+) -> TopPatches:
+    """Find the images of a data set to which a channel responds most, and what it sees in them.
+
+    The figure of Zeiler and Fergus (2014, arXiv:1311.2901): the patches that excite a channel most
+    beside their projections by the deconvnet. Images are looked at one batch at a time and only
+    the best are kept, so the data set may be of any size.
+
+    The patches show what *excites* the channel most, which is *not* all that it responds to, and
+    depends on the data set.
+
+    Args:
+        model: the model, which comes back untouched.
+        images: what to search: a folder or pattern, or any iterable of files, pictures, tensors
+            `(C, H, W)` or batches of them `(N, C, H, W)`.
+        layer: the name of the layer, or the module; its last call counts.
+        channel: which of its maps.
+        k: how many places are kept.
+        transform: turns a picture into the model's input `(C, H, W)`; files and pictures need it.
+        rule: see :func:`back_project`.
+        rules: likewise.
+        strict: likewise.
+        per_image: how many places of the same image may be kept. Neighbouring places share most
+            of their patch.
+        batch_size: how many images the forward sees at once, if their sizes agree.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        InputError: no images, no `transform` where one is needed, or a channel out of range.
+        LayerError: a layer without feature maps.
+        ImageError: a file that cannot be read.
+
+    >>> import torchattr as ta
+    >>> from torchattr.models.collage import collage, examples, preprocess
+    >>> files = [example.path for example in examples()]
+    >>> found = ta.top_patches(collage(), files, "stage2", 46, k=2, transform=preprocess)
+    >>> [patch.source.name for patch in found]
+    ['astronaut_cat_coffee.jpg', 'astronaut_cat.jpg']
+    """
+    for name, number in (("k", k), ("per_image", per_image), ("batch_size", batch_size)):
+        if type(number) is not int or number < 1:
+            raise InputError(f"{name} must be a whole number from 1, got {number!r}")
+    name, module = find_layer(model, layer)
+    best = _Best(k, per_image)
+    sources = _sources(images, transform)
+    with tqdm(desc="top patches", unit="image", disable=not progress) as bar:
+        for batch in _batches(sources, batch_size):
+            step()
+            best.offer(_map(model, name, module, batch, channel), batch)
+            bar.update(len(batch))
+    if not best.seen:
+        raise InputError("images holds no image to search")
+    options: dict[str, Any] = {"rules": rules, "strict": strict}
+    patches = [_patch(model, module, channel, rule, one, options) for one in best.ranked()]
+    return TopPatches(tuple(patches), name, channel, best.seen)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An image of the data set, as the model sees it."""
+
+    tensor: Tensor
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Place:
+    activation: float
+    index: int
+    position: tuple[int, ...]
+    source: _Source
+
+
+@dataclass
+class _Best:
+    """Keeps the strongest places of all that is offered."""
+
+    k: int
+    per_image: int
+    seen: int = 0
+    _heap: list[tuple[float, int, _Place]] = field(default_factory=list)
+    _age: Iterator[int] = field(default_factory=count)
+
+    def offer(self, maps: Tensor, batch: list[_Source]) -> None:
+        """Consider the maps `(N, places...)` of the next images."""
+        most = min(self.per_image, self.k, maps[0].numel())
+        values, places = maps.flatten(1).topk(most, dim=1)
+        for source, row, found in zip(batch, values.tolist(), places.cpu(), strict=True):
+            for activation, place in zip(row, found, strict=True):
+                position = tuple(int(p) for p in torch.unravel_index(place, maps.shape[1:]))
+                self._add(_Place(activation, self.seen, position, source))
+            self.seen += 1
+
+    def ranked(self) -> list[_Place]:
+        return [place for _, _, place in sorted(self._heap, key=lambda item: item[:2])][::-1]
+
+    def _add(self, place: _Place) -> None:
+        # Of equal activations the one that was seen first stays.
+        entry = (place.activation, -next(self._age), place)
+        if len(self._heap) < self.k:
+            heappush(self._heap, entry)
+        else:
+            heappushpop(self._heap, entry)
+
+
+def _sources(images: Any, transform: Transform | None) -> Iterator[_Source]:
+    items = find_images(images) if isinstance(images, (str, Path)) else images
+    if isinstance(items, Tensor) and items.dim() == 3:
+        items = [items]
+    if not isinstance(items, Iterable):
+        raise InputTypeError(
+            f"images must be a folder or an iterable of images, got {type(images).__name__}"
+        )
+    for item in items:
+        yield from _read(item, transform)
+
+
+def _read(item: Any, transform: Transform | None) -> Iterator[_Source]:
+    if isinstance(item, Tensor) and item.dim() in (3, 4):
+        for one in item if item.dim() == 4 else [item]:
+            yield _Source(one)
+        return
+    if not isinstance(item, (str, Path, Image.Image)):
+        shape = f" of shape {tuple(item.shape)}" if isinstance(item, Tensor) else ""
+        raise InputTypeError(
+            "images must hold files, pictures, or tensors (C, H, W) or (N, C, H, W), got"
+            f" {type(item).__name__}{shape}"
+        )
+    if transform is None:
+        raise InputError(
+            "images holds files or pictures, so transform=... is needed to make them the model's"
+            " inputs (C, H, W)"
+        )
+    path = Path(item) if isinstance(item, (str, Path)) else None
+    yield _Source(transform(item if path is None else read_image(path)), path)
+
+
+def _batches(sources: Iterator[_Source], size: int) -> Iterator[list[_Source]]:
+    batch: list[_Source] = []
+    for source in sources:
+        if batch and (len(batch) == size or source.tensor.shape != batch[0].tensor.shape):
+            yield batch
+            batch = []
+        batch.append(source)
+    if batch:
+        yield batch
+
+
+def _map(
+    model: Forward, name: str, module: nn.Module, batch: list[_Source], channel: int
+) -> Tensor:
+    inputs = torch.stack([source.tensor for source in batch])
+    place = TapPoint(module, read=True)
+    trace = Trace(model, (inputs,), places=[place], key=any_output, differentiable=False)
+    maps = maps_of(name, last_call(trace, place), (inputs,))
+    if type(channel) is not int or not 0 <= channel < maps.shape[1]:
+        raise InputError(
+            f"channel must be a whole number from 0 to {maps.shape[1] - 1} for this layer, got"
+            f" {channel!r}"
+        )
+    return maps[:, channel]
+
+
+def _patch(
+    model: Forward,
+    layer: Layer,
+    channel: int,
+    rule: Rule,
+    place: _Place,
+    options: Mapping[str, Any],
+) -> Patch:
+    image = place.source.tensor
+    projector = BackProjector(model, image[None], layer, (rule,), calls="last", **options)
+    found = as_tensors(projector.project(channel, place.position).pictures, "pictures")[0]
+    box = receptive_field(model, image[None], layer, place.position)
+    return Patch(
+        place.activation,
+        place.index,
+        place.source.path,
+        place.position,
+        box,
+        image[within(box)].detach().clone(),
+        found[0, 0][within(box)].clone(),
+    )

@@ -1,0 +1,1 @@
+"""The backend that always works, in plain PyTorch."""

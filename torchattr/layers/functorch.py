@@ -1,0 +1,57 @@
+"""Tensors that transforms of `torch.func` hand to a function, and rectifiers inside of `vmap`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.torch_private import (
+    TransformType,
+    get_interpreter_stack,
+    get_unwrapped,
+    is_functorch_wrapped_tensor,
+    peek_interpreter_stack,
+)
+
+
+def is_wrapped(tensor: Tensor) -> bool:
+    """Whether a tensor stands for another one inside a transform (`vmap`, `grad`, `jvp`, ...)."""
+    return bool(is_functorch_wrapped_tensor(tensor))
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return the plain tensor that holds what this one stands for."""
+    while is_wrapped(tensor):
+        tensor = get_unwrapped(tensor)
+    return tensor
+
+
+def is_transformed() -> bool:
+    """Whether a transform of `torch.func` runs."""
+    return peek_interpreter_stack() is not None
+
+
+def is_only_mapped() -> bool:
+    """Whether all the transforms that run are `vmap`, which takes no gradient."""
+    stack = get_interpreter_stack() or ()
+    return all(transform.key() == TransformType.Vmap for transform in stack)
+
+
+class VmapFunction(torch.autograd.Function):
+    """Runs a function of one tensor on all the examples of `vmap` at once, each element alike."""
+
+    @staticmethod
+    def forward(function: Any, tensor: Tensor) -> Any:
+        return function(tensor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Remember nothing: the function makes its own graph, below `vmap`."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, function: Any, tensor: Tensor) -> tuple[Any, int | None]:
+        if is_transformed():
+            return VmapFunction.apply(function, tensor), in_dims[1]
+        return function(tensor), in_dims[1]

@@ -1,0 +1,1 @@
+"""How the dimensions of the inputs are followed through a forward."""

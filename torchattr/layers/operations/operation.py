@@ -1,0 +1,220 @@
+"""Each operation that rules can be written for: its name and kind, and what a call of it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from torchattr.kernels import Backend, Gate, Order
+
+OperationKind = Literal["rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation, whatever it is spelled like.
+
+    `kind` says how coverage speaks of it: a `rectifier` is flat below zero and rewritten by the
+    rules for `relu`; an `activation` is rewritten only when asked for. Of the outputs after the
+    first, rules are shown as many as `extras` says, in whatever spelling the model ran it.
+    """
+
+    name: str
+    kind: OperationKind
+    extras: int = 0
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        Operation("relu", "rectifier"),
+        Operation("leaky_relu", "activation"),
+        Operation("prelu", "activation"),
+        Operation("rrelu", "activation"),
+        Operation("elu", "activation"),
+        Operation("celu", "activation"),
+        Operation("selu", "activation"),
+        Operation("gelu", "activation"),
+        Operation("silu", "activation"),
+        Operation("mish", "activation"),
+        Operation("hardswish", "activation"),
+        Operation("softplus", "activation"),
+        Operation("conv", "linear"),
+        Operation("linear", "linear"),
+        Operation("max_pool", "pool", extras=1),
+        Operation("avg_pool", "pool"),
+        Operation("adaptive_avg_pool", "pool"),
+        Operation("adaptive_max_pool", "pool", extras=1),
+        Operation("batch_norm", "norm"),
+        Operation("layer_norm", "norm"),
+        Operation("group_norm", "norm"),
+        Operation("instance_norm", "norm"),
+        Operation("add", "merge"),
+        Operation("cat", "merge"),
+        Operation("dropout", "dropout"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Stands where a differentiable input stood among the arguments of a call."""
+
+    position: int
+
+
+class Call:
+    """One call of an operation, without its differentiable inputs.
+
+    The operation's own arguments are attributes, under the names of the operation: `call.weight`,
+    `call.stride`, ... Besides, there are:
+
+    * `operation` and `spelling`: what ran, and the function that the model called;
+    * `inplace`: whether it wrote over its first input;
+    * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
+    * `order`: the dimensions of the output from the slowest to the fastest in memory;
+    * `backend`: where the hot operations run;
+    * `owns_grad`: whether nobody else reads the gradient that comes back, so that a rule may write
+      over it;
+    * `gate`: for a max-pool, that of the rectifier before it, if it shall do that one's work, too;
+    * `norm`: for a rectifier, the call of the batch-norm before it, likewise.
+    """
+
+    operation: Operation
+    shape: torch.Size
+    dtype: torch.dtype
+    order: Order
+    backend: Backend
+    owns_grad: bool = False
+    gate: Gate | None = None
+    norm: Call | None = None
+    is_masked: bool = False
+    once: Callable[[], Any] | None = None
+    _original: Call | None = None
+
+    def __init__(
+        self,
+        operation: Operation,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        inputs: Sequence[Tensor],
+        inplace: bool,
+        arguments: Mapping[str, Any],
+        spelling: Callable[..., Any],
+    ) -> None:
+        self.operation = operation
+        self.inplace = inplace
+        self._look_at(inputs)
+        self._function = function
+        self._spelling = spelling
+        self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
+        self._args, self._kwargs = (
+            (args[1:], kwargs) if self._led else _without_inputs(args, kwargs, inputs)
+        )
+        self.arguments = arguments
+        self.__dict__.update(arguments)
+
+    def _look_at(self, inputs: Sequence[Tensor]) -> None:
+        self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
+        self.device = inputs[0].device
+        self._stride = inputs[0].stride()
+        self.shapes = [tensor.shape for tensor in inputs]
+
+    def of(self, *inputs: Tensor) -> Call:
+        """Return the same call of other inputs."""
+        other = object.__new__(Call)
+        vars(other).update(vars(self))
+        other._original = self.original
+        other._look_at(inputs)
+        return other
+
+    @property
+    def original(self) -> Call:
+        """The call as the model made it."""
+        return self._original or self
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
+
+    @property
+    def spelling(self) -> str:
+        return spelled(self._spelling)
+
+    def run(self, *inputs: Tensor) -> Any:
+        """Run what the model wrote, the first time, also where rules see it as another function."""
+        once, self.once = self.once, None
+        if once is None:
+            return self.compute(*inputs)
+        output = once()
+        return inputs[0] if self.inplace else output
+
+    def compute(self, *inputs: Tensor) -> Any:
+        """Run the operation as the model spelled it, on other inputs."""
+        if self._led:
+            return self._function(*inputs, *self._args, **self._kwargs)
+        args = [_fill(argument, inputs) for argument in self._args]
+        kwargs = {name: _fill(argument, inputs) for name, argument in self._kwargs.items()}
+        return self._function(*args, **kwargs)
+
+    def vjp(self, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Give PyTorch's own gradient with regard to each of `inputs`."""
+        with torch.enable_grad():
+            fresh = [tensor.detach().requires_grad_() for tensor in inputs]
+            # An in-place spelling must not write over a leaf, nor over what a rule remembers.
+            output = self.compute(*(leaf.clone() for leaf in fresh))
+            first = output if isinstance(output, Tensor) else output[0]
+            return torch.autograd.grad(first, fresh, grad)
+
+    def blank(self, like: Tensor) -> Tensor:
+        """Give a tensor of the first input's shape and strides that nobody reads.
+
+        PyTorch's own backward functions ask for their input but use only its shape. Memory that
+        is never touched costs nothing on a CPU; elsewhere one element stands for all.
+        """
+        if like.device.type == "cpu":
+            return torch.empty_strided(self.shape, self._stride, dtype=like.dtype)
+        return like.new_empty(1).expand(self.shape)
+
+
+@cache
+def spelled(function: Callable[..., Any]) -> str:
+    """Give a readable name for a function as the model called it."""
+    module = getattr(function, "__module__", None) or "torch.Tensor"
+    owner = getattr(function, "__objclass__", None)
+    name = getattr(function, "__name__", str(function))
+    return f"Tensor.{name}" if owner is not None else f"{module}.{name}"
+
+
+def _without_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[Tensor]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Put slots in the place of the inputs, so that a call keeps none of them alive."""
+    waiting = list(enumerate(inputs))
+    without = [_with_slots(argument, waiting) for argument in args]
+    return without, {name: _with_slots(argument, waiting) for name, argument in kwargs.items()}
+
+
+def _with_slots(argument: Any, waiting: list[tuple[int, Tensor]]) -> Any:
+    """Put the first slot that waits for this very tensor; `x + x` has one for each of its two."""
+    if isinstance(argument, Tensor):
+        for place, (position, tensor) in enumerate(waiting):
+            if tensor is argument:
+                del waiting[place]
+                return _Slot(position)
+    if type(argument) in (list, tuple):
+        return [_with_slots(item, waiting) for item in argument]
+    return argument
+
+
+def _fill(argument: Any, inputs: Sequence[Tensor]) -> Any:
+    if isinstance(argument, _Slot):
+        return inputs[argument.position]
+    if type(argument) is list:
+        return [_fill(item, inputs) for item in argument]
+    return argument

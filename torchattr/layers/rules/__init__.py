@@ -1,0 +1,1 @@
+"""The rules that ship with the package; importing this package registers them."""

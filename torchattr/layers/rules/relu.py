@@ -1,0 +1,90 @@
+"""The rectifier's backward, in the three ways of the literature.
+
+With `x` the rectifier's input and `g` what comes back from above:
+
+| rule            | sends back            | remembers      |
+|-----------------|-----------------------|----------------|
+| `gradient`      | `g · [x > 0]`         | 1 bit          |
+| `deconvolution` | `g · [g > 0]`         | nothing        |
+| `guided`        | `g · [x > 0] · [g > 0]` | 1 bit        |
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from torchattr.kernels import Gate
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.registry import register_rule
+from torchattr.layers.rule import LayerRule
+from torchattr.layers.rules.norm import scale_of
+
+
+class _Gated(LayerRule):
+    """A rule that needs to know where the rectifier let its input through."""
+
+    needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
+    gate: ClassVar[Gate]
+
+    def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
+        if call.arguments.get("of_two"):
+            return None
+        output, mask = call.backend.relu(inputs[0], call.upper, overwrite=call.inplace)
+        return inputs[0] if call.inplace else output, (mask,)
+
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return (call.backend.pack_mask(y, call.order, call.upper),)
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return _gated(call, grad, saved[0], self.gate)
+
+
+@register_rule("relu", "gradient")
+class ReLUGradient(_Gated):
+    """The gradient: `g · [x > 0]`, zero at `x = 0`.
+
+    A rectifier with an upper bound (ReLU6, hardtanh from 0) also stops what exceeded it.
+    """
+
+    gate: ClassVar[Gate] = "gradient"
+
+
+@register_rule("relu", "guided")
+class ReLUGuided(_Gated):
+    """Guided backpropagation: `g · [x > 0] · [g > 0]` (Springenberg et al. 2015, 1412.6806)."""
+
+    gate: ClassVar[Gate] = "guided"
+
+
+@register_rule("relu", "deconvolution")
+class ReLUDeconvolution(LayerRule):
+    """The deconvnet's rectifier: `g · [g > 0]` (Zeiler and Fergus 2014, 1311.2901).
+
+    It rectifies the signal on its way down and does not look at the forward pass.
+    """
+
+    needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
+    gate: ClassVar[Gate] = "deconvolution"
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return _gated(call, grad, None, self.gate)
+
+
+def gate_of(rule: LayerRule) -> Gate | None:
+    """Give what a rule does, if it is one of these three, and neither a subclass nor another."""
+    known = type(rule) in (ReLUGradient, ReLUGuided, ReLUDeconvolution)
+    return getattr(rule, "gate", None) if known else None
+
+
+def _gated(call: Call, grad: Tensor, mask: Tensor | None, gate: Gate) -> Tensor:
+    """Go back through the rectifier and, if that one leaves it to this call, the norm before it."""
+    if call.norm is None:
+        return call.backend.relu_backward(grad, mask, call.order, gate, call.owns_grad)
+    scale = scale_of(call.norm)
+    return call.backend.batch_norm_relu_backward(
+        grad, mask, scale, call.order, gate, call.owns_grad
+    )

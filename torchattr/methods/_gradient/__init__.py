@@ -1,0 +1,1 @@
+"""What the gradient methods share: one forward, any number of backward passes."""

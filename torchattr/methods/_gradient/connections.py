@@ -1,0 +1,151 @@
+"""Refusing targets that gradients cannot reach the inputs from, and saying where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from torchattr.core.inputs import Inputs
+from torchattr.core.warn import warn
+from torchattr.errors import DisconnectedError, DisconnectedWarning
+from torchattr.layers import Captured
+from torchattr.methods._gradient.forward_result import ForwardResult
+
+
+class ConnectionCheck:
+    """Knows for one forward and its targets which places the graph leads back to.
+
+    Args:
+        trace: the forward.
+        inputs: its inputs.
+        scores: those of each target.
+        cause: finds out what cut the scores off.
+    """
+
+    def __init__(
+        self,
+        trace: ForwardResult,
+        inputs: Inputs,
+        scores: Sequence[Tensor],
+        cause: Callable[[], str | None],
+    ) -> None:
+        self.inputs = inputs
+        self._trace = trace
+        self._scores = scores
+        self._find_cause = cause
+        self._warned: set[str] = set()
+        self._zeros: dict[str, set[int]] = {}
+
+    def demand(self, method: str, place: str, calls: Sequence[Captured]) -> None:
+        """Raise if no target depends on a place by the graph; warn if some, or parts, do not.
+
+        Raises:
+            DisconnectedError: naming what cut the target off.
+        """
+        edges = [edge for call in calls for edge in call.edges]
+        if not edges or not self._scores:
+            return
+        reached = [self._trace.connected(scores, edges) for scores in self._scores]
+        if not any(map(any, reached)):
+            raise DisconnectedError(self._refusal(method, place, edges))
+        note = _note(_named(place), reached)
+        if note and note not in self._warned:
+            self._warned.add(note)
+            warn(f"{method}: {note}", DisconnectedWarning)
+
+    def note_zeros(self, place: str, calls: Sequence[Sequence[Tensor]]) -> None:
+        """Note the examples whose gradients at a place are nothing but zeros."""
+        gradients = [gradient for call in calls for gradient in call]
+        if gradients and all(len(gradient) == self.inputs.batch_size for gradient in gradients):
+            rows = zero_rows(gradients)
+            self._zeros.setdefault(place, set()).update(rows.nonzero().flatten().tolist())
+
+    def warn_of_zeros(self, with_open_gates: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Warn of examples that are cut off: their gradient stays 0 where every gate is open.
+
+        Args:
+            with_open_gates: gives for each place which examples have zeros then.
+        """
+        if not any(self._zeros.values()):
+            return
+        still = with_open_gates()
+        for place, examples in self._zeros.items():
+            cut = [example for example in sorted(examples) if bool(still[place][example].any())]
+            if cut:
+                warn(
+                    f"the gradient with regard to {_named(place)} is exactly 0 for example"
+                    f" {_listed(cut)}, though not because of closed ReLUs: it is cut off from the"
+                    " score by the graph, or a function is saturated or weights are 0 there. The"
+                    " zeros say nothing about what the score rests on",
+                    DisconnectedWarning,
+                )
+
+    @cached_property
+    def _cause(self) -> str | None:
+        return self._find_cause()
+
+    def _refusal(self, method: str, place: str, edges: Sequence[GradientEdge | None]) -> str:
+        place = _named(place)
+        if place != _INPUTS and self._reaches_inputs:
+            if not any(edges):
+                return (
+                    f"{method}: {place} ran under torch.no_grad(), so no gradient comes back to it"
+                    " (torch.utils.checkpoint does that with use_reentrant=True: set it to False)"
+                )
+            return (
+                f"{method}: the target does not depend on {place}, which lies off the way to it"
+                " (an auxiliary head, another task's decoder); choose another layer or target"
+            )
+        because = self._cause or "what the model gives was made without reference to it"
+        return (
+            f"{method} would be 0 everywhere, since the target is cut off from {place}:"
+            f" {because}. Let gradients through there or explain a value before it (target= or"
+            " output= may be a callable); FeatureAblation, Occlusion and RISE need no gradient"
+        )
+
+    @property
+    def _reaches_inputs(self) -> bool:
+        edges = self._trace.input_edges
+        if any(edge is not None for edge in edges):
+            return any(any(self._trace.connected(scores, edges)) for scores in self._scores)
+        return self._cause == ""
+
+
+_INPUTS = "the inputs"
+
+
+def _named(place: str) -> str:
+    return place if place == _INPUTS else f"layer {place!r}"
+
+
+def _note(place: str, reached: Sequence[Sequence[bool]]) -> str | None:
+    """Say which parts of a place, or which targets, get zeros."""
+    cut = [number for number, row in enumerate(reached) if not any(row)]
+    if cut:
+        return f"target {_listed(cut)} does not depend on {place} by the graph, and gets zeros"
+    parts = [number for number, column in enumerate(zip(*reached, strict=True)) if not any(column)]
+    if not parts:
+        return None
+    kind = "input" if place == _INPUTS else "tensor"
+    of = "" if place == _INPUTS else f" of {place}"
+    return (
+        f"the target does not depend on {kind} {_listed(parts)}{of} by the graph, which gets zeros"
+    )
+
+
+def zero_rows(gradients: Sequence[Tensor]) -> Tensor:
+    """Return for each example whether it has nothing but zeros."""
+    rows = [(gradient == 0).flatten(1).all(1) for gradient in map(_with_columns, gradients)]
+    return torch.stack(rows).all(0)
+
+
+def _with_columns(gradient: Tensor) -> Tensor:
+    return gradient if gradient.dim() > 1 else gradient.unsqueeze(-1)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

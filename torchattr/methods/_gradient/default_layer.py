@@ -1,0 +1,182 @@
+"""Which layer the methods look at when none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from torchattr.core.inputs import Inputs
+from torchattr.core.select import layer_names
+from torchattr.core.targets import each, select_scores
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.warn import warn
+from torchattr.errors import LayerChoiceWarning, LayerError, TargetError
+from torchattr.layers import Captured, Layout, TapPoint, Trace
+from torchattr.layers.guards import gradients
+from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
+from torchattr.methods._gradient.rows import per_example
+
+
+def default_layer(
+    model: Forward,
+    inputs: Inputs,
+    arguments: Sequence[Any],
+    key: OutputKey = None,
+    target: Any = None,
+) -> tuple[str, nn.Module]:
+    """Return the last spatial layer, and say which it is with a :class:`LayerChoiceWarning`."""
+    name, module = last_spatial_layer(model, inputs, arguments, key, target)
+    warn(f"no layer given; using layer={name!r}", LayerChoiceWarning)
+    return name, module
+
+
+def last_spatial_layer(
+    model: Forward,
+    inputs: Inputs,
+    arguments: Sequence[Any],
+    key: OutputKey = None,
+    target: Any = None,
+) -> tuple[str, nn.Module]:
+    """Find the last layer that has a grid of places from which gradients of the target come back.
+
+    How its values are laid out must be known: channels first, channels last, or tokens of a grid
+    (see :class:`torchattr.layers.Layout`). Of several modules that give the same tensor the
+    outermost is taken (`layer4`, not `layer4.2.relu`); pooling to a fixed size does not count, nor
+    do projections to attention heads. This runs one forward, and the last part of a backward.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        arguments: its further arguments.
+        key: which entry of its output holds the scores.
+        target: what is explained.
+
+    Raises:
+        LayerError: the model has no modules, or none with such an output.
+    """
+    names = {module: name for name, module in layer_names(model).items()}
+    neuron = neuron_place(model, target)
+    places = [TapPoint(module, read=True, keep=False) for module in names]
+    trace = Trace(
+        model, inputs.tensors, arguments, places=places + ([neuron] if neuron else []), key=key
+    )
+    pictures = list(_pictures(trace, inputs))
+    candidates = [one for one in pictures if one.edge is not None]
+    if not candidates:
+        raise LayerError(_no_candidate(names[pictures[-1].module] if pictures else None))
+    scores = _scores(trace, model, inputs, arguments, key, target)
+    alike = [one for one in candidates if _has_aspect(one.layout)]
+    chosen = _last_that_matters(trace, alike, scores)
+    if chosen is None:
+        other = _last_that_matters(trace, candidates, scores)
+        if other is not None:
+            raise LayerError(
+                "cannot choose a layer automatically: of those with a grid of the input's aspect"
+                " none gets a gradient from the target; name one with layer=..., such as"
+                f" {names[other.module]!r} with a grid of {other.layout.sizes}"
+            )
+        # The gradient is 0 wherever one looks; which layer is taken does not matter.
+        chosen = (alike or candidates)[-1]
+    return names[chosen.module], chosen.module
+
+
+def _no_candidate(cut: str | None) -> str:
+    because = (
+        "no layer of this model is known to have a grid of places"
+        if cut is None
+        else f"no gradient comes back to those with a grid of places, such as {cut!r} (they ran"
+        " under torch.no_grad(), say)"
+    )
+    return f"cannot choose a layer automatically: {because}; name one with layer=..."
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    module: nn.Module
+    edge: GradientEdge | None
+    layout: Layout
+
+
+def _pictures(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
+    # Of a module that is called several times, the last call is what Grad-CAM takes.
+    last = {place: number for number, (place, _) in enumerate(trace.order)}
+    for number, (place, captured) in enumerate(trace.order):
+        layout = _single_layout(place, captured)
+        if number != last[place] or layout is None:
+            continue
+        if _is_picture(place.module, layout, inputs):
+            yield _Candidate(place.module, captured.edges[0], layout)
+
+
+def _single_layout(place: TapPoint, captured: Captured) -> Layout | None:
+    """Return the layout of a layer that gives one tensor; `None` if it is not known."""
+    if not place.read or captured.form != 0:
+        return None
+    layout = captured.layouts[0]
+    return layout if isinstance(layout, Layout) else None
+
+
+def _is_picture(module: nn.Module, layout: Layout, inputs: Inputs) -> bool:
+    if isinstance(module, _FIXED_SIZE) or layout.splits_channels or not layout.places:
+        return False
+    extents = inputs.tensors[layout.places[0].input].shape[2:]
+    return len(layout.places) == len(extents) and torch.Size(layout.sizes).numel() > 1
+
+
+_FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+
+_LOST = 2
+"""Convolutions without padding take about as many places from each dimension of a small grid."""
+_LOOSE = 1.1
+
+
+def _has_aspect(layout: Layout) -> bool:
+    """Whether a grid is about as wide and high as the input, whatever its scale and time."""
+    pairs = list(zip(layout.sizes, layout.places, strict=True))[-2:]
+    scales = [size / place.extent for size, place in pairs]
+    whole = [(size + _LOST) / place.extent for size, place in pairs]
+    return max(scales) <= _LOOSE * min(whole)
+
+
+def _scores(
+    trace: Trace,
+    model: Forward,
+    inputs: Inputs,
+    arguments: Sequence[Any],
+    key: OutputKey,
+    target: Any,
+) -> Tensor:
+    """Return the target's scores, or all scores where no target can be told from the output."""
+    place = neuron_place(model, target)
+    with gradients():
+        if place is not None:
+            return select_neuron(last_call(trace, place), target.selector)
+        output = per_example(trace.output, inputs, model, arguments, key)
+        try:
+            several = [select_scores(output, one) for one in each(target, output)[0]]
+        except TargetError:
+            return output.reshape(-1)
+        # Different weights, so that targets do not cancel each other.
+        return torch.stack([(1 + k / len(several)) * one for k, one in enumerate(several)]).sum(0)
+
+
+def _last_that_matters(
+    trace: Trace, candidates: Sequence[_Candidate], scores: Tensor
+) -> _Candidate | None:
+    """Return the last candidate to whose places something comes back."""
+    connected = trace.connected(scores, [one.edge for one in candidates])
+    reached = [one for one, yes in zip(candidates, connected, strict=True) if yes]
+    asked: set[GradientEdge | None] = set()
+    for one in reversed(reached):
+        if one.edge in asked:
+            continue
+        asked.add(one.edge)
+        (gradient,) = trace.gradients(scores, [one.edge])
+        if gradient is not None and bool(one.layout.to_grid(gradient).any()):
+            return one
+    return None

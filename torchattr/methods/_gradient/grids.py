@@ -1,0 +1,109 @@
+"""Reading a layer's values as a grid of places, or refusing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, get_args
+
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs
+from torchattr.errors import InputError, LayerError, ShapeError
+from torchattr.layers import Layout
+from torchattr.layers.layouts.tracker import channels_first, channels_last
+
+Named = Literal["channels_first", "channels_last", "tokens"]
+LayoutChoice: TypeAlias = "Named | Callable[[Tensor], Tensor] | None"
+"""How the user says that a layer is laid out, if it shall not be found out."""
+
+
+def checked_layout(layout: Any) -> LayoutChoice:
+    """Return a layout as it was given.
+
+    Raises:
+        InputError: neither a known name nor a function.
+    """
+    if layout is None or callable(layout) or layout in get_args(Named):
+        return layout
+    raise InputError(
+        f"layout must be one of {', '.join(map(repr, get_args(Named)))}, a function from a layer's"
+        f" values to (N, C, h, w), or None, got {layout!r}"
+    )
+
+
+class Grids:
+    """Turns values and gradients of one layer into `(N, C, ...)`.
+
+    Args:
+        name: the layer's name.
+        inputs: those of the model.
+        choice: how its values are laid out, if that was said.
+    """
+
+    def __init__(self, name: str, inputs: Inputs, choice: LayoutChoice = None) -> None:
+        self._name = name
+        self._inputs = inputs
+        self._choice = choice
+
+    def of(self, values: Tensor, gradients: Tensor, layout: Layout | str) -> tuple[Tensor, Tensor]:
+        """Return values and gradients as grids.
+
+        Args:
+            values: the layer's.
+            gradients: with regard to them.
+            layout: what was found out about them.
+
+        Raises:
+            LayerError: they are no grid, or have another first dimension than the inputs.
+        """
+        if callable(self._choice):
+            grids = self._choice(values), self._choice(gradients)
+        else:
+            chosen = self._layout(values, layout)
+            grids = chosen.to_grid(values), chosen.to_grid(gradients)
+        if len(grids[0]) != self._inputs.batch_size:
+            raise LayerError(
+                f"layer {self._name!r} gives {len(grids[0])} rows for {self._inputs.batch_size}"
+                " examples (frames, windows or regions may be folded into its first dimension), so"
+                " no map can be told to belong to an example; choose another layer"
+            )
+        return grids
+
+    def _layout(self, values: Tensor, found: Layout | str) -> Layout:
+        if self._choice == "channels_last":
+            return channels_last(values.shape)
+        if self._choice == "tokens":
+            return self._tokens(values)
+        # Tables and texts have no places to be found; their layers are read as rows of channels.
+        placeless = all(tensor.dim() < 3 for tensor in self._inputs.tensors)
+        if self._choice == "channels_first" or placeless:
+            return channels_first(values.shape)
+        if isinstance(found, Layout):
+            return found
+        raise LayerError(
+            f"layer {self._name!r} gives values of shape {tuple(values.shape)}, of which no map can"
+            f" be made: {found}. Choose another layer, or say how it is laid out with"
+            " layout='channels_first', 'channels_last' or 'tokens'"
+        )
+
+    def _tokens(self, values: Tensor) -> Layout:
+        extents = next(
+            (tensor.shape[2:] for tensor in self._inputs.tensors if tensor.dim() == 4), None
+        )
+        if values.dim() != 3 or extents is None:
+            raise ShapeError(
+                f"layout='tokens' needs values (N, tokens, C) of a picture, but layer"
+                f" {self._name!r} gives {tuple(values.shape)}"
+            )
+        height, width = grid_of_tokens(values.shape[1], extents[0], extents[1])
+        return Layout(0, (1,), (height, width), before=values.shape[1] - height * width)
+
+
+def grid_of_tokens(tokens: int, height: int, width: int) -> tuple[int, int]:
+    """Return the largest grid with a picture's aspect that so many tokens can fill.
+
+    >>> grid_of_tokens(197, 224, 224), grid_of_tokens(99, 96, 192)
+    ((14, 14), (7, 14))
+    """
+    sizes = [(rows, max(round(rows * width / height), 1)) for rows in range(1, tokens + 1)]
+    return max((size for size in sizes if size[0] * size[1] <= tokens), key=lambda s: s[0] * s[1])

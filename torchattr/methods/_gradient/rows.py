@@ -1,0 +1,75 @@
+"""Whether a model's output has one row for each example that it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs, map_batched
+from torchattr.core.types import Forward, OutputKey
+from torchattr.errors import TargetError
+from torchattr.layers import Trace
+from torchattr.layers.guards import gradients
+
+
+def per_example(
+    output: Tensor,
+    inputs: Inputs,
+    model: Forward,
+    arguments: Sequence[Any],
+    key: OutputKey,
+) -> Tensor:
+    """Return an output whose first dimension is the batch where that can be known.
+
+    A model that squeezes its output drops the batch of a single example. Whether it does so is
+    asked of the model itself, with the same example twice. What has one row for two examples as
+    well aggregates the batch, and stays as it is.
+
+    Args:
+        output: what the model gave, one row for each example or not.
+        inputs: what it was given.
+        model: the model.
+        arguments: its further arguments.
+        key: which entry of its output holds the scores.
+    """
+    if inputs.batch_size != 1 or (output.dim() and len(output) == 1):
+        return output
+    twice = _shape_for_two(inputs, model, arguments, key)
+    if twice is not None and tuple(twice) == (2, *output.shape):
+        return _unsqueezed(output)
+    return output
+
+
+def need_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
+    """Check that scores are one for each example, or one for all of them.
+
+    Raises:
+        TargetError: they are as many as something else, such as patches or frames.
+    """
+    for one in scores:
+        if len(one) not in (1, inputs.batch_size):
+            raise TargetError(
+                f"the model gives {len(one)} rows of scores for {inputs.batch_size} examples"
+                " (patches, frames or regions may stand as rows), so none can be told to belong to"
+                " an example; pass a callable as output= that makes one row for each example"
+            )
+
+
+def _unsqueezed(output: Tensor) -> Tensor:
+    with gradients():
+        return output.unsqueeze(0)
+
+
+def _shape_for_two(
+    inputs: Inputs, model: Forward, arguments: Sequence[Any], key: OutputKey
+) -> torch.Size | None:
+    tensors = [torch.cat([tensor.detach(), tensor.detach()]) for tensor in inputs.tensors]
+    doubled = map_batched(arguments, 1, lambda rows: torch.cat([rows, rows]))
+    try:
+        return Trace(model, tensors, doubled, key=key, differentiable=False).output.shape
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+        # A model for single examples only; what its output means stays open.
+        return None

@@ -1,0 +1,1 @@
+"""What the perturbation methods share: features, masks, and scores of changed copies."""

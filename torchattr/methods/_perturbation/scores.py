@@ -1,0 +1,214 @@
+"""What a target's value is, for a batch and for changed copies of it, without any graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs, map_batched
+from torchattr.core.outputs import select_output
+from torchattr.core.targets import each, select_scores
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.undoing import undone
+from torchattr.errors import OutputError
+from torchattr.incremental import Tape, TapeRecorder
+from torchattr.layers import Trace
+from torchattr.layers.guards import enter_mode
+from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
+from torchattr.methods._gradient.rows import per_example
+from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target, several
+from torchattr.methods._perturbation.memory_budget import Footprint, has_fixed_batch
+
+MOST_RECORDED = 2**29
+"""Bytes of clean activations that are kept at once, for as many images as that."""
+
+
+class NotPerExample(OutputError):
+    """The forward does not give one row of scores for each example that it is given."""
+
+
+class TargetScores:
+    """The values that a target names; it is fixed by the forward of the batch as it came.
+
+    Args:
+        model: the module or function to run.
+        inputs: the batch.
+        target: what is explained; the predicted classes and the best `k` are those of this batch.
+        arguments: further positional arguments of the model.
+        key: which entry of the model's output holds the scores; a number counts as a tensor.
+        then: what is made of the scores, if anything; a neuron's value stays as it is.
+        recording: whether that forward is recorded, for what recomputes only a part of it.
+
+    Attributes:
+        clean: `(rows, targets)`; there is one row for each example, or as many as a forward
+            gives that aggregates the batch: one for each of its values, unless a target picks.
+        several: whether the target named several values.
+        batch: how many examples there are.
+        per_example: whether there is one row for each example, of the inputs and of the scores. A
+            number for a single example is its row.
+        footprint: what this forward needed.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Inputs,
+        target: Any,
+        arguments: Sequence[Any],
+        key: OutputKey = None,
+        then: Callable[[Tensor], Tensor] | None = None,
+        *,
+        recording: bool = False,
+    ) -> None:
+        self.model, self.arguments = model, arguments
+        self.batch = inputs.batch_size
+        self._key = key
+        self._forms: list[Callable[[Tensor], Tensor]] = []
+        self._place = neuron_place(model, target)
+        self.footprint = Footprint()
+        for tensor in inputs.tensors:
+            self.footprint.note(tensor)
+        self._recorder = TapeRecorder(len(inputs.tensors), MOST_RECORDED) if recording else None
+        with undone() as undo:
+            enter_mode(undo, self.footprint)
+            runs = self._recorder.around(model) if self._recorder else model
+            trace = self._trace(inputs.tensors, arguments, runs)
+        self._aggregates: bool = False
+        if self._place is None:
+            rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
+            self._aggregates = rows.dim() == 0 or len(rows) != self.batch
+            every_value = self._aggregates and target is None
+            forms = [partial(_batched, rows.dim()), then, _values if every_value else None]
+            self._forms = [form for form in forms if form is not None]
+            trace.output = self._formed(trace.output)
+        self.targets: list[Any]
+        self.targets, self.several = (
+            ([target], False) if self._place else each(target, trace.output)
+        )
+        self.clean = self._select(trace, self.targets)
+        of_examples = self.batch == 1 or not self._aggregates
+        self.per_example = inputs.aligned and of_examples and len(self.clean) == self.batch
+
+    @property
+    def target(self) -> Any:
+        """The target, fixed: it names the same values for changed inputs."""
+        return several(self.targets) if self.several else self.targets[0]
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether several copies of the batch can be asked about at once."""
+        scales = self.per_example and not self._aggregates
+        return scales and not has_fixed_batch(self.model)
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether the values are those of a layer inside the model."""
+        return self._place is not None
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the target can be asked of a part of the batch."""
+        return not any(callable(target) for target in self.targets)
+
+    def take_tape(self) -> Tape | None:
+        """Give the tape of the batch's forward away, if there is one: it holds memory."""
+        return self._recorder.take() if self._recorder else None
+
+    def of_images(self, images: slice) -> TargetScores:
+        """Give the values that the same targets name for some of the images."""
+        part = copy(self)
+        part.batch = len(range(self.batch)[images])
+        part.arguments = map_batched(self.arguments, self.batch, lambda rows: rows[images])
+        part.targets = [_of_images(target, images) for target in self.targets]
+        part.clean = self.clean[images]
+        return part
+
+    def of(
+        self,
+        tensors: Sequence[Tensor],
+        copies: int = 1,
+        through: Callable[[Forward], Forward] | None = None,
+    ) -> Tensor:
+        """Give the values for changed copies of the batch: `(copies, rows, targets)`.
+
+        Args:
+            tensors: the copies.
+            copies: how many.
+            through: gives another model to run in the place of this one.
+
+        Raises:
+            NotPerExample: several copies, but the forward aggregates what it is given.
+        """
+        arguments = repeat_arguments(self.arguments, copies, self.batch)
+        model = self.model if through is None else through(self.model)
+        trace = self._trace(tensors, arguments, model)
+        if copies > 1 and not self._place:
+            need_rows(trace.output, copies * self.batch)
+        targets = [repeat_target(target, copies) for target in self.targets]
+        scores = self._select(trace, targets)
+        return scores.reshape(copies, len(scores) // copies, len(targets))
+
+    def _trace(self, tensors: Sequence[Tensor], arguments: Sequence[Any], model: Forward) -> Trace:
+        return Trace(
+            model,
+            tensors,
+            arguments,
+            places=[self._place] if self._place else [],
+            key=self._scores_in,
+            differentiable=False,
+        )
+
+    def _formed(self, output: Tensor) -> Tensor:
+        """Return an output in the form in which targets pick from it."""
+        for form in self._forms:
+            output = form(output)
+        return output
+
+    def _scores_in(self, output: Any) -> Tensor:
+        if isinstance(output, (int, float)):
+            kind = torch.float64 if isinstance(output, float) else torch.int64
+            return self._formed(torch.tensor(output, dtype=kind))
+        return self._formed(select_output(output, self._key))
+
+    def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
+        # A forward that takes gradients may give a graph with its output.
+        if self._place:
+            place = last_call(trace, self._place)
+            return select_neuron(place, targets[0].selector)[:, None].detach()
+        output = trace.output.detach()
+        return torch.stack([select_scores(output, target) for target in targets], dim=1)
+
+
+def _values(output: Tensor) -> Tensor:
+    """Return each value of an output that aggregates the batch as a row."""
+    return output.reshape(-1)
+
+
+def _batched(dimensions: int, output: Tensor) -> Tensor:
+    """Return an output with the dimension of the batch, which some models squeeze if it is 1."""
+    return output.unsqueeze(0) if output.dim() == dimensions - 1 else output
+
+
+def _of_images(target: Any, images: slice) -> Any:
+    """Take a target's entries for some of the images, if it has one for each."""
+    if isinstance(target, Tensor):
+        return target.reshape(-1)[images] if target.numel() > 1 else target
+    return target[images] if isinstance(target, list) and len(target) > 1 else target
+
+
+def need_rows(output: Tensor, rows: int) -> None:
+    """Check that a forward gave one row for each of the examples that it was given.
+
+    Raises:
+        NotPerExample: it did not.
+    """
+    if output.dim() == 0 or len(output) != rows:
+        raise NotPerExample(
+            f"the model's output of shape {tuple(output.shape)} for a batch of {rows} does not"
+            " hold one row for each example"
+        )

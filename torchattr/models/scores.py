@@ -1,0 +1,133 @@
+"""What a model's scores are: logits, probabilities already, or values of another kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from torchattr.core.outputs import activate
+from torchattr.core.types import Activation
+
+Meaning: TypeAlias = Literal["auto", "logits", "softmax", "sigmoid", "none"]
+
+_SOFTMAX, _LOGARITHMS = ("softmax",), ("log_softmax",)
+_SIGMOID = ("sigmoid", "hardsigmoid")
+_LINEAR = ("addmm", "mm", "bmm", "baddbmm", "addmv", "mv", "linear", "convolution")
+
+
+@dataclass(frozen=True)
+class ScoreReading:
+    """How scores are shown.
+
+    applied: what is made of the scores to show them.
+    kind: what is shown: probabilities of which one is right (`"softmax"`), of each class for itself
+        (`"sigmoid"`), or values that are no probabilities (`"none"`).
+    note: what a reader should know of it, or nothing.
+    """
+
+    applied: Activation = "none"
+    kind: Activation = "none"
+    note: str = ""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether probabilities are shown, in 0..1."""
+        return self.kind != "none"
+
+    def shown(self, scores: Tensor) -> Tensor:
+        """Return what is shown of scores `(N, K)`."""
+        return activate(scores, self.applied)
+
+
+def read_scores(
+    scores: Tensor, meaning: Meaning = "auto", ending: str | None = None, named: bool = False
+) -> ScoreReading:
+    """Return how scores are shown: as probabilities only where it is known what makes them such.
+
+    What is a softmax or a sigmoid already is not put through another one. It is *not* a guess at
+    what values mean: where nothing says so, they are shown as they are, with a note.
+
+    scores: `(N, K)`.
+    meaning: what is said of them: `"softmax"` (one class is right), `"sigmoid"` (each for itself),
+        `"logits"` (the first of several, the second of one), `"none"` (values as they are), or
+        `"auto"`, when nothing is.
+    ending: the operation that made them, where that is known.
+    named: whether each has the name of a class.
+
+    >>> read_scores(torch.tensor([[-5.0]]), "logits").shown(torch.tensor([[-5.0]]))
+    tensor([[0.0067]])
+    >>> read_scores(torch.tensor([[0.25, 0.75]]), "softmax").applied
+    'none'
+    """
+    if meaning == "none":
+        return ScoreReading()
+    known = _probabilities(scores, meaning, ending)
+    if known is not None:
+        return known
+    if meaning == "auto":
+        return _undeclared(scores, ending, named)
+    if scores.shape[1] > 1:
+        of_one: Activation = "sigmoid" if meaning == "sigmoid" else "softmax"
+        return ScoreReading(of_one, of_one)
+    return (
+        ScoreReading(note=_SINGLE) if meaning == "softmax" else ScoreReading("sigmoid", "sigmoid")
+    )
+
+
+_SINGLE = (
+    "the model gives a single score, of which a softmax is always 1, so it is shown as it is; if it"
+    " is a logit, --scores sigmoid makes a probability of it"
+)
+_UNKNOWN = (
+    "scores are shown as they are, since nothing says whether they are logits; if they are,"
+    " --scores {} makes probabilities of them"
+)
+_NAMED = (
+    "scores are taken as logits of classes of which one is right (softmax); if each class is judged"
+    " for itself, pass --scores sigmoid, and if they are no logits, --scores raw"
+)
+
+
+def _probabilities(scores: Tensor, meaning: Meaning, ending: str | None) -> ScoreReading | None:
+    """Return how scores are shown that are a softmax, its logarithm or a sigmoid already."""
+    if ending in _SIGMOID and _within_unit(scores):
+        return ScoreReading("none", "sigmoid", _differs(meaning, "sigmoid"))
+    if ending in _SOFTMAX and _sums_to_one(scores, 0.02):
+        return ScoreReading("none", "softmax", _differs(meaning, "softmax"))
+    if meaning != "sigmoid" and _sums_to_one(scores):
+        return ScoreReading("none", "softmax")
+    # The softmax of logarithms of probabilities is these probabilities.
+    if ending in _LOGARITHMS and _sums_to_one(scores.exp(), 0.02):
+        return ScoreReading("softmax", "softmax", _differs(meaning, "softmax"))
+    if meaning == "auto" and _sums_to_one(scores.exp()):
+        return ScoreReading("softmax", "softmax")
+    return None
+
+
+def _undeclared(scores: Tensor, ending: str | None, named: bool) -> ScoreReading:
+    if scores.shape[1] < 2:
+        return ScoreReading(note=_UNKNOWN.format("sigmoid"))
+    if named and (ending in _LINEAR or not _within_unit(scores)):
+        return ScoreReading("softmax", "softmax", _NAMED)
+    return ScoreReading(note=_UNKNOWN.format("softmax (or sigmoid)"))
+
+
+def _differs(meaning: Meaning, kind: Activation) -> str:
+    if meaning in ("auto", kind):
+        return ""
+    return f"the model ends in a {kind} itself, so no other one is taken of its scores"
+
+
+def _within_unit(scores: Tensor) -> bool:
+    return bool(((scores >= 0) & (scores <= 1)).all())
+
+
+def _sums_to_one(scores: Tensor, tolerance: float | None = None) -> bool:
+    if scores.shape[1] < 2 or not len(scores):
+        return False
+    exact = scores.dtype in (torch.float32, torch.float64)
+    off = (scores.double().sum(1) - 1).abs()
+    return _within_unit(scores) and bool((off < (tolerance or (1e-3 if exact else 1e-2))).all())

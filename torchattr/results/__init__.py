@@ -1,0 +1,1 @@
+"""Results as files: folders of pictures and arrays, HTML reports, TensorBoard."""

@@ -1,0 +1,186 @@
+"""Pictures that a model makes: from a picture, or from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.errors import ModelError, TargetError, TorchattrError
+from torchattr.inspect import Step, deepdream, maximise
+from torchattr.models import LoadedModel
+from torchattr.results.display import Display
+from torchattr.results.names import file_name
+from torchattr.results.sink import Entry
+from torchattr.runs import inspection_entries as inside
+from torchattr.runs.class_selector import Index, parse_targets
+from torchattr.runs.job import (
+    Groups,
+    InputPicture,
+    JobProgress,
+    JobResult,
+    PictureJob,
+    made_by,
+    settings_of,
+)
+from torchattr.runs.model_overview import example_input
+from torchattr.runs.score_reader import ScoreReader
+
+STEPS, OCTAVES = 12, 4
+"""What :func:`torchattr.deepdream` does unless told otherwise."""
+NOISE_STEPS, NOISE_OCTAVES = 128, 1
+"""What :func:`torchattr.maximise` does unless told otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dreams(PictureJob):
+    """Deep dreams of each picture.
+
+    layer, channel: what is to see more of what it sees; no channel means all of them.
+    options: see :func:`torchattr.deepdream`.
+    """
+
+    layer: str
+    channel: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        of = objective_name(self.loaded, None, self.layer, self.channel)
+        group = f"{inside.DREAMS}/{file_name(of)}"
+        yield Groups((group,))
+        display = Display.of(self.loaded)
+        total = self.options.get("steps", STEPS) * self.options.get("octaves", OCTAVES)
+
+        def dream() -> Tensor:
+            return deepdream(
+                self.loaded.model,
+                picture.inputs,
+                self.layer,
+                self.channel,
+                bounds=display.bounds,
+                callback=_counted(progress, total),
+                **self.options,
+            )
+
+        made = _at_any_size(dream, self.options.get("octaves", OCTAVES))[0]
+        yield inside.dream_entry(
+            made,
+            display.picture(made),
+            of,
+            name=picture.name,
+            group=group,
+            index=picture.index,
+            record=self.record(picture),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FromNoise:
+    """Images made from noise for one class, channel or layer.
+
+    loaded: the model.
+    target, layer, channel: a class, or a layer, or one channel of it.
+    size: height and width in pixels; `None` takes those that the model's pictures have.
+    options: see :func:`torchattr.maximise`.
+    output: the entry of the model's output that holds the scores.
+    """
+
+    loaded: LoadedModel
+    target: int | None = None
+    layer: str | None = None
+    channel: int | None = None
+    size: tuple[int, int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    output: str | int | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{inside.DREAMS}/{self._name}"
+
+    @property
+    def _name(self) -> str:
+        return file_name(objective_name(self.loaded, self.target, self.layer, self.channel))
+
+    def entry(self, progress: JobProgress) -> Entry:
+        """Make the image."""
+        shape = example_input(self.loaded).shape
+        display = Display.of(self.loaded)
+        octaves = self.options.get("octaves", NOISE_OCTAVES)
+        total = self.options.get("steps", NOISE_STEPS) * octaves
+
+        def dream() -> Tensor:
+            return maximise(
+                self.loaded.model,
+                self._objective,
+                shape=(shape[1], *(self.size or shape[2:])),
+                bounds=display.bounds,
+                output=ScoreReader(self.loaded, self.output).scores,
+                callback=_counted(progress, total),
+                **self.options,
+            )
+
+        made = _at_any_size(dream, octaves, self.size)[0]
+        return inside.dream_entry(
+            made,
+            display.picture(made),
+            objective_name(self.loaded, self.target, self.layer, self.channel),
+            name=self._name,
+            group=inside.DREAMS,
+            record={**made_by(self.loaded), "settings": settings_of(self)},
+        )
+
+    @property
+    def _objective(self) -> Any:
+        if self.layer is None:
+            return self.target
+        return self.layer if self.channel is None else (self.layer, self.channel)
+
+
+def class_index(loaded: LoadedModel, text: str) -> int:
+    """Give the index of one class by its index or name.
+
+    Raises:
+        TargetError: no such class, or several.
+    """
+    (wanted,) = parse_targets([text], loaded.class_names)
+    if not isinstance(wanted, Index):
+        raise TargetError(f"target {text!r} is no single class; name one by its index or name")
+    return wanted.index
+
+
+def objective_name(
+    loaded: LoadedModel, target: int | None, layer: str | None, channel: int | None
+) -> str:
+    """Say what an image is made for."""
+    if layer is None:
+        return loaded.class_name(target or 0)
+    return layer if channel is None else f"{layer} channel {channel}"
+
+
+def _counted(progress: JobProgress, total: int) -> Callable[[Step], None]:
+    done = 0
+
+    def count(step: Step) -> None:
+        nonlocal done
+        done += 1
+        progress(done / total)
+
+    return count
+
+
+def _at_any_size(
+    dream: Callable[[], Tensor], octaves: int, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Make an image; say so when the model takes one size only."""
+    try:
+        return dream()
+    except RuntimeError as error:
+        if isinstance(error, TorchattrError) or (octaves == 1 and size is None):
+            raise
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            "octaves above 1, and a size of one's own, need a model that takes pictures of any"
+            f" size, and this one does not ({reason}); leave size out and pass octaves=1"
+        ) from error

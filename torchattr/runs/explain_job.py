@@ -1,0 +1,97 @@
+"""The look of `torchattr explain`: what speaks for each class, by several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torchattr.core.printable import printable
+from torchattr.errors import ModelError
+from torchattr.results.entries import Subject, entry_of
+from torchattr.results.rows import with_rows
+from torchattr.runs.class_selector import ClassSelector, default_targets, parse_targets
+from torchattr.runs.job import (
+    Groups,
+    InputPicture,
+    JobProgress,
+    JobResult,
+    Note,
+    PictureJob,
+    Predicted,
+    made_by,
+    settings_of,
+)
+from torchattr.runs.score_reader import Answer
+from torchattr.runs.settings import ExplainPlan, Settings
+from torchattr.show import title_of
+
+
+@dataclass(frozen=True, eq=False)
+class Explaining(PictureJob):
+    """A panel with a row for each class and a column for each method, and the raw maps.
+
+    settings: what to run.
+
+    Raises:
+        TorchattrError: a setting that does not fit the model.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    plan: ExplainPlan = field(init=False)
+    wanted: list[ClassSelector] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan", ExplainPlan.of(self.loaded, self.settings))
+        wanted = parse_targets(self.settings.targets, self.loaded.class_names)
+        object.__setattr__(self, "wanted", wanted)
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        yield Groups(("",))
+        plan = self.plan
+        answer = plan.reader.answer(picture.inputs)
+        targets = answer.chosen(self.wanted or default_targets(answer.kind))
+        yield Predicted(picture.path, answer, targets)
+        if answer.note:
+            yield Note(answer.note)
+        yield from self._layer(picture)
+        explanation = with_rows(plan.explain(picture.inputs, targets, answer))
+        refused = {**plan.dropped, **explanation.refused}
+        if not len(explanation):
+            # What stands in the way of the last method does so for the others, too, as a rule.
+            raise ModelError(f"no method can explain this model: {list(refused.values())[-1]}")
+        for method, reason in refused.items():
+            yield Note(f"{title_of(method)} is left out: {reason}")
+        if coverage := plan.coverage(explanation):
+            yield Note(coverage)
+        subject = self._subject(picture, answer, targets)
+        names = dict(enumerate(self.loaded.class_names or ()))
+        yield replace(entry_of(explanation, 0, subject, names), index=picture.index)
+
+    def _layer(self, picture: InputPicture) -> Iterator[Note]:
+        if self.plan.needs_layer:
+            layer = self.plan.choose_layer(picture.inputs)
+            if layer is not None:
+                yield Note(f"layer {layer}: the last spatial one, since none was named (--layer)")
+
+    def _subject(self, picture: InputPicture, answer: Answer, targets: list[int]) -> Subject:
+        layers = ", ".join(self.plan.layers)
+        return Subject(
+            picture.name,
+            picture.prepared.original,
+            picture.prepared.box,
+            answer.probabilities[targets].tolist() if answer.bounded else None,
+            title=printable(picture.path.name),
+            subtitle=f"What makes {self.loaded.name} think so?"
+            + (f" Class activation maps look at {layers}." if layers else ""),
+            details={
+                "source": str(picture.path),
+                **made_by(self.loaded),
+                "layers": self.plan.layers,
+                "refused": self.plan.dropped,
+                "settings": self.chosen(),
+            },
+        )
+
+    def chosen(self) -> dict[str, Any]:
+        return {**settings_of(self.settings), "weights": self.weights}

@@ -1,0 +1,196 @@
+"""The looks inside a model: feature maps, back-projections, class maps of all layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torchattr.errors import InputError, NoRuleMatched
+from torchattr.inspect import BackProjector, FeatureMaps, feature_maps, layer_by_layer
+from torchattr.inspect.back_projection.projector import Rule
+from torchattr.inspect.back_projection.seeds import Channels, Start
+from torchattr.inspect.layer_by_layer import Method
+from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.receptive_field import check_position
+from torchattr.results.display import Display
+from torchattr.runs import inspection_entries as inside
+from torchattr.runs.class_selector import Top, parse_targets
+from torchattr.runs.job import (
+    Groups,
+    InputPicture,
+    JobProgress,
+    JobResult,
+    Note,
+    PictureJob,
+    Predicted,
+)
+from torchattr.runs.score_reader import ScoreReader
+
+
+@dataclass(frozen=True, eq=False)
+class Activations(PictureJob):
+    """The feature maps of layers, as grids and raw.
+
+    layers: names, patterns, or the codes `r`, `p` and `c`.
+    channels: which maps; none for all of them.
+    top: only so many of the strongest.
+    """
+
+    layers: tuple[str, ...] = ("r",)
+    channels: tuple[int, ...] = ()
+    top: int | None = None
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        model, inputs = self.loaded.model, picture.inputs
+        shapes = calls_with_places(model, inputs, list(self.layers))
+        _check_channels(self.channels, shapes)
+        groups = inside.groups_of(inside.ACTIVATIONS, list(shapes))
+        yield Groups(tuple(groups.values()))
+        maps = feature_maps(model, inputs, list(self.layers))
+        for number, (name, group) in enumerate(groups.items()):
+            yield inside.maps_entry(
+                maps,
+                name,
+                0,
+                self.channels or self._strongest(maps, name, shapes[name][0]),
+                name=picture.name,
+                group=group,
+                index=picture.index,
+                record=self.record(picture),
+            )
+            progress((number + 1) / len(groups))
+
+    def _strongest(self, maps: FeatureMaps, name: str, count: int) -> list[int] | None:
+        if self.top is None:
+            return None
+        return maps.strongest(name, min(self.top, count))
+
+
+@dataclass(frozen=True, eq=False)
+class BackProjections(PictureJob):
+    """What in a picture excites maps of layers.
+
+    layers: as for :class:`Activations`.
+    channels, start, rule, rules: see :func:`torchattr.back_project`; of `"top9"` a layer with
+        fewer maps gives all of them.
+    crop: draw only the part that the signal reached.
+    skip_refused: leave the back-projections out of a model in which the rule matches nothing.
+    """
+
+    layers: tuple[str, ...]
+    channels: Channels = "top9"
+    start: Start = "max"
+    rule: Rule = "deconvolution"
+    rules: Mapping[str, str] = field(default_factory=dict)
+    crop: bool = False
+    skip_refused: bool = False
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        model, inputs = self.loaded.model, picture.inputs
+        shapes = calls_with_places(model, inputs, list(self.layers))
+        _check_channels(self.channels, shapes)
+        if isinstance(self.start, tuple):
+            for shape in shapes.values():
+                check_position(self.start, shape[1:])
+        groups = inside.groups_of(inside.PROJECTIONS, list(shapes))
+        yield Groups(tuple(groups.values()))
+        for number, (name, group) in enumerate(groups.items()):
+            try:
+                projector = BackProjector(
+                    model, inputs, name, (self.rule,), rules=self.rules or None
+                )
+            except NoRuleMatched as reason:
+                if not self.skip_refused:
+                    raise
+                yield Note(f"back-projections are left out: {reason}")
+                return
+            found = projector.project(self._clipped(shapes[name][0]), self.start)
+            yield inside.projection_entry(
+                found,
+                0,
+                self.crop,
+                name=picture.name,
+                group=group,
+                index=picture.index,
+                record=self.record(picture),
+            )
+            progress((number + 1) / len(groups))
+
+    def _clipped(self, count: int) -> Channels:
+        """Take all maps of a layer that has fewer than the number asked for."""
+        if not isinstance(self.channels, str) or not self.channels[3:].isdecimal():
+            return self.channels
+        return f"top{min(int(self.channels[3:]), count)}"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGrids(PictureJob):
+    """Grad-CAM and Guided Grad-CAM of many layers, a grid for each class and method.
+
+    layers: names or patterns; none for all convolutions.
+    methods: `grad_cam`, `guided_grad_cam`.
+    targets: as for explanations; none for the best class.
+    rules: further rules for the guided part.
+    output: the entry of the model's output that holds the scores.
+    """
+
+    layers: tuple[str, ...] = ()
+    methods: tuple[Method, ...] = ("grad_cam",)
+    targets: tuple[str, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
+    output: str | int | None = None
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        reader = ScoreReader(self.loaded, self.output)
+        wanted = parse_targets(self.targets, self.loaded.class_names) or [Top(1)]
+        answer = reader.answer(picture.inputs)
+        targets = answer.chosen(wanted)
+        yield Predicted(picture.path, answer, targets)
+        if answer.note:
+            yield Note(answer.note)
+        jobs = self._jobs(targets)
+        yield Groups(tuple(jobs))
+        image = Display.of(self.loaded).picture(picture.inputs[0])
+        for number, (group, (method, target)) in enumerate(jobs.items()):
+            found = layer_by_layer(
+                self.loaded.model,
+                picture.inputs,
+                list(self.layers) or None,
+                method,
+                target,
+                rules=self.rules or None,
+                output=reader.scores,
+            )
+            yield inside.layers_entry(
+                found,
+                0,
+                image,
+                self.loaded.class_name(target),
+                name=picture.name,
+                group=group,
+                index=picture.index,
+                record=self.record(picture),
+            )
+            progress((number + 1) / len(jobs))
+
+    def _jobs(self, targets: list[int]) -> dict[str, tuple[Method, int]]:
+        """Give the method and the class of each group."""
+        names = [self.loaded.class_name(target) for target in targets]
+        return {
+            group: (method, target)
+            for method in self.methods
+            for group, target in zip(
+                inside.groups_of(f"{inside.LAYERS}/{method}", names).values(), targets, strict=True
+            )
+        }
+
+
+def _check_channels(channels: Channels, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Refuse a channel that one of the layers has not, before anything of the others is written."""
+    for name, shape in shapes.items():
+        for channel in channels if isinstance(channels, tuple) else ():
+            if not 0 <= channel < shape[0]:
+                raise InputError(
+                    f"channel {channel} is out of range for the layer {name!r}, whose maps are 0 to"
+                    f" {shape[0] - 1}"
+                )

@@ -1,0 +1,136 @@
+"""What can be said of a model without a picture of the user's: its parts, and its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchattr.core.select import find_layers, is_pattern, layer_names
+from torchattr.errors import LayerError
+from torchattr.inspect import CODES, Kernels, Summary, conv_kernels, summary
+from torchattr.inspect.places import calls_with_places
+from torchattr.models import LoadedModel, read_image
+from torchattr.models.collage import examples
+from torchattr.results.names import distinct_names, file_name
+from torchattr.results.sink import Entry
+from torchattr.runs import inspection_entries as inside
+from torchattr.runs.job import (
+    Groups,
+    InputPicture,
+    JobProgress,
+    JobResult,
+    PictureJob,
+    device_of,
+    made_by,
+)
+
+
+def example_input(loaded: LoadedModel) -> Tensor:
+    """Give a batch of one picture as the model takes it, on its device."""
+    tensor = loaded.preprocess(read_image(examples()[0].path)).tensor
+    return tensor[None].to(device_of(loaded))
+
+
+def summary_entry(loaded: LoadedModel, found: Summary) -> Entry:
+    """Keep a summary as text."""
+    title = f"What {loaded.name} consists of"
+    return Entry(inside.SUMMARY, None, {}, made_by(loaded), title=title, text=repr(found))
+
+
+@dataclass(frozen=True, eq=False)
+class Summarising(PictureJob):
+    """The summary of the model, once for all pictures.
+
+    depth: see :func:`torchattr.summary`.
+    """
+
+    depth: int | None = None
+    _done: list[str] = field(default_factory=list, init=False)
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        yield Groups((), (inside.SUMMARY,))
+        if not self._done:
+            self._done.append(picture.name)
+            found = summary(self.loaded.model, picture.inputs, depth=self.depth)
+            yield summary_entry(self.loaded, found)
+
+
+def kernels_of(
+    loaded: LoadedModel,
+    layers: Sequence[str],
+    output_channels: Sequence[int] | None,
+    input_channels: Sequence[int] | None,
+) -> Iterator[Kernels]:
+    """Give the kernels of convolutions by name, pattern or the code `c`; of all if none is named.
+
+    Raises:
+        LayerError: something that is no convolution.
+        InputError: a channel out of range.
+    """
+    for name in _convolutions(loaded.model, layers or ["c"]):
+        # Only a run shows the kernels of what is no layer.
+        inputs = None if name in layer_names(loaded.model) else example_input(loaded)
+        yield conv_kernels(
+            loaded.model,
+            name,
+            inputs,
+            output_channels=output_channels,
+            input_channels=input_channels,
+        )
+
+
+def kernel_entries(
+    loaded: LoadedModel,
+    found: Sequence[Kernels],
+    drawn: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Iterator[Entry]:
+    """Keep kernels of several layers. drawn: see :meth:`Kernels.picture`."""
+    names = kernel_names(found)
+    for index, (name, kernels) in enumerate(zip(names, found, strict=True)):
+        record = {**made_by(loaded), "settings": dict(settings)}
+        yield inside.kernels_entry(kernels, drawn, name=name, index=index, record=record)
+
+
+def kernel_names(found: Sequence[Kernels]) -> list[str]:
+    """Give the names of the entries of kernels."""
+    return distinct_names([file_name(kernels.layer) for kernels in found])
+
+
+def has_convolutions(loaded: LoadedModel) -> bool:
+    """Tell whether the model has layers that are convolutions."""
+    return any(map(_is_convolution, loaded.model.modules()))
+
+
+def some_convolutions(loaded: LoadedModel, count: int = 3) -> list[str]:
+    """Choose convolutions evenly from the first to the last; all where there are few.
+
+    Raises:
+        LayerError: the model runs none with places.
+    """
+    names = list(calls_with_places(loaded.model, example_input(loaded), "c"))
+    last = len(names) - 1
+    return list(dict.fromkeys(names[round(last * k / max(count - 1, 1))] for k in range(count)))
+
+
+def _convolutions(model: nn.Module, layers: Sequence[str]) -> list[str]:
+    names: dict[str, None] = {}
+    for layer in layers:
+        if layer == "c" or is_pattern(layer):
+            fitting = find_layers(model, nn.Module if layer in CODES else layer)
+            found = [name for name, part in fitting.items() if _is_convolution(part)]
+            if not found:
+                raise LayerError(
+                    f"the layer {layer!r} means no convolution, so there are no kernels"
+                )
+            names.update(dict.fromkeys(found))
+        else:
+            names[layer] = None
+    return list(names)
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.conv._ConvNd)

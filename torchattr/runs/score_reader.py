@@ -1,0 +1,171 @@
+"""What a model answers to a picture, as one score for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.outputs import select_output
+from torchattr.core.types import Activation, OutputKey
+from torchattr.core.undoing import undone
+from torchattr.errors import ModelError, OutputError, TorchattrError
+from torchattr.layers.guards import enter_dispatch_mode, gradients
+from torchattr.models import LoadedModel, ScoreReading
+from torchattr.models.score_kind import Ending
+from torchattr.models.unreadable import reason
+from torchattr.models.user_file import blamed
+from torchattr.runs.class_selector import ClassSelector, chosen
+from torchattr.show.typesetting import percent
+
+SEGMENTATION = (
+    "this model segments: the score of a class is the sum of its logits over the pixels that it"
+    " wins, its percentage their share of the picture"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is shown of one picture's classes, `(K,)`: probabilities where it is known, else values.
+
+    probabilities: what is shown; *not* probabilities unless `bounded`.
+    is_share: whether these are shares of the picture that a segmentation gives to each class.
+    reading: how they were made of the scores.
+    """
+
+    probabilities: Tensor
+    is_share: bool = False
+    reading: ScoreReading = field(default_factory=ScoreReading)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether these are probabilities or shares, in 0..1, so that they may be percentages."""
+        return self.is_share or self.reading.bounded
+
+    @property
+    def kind(self) -> Activation:
+        """Whether one class is right (`softmax`), each is for itself (`sigmoid`), or neither."""
+        return self.reading.kind
+
+    @property
+    def note(self) -> str:
+        """Say what a reader should know of the numbers, or nothing."""
+        return SEGMENTATION if self.is_share else self.reading.note
+
+    def said(self, value: float) -> str:
+        """Write one of the numbers: as a percentage only if it is a probability or a share.
+
+        >>> Answer(torch.tensor([-5.0])).said(-5.0)
+        '-5'
+        """
+        return percent(value) if self.bounded else f"{value:.3g}"
+
+    def chosen(self, wanted: Sequence[ClassSelector]) -> list[int]:
+        """Return the requested classes; see :func:`torchattr.runs.class_selector.chosen`."""
+        return chosen(wanted, self.probabilities, self.bounded)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreReader:
+    """Reads scores `(N, K)` from whatever a model returns.
+
+    A segmentation, `(N, K, H, W)`, gives for each class the sum of its logits over the pixels that
+    it wins: those where it is the highest, or, if it is the only one, where its logit is positive.
+    Scores `(N,)` are one for each example.
+
+    Args:
+        loaded: the model.
+        key: the entry of its output; `None` for the only one, or the one called `out`.
+    """
+
+    loaded: LoadedModel
+    key: OutputKey = None
+
+    def scores(self, output: Any) -> Tensor:
+        """Give the scores `(N, K)` in an output of the model; differentiable."""
+        raw = self._raw(output)
+        return (raw * _wins(raw)).sum((2, 3)) if raw.dim() == 4 else raw
+
+    def answer(self, inputs: Tensor) -> Answer:
+        """Run the model for one picture `(1, C, H, W)`.
+
+        Raises:
+            OutputError: scores of another shape, or none that are finite.
+            ModelError: the model cannot be run on it.
+        """
+        with gradients(False):
+            ending = Ending()
+            with undone() as undo:
+                enter_dispatch_mode(undo, ending)
+                raw = self._raw(self._run(inputs))
+            self._check(raw, len(inputs))
+            made_by = ending.of(raw)
+            if raw.dim() == 4:
+                self._check_single_map(raw, made_by)
+                return Answer(_wins(raw).mean((2, 3))[0].cpu(), is_share=True)
+            reading = self.loaded.read(raw, made_by)
+            return Answer(reading.shown(raw)[0].float().cpu(), reading=reading)
+
+    def _run(self, inputs: Tensor) -> Any:
+        try:
+            return self.loaded.model(inputs)
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            if isinstance(error, TorchattrError) or blamed(error):
+                raise
+            raise ModelError(
+                f"{self.loaded.name} cannot be run on a picture {tuple(inputs.shape)}:"
+                f" {type(error).__name__}: {reason(error)}"
+            ) from error
+
+    def activation(self, answer: Answer) -> Activation:
+        """Say what makes probabilities of the scores; nothing does of a segmentation's sums."""
+        return "none" if answer.is_share else answer.reading.applied
+
+    def _raw(self, output: Any) -> Tensor:
+        key = self.key
+        if key is None and isinstance(output, Mapping) and "out" in output:
+            key = "out"
+        raw = select_output(output, key)
+        raw = raw.reshape(-1, 1) if raw.dim() < 2 else raw
+        if raw.dim() not in (2, 4) or raw.shape[1] == 0:
+            raise OutputError(
+                f"{self.loaded.name} gives scores of the shape {tuple(raw.shape)}; needed are (N,"
+                " classes) or, of a segmentation, (N, classes, height, width). Choose another"
+                " entry with --output, or wrap the model in path/to/file.py:FUNCTION"
+            )
+        return raw
+
+    def _check(self, raw: Tensor, examples: int) -> None:
+        if len(raw) != examples:
+            raise OutputError(
+                f"{self.loaded.name} gives {len(raw)} scores or rows of them for {examples}"
+                f" picture{'s' if examples > 1 else ''}; needed are (N, classes), a row for each."
+                " Wrap the model in path/to/file.py:FUNCTION"
+            )
+        if not raw.isfinite().all():
+            raise OutputError(
+                f"the scores of {self.loaded.name} hold NaN or infinite values, so nothing can"
+                " be explained; look at its weights and its transform"
+            )
+
+    def _check_single_map(self, raw: Tensor, ending: str | None) -> None:
+        """Refuse one map of values of which it is not known that they are logits of a mask."""
+        if raw.shape[1] > 1:
+            return
+        if self.loaded.activation not in ("logits", "sigmoid") or ending in ("sigmoid", "softmax"):
+            raise OutputError(
+                f"{self.loaded.name} gives a single map of the shape {tuple(raw.shape)}; if these"
+                " are logits of a mask, say so with --scores logits, and otherwise wrap the model"
+                " in path/to/file.py:FUNCTION, which returns scores (N, classes)"
+            )
+
+
+def _wins(raw: Tensor) -> Tensor:
+    """Return where each class has the highest score, as ones and zeros."""
+    if raw.shape[1] == 1:
+        return (raw.detach() > 0).to(raw.dtype)
+    winners = raw.detach().argmax(1, keepdim=True)
+    return torch.zeros_like(raw.detach()).scatter_(1, winners, 1.0)

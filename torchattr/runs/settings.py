@@ -1,0 +1,164 @@
+"""What is run on each picture: the methods, made for the model, and the layer they look at."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import as_inputs
+from torchattr.core.select import find_layers
+from torchattr.core.targets import Classes
+from torchattr.core.types import Activation
+from torchattr.errors import LayerError, RuleError
+from torchattr.explanation import METHODS, Explanation, explain
+from torchattr.layers import rule_table
+from torchattr.methods import find_method, takes
+from torchattr.methods._gradient.default_layer import last_spatial_layer
+from torchattr.models import LoadedModel
+from torchattr.runs.score_reader import Answer, ScoreReader
+
+CELLS = 14
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run.
+
+    methods: names; empty for the default ones, of which those that refuse the model are left out.
+    targets: see :func:`torchattr.runs.class_selector.parse_targets`; empty for what is present, or
+        the best three.
+    layers: names or patterns; empty for the last spatial layer.
+    rules: further rules for the rule-based methods, such as `{"gelu": "guided"}`.
+    output: the entry of the model's output that holds the scores.
+    """
+
+    methods: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
+    output: str | int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.methods)) or METHODS
+
+
+@dataclass
+class ExplainPlan:
+    """The methods of a run; `dropped` holds the reasons of those that were left out."""
+
+    loaded: LoadedModel
+    settings: Settings
+    reader: ScoreReader
+    layers: list[str]
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, settings: Settings) -> ExplainPlan:
+        """Check all that can be checked before a picture is read.
+
+        Raises:
+            RuleError: a method, operation or rule that is unknown.
+            LayerError: a layer that the model has not.
+        """
+        for name in settings.names:
+            find_method(name)
+        rule_table(settings.rules)
+        if settings.rules and not any(map(_rules, settings.names)):
+            raise RuleError(
+                "--rule is for methods that rewrite backward functions, and none of"
+                f" {', '.join(settings.names)} does; leave it out, or add one such as"
+                " guided_backprop"
+            )
+        layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
+        return cls(loaded, settings, ScoreReader(loaded, settings.output), layers)
+
+    @property
+    def needs_layer(self) -> bool:
+        return not self.layers and any(takes(name, "layer") for name in self._names)
+
+    def choose_layer(self, inputs: Tensor) -> str | None:
+        """Take the last spatial layer; where there is none, do without the default methods for it.
+
+        Raises:
+            LayerError: there is none, and a method asked for by name needs one.
+        """
+        try:
+            name, _ = last_spatial_layer(
+                self.loaded.model, as_inputs(inputs), (), self.reader.scores
+            )
+        except LayerError as reason:
+            if self.settings.methods:
+                raise
+            needing = [name for name in self._names if takes(name, "layer")]
+            self.dropped.update(dict.fromkeys(needing, str(reason)))
+            return None
+        self.layers = [name]
+        return name
+
+    def explain(self, inputs: Tensor, targets: Sequence[int], answer: Answer) -> Explanation:
+        """Run the methods for these classes of one picture, to which this is the model's answer.
+
+        Raises:
+            NoRuleMatched: a method asked for by name found nothing to rewrite.
+        """
+        activation = self.reader.activation(answer)
+        return explain(
+            self.loaded.model,
+            inputs,
+            {name: _options(name, inputs, activation) for name in self._names},
+            Classes(*targets),
+            layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
+            rules=self.settings.rules,
+            output=self.reader.scores,
+            skip_refused=not self.settings.methods,
+        )
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [name for name in self.settings.names if name not in self.dropped]
+
+    def coverage(self, explanation: Explanation) -> str | None:
+        """Say what the rules rewrote, and how to let them rewrite the rest; `None` without any."""
+        rules: dict[str, Any] = {}
+        for name in explanation:
+            rules |= _rules(name)
+        if not rules:
+            return None
+        table = rule_table({**rules, **self.settings.rules})
+        ways = [f"--rule {name}=guided" for name in explanation.coverage.left(table)]
+        hint = f" (to treat them like a ReLU: {' '.join(ways)})" if ways else ""
+        return f"coverage: {explanation.coverage.describe(table)}{hint}"
+
+
+def _rules(name: str) -> Mapping[str, Any]:
+    """Give the rules that a method stands for; most have none."""
+    return getattr(find_method(name), "rules", {})
+
+
+def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any]:
+    """Give what the run knows better than a method's own defaults.
+
+    Single pixels are far too many to be replaced one by one, so squares are; and the model says
+    how its scores become probabilities.
+    """
+    taken = inspect.signature(find_method(name).attribute).parameters
+    known = {"feature_mask": squares(inputs), "activation": activation}
+    return {option: value for option, value in known.items() if option in taken}
+
+
+def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
+    """Number the squares of a grid over pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
+
+    >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    """
+    height, width = inputs.shape[-2:]
+    rows = torch.arange(height, device=inputs.device) * cells // height
+    columns = torch.arange(width, device=inputs.device) * cells // width
+    return (rows[:, None] * cells + columns)[None, None]

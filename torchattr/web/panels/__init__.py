@@ -1,0 +1,1 @@
+"""Panels: views registered by name, and what they can show."""

@@ -1,0 +1,1 @@
+"""What the running viewer holds: sessions, results, the worker and its queue."""
