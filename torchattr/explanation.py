@@ -15,9 +15,17 @@ from torchattr.core.targets import Classes, TopK
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import InputError
 from torchattr.layers import Coverage
-from torchattr.methods import Attribution, GradientAttribution, build, name_of, takes
-from torchattr.methods._gradient.default_layer import default_layer
-from torchattr.methods._gradient.passes import MethodCall, SolveResult, solve
+from torchattr.methods import (
+    Attribution,
+    GradientAttribution,
+    MethodCall,
+    SolveResult,
+    build,
+    default_layer,
+    name_of,
+    solve,
+    takes,
+)
 
 METHODS = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam")
 """The methods that :func:`explain` runs unless told otherwise."""
@@ -71,7 +79,7 @@ class Explanation:
         return f"Explanation({shapes}; {'; '.join(self.notes.values()) or 'no rules'})"
 
     def _repr_html_(self) -> str:
-        from torchattr.results.entries import shown
+        from torchattr.results import shown
 
         return shown(self)
 
@@ -80,7 +88,7 @@ class Explanation:
 
         See :func:`torchattr.runs.save_explanation` for the options.
         """
-        from torchattr.runs import save_explanation
+        from torchattr.results import save_explanation
 
         return save_explanation(self, out, **options)
 

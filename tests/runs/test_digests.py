@@ -13,17 +13,9 @@ from torch import nn
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from torchattr.models import LoadedModel
-from torchattr.results.digests import picture_digest, run_digest
-from torchattr.runs import (
-    Explaining,
-    Finished,
-    Kept,
-    Report,
-    RunFolder,
-    Settings,
-    Tee,
-    look_at_pictures,
-)
+from torchattr.results import Report, RunFolder, Tee
+from torchattr.runs import Explaining, Finished, Kept, Settings, look_at_pictures
+from torchattr.runs.digests import picture_digest, run_digest
 from torchattr.runs.inspection_jobs import Activations
 
 
@@ -129,7 +121,7 @@ def test_source_files_change_the_digest(tmp_path):
         from torchvision.transforms import ToTensor
         from torchattr.models import LoadedModel
         from torchattr.runs import Explaining, Settings
-        from torchattr.results.digests import run_digest
+        from torchattr.runs.digests import run_digest
         look = Explaining(LoadedModel("m", mine.Net(), ToTensor()), Settings(("saliency",)))
         print(run_digest([look]))
     """

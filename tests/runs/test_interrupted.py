@@ -14,9 +14,8 @@ import pytest
 from PIL import Image
 
 from torchattr.errors import FolderError
-from torchattr.results import files
+from torchattr.results import RunFolder, files
 from torchattr.results.sink import Entry
-from torchattr.runs import RunFolder
 
 
 class Killed(BaseException):

@@ -9,7 +9,8 @@ from torch import nn
 from torchvision.transforms import ToTensor
 
 from torchattr.models import LoadedModel
-from torchattr.runs import Explaining, Finished, RunFolder, Settings, look_at_pictures
+from torchattr.results import RunFolder
+from torchattr.runs import Explaining, Finished, Settings, look_at_pictures
 from torchattr.runs.inspection_jobs import Activations, BackProjections, LayerGrids
 
 

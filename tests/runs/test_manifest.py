@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from torchattr.errors import FolderError
+from torchattr.results import RunFolder
 from torchattr.results.manifest import FORMAT
 from torchattr.results.sink import Entry
-from torchattr.runs import RunFolder
 
 CAT = {"cat": {"files": ["cat.npz"]}}
 

@@ -1,8 +1,8 @@
 import pytest
 
 from torchattr.errors import InputError
+from torchattr.results import distinct_names
 from torchattr.results.names import file_name, plain_name
-from torchattr.runs import distinct_names
 
 
 def test_equal_names_are_numbered_in_order():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from torchattr.errors import FolderError
-from torchattr.runs import Entry, Report
+from torchattr.results import Entry, Report
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 NASTY = "<script>alert('x')</script> & \"quoted\""

@@ -8,7 +8,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr.errors import FolderError, ShapeError
-from torchattr.runs import save_explanation
+from torchattr.results import save_explanation
 
 
 def model(channels=3):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from torchattr.errors import FolderError
-from torchattr.runs import Entry, Report, RunFolder, Tee
+from torchattr.results import Entry, Report, RunFolder, Tee
 
 
 def entry(name="cat", group="activations/conv", **options):

@@ -6,7 +6,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from torchattr.errors import FolderError, PackageError
-from torchattr.runs import Entry, TensorBoard
+from torchattr.results import Entry, TensorBoard
 
 
 def entry(index, value):

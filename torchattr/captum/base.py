@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchattr.core.types import Forward
 from torchattr.errors import InputError
-from torchattr.methods.grad_cam import enlarge
+from torchattr.methods import enlarge
 
 
 class CaptumMethod(ABC):

@@ -9,7 +9,7 @@ from torchattr import methods
 from torchattr.captum.base import CaptumMethod, LayerAttribution, in_captums_form, one_device
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import InputError
-from torchattr.methods._gradient.layer_choice import Calls
+from torchattr.methods import Calls
 
 
 class LayerActivation(LayerAttribution, methods.LayerActivation):

@@ -14,7 +14,7 @@ import numpy as np
 
 from torchattr.core.rounding import unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.show.channels import add_channels
+from torchattr.show import add_channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -39,7 +39,7 @@ def activations(
     """
     with reported():
         from torchattr.errors import InputError
-        from torchattr.runs.inspection_jobs import Activations
+        from torchattr.runs import Activations
 
         if channel and top:
             raise InputError("either --channel or --top chooses the maps; give one of them")

@@ -52,7 +52,7 @@ def backproject(
     (PNG) and the raw pictures (NPZ) of each picture.
     """
     with reported():
-        from torchattr.runs.inspection_jobs import BackProjections
+        from torchattr.runs import BackProjections
 
         channels = _channels(channel, top, every)
         kind, further = _kind_and_rules(rule or ())
@@ -83,7 +83,7 @@ def _channels(channel: Sequence[int] | None, top: int | None, every: bool) -> An
 
 def _kind_and_rules(texts: Sequence[str]) -> tuple[Any, dict[str, str]]:
     from torchattr.errors import InputError
-    from torchattr.inspect.back_projection.projector import RULES
+    from torchattr.inspect import RULES
 
     kinds = [text for text in texts if "=" not in text]
     for kind in kinds:

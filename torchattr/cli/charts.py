@@ -18,7 +18,7 @@ from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs.score_reader import Answer
+    from torchattr.runs import Answer
 
 BAR_WIDTH = 32
 SHOWN = 5

@@ -82,7 +82,7 @@ class _FaultsOfUsers:
         traceback: TracebackType | None,
     ) -> None:
         from torchattr.errors import TorchattrError
-        from torchattr.models.user_file import blamed
+        from torchattr.models import blamed
 
         if error is None or isinstance(error, (TorchattrError, KeyboardInterrupt, typer.Exit)):
             return

@@ -72,7 +72,7 @@ def dream(
             wanted = {"target": target, "layer": layer, "channel": channel, **noise}
             _from_noise(which, where, wanted, {**settings, "seed": seed})
             return
-        from torchattr.runs.dream_jobs import Dreams
+        from torchattr.runs import Dreams
 
         def looks(loaded: LoadedModel) -> list[PictureJob]:
             (name,) = layers_or_last(loaded, [layer] if layer else None)
@@ -103,7 +103,7 @@ def _from_noise(
     which: ModelSpec, where: Destinations, wanted: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     from torchattr.kernels import backend
-    from torchattr.runs.dream_jobs import FromNoise, class_index
+    from torchattr.runs import FromNoise, class_index
 
     sink = where.sink()
     loaded = which.load()

@@ -55,7 +55,7 @@ def kernels(
 
 def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> None:
     from torchattr.runs import inspection_entries as inside
-    from torchattr.runs.model_overview import kernel_entries, kernel_names, kernels_of
+    from torchattr.runs import kernel_entries, kernel_names, kernels_of
 
     sink = where.sink()
     loaded = which.load()

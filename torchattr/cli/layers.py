@@ -15,7 +15,7 @@ from torchattr.cli.console import reported
 from torchattr.cli.run import Destinations, ModelSpec, last_layer, look
 
 if TYPE_CHECKING:
-    from torchattr.inspect.layer_info import LayerRow
+    from torchattr.inspect import LayerRow
     from torchattr.models import LoadedModel
     from torchattr.runs import PictureJob
 
@@ -64,7 +64,7 @@ def layers(
         if not images:
             show_layers(which, depth)
             return
-        from torchattr.runs.inspection_jobs import LayerGrids
+        from torchattr.runs import LayerGrids
 
         methods = methods_of(method)
         rules = options.rules_of(rule or ())
@@ -95,7 +95,7 @@ def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
     from typing import get_args
 
     from torchattr.errors import InputError
-    from torchattr.inspect.layer_by_layer import Method
+    from torchattr.inspect import Method
 
     known = get_args(Method)
     for name in names or ():
@@ -106,8 +106,8 @@ def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
 
 def show_layers(which: ModelSpec, depth: int | None) -> None:
     """Print the layers as a table."""
-    from torchattr.inspect.layer_info import layers as layers_of
-    from torchattr.runs.model_overview import example_input
+    from torchattr.inspect import layers as layers_of
+    from torchattr.runs import example_input
 
     loaded = which.load()
     inputs = example_input(loaded)

@@ -23,7 +23,7 @@ def methods() -> None:
 def info() -> None:
     """Show versions, devices, operations with their rules, and backends."""
     with reported():
-        from torchattr.inspect.layer_info import backend_reasons, devices, operations, versions
+        from torchattr.inspect import backend_reasons, devices, operations, versions
 
         show_table(["package", "version"], list(versions().items()))
         out.print()

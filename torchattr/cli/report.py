@@ -53,10 +53,15 @@ def report(
     """
     with reported():
         which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
-        from torchattr.runs.explain_job import Explaining
-        from torchattr.runs.inspection_jobs import Activations, BackProjections, LayerGrids
-        from torchattr.runs.model_overview import Summarising, has_convolutions
-        from torchattr.runs.settings import Settings
+        from torchattr.runs import (
+            Activations,
+            BackProjections,
+            Explaining,
+            LayerGrids,
+            Settings,
+            Summarising,
+            has_convolutions,
+        )
 
         rules = options.rules_of(rule or ())
         key = options.entry_of(output)
@@ -84,7 +89,7 @@ def report(
 
 def _some_layers(loaded: LoadedModel) -> list[str]:
     from torchattr.errors import LayerError
-    from torchattr.runs.model_overview import some_convolutions
+    from torchattr.runs import some_convolutions
 
     try:
         return some_convolutions(loaded)

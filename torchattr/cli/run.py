@@ -14,7 +14,8 @@ from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel, Meaning
-    from torchattr.runs import PictureJob, Sink, Tee
+    from torchattr.results import Sink, Tee
+    from torchattr.runs import PictureJob
 
 SKIPPED = 1
 """The exit code when a picture could not be read."""
@@ -55,7 +56,7 @@ class Destinations:
 
     def sink(self) -> Tee:
         """Make what takes the results; refuses at once what cannot be written."""
-        from torchattr.runs import Report, RunFolder, Tee, TensorBoard
+        from torchattr.results import Report, RunFolder, Tee, TensorBoard
 
         sinks: list[Sink] = []
         if self.out is not None:
@@ -190,9 +191,8 @@ def last_layer(loaded: LoadedModel, output: str | int | None = None) -> str | No
     """Give the name of the last spatial layer, if there is one."""
     from torchattr.core.inputs import as_inputs
     from torchattr.errors import LayerError
-    from torchattr.methods._gradient.default_layer import last_spatial_layer
-    from torchattr.runs.model_overview import example_input
-    from torchattr.runs.score_reader import ScoreReader
+    from torchattr.methods import last_spatial_layer
+    from torchattr.runs import ScoreReader, example_input
 
     inputs = as_inputs(example_input(loaded))
     try:

@@ -34,7 +34,7 @@ def summary(
     """Show what a model consists of and costs: shapes, parameters, multiply-adds, memory."""
     with reported():
         from torchattr.inspect import summary as summary_of
-        from torchattr.runs.model_overview import example_input, summary_entry
+        from torchattr.runs import example_input, summary_entry
 
         height_and_width = options.size_of(size)
         where = Destinations(out, overwrite, logdir, html, "Summary")

@@ -15,7 +15,7 @@ from torchattr.cli.options import Device, Model, Scores, Trust, Weights, meaning
 from torchattr.cli.run import ModelSpec
 
 if TYPE_CHECKING:
-    from torchattr.web.server import Address
+    from torchattr.web import Address
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")
 LOOPBACK = "127.0.0.1"
@@ -61,7 +61,7 @@ def view(
     with reported():
         _check_installed()
         which = ModelSpec(model, weights, device, trust=trust, scores=meaning_of(scores))
-        from torchattr.web.server import Address, listen, serve, token_for
+        from torchattr.web import Address, listen, serve, token_for
 
         _check_load(load or (), host)
         secret = token_for(host, token)
@@ -89,7 +89,7 @@ def _check_installed() -> None:
 
 def _check_load(files: Sequence[Path], host: str) -> None:
     from torchattr.errors import InputError
-    from torchattr.web.guard import is_local
+    from torchattr.web import is_local
 
     if files and not is_local(host):
         raise InputError(

@@ -22,12 +22,14 @@ from torchattr.evaluate.ranked_masks import (
     pixels,
 )
 from torchattr.evaluate.replacement import as_replaced
-from torchattr.methods._perturbation.engine import Perturbation
-from torchattr.methods._perturbation.evaluate_copies import check_at_once, evaluate_copies
-from torchattr.methods._perturbation.scores import TargetScores
-from torchattr.methods._perturbation.segments import as_segments
-from torchattr.show.html import notebook
-from torchattr.show.plot import plot_lines, rendered
+from torchattr.methods import (
+    Perturbation,
+    TargetScores,
+    as_segments,
+    check_at_once,
+    evaluate_copies,
+)
+from torchattr.show import notebook, plot_lines, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

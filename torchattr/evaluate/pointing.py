@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from torchattr.errors import InputError, ShapeError
-from torchattr.show.arrays import as_map
+from torchattr.show import as_map
 
 Box = Sequence[float]
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.methods._perturbation.features import FeatureMasks
-from torchattr.methods._perturbation.segments import Segments
+from torchattr.methods import FeatureMasks, Segments
 
 CurveKind = Literal["insertion", "deletion"]
 

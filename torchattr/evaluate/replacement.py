@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_baselines
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.methods._perturbation.engine import Baseline
+from torchattr.methods import Baseline
 
 # Of the paper: a Gaussian of 5 pixels, cut to 11.
 BLUR_SIGMA = 5.0

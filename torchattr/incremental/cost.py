@@ -24,8 +24,7 @@ from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.operators.windows import Convolved
 from torchattr.incremental.schedule import LoweredTape, Schedule
 from torchattr.incremental.tape import TapeEntry, TapeValue
-from torchattr.kernels import Backend
-from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches
+from torchattr.kernels import Backend, Boxes, Convolution, Epilogue, Patches
 
 # What a step costs besides, in seconds: Python, and the calls that it makes.
 STEP = 1e-4

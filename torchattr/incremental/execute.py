@@ -10,8 +10,7 @@ from torch import Tensor
 
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.schedule import Schedule
-from torchattr.kernels import Backend
-from torchattr.kernels.patches import IMAGE, Boxes
+from torchattr.kernels import IMAGE, Backend, Boxes
 
 
 class Clean:

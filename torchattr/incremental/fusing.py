@@ -10,8 +10,8 @@ from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.operators.pixelwise import Pointwise
 from torchattr.incremental.operators.windows import Convolved
 from torchattr.incremental.tape import TapeValue
-from torchattr.kernels.patches import Epilogue
-from torchattr.layers.operations.operation import Call
+from torchattr.kernels import Epilogue
+from torchattr.layers import Call
 
 
 def fused(operators: Sequence[Operator], values: Sequence[TapeValue]) -> list[Operator]:

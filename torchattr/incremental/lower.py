@@ -30,9 +30,8 @@ from torchattr.incremental.tape import (
     tensors_in,
     writes_elsewhere,
 )
-from torchattr.kernels.patches import Convolution, Pooling
-from torchattr.layers.operations.operation import Call
-from torchattr.layers.operations.parsers import parse_call
+from torchattr.kernels import Convolution, Pooling
+from torchattr.layers import Call, parse_call
 
 
 def lower(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:

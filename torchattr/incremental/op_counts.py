@@ -6,7 +6,7 @@ from collections import Counter
 from math import prod
 from typing import Literal
 
-from torchattr.kernels.patches import Convolution
+from torchattr.kernels import Convolution
 
 ConvolutionKind = Literal["3x3", "1x1", "other", "depthwise", "bytes"]
 OpCounts = Counter[ConvolutionKind]

@@ -12,7 +12,7 @@ from torchattr.incremental.grids import Grid, plain_grid
 from torchattr.incremental.lower import lower
 from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.tape import Tape
-from torchattr.kernels.patches import Boxes
+from torchattr.kernels import Boxes
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,8 @@ from torchattr.incremental.operators.operator import Changed
 from torchattr.incremental.replay import Diverged, Replay
 from torchattr.incremental.schedule import LoweredTape, Schedule, fallback_reasons, lowered
 from torchattr.incremental.tape import Tape, TapeMode
-from torchattr.kernels import Backend, Request, choose, requested_backend
-from torchattr.kernels.patches import Boxes
-from torchattr.layers import Trace
-from torchattr.layers.guards import enter_mode
+from torchattr.kernels import Backend, Boxes, Request, choose, requested_backend
+from torchattr.layers import Trace, enter_mode
 
 __all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "TapeRecorder"]
 

@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.torch_private import DisableTorchFunction, is_functorch_wrapped_tensor
-from torchattr.layers.operations.parsers import writes_in_place
+from torchattr.layers import writes_in_place
 
 Function = Callable[..., Any]
 T = TypeVar("T")

@@ -1,6 +1,7 @@
 """Looking inside a network: what its layers hold, and what their maps respond to."""
 
 from torchattr.inspect.back_projection.back_project import back_project as back_project
+from torchattr.inspect.back_projection.projector import RULES as RULES
 from torchattr.inspect.back_projection.projector import BackProjector as BackProjector
 from torchattr.inspect.back_projection.projector import Rule as Rule
 from torchattr.inspect.back_projection.result import BackProjection as BackProjection
@@ -9,16 +10,28 @@ from torchattr.inspect.back_projection.seeds import Start as Start
 from torchattr.inspect.conv_kernels import Kernels as Kernels
 from torchattr.inspect.conv_kernels import conv_kernels as conv_kernels
 from torchattr.inspect.conv_kernels import show_kernels as show_kernels
+from torchattr.inspect.drawing import draw_input as draw_input
+from torchattr.inspect.drawing import draw_signal as draw_signal
 from torchattr.inspect.feature_maps import FeatureMaps as FeatureMaps
 from torchattr.inspect.feature_maps import feature_maps as feature_maps
 from torchattr.inspect.layer_by_layer import LayerMaps as LayerMaps
+from torchattr.inspect.layer_by_layer import Method as Method
 from torchattr.inspect.layer_by_layer import layer_by_layer as layer_by_layer
+from torchattr.inspect.layer_info import LayerRow as LayerRow
+from torchattr.inspect.layer_info import backend_reasons as backend_reasons
+from torchattr.inspect.layer_info import devices as devices
+from torchattr.inspect.layer_info import layers as layers
+from torchattr.inspect.layer_info import operations as operations
+from torchattr.inspect.layer_info import versions as versions
 from torchattr.inspect.maximisation.ascent import Step as Step
 from torchattr.inspect.maximisation.augmentations import Affine as Affine
 from torchattr.inspect.maximisation.augmentations import Jitter as Jitter
 from torchattr.inspect.maximisation.maximise import deepdream as deepdream
 from torchattr.inspect.maximisation.maximise import maximise as maximise
 from torchattr.inspect.maximisation.smoothing import total_variation as total_variation
+from torchattr.inspect.paths import Paths as Paths
+from torchattr.inspect.places import calls_with_places as calls_with_places
+from torchattr.inspect.receptive_field import check_position as check_position
 from torchattr.inspect.receptive_field import receptive_field as receptive_field
 from torchattr.inspect.recording import CODES as CODES
 from torchattr.inspect.recording import Recording as Recording

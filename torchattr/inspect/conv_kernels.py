@@ -20,8 +20,7 @@ from torchattr.inspect.paths import Paths
 from torchattr.inspect.pictures import Planes, draw, in_range, labelled, tile
 from torchattr.inspect.recording import whatever
 from torchattr.layers import Trace
-from torchattr.show import rescale
-from torchattr.show.html import notebook
+from torchattr.show import notebook, rescale
 
 Mode = Literal["auto", "rgb", "channels", "mean"]
 

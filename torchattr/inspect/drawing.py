@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 
 from torchattr.errors import ShapeError
-from torchattr.show import image_normalization, reduce_channels, rescale
-from torchattr.show.arrays import as_floats
+from torchattr.show import as_floats, image_normalization, reduce_channels, rescale
 
 
 def draw_signal(values: Any) -> np.ndarray:

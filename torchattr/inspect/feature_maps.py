@@ -18,9 +18,8 @@ from torchattr.inspect.grids import maps_layout, unfit
 from torchattr.inspect.operations import numbered
 from torchattr.inspect.pictures import Planes, draw, in_range
 from torchattr.inspect.recording import Recording, split_number
-from torchattr.layers import Layout
-from torchattr.layers.layouts.tracker import channels_first
-from torchattr.show.html import notebook
+from torchattr.layers import Layout, channels_first
+from torchattr.show import notebook
 
 Strength = Literal["max", "mean"]
 Values: TypeAlias = "Tensor | tuple[Tensor, ...]"

@@ -13,8 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.errors import LayerError
-from torchattr.layers import Captured, Layout, filled
-from torchattr.layers.layouts.tracker import channels_first
+from torchattr.layers import Captured, Layout, channels_first, filled
 
 
 def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:

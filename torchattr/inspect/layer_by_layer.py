@@ -18,10 +18,8 @@ from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
 from torchattr.inspect.grids import no_maps, places_layout
 from torchattr.inspect.receptive_field import any_output
 from torchattr.layers import Captured, Layout, TapPoint, Trace
-from torchattr.methods import GradCAM, GuidedGradCAM
-from torchattr.methods._gradient.layer_choice import Calls
-from torchattr.show import grid, overlay, rescale
-from torchattr.show.html import notebook
+from torchattr.methods import Calls, GradCAM, GuidedGradCAM
+from torchattr.show import grid, notebook, overlay, rescale
 
 Method = Literal["grad_cam", "guided_grad_cam"]
 

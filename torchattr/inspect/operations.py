@@ -16,9 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
 from torchattr.inspect.paths import Paths
-from torchattr.layers.guards import enter_mode
-from torchattr.layers.operations.operation import Call
-from torchattr.layers.operations.parsers import MaskOrigins, parse_call
+from torchattr.layers import Call, MaskOrigins, enter_mode, parse_call
 
 
 @dataclass(frozen=True)

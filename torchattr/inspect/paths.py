@@ -9,8 +9,7 @@ from typing import Any
 from torch import nn
 
 from torchattr.core.undoing import undone
-from torchattr.layers.guards import hook_forward
-from torchattr.layers.hooks import ThreadHook
+from torchattr.layers import ThreadHook, hook_forward
 
 Given = Callable[[str, Any], None]
 

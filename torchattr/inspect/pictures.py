@@ -11,10 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.errors import InputError, LayerError
-from torchattr.show import colormap, grid, rescale
-from torchattr.show.arrays import as_floats
-from torchattr.show.scaling import Sign
-from torchattr.show.text import width_of
+from torchattr.show import Sign, as_floats, colormap, grid, rescale, width_of
 
 MOST_PIXELS = 100_000_000
 MOST_WIDTH = 160

@@ -16,7 +16,7 @@ from torchattr.inspect.grids import maps_shape, no_maps, places_layout
 from torchattr.inspect.receptive_field import any_output
 from torchattr.inspect.recording import CODES, Recording
 from torchattr.layers import Captured, Layout, RuleTable, TapPoint, Trace
-from torchattr.methods._gradient.neuron import last_call
+from torchattr.methods import last_call
 
 
 def run_to(

@@ -13,9 +13,8 @@ from torchattr.core.types import Forward, Layer
 from torchattr.errors import LayerError, ShapeError
 from torchattr.inspect.back_projection.local_rules import REACH, bounding_box
 from torchattr.inspect.grids import maps_of
-from torchattr.layers import TapPoint, Trace
-from torchattr.layers.guards import gradients
-from torchattr.methods._gradient.neuron import last_call
+from torchattr.layers import TapPoint, Trace, gradients
+from torchattr.methods import last_call
 
 
 def receptive_field(

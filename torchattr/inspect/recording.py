@@ -22,8 +22,15 @@ from torchattr.core.types import Forward, Layers, Selection
 from torchattr.errors import LayerError
 from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
-from torchattr.layers import OPERATIONS, Captured, LayoutTracker, RuleTable, TapPoint, Trace
-from torchattr.layers.guards import refuse_scripted
+from torchattr.layers import (
+    OPERATIONS,
+    Captured,
+    LayoutTracker,
+    RuleTable,
+    TapPoint,
+    Trace,
+    refuse_scripted,
+)
 
 CODES: Mapping[str, frozenset[str]] = {
     code: frozenset(

@@ -25,10 +25,9 @@ from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
 from torchattr.inspect.grids import maps_of
 from torchattr.inspect.receptive_field import any_output, receptive_field
 from torchattr.layers import TapPoint, Trace
-from torchattr.methods._gradient.neuron import last_call
-from torchattr.models.images import find_images, read_image
-from torchattr.show import as_picture, grid
-from torchattr.show.html import notebook
+from torchattr.methods import last_call
+from torchattr.models import find_images, read_image
+from torchattr.show import as_picture, grid, notebook
 
 Transform: TypeAlias = Callable[[Image.Image], Tensor]
 Images: TypeAlias = "str | Path | Iterable[Tensor | Image.Image | str | Path]"

@@ -12,4 +12,10 @@ from torchattr.kernels.layout import Order as Order
 from torchattr.kernels.layout import Window as Window
 from torchattr.kernels.layout import along_channels as along_channels
 from torchattr.kernels.layout import order_of as order_of
+from torchattr.kernels.patches import IMAGE as IMAGE
+from torchattr.kernels.patches import Boxes as Boxes
+from torchattr.kernels.patches import Convolution as Convolution
+from torchattr.kernels.patches import Epilogue as Epilogue
+from torchattr.kernels.patches import Patches as Patches
+from torchattr.kernels.patches import Pooling as Pooling
 from torchattr.kernels.reference.backend import TorchBackend as TorchBackend

@@ -25,10 +25,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from torchattr.core.pytree import tree_map_only
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import ModelError
-from torchattr.layers.guards import gradients
-from torchattr.layers.hooks import any_acts
-from torchattr.layers.operations.operation import Call
-from torchattr.layers.operations.parsers import parse_call
+from torchattr.layers import Call, any_acts, gradients, parse_call
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)

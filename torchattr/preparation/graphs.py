@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from torchattr.kernels import requested_backend
-from torchattr.layers import Captured, Coverage, RuleTable, TapPoint, Trace
-from torchattr.layers.guards import gradients
-from torchattr.methods._gradient.forward_result import ForwardResult
+from torchattr.layers import Captured, Coverage, RuleTable, TapPoint, Trace, gradients
+from torchattr.methods import ForwardResult
 from torchattr.preparation.replay import GraphRecorder
 
 Run = Callable[[Sequence[Tensor]], Trace]

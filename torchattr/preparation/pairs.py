@@ -13,11 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from torchattr.core.pytree import tree_leaves
 from torchattr.core.undoing import undone
-from torchattr.inspect.paths import Paths
-from torchattr.layers.guards import enter_mode
-from torchattr.layers.hooks import any_acts
-from torchattr.layers.operations.operation import Call
-from torchattr.layers.operations.parsers import MaskOrigins, parse_call
+from torchattr.inspect import Paths
+from torchattr.layers import Call, MaskOrigins, any_acts, enter_mode, parse_call
 from torchattr.preparation.folding import CONVOLUTIONS, normalises_by
 
 

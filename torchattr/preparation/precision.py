@@ -14,8 +14,7 @@ from torchattr.core.targets import select_scores
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.errors import InputError, OutputError
-from torchattr.layers import Trace, rule_table
-from torchattr.layers.guards import autocast, gradients
+from torchattr.layers import Trace, autocast, gradients, rule_table
 from torchattr.methods import GuidedBackprop, Saliency
 
 Precision = Literal["float32", "bfloat16", "float16"]

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torchattr.core.types import OutputKey
 from torchattr.core.undoing import undone
 from torchattr.errors import ModelError
-from torchattr.layers import RuleTable, TapPoint, Trace
-from torchattr.layers.guards import enter_mode
-from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
+from torchattr.layers import RuleTable, TapPoint, Trace, enter_mode
+from torchattr.methods import ForwardResult, Traceable
 from torchattr.preparation.folding import Deferring, Fold
 from torchattr.preparation.graphs import Graphs
 from torchattr.preparation.memory_order import laid_out

@@ -20,8 +20,7 @@ from torchattr.errors import (
     ScriptedModelError,
     TorchattrError,
 )
-from torchattr.layers import Trace
-from torchattr.layers.guards import refuse_scripted
+from torchattr.layers import Trace, refuse_scripted
 from torchattr.preparation.copying import shared_copy, state, storages
 from torchattr.preparation.folding import Fold
 from torchattr.preparation.gates import FlippedGates, flipped_gates

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from torchattr.inspect.drawing import draw_input
+from torchattr.inspect import draw_input
 from torchattr.models import LoadedModel
 
 

@@ -12,13 +12,20 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.explanation import Explanation
-from torchattr.inspect.layer_info import versions
+from torchattr.inspect import versions
 from torchattr.models import Box
 from torchattr.results.rows import with_rows
 from torchattr.results.sink import Entry
-from torchattr.show import Style, as_picture, image_normalization, panel, style_of, title_of
-from torchattr.show.html import notebook
-from torchattr.show.styles import COLOR
+from torchattr.show import (
+    COLOR,
+    Style,
+    as_picture,
+    image_normalization,
+    notebook,
+    panel,
+    style_of,
+    title_of,
+)
 
 ClassNames = Sequence[str] | Mapping[int, str]
 

@@ -10,8 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from torchattr.results.sink import Entry
-from torchattr.show import image_tag
-from torchattr.show.typesetting import percent
+from torchattr.show import image_tag, percent
 
 GENERATOR = '<meta name="generator" content="torchattr">'
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from torchattr.errors import ModelError, TargetError, TorchattrError
 from torchattr.inspect import Step, deepdream, maximise
 from torchattr.models import LoadedModel
-from torchattr.results.display import Display
-from torchattr.results.names import file_name
-from torchattr.results.sink import Entry
+from torchattr.results import Display, Entry, file_name
 from torchattr.runs import inspection_entries as inside
 from torchattr.runs.class_selector import Index, parse_targets
 from torchattr.runs.job import (

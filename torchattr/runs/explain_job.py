@@ -8,8 +8,7 @@ from typing import Any
 
 from torchattr.core.printable import printable
 from torchattr.errors import ModelError
-from torchattr.results.entries import Subject, entry_of
-from torchattr.results.rows import with_rows
+from torchattr.results import Subject, entry_of, with_rows
 from torchattr.runs.class_selector import ClassSelector, default_targets, parse_targets
 from torchattr.runs.job import (
     Groups,

@@ -9,11 +9,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from torchattr.inspect import BackProjection, FeatureMaps, Kernels, LayerMaps
-from torchattr.inspect.drawing import draw_signal
-from torchattr.results.entries import array_of
-from torchattr.results.names import distinct_names, file_name
-from torchattr.results.sink import Entry
+from torchattr.inspect import BackProjection, FeatureMaps, Kernels, LayerMaps, draw_signal
+from torchattr.results import Entry, array_of, distinct_names, file_name
 from torchattr.show import colormap, rescale
 
 ACTIVATIONS, PROJECTIONS = "activations", "back-projections"

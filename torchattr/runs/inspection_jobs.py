@@ -6,13 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torchattr.errors import InputError, NoRuleMatched
-from torchattr.inspect import BackProjector, FeatureMaps, feature_maps, layer_by_layer
-from torchattr.inspect.back_projection.projector import Rule
-from torchattr.inspect.back_projection.seeds import Channels, Start
-from torchattr.inspect.layer_by_layer import Method
-from torchattr.inspect.places import calls_with_places
-from torchattr.inspect.receptive_field import check_position
-from torchattr.results.display import Display
+from torchattr.inspect import (
+    BackProjector,
+    Channels,
+    FeatureMaps,
+    Method,
+    Rule,
+    Start,
+    calls_with_places,
+    check_position,
+    feature_maps,
+    layer_by_layer,
+)
+from torchattr.results import Display
 from torchattr.runs import inspection_entries as inside
 from torchattr.runs.class_selector import Top, parse_targets
 from torchattr.runs.job import (

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from torchattr.inspect.layer_info import versions
+from torchattr.inspect import versions
 from torchattr.kernels import requested_backend
 from torchattr.models import LoadedModel, PreparedImage
-from torchattr.results.sink import Entry
+from torchattr.results import Entry
 from torchattr.runs.score_reader import Answer
 
 

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 
 from torchattr.core.select import find_layers, is_pattern, layer_names
 from torchattr.errors import LayerError
-from torchattr.inspect import CODES, Kernels, Summary, conv_kernels, summary
-from torchattr.inspect.places import calls_with_places
+from torchattr.inspect import CODES, Kernels, Summary, calls_with_places, conv_kernels, summary
 from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
-from torchattr.results.names import distinct_names, file_name
-from torchattr.results.sink import Entry
+from torchattr.results import Entry, distinct_names, file_name
 from torchattr.runs import inspection_entries as inside
 from torchattr.runs.job import (
     Groups,

@@ -9,9 +9,8 @@ from typing import TypeAlias
 
 from torchattr.errors import ImageError
 from torchattr.models import read_image
-from torchattr.results.digests import picture_digest, run_digest
-from torchattr.results.names import distinct_names, plain_name
-from torchattr.results.sink import Entry, Sink
+from torchattr.results import Entry, Sink, distinct_names, plain_name
+from torchattr.runs.digests import picture_digest, run_digest
 from torchattr.runs.job import Groups, InputPicture, JobResult, Note, PictureJob, Predicted
 from torchattr.runs.job import device_of as device_of
 

@@ -13,13 +13,10 @@ from torchattr.core.outputs import select_output
 from torchattr.core.types import Activation, OutputKey
 from torchattr.core.undoing import undone
 from torchattr.errors import ModelError, OutputError, TorchattrError
-from torchattr.layers.guards import enter_dispatch_mode, gradients
-from torchattr.models import LoadedModel, ScoreReading
-from torchattr.models.score_kind import Ending
-from torchattr.models.unreadable import reason
-from torchattr.models.user_file import blamed
+from torchattr.layers import enter_dispatch_mode, gradients
+from torchattr.models import Ending, LoadedModel, ScoreReading, blamed, reason
 from torchattr.runs.class_selector import ClassSelector, chosen
-from torchattr.show.typesetting import percent
+from torchattr.show import percent
 
 SEGMENTATION = (
     "this model segments: the score of a class is the sum of its logits over the pixels that it"

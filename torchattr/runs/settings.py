@@ -17,8 +17,7 @@ from torchattr.core.types import Activation
 from torchattr.errors import LayerError, RuleError
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
-from torchattr.methods import find_method, takes
-from torchattr.methods._gradient.default_layer import last_spatial_layer
+from torchattr.methods import find_method, last_spatial_layer, takes
 from torchattr.models import LoadedModel
 from torchattr.runs.score_reader import Answer, ScoreReader
 

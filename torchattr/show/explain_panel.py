@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.models.geometry import Box, place
+from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
 from torchattr.show.styles import Style, faded, style_of, title_of
 from torchattr.show.typesetting import Legend, Page, Row

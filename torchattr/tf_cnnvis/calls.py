@@ -13,16 +13,18 @@ from torchattr.core.inputs import as_tensors
 from torchattr.core.select import find_layer
 from torchattr.core.types import Forward, Layer, Layers
 from torchattr.errors import InputError, TargetError
-from torchattr.inspect import BackProjector, feature_maps, maximise
-from torchattr.inspect.back_projection.projector import Rule
-from torchattr.inspect.places import calls_with_places
+from torchattr.inspect import BackProjector, Rule, calls_with_places, feature_maps, maximise
 from torchattr.models import LoadedModel
-from torchattr.results.entries import array_of
-from torchattr.results.folder import RunFolder
-from torchattr.results.names import file_name
-from torchattr.results.saving import numbered_names
-from torchattr.results.sink import Entry, Sink, Tee
-from torchattr.results.tensorboard import TensorBoard
+from torchattr.results import (
+    Entry,
+    RunFolder,
+    Sink,
+    Tee,
+    TensorBoard,
+    array_of,
+    file_name,
+    numbered_names,
+)
 from torchattr.runs import inspection_entries as inside
 from torchattr.tf_cnnvis.feeding import Fed
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError
-from torchattr.inspect.drawing import draw_input
+from torchattr.inspect import draw_input
 from torchattr.models import LoadedModel, load_model
-from torchattr.results.display import Display
+from torchattr.results import Display
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 
+from torchattr.web.guard import is_local as is_local
 from torchattr.web.panels.panel import Panel as Panel
 from torchattr.web.panels.panel import register_panel as register_panel
 from torchattr.web.panels.panel import registered_panels as registered_panels
@@ -19,6 +20,10 @@ from torchattr.web.panels.parts import Picture as Picture
 from torchattr.web.panels.parts import Table as Table
 from torchattr.web.panels.parts import Text as Text
 from torchattr.web.panels.scene import Scene as Scene
+from torchattr.web.server import Address as Address
+from torchattr.web.server import listen as listen
+from torchattr.web.server import serve as serve
+from torchattr.web.server import token_for as token_for
 
 if typing.TYPE_CHECKING:
     from torchattr.web.app import create_app as create_app

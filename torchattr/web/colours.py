@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchattr.show import DIVERGING, SEQUENTIAL
-from torchattr.show.colors import table
-from torchattr.show.styles import FADE
+from torchattr.show import DIVERGING, FADE, SEQUENTIAL, table
 
 
 def tables() -> dict[str, Any]:

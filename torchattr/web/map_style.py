@@ -8,11 +8,20 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from torchattr.errors import InputError
-from torchattr.show import DIVERGING, SEQUENTIAL, rescale
-from torchattr.show.channels import How
-from torchattr.show.colors import is_diverging
-from torchattr.show.scaling import Sign
-from torchattr.show.styles import COLOR, Color, Heat, Overlay, Style, faded
+from torchattr.show import (
+    COLOR,
+    DIVERGING,
+    SEQUENTIAL,
+    Color,
+    Heat,
+    How,
+    Overlay,
+    Sign,
+    Style,
+    faded,
+    is_diverging,
+    rescale,
+)
 
 MapKind = Literal["overlay", "heat", "color"]
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from torchattr.incremental.grids import Grid
 from torchattr.incremental.op_counts import OpCounts
-from torchattr.kernels import Backend
-from torchattr.kernels.patches import Boxes, Patches
+from torchattr.kernels import Backend, Boxes, Patches
 
 
 class Changed:

@@ -13,9 +13,8 @@ from torchattr.incremental.grids import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.tape import TapeEntry, fill, writes
-from torchattr.kernels import Backend
-from torchattr.kernels.patches import IMAGE, Boxes
-from torchattr.layers.operations.operation import Call
+from torchattr.kernels import IMAGE, Backend, Boxes
+from torchattr.layers import Call
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from torchattr.incremental.grids import Grid, Grids, codes, decoded
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.tape import Tape, TapeEntry, fill
-from torchattr.kernels import Backend
-from torchattr.kernels.patches import IMAGE, Boxes, Patches
+from torchattr.kernels import IMAGE, Backend, Boxes, Patches
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from torch import Tensor
 from torchattr.incremental.grids import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes, of_convolution
 from torchattr.incremental.operators.operator import Changed, Operator
-from torchattr.kernels import Backend
-from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Pooling
-from torchattr.layers.operations.operation import Call
+from torchattr.kernels import Backend, Boxes, Convolution, Epilogue, Pooling
+from torchattr.layers import Call
 
 PACKED = 4
 """How many times their bytes weights of windows take, packed."""

@@ -8,7 +8,7 @@ from typing import Any
 from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.inspect.back_projection.projector import BackProjector, Rule
 from torchattr.inspect.back_projection.seeds import Channels, Start
-from torchattr.methods._gradient.layer_choice import Calls
+from torchattr.methods import Calls
 
 
 def back_project(

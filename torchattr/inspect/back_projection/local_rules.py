@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.layers import OPERATIONS, Call, LayerRule
-from torchattr.layers.rules.conv import ConvGradient
-from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient
+from torchattr.layers import OPERATIONS, AdaptiveAvgPoolGradient, Call, ConvGradient, LayerRule
 
 aten = torch.ops.aten
 

@@ -19,12 +19,16 @@ from torchattr.inspect.back_projection.result import BackProjection
 from torchattr.inspect.back_projection.seeds import Channels, Start, Starts
 from torchattr.inspect.grids import maps_of
 from torchattr.inspect.places import run_to
-from torchattr.layers import Captured, rule_table
-from torchattr.layers.guards import gradients
-from torchattr.methods import Deconvolution, GuidedBackprop
-from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
-from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_rows
-from torchattr.methods._perturbation.memory_budget import has_fixed_batch
+from torchattr.layers import Captured, gradients, rule_table
+from torchattr.methods import (
+    Calls,
+    Deconvolution,
+    GuidedBackprop,
+    LayerChoice,
+    has_fixed_batch,
+    repeat_arguments,
+    repeat_rows,
+)
 
 Rule = Literal["deconvolution", "guided", "gradient"]
 

@@ -15,8 +15,7 @@ from torchattr.errors import InputError
 from torchattr.inspect.back_projection.local_rules import bounding_box, within
 from torchattr.inspect.back_projection.seeds import Start
 from torchattr.inspect.drawing import draw_signal, enlarged
-from torchattr.show import grid
-from torchattr.show.html import notebook
+from torchattr.show import grid, notebook
 
 
 @dataclass(frozen=True)

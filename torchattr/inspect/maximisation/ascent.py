@@ -21,7 +21,7 @@ from torchattr.inspect.maximisation.smoothing import (
     normalised,
     variation_gradient,
 )
-from torchattr.layers.guards import gradients
+from torchattr.layers import gradients
 
 Smooth = Literal["gaussian", "laplacian"]
 Bounds = tuple["float | Tensor", "float | Tensor"]

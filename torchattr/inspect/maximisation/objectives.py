@@ -15,7 +15,7 @@ from torchattr.errors import InputError, LayerError
 from torchattr.inspect.grids import maps_layout, shapes_of
 from torchattr.inspect.receptive_field import any_output
 from torchattr.layers import Captured, Layout, TapPoint, Trace
-from torchattr.methods._gradient.neuron import last_call, select_neuron
+from torchattr.methods import last_call, select_neuron
 
 Objective: TypeAlias = "SingleTarget | Neuron | tuple[Layer, int] | Layer"
 

@@ -16,9 +16,7 @@ from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
 from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
-from torchattr.layers import Trace
-from torchattr.layers.graph import nodes_of
-from torchattr.layers.guards import enter_dispatch_mode, pack_saved, refuse_scripted
+from torchattr.layers import Trace, enter_dispatch_mode, nodes_of, pack_saved, refuse_scripted
 
 Shape = tuple[int, ...]
 

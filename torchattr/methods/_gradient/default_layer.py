@@ -16,8 +16,7 @@ from torchattr.core.targets import each, select_scores
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.warn import warn
 from torchattr.errors import LayerChoiceWarning, LayerError, TargetError
-from torchattr.layers import Captured, Layout, TapPoint, Trace
-from torchattr.layers.guards import gradients
+from torchattr.layers import Captured, Layout, TapPoint, Trace, gradients
 from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods._gradient.rows import per_example
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, LayerError, ShapeError
-from torchattr.layers import Layout
-from torchattr.layers.layouts.tracker import channels_first, channels_last
+from torchattr.layers import Layout, channels_first, channels_last
 
 Named = Literal["channels_first", "channels_last", "tokens"]
 LayoutChoice: TypeAlias = "Named | Callable[[Tensor], Tensor] | None"

@@ -15,6 +15,7 @@ from torchattr.core.targets import Neuron, each, select_scores
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import DisconnectedError, NoRuleMatched
 from torchattr.layers import (
+    GATES,
     OPERATIONS,
     Call,
     Captured,
@@ -22,10 +23,9 @@ from torchattr.layers import (
     RuleTable,
     TapPoint,
     Trace,
+    gradients,
     why_disconnected,
 )
-from torchattr.layers.coverage import GATES
-from torchattr.layers.guards import gradients
 from torchattr.methods._gradient.connections import ConnectionCheck, zero_rows
 from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
 from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron

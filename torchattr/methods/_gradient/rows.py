@@ -11,8 +11,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import TargetError
-from torchattr.layers import Trace
-from torchattr.layers.guards import gradients
+from torchattr.layers import Trace, gradients
 
 
 def per_example(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.incremental import Change
-from torchattr.kernels.patches import Boxes
+from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.features import FeatureMasks, MaskSubset
 
 Baseline = Tensor | int | float

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchattr.kernels.patches import Boxes
+from torchattr.kernels import Boxes
 
 Window = tuple[slice, ...]
 

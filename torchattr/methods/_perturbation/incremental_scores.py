@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape
-from torchattr.kernels.patches import Boxes
+from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.engine import Perturbation
 from torchattr.methods._perturbation.memory_budget import (
     SHARE_OF_FREE,

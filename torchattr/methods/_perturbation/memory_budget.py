@@ -17,7 +17,7 @@ from torchattr.core.stepping import step
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
 from torchattr.errors import OutOfMemory
-from torchattr.layers.guards import modules_behind
+from torchattr.layers import modules_behind
 
 T = TypeVar("T")
 

@@ -17,8 +17,7 @@ from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import undone
 from torchattr.errors import OutputError
 from torchattr.incremental import Tape, TapeRecorder
-from torchattr.layers import Trace
-from torchattr.layers.guards import enter_mode
+from torchattr.layers import Trace, enter_mode
 from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target, several

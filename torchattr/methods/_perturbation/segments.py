@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputTypeError, ShapeError
-from torchattr.kernels.patches import Boxes
+from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.features import Features, as_boxes
 
 

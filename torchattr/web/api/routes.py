@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from torchattr.runs.run import device_of
+from torchattr.runs import device_of
 from torchattr.web.api.uploads import FORM, read_upload
 from torchattr.web.api.visitors import Index, Name, Number, TheSession, TheViewer
 from torchattr.web.colours import tables

@@ -11,9 +11,8 @@ from torch import Tensor
 from torchattr.core.stepping import step
 from torchattr.errors import InputTypeError
 from torchattr.methods import Attribution
-from torchattr.runs.settings import squares
-from torchattr.show import title_of
-from torchattr.show.arrays import as_floats
+from torchattr.runs import squares
+from torchattr.show import as_floats, title_of
 from torchattr.web.panels.catalog import MethodEntry, PanelEntry
 from torchattr.web.panels.parts import Map, Part, Text
 from torchattr.web.panels.scene import Scene
@@ -76,8 +75,7 @@ def _map(name: str, values: Tensor, detail: str) -> Part:
 
 
 def _style(name: str, values: np.ndarray) -> Any:
-    from torchattr.show import style_of
-    from torchattr.show.styles import COLOR, HEAT
+    from torchattr.show import COLOR, HEAT, style_of
 
     style = style_of(name, values)
     return HEAT if style is COLOR and len(values) not in (1, 3) else style

@@ -23,11 +23,10 @@ from torchattr.inspect import (
     Start,
     feature_maps,
 )
-from torchattr.inspect.layer_info import layers as module_rows
-from torchattr.layers import Layout
-from torchattr.layers.guards import enter_mode
-from torchattr.methods._perturbation.memory_budget import Footprint
-from torchattr.show.styles import Color
+from torchattr.inspect import layers as module_rows
+from torchattr.layers import Layout, enter_mode
+from torchattr.methods import Footprint
+from torchattr.show import Color
 from torchattr.web.panels.parts import Map
 from torchattr.web.panels.scene import Scene
 from torchattr.web.state.stored import StoredFeatureMaps

@@ -13,9 +13,7 @@ import numpy as np
 from PIL import Image
 
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.show import as_picture, style_of
-from torchattr.show.arrays import as_floats
-from torchattr.show.styles import Style
+from torchattr.show import Style, as_floats, as_picture, style_of
 from torchattr.web.map_style import MapStyle
 from torchattr.web.panels.scene import Scene
 from torchattr.web.state.stored import Drawn, Item, StoredMap, Vector

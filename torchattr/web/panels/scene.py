@@ -13,10 +13,9 @@ from torchattr.core.inputs import as_inputs
 from torchattr.core.targets import Classes
 from torchattr.errors import OutputError, TargetError
 from torchattr.explanation import Explanation, explain
-from torchattr.methods._gradient.default_layer import last_spatial_layer
+from torchattr.methods import last_spatial_layer
 from torchattr.models import LoadedModel, PreparedImage
-from torchattr.runs.run import device_of
-from torchattr.runs.score_reader import Answer, ScoreReader
+from torchattr.runs import Answer, ScoreReader, device_of
 
 
 @dataclass(frozen=True, eq=False)

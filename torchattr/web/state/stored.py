@@ -13,10 +13,8 @@ import torch
 from PIL import Image
 
 from torchattr.inspect import FeatureMaps
-from torchattr.models import PreparedImage
-from torchattr.models.geometry import place
-from torchattr.show import colormap, rescale
-from torchattr.show.scaling import Sign
+from torchattr.models import PreparedImage, place
+from torchattr.show import Sign, colormap, rescale
 from torchattr.web.map_style import MapStyle
 from torchattr.web.state.buffers import buffers
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torchattr.inspect import Rule
 from torchattr.models import LoadedModel, read_image
-from torchattr.runs.score_reader import ScoreReader
+from torchattr.runs import ScoreReader
 from torchattr.web.api.pictures import decode, shown
 from torchattr.web.panels import feature_maps as layering
 from torchattr.web.panels.attributions import attribute, show_panel
