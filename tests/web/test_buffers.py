@@ -38,6 +38,7 @@ THINGS: dict[str, tuple[Any, int]] = {
     "the same twice": ([WHOLE, WHOLE[3], torch.from_numpy(WHOLE), {"x": (WHOLE,)}], MEGA),
     "RGB picture": (Image.new("RGB", (512, 512)), MEGA),
     "gray picture": (Image.new("L", (1024, 1024)), MEGA),
+    "parameter without a shape yet": ((torch.nn.LazyLinear(3).weight, b"x" * MEGA), MEGA),
     "bytes": (b"x" * MEGA, MEGA),
     "text": ("x" * MEGA, MEGA),
     "bytes in a list": ([{"a": b"x" * MEGA}], MEGA),

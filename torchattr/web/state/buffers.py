@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 BYTES_OF_A_PIXEL = {"1": 1, "L": 1, "P": 1, "LA": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
 """What Pillow stores for a pixel; all other modes, RGB among them, have four bytes."""
@@ -76,7 +77,7 @@ class Ledger:
 
 
 def _memory(one: Any) -> tuple[int, int]:
-    if isinstance(one, Tensor):
+    if isinstance(one, Tensor) and not is_lazy(one):
         storage = one.untyped_storage()
         return storage.data_ptr(), storage.nbytes()
     if isinstance(one, np.ndarray) and one.base is None:
