@@ -12,7 +12,14 @@ from bench import Bench
 from helpers import noise
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from oracles import naive_mask, naive_max_pool, naive_relu_backward, naive_unpool
+from oracles import (
+    channels_last,
+    naive_mask,
+    naive_max_pool,
+    naive_relu_backward,
+    naive_unpool,
+    same,
+)
 from torch import Tensor
 
 from torchattr.kernels import TorchBackend, Window, order_of
@@ -54,12 +61,6 @@ def shuffled(tensor: Tensor, random) -> Tensor:
     random.shuffle(order)
     inverse = sorted(order, key=order.__getitem__)
     return tensor.permute(order).contiguous().permute(inverse)
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    return (one.dtype, one.shape) == (other.dtype, other.shape) and torch.equal(
-        one.cpu().nan_to_num(nan=12345.0), other.cpu().nan_to_num(nan=12345.0)
-    )
 
 
 # Masks and rectifiers
@@ -183,10 +184,6 @@ def pools(draw) -> tuple[list[int], Window]:
         *(tuple(values) for values in (extent, stride, padding, dilation)), draw(st.booleans())
     )
     return [draw(st.integers(0, 2)), 2, *size], window
-
-
-def channels_last(x: Tensor) -> Tensor:
-    return x.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 @examples

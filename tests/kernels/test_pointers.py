@@ -75,7 +75,7 @@ def check(bench: Bench, conv: Convolution) -> None:
     channels = conv.weight.shape[1] * conv.groups
     clean, boxes = noise(1, 6, 6, channels, dtype=torch.float32), everywhere(6, 6)
     changed = noise(boxes.rows, channels, seed=4, dtype=torch.float32)
-    found = bench.backend.convolve(Patches(clean, changed, boxes), boxes, conv, Epilogue())
+    found = bench.patches.convolve(Patches(clean, changed, boxes), boxes, conv, Epilogue())
     assert conv.bias is not None
     bias = conv.bias.double().clone()
     weight = conv.weight.double()

@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.library import custom_op
 
 from torchattr.errors import BackendError
-from torchattr.kernels.api import Backend, Gate, Request
+from torchattr.kernels.api import Backend, Request
 from torchattr.kernels.dispatch import choose, requested_backend
+from torchattr.kernels.gates import Gate
 from torchattr.kernels.layout import (
     Order,
     Window,

@@ -1,0 +1,23 @@
+"""When tiles are measured."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from torchattr.kernels.triton.tuning import CHOICES, LARGE, fastest, is_worth_measuring
+
+
+def test_when_tiles_are_not_measured(compiling: pytest.MonkeyPatch) -> None:
+    def full(tile: object) -> float:
+        raise torch.OutOfMemoryError
+
+    assert fastest(full, CHOICES) == CHOICES[0]
+    run = SimpleNamespace(is_cuda=True, numel=lambda: LARGE)
+    compiling.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert is_worth_measuring(run)
+    assert not is_worth_measuring(SimpleNamespace(is_cuda=True, numel=lambda: LARGE - 1))
+    compiling.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert not is_worth_measuring(run)
