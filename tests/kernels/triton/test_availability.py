@@ -40,7 +40,7 @@ def test_what_is_installed(monkeypatch: pytest.MonkeyPatch, found, words) -> Non
 
 def test_old_gpus_and_missing_ones(compiling: pytest.MonkeyPatch) -> None:
     compiling.setattr(torch.cuda, "is_available", lambda: False)
-    assert TRITON.refusals(GPU) == ["PyTorch finds no CUDA device"]
+    assert TRITON.refusals(GPU) == ["PyTorch sees no CUDA device"]
     compiling.setattr(torch.cuda, "is_available", lambda: True)
     compiling.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert TRITON.refusals(GPU) == ["cuda has compute capability 7.5, Triton needs 8.0"]

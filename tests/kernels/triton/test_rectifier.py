@@ -39,7 +39,7 @@ def test_channels_of_more_elements_than_a_piece(
     scale, shift = (noise(5, seed=seed).float().to(DEVICE) for seed in (3, 4))
     whole = TRITON.batch_norm_relu(x, scale, shift)
     back = TRITON.batch_norm_relu_backward(grad, whole[1], scale, order_of(x), "guided")
-    monkeypatch.setattr(rectifier, "PIECE", 328)
+    monkeypatch.setattr(rectifier, "CHUNK", 328)
     y, mask = TRITON.batch_norm_relu(x, scale, shift)
     assert torch.equal(y, whole[0])
     assert torch.equal(mask, whole[1])

@@ -110,7 +110,7 @@ class Rearrange(Operator):
     def _places(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
         """Give where each pixel of `boxes` is among the clean ones, the changed, the constant."""
         batch, height, width, _ = patches.clean.shape
-        owner, down, along = boxes.places
+        owner, down, along = boxes.positions
         y, x = self.rows[down], self.columns[along]
         image, top, left, bottom, right, start = patches.boxes.table[owner].T
         inside = (top <= y) & (y < bottom) & (left <= x) & (x < right)

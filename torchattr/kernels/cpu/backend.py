@@ -136,7 +136,7 @@ def _missing() -> tuple[str, ...]:
 
 def _pool_order(values: Tensor, switches: Tensor, window: Window) -> Order | None:
     """Return the memory order of a pool if the kernels serve it, else `None`."""
-    has_bytes = values.dtype == torch.float32 and window.places <= 256
+    has_bytes = values.dtype == torch.float32 and window.elements <= 256
     serves = has_bytes and compiles("max_pool", "pools")
     return pools.order_for(switches, window) if serves else None
 

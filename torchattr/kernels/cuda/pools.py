@@ -94,7 +94,7 @@ def pool_call(
         *(["CHANNELS_LAST"] if last else []),
         *(["VECTORISED"] if vectorised else []),
     ]
-    if launcher.builds_in(window.places * lanes):
+    if launcher.builds_in(window.elements * lanes):
         defines += windowed.built_in
     shape = (
         *in_three(x.shape[2:], 1),

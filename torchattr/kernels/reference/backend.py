@@ -57,7 +57,7 @@ class TorchBackend(Backend):
         return result
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        if x.device.type == "cpu" and x.is_contiguous() and window.places <= 256:
+        if x.device.type == "cpu" and x.is_contiguous() and window.elements <= 256:
             pooled = max_pool(x, window)
             if pooled is not None:
                 return pooled[0], _switches(*pooled, window)

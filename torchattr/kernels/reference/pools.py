@@ -69,10 +69,10 @@ def _padded(x: Tensor, sizes: Sequence[int], window: Window) -> Tensor:
 def positions_of(indices: Tensor, spatial: Sequence[int], window: Window) -> Tensor:
     """Return the position within its window of each flat index into the input."""
     offsets = _offsets(spatial, window)
-    if offsets.unique().numel() < window.places:
+    if offsets.unique().numel() < window.elements:
         return _positions_by_dimension(indices, spatial, window)
     numbers = torch.zeros(int(offsets[-1]) + 1, dtype=window.switch_dtype)
-    numbers[offsets] = torch.arange(window.places).to(window.switch_dtype)
+    numbers[offsets] = torch.arange(window.elements).to(window.switch_dtype)
     numbers = numbers.to(indices.device)
     corners = _corners(indices.shape, spatial, window, indices.device)
     positions = torch.empty_like(indices, dtype=window.switch_dtype)

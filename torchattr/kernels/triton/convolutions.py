@@ -1,15 +1,14 @@
-"""Convolutions of patches, as products of matrices of which one is never written.
+"""Convolutions of patches, as implicit matrix products.
 
-A row of that matrix is what one output's window sees. A program reckons where each of its taps
-lies, reads it there, and multiplies. Taps follow one after another, each in steps of channels;
-where there are few channels, as in a stem, one step holds several taps. Bias, residual and clamp
+A row of the implicit matrix holds the input of one output's window. A program computes where each
+tap is in memory, loads it, and multiplies. Taps follow one after another, each in steps of
+channels; with few channels, as in a stem, one step holds several taps. Bias, residual and clamp
 follow before the only rounding.
 
-Where each channel is convolved alone there is no product: a tile of rows and channels adds up its
-taps.
+Depthwise convolutions need no product: a tile of rows and channels accumulates its taps.
 
-Of tuples, `WINDOW` holds extents, strides, paddings and dilations; `bounds` the clamp's; `FUSED`
-whether there are a bias and a residual; `BLOCK` rows, columns and depth.
+Among tuples, `WINDOW` holds extents, strides, paddings and dilations; `bounds` those of the clamp;
+`FUSED` whether there are a bias and a residual; `BLOCK` rows, columns and depth.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ from torchattr.kernels.triton.tuning import (
 )
 
 FEW = 16
-"""With fewer input channels than this, the least depth of a product, a step holds several taps."""
+"""With fewer input channels than this minimal depth of a product, a step holds several taps."""
 
 WORK = 2**30
-"""From so many products of two numbers on it pays to measure blocks."""
+"""From this number of multiplications on, measuring blocks pays off."""
 
 
 _measured: dict[tuple[object, ...], Block] = {}
@@ -79,7 +78,7 @@ def finished(
         value += tl.load(bias + column, column < channels, other=0).to(tl.float32)
     if FUSED[1]:
         box = boxes_in(residual, out_size, variant, MEMORY)
-        pixel, _is_seen = pixels_at(residual, out_size, box, down, along, channels, MEMORY)
+        pixel, _is_inside = pixels_at(residual, out_size, box, down, along, channels, MEMORY)
         value += tl.load(pixel + column, inside, other=0).to(tl.float32)
     # Not a maximum and a minimum: NaN stays NaN.
     value = tl.where(value < bounds[0], bounds[0], value)
@@ -87,8 +86,8 @@ def finished(
 
 
 @triton.jit
-def part_of(step, taps, inputs, SEVERAL: tl.constexpr, DEPTH: tl.constexpr):
-    """Give taps and channels of a step, the row of the weights it begins with, and what is left."""
+def taps_of(step, taps, inputs, SEVERAL: tl.constexpr, DEPTH: tl.constexpr):
+    """Return taps and channels of a step, its first row of the weights, and the number left."""
     number = tl.arange(0, DEPTH)[None, :]
     if SEVERAL:
         first = step * DEPTH
@@ -98,10 +97,10 @@ def part_of(step, taps, inputs, SEVERAL: tl.constexpr, DEPTH: tl.constexpr):
     else:
         blocks = tl.cdiv(inputs, DEPTH)
         tap = step // blocks
-        begun = (step - tap * blocks) * DEPTH
-        channel = begun + number
-        first = tap * inputs + begun
-        left = inputs - begun
+        start = (step - tap * blocks) * DEPTH
+        channel = start + number
+        first = tap * inputs + start
+        left = inputs - start
     return tap, channel, first, left
 
 
@@ -157,11 +156,11 @@ def product_kernel(
     number = tl.arange(0, DEPTH)
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     for step in range(tl.cdiv(TAPS * inputs, DEPTH) if SEVERAL else TAPS * tl.cdiv(inputs, DEPTH)):
-        tap, channel, first, left = part_of(step, TAPS, inputs, SEVERAL, DEPTH)
-        looked_down, looked_along = input_position(tap, down, along, WINDOW)
-        pixel, is_seen = pixels_at(x, size, box, looked_down, looked_along, groups * inputs, MEMORY)
-        seen = is_seen & (row < rows) & (number[None, :] < left)
-        value = tl.load(pixel + (group * inputs + channel), seen, other=0)
+        tap, channel, first, left = taps_of(step, TAPS, inputs, SEVERAL, DEPTH)
+        tap_down, tap_along = input_position(tap, down, along, WINDOW)
+        pixel, is_inside = pixels_at(x, size, box, tap_down, tap_along, groups * inputs, MEMORY)
+        known = is_inside & (row < rows) & (number[None, :] < left)
+        value = tl.load(pixel + (group * inputs + channel), known, other=0)
         if MEMORY[1]:
             first = first.to(tl.int64)
         known = (number[:, None] < left) & (column < outputs)
@@ -196,8 +195,8 @@ def add_tap(
 ):
     """Add one tap of every window of a tile, each channel by its own weight."""
     down, along = input_position(number, down, along, WINDOW)
-    pixel, is_seen = pixels_at(x, size, box, down, along, channels, MEMORY)
-    value = tl.load(pixel + column, inside & is_seen, other=0).to(tl.float32)
+    pixel, is_inside = pixels_at(x, size, box, down, along, channels, MEMORY)
+    value = tl.load(pixel + column, inside & is_inside, other=0).to(tl.float32)
     factor = tl.load(weight + number * channels + column, column < channels, other=0)
     return total + value * factor.to(tl.float32)
 
@@ -226,7 +225,7 @@ def depthwise_kernel(
     COLUMNS: tl.constexpr,
 ):
     K: tl.constexpr = WINDOW[0]
-    PLACES: tl.constexpr = K[0] * K[1]
+    ELEMENTS: tl.constexpr = K[0] * K[1]
     size, out_size = (height, width), (out_height, out_width)
     channels = units * UNIT
     row, _start, column, inside = tile_of(rows, channels, ROWS, COLUMNS, MEMORY[1])
@@ -234,13 +233,13 @@ def depthwise_kernel(
     box = boxes_in(x, size, variant, MEMORY)
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     if UNROLLED:
-        for number in tl.static_range(PLACES):
+        for number in tl.static_range(ELEMENTS):
             total = add_tap(
                 number, total, x, size, box, down, along, weight, column, inside, channels,
                 WINDOW, MEMORY,
             )  # fmt: skip
     else:
-        for number in range(PLACES):
+        for number in range(ELEMENTS):
             total = add_tap(
                 number, total, x, size, box, down, along, weight, column, inside, channels,
                 WINDOW, MEMORY,
@@ -253,7 +252,7 @@ def depthwise_kernel(
 
 
 def convolve(x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
-    """Give the rows of `boxes`."""
+    """Return the rows of `boxes`."""
     output = x.changed.new_empty(boxes.rows, len(conv.weight))
     if not output.numel():
         return output
@@ -311,7 +310,7 @@ def _product(
             SEVERAL=inputs < FEW,
             FUSED=(conv.bias is not None, epilogue.residual is not None),
             PRECISION=precision,
-            # The interpreter takes the bits of bfloat16 for integers.
+            # The interpreter treats the bits of bfloat16 as integers.
             LIFTED=interpreted(),
             MEMORY=memory,
             BLOCK=(block.rows, columns, min(block.depth, _at_least_16(conv.weight[0].numel()))),
@@ -326,26 +325,26 @@ def _product(
 def _block_for(
     launch: Callable[[Block], None], conv: Convolution, output: Tensor, precision: str
 ) -> Block:
-    """Give the block that is fastest for such a convolution, or for a small one the first."""
+    """Return the fastest block for such a convolution, for a small one the first."""
     exact = output.dtype == torch.float32 and precision == "ieee"
     choices = EXACT if exact else NARROW
     outputs, inputs = len(conv.weight) // conv.groups, conv.weight.shape[1]
     if output.numel() * conv.weight[0].numel() < WORK or not can_measure(output):
         return choices[0]
     widths = min(128, _at_least_16(outputs)), min(128, _at_least_16(inputs)), inputs < FEW
-    kind = (output.device, output.dtype, precision, prod(conv.extent) == 1, *widths)
-    if kind not in _measured:
+    key = (output.device, output.dtype, precision, prod(conv.extent) == 1, *widths)
+    if key not in _measured:
 
         def milliseconds(block: Block) -> float:
-            found: float = triton.testing.do_bench(lambda: launch(block), 5, 20)
-            return found
+            median: float = triton.testing.do_bench(lambda: launch(block), 5, 20)
+            return median
 
-        _measured[kind] = fastest(milliseconds, choices)
-    return _measured[kind]
+        _measured[key] = fastest(milliseconds, choices)
+    return _measured[key]
 
 
 def _precision(dtype: torch.dtype) -> str:
-    """Give how float32 is multiplied: rounded to TF32 only if PyTorch may do that, too."""
+    """Return the precision of float32 products: TF32 only if PyTorch may use it, too."""
     allowed = torch.backends.cuda.matmul.fp32_precision == "tf32"
     return "tf32" if dtype == torch.float32 and allowed else "ieee"
 
@@ -353,7 +352,7 @@ def _precision(dtype: torch.dtype) -> str:
 def _tensors(
     x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue, output: Tensor, together: int
 ) -> tuple[object, ...]:
-    """Give the arguments that both kernels begin with; what is not there is never looked at."""
+    """Return the first arguments of both kernels; absent tensors are never read."""
     bias = output if conv.bias is None else checked_run(run_of(conv.bias), len(conv.weight))
     residual = x if epilogue.residual is None else epilogue.residual
     return (
@@ -362,7 +361,7 @@ def _tensors(
         source_of(residual),
         *residual.clean.shape[1:3],
         lookup_of(boxes, output.device),
-        _laid_out(conv, together),
+        _packed_weight(conv, together),
         bias,
         output,
     )
@@ -372,25 +371,25 @@ def _window(conv: Convolution) -> tuple[tuple[int, int], ...]:
     return conv.extent, conv.stride, conv.padding, conv.dilation
 
 
-def _laid_out(conv: Convolution, groups: int) -> Tensor:
-    """Lay the scaled weights as `(groups, taps, in, out)`, once; lone channels are one group."""
+def _packed_weight(conv: Convolution, groups: int) -> Tensor:
+    """Return the scaled weights as `(groups, taps, in, out)`; depthwise ones are one group."""
     if "taps first" not in conv.packed:
         _, inputs, *extent = conv.weight.shape
         grouped = conv.scaled.weight.reshape(groups, -1, inputs, prod(extent))
         conv.packed["taps first"] = run_of(grouped.permute(0, 3, 2, 1))
-    found: Tensor = conv.packed["taps first"]
-    return found
+    packed: Tensor = conv.packed["taps first"]
+    return packed
 
 
 def _memory(
     x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue, output: Tensor
 ) -> tuple[bool, bool]:
-    """Tell whether activations are aligned, and whether 32 bits are too few."""
+    """Return whether activations are aligned, and whether offsets need more than 32 bits."""
     written = Patches(x.clean, output, boxes)
     wide = are_wide(x, epilogue.residual, written) or is_wide(conv.weight)
     return are_aligned(x, epilogue.residual), wide
 
 
 def _at_least_16(number: int) -> int:
-    """Give the next power of 2 that a product can have as a side."""
+    """Return the next power of 2 that a product accepts as a side."""
     return max(16, 1 << (number - 1).bit_length())

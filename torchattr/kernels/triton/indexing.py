@@ -1,4 +1,4 @@
-"""How kernels divide an index into its parts, and which kernels need more than 32 bits for it."""
+"""Index arithmetic of the kernels: tiles, division by multiplication, and the need for 64 bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNIT = 16
 
 @cache
 def divisor(number: int) -> tuple[int, int]:
-    """Give the factor and the shift by which :func:`divide` divides by `number`.
+    """Return the factor and the shift by which :func:`divide` divides by `number`.
 
     A division by multiplication, exact for dividends below 2^31 (Granlund and Montgomery 1994).
     """
@@ -28,7 +28,7 @@ def divisor(number: int) -> tuple[int, int]:
 
 @triton.jit
 def divide(dividend, factor, shift):
-    """Divide by the number that :func:`divisor` was given: three instructions, not twenty."""
+    """Divide by the number passed to :func:`divisor`, in three instructions instead of twenty."""
     plain = dividend.to(tl.uint32)
     high = tl.umulhi(plain, factor.to(tl.uint32))
     return ((high + plain) >> shift.to(tl.uint32)).to(tl.int32)
@@ -36,7 +36,7 @@ def divide(dividend, factor, shift):
 
 @triton.jit
 def tile_of(rows, length, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WIDE: tl.constexpr):
-    """Give the rows of this program, its first column, and which of both there are."""
+    """Return this program's rows, first column and columns, and which of its elements exist."""
     blocks = tl.cdiv(length, COLUMNS)
     first = tl.program_id(0) // blocks
     if WIDE:
@@ -48,16 +48,16 @@ def tile_of(rows, length, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WIDE: tl.co
 
 
 def is_wide(*tensors: Tensor) -> bool:
-    """Tell whether an element of these tensors, or their number, needs more than 32 bits.
+    """Whether the offset of any element of these tensors, or their number, needs more than 32 bits.
 
-    Two tiles are left as room for indices that a kernel makes and masks off.
+    Room for two tiles is left, for indices that a kernel computes and masks off.
     """
     room = LARGEST - 2**16
     return any(max(tensor.numel(), _reach(tensor)) > room for tensor in tensors)
 
 
 def _reach(tensor: Tensor) -> int:
-    """Give the distance in memory between the first element and the last."""
+    """Return the distance in memory between the first and the last element."""
     return sum(
         (size - 1) * abs(step)
         for size, step in zip(tensor.shape, tensor.stride(), strict=True)

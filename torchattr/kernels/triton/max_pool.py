@@ -27,13 +27,13 @@ from torchattr.kernels.triton.volumes import Frame, Tiles, is_channels_last, pos
 
 
 @triton.jit
-def first_place(corner, L: tl.constexpr):
-    """Give the first place of a window, in one dimension, that lies in the input."""
+def first_element(corner, L: tl.constexpr):
+    """Return the first element of a window, in one dimension, that is inside the input."""
     return (tl.maximum(L - 1 - corner, 0) // L).to(tl.int32)
 
 
 @triton.jit
-def look_at(
+def compare(
     number,
     best,
     won,
@@ -47,7 +47,7 @@ def look_at(
     L: tl.constexpr,
     CHECKED: tl.constexpr,
 ):
-    """Look at one place of every window of a tile: it wins if it is larger, or NaN."""
+    """Compare one element of every window of a tile: it wins if it is larger, or NaN."""
     d = corner[0] + number // (K[1] * K[2]) * L[0]
     h = corner[1] + number // K[2] % K[1] * L[1]
     w = corner[2] + number % K[2] * L[2]
@@ -87,7 +87,7 @@ def max_pool_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    PLACES: tl.constexpr = K[0] * K[1] * K[2]
+    ELEMENTS: tl.constexpr = K[0] * K[1] * K[2]
     row, _start, column, inside = tile_of(rows, units * UNIT, ROWS, COLUMNS, WIDE)
     n, c, d, h, w = position_of(row, column, (a, b, c), LAST, WIDE)
     corner = (d * S[0] - P[0], h * S[1] - P[1], w * S[2] - P[2])
@@ -95,23 +95,23 @@ def max_pool_kernel(
     best = tl.full([ROWS, COLUMNS], float("-inf"), tl.float32)
     won = tl.zeros([ROWS, COLUMNS], tl.int32)
     if CHECKED:
-        won += first_place(corner[0], L[0]) * (K[1] * K[2])
-        won += first_place(corner[1], L[1]) * K[2] + first_place(corner[2], L[2])
+        won += first_element(corner[0], L[0]) * (K[1] * K[2])
+        won += first_element(corner[1], L[1]) * K[2] + first_element(corner[2], L[2])
     if UNROLLED:
-        for number in tl.static_range(PLACES):
-            best, won = look_at(
+        for number in tl.static_range(ELEMENTS):
+            best, won = compare(
                 number, best, won, x, offset, corner, inside, (D, H, W), step, K, L, CHECKED
             )
     else:
-        for number in range(PLACES):
-            best, won = look_at(
+        for number in range(ELEMENTS):
+            best, won = compare(
                 number, best, won, x, offset, corner, inside, (D, H, W), step, K, L, CHECKED
             )
     if TELLS:
         won = won | ((best > 0).to(tl.int32) << 7)
-    place = row * (units * UNIT) + column
-    tl.store(values + place, best.to(values.dtype.element_ty), inside)
-    tl.store(switches + place, won.to(switches.dtype.element_ty), inside)
+    offset = row * (units * UNIT) + column
+    tl.store(values + offset, best.to(values.dtype.element_ty), inside)
+    tl.store(switches + offset, won.to(switches.dtype.element_ty), inside)
 
 
 def max_pool(x: Tensor, values: Tensor, switches: Tensor, window: Window) -> None:
@@ -136,7 +136,7 @@ def max_pool(x: Tensor, values: Tensor, switches: Tensor, window: Window) -> Non
         L=frame.dilation,
         LAST=last,
         UNIT=unit,
-        UNROLLED=frame.places <= UNROLLED_TURNS,
+        UNROLLED=frame.elements <= UNROLLED_TURNS,
         CHECKED=window.ceil_mode or any(window.padding),
         TELLS=window.tells_open,
         **tile.options,

@@ -1,7 +1,7 @@
-"""Gathering and pooling patches: tiles of rows and channels, each output written once.
+"""Operations on patches: gathering and pooling them here, convolving them in `convolutions`.
 
-`WINDOW` holds the extents, strides, paddings and dilations of a window. Its loop is unrolled
-where it has few places.
+A program works on a tile of rows and channels and writes each output once. `WINDOW` holds the
+extents, strides, paddings and dilations of a window. Its loop is unrolled if it is short.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def gather_kernel(
     row, _start, column, inside = tile_of(rows, channels, ROWS, COLUMNS, MEMORY[1])
     variant, down, along = locate_rows(row, rows, boxes)
     box = boxes_in(x, size, variant, MEMORY)
-    pixel, _is_seen = pixels_at(x, size, box, down, along, channels, MEMORY)
+    pixel, _is_inside = pixels_at(x, size, box, down, along, channels, MEMORY)
     tl.store(output + row * channels + column, tl.load(pixel + column, inside), inside)
 
 
 @triton.jit
-def add_place(
+def add_element(
     number,
     total,
     x,
@@ -69,11 +69,11 @@ def add_place(
     MAXIMUM: tl.constexpr,
     MEMORY: tl.constexpr,
 ):
-    """Take one place of every window of a tile into its maximum or sum."""
+    """Accumulate one element of every window of a tile into its maximum or sum."""
     down, along = input_position(number, down, along, WINDOW)
-    pixel, is_seen = pixels_at(x, size, box, down, along, channels, MEMORY)
+    pixel, is_inside = pixels_at(x, size, box, down, along, channels, MEMORY)
     outside: tl.constexpr = float("-inf") if MAXIMUM else 0.0
-    value = tl.load(pixel + column, inside & is_seen, other=outside).to(tl.float32)
+    value = tl.load(pixel + column, inside & is_inside, other=outside).to(tl.float32)
     if MAXIMUM:
         total = tl.where((value > total) | (value != value), value, total)
     else:
@@ -82,9 +82,11 @@ def add_place(
 
 
 @triton.jit
-def counted(place, size, K: tl.constexpr, S: tl.constexpr, P: tl.constexpr, BORDER: tl.constexpr):
-    """Count a window's places in a picture with a border, in one dimension."""
-    first = place * S - P
+def counted(
+    position, size, K: tl.constexpr, S: tl.constexpr, P: tl.constexpr, BORDER: tl.constexpr
+):
+    """Count a window's elements inside an image with a border, in one dimension."""
+    first = position * S - P
     return tl.minimum(first + K, size + BORDER) - tl.maximum(first, -BORDER)
 
 
@@ -108,7 +110,7 @@ def pool_kernel(
     COLUMNS: tl.constexpr,
 ):
     K: tl.constexpr = WINDOW[0]
-    PLACES: tl.constexpr = K[0] * K[1]
+    ELEMENTS: tl.constexpr = K[0] * K[1]
     S: tl.constexpr = WINDOW[1]
     P: tl.constexpr = WINDOW[2]
     channels, size = units * UNIT, (height, width)
@@ -117,14 +119,14 @@ def pool_kernel(
     box = boxes_in(x, size, variant, MEMORY)
     total = tl.full([ROWS, COLUMNS], float("-inf") if MAXIMUM else 0.0, tl.float32)
     if UNROLLED:
-        for number in tl.static_range(PLACES):
-            total = add_place(
+        for number in tl.static_range(ELEMENTS):
+            total = add_element(
                 number, total, x, size, box, down, along, column, inside, channels,
                 WINDOW, MAXIMUM, MEMORY,
             )  # fmt: skip
     else:
-        for number in range(PLACES):
-            total = add_place(
+        for number in range(ELEMENTS):
+            total = add_element(
                 number, total, x, size, box, down, along, column, inside, channels,
                 WINDOW, MAXIMUM, MEMORY,
             )  # fmt: skip
@@ -132,12 +134,12 @@ def pool_kernel(
         if DIVISOR is None:
             high = counted(down, size[0], K[0], S[0], P[0], BORDER[0])
             wide = counted(along, size[1], K[1], S[1], P[1], BORDER[1])
-            # What is not written is not divided by zero either: the interpreter would warn.
+            # Rows that are not written must not divide by zero: the interpreter would warn.
             total = total / tl.where(row < rows, high * wide, 1).to(tl.float32)
         else:
             total = total / DIVISOR
-    place = output + row * channels + column
-    tl.store(place, total.to(output.dtype.element_ty), inside)
+    target = output + row * channels + column
+    tl.store(target, total.to(output.dtype.element_ty), inside)
 
 
 class TritonPatches(PatchOperations):

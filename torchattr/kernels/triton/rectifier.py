@@ -1,8 +1,8 @@
-"""Rectifiers with their masks, there and back, with and without a batch-norm before them.
+"""ReLUs with their masks, forward and backward, with and without a batch-norm before them.
 
-Tensors are runs in memory order. A program works on `BLOCK` elements, as groups of the eight that
-share a byte of the mask. Only the last program needs to look where the run ends: all others load
-and store without a mask, 16 bytes at once whatever the run's length.
+Tensors are runs in memory order. A program works on `BLOCK` elements, in groups of the eight that
+share a byte of the mask. Only the last program checks where the run ends: all others load and store
+without a mask, 16 bytes at once whatever the run's length.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from torchattr.kernels.triton.tuning import (
     is_worth_measuring,
 )
 
-# Runs with channels are worked on in pieces in which 32 bits number the elements.
-PIECE = 2**30
+# Runs with channels are processed in chunks whose elements 32 bits can number.
+CHUNK = 2**30
 
 
 @dataclass(frozen=True)
 class Channels:
-    """One value a channel: element `i` of a run is of channel `i // step % len(scale)`."""
+    """Per-channel values: element `i` of a run is of channel `i // step % len(scale)`."""
 
     step: int
     scale: Tensor
@@ -40,7 +40,7 @@ class Channels:
 
 @triton.jit
 def channel_of(place, channels, step_factor, step_shift, factor, shift):
-    """Give the channel of an element by its place after the start of a channel 0."""
+    """Return the channel of an element from its offset after the start of a channel 0."""
     number = divide(place, step_factor, step_shift)
     return number - divide(number, factor, shift) * channels
 
@@ -69,7 +69,7 @@ def _rectify_block(
     if NORMED:
         value = value * tl.load(scale + channel, inside) + tl.load(shift + channel, inside)
     if KEPT:
-        # Not a maximum: NaN stays NaN.
+        # Not `maximum`: NaN stays NaN.
         value = tl.where(value <= 0, 0.0, value)
         if BOUNDED:
             value = tl.where(value >= upper, upper, value)
@@ -200,23 +200,23 @@ def rectify(
     normed: Channels | None = None,
     tile: Tile | None = None,
 ) -> None:
-    """Write the rectified run `x` into `y` (which may be `x`) and where it was open into `mask`.
+    """Write the ReLU of run `x` into `y` (which may be `x`), and where it was open into `mask`.
 
-    Without `y`, `x` is the output of a rectifier and only its mask is written.
+    Without `y`, `x` is the output of a ReLU, and only its mask is written.
     """
     tile = tile or tile_for(x.dtype, x.device, is_worth_measuring(x))
     bound = _rounded(upper, x.dtype)
-    for piece in _pieces(x, normed):
-        run, bits = x[piece.run], mask[piece.bits]
+    for chunk in _chunks(x, normed):
+        run, bits = x[chunk.run], mask[chunk.bits]
         rectify_kernel[tile.grid(run.numel())](
             run,
-            run if y is None else y[piece.run],
+            run if y is None else y[chunk.run],
             bits,
             normed.scale if normed else run,
             normed.shift if normed else run,
             run.numel(),
             bound,
-            *piece.channels,
+            *chunk.channels,
             NORMED=normed is not None,
             KEPT=y is not None,
             BOUNDED=upper is not None,
@@ -228,22 +228,22 @@ def gate(
     grad: Tensor,
     result: Tensor,
     mask: Tensor | None,
-    signed: bool,
+    clamped: bool,
     scaled: Channels | None = None,
 ) -> None:
-    """Write into `result` (which may be `grad`) what the gate of `mask` and sign lets through."""
+    """Write into `result` (which may be `grad`) what the gate of mask and sign lets pass."""
     tile = tile_for(grad.dtype, grad.device, is_worth_measuring(grad))
-    for piece in _pieces(grad, scaled):
-        run = grad[piece.run]
+    for chunk in _chunks(grad, scaled):
+        run = grad[chunk.run]
         gate_kernel[tile.grid(run.numel())](
             run,
-            result[piece.run],
-            run if mask is None else mask[piece.bits],
+            result[chunk.run],
+            run if mask is None else mask[chunk.bits],
             scaled.scale if scaled else run,
             run.numel(),
-            *piece.channels,
+            *chunk.channels,
             MASKED=mask is not None,
-            SIGNED=signed,
+            SIGNED=clamped,
             SCALED=scaled is not None,
             **tile.options,
         )
@@ -251,7 +251,7 @@ def gate(
 
 @cache
 def tile_for(dtype: torch.dtype, device: torch.device, measured: bool) -> Tile:
-    """Give the tile for large runs, measured once on memory of its own, or for all others."""
+    """Return the tile for large runs, measured once on scratch memory, or for all others."""
     if not measured:
         return CHOICES[0]
 
@@ -264,35 +264,35 @@ def tile_for(dtype: torch.dtype, device: torch.device, measured: bool) -> Tile:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A part of a run, of its mask, and how its elements find their channel."""
+class Chunk:
+    """A part of a run and of its mask, and how its elements find their channel."""
 
     run: slice
     bits: slice
     channels: tuple[int, ...]
 
 
-def _pieces(run: Tensor, channels: Channels | None) -> list[Piece]:
+def _chunks(run: Tensor, channels: Channels | None) -> list[Chunk]:
     if channels is None:
-        return [Piece(slice(None), slice(None), (0,) * 6)]
+        return [Chunk(slice(None), slice(None), (0,) * 6)]
     step, count = channels.step, len(channels.scale)
-    pieces = []
-    for start in range(0, run.numel(), PIECE):
-        stop = min(start + PIECE, run.numel())
+    chunks = []
+    for start in range(0, run.numel(), CHUNK):
+        stop = min(start + CHUNK, run.numel())
         number, rest = divmod(start, step)
         first = number % count * step + rest
         parts = (first, count, *divisor(step), *divisor(count))
-        pieces.append(Piece(slice(start, stop), slice(start // 8, (stop + 7) // 8), parts))
-    return pieces
+        chunks.append(Chunk(slice(start, stop), slice(start // 8, (stop + 7) // 8), parts))
+    return chunks
 
 
 def serves(elements: int, period: int) -> bool:
-    """Tell whether 32 bits can number the channels, which begin again after `period` elements."""
-    return elements <= PIECE or period <= PIECE
+    """Whether 32 bits can number the channels, which repeat after `period` elements."""
+    return elements <= CHUNK or period <= CHUNK
 
 
 def _rounded(upper: float | None, dtype: torch.dtype) -> float:
-    """Give the bound as the values have it that it is compared with."""
+    """Return the bound in the precision of the values that it is compared with."""
     if upper is None or not dtype.is_floating_point:
         return upper or 0.0
     return torch.tensor(upper, dtype=dtype).item()

@@ -1,4 +1,4 @@
-"""How many elements a program works on, and with how many threads."""
+"""The sizes of tiles and blocks, and the choice between them by measurement."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from torchattr.kernels.triton.availability import interpreted
 
-# Triton asks to be told whether a product and a sum may be rounded once instead of twice.
+# Whether a product and a sum may be rounded once instead of twice.
 OPTIONS = {"enable_fp_fusion": True}
 
 LARGE = 2**24
-"""From so many elements on it pays to measure: below, the launch costs as much as the choice."""
+"""From this number of elements on, measuring pays off: below, the launch dominates."""
 
 UNROLLED_TURNS = 64
-"""Loops of up to so many turns are unrolled: 7 × 7, or 3 × 3 × 3, not 16 × 16."""
+"""Loops of up to so many iterations are unrolled: 7 × 7, or 3 × 3 × 3, not 16 × 16."""
 
 # Elements of a tile of rows and columns, and its widest row.
 TILE, ROW = 512, 128
@@ -28,7 +28,7 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True)
 class Tile:
-    """The elements of a program of a kernel that works on runs."""
+    """The elements of one program, for kernels that work on runs."""
 
     block: int
     warps: int
@@ -47,7 +47,7 @@ CHOICES = (Tile(1024, 4), Tile(2048, 8), Tile(2048, 4), Tile(4096, 8))
 
 @dataclass(frozen=True)
 class Block:
-    """The part of a product that a program makes, and how: its depth is that of one step."""
+    """The part of a matrix product that one program computes; its depth is that of one step."""
 
     rows: int
     columns: int
@@ -56,7 +56,7 @@ class Block:
     stages: int
 
 
-# What tensor cores multiply: 64 bytes of a row a step, or all of them.
+# For tensor cores: 64 bytes of a row per step, or the whole row.
 NARROW = (
     Block(64, 64, 32, 4, 4),
     Block(128, 64, 32, 4, 4),
@@ -64,7 +64,7 @@ NARROW = (
     Block(128, 128, 64, 8, 3),
 )
 
-# Products of float32 as they are: a thread's part of the sums must fit its registers.
+# For exact float32 products: a thread's share of the sums must fit its registers.
 EXACT = (
     Block(64, 64, 16, 8, 3),
     Block(64, 32, 16, 4, 3),
@@ -74,18 +74,18 @@ EXACT = (
 
 
 def is_worth_measuring(run: Tensor) -> bool:
-    """Tell whether to measure tiles for a run."""
+    """Whether to measure tiles for a run."""
     return run.numel() >= LARGE and can_measure(run)
 
 
 def can_measure(tensor: Tensor) -> bool:
-    """Tell whether kernels can be timed; never while a CUDA graph is being captured."""
+    """Whether kernels can be timed; never during the capture of a CUDA graph."""
     on_gpu = tensor.is_cuda and not interpreted()
     return on_gpu and not torch.cuda.is_current_stream_capturing()
 
 
 def fastest(milliseconds: Callable[[Choice], float], choices: Sequence[Choice]) -> Choice:
-    """Give the choice that takes least time, or without memory to measure it the first."""
+    """Return the choice that takes least time, or the first if measuring runs out of memory."""
     try:
         return min(choices, key=milliseconds)
     except torch.OutOfMemoryError:
@@ -93,7 +93,7 @@ def fastest(milliseconds: Callable[[Choice], float], choices: Sequence[Choice]) 
 
 
 def tile_shape(length: int) -> tuple[int, int]:
-    """Give height and width of tiles over rows of `length` elements: least waste, then widest."""
+    """Return height and width of tiles over rows of `length` elements: least waste, then widest."""
     widths = [2**power for power in range(3, ROW.bit_length())]
     columns = min(widths, key=lambda width: (-(-length // width) * width, -width))
     return max(1, TILE // columns), columns

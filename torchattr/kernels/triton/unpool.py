@@ -27,7 +27,7 @@ from torchattr.kernels.triton.volumes import Frame, Tiles, is_channels_last, pos
 
 @triton.jit
 def covers(away, K, L):
-    """Tell whether a window has a place so far from its corner."""
+    """Whether a window has an element so far from its corner."""
     return (away >= 0) & (away <= (K - 1) * L) & (away % L == 0)
 
 
@@ -59,12 +59,12 @@ def add_window(
     md = FIRST[0] + number // (COUNT[1] * COUNT[2])
     mh = FIRST[1] + number // COUNT[2] % COUNT[1]
     mw = FIRST[2] + number % COUNT[2]
-    # How far the element lies from the window's corner.
+    # Distance of the element from the window's corner.
     away_d = residue // (S[1] * WAYS) + P[0] - S[0] * md
     away_h = residue // WAYS % S[1] + P[1] - S[1] * mh
     away_w = residue % WAYS + lane + P[2] - S[2] * mw
-    wanted = (away_d // L[0] * K[1] + away_h // L[1]) * K[2] + away_w // L[2] + LIFTED
-    # Of which window it is a place: of none, if it lies between the places of a dilated one.
+    target = (away_d // L[0] * K[1] + away_h // L[1]) * K[2] + away_w // L[2] + LIFTED
+    # The window that it is an element of: none, if it falls between those of a dilated one.
     d = tl.where(covers(away_d, K[0], L[0]), cell[0] + md, -1)
     h = tl.where(covers(away_h, K[1], L[1]), cell[1] + mh, -1)
     w = tl.where(covers(away_w, K[2], L[2]), cell[2] + mw, -1)
@@ -76,7 +76,7 @@ def add_window(
     if TELLS and LIFTED == 0:
         switch = switch & 127
     # Selected, not multiplied: an infinite gradient goes to its winner alone.
-    return total + tl.where(switch == wanted, value, 0.0)
+    return total + tl.where(switch == target, value, 0.0)
 
 
 @triton.jit
@@ -98,7 +98,7 @@ def gather(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Give what all windows send to one place of the cells of a tile."""
+    """Return what all windows send to one position of the cells of a tile."""
     COUNT: tl.constexpr = WINDOW[5]
     WINDOWS: tl.constexpr = COUNT[0] * COUNT[1] * COUNT[2]
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
@@ -146,7 +146,7 @@ def fill(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Fill one place of the cells of a tile, or `SPLIT` neighbours."""
+    """Fill one position of the cells of a tile, or `SPLIT` neighbours."""
     S: tl.constexpr = WINDOW[1]
     WAYS: tl.constexpr = S[2] // SPLIT
     n, c, d, h, w = position
@@ -250,13 +250,13 @@ def unpool(
     result: Tensor,
     window: Window,
     only_open: bool = False,
-    signed: bool = False,
+    clamped: bool = False,
 ) -> None:
-    """Write into the volume `result` what the switches send back.
+    """Write into the volume `result` the gradients that the switches send back.
 
     Args:
-        only_open: leave out windows whose maximum is not positive.
-        signed: write zero for what comes out negative.
+        only_open: whether windows whose maximum is not positive send back zero.
+        clamped: whether negative results become zero.
     """
     frame = Frame.of(window)
     last = is_channels_last(result)
@@ -289,6 +289,6 @@ def unpool(
         SPLIT=split,
         LIFTED=OPEN if only_open else 0,
         TELLS=window.tells_open,
-        SIGNED=signed,
+        SIGNED=clamped,
         **tile.options,
     )

@@ -25,7 +25,7 @@ Three = tuple[int, ...]
 
 @triton.jit
 def position_of(row, column, parts, LAST: tl.constexpr, WIDE: tl.constexpr):
-    """Give example, channel and place of the elements of a tile."""
+    """Return example, channel and position of the elements of a tile."""
     rest, a = row // parts[0], row % parts[0]
     rest, b = rest // parts[1], rest % parts[1]
     n, c = rest // parts[2], rest % parts[2]
@@ -35,33 +35,33 @@ def position_of(row, column, parts, LAST: tl.constexpr, WIDE: tl.constexpr):
 
 
 def as_volume(tensor: Tensor, dims: int) -> Tensor:
-    """View a batch of sequences or pictures, or a single one, as `(N, C, D, H, W)`."""
+    """View a batch of sequences or images, or a single one, as `(N, C, D, H, W)`."""
     batch = tensor if tensor.dim() == dims + 2 else tensor.unsqueeze(0)
     return batch[(slice(None),) * 2 + (None,) * (3 - dims)]
 
 
 def volume_shape(shape: Sequence[int], dims: int) -> torch.Size:
-    """Give the shape that :func:`as_volume` gives a tensor of `shape`."""
+    """Return the shape of :func:`as_volume` for a tensor of `shape`."""
     batch = shape if len(shape) == dims + 2 else (1, *shape)
     return torch.Size((*batch[:2], *(1,) * (3 - dims), *batch[2:]))
 
 
 def is_channels_last(volume: Tensor) -> bool:
-    """Tell whether the channels of a volume are its fastest dimension."""
+    """Whether the channels of a volume are its fastest dimension."""
     return not volume.is_contiguous() and volume.stride(1) == 1 and volume.shape[1] > 1
 
 
 def blank_volume(like: Tensor, shape: torch.Size, last: bool, dtype: torch.dtype) -> Tensor:
-    """Give memory for a volume, with the channels last or first."""
+    """Allocate a volume, with channels last or first."""
     if not last:
         return like.new_empty(shape, dtype=dtype)
-    n, c, *places = shape
-    return like.new_empty((n, *places, c), dtype=dtype).movedim(-1, 1)
+    n, c, *spatial = shape
+    return like.new_empty((n, *spatial, c), dtype=dtype).movedim(-1, 1)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A window in three dimensions."""
+    """A window padded to three dimensions."""
 
     extent: Three
     stride: Three
@@ -80,14 +80,16 @@ class Frame:
         )
 
     @property
-    def places(self) -> int:
+    def elements(self) -> int:
         return prod(self.extent)
 
     def windows_over_a_cell(self) -> tuple[Three, Three]:
-        """Give the first window that covers an element of cell 0, and how many do."""
+        """Return the first window that covers an element of cell 0, and the number of windows."""
         settings = zip(self.extent, self.stride, self.padding, self.dilation, strict=True)
-        both = [_windows_over(*setting) for setting in settings]
-        return tuple(first for first, _ in both), tuple(last - first + 1 for first, last in both)
+        ranges = [_windows_over(*setting) for setting in settings]
+        return tuple(first for first, _ in ranges), tuple(
+            last - first + 1 for first, last in ranges
+        )
 
 
 def _windows_over(extent: int, stride: int, padding: int, dilation: int) -> tuple[int, int]:
@@ -98,7 +100,7 @@ def _windows_over(extent: int, stride: int, padding: int, dilation: int) -> tupl
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a volume is cut into tiles, and how a row's number tells where it lies."""
+    """How a volume is cut into tiles, and the dimensions that a row's number counts."""
 
     rows: int
     length: int
