@@ -103,8 +103,8 @@ def choose(request: Request, name: str) -> Backend:
         BackendError: the backend requested by name refuses, with all its reasons.
     """
     if name == AUTO:
-        offered = (one for one in backends().values() if one.is_offered(request))
-        return with_fallback(next(one for one in offered if not has_failed(one)))
+        working = (backend for backend in backends().values() if not has_failed(backend))
+        return with_fallback(next(one for one in working if one.is_offered(request)))
     named = backends()[name]
     reasons = named.refusals(request)
     if reasons:
