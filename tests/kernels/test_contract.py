@@ -50,13 +50,13 @@ def deterministic(mode: bool = True) -> Iterator[None]:
 
 
 def sample(bench: Bench, shape, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Give values of which many are zero, and some tied."""
+    """Return values with many zeros and some ties."""
     values = noise(*shape, seed=seed) if shape else noise(1, seed=seed)[0]
     return values.mul(2).round().to(dtype).to(bench.device)
 
 
 def shuffled(tensor: Tensor, random) -> Tensor:
-    """Give the same values in another memory order."""
+    """Return the same values in another memory order."""
     order = list(range(tensor.dim()))
     random.shuffle(order)
     inverse = sorted(order, key=order.__getitem__)
@@ -109,7 +109,7 @@ def test_relu_takes_memory_with_gaps(bench: Bench) -> None:
     inside = whole[:, ::2, 1:8]
     over, mask = bench.backend.relu(inside, None, True)
     assert same(over, before.relu())
-    assert same(inside, before.relu()), "writing over means: for whoever else holds the memory"
+    assert same(inside, before.relu()), "overwriting must reach every tensor that shares the memory"
     assert mask.tolist() == naive_mask(over)
 
 

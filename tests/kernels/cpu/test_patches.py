@@ -36,20 +36,20 @@ AMPLIFIED = 64 * 2**-24
 
 
 def patches(seed: int, size: tuple[int, int], channels: int, boxes: Boxes | None = None) -> Patches:
-    """Give patches of two images in float32."""
+    """Return patches of two images in float32."""
     boxes = boxes or some_boxes(np.random.default_rng(seed), images(seed, 2), size)
     clean = noise(2, *size, channels, seed=seed)
     return cast(Patches(clean, noise(boxes.rows, channels, seed=seed + 1), boxes), torch.float32)
 
 
 def square(outputs: int, inputs: int, seed: int = 3) -> Convolution:
-    """Give a 3 × 3 convolution that keeps the size."""
+    """Return a 3 × 3 convolution that keeps the size."""
     weight = noise(outputs, inputs, 3, 3, seed=seed).float() / (9 * inputs) ** 0.5
     return Convolution(weight, noise(outputs, seed=seed + 1).float(), padding=(1, 1))
 
 
 def expected(x: Patches, conv: Convolution) -> Tensor:
-    """Give whole pictures in float64, one for each variant."""
+    """Return the whole output in float64, one for each variant."""
     bias = None if conv.bias is None else conv.bias.double()
     window = (conv.stride, conv.padding, conv.dilation, conv.groups)
     weight = conv.scaled.weight.double()
@@ -57,7 +57,7 @@ def expected(x: Patches, conv: Convolution) -> Tensor:
 
 
 def absolute_terms(x: Patches, conv: Convolution) -> float:
-    """Give the largest sum of what an output sums up, without signs."""
+    """Return the largest sum of absolute terms of any output."""
     given = Patches(x.clean.abs(), x.changed.abs(), x.boxes)
     return float(
         expected(given, replace(conv.scaled, weight=conv.scaled.weight.abs(), packed={})).max()

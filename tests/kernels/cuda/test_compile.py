@@ -20,7 +20,7 @@ PROBE = Kernel("gate", ("FLOAT32", "INDEX_BITS=32", "MASKED", "ALIGNED"))
 
 
 def variants() -> list[Kernel]:
-    """Give each kernel in each type, lie of channels, layout and index."""
+    """Return each kernel in each type, channel layout, memory layout and index type."""
     kernels = []
     for index in ("INDEX_BITS=32", "INDEX_BITS=64"):
         for kind in ("FLOAT32", "BFLOAT16", "FLOAT16"):

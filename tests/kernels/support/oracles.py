@@ -37,7 +37,7 @@ def naive_relu_backward(grad: Tensor, open_: Tensor, gate: Gate) -> Tensor:
 
 
 def naive_max_pool(x: Tensor, window: Window, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Give the maxima and switches of windows at so many positions.
+    """Return the maxima and switches of windows at so many positions.
 
     A later place wins only if it is larger, or NaN.
     """
@@ -71,7 +71,7 @@ def naive_unpool(
 def _places(
     at: Sequence[int], shape: Sequence[int], window: Window
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Give the places of one window that lie in the input, with their numbers."""
+    """Yield the elements of one window that are inside the input, with their numbers."""
     dims = len(window.extent)
     for number, steps in enumerate(product(*map(range, window.extent))):
         place = [

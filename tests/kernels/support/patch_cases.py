@@ -18,7 +18,7 @@ from torchattr.kernels.patches import (
 
 
 def some_boxes(random: np.random.Generator, image: np.ndarray, size: tuple[int, int]) -> Boxes:
-    """Give boxes of any place and size, some empty, some that cover all."""
+    """Return boxes of any position and size, some empty, some that cover all."""
     variants = len(image)
     sides = [np.sort(random.integers(0, side + 1, (2, variants)), axis=0) for side in size]
     whole = random.random(variants) < 0.2

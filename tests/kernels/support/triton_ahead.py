@@ -53,7 +53,7 @@ class Pretended:
 
 
 def compiled_calls() -> list[tuple[str, object]]:
-    """Have launches compile only, and give the list that their kernels are added to."""
+    """Make launches only compile, and return the list to which their kernels are added."""
     calls: list[tuple[str, object]] = []
     launch = jit.JITFunction.run
 
@@ -104,7 +104,7 @@ CONVOLUTIONS = {
 
 
 def patches(channels: int, dtype: torch.dtype, size: int = 28) -> Patches:
-    """Give patches of which neither height nor width nor number is special to a compiler."""
+    """Return patches whose height, width and number are not special to a compiler."""
     none = np.zeros(5, dtype=np.int64)
     boxes = Boxes.of(none, none + 2, none + 3, none + 9, none + 9)
     clean = torch.ones(1, size, size, channels, dtype=dtype)

@@ -22,7 +22,7 @@ NARROW = [torch.bfloat16, torch.float16]
 
 
 def patches(channels: int, seed: int = 1, boxes: Boxes | None = None) -> Patches:
-    """Give float64 patches of three variants of two images."""
+    """Return float64 patches of three variants of two images."""
     boxes = boxes or some_boxes(np.random.default_rng(seed), IMAGE, (6, 9))
     clean, changed = noise(2, 6, 9, channels, seed=seed), noise(boxes.rows, channels, seed=seed + 1)
     return Patches(clean.to(DEVICE), changed.to(DEVICE), boxes)
@@ -39,7 +39,7 @@ CASES = {
 
 
 def convolution(name: str, dtype: torch.dtype = torch.float32) -> Convolution:
-    """Give a convolution that keeps the size, scaled where its weights are not rounded for it."""
+    """Return a convolution that keeps the size, scaled where that does not round its weights."""
     inputs, outputs, groups, extent = CASES[name]
     weight = noise(outputs, inputs // groups, *extent, seed=3).to(DEVICE, dtype)
     weight /= weight[0].numel() ** 0.5
@@ -51,7 +51,7 @@ def convolution(name: str, dtype: torch.dtype = torch.float32) -> Convolution:
 
 
 def rounding(dtype: torch.dtype) -> float:
-    """Give how far off one rounding puts a value; Triton's interpreter cuts bfloat16 off."""
+    """Return the largest error of one rounding; Triton's interpreter truncates to bfloat16."""
     cut = interpreted() and dtype == torch.bfloat16
     return (1.002 if cut else 0.502) * torch.finfo(dtype).eps
 

@@ -43,7 +43,7 @@ def agrees(x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue, unit: f
 
 @pytest.fixture
 def choose(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[convolutions.Block]]:
-    """Have products use the one block in this list."""
+    """Make products use the block in this list."""
     block: list[convolutions.Block] = []
     monkeypatch.setattr(convolutions, "_block_for", lambda *args: block[0])
     return block
