@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,3 +100,19 @@ def test_a_folder_that_nothing_can_be_loaded_from(
     assert "cannot be loaded: " in reason
     assert "failed to map" in reason
     assert ta.GuidedBackprop(lambda x: x.relu()).attribute(noise(2, 3), target=1).shape == (2, 3)
+
+
+def test_a_build_is_cached_under_a_key_of_all_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "csrc"
+    shutil.copytree(cpu_compile.SOURCES, copy)
+    before = cpu_compile._key("patches")
+    monkeypatch.setattr(cpu_compile, "SOURCES", copy)
+    assert cpu_compile._key("patches") == before
+    for name in ("patches.cpp", "winograd.h"):
+        with (copy / name).open("a") as file:
+            file.write("// another line\n")
+        assert cpu_compile._key("patches") != before
+        before = cpu_compile._key("patches")
+    assert cpu_compile._key("rectifier") != before

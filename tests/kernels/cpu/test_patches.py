@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf, nan
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,7 +185,3 @@ def test_other_dtypes_are_left_to_the_reference() -> None:
     pooling = Pooling(True, (3, 3), (2, 2), (1, 1))
     boxes = whole((4, 5), len(x.boxes))
     assert PATCHES.pool(x, boxes, pooling).dtype == torch.float64
-
-
-def test_all_sources_count_for_what_is_kept() -> None:
-    assert Path(cpu_compile.shared_library("patches")._name).name.startswith("patches-")
