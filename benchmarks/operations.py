@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.kernels.api import Backend, Gate
+from torchattr.kernels import Backend, Gate
 from torchattr.kernels.layout import Window, from_order, in_order, order_of
 from torchattr.kernels.reference.backend import TorchBackend
 

@@ -175,6 +175,7 @@ TESTS = Path(__file__).parent
 COVERED_ELSEWHERE: dict[str, str] = {
     # core
     # kernels
+    "kernels.triton.unpool": "kernels/triton/test_max_pool.py: each pool with its backward",
     # layers
     # incremental
     # methods

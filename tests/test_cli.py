@@ -267,7 +267,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--layer", "x*"], "no layer matches 'x*'"),
         (["--layer", "4"], "cannot be enlarged"),
         (["--method", "salience"], "did you mean 'saliency'"),
-        (["--backend", "tritn"], "no backend is called 'tritn'; there are: auto, "),
+        (["--backend", "tritn"], "no backend is called 'tritn'; did you mean 'triton' or 'torch'?"),
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--rule", "gelu"], "--rule must be OPERATION=RULE, such as gelu=guided, got 'gelu'"),
         (["--rule", "gellu=guided"], "did you mean 'gelu'?"),

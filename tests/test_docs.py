@@ -32,6 +32,7 @@ from typer.testing import CliRunner
 import torchattr
 from torchattr import errors
 from torchattr.cli import app
+from torchattr.kernels.dispatch import BACKENDS
 from torchattr.layers import registry as rule_registry
 from torchattr.methods import registry as method_registry
 from torchattr.models.collage import examples
@@ -126,6 +127,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     with ExitStack() as restored:
+        restored.enter_context(BACKENDS.temporary())
         restored.enter_context(mock.patch.dict(rule_registry._rules))
         restored.enter_context(mock.patch.dict(method_registry._methods))
         restored.enter_context(torch.random.fork_rng(devices=[]))

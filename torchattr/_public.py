@@ -37,6 +37,7 @@ from torchattr.inspect import show_kernels as show_kernels
 from torchattr.inspect import summary as summary
 from torchattr.inspect import top_patches as top_patches
 from torchattr.kernels import backend as backend
+from torchattr.kernels import register_backend as register_backend
 from torchattr.layers import OPERATIONS as OPERATIONS
 from torchattr.layers import Call as Call
 from torchattr.layers import Coverage as Coverage

@@ -19,11 +19,11 @@ from torchattr.incremental.cost import Rates, estimates, seconds
 from torchattr.incremental.op_counts import OpCounts, kind_of, of_convolution
 from torchattr.incremental.schedule import LoweredTape, lowered
 from torchattr.incremental.tape import TapeMode
-from torchattr.kernels import TorchBackend
 from torchattr.kernels.patches import Boxes, Convolution
+from torchattr.kernels.reference.patches import TorchPatches
 from torchattr.methods._perturbation import incremental_scores as shortcut
 
-BACKEND = TorchBackend()
+BACKEND = TorchPatches()
 KINDS = ("3x3", "1x1", "other", "depthwise", "bytes")
 
 

@@ -75,7 +75,7 @@ def check(bench: Bench, conv: Convolution) -> None:
     channels = conv.weight.shape[1] * conv.groups
     clean, boxes = noise(1, 6, 6, channels, dtype=torch.float32), everywhere(6, 6)
     changed = noise(boxes.rows, channels, seed=4, dtype=torch.float32)
-    found = bench.backend.convolve(Patches(clean, changed, boxes), boxes, conv, Epilogue())
+    found = bench.patches.convolve(Patches(clean, changed, boxes), boxes, conv, Epilogue())
     assert conv.bias is not None
     bias = conv.bias.double().clone()
     weight = conv.weight.double()
@@ -122,19 +122,19 @@ def test_what_is_not_as_a_kernel_wants_it_is_refused() -> None:
     short.untyped_storage().resize_(8)
     wrong = {
         "of torch.float64": of(4).double(),
-        "was given 5": of(5),
+        "got 5": of(5),
         "on meta": of(4).to("meta"),
         "strides (2,)": of(8)[::2],
         "strides (0,)": of(1).expand(4),
         "one run of memory": torch._neg_view(of(4)),
-        "are in memory": short,
+        "memory holds": short,
     }
     for words, tensor in wrong.items():
         with refused(BackendError, words):
             address(tensor, torch.float32, 4)
-    with refused(BackendError, "are in memory"):
+    with refused(BackendError, "memory holds"):
         strided_address(short, CPU)
-    with refused(BackendError, "in its memory"):
+    with refused(BackendError, "materialised tensor on meta"):
         strided_address(of(4), torch.device("meta"))
     with refused(BackendError, "table"):
         table_address(np.zeros((2, 6), dtype=np.int32), 6)

@@ -1,6 +1,6 @@
-"""Where compiled kernels and what was measured are kept between processes.
+"""The cache of compiled kernels and measurements between processes.
 
-What is loaded from there runs, so the folder must be one that nobody else can write to; and a file
+Libraries loaded from the cache run, so its folder must not be writable by anybody else; and a file
 is used only if it is whole: it ends with a digest of the rest.
 """
 
@@ -23,16 +23,16 @@ DIGEST = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path:
-    """Return where compiled kernels are kept: `torchattr/kernels` in the user's cache folder.
+    """Return the folder of the cache: `torchattr/kernels` in the user's cache folder.
 
-    Where that is no folder of the user's own, it is a private one that is removed at exit.
+    If that is not private to the user, return a temporary folder that is removed at exit.
     """
     base = _user_cache()
     if base is None:
         return private_folder()
     folder = base / "torchattr" / "kernels"
     with suppress(OSError):
-        if all(_is_private(part) for part in (folder.parent, folder)):
+        if all(_is_private(level) for level in (folder.parent, folder)):
             return folder
     return private_folder()
 
@@ -50,62 +50,62 @@ def _private_folder(process: int) -> Path:
 
 
 def _remove(folder: Path, process: int) -> None:
-    """Remove a folder, unless this is a fork of the process that made it."""
+    """Remove a folder, unless this is a fork of the process that created it."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _user_cache() -> Path | None:
-    """Return the user's cache folder; none if all that is named is relative, and so anywhere."""
+    """Return the user's cache folder; `None` if the environment names no absolute path."""
     if sys.platform == "win32":
-        named = [os.environ.get("LOCALAPPDATA", "")]
+        candidates = [os.environ.get("LOCALAPPDATA", "")]
     else:
-        named = [os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")]
-    return next((Path(one) for one in named if os.path.isabs(one)), None)
+        candidates = [os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")]
+    return next((Path(path) for path in candidates if os.path.isabs(path)), None)
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether a folder, made now if need be, is one that only this user can write to."""
+    """Whether only this user can write to a folder, which is created if it does not exist."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform == "win32":
         return True
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return False
-    if stat.S_IMODE(found.st_mode) != 0o700:
+    if stat.S_IMODE(status.st_mode) != 0o700:
         folder.chmod(0o700)
     return True
 
 
 @contextmanager
-def put_in_place(place: Path) -> Iterator[Path]:
-    """Yield another name to write under, so that no other process ever reads a part.
+def put_in_place(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to, so that no other process ever reads a partial file.
 
-    What was written is signed when the block ends, and then gets its own name.
+    At the end of the block, the file gets its digest and is renamed to `path`.
 
     Raises:
         OSError: the folder cannot be written to, or nothing was written.
     """
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{os.getpid()}.{get_ident()}")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
     try:
-        yield part
-        with part.open("ab") as file:
-            file.write(hashlib.sha256(part.read_bytes()).digest())
-        part.chmod(0o600)
-        os.replace(part, place)
+        yield partial
+        with partial.open("ab") as file:
+            file.write(hashlib.sha256(partial.read_bytes()).digest())
+        partial.chmod(0o600)
+        os.replace(partial, path)
     finally:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
-def read_whole(place: Path) -> bytes:
-    """Return what was put in a place.
+def read_whole(path: Path) -> bytes:
+    """Return the content of a file that :func:`put_in_place` wrote.
 
     Raises:
-        OSError: there is nothing, or not all of what was put there.
+        OSError: the file does not exist, or it is damaged.
     """
-    held = place.read_bytes()
-    content, digest = held[:-DIGEST], held[-DIGEST:]
+    data = path.read_bytes()
+    content, digest = data[:-DIGEST], data[-DIGEST:]
     if hashlib.sha256(content).digest() != digest:
-        raise OSError(f"{place} is not what was written there")
+        raise OSError(f"{path} is damaged: its digest does not match")
     return content

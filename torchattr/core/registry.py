@@ -1,9 +1,10 @@
-"""Things by name: rules, methods, panels, backends."""
+"""Registration and look-up by name, for rules, methods, panels and backends."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -41,15 +42,15 @@ def suggest(name: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0
 class Registry(Generic[T]):
     """Classes or objects by name.
 
-    Installed packages name a module in the entry point group; importing it registers what it
-    defines. A file that is executed again, as in a notebook, replaces its own entries; any other
-    second use of a name is refused.
+    Installed packages name a module in an entry point group; importing it registers what it
+    defines. A file that is executed again, such as a reloaded module, replaces its own entries; any
+    other second use of a name raises an error.
 
     Args:
         noun: what an entry is called in messages, such as `method`.
         group: the entry point group of installed packages.
-        built_in: modules of this package that register entries, imported with the first look-up.
-        error: what is raised.
+        built_in: modules of this package that register entries, imported at the first look-up.
+        error: the class of the errors raised.
 
     >>> shapes = Registry("shape")
     >>> @shapes.register("square")
@@ -106,7 +107,7 @@ class Registry(Generic[T]):
         self._entries[name], self._origins[name] = entry, origin
 
     def _is_again(self, name: str, entry: T, origin: _Origin) -> bool:
-        """Whether a file that is executed again brings its own entry."""
+        """Whether an entry replaces its former self, because its file was executed again."""
         known = self._entries[name]
         return entry is not known and origin == self._origins[name] and origin[2] is not None
 
@@ -118,8 +119,18 @@ class Registry(Generic[T]):
         """
         entries = self.snapshot()
         if name not in entries:
-            raise self._error(f"no {self.noun} is called {name!r}; {suggest(name, entries)}")
+            raise self.unknown(name)
         return entries[name]
+
+    def unknown(self, name: str, also: Iterable[str] = ()) -> TorchattrError:
+        """Return the error about an unknown name; it names the closest ones.
+
+        Args:
+            name: what was asked for.
+            also: names that are accepted besides those of the entries.
+        """
+        known = [*also, *self.snapshot()]
+        return self._error(f"no {self.noun} is called {name!r}; {suggest(name, known)}")
 
     def snapshot(self) -> dict[str, T]:
         """Return all entries by name, in the order in which they were registered."""
@@ -130,10 +141,20 @@ class Registry(Generic[T]):
         """Return the name under which an entry is registered, if it is."""
         return next((name for name, known in self._entries.items() if known is entry), None)
 
+    @contextmanager
+    def temporary(self) -> Iterator[None]:
+        """Forget at the end of the block what is registered within it, as tests need it."""
+        entries = self.snapshot()
+        origins = dict(self._origins)
+        try:
+            yield
+        finally:
+            self._entries, self._origins = entries, origins
+
     def _load(self) -> None:
         if self._is_loaded:
             return
-        # Set first: what is imported here may look something up itself.
+        # Set first: a module imported here may itself look up an entry.
         self._is_loaded = True
         for module in self._built_in:
             import_module(module)
@@ -145,7 +166,7 @@ _Origin = tuple[str, str, str | None]
 
 
 def _origin(entry: object) -> _Origin:
-    """Return where an entry is written: its module, its name there, and its file, if known."""
+    """Return where an entry is defined: its module, its qualified name, and its file, if known."""
     cls = entry if isinstance(entry, type) else type(entry)
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return cls.__module__, cls.__qualname__, file

@@ -24,7 +24,7 @@ from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.operators.windows import Convolved
 from torchattr.incremental.schedule import LoweredTape, Schedule
 from torchattr.incremental.tape import TapeEntry, TapeValue
-from torchattr.kernels import Backend, Boxes, Convolution, Epilogue, Patches
+from torchattr.kernels import Boxes, Convolution, Epilogue, Patches, PatchOperations
 
 # What a step costs besides, in seconds: Python, and the calls that it makes.
 STEP = 1e-4
@@ -67,7 +67,9 @@ def seconds(work: OpCounts, rates: Mapping[ConvolutionKind, float]) -> float:
 
 
 @cache
-def rates(backend: Backend, dtype: torch.dtype, device: torch.device, threads: int) -> Rates:
+def rates(
+    backend: PatchOperations, dtype: torch.dtype, device: torch.device, threads: int
+) -> Rates:
     """Give the rates of this machine: read from the user's cache, or measured and put there."""
     place = cache_folder() / f"rates-{_key(backend, dtype, device, threads)}.json"
     with suppress(OSError, ValueError, TypeError, LookupError):
@@ -90,7 +92,7 @@ def _rates_of(read: Any) -> Rates:
     return Rates(*found)
 
 
-def _key(backend: Backend, dtype: torch.dtype, device: torch.device, threads: int) -> str:
+def _key(backend: PatchOperations, dtype: torch.dtype, device: torch.device, threads: int) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     text = (1, backend.name, str(dtype), device.type, threads, name, platform.machine())
     return hashlib.sha256(repr((*text, torch.__version__)).encode()).hexdigest()[:24]
@@ -105,7 +107,7 @@ SAMPLES = (
 """One convolution of each kind, on 28 x 28 pixels of 128 channels."""
 
 
-def _measured(backend: Backend, dtype: torch.dtype, device: torch.device) -> Rates:
+def _measured(backend: PatchOperations, dtype: torch.dtype, device: torch.device) -> Rates:
     patches: dict[ConvolutionKind, float] = {}
     whole: dict[ConvolutionKind, float] = {}
     for sample in SAMPLES:
@@ -122,7 +124,7 @@ def _measured(backend: Backend, dtype: torch.dtype, device: torch.device) -> Rat
     return Rates({**patches, "bytes": a_byte}, {**whole, "bytes": a_byte})
 
 
-def _of_patches(backend: Backend, conv: Convolution) -> float:
+def _of_patches(backend: PatchOperations, conv: Convolution) -> float:
     variants, side = 16, 12
     zeros = np.zeros(variants, dtype=np.int64)
     boxes = Boxes.of(zeros, zeros + 8, zeros + 8, zeros + 8 + side, zeros + 8 + side)

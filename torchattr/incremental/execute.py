@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.schedule import Schedule
-from torchattr.kernels import IMAGE, Backend, Boxes
+from torchattr.kernels import IMAGE, Boxes, PatchOperations
 
 
 class Clean:
@@ -60,7 +60,7 @@ def run(
     plan: Schedule,
     clean: Clean,
     sources: Mapping[int, Changed],
-    backend: Backend,
+    backend: PatchOperations,
     allowance: Allowance,
 ) -> dict[int, Tensor]:
     """Compute the frontier of a plan as whole tensors, as the model sees them.
@@ -129,7 +129,7 @@ def _strides_of_copies(
     return [batch, *(step * copies if step > batch else step for step in others)]
 
 
-def whole(changed: Changed, backend: Backend) -> Tensor:
+def whole(changed: Changed, backend: PatchOperations) -> Tensor:
     """Give a value as one tensor for all variants, with the model's dimensions."""
     grid = changed.grid
     boxes = Boxes.whole(changed.boxes.table[:, IMAGE], grid.height, grid.width)

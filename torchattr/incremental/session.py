@@ -20,7 +20,7 @@ from torchattr.incremental.operators.operator import Changed
 from torchattr.incremental.replay import Diverged, Replay
 from torchattr.incremental.schedule import LoweredTape, Schedule, fallback_reasons, lowered
 from torchattr.incremental.tape import Tape, TapeMode
-from torchattr.kernels import Backend, Boxes, Request, choose, requested_backend
+from torchattr.kernels import Boxes, PatchOperations, Request, choose_patches, requested_backend
 from torchattr.layers import Trace, enter_mode
 
 __all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "TapeRecorder"]
@@ -141,7 +141,9 @@ class Incremental:
         tape: Tape | None = None,
     ) -> None:
         self._device, dtype = inputs[0].device, inputs[0].dtype
-        self._backend: Backend = choose(Request(self._device, dtype), requested_backend())
+        self._backend: PatchOperations = choose_patches(
+            Request(self._device, dtype), requested_backend()
+        )
         read = lowered(tape or _recorded(model, inputs, arguments), len(inputs))
         sources = _of_pictures(boxes, read)
         self._plan, self.recomputed = self._chosen(read, mode, sources, at_once)

@@ -1,15 +1,16 @@
-"""What a backend must do, and how it says that it cannot."""
+"""The interfaces of a backend: the hot operations of attribution, and operations on patches."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from torchattr.kernels.gates import Gate, clamps, reads_mask
 from torchattr.kernels.layout import (
     Order,
     Window,
@@ -20,44 +21,70 @@ from torchattr.kernels.layout import (
     rectified,
 )
 from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
-from torchattr.kernels.reference import patches as reference_patches
-
-Gate = Literal["gradient", "guided", "deconvolution"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a call will ask of a backend: where its tensors are and what they hold."""
+    """The device and dtype of the tensors that a backend is asked to serve."""
 
     device: torch.device
     dtype: torch.dtype
 
 
+class PatchOperations(ABC):
+    """The hot operations of incremental ablation, on :class:`~torchattr.kernels.Patches`."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
+        """Return the rows of `boxes`: changed where `x` is, clean elsewhere."""
+
+    @abstractmethod
+    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
+        """Return the rows of `boxes`, which are any boxes of the output.
+
+        Each of their pixels is computed from changed or clean pixels; zeros surround the image.
+        """
+
+    @abstractmethod
+    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
+        """Return the rows of `boxes`, which are boxes of the output; NaN wins every maximum."""
+
+
 class Backend(ABC):
     """The few hot operations of attribution, in the layout of :mod:`torchattr.kernels.layout`.
 
-    Four operations make a backend. The others stand here in terms of these four and of PyTorch; a
-    backend that can do one of them in a single pass over memory overrides it. A backend is a final
-    class; importing its module must not load what it needs, only its first use may.
-    :meth:`refusals` is asked before any other method.
+    Four operations make a backend. The others are defined here by these four and PyTorch; a backend
+    that can do one of them in a single pass over memory overrides it. A backend is a final class,
+    constructed without arguments; importing its module must not load what it needs, only its first
+    use may. :meth:`refusals` is called before any other method.
 
-    `overwrite` allows to write over the first argument, and to return it; it does not require to.
-    Results that have no order prescribed may lie in memory in any order.
+    `overwrite` permits, but does not require, to write over the first argument and to return it.
+    Results whose order is not prescribed may be in any memory order.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def refusals(self, request: Request) -> list[str]:
-        """Give every reason why this backend cannot serve `request`; none means that it can."""
+        """Return every reason why this backend cannot serve `request`; empty if it can."""
 
     def is_offered(self, request: Request) -> bool:
-        """Tell whether to take this backend for `request` when none is asked for by name."""
+        """Whether to choose this backend for `request` when none is requested by name."""
         return not self.refusals(request)
+
+    @property
+    def patches(self) -> PatchOperations | None:
+        """This backend's own operations on patches, always the same object; `None` if it has none.
+
+        Without them the reference's serve incremental ablation.
+        """
+        return None
 
     @abstractmethod
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
-        """Pack where `0 < output < upper` into bits; no `upper` means no upper bound.
+        """Pack where `0 < output < upper` into bits; without `upper` there is no upper bound.
 
         A rule with a gate of its own packs that: a boolean tensor is its own mask.
         """
@@ -66,7 +93,7 @@ class Backend(ABC):
     def relu_backward(
         self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
     ) -> Tensor:
-        """Send a gradient back through a rectifier.
+        """Propagate a gradient back through a ReLU.
 
         `gradient` keeps it where the mask is set, `deconvolution` (which takes no mask) where it
         is positive itself, `guided` where both hold. It is selected, not multiplied: an infinite
@@ -77,26 +104,26 @@ class Backend(ABC):
     def pack_switches(
         self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        """Turn the indices and the output of PyTorch's max-pool into switches."""
+        """Convert the indices and the output of PyTorch's max-pool to switches."""
 
     @abstractmethod
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        """Send each element of `grad` to the place that its switch names; overlaps add up.
+        """Add each element of `grad` to the input element that its switch names.
 
-        The sum goes over the windows in row-major order: the same result in every run.
+        The sum runs over the windows in row-major order: the same result in every run.
         """
 
     def relu(
         self, x: Tensor, upper: float | None = None, overwrite: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Give `min(max(x, 0), upper)` and its mask, in the memory order of the former."""
+        """Return `min(max(x, 0), upper)` and its mask, in the memory order of the former."""
         output = rectified(x, upper, overwrite)
         return output, self.pack_mask(output, order_of(output), upper)
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        """Give the maximum of each window and its switch, ties and NaN as PyTorch breaks them."""
+        """Return each window's maximum and switch, with PyTorch's treatment of ties and NaN."""
         output, indices = pooled_with_indices(x, window)
         return output, self.pack_switches(indices, output, x.shape, window)
 
@@ -108,17 +135,17 @@ class Backend(ABC):
         window: Window,
         gate: Gate,
     ) -> Tensor:
-        """Send `grad` back through a max-pool and the rectifier before it, which it alone reads.
+        """Propagate `grad` back through a max-pool and the ReLU whose only consumer it is.
 
-        The rectifier is open at a winner exactly if the window's maximum is positive, which the
-        switch says; elsewhere nothing comes back. So no mask is needed.
+        The ReLU is open at a winner exactly if the window's maximum is positive, which the switch
+        holds; everything else gets zero. So no mask is needed.
         """
-        if gate != "deconvolution":
+        if reads_mask(gate):
             grad = torch.where(is_open(switches), grad, 0)
-        if gate != "gradient" and not window.overlaps:
+        if clamps(gate) and not window.overlaps:
             grad = grad.clamp(min=0)
         result = self.unpool(grad, switches, input_shape, window)
-        if gate == "gradient" or not window.overlaps:
+        if not clamps(gate) or not window.overlaps:
             return result
         return self.relu_backward(result, None, order_of(result), "deconvolution", overwrite=True)
 
@@ -130,7 +157,7 @@ class Backend(ABC):
         upper: float | None = None,
         overwrite: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Give `relu(x · scale + shift)`, with one `scale` and `shift` a channel, and its mask."""
+        """Return `relu(x · scale + shift)` and its mask, with one `scale` and `shift` a channel."""
         scale, shift = along_channels(scale, x), along_channels(shift, x)
         normed = x.mul_(scale) if overwrite else x * scale
         return self.relu(normed.add_(shift), upper, overwrite=True)
@@ -144,21 +171,6 @@ class Backend(ABC):
         gate: Gate,
         overwrite: bool = False,
     ) -> Tensor:
-        """Send a gradient back through a rectifier, then through the batch-norm before it."""
+        """Propagate a gradient back through a ReLU, then through the batch-norm before it."""
         gated = self.relu_backward(grad, mask, order, gate, overwrite)
         return gated.mul_(along_channels(scale, gated))
-
-    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
-        """Give the rows of `boxes`: changed where `x` is, clean elsewhere."""
-        return reference_patches.gather(x, boxes)
-
-    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue) -> Tensor:
-        """Give the rows of `boxes`, which are boxes of the output and may be any.
-
-        Every pixel of them is computed from what is changed or clean; zeros surround the picture.
-        """
-        return reference_patches.convolve(x, boxes, conv, after)
-
-    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
-        """Give the rows of `boxes`, which are boxes of the output; NaN wins every maximum."""
-        return reference_patches.pool(x, boxes, pooling)

@@ -1,9 +1,9 @@
-"""A backend that nobody asked for by name: where it fails, it must not take a method down."""
+"""Automatically chosen backends: where one fails, the reference takes over, with one warning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -11,92 +11,119 @@ from torch import Tensor
 
 from torchattr.core.warn import warn
 from torchattr.errors import BackendWarning
-from torchattr.kernels.api import Backend, Request
+from torchattr.kernels.api import Backend, PatchOperations, Request
 from torchattr.kernels.reference.backend import TorchBackend
+from torchattr.kernels.reference.patches import TorchPatches
 
 
-def _served(name: str) -> Callable[..., Any]:
-    def call(self: Unasked, *args: Any, **kwargs: Any) -> Any:
-        return self.serve(name, args, kwargs)
+class Failover:
+    """Calls a backend until one of its operations fails, and the reference from then on.
+
+    Attributes:
+        failed: whether an operation has failed in this process.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self.failed = False
+        self._backend = backend
+
+    def call(
+        self,
+        operation: str,
+        chosen: object,
+        reference: object,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        """Return the result of an operation, from `chosen` if it can."""
+        if self.failed:
+            return getattr(reference, operation)(*args, **kwargs)
+        versions = _versions(args)
+        try:
+            return getattr(chosen, operation)(*args, **kwargs)
+        except Exception as error:
+            half_done = operation in _SCALING and _versions(args) != versions
+            if _is_out_of_memory(error) or half_done:
+                raise
+            # Invalid arguments are invalid for the reference, too, which then raises.
+            result = getattr(reference, operation)(*args, **kwargs)
+            self._warn(operation, error)
+            return result
+
+    def _warn(self, operation: str, error: Exception) -> None:
+        self.failed = True
+        warn(
+            f"the backend {self._backend!r} failed in {operation} ({type(error).__name__}:"
+            f" {error}); another one is used from now on, with the same results",
+            BackendWarning,
+        )
+
+
+def _guarded(operation: str) -> Callable[..., Any]:
+    def call(self: FallbackBackend | FallbackPatches, *args: Any, **kwargs: Any) -> Any:
+        return self.failover.call(operation, self.chosen, self.reference, args, kwargs)
 
     return call
 
 
-class Unasked(Backend):
-    """A backend whose failures are said once; the reference serves from then on.
+class FallbackPatches(PatchOperations):
+    """The operations on patches of an automatically chosen backend."""
 
-    Args:
-        backend: which one.
+    def __init__(self, chosen: PatchOperations, failover: Failover) -> None:
+        self.name = chosen.name  # type: ignore[misc]
+        self.failover = failover
+        self.chosen, self.reference = chosen, TorchPatches()
 
-    Attributes:
-        failed: whether it has failed in this process.
-    """
+    gather = _guarded("gather")
+    convolve = _guarded("convolve")
+    pool = _guarded("pool")
 
-    def __init__(self, backend: Backend) -> None:
-        self.name = backend.name  # type: ignore[misc]
-        self.failed = False
-        self._backend = backend
-        self._reference = TorchBackend()
+
+class FallbackBackend(Backend):
+    """An automatically chosen backend."""
+
+    def __init__(self, chosen: Backend) -> None:
+        self.name = chosen.name  # type: ignore[misc]
+        self.failover = Failover(chosen.name)
+        self.chosen, self.reference = chosen, TorchBackend()
 
     def refusals(self, request: Request) -> list[str]:
-        return self._backend.refusals(request)
+        return self.chosen.refusals(request)
 
-    def serve(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return what an operation gives, by the backend if it can."""
-        if self.failed:
-            return getattr(self._reference, name)(*args, **kwargs)
-        written = _times_written(args)
-        try:
-            return getattr(self._backend, name)(*args, **kwargs)
-        except Exception as error:
-            half_done = name in _SCALING and _times_written(args) != written
-            if _is_out_of_memory(error) or half_done:
-                raise
-            # What was wrong with the arguments is so for the reference, too, and is raised.
-            result = getattr(self._reference, name)(*args, **kwargs)
-            self._say(name, error)
-            return result
+    @cached_property
+    def patches(self) -> PatchOperations | None:
+        own = self.chosen.patches
+        return None if own is None else FallbackPatches(own, self.failover)
 
-    def _say(self, name: str, error: Exception) -> None:
-        self.failed = True
-        warn(
-            f"the backend {self.name!r} fails in {name} ({type(error).__name__}: {error});"
-            " another one serves from now on, with the same results",
-            BackendWarning,
-        )
-
-    pack_mask = _served("pack_mask")
-    relu = _served("relu")
-    relu_backward = _served("relu_backward")
-    batch_norm_relu = _served("batch_norm_relu")
-    batch_norm_relu_backward = _served("batch_norm_relu_backward")
-    pack_switches = _served("pack_switches")
-    max_pool = _served("max_pool")
-    unpool = _served("unpool")
-    unpool_gated = _served("unpool_gated")
-    gather = _served("gather")
-    convolve = _served("convolve")
-    pool = _served("pool")
+    pack_mask = _guarded("pack_mask")
+    relu = _guarded("relu")
+    relu_backward = _guarded("relu_backward")
+    batch_norm_relu = _guarded("batch_norm_relu")
+    batch_norm_relu_backward = _guarded("batch_norm_relu_backward")
+    pack_switches = _guarded("pack_switches")
+    max_pool = _guarded("max_pool")
+    unpool = _guarded("unpool")
+    unpool_gated = _guarded("unpool_gated")
 
 
 @cache
-def unasked(backend: Backend) -> Backend:
-    """Return a backend as it serves when it was not asked for by name; always the same."""
-    return backend if isinstance(backend, TorchBackend) else Unasked(backend)
+def with_fallback(backend: Backend) -> Backend:
+    """Return the backend that serves where this one is chosen automatically; always the same."""
+    return backend if isinstance(backend, TorchBackend) else FallbackBackend(backend)
 
 
 def has_failed(backend: Backend) -> bool:
-    """Whether a backend has failed where it was not asked for by name."""
-    found = unasked(backend)
-    return isinstance(found, Unasked) and found.failed
+    """Whether a backend has failed after it was chosen automatically."""
+    guarded = with_fallback(backend)
+    return isinstance(guarded, FallbackBackend) and guarded.failover.failed
 
 
 _SCALING = ("batch_norm_relu", "batch_norm_relu_backward")
-"""Operations that give something else when they are done twice to what they write over."""
+"""Operations whose result differs if they run a second time on what they overwrite."""
 
 
-def _times_written(args: tuple[Any, ...]) -> list[int]:
-    tensors = (one for one in args if isinstance(one, Tensor) and not one.is_inference())
+def _versions(args: Sequence[Any]) -> list[int]:
+    tensors = (arg for arg in args if isinstance(arg, Tensor) and not arg.is_inference())
     return [tensor._version for tensor in tensors]
 
 

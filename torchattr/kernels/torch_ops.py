@@ -1,8 +1,8 @@
-"""The hot operations as `torch.ops.torchattr.*`, so that compiled and exported code can hold them.
+"""The hot operations as `torch.ops.torchattr.*`, for compiled and exported code.
 
-Each runs on the backend that is asked for or offered when it runs. They have no gradient of their
-own: they *are* what gradients are made of. A window is spelled as in PyTorch's own pools. Results
-lie in memory as the fake implementations say, whatever a backend prefers.
+Each runs on the backend chosen when it runs. They have no gradient of their own: they *are* what
+gradients are made of. Windows are given as in PyTorch's own pools. Results have the memory order of
+the fake implementations, whatever a backend prefers.
 
 >>> import torch, torchattr.kernels
 >>> y, mask = torch.ops.torchattr.relu(torch.tensor([-1.0, 2.0, 0.0, 3.0]))
@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.library import custom_op
 
 from torchattr.errors import BackendError
-from torchattr.kernels.api import Backend, Gate, Request
+from torchattr.kernels.api import Backend, Request
 from torchattr.kernels.dispatch import choose, requested_backend
+from torchattr.kernels.gates import Gate
 from torchattr.kernels.layout import (
     Order,
     Window,
@@ -43,7 +44,7 @@ def _operation(name: str, schema: str, mutates: tuple[str, ...] = ()) -> Callabl
 
 @_operation("relu", "(Tensor x, float? upper=None) -> (Tensor, Tensor)")
 def relu(x: Tensor, upper: float | None = None) -> tuple[Tensor, Tensor]:
-    """Give `min(max(x, 0), upper)` and its mask; see :meth:`Backend.relu`."""
+    """Return `min(max(x, 0), upper)` and its mask; see :meth:`Backend.relu`."""
     output, mask = _backend(x).relu(x, upper)
     return output, mask
 
@@ -55,7 +56,7 @@ def _(x: Tensor, upper: float | None = None) -> tuple[Tensor, Tensor]:
 
 @_operation("relu_", "(Tensor(a!) x, float? upper=None) -> Tensor", mutates=("x",))
 def relu_(x: Tensor, upper: float | None = None) -> Tensor:
-    """Rectify `x` in place and give the mask."""
+    """Apply ReLU to `x` in place and return the mask."""
     return _backend(x).relu(x, upper, overwrite=True)[1]
 
 
@@ -66,9 +67,9 @@ def _(x: Tensor, upper: float | None = None) -> Tensor:
 
 @_operation("relu_backward", "(Tensor grad, Tensor? mask, int[] order, str gate) -> Tensor")
 def relu_backward(grad: Tensor, mask: Tensor | None, order: Sequence[int], gate: str) -> Tensor:
-    """Send a gradient back through a rectifier; see :meth:`Backend.relu_backward`."""
+    """Propagate a gradient back through a ReLU; see :meth:`Backend.relu_backward`."""
     result = _backend(grad).relu_backward(grad, mask, tuple(order), _gate(gate))
-    return _laid(result, tuple(order), grad)
+    return _fresh(result, tuple(order), grad)
 
 
 @relu_backward.register_fake
@@ -88,18 +89,17 @@ def max_pool(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Give the maximum of each window and its switch; see :meth:`Backend.max_pool`."""
+    """Return the maximum of each window and its switch; see :meth:`Backend.max_pool`."""
     window = _window(kernel_size, stride, padding, dilation, ceil_mode)
     values, switches = _backend(x).max_pool(x, window)
-    order = order_of(values)
-    return values, _laid(switches, order, x)
+    return values, _fresh(switches, order_of(values), x)
 
 
 @max_pool.register_fake
 def _(x: Tensor, *window: Any) -> tuple[Tensor, Tensor]:
-    asked_for = _window(*window)
-    values, _ = pooled_with_indices(x, asked_for)
-    return values, torch.empty_like(values, dtype=asked_for.switch_dtype)
+    requested = _window(*window)
+    values, _ = pooled_with_indices(x, requested)
+    return values, torch.empty_like(values, dtype=requested.switch_dtype)
 
 
 @_operation(
@@ -116,7 +116,7 @@ def unpool(
     ceil_mode: bool,
     gate: str | None = None,
 ) -> Tensor:
-    """Send a gradient back through a max-pool, and with `gate` through the rectifier before it.
+    """Propagate a gradient back through a max-pool, and with `gate` through the ReLU before it.
 
     See :meth:`Backend.unpool` and :meth:`Backend.unpool_gated`.
     """
@@ -126,7 +126,7 @@ def unpool(
         result = backend.unpool(grad, switches, shape, window)
     else:
         result = backend.unpool_gated(grad, switches, shape, window, _gate(gate))
-    return _laid(result, order_of(switches), grad)
+    return _fresh(result, order_of(switches), grad)
 
 
 @unpool.register_fake
@@ -141,7 +141,7 @@ def _(grad: Tensor, switches: Tensor, shape: Sequence[int], *rest: Any) -> Tenso
 def batch_norm_relu(
     x: Tensor, scale: Tensor, shift: Tensor, upper: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Give `relu(x · scale + shift)` and its mask; see :meth:`Backend.batch_norm_relu`."""
+    """Return `relu(x · scale + shift)` and its mask; see :meth:`Backend.batch_norm_relu`."""
     return _backend(x).batch_norm_relu(x, scale, shift, upper)
 
 
@@ -157,13 +157,13 @@ def _(x: Tensor, scale: Tensor, shift: Tensor, upper: float | None = None) -> tu
 def batch_norm_relu_backward(
     grad: Tensor, mask: Tensor | None, scale: Tensor, order: Sequence[int], gate: str
 ) -> Tensor:
-    """Go back through a rectifier, then through the batch-norm before it.
+    """Propagate a gradient back through a ReLU, then through the batch-norm before it.
 
     See :meth:`Backend.batch_norm_relu_backward`.
     """
-    given = _backend(grad), tuple(order)
-    result = given[0].batch_norm_relu_backward(grad, mask, scale, given[1], _gate(gate))
-    return _laid(result, given[1], grad)
+    backend, memory = _backend(grad), tuple(order)
+    result = backend.batch_norm_relu_backward(grad, mask, scale, memory, _gate(gate))
+    return _fresh(result, memory, grad)
 
 
 @batch_norm_relu_backward.register_fake
@@ -202,8 +202,8 @@ def _empty(like: Tensor, shape: Sequence[int], order: Order) -> Tensor:
     return from_order(like.new_empty(elements), shape, order)
 
 
-def _laid(result: Tensor, order: Order, given: Tensor) -> Tensor:
-    """Lay a result out in `order`; a new tensor, never the one that was given."""
+def _fresh(result: Tensor, order: Order, source: Tensor) -> Tensor:
+    """Return a result in memory order `order`, which shares no memory with `source`."""
     run = in_order(result, order)
-    run = run.clone() if run.data_ptr() == given.data_ptr() else run
+    run = run.clone() if run.data_ptr() == source.data_ptr() else run
     return from_order(run, result.shape, order)

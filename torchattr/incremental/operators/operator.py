@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchattr.incremental.grids import Grid
 from torchattr.incremental.op_counts import OpCounts
-from torchattr.kernels import Backend, Boxes, Patches
+from torchattr.kernels import Boxes, Patches, PatchOperations
 
 
 class Changed:
@@ -31,7 +31,7 @@ class Changed:
     def patches(self) -> Patches:
         return Patches(self._clean(), self.rows, self.boxes)
 
-    def within(self, boxes: Boxes, backend: Backend) -> Tensor:
+    def within(self, boxes: Boxes, backend: PatchOperations) -> Tensor:
         """Give the pixels of other boxes."""
         return self.rows if boxes == self.boxes else backend.gather(self.patches(), boxes)
 
@@ -54,7 +54,7 @@ class Operator(ABC):
         """Say where its output changes."""
 
     @abstractmethod
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         """Give the output's pixels in `boxes`.
 
         Args:

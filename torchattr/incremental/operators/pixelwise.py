@@ -13,7 +13,7 @@ from torchattr.incremental.grids import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.tape import TapeEntry, fill, writes
-from torchattr.kernels import IMAGE, Backend, Boxes
+from torchattr.kernels import IMAGE, Boxes, PatchOperations
 from torchattr.layers import Call
 
 
@@ -38,7 +38,7 @@ class Pointwise(Operator):
             result = result.joined(one)
         return result
 
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         tensors = {
             index: one.grid.spread(one.within(boxes, backend))
             for index, one in zip(self.inputs, given, strict=True)
@@ -71,7 +71,7 @@ class Gated(Operator):
         other = given[1 - self.single].table
         return Boxes.of(*np.where(unchanged[:, None], other, whole.table)[:, :-1].T)
 
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         single, picture = given[self.single], given[1 - self.single]
         values = single.within(Boxes.whole(boxes.table[:, IMAGE], 1, 1), backend)
         repeated = values.repeat_interleave(torch.from_numpy(boxes.areas).to(values.device), 0)

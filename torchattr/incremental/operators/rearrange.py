@@ -15,7 +15,7 @@ from torchattr.incremental.grids import Grid, Grids, codes, decoded
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.tape import Tape, TapeEntry, fill
-from torchattr.kernels import IMAGE, Backend, Boxes, Patches
+from torchattr.kernels import IMAGE, Boxes, Patches, PatchOperations
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Rearranged(Operator):
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         return given[0]
 
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         rows = given[0].rows
         return rows if self.channels is None else rows[:, self.channels.to(rows.device)]
 
@@ -57,7 +57,7 @@ class Flattened(Operator):
         none = np.zeros_like(changed)
         return Boxes.of(given[0].table[:, IMAGE], none, none, changed, changed)
 
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         grid, (image, top, left, changed, _, _) = given[0].grid, boxes.table.T
         whole = Boxes.of(image, top, left, grid.height * changed, grid.width * changed)
         rows = given[0].within(whole, backend).reshape(boxes.rows, grid.pixels * grid.channels)
@@ -96,7 +96,7 @@ class Rearrange(Operator):
         horizontal = _span(self.columns, left, right)
         return Boxes.of(image, vertical[0], horizontal[0], vertical[1], horizontal[1])
 
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         patches = given[0].patches()
         clean = patches.clean.reshape(-1, patches.clean.shape[-1])
         constant = clean.new_full((1, clean.shape[1]), self.constant)
@@ -110,7 +110,7 @@ class Rearrange(Operator):
     def _places(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
         """Give where each pixel of `boxes` is among the clean ones, the changed, the constant."""
         batch, height, width, _ = patches.clean.shape
-        owner, down, along = boxes.places
+        owner, down, along = boxes.positions
         y, x = self.rows[down], self.columns[along]
         image, top, left, bottom, right, start = patches.boxes.table[owner].T
         inside = (top <= y) & (y < bottom) & (left <= x) & (x < right)

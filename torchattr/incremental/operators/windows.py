@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr.incremental.grids import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes, of_convolution
 from torchattr.incremental.operators.operator import Changed, Operator
-from torchattr.kernels import Backend, Boxes, Convolution, Epilogue, Pooling
+from torchattr.kernels import Boxes, Convolution, Epilogue, PatchOperations, Pooling
 from torchattr.layers import Call
 
 PACKED = 4
@@ -62,7 +62,7 @@ class Convolved(Operator):
         found = given[0].reached(conv.extent, conv.stride, conv.padding, conv.dilation, size)
         return found.joined(given[1]) if len(given) > 1 else found
 
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         after = self.after
         if len(given) > 1:
             after = replace(after, residual=given[1].patches())
@@ -88,7 +88,7 @@ class Pooled(Operator):
             pooling.extent, pooling.stride, pooling.padding, pooling.dilation, size
         )
 
-    def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
+    def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         return backend.pool(given[0].patches(), boxes, self.pooling)
 
     def work(self, pixels: int, item: int) -> OpCounts:

@@ -1,1 +1,1 @@
-"""The compiled CPU backend."""
+"""The compiled CPU backend and its C++ sources."""

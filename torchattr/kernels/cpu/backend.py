@@ -1,24 +1,24 @@
-"""The compiled CPU backend: rectifiers and pools in one pass over memory, and patches.
+"""The compiled CPU backend: ReLUs and pools in one pass over memory, and operations on patches.
 
-Nothing is compiled when this is imported, but when the first call comes.
+Nothing is compiled at import; the first call compiles.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from math import inf
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from torchattr.errors import BackendError
-from torchattr.kernels.api import Backend, Gate, Request
-from torchattr.kernels.cpu import patches as cpu_patches
-from torchattr.kernels.cpu import pools as cpu_pools
-from torchattr.kernels.cpu.compile import library
+from torchattr.kernels.api import Backend, Request
+from torchattr.kernels.cpu import pools
+from torchattr.kernels.cpu.compile import compiles, shared_library
+from torchattr.kernels.cpu.patches import CpuPatches
+from torchattr.kernels.gates import Gate, Gating, clamps, reads_mask
 from torchattr.kernels.layout import (
     Order,
     Window,
@@ -26,18 +26,16 @@ from torchattr.kernels.layout import (
     is_dense,
     lies_in,
     mask_bytes,
-    order_of,
     prepare_buffers,
 )
-from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
 from torchattr.kernels.pointers import address, run_of
 from torchattr.kernels.reference.backend import TorchBackend
 
 
 class CpuBackend(Backend):
-    """Serves float32 on CPUs where there is a C++ compiler.
+    """Serves float32 on CPUs of machines with a C++ compiler.
 
-    The first use on a machine compiles for some seconds; the result is kept in the user's cache.
+    The first use on a machine compiles for a few seconds; the result stays in the user's cache.
     """
 
     name: ClassVar[str] = "cpu"
@@ -52,6 +50,10 @@ class CpuBackend(Backend):
         if request.dtype != torch.float32:
             reasons.append(f"it serves float32, not {str(request.dtype).removeprefix('torch.')}")
         return reasons or list(_missing())
+
+    @cached_property
+    def patches(self) -> CpuPatches:
+        return CpuPatches()
 
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
         if output.dtype != torch.float32 or not lies_in(output, order):
@@ -69,7 +71,7 @@ class CpuBackend(Backend):
     def relu_backward(
         self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
     ) -> Tensor:
-        return _gated(grad, mask, order, gate, overwrite)
+        return _gated(grad, Gating.of(grad, mask, order, gate), overwrite)
 
     def batch_norm_relu_backward(
         self,
@@ -80,13 +82,13 @@ class CpuBackend(Backend):
         gate: Gate,
         overwrite: bool = False,
     ) -> Tensor:
-        return _gated(grad, mask, order, gate, overwrite, scale)
+        return _gated(grad, Gating.of(grad, mask, order, gate), overwrite, scale)
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
         order = _pool_order(x, x, window)
         if order is None:
             return self._reference.max_pool(x, window)
-        return cpu_pools.max_pool(x, window, order)
+        return pools.max_pool(x, window, order)
 
     def pack_switches(
         self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
@@ -99,7 +101,7 @@ class CpuBackend(Backend):
         order = _pool_order(grad, switches, window)
         if order is None:
             return self._reference.unpool(grad, switches, input_shape, window)
-        return cpu_pools.unpool(grad, switches, input_shape, window, order)
+        return pools.unpool(grad, switches, input_shape, window, order)
 
     def unpool_gated(
         self,
@@ -112,61 +114,38 @@ class CpuBackend(Backend):
         order = _pool_order(grad, switches, window)
         if order is None:
             return super().unpool_gated(grad, switches, input_shape, window, gate)
-        return cpu_pools.unpool(
+        return pools.unpool(
             grad,
             switches,
             input_shape,
             window,
             order,
-            needs_open=gate != "deconvolution",
-            is_positive=gate != "gradient",
+            only_open=reads_mask(gate),
+            clamps=clamps(gate),
         )
-
-    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
-        return self._on_patches(x).gather(x, boxes)
-
-    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue) -> Tensor:
-        return self._on_patches(x).convolve(x, boxes, conv, after)
-
-    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
-        return self._on_patches(x).pool(x, boxes, pooling)
-
-    def _on_patches(self, x: Patches) -> Any:
-        serves = x.clean.dtype == torch.float32 and _has("patches", "patches")
-        return cpu_patches if serves else self._reference
 
 
 @cache
 def _missing() -> tuple[str, ...]:
     try:
-        library("rectifier")
+        shared_library("rectifier")
     except BackendError as error:
         return (str(error),)
     return ()
 
 
-def _pool_order(values: Tensor, laid: Tensor, window: Window) -> Order | None:
-    """Give the order of a pool that the kernels serve: of these values, laid out like that."""
-    serves = values.dtype == torch.float32 and window.places <= 256 and _has("max_pool", "pools")
-    return cpu_pools.order_for(laid, window) if serves else None
-
-
-@cache
-def _has(source: str, what: str) -> bool:
-    """Tell whether a source compiles; if not, say so once."""
-    try:
-        library(source)
-    except BackendError as error:
-        warnings.warn(f"{what} are left to the backend 'torch': {error}", stacklevel=2)
-        return False
-    return True
+def _pool_order(values: Tensor, switches: Tensor, window: Window) -> Order | None:
+    """Return the memory order of a pool if the kernels serve it, else `None`."""
+    has_bytes = values.dtype == torch.float32 and window.elements <= 256
+    serves = has_bytes and compiles("max_pool", "pools")
+    return pools.order_for(switches, window) if serves else None
 
 
 def _rectified(x: Tensor, output: Tensor | None, upper: float | None) -> Tensor:
-    """Write the rectified `x` into `output`, if there is one, and give the mask."""
+    """Write the rectified `x` into `output`, if given, and return the mask."""
     count = x.numel()
     mask = torch.empty(mask_bytes(count), dtype=torch.uint8)
-    library("rectifier").torchattr_rectify(
+    shared_library("rectifier").torchattr_rectify(
         _floats(x, count),
         None if output is None else _floats(output, count),
         address(mask, torch.uint8, len(mask)),
@@ -181,29 +160,19 @@ def _floats(tensor: Tensor, count: int) -> int:
     return address(tensor, torch.float32, count, any_order=True)
 
 
-def _gated(
-    grad: Tensor,
-    mask: Tensor | None,
-    order: Order,
-    gate: Gate,
-    overwrite: bool,
-    scale: Tensor | None = None,
-) -> Tensor:
-    if gate == "deconvolution":
-        # Without a mask, nothing but the gradient itself prescribes an order.
-        mask, order = None, order_of(grad)
-    grad, result = prepare_buffers(grad, order, overwrite)
+def _gated(grad: Tensor, gating: Gating, overwrite: bool, scale: Tensor | None = None) -> Tensor:
+    grad, result = prepare_buffers(grad, gating.order, overwrite)
     count = grad.numel()
     factors = None if scale is None else run_of(scale, torch.float32)
     channels = 1 if factors is None else grad.shape[1]
-    library("rectifier").torchattr_gate(
+    shared_library("rectifier").torchattr_gate(
         _floats(grad, count),
         _floats(result, count),
-        None if mask is None else address(mask, torch.uint8, mask_bytes(count)),
+        None if gating.mask is None else address(gating.mask, torch.uint8, mask_bytes(count)),
         count,
-        gate != "gradient",
+        gating.clamps,
         None if factors is None else address(factors, torch.float32, channels),
-        1 if factors is None else max(1, channel_step(grad.shape, order)),
+        1 if factors is None else max(1, channel_step(grad.shape, gating.order)),
         max(1, channels),
         torch.get_num_threads(),
     )

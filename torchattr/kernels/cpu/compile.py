@@ -1,6 +1,6 @@
-"""The CPU kernels, compiled once by the machine's own C++ compiler and kept on disk.
+"""Compiles the CPU kernels once with the machine's C++ compiler and caches them on disk.
 
-Each source in `csrc/` becomes a library of its own when it is first needed.
+Each source in `csrc/` becomes a shared library of its own when it is first needed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,8 @@ OPTIONS = (
     "-march=native",
     "-ffp-contract=fast",
 )
-PATIENCE = 300
+TIMEOUT = 300
+"""Seconds after which a compilation is given up."""
 
 _POINTER, _SIZE, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 _VIEWS = [_POINTER, _POINTER]
@@ -53,78 +55,86 @@ _FUNCTIONS = {
         "pool": [*_VIEWS, _POINTER, _INT, _INT, _SIZE, _INT],
     },
 }
-"""What the functions of each source take; they give nothing or an `int`."""
+"""Argument types of the functions of each source; they return nothing or an `int`."""
 
 
 @cache
-def library(name: str) -> ctypes.CDLL:
-    """Give the kernels of a source, compiled now if they were not before on this machine.
+def shared_library(name: str) -> ctypes.CDLL:
+    """Return the shared library of a source, compiled now unless this machine has it cached.
 
     Raises:
-        BackendError: there is no compiler, or it fails, or what it makes cannot be loaded; the
+        BackendError: there is no compiler, or it fails, or its output cannot be loaded; the
             message says why.
     """
     if sys.platform != "linux":
         raise BackendError(f"its kernels are compiled on Linux only, not on {sys.platform}")
     file = f"{name}-{_key(name)}.so"
     with suppress(OSError, AttributeError):
-        return _kept(name, cache_folder() / file)
+        return _cached(name, cache_folder() / file)
     with suppress(OSError, AttributeError):
         return _compiled(name, cache_folder() / file)
-    # A cache that cannot be written to, or that nothing can be loaded from, costs a compilation in
-    # each process, not more.
+    # A cache that cannot be written to or loaded from costs one compilation in each process.
     try:
         return _compiled(name, private_folder() / file)
     except (OSError, AttributeError) as error:
         raise BackendError(f"its compiled kernels cannot be loaded: {error}") from error
 
 
-def _kept(name: str, place: Path) -> ctypes.CDLL:
-    read_whole(place)
-    return _declared(name, place)
+@cache
+def compiles(source: str, operations: str) -> bool:
+    """Whether a source compiles; if not, warn once that the reference serves its operations."""
+    try:
+        shared_library(source)
+    except BackendError as error:
+        warnings.warn(f"{operations} are left to the backend 'torch': {error}", stacklevel=2)
+        return False
+    return True
 
 
-def _compiled(name: str, place: Path) -> ctypes.CDLL:
-    """Compile a source; only what can be loaded is kept."""
-    with put_in_place(place) as part:
-        _run_compiler(SOURCES / f"{name}.cpp", part)
-        return _declared(name, part)
+def _cached(name: str, path: Path) -> ctypes.CDLL:
+    read_whole(path)
+    return _loaded(name, path)
+
+
+def _compiled(name: str, path: Path) -> ctypes.CDLL:
+    """Compile a source; only a library that loads stays on disk."""
+    with put_in_place(path) as partial:
+        _run_compiler(SOURCES / f"{name}.cpp", partial)
+        return _loaded(name, partial)
 
 
 def _run_compiler(source: Path, output: Path) -> None:
     command = [_compiler(), *OPTIONS, str(source), "-o", str(output)]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackendError(f"the C++ compiler {command[0]} does not run: {error}") from error
     if done.returncode:
-        said = (done.stderr.strip() or "it says nothing").splitlines()[0]
-        raise BackendError(f"the C++ compiler {command[0]} fails: {said}")
+        message = (done.stderr.strip() or "no output").splitlines()[0]
+        raise BackendError(f"the C++ compiler {command[0]} fails: {message}")
 
 
 def _compiler() -> str:
-    asked = os.environ.get("CXX")
-    wanted = [asked] if asked else ["c++", "g++", "clang++"]
-    found = [path for path in map(shutil.which, wanted) if path]
-    if not found:
+    requested = os.environ.get("CXX")
+    names = [requested] if requested else ["c++", "g++", "clang++"]
+    installed = [path for path in map(shutil.which, names) if path]
+    if not installed:
         raise BackendError(
-            f"it needs a C++ compiler, and there is no {' or '.join(wanted)}; install one, or name"
-            " it in the environment variable CXX"
+            f"it needs a C++ compiler, but {' or '.join(names)} was not found; install one, or set"
+            " the environment variable CXX to it"
         )
-    return found[0]
+    return installed[0]
 
 
-def _declared(name: str, place: Path) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(place))
-    for function, takes in _FUNCTIONS[name].items():
-        getattr(loaded, f"torchattr_{function}").argtypes = takes
-    return loaded
+def _loaded(name: str, path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    for function, types in _FUNCTIONS[name].items():
+        getattr(library, f"torchattr_{function}").argtypes = types
+    return library
 
 
 def _key(name: str) -> str:
-    """Tell one machine's build from another's: sources, options, and what the processor can do."""
+    """Return a key of everything a build depends on: sources, options, and processor features."""
     sources = [SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h"))]
     texts = [source.read_text() for source in sources]
     text = "\n".join([*texts, *OPTIONS, platform.machine(), _processor()])

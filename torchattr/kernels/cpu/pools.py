@@ -1,4 +1,4 @@
-"""Max-pools and their way back by the compiled kernels: what they are given."""
+"""Calls of the compiled kernels for max-pools and their backward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from torchattr.kernels.cpu.compile import library
+from torchattr.kernels.cpu.compile import shared_library
 from torchattr.kernels.layout import Order, Window, channels_last, empty_in, lies_in, pooled_shape
 from torchattr.kernels.pointers import address
 
@@ -25,7 +25,7 @@ class _Pool(ctypes.Structure):
 
 
 def order_for(tensor: Tensor, window: Window) -> Order | None:
-    """Give the order of a tensor that is one run, its channels first or last; else nothing."""
+    """Return the order of a dense tensor with channels first or last, `None` for any other."""
     plain = tuple(range(tensor.dim()))
     if lies_in(tensor, plain):
         return plain
@@ -38,7 +38,7 @@ def max_pool(x: Tensor, window: Window, order: Order) -> tuple[Tensor, Tensor]:
     shape = pooled_shape(tuple(x.shape), window)
     values = empty_in(order, shape, x)
     switches = empty_in(order, shape, x, torch.uint8)
-    library("max_pool").torchattr_max_pool(
+    shared_library("max_pool").torchattr_max_pool(
         ctypes.byref(_pool(x.shape, shape, window, order)),
         _floats(x, x.shape, order),
         _floats(values, shape, order),
@@ -56,32 +56,32 @@ def unpool(
     window: Window,
     order: Order,
     *,
-    needs_open: bool = False,
-    is_positive: bool = False,
+    only_open: bool = False,
+    clamps: bool = False,
 ) -> Tensor:
-    """Send gradients to the winners; see :meth:`Backend.unpool` and :meth:`Backend.unpool_gated`.
+    """Send gradients to the winners.
 
     Args:
-        grad: as there.
-        switches: as there.
-        input_shape: as there.
-        window: as there.
-        order: that of the switches, and of the result.
-        needs_open: whether nothing comes back where the maximum is not positive.
-        is_positive: whether nothing negative comes back.
+        grad: as in :meth:`Backend.unpool`, like the switches, the input's shape and the window.
+        switches: see `grad`.
+        input_shape: see `grad`.
+        window: see `grad`.
+        order: memory order of the switches and of the result.
+        only_open: whether windows whose maximum is not positive send back zero.
+        clamps: whether negative results become zero.
     """
     shape = pooled_shape(tuple(input_shape), window)
     if not lies_in(grad, order):
         grad = empty_in(order, grad.shape, grad).copy_(grad)
     result = empty_in(order, input_shape, grad)
-    library("max_pool").torchattr_unpool(
+    shared_library("max_pool").torchattr_unpool(
         ctypes.byref(_pool(input_shape, shape, window, order)),
         _floats(grad, shape, order),
         _bytes(switches, shape, order),
         _floats(result, input_shape, order),
         window.tells_open,
-        needs_open,
-        is_positive,
+        only_open,
+        clamps,
         window.overlaps,
         torch.get_num_threads(),
     )
@@ -99,22 +99,22 @@ def _bytes(tensor: Tensor, shape: Sequence[int], order: Order) -> int:
 def _pool(
     input_shape: Sequence[int], output_shape: Sequence[int], window: Window, order: Order
 ) -> _Pool:
-    """Describe a pool of three dimensions; before those of the window there are ones."""
+    """Return a pool in three dimensions, with leading ones for those that the window lacks."""
     dims = len(window.extent)
     planes, inner = prod(input_shape[:-dims]), 1
     if order == channels_last(len(order)) != tuple(range(len(order))):
         planes, inner = input_shape[0], input_shape[1]
 
-    def led(values: Sequence[int], by: int = 1) -> ctypes.Array[ctypes.c_int64]:
-        return _Triple(*[by] * (3 - dims), *values)
+    def padded(values: Sequence[int], fill: int = 1) -> ctypes.Array[ctypes.c_int64]:
+        return _Triple(*[fill] * (3 - dims), *values)
 
     return _Pool(
-        led(window.extent),
-        led(window.stride),
-        led(window.padding, 0),
-        led(window.dilation),
-        led(input_shape[-dims:]),
-        led(output_shape[-dims:]),
+        padded(window.extent),
+        padded(window.stride),
+        padded(window.padding, 0),
+        padded(window.dilation),
+        padded(input_shape[-dims:]),
+        padded(output_shape[-dims:]),
         planes,
         inner,
     )

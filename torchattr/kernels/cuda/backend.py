@@ -1,4 +1,4 @@
-"""Kernels of CUDA, each in one pass over memory. Nothing is compiled before the first call."""
+"""The CUDA backend: each kernel is one pass over memory, compiled at its first call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from torchattr.kernels.api import Backend, Gate, Request
+from torchattr.kernels.api import Backend, Request
 from torchattr.kernels.cuda.driver import DriverLauncher
 from torchattr.kernels.cuda.launch import Argument, Kernel, Launcher, divisor
 from torchattr.kernels.cuda.pools import (
@@ -20,6 +20,7 @@ from torchattr.kernels.cuda.pools import (
     unpool_call,
     vector_of,
 )
+from torchattr.kernels.gates import Gate, Gating, clamps, reads_mask
 from torchattr.kernels.layout import (
     Order,
     Window,
@@ -35,7 +36,7 @@ from torchattr.kernels.reference.backend import TorchBackend
 
 
 class CudaBackend(Backend):
-    """Serves float32, bfloat16 and float16 on CUDA devices; `csrc` has its kernels."""
+    """Serves float32, bfloat16 and float16 on CUDA devices; its kernels are in `csrc`."""
 
     name: ClassVar[str] = "cuda"
 
@@ -50,7 +51,7 @@ class CudaBackend(Backend):
         return reasons
 
     def is_offered(self, request: Request) -> bool:
-        # On a machine without a GPU nobody looks for its libraries.
+        # Checked first: a machine without a GPU is not searched for CUDA libraries.
         return request.device.type == "cuda" and not self.refusals(request)
 
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
@@ -74,7 +75,7 @@ class CudaBackend(Backend):
     def relu_backward(
         self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
     ) -> Tensor:
-        return self._gated(grad, mask, order, gate, overwrite)
+        return self._gated(grad, Gating.of(grad, mask, order, gate), overwrite)
 
     def batch_norm_relu_backward(
         self,
@@ -85,7 +86,8 @@ class CudaBackend(Backend):
         gate: Gate,
         overwrite: bool = False,
     ) -> Tensor:
-        return self._gated(grad, mask, order, gate, overwrite, (_vector(scale),))
+        gating = Gating.of(grad, mask, order, gate)
+        return self._gated(grad, gating, overwrite, _vector(scale))
 
     def pack_switches(
         self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
@@ -100,7 +102,7 @@ class CudaBackend(Backend):
         output = _blank(batched, sizes, has_channels_last(batched, dims))
         switches = torch.empty_like(output, dtype=window.switch_dtype)
         if output.numel():
-            self._start(x, *pool_call(self._launcher, batched, output, switches, window))
+            self._launch(x, *pool_call(self._launcher, batched, output, switches, window))
         return output.view(shape), switches.view(shape)
 
     def unpool(
@@ -118,7 +120,7 @@ class CudaBackend(Backend):
     ) -> Tensor:
         if not window.tells_open:
             return super().unpool_gated(grad, switches, input_shape, window, gate)
-        gates = _gates(masked=gate != "deconvolution", positive=gate != "gradient")
+        gates = _gates(reads_mask(gate), clamps(gate))
         return self._unpooled(grad, switches, input_shape, window, gates)
 
     def _unpooled(
@@ -131,14 +133,14 @@ class CudaBackend(Backend):
     ) -> Tensor:
         dims, shape = len(window.extent), tuple(input_shape)
         if len(shape) == dims + 1:
-            whole = self._unpooled(grad[None], switches[None], (1, *shape), window, gates)
-            return whole[0]
+            batch = self._unpooled(grad[None], switches[None], (1, *shape), window, gates)
+            return batch[0]
         last = has_channels_last(switches, dims)
         result = _blank(grad, shape, last)
         if result.numel():
-            grad, switches = _laid(grad, last), _laid(switches, last)
+            grad, switches = _in_layout(grad, last), _in_layout(switches, last)
             call = unpool_call(self._launcher, grad, switches, result, last, window, gates)
-            self._start(grad, *call)
+            self._launch(grad, *call)
         return result
 
     def _rectified(
@@ -163,7 +165,7 @@ class CudaBackend(Backend):
         upper: float | None,
         affine: Sequence[Tensor] = (),
     ) -> Tensor:
-        """Start the kernel over a run of memory, and give the mask."""
+        """Launch the kernel over a run of memory and return the mask."""
         mask = run.new_empty(mask_bytes(len(run)), dtype=torch.uint8)
         defines = ["BOUNDED"] if upper is not None else []
         defines += ["STORES"] if output is not None else []
@@ -171,31 +173,22 @@ class CudaBackend(Backend):
         scale, shift = affine or (None, None)
         bound = 0.0 if upper is None else float(upper)
         arguments = (run, output, mask, len(run), bound, scale, shift, channels)
-        self._start(run, kernel, _threads(run), arguments)
+        self._launch(run, kernel, _threads(run), arguments)
         return mask
 
     def _gated(
-        self,
-        grad: Tensor,
-        mask: Tensor | None,
-        order: Order,
-        gate: Gate,
-        overwrite: bool,
-        affine: Sequence[Tensor] = (),
+        self, grad: Tensor, gating: Gating, overwrite: bool, scale: Tensor | None = None
     ) -> Tensor:
-        masked = mask is not None and gate != "deconvolution"
-        # Without a mask any order of memory will do, so that of the gradient needs no copy.
-        order = order if masked else order_of(grad)
+        order, affine = gating.order, [] if scale is None else [scale]
         grad, result = prepare_buffers(grad, order, overwrite)
-        run, into = in_order(grad, order), in_order(result, order)
-        defines = _gates(masked, positive=gate != "gradient" or mask is None)
-        kernel, channels = _over_run("gate", run, into, order, grad.shape, affine, defines)
-        bits = mask if masked else None
-        arguments = (run, into, bits, len(run), affine[0] if affine else None, channels)
-        self._start(run, kernel, _threads(run), arguments)
+        run, target = in_order(grad, order), in_order(result, order)
+        defines = _gates(gating.mask is not None, gating.clamps)
+        kernel, channels = _over_run("gate", run, target, order, grad.shape, affine, defines)
+        arguments = (run, target, gating.mask, len(run), scale, channels)
+        self._launch(run, kernel, _threads(run), arguments)
         return result
 
-    def _start(
+    def _launch(
         self, at: Tensor, kernel: Kernel, threads: int, arguments: Sequence[Argument]
     ) -> None:
         if threads:
@@ -203,7 +196,7 @@ class CudaBackend(Backend):
 
 
 def _threads(run: Tensor) -> int:
-    """Give how many threads take a run: a warp for each of its tiles, of two vectors a thread."""
+    """Return the number of threads for a run: one warp a tile, two vectors a thread."""
     tile = 2 * 32 * vector_of(run.dtype)
     return -(-len(run) // tile) * 32
 
@@ -217,19 +210,19 @@ def _over_run(
     affine: Sequence[Tensor],
     defines: Sequence[str],
 ) -> tuple[Kernel, tuple[int, ...]]:
-    """Give the variant of a kernel over a run of memory, and its channels as an argument."""
+    """Return the variant of a kernel over a run of memory, and its channel argument."""
     step, count = 1, 1
-    kind = "BOOL" if run.dtype == torch.bool else TYPES[run.dtype]
-    every = [kind, index_bits(len(run)), *defines]
+    element = "BOOL" if run.dtype == torch.bool else TYPES[run.dtype]
+    macros = [element, index_bits(len(run)), *defines]
     if is_aligned(run, *([] if output is None else [output])):
-        every.append("ALIGNED")
+        macros.append("ALIGNED")
     if affine and len(run):
         step, count = channel_step(shape, order), shape[1]
-        every += ["AFFINE", *_lie_of_channels(step, count, vector_of(run.dtype), affine)]
-    return Kernel(name, tuple(every)), (*divisor(step), *divisor(count))
+        macros += ["AFFINE", *_channel_layout(step, count, vector_of(run.dtype), affine)]
+    return Kernel(name, tuple(macros)), (*divisor(step), *divisor(count))
 
 
-def _lie_of_channels(step: int, count: int, vector: int, affine: Sequence[Tensor]) -> list[str]:
+def _channel_layout(step: int, count: int, vector: int, affine: Sequence[Tensor]) -> list[str]:
     if step % vector == 0:
         return ["ONE_CHANNEL"]
     if step == 1 and count % vector == 0 and is_aligned(*affine):
@@ -237,8 +230,8 @@ def _lie_of_channels(step: int, count: int, vector: int, affine: Sequence[Tensor
     return []
 
 
-def _gates(masked: bool, positive: bool) -> list[str]:
-    return [*(["MASKED"] if masked else []), *(["POSITIVE"] if positive else [])]
+def _gates(masked: bool, clamped: bool) -> list[str]:
+    return [*(["MASKED"] if masked else []), *(["POSITIVE"] if clamped else [])]
 
 
 def _vector(values: Tensor) -> Tensor:
@@ -246,7 +239,7 @@ def _vector(values: Tensor) -> Tensor:
 
 
 def _overwritten(x: Tensor, result: Tensor) -> Tensor:
-    """Give `x` with what was written over it, of which autograd is told."""
+    """Return the overwritten `x`, with its version raised for autograd."""
     if result is not x:
         return x.copy_(result)
     if not x.is_inference():
@@ -255,14 +248,14 @@ def _overwritten(x: Tensor, result: Tensor) -> Tensor:
 
 
 def _blank(like: Tensor, shape: Sequence[int], last: bool) -> Tensor:
-    """Give memory for a result, with channels last or contiguous."""
+    """Allocate a result, with channels last or contiguous."""
     if not last:
         return like.new_empty(shape)
     return like.new_empty((shape[0], *shape[2:], shape[1])).movedim(-1, 1)
 
 
-def _laid(tensor: Tensor, last: bool) -> Tensor:
-    """Give a tensor in one of the two layouts; copies only if it lies otherwise."""
+def _in_layout(tensor: Tensor, last: bool) -> Tensor:
+    """Return a tensor with channels last or contiguous; copies only if needed."""
     if not last:
         return tensor.contiguous()
     return tensor.movedim(1, -1).contiguous().movedim(-1, 1)

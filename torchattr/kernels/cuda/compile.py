@@ -1,4 +1,4 @@
-"""Kernels compiled by NVRTC, the compiler that comes with PyTorch, and kept on disk."""
+"""Compiles the CUDA kernels with NVRTC, which ships with PyTorch, and caches them on disk."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from torchattr.kernels.cuda.launch import Kernel
 
 SOURCES = Path(__file__).with_name("csrc")
 OLDEST = 70
-"""The oldest architecture that is supported, as in sm_70."""
+"""The oldest supported architecture, as in sm_70."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """Code for the driver to load, and what the compiler said."""
+    """Code for the driver to load, and the compiler's log."""
 
     code: bytes
     log: str
@@ -45,18 +45,18 @@ class Nvrtc:
 
     @property
     def architectures(self) -> list[int]:
-        """Give those that it compiles for, 90 for sm_90, in ascending order."""
+        """The architectures that it compiles for, 90 for sm_90, in ascending order."""
         count = ctypes.c_int()
         self._call("nvrtcGetNumSupportedArchs", ctypes.byref(count))
-        found = (ctypes.c_int * count.value)()
-        self._call("nvrtcGetSupportedArchs", found)
-        return sorted(found)
+        numbers = (ctypes.c_int * count.value)()
+        self._call("nvrtcGetSupportedArchs", numbers)
+        return sorted(numbers)
 
     def compile(self, kernel: Kernel, architecture: str) -> Compiled:
         """Compile to machine code for `sm_90`, to PTX for `compute_90`.
 
         Raises:
-            BackendError: the compiler refuses; the message is its own.
+            BackendError: compilation fails; the message holds the compiler's log.
         """
         program = self._program(kernel)
         try:
@@ -95,12 +95,12 @@ class Nvrtc:
         status = getattr(self._library, name)(*arguments)
         if status:
             reason = self._library.nvrtcGetErrorString(status).decode()
-            raise BackendError(f"NVRTC fails in {name}: {reason}")
+            raise BackendError(f"NVRTC failed in {name}: {reason}")
 
 
 @cache
 def find_nvrtc() -> Nvrtc | None:
-    """Give the compiler of the CUDA version that PyTorch is built for, if it can be loaded."""
+    """Return the NVRTC of the CUDA version that PyTorch is built for, if it can be loaded."""
     for candidate in _candidates():
         with suppress(OSError):
             return Nvrtc(ctypes.CDLL(candidate))
@@ -108,23 +108,23 @@ def find_nvrtc() -> Nvrtc | None:
 
 
 def compiled(nvrtc: Nvrtc, kernel: Kernel, capability: tuple[int, int]) -> bytes:
-    """Give a kernel's code for a device, from the disk if it was compiled before."""
+    """Return a kernel's code for a device, from disk if it was compiled before."""
     architecture = architecture_for(nvrtc, capability)
-    place = cache_folder() / f"{_key(nvrtc, kernel, architecture)}.bin"
+    path = cache_folder() / f"{_key(nvrtc, kernel, architecture)}.bin"
     with suppress(OSError):
-        return read_whole(place)
+        return read_whole(path)
     code = nvrtc.compile(kernel, architecture).code
-    # Memory is enough for this process: a folder that cannot be written to costs time, not more.
-    with suppress(OSError), put_in_place(place) as part:
-        part.write_bytes(code)
+    # A folder that cannot be written to costs the next process a compilation, nothing else.
+    with suppress(OSError), put_in_place(path) as partial:
+        partial.write_bytes(code)
     return code
 
 
 def architecture_for(nvrtc: Nvrtc, capability: tuple[int, int]) -> str:
-    """Give a device's own architecture, else the newest one below, whose PTX the driver compiles.
+    """Return a device's architecture, else the newest below it, whose PTX the driver compiles.
 
     Raises:
-        BackendError: the compiler knows none that the device could run.
+        BackendError: the compiler supports none that the device could run.
     """
     device = capability[0] * 10 + capability[1]
     known = [one for one in nvrtc.architectures if one <= device]
@@ -139,8 +139,8 @@ def architecture_for(nvrtc: Nvrtc, capability: tuple[int, int]) -> str:
 def _candidates() -> list[str]:
     major = (torch.version.cuda or "").split(".")[0]
     name = f"nvrtc64_{major}0_0.dll" if sys.platform == "win32" else f"libnvrtc.so.{major}"
-    found = find_spec("nvidia") if major else None
-    folders = (found.submodule_search_locations or []) if found else []
+    spec = find_spec("nvidia") if major else None
+    folders = (spec.submodule_search_locations or []) if spec else []
     installed = [str(path) for folder in folders for path in sorted(Path(folder).rglob(name))]
     return [*installed, name] if major else []
 

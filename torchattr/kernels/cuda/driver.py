@@ -1,4 +1,4 @@
-"""Kernels loaded and started by the CUDA driver, on PyTorch's context and stream."""
+"""Loads and launches kernels with the CUDA driver, on PyTorch's context and stream."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torchattr.kernels.cuda.launch import THREADS, Argument, Kernel, Launcher, P
 
 
 class DriverLauncher(Launcher):
-    """Compiles with NVRTC at first use; starts on the current stream of the tensors' device.
+    """Compiles with NVRTC at first use; launches on the current stream of the tensors' device.
 
-    A kernel is loaded once per process and device. A CUDA graph can hold its calls if it ran once
-    before the capture, like everything that loads lazily.
+    A kernel is loaded once per process and device. A CUDA graph can capture its calls if it ran
+    once before, like everything that loads lazily.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class DriverLauncher(Launcher):
         packed = Packed(arguments, device)
         number = _number(device)
         with torch.cuda.device(number):
-            # Autograd's threads may not have a context yet; the driver, unlike PyTorch, needs one.
+            # Autograd's threads may not have a context yet, which the driver needs.
             _call("cuCtxSetCurrent", _context(number))
             stream = ctypes.c_void_p(torch.cuda.current_stream(number).cuda_stream)
             grid, block = (-(-threads // THREADS), 1, 1), (THREADS, 1, 1)
@@ -44,10 +44,10 @@ class DriverLauncher(Launcher):
             _call("cuLaunchKernel", function, *grid, *block, 0, stream, packed.pointers, None)
 
     def _function(self, kernel: Kernel, number: int) -> ctypes.c_void_p:
-        found = self._functions.get((kernel, number))
-        if found is None:
-            found = self._functions[kernel, number] = _loaded(kernel, number)
-        return found
+        function = self._functions.get((kernel, number))
+        if function is None:
+            function = self._functions[kernel, number] = _loaded(kernel, number)
+        return function
 
 
 def _loaded(kernel: Kernel, number: int) -> ctypes.c_void_p:
@@ -61,19 +61,20 @@ def _loaded(kernel: Kernel, number: int) -> ctypes.c_void_p:
     return function
 
 
-_NO_NVRTC = "NVRTC, the compiler of CUDA, is not found (pip install nvidia-cuda-nvrtc)"
+_NO_NVRTC = "NVRTC, CUDA's runtime compiler, was not found (pip install nvidia-cuda-nvrtc)"
+_NO_DRIVER = "NVIDIA driver not found"
 
 
 @cache
 def _missing() -> tuple[str, ...]:
-    """Give what the machine lacks."""
+    """Return what the machine lacks."""
     reasons = []
     if torch.version.cuda is None:
         reasons.append("this PyTorch is built without CUDA")
     if find_nvrtc() is None:
         reasons.append(_NO_NVRTC)
     if _driver() is None:
-        reasons.append("the driver of NVIDIA is not found")
+        reasons.append(_NO_DRIVER)
     if not torch.cuda.is_available():
         reasons.append("PyTorch sees no CUDA device")
     return tuple(reasons)
@@ -81,7 +82,7 @@ def _missing() -> tuple[str, ...]:
 
 @cache
 def _unsuitable(number: int) -> tuple[str, ...]:
-    """Give why the compiler does not serve a device, if so."""
+    """Return why a device cannot be used, if so."""
     nvrtc = find_nvrtc()
     if nvrtc is None:
         return (_NO_NVRTC,)
@@ -110,7 +111,7 @@ def _driver() -> ctypes.CDLL | None:
 
 @cache
 def _context(number: int) -> ctypes.c_void_p:
-    """Give the context that PyTorch uses on a device."""
+    """Return the context that PyTorch uses on a device."""
     device, context = ctypes.c_int(), ctypes.c_void_p()
     _call("cuDeviceGet", ctypes.byref(device), number)
     _call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
@@ -124,10 +125,10 @@ def _number(device: torch.device) -> int:
 def _call(name: str, *arguments: object) -> None:
     driver = _driver()
     if driver is None:
-        raise BackendError("the driver of NVIDIA is not found")
+        raise BackendError(_NO_DRIVER)
     status = getattr(driver, name)(*arguments)
     if status:
         text = ctypes.c_char_p()
         driver.cuGetErrorString(status, ctypes.byref(text))
         reason = (text.value or b"unknown error").decode()
-        raise BackendError(f"the CUDA driver fails in {name}: {reason}")
+        raise BackendError(f"the CUDA driver failed in {name}: {reason}")

@@ -1,4 +1,4 @@
-"""What the CUDA backend asks of whoever compiles and starts its kernels."""
+"""The interface by which the CUDA backend has its kernels compiled and launched."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from torchattr.kernels.pointers import address, strided_address
 
 THREADS = 256
-"""Threads in a block, of all kernels."""
+"""Threads per block, for all kernels."""
 
 
 @dataclass(frozen=True)
 class Strided:
-    """A tensor that may lie anyhow, because the kernel is told its strides."""
+    """A tensor in any layout, whose strides the kernel receives."""
 
     tensor: Tensor
 
@@ -26,13 +26,13 @@ class Strided:
 Argument = Tensor | Strided | int | float | tuple[int, ...] | None
 """A pointer (or none), a `long long`, a `float`, or a structure of `long long` in this order.
 
-A tensor without its strides is one run of memory, in any order of its dimensions.
+A tensor without its strides must be dense, in any memory order.
 """
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel by the name of its source, which is its function's, and what is defined for it."""
+    """A kernel: the name of its source and function, and the macros defined for it."""
 
     name: str
     defines: tuple[str, ...]
@@ -43,25 +43,25 @@ class Kernel:
 
 
 class Launcher(ABC):
-    """Compiles kernels and starts them."""
+    """Compiles and launches kernels."""
 
     @abstractmethod
     def refusals(self, device: torch.device) -> list[str]:
-        """Give every reason why nothing can be started on `device`."""
+        """Return every reason why nothing can be launched on `device`."""
 
     @abstractmethod
     def launch(
         self, kernel: Kernel, device: torch.device, threads: int, arguments: Sequence[Argument]
     ) -> None:
-        """Start at least so many threads, in whole blocks."""
+        """Launch at least so many threads, in whole blocks."""
 
     def builds_in(self, comparisons: int) -> bool:
-        """Tell whether a window with so many comparisons a thread is built into its kernel."""
+        """Whether a window with so many comparisons per thread is compiled into its kernel."""
         return comparisons <= 160
 
 
 class Packed:
-    """Arguments as C wants them: an array of pointers to their values."""
+    """Arguments in C form: an array of pointers to their values."""
 
     def __init__(self, arguments: Sequence[Argument], device: torch.device) -> None:
         self._values = [_as_c(argument, device) for argument in arguments]
@@ -75,7 +75,7 @@ def _as_c(argument: Argument, device: torch.device) -> ctypes._SimpleCData | cty
     if isinstance(argument, Strided):
         return ctypes.c_void_p(strided_address(argument.tensor, device))
     if isinstance(argument, Tensor):
-        return ctypes.c_void_p(_of_run(argument, device))
+        return ctypes.c_void_p(_dense_address(argument, device))
     if isinstance(argument, float):
         return ctypes.c_float(argument)
     if isinstance(argument, tuple):
@@ -83,11 +83,11 @@ def _as_c(argument: Argument, device: torch.device) -> ctypes._SimpleCData | cty
     return ctypes.c_longlong(argument)
 
 
-def _of_run(tensor: Tensor, device: torch.device) -> int:
+def _dense_address(tensor: Tensor, device: torch.device) -> int:
     return address(tensor, tensor.dtype, tensor.numel(), device=device, any_order=True)
 
 
 def divisor(value: int) -> tuple[int, int, int]:
-    """Give what the kernels need to divide by `value`: itself, a factor and a shift."""
+    """Return what kernels need to divide by `value`: itself, a factor and a shift."""
     shift = (value - 1).bit_length()
     return value, (2**32 * (2**shift - value)) // value + 1, shift

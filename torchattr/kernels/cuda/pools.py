@@ -1,4 +1,4 @@
-"""Which variant of the CUDA pools serves a call, and its arguments."""
+"""The variant of the CUDA pool kernels for a call, and its arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchattr.kernels.layout import Window
 
 TYPES = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float16: "FLOAT16"}
 LIMIT = 2**31 - 2**16
-"""Indices below this one, and what a thread adds to them, fit into 31 bits."""
+"""Smaller indices, and what a thread adds to them, fit into 31 bits."""
 
 
 def index_bits(*sizes: int) -> str:
@@ -21,7 +21,7 @@ def index_bits(*sizes: int) -> str:
 
 
 def vector_of(dtype: torch.dtype) -> int:
-    """Give the number of elements in 16 bytes."""
+    """Return the number of elements in 16 bytes."""
     return 16 // dtype.itemsize
 
 
@@ -30,20 +30,20 @@ def is_aligned(*tensors: Tensor) -> bool:
 
 
 def has_channels_last(tensor: Tensor, spatial: int) -> bool:
-    """Tell whether a dense tensor with a batch lies as `[batch][spatial][channels]`."""
+    """Whether a dense tensor with a batch has memory order `[batch][spatial][channels]`."""
     if tensor.dim() != spatial + 2 or tensor.is_contiguous():
         return False
     return tensor.movedim(1, -1).is_contiguous()
 
 
 def in_three(values: Sequence[int], fill: int) -> tuple[int, int, int]:
-    """Put ones (or other values that change nothing) before the dimensions that there are."""
+    """Pad to three dimensions with leading neutral values."""
     first, second, third = (*(fill,) * (3 - len(values)), *values)
     return first, second, third
 
 
 class Windowed:
-    """A window in three dimensions."""
+    """A window padded to three dimensions."""
 
     def __init__(self, window: Window) -> None:
         self.extent = in_three(window.extent, 1)
@@ -66,7 +66,7 @@ class Windowed:
         ]
 
     def covering(self, d: int, tile: int) -> int:
-        """Give how many windows can reach into so many places of one dimension."""
+        """Return how many windows can cover part of so many elements of one dimension."""
         span = self.dilation[d] * (self.extent[d] - 1) + tile
         return -(-span // self.stride[d]) + 1
 
@@ -74,7 +74,7 @@ class Windowed:
 def pool_call(
     launcher: Launcher, x: Tensor, output: Tensor, switches: Tensor, window: Window
 ) -> tuple[Kernel, int, Sequence[Argument]]:
-    """Give the kernel, threads and arguments of a max-pool; `x` has a batch and channels."""
+    """Return the kernel, threads and arguments of a max-pool; `x` has a batch and channels."""
     spatial, windowed = x.dim() - 2, Windowed(window)
     last = has_channels_last(output, spatial)
     batch, channels = x.shape[:2]
@@ -94,7 +94,7 @@ def pool_call(
         *(["CHANNELS_LAST"] if last else []),
         *(["VECTORISED"] if vectorised else []),
     ]
-    if launcher.builds_in(window.places * lanes):
+    if launcher.builds_in(window.elements * lanes):
         defines += windowed.built_in
     shape = (
         *in_three(x.shape[2:], 1),
@@ -106,7 +106,7 @@ def pool_call(
 
 
 def _has_bytes(window: Window) -> bool:
-    """Tell whether a vector of switches fits into one access."""
+    """Whether a vector of switches fits into one access."""
     return window.switch_dtype == torch.uint8
 
 
@@ -124,9 +124,9 @@ def unpool_call(
     window: Window,
     gates: Sequence[str],
 ) -> tuple[Kernel, int, Sequence[Argument]]:
-    """Give the kernel, threads and arguments of an unpooling.
+    """Return the kernel, threads and arguments of an unpooling.
 
-    All tensors lie alike: contiguous or, with `last`, channels last.
+    All tensors have the same layout: contiguous or, with `last`, channels last.
     """
     windowed = Windowed(window)
     vector, sizes = vector_of(result.dtype), in_three(result.shape[2:], 1)
@@ -162,9 +162,9 @@ def unpool_call(
 def _tile(
     windowed: Windowed, sizes: tuple[int, int, int], lanes: int, widest: int
 ) -> tuple[int, int]:
-    """Give a tile's height and width, each the stride or a multiple, or 1 for wide strides.
+    """Return a tile's height and width, each the stride or a multiple, or 1 for wide strides.
 
-    In contiguous memory it is as wide as a store can be that divides the rows.
+    In contiguous memory it is as wide as the widest store that divides the rows.
     """
     _, high, wide = windowed.stride
     runs = [size for size in _runs(sizes[2], widest) if size % wide == 0]
@@ -175,5 +175,5 @@ def _tile(
 
 
 def _runs(row: int, widest: int) -> list[int]:
-    """Give the numbers of elements that one store can hold and that divide a row."""
+    """Return the numbers of elements that fit one store and divide a row."""
     return [size for size in (8, 4, 2) if size <= widest and row % size == 0]

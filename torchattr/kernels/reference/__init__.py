@@ -1,1 +1,1 @@
-"""The backend that always works, in plain PyTorch."""
+"""The reference backend, in plain PyTorch."""

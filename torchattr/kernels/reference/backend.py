@@ -1,16 +1,17 @@
-"""The backend that always works: plain PyTorch, with NumPy packing bits on the CPU."""
+"""The reference backend: plain PyTorch, with NumPy packing bits on the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr.kernels.api import Backend, Gate, Request
+from torchattr.kernels.api import Backend, Request
+from torchattr.kernels.gates import Gate, Gating
 from torchattr.kernels.layout import (
     OPEN,
     Order,
@@ -19,22 +20,27 @@ from torchattr.kernels.layout import (
     mask_bytes,
     prepare_buffers,
 )
-from torchattr.kernels.windows import places_of, pool, scatter
+from torchattr.kernels.reference.patches import TorchPatches
+from torchattr.kernels.reference.pools import max_pool, positions_of, scatter
 
 # One multiplication gathers the low bits of eight bytes into the top byte of their 64-bit word.
 GATHER_BITS = 0x0102040810204080
 
-# Elements worked on at once: a piece stays in the cache.
-PIECE = 2**20
+# Elements processed at once: a chunk stays in the cache.
+CHUNK = 2**20
 
 
 class TorchBackend(Backend):
-    """Serves every device and dtype; what other backends are checked against."""
+    """Serves every device and dtype; the other backends are tested against it."""
 
     name: ClassVar[str] = "torch"
 
     def refusals(self, request: Request) -> list[str]:
         return []
+
+    @cached_property
+    def patches(self) -> TorchPatches:
+        return TorchPatches()
 
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
         run = in_order(output, order)
@@ -43,37 +49,38 @@ class TorchBackend(Backend):
     def relu_backward(
         self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
     ) -> Tensor:
-        if mask is None or gate == "deconvolution":
+        gating = Gating.of(grad, mask, order, gate)
+        if gating.mask is None:
             return grad.clamp_(min=0) if overwrite else grad.clamp(min=0)
         grad, result = prepare_buffers(grad, order, overwrite)
-        _gate(in_order(grad, order), mask, gate, into=in_order(result, order))
+        _gate(in_order(grad, order), gating.mask, gating.clamps, into=in_order(result, order))
         return result
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        one_run = x.device.type == "cpu" and x.is_contiguous() and window.places <= 256
-        found = pool(x, window) if one_run else None
-        if found is not None:
-            return found[0], _opened(*found, window)
+        if x.device.type == "cpu" and x.is_contiguous() and window.elements <= 256:
+            pooled = max_pool(x, window)
+            if pooled is not None:
+                return pooled[0], _switches(*pooled, window)
         return super().max_pool(x, window)
 
     def pack_switches(
         self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        places = places_of(indices, input_shape[-len(window.extent) :], window)
-        return _opened(output, places, window)
+        positions = positions_of(indices, input_shape[-len(window.extent) :], window)
+        return _switches(output, positions, window)
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        places = switches & ~OPEN if window.tells_open else switches
-        return scatter(grad, places, input_shape, window)
+        positions = switches & ~OPEN if window.tells_open else switches
+        return scatter(grad, positions, input_shape, window)
 
 
-def _opened(output: Tensor, places: Tensor, window: Window) -> Tensor:
-    """Make switches of places: say in each whether its maximum is positive."""
+def _switches(output: Tensor, positions: Tensor, window: Window) -> Tensor:
+    """Return the switches of positions in windows: add whether each maximum is positive."""
     if window.tells_open:
-        places |= torch.gt(output, 0).view(torch.uint8) << 7
-    return places
+        positions |= torch.gt(output, 0).view(torch.uint8) << 7
+    return positions
 
 
 _NUMPY_TYPES = (torch.float32, torch.float64, torch.bool)
@@ -89,7 +96,7 @@ def _pack_numpy(run: Tensor, upper: float | None) -> Tensor:
     passed = values > values.dtype.type(0)
     if upper is not None:
         passed &= values < values.dtype.type(upper)
-    # Memory of PyTorch's own can be given back early, when a mask proves to be needless.
+    # PyTorch's own memory can be freed early, when a mask proves to be unnecessary.
     return torch.from_numpy(np.packbits(passed, bitorder="little")).clone()
 
 
@@ -102,20 +109,20 @@ def _pack_torch(run: Tensor, upper: float | None) -> Tensor:
     return ((words * GATHER_BITS) >> 56).to(torch.uint8)
 
 
-def _gate(run: Tensor, mask: Tensor, gate: Gate, into: Tensor) -> None:
-    """Work in pieces on a CPU: memory for a whole unpacked mask costs more than all the rest."""
-    count = PIECE if run.device.type == "cpu" else max(8, run.numel())
-    pieces = zip(run.split(count), mask.split((count + 7) // 8), into.split(count), strict=True)
-    for piece, bits, result in pieces:
+def _gate(run: Tensor, mask: Tensor, clamps: bool, into: Tensor) -> None:
+    """Gate in chunks on a CPU: memory for a whole unpacked mask costs more than all the rest."""
+    count = CHUNK if run.device.type == "cpu" else max(8, run.numel())
+    chunks = zip(run.split(count), mask.split((count + 7) // 8), into.split(count), strict=True)
+    for chunk, bits, result in chunks:
         # Unlike a product, this keeps an infinite gradient from turning a closed gate into NaN.
-        passed = _unpack(bits, piece)
-        torch.ops.aten.threshold_backward.grad_input(piece, passed, 0, grad_input=result)
-        if gate == "guided":
+        passed = _unpack(bits, chunk)
+        torch.ops.aten.threshold_backward.grad_input(chunk, passed, 0, grad_input=result)
+        if clamps:
             result.clamp_(min=0)
 
 
 def _unpack(mask: Tensor, like: Tensor) -> Tensor:
-    """Give the mask as ones and zeros of the dtype of `like`, by one look-up for eight of them."""
+    """Return the mask as ones and zeros in the dtype of `like`, by one look-up for each byte."""
     table = _bits_of_bytes(like.dtype, like.device)
     return torch.embedding(table, mask.int()).view(-1)[: like.numel()]
 

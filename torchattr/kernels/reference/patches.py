@@ -1,18 +1,20 @@
-"""Operations on patches in plain PyTorch: for each output row, the rows that its window looks at.
+"""Operations on patches in plain PyTorch: each output row from the rows that its window covers.
 
-All rows stand in one table: the clean pixels, the changed ones, and last a row of padding. What a
-window sees is then a list of indices, whatever box it lies in.
+All rows form one table: the clean pixels, the changed ones, and last a row of padding. A window is
+then a list of indices into the table, in whatever box it lies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf, prod
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.kernels.api import PatchOperations
 from torchattr.kernels.patches import (
     BOTTOM,
     IMAGE,
@@ -29,45 +31,48 @@ from torchattr.kernels.patches import (
 )
 
 SCRATCH = 2**26
-"""Bytes of looked-up rows that are held at a time."""
+"""Bytes of looked-up rows held at a time."""
 
-SEEN_ALONE = ((1, 1), (1, 1), (0, 0), (1, 1))
-"""Extent, stride, padding and dilation of a window that sees the pixel itself only."""
-
-
-def gather(x: Patches, boxes: Boxes) -> Tensor:
-    if boxes == x.boxes:
-        return x.changed
-    return torch.cat([seen[:, 0] for seen in _seen(x, boxes, *SEEN_ALONE)])
+POINTWISE = ((1, 1), (1, 1), (0, 0), (1, 1))
+"""Extent, stride, padding and dilation of a window of one pixel."""
 
 
-def convolve(x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue) -> Tensor:
-    conv = conv.scaled
-    window = (conv.extent, conv.stride, conv.padding, conv.dilation)
-    results = [_weighed(seen, conv) for seen in _seen(x, boxes, *window)]
-    output = torch.cat(results)
-    if conv.bias is not None:
-        output += conv.bias
-    if after.residual is not None:
-        output += gather(after.residual, boxes)
-    return output.clamp_(after.lower, after.upper)
+class TorchPatches(PatchOperations):
+    """Serves every device and dtype; the other backends are tested against it."""
 
+    name: ClassVar[str] = "torch"
 
-def pool(x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
-    window = (pooling.extent, pooling.stride, pooling.padding, pooling.dilation)
-    if pooling.maximum:
-        return torch.cat([seen.amax(dim=1) for seen in _seen(x, boxes, *window, outside=-inf)])
-    sums = torch.cat([seen.sum(dim=1) for seen in _seen(x, boxes, *window)])
-    divisors = mean_divisors(boxes, pooling, x.clean.shape[1:3])
-    return sums.div_(torch.from_numpy(divisors).to(sums)[:, None])
+    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
+        if boxes == x.boxes:
+            return x.changed
+        return torch.cat([rows[:, 0] for rows in _windows(x, boxes, *POINTWISE)])
+
+    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
+        conv = conv.scaled
+        window = (conv.extent, conv.stride, conv.padding, conv.dilation)
+        output = torch.cat([_weighted(rows, conv) for rows in _windows(x, boxes, *window)])
+        if conv.bias is not None:
+            output += conv.bias
+        if epilogue.residual is not None:
+            output += self.gather(epilogue.residual, boxes)
+        return output.clamp_(epilogue.lower, epilogue.upper)
+
+    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
+        window = (pooling.extent, pooling.stride, pooling.padding, pooling.dilation)
+        if pooling.maximum:
+            padded = _windows(x, boxes, *window, outside=-inf)
+            return torch.cat([rows.amax(dim=1) for rows in padded])
+        sums = torch.cat([rows.sum(dim=1) for rows in _windows(x, boxes, *window)])
+        divisors = mean_divisors(boxes, pooling, x.clean.shape[1:3])
+        return sums.div_(torch.from_numpy(divisors).to(sums)[:, None])
 
 
 def mean_divisors(boxes: Boxes, pooling: Pooling, size: Sequence[int]) -> Ints:
-    """Give what each row's sum is divided by; a window may go past the padding, which counts."""
+    """Return the divisor of each row's sum; a window can reach beyond the padding that counts."""
     if pooling.divisor is not None:
         return np.full(boxes.rows, pooling.divisor)
     counts = []
-    for dim, outputs in enumerate(_places(boxes)):
+    for dim, outputs in enumerate(_positions(boxes)):
         first = outputs * pooling.stride[dim] - pooling.padding[dim]
         border = pooling.padding[dim] if pooling.counts_padding else 0
         last = np.minimum(first + pooling.extent[dim], size[dim] + border)
@@ -75,20 +80,20 @@ def mean_divisors(boxes: Boxes, pooling: Pooling, size: Sequence[int]) -> Ints:
     return counts[0] * counts[1]
 
 
-def _weighed(seen: Tensor, conv: Convolution) -> Tensor:
-    """Multiply rows of `(taps, in)` by the weights of each group."""
+def _weighted(rows: Tensor, conv: Convolution) -> Tensor:
+    """Multiply rows of `(taps, in)` by each group's weights."""
     outputs, inputs = conv.weight.shape[:2]
-    rows, taps = seen.shape[:2]
+    count, taps = rows.shape[:2]
     if inputs == 1 and outputs == conv.groups:
-        return (seen * conv.weight.reshape(outputs, taps).T).sum(dim=1)
+        return (rows * conv.weight.reshape(outputs, taps).T).sum(dim=1)
     weight = conv.weight.reshape(conv.groups, -1, inputs, taps).permute(0, 3, 2, 1)
     weight = weight.reshape(conv.groups, taps * inputs, -1)
-    grouped = seen.view(rows, taps, conv.groups, inputs).permute(2, 0, 1, 3)
-    product = grouped.reshape(conv.groups, rows, taps * inputs) @ weight
-    return product.transpose(0, 1).reshape(rows, outputs)
+    grouped = rows.view(count, taps, conv.groups, inputs).permute(2, 0, 1, 3)
+    product = grouped.reshape(conv.groups, count, taps * inputs) @ weight
+    return product.transpose(0, 1).reshape(count, outputs)
 
 
-def _seen(
+def _windows(
     x: Patches,
     boxes: Boxes,
     extent: Sequence[int],
@@ -97,28 +102,28 @@ def _seen(
     dilation: Sequence[int],
     outside: float = 0,
 ) -> Iterator[Tensor]:
-    """Give the rows that each window sees as `(rows, taps, channels)`, piece by piece."""
+    """Yield the rows that each window covers as `(rows, taps, channels)`, in chunks."""
     channels = x.clean.shape[3]
     table = torch.cat(
         [x.clean.view(-1, channels), x.changed, x.changed.new_full((1, channels), outside)]
     )
     taps = [
-        place[:, None] * step - before + gap * np.arange(count)
-        for place, count, step, before, gap in zip(
-            _places(boxes), extent, stride, padding, dilation, strict=True
+        position[:, None] * step - before + gap * np.arange(count)
+        for position, count, step, before, gap in zip(
+            _positions(boxes), extent, stride, padding, dilation, strict=True
         )
     ]
     variants = np.repeat(np.arange(len(boxes)), boxes.areas)
     most = max(1, SCRATCH // max(1, prod(extent) * channels * table.element_size()))
     for first in range(0, max(1, boxes.rows), most):
-        piece = slice(first, first + most)
-        indices = torch.from_numpy(_indices(x, variants[piece], taps[0][piece], taps[1][piece]))
-        seen = table.index_select(0, indices.view(-1).to(table.device))
-        yield seen.view(len(indices), prod(extent), channels)
+        chunk = slice(first, first + most)
+        indices = torch.from_numpy(_indices(x, variants[chunk], taps[0][chunk], taps[1][chunk]))
+        rows = table.index_select(0, indices.view(-1).to(table.device))
+        yield rows.view(len(indices), prod(extent), channels)
 
 
-def _places(boxes: Boxes) -> tuple[Ints, Ints]:
-    """Give the place of each row of `boxes` in the picture."""
+def _positions(boxes: Boxes) -> tuple[Ints, Ints]:
+    """Return the vertical and horizontal position of each row of `boxes` in its image."""
     table = np.repeat(boxes.table, boxes.areas, axis=0)
     within = np.arange(boxes.rows) - table[:, START]
     down, right = np.divmod(within, table[:, RIGHT] - table[:, LEFT])
@@ -126,7 +131,7 @@ def _places(boxes: Boxes) -> tuple[Ints, Ints]:
 
 
 def _indices(x: Patches, variants: Ints, down: Ints, right: Ints) -> Ints:
-    """Give the rows of the table for the taps `down × right` of each variant."""
+    """Return the rows of the table for the taps `down × right` of each variant."""
     height, width = x.clean.shape[1:3]
     box = x.boxes.table[variants].T[:, :, None]
     down_inside = (down >= box[TOP]) & (down < box[BOTTOM])
@@ -139,6 +144,6 @@ def _indices(x: Patches, variants: Ints, down: Ints, right: Ints) -> Ints:
         changed_down[:, :, None] + (right - box[LEFT])[:, None],
         clean_down[:, :, None] + right[:, None],
     )
-    is_seen = ((down >= 0) & (down < height))[:, :, None] & (right >= 0)[:, None]
-    is_seen &= (right < width)[:, None]
-    return np.where(is_seen, indices, pixels + len(x.changed))
+    is_inside = ((down >= 0) & (down < height))[:, :, None] & (right >= 0)[:, None]
+    is_inside &= (right < width)[:, None]
+    return np.where(is_inside, indices, pixels + len(x.changed))

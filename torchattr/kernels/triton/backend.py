@@ -1,21 +1,20 @@
 """The Triton backend: one kernel and one pass over memory for each operation.
 
-Nothing of Triton is imported here. The kernels are, when the first call comes.
+Triton itself is not imported here, but with the kernels at the first call.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from torchattr.kernels.api import Backend, Gate, Request
+from torchattr.kernels.api import Backend, PatchOperations, Request
+from torchattr.kernels.gates import Gate, Gating, clamps, reads_mask
 from torchattr.kernels.layout import (
     Order,
     Window,
@@ -26,24 +25,18 @@ from torchattr.kernels.layout import (
     pooled_shape,
     prepare_buffers,
 )
-from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
 from torchattr.kernels.pointers import checked_run, run_of
 from torchattr.kernels.reference.backend import TorchBackend
+from torchattr.kernels.triton.availability import interpreted, missing, unsuitable
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-
-OLDEST = (3, 5)
-"""The oldest Triton that the kernels have been compiled with."""
-
-CAPABILITY = (8, 0)
-"""The least compute capability that Triton's documentation lists."""
 
 
 class TritonBackend(Backend):
     """Serves float32, bfloat16 and float16 on GPUs, and on CPUs in Triton's interpreter.
 
-    The interpreter, which `TRITON_INTERPRET=1` asks for, runs the kernels in NumPy. It is there to
-    test them and far too slow for all else, so this backend is then only taken by its name.
+    The interpreter, enabled by `TRITON_INTERPRET=1`, runs the kernels in NumPy. It is for tests and
+    far too slow for anything else, so this backend is then available only when requested by name.
     """
 
     name: ClassVar[str] = "triton"
@@ -52,16 +45,22 @@ class TritonBackend(Backend):
         self._reference = TorchBackend()
 
     def refusals(self, request: Request) -> list[str]:
-        reasons = [*_missing(), *_unfit(request.device)]
+        reasons = [*missing(), *unsuitable(request.device)]
         if request.dtype not in DTYPES:
             served = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
             reasons.append(f"it serves {served}, not {str(request.dtype).removeprefix('torch.')}")
         return reasons
 
     def is_offered(self, request: Request) -> bool:
-        # On AMD GPUs it has never run, so it is there only for who asks for it.
-        unknown = interpreted() or torch.version.hip is not None
-        return not unknown and not self.refusals(request)
+        # Untested on AMD GPUs, so available there only when requested by name.
+        only_by_name = interpreted() or torch.version.hip is not None
+        return not only_by_name and not self.refusals(request)
+
+    @cached_property
+    def patches(self) -> PatchOperations:
+        from torchattr.kernels.triton.patches import TritonPatches
+
+        return TritonPatches()
 
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
         run = in_order(output, order)
@@ -81,7 +80,7 @@ class TritonBackend(Backend):
     def relu_backward(
         self, grad: Tensor, mask: Tensor | None, order: Order, gate: Gate, overwrite: bool = False
     ) -> Tensor:
-        return _gated(grad, mask, order, gate, overwrite)
+        return _gated(grad, Gating.of(grad, mask, order, gate), overwrite)
 
     def pack_switches(
         self, indices: Tensor, output: Tensor, input_shape: Sequence[int], window: Window
@@ -89,23 +88,24 @@ class TritonBackend(Backend):
         return self._reference.pack_switches(indices, output, input_shape, window)
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        pooling = _pooling()
+        from torchattr.kernels.triton import max_pool, volumes
+
         dims = len(window.extent)
         shape = pooled_shape(tuple(x.shape), window)
-        volume = pooling.as_volume(x, dims)
-        whole = pooling.volume_shape(shape, dims)
-        last = pooling.is_channels_last(volume)
-        values = pooling.blank_volume(x, whole, last, x.dtype)
-        switches = pooling.blank_volume(x, whole, last, window.switch_dtype)
+        volume = volumes.as_volume(x, dims)
+        pooled = volumes.volume_shape(shape, dims)
+        last = volumes.is_channels_last(volume)
+        values = volumes.blank_volume(x, pooled, last, x.dtype)
+        switches = volumes.blank_volume(x, pooled, last, window.switch_dtype)
         if values.numel():
             with torch.cuda.device_of(x):
-                pooling.max_pool(volume, values, switches, window)
+                max_pool.max_pool(volume, values, switches, window)
         return values.view(shape), switches.view(shape)
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        return _unpooled(grad, switches, input_shape, window, False, False)
+        return _unpooled(grad, switches, input_shape, window)
 
     def unpool_gated(
         self,
@@ -117,8 +117,8 @@ class TritonBackend(Backend):
     ) -> Tensor:
         if not window.tells_open:
             return super().unpool_gated(grad, switches, input_shape, window, gate)
-        only_open, signed = gate != "deconvolution", gate != "gradient"
-        return _unpooled(grad, switches, input_shape, window, only_open, signed)
+        flags = (reads_mask(gate), clamps(gate))
+        return _unpooled(grad, switches, input_shape, window, *flags)
 
     def batch_norm_relu(
         self,
@@ -143,81 +143,13 @@ class TritonBackend(Backend):
     ) -> Tensor:
         if not _rectifier().serves(grad.numel(), _period(grad.shape, order)):
             return super().batch_norm_relu_backward(grad, mask, scale, order, gate, overwrite)
-        return _gated(grad, mask, order, gate, overwrite, scale)
-
-    def gather(self, x: Patches, boxes: Boxes) -> Tensor:
-        if boxes == x.boxes:
-            return x.changed
-        rows: Tensor = _patches().gather(x, boxes)
-        return rows
-
-    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue) -> Tensor:
-        rows: Tensor = _convolving().convolve(x, boxes, conv.scaled, after)
-        return rows
-
-    def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
-        rows: Tensor = _patches().pool(x, boxes, pooling)
-        return rows
-
-
-def interpreted() -> bool:
-    """Tell whether Triton's interpreter is asked for, in the words that Triton knows."""
-    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "y", "yes", "t", "true", "on")
-
-
-@cache
-def _missing() -> tuple[str, ...]:
-    oldest = ".".join(map(str, OLDEST))
-    way_out = f'run: pip install "triton>={oldest}"'
-    try:
-        found = version("triton")
-    except PackageNotFoundError:
-        return (f"Triton is not installed ({way_out})",)
-    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
-        return (f"Triton {found} is older than {oldest} ({way_out})",)
-    return ()
-
-
-def _unfit(device: torch.device) -> list[str]:
-    """Give what keeps the device from running the kernels."""
-    if interpreted() and device.type in ("cpu", "cuda"):
-        return []
-    if device.type != "cuda":
-        where = "; TRITON_INTERPRET=1 runs it on the CPU, for tests" if device.type == "cpu" else ""
-        return [f"it needs a CUDA device, not {device}{where}"]
-    if not torch.cuda.is_available():
-        return ["PyTorch finds no CUDA device"]
-    if torch.version.hip is None and torch.cuda.get_device_capability(device) < CAPABILITY:
-        has, least = (
-            ".".join(map(str, pair))
-            for pair in (torch.cuda.get_device_capability(device), CAPABILITY)
-        )
-        return [f"{device} has compute capability {has}, Triton needs {least}"]
-    return []
+        return _gated(grad, Gating.of(grad, mask, order, gate), overwrite, scale)
 
 
 def _rectifier() -> ModuleType:
-    from torchattr.kernels.triton.kernels import rectifier
+    from torchattr.kernels.triton import rectifier
 
     return rectifier
-
-
-def _pooling() -> ModuleType:
-    from torchattr.kernels.triton.kernels import pool_launch as pooling
-
-    return pooling
-
-
-def _patches() -> ModuleType:
-    from torchattr.kernels.triton.kernels import patches
-
-    return patches
-
-
-def _convolving() -> ModuleType:
-    from torchattr.kernels.triton.kernels import convolution_launch as convolving
-
-    return convolving
 
 
 def _mask_for(run: Tensor) -> Tensor:
@@ -225,7 +157,7 @@ def _mask_for(run: Tensor) -> Tensor:
 
 
 def _period(shape: Sequence[int], order: Order) -> int:
-    """Give after how many elements the channels begin again."""
+    """Return the number of elements after which the channels repeat."""
     return channel_step(shape, order) * shape[1]
 
 
@@ -250,7 +182,7 @@ def _rectified(
 def _channels(
     shape: Sequence[int], order: Order, scale: Tensor | None, shift: Tensor | None = None
 ) -> Any:
-    """Give how a kernel finds the values of an element's channel; nothing without `scale`."""
+    """Return the per-channel values as a kernel takes them; `None` without `scale`."""
     if scale is None:
         return None
     single = [
@@ -260,24 +192,14 @@ def _channels(
     return _rectifier().Channels(channel_step(shape, order), *single)
 
 
-def _gated(
-    grad: Tensor,
-    mask: Tensor | None,
-    order: Order,
-    gate: Gate,
-    overwrite: bool,
-    scale: Tensor | None = None,
-) -> Tensor:
-    if mask is None or gate == "deconvolution":
-        # Without a mask, no other tensor prescribes an order.
-        mask, order = None, order_of(grad)
-    grad, result = prepare_buffers(grad, order, overwrite)
-    run = in_order(grad, order)
+def _gated(grad: Tensor, gating: Gating, overwrite: bool, scale: Tensor | None = None) -> Tensor:
+    grad, result = prepare_buffers(grad, gating.order, overwrite)
+    run = in_order(grad, gating.order)
     if len(run):
-        scaled = _channels(grad.shape, order, scale)
-        signed = mask is None or gate == "guided"
+        scaled = _channels(grad.shape, gating.order, scale)
+        target = in_order(result, gating.order)
         with torch.cuda.device_of(grad):
-            _rectifier().gate(run, in_order(result, order), mask, signed, scaled)
+            _rectifier().gate(run, target, gating.mask, gating.clamps, scaled)
     return result
 
 
@@ -286,16 +208,16 @@ def _unpooled(
     switches: Tensor,
     input_shape: Sequence[int],
     window: Window,
-    only_open: bool,
-    signed: bool,
+    only_open: bool = False,
+    clamped: bool = False,
 ) -> Tensor:
-    pooling = _pooling()
-    dims = len(window.extent)
-    grad, switches = pooling.as_volume(grad, dims), pooling.as_volume(switches, dims)
-    last = pooling.is_channels_last(switches)
-    whole = pooling.volume_shape(tuple(input_shape), dims)
-    result = pooling.blank_volume(grad, whole, last, grad.dtype)
+    from torchattr.kernels.triton import unpool, volumes
+
+    dims, shape = len(window.extent), tuple(input_shape)
+    grad, switches = volumes.as_volume(grad, dims), volumes.as_volume(switches, dims)
+    last = volumes.is_channels_last(switches)
+    result = volumes.blank_volume(grad, volumes.volume_shape(shape, dims), last, grad.dtype)
     if result.numel():
         with torch.cuda.device_of(grad):
-            pooling.unpool(grad, switches, result, window, only_open, signed)
-    return result.view(tuple(input_shape))
+            unpool.unpool(grad, switches, result, window, only_open, clamped)
+    return result.view(shape)

@@ -79,7 +79,7 @@ class Perturbation:
         if boxes is None:
             raise ValueError("only what changes in boxes can be cut out")
         tensor = self.inputs.tensors[position].detach()
-        copy, y, x = (torch.from_numpy(one).to(tensor.device) for one in boxes.places)
+        copy, y, x = (torch.from_numpy(one).to(tensor.device) for one in boxes.positions)
         image = copy % len(tensor)
         own = mask
         if mask is not None:

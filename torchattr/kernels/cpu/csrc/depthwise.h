@@ -1,5 +1,4 @@
-// Convolutions of each channel by itself, and pools: vectors of channels, a strip of pixels at a
-// time.
+// Depthwise convolutions and pools: vectors of channels, one strip of pixels at a time.
 
 #pragma once
 
@@ -11,9 +10,9 @@ namespace {
 
 constexpr int kStrip = 8;             // pixels whose sums are in registers
 constexpr int64_t kStripsOfBlock = 8;
-constexpr int64_t kAhead = 96;        // values that are fetched before they are needed
+constexpr int64_t kAhead = 96;        // values prefetched before they are needed
 
-// A strip of the rows of a result: `count` pixels beside each other.
+// A strip of a row of the result: `count` adjacent pixels.
 struct Strip {
   Place place;
   int64_t row;
@@ -58,7 +57,7 @@ class Strips {
   std::unique_ptr<int64_t[]> firsts_;
 };
 
-// What a strip reads and writes; places that do not exist read zeros and write to spare memory.
+// Pointers that a strip reads and writes; pixels that do not exist read zeros and write to scratch.
 struct Rows {
   const float** seen;  // [kernel row][pixel]
   int64_t pixels;
@@ -75,7 +74,7 @@ __attribute__((always_inline)) inline void each(const Function& function) {
   }
 }
 
-// kCount pixels at kStep with kWide taps in a row: each input is loaded once for all that see it.
+// kCount pixels at kStep with kWide taps in a row: each input is loaded once for all its outputs.
 template <bool kPartial, int kCount, int kWide, int kStep>
 __attribute__((always_inline)) inline void weigh_vector(const Rows& rows, int64_t high,
                                                         int64_t channels, int64_t c,
@@ -87,7 +86,7 @@ __attribute__((always_inline)) inline void weigh_vector(const Rows& rows, int64_
     sums[i] = bias;
     __builtin_prefetch(rows.to[i] + c + kAhead, 1);
   });
-  // The row of the kernel that no strip above has brought into the cache.
+  // The row of the kernel that no strip above has loaded into the cache.
   const float* const* fresh = rows.seen + (high - 1) * rows.pixels;
   each<0, (kCount - 1) * kStep + kWide>(
       [&](auto p) { __builtin_prefetch(fresh[p] + c + kAhead); });
@@ -151,7 +150,7 @@ Weigh weigh_of(int count) {
   return count > 4 ? weigh_strip<8, kWide, kStep> : weigh_strip<4, kWide, kStep>;
 }
 
-// Gives nothing for sizes that are not compiled.
+// Returns null for sizes that are not compiled.
 inline Weigh weigh_of(const Window& window, int count) {
   if (window.dilation[1] != 1) return nullptr;
   switch (window.extent[1] * 10 + window.stride[1]) {
@@ -164,7 +163,7 @@ inline Weigh weigh_of(const Window& window, int count) {
   }
 }
 
-// Looks up the pixels that a strip sees.
+// Looks up the pixels in the windows of a strip.
 class Lookup {
  public:
   Lookup(const Patches& x, const Wanted& wanted, const Window& window, const After& after)

@@ -1,4 +1,4 @@
-// Any convolution as a product: blocks of rows of what the windows see, times packed weights.
+// Any convolution as a matrix product: blocks of rows of window inputs times packed weights.
 
 #pragma once
 
@@ -8,8 +8,8 @@ namespace {
 
 constexpr int64_t kBlockRows = 8 * kRows;
 
-// What the windows of a convolution see, as runs of values that lie beside each other in memory:
-// the channels of a tap, or the taps of a row of the kernel where there are few channels.
+// The inputs of a convolution's windows, as runs of adjacent values in memory: the channels of a
+// tap, or with few channels the taps of a row of the kernel.
 struct Seen {
   const Patches& x;
   const Window& window;
@@ -62,7 +62,7 @@ struct Seen {
     }
   }
 
-  // Reads the depths from first to last of what the window of a group sees.
+  // Reads the depths from first to last of the window of a group.
   void read(Place place, int64_t group, int64_t first, int64_t last, float* to) const {
     in_rows ? read_row(place, first, last, to) : read_tap(place, group, first, last, to);
   }
@@ -114,7 +114,7 @@ extern "C" void torchattr_convolve(const Patches* x, const Wanted* wanted, const
   const Seen seen(*x, *window, groups);
   const int64_t columns = outputs / groups;
   const Cut cut(wanted->rows, kBlockRows, threads);
-  // Few rows are cut by their columns, too.
+  // Few rows are also split by columns.
   const int64_t panels = (columns + kPanel - 1) / kPanel;
   const int64_t parts = cut.size >= kRows ? 1 : std::min<int64_t>(panels, threads);
   const int64_t part = (panels + parts - 1) / parts * kPanel;

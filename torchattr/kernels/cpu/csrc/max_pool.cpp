@@ -1,8 +1,8 @@
-// Max-pools with switches and their way back on a CPU, for float32 (kernels/layout.py).
+// Max-pools with switches and their backward on a CPU, for float32 (kernels/layout.py).
 //
-// A tensor is planes of three dimensions, of which fewer are led by ones, and at each place lie as
-// many values as `inner` says: one, or all channels where they lie last. No result depends on how
-// many threads there are.
+// A tensor consists of planes of three dimensions, padded with leading ones; each position holds
+// `inner` values: one, or all channels of a channels-last tensor. No result depends on how many
+// threads there are.
 
 #include <vector>
 
@@ -22,9 +22,9 @@ namespace {
 
 constexpr uint8_t kOpen = 0x80;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int kMost = 256;      // places of a window
-constexpr int64_t kSlice = 64;  // of what lies at a place: as much as a thread takes
-constexpr int64_t kAlone = 1 << 14;  // up to so many values, waking threads costs more
+constexpr int kMost = 256;      // elements of a window
+constexpr int64_t kSlice = 64;  // of the values at a position: the share of a thread
+constexpr int64_t kAlone = 1 << 14;  // up to this many values, waking threads costs more
 
 typedef int32_t Ints __attribute__((vector_size(kLanes * sizeof(int32_t))));
 typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
@@ -35,20 +35,20 @@ inline void store(uint8_t* to, Bytes bytes, int64_t count = kLanes) {
 
 inline int64_t volume(const int64_t* sizes) { return sizes[0] * sizes[1] * sizes[2]; }
 
-// Where a place of a window lies along a dimension.
+// The position of a window's element along a dimension.
 inline int64_t along(const Pool& pool, int dim, int64_t output, int64_t tap) {
   return output * pool.stride[dim] - pool.padding[dim] + tap * pool.dilation[dim];
 }
 
 inline bool is_inside(const Pool& pool, int dim, int64_t at) { return at >= 0 && at < pool.input[dim]; }
 
-// The first place of a window that lies in the input.
+// The first element of a window inside the input.
 inline int64_t first_tap(const Pool& pool, int dim, int64_t output) {
   const int64_t missing = -along(pool, dim, output, 0);
   return missing <= 0 ? 0 : (missing + pool.dilation[dim] - 1) / pool.dilation[dim];
 }
 
-// Gives a value of each of so many windows, which lie `stride` apart.
+// Returns one value of each of several windows, `stride` apart.
 template <int kStride>
 inline Vec spread(const float* from, int64_t stride, int64_t lanes) {
   if constexpr (kStride == 1) return load(from, lanes);
@@ -61,8 +61,8 @@ inline Vec spread(const float* from, int64_t stride, int64_t lanes) {
   return value;
 }
 
-// The best places of windows so far: of equal values the first wins, of several NaN the last.
-// Numbers are kept as floats, so that one comparison serves both.
+// The winners of windows so far: of equal values the first wins, of several NaN the last.
+// Their numbers are floats, so that one comparison serves both.
 struct Best {
   Vec value = all(-kInfinity);
   Vec place;
@@ -79,7 +79,7 @@ struct Best {
   }
 };
 
-// The first places of the windows of a row of outputs that lie in the input, but for their column.
+// The first elements inside the input of the windows of an output row, except for their column.
 struct Row {
   int64_t deep, down;
   int64_t first[2];
@@ -96,8 +96,8 @@ struct Row {
   }
 };
 
-// Calls `act` for each place of the windows of a row that lies in a row of the input: with its
-// number, that row, and its place along it.
+// Calls `act` for each element of the windows of a row that is in a row of the input: with its
+// number, that row, and its position along it.
 template <class Do>
 inline void each_place(const Pool& pool, const Row& row, Do act) {
   for (int64_t a = row.first[0]; a < pool.extent[0]; ++a) {
@@ -113,9 +113,9 @@ inline void each_place(const Pool& pool, const Row& row, Do act) {
   }
 }
 
-// Finds the maxima of planes at whose places one value lies.
+// Finds the maxima of planes with one value per position.
 //
-// Where windows look beyond a row, the rows are copied to where -inf lies before and behind them.
+// Where windows reach beyond a row, rows are copied to a buffer padded with -inf.
 class Maxima {
  public:
   Maxima(const Pool& pool, bool tells_open)
@@ -167,7 +167,7 @@ class Maxima {
         best.meet(spread<kStride>(first, stride, wide_ - i), number);
       });
       store(values + i, best.value, wide_ - i);
-      // What is too much here, the next row writes over.
+      // The next row overwrites the excess.
       store(&codes_[index * wide_ + i], best.switches(tells_open_));
     }
   }
@@ -181,7 +181,7 @@ class Maxima {
   std::vector<uint8_t> codes_;
 };
 
-// The same for one window at whose places many values lie.
+// The same for one window with many values per position.
 void pool_inner(const Pool& pool, const float* x, const Row& row, int64_t right, bool tells_open,
                 float* values, uint8_t* switches) {
   const Vec first = all(float(row.number(pool, first_tap(pool, 2, right))));
@@ -198,7 +198,7 @@ void pool_inner(const Pool& pool, const float* x, const Row& row, int64_t right,
   }
 }
 
-// Gives a value or 0, without a branch: which it is cannot be foreseen.
+// Returns a value or 0 without a branch, which would be unpredictable.
 inline float kept(float value, bool is_kept) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
@@ -207,10 +207,10 @@ inline float kept(float value, bool is_kept) {
   return value;
 }
 
-// What comes back to a winner: nothing through a closed rectifier. NaN passes an open one.
+// The gradient of a winner: zero through a closed ReLU. NaN passes an open one.
 struct Gated {
-  uint8_t least;  // of the switches that let pass
-  float lowest;   // that passes
+  uint8_t least;  // switch that passes
+  float lowest;   // value that passes
 
   Gated(bool needs_open, bool is_positive)
       : least(needs_open ? kOpen : 0),
@@ -221,33 +221,33 @@ struct Gated {
   }
 };
 
-// How values go back to the places that won.
+// How gradients are sent back to the winners.
 struct Back {
   const Pool& pool;
   const Gated gated;
-  const uint8_t mask;       // of a switch, for its number
-  const bool is_rectified;  // what was summed up
-  const int64_t* offsets;   // of the places of a window from its first one
+  const uint8_t mask;       // of a switch's number
+  const bool is_rectified;  // whether sums are clamped
+  const int64_t* offsets;   // of a window's elements from its first one
 };
 
-// Gives the first place of the first window of a row of outputs, which may lie in the padding.
+// Returns the first element of the first window of an output row, possibly in the padding.
 inline int64_t corner_of(const Pool& pool, int64_t row) {
   const int64_t deep = along(pool, 0, row / pool.output[1], 0);
   const int64_t down = along(pool, 1, row % pool.output[1], 0);
   return (deep * pool.input[1] + down) * pool.input[2] - pool.padding[2];
 }
 
-// Tells what a pool can have written from switches that it cannot, which must do no harm.
+// Whether a pool can have written a switch; any other must do no harm.
 inline bool is_place(int64_t at, int64_t places) { return uint64_t(at) < uint64_t(places); }
 
 inline void rectify(float* values, int64_t count) {
   for (int64_t i = 0; i < count; ++i) values[i] = kept(values[i], !(values[i] < 0));
 }
 
-// Adds up what comes back to a plane at whose places one value lies; `passed` is memory to work in.
+// Accumulates the gradients of a plane with one value per position; `passed` is scratch memory.
 void add_plane(const Back& back, const float* grad, const uint8_t* codes, float* passed, float* to) {
   const Pool& pool = back.pool;
-  const Gated gated = back.gated;  // The compiler cannot know that nothing writes into these.
+  const Gated gated = back.gated;  // Copied: the compiler cannot know that nothing writes to these.
   const uint8_t mask = back.mask;
   const int64_t in = volume(pool.input), wide = pool.output[2], stride = pool.stride[2];
   const int64_t* offsets = back.offsets;
@@ -263,7 +263,7 @@ void add_plane(const Back& back, const float* grad, const uint8_t* codes, float*
   if (back.is_rectified) rectify(to, in);
 }
 
-// The same for some of the many values at each place: no two of them go to the same one.
+// The same for some of the many values per position: no two of them share a destination.
 void add_inner(const Back& back, int64_t first, int64_t last, const float* grad, const uint8_t* codes,
                float* to) {
   const Pool& pool = back.pool;
@@ -282,7 +282,7 @@ void add_inner(const Back& back, int64_t first, int64_t last, const float* grad,
   for (int64_t at = 0; back.is_rectified && at < in; ++at) rectify(to + at * inner + first, last - first);
 }
 
-// Gives how far each place of a window lies behind its first one.
+// Returns the offset of each element of a window from its first one.
 std::vector<int64_t> all_offsets(const Pool& pool) {
   std::vector<int64_t> offsets(kMost);
   for (int64_t number = 0; number < std::min<int64_t>(volume(pool.extent), kMost); ++number) {
@@ -323,8 +323,8 @@ void torchattr_max_pool(const Pool* pool, const float* x, float* values, uint8_t
   }
 }
 
-// Sends gradients to the places that won. Nothing negative comes back if is_positive: it is left out
-// before what comes back is summed up, or afterwards where windows overlap (is_summed).
+// Sends gradients to the winners. With is_positive negative ones become zero: before the sum, or
+// after it where windows overlap (is_summed).
 void torchattr_unpool(const Pool* pool, const float* grad, const uint8_t* switches, float* result,
                       int tells_open, int needs_open, int is_positive, int is_summed, int threads) {
   const uint8_t mask = tells_open ? uint8_t(kOpen - 1) : uint8_t(0xff);

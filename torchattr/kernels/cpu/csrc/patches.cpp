@@ -1,7 +1,7 @@
-// Convolutions and pools of what a change of the input can reach, on a CPU, for float32.
+// Operations on patches on a CPU, for float32.
 //
-// Activations lie with their channels fastest (kernels/patches.py). Work is cut into blocks that
-// threads share; no result depends on how many there are.
+// Activations are channels-last (kernels/patches.py). Work is split into blocks that threads share;
+// no result depends on the number of threads.
 
 #include "depthwise.h"
 #include "direct.h"

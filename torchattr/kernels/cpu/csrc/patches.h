@@ -1,4 +1,4 @@
-// What the kernels on patches share: vectors, where a pixel of a variant lies, memory to work in.
+// Shared by the kernels on patches: vectors, the look-up of a variant's pixels, scratch memory.
 
 #pragma once
 
@@ -37,7 +37,7 @@ inline Vec load(const float* from) {
 
 inline void store(float* to, Vec value) { std::memcpy(to, &value, sizeof value); }
 
-// Writes a vector whose address is a multiple of its size, and leaves the cache to others.
+// Writes an aligned vector past the cache.
 inline void store_past_cache(float* to, Vec value) {
 #if defined(__AVX512F__)
   _mm512_stream_ps(to, __m512(value));
@@ -46,14 +46,14 @@ inline void store_past_cache(float* to, Vec value) {
 #endif
 }
 
-// Lets other threads see what was stored past the cache.
+// Makes stores past the cache visible to other threads.
 inline void finish_stores() {
 #if defined(__AVX512F__)
   _mm_sfence();
 #endif
 }
 
-// The same for the first lanes only, of which there may be any number; the others are 0.
+// The same for any number of first lanes; the others are 0.
 inline Vec load(const float* from, int64_t lanes) {
   if (lanes >= kLanes) return load(from);
 #if defined(__AVX512F__)
@@ -73,7 +73,7 @@ inline void store(float* to, Vec value, int64_t lanes) {
   if (lanes > 0) std::memcpy(to, &value, lanes * sizeof(float));
 }
 
-// Exchanges the lanes of `low` that have the bit with those of `high` that have it not.
+// Exchanges the lanes of `low` whose index has the bit with those of `high` whose index has not.
 template <int kBit, int... kLane>
 inline void exchange(Vec& low, Vec& high, std::integer_sequence<int, kLane...>) {
   const Vec first = low, second = high;
@@ -86,7 +86,7 @@ inline void exchange(Vec& low, Vec& high, std::integer_sequence<int, kLane...>) 
 #endif
 }
 
-// Gives every second value of two vectors that lie one after the other.
+// Returns every second value of two consecutive vectors.
 template <int... kLane>
 inline Vec evens(Vec first, Vec second, std::integer_sequence<int, kLane...>) {
 #if __has_builtin(__builtin_shufflevector)
@@ -100,7 +100,7 @@ inline Vec evens(Vec first, Vec second) {
   return evens(first, second, std::make_integer_sequence<int, kLanes>());
 }
 
-// Makes columns of rows.
+// Transposes.
 template <int kBit = kLanes / 2>
 inline void transpose(Vec (&rows)[kLanes]) {
 #pragma GCC unroll 16
@@ -142,7 +142,7 @@ struct Patches {
   int64_t height, width, channels;
 };
 
-// Where results go: rows of boxes in the picture of the output.
+// Destination of results: rows of boxes in the output.
 struct Wanted {
   const int64_t* boxes;
   int64_t variants, rows;
@@ -153,7 +153,7 @@ struct Window {
   int64_t extent[2], stride[2], padding[2], dilation[2];
 };
 
-// What happens to an output: bias and residual may be null.
+// Fused operations on an output: bias and residual may be null.
 struct After {
   const float* bias;
   const Patches* residual;
@@ -164,7 +164,7 @@ struct After {
 
 namespace {
 
-// Gives the channels of a pixel of a variant; nothing if it lies outside of the picture.
+// Returns the channels of a pixel of a variant; null if it is outside the image.
 inline const float* pixel(const Patches& x, int64_t variant, int64_t down, int64_t right) {
   if (uint64_t(down) >= uint64_t(x.height) || uint64_t(right) >= uint64_t(x.width)) return nullptr;
   const int64_t* box = x.boxes + variant * kColumns;
@@ -176,7 +176,7 @@ inline const float* pixel(const Patches& x, int64_t variant, int64_t down, int64
   return x.clean + ((box[kImage] * x.height + down) * x.width + right) * x.channels;
 }
 
-// Tells whether count pixels from a place on lie beside each other in memory.
+// Whether `count` pixels from a position on are adjacent in memory.
 inline bool is_run(const Patches& x, int64_t variant, int64_t down, int64_t right, int64_t count) {
   if (down < 0 || down >= x.height || right < 0 || right + count > x.width) return false;
   const int64_t* box = x.boxes + variant * kColumns;
@@ -185,7 +185,7 @@ inline bool is_run(const Patches& x, int64_t variant, int64_t down, int64_t righ
   return right >= box[kLeft] && right + count <= box[kRight];
 }
 
-// A row of the result: the variant and the place that it belongs to.
+// A row of the result: its variant and its position.
 struct Place {
   int64_t variant, down, right;
 };
@@ -215,7 +215,7 @@ inline void advance(const Wanted& wanted, Place& place) {
   }
 }
 
-// Memory of a thread, kept between calls: it grows, and goes with the thread.
+// Scratch memory of a thread, reused between calls: it grows, and is freed with the thread.
 class Scratch {
  public:
   template <class T>
@@ -239,7 +239,7 @@ class Scratch {
   size_t bytes_ = 0;
 };
 
-// How work is cut: into blocks of at most so many, as many for each thread.
+// How work is split: into blocks of limited size, equally many for each thread.
 struct Cut {
   int64_t total, size, count;
 

@@ -9,7 +9,7 @@ namespace {
 constexpr int kTile = 4;
 constexpr int kPoints = 6;
 
-// Evaluates m + 2 inputs at the points; the factors that the weights do not have are here.
+// Evaluates m + 2 inputs at the points; includes the factors that the weights lack.
 template <int m>
 inline void to_points(const Vec* d, Vec* t) {
   if constexpr (m == 4) {
@@ -39,7 +39,7 @@ inline void to_points(const Vec* d, Vec* t) {
   }
 }
 
-// Gives m outputs of the products at the points.
+// Returns m outputs from the products at the points.
 template <int m>
 inline void from_points(const Vec* t, Vec* y) {
   if constexpr (m == 4) {

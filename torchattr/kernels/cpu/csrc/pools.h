@@ -1,4 +1,4 @@
-// Looking rows up, and pools over them, vectors of channels at a time.
+// Gathering rows and pooling them, in vectors of channels.
 
 #pragma once
 
@@ -8,12 +8,12 @@ namespace {
 
 constexpr int64_t kPooledRows = 32;
 
-// NaN wins, and stays.
+// NaN wins.
 inline Vec larger(Vec most, Vec value) {
   return ((value > most) | (value != value)) ? value : most;
 }
 
-// What a mean divides by: the places within the padding, or within the picture, or a number.
+// Divisor of a mean: the elements including padding, or inside the image, or a fixed number.
 struct Divisor {
   int64_t counts_padding, given;
 
@@ -30,7 +30,7 @@ struct Divisor {
   }
 };
 
-// The pixels of a window that lie in the picture, row after row.
+// The pixels of a window inside the image, row by row.
 struct Sight {
   const float** pixels;
   int64_t* ends;  // of each row
@@ -85,7 +85,7 @@ void torchattr_gather(const Patches* x, const Wanted* wanted, int threads) {
   }
 }
 
-// A divisor of 0 is none given.
+// A divisor of 0 means none.
 void torchattr_pool(const Patches* x, const Wanted* wanted, const Window* window, int is_maximum,
                     int counts_padding, int64_t divisor, int threads) {
   const Cut cut(wanted->rows, kPooledRows, threads);

@@ -1,8 +1,8 @@
 // The product of a few rows with packed weights, the inner loop of all convolutions but depthwise.
 //
 // Weights are packed in panels of two vectors of columns, each depth after depth; where the columns
-// leave at most one vector over, the last panel has one. Rows lie at a distance that is fixed, so
-// that one register addresses all of them.
+// leave at most one vector over, the last panel has one. The distance of rows is fixed, so that
+// one register addresses all of them.
 
 #pragma once
 
@@ -33,12 +33,12 @@ inline void keep(Vec& value) {
 #endif
 }
 
-// Where a product goes, and what happens to it on the way.
+// Destination of a product, and the operations fused onto it.
 struct Target {
   float* to;
   int64_t distance;              // of its rows
-  int64_t columns;               // that are left from here on
-  bool adds;                     // to what is there
+  int64_t columns;               // left from here on
+  bool adds;                     // to the destination
   bool finishes;                 // with bias, residual and bounds
   const float* bias;             // may be null
   const float* const* residual;  // of each row, from its first column on; may be null
@@ -46,7 +46,7 @@ struct Target {
   float lower, upper;
 };
 
-// Does something with each sum: its row, its vector, and how many of its lanes are columns.
+// Visits each sum: its row, its vector, and how many of its lanes are columns.
 template <bool kPartial, int kCount, int kVectors, class Do>
 inline void each(Vec (&sums)[kCount][kVectors], int64_t columns, Do act) {
 #pragma GCC unroll 16
@@ -59,8 +59,8 @@ inline void each(Vec (&sums)[kCount][kVectors], int64_t columns, Do act) {
 }
 
 // Writes sums; kPartial: where not all lanes of the vectors are columns. All is read before anything
-// is written: rows often lie at multiples of 4096 bytes, where reads wait for writes. What is asked
-// once for all sums is not asked for each.
+// is written: rows often lie at multiples of 4096 bytes, where reads wait for writes. Conditions are
+// tested once for all sums.
 template <bool kPartial, int kCount, int kVectors>
 inline void write(Vec (&sums)[kCount][kVectors], const Target& target) {
   float* const to = target.to;
@@ -93,7 +93,7 @@ inline void write(Vec (&sums)[kCount][kVectors], const Target& target) {
   });
 }
 
-// What the next calls will read, a part in each of them: while a panel is used, the next one comes.
+// Prefetch for the next calls, a part in each: while a panel is used, the next one is loaded.
 struct Ahead {
   const char* from;
   int64_t step;  // for each depth
@@ -158,7 +158,7 @@ Multiply multiply_of(int64_t count, bool is_double) {
 }
 
 // Multiplies rows with all columns of packed weights, of which the depths from `first` are taken
-// out of `all_depth`; `then` is the panel that is used after these.
+// out of `all_depth`; `then` is the next panel.
 inline void multiply_all(int64_t count, int64_t depth, const float* rows, const float* packed,
                          int64_t first, int64_t all_depth, Target target, const float* then) {
   const int64_t pieces = (count + kRows - 1) / kRows;

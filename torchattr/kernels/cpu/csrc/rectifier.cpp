@@ -1,8 +1,8 @@
-// Rectifiers with their masks on a CPU, in one pass over memory, for contiguous runs of float32.
+// ReLUs with their masks on a CPU, in one pass over memory, for contiguous runs of float32.
 //
-// Eight elements share a byte of the mask. Work is cut into blocks that stay in the cache, and
-// blocks are shared between threads by the OpenMP runtime that PyTorch has loaded, so that there is
-// one pool of threads.
+// Eight elements share a byte of the mask. Work is split into blocks that stay in the cache and
+// are shared between threads by the OpenMP runtime that PyTorch has loaded, so that there is one
+// thread pool.
 
 #include <cmath>
 #include <cstdint>
@@ -14,11 +14,11 @@
 namespace {
 
 constexpr int64_t kBlock = 1 << 13;   // elements of a block: 32 KiB
-constexpr int64_t kAlone = 1 << 15;   // up to so many elements, waking threads costs more
+constexpr int64_t kAlone = 1 << 15;   // up to this many elements, waking threads costs more
 
 #if defined(__AVX2__)
 
-// Gives the eight elements, rectified, and the bits of those that pass; NaN stays NaN.
+// Returns the ReLU of eight elements, and the bits of those that pass; NaN stays NaN.
 template <bool kBounded>
 inline uint8_t rectify_eight(const float* x, float* y, float upper) {
   const __m256 zero = _mm256_setzero_ps(), value = _mm256_loadu_ps(x);
@@ -27,7 +27,7 @@ inline uint8_t rectify_eight(const float* x, float* y, float upper) {
   if (kBounded) {
     const __m256 bound = _mm256_set1_ps(upper);
     passes = _mm256_and_ps(passes, _mm256_cmp_ps(value, bound, _CMP_LT_OQ));
-    result = _mm256_min_ps(bound, result);  // gives the second where one is NaN
+    result = _mm256_min_ps(bound, result);  // returns the second operand if one is NaN
   }
   if (y != nullptr) _mm256_storeu_ps(y, result);
   return static_cast<uint8_t>(_mm256_movemask_ps(passes));
@@ -133,8 +133,8 @@ void gate(const float* grad, float* result, const uint8_t* mask, int64_t n, cons
 
 extern "C" {
 
-// Rectifies the run x into y (which may be x) and writes the mask; without y, the mask alone.
-// A bound of infinity is none.
+// Writes the ReLU of run x into y (which may be x) and the mask; without y, the mask alone.
+// A bound of infinity means none.
 void torchattr_rectify(const float* x, float* y, uint8_t* mask, int64_t n, float upper,
                        int threads) {
   if (std::isinf(upper)) {
@@ -144,8 +144,8 @@ void torchattr_rectify(const float* x, float* y, uint8_t* mask, int64_t n, float
   }
 }
 
-// Writes into result (which may be grad) what passes the mask (if there is one) and, if is_signed,
-// is not negative; then, if there is a scale, times the value of its channel.
+// Writes into result (which may be grad) what passes the mask (if given) and, if is_signed, is not
+// negative; with a scale, multiplied by the value of its channel.
 void torchattr_gate(const float* grad, float* result, const uint8_t* mask, int64_t n,
                     int is_signed, const float* scale, int64_t step, int64_t count, int threads) {
   if (mask != nullptr && is_signed) {

@@ -1,4 +1,4 @@
-// Weights as the kernels read them: panels of columns, and the 6 x 6 points of minimal filtering.
+// Weights as packed for the kernels: panels of columns, and the 6 x 6 points of minimal filtering.
 
 #pragma once
 
@@ -12,7 +12,7 @@ struct Turned {
   const float* weights;  // of the first output
   int64_t distance;      // of the outputs
   int64_t outputs;
-  float by[kLanes];      // what the weights of each output are multiplied by
+  float by[kLanes];      // scale of the weights of each output
 
   Turned(const float* weights, const float* scale, int64_t distance, int64_t outputs)
       : weights(weights), distance(distance), outputs(outputs) {
@@ -21,7 +21,7 @@ struct Turned {
     }
   }
 
-  // Gives kLanes values from a place on, or as many as there are.
+  // Returns kLanes values from an offset on, or as many as are left.
   void read(int64_t first, int64_t count, Vec (&values)[kLanes]) const {
     for (int lane = 0; lane < kLanes; ++lane) {
       values[lane] = lane < outputs ? load(weights + lane * distance + first, count) * by[lane] : Vec{};
@@ -30,15 +30,15 @@ struct Turned {
   }
 };
 
-// In double precision: minimal filtering lives on terms that cancel out.
+// In double precision: minimal filtering relies on terms that cancel.
 typedef double Doubles __attribute__((vector_size(kLanes * sizeof(double))));
 
 inline Doubles weighed(const double* by, Doubles first, Doubles second, Doubles third) {
   return first * by[0] + second * by[1] + third * by[2];
 }
 
-// Evaluates nine taps at all points, and writes each to a matrix of its own. These often lie at the
-// same place of the cache, which holds fewer lines there than there are points.
+// Evaluates nine taps at all points, and writes each to a matrix of its own. These often map
+// to the same cache set, which has fewer lines than there are points.
 inline void to_all_points(const Vec* nine, float* to, int64_t distance) {
   Doubles taps[9];
   for (int k = 0; k < 9; ++k) taps[k] = __builtin_convertvector(nine[k], Doubles);

@@ -3,8 +3,8 @@
 //
 // A tile of m × n outputs, each 1 to 4, takes (m + 2)(n + 2) products a channel. The points of
 // evaluation are 0, ∞, 1, −1, 2, −2, of which a tile uses the first m + 2, so that tiles of all
-// sizes share one set of transformed weights: what depends on m is put into the transform of the
-// input. For each pair of points there is a product of matrices with a row for each tile.
+// sizes share one set of transformed weights: factors that depend on m are part of the input
+// transform. Each pair of points is one matrix product with a row for each tile.
 
 #pragma once
 
@@ -67,7 +67,7 @@ struct Block {
   int64_t inputs, outputs, slices;  // slices of depth
   int64_t counts[kTile][kTile];     // tiles higher and wider than so much
   int64_t capacity;                 // tiles
-  int64_t shared;                   // matrices that lie beside each other, if they have few columns
+  int64_t shared;                   // adjacent matrices, if they have few columns
   float* seen[kPoints][kPoints];    // [slice][tile][kDistance]
   float* products[kPoints][kPoints];  // [tile][distance]
   int64_t distance;
@@ -122,7 +122,7 @@ void transform_input(const Patches& x, const Window& window, const Block& block,
       for (int i = 0; kWide == kTile && i < kHigh + 2; ++i) {
 #pragma GCC unroll 6
         for (int j = 2; j < kWide + 2; ++j) {
-          // What the tile to the right has not in common with this one.
+          // The part that the tile to the right does not share with this one.
           __builtin_prefetch(from[i][j] + kTile * block.inputs + start + c);
         }
       }
@@ -147,7 +147,7 @@ void transform_input(const Patches& x, const Window& window, const Block& block,
   }
 }
 
-// Tells whether all that was computed is finite.
+// Returns whether all computed values are finite.
 template <int kHigh, int kWide>
 bool transform_output(const Wanted& wanted, const Block& block, const Tile& tile,
                       const After& after) {
@@ -243,8 +243,8 @@ inline void multiply_block(const Block& block, const float* packed) {
 
 extern "C" {
 
-// Tells whether all results are finite; if not, they are to be computed in another way: in a tile
-// with one value that is not finite, all outputs become NaN here.
+// Returns whether all results are finite. If not, they must be computed in another way: one value
+// that is not finite turns all outputs of its tile into NaN here.
 int torchattr_winograd(const Patches* x, const Wanted* wanted, const Window* window,
                        int64_t outputs, const float* packed, const After* after, int64_t most,
                        int threads) {

@@ -1,6 +1,6 @@
-// One scale and one shift for each channel. Element i of a run is of channel i / step % channels.
+// One scale and one shift per channel. Element i of a run is of channel i / step % channels.
 //
-// Defined by who compiles, if it holds: ONE_CHANNEL, no vector crosses from one channel into the
+// Macros, defined where they hold: ONE_CHANNEL, no vector crosses from one channel into the
 // next (the step is a multiple of a vector); ADJACENT_CHANNELS, a vector's elements are of adjacent
 // channels (the step is 1, and the number of channels is a multiple of a vector).
 #pragma once
@@ -15,7 +15,7 @@ struct Channels {
         return count.take(channel);
     }
 
-    // Gives the channel of each element of a vector.
+    // Returns the channel of each element of a vector.
     __device__ __forceinline__ void of_vector(Index first, Index (&channels)[VECTOR]) const {
         Index rest = first;
         Index place = step.take(rest);
@@ -30,7 +30,7 @@ struct Channels {
         }
     }
 
-    // Gives the value of each element of a vector. They stay in the caches, which all blocks share.
+    // Returns the value for each element of a vector, from caches that all blocks share.
     __device__ __forceinline__ void spread(
         const float* __restrict__ values, Index first, float (&into)[VECTOR]) const {
 #if defined(ADJACENT_CHANNELS)

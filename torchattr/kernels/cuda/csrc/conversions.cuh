@@ -1,5 +1,5 @@
 // Conversions between float and the 16-bit types, without the headers of the CUDA toolkit: NVRTC
-// comes without them.
+// ships without them.
 #pragma once
 
 __device__ __forceinline__ float float_of_half(unsigned short raw) {
@@ -21,7 +21,7 @@ __device__ __forceinline__ float float_of_bfloat(unsigned short raw) {
 __device__ __forceinline__ unsigned short bfloat_of_float(float value) {
 #if __CUDA_ARCH__ >= 800
     unsigned short raw;
-    // The form for pairs is there on all of these devices; the one for single values is not.
+    // All of these devices have the instruction for pairs, but not the one for single values.
     unsigned pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(0.0f), "f"(value));
     raw = static_cast<unsigned short>(pair);

@@ -1,6 +1,6 @@
-// What the kernels share: the type of an element, vectors of 16 bytes, indices and their division.
+// Shared by the kernels: the element type, vectors of 16 bytes, indices and their division.
 //
-// Defined by who compiles: FLOAT32, BFLOAT16, FLOAT16 or BOOL; INDEX_BITS, 32 or 64; THREADS, the
+// Macros: FLOAT32, BFLOAT16, FLOAT16 or BOOL; INDEX_BITS, 32 or 64; THREADS, the
 // threads of a block.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 using Byte = unsigned char;
 
-// An element as it lies in memory. All arithmetic is in float.
+// An element in memory. All arithmetic is in float.
 #if defined(FLOAT32)
 using Raw = unsigned;
 __device__ __forceinline__ float widened(Raw raw) { return __uint_as_float(raw); }
@@ -37,7 +37,7 @@ union Vector {
     Raw at[VECTOR];
 };
 
-// So many bytes as one word.
+// A word of this many bytes.
 template <int BYTES> struct Word;
 template <> struct Word<16> { using Type = uint4; };
 template <> struct Word<8> { using Type = uint2; };
@@ -45,7 +45,7 @@ template <> struct Word<4> { using Type = unsigned; };
 template <> struct Word<2> { using Type = unsigned short; };
 template <> struct Word<1> { using Type = unsigned char; };
 
-// Stores so many items, 1 to 16 bytes that lie at a multiple of their size, in one access.
+// Stores several items, 1 to 16 aligned bytes, in one access.
 template <int COUNT, class Item>
 __device__ __forceinline__ void store_run(Item* to, const Item (&from)[COUNT]) {
     using Whole = typename Word<COUNT * sizeof(Item)>::Type;
@@ -71,7 +71,7 @@ using Index = unsigned long long;
 using Index = unsigned;
 #endif
 
-// A number to divide by, with what makes that cheap: with 32 bits a multiplication and a shift
+// A divisor, prepared for cheap division: with 32 bits a multiplication and a shift
 // (Granlund and Montgomery 1994) for dividends below 2^31. With 64 bits it is a plain division.
 struct Divisor {
     long long value, magic, shift;
@@ -84,7 +84,7 @@ struct Divisor {
 #endif
     }
 
-    // Gives the remainder and replaces the dividend by the quotient.
+    // Returns the remainder and replaces the dividend by the quotient.
     __device__ __forceinline__ Index take(Index& dividend) const {
         const Index whole = quotient(dividend);
         const Index rest = dividend - whole * static_cast<Index>(value);

@@ -1,6 +1,6 @@
-// A gradient on its way back through a rectifier, and through the batch-norm before it.
+// A gradient propagated back through a ReLU, and through the batch-norm before it.
 //
-// Defined by who compiles, if wanted: MASKED, only where the mask is set; POSITIVE, only what is
+// Optional macros: MASKED, only where the mask is set; POSITIVE, only what is
 // not negative (NaN passes, as through PyTorch's clamp); AFFINE, it is then scaled.
 //
 // Bytes moved for n elements of s bytes: n·s read, n·s written, n/8 of mask read (with MASKED).
@@ -14,7 +14,7 @@ struct Gate {
     const float* scale;
     Channels channels;
 
-    // It is selected, not multiplied: infinity does not pass a closed gate as NaN.
+    // Selected, not multiplied: infinity does not pass a closed gate as NaN.
     __device__ __forceinline__ Raw apply(Raw raw, bool is_open, float scale) const {
         float value = widened(raw);
 #ifdef MASKED

@@ -1,13 +1,13 @@
-// The maximum of each window, and the number of the place that has it.
+// The maximum of each window, and the number of the element that has it.
 //
-// A thread finds LANES maxima at the same place of as many planes (contiguous memory) or adjacent
+// A thread finds LANES maxima at one position of as many planes (contiguous memory) or adjacent
 // channels (CHANNELS_LAST). They share the index arithmetic and the tests for the border.
 //
 // With channels last, lanes are read in 16 bytes at once where VECTORISED is defined. In contiguous
 // memory neighbouring threads read neighbouring windows: windows begin at every stride, padded
-// ones before a row does, so no vector would lie right. The elements of a warp's load still lie in
-// full sectors, which the windows share through L1. Reading several planes keeps as much
-// in flight as a vector would: per thread 4 places × 2 planes × 4 bytes for the window of 2 × 2.
+// ones before a row does, so no vector would be aligned. The elements of a warp's load still fill
+// whole sectors, which the windows share through L1. Reading several planes keeps as much
+// in flight as a vector would: per thread 4 elements × 2 planes × 4 bytes for the window of 2 × 2.
 //
 // Bytes moved for n inputs and m outputs of s bytes: n·s read, m·s and m switches written.
 
@@ -46,7 +46,7 @@ __device__ __forceinline__ void take_place(Best& best, const Raw (&raws)[LANES],
     }
 }
 
-// The first place of a window that lies inside the input: it wins if all are minus infinity.
+// The first element of a window inside the input: it wins if all are minus infinity.
 __device__ __forceinline__ int first_inside(int start, int dilation, int extent) {
     const int first = start < 0 ? (dilation - 1 - start) / dilation : 0;
     return first < extent ? first : 0;
@@ -72,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
         positions *= static_cast<Index>(shape.output[d].value);
     }
 
-    // Where each lane's plane begins in the input, and where its result goes.
+    // Offsets of each lane's plane in the input and of its result.
     Index planes[LANES], results[LANES];
 #ifdef CHANNELS_LAST
 #pragma unroll
@@ -145,7 +145,7 @@ FOR_PLACES
 #else
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
-        // Only a lane without a plane has the same place as the first one.
+        // Only a lane without a plane has the same offset as the first one.
         if (lane == 0 || results[lane] != results[0]) {
             output[results[lane]] = values[lane];
             switches[results[lane]] = places[lane];

@@ -1,6 +1,6 @@
-// A rectifier, with the batch-norm before it if there is one, and the mask of what it let through.
+// A ReLU, optionally with the batch-norm before it, and the mask of what passes.
 //
-// Defined by who compiles, if wanted: STORES, the output is written, not only its mask; AFFINE, the
+// Optional macros: STORES, the output is written, not only its mask; AFFINE, the
 // input is first scaled and shifted; BOUNDED, there is an upper bound.
 //
 // Bytes moved for n elements of s bytes: n·s read, n·s written (with STORES), n/8 of mask written.
@@ -17,11 +17,11 @@ struct Rectifier {
     float upper;
     Channels channels;
 
-    // Replaces an element by its output, and tells whether its gate is open.
+    // Replaces an element by its output, and returns whether its gate is open.
     __device__ __forceinline__ bool apply(Raw& raw, float scale, float shift) const {
         float value = widened(raw);
 #ifdef AFFINE
-        // What is stored decides, not what was computed: it may have been rounded to zero.
+        // The stored value decides: it may have been rounded to zero.
         value = widened(narrowed(value * scale + shift));
 #endif
         value = value <= 0.0f ? 0.0f : value;
@@ -101,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) rectify(
     const Raw* x, Raw* output, Byte* __restrict__ mask, long long count, float upper,
     const float* __restrict__ scale, const float* __restrict__ shift, Channels channels) {
     const long long first = tile_of_warp();
-    // The bound as an element holds it.
+    // The bound in the precision of an element.
     const Rectifier rectifier = {scale, shift, widened(narrowed(upper)), channels};
     if (first >= count) return;
     if (is_vectorised(first, count)) {

@@ -7,12 +7,12 @@
 // would touch every 32-byte sector by half, and the number of writes that reach L2 would double.
 // Ballots for each element would give the bits in another order than vectors give the elements.
 //
-// The end of a run, and a run that does not begin at a multiple of 16 bytes, is taken element by
-// element. There a lane has one bit of a word, and a ballot collects it.
+// The end of a run, and a run that is not aligned to 16 bytes, is processed element by element.
+// There a lane has one bit of a word, and a ballot collects it.
 //
 // One tile for each warp, no loop over the grid: 2 vectors a thread at full occupancy are 64 KiB in
 // flight on a multiprocessor, about twice of what hides the memory's latency, and the order of
-// tiles is left to the hardware. Only a tile's base needs 64 bits, so there is no limit of size.
+// tiles is left to the hardware. Only a tile's base needs 64 bits, so size is not limited.
 #pragma once
 
 #include <elements.cuh>
@@ -29,7 +29,7 @@ __device__ __forceinline__ long long tile_of_warp() {
     return (static_cast<long long>(blockIdx.x) * (THREADS / WARP) + threadIdx.x / WARP) * TILE;
 }
 
-// Whether the tile is taken vector by vector: it is whole, and the memory allows for it.
+// Whether the tile is processed vector by vector: it is whole and aligned.
 __device__ __forceinline__ bool is_vectorised(long long first, long long count) {
 #ifdef ALIGNED
     return first + TILE <= count;
@@ -38,7 +38,7 @@ __device__ __forceinline__ bool is_vectorised(long long first, long long count) 
 #endif
 }
 
-// Runs are read once, so they are not kept in the caches. What is written stays: it is read next.
+// Runs are read once, so loads bypass the caches. Stores stay there: they are read next.
 __device__ __forceinline__ Vector load_vector(const Raw* from) {
     Vector vector;
     vector.words = __ldcs(reinterpret_cast<const uint4*>(from));
@@ -49,7 +49,7 @@ __device__ __forceinline__ void store_vector(Raw* to, const Vector& vector) {
     __stwb(reinterpret_cast<uint4*>(to), vector.words);
 }
 
-// Where a lane's byte of a tile's mask lies, for vectors that are half a byte: that of the pair's
+// The offset of a lane's byte in a tile's mask, for vectors that are half a byte: that of the pair's
 // first round with the even lane, of its second round with the odd one.
 __device__ __forceinline__ int own_byte() {
     const int lane = lane_of_thread();
@@ -83,7 +83,7 @@ __device__ __forceinline__ void load_bits(const Byte* mask, unsigned (&bits)[ROU
         bits[0] = odd ? other >> 4 : own & 15;
         bits[1] = odd ? own >> 4 : other & 15;
     } else {
-        // A vector of 16-bit elements; there are no gradients of booleans.
+        // A vector of 16-bit elements; booleans have no gradients.
 #pragma unroll
         for (int round = 0; round < ROUNDS; ++round)
             bits[round] = __ldcs(mask + round * WARP + lane_of_thread());

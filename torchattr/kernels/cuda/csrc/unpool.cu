@@ -1,15 +1,15 @@
 // Gradients sent back through a max-pool: each input element sums the windows that chose it.
 //
-// A thread owns a tile of TILE_H × TILE_W places (in LANES adjacent channels with CHANNELS_LAST),
-// and looks at each window that reaches into the tile once. Tiles are as wide as the stride or a
-// multiple of it: how a window lies to its tile is then known when this is compiled, so that
-// of a window only the comparisons are left that can hold. No atomics: every element is written
-// once, and its sum goes over the windows in row-major order, the same in every run.
+// A thread owns a tile of TILE_H × TILE_W elements (in LANES adjacent channels with CHANNELS_LAST),
+// and visits each window that reaches into the tile once. Tiles are as wide as the stride or a
+// multiple of it: the position of a window relative to its tile is then known at compile time, so
+// that only those comparisons with a window are left that can hold. No atomics: every element is
+// written once, and its sum runs over the windows in row-major order, the same in every run.
 //
-// Defined by who compiles, if wanted: MASKED, only windows whose maximum was positive count (their
-// switch says so); POSITIVE, only sums that are not negative pass. Together with the pool these are
-// the gates of a rectifier before it. STORES_RUNS: a tile's row (or lanes) goes out in one
-// store of up to 16 bytes. VECTORISED: lanes come in in one load.
+// Optional macros: MASKED, only windows whose maximum was positive count (as their switch
+// tells); POSITIVE, only sums that are not negative pass. Together with the pool these are
+// the gates of a ReLU before it. STORES_RUNS: a tile's row (or lanes) goes out in one
+// store of up to 16 bytes. VECTORISED: lanes are loaded at once.
 //
 // Bytes moved for n inputs and m outputs of s bytes: m·s and m switches read, n·s written.
 
@@ -22,9 +22,9 @@ struct UnpoolShape {
     Divisor tiles[3], groups;        // tiles in each dimension; groups of LANES channels
 };
 
-// One dimension of a tile: which windows reach into it, and how they lie to it.
+// One dimension of a tile: the windows that reach into it, and their offsets from it.
 //
-// Window `base - back` begins `phase + back * stride` before the tile's first place.
+// Window `base - back` begins `phase + back * stride` before the tile's first element.
 struct Reach {
     int base, phase, most, least;
 };
@@ -36,7 +36,7 @@ __device__ __forceinline__ Reach reach_of(
         reach.phase = padding % stride;
         reach.base = tile * (width / stride) + padding / stride;
     } else {
-        // The tile is a single place.
+        // The tile is a single element.
         reach.base = (tile + padding) / stride;
         reach.phase = tile + padding - reach.base * stride;
     }
@@ -45,7 +45,7 @@ __device__ __forceinline__ Reach reach_of(
     return reach;
 }
 
-// The number, in one dimension of a window, of the place so far from its first one; -1: none.
+// The index, in one dimension of a window, of the element this far from its first one; -1: none.
 __device__ __forceinline__ int place_at(int distance, int extent, int dilation) {
     const bool is_in = distance >= 0 && distance <= dilation * (extent - 1);
     return is_in && distance % dilation == 0 ? distance / dilation : -1;

@@ -1,11 +1,11 @@
-// Pooling windows in three dimensions; where there are fewer, the first ones have one place.
+// Pooling windows in three dimensions, padded with leading ones.
 //
-// Defined by who compiles, if the window is built in: EXTENT, STRIDE, PADDING, DILATION, each as
-// three numbers. The loops over its places then unroll, and what divides by them is a constant.
+// Macros, for windows built into the kernel: EXTENT, STRIDE, PADDING, DILATION, each as
+// three numbers. The loops over its elements then unroll, and their divisors are constants.
 // Otherwise the window is an argument, for windows too wide to unroll. TELLS_OPEN: a switch's top
-// bit says whether the maximum is positive. WIDE_SWITCH: a switch has 32 bits.
+// bit is set if the maximum is positive. WIDE_SWITCH: a switch has 32 bits.
 //
-// Tensors lie in memory as [outer][spatial][inner]. Contiguous ones have batch × channel planes
+// Memory order is [outer][spatial][inner]. Contiguous ones have batch × channel planes
 // outside and nothing inside. CHANNELS_LAST: the batch is outside, the channels are inside.
 #pragma once
 
@@ -40,7 +40,7 @@ __device__ __forceinline__ constexpr int picked(int d, int first, int second, in
 #define FOR_PLACES _Pragma("unroll 1")
 #endif
 
-// The distance from a window's first place to the one after its last.
+// The distance from a window's first element to the one after its last.
 #define SPAN_OF(d) (DILATION_OF(d) * (EXTENT_OF(d) - 1) + 1)
 
 #ifdef TELLS_OPEN
