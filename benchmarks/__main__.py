@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import quotes
 from benchmarks.cases import CASES
-from benchmarks.cases.base import Case, say
-from benchmarks.machine import circumstances, machine, same_precision_for_all, stem
+from benchmarks.cases.base import Case
+from benchmarks.measure.machine import circumstances, machine, same_precision_for_all, stem
 from benchmarks.peers import PEERS
-from benchmarks.results import FOLDER, Results
+from benchmarks.report import docs_tables
+from benchmarks.report.results import FOLDER, Results
+from benchmarks.report.text import say
 from benchmarks.settings import NETWORKS, Settings
 from benchmarks.tasks import METHODS, TITLES
 
@@ -29,11 +30,11 @@ AFTERWARDS = ("plots", "docs")
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     if "plots" in options.case:
-        from benchmarks.plots import draw_all
+        from benchmarks.report.plots import draw_all
 
         draw_all(options.out or FOLDER)
     if "docs" in options.case:
-        quotes.renew(options.out or FOLDER)
+        docs_tables.renew(options.out or FOLDER)
     chosen = [case for case in options.case if case not in AFTERWARDS]
     if chosen or not options.case:
         measure(chosen or list(CASES), options)
@@ -71,7 +72,7 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
 
 
 def sections(case: Case, settings: Settings, before: list[Any]) -> Iterator[dict[str, Any]]:
-    """Measure a case, and give its section as it grows: what is cut off keeps what it has.
+    """Measure a case and yield its section as it grows, so that an interrupted run keeps its rows.
 
     Of the rows from before, those that the case leaves out stay.
     """

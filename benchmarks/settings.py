@@ -39,11 +39,11 @@ class Settings:
     methods: tuple[str, ...] = METHODS
 
     def among(self, own: Iterable[str]) -> list[str]:
-        """Give those of a case's own networks that are asked for."""
+        """Return those of a case's own networks that are asked for."""
         return [name for name in own if self.networks == NETWORKS or name in self.networks]
 
     def renews(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether what a row of results says is measured again."""
+        """Whether what a row of results says is measured again."""
         is_small = self.largest is None or row.get("batch", 0) <= self.largest
         is_asked = row.get("method", self.methods[0]) in self.methods
         return row.get("network", self.networks[0]) in self.networks and is_asked and is_small

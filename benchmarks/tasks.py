@@ -38,7 +38,7 @@ LAYERS = {
     "resnet50": "layer4.2",
     "vgg16": "features.30",
 }
-"""Where Grad-CAM looks: the last layer with places, as grad-cam's own documentation chooses it."""
+"""Where Grad-CAM looks: the last layer with spatial dimensions, as grad-cam's own documentation chooses it."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def network(name: str, size: int = 224) -> nn.Module:
 
 @torch.no_grad()
 def predicted(model: nn.Module, shown: Tensor) -> int:
-    """Give the class that the model sees in the first image."""
+    """Return the class that the model sees in the first image."""
     return int(model(shown[:1]).argmax())
 
 
 def images(batch: int, size: int, device: torch.device) -> Tensor:
-    """Give the same pictures of noise in every run."""
+    """Return the same pictures of noise in every run."""
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
 
 
@@ -125,7 +125,7 @@ class Subject:
 
 
 def floor(task: Task) -> Run:
-    """Give the least that a gradient method must do: forward, and backward to the input.
+    """Return the least that a gradient method must do: forward, and backward to the input.
 
     It freezes the task's model.
     """
@@ -139,7 +139,7 @@ def floor(task: Task) -> Run:
 
 
 def inference(task: Task) -> Run:
-    """Give the forward alone."""
+    """Return the forward alone."""
 
     def run() -> Tensor:
         with torch.inference_mode():

@@ -76,7 +76,7 @@ class Visitor:
 
 
 def clicks(visitor: Visitor, layer: str, count: int) -> list[float]:
-    """Click on one map after another; give the milliseconds of each click."""
+    """Click on one map after another; return the milliseconds of each click."""
     question = {"picture": visitor.picture, "layer": layer}
     maps = json.loads(visitor.ask("/api/features", question))["shape"][0]
     times = []
@@ -89,7 +89,7 @@ def clicks(visitor: Visitor, layer: str, count: int) -> list[float]:
 
 @contextmanager
 def running(model: str, threads: int) -> Iterator[Visitor]:
-    """Start `torchattr view` and give a visitor of it."""
+    """Start `torchattr view` and yield a connection to it."""
     line = [sys.executable, "-m", "torchattr", "view", "--no-open", "--port", "0"]
     process = subprocess.Popen(
         [*line, "--model", model, "--device", "cpu"],

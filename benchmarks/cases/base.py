@@ -22,7 +22,7 @@ class Case(ABC):
     )
 
     def missing(self, settings: Settings) -> str | None:
-        """Say what the case needs and does not find here; then it is left out."""
+        """Return what the case needs and does not find here; then it is left out."""
         return None
 
     @abstractmethod
@@ -31,9 +31,4 @@ class Case(ABC):
 
     @abstractmethod
     def tables(self, rows: Sequence[Row]) -> list[str]:
-        """Give the lines of Markdown that show the rows."""
-
-
-def say(*words: object) -> None:
-    """Tell the one who waits how far the run is."""
-    print(*words, flush=True)
+        """Return the lines of Markdown that show the rows."""

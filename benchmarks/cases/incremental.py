@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.ablating import ALLOWED, CHECKED
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.child import GIVING_BACK, KEEPING, alone
-from benchmarks.markdown import number, table
+from benchmarks.cases.ablation import ALLOWED, CHECKED
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.child import GIVING_BACK, KEEPING, alone
 from benchmarks.peers.captum import ROWS_AT_ONCE
+from benchmarks.report.text import number, say, table
 from benchmarks.settings import Settings
 
 ASKED: Mapping[str, tuple[str, ...]] = {
@@ -67,7 +67,7 @@ class Incremental(Case):
 def _timed(network: str, asked: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     rounds = 1 if settings.quick else min(settings.rounds, ROUNDS)
     arguments = ["time", *_what(asked), f"--rounds={rounds}", *_common(network, settings)]
-    rows: list[dict[str, Any]] = alone("benchmarks.ablating", arguments, KEEPING)
+    rows: list[dict[str, Any]] = alone("benchmarks.cases.ablation", arguments, KEEPING)
     for row in rows:
         told = (f"{name} {_time(side)}" for name, side in row["sides"].items())
         say(f"{network} {row['what']}:", ", ".join(told))
@@ -90,14 +90,16 @@ def _weighed(rows: list[dict[str, Any]], settings: Settings) -> list[dict[str, A
 
 def _growth(network: str, what: str, side: str, settings: Settings) -> float:
     arguments = ["growth", *_what([what]), f"--sides={side}", *_common(network, settings)]
-    found: float = alone("benchmarks.ablating", arguments, GIVING_BACK)
+    found: float = alone("benchmarks.cases.ablation", arguments, GIVING_BACK)
     return found
 
 
 def _curve(network: str, asked: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     """Time windows of several sizes, once each after a run that checks them."""
     arguments = ["time", *_what(asked), *_common(network, settings)]
-    rows = alone("benchmarks.ablating", [*arguments, "--sides", "torchattr", "dense"], KEEPING)
+    rows = alone(
+        "benchmarks.cases.ablation", [*arguments, "--sides", "torchattr", "dense"], KEEPING
+    )
     say(f"{network}, {len(rows)} sizes of windows")
     return [{**row, "curve": int(row["what"].split("/")[0])} for row in rows]
 
@@ -107,7 +109,7 @@ def _what(asked: Sequence[str]) -> list[str]:
 
 
 def _common(network: str, settings: Settings) -> list[str]:
-    """Give what all children are told; a GPU is fast enough for all places."""
+    """Return what all children are told; a GPU is fast enough for all places."""
     seconds = 0.0 if settings.whole or settings.on_gpu else 0.1 if settings.quick else SECONDS
     return [
         f"--network={network}",

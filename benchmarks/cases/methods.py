@@ -6,16 +6,16 @@ import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks.agreement import judge
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.contest import contest
-from benchmarks.markdown import number, table, timed
-from benchmarks.memory import MIB, remembered_bytes, state
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.agreement import judge
+from benchmarks.measure.head_to_head import head_to_head
+from benchmarks.measure.memory import MIB, remembered_bytes, state
+from benchmarks.measure.reference import reference
 from benchmarks.peers import OURS, PEERS
 from benchmarks.peers.base import Library
-from benchmarks.reference import reference
+from benchmarks.report.targets import rests_on
+from benchmarks.report.text import number, say, table, timed
 from benchmarks.settings import Settings
-from benchmarks.targets import rests_on
 from benchmarks.tasks import GRADIENT_METHODS, METHODS, Run, Subject, Task, floor, inference
 
 IMAGES_CHECKED = 2
@@ -103,7 +103,9 @@ def _cell(
         runs["floor"] = floor(task.on_own_model())
     if task.method in ("Saliency", "GradCAM"):
         runs["inference"] = inference(task)
-    measured = contest(runs, settings, all_rounds=rests_on("methods", row) and not settings.quick)
+    measured = head_to_head(
+        runs, settings, all_rounds=rests_on("methods", row) and not settings.quick
+    )
     for name, figures in measured.figures(OURS.name, batch).items():
         sides[name] = {**sides.get(name, {}), **figures}
     return {"rounds": measured.rounds, "sides": sides}

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torchattr as ta
-from benchmarks.agreement import judge
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.contest import contest
-from benchmarks.markdown import number, table, timed
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.agreement import judge
+from benchmarks.measure.head_to_head import head_to_head
 from benchmarks.peers import OURS, PEERS
+from benchmarks.report.text import number, say, table, timed
 from benchmarks.settings import Settings
 from benchmarks.tasks import GRADIENT_METHODS, Subject
 
@@ -73,7 +73,7 @@ def of_method(
         else:
             own = task.on(fast) if side == "prepared" else task.on_own_model()
             runs[side] = library.run(own)
-    measured = contest(runs, settings, all_rounds=not settings.quick)
+    measured = head_to_head(runs, settings, all_rounds=not settings.quick)
     for side, figures in measured.figures("prepared", batch).items():
         if "ratio" in figures:
             figures["prepared_ratio"] = figures["ratio"]
@@ -91,11 +91,11 @@ def of_method(
 
 
 def of_report(subject: Subject, fast: Any, batch: int, settings: Settings) -> dict[str, Any]:
-    """Give what the preparation said, and time guided backpropagation in lower precision."""
+    """Return what the preparation said, and time guided backpropagation in lower precision."""
     task = subject.task("GuidedBackprop", batch)
     low = ta.prepare(subject.model, task.images, precision=LOWER)
     runs = {LOWER: OURS.run(task.on(low)), "prepared": OURS.run(task.on(fast))}
-    measured = contest(runs, settings)
+    measured = head_to_head(runs, settings)
     return {
         "network": subject.name,
         "batch": batch,

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.agreement import judge
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.child import measured_alone
-from benchmarks.markdown import number, table
-from benchmarks.memory import MIB
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.agreement import judge
+from benchmarks.measure.child import measured_alone
+from benchmarks.measure.memory import MIB
 from benchmarks.peers import OURS, PEERS
+from benchmarks.report.text import number, say, table
 from benchmarks.settings import Settings
 from benchmarks.tasks import Subject
 
@@ -57,7 +57,7 @@ class Scale(Case):
 
 
 def _right_sides(network: str, settings: Settings) -> dict[str, str | None]:
-    """Give what is wrong with each side, if anything is."""
+    """Return what is wrong with each side, if anything is."""
     exact = Subject.of(network, settings.size, torch.device("cpu")).exact
     task = exact.task("GuidedBackprop", 1)
     libraries = {one.name: one for one in (OURS, *PEERS)}

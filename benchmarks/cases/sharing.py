@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from benchmarks.cases.base import Case, Row
-from benchmarks.comparison import Comparison, Results, Sides, out_of_place
-from benchmarks.markdown import number, table, timed
-from benchmarks.reference import grad_cam, gradient, guided_grad_cam, reference
+from benchmarks.cases.comparison import Comparison, Results, Sides, out_of_place
+from benchmarks.measure.reference import grad_cam, gradient, guided_grad_cam, reference
+from benchmarks.report.text import number, table, timed
 from benchmarks.settings import Settings
 from benchmarks.tasks import Subject, Task
 
@@ -148,5 +148,5 @@ def convolutions(model: nn.Module) -> list[str]:
 
 
 def _classes(task: Task, count: int) -> list[int]:
-    """Give the target and the classes after it."""
+    """Return the target and the classes after it."""
     return [(task.target + step) % 1000 for step in range(count)]
