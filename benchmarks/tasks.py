@@ -38,7 +38,7 @@ LAYERS = {
     "resnet50": "layer4.2",
     "vgg16": "features.30",
 }
-"""Where Grad-CAM looks: the last layer with spatial dimensions, as grad-cam's own documentation chooses it."""
+"""The layer of Grad-CAM: the last spatial one, as grad-cam's own documentation chooses it."""
 
 
 @dataclass(frozen=True)
