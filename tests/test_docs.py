@@ -39,7 +39,7 @@ from torchattr.models.collage import examples
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(torchattr.__file__).parent
 PAGES = sorted(
-    page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if page.exists()
+    page for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md"))
 )
 MODULES = sorted(
     ".".join(("torchattr", *file.relative_to(PACKAGE).with_suffix("").parts))
@@ -281,15 +281,21 @@ def test_each_method_names_its_paper_and_what_it_is_not(key: str) -> None:
     )
 
 
-def test_coverage_has_each_row_once_with_a_known_status() -> None:
-    rows = re.findall(
-        r"^\| (\d)\.(\d+) \|[^|]+\| (done|in part|planned)\b",
-        (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    last = {"0": 20, "1": 12, "2": 13, "3": 14, "4": 13}
-    wanted = [(part, str(row)) for part, end in last.items() for row in range(1, end + 1)]
-    assert [(part, row) for part, row, _ in rows] == wanted
+def test_features_name_everything_public() -> None:
+    """Errors and warnings aside: they are met, not looked for."""
+    features = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", features))
+    errors_and_warnings = {key for key in torchattr.__all__ if hasattr(errors, key)}
+    assert set(torchattr.__all__) - errors_and_warnings <= named
+
+
+def test_changelog_keeps_its_form() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[(.+?)\]", text, re.MULTILINE)
+    assert versions[0] == "Unreleased"
+    assert all(f"\n[{version}]: https://" in text for version in versions)
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
 
 
 def test_citation_carries_the_version() -> None:
