@@ -39,7 +39,7 @@ from torchattr.models.collage import examples
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(torchattr.__file__).parent
 PAGES = sorted(
-    page for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md"))
+    (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md"))
 )
 MODULES = sorted(
     ".".join(("torchattr", *file.relative_to(PACKAGE).with_suffix("").parts))

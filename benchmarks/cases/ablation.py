@@ -1,7 +1,7 @@
-"""Incremental ablation against whole forwards, in a process of its own: `... time` or `growth`.
+"""Incremental ablation against whole forwards, in a separate process: `... time` or `growth`.
 
-The allocator is set from outside, alike for all sides. A side that computes every forward as a
-whole may be stopped after some of them: all its forwards cost the same.
+The allocator is set from outside, the same for all sides. A side that runs full forwards may be
+stopped after some of them: all its forwards cost the same.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ from torchattr.incremental.schedule import Schedule, lowered
 from torchattr.incremental.tape import TapeMode
 
 CHECKED = 32
-"""So many places are computed by hand."""
+"""Number of positions that are computed independently."""
 ALLOWED = 1e-4
-"""The largest difference to these, of the range of their scores."""
+"""Largest allowed difference from these, relative to the range of their scores."""
 SOON = 1e-9
-"""Seconds after which a rehearsal stops: two forwards are enough to check and to weigh."""
+"""Seconds after which a rehearsal stops: two forwards suffice to check results and memory."""
 WRONG = {"wrong": f"differs by more than {ALLOWED:g}"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave.
+    """The result of a run.
 
     Attributes:
-        seconds: for all places.
-        scores: by place, of those that were looked at.
-        told: what torchattr says that it recomputed.
+        seconds: for all positions.
+        scores: by position, of those that were run.
+        recomputed: torchattr's own report of what it recomputed.
     """
 
     seconds: float
     scores: Mapping[int, float]
-    told: str = ""
+    recomputed: str = ""
 
 
 class Stopped(Exception):
-    """Enough of a run was seen."""
+    """Stops a run of which enough was timed."""
 
 
 class Watched:
-    """A model that notes its forwards, the clean one first.
+    """A model that records its forwards, the clean one first.
 
     Args:
         model: the model.
-        target: the class whose scores are noted.
-        seconds: when to stop, but not before two forwards of places; 0 for never.
+        target: the class whose scores are recorded.
+        seconds: when to stop, but not before two forwards of perturbed copies; 0 for never.
     """
 
     def __init__(self, model: Any, target: int, seconds: float) -> None:
@@ -70,7 +70,7 @@ class Watched:
         self._ends: list[tuple[int, float]] = []
 
     def outcome(self, ask: Callable[[Any], Any], places: Any) -> Outcome:
-        """Let a method ask this model about places, in their order."""
+        """Run a method on this model; `places` are its positions in their order."""
 
         def forward(x: Tensor) -> Tensor:
             return self._forward(x)
@@ -97,7 +97,7 @@ class Watched:
 
 
 def incremental(asked: OcclusionTask, model: Any, target: int, seconds: float) -> Outcome:
-    """Run all places, however long it takes."""
+    """Run all positions, however long it takes."""
     scores: list[Tensor] = []
 
     def noted(output: Tensor) -> Tensor:
@@ -128,9 +128,9 @@ SIDES = {"torchattr": incremental, "dense": dense, "captum": captums}
 
 @torch.no_grad()
 def by_hand(asked: OcclusionTask, model: Any, target: int) -> dict[int, float]:
-    """Compute the scores of the corners, of what is first in each order, and of places by chance.
+    """Compute the scores of the corners, of the first ones in each order, and of random positions.
 
-    No library takes part.
+    No library is involved.
     """
     count = len(asked)
     shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(2)).tolist()
@@ -149,7 +149,7 @@ def difference(found: Mapping[int, float], right: Mapping[int, float]) -> float:
 
 
 def bound(asked: OcclusionTask, model: Any) -> float:
-    """Return the multiply-adds of whole forwards over those of what the places can reach.
+    """Return the multiply-adds of full forwards over those that the positions can reach.
 
     What does not keep pixels apart, such as the last linear layers, counts as a whole.
     """
@@ -174,7 +174,7 @@ def _multiply_adds(work: OpCounts) -> int:
 
 
 def timed(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Check every side, then time those that are right by turns; one row for each task."""
+    """Check every side, then time the right ones alternately; one row for each task."""
     model, device = network(options.network, options.size), torch.device(options.device)
     model.to(device)
     asked = [occlusion_task(one, options.size, device) for one in options.what]
@@ -200,7 +200,7 @@ def _row(
         "what": asked.name,
         "places": len(asked),
         "bound": bound(asked, model),
-        "told": rehearsed["torchattr"].told,
+        "told": rehearsed["torchattr"].recomputed,
         "rounds": options.rounds,
         "sides": {
             name: {"difference": one, **figures.get(name, WRONG)} for name, one in apart.items()
@@ -209,7 +209,7 @@ def _row(
 
 
 def _figures(runs: Sequence[Mapping[str, Outcome]], places: int) -> dict[str, dict[str, Any]]:
-    """Return each side's ms a place, and how many times as long as torchattr it took."""
+    """Return each side's ms per position, and that as a multiple of torchattr's."""
     times = {name: [run[name].seconds for run in runs] for name in runs[0]}
     found: dict[str, dict[str, Any]] = {}
     for name, taken in times.items():
@@ -220,7 +220,7 @@ def _figures(runs: Sequence[Mapping[str, Outcome]], places: int) -> dict[str, di
 
 
 def growth(options: argparse.Namespace) -> float:
-    """Return by how many MiB the memory in use grows at most during a run."""
+    """Return the maximum growth of memory in use during a run, in MiB."""
     model, device = network(options.network, options.size), torch.device(options.device)
     model.to(device)
     (what,), (side,) = options.what, options.sides

@@ -1,7 +1,7 @@
-"""The hot operations: what a backend does, and what PyTorch does for the same purpose.
+"""The memory-bound operations: what a backend does, and what PyTorch does for the same purpose.
 
-Each has the *eager sequence* that it replaces. That remembers the same in PyTorch's own form: a
-mask of one byte an element, indices of eight bytes.
+Each has the *eager sequence* that it replaces, which saves the same in PyTorch's own form: a
+mask of one byte per element, indices of eight bytes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
 
 class Operation(ABC):
-    """One operation on tensors of one size; making it makes its inputs.
+    """One operation on tensors of one size, with its inputs.
 
     Args:
-        x: what comes in, or, backward, the signal.
+        x: the input, or the gradient of a backward.
     """
 
     def __init__(self, name: str, x: Tensor) -> None:
@@ -45,11 +45,11 @@ class Operation(ABC):
 
     @abstractmethod
     def by(self, backend: Backend) -> Results:
-        """Let a backend do it."""
+        """Run it on a backend."""
 
     @abstractmethod
     def eager(self) -> Results:
-        """Do it with PyTorch's own operations."""
+        """Run it with PyTorch's own operations."""
 
     @property
     def plain(self) -> Callable[[], Any] | None:
@@ -57,16 +57,16 @@ class Operation(ABC):
         return None
 
     def expected(self) -> Results:
-        """Return what a backend has to give, in a form that :meth:`plainly` gives, too."""
+        """Return the expected results, in the form of :meth:`plainly`."""
         return self.eager()
 
     def plainly(self, found: Results) -> Results:
-        """Bring a backend's results into the form of the eager ones."""
+        """Convert a backend's results to the form of the eager ones."""
         return found
 
     @property
     def rounding(self) -> float:
-        """The largest difference allowed, of the largest value."""
+        """Largest allowed difference, relative to the largest value."""
         return 0.0
 
 
@@ -225,7 +225,7 @@ class BatchNormRelu(Operation):
 
 
 class BatchNormReluBackward(ReluBackward):
-    """Send a signal back under a gate, and through the batch-norm before the rectifier."""
+    """Propagate a gradient under a gate, and through the batch-norm before the rectifier."""
 
     def __init__(self, name: str, x: Tensor, gate: Gate) -> None:
         super().__init__(name, x, gate)

@@ -26,12 +26,12 @@ from benchmarks.tasks import Subject, Task, quiet
 LAYER = "features.28"
 MAPS = 512
 COUNTS = (16, 48)
-"""So many maps are sent back by torchattr, to tell the forward's part from that of each map."""
+"""Numbers of maps that torchattr projects, to separate the forward's cost from that of a map."""
 CALLS = 4
-"""So many of Captum's calls are timed. They share nothing: 512 take 128 times as long."""
+"""Number of Captum calls that are timed. They share nothing: 512 take 128 times as long."""
 
 CLICKS = 32
-"""On each layer of the embedded model."""
+"""Clicks on each layer of the bundled model."""
 
 Start = Literal["map", "max"]
 
@@ -58,7 +58,7 @@ class Inspect(Case):
         text = (
             "Time in ms for all results together; in brackets torchattr's time as a share of it."
             f" Whole maps and maxima: all {MAPS} maps of `{LAYER}`, extrapolated from {COUNTS[0]}"
-            f" and {COUNTS[1]} maps for torchattr (a fixed part and one a map) and from {CALLS}"
+            f" and {COUNTS[1]} maps for torchattr (a fixed cost and one per map) and from {CALLS}"
             " calls for Captum. Layer by layer: Guided Grad-CAM of the 13 convolutions. All were"
             " checked in float64 first."
         )
@@ -124,7 +124,7 @@ def _extrapolated(times: Any) -> dict[str, dict[str, Any]]:
 
 
 def spread(count: int) -> list[int]:
-    """Return so many maps, evenly spread over the layer."""
+    """Return `count` maps, evenly spread over the layer."""
     return [number * MAPS // count for number in range(count)]
 
 

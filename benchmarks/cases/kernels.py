@@ -39,10 +39,10 @@ class Kernels(Case):
     def tables(self, rows: Sequence[Row]) -> list[str]:
         head = ["operation", "type", "memory", "backend", "GB/s", "copy, GB/s", "of a copy", "ms"]
         return [
-            "GB/s count what must be read and written, each byte once; the copy is PyTorch's own,"
-            " of a tensor of the same size. The eager sequence is the same with PyTorch's own"
-            " operations, which remember a byte for each element's mask and eight for each index."
-            " In brackets the backend's time as a share of it. Results were compared first.",
+            "GB/s count each byte that must be read or written once; the copy is PyTorch's own,"
+            " of a tensor of the same size. The eager sequence does the same with PyTorch's own"
+            " operations, which save one byte per mask element and eight per index."
+            " In brackets the backend's time as a share of it. Results were verified first.",
             "",
             *table([*head, "eager, ms", "compiled, ms"], map(_cells, rows)),
         ]

@@ -31,7 +31,7 @@ class Methods(Case):
 
     def tables(self, rows: Sequence[Row]) -> list[str]:
         lines = [
-            "Time in ms an image; in brackets torchattr's time as a share of it. The floor is"
+            "Time in ms per image; in brackets torchattr's time as a share of it. The floor is"
             " the forward, and the backward to the input, with frozen weights. Each library was"
             f" checked in float64 on {IMAGES_CHECKED} images first; a wrong one gets no time.",
             "",
@@ -144,12 +144,12 @@ def _memory(rows: Sequence[Row]) -> list[str]:
     remembered = [row for row in measured if row["batch"] == first]
     at_once = [row for row in measured if row["batch"] == peaks[0]]
     return [
-        "Remembered: the MiB that autograd saves for the backward of one image, besides the"
-        " model's own parameters and buffers. Captum's GuidedGradCAM makes two passes,"
+        "Remembered: MiB that autograd saves for the backward of one image, excluding the"
+        " model's parameters and buffers. Captum's GuidedGradCAM makes two passes,"
         " one after the other; both are counted.",
         "",
         *_by_side(remembered, names, "remembered_mib"),
-        f"Peak: the most MiB of tensors that a call holds at once, at batch {peaks[0]}.",
+        f"Peak: maximum MiB of tensors that a call holds at once, at batch {peaks[0]}.",
         "",
         *_by_side(at_once, names, "peak_mib"),
     ]

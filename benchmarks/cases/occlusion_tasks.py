@@ -1,4 +1,4 @@
-"""What is blanked in a picture, place by place: a window that slides over it, or superpixels."""
+"""Occlusion tasks: an image whose windows or superpixels are set to zero one after another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class OcclusionTask(ABC):
-    """A picture, and the places of it that are replaced by zeros one after another.
+    """An image, and the positions of it that are set to zero one after another.
 
     Attributes:
         picture: `(1, 3, side, side)`.
@@ -32,35 +32,35 @@ class OcclusionTask(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What is asked, for the tables and targets."""
+        """The task, for the tables and targets."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of places."""
+        """Number of positions."""
 
     @abstractmethod
     def mask(self, place: int) -> Tensor:
-        """Say which pixels belong to a place: `(side, side)`."""
+        """Return the pixels of a position as a mask: `(side, side)`."""
 
     @abstractmethod
     def ours(self, forward: Any, target: Any, incremental: Any) -> Any:
-        """Ask torchattr and return the method object."""
+        """Run torchattr and return the method object."""
 
     @abstractmethod
     def captums(self, forward: Any, target: int) -> None:
-        """Ask Captum."""
+        """Run Captum."""
 
     @property
     def captums_order(self) -> Sequence[int]:
-        """The places in the order in which Captum takes them; torchattr takes them as they are."""
+        """The positions in Captum's order; torchattr's order is that of their numbers."""
         return range(len(self))
 
     def without(self, place: int) -> Tensor:
-        """Return the picture with a place blanked."""
+        """Return the image with a position set to zero."""
         return self.picture.masked_fill(self.mask(place), 0)
 
     def boxes(self) -> Boxes:
-        """Return the box around each place."""
+        """Return the bounding box of each position."""
         masks = (self.mask(place)[None, None, None] for place in range(len(self)))
         found = [boxes_of(mask, self.picture.shape, 1) for mask in masks]
         table = np.concatenate([box.table for box in found if box is not None])
@@ -69,7 +69,7 @@ class OcclusionTask(ABC):
 
 @dataclass(frozen=True)
 class Windows(OcclusionTask):
-    """A square window that moves by `stride` pixels, until all of the picture is covered."""
+    """A square window that moves by `stride` pixels, until all of the image is covered."""
 
     picture: Tensor
     size: int
@@ -81,7 +81,7 @@ class Windows(OcclusionTask):
 
     @property
     def along(self) -> int:
-        """The windows in one row."""
+        """Number of windows in one row."""
         return -((self.size - self.picture.shape[-1]) // self.stride) + 1
 
     def __len__(self) -> int:
@@ -150,7 +150,7 @@ class Superpixels(OcclusionTask):
 
 
 def occlusion_task(asked: str, side: int, device: torch.device) -> OcclusionTask:
-    """Read `16/8`, a window and its stride, or `100 superpixels`, of a real picture."""
+    """Read `16/8`, a window and its stride, or `100 superpixels`, of a real image."""
     pixels = photo(side)
     picture = ((torch.from_numpy(pixels) - torch.tensor(MEAN)) / torch.tensor(SPREAD)).float()
     picture = picture.permute(2, 0, 1)[None].contiguous().to(device)
@@ -162,7 +162,7 @@ def occlusion_task(asked: str, side: int, device: torch.device) -> OcclusionTask
 
 
 def superpixels(pixels: Any, count: int) -> Any:
-    """Number about `count` superpixels: SLIC joins small ones, so it is asked for more."""
+    """Return about `count` superpixels: SLIC merges small ones, so more are requested."""
     from skimage.segmentation import slic
 
     tried = (slic(pixels, n_segments=asked, start_label=0) for asked in range(count, 2 * count))

@@ -36,11 +36,11 @@ class Prepare(Case):
         exact = [row for row in rows if row.get("precision") == "float32"]
         reports = [row for row in rows if "report" in row]
         return [
-            "Time in ms an image; in brackets the prepared model's time as a share of it. The"
+            "Time in ms per image; in brackets the prepared model's time as a share of it. The"
             " prepared model was checked in float64 against the reference first.",
             "",
             *table(["network", "method", "batch", *SIDES], map(_cells, exact)),
-            "What `prepare` said in float32, and its time and accuracy with an autocast forward:",
+            "The report of `prepare` in float32, and its time and accuracy under autocast:",
             "",
             *table(["network", "batch", "gates flipped", "output", LOWER], map(_said, reports)),
         ]

@@ -1,4 +1,4 @@
-"""The check before the clock: a library that is wrong gets no time, but the reason."""
+"""Correctness before timing: a library with a wrong result gets the reason instead of a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WITH_RULES = {
     "Deconvolution": gradient,
     "GuidedGradCAM": lambda task: guided_grad_cam(task, "gradient"),
 }
-"""Each method that has rules, without them: what a library gives that does not see a rectifier."""
+"""Each rule-based method without its rules: the result of a library that misses a rectifier."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the check said: how far the result is from the reference, and what is wrong with it."""
+    """The difference of a result from the reference, and what is wrong with it."""
 
     difference: float | None = None
     wrong: str | None = None
@@ -39,10 +39,10 @@ def judge(
     """Compare a library's result, in its own form, with the reference; in float64.
 
     Args:
-        library: who is judged.
-        task: what it is to do.
-        right: the right result, if it is known already.
-        model: one that is to do the same as the task's.
+        library: the library to check.
+        task: what it computes.
+        right: the right result, if already known.
+        model: a model that should behave like the task's, used in its place.
     """
     if task.method in library.one_image_methods:
         task, right = task.for_first_image(), None

@@ -1,6 +1,6 @@
 """Measurements in child processes; `python -m benchmarks.measure.child` measures memory.
 
-The allocator is set alike for all sides, since it is set for a process.
+The allocator is configured per process, the same for all sides.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ GIVING_BACK: Allocator = {
     "MALLOC_MMAP_THRESHOLD_": str(2**16),
     "MALLOC_TRIM_THRESHOLD_": str(2**16),
 }
-"""Freed blocks of 64 KiB and more go back to the system at once, so that the resident memory is
-what is in use, and not what an allocator keeps."""
+"""Freed blocks of 64 KiB and more return to the system at once, so that resident memory is memory
+in use, and not what an allocator keeps."""
 
 KEEPING: Allocator = {
     "MALLOC_MMAP_THRESHOLD_": str(2**40),
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-"""Nothing goes back, so that what was in use once costs no page faults when it is used again."""
+"""Nothing is returned, so that reused memory causes no page faults."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,14 +60,14 @@ def alone(module: str, arguments: Sequence[str], allocator: Allocator) -> Any:
 
 
 def growth(options: argparse.Namespace) -> int:
-    """Return by how many bytes the resident memory grew at most during a call."""
+    """Return the maximum growth of resident memory during a call, in bytes."""
     return grown(_side(options, options.batch), _side(options, 1))
 
 
 def grown(run: Callable[[], Any], first: Callable[[], Any]) -> int:
-    """Return by how many bytes the resident memory grew at most during a run.
+    """Return the maximum growth of resident memory during a run, in bytes.
 
-    What `first` makes once, such as threads, is not counted.
+    One-time allocations by `first`, such as threads, are not counted.
     """
     first()
     before = _resident("VmRSS")

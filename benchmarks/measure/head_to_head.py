@@ -1,4 +1,4 @@
-"""Several runs of the same task against each other: their memory once, then their time by turns."""
+"""Several runs of the same task head to head: memory once, then time in alternation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.settings import Settings
 
 @dataclass(frozen=True)
 class HeadToHead:
-    """What was measured.
+    """The measurements of all runs.
 
     Attributes:
         times: the seconds of each run in each round.
@@ -33,7 +33,7 @@ class HeadToHead:
         return max(map(len, self.times.values()), default=0)
 
     def figures(self, first: str, images: int = 1) -> dict[str, dict[str, Any]]:
-        """Return each run's ms an image, its peak, and how long `first` took as a share of it."""
+        """Return each run's ms per image, its peak, and how long `first` took relative to it."""
         found: dict[str, dict[str, Any]] = {
             name: {"wrong": why} for name, why in self.failed.items()
         }
@@ -45,7 +45,7 @@ class HeadToHead:
 
 
 def head_to_head(runs: Runs, settings: Settings, all_rounds: bool = False) -> HeadToHead:
-    """Run everything once for its memory, then by turns against the clock.
+    """Run everything once to measure memory, then alternately to measure time.
 
     Args:
         runs: what to run, by name.

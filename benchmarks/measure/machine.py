@@ -1,4 +1,4 @@
-"""Where the figures come from: the machine, the versions, and settings that hold for all sides."""
+"""The machine, the versions, and the numeric settings that all sides share."""
 
 from __future__ import annotations
 

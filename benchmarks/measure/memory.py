@@ -1,4 +1,4 @@
-"""How much memory a run takes: what autograd saves, and the peak of what is allocated."""
+"""Memory of a run: the bytes that autograd saves, and the peak of allocations."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def remembered_bytes(run: Callable[[], Any], known: Iterable[Tensor]) -> int:
 
 
 def state(model: nn.Module) -> list[Tensor]:
-    """Return the tensors that a model holds anyway."""
+    """Return a model's parameters and buffers."""
     return [*model.parameters(), *model.buffers()]
 
 
 def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
-    """Return the most bytes of tensors that a run holds at once, above what there was before it."""
+    """Return the most bytes of tensors that a run holds at once, above those before it."""
     return _peak_on_gpu(run, device) if device.type == "cuda" else _peak_on_cpu(run)
 
 

@@ -1,4 +1,4 @@
-"""Each method written down once more, small and slow, with plain autograd: what is right.
+"""Reference results: each method re-implemented with plain autograd, small and slow.
 
 Nothing of torchattr or of a peer is used here.
 """
@@ -32,7 +32,7 @@ def gradient(task: Task, rule: str = "gradient") -> Tensor:
 
 
 def grad_cam(task: Task) -> Tensor:
-    """Return the map `(N, 1, h, w)`, signed: channels weighed by their mean gradient, summed."""
+    """Return the map `(N, 1, h, w)`, signed: channels weighted by their mean gradient, summed."""
     seen: list[Tensor] = []
 
     def keep(module: Any, inputs: Any, output: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Rectifier(torch.autograd.Function):
 
 @contextmanager
 def rectifiers(rule: str) -> Iterator[None]:
-    """Put the rectifier above in place of every one that the networks call."""
+    """Replace every rectifier that the networks call by the one above."""
 
     def relu(x: Tensor, inplace: bool = False) -> Tensor:
         return Rectifier.apply(x, rule, float("inf"))

@@ -1,4 +1,4 @@
-"""Timing by turns: A B C A B C ... in one process, so that what disturbs one disturbs all."""
+"""Alternating timing: A B C A B C ... in one process, so that disturbances affect all sides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def device_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Time a run on the GPU itself, the mean of some: launching them costs nothing then."""
+    """Time a run by the GPU's own clock, as the mean of several, without launch overhead."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
     for _ in range(repeats):
@@ -41,7 +41,7 @@ def synchronize(device: torch.device) -> None:
 def by_turns(
     runs: Runs, rounds: int, device: torch.device, repeats: int = 1
 ) -> dict[str, list[float]]:
-    """Time each run once a round. What must be warm has run before.
+    """Time each run once per round. Warm-up is up to the caller.
 
     Args:
         runs: what to run, by name.

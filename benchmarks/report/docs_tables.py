@@ -21,14 +21,14 @@ QUOTE = re.compile(
 
 
 def renew(results: Path, root: Path = ROOT) -> None:
-    """Bring every quotation up to date."""
+    """Update every quoted table."""
     for page in pages(root):
         text = page.read_text(encoding="utf-8")
         page.write_text(renewed(text, results), encoding="utf-8")
 
 
 def renewed(text: str, results: Path) -> str:
-    """Return a page's text with its quotations as the results now are."""
+    """Return a page's text with its tables as in the current results."""
     return QUOTE.sub(lambda found: found["begin"] + _quoted(found, results) + found["end"], text)
 
 

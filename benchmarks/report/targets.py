@@ -1,4 +1,4 @@
-"""What the figures are to reach. Each target says where in the results its figure stands."""
+"""Targets: bounds for figures, each with the position of its figure in the results."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Target:
     unit: str = ""
 
     def rests_on(self, case: str, row: Where) -> bool:
-        """Whether a row, or one that is yet to be measured, is one that it looks at."""
+        """Whether a row, measured or not, is one of the rows of this target."""
         return case == self.case and all(
             name in row and row[name] in (wanted if isinstance(wanted, tuple) else (wanted,))
             for name, wanted in self.where.items()
         )
 
     def measured(self, sections: Mapping[str, Any]) -> float | None:
-        """Return the worst figure of the rows that it looks at, if there is one for each.
+        """Return the worst figure of its rows, if each has one.
 
-        A row that was left out since it would take too long says nothing.
+        A row that was left out because it would take too long does not count.
         """
         rows = [row for row in sections.get(self.case, {}).get("rows", ()) if "left_out" not in row]
         found = [_at(row, self.figure) for row in rows if self.rests_on(self.case, row)]
@@ -202,7 +202,7 @@ TARGETS: tuple[Target, ...] = (
     _named("inspect", "maxima", 0.25, "512 back-projections of maxima: of 512 Captum calls"),
     _named("inspect", "layer by layer", 0.1, "Guided Grad-CAM of 13 layers: of 13 Captum calls"),
     Target(
-        "viewer: answer to a click on a map of the embedded model",
+        "viewer: response to a click on a map of the bundled model",
         300,
         "inspect",
         {"name": "viewer click"},
@@ -263,5 +263,5 @@ TARGETS: tuple[Target, ...] = (
 
 
 def _exact(value: float | None) -> str:
-    """Return a digit more than the bounds have, so that a near miss is seen."""
+    """Return one digit more than the bounds have, so that a near miss is visible."""
     return "–" if value is None else f"{value:.3g}"

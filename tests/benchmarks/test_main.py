@@ -60,13 +60,13 @@ def test_a_quick_run_writes_nothing_unless_told_where(
     monkeypatch.setattr(command, "FOLDER", tmp_path / "committed")
     command.main(["sharing", "--quick", "--threads", "1"])
     assert not (tmp_path / "committed").exists()
-    assert "mean nothing" in capsys.readouterr().out
+    assert "are meaningless" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "no case is called 'nonsense'; there are: kernels, methods"),
+        (["nonsense"], "unknown case 'nonsense'; available: kernels, methods"),
         (["--rounds", "0"], "must be at least 1"),
         (["--device", "abacus"], "must be cpu or cuda"),
     ],
@@ -84,7 +84,7 @@ def test_refuses_before_it_runs(
 def test_refuses_a_gpu_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--device", "cuda"])
-    assert "PyTorch sees no GPU here" in capsys.readouterr().err
+    assert "no GPU available to PyTorch" in capsys.readouterr().err
 
 
 class Counted(Case):

@@ -36,5 +36,5 @@ def test_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(curve["sides"]) == ["torchattr", "dense"]
     shown = "\n".join(CASES["incremental"].tables([windows, superpixels, curve]))
     assert "| resnet18 | 16/8 | 49 |" in shown
-    assert "By how many MiB the memory grows" in shown
+    assert "Growth of memory during a run in MiB" in shown
     assert "Windows of several sizes" in shown
