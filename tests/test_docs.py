@@ -3,9 +3,9 @@
 A page's examples share one namespace and run from top to bottom in a folder of their own, which
 holds `photo.jpg`. Three words after the language of a fence change how it runs:
 
-* `warns=Category`: it must warn so, and the page must say so by the category's name;
+* `warns=Category`: it must raise this warning, and the page must mention the category;
 * `file=name.py`: it is also written to that file, for later fences and commands;
-* `not-run`: it is left out. The page must say why, in a line that begins with "Not run here".
+* `not-run`: it is skipped. The page must say why, in a line that begins with "Not run here".
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ SHELLS = ("console", "bash", "sh", "shell")
 PAPER = re.compile(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d+")
 
 WITHOUT_EXAMPLE = {
-    "Attribution": "abstract: its subclasses show how it is used",
-    "Call": "made by the engine only: the rules' page shows what it holds",
+    "Attribution": "abstract: its subclasses have examples",
+    "Call": "only made by the engine: docs/add-a-rule.md shows its attributes",
 }
 WITHOUT_PAPER = {
-    "feature_ablation": "older than any paper that could be cited for it",
-    "LayerActivation": "shows what the model computed, by no method",
+    "feature_ablation": "older than any citable paper",
+    "LayerActivation": "returns what the model computed: there is no method to cite",
 }
 
 
@@ -121,7 +121,7 @@ def name(page: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder to run in; what is registered or seeded there is forgotten afterwards."""
+    """A folder to run in; registrations and the random state are restored afterwards."""
     shutil.copy(examples()[0].path, tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -136,7 +136,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(fence: Fence, namespace: dict[str, Any]) -> None:
-    """Run a fence; one with prompts is also compared with the results that it shows."""
+    """Run a fence; one with prompts is also compared with its expected output."""
     fence.write()
     if fence.body.lstrip().startswith(">>>"):
         parser, where = doctest.DocTestParser(), name(fence.page)
@@ -149,7 +149,7 @@ def run(fence: Fence, namespace: dict[str, Any]) -> None:
 
 
 def check(test: doctest.DocTest) -> int:
-    """Run one doctest in its own namespace; give the number of its examples."""
+    """Run one doctest in its own namespace; return the number of its examples."""
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     result = runner.run(test, out=report.append, clear_globs=False)
@@ -206,7 +206,7 @@ def leads_somewhere(page: Path, target: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the names that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = [match["text"] for match in HEADING.finditer(prose(page))]
     kept = [re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()) for heading in headings]
     return {heading.replace(" ", "-") for heading in kept}
@@ -241,7 +241,7 @@ def test_examples_in_docstrings_run(module: str, folder: Path) -> None:
 
 
 def exported() -> dict[str, Any]:
-    """Give the classes and functions of the top level; data and modules speak for themselves."""
+    """Return the classes and functions of the top level, without data and modules."""
     values = {key: getattr(torchattr, key) for key in dir(torchattr) if not key.startswith("_")}
     return {
         key: value
@@ -263,7 +263,7 @@ def test_each_public_name_has_a_docstring_with_an_example(key: str) -> None:
 
 
 def methods() -> dict[str, type[torchattr.Attribution]]:
-    """Give all methods, by their registered name or else by their class's."""
+    """Return all methods, by their registered name, or by their class name if they have none."""
     abstract = (torchattr.Attribution, torchattr.GradientAttribution)
     classes = [value for value in exported().values() if inspect.isclass(value)]
     found = [one for one in classes if issubclass(one, abstract) and one not in abstract]
@@ -282,7 +282,7 @@ def test_each_method_names_its_paper_and_what_it_is_not(key: str) -> None:
 
 
 def test_features_name_everything_public() -> None:
-    """Errors and warnings aside: they are met, not looked for."""
+    """Except errors and warnings, which users meet rather than look up."""
     features = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)`", features))
     errors_and_warnings = {key for key in torchattr.__all__ if hasattr(errors, key)}
