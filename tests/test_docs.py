@@ -10,6 +10,7 @@ holds `photo.jpg`. Three words after the language of a fence change how it runs:
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -287,6 +288,45 @@ def test_features_name_everything_public() -> None:
     named = set(re.findall(r"`(\w+)`", features))
     errors_and_warnings = {key for key in torchattr.__all__ if hasattr(errors, key)}
     assert set(torchattr.__all__) - errors_and_warnings <= named
+
+
+def test_contributing_lists_the_packages_in_their_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("### The packages")[2].partition("`benchmarks/`")[0]
+    listed = [
+        name
+        for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    ]
+    rooms = literal(ROOT / "tests" / "test_architecture.py", "ROOMS")
+    assert listed == [name for name in rooms if name and not name.startswith("_")]
+
+
+def test_contributing_names_classes_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    classes = {
+        name
+        for file in files
+        for name in re.findall(r"^class (\w+)", file.read_text(), re.MULTILINE)
+    }
+    named = set(re.findall(r"`((?:[A-Z][a-z]+)+)`", text)) - {"None", "TorchFunctionMode"}
+    assert named <= classes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_paths_of_the_package_exist(page: Path) -> None:
+    paths = set(re.findall(r"`((?:torchattr|benchmarks)/[\w/]+(?:\.py|/))`", prose(page)))
+    made_up = {"torchattr/cli/field.py"} if page.stem == "add-a-command" else set()
+    assert {path for path in paths - made_up if not (ROOT / path).exists()} == set()
+
+
+def literal(file: Path, variable: str) -> Any:
+    """Return the value of a constant of a module without importing it."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
+            return ast.literal_eval(node.value)
+    raise LookupError(variable)
 
 
 def test_changelog_keeps_its_form() -> None:
