@@ -20,7 +20,7 @@ class Settings:
 
     Attributes:
         device: where the models and images are.
-        rounds: how often everything runs by turns where a target rests on the figure; elsewhere
+        rounds: how often the sides alternate where a target depends on the figure; elsewhere
             at most that often, as far as the budget goes.
         quick: tiny images and one round, to check that everything runs; its times are meaningless.
         networks: what the cases `methods` and `incremental` look at; the latter at all of its own
