@@ -1,4 +1,4 @@
-"""What is asked of every library: a method, a model, images, a target."""
+"""Tasks for every library: a method, a model, images, a target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Run = Callable[[], Tensor]
 GRADIENT_METHODS = ("Saliency", "GuidedBackprop", "Deconvolution")
 METHODS = (*GRADIENT_METHODS, "GradCAM", "GuidedGradCAM", "FeatureAblation")
 FEATURES_A_SIDE = 3
-"""Feature ablation removes the cells of a grid with so many rows and columns."""
+"""Rows and columns of the grid whose cells feature ablation removes."""
 
 TITLES = {
     "alexnet": "AlexNet",
@@ -38,7 +38,7 @@ LAYERS = {
     "resnet50": "layer4.2",
     "vgg16": "features.30",
 }
-"""Where Grad-CAM looks: the last layer with places, as grad-cam's own documentation chooses it."""
+"""The layer of Grad-CAM: the last spatial one, as grad-cam's own documentation chooses it."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def network(name: str, size: int = 224) -> nn.Module:
 
 @torch.no_grad()
 def predicted(model: nn.Module, shown: Tensor) -> int:
-    """Give the class that the model sees in the first image."""
+    """Return the predicted class of the first image."""
     return int(model(shown[:1]).argmax())
 
 
 def images(batch: int, size: int, device: torch.device) -> Tensor:
-    """Give the same pictures of noise in every run."""
+    """Return noise images, the same in every run."""
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
 
 
@@ -125,7 +125,7 @@ class Subject:
 
 
 def floor(task: Task) -> Run:
-    """Give the least that a gradient method must do: forward, and backward to the input.
+    """Return the minimum that a gradient method must do: forward, and backward to the input.
 
     It freezes the task's model.
     """
@@ -139,7 +139,7 @@ def floor(task: Task) -> Run:
 
 
 def inference(task: Task) -> Run:
-    """Give the forward alone."""
+    """Return a run of the forward only."""
 
     def run() -> Tensor:
         with torch.inference_mode():
@@ -149,7 +149,7 @@ def inference(task: Task) -> Run:
 
 
 def quiet(run: Run) -> Run:
-    """Run without warnings: a peer's advice is not what is measured."""
+    """Return a run with warnings silenced."""
 
     def silent() -> Tensor:
         with warnings.catch_warnings():

@@ -33,11 +33,11 @@ class Library(ABC):
         """For each method that it has, what makes a run of a task."""
 
     def run(self, task: Task) -> Run:
-        """Give a run of the task, whose model it may change."""
+        """Return a run of the task, whose model it may change."""
         return quiet(self.makers[task.method](task))
 
     def refusal(self, method: str, batch: int) -> str | None:
-        """Say why a batch cannot be explained, if so."""
+        """Return why a batch cannot be explained, if so."""
         return "one image at a time" if batch > 1 and method in self.one_image_methods else None
 
     def in_own_form(self, task: Task, right: Tensor) -> Tensor:
@@ -45,5 +45,5 @@ class Library(ABC):
         return right
 
     def allowed(self, method: str) -> float:
-        """Give the largest difference at which the result is right."""
+        """Return the largest difference at which the result is right."""
         return EXACT
