@@ -6,6 +6,9 @@ from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import GATES as GATES
 from torchattr.layers.coverage import Coverage as Coverage
+from torchattr.layers.fusion import Fusion as Fusion
+from torchattr.layers.fusion import Step as Step
+from torchattr.layers.fusion import register_fusion as register_fusion
 from torchattr.layers.graph import nodes_of as nodes_of
 from torchattr.layers.guards import autocast as autocast
 from torchattr.layers.guards import enter_dispatch_mode as enter_dispatch_mode
@@ -32,10 +35,19 @@ from torchattr.layers.registry import register_rule as register_rule
 from torchattr.layers.registry import registered_rules as registered_rules
 from torchattr.layers.registry import rule_table as rule_table
 from torchattr.layers.rule import LayerRule as LayerRule
-from torchattr.layers.rules import activation, conv, linear, norm, pool, relu
+from torchattr.layers.rules import (
+    activation,
+    batch_norm_relu,
+    conv,
+    linear,
+    norm,
+    pool,
+    relu,
+    relu_max_pool,
+)
 from torchattr.layers.rules.conv import ConvGradient as ConvGradient
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
 from torchattr.layers.trace import Trace as Trace
 
-RULE_MODULES = (activation, conv, linear, norm, pool, relu)
-"""The modules whose import registers the rules that come with the package."""
+RULE_MODULES = (activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool)
+"""The modules whose import registers the rules and fusions of the package."""

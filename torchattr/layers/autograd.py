@@ -9,10 +9,11 @@ from typing import Any, TypeAlias, TypeGuard
 import torch
 from torch import Tensor
 
+from torchattr.core.functorch import VmapFunction, is_only_mapped
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import RuleError
 from torchattr.kernels import order_of
-from torchattr.layers.functorch import VmapFunction, is_only_mapped
+from torchattr.layers.fusion import Step
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.rule import LayerRule
 
@@ -69,7 +70,7 @@ class BackwardState:
 
     def is_sole_reader(self, node: Any) -> bool:
         """Tell whether nobody but this node reads the gradient that comes to it."""
-        return self.all_known and node.sole_reader and id(node) not in self.read
+        return self.all_known and node.step.sole_reader and id(node) not in self.read
 
 
 class OperationRules:
@@ -82,15 +83,11 @@ class OperationRules:
         self.rules = rules
         self.active = active
         self.fresh = all(rule.fresh for rule in rules)
-        self._kinds = {type(rule) for rule in rules}
         savers = {_saving(rule): rule for rule in rules if _remembers(rule)}
         self._savers = list(savers.values())
         self._needs_input = any(rule.needs_input for rule in self._savers)
         keys = list(savers)
         self._parts = [keys.index(_saving(rule)) if _remembers(rule) else None for rule in rules]
-
-    def consists_of(self, kind: type[LayerRule]) -> bool:
-        return self._kinds == {kind}
 
     @property
     def rule(self) -> LayerRule:
@@ -123,17 +120,22 @@ class OperationRules:
         return [rule.save(call, x, *shown) for rule in self._savers]
 
     def backward(
-        self, call: Call, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
+        self, step: Step, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
     ) -> tuple[Tensor, ...]:
-        """Send a gradient back by the rule in force, of which the part is among what was saved."""
-        rule, part = self.rule, self._parts[self.active.table]
+        """Send a gradient back by the rule in force, or through two calls in one pass."""
+        part = self._parts[self.active.table]
         if part is None:
-            result = rule.backward(call, grad)
+            saved = ()
         else:
             before = sum(sizes[:part])
-            result = rule.backward(call, grad, *saved[before : before + sizes[part]])
+            saved = saved[before : before + sizes[part]]
+        if step.fusion is not None and step.partner is not None:
+            table = self.active.table
+            return (step.fusion.backward(step, step.partner, table, grad, *saved),)
+        rule = self.rule
+        result = rule.backward(step.call, grad, *saved)
         results = result if isinstance(result, tuple) else (result,)
-        _check(rule, call, results)
+        _check(rule, step.call, results)
         return results
 
 
@@ -141,15 +143,14 @@ class Rewritten(torch.autograd.Function):
     """Runs an operation as the model spelled it; its backward is that of the rule in force."""
 
     @staticmethod
-    def forward(ctx: Any, plan: OperationRules, call: Call, *inputs: Tensor) -> Any:
+    def forward(ctx: Any, rules: OperationRules, call: Call, *inputs: Tensor) -> Any:
         if call.inplace:
             ctx.mark_dirty(inputs[0])
-        outputs, parts = plan.run(call, inputs)
+        outputs, parts = rules.run(call, inputs)
         outputs = tuple(_owned(output, inputs) for output in outputs)
         saved = [tensor for part in parts for tensor in part]
-        ctx.plan, ctx.call, ctx.droppable, ctx.sizes = plan, call, saved, [*map(len, parts)]
-        ctx.sole_reader, ctx.is_done_above = False, False
-        ctx.rectifier, ctx.norm = None, None
+        ctx.rules, ctx.sizes = rules, [*map(len, parts)]
+        ctx.step = Step(call, rules.rules, saved)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*saved)
         if len(outputs) == 1 or call.drop_extras:
@@ -159,20 +160,19 @@ class Rewritten(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *extras: Any) -> Any:
-        call, plan = ctx.call, ctx.plan
-        if plan.active.table < 0:
-            plan.active.need(Inside.ANY if torch.is_grad_enabled() else Inside.CONSTANT)
+        step, rules = ctx.step, ctx.rules
+        call = step.call
+        if rules.active.table < 0:
+            rules.active.need(Inside.ANY if torch.is_grad_enabled() else Inside.CONSTANT)
         if grad is None:
             return (None, None, *(None for _ in call.shapes))
-        if ctx.is_done_above:
+        if step.is_done_above:
             return None, None, grad
         # A checkpointed part runs again here, under the mode; the rules themselves need no mode.
         saved = ctx.saved_tensors
-        call.owns_grad = plan.active.is_sole_reader(ctx)
-        call.norm = ctx.norm
-        call.gate = ctx.rectifier.rule.gate if ctx.rectifier else None
+        call.owns_grad = rules.active.is_sole_reader(ctx)
         with DisableTorchFunction():
-            results = plan.backward(call, grad, saved, ctx.sizes)
+            results = rules.backward(step, grad, saved, ctx.sizes)
             return (None, None, *[result.to(call.dtype) for result in results])
 
 
@@ -196,12 +196,12 @@ def may_be_mapped(call: Call) -> bool:
     return alike and is_only_mapped() and (call.is_masked or not call.arguments.get("of_two"))
 
 
-def mapped(plan: OperationRules, call: Call, tensor: Tensor) -> Any:
+def mapped(rules: OperationRules, call: Call, tensor: Tensor) -> Any:
     """Run an operation by its rules inside of `vmap`, on what holds all the examples."""
 
     def run(held: Tensor) -> Any:
         # Nothing may write over it while `vmap` looks at it.
-        return Rewritten.apply(plan, call.of(held), held.clone() if call.inplace else held)
+        return Rewritten.apply(rules, call.of(held), held.clone() if call.inplace else held)
 
     result = VmapFunction.apply(run, tensor)
     return tensor.copy_(result) if call.inplace else result

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from torchattr.core.functorch import is_transformed
 from torchattr.core.pytree import filled, shape_of, skeleton, tensors_of, with_tensors
 from torchattr.core.undoing import Undo
 from torchattr.errors import LayerError
 from torchattr.layers.autograd import enter
-from torchattr.layers.functorch import is_transformed
 from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
 from torchattr.layers.layouts.tracker import Layout, LayoutTracker, is_dense

@@ -71,7 +71,7 @@ class Coverage:
         An auxiliary head may run rectifiers that have nothing to do with the target.
         """
         nodes = list(nodes_of(*outputs))
-        reached = {id(node.call.original) for node in nodes if is_rewritten(node)}
+        reached = {id(node.step.call.original) for node in nodes if is_rewritten(node)}
         # What works in place on a view is out of sight inside of this node, but kept by it.
         hides = any(node.name().endswith("CopySlices") for node in nodes)
         for held, name, spelling in self._served:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from torchattr.core.functorch import is_transformed, unwrapped
 from torchattr.core.torch_private import make_dual
 from torchattr.core.types import Forward
 from torchattr.kernels import Backend, Request, choose, requested_backend
@@ -23,7 +24,6 @@ from torchattr.layers.autograd import (
     may_be_mapped,
 )
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
-from torchattr.layers.functorch import is_transformed, unwrapped
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.operations.parsers import MaskOrigins, parse_call
 from torchattr.layers.registry import RuleTable, default_rule

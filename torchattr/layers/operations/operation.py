@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from torchattr.kernels import Backend, Gate, Order
+from torchattr.kernels import Backend, Order
 
 OperationKind = Literal["rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"]
 
@@ -80,9 +80,7 @@ class Call:
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
     * `backend`: where the hot operations run;
     * `owns_grad`: whether nobody else reads the gradient that comes back, so that a rule may write
-      over it;
-    * `gate`: for a max-pool, that of the rectifier before it, if it shall do that one's work, too;
-    * `norm`: for a rectifier, the call of the batch-norm before it, likewise.
+      over it.
     """
 
     operation: Operation
@@ -91,8 +89,6 @@ class Call:
     order: Order
     backend: Backend
     owns_grad: bool = False
-    gate: Gate | None = None
-    norm: Call | None = None
     is_masked: bool = False
     once: Callable[[], Any] | None = None
     _original: Call | None = None

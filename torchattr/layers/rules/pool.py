@@ -43,10 +43,7 @@ class MaxPoolGradient(LayerRule):
         return (call.backend.pack_switches(extras[0], y, call.shape, window),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        window = window_of(call)
-        if call.gate is None:
-            return call.backend.unpool(grad, saved[0], call.shape, window)
-        return call.backend.unpool_gated(grad, saved[0], call.shape, window, call.gate)
+        return call.backend.unpool(grad, saved[0], call.shape, window_of(call))
 
 
 @register_rule("adaptive_max_pool", "gradient")

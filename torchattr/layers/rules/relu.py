@@ -19,7 +19,6 @@ from torchattr.kernels import Gate
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule
-from torchattr.layers.rules.norm import scale_of
 
 
 class _Gated(LayerRule):
@@ -74,17 +73,15 @@ class ReLUDeconvolution(LayerRule):
         return _gated(call, grad, None, self.gate)
 
 
-def gate_of(rule: LayerRule) -> Gate | None:
-    """Give what a rule does, if it is one of these three, and neither a subclass nor another."""
-    known = type(rule) in (ReLUGradient, ReLUGuided, ReLUDeconvolution)
-    return getattr(rule, "gate", None) if known else None
+KNOWN_GATES = (ReLUGradient, ReLUGuided, ReLUDeconvolution)
+"""The rules whose backward a fused pass over memory can do; a subclass may differ."""
+
+
+def gate_of(rule: LayerRule) -> Gate:
+    """Return the gate of one of the rules of `KNOWN_GATES`."""
+    gate: Gate = getattr(rule, "gate")  # noqa: B009 - no attribute of rules in general
+    return gate
 
 
 def _gated(call: Call, grad: Tensor, mask: Tensor | None, gate: Gate) -> Tensor:
-    """Go back through the rectifier and, if that one leaves it to this call, the norm before it."""
-    if call.norm is None:
-        return call.backend.relu_backward(grad, mask, call.order, gate, call.owns_grad)
-    scale = scale_of(call.norm)
-    return call.backend.batch_norm_relu_backward(
-        grad, mask, scale, call.order, gate, call.owns_grad
-    )
+    return call.backend.relu_backward(grad, mask, call.order, gate, call.owns_grad)

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakIdRef, WeakTensorKeyDictionary
 
-from torchattr.layers.functorch import is_wrapped, unwrapped
-from torchattr.layers.operations.parsers.table import aten
+from torchattr.core.functorch import is_wrapped, unwrapped
+
+aten = torch.ops.aten
 
 
 class MaskValue:

@@ -1,0 +1,33 @@
+"""A max-pool that gates for the rectifier before it: its switches tell whether that is open."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from torchattr.layers.fusion import Fusion, Step, register_fusion
+from torchattr.layers.rules.pool import MaxPoolGradient, window_of
+from torchattr.layers.rules.relu import KNOWN_GATES, gate_of
+
+
+@register_fusion("relu_max_pool")
+class ReLUMaxPool(Fusion):
+    """The pool's switches say whether its maximum is positive, so the rectifier's mask can go."""
+
+    forgets_below: ClassVar[bool] = True
+
+    def fits(self, above: Step, below: Step) -> bool:
+        return (
+            above.consists_of(MaxPoolGradient)
+            and window_of(above.call).tells_open
+            and below.call.operation.name == "relu"
+            and below.call.upper is None
+            and below.consists_of(*KNOWN_GATES)
+        )
+
+    def backward(
+        self, above: Step, below: Step, table: int, grad: Tensor, *saved: Tensor
+    ) -> Tensor:
+        call, gate = above.call, gate_of(below.rules[table])
+        return call.backend.unpool_gated(grad, saved[0], call.shape, window_of(call), gate)
