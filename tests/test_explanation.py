@@ -177,7 +177,7 @@ def test_an_empty_batch_gives_empty_results(model: Net) -> None:
     ("arguments", "error", "message"),
     [
         ({"methods": []}, InputError, "methods is empty"),
-        ({"methods": ["salience"]}, ta.RuleError, "did you mean 'saliency'"),
+        ({"methods": ["salience"]}, ta.errors.RegistryError, "did you mean 'saliency'"),
         ({"methods": ["saliency"], "targets": 9}, ta.TargetError, "target 9 is out of range"),
         ({"methods": ["grad_cam"], "layer": "feature"}, ta.LayerError, "did you mean 'features'"),
         ({"inputs": X.long()}, InputTypeError, "has no gradient"),

@@ -110,9 +110,9 @@ class GradientAttribution(Attribution):
         """Return the backward passes that this method asks for; one, read at the inputs."""
         return [Pass(self._table)]
 
-    def combine(self, inputs: Inputs, found: Sequence[PassResult], **options: Any) -> Any:
-        """Make the result of what the passes found; :meth:`finish` of each input by default."""
-        grads = found[0].gradients[0]
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
+        """Combine the results of the passes; by default :meth:`finish` of each input."""
+        grads = results[0].gradients[0]
         pairs = zip(inputs.tensors, grads, strict=True)
         return inputs.restore([self.finish(x, grad, **options) for x, grad in pairs])
 
@@ -121,5 +121,5 @@ class GradientAttribution(Attribution):
     ) -> Any:
         given = as_inputs(inputs, differentiable=self.differentiates_inputs)
         arguments = as_arguments(additional_forward_args)
-        job = MethodCall(self, options)
-        return solve(self.model, given, target, arguments, [job], key=self.output).results[0]
+        call = MethodCall(self, options)
+        return solve(self.model, given, target, arguments, [call], key=self.output).results[0]

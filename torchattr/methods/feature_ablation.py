@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torchattr.core.inputs import as_baselines, as_inputs
 from torchattr.core.types import Tensors
-from torchattr.incremental import Mode
-from torchattr.methods._perturbation.ablation import Ablation
+from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.segments import as_segments
+from torchattr.methods.ablation import Ablation
 from torchattr.methods.registry import register_method
 
 
@@ -42,6 +43,7 @@ class FeatureAblation(Ablation):
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
     ) -> Any:
         """Give the attributions.
 
@@ -62,8 +64,9 @@ class FeatureAblation(Ablation):
                 runs out. The result does not depend on it beyond rounding.
             show_progress: show a progress bar on stderr, with the time that remains.
             incremental: recompute only what a change can reach, exactly, up to rounding: `"auto"`
-                where that pays, `True` as far as it is possible, `False` never. What was done is
-                in `recomputed` afterwards.
+                where that pays, `True` as far as it is possible, `False` never.
+            report: called with a :class:`~torchattr.incremental.Recomputed`: what was recomputed
+                for changed pixels only, what as a whole, and why; `reports.append`, say.
 
         Raises:
             ShapeError: a mask or baseline that does not broadcast to its input.
@@ -83,4 +86,5 @@ class FeatureAblation(Ablation):
             at_once=perturbations_per_eval,
             progress=show_progress,
             incremental=incremental,
+            report=report,
         )

@@ -16,7 +16,7 @@ from torchattr.errors import InputError, InputTypeError, TorchattrWarning
 from torchattr.methods._gradient.passes import MethodCall, solve
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
-from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, need_rows
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies
 from torchattr.methods.base import Attribution, GradientAttribution
 from torchattr.methods.registry import register_method
 
@@ -107,7 +107,7 @@ class IntegratedGradients(Attribution):
         _check_batch(internal_batch_size, given.batch_size)
         arguments = as_arguments(additional_forward_args)
         scores = TargetScores(self.model, given, target, arguments, self.output)
-        _need_rows(scores)
+        _require_rows(scores)
         size = _size(internal_batch_size, scores, given)
         means = self._means(given, starts, arguments, scores, rule, size)
         results = self._finished(given, starts, means)
@@ -185,7 +185,7 @@ class IntegratedGradients(Attribution):
             warns_of_zeros=False,
         )
         if copies > 1:
-            need_rows(solution.output, rows)
+            require_copies(solution.output, rows)
         return solution.results[0]
 
     def _finished(
@@ -199,7 +199,7 @@ class IntegratedGradients(Attribution):
         ]
 
 
-def _need_rows(scores: TargetScores) -> None:
+def _require_rows(scores: TargetScores) -> None:
     if not scores.per_example:
         raise NotPerExample(
             f"what the model gives for a batch of {scores.batch} does not hold one row for each"

@@ -11,7 +11,7 @@ from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
-from torchattr.methods._gradient.neuron import last_call
+from torchattr.methods._gradient.target_reader import last_call
 from torchattr.methods.base import Attribution
 
 

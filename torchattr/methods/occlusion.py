@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,9 +10,9 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.types import Tensors
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.incremental import Mode
-from torchattr.methods._perturbation.ablation import Ablation
+from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.features import Windows
+from torchattr.methods.ablation import Ablation
 
 
 class Occlusion(Ablation):
@@ -43,6 +43,7 @@ class Occlusion(Ablation):
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
     ) -> Any:
         """Give the attributions.
 
@@ -59,6 +60,7 @@ class Occlusion(Ablation):
             perturbations_per_eval: as for :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr, with the time that remains.
             incremental: as for :class:`FeatureAblation`.
+            report: as for :class:`FeatureAblation`.
 
         Raises:
             ShapeError: a window of the wrong number of dimensions, or larger than its input.
@@ -78,6 +80,7 @@ class Occlusion(Ablation):
             at_once=perturbations_per_eval,
             progress=show_progress,
             incremental=incremental,
+            report=report,
         )
 
 

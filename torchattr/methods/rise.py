@@ -10,8 +10,8 @@ from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.outputs import activated_by
 from torchattr.core.types import Activation, Tensors
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.methods._perturbation.ablation import Ablation
 from torchattr.methods._perturbation.random_masks import Normalisation, RandomMasks
+from torchattr.methods.ablation import Ablation
 from torchattr.methods.registry import register_method
 
 

@@ -12,13 +12,13 @@ from torch.autograd.graph import GradientEdge
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.select import layer_names
-from torchattr.core.targets import each, select_scores
+from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.warn import warn
 from torchattr.errors import LayerChoiceWarning, LayerError, TargetError
 from torchattr.layers import Captured, Layout, TapPoint, Trace, gradients
-from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods._gradient.rows import per_example
+from torchattr.methods._gradient.target_reader import TargetReader
 
 
 def default_layer(
@@ -59,16 +59,17 @@ def last_spatial_layer(
         LayerError: the model has no modules, or none with such an output.
     """
     names = {module: name for name, module in layer_names(model).items()}
-    neuron = neuron_place(model, target)
-    places = [TapPoint(module, read=True, keep=False) for module in names]
-    trace = Trace(
-        model, inputs.tensors, arguments, places=places + ([neuron] if neuron else []), key=key
-    )
+    reader = TargetReader(model, target)
+    taps = [TapPoint(module, read=True, keep=False) for module in names]
+    trace = Trace(model, inputs.tensors, arguments, places=taps + reader.taps, key=key)
     pictures = list(_pictures(trace, inputs))
     candidates = [one for one in pictures if one.edge is not None]
     if not candidates:
         raise LayerError(_no_candidate(names[pictures[-1].module] if pictures else None))
-    scores = _scores(trace, model, inputs, arguments, key, target)
+    output = trace.output
+    if reader.reads_output:
+        output = per_example(output, inputs, model, arguments, key)
+    scores = _scores(reader, trace, output, target)
     alike = [one for one in candidates if _has_aspect(one.layout)]
     chosen = _last_that_matters(trace, alike, scores)
     if chosen is None:
@@ -142,26 +143,17 @@ def _has_aspect(layout: Layout) -> bool:
     return max(scales) <= _LOOSE * min(whole)
 
 
-def _scores(
-    trace: Trace,
-    model: Forward,
-    inputs: Inputs,
-    arguments: Sequence[Any],
-    key: OutputKey,
-    target: Any,
-) -> Tensor:
-    """Return the target's scores, or all scores where no target can be told from the output."""
-    place = neuron_place(model, target)
+def _scores(reader: TargetReader, trace: Trace, output: Tensor, target: Any) -> Tensor:
+    """Return the target's scores, or all scores if the target does not fit the output."""
     with gradients():
-        if place is not None:
-            return select_neuron(last_call(trace, place), target.selector)
-        output = per_example(trace.output, inputs, model, arguments, key)
         try:
-            several = [select_scores(output, one) for one in each(target, output)[0]]
+            single = [reader.read(trace, output, one) for one in each(target, output)[0]]
         except TargetError:
+            if not reader.reads_output:
+                raise
             return output.reshape(-1)
         # Different weights, so that targets do not cancel each other.
-        return torch.stack([(1 + k / len(several)) * one for k, one in enumerate(several)]).sum(0)
+        return torch.stack([(1 + k / len(single)) * one for k, one in enumerate(single)]).sum(0)
 
 
 def _last_that_matters(

@@ -1,10 +1,11 @@
-"""Reading a layer's values as a grid of places, or refusing them."""
+"""Reads a layer's values as a grid `(N, C, h, w)`, or refuses them, and enlarges maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
@@ -106,3 +107,48 @@ def grid_of_tokens(tokens: int, height: int, width: int) -> tuple[int, int]:
     """
     sizes = [(rows, max(round(rows * width / height), 1)) for rows in range(1, tokens + 1)]
     return max((size for size in sizes if size[0] * size[1] <= tokens), key=lambda s: s[0] * s[1])
+
+
+def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor:
+    """Resize maps `(N, C, ...)` to spatial extents, as `F.interpolate` does.
+
+    Raises:
+        ShapeError: the number of spatial dimensions differs, or is none of 1 to 3.
+        InputError: a mode that does not exist, or is not for so many dimensions.
+    """
+    if not fits(maps, size):
+        raise ShapeError(
+            f"a map of shape {tuple(maps.shape)} cannot be enlarged to {tuple(size)}: its number"
+            " of spatial dimensions differs; choose a layer whose output has places like the input"
+        )
+    check_mode(mode, len(size))
+    corners = {} if len(_MODES[mode]) > 1 else {"align_corners": False}
+    return F.interpolate(maps, tuple(size), mode=mode, **corners)
+
+
+_MODES: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(("nearest", "nearest-exact", "area"), (1, 2, 3)),
+    "linear": (1,),
+    "bilinear": (2,),
+    "bicubic": (2,),
+    "trilinear": (3,),
+}
+"""For how many spatial dimensions each mode is; those for a single number of them are smooth."""
+
+
+def fits(maps: Tensor, size: Sequence[int]) -> bool:
+    """Whether maps `(N, C, ...)` can be enlarged to these spatial extents."""
+    return maps.dim() - 2 == len(size) and len(size) in (1, 2, 3)
+
+
+def check_mode(mode: Any, dimensions: int | None = None) -> None:
+    """Check a mode of `F.interpolate`, for a number of spatial dimensions if that is known.
+
+    Raises:
+        InputError: a mode that does not exist, or is not for so many dimensions.
+    """
+    modes = [known for known, spatial in _MODES.items() if dimensions in (None, *spatial)]
+    if mode not in modes:
+        raise InputError(
+            f"interpolate_mode must be one of {', '.join(map(repr, modes))} here, got {mode!r}"
+        )

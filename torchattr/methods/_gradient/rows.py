@@ -42,7 +42,7 @@ def per_example(
     return output
 
 
-def need_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
+def require_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
     """Check that scores are one for each example, or one for all of them.
 
     Raises:
