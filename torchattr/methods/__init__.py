@@ -38,6 +38,7 @@ from torchattr.methods.layer_activation import LayerActivation as LayerActivatio
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.registry import build as build
+from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method
 from torchattr.methods.registry import name_of as name_of
 from torchattr.methods.registry import register_method as register_method

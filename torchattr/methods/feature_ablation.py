@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from torchattr.core.inputs import as_baselines, as_inputs
-from torchattr.core.types import Tensors
+from torchattr.core.targets import Target
+from torchattr.core.types import Baselines, Tensors, TensorsT
 from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.segments import as_segments
 from torchattr.methods.ablation import Ablation
@@ -34,9 +35,9 @@ class FeatureAblation(Ablation):
 
     def attribute(
         self,
-        inputs: Tensors,
-        baselines: Any = None,
-        target: Any = None,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
         additional_forward_args: Any = None,
         feature_mask: Tensors | None = None,
         perturbations_per_eval: int | None = None,
@@ -44,8 +45,8 @@ class FeatureAblation(Ablation):
         *,
         incremental: Mode = "auto",
         report: Callable[[Recomputed], object] | None = None,
-    ) -> Any:
-        """Give the attributions.
+    ) -> TensorsT:
+        """Return the attributions, shaped like the inputs.
 
         Args:
             inputs: as for every method, see :class:`Attribution`; integers are welcome. An input
@@ -55,7 +56,7 @@ class FeatureAblation(Ablation):
                 input, one for each input; 0 by default. That of a bool input may be a bool.
             target: as for every method; `None` asks for each value of a forward that aggregates
                 the batch, whose output does not have one row for each example.
-            additional_forward_args: likewise.
+            additional_forward_args: as for every method.
             feature_mask: integers that broadcast to the input, one tensor for each input; elements
                 of equal number are replaced together, in all inputs. Examples may have masks of
                 their own. By default every element is a feature.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.rounding import settled_mean, settled_sum
+from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import TapPoint
 from torchattr.methods._gradient.grids import Grids, LayoutChoice, checked_layout
@@ -81,19 +82,19 @@ class GradCAM(GradientAttribution):
     def attribute(
         self,
         inputs: Tensors,
-        target: Any = None,
+        target: Target = None,
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
         relu_attributions: bool = False,
         attr_dim_summation: bool = True,
     ) -> Any:
-        """Give the map of each layer.
+        """Return the map of each layer.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            target: likewise.
-            additional_forward_args: likewise.
-            attribute_to_layer_input: look at what the layer takes instead of what it gives.
+            target: as for every method.
+            additional_forward_args: as for every method.
+            attribute_to_layer_input: use the layer's input instead of its output.
             relu_attributions: keep only evidence for the target, as the paper does.
             attr_dim_summation: sum over the channels; otherwise one map per channel.
         """
@@ -105,6 +106,10 @@ class GradCAM(GradientAttribution):
             relu_attributions=relu_attributions,
             attr_dim_summation=attr_dim_summation,
         )
+
+    def _settings(self) -> dict[str, Any]:
+        layout = {"layout": self._layout}
+        return {**self._layers.settings, **layout, **super()._settings()}
 
     def passes(
         self,

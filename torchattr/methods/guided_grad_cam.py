@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
+from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.core.warn import warn
 from torchattr.errors import LayerError, NoPlacesWarning
@@ -67,17 +68,17 @@ class GuidedGradCAM(GradientAttribution):
     def attribute(
         self,
         inputs: Tensors,
-        target: Any = None,
+        target: Target = None,
         additional_forward_args: Any = None,
         interpolate_mode: str = "nearest",
         attribute_to_layer_input: bool = False,
     ) -> Any:
-        """Give the product for each input.
+        """Return the product for each input.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            target: likewise.
-            additional_forward_args: likewise.
+            target: as for every method.
+            additional_forward_args: as for every method.
             interpolate_mode: how the map is enlarged: a mode of `F.interpolate`.
             attribute_to_layer_input: as for :class:`GradCAM`.
 
@@ -94,6 +95,9 @@ class GuidedGradCAM(GradientAttribution):
             interpolate_mode=interpolate_mode,
             attribute_to_layer_input=attribute_to_layer_input,
         )
+
+    def _settings(self) -> dict[str, Any]:
+        return {**self._cam._settings(), **super()._settings()}
 
     def passes(
         self,

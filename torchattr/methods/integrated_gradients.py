@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_baselines, as_inputs
-from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.core.targets import Target
+from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, TensorsT
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, InputTypeError, TorchattrWarning
 from torchattr.methods._gradient.passes import MethodCall, solve
@@ -69,6 +70,50 @@ class IntegratedGradients(Attribution):
         self._gradient = _StepGradient(model, rules=rules, output=output, strict=strict)
         self.multiply_by_inputs = multiply_by_inputs
 
+    def _settings(self) -> dict[str, Any]:
+        by_inputs = None if self.multiply_by_inputs else False
+        return {"multiply_by_inputs": by_inputs, **self._gradient._settings()}
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+    ) -> TensorsT: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+    ) -> tuple[TensorsT, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+    ) -> Any: ...
+
     def attribute(
         self,
         inputs: Tensors,
@@ -80,21 +125,21 @@ class IntegratedGradients(Attribution):
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
     ) -> Any:
-        """Give the attributions.
+        """Return the attributions, shaped like the inputs.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            baselines: where the way begins: a number or a tensor that broadcasts to the input,
+            baselines: where the path begins: a number or a tensor that broadcasts to the input,
                 one for each input; 0 by default.
             target: as for every method; the predicted class is that of the input.
-            additional_forward_args: likewise.
-            n_steps: points on the way.
+            additional_forward_args: as for every method.
+            n_steps: number of points on the path.
             method: how the integral is approximated: `"gausslegendre"`, `"riemann_left"`,
                 `"riemann_right"`, `"riemann_middle"` or `"riemann_trapezoid"`.
             internal_batch_size: examples in one forward, at most (but at least the batch);
                 `None` takes as many as memory allows. Halved when memory runs out.
-            return_convergence_delta: give also, for each example, how far the sum of the
-                attributions is from `s(x) − s(b)`.
+            return_convergence_delta: return `(attributions, delta)`: for each example also how far
+                the sum of its attributions is from `s(x) − s(b)`.
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.

@@ -54,6 +54,9 @@ class NoiseTunnel(Attribution):
         super().__init__(attribution_method.model, output=attribution_method.output)
         self.attribution_method = attribution_method
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.attribution_method!r})"
+
     def attribute(
         self,
         inputs: Tensors,

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
-from torchattr.core.types import Tensors
+from torchattr.core.targets import Target
+from torchattr.core.types import Baselines, TensorsT
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.features import Windows
@@ -33,19 +34,19 @@ class Occlusion(Ablation):
 
     def attribute(
         self,
-        inputs: Tensors,
-        sliding_window_shapes: Any,
-        strides: Any = None,
-        baselines: Any = None,
-        target: Any = None,
+        inputs: TensorsT,
+        sliding_window_shapes: Sequence[int] | Sequence[Sequence[int]],
+        strides: int | Sequence[int | Sequence[int]] | None = None,
+        baselines: Baselines = None,
+        target: Target = None,
         additional_forward_args: Any = None,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
         report: Callable[[Recomputed], object] | None = None,
-    ) -> Any:
-        """Give the attributions.
+    ) -> TensorsT:
+        """Return the attributions, shaped like the inputs.
 
         Args:
             inputs: as for :class:`FeatureAblation`.
@@ -55,7 +56,7 @@ class Occlusion(Ablation):
                 each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
                 default.
             baselines: what replaces a window, as for :class:`FeatureAblation`.
-            target: likewise.
+            target: as for :class:`FeatureAblation`.
             additional_forward_args: as for every method.
             perturbations_per_eval: as for :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr, with the time that remains.

@@ -54,9 +54,11 @@ def find_method(name: str) -> type[Attribution]:
     return METHODS[name]
 
 
-def name_of(method: type[Attribution] | Attribution) -> str:
+def name_of(method: str | type[Attribution] | Attribution) -> str:
     """Return the registered name of a method, or the name of its class."""
-    cls = method if isinstance(method, type) else type(method)
+    if isinstance(method, str):
+        return method
+    cls = class_of(method)
     return METHODS.name_of(cls) or cls.__name__
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.outputs import activated_by
-from torchattr.core.types import Activation, Tensors
+from torchattr.core.targets import Target
+from torchattr.core.types import Activation, Baselines, TensorsT
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.methods._perturbation.random_masks import Normalisation, RandomMasks
 from torchattr.methods.ablation import Ablation
@@ -37,20 +38,20 @@ class RISE(Ablation):
 
     def attribute(
         self,
-        inputs: Tensors,
-        target: Any = None,
+        inputs: TensorsT,
+        target: Target = None,
         additional_forward_args: Any = None,
         n_masks: int = 4000,
         grid_size: int | tuple[int, ...] = 7,
         probability: float = 0.5,
-        baselines: Any = None,
+        baselines: Baselines = None,
         activation: Activation = "softmax",
         normalisation: Normalisation = "probability",
         seed: int = 0,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
-    ) -> Any:
-        """Give the attributions.
+    ) -> TensorsT:
+        """Return the maps, `(N, 1, ...)` for each input.
 
         The masks are made batch after batch, the same for all examples and targets; several
         targets take no more forwards than one.
@@ -60,7 +61,7 @@ class RISE(Ablation):
                 tuple are masked at once, each by masks of its own. What is not to be masked goes
                 into `additional_forward_args`.
             target: as for every method.
-            additional_forward_args: likewise.
+            additional_forward_args: as for every method.
             n_masks: how many masks.
             grid_size: cells of a grid in each dimension; a tuple has one number for each. Fewer
                 cells give larger patches, and maps with less noise and detail.
