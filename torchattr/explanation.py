@@ -95,7 +95,8 @@ class Explanation(Generic[TensorsT]):
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {_shape(value)}" for name, value in self.attributions.items())
-        return f"Explanation({shapes}; {'; '.join(self.notes.values()) or 'no rules'})"
+        notes = "; ".join(dict.fromkeys(self.notes.values()))
+        return f"Explanation({shapes}; {notes or 'no rules'})"
 
     def _repr_html_(self) -> str:
         from torchattr.results import shown
@@ -159,12 +160,7 @@ def explain(
     if layer is None and sum(map(_chooses_layer, asked)) > 1:
         # Found once for all of them.
         layer, _ = default_layer(model, given, arguments, output, targets)
-    requests = {
-        name_of(method): _Request(
-            build(method, model, layer=layer, rules=rules, output=output), options
-        )
-        for method, options in asked.items()
-    }
+    requests = _requests(asked, model, layer=layer, rules=rules, output=output)
     calls = {
         name: MethodCall(request.method, request.options)
         for name, request in requests.items()
@@ -197,11 +193,7 @@ def explain(
         solved.output,
         given,
         coverage,
-        {
-            name: coverage.describe(call.method.table)
-            for name, call in calls.items()
-            if call.method.table and name not in refused
-        },
+        _notes(coverage, {name: call for name, call in calls.items() if name not in refused}),
         refused,
     )
 
@@ -247,6 +239,20 @@ class _Request:
         )
 
 
+def _requests(
+    asked: Mapping[MethodLike, Mapping[str, Any]], model: Forward, **made_with: Any
+) -> dict[str, _Request]:
+    return {
+        name_of(method): _Request(build(method, model, **made_with), options)
+        for method, options in asked.items()
+    }
+
+
+def _notes(coverage: Coverage, calls: Mapping[str, MethodCall]) -> dict[str, str]:
+    tables = {name: call.method.table for name, call in calls.items()}
+    return {name: coverage.describe(table) for name, table in tables.items() if table}
+
+
 def _classes(targets: Sequence[Any], batch_size: int) -> Tensor | None:
     """Return the class index of each target of each example, if targets are class indices."""
     columns = []
@@ -276,5 +282,9 @@ def _with_target_dimension(value: Any) -> Any:
 def _shape(value: Any) -> str:
     if isinstance(value, Tensor):
         return str(tuple(value.shape))
-    items = value.values() if isinstance(value, dict) else value
-    return f"[{', '.join(_shape(item) for item in items)}]"
+    items = list(value.values() if isinstance(value, dict) else value)
+    shapes = [_shape(item) for item in items[:_MOST_SHOWN]]
+    return f"[{', '.join(shapes + ['...'] * (len(items) > _MOST_SHOWN))}]"
+
+
+_MOST_SHOWN = 3

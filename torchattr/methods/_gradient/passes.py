@@ -146,11 +146,11 @@ def solve(
             each example.
         NoRuleMatched: the rules of a call found nothing to rewrite.
     """
-    request = _Request(model, inputs, target, arguments, key)
+    problem = _Problem(model, inputs, target, arguments, key)
     asked = [
         list(call.method.passes(inputs, arguments, target=target, **call.options)) for call in calls
     ]
-    forward = _Forward(request, [one for passes in asked for one in passes])
+    forward = _Forward(problem, [one for passes in asked for one in passes])
     check = ConnectionCheck(forward.trace, inputs, forward.scores, forward.why_disconnected)
     reasons = [
         _refusal(forward.trace, call, passes, check, skip=skip_refused)
@@ -168,7 +168,7 @@ def solve(
         for one in passes if warns_of_zeros else ():
             if not one.rules:
                 check.note_zeros(one.name, read[one].gradients)
-    check.warn_of_zeros(lambda: _zeros_with_open_gates(request, passes))
+    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
     results: list[Any] = [None] * len(calls)
     for number, column in zip(served, zip(*rounds, strict=True), strict=True):
         results[number] = _stacked(list(column)) if forward.several else column[0]
@@ -179,7 +179,7 @@ def solve(
 
 
 @dataclass(frozen=True)
-class _Request:
+class _Problem:
     """What is run and explained."""
 
     model: Forward
@@ -192,21 +192,21 @@ class _Request:
 class _Forward:
     """A forward that is ready for the given passes, from each single target."""
 
-    def __init__(self, request: _Request, passes: Sequence[Pass]) -> None:
-        self._request = request
+    def __init__(self, problem: _Problem, passes: Sequence[Pass]) -> None:
+        self._problem = problem
         self._tables = _distinct([one.rules for one in passes])
-        self._reader = TargetReader(request.model, request.target)
+        self._reader = TargetReader(problem.model, problem.target)
         self.trace = self._traced(passes)
         self.output = per_example(
-            self.trace.output, request.inputs, request.model, request.arguments, request.key
+            self.trace.output, problem.inputs, problem.model, problem.arguments, problem.key
         )
-        self.targets, self.several = each(request.target, self.output)
+        self.targets, self.several = each(problem.target, self.output)
         # The caller may be in no_grad or inference mode, where picking would cut the graph off.
         with gradients():
             self.scores = [
                 self._reader.read(self.trace, self.output, single) for single in self.targets
             ]
-        require_rows(self.scores, request.inputs)
+        require_rows(self.scores, problem.inputs)
 
     def back(self, number: int, passes: Sequence[Pass]) -> dict[Pass, PassResult]:
         """Run one backward for each rule table from one of the targets."""
@@ -221,7 +221,7 @@ class _Forward:
         self, scores: Tensor, passes: Sequence[Pass], table: int, *, keep: bool
     ) -> dict[Pass, PassResult]:
         """Run one backward, and read all the passes that share it."""
-        calls = [_calls(self.trace, self._request.inputs, one) for one in passes]
+        calls = [_calls(self.trace, self._problem.inputs, one) for one in passes]
         edges = [edge for group in calls for call in group for edge in call.edges]
         remaining = iter(
             self.trace.gradients(
@@ -236,23 +236,23 @@ class _Forward:
     def why_disconnected(self) -> str | None:
         """Return what cut the scores off from the inputs."""
         return why_disconnected(
-            self._request.model,
-            self._request.inputs.tensors,
-            self._request.arguments,
-            lambda output: select_output(output, self._request.key),
+            self._problem.model,
+            self._problem.inputs.tensors,
+            self._problem.arguments,
+            lambda output: select_output(output, self._problem.key),
         )
 
     def _traced(self, passes: Sequence[Pass]) -> ForwardResult:
         taps = [one.tap for one in passes if one.tap] + self._reader.taps
         model, tensors, arguments = (
-            self._request.model,
-            self._request.inputs.tensors,
-            self._request.arguments,
+            self._problem.model,
+            self._problem.inputs.tensors,
+            self._problem.arguments,
         )
         options: dict[str, Any] = {
             "tables": self._tables,
             "places": list(dict.fromkeys(taps)),
-            "key": self._request.key,
+            "key": self._problem.key,
             # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.
             "from_inputs": any(one.tap is None or one.tap.of_input for one in passes),
@@ -277,10 +277,10 @@ _OPEN: RuleTable = {
 }
 
 
-def _zeros_with_open_gates(request: _Request, passes: Sequence[Pass]) -> dict[str, Tensor]:
+def _zeros_with_open_gates(problem: _Problem, passes: Sequence[Pass]) -> dict[str, Tensor]:
     """Return, by tap point, which examples get only zeros though every activation is open."""
     opened = list({one.name: Pass(_OPEN, one.tap, one.name) for one in passes}.values())
-    forward = _Forward(request, opened)
+    forward = _Forward(problem, opened)
     zeros: dict[str, list[Tensor]] = {one.name: [] for one in opened}
     for number in range(len(forward.targets)):
         for result in forward.back(number, opened).values():
