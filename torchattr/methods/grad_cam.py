@@ -28,25 +28,25 @@ class GradCAM(GradientAttribution):
     all from one forward. Selvaraju et al. 2017, arXiv:1610.02391 (whose maps are rectified:
     `relu_attributions=True`).
 
-    A map says *where* the layer holds evidence at its own, coarse resolution; it is *not* a pixel
+    A map shows *where* the layer holds evidence, at its own, coarse resolution; it is *not* a pixel
     attribution, and enlarging it does not make it one. A map that is zero everywhere after
     rectification means that the evidence is against the class: it stays zero. So do weights and
-    places whose terms cancel up to the rounding of their type.
+    positions whose terms cancel up to the rounding of their type.
 
     Args:
-        layer: a name, pattern or module, or several; `None` takes the last layer with a grid of
-            places on the way to the target, and says which.
+        layer: a name, pattern or module, or several; `None` takes the last layer with spatial
+            dimensions on the path to the target, with a warning that names it.
         calls: which call counts of a layer that is called several times: `"last"` (the default,
             with a warning), `"first"`, `"sum"` or `"each"`.
         layout: how the layer's values are laid out: `"channels_first"`, `"channels_last"`,
-            `"tokens"` `(N, tokens, C)` whose last ones are the places of a grid with the input's
-            aspect, or a function from the values to `(N, C, h, w)`. By default it is found out by
-            following the input's dimensions through the model.
+            `"tokens"` `(N, tokens, C)` whose last ones form a grid with the input's aspect, or a
+            function from the values to `(N, C, h, w)`. By default it is inferred by following the
+            input's dimensions through the model.
 
     Raises:
-        LayerError: an unknown layer; one that did not run; one whose values are no grid of places
-            (attention heads and weights), or not known to be one; one whose first dimension is
-            not the batch of the inputs (frames, windows, regions).
+        LayerError: an unknown layer; one that did not run; one whose values have no spatial
+            dimensions (attention heads and weights), or none that are known; one whose first
+            dimension is not the batch of the inputs (frames, windows, regions).
         DisconnectedError: the target does not depend on the layer by the graph.
 
     >>> import torch, torchattr as ta

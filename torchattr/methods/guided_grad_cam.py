@@ -30,7 +30,7 @@ class GuidedGradCAM(GradientAttribution):
 
     With several inputs each gets the product of its own gradient; one onto which the map cannot be
     enlarged (a table beside a picture) gets an empty tensor of shape `(0,)`, and a
-    :class:`NoPlacesWarning` says so. It is *not* zero there: nothing is said of such an input.
+    :class:`NoPlacesWarning` says so. That is *not* zero: such an input is not attributed at all.
 
     It is as sharp as guided backpropagation and points where Grad-CAM points; the sharp part is
     still *not* class-discriminative (see :class:`GuidedBackprop`).
@@ -85,7 +85,7 @@ class GuidedGradCAM(GradientAttribution):
         Raises:
             InputError: a mode that does not exist, or is not for maps of so many dimensions.
             ShapeError: no input onto whose shape the layer's map can be enlarged.
-            LayerError: a layer that gives several tensors, and so several maps.
+            LayerError: a layer that returns several tensors, and so has several maps.
         """
         check_mode(interpolate_mode)
         return self._attribute(
@@ -135,8 +135,8 @@ def _products(guided: Sequence[Tensor], maps: Any, mode: str) -> list[Tensor]:
     several = maps if isinstance(maps, tuple) else (maps,)
     if len(several) != 1 or not isinstance(several[0], Tensor):
         raise LayerError(
-            f"GuidedGradCAM needs one map, but the layer gives {len(several)} tensors, each with a"
-            " map of its own; choose a layer inside it, or multiply GradCAM's maps yourself"
+            f"GuidedGradCAM needs one map, but the layer returns {len(several)} tensors, each with"
+            " its own map; choose a layer inside it, or multiply GradCAM's maps yourself"
         )
     can_enlarge = [fits(several[0], grad.shape[2:]) for grad in guided]
     if not any(can_enlarge):

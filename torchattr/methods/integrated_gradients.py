@@ -1,4 +1,4 @@
-"""Integrated gradients: the mean gradient on the way from a baseline, times the way."""
+"""Integrated gradients: the mean gradient on the path from a baseline, times its length."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Quadrature = tuple[Sequence[float], Sequence[float]]
 
 
 class _StepGradient(GradientAttribution):
-    """The gradient at the steps; messages speak of the method that asks for it."""
+    """The gradient at the steps, under the title of the method that asks for it."""
 
     @property
     def title(self) -> str:
@@ -39,14 +39,14 @@ class IntegratedGradients(Attribution):
     Sundararajan, Taly and Yan 2017, arXiv:1703.01365.
 
     The sum of the attributions is `s(x) − s(b)` up to the error of the numerical integral, which
-    `return_convergence_delta` gives. It is *not* independent of the baseline: what is like the
-    baseline (black, for zeros) is given nothing, whatever it shows.
+    `return_convergence_delta` returns. It is *not* independent of the baseline: what equals the
+    baseline (black, for zeros) gets nothing, whatever it shows.
 
     Args:
         multiply_by_inputs: multiply by `x − b`; otherwise the mean gradient itself.
         rules: other rules for the backward, as for :class:`GradientAttribution`; by default it is
             the gradient.
-        strict: likewise.
+        strict: as for :class:`GradientAttribution`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Linear(3, 2)
@@ -168,10 +168,10 @@ class IntegratedGradients(Attribution):
         target: Any = None,
         additional_forward_args: Any = None,
     ) -> Tensor:
-        """Give the sum of the attributions minus `s(end) − s(start)`, one for each example.
+        """Return the sum of the attributions minus `s(end) − s(start)`, one for each example.
 
         Args:
-            attributions: of the way from `start_point` to `end_point`.
+            attributions: those of the path from `start_point` to `end_point`.
             start_point: as `baselines` of :meth:`attribute`.
             end_point: as its `inputs`.
             target: the same target.
@@ -192,7 +192,7 @@ class IntegratedGradients(Attribution):
         rule: Quadrature,
         size: int,
     ) -> list[Tensor]:
-        """Give the weighted mean of the gradients on the way, for each input."""
+        """Return the weighted mean of the gradients on the path, for each input."""
 
         def evaluate(first: int, last: int) -> list[Tensor]:
             points = [
@@ -247,7 +247,7 @@ class IntegratedGradients(Attribution):
 def _require_rows(scores: TargetScores) -> None:
     if not scores.per_example:
         raise NotPerExample(
-            f"what the model gives for a batch of {scores.batch} does not hold one row for each"
+            f"the model's output for a batch of {scores.batch} does not hold one row for each"
             " example, but is one for all; pass a model that scores each"
         )
 
@@ -263,7 +263,7 @@ def _starts(baselines: Any, inputs: Inputs) -> list[Tensor]:
 
 
 def _rule(method: str, n_steps: int) -> Quadrature:
-    """Give the points of `[0, 1]` at which the integrand is taken, and their weights."""
+    """Return the points of `[0, 1]` at which the integrand is evaluated, and their weights."""
     if method not in _RULES:
         raise InputError(f"method must be one of {', '.join(map(repr, _RULES))}, got {method!r}")
     if not isinstance(n_steps, int) or isinstance(n_steps, bool):
@@ -347,7 +347,7 @@ def _summed(parts: Any) -> list[Tensor]:
 
 
 def _beside(values: Tensor, like: Tensor) -> Tensor:
-    """Give `(N, ...)` a dimension for the targets if the other has one."""
+    """Add a dimension for the targets to `(N, ...)` if the other tensor has one."""
     return values.unsqueeze(1) if like.dim() > values.dim() else values
 
 

@@ -52,7 +52,7 @@ class Occlusion(Ablation):
             inputs: as for :class:`FeatureAblation`.
             sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
                 tuple of inputs a tuple of windows. A single input takes both forms.
-            strides: how far the window moves: an int for all dimensions or a tuple with one for
+            strides: the window's step: an int for all dimensions or a tuple with one for
                 each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
                 default.
             baselines: what replaces a window, as for :class:`FeatureAblation`.

@@ -73,7 +73,7 @@ def select_neuron(captured: Captured, selector: Any) -> Tensor:
     """Return one value per example: the sum of what `selector` takes of a layer's values.
 
     Raises:
-        TargetError: the selector does not fit the layer's shape, or the layer gives several
+        TargetError: the selector does not fit the layer's shape, or the layer returns several
             tensors and the selector is no callable.
     """
     if callable(selector):

@@ -1,4 +1,4 @@
-"""What a target's value is, for a batch and for changed copies of it, without any graph."""
+"""The scores that a target names, for a batch and for changed copies of it, without a graph."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NotPerExample(OutputError):
 
 
 class TargetScores:
-    """The values that a target names; it is fixed by the forward of the batch as it came.
+    """The values that a target names; it is fixed by the forward of the clean batch.
 
     Args:
         model: the module or function to run.
@@ -41,13 +41,13 @@ class TargetScores:
             that records a tape.
 
     Attributes:
-        clean: `(rows, targets)`; there is one row for each example, or as many as a forward
-            gives that aggregates the batch: one for each of its values, unless a target picks.
+        clean: the scores of the clean batch, `(rows, targets)`: one row for each example, or for
+            each value of a forward that aggregates the batch, unless a target picks one.
         several: whether the target named several values.
-        batch: how many examples there are.
+        batch: number of examples.
         per_example: whether there is one row for each example, of the inputs and of the scores. A
             number for a single example is its row.
-        footprint: what this forward needed.
+        footprint: the memory that this forward needed.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class TargetScores:
 
     @property
     def repeatable(self) -> bool:
-        """Whether several copies of the batch can be asked about at once."""
+        """Whether several copies of the batch can be run at once."""
         scales = self.per_example and not self._aggregates
         return scales and not has_fixed_batch(self.model)
 
@@ -104,17 +104,17 @@ class TargetScores:
 
     @property
     def divisible(self) -> bool:
-        """Whether the target can be asked of a part of the batch."""
+        """Whether the target can be evaluated for a part of the batch."""
         return not any(callable(target) for target in self.targets)
 
     def of_images(self, images: slice) -> TargetScores:
-        """Give the values that the same targets name for some of the images."""
-        part = copy(self)
-        part.batch = len(range(self.batch)[images])
-        part.arguments = map_batched(self.arguments, self.batch, lambda rows: rows[images])
-        part.targets = [_of_images(target, images) for target in self.targets]
-        part.clean = self.clean[images]
-        return part
+        """Return the scores of the same targets for some of the images."""
+        subset = copy(self)
+        subset.batch = len(range(self.batch)[images])
+        subset.arguments = map_batched(self.arguments, self.batch, lambda rows: rows[images])
+        subset.targets = [_of_images(target, images) for target in self.targets]
+        subset.clean = self.clean[images]
+        return subset
 
     def of(
         self,
@@ -122,12 +122,12 @@ class TargetScores:
         copies: int = 1,
         through: Callable[[Forward], Forward] | None = None,
     ) -> Tensor:
-        """Give the values for changed copies of the batch: `(copies, rows, targets)`.
+        """Return the scores of changed copies of the batch: `(copies, rows, targets)`.
 
         Args:
             tensors: the copies.
-            copies: how many.
-            through: gives another model to run in the place of this one.
+            copies: number of copies.
+            through: returns the model to run in the place of this one.
 
         Raises:
             NotPerExample: several copies, but the forward aggregates what it is given.
@@ -181,7 +181,7 @@ def _batched(dimensions: int, output: Tensor) -> Tensor:
 
 
 def _of_images(target: Any, images: slice) -> Any:
-    """Take a target's entries for some of the images, if it has one for each."""
+    """Return a target's entries for some of the images, if it has one for each."""
     if isinstance(target, Tensor):
         return target.reshape(-1)[images] if target.numel() > 1 else target
     return target[images] if isinstance(target, list) and len(target) > 1 else target
