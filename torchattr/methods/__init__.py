@@ -8,6 +8,8 @@ from torchattr.methods._gradient.grids import enlarge as enlarge
 from torchattr.methods._gradient.layer_choice import Calls as Calls
 from torchattr.methods._gradient.layer_choice import LayerChoice as LayerChoice
 from torchattr.methods._gradient.passes import MethodCall as MethodCall
+from torchattr.methods._gradient.passes import Pass as Pass
+from torchattr.methods._gradient.passes import PassResult as PassResult
 from torchattr.methods._gradient.passes import SolveResult as SolveResult
 from torchattr.methods._gradient.passes import solve as solve
 from torchattr.methods._gradient.target_reader import last_call as last_call

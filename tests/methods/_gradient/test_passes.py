@@ -14,8 +14,7 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.core.inputs import Inputs, as_inputs
 from torchattr.layers import RuleTable, TapPoint, rule_table
-from torchattr.methods import MethodCall, SolveResult, solve
-from torchattr.methods._gradient.passes import Pass, PassResult
+from torchattr.methods import MethodCall, Pass, PassResult, SolveResult, solve
 
 
 class Reading:
@@ -25,6 +24,7 @@ class Reading:
 
     def __init__(self, *passes: Pass) -> None:
         self._passes = passes
+        self.values: list[Tensor] = []
 
     @property
     def title(self) -> str:
@@ -38,6 +38,7 @@ class Reading:
         return self._passes
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
+        self.values = [result.values[-1][0] for result in results]
         return tuple(result.gradients[0][0] for result in results)
 
 
@@ -79,11 +80,12 @@ def test_one_forward_serves_passes_of_several_rules_and_targets() -> None:
 
 def test_gradients_are_read_at_tap_points() -> None:
     model = network()
-    tap = TapPoint(model[3])
-    (found, at_inputs) = solved(model, 2, Reading(Pass(PLAIN, tap, "flat"), Pass(PLAIN))).results[0]
+    reading = Reading(Pass(PLAIN, TapPoint(model[3]), "flat"), Pass(PLAIN))
+    found, at_inputs = solved(model, 2, reading).results[0]
     values = model[:4](X).detach().requires_grad_()
     (expected,) = torch.autograd.grad(model[4:](values)[:, 2].sum(), values)
     assert_same(found, expected, 1e-12)
+    assert_same(reading.values[0], values.detach())
     assert_same(at_inputs, by_autograd(model, 2), 1e-12)
 
 

@@ -64,6 +64,10 @@ class PassResult:
     calls: tuple[Captured, ...]
     gradients: tuple[tuple[Tensor, ...], ...]
 
+    @property
+    def values(self) -> tuple[tuple[Tensor, ...], ...]:
+        return tuple(call.values for call in self.calls)
+
 
 class Method(Protocol):
     """What `solve` needs of a method: the passes it asks for, and what it makes of the results."""
