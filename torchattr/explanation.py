@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import with_tensors
 from torchattr.core.targets import Classes, Target, TopK
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputError
@@ -184,7 +185,7 @@ def explain(
     coverage = solved.trace.coverage
     return Explanation(
         {
-            name: results[name] if several else _with_target_dimension(results[name])
+            name: results[name] if several else with_tensors(results[name], _one_target)
             for name in requests
             if name not in refused
         },
@@ -271,12 +272,9 @@ def _scores(solved: SolveResult) -> Tensor:
     return torch.stack(solved.scores, 1)
 
 
-def _with_target_dimension(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.unsqueeze(1)
-    if isinstance(value, dict):
-        return {key: _with_target_dimension(item) for key, item in value.items()}
-    return tuple(_with_target_dimension(item) for item in value)
+def _one_target(result: Tensor) -> Tensor:
+    """Add the dimension of the targets for a single one."""
+    return result.unsqueeze(1)
 
 
 def _shape(value: Any) -> str:

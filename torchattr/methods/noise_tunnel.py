@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.stepping import step
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Tensors
@@ -140,7 +141,7 @@ class _Moments:
     def add(self, result: Any, copies: int, batch_size: int) -> None:
         """Merge a chunk's moments into those so far, without cancellation (Chan et al. 1979)."""
         self._result = result
-        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in _leaves(result)]
+        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in tensors_of(result)]
         means = [block.mean(0) for block in blocks]
         squares = [
             (block - mean).square().sum(0) for block, mean in zip(blocks, means, strict=True)
@@ -164,7 +165,7 @@ class _Moments:
         """Return the statistic, in the form of the results."""
         pairs = zip(self._means, self._squares, strict=True)
         finished = iter([_FINISH[kind](mean, square / self._count) for mean, square in pairs])
-        return _rebuilt(self._result, finished)
+        return with_tensors(self._result, lambda leaf: next(finished).to(leaf.dtype))
 
 
 _FINISH: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -294,21 +295,6 @@ def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
             " noise tunnel needs a model with one row of scores for each example"
         )
     return result.detach().reshape(copies, batch_size, *result.shape[1:])
-
-
-def _leaves(result: Any) -> list[Tensor]:
-    if isinstance(result, Tensor):
-        return [result]
-    parts = result.values() if isinstance(result, Mapping) else result
-    return [leaf for part in parts for leaf in _leaves(part)]
-
-
-def _rebuilt(result: Any, leaves: Iterator[Tensor]) -> Any:
-    if isinstance(result, Tensor):
-        return next(leaves).to(result.dtype)
-    if isinstance(result, Mapping):
-        return {key: _rebuilt(part, leaves) for key, part in result.items()}
-    return tuple(_rebuilt(part, leaves) for part in result)
 
 
 def _single(block: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchattr.core.inputs import Inputs
+from torchattr.core.pytree import joined
 from torchattr.core.select import find_layers
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.core.warn import warn
@@ -64,7 +65,7 @@ class LayerChoice:
         if self._calls == "each":
             return tuple(map(result, calls))
         if self._calls == "sum":
-            return _sum(list(map(result, calls)))
+            return joined(list(map(result, calls)), _summed)
         if len(calls) > 1 and self._calls is None:
             warn(
                 f"layer {name!r} was called {len(calls)} times; the last call is taken. Say"
@@ -92,9 +93,5 @@ def _named(model: Forward, layer: Layers) -> dict[str, nn.Module]:
     return named
 
 
-def _sum(results: Sequence[Any]) -> Any:
-    if isinstance(results[0], Tensor):
-        return torch.stack(list(results)).sum(0)
-    if isinstance(results[0], dict):
-        return {key: _sum([result[key] for result in results]) for key in results[0]}
-    return tuple(_sum(column) for column in zip(*results, strict=True))
+def _summed(calls: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(calls)).sum(0)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
+from torchattr.core.pytree import joined
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import DisconnectedError, NoRuleMatched
@@ -175,7 +176,7 @@ def solve(
     check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
     results: list[Any] = [None] * len(calls)
     for number, column in zip(served, zip(*rounds, strict=True), strict=True):
-        results[number] = _stacked(list(column)) if forward.several else column[0]
+        results[number] = joined(column, _side_by_side) if forward.several else column[0]
     scores = [values.detach() for values in forward.scores]
     output = forward.output.detach()
     refused = {number: reason for number, reason in enumerate(reasons) if reason is not None}
@@ -360,11 +361,6 @@ def _identity(rule: LayerRule) -> Any:
     return id(rule) if vars(rule) else type(rule)
 
 
-def _stacked(results: list[Any]) -> Any:
+def _side_by_side(of_targets: Sequence[Tensor]) -> Tensor:
     """Stack the results of several targets in a dimension after the batch."""
-    first = results[0]
-    if isinstance(first, Tensor):
-        return torch.stack(results, dim=1)
-    if isinstance(first, dict):
-        return {key: _stacked([result[key] for result in results]) for key in first}
-    return tuple(_stacked(list(column)) for column in zip(*results, strict=True))
+    return torch.stack(list(of_targets), dim=1)
