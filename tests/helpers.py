@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from torchattr.incremental import Recomputed
 from torchattr.layers import Trace, rule_table
 
 
@@ -27,6 +28,14 @@ def assert_same(actual: Tensor, expected: Tensor, relative: float = 0.0) -> None
     difference = (actual - expected).abs().max().item()
     allowed = relative * expected.abs().max().item()
     assert difference <= allowed, f"differs by {difference:.3e}, allowed are {allowed:.3e}"
+
+
+def reported(method: Any, *args: Any, **options: Any) -> tuple[Any, Recomputed]:
+    """Return the attributions of an ablation, and its report of what was recomputed."""
+    reports: list[Recomputed] = []
+    found = method.attribute(*args, report=reports.append, **options)
+    (report,) = reports
+    return found, report
 
 
 def autograd(function: Callable[..., Tensor], x: Tensor, target: Callable[[Tensor], Tensor]) -> Any:

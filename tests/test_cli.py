@@ -494,7 +494,7 @@ def make():
 def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
     from torchattr.methods import registry
 
-    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
+    monkeypatch.setattr(registry.METHODS, "_entries", dict(registry.METHODS._entries))
     Path("own.py").write_text(OWN)
     line = ("photo.png", "--method", "own_gradient", "--method", "saliency", "--target", "0")
     for _ in range(2):
@@ -510,9 +510,9 @@ def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
 
 
 def test_another_class_under_a_registered_name_is_refused():
-    with pytest.raises(ta.errors.RuleError, match="'saliency' is registered already"):
+    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
         ta.register_method("saliency")(ta.GradCAM)
-    with pytest.raises(ta.errors.RuleError, match="'saliency' is registered already"):
+    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
         ta.register_method("saliency")(ta.Saliency)
 
 

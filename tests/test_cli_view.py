@@ -168,5 +168,5 @@ def test_without_the_extra_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch
 def test_a_name_that_is_taken_already_is_the_files_fault(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN.replace('"greeting"', '"scores"'), encoding="utf-8")
-    with mock.patch.dict(methods._methods), mock.patch.dict(panels._panels):
+    with mock.patch.dict(methods.METHODS._entries), mock.patch.dict(panels._panels):
         refused(view("--load", str(file), "--port", "0"), "'scores'", "registered already")

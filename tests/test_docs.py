@@ -130,7 +130,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with ExitStack() as restored:
         restored.enter_context(BACKENDS.temporary())
         restored.enter_context(mock.patch.dict(rule_registry._rules))
-        restored.enter_context(mock.patch.dict(method_registry._methods))
+        restored.enter_context(mock.patch.dict(method_registry.METHODS._entries))
         restored.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(0)
         yield tmp_path

@@ -106,11 +106,11 @@ def incremental(asked: OcclusionTask, model: Any, target: int, seconds: float) -
 
     synchronize(asked.picture.device)
     begun = perf_counter()
-    method = asked.ours(model, noted, "auto")
+    report = asked.ours(model, noted, "auto")
     synchronize(asked.picture.device)
     seconds = perf_counter() - begun
     found = torch.cat(scores)[-len(asked) :].tolist()
-    return Outcome(seconds, dict(enumerate(found)), str(method.recomputed))
+    return Outcome(seconds, dict(enumerate(found)), report)
 
 
 def dense(asked: OcclusionTask, model: Any, target: int, seconds: float) -> Outcome:

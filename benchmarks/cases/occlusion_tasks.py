@@ -43,8 +43,8 @@ class OcclusionTask(ABC):
         """Return the pixels of a position as a mask: `(side, side)`."""
 
     @abstractmethod
-    def ours(self, forward: Any, target: Any, incremental: Any) -> Any:
-        """Run torchattr and return the method object."""
+    def ours(self, forward: Any, target: Any, incremental: Any) -> str:
+        """Ask torchattr, and return its report of what was recomputed."""
 
     @abstractmethod
     def captums(self, forward: Any, target: int) -> None:
@@ -93,10 +93,16 @@ class Windows(OcclusionTask):
         mask[top : top + self.size, left : left + self.size] = True
         return mask
 
-    def ours(self, forward: Any, target: Any, incremental: Any) -> Any:
-        method = ta.Occlusion(forward)
-        method.attribute(self.picture, **self._asked, target=target, incremental=incremental)
-        return method
+    def ours(self, forward: Any, target: Any, incremental: Any) -> str:
+        reports: list[Any] = []
+        ta.Occlusion(forward).attribute(
+            self.picture,
+            **self._asked,
+            target=target,
+            incremental=incremental,
+            report=reports.append,
+        )
+        return str(reports[0])
 
     def captums(self, forward: Any, target: int) -> None:
         captum.attr.Occlusion(forward).attribute(
@@ -133,12 +139,16 @@ class Superpixels(OcclusionTask):
     def mask(self, place: int) -> Tensor:
         return self.labels == place
 
-    def ours(self, forward: Any, target: Any, incremental: Any) -> Any:
-        method = ta.FeatureAblation(forward)
-        method.attribute(
-            self.picture, target=target, feature_mask=self.labels, incremental=incremental
+    def ours(self, forward: Any, target: Any, incremental: Any) -> str:
+        reports: list[Any] = []
+        ta.FeatureAblation(forward).attribute(
+            self.picture,
+            target=target,
+            feature_mask=self.labels,
+            incremental=incremental,
+            report=reports.append,
         )
-        return method
+        return str(reports[0])
 
     def captums(self, forward: Any, target: int) -> None:
         captum.attr.FeatureAblation(forward).attribute(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import noise, seeded
+from helpers import noise, reported, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
@@ -21,7 +21,7 @@ from torchattr.incremental.schedule import LoweredTape, lowered
 from torchattr.incremental.tape import TapeMode
 from torchattr.kernels.patches import Boxes, Convolution
 from torchattr.kernels.reference.patches import TorchPatches
-from torchattr.methods._perturbation import incremental_scores as shortcut
+from torchattr.methods._perturbation import incremental_scores
 
 BACKEND = TorchPatches()
 KINDS = ("3x3", "1x1", "other", "depthwise", "bytes")
@@ -194,7 +194,7 @@ def test_nothing_is_measured_unless_something_is_chosen(
 def test_what_pays_is_chosen_by_what_was_measured(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shortcut, "SMALL", 0)
+    monkeypatch.setattr(incremental_scores, "SMALL", 0)
     monkeypatch.setattr(cost, "STEP", 0.0)
     occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
     for rate, followed in ((1e-9, True), (1.0, False)):
@@ -202,9 +202,8 @@ def test_what_pays_is_chosen_by_what_was_measured(
         for place in cache.rglob("rates-*.json"):
             place.unlink()
         monkeypatch.setattr(cost, "_measured", lambda *_, rate=rate: made_up(rate, 1e-2))
-        occlusion.attribute(noise(1, 2, 12, 12), (2, 3, 3), (2, 3, 3), target=1)
-        assert occlusion.recomputed is not None
-        assert (occlusion.recomputed.followed > 0) == followed, str(occlusion.recomputed)
+        _, report = reported(occlusion, noise(1, 2, 12, 12), (2, 3, 3), (2, 3, 3), target=1)
+        assert (report.followed > 0) == followed, str(report)
 
 
 USUAL = dict.fromkeys(KINDS, 1e-10)

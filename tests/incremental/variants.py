@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.core.inputs import Inputs
-from torchattr.incremental import Incremental
+from torchattr.incremental import Incremental, Recomputed
 from torchattr.incremental.cost import Estimate
 from torchattr.layers import Trace
-from torchattr.methods._perturbation.engine import Perturbation
 from torchattr.methods._perturbation.features import FeatureMasks
+from torchattr.methods._perturbation.perturbation import Perturbation
 
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}
 """Of the range of the scores and 0."""
@@ -79,7 +79,7 @@ class Compared:
 
     found: Tensor
     expected: Tensor
-    recomputed: ta.methods.ablation.Recomputed
+    recomputed: Recomputed
     exact: Tensor | None = None
 
     def agree(self) -> None:

@@ -323,18 +323,6 @@ def test_layers_that_give_several_values(form: str, calls: Any) -> None:
     torch.testing.assert_close(found, (wanted,) if calls == "each" else wanted)
 
 
-def test_guided_grad_cam_of_channels_last() -> None:
-    def run(net: Any, x: Tensor) -> Tensor:
-        h = net.last(net.first(x).relu().permute(0, 2, 3, 1))
-        return net.head(h.mean((1, 2)))
-
-    net = Net(run, first=nn.Conv2d(3, 8, 3, 2, 1), last=nn.LayerNorm(8), head=head())
-    x = pictures(2, 3, 8, 12)
-    weight = F.interpolate(cam(net, "last", x, channels_last).relu(), (8, 12))
-    found = ta.GuidedGradCAM(net, "last").attribute(x, target=1)
-    torch.testing.assert_close(found, ta.GuidedBackprop(net).attribute(x, target=1) * weight)
-
-
 def test_models_in_other_wrappers() -> None:
     net = through(lambda net, x: net.first(x).relu())
     x = pictures(2, 3, 8, 12)

@@ -42,7 +42,7 @@ SVG = "<svg xmlns='http://www.w3.org/2000/svg' width='80' height='40'><g/></svg>
 def own() -> Iterator[None]:
     """A method and a panel as a user's file registers them."""
     panels.registered_panels()
-    with mock.patch.dict(methods._methods), mock.patch.dict(panels._panels):
+    with mock.patch.dict(methods.METHODS._entries), mock.patch.dict(panels._panels):
 
         @ta.register_method("doubled")
         class Doubled(ta.GradientAttribution):

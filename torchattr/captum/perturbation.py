@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torchattr import methods
 from torchattr.captum.base import CaptumMethod
 from torchattr.core.types import Forward, OutputKey, Tensors
-from torchattr.incremental import Mode
+from torchattr.incremental import Mode, Recomputed
 
 
 class FeatureAblation(CaptumMethod, methods.FeatureAblation):
@@ -29,6 +30,7 @@ class FeatureAblation(CaptumMethod, methods.FeatureAblation):
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
     ) -> Any:
         return super().attribute(
             inputs,
@@ -39,6 +41,7 @@ class FeatureAblation(CaptumMethod, methods.FeatureAblation):
             perturbations_per_eval,
             show_progress,
             incremental=incremental,
+            report=report,
         )
 
 
@@ -62,6 +65,7 @@ class Occlusion(CaptumMethod, methods.Occlusion):
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
     ) -> Any:
         return super().attribute(
             inputs,
@@ -73,6 +77,7 @@ class Occlusion(CaptumMethod, methods.Occlusion):
             perturbations_per_eval,
             show_progress,
             incremental=incremental,
+            report=report,
         )
 
 

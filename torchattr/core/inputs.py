@@ -32,6 +32,9 @@ class Inputs:
         """Whether all tensors have the same first dimension."""
         return len({len(tensor) for tensor in self.tensors}) == 1
 
+    def __repr__(self) -> str:
+        return f"Inputs({', '.join(str(tuple(tensor.shape)) for tensor in self.tensors)})"
+
     def restore(self, results: Sequence[Any]) -> Any:
         """Give a tuple for a tuple, a single result for a single tensor."""
         return tuple(results) if self.is_tuple else results[0]

@@ -58,6 +58,17 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     )
 
 
+def joined(values: Sequence[Any], join: Callable[[list[Tensor]], Tensor]) -> Any:
+    """Return a container like the first of several of one form, their tensors joined.
+
+    >>> import torch
+    >>> joined([(torch.ones(1),), (torch.zeros(1),)], torch.cat)
+    (tensor([1., 0.]),)
+    """
+    columns = zip(*map(tensors_of, values), strict=True)
+    return with_tensors(values[0], lambda _: join(list(next(columns))))
+
+
 def _changed_leaf(leaf: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(leaf, Tensor):
         return change(leaf)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchattr.core.types import Index, Layer, SingleTarget
@@ -88,6 +89,12 @@ class Neuron:
     selector: Index | Callable[[Any], Tensor]
     of_input: bool = False
 
+
+Target: TypeAlias = (
+    "SingleTarget | Sequence[int | Tensor] | Sequence[tuple[int, ...]] | np.integer[Any]"
+    " | NDArray[np.integer[Any]] | TopK | Classes | Neuron"
+)
+"""Everything that names what is explained."""
 
 Several = (TopK, Classes)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
 Tensors: TypeAlias = "Tensor | tuple[Tensor, ...]"
+TensorsT = TypeVar("TensorsT", bound=Tensors)
+"""A tensor in gives a tensor out, a tuple gives a tuple."""
+Baselines: TypeAlias = "Tensor | float | Sequence[Tensor | float] | None"
 Forward: TypeAlias = "nn.Module | Callable[..., Any]"
 Index: TypeAlias = "int | tuple[int | slice, ...]"
 SingleTarget: TypeAlias = (

@@ -28,6 +28,7 @@ from torchattr.methods import (
     as_segments,
     check_at_once,
     evaluate_copies,
+    tape_recorder,
 )
 from torchattr.show import notebook, plot_lines, rendered
 
@@ -243,7 +244,10 @@ def _curve(
     replaced = as_replaced(baselines, given)
     features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
     arguments = as_arguments(additional_forward_args)
-    scores = TargetScores(model, given, target, arguments, output, probabilities, recording=True)
+    recorder = tape_recorder(given)
+    scores = TargetScores(
+        model, given, target, arguments, output, probabilities, through=recorder.around
+    )
     _need_rows(scores, given)
     orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
     fractions = as_fractions(steps, int(orders[0].sizes.max()))
@@ -255,6 +259,7 @@ def _curve(
             scores,
             at_once=perturbations_per_eval,
             progress=kind.capitalize() if show_progress else None,
+            recorder=recorder,
         )
         values.append(_with_clean(found, scores.clean, kind))
     along = _of_each_target(values).movedim(0, -1)

@@ -55,6 +55,17 @@ class Coverage:
         default_factory=list, repr=False, compare=False
     )
 
+    def __repr__(self) -> str:
+        groups = {
+            "own gradient": self.own,
+            "hidden": self.hidden,
+            "custom": self.custom,
+            "inside": self.inside,
+        }
+        shown = [_listed(self.calls) or "no operation"]
+        shown += [f"{name}: {_listed(counts)}" for name, counts in groups.items() if counts]
+        return f"Coverage({'; '.join(shown)})"
+
     def count(self, call: Call, *, served: bool) -> None:
         """Count one call."""
         name = call.operation.name
@@ -241,3 +252,7 @@ def _is_custom(node: Any) -> bool:
     return isinstance(node, torch.autograd.function.BackwardCFunction) and not isinstance(
         node, _KNOWN
     )
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -1,22 +1,23 @@
-"""Integrated gradients: the mean gradient on the way from a baseline, times the way."""
+"""Integrated gradients: the mean gradient on the path from a baseline, times its length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_baselines, as_inputs
-from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.core.targets import Target
+from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, TensorsT
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, InputTypeError, TorchattrWarning
 from torchattr.methods._gradient.passes import MethodCall, solve
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
-from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, need_rows
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies
 from torchattr.methods.base import Attribution, GradientAttribution
 from torchattr.methods.registry import register_method
 
@@ -24,7 +25,7 @@ Quadrature = tuple[Sequence[float], Sequence[float]]
 
 
 class _StepGradient(GradientAttribution):
-    """The gradient at the steps; messages speak of the method that asks for it."""
+    """The gradient at the steps, under the title of the method that asks for it."""
 
     @property
     def title(self) -> str:
@@ -38,14 +39,14 @@ class IntegratedGradients(Attribution):
     Sundararajan, Taly and Yan 2017, arXiv:1703.01365.
 
     The sum of the attributions is `s(x) − s(b)` up to the error of the numerical integral, which
-    `return_convergence_delta` gives. It is *not* independent of the baseline: what is like the
-    baseline (black, for zeros) is given nothing, whatever it shows.
+    `return_convergence_delta` returns. It is *not* independent of the baseline: what equals the
+    baseline (black, for zeros) gets nothing, whatever it shows.
 
     Args:
         multiply_by_inputs: multiply by `x − b`; otherwise the mean gradient itself.
         rules: other rules for the backward, as for :class:`GradientAttribution`; by default it is
             the gradient.
-        strict: likewise.
+        strict: as for :class:`GradientAttribution`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Linear(3, 2)
@@ -69,6 +70,50 @@ class IntegratedGradients(Attribution):
         self._gradient = _StepGradient(model, rules=rules, output=output, strict=strict)
         self.multiply_by_inputs = multiply_by_inputs
 
+    def _settings(self) -> dict[str, Any]:
+        by_inputs = None if self.multiply_by_inputs else False
+        return {"multiply_by_inputs": by_inputs, **self._gradient._settings()}
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+    ) -> TensorsT: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+    ) -> tuple[TensorsT, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+    ) -> Any: ...
+
     def attribute(
         self,
         inputs: Tensors,
@@ -80,21 +125,21 @@ class IntegratedGradients(Attribution):
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
     ) -> Any:
-        """Give the attributions.
+        """Return the attributions, shaped like the inputs.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            baselines: where the way begins: a number or a tensor that broadcasts to the input,
+            baselines: where the path begins: a number or a tensor that broadcasts to the input,
                 one for each input; 0 by default.
             target: as for every method; the predicted class is that of the input.
-            additional_forward_args: likewise.
-            n_steps: points on the way.
+            additional_forward_args: as for every method.
+            n_steps: number of points on the path.
             method: how the integral is approximated: `"gausslegendre"`, `"riemann_left"`,
                 `"riemann_right"`, `"riemann_middle"` or `"riemann_trapezoid"`.
             internal_batch_size: examples in one forward, at most (but at least the batch);
                 `None` takes as many as memory allows. Halved when memory runs out.
-            return_convergence_delta: give also, for each example, how far the sum of the
-                attributions is from `s(x) − s(b)`.
+            return_convergence_delta: return `(attributions, delta)`: for each example also how far
+                the sum of its attributions is from `s(x) − s(b)`.
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
@@ -107,7 +152,7 @@ class IntegratedGradients(Attribution):
         _check_batch(internal_batch_size, given.batch_size)
         arguments = as_arguments(additional_forward_args)
         scores = TargetScores(self.model, given, target, arguments, self.output)
-        _need_rows(scores)
+        _require_rows(scores)
         size = _size(internal_batch_size, scores, given)
         means = self._means(given, starts, arguments, scores, rule, size)
         results = self._finished(given, starts, means)
@@ -123,10 +168,10 @@ class IntegratedGradients(Attribution):
         target: Any = None,
         additional_forward_args: Any = None,
     ) -> Tensor:
-        """Give the sum of the attributions minus `s(end) − s(start)`, one for each example.
+        """Return the sum of the attributions minus `s(end) − s(start)`, one for each example.
 
         Args:
-            attributions: of the way from `start_point` to `end_point`.
+            attributions: those of the path from `start_point` to `end_point`.
             start_point: as `baselines` of :meth:`attribute`.
             end_point: as its `inputs`.
             target: the same target.
@@ -147,7 +192,7 @@ class IntegratedGradients(Attribution):
         rule: Quadrature,
         size: int,
     ) -> list[Tensor]:
-        """Give the weighted mean of the gradients on the way, for each input."""
+        """Return the weighted mean of the gradients on the path, for each input."""
 
         def evaluate(first: int, last: int) -> list[Tensor]:
             points = [
@@ -185,7 +230,7 @@ class IntegratedGradients(Attribution):
             warns_of_zeros=False,
         )
         if copies > 1:
-            need_rows(solution.output, rows)
+            require_copies(solution.output, rows)
         return solution.results[0]
 
     def _finished(
@@ -199,10 +244,10 @@ class IntegratedGradients(Attribution):
         ]
 
 
-def _need_rows(scores: TargetScores) -> None:
+def _require_rows(scores: TargetScores) -> None:
     if not scores.per_example:
         raise NotPerExample(
-            f"what the model gives for a batch of {scores.batch} does not hold one row for each"
+            f"the model's output for a batch of {scores.batch} does not hold one row for each"
             " example, but is one for all; pass a model that scores each"
         )
 
@@ -218,7 +263,7 @@ def _starts(baselines: Any, inputs: Inputs) -> list[Tensor]:
 
 
 def _rule(method: str, n_steps: int) -> Quadrature:
-    """Give the points of `[0, 1]` at which the integrand is taken, and their weights."""
+    """Return the points of `[0, 1]` at which the integrand is evaluated, and their weights."""
     if method not in _RULES:
         raise InputError(f"method must be one of {', '.join(map(repr, _RULES))}, got {method!r}")
     if not isinstance(n_steps, int) or isinstance(n_steps, bool):
@@ -302,7 +347,7 @@ def _summed(parts: Any) -> list[Tensor]:
 
 
 def _beside(values: Tensor, like: Tensor) -> Tensor:
-    """Give `(N, ...)` a dimension for the targets if the other has one."""
+    """Add a dimension for the targets to `(N, ...)` if the other tensor has one."""
     return values.unsqueeze(1) if like.dim() > values.dim() else values
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.stepping import step
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Tensors
@@ -33,8 +34,8 @@ class NoiseTunnel(Attribution):
     square, Hooker et al. 2019, arXiv:1806.10758. `vargrad`: the variance, Adebayo et al. 2018,
     arXiv:1810.03292.
 
-    It is *not* the attribution of the input itself: it answers for the input's neighbourhood, as
-    wide as `stdevs` says, in the units of the model's input.
+    It is *not* the attribution of the input itself, but of its neighbourhood, whose width is
+    `stdevs`, in the units of the model's input.
 
     Args:
         attribution_method: the method to smooth.
@@ -54,6 +55,9 @@ class NoiseTunnel(Attribution):
         super().__init__(attribution_method.model, output=attribution_method.output)
         self.attribution_method = attribution_method
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.attribution_method!r})"
+
     def attribute(
         self,
         inputs: Tensors,
@@ -64,16 +68,16 @@ class NoiseTunnel(Attribution):
         draw_baseline_from_distrib: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Give the attributions, in the form in which the method gives them.
+        """Return the attributions, in the form of the wrapped method's result.
 
         The noise is drawn from PyTorch's own generator: `torch.manual_seed` makes it repeatable.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            nt_type: what is made of the samples.
-            nt_samples: noisy copies of each example.
-            nt_samples_batch_size: copies attributed at once; all of them by default. Those of a
-                forward that aggregates the batch always come one after another.
+            nt_type: the statistic of the samples.
+            nt_samples: number of noisy copies of each example.
+            nt_samples_batch_size: number of copies attributed at once; all of them by default. A
+                forward that aggregates the batch always gets one after another.
             stdevs: the noise's standard deviation, in the units of the input; a tuple has one for
                 each input.
             draw_baseline_from_distrib: take `baselines` as samples, any number of rows, and draw
@@ -111,9 +115,9 @@ class NoiseTunnel(Attribution):
     def _fixed(
         self, inputs: Inputs, options: Mapping[str, Any], at_once: int
     ) -> tuple[dict[str, Any], int]:
-        """Return the options with a target that noise does not change, and how many copies to mix.
+        """Return options with a target that ignores the noise, and the copies to run at once.
 
-        Several copies must not come together to a forward that aggregates what it is given.
+        A forward that aggregates the batch must get each copy by itself.
         """
         target = options.get("target")
         takes = inspect.signature(self.attribution_method.attribute).parameters
@@ -126,7 +130,7 @@ class NoiseTunnel(Attribution):
 
 
 class _Moments:
-    """The mean and the variance of a method's results, chunk by chunk, in whatever form."""
+    """The running mean and variance of a method's results, of any form, chunk by chunk."""
 
     def __init__(self) -> None:
         self._result: Any = None
@@ -137,7 +141,7 @@ class _Moments:
     def add(self, result: Any, copies: int, batch_size: int) -> None:
         """Merge a chunk's moments into those so far, without cancellation (Chan et al. 1979)."""
         self._result = result
-        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in _leaves(result)]
+        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in tensors_of(result)]
         means = [block.mean(0) for block in blocks]
         squares = [
             (block - mean).square().sum(0) for block, mean in zip(blocks, means, strict=True)
@@ -158,10 +162,10 @@ class _Moments:
         self._count = count
 
     def finish(self, kind: NoiseTunnelType) -> Any:
-        """Give what was asked for in the form of the results."""
+        """Return the statistic, in the form of the results."""
         pairs = zip(self._means, self._squares, strict=True)
         finished = iter([_FINISH[kind](mean, square / self._count) for mean, square in pairs])
-        return _rebuilt(self._result, finished)
+        return with_tensors(self._result, lambda leaf: next(finished).to(leaf.dtype))
 
 
 _FINISH: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -212,7 +216,7 @@ def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
 
 
 def _scales(scores: TargetScores, inputs: Inputs) -> bool:
-    """Whether two copies of the batch give twice the rows; the one row of one example tells not."""
+    """Whether two copies of the batch have twice the rows; one example alone does not show it."""
     if inputs.batch_size != 1:
         return True
     try:
@@ -228,7 +232,7 @@ def _chunks(total: int, size: int) -> Iterator[int]:
 
 
 def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
-    """Give noisy copies of a batch, copy after copy.
+    """Return noisy copies of a batch, copy after copy.
 
     The noise is drawn example by example and in the default type, so that a seed gives the same
     noise for inputs of every type, and the noise that Captum draws.
@@ -241,20 +245,20 @@ def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
 def _repeated(
     options: Mapping[str, Any], inputs: Inputs, copies: int, *, draw: bool
 ) -> dict[str, Any]:
-    """Give the options for a batch of noisy copies."""
-    found = dict(options)
-    if "target" in found:
-        found["target"] = repeat_target(found["target"], copies)
-    if "additional_forward_args" in found:
-        arguments = as_arguments(found["additional_forward_args"])
-        found["additional_forward_args"] = repeat_arguments(arguments, copies, inputs.batch_size)
-    if found.get("feature_mask") is not None:
-        found["feature_mask"] = _for_each(found["feature_mask"], inputs, copies, _rows)
-    if found.get("baselines") is not None:
-        found["baselines"] = _for_each(
-            found["baselines"], inputs, copies, _drawn if draw else _rows
+    """Return the options for a batch of noisy copies."""
+    repeated = dict(options)
+    if "target" in repeated:
+        repeated["target"] = repeat_target(repeated["target"], copies)
+    if "additional_forward_args" in repeated:
+        arguments = as_arguments(repeated["additional_forward_args"])
+        repeated["additional_forward_args"] = repeat_arguments(arguments, copies, inputs.batch_size)
+    if repeated.get("feature_mask") is not None:
+        repeated["feature_mask"] = _for_each(repeated["feature_mask"], inputs, copies, _rows)
+    if repeated.get("baselines") is not None:
+        repeated["baselines"] = _for_each(
+            repeated["baselines"], inputs, copies, _drawn if draw else _rows
         )
-    return found
+    return repeated
 
 
 def _for_each(
@@ -291,21 +295,6 @@ def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
             " noise tunnel needs a model with one row of scores for each example"
         )
     return result.detach().reshape(copies, batch_size, *result.shape[1:])
-
-
-def _leaves(result: Any) -> list[Tensor]:
-    if isinstance(result, Tensor):
-        return [result]
-    parts = result.values() if isinstance(result, Mapping) else result
-    return [leaf for part in parts for leaf in _leaves(part)]
-
-
-def _rebuilt(result: Any, leaves: Iterator[Tensor]) -> Any:
-    if isinstance(result, Tensor):
-        return next(leaves).to(result.dtype)
-    if isinstance(result, Mapping):
-        return {key: _rebuilt(part, leaves) for key, part in result.items()}
-    return tuple(_rebuilt(part, leaves) for part in result)
 
 
 def _single(block: Tensor) -> Tensor:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
-from torchattr.core.types import Tensors
+from torchattr.core.targets import Target
+from torchattr.core.types import Baselines, TensorsT
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.incremental import Mode
-from torchattr.methods._perturbation.ablation import Ablation
+from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.features import Windows
+from torchattr.methods.ablation import Ablation
 
 
 class Occlusion(Ablation):
@@ -33,32 +34,34 @@ class Occlusion(Ablation):
 
     def attribute(
         self,
-        inputs: Tensors,
-        sliding_window_shapes: Any,
-        strides: Any = None,
-        baselines: Any = None,
-        target: Any = None,
+        inputs: TensorsT,
+        sliding_window_shapes: Sequence[int] | Sequence[Sequence[int]],
+        strides: int | Sequence[int | Sequence[int]] | None = None,
+        baselines: Baselines = None,
+        target: Target = None,
         additional_forward_args: Any = None,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
-    ) -> Any:
-        """Give the attributions.
+        report: Callable[[Recomputed], object] | None = None,
+    ) -> TensorsT:
+        """Return the attributions, shaped like the inputs.
 
         Args:
             inputs: as for :class:`FeatureAblation`.
             sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
                 tuple of inputs a tuple of windows. A single input takes both forms.
-            strides: how far the window moves: an int for all dimensions or a tuple with one for
+            strides: the window's step: an int for all dimensions or a tuple with one for
                 each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
                 default.
             baselines: what replaces a window, as for :class:`FeatureAblation`.
-            target: likewise.
+            target: as for :class:`FeatureAblation`.
             additional_forward_args: as for every method.
             perturbations_per_eval: as for :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr, with the time that remains.
             incremental: as for :class:`FeatureAblation`.
+            report: as for :class:`FeatureAblation`.
 
         Raises:
             ShapeError: a window of the wrong number of dimensions, or larger than its input.
@@ -78,6 +81,7 @@ class Occlusion(Ablation):
             at_once=perturbations_per_eval,
             progress=show_progress,
             incremental=incremental,
+            report=report,
         )
 
 

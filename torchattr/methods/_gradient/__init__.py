@@ -1,1 +1,1 @@
-"""What the gradient methods share: one forward, any number of backward passes."""
+"""Shared by the gradient methods: one forward, any number of backward passes."""

@@ -1,4 +1,4 @@
-"""Refusing targets that gradients cannot reach the inputs from, and saying where they do not."""
+"""Refuses targets whose gradient cannot reach the inputs, and warns where parts get none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torchattr.methods._gradient.forward_result import ForwardResult
 
 
 class ConnectionCheck:
-    """Knows for one forward and its targets which places the graph leads back to.
+    """Checks which tap points the graph connects with the targets of one forward.
 
     Args:
         trace: the forward.
         inputs: its inputs.
         scores: those of each target.
-        cause: finds out what cut the scores off.
+        cause: returns what cut the scores off.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ConnectionCheck:
         self._zeros: dict[str, set[int]] = {}
 
     def demand(self, method: str, place: str, calls: Sequence[Captured]) -> None:
-        """Raise if no target depends on a place by the graph; warn if some, or parts, do not.
+        """Raise if no target depends on a tap point by the graph; warn if some, or parts, do not.
 
         Raises:
             DisconnectedError: naming what cut the target off.
@@ -58,7 +58,7 @@ class ConnectionCheck:
             warn(f"{method}: {note}", DisconnectedWarning)
 
     def note_zeros(self, place: str, calls: Sequence[Sequence[Tensor]]) -> None:
-        """Note the examples whose gradients at a place are nothing but zeros."""
+        """Note the examples whose gradients at a tap point are all zero."""
         gradients = [gradient for call in calls for gradient in call]
         if gradients and all(len(gradient) == self.inputs.batch_size for gradient in gradients):
             rows = zero_rows(gradients)
@@ -68,7 +68,7 @@ class ConnectionCheck:
         """Warn of examples that are cut off: their gradient stays 0 where every gate is open.
 
         Args:
-            with_open_gates: gives for each place which examples have zeros then.
+            with_open_gates: returns, by tap point, which examples have zeros then.
         """
         if not any(self._zeros.values()):
             return
@@ -93,14 +93,14 @@ class ConnectionCheck:
         if place != _INPUTS and self._reaches_inputs:
             if not any(edges):
                 return (
-                    f"{method}: {place} ran under torch.no_grad(), so no gradient comes back to it"
+                    f"{method}: {place} ran under torch.no_grad(), so it gets no gradient"
                     " (torch.utils.checkpoint does that with use_reentrant=True: set it to False)"
                 )
             return (
-                f"{method}: the target does not depend on {place}, which lies off the way to it"
+                f"{method}: the target does not depend on {place}, which is not on the path to it"
                 " (an auxiliary head, another task's decoder); choose another layer or target"
             )
-        because = self._cause or "what the model gives was made without reference to it"
+        because = self._cause or "the model's output was computed without it"
         return (
             f"{method} would be 0 everywhere, since the target is cut off from {place}:"
             f" {because}. Let gradients through there or explain a value before it (target= or"
@@ -123,7 +123,7 @@ def _named(place: str) -> str:
 
 
 def _note(place: str, reached: Sequence[Sequence[bool]]) -> str | None:
-    """Say which parts of a place, or which targets, get zeros."""
+    """Return which parts of a tap point, or which targets, get zeros; `None` if none."""
     cut = [number for number, row in enumerate(reached) if not any(row)]
     if cut:
         return f"target {_listed(cut)} does not depend on {place} by the graph, and gets zeros"
@@ -138,7 +138,7 @@ def _note(place: str, reached: Sequence[Sequence[bool]]) -> str | None:
 
 
 def zero_rows(gradients: Sequence[Tensor]) -> Tensor:
-    """Return for each example whether it has nothing but zeros."""
+    """Return for each example whether its gradients are all zero."""
     rows = [(gradient == 0).flatten(1).all(1) for gradient in map(_with_columns, gradients)]
     return torch.stack(rows).all(0)
 

@@ -1,4 +1,4 @@
-"""Which layer the methods look at when none is named."""
+"""The layer that methods use when none is named."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.autograd.graph import GradientEdge
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.select import layer_names
-from torchattr.core.targets import each, select_scores
+from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.warn import warn
 from torchattr.errors import LayerChoiceWarning, LayerError, TargetError
 from torchattr.layers import Captured, Layout, TapPoint, Trace, gradients
-from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods._gradient.rows import per_example
+from torchattr.methods._gradient.target_reader import TargetReader
 
 
 def default_layer(
@@ -28,7 +28,7 @@ def default_layer(
     key: OutputKey = None,
     target: Any = None,
 ) -> tuple[str, nn.Module]:
-    """Return the last spatial layer, and say which it is with a :class:`LayerChoiceWarning`."""
+    """Return the last spatial layer, with a :class:`LayerChoiceWarning` that names it."""
     name, module = last_spatial_layer(model, inputs, arguments, key, target)
     warn(f"no layer given; using layer={name!r}", LayerChoiceWarning)
     return name, module
@@ -41,11 +41,11 @@ def last_spatial_layer(
     key: OutputKey = None,
     target: Any = None,
 ) -> tuple[str, nn.Module]:
-    """Find the last layer that has a grid of places from which gradients of the target come back.
+    """Return the last layer with spatial dimensions that gets a gradient from the target.
 
-    How its values are laid out must be known: channels first, channels last, or tokens of a grid
-    (see :class:`torchattr.layers.Layout`). Of several modules that give the same tensor the
-    outermost is taken (`layer4`, not `layer4.2.relu`); pooling to a fixed size does not count, nor
+    Its layout must be known: channels first, channels last, or tokens of a grid (see
+    :class:`torchattr.layers.Layout`). Of several modules that return the same tensor the outermost
+    is taken (`layer4`, not `layer4.2.relu`); pooling to a fixed size does not count, nor
     do projections to attention heads. This runs one forward, and the last part of a backward.
 
     Args:
@@ -59,17 +59,18 @@ def last_spatial_layer(
         LayerError: the model has no modules, or none with such an output.
     """
     names = {module: name for name, module in layer_names(model).items()}
-    neuron = neuron_place(model, target)
-    places = [TapPoint(module, read=True, keep=False) for module in names]
-    trace = Trace(
-        model, inputs.tensors, arguments, places=places + ([neuron] if neuron else []), key=key
-    )
+    reader = TargetReader(model, target)
+    taps = [TapPoint(module, read=True, keep=False) for module in names]
+    trace = Trace(model, inputs.tensors, arguments, places=taps + reader.taps, key=key)
     pictures = list(_pictures(trace, inputs))
-    candidates = [one for one in pictures if one.edge is not None]
+    candidates = [layer for layer in pictures if layer.edge is not None]
     if not candidates:
         raise LayerError(_no_candidate(names[pictures[-1].module] if pictures else None))
-    scores = _scores(trace, model, inputs, arguments, key, target)
-    alike = [one for one in candidates if _has_aspect(one.layout)]
+    output = trace.output
+    if reader.reads_output:
+        output = per_example(output, inputs, model, arguments, key)
+    scores = _scores(reader, trace, output, target)
+    alike = [layer for layer in candidates if _has_aspect(layer.layout)]
     chosen = _last_that_matters(trace, alike, scores)
     if chosen is None:
         other = _last_that_matters(trace, candidates, scores)
@@ -86,9 +87,9 @@ def last_spatial_layer(
 
 def _no_candidate(cut: str | None) -> str:
     because = (
-        "no layer of this model is known to have a grid of places"
+        "no layer of this model is known to have spatial dimensions"
         if cut is None
-        else f"no gradient comes back to those with a grid of places, such as {cut!r} (they ran"
+        else f"no gradient reaches those with spatial dimensions, such as {cut!r} (they ran"
         " under torch.no_grad(), say)"
     )
     return f"cannot choose a layer automatically: {because}; name one with layer=..."
@@ -113,7 +114,7 @@ def _pictures(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
 
 
 def _single_layout(place: TapPoint, captured: Captured) -> Layout | None:
-    """Return the layout of a layer that gives one tensor; `None` if it is not known."""
+    """Return the layout of a layer that returns one tensor; `None` if it is not known."""
     if not place.read or captured.form != 0:
         return None
     layout = captured.layouts[0]
@@ -130,7 +131,7 @@ def _is_picture(module: nn.Module, layout: Layout, inputs: Inputs) -> bool:
 _FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 _LOST = 2
-"""Convolutions without padding take about as many places from each dimension of a small grid."""
+"""Convolutions without padding take about as many pixels from each dimension of a small grid."""
 _LOOSE = 1.1
 
 
@@ -142,40 +143,31 @@ def _has_aspect(layout: Layout) -> bool:
     return max(scales) <= _LOOSE * min(whole)
 
 
-def _scores(
-    trace: Trace,
-    model: Forward,
-    inputs: Inputs,
-    arguments: Sequence[Any],
-    key: OutputKey,
-    target: Any,
-) -> Tensor:
-    """Return the target's scores, or all scores where no target can be told from the output."""
-    place = neuron_place(model, target)
+def _scores(reader: TargetReader, trace: Trace, output: Tensor, target: Any) -> Tensor:
+    """Return the target's scores, or all scores if the target does not fit the output."""
     with gradients():
-        if place is not None:
-            return select_neuron(last_call(trace, place), target.selector)
-        output = per_example(trace.output, inputs, model, arguments, key)
         try:
-            several = [select_scores(output, one) for one in each(target, output)[0]]
+            single = [reader.read(trace, output, one) for one in each(target, output)[0]]
         except TargetError:
+            if not reader.reads_output:
+                raise
             return output.reshape(-1)
         # Different weights, so that targets do not cancel each other.
-        return torch.stack([(1 + k / len(several)) * one for k, one in enumerate(several)]).sum(0)
+        return torch.stack([(1 + k / len(single)) * one for k, one in enumerate(single)]).sum(0)
 
 
 def _last_that_matters(
     trace: Trace, candidates: Sequence[_Candidate], scores: Tensor
 ) -> _Candidate | None:
-    """Return the last candidate to whose places something comes back."""
-    connected = trace.connected(scores, [one.edge for one in candidates])
-    reached = [one for one, yes in zip(candidates, connected, strict=True) if yes]
-    asked: set[GradientEdge | None] = set()
-    for one in reversed(reached):
-        if one.edge in asked:
+    """Return the last candidate whose grid gets a gradient that is not zero."""
+    connected = trace.connected(scores, [layer.edge for layer in candidates])
+    reached = [layer for layer, yes in zip(candidates, connected, strict=True) if yes]
+    seen: set[GradientEdge | None] = set()
+    for layer in reversed(reached):
+        if layer.edge in seen:
             continue
-        asked.add(one.edge)
-        (gradient,) = trace.gradients(scores, [one.edge])
-        if gradient is not None and bool(one.layout.to_grid(gradient).any()):
-            return one
+        seen.add(layer.edge)
+        (gradient,) = trace.gradients(scores, [layer.edge])
+        if gradient is not None and bool(layer.layout.to_grid(gradient).any()):
+            return layer
     return None

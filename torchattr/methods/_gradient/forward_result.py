@@ -1,4 +1,4 @@
-"""What a forward must offer to the methods, and models that make such forwards themselves."""
+"""The interface of a forward that methods differentiate, and of models that run it themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchattr.layers import Captured, Coverage, RuleTable, TapPoint
 
 
 class ForwardResult(Protocol):
-    """One forward, ready for backwards; :class:`torchattr.layers.Trace` says what each means."""
+    """One forward, ready for backwards; see :class:`torchattr.layers.Trace` for each member."""
 
     output: Tensor
     input_edges: list[GradientEdge | None]
@@ -40,7 +40,7 @@ class ForwardResult(Protocol):
 
 
 class Traceable(ABC):
-    """A model that runs itself for the methods, because it knows a shorter way than a trace."""
+    """A model that runs its own forwards for the methods, faster than a trace would."""
 
     @abstractmethod
     def trace(
@@ -57,11 +57,11 @@ class Traceable(ABC):
         """Run forward.
 
         Args:
-            inputs: as for :class:`torchattr.layers.Trace`, like the other arguments.
-            arguments: likewise.
-            tables: likewise.
-            places: likewise.
-            key: likewise.
-            from_inputs: likewise.
-            of_output: whether all scores will come from the output.
+            inputs: as for :class:`torchattr.layers.Trace`.
+            arguments: as for :class:`torchattr.layers.Trace`.
+            tables: as for :class:`torchattr.layers.Trace`.
+            places: as for :class:`torchattr.layers.Trace`.
+            key: as for :class:`torchattr.layers.Trace`.
+            from_inputs: as for :class:`torchattr.layers.Trace`.
+            of_output: whether all scores will be entries of the output.
         """

@@ -1,10 +1,11 @@
-"""Reading a layer's values as a grid of places, or refusing them."""
+"""Reads a layer's values as a grid `(N, C, h, w)`, or refuses them, and enlarges maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
@@ -13,7 +14,7 @@ from torchattr.layers import Layout, channels_first, channels_last
 
 Named = Literal["channels_first", "channels_last", "tokens"]
 LayoutChoice: TypeAlias = "Named | Callable[[Tensor], Tensor] | None"
-"""How the user says that a layer is laid out, if it shall not be found out."""
+"""How a layer is laid out, by name or function; `None` infers it."""
 
 
 def checked_layout(layout: Any) -> LayoutChoice:
@@ -36,7 +37,7 @@ class Grids:
     Args:
         name: the layer's name.
         inputs: those of the model.
-        choice: how its values are laid out, if that was said.
+        choice: the layout that the user named, if any.
     """
 
     def __init__(self, name: str, inputs: Inputs, choice: LayoutChoice = None) -> None:
@@ -50,10 +51,10 @@ class Grids:
         Args:
             values: the layer's.
             gradients: with regard to them.
-            layout: what was found out about them.
+            layout: the layout that was inferred, or why there is none.
 
         Raises:
-            LayerError: they are no grid, or have another first dimension than the inputs.
+            LayerError: they have no grid, or another first dimension than the inputs.
         """
         if callable(self._choice):
             grids = self._choice(values), self._choice(gradients)
@@ -62,26 +63,26 @@ class Grids:
             grids = chosen.to_grid(values), chosen.to_grid(gradients)
         if len(grids[0]) != self._inputs.batch_size:
             raise LayerError(
-                f"layer {self._name!r} gives {len(grids[0])} rows for {self._inputs.batch_size}"
+                f"layer {self._name!r} returns {len(grids[0])} rows for {self._inputs.batch_size}"
                 " examples (frames, windows or regions may be folded into its first dimension), so"
-                " no map can be told to belong to an example; choose another layer"
+                " no map can be assigned to an example; choose another layer"
             )
         return grids
 
-    def _layout(self, values: Tensor, found: Layout | str) -> Layout:
+    def _layout(self, values: Tensor, inferred: Layout | str) -> Layout:
         if self._choice == "channels_last":
             return channels_last(values.shape)
         if self._choice == "tokens":
             return self._tokens(values)
-        # Tables and texts have no places to be found; their layers are read as rows of channels.
+        # Tables and texts have no spatial dimensions; their layers are read as rows of channels.
         placeless = all(tensor.dim() < 3 for tensor in self._inputs.tensors)
         if self._choice == "channels_first" or placeless:
             return channels_first(values.shape)
-        if isinstance(found, Layout):
-            return found
+        if isinstance(inferred, Layout):
+            return inferred
         raise LayerError(
-            f"layer {self._name!r} gives values of shape {tuple(values.shape)}, of which no map can"
-            f" be made: {found}. Choose another layer, or say how it is laid out with"
+            f"layer {self._name!r} returns values of shape {tuple(values.shape)}, which cannot be"
+            f" read as a map: {inferred}. Choose another layer, or say how it is laid out with"
             " layout='channels_first', 'channels_last' or 'tokens'"
         )
 
@@ -92,7 +93,7 @@ class Grids:
         if values.dim() != 3 or extents is None:
             raise ShapeError(
                 f"layout='tokens' needs values (N, tokens, C) of a picture, but layer"
-                f" {self._name!r} gives {tuple(values.shape)}"
+                f" {self._name!r} returns {tuple(values.shape)}"
             )
         height, width = grid_of_tokens(values.shape[1], extents[0], extents[1])
         return Layout(0, (1,), (height, width), before=values.shape[1] - height * width)
@@ -106,3 +107,48 @@ def grid_of_tokens(tokens: int, height: int, width: int) -> tuple[int, int]:
     """
     sizes = [(rows, max(round(rows * width / height), 1)) for rows in range(1, tokens + 1)]
     return max((size for size in sizes if size[0] * size[1] <= tokens), key=lambda s: s[0] * s[1])
+
+
+def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor:
+    """Resize maps `(N, C, ...)` to spatial extents, as `F.interpolate` does.
+
+    Raises:
+        ShapeError: the number of spatial dimensions differs, or is none of 1 to 3.
+        InputError: a mode that does not exist, or is not for so many dimensions.
+    """
+    if not fits(maps, size):
+        raise ShapeError(
+            f"a map of shape {tuple(maps.shape)} cannot be enlarged to {tuple(size)}: its number"
+            " of spatial dimensions differs; choose a layer whose output has as many as the input"
+        )
+    check_mode(mode, len(size))
+    corners = {} if len(_MODES[mode]) > 1 else {"align_corners": False}
+    return F.interpolate(maps, tuple(size), mode=mode, **corners)
+
+
+_MODES: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(("nearest", "nearest-exact", "area"), (1, 2, 3)),
+    "linear": (1,),
+    "bilinear": (2,),
+    "bicubic": (2,),
+    "trilinear": (3,),
+}
+"""The numbers of spatial dimensions of each mode; modes for a single number are smooth."""
+
+
+def fits(maps: Tensor, size: Sequence[int]) -> bool:
+    """Whether maps `(N, C, ...)` can be enlarged to these spatial extents."""
+    return maps.dim() - 2 == len(size) and len(size) in (1, 2, 3)
+
+
+def check_mode(mode: Any, dimensions: int | None = None) -> None:
+    """Check a mode of `F.interpolate`, for a number of spatial dimensions if that is known.
+
+    Raises:
+        InputError: a mode that does not exist, or is not for so many dimensions.
+    """
+    modes = [known for known, spatial in _MODES.items() if dimensions in (None, *spatial)]
+    if mode not in modes:
+        raise InputError(
+            f"interpolate_mode must be one of {', '.join(map(repr, modes))} here, got {mode!r}"
+        )

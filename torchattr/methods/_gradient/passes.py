@@ -11,7 +11,8 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
-from torchattr.core.targets import Neuron, each, select_scores
+from torchattr.core.pytree import joined
+from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import DisconnectedError, NoRuleMatched
 from torchattr.layers import (
@@ -28,33 +29,36 @@ from torchattr.layers import (
 )
 from torchattr.methods._gradient.connections import ConnectionCheck, zero_rows
 from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
-from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
-from torchattr.methods._gradient.rows import need_rows, per_example
+from torchattr.methods._gradient.rows import per_example, require_rows
+from torchattr.methods._gradient.target_reader import TargetReader, last_call
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pass:
     """A backward pass that a method asks for.
 
     Attributes:
         rules: its rules.
-        place: where it is read: a module's output or input; `None` means the inputs of the model.
-        name: what the place is called.
+        tap: where its gradients are read: a module's output or input; `None` means the inputs of
+            the model.
+        name: what messages call that tap point.
     """
 
     rules: RuleTable
-    place: TapPoint | None = None
+    tap: TapPoint | None = None
     name: str = "the inputs"
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass found, call by call of its place (the model's inputs have one call).
+    """Values and gradients at the tap point of a pass, for each call of the module.
+
+    The inputs of the model count as one call.
 
     Attributes:
-        name: what the place is called.
+        name: what messages call the tap point.
         calls: the calls, whose values are detached.
-        gradients: with regard to each of these values.
+        gradients: the gradients with regard to each of these values.
     """
 
     name: str
@@ -67,7 +71,7 @@ class PassResult:
 
 
 class Method(Protocol):
-    """What a method must say to be served: its passes, and what it makes of them."""
+    """What `solve` needs of a method: the passes it asks for, and what it makes of the results."""
 
     strict: bool
 
@@ -81,29 +85,29 @@ class Method(Protocol):
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any, **options: Any
     ) -> Sequence[Pass]: ...
 
-    def combine(self, inputs: Inputs, found: Sequence[PassResult], **options: Any) -> Any: ...
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
 class MethodCall:
-    """A method with the options of one call."""
+    """A method, and the options of its `attribute` for one call."""
 
     method: Method
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(frozen=True)
 class SolveResult:
-    """The results of all jobs.
+    """The results of all method calls.
 
     Attributes:
-        results: one for each job; with several targets their tensors have one more dimension
+        results: one for each call; with several targets their tensors have one more dimension
             after the batch.
         targets: the single targets that were explained.
         scores: for each of them, one score per example.
-        output: all the model's scores.
-        trace: what ran.
-        refused: the reasons of jobs that were left out, by position; their result is `None`.
+        output: all scores of the model.
+        trace: the forward.
+        refused: why calls were left out, by position; their result is `None`.
     """
 
     results: list[Any]
@@ -119,113 +123,149 @@ def solve(
     inputs: Inputs,
     target: Any,
     arguments: Sequence[Any],
-    jobs: Sequence[MethodCall],
+    calls: Sequence[MethodCall],
     *,
     key: OutputKey = None,
     skip_refused: bool = False,
     warns_of_zeros: bool = True,
 ) -> SolveResult:
-    """Run the model once and every pass of every job for every target.
+    """Run the model forward once, and every pass of every method backward for every target.
 
-    Examples with a gradient of nothing but zeros are said in a :class:`DisconnectedWarning`, unless
-    they are expected.
+    A :class:`DisconnectedWarning` names examples whose gradient is exactly zero everywhere, unless
+    zeros are expected.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        target: what is explained, of any kind.
+        arguments: further arguments of the model.
+        calls: the methods, with their options.
+        key: which entry of the output holds the scores.
+        skip_refused: leave out the calls that raise :class:`NoRuleMatched` or
+            :class:`DisconnectedError`, and note the reasons.
+        warns_of_zeros: whether gradients of zeros are worth a warning.
 
     Raises:
-        DisconnectedError: no target of a job depends on what it attributes to, by the graph; with
-            `skip_refused` the job is left out and the reason noted.
-        TargetError: the target does not fit the output, or that does not have one row for each
-            example.
-        NoRuleMatched: the rules of a job found nothing to rewrite; with `skip_refused` the job is
-            left out and the reason noted.
+        DisconnectedError: no target of a call depends on what it attributes to, by the graph.
+        TargetError: the target does not fit the output, or the output does not have one row for
+            each example.
+        NoRuleMatched: the rules of a call found nothing to rewrite.
     """
-    plans = [
-        list(job.method.passes(inputs, arguments, target=target, **job.options)) for job in jobs
+    problem = _Problem(model, inputs, target, arguments, key)
+    asked = [
+        list(call.method.passes(inputs, arguments, target=target, **call.options)) for call in calls
     ]
-    passes = [one for plan in plans for one in plan]
-    run = _Forward(model, inputs, target, arguments, passes, key)
-    check = ConnectionCheck(run.trace, inputs, run.scores, run.why_disconnected)
-    refused = _demand(run.trace, jobs, plans, check, skip_refused)
-    kept = [number for number in range(len(jobs)) if number not in refused]
-    passes = [one for number in kept for one in plans[number]]
+    forward = _Forward(problem, [one for passes in asked for one in passes])
+    check = ConnectionCheck(forward.trace, inputs, forward.scores, forward.why_disconnected)
+    reasons = [
+        _refusal(forward.trace, call, passes, check, skip=skip_refused)
+        for call, passes in zip(calls, asked, strict=True)
+    ]
+    served = [number for number, reason in enumerate(reasons) if reason is None]
+    passes = [one for number in served for one in asked[number]]
     rounds = []
-    for number in range(len(run.targets)):
-        found = run.back(number, passes)
-        rounds.append([_result(jobs[k], inputs, plans[k], found) for k in kept])
-        # Rules may well leave nothing; of a gradient that is strange.
+    for number in range(len(forward.targets)):
+        read = forward.back(number, passes)
+        rounds.append(
+            [_combined(calls[k], inputs, [read[one] for one in asked[k]]) for k in served]
+        )
+        # Rules may well leave nothing; a gradient of nothing but zeros is suspicious.
         for one in passes if warns_of_zeros else ():
             if not one.rules:
-                check.note_zeros(one.name, found[id(one)].gradients)
-    check.warn_of_zeros(
-        lambda: _zeros_with_open_gates(model, inputs, target, arguments, passes, key)
-    )
-    results: list[Any] = [None] * len(jobs)
-    for number, column in zip(kept, zip(*rounds, strict=True), strict=True):
-        results[number] = _stacked(list(column)) if run.several else column[0]
-    scores = [values.detach() for values in run.scores]
-    return SolveResult(results, run.targets, scores, run.output.detach(), run.trace, refused)
+                check.note_zeros(one.name, read[one].gradients)
+    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
+    results: list[Any] = [None] * len(calls)
+    for number, column in zip(served, zip(*rounds, strict=True), strict=True):
+        results[number] = joined(column, _side_by_side) if forward.several else column[0]
+    scores = [values.detach() for values in forward.scores]
+    output = forward.output.detach()
+    refused = {number: reason for number, reason in enumerate(reasons) if reason is not None}
+    return SolveResult(results, forward.targets, scores, output, forward.trace, refused)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is run and explained."""
+
+    model: Forward
+    inputs: Inputs
+    target: Any
+    arguments: Sequence[Any]
+    key: OutputKey
 
 
 class _Forward:
-    """A forward that is ready for the passes of each target."""
+    """A forward that is ready for the given passes, from each single target."""
 
-    def __init__(
-        self,
-        model: Forward,
-        inputs: Inputs,
-        target: Any,
-        arguments: Sequence[Any],
-        passes: Sequence[Pass],
-        key: OutputKey,
-    ) -> None:
-        self._model, self._inputs, self._arguments, self._key = model, inputs, arguments, key
+    def __init__(self, problem: _Problem, passes: Sequence[Pass]) -> None:
+        self._problem = problem
         self._tables = _distinct([one.rules for one in passes])
-        self._neuron = neuron_place(model, target)
+        self._reader = TargetReader(problem.model, problem.target)
         self.trace = self._traced(passes)
-        self.output = per_example(self.trace.output, inputs, model, arguments, key)
-        self.targets, self.several = _targets(target, self.output)
-        self.scores = [self._scores(single) for single in self.targets]
-        need_rows(self.scores, inputs)
-
-    def back(self, number: int, passes: Sequence[Pass]) -> dict[int, PassResult]:
-        """Run one backward for each table from one of the targets."""
-        more = number + 1 < len(self.targets)
-        of_output = self._neuron is None
-        scores, inputs = self.scores[number], self._inputs
-        return _run(
-            self.trace, inputs, scores, passes, self._tables, more=more, of_output=of_output
+        self.output = per_example(
+            self.trace.output, problem.inputs, problem.model, problem.arguments, problem.key
         )
+        self.targets, self.several = each(problem.target, self.output)
+        # The caller may be in no_grad or inference mode, where picking would cut the graph off.
+        with gradients():
+            self.scores = [
+                self._reader.read(self.trace, self.output, single) for single in self.targets
+            ]
+        require_rows(self.scores, problem.inputs)
+
+    def back(self, number: int, passes: Sequence[Pass]) -> dict[Pass, PassResult]:
+        """Run one backward for each rule table from one of the targets."""
+        results: dict[Pass, PassResult] = {}
+        for position, table in enumerate(self._tables):
+            last = position + 1 == len(self._tables) and number + 1 == len(self.targets)
+            sharing = [one for one in passes if _same(one.rules, table)]
+            results |= self._read(self.scores[number], sharing, position, keep=not last)
+        return results
+
+    def _read(
+        self, scores: Tensor, passes: Sequence[Pass], table: int, *, keep: bool
+    ) -> dict[Pass, PassResult]:
+        """Run one backward, and read all the passes that share it."""
+        calls = [_calls(self.trace, self._problem.inputs, one) for one in passes]
+        edges = [edge for group in calls for call in group for edge in call.edges]
+        remaining = iter(
+            self.trace.gradients(
+                scores, edges, table=table, keep=keep, of_output=self._reader.reads_output
+            )
+        )
+        return {
+            one: _pass_result(one.name, group, remaining)
+            for one, group in zip(passes, calls, strict=True)
+        }
 
     def why_disconnected(self) -> str | None:
         """Return what cut the scores off from the inputs."""
         return why_disconnected(
-            self._model,
-            self._inputs.tensors,
-            self._arguments,
-            lambda output: select_output(output, self._key),
+            self._problem.model,
+            self._problem.inputs.tensors,
+            self._problem.arguments,
+            lambda output: select_output(output, self._problem.key),
         )
 
     def _traced(self, passes: Sequence[Pass]) -> ForwardResult:
-        places = [one.place for one in passes if one.place]
-        wanted: dict[str, Any] = {
+        taps = [one.tap for one in passes if one.tap] + self._reader.taps
+        model, tensors, arguments = (
+            self._problem.model,
+            self._problem.inputs.tensors,
+            self._problem.arguments,
+        )
+        options: dict[str, Any] = {
             "tables": self._tables,
-            "places": list(dict.fromkeys(places + ([self._neuron] if self._neuron else []))),
-            "key": self._key,
-            # What a module takes may have other uses, too: their gradient counts, so the graph must
+            "places": list(dict.fromkeys(taps)),
+            "key": self._problem.key,
+            # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.
-            "from_inputs": any(one.place is None or one.place.of_input for one in passes),
+            "from_inputs": any(one.tap is None or one.tap.of_input for one in passes),
         }
-        tensors = self._inputs.tensors
-        if isinstance(self._model, Traceable):
-            of_output = self._neuron is None
-            return self._model.trace(tensors, self._arguments, **wanted, of_output=of_output)
-        return Trace(self._model, tensors, self._arguments, **wanted)
-
-    def _scores(self, target: Any) -> Tensor:
-        # The caller may be in no_grad or inference mode, where picking would cut the graph off.
-        with gradients():
-            if self._neuron is None:
-                return select_scores(self.output, target)
-            return select_neuron(last_call(self.trace, self._neuron), target.selector)
+        if isinstance(model, Traceable):
+            of_output = self._reader.reads_output
+            return model.trace(tensors, arguments, **options, of_output=of_output)
+        return Trace(model, tensors, arguments, **options)
 
 
 class _Open(LayerRule):
@@ -237,54 +277,39 @@ class _Open(LayerRule):
         return grad
 
 
-_OPEN: RuleTable = {name: _Open() for name, one in OPERATIONS.items() if one.kind in GATES}
+_OPEN: RuleTable = {
+    name: _Open() for name, operation in OPERATIONS.items() if operation.kind in GATES
+}
 
 
-def _zeros_with_open_gates(
-    model: Forward,
-    inputs: Inputs,
-    target: Any,
-    arguments: Sequence[Any],
-    passes: Sequence[Pass],
-    key: OutputKey,
-) -> dict[str, Tensor]:
-    """Return for each place which examples get nothing back though every activation is open."""
-    opened = list({one.name: Pass(_OPEN, one.place, one.name) for one in passes}.values())
-    run = _Forward(model, inputs, target, arguments, opened, key)
+def _zeros_with_open_gates(problem: _Problem, passes: Sequence[Pass]) -> dict[str, Tensor]:
+    """Return, by tap point, which examples get only zeros though every activation is open."""
+    opened = list({one.name: Pass(_OPEN, one.tap, one.name) for one in passes}.values())
+    forward = _Forward(problem, opened)
     zeros: dict[str, list[Tensor]] = {one.name: [] for one in opened}
-    for number in range(len(run.targets)):
-        for one in run.back(number, opened).values():
-            gradients = [gradient for call in one.gradients for gradient in call]
-            zeros[one.name].append(zero_rows(gradients))
+    for number in range(len(forward.targets)):
+        for result in forward.back(number, opened).values():
+            zeros[result.name].append(zero_rows([g for call in result.gradients for g in call]))
     return {name: torch.stack(rows, 1) for name, rows in zeros.items()}
 
 
-def _result(
-    job: MethodCall, inputs: Inputs, plan: Sequence[Pass], found: Mapping[int, PassResult]
-) -> Any:
-    return job.method.combine(inputs, [found[id(one)] for one in plan], **job.options)
-
-
-def _demand(
-    trace: ForwardResult,
-    jobs: Sequence[MethodCall],
-    plans: Sequence[Sequence[Pass]],
-    check: ConnectionCheck,
-    skip: bool,
-) -> dict[int, str]:
-    reasons = [
-        _refusal(trace, job, plan, check, skip) for job, plan in zip(jobs, plans, strict=True)
-    ]
-    return {number: reason for number, reason in enumerate(reasons) if reason}
+def _combined(call: MethodCall, inputs: Inputs, results: Sequence[PassResult]) -> Any:
+    return call.method.combine(inputs, results, **call.options)
 
 
 def _refusal(
-    trace: ForwardResult, job: MethodCall, plan: Sequence[Pass], check: ConnectionCheck, skip: bool
+    trace: ForwardResult,
+    call: MethodCall,
+    passes: Sequence[Pass],
+    check: ConnectionCheck,
+    *,
+    skip: bool,
 ) -> str | None:
+    """Return why a call cannot be served, if so; raise it unless it may be skipped."""
     try:
-        for one in plan:
-            check.demand(job.method.title, one.name, _calls(trace, check.inputs, one))
-            trace.coverage.demand(one.rules, job.method.title, strict=job.method.strict)
+        for one in passes:
+            check.demand(call.method.title, one.name, _calls(trace, check.inputs, one))
+            trace.coverage.demand(one.rules, call.method.title, strict=call.method.strict)
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
             raise
@@ -292,51 +317,24 @@ def _refusal(
     return None
 
 
-def _targets(target: Any, output: Tensor) -> tuple[list[Any], bool]:
-    return ([target], False) if isinstance(target, Neuron) else each(target, output)
-
-
-def _run(
-    trace: ForwardResult,
-    inputs: Inputs,
-    scores: Tensor,
-    passes: Sequence[Pass],
-    tables: Sequence[RuleTable],
-    *,
-    more: bool,
-    of_output: bool,
-) -> dict[int, PassResult]:
-    """Run one backward for each table, reading all the passes that share it."""
-    found: dict[int, PassResult] = {}
-    for number, table in enumerate(tables):
-        sharing = [one for one in passes if _same(one.rules, table)]
-        calls = [_calls(trace, inputs, one) for one in sharing]
-        edges = [edge for group in calls for call in group for edge in call.edges]
-        keep = more or number + 1 < len(tables)
-        gradients = iter(
-            trace.gradients(scores, edges, table=number, keep=keep, of_output=of_output)
-        )
-        for one, group in zip(sharing, calls, strict=True):
-            found[id(one)] = _found(one.name, group, gradients)
-    return found
-
-
-def _calls(trace: ForwardResult, inputs: Inputs, one: Pass) -> list[Captured]:
-    if one.place is None:
+def _calls(trace: ForwardResult, inputs: Inputs, asked: Pass) -> list[Captured]:
+    if asked.tap is None:
         form = tuple(range(len(inputs.tensors)))
         return [Captured(inputs.tensors, tuple(trace.input_edges), form)]
-    last_call(trace, one.place)
-    return trace.calls(one.place)
+    last_call(trace, asked.tap)
+    return trace.calls(asked.tap)
 
 
-def _found(name: str, calls: Sequence[Captured], remaining: Iterator[Tensor | None]) -> PassResult:
+def _pass_result(
+    name: str, calls: Sequence[Captured], remaining: Iterator[Tensor | None]
+) -> PassResult:
     gradients = []
     for call in calls:
-        got = [next(remaining) for _ in call.edges]
+        of_call = [next(remaining) for _ in call.edges]
         gradients.append(
             tuple(
                 torch.zeros_like(value) if gradient is None else gradient
-                for value, gradient in zip(call.values, got, strict=True)
+                for value, gradient in zip(call.values, of_call, strict=True)
             )
         )
     detached = [
@@ -346,15 +344,15 @@ def _found(name: str, calls: Sequence[Captured], remaining: Iterator[Tensor | No
 
 
 def _distinct(tables: Sequence[RuleTable]) -> list[RuleTable]:
-    found: list[RuleTable] = []
+    distinct: list[RuleTable] = []
     for table in tables:
-        if not any(_same(table, other) for other in found):
-            found.append(table)
-    return found
+        if not any(_same(table, known) for known in distinct):
+            distinct.append(table)
+    return distinct
 
 
-def _same(one: RuleTable, other: RuleTable) -> bool:
-    return {name: _identity(rule) for name, rule in one.items()} == {
+def _same(table: RuleTable, other: RuleTable) -> bool:
+    return {name: _identity(rule) for name, rule in table.items()} == {
         name: _identity(rule) for name, rule in other.items()
     }
 
@@ -363,11 +361,6 @@ def _identity(rule: LayerRule) -> Any:
     return id(rule) if vars(rule) else type(rule)
 
 
-def _stacked(results: list[Any]) -> Any:
-    """Put the results of several targets side by side, in a dimension after the batch."""
-    first = results[0]
-    if isinstance(first, Tensor):
-        return torch.stack(results, dim=1)
-    if isinstance(first, dict):
-        return {key: _stacked([result[key] for result in results]) for key in first}
-    return tuple(_stacked(list(column)) for column in zip(*results, strict=True))
+def _side_by_side(of_targets: Sequence[Tensor]) -> Tensor:
+    """Stack the results of several targets in a dimension after the batch."""
+    return torch.stack(list(of_targets), dim=1)

@@ -1,4 +1,4 @@
-"""Whether a model's output has one row for each example that it was given."""
+"""Checks that a model's output has one row for each example."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def per_example(
     arguments: Sequence[Any],
     key: OutputKey,
 ) -> Tensor:
-    """Return an output whose first dimension is the batch where that can be known.
+    """Return an output whose first dimension is the batch, where that can be known.
 
-    A model that squeezes its output drops the batch of a single example. Whether it does so is
-    asked of the model itself, with the same example twice. What has one row for two examples as
-    well aggregates the batch, and stays as it is.
+    A model that squeezes its output drops the batch dimension of a single example. Whether it does
+    is found by running it with the same example twice. An output with one row for two examples
+    aggregates the batch, and stays as it is.
 
     Args:
-        output: what the model gave, one row for each example or not.
-        inputs: what it was given.
+        output: the model's output, one row for each example or not.
+        inputs: its inputs.
         model: the model.
         arguments: its further arguments.
         key: which entry of its output holds the scores.
@@ -42,18 +42,18 @@ def per_example(
     return output
 
 
-def need_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
+def require_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
     """Check that scores are one for each example, or one for all of them.
 
     Raises:
-        TargetError: they are as many as something else, such as patches or frames.
+        TargetError: there is one for each of something else, such as patches or frames.
     """
-    for one in scores:
-        if len(one) not in (1, inputs.batch_size):
+    for values in scores:
+        if len(values) not in (1, inputs.batch_size):
             raise TargetError(
-                f"the model gives {len(one)} rows of scores for {inputs.batch_size} examples"
-                " (patches, frames or regions may stand as rows), so none can be told to belong to"
-                " an example; pass a callable as output= that makes one row for each example"
+                f"the model returns {len(values)} rows of scores for {inputs.batch_size} examples"
+                " (rows may be patches, frames or regions), so none can be assigned to an"
+                " example; pass a callable as output= that makes one row for each example"
             )
 
 

@@ -1,1 +1,1 @@
-"""What the perturbation methods share: features, masks, and scores of changed copies."""
+"""Shared by the perturbation methods: features, masks, and the scores of perturbed copies."""

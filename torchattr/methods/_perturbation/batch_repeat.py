@@ -1,4 +1,4 @@
-"""Repeating a batch in blocks, with everything in a call that holds one entry per example."""
+"""Repeats a batch in blocks, with every argument that has one entry per example."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def repeat_rows(rows: Tensor, times: int) -> Tensor:
 
 
 def repeat_arguments(arguments: Sequence[Any], times: int, batch_size: int) -> tuple[Any, ...]:
-    """Repeat those arguments that are tensors with one row per example."""
+    """Repeat the arguments that are tensors with one row per example."""
     if times == 1:
         return tuple(arguments)
     return map_batched(arguments, batch_size, lambda rows: repeat_rows(rows, times))
 
 
 def repeat_target(target: Any, times: int) -> Any:
-    """Repeat a target that has one entry per example; others serve a batch of any size.
+    """Repeat a target that has one entry per example; others fit a batch of any size.
 
-    A callable is asked for one block at a time, so that it may hold one entry per example, too.
+    A callable is called with one block at a time, since it may hold one entry per example, too.
     """
     target = plain(target)
     if times == 1:

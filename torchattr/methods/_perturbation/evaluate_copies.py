@@ -1,4 +1,4 @@
-"""The scores of all perturbed copies: how many at once, by which way."""
+"""Evaluates all perturbed copies: incrementally or by whole forwards, in batches that fit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, InputTypeError
-from torchattr.incremental import Mode, Recomputed
-from torchattr.methods._perturbation.engine import Perturbation
+from torchattr.incremental import Mode, Recomputed, TapeRecorder
 from torchattr.methods._perturbation.incremental_scores import scores_incrementally
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
+from torchattr.methods._perturbation.perturbation import Perturbation
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 
 
@@ -24,33 +24,35 @@ def evaluate_copies(
     at_once: int | None,
     progress: str | None,
     incremental: Mode = "auto",
+    recorder: TapeRecorder | None = None,
 ) -> tuple[Tensor, Recomputed]:
-    """Give the values of all perturbed copies, `(masks, rows, targets)`, and how they were found.
+    """Return the scores of all perturbed copies, `(masks, rows, targets)`, and how it got them.
 
-    How many are run at once is chosen unless said; a forward that aggregates is given one copy
-    at a time.
+    Copies are evaluated incrementally where that is possible and pays, otherwise by whole
+    forwards. A forward that aggregates the batch is given one copy at a time.
 
     Args:
-        perturbation: what is done to which inputs.
-        scores: what is measured.
-        at_once: how many copies in one forward; `None` chooses.
-        progress: the title of a progress bar, if one is wanted.
+        perturbation: what is replaced in which inputs.
+        scores: the scores to evaluate.
+        at_once: number of copies in one forward; `None` chooses.
+        progress: title of the progress bar; `None` shows none.
         incremental: whether to recompute only what a change can reach.
+        recorder: holds the tape of the clean forward, if that was recorded.
     """
     recomputed = Recomputed(0, 0, 0.0, ("incremental=False",))
     with tqdm(total=len(perturbation.masks), desc=progress, disable=progress is None) as bar:
         if incremental is not False:
             values, recomputed = scores_incrementally(
-                perturbation, scores, incremental, at_once, bar
+                perturbation, scores, incremental, at_once, recorder, bar
             )
             if values is not None:
                 return values, recomputed
             bar.reset(total=len(perturbation.masks))
-        return _as_a_whole(perturbation, scores, at_once, bar), recomputed
+        return _by_whole_forwards(perturbation, scores, at_once, bar), recomputed
 
 
 def check_incremental(incremental: Any) -> None:
-    """Check how forwards of perturbed copies are asked for.
+    """Check the argument `incremental`.
 
     Raises:
         InputError: neither a bool nor "auto".
@@ -63,7 +65,7 @@ def check_incremental(incremental: Any) -> None:
 
 
 def check_at_once(perturbations_per_eval: Any) -> None:
-    """Check how many perturbations are asked for in one forward.
+    """Check the argument `perturbations_per_eval`.
 
     Raises:
         InputTypeError: not an int.
@@ -83,7 +85,7 @@ def check_at_once(perturbations_per_eval: Any) -> None:
         )
 
 
-def _as_a_whole(
+def _by_whole_forwards(
     perturbation: Perturbation, scores: TargetScores, at_once: int | None, bar: tqdm
 ) -> Tensor:
     try:
@@ -91,7 +93,8 @@ def _as_a_whole(
             raise NotPerExample(
                 "the model's output, or one of the inputs, does not hold one row for each example"
             )
-        return _values(perturbation, scores, at_once or _chosen(scores, perturbation.inputs), bar)
+        size = at_once or _fitting_copies(scores, perturbation.inputs)
+        return _values(perturbation, scores, size, bar)
     except NotPerExample as error:
         if at_once is None:
             return _values(perturbation, scores, 1, bar)
@@ -103,15 +106,15 @@ def _as_a_whole(
 
 def _values(perturbation: Perturbation, scores: TargetScores, size: int, bar: tqdm) -> Tensor:
     def evaluate(start: int, stop: int) -> Tensor:
-        found = scores.of(perturbation.perturbed(start, stop), stop - start)
+        values = scores.of(perturbation.perturbed(start, stop), stop - start)
         bar.update(stop - start)
-        return found
+        return values
 
-    parts = list(in_batches(len(perturbation.masks), size, evaluate, "perturbed copy"))
-    return torch.cat(parts) if parts else scores.clean.new_zeros(0, *scores.clean.shape)
+    batches = list(in_batches(len(perturbation.masks), size, evaluate, "perturbed copy"))
+    return torch.cat(batches) if batches else scores.clean.new_zeros(0, *scores.clean.shape)
 
 
-def _chosen(scores: TargetScores, inputs: Inputs) -> int:
+def _fitting_copies(scores: TargetScores, inputs: Inputs) -> int:
     if not scores.repeatable:
         return 1
     footprint = scores.footprint

@@ -1,4 +1,4 @@
-"""The features of inputs: which elements are replaced together, and what they are given then."""
+"""The features of inputs: the elements replaced together, and the attribution of each."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Window = tuple[slice, ...]
 
 
 class FeatureMasks(ABC):
-    """What is replaced in each of several copies of the inputs.
+    """The elements replaced in each of several copies of the inputs.
 
     Masks are made for a range of copies at a time, never for all of them.
     """
 
     @abstractmethod
     def __len__(self) -> int:
-        """Give the number of masks."""
+        """Return the number of masks."""
 
     @property
     def per_example(self) -> bool:
@@ -34,7 +34,7 @@ class FeatureMasks(ABC):
 
     @abstractmethod
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        """Say what masks `[start, stop)` replace.
+        """Return masks `[start, stop)`.
 
         Returns:
             for each input a tensor that broadcasts to `(stop - start, N, ...)`, or `None` where
@@ -43,7 +43,7 @@ class FeatureMasks(ABC):
         """
 
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
-        """Say for each input where in its pictures masks `[start, stop)` replace something.
+        """Return the boxes that masks `[start, stop)` change in the pictures of each input.
 
         Args:
             start: the first mask.
@@ -93,10 +93,10 @@ class MaskSubset(FeatureMasks):
 
 
 class Features(FeatureMasks):
-    """Parts of the inputs, each replaced by a mask of its own, that are worth something."""
+    """Parts of the inputs, each with a mask of its own, and their effects on the score."""
 
     def effects(self, clean: Tensor, replaced: Tensor) -> Tensor:
-        """Say what each feature is worth: what the score loses without it.
+        """Return the effect of each feature: what the score loses without it.
 
         Args:
             clean: the scores of the inputs as they are, `(rows, targets)`.
@@ -106,7 +106,7 @@ class Features(FeatureMasks):
 
     @abstractmethod
     def to_elements(self, effects: Tensor) -> list[Tensor]:
-        """Give each element what its features are worth.
+        """Give each element the effects of its features.
 
         Args:
             effects: `(features, rows, targets)`.
@@ -119,13 +119,13 @@ class Features(FeatureMasks):
 class Windows(Features):
     """Boxes that slide over each input, one input after another; they may overlap.
 
-    Each element is worth the mean of the windows that cover it. The last window of a row is cut
-    where the input ends.
+    The effect of an element is the mean of the windows that cover it. The last window of a row is
+    cut where the input ends.
 
     Args:
         tensors: the inputs.
         sizes: the window of each, without the batch dimension.
-        strides: how far it moves in each dimension.
+        strides: its step in each dimension.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Windows(Features):
 
 
 def windows(shape: Sequence[int], size: Sequence[int], stride: Sequence[int]) -> list[Window]:
-    """List the places of a box that moves over a shape until all of it is covered.
+    """Return the positions of a window that moves over a shape until all of it is covered.
 
     >>> windows((5,), (3,), (2,))
     [(slice(0, 3, None),), (slice(2, 5, None),)]
@@ -213,7 +213,7 @@ def _mean_over(effects: Tensor, tensor: Tensor, boxes: Sequence[Window]) -> Tens
 
 
 def _at(windows: Sequence[Window], here: slice, count: int, batch: int) -> Boxes:
-    """Give the boxes of `count` masks, of which those `here` replace windows `(C, H, W)`."""
+    """Return the boxes of `count` masks, of which those `here` replace windows `(C, H, W)`."""
     sides = np.zeros((count, 4), dtype=np.int64)
     taken = [(y.start, x.start, y.stop, x.stop) for _, y, x in windows]
     sides[here] = np.array(taken, dtype=np.int64).reshape(-1, 4)
@@ -221,18 +221,18 @@ def _at(windows: Sequence[Window], here: slice, count: int, batch: int) -> Boxes
 
 
 def as_boxes(sides: NDArray[np.int64], batch: int) -> Boxes:
-    """Give the boxes of all pictures.
+    """Return the boxes of all pictures.
 
     Args:
         sides: top, left, bottom and right, `(masks, N or 1, 4)`.
-        batch: how many pictures there are.
+        batch: number of pictures.
     """
     each = np.broadcast_to(sides, (len(sides), batch, 4)).reshape(-1, 4)
     return Boxes.of(np.tile(np.arange(batch), len(sides)), *each.T)
 
 
 def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | None:
-    """Give the box of what each mask replaces in each picture of a batch `(N, C, H, W)`.
+    """Return the box of what each mask replaces in each picture of a batch `(N, C, H, W)`.
 
     >>> mask = torch.zeros(1, 1, 1, 5, 5)
     >>> mask[0, 0, 0, 2, 1:3] = 1
@@ -249,7 +249,7 @@ def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | Non
 
 
 def _span(touched: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the first touched place of the last dimension, and the one after the last."""
+    """Return the first touched index of the last dimension, and the one after the last."""
     marks = touched.to(torch.uint8)
     last = marks.shape[-1] - marks.flip(-1).argmax(-1)
     return marks.argmax(-1), torch.where(touched.any(-1), last, 0)

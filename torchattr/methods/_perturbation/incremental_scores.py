@@ -1,4 +1,4 @@
-"""The short way to the scores of perturbed copies: recompute only what a perturbation can reach."""
+"""The scores of perturbed copies by recomputing only what a perturbation can reach."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape
+from torchattr.core.inputs import Inputs
+from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape, TapeRecorder
 from torchattr.kernels import Boxes
-from torchattr.methods._perturbation.engine import Perturbation
 from torchattr.methods._perturbation.memory_budget import (
     SHARE_OF_FREE,
     first_line,
     free_bytes,
     in_batches,
 )
-from torchattr.methods._perturbation.scores import MOST_RECORDED, NotPerExample, TargetScores
+from torchattr.methods._perturbation.perturbation import Perturbation
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 
+MOST_RECORDED = 2**29
+"""Limit on the clean activations kept at once, in bytes; it bounds the images of a group."""
 SAMPLE = 24
-"""Of how many perturbations the cost is looked at before all are run."""
+"""Number of perturbations from which the cost of all is estimated."""
 SMALL = 2**28
-"""Forwards that make less than so many bytes are not worth a plan."""
+"""Forwards that make fewer bytes altogether are not worth planning for."""
 AT_ONCE = 16
-"""Memory is that of so many whole copies, unless said otherwise."""
+"""Memory allowed by default, in whole copies."""
 ROWS = 128
 """More copies at once are no faster."""
+
+
+def tape_recorder(inputs: Inputs) -> TapeRecorder:
+    """Return a recorder for the clean forward, so that it need not run again."""
+    return TapeRecorder(len(inputs.tensors), MOST_RECORDED)
 
 
 def scores_incrementally(
@@ -35,39 +43,43 @@ def scores_incrementally(
     scores: TargetScores,
     mode: Mode,
     at_once: int | None,
+    recorder: TapeRecorder | None,
     bar: tqdm,
 ) -> tuple[Tensor | None, Recomputed]:
-    """Give the values of all perturbed copies, `(masks, rows, targets)`, or `None`, and why not.
+    """Return the scores of all perturbed copies, `(masks, rows, targets)`, or `None`, and why.
 
     Args:
-        perturbation: what is done to which inputs.
-        scores: what is measured.
-        mode: whether to follow changes wherever that is possible, or where it pays.
-        at_once: how many whole copies may be in memory.
-        bar: told how many copies were run.
+        perturbation: what is replaced in which inputs.
+        scores: the scores to evaluate.
+        mode: follow changes as far as possible (`True`), or as far as it pays (`"auto"`).
+        at_once: number of whole copies that may be in memory.
+        recorder: holds the tape of the clean forward, if that was recorded.
+        bar: the progress bar.
     """
-    tape = scores.take_tape()
+    # Taken in any case: a tape holds memory.
+    tape = recorder.take() if recorder else None
     reason = _obstacle(perturbation, scores, mode)
     if reason:
         return None, Recomputed(0, 0, 0.0, (reason,))
-    found, recomputed = [], Recomputed(0, 0, 0.0)
+    values, recomputed = [], Recomputed(0, 0, 0.0)
     groups = list(_groups(scores))
     tape = tape if len(groups) == 1 else None
     bar.reset(total=len(groups) * len(perturbation.masks))
     try:
         for images in groups:
-            part = perturbation.of_images(images)
-            way = _IncrementalRun(part, scores.of_images(images), mode, at_once, tape)
-            recomputed = way.recomputed
-            if not way.saves:
+            run = _IncrementalRun(
+                perturbation.of_images(images), scores.of_images(images), mode, at_once, tape
+            )
+            recomputed = run.recomputed
+            if not run.saves:
                 return None, recomputed
-            found.append(way.values(bar))
+            values.append(run.values(bar))
     except (Diverged, NotPerExample) as error:
         return None, _nothing_saved(recomputed, str(error))
     except Exception as error:  # noqa: BLE001 - the model's own errors come again from whole copies
         why = f"following changes failed ({type(error).__name__}: {first_line(error)})"
         return None, _nothing_saved(recomputed, why)
-    return torch.cat(found, dim=1), recomputed
+    return torch.cat(values, dim=1), recomputed
 
 
 def _nothing_saved(planned: Recomputed, reason: str) -> Recomputed:
@@ -75,12 +87,12 @@ def _nothing_saved(planned: Recomputed, reason: str) -> Recomputed:
 
 
 def _obstacle(perturbation: Perturbation, scores: TargetScores, mode: Mode) -> str:
-    """Say what stands in the way of following changes, if anything does."""
+    """Return why changes cannot, or need not, be followed; empty if they should be."""
     tensors = perturbation.inputs.tensors
     device = tensors[0].device
     if not scores.repeatable:
         return "the model does not give one row of scores for each example of any batch"
-    if scores.looks_inside:
+    if not scores.reads_output:
         return "the target is inside the model"
     if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in tensors):
         return "only float32 and float64 are followed: what changes is too small for others"
@@ -94,7 +106,7 @@ def _obstacle(perturbation: Perturbation, scores: TargetScores, mode: Mode) -> s
 
 
 def _groups(scores: TargetScores) -> Iterator[slice]:
-    """Give the images in groups whose clean activations can be kept."""
+    """Yield the images in groups whose clean activations can be kept."""
     size = max(MOST_RECORDED * scores.batch // max(scores.footprint.total, 1), 1)
     size = size if scores.divisible else scores.batch
     for start in range(0, scores.batch, size):
@@ -102,7 +114,7 @@ def _groups(scores: TargetScores) -> Iterator[slice]:
 
 
 class _IncrementalRun:
-    """The short way for a few images."""
+    """An incremental session for one group of images, and the number of copies to run at once."""
 
     def __init__(
         self,
@@ -115,50 +127,50 @@ class _IncrementalRun:
         self._perturbation = perturbation
         self._scores = scores
         sample = _sampled(perturbation)
-        self._way = Incremental(
+        self._session = Incremental(
             scores.model, perturbation.inputs.tensors, scores.arguments, mode, sample, AT_ONCE, tape
         )
-        self.recomputed = self._way.recomputed
+        self.recomputed = self._session.recomputed
         self._size = self._fitting(sample, at_once) if self.saves else 1
 
     @property
     def saves(self) -> bool:
-        return self._way.saves
+        return self._session.saves
 
     def values(self, bar: tqdm) -> Tensor:
-        """Give the values of all copies of these images."""
+        """Return the scores of all copies of these images."""
 
         def evaluate(start: int, stop: int) -> Tensor:
             changes, copies = self._perturbation.changes(start, stop), stop - start
-            found = self._scores.of(
-                (), copies, lambda model: self._way.around(model, changes, copies)
+            values = self._scores.of(
+                (), copies, lambda model: self._session.around(model, changes, copies)
             )
             bar.update(copies)
-            return found
+            return values
 
         masks = len(self._perturbation.masks)
         return torch.cat(list(in_batches(masks, self._size, evaluate, "perturbed copy")))
 
     def _fitting(self, sample: Sequence[Boxes | None], at_once: int | None) -> int:
-        """Give how many copies fit into the memory of so many whole ones."""
+        """Return the number of copies that fit into the memory of `at_once` whole ones."""
         images = self._perturbation.inputs.batch_size
         footprint, device = self._scores.footprint, self._perturbation.inputs.tensors[0].device
         whole = footprint.peak // self._scores.batch * images * (at_once or AT_ONCE)
         allowed = min(whole, int(free_bytes(device) * SHARE_OF_FREE))
-        return max(self._way.settle(sample, allowed, ROWS) // images, 1)
+        return max(self._session.settle(sample, allowed, ROWS) // images, 1)
 
 
 def _sampled(perturbation: Perturbation) -> list[Boxes | None]:
-    """Give the boxes of a few perturbations, evenly from all."""
+    """Return the boxes of a few perturbations, taken evenly from all."""
     count = len(perturbation.masks)
     chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).round().astype(int))
-    parts = [perturbation.boxes(int(one), int(one) + 1) for one in chosen]
-    return [_together(boxes) for boxes in zip(*parts, strict=True)]
+    sampled = [perturbation.boxes(int(mask), int(mask) + 1) for mask in chosen]
+    return [_concatenated(boxes) for boxes in zip(*sampled, strict=True)]
 
 
-def _together(parts: Sequence[Boxes | None]) -> Boxes | None:
-    known = [part for part in parts if part is not None]
+def _concatenated(several: Sequence[Boxes | None]) -> Boxes | None:
+    known = [boxes for boxes in several if boxes is not None]
     if not known:
         return None
-    table = np.concatenate([part.table for part in known])
+    table = np.concatenate([boxes.table for boxes in known])
     return Boxes.of(*table.T[:-1])

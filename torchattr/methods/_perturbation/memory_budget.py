@@ -1,4 +1,4 @@
-"""How much is run at once: chosen from free memory, halved when it runs out."""
+"""The number of copies to run at once: chosen from free memory, halved when it runs out."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SHARE_OF_FREE = 0.5
 
 
 class Footprint(TorchFunctionMode):
-    """Notes how large the tensors are that a forward makes.
+    """Records the sizes of the tensors that a forward makes.
 
     Attributes:
         total: bytes of all of them together.
         largest: bytes of the largest.
         elements: elements of the one that has most.
-        peak: bytes of all that were there at the same time, at most.
+        peak: bytes of all that were alive at the same time, at most.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Footprint(TorchFunctionMode):
         return result
 
     def note(self, tensor: Tensor) -> None:
-        """Count one more tensor, if it tells its size: those of other classes need not."""
+        """Count a tensor, if its size is known: other tensor classes need not have one."""
         with suppress(Exception), DisableTorchFunction():
             self._count(tensor)
 
@@ -75,21 +75,21 @@ class Footprint(TorchFunctionMode):
 
     @property
     def bytes(self) -> int:
-        """A guess of what a forward without graph needs: few of its tensors live at a time."""
+        """An estimate of what a forward without graph needs: few of its tensors live at a time."""
         return min(self.total, 8 * self.largest)
 
     @property
     def bytes_with_graph(self) -> int:
-        """A bound of what a forward and backward need: all tensors, and a few gradients."""
+        """A bound on what a forward and backward need: all tensors, and a few gradients."""
         return self.total + 4 * self.largest
 
 
 def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.device) -> int:
-    """Give how many copies of a batch to run at once, at least 1.
+    """Return the number of copies of a batch to run at once, at least 1.
 
     Args:
         needed: bytes that one copy needs.
-        footprint: what one copy makes.
+        footprint: the tensors that one copy makes.
         batch_size: examples in the batch.
         device: where it runs.
     """
@@ -103,7 +103,7 @@ def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.de
 
 
 def has_fixed_batch(forward: Forward) -> bool:
-    """Tell whether a model takes only batches of the size that it was exported with."""
+    """Whether a model takes only batches of the size that it was exported with."""
     graphs = [
         part.graph
         for module in modules_behind(forward)
@@ -117,7 +117,7 @@ def has_fixed_batch(forward: Forward) -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Give the memory that is free on a device, or a modest guess where it cannot be known."""
+    """Return the free memory of a device in bytes, or a modest guess where it is unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -152,7 +152,7 @@ def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: s
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on whatever device."""
+    """Whether an error means that memory ran out, on any device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return any(sign in str(error) for sign in _SIGNS)
@@ -162,7 +162,7 @@ _SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its class."""
+    """Return the first line of an error's message, or its class."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

@@ -19,7 +19,7 @@ Normalisation = Literal["probability", "coverage"]
 # Masks that are made at a time when scores are spread over them, in elements.
 CHUNK_ELEMENTS = 2**22
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
-# A block of the generator: it gives four numbers for each value of its counter.
+# The generator returns four numbers for each value of its counter.
 _BLOCK = 4
 
 
@@ -34,7 +34,7 @@ class RandomMasks(Features):
     Args:
         tensors: the inputs, `(N, C, ...)` with one to three more dimensions; all channels are
             masked alike.
-        count: how many masks.
+        count: number of masks.
         grids: for each input the cells of its grid in each of these dimensions.
         probability: how likely a cell lets through.
         seed: the masks' seed. They depend neither on the device nor on what is made at a time.
@@ -62,11 +62,11 @@ class RandomMasks(Features):
         return self._count
 
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        """Give the shares that are replaced: what the masks do not let through."""
+        """Return the shares that are replaced: what the masks do not let through."""
         return [1 - stream.visible(start, stop)[:, None, None] for stream in self._streams]
 
     def effects(self, clean: Tensor, replaced: Tensor) -> Tensor:
-        """Give the scores themselves: each is about what the mask let through."""
+        """Return the scores themselves: each is that of what the mask let through."""
         return replaced
 
     def to_elements(self, effects: Tensor) -> list[Tensor]:
@@ -90,7 +90,7 @@ class RandomMasks(Features):
         return total.reshape(*effects.shape[1:], 1, *stream.shape).to(kind)
 
     def _expected(self, coverage: Tensor) -> Tensor | float:
-        """Give what to divide by; where no mask let anything through, the sum is zero as well."""
+        """Return the divisor; where no mask let anything through, the sum is zero as well."""
         if self._by_coverage:
             return torch.where(coverage > 0, coverage, 1)
         return self._count * self._probability
@@ -109,7 +109,7 @@ class _Stream:
         self._cells = [ceil(n / g) for n, g in zip(self.shape, grid, strict=True)]
 
     def visible(self, start: int, stop: int) -> Tensor:
-        """Give what masks `[start, stop)` let through, `(stop - start, ...)`, 0 to 1."""
+        """Return what masks `[start, stop)` let through, `(stop - start, ...)`, 0 to 1."""
         uniform = _uniform(self._key, start, stop, prod(self._grid) + len(self._grid))
         grids = uniform[:, : prod(self._grid)] < self._probability
         shifts = (uniform[:, prod(self._grid) :] * self._cells).astype(int)
@@ -127,7 +127,7 @@ class _Stream:
 
 
 def _uniform(key: int, start: int, stop: int, width: int) -> np.ndarray:
-    """Give rows `[start, stop)` of a stream of numbers within [0, 1), `(stop - start, width)`.
+    """Return rows `[start, stop)` of a stream of numbers within [0, 1), `(stop - start, width)`.
 
     The generator counts, so it can begin at any row. NumPy promises that its raw numbers stay.
     """

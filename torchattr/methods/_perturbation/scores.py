@@ -1,4 +1,4 @@
-"""What a target's value is, for a batch and for changed copies of it, without any graph."""
+"""The scores that a target names, for a batch and for changed copies of it, without a graph."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.outputs import select_output
-from torchattr.core.targets import each, select_scores
+from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import undone
 from torchattr.errors import OutputError
-from torchattr.incremental import Tape, TapeRecorder
 from torchattr.layers import Trace, enter_mode
-from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods._gradient.rows import per_example
+from torchattr.methods._gradient.target_reader import TargetReader
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target, several
 from torchattr.methods._perturbation.memory_budget import Footprint, has_fixed_batch
-
-MOST_RECORDED = 2**29
-"""Bytes of clean activations that are kept at once, for as many images as that."""
 
 
 class NotPerExample(OutputError):
@@ -32,7 +28,7 @@ class NotPerExample(OutputError):
 
 
 class TargetScores:
-    """The values that a target names; it is fixed by the forward of the batch as it came.
+    """The values that a target names; it is fixed by the forward of the clean batch.
 
     Args:
         model: the module or function to run.
@@ -40,17 +36,18 @@ class TargetScores:
         target: what is explained; the predicted classes and the best `k` are those of this batch.
         arguments: further positional arguments of the model.
         key: which entry of the model's output holds the scores; a number counts as a tensor.
-        then: what is made of the scores, if anything; a neuron's value stays as it is.
-        recording: whether that forward is recorded, for what recomputes only a part of it.
+        then: applied to the scores, if given; a neuron's value stays as it is.
+        through: returns the model to run for that forward in the place of this one, such as one
+            that records a tape.
 
     Attributes:
-        clean: `(rows, targets)`; there is one row for each example, or as many as a forward
-            gives that aggregates the batch: one for each of its values, unless a target picks.
+        clean: the scores of the clean batch, `(rows, targets)`: one row for each example, or for
+            each value of a forward that aggregates the batch, unless a target picks one.
         several: whether the target named several values.
-        batch: how many examples there are.
+        batch: number of examples.
         per_example: whether there is one row for each example, of the inputs and of the scores. A
             number for a single example is its row.
-        footprint: what this forward needed.
+        footprint: the memory that this forward needed.
     """
 
     def __init__(
@@ -62,23 +59,21 @@ class TargetScores:
         key: OutputKey = None,
         then: Callable[[Tensor], Tensor] | None = None,
         *,
-        recording: bool = False,
+        through: Callable[[Forward], Forward] | None = None,
     ) -> None:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
         self._key = key
         self._forms: list[Callable[[Tensor], Tensor]] = []
-        self._place = neuron_place(model, target)
+        self._reader = TargetReader(model, target)
         self.footprint = Footprint()
         for tensor in inputs.tensors:
             self.footprint.note(tensor)
-        self._recorder = TapeRecorder(len(inputs.tensors), MOST_RECORDED) if recording else None
         with undone() as undo:
             enter_mode(undo, self.footprint)
-            runs = self._recorder.around(model) if self._recorder else model
-            trace = self._trace(inputs.tensors, arguments, runs)
+            trace = self._trace(inputs.tensors, arguments, through(model) if through else model)
         self._aggregates: bool = False
-        if self._place is None:
+        if self._reader.reads_output:
             rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
             self._aggregates = rows.dim() == 0 or len(rows) != self.batch
             every_value = self._aggregates and target is None
@@ -86,9 +81,7 @@ class TargetScores:
             self._forms = [form for form in forms if form is not None]
             trace.output = self._formed(trace.output)
         self.targets: list[Any]
-        self.targets, self.several = (
-            ([target], False) if self._place else each(target, trace.output)
-        )
+        self.targets, self.several = each(target, trace.output)
         self.clean = self._select(trace, self.targets)
         of_examples = self.batch == 1 or not self._aggregates
         self.per_example = inputs.aligned and of_examples and len(self.clean) == self.batch
@@ -100,32 +93,28 @@ class TargetScores:
 
     @property
     def repeatable(self) -> bool:
-        """Whether several copies of the batch can be asked about at once."""
+        """Whether several copies of the batch can be run at once."""
         scales = self.per_example and not self._aggregates
         return scales and not has_fixed_batch(self.model)
 
     @property
-    def looks_inside(self) -> bool:
-        """Whether the values are those of a layer inside the model."""
-        return self._place is not None
+    def reads_output(self) -> bool:
+        """Whether the values are entries of the output, not neurons inside the model."""
+        return self._reader.reads_output
 
     @property
     def divisible(self) -> bool:
-        """Whether the target can be asked of a part of the batch."""
+        """Whether the target can be evaluated for a part of the batch."""
         return not any(callable(target) for target in self.targets)
 
-    def take_tape(self) -> Tape | None:
-        """Give the tape of the batch's forward away, if there is one: it holds memory."""
-        return self._recorder.take() if self._recorder else None
-
     def of_images(self, images: slice) -> TargetScores:
-        """Give the values that the same targets name for some of the images."""
-        part = copy(self)
-        part.batch = len(range(self.batch)[images])
-        part.arguments = map_batched(self.arguments, self.batch, lambda rows: rows[images])
-        part.targets = [_of_images(target, images) for target in self.targets]
-        part.clean = self.clean[images]
-        return part
+        """Return the scores of the same targets for some of the images."""
+        subset = copy(self)
+        subset.batch = len(range(self.batch)[images])
+        subset.arguments = map_batched(self.arguments, self.batch, lambda rows: rows[images])
+        subset.targets = [_of_images(target, images) for target in self.targets]
+        subset.clean = self.clean[images]
+        return subset
 
     def of(
         self,
@@ -133,12 +122,12 @@ class TargetScores:
         copies: int = 1,
         through: Callable[[Forward], Forward] | None = None,
     ) -> Tensor:
-        """Give the values for changed copies of the batch: `(copies, rows, targets)`.
+        """Return the scores of changed copies of the batch: `(copies, rows, targets)`.
 
         Args:
             tensors: the copies.
-            copies: how many.
-            through: gives another model to run in the place of this one.
+            copies: number of copies.
+            through: returns the model to run in the place of this one.
 
         Raises:
             NotPerExample: several copies, but the forward aggregates what it is given.
@@ -146,8 +135,8 @@ class TargetScores:
         arguments = repeat_arguments(self.arguments, copies, self.batch)
         model = self.model if through is None else through(self.model)
         trace = self._trace(tensors, arguments, model)
-        if copies > 1 and not self._place:
-            need_rows(trace.output, copies * self.batch)
+        if copies > 1 and self._reader.reads_output:
+            require_copies(trace.output, copies * self.batch)
         targets = [repeat_target(target, copies) for target in self.targets]
         scores = self._select(trace, targets)
         return scores.reshape(copies, len(scores) // copies, len(targets))
@@ -157,7 +146,7 @@ class TargetScores:
             model,
             tensors,
             arguments,
-            places=[self._place] if self._place else [],
+            places=self._reader.taps,
             key=self._scores_in,
             differentiable=False,
         )
@@ -176,11 +165,9 @@ class TargetScores:
 
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
         # A forward that takes gradients may give a graph with its output.
-        if self._place:
-            place = last_call(trace, self._place)
-            return select_neuron(place, targets[0].selector)[:, None].detach()
         output = trace.output.detach()
-        return torch.stack([select_scores(output, target) for target in targets], dim=1)
+        values = [self._reader.read(trace, output, target) for target in targets]
+        return torch.stack(values, dim=1).detach()
 
 
 def _values(output: Tensor) -> Tensor:
@@ -194,13 +181,13 @@ def _batched(dimensions: int, output: Tensor) -> Tensor:
 
 
 def _of_images(target: Any, images: slice) -> Any:
-    """Take a target's entries for some of the images, if it has one for each."""
+    """Return a target's entries for some of the images, if it has one for each."""
     if isinstance(target, Tensor):
         return target.reshape(-1)[images] if target.numel() > 1 else target
     return target[images] if isinstance(target, list) and len(target) > 1 else target
 
 
-def need_rows(output: Tensor, rows: int) -> None:
+def require_copies(output: Tensor, rows: int) -> None:
     """Check that a forward gave one row for each of the examples that it was given.
 
     Raises:

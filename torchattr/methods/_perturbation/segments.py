@@ -20,7 +20,7 @@ from torchattr.methods._perturbation.features import Features, as_boxes
 class Segments(Features):
     """Disjoint features: the elements that carry the same number, in whichever input.
 
-    Each element is worth what its feature is worth.
+    Each element has the effect of its feature.
 
     Args:
         shapes: the shape of each input.
@@ -73,7 +73,7 @@ class Segments(Features):
         ]
 
     def means(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Give the mean of each feature's elements, and which features each example has.
+        """Return the mean of each feature's elements, and which features each example has.
 
         Args:
             values: for each input a tensor that broadcasts to it, `(N, ...)`.
@@ -94,7 +94,7 @@ class Segments(Features):
 
 
 def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
-    """Give the features that a user's masks number; without masks every element is one.
+    """Return the features that a user's masks number; without masks every element is one.
 
     Raises:
         ShapeError: a wrong count of masks, or one that does not broadcast to its input.
@@ -116,7 +116,7 @@ def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
 
 
 def single_elements(tensors: Sequence[Tensor]) -> Segments:
-    """Make every element a feature of its own."""
+    """Return features of one element each."""
     masks, count = [], 0
     for tensor in tensors:
         size = tensor.shape[1:].numel()
@@ -159,7 +159,7 @@ def _equal(index: Tensor, start: int, stop: int) -> Tensor:
 
 
 def _looked_up(effects: Tensor, index: Tensor) -> Tensor:
-    """Give `(rows, targets, ...)` from `(features, rows, targets)`."""
+    """Return `(rows, targets, ...)` from `(features, rows, targets)`."""
     if len(index) == 1:
         return effects[index[0]].movedim((-2, -1), (0, 1))
     rows = torch.arange(len(index), device=index.device)

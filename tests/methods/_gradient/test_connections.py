@@ -139,5 +139,5 @@ def test_one_of_several_targets_that_is_cut_off() -> None:
 
 def test_layers_off_the_way() -> None:
     net = net_of(lambda net, x: {"a": pooled(net, net.first(x)), "b": net.second(net.first(x))})
-    with pytest.raises(ta.DisconnectedError, match="lies off the way"):
+    with pytest.raises(ta.DisconnectedError, match="not on the path to it"):
         ta.GradCAM(net, "second", output="a").attribute(X, target=1)

@@ -10,12 +10,12 @@ from peers import Counting, classifier, rows
 import torchattr as ta
 from torchattr.core.inputs import as_inputs
 from torchattr.errors import InputTypeError
-from torchattr.methods._perturbation.engine import Perturbation
 from torchattr.methods._perturbation.evaluate_copies import (
     check_at_once,
     check_incremental,
     evaluate_copies,
 )
+from torchattr.methods._perturbation.perturbation import Perturbation
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods._perturbation.segments import single_elements
 

@@ -1,4 +1,4 @@
-"""The engine of the black-box methods: replace features, run the model, compare."""
+"""Copies of the inputs with features replaced by a baseline."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Baseline = Tensor | int | float
 
 
 class Perturbation:
-    """Measures the target's value when parts of the inputs are replaced.
+    """Makes copies of the inputs in which masks replace elements by a baseline.
 
     Args:
         inputs: the batch.
-        baselines: what replaces them, for each input a number or a tensor that broadcasts to it.
-        masks: what is replaced in each copy.
+        baselines: for each input a number, or a tensor that broadcasts to it.
+        masks: which elements each copy replaces.
     """
 
     def __init__(self, inputs: Inputs, baselines: Sequence[Baseline], masks: FeatureMasks) -> None:
@@ -34,7 +34,7 @@ class Perturbation:
         self.masks = masks
 
     def perturbed(self, start: int, stop: int) -> list[Tensor]:
-        """Give copies of the inputs, each with what one of the masks says replaced.
+        """Return copies of the inputs, each with the elements of one mask replaced.
 
         Returns:
             for each input `((stop - start) · N, ...)`, copy after copy.
@@ -43,7 +43,7 @@ class Perturbation:
         return [self._replaced(at, mask, stop - start) for at, mask in enumerate(masks)]
 
     def changes(self, start: int, stop: int) -> list[Change]:
-        """Give the same copies by where they differ from the inputs."""
+        """Return the same copies as changes of the inputs."""
         masks, boxes = self.masks.masks(start, stop), self.boxes(start, stop)
         return [
             Change(
@@ -55,15 +55,15 @@ class Perturbation:
         ]
 
     def boxes(self, start: int, stop: int) -> list[Boxes | None]:
-        """Say for each input where in its pictures each copy is perturbed."""
+        """Return for each input the box in its pictures that each copy changes."""
         return self.masks.boxes(start, stop, [tensor.shape for tensor in self.inputs.tensors])
 
     def of_images(self, images: slice) -> Perturbation:
-        """Give the same for some of the images."""
+        """Return this perturbation of some of the images."""
         tensors = tuple(tensor[images] for tensor in self.inputs.tensors)
         baselines = [
-            one[images] if one.dim() == tensor.dim() and len(one) > 1 else one
-            for one, tensor in zip(self._baselines, self.inputs.tensors, strict=True)
+            baseline[images] if baseline.dim() == tensor.dim() and len(baseline) > 1 else baseline
+            for baseline, tensor in zip(self._baselines, self.inputs.tensors, strict=True)
         ]
         masks = MaskSubset(self.masks, images)
         return Perturbation(Inputs(tensors, self.inputs.is_tuple), baselines, masks)
@@ -75,11 +75,11 @@ class Perturbation:
         return changed.reshape(copies * len(tensor), *tensor.shape[1:])
 
     def _cut_out(self, position: int, mask: Tensor | None, boxes: Boxes | None) -> Tensor:
-        """Give the pixels of an input's copies that lie in their boxes, `(rows, C)`."""
+        """Return the pixels of an input's copies that lie in their boxes, `(rows, C)`."""
         if boxes is None:
             raise ValueError("only what changes in boxes can be cut out")
         tensor = self.inputs.tensors[position].detach()
-        copy, y, x = (torch.from_numpy(one).to(tensor.device) for one in boxes.positions)
+        copy, y, x = (torch.from_numpy(axis).to(tensor.device) for axis in boxes.positions)
         image = copy % len(tensor)
         own = mask
         if mask is not None:
@@ -92,7 +92,7 @@ class Perturbation:
 
 
 def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
-    """Give a baseline of the input's own type; only an integer input may become floating."""
+    """Return a baseline of the input's own type; only an integer input may become floating."""
     value = torch.as_tensor(baseline, device=tensor.device)
     if tensor.is_floating_point() or not value.is_floating_point():
         return value.detach().to(tensor.dtype)
@@ -100,7 +100,7 @@ def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
 
 
 def _mixed(tensor: Tensor, baseline: Tensor, mask: Tensor | None) -> Tensor:
-    """Replace what a mask says; one of a floating type says by how much."""
+    """Replace the elements of a mask; a floating mask holds the share that is replaced."""
     if mask is None:
         return tensor.clone()  # The model may write over it.
     if mask.is_floating_point():

@@ -12,7 +12,7 @@ from peers import classifier, rows
 import torchattr as ta
 from torchattr.core.inputs import as_inputs
 from torchattr.core.outputs import activated_by
-from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, need_rows
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies
 
 
 def test_clean_values_and_those_of_copies() -> None:
@@ -61,9 +61,9 @@ def test_copies_of_what_aggregates_are_refused() -> None:
     assert scores.of([rows(2)]).shape == (1, 6, 1)
     with refused(NotPerExample, "(6,)", "batch of 4"):
         scores.of([rows(4)], 2)
-    need_rows(torch.zeros(5, 2), 5)
+    require_copies(torch.zeros(5, 2), 5)
     with refused(NotPerExample, "batch of 5"):
-        need_rows(torch.zeros(()), 5)
+        require_copies(torch.zeros(()), 5)
 
 
 @pytest.mark.parametrize("classes", [1, 3])

@@ -1,4 +1,4 @@
-"""The short way: what it gives is what whole forwards give, and it says what it did."""
+"""Incremental scores: equal to those of whole forwards, with a report of what was recomputed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_same, noise, refused, seeded
+from helpers import assert_same, noise, refused, reported, seeded
 from peers import Counting
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.incremental import Recomputed
-from torchattr.methods._perturbation import incremental_scores as shortcut
+from torchattr.incremental import Recomputed, TapeRecorder
+from torchattr.methods._perturbation import incremental_scores
 
 EXACT = 1e-10
 WINDOW: dict[str, Any] = {"sliding_window_shapes": (3, 4, 3), "strides": (3, 3, 2)}
@@ -37,17 +37,17 @@ def pictures(count: int = 2, seed: int = 1) -> Tensor:
     return noise(count, 3, 12, 10, seed=seed)
 
 
-def both(method: Any, *args: Any, followed: bool = True, **kwargs: Any) -> Tensor:
-    """Ask with and without the short way, compare, and say whether it was taken."""
+def both(method: Any, *args: Any, followed: bool = True, **kwargs: Any) -> Recomputed:
+    """Compare incremental scores with whole forwards, and return the report of the former."""
     expected = method.attribute(*args, incremental=False, **kwargs)
-    found = method.attribute(*args, incremental=True, **kwargs)
+    found, report = reported(method, *args, incremental=True, **kwargs)
     found, expected = (
         torch.cat([part.flatten() for part in one]) if isinstance(one, tuple) else one
         for one in (found, expected)
     )
     assert_same(found, expected, EXACT)
-    assert (method.recomputed.followed > 0) == followed, str(method.recomputed)
-    return found
+    assert (report.followed > 0) == followed, str(report)
+    return report
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_masks(mask: Tensor) -> None:
 def test_how_many_at_once_changes_nothing(
     mode: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shortcut, "SMALL", 0)
+    monkeypatch.setattr(incremental_scores, "SMALL", 0)
     ablation = ta.FeatureAblation(network())
     options = {"target": [1, 3], "feature_mask": IRREGULAR}
     expected = ablation.attribute(pictures(), incremental=False, **options)
@@ -101,21 +101,22 @@ def test_how_many_at_once_changes_nothing(
 def test_the_forward_that_is_measured_is_recorded_if_it_is_small(
     most: int, forwards: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torchattr.methods._perturbation.scores.MOST_RECORDED", most)
+    monkeypatch.setattr(
+        "torchattr.methods.ablation.tape_recorder", lambda inputs: TapeRecorder(1, most)
+    )
     model = network()
     batches: list[tuple[int, type]] = []
     model.register_forward_pre_hook(
         lambda _, given: batches.append((len(given[0]), type(given[0])))
     )
     ablation = ta.FeatureAblation(model)
-    ablation.attribute(pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
-    assert ablation.recomputed is not None
-    assert ablation.recomputed.followed
+    _, report = reported(ablation, pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
+    assert report.followed
     assert batches.count((2, Tensor)) == forwards
 
 
 def test_pictures_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortcut, "MOST_RECORDED", 1)
+    monkeypatch.setattr(incremental_scores, "MOST_RECORDED", 1)
     model = network()
 
     def scaled(x: Tensor, factor: Tensor) -> Tensor:
@@ -226,11 +227,11 @@ def test_what_depends_on_values_is_computed_as_a_whole(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One picture in one copy at a time, since these models mix what is in a batch."""
-    monkeypatch.setattr(shortcut._IncrementalRun, "_fitting", lambda *_: 1)
+    monkeypatch.setattr(incremental_scores._IncrementalRun, "_fitting", lambda *_: 1)
     ablation = ta.FeatureAblation(model)
     options: dict[str, Any] = {"target": 1, "feature_mask": SEGMENTS, "perturbations_per_eval": 1}
-    both(ablation, pictures(1), followed=False, **options)
-    assert "the model called" in ablation.recomputed.reasons[0]
+    report = both(ablation, pictures(1), followed=False, **options)
+    assert "the model called" in report.reasons[0]
 
 
 def in_part(x: Tensor) -> Tensor:
@@ -255,8 +256,8 @@ def into_another(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("model", [in_part, through_a_view, into_another])
 def test_what_is_written_over_unseen_is_computed_as_a_whole(model: Any) -> None:
     ablation = ta.FeatureAblation(model)
-    both(ablation, pictures(), target=1, feature_mask=SEGMENTS, followed=False)
-    assert ablation.recomputed.reasons
+    report = both(ablation, pictures(), target=1, feature_mask=SEGMENTS, followed=False)
+    assert report.reasons
 
 
 def positional(x: Tensor) -> Tensor:
@@ -298,10 +299,9 @@ class Alternating:
 
 def test_a_model_that_differs_between_calls() -> None:
     ablation = ta.FeatureAblation(Alternating())
-    ablation.attribute(pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
-    assert ablation.recomputed is not None
-    assert ablation.recomputed.followed == 0
-    assert "where it had called" in str(ablation.recomputed)
+    _, report = reported(ablation, pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
+    assert report.followed == 0
+    assert "where it had called" in str(report)
 
 
 def test_a_random_model_is_computed_as_a_whole() -> None:
@@ -309,9 +309,8 @@ def test_a_random_model_is_computed_as_a_whole() -> None:
         return scores(FIRST(x) + torch.rand(4, 1, 1).double())
 
     ablation = ta.FeatureAblation(forward)
-    ablation.attribute(pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
-    assert ablation.recomputed is not None
-    assert ablation.recomputed.followed <= 1, str(ablation.recomputed)
+    _, report = reported(ablation, pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
+    assert report.followed <= 1, str(report)
 
 
 class Shrinking:
@@ -338,9 +337,8 @@ def test_what_is_not_finite(harm: Any) -> None:
     pool = nn.MaxPool2d(3, 2)
     ablation = ta.FeatureAblation(lambda x: pool(harm(FIRST(x)))[:, :, 0, 1])
     options: dict[str, Any] = {"target": 1, "feature_mask": SEGMENTS}
-    found = ablation.attribute(pictures(), incremental=True, **options)
-    assert ablation.recomputed is not None
-    assert ablation.recomputed.followed
+    found, report = reported(ablation, pictures(), incremental=True, **options)
+    assert report.followed
     expected = ablation.attribute(pictures(), incremental=False, **options)
     assert not expected.isfinite().all()
     torch.testing.assert_close(found, expected, equal_nan=True, rtol=1e-10, atol=1e-12)
@@ -350,11 +348,10 @@ def reason(model: Any, x: Any, target: Any = 1, **options: Any) -> str:
     ablation = ta.FeatureAblation(model)
     options.setdefault("feature_mask", SEGMENTS)
     options.setdefault("incremental", True)
-    ablation.attribute(x, target=target, **options)
-    assert ablation.recomputed is not None
-    assert ablation.recomputed.followed == 0
-    assert str(ablation.recomputed).startswith("nothing could be saved: ")
-    return "; ".join(ablation.recomputed.reasons)
+    _, report = reported(ablation, x, target=target, **options)
+    assert report.followed == 0
+    assert str(report).startswith("nothing could be saved: ")
+    return "; ".join(report.reasons)
 
 
 def test_says_why_nothing_was_saved() -> None:
@@ -403,9 +400,10 @@ def test_the_model_the_input_and_random_numbers_stay(model: nn.Module) -> None:
 def test_interruption_leaves_nothing_behind(model: nn.Module) -> None:
     counting = Counting(model, limit=2, error=KeyboardInterrupt())
     occlusion = ta.Occlusion(counting)
+    reports: list[Recomputed] = []
     with pytest.raises(KeyboardInterrupt):
-        occlusion.attribute(pictures(), target=1, incremental=True, **WINDOW)
-    assert occlusion.recomputed is None
+        occlusion.attribute(pictures(), target=1, incremental=True, report=reports.append, **WINDOW)
+    assert reports == []
     counting.limit = None
     both(occlusion, pictures(), target=1, **WINDOW)
 
@@ -416,10 +414,11 @@ def test_halves_the_chunk_when_memory_runs_out() -> None:
     )
     model = Counting(network(), limit=5)
     ablation = ta.FeatureAblation(model)
-    found = ablation.attribute(pictures(), target=1, feature_mask=SEGMENTS, incremental=True)
+    found, report = reported(
+        ablation, pictures(), target=1, feature_mask=SEGMENTS, incremental=True
+    )
     assert_same(found, expected, EXACT)
-    assert ablation.recomputed is not None
-    assert ablation.recomputed.followed
+    assert report.followed
     assert max(model.seen) > 5
     assert model.seen[-1] <= 5
 

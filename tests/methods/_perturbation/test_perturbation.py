@@ -11,8 +11,8 @@ from peers import rows
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_inputs
-from torchattr.methods._perturbation.engine import Perturbation
 from torchattr.methods._perturbation.features import FeatureMasks
+from torchattr.methods._perturbation.perturbation import Perturbation
 from torchattr.methods._perturbation.segments import single_elements
 
 
