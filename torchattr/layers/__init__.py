@@ -7,7 +7,7 @@ from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import GATES as GATES
 from torchattr.layers.coverage import Coverage as Coverage
 from torchattr.layers.fusion import Fusion as Fusion
-from torchattr.layers.fusion import Step as Step
+from torchattr.layers.fusion import GraphStep as GraphStep
 from torchattr.layers.fusion import register_fusion as register_fusion
 from torchattr.layers.graph import nodes_of as nodes_of
 from torchattr.layers.guards import autocast as autocast

@@ -13,7 +13,7 @@ from torchattr.core.functorch import VmapFunction, is_only_mapped
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import RuleError
 from torchattr.kernels import order_of
-from torchattr.layers.fusion import Step
+from torchattr.layers.fusion import GraphStep
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.rule import LayerRule
 
@@ -120,7 +120,7 @@ class OperationRules:
         return [rule.save(call, x, *shown) for rule in self._savers]
 
     def backward(
-        self, step: Step, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
+        self, step: GraphStep, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
     ) -> tuple[Tensor, ...]:
         """Send a gradient back by the rule in force, or through two calls in one pass."""
         part = self._parts[self.active.table]
@@ -150,7 +150,7 @@ class Rewritten(torch.autograd.Function):
         outputs = tuple(_owned(output, inputs) for output in outputs)
         saved = [tensor for part in parts for tensor in part]
         ctx.rules, ctx.sizes = rules, [*map(len, parts)]
-        ctx.step = Step(call, rules.rules, saved)
+        ctx.step = GraphStep(call, rules.rules, saved)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*saved)
         if len(outputs) == 1 or call.drop_extras:

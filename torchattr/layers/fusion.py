@@ -19,7 +19,7 @@ from torchattr.layers.rule import LayerRule
 
 
 @dataclass(eq=False)
-class Step:
+class GraphStep:
     """A call in the graph, with what the walk over the finished forward establishes.
 
     Attributes:
@@ -36,7 +36,7 @@ class Step:
     rules: Sequence[LayerRule]
     droppable: Sequence[Tensor] = ()
     sole_reader: bool = False
-    partner: Step | None = None
+    partner: GraphStep | None = None
     fusion: Fusion | None = None
     is_done_above: bool = False
 
@@ -56,12 +56,12 @@ class Fusion(ABC):
     """Whether what the earlier call remembers is not needed any more."""
 
     @abstractmethod
-    def fits(self, above: Step, below: Step) -> bool:
+    def fits(self, above: GraphStep, below: GraphStep) -> bool:
         """Whether this pair can go back together, whatever table is in force."""
 
     @abstractmethod
     def backward(
-        self, above: Step, below: Step, table: int, grad: Tensor, *saved: Tensor
+        self, above: GraphStep, below: GraphStep, table: int, grad: Tensor, *saved: Tensor
     ) -> Tensor:
         """Return what goes back to the input of the earlier call.
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, UntypedStorage
 
 from torchattr.layers.autograd import is_rewritten
-from torchattr.layers.fusion import FUSIONS, Fusion, Step
+from torchattr.layers.fusion import FUSIONS, Fusion, GraphStep
 
 Readers = Mapping[Any, list[Any]]
 """For each node those that read its output."""
@@ -72,7 +72,7 @@ def _pair(node: Any, readers: Readers, fusions: Iterable[Fusion]) -> None:
         _forget(below)
 
 
-def _forget(step: Step) -> None:
+def _forget(step: GraphStep) -> None:
     """Free the memory at once; the graph holds the tensors themselves, which nobody will read."""
     for tensor in step.droppable:
         _give_back(tensor.untyped_storage())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from torchattr.layers.fusion import Fusion, Step, register_fusion
+from torchattr.layers.fusion import Fusion, GraphStep, register_fusion
 from torchattr.layers.rules.norm import BatchNormGradient, scale_of
 from torchattr.layers.rules.relu import KNOWN_GATES, gate_of
 
@@ -13,7 +13,7 @@ from torchattr.layers.rules.relu import KNOWN_GATES, gate_of
 class BatchNormReLU(Fusion):
     """Gate and scale in one pass over the gradient."""
 
-    def fits(self, above: Step, below: Step) -> bool:
+    def fits(self, above: GraphStep, below: GraphStep) -> bool:
         return (
             below.consists_of(BatchNormGradient)
             and above.call.operation.name == "relu"
@@ -22,7 +22,7 @@ class BatchNormReLU(Fusion):
         )
 
     def backward(
-        self, above: Step, below: Step, table: int, grad: Tensor, *saved: Tensor
+        self, above: GraphStep, below: GraphStep, table: int, grad: Tensor, *saved: Tensor
     ) -> Tensor:
         call, mask = above.call, saved[0] if saved else None
         gate, scale = gate_of(above.rules[table]), scale_of(below.call)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from torchattr.layers.fusion import Fusion, Step, register_fusion
+from torchattr.layers.fusion import Fusion, GraphStep, register_fusion
 from torchattr.layers.rules.pool import MaxPoolGradient, window_of
 from torchattr.layers.rules.relu import KNOWN_GATES, gate_of
 
@@ -17,7 +17,7 @@ class ReLUMaxPool(Fusion):
 
     forgets_below: ClassVar[bool] = True
 
-    def fits(self, above: Step, below: Step) -> bool:
+    def fits(self, above: GraphStep, below: GraphStep) -> bool:
         return (
             above.consists_of(MaxPoolGradient)
             and window_of(above.call).tells_open
@@ -27,7 +27,7 @@ class ReLUMaxPool(Fusion):
         )
 
     def backward(
-        self, above: Step, below: Step, table: int, grad: Tensor, *saved: Tensor
+        self, above: GraphStep, below: GraphStep, table: int, grad: Tensor, *saved: Tensor
     ) -> Tensor:
         call, gate = above.call, gate_of(below.rules[table])
         return call.backend.unpool_gated(grad, saved[0], call.shape, window_of(call), gate)
