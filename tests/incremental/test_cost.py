@@ -28,7 +28,7 @@ KINDS = ("3x3", "1x1", "other", "depthwise", "bytes")
 
 
 def made_up(patches: float, whole: float, a_byte: float = 0.0) -> Rates:
-    """Give the same rate for each kind of convolution."""
+    """Return the same rate for each kind of convolution."""
     return Rates(
         {**dict.fromkeys(KINDS, patches), "bytes": a_byte},
         {**dict.fromkeys(KINDS, whole), "bytes": a_byte},
@@ -54,7 +54,7 @@ def deep() -> nn.Module:
 
 
 def corner(side: int) -> dict[int, Boxes]:
-    """Give ten variants that change a square at the top left."""
+    """Return ten variants that change a square at the top left."""
     none, end = np.zeros(10, dtype=np.int64), np.full(10, side)
     return {0: Boxes.of(none, none, none, end, end)}
 

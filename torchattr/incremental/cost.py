@@ -62,13 +62,13 @@ USUAL = Rates(_USUAL, _USUAL)
 
 
 def seconds(work: OpCounts, rates: Mapping[ConvolutionKind, float]) -> float:
-    """Give what work takes."""
+    """Return what work takes."""
     return sum(count * rates[kind] for kind, count in work.items())
 
 
 @cache
 def rates(backend: Backend, dtype: torch.dtype, device: torch.device, threads: int) -> Rates:
-    """Give the rates of this machine: read from the user's cache, or measured and put there."""
+    """Return the rates of this machine: read from the user's cache, or measured and put there."""
     place = cache_folder() / f"rates-{_key(backend, dtype, device, threads)}.json"
     with suppress(OSError, ValueError, TypeError, LookupError):
         return _rates_of(json.loads(read_whole(place)))
@@ -146,7 +146,7 @@ def _of_whole(conv: Convolution) -> float:
 
 
 def _time(call: Callable[[], Any], device: torch.device) -> float:
-    """Give the shortest of a few runs, in seconds."""
+    """Return the shortest of a few runs, in seconds."""
     call()
     found = []
     for _ in range(MEASURED):
@@ -209,7 +209,7 @@ def estimates(
 def _on_patches(
     plan: Schedule, sources: Mapping[int, Boxes], found: Rates, chunks: float
 ) -> list[float]:
-    """Give what each entry costs on changed pixels; what cannot be followed, as a whole."""
+    """Return what each entry costs on changed pixels; what cannot be followed, as a whole."""
     reading = plan.lowered
     # What a convolution takes in costs nothing, and cannot be cut off from it.
     alone = {id(step) for step in plan.operators}
@@ -240,7 +240,7 @@ def _of_step(
 
 
 def _as_a_whole(reading: LoweredTape, position: int, found: Rates) -> float:
-    """Give what an entry costs for the clean batch."""
+    """Return what an entry costs for the clean batch."""
     steps, entry = reading.operators[position], reading.tape.entries[position]
     values = reading.tape.values
     if steps:
@@ -271,7 +271,7 @@ def _batch(reading: LoweredTape) -> int:
 
 
 def _crossing(reading: LoweredTape) -> Sequence[int]:
-    """Give for each cut the bytes an example that are handed over there."""
+    """Return for each cut the bytes an example that are handed over there."""
     values, entries = reading.tape.values, reading.tape.entries
     made = dict.fromkeys(reading.sources, 0)
     made.update({out: at + 1 for at, entry in enumerate(entries) for out in entry.outputs})

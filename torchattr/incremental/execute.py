@@ -130,7 +130,7 @@ def _strides_of_copies(
 
 
 def whole(changed: Changed, backend: Backend) -> Tensor:
-    """Give a value as one tensor for all variants, with the model's dimensions."""
+    """Return a value as one tensor for all variants, with the model's dimensions."""
     grid = changed.grid
     boxes = Boxes.whole(changed.boxes.table[:, IMAGE], grid.height, grid.width)
     rows = changed.within(boxes, backend)

@@ -16,7 +16,7 @@ _OWNERS = (torch, Tensor, F, aten_nn)
 
 
 def _spelled(names: Iterable[str]) -> frozenset[Any]:
-    """Give every function of these names, those that write in place and those of aten included."""
+    """Return every function of these names, those that write in place and those of aten included."""
     found: set[Any] = set()
     for name in names:
         for spelled in (name, f"{name}_", f"__{name}__", f"__r{name}__", f"__i{name}__"):
@@ -78,12 +78,12 @@ class Unreadable(Exception):
 
 
 def name_of(function: Any) -> str:
-    """Give a readable name for a function that the model called."""
+    """Return a readable name for a function that the model called."""
     return str(getattr(function, "__name__", function))
 
 
 def only(outputs: Sequence[int], entry: TapeEntry) -> Sequence[int]:
-    """Give the outputs of a call that gives one tensor, not a sequence of them."""
+    """Return the outputs of a call that gives one tensor, not a sequence of them."""
     if not isinstance(entry.result, Ref):
         raise Unreadable(f"{name_of(entry.function)} gives more than one tensor")
     return outputs

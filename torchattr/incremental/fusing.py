@@ -15,7 +15,7 @@ from torchattr.layers import Call
 
 
 def fused(operators: Sequence[Operator], values: Sequence[TapeValue]) -> list[Operator]:
-    """Give operators that do the same in fewer steps.
+    """Return operators that do the same in fewer steps.
 
     A value that only the next step reads is not made at all. What takes others in stands where
     the last of them stood, since a sum needs both of its terms.
@@ -39,7 +39,7 @@ def fused(operators: Sequence[Operator], values: Sequence[TapeValue]) -> list[Op
 def _taken_in(
     operator: Operator, made: Mapping[int, Operator], values: Sequence[TapeValue]
 ) -> tuple[int, Convolved] | None:
-    """Give which convolution an operator goes into, and what that becomes."""
+    """Return which convolution an operator goes into, and what that becomes."""
     if not isinstance(operator, Pointwise) or operator.call is None:
         return None
     for index in operator.inputs:

@@ -44,21 +44,21 @@ class Grid:
         return len(self.shape) == 4 and self.spatial == (2, 3)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """Give `(rows, channels)` as a tensor of single pixels that the model's calls take."""
+        """Return `(rows, channels)` as a tensor of single pixels that the model's calls take."""
         shape = [1 if dim in self.spatial else size for dim, size in enumerate(self.shape)]
         return rows.reshape(len(rows), *shape[1:])
 
     def gathered(self, spread: Tensor) -> Tensor:
-        """Give what a call made of single pixels as `(rows, channels)`."""
+        """Return what a call made of single pixels as `(rows, channels)`."""
         return spread.reshape(len(spread), self.channels)
 
     def channels_last(self, tensor: Tensor) -> Tensor:
-        """Give a tensor of this grid as `(N, H, W, C)`, contiguous."""
+        """Return a tensor of this grid as `(N, H, W, C)`, contiguous."""
         moved = tensor.movedim(self.spatial, (1, 2)) if self.spatial else tensor
         return moved.reshape(len(tensor), self.height, self.width, -1).contiguous()
 
     def tensor(self, channels_last: Tensor) -> Tensor:
-        """Give `(N, H, W, C)` as the model sees it; a view if it can be one."""
+        """Return `(N, H, W, C)` as the model sees it; a view if it can be one."""
         if not self.spatial:
             return channels_last.reshape(len(channels_last), *self.shape[1:])
         others = [size for dim, size in enumerate(self.shape) if dim not in (0, *self.spatial)]
@@ -70,12 +70,12 @@ Grids = Mapping[int, Grid]
 
 
 def plain_grid(shape: torch.Size) -> Grid | None:
-    """Give the grid of `(N, C, H, W)`."""
+    """Return the grid of `(N, C, H, W)`."""
     return Grid(tuple(shape), (2, 3)) if len(shape) == 4 and shape.numel() else None
 
 
 def codes(grid: Grid) -> Tensor:
-    """Give a tensor of this grid in which every element tells its pixel and its channel."""
+    """Return a tensor of this grid in which every element tells its pixel and its channel."""
     batch = grid.shape[0]
     count = batch * grid.pixels * grid.channels
     whole = torch.arange(count).reshape(batch, grid.height, grid.width, -1)
@@ -104,6 +104,6 @@ def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:
 
 
 def _spatial(dims: int) -> list[tuple[int, int] | tuple[()]]:
-    """Give which dimensions may hold rows and columns."""
+    """Return which dimensions may hold rows and columns."""
     pairs = [(one, other) for one in range(1, dims) for other in range(1, dims) if one != other]
     return [*pairs, ()]

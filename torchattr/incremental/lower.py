@@ -35,7 +35,7 @@ from torchattr.layers import Call, parse_call
 
 
 def lower(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:
-    """Give what a call does to changed pixels, one operator for each of its outputs.
+    """Return what a call does to changed pixels, one operator for each of its outputs.
 
     Args:
         entry: the call.

@@ -23,7 +23,7 @@ def of_convolution(conv: Convolution, pixels: int) -> OpCounts:
 
 
 def kind_of(conv: Convolution) -> ConvolutionKind:
-    """Say which of the measured kinds a convolution is."""
+    """Return which of the measured kinds a convolution is."""
     if conv.groups > 1:
         return "depthwise"
     if conv.extent == (1, 1):

@@ -85,7 +85,7 @@ class Replay(TorchFunctionMode):
         self._next = 0
 
     def placeholder(self, index: int) -> Tensor:
-        """Give what stands for a value."""
+        """Return what stands for a value."""
         value = self._plan.lowered.tape.values[index]
         shape = (value.shape[0] * self._copies, *value.shape[1:])
         made: Placeholder = Placeholder(shape, value.dtype, self._device)
@@ -93,7 +93,7 @@ class Replay(TorchFunctionMode):
         return made
 
     def whole(self, output: Any) -> Any:
-        """Give what the model gave with whole tensors in place of what stands for them."""
+        """Return what the model gave with whole tensors in place of what stands for them."""
         return map_tensors(output, self._whole)
 
     def __torch_function__(
@@ -115,7 +115,7 @@ class Replay(TorchFunctionMode):
         return result
 
     def _expected(self, function: Any, standing: Sequence[Placeholder]) -> tuple[int, TapeEntry]:
-        """Give the call of the tape that this must be.
+        """Return the call of the tape that this must be.
 
         Raises:
             Diverged: it is not.
@@ -145,7 +145,7 @@ class Replay(TorchFunctionMode):
             raise Diverged(f"the model called {name} with other arguments than before")
 
     def _given(self, entry: TapeEntry, standing: Sequence[Placeholder]) -> Any:
-        """Give the result of a call that is followed; where it is its argument, rename that."""
+        """Return the result of a call that is followed; where it is its argument, rename that."""
         if not entry.same:
             return fill(entry.result, self.placeholder)
         standing[0].value = entry.outputs[0]
@@ -166,7 +166,7 @@ class Replay(TorchFunctionMode):
             raise Diverged("the model read a value that it had not read before") from None
 
     def _input(self, index: int) -> Tensor:
-        """Give the copies of an input, the same ones each time: the model may write over them."""
+        """Return the copies of an input, the same ones each time: the model may write over them."""
         if index not in self._copied:
             self._copied[index] = self._inputs[index]()
         return self._copied[index]
@@ -185,7 +185,7 @@ def _standing(value: Any) -> list[Placeholder]:
 
 
 def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
-    """Tell whether the arguments of a call are those of the tape, but for the size of the batch.
+    """Whether the arguments of a call are those of the tape, but for the size of the batch.
 
     Args:
         recorded: those of the tape.

@@ -90,14 +90,14 @@ class Schedule:
         return bool(self.operators)
 
     def boxes(self, sources: Mapping[int, Boxes]) -> dict[int, Boxes]:
-        """Say where every followed value changes, from where the inputs do."""
+        """Return where every followed value changes, from where the inputs do."""
         found = dict(sources)
         for step in self.operators:
             found[step.output] = step.boxes([found[index] for index in step.inputs])
         return found
 
     def loads(self, boxes: Mapping[int, Boxes]) -> list[tuple[int, int]]:
-        """Give for each step the bytes that variants with these boxes, and that its weights, need.
+        """Return for each step the bytes that variants with these boxes, and that its weights, need.
 
         Args:
             boxes: those of every value that is followed.
@@ -160,7 +160,7 @@ def _needed(operators: Sequence[Operator], wanted: frozenset[int]) -> list[Opera
 
 
 def fallback_reasons(lowered: LoweredTape, cut: int) -> list[str]:
-    """Give what is computed as a whole before the cut, and why, each reason once."""
+    """Return what is computed as a whole before the cut, and why, each reason once."""
     entries = lowered.tape.entries
     reasons = Counter(
         reason

@@ -94,7 +94,7 @@ class TapeRecorder:
         self._tape: Tape | None = None
 
     def around(self, model: Forward) -> Forward:
-        """Give a model that does the same, and is recorded."""
+        """Return a model that does the same, and is recorded."""
 
         def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             recording = TapeMode(args[: self._inputs], self._most)
@@ -108,7 +108,7 @@ class TapeRecorder:
         return _around(model, record)
 
     def take(self) -> Tape | None:
-        """Give the tape of the last run away: it holds memory, and is used up."""
+        """Return the tape of the last run away: it holds memory, and is used up."""
         tape, self._tape = self._tape, None
         return tape
 
@@ -155,7 +155,7 @@ class Incremental:
         return bool(self._plan.operators)
 
     def settle(self, boxes: Sequence[Boxes | None], allowed: int, most: int) -> int:
-        """Give how many variants to run at once, and keep within that memory from now on.
+        """Return how many variants to run at once, and keep within that memory from now on.
 
         Args:
             boxes: those of a sample of the variants.
@@ -176,7 +176,7 @@ class Incremental:
         return size
 
     def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:
-        """Give a function of the further arguments that runs a model on copies of the batch.
+        """Return a function of the further arguments that runs a model on copies of the batch.
 
         Args:
             model: the model itself.
@@ -265,7 +265,7 @@ def _recorded(model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any]
 
 
 def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], Any]) -> Forward:
-    """Give a model that is run by `run`; it stays a method of its module, whose parts are known."""
+    """Return a model that is run by `run`; it stays a method of its module, whose parts are known."""
 
     def forward(owner: Any, *args: Any) -> Any:
         return run(model, args)

@@ -228,7 +228,7 @@ class TapeMode(TorchFunctionMode):
             value.keep(None if alone or value.clean is None else value.clean.clone())
 
     def _shown_with(self, index: int) -> list[int]:
-        """Give the other values that lie in the memory of one."""
+        """Return the other values that lie in the memory of one."""
         clean = self.tape.values[index].clean
         if clean is None:
             return []
@@ -271,18 +271,18 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def writes(entry: TapeEntry) -> bool:
-    """Tell whether a call wrote over the first of the values that it took."""
+    """Whether a call wrote over the first of the values that it took."""
     return _written(entry.function, entry.args, entry.kwargs) == Ref(entry.inputs[0])
 
 
 def writes_elsewhere(entry: TapeEntry) -> bool:
-    """Tell whether a call wrote over a tensor that did not depend on the inputs."""
+    """Whether a call wrote over a tensor that did not depend on the inputs."""
     written = _written(entry.function, entry.args, entry.kwargs)
     return written is not None and not writes(entry)
 
 
 def _written(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Give what a call writes over, if anything."""
+    """Return what a call writes over, if anything."""
     if kwargs.get("out") is not None:
         return kwargs["out"]
     if not (writes_in_place(function) or _asked_to(function, args, kwargs)):
@@ -299,7 +299,7 @@ def _asked_to(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]
 
 @cache
 def _place_of_inplace(function: Function) -> int | None:
-    """Say which positional argument asks for writing in place."""
+    """Return which positional argument asks for writing in place."""
     if not isinstance(function, FunctionType):
         return None
     try:
@@ -310,7 +310,7 @@ def _place_of_inplace(function: Function) -> int | None:
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Give nested tuples, lists and dicts with each tensor changed."""
+    """Return nested tuples, lists and dicts with each tensor changed."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
@@ -342,7 +342,7 @@ def _like(value: Any, items: list[Any]) -> Any:
 
 
 def _dict_like(value: dict[Any, Any], items: dict[Any, Any]) -> Any:
-    """Give a dict, or whatever the model made of one, with other entries."""
+    """Return a dict, or whatever the model made of one, with other entries."""
     if type(value) is dict:
         return items
     try:
@@ -352,7 +352,7 @@ def _dict_like(value: dict[Any, Any], items: dict[Any, Any]) -> Any:
 
 
 def refs(value: Any) -> Iterator[int]:
-    """Give the values that stand in nested tuples, lists and dicts, in their order."""
+    """Return the values that stand in nested tuples, lists and dicts, in their order."""
     if isinstance(value, Ref):
         yield value.value
     elif isinstance(value, (tuple, list)):

@@ -32,7 +32,7 @@ class Changed:
         return Patches(self._clean(), self.rows, self.boxes)
 
     def within(self, boxes: Boxes, backend: Backend) -> Tensor:
-        """Give the pixels of other boxes."""
+        """Return the pixels of other boxes."""
         return self.rows if boxes == self.boxes else backend.gather(self.patches(), boxes)
 
 
@@ -51,11 +51,11 @@ class Operator(ABC):
 
     @abstractmethod
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
-        """Say where its output changes."""
+        """Return where its output changes."""
 
     @abstractmethod
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: Backend) -> Tensor:
-        """Give the output's pixels in `boxes`.
+        """Return the output's pixels in `boxes`.
 
         Args:
             given: the inputs.
@@ -78,5 +78,5 @@ class Operator(ABC):
         return 0
 
     def release(self) -> None:
-        """Give that memory back."""
+        """Return that memory back."""
         return

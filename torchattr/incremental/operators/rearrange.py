@@ -108,7 +108,7 @@ class Rearrange(Operator):
         return of_bytes(2 * pixels * self.grid.channels * item)
 
     def _places(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
-        """Give where each pixel of `boxes` is among the clean ones, the changed, the constant."""
+        """Return where each pixel of `boxes` is among the clean ones, the changed, the constant."""
         batch, height, width, _ = patches.clean.shape
         owner, down, along = boxes.places
         y, x = self.rows[down], self.columns[along]
@@ -123,7 +123,7 @@ class Rearrange(Operator):
 def _span(
     sources: np.ndarray[Any, Any], low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give from where to where the sources lie in `[low, high)`, for each pair of bounds."""
+    """Return from where to where the sources lie in `[low, high)`, for each pair of bounds."""
     taken = (sources >= low[:, None]) & (sources < high[:, None])
     first = taken.argmax(axis=1)
     last = taken.shape[1] - taken[:, ::-1].argmax(axis=1)
@@ -173,7 +173,7 @@ def _called_on(entry: TapeEntry, tensor: Tensor) -> Tensor:
 
 
 def _along(places: Tensor, dim: int) -> np.ndarray[Any, Any] | None:
-    """Give the sources along one dimension, if they are whole and the same along the other."""
+    """Return the sources along one dimension, if they are whole and the same along the other."""
     lines = places.amax(dim=1 - dim)
     expected = lines.unsqueeze(1 - dim).expand_as(places)
     if not torch.equal(torch.where(places < 0, places, expected), places):
