@@ -181,7 +181,7 @@ def test_nothing_is_measured_unless_something_is_chosen(
 def test_what_pays_is_chosen_by_what_was_measured(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shortcut, "SMALL", 0)
+    monkeypatch.setattr(incremental_scores, "SMALL", 0)
     monkeypatch.setattr(cost, "STEP", 0.0)
     occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
     for rate, followed in ((1e-9, True), (1.0, False)):
