@@ -23,7 +23,7 @@ from benchmarks.measure.memory import MIB, peak_bytes
 from benchmarks.measure.timing import extrapolated, milliseconds, ratio, synchronize
 from benchmarks.tasks import network, predicted, quiet
 from torchattr.incremental.op_counts import OpCounts
-from torchattr.incremental.schedule import Schedule, lowered
+from torchattr.incremental.schedule import Schedule, lower_tape
 from torchattr.incremental.tape import TapeMode
 
 CHECKED = 32
@@ -157,13 +157,13 @@ def bound(asked: OcclusionTask, model: Any) -> float:
     with torch.no_grad(), counter, recording:
         output = model(asked.picture)
     recording.finish(output)
-    read = lowered(recording.tape, 1)
+    read = lower_tape(recording.tape, 1)
     plan = Schedule(read, len(read.operators))
     boxes = plan.boxes({0: asked.boxes()})
     total = counter.get_total_flops() / 2
     spared = sum(
-        _multiply_adds(step.work(step.grid.pixels, 4))
-        - _multiply_adds(step.work(boxes[step.output].rows, 4)) / len(asked)
+        _multiply_adds(step.op_counts(step.grid.pixels, 4))
+        - _multiply_adds(step.op_counts(boxes[step.output].rows, 4)) / len(asked)
         for step in plan.operators
     )
     return total / (total - spared)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from helpers import noise
 from torch import Tensor
 
-from torchattr.incremental.tape import Ref, Tape, TapeMode, fill, map_tensors, refs, writes
+from torchattr.incremental.tape import Ref, Tape, TapeMode, fill, map_tensors, refs, writes_input
 
 
 def recorded(model: Any, *inputs: Tensor) -> Tape:
@@ -43,7 +43,7 @@ def test_what_is_written_over_becomes_another_value() -> None:
     x = noise(2, 3)
     tape = recorded(lambda x: x.exp().relu_().add_(x), x)
     assert [entry.same for entry in tape.entries] == [False, True, True]
-    assert [writes(entry) for entry in tape.entries] == [False, True, True]
+    assert [writes_input(entry) for entry in tape.entries] == [False, True, True]
     # Only what a later step may look up outside of what changed is worth a copy.
     assert tape.values[1].clean is None
     assert tape.values[2].clean is not None
@@ -92,7 +92,7 @@ def test_a_constant_that_is_written_over_depends_on_the_input_from_then_on() -> 
 
     tape = recorded(model, noise(2, 3))
     assert names(tape) == ["add_", "relu"]
-    assert not writes(tape.entries[0])
+    assert not writes_input(tape.entries[0])
 
 
 def test_questions_about_shapes_are_no_calls() -> None:

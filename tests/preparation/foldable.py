@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def calibrated(model: nn.Module, *shape: int, seed: int = 0) -> nn.Module:
-    """Give a model in float64 and eval mode whose batch-norms have seen data of this shape."""
+    """Return a model in float64 and eval mode whose batch-norms have seen data of this shape."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for part in model.modules():

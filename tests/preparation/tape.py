@@ -15,7 +15,7 @@ from torchattr.preparation.replay import GraphRecorder
 
 
 class CannotRecord(RuntimeError):
-    """A value was asked for while work was recorded."""
+    """A value was requested while work was recorded."""
 
 
 class Tape(TorchDispatchMode):

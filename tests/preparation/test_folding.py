@@ -155,7 +155,7 @@ def test_only_its_own_batch_norm_takes_what_nobody_has_touched(before: Any) -> N
     fast = prepared(model, x)
     assert len(fast.report.folded) == 2
     x[:, 0, 0, 0] = 51
-    for one in (model, fast._copy):
+    for one in (model, fast._prepared_forward.model):
         one.before = before.__get__(one)
     assert_same(fast(x), model(x), ROUNDING)
     expected = ta.GuidedBackprop(model).attribute(x, target=weighted)
@@ -210,7 +210,7 @@ def late() -> tuple[nn.Module, Prepared, Tensor]:
 def test_a_late_reader_sees_the_true_output(late: Any, name: str) -> None:
     model, fast, x = late
     assert len(fast.report.folded) == 2
-    for one in (model, fast._copy):
+    for one in (model, fast._prepared_forward.model):
         one.after = READERS[name].__get__(one)
     assert_same(fast(x), model(x), ROUNDING)
     expected = ta.GuidedBackprop(model).attribute(x, target=0)
@@ -219,8 +219,8 @@ def test_a_late_reader_sees_the_true_output(late: Any, name: str) -> None:
 
 def test_a_reader_that_comes_too_late_is_refused(late: Any) -> None:
     _, fast, x = late
-    fast._copy.after = lambda x, y: x.zero_().sum() + y
-    with refused(ModelError, "wrote over", "fold=False"):
+    fast._prepared_forward.model.after = lambda x, y: x.zero_().sum() + y
+    with refused(ModelError, "overwriting", "fold=False"):
         fast(x)
 
 
@@ -244,22 +244,22 @@ def unseen(x: Tensor) -> Tensor:
 
 def test_a_gradient_that_comes_unseen_is_refused(late: Any) -> None:
     model, fast, x = late
-    model.after = fast._copy.after = lambda x, y: Hidden.apply(y)
+    model.after = fast._prepared_forward.model.after = lambda x, y: Hidden.apply(y)
     assert_same(fast(x), model(x), ROUNDING)
     with refused(ModelError, "autograd", "fold=False"):
         ta.Saliency(fast).attribute(x, target=0)
     again = prepared(model, x)
-    assert "other readers: mul" in again.report.left["bn1"]
+    assert "is also read by mul" in again.report.left["bn1"]
     expected = ta.Saliency(model).attribute(x, target=0)
     assert_same(ta.Saliency(again).attribute(x, target=0), expected, ROUNDING)
 
 
 def test_an_unseen_reader_gets_no_number_that_looks_right(late: Any) -> None:
     model, fast, x = late
-    model.after = fast._copy.after = lambda x, y: unseen(y)
+    model.after = fast._prepared_forward.model.after = lambda x, y: unseen(y)
     assert fast(x).isnan().all()
     # On the example inputs it is found out at once.
-    with refused(ModelError, "another output", "fold=False"):
+    with refused(ModelError, "output differs", "fold=False"):
         prepared(model, x)
     assert_same(prepared(model, x, fold=False)(x), model(x))
 
@@ -272,7 +272,7 @@ def test_a_reader_without_a_graph_keeps_it_for_the_next(late: Any) -> None:
             y.mul_(3)
         return y
 
-    model.after = fast._copy.after = after
+    model.after = fast._prepared_forward.model.after = after
     assert_same(fast(x), model(x), ROUNDING)
     expected = ta.Saliency(model).attribute(x, target=0)
     assert_same(ta.Saliency(fast).attribute(x, target=0), expected, ROUNDING)

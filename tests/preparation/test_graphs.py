@@ -51,8 +51,7 @@ def recordable(monkeypatch: pytest.MonkeyPatch) -> None:
 def graphed(model: nn.Module, limit: int = 8, **options: Any) -> tuple[Prepared, TapeRecorder]:
     fast = ta.prepare(model, X, **{"channels_last": False, **options})
     recorder = TapeRecorder()
-    fast._graphs = Graphs(recorder, limit)
-    return fast, recorder
+    return Prepared(fast._prepared_forward, fast.report, Graphs(recorder, limit)), recorder
 
 
 @pytest.mark.parametrize("kind", [Net, Sequential, Residual])

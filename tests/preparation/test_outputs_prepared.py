@@ -147,9 +147,9 @@ def test_what_is_kept_of_a_folded_convolution_is_true(name: str) -> None:
         model.last = None
     fast = ta.prepare(model, X, channels_last=False, output=lambda out: getattr(out, "scores", out))
     with torch.no_grad():
-        given = read(fast._copy, fast(X))
+        given = read(fast._prepared_forward.model, fast(X))
         assert_same(given, model.conv(X))
-    assert_same(read(fast._copy, fast(X)).detach(), model.conv(X).detach())
+    assert_same(read(fast._prepared_forward.model, fast(X)).detach(), model.conv(X).detach())
 
 
 def backbone() -> nn.Module:
@@ -183,7 +183,7 @@ def test_detectors(name: str) -> None:
     model, x = DETECTORS[name]().double().eval(), noise(2, 3, 32, 32)
     with refused(OutputError, "output="):
         ta.prepare(model, x, channels_last=False)
-    with refused(ModelError, "list of pictures", "(N, C, H, W)"):
+    with refused(ModelError, "list of images", "(N, C, H, W)"):
         ta.prepare(model, list(x), channels_last=False)
     with refused(InputTypeError, "got dict"):
         ta.prepare(model, [{"image": x[0]}, {"image": x[1]}], channels_last=False)

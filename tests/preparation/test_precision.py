@@ -14,7 +14,7 @@ from torch import Tensor
 
 import torchattr as ta
 from torchattr.errors import ModelError
-from torchattr.preparation import preparing
+from torchattr.preparation import forward
 from torchattr.preparation.folding import Fold
 from torchattr.preparation.precision import deviation, rounding
 
@@ -142,8 +142,8 @@ def test_models_are_prepared_however_coarse_their_arithmetic_is(settings: Any) -
 
     model, matmul = network(Net).float(), settings[2]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "Fold", Coarse)
-        with refused(ModelError, "another output"):
+        patch.setattr(forward, "Fold", Coarse)
+        with refused(ModelError, "output differs"):
             ta.prepare(model, X)
         matmul.fp32_precision = "tf32"
         report = ta.prepare(model, X).report

@@ -23,13 +23,14 @@ from torchattr.errors import (
     ScriptedModelError,
     TrainingModeError,
 )
-from torchattr.preparation import Prepared, flipped_gates, preparing
+from torchattr.preparation import Prepared, flipped_gates
+from torchattr.preparation.folding import Fold
 
 X = noise(2, 3, 14, 14)
 
 
 def snapshot(model: nn.Module) -> Any:
-    """Give all that could be changed about a model."""
+    """Return all that could be changed about a model."""
     return [
         *(
             (name, id(one), one.clone(), one.requires_grad)
@@ -129,7 +130,7 @@ def test_the_report_says_what_was_done() -> None:
     text = repr(report)
     for words in (
         "batch-norms folded    2 of 2",
-        "no: as asked for",
+        "no: as requested",
         "guided_backprop maps  relative error",
         "gradient 0 of 4,704 (0%), guided 0 of 4,704",
         "MiB shared",
@@ -178,13 +179,13 @@ def test_errors_are_sentences() -> None:
         ta.prepare(model, X.float())
     with refused(ModelError, "does not run on example_inputs", "channels"):
         ta.prepare(model, X[:, :2])
-    with refused(ModelError, "prepared already"):
+    with refused(ModelError, "already prepared"):
         ta.prepare(ta.prepare(model, X), X)
     with refused(ModelError, "cannot be copied", "not this one"):
         ta.prepare(calibrated(Uncopied(), 3, 14, 14), X)
-    with refused(ModelError, "another output", "twice"):
+    with refused(ModelError, "output differs", "fold=False"):
         ta.prepare(Moody().eval(), X)
-    with refused(ModelError, "without a shape", "0.weight", "run it once"):
+    with refused(ModelError, "uninitialised", "0.weight", "run it once"):
         ta.prepare(nn.Sequential(nn.LazyConv2d(3, 3)).eval(), X)
     with refused(ModelError, "cannot be trained", "train the original"):
         ta.prepare(model, X).train()
@@ -240,8 +241,8 @@ def calibrated_both(model: nn.Module) -> nn.Module:
 
 def test_a_wrong_fold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check on the example inputs can fail."""
-    monkeypatch.setattr(preparing.Fold, "weights", lambda fold: (fold.conv.weight, fold.conv.bias))
-    with refused(ModelError, "another output", "fold=False"):
+    monkeypatch.setattr(Fold, "weights", lambda fold: (fold.conv.weight, fold.conv.bias))
+    with refused(ModelError, "output differs", "fold=False"):
         ta.prepare(network(Net), X)
 
 

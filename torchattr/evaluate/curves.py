@@ -110,7 +110,7 @@ def deletion_curve(
     perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
-    """Give how the score falls when features are replaced, those of largest attribution first.
+    """Return how the score falls when features are replaced, those of largest attribution first.
 
     `s(x with the first q·n features ← b)` for fractions `q` from 0 to 1. A map that finds what the
     model uses makes it fall fast: the smaller the area, the better. Petsiuk, Das and Saenko 2018,
@@ -191,7 +191,7 @@ def insertion_curve(
     perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
-    """Give how the score rises when features are restored, those of largest attribution first.
+    """Return how the score rises when features are restored, those of largest attribution first.
 
     `s(b with the first q·n features ← x)` for fractions `q` from 0 to 1: the larger the area, the
     better. The arguments are those of :func:`deletion_curve`, and so is what it is *not*; the

@@ -98,7 +98,7 @@ def points_at(
     size: tuple[int, int] | None = None,
     tolerance: float = 0.0,
 ) -> bool:
-    """Tell whether the maximum of one map lies in a box, or in any of several.
+    """Whether the maximum of one map lies in a box, or in any of several.
 
     The arguments are those of :func:`pointing_game`. Where several places share the maximum, all
     of them must lie in the boxes, so a map that is the same everywhere points at nothing.

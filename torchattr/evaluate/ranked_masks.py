@@ -62,13 +62,13 @@ class Order:
         self.sizes = present.sum(1)
 
     def counts(self, fractions: Tensor) -> Tensor:
-        """Give how many features these fractions are, of each example: `(fractions, N)`."""
+        """Return how many features these fractions are, of each example: `(fractions, N)`."""
         sizes = self.sizes.to("cpu", fractions.dtype)
         return (fractions[:, None] * sizes).round().long().to(self.sizes.device)
 
 
 def nested(order: Order, counts: Tensor, kind: CurveKind) -> Nested:
-    """Give what is replaced step by step, but for the end at which nothing is.
+    """Return what is replaced step by step, but for the end at which nothing is.
 
     Deletion replaces the first features of the order; insertion begins with all of them replaced,
     so what has not been inserted is.
@@ -79,7 +79,7 @@ def nested(order: Order, counts: Tensor, kind: CurveKind) -> Nested:
 
 
 def as_fractions(steps: Any, features: int) -> Tensor:
-    """Give where to measure, from 0 to 1: at most one step for each feature.
+    """Return where to measure, from 0 to 1: at most one step for each feature.
 
     Raises:
         InputTypeError: no number.
@@ -119,7 +119,7 @@ def pixels(tensors: Sequence[Tensor]) -> Segments:
 
 
 def as_orders(attributions: Any, inputs: Inputs, targets: int) -> list[list[Tensor]]:
-    """Give for each target, or once for all of them, one attribution for each input.
+    """Return for each target, or once for all of them, one attribution for each input.
 
     Args:
         attributions: a tensor for each input, in the inputs' form: it broadcasts to the input, or

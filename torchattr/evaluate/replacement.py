@@ -16,7 +16,7 @@ BLUR_KERNEL = 11
 
 
 def as_replaced(baselines: Any, inputs: Inputs) -> tuple[Baseline, ...]:
-    """Give one baseline per input: a number or `"blur"` for all of them, or one entry for each.
+    """Return one baseline per input: a number or `"blur"` for all of them, or one entry for each.
 
     Raises:
         InputError: another word.

@@ -1,10 +1,9 @@
-"""Forwards of changed inputs that recompute only what the change can reach, exactly.
+"""Incremental forwards: recompute only what a change of the inputs can reach, exactly.
 
-A clean forward is recorded (`tape`), read as operators on changed pixels (`reading`; the kinds of
-`operators` are `pixelwise`, `windows` and `moved`), those that belong together are taken together
-(`fusing`), and a cost model (`cost`) says how far to go (`plan`). For a chunk of variants the
-operators run (`running`), then the model itself, handed what they found (`replay`). Nakandala,
-Kumar, Papakonstantinou 2019, SIGMOD (Krypton).
+A clean forward is recorded (`tape`), lowered to operators on changed pixels (`lower`, `operators`)
+and fused (`fuse`); a cost model (`cost`) chooses where to stop (`schedule`). For each chunk of
+variants the operators run (`execute`), then the model itself, with their results (`replay`).
+`session` puts it together. Nakandala, Kumar, Papakonstantinou 2019, SIGMOD (Krypton).
 """
 
 from torchattr.incremental.session import Change as Change

@@ -1,4 +1,4 @@
-"""Computing all that changes, for a chunk of variants."""
+"""Run the operators of a schedule for a chunk of variants."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from torchattr.incremental.schedule import Schedule
 from torchattr.kernels import IMAGE, Boxes, PatchOperations
 
 
-class Clean:
-    """The clean values, with their channels last, made when first asked for."""
+class CleanValues:
+    """The clean values in channels-last memory, converted on first use."""
 
-    def __init__(self, plan: Schedule) -> None:
-        self._plan = plan
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
         self._made: dict[int, Tensor] = {}
 
     def __call__(self, index: int) -> Tensor:
         if index not in self._made:
-            self._made[index] = self._plan.grids[index].channels_last(self._taken(index))
+            self._made[index] = self._schedule.grids[index].channels_last(self._taken(index))
         return self._made[index]
 
     def _taken(self, index: int) -> Tensor:
-        """Take a value from the tape, which lets go of it."""
-        value = self._plan.lowered.tape.values[index]
+        """Take a value from the tape, which releases it."""
+        value = self._schedule.lowered.tape.values[index]
         if value.clean is None:
-            raise RuntimeError("a clean value is needed that the tape did not keep")
+            raise RuntimeError("the tape did not keep a clean value that is needed")
         clean, value.clean = value.clean, None
         return clean
 
 
 class Allowance:
-    """How much of what steps could make again is kept between chunks: the first that fit.
+    """Memory for caches of operators between chunks, such as packed weights; the first that fit.
 
     Args:
         allowed: bytes for all of them.
@@ -46,7 +46,7 @@ class Allowance:
         self._kept: set[int] = set()
 
     def spend(self, step: Operator) -> None:
-        """Let a step keep what it holds, or take it away."""
+        """Let an operator keep its cache, or release it."""
         if step.output in self._kept:
             return
         if step.held_bytes > self._left:
@@ -57,45 +57,45 @@ class Allowance:
 
 
 def run(
-    plan: Schedule,
-    clean: Clean,
+    schedule: Schedule,
+    clean: CleanValues,
     sources: Mapping[int, Changed],
     backend: PatchOperations,
     allowance: Allowance,
 ) -> dict[int, Tensor]:
-    """Compute the frontier of a plan as whole tensors, as the model sees them.
+    """Compute the frontier of a schedule as dense tensors in the model's own layout.
 
     Args:
-        plan: what to do.
+        schedule: the operators to run.
         clean: the clean values.
-        sources: the followed inputs.
-        backend: what runs the hot parts.
-        allowance: what may be kept for the next chunk.
+        sources: the changed inputs.
+        backend: runs convolutions, pools and gathers.
+        allowance: memory for caches that outlive the chunk.
     """
     live = dict(sources)
-    found = {}
-    for step, last in zip(plan.operators, plan.last, strict=True):
+    frontier = {}
+    for step, last_uses in zip(schedule.operators, schedule.last_uses, strict=True):
         given = [live[index] for index in step.inputs]
         boxes = step.boxes([one.boxes for one in given])
         rows = step.run(given, boxes, backend)
         allowance.spend(step)
-        for index, over in zip(step.inputs, last, strict=True):
-            if over:
+        for index, is_last in zip(step.inputs, last_uses, strict=True):
+            if is_last:
                 live.pop(index, None)
         live[step.output] = Changed(step.grid, rows, boxes, partial(clean, step.output))
-        if step.output in plan.frontier:
-            value = plan.lowered.tape.values[step.output]
-            found[step.output] = laid_out(
+        if step.output in schedule.frontier:
+            value = schedule.lowered.tape.values[step.output]
+            frontier[step.output] = as_strided_like(
                 whole(live[step.output], backend), value.shape, value.strides
             )
-    return found
+    return frontier
 
 
-def laid_out(tensor: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
-    """Return a tensor that lies in memory as the model's own forward would lay it.
+def as_strided_like(tensor: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """Return a tensor with the strides that the model's own forward would give it.
 
-    The model may ask for a view that is possible of such a tensor only, and PyTorch chooses, and
-    rounds, by the strides, those of single elements included.
+    The model may take a view that only such strides allow, and PyTorch chooses kernels, and so
+    rounding, by strides, including those of dimensions of size one.
 
     Args:
         tensor: the value for all copies of the batch.
@@ -106,14 +106,14 @@ def laid_out(tensor: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Te
     moved = [dim for dim, size in enumerate(tensor.shape) if size > 1]
     if all(tensor.stride(dim) == wanted[dim] for dim in moved):
         return tensor.as_strided(tensor.shape, wanted)
-    laid = torch.empty_strided(tensor.shape, wanted, dtype=tensor.dtype, device=tensor.device)
-    return laid.copy_(tensor)
+    strided = torch.empty_strided(tensor.shape, wanted, dtype=tensor.dtype, device=tensor.device)
+    return strided.copy_(tensor)
 
 
 def _strides_of_copies(
     copied: Sequence[int], shape: Sequence[int], strides: Sequence[int]
 ) -> list[int]:
-    """Return strides for a batch that is larger: what lay around the examples lies further apart.
+    """Return strides for a larger batch: dimensions outside the examples move further apart.
 
     >>> _strides_of_copies((6, 3, 4), (2, 3, 4), (12, 4, 1))
     [12, 4, 1]
@@ -122,7 +122,7 @@ def _strides_of_copies(
     """
     batch, *others = strides
     if shape[0] == 1:
-        # One example tells nothing of where the next would lie, but that it lies behind.
+        # A single example does not show where the next would be, only that it comes after it.
         reach = sum((n - 1) * step for n, step in zip(shape[1:], others, strict=True)) + 1
         return [max(batch, reach), *others]
     copies = copied[0] // shape[0]
@@ -130,7 +130,7 @@ def _strides_of_copies(
 
 
 def whole(changed: Changed, backend: PatchOperations) -> Tensor:
-    """Give a value as one tensor for all variants, with the model's dimensions."""
+    """Return a value as one dense tensor for all variants, with the model's dimensions."""
     grid = changed.grid
     boxes = Boxes.whole(changed.boxes.table[:, IMAGE], grid.height, grid.width)
     rows = changed.within(boxes, backend)

@@ -1,4 +1,4 @@
-"""Which functions treat every pixel by itself, which only move values about, and what none is."""
+"""Functions by how they treat pixels: pointwise, rearranging, padding, resizing."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torchattr.incremental.tape import Ref, TapeEntry
 _OWNERS = (torch, Tensor, F, aten_nn)
 
 
-def _spelled(names: Iterable[str]) -> frozenset[Any]:
-    """Give every function of these names, those that write in place and those of aten included."""
-    found: set[Any] = set()
+def _variants_of(names: Iterable[str]) -> frozenset[Any]:
+    """Return the functions of these names, with their in-place, reflected and aten variants."""
+    functions: set[Any] = set()
     for name in names:
         for spelled in (name, f"{name}_", f"__{name}__", f"__r{name}__", f"__i{name}__"):
-            found |= {getattr(owner, spelled) for owner in _OWNERS if hasattr(owner, spelled)}
+            functions |= {getattr(owner, spelled) for owner in _OWNERS if hasattr(owner, spelled)}
             packet = getattr(torch.ops.aten, spelled, None)
             if isinstance(packet, OpOverloadPacket):
-                found |= {getattr(packet, overload) for overload in packet.overloads()}
-    return frozenset(found)
+                functions |= {getattr(packet, overload) for overload in packet.overloads()}
+    return frozenset(functions)
 
 
-POINTWISE = _spelled(
+POINTWISE = _variants_of(
     (
         *("add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "truediv", "pow"),
         *("true_divide", "float_power"),
@@ -51,9 +51,9 @@ POINTWISE = _spelled(
         ),
     )
 )
-"""Calls whose result at a place depends on what is at that place, and on constants, only."""
+"""Calls whose result at a position depends on that position and on constants only."""
 
-MOVING = _spelled(
+REARRANGING = _variants_of(
     (
         *("view", "reshape", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"),
         *("unsqueeze", "squeeze", "chunk", "split", "tensor_split", "narrow", "select", "unbind"),
@@ -63,8 +63,8 @@ MOVING = _spelled(
 )
 """Calls whose result holds elements of their input, unchanged."""
 
-RESHAPING = _spelled(("view", "reshape"))
-"""Those whose arguments may name the size of the batch."""
+RESHAPING = _variants_of(("view", "reshape"))
+"""Calls whose arguments may contain the batch size."""
 
 AVERAGING = frozenset({torch.mean, Tensor.mean, torch.ops.aten.mean.dim})
 
@@ -73,17 +73,21 @@ PADDING = frozenset({F.pad, aten_nn.pad, torch.ops.aten.pad.default})
 RESIZING = frozenset({F.interpolate})
 
 
-class Unreadable(Exception):
-    """A call is computed as a whole; the message says why."""
+class CannotLower(Exception):
+    """A call cannot be lowered and is computed densely; the message says why."""
 
 
 def name_of(function: Any) -> str:
-    """Give a readable name for a function that the model called."""
+    """Return a readable name for a function that the model called."""
     return str(getattr(function, "__name__", function))
 
 
-def only(outputs: Sequence[int], entry: TapeEntry) -> Sequence[int]:
-    """Give the outputs of a call that gives one tensor, not a sequence of them."""
+def single_output(outputs: Sequence[int], entry: TapeEntry) -> Sequence[int]:
+    """Return the outputs of a call that returns one tensor.
+
+    Raises:
+        CannotLower: it returns several.
+    """
     if not isinstance(entry.result, Ref):
-        raise Unreadable(f"{name_of(entry.function)} gives more than one tensor")
+        raise CannotLower(f"{name_of(entry.function)} returns more than one tensor")
     return outputs

@@ -1,4 +1,4 @@
-"""Counting what a step costs: multiply-adds of each kind of convolution, and bytes moved."""
+"""Operation counts: multiply-adds by kind of convolution, and bytes moved."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def of_bytes(count: int) -> OpCounts:
 
 
 def of_convolution(conv: Convolution, pixels: int) -> OpCounts:
-    """Count a convolution for so many pixels of its output."""
+    """Count the multiply-adds of a convolution for a number of output pixels."""
     return Counter({kind_of(conv): pixels * prod(conv.weight.shape)})
 
 
 def kind_of(conv: Convolution) -> ConvolutionKind:
-    """Say which of the measured kinds a convolution is."""
+    """Return which of the measured kinds a convolution is."""
     if conv.groups > 1:
         return "depthwise"
     if conv.extent == (1, 1):

@@ -1,4 +1,4 @@
-"""What of a model is followed on changed pixels, what is computed as a whole, and why."""
+"""Schedule which calls of a model run on changed pixels and which run densely."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torchattr.incremental.function_sets import Unreadable, name_of
-from torchattr.incremental.fusing import fused
-from torchattr.incremental.grids import Grid, plain_grid
-from torchattr.incremental.lower import lower
+from torchattr.incremental.function_sets import CannotLower, name_of
+from torchattr.incremental.fuse import fuse
+from torchattr.incremental.grid import Grid, plain_grid
+from torchattr.incremental.lower import lower_entry
 from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.tape import Tape
 from torchattr.kernels import Boxes
@@ -17,13 +17,13 @@ from torchattr.kernels import Boxes
 
 @dataclass(frozen=True)
 class LoweredTape:
-    """A tape, read as far as it can be.
+    """A tape, lowered as far as possible.
 
     Attributes:
-        tape: what was read.
-        sources: the grids of those inputs that can be followed.
-        operators: for each entry what it does to changed pixels; none if that is not known.
-        reasons: for each entry that is not read, why.
+        tape: the tape.
+        sources: the grids of the inputs that are batches of images.
+        operators: for each entry the operators that compute it; empty if it is not lowered.
+        reasons: for each entry that is not lowered, why.
     """
 
     tape: Tape
@@ -32,39 +32,41 @@ class LoweredTape:
     reasons: Mapping[int, str]
 
 
-def lowered(tape: Tape, inputs: int) -> LoweredTape:
-    """Read a tape whose first values are so many inputs."""
-    found = {index: plain_grid(tape.values[index].shape) for index in range(inputs)}
+def lower_tape(tape: Tape, inputs: int) -> LoweredTape:
+    """Lower a tape whose first values are the inputs."""
+    grids_of_inputs = {index: plain_grid(tape.values[index].shape) for index in range(inputs)}
     sources = {
-        index: grid for index, grid in found.items() if grid is not None and index not in tape.lost
+        index: grid
+        for index, grid in grids_of_inputs.items()
+        if grid is not None and index not in tape.lost
     }
     grids, operators, reasons = dict(sources), [], {}
     for position, entry in enumerate(tape.entries):
         try:
-            steps = lower(entry, tape, grids)
-        except Unreadable as error:
+            steps = lower_entry(entry, tape, grids)
+        except CannotLower as error:
             steps, reasons[position] = [], str(error)
-        except Exception as error:  # noqa: BLE001 - any model may come, and no call is a must
+        except Exception as error:  # noqa: BLE001 - a call that fails to lower runs densely
             name, why = name_of(entry.function), f"{type(error).__name__}: {error}"
-            steps, reasons[position] = [], f"{name} could not be read ({why})"
+            steps, reasons[position] = [], f"{name} could not be lowered ({why})"
         operators.append(steps)
         grids.update({step.output: step.grid for step in steps})
     return LoweredTape(tape, sources, operators, reasons)
 
 
 class Schedule:
-    """A way to compute a model for changed pixels up to some call, and as a whole from there.
+    """Incremental computation of a model up to some entry, and dense computation from there.
 
     Args:
-        reading: the tape.
-        cut: the entry from which on everything is computed as a whole.
+        lowered: the lowered tape.
+        cut: the first entry from which everything is computed densely.
 
     Attributes:
-        operators: the steps on changed pixels, in their order.
-        followed: the entries that these steps stand for.
-        grids: of every value that is followed.
-        frontier: the followed values that are needed as a whole.
-        last: for each step, which of its inputs nobody reads afterwards.
+        operators: the operators to run, in order, fused and without dead ones.
+        followed: the entries that they compute.
+        grids: those of all values that are computed incrementally.
+        frontier: the incremental values that dense calls read.
+        last_uses: for each operator, whether it is the last to read each of its inputs.
     """
 
     def __init__(self, lowered: LoweredTape, cut: int) -> None:
@@ -75,55 +77,55 @@ class Schedule:
             position for position, entry in enumerate(lowered.operators[:cut]) if entry
         )
         self.frontier = self._frontier()
-        self.operators = _needed(fused(steps, lowered.tape.values), self.frontier)
-        self.last = self._last()
+        self.operators = _without_dead(fuse(steps, lowered.tape.values), self.frontier)
+        self.last_uses = self._last_uses()
 
     @property
     def is_possible(self) -> bool:
-        """Whether the clean values that it needs were kept."""
+        """Whether the clean values that it needs were kept on the tape."""
         values = self.lowered.tape.values
         return all(values[index].clean is not None for index in self.frontier)
 
     @property
     def saves(self) -> bool:
-        """Whether anything is followed beyond the inputs."""
+        """Whether any operator is left to run incrementally."""
         return bool(self.operators)
 
     def boxes(self, sources: Mapping[int, Boxes]) -> dict[int, Boxes]:
-        """Say where every followed value changes, from where the inputs do."""
-        found = dict(sources)
+        """Return where every incremental value changes, from where the inputs do."""
+        boxes = dict(sources)
         for step in self.operators:
-            found[step.output] = step.boxes([found[index] for index in step.inputs])
-        return found
+            boxes[step.output] = step.boxes([boxes[index] for index in step.inputs])
+        return boxes
 
     def loads(self, boxes: Mapping[int, Boxes]) -> list[tuple[int, int]]:
-        """Give for each step the bytes that variants with these boxes, and that its weights, need.
+        """Return for each operator the bytes of live values, and those to pack its weights.
 
         Args:
-            boxes: those of every value that is followed.
+            boxes: those of every incremental value.
         """
         sizes = {index: one.rows * self._pixel_bytes(index) for index, one in boxes.items()}
-        live, handed, found = set(self.lowered.sources), 0, []
-        for step, last in zip(self.operators, self.last, strict=True):
+        live, dense, loads = set(self.lowered.sources), 0, []
+        for step, last_uses in zip(self.operators, self.last_uses, strict=True):
             live.add(step.output)
-            found.append((handed + sum(sizes[index] for index in live), step.packing_bytes))
-            live -= {index for index, over in zip(step.inputs, last, strict=True) if over}
+            loads.append((dense + sum(sizes[index] for index in live), step.packing_bytes))
+            live -= {index for index, last in zip(step.inputs, last_uses, strict=True) if last}
             if step.output in self.frontier:
                 whole = len(boxes[step.output]) * self.grids[step.output].pixels
-                handed += whole * self._pixel_bytes(step.output)
-        return [*found, (handed, 0)]
+                dense += whole * self._pixel_bytes(step.output)
+        return [*loads, (dense, 0)]
 
     def release(self) -> None:
-        """Drop the clean values that no step reads."""
-        lower = {*self.frontier, *self.lowered.sources}
-        lower.update(index for step in self.operators for index in step.inputs)
+        """Release the clean values that no operator reads."""
+        consumed = {*self.frontier, *self.lowered.sources}
+        consumed.update(index for step in self.operators for index in step.inputs)
         for index, value in enumerate(self.lowered.tape.values):
-            if index not in lower:
+            if index not in consumed:
                 value.clean = None
 
     @property
     def clean_bytes(self) -> int:
-        """The bytes of the clean values that are kept."""
+        """Bytes of the clean values that are kept."""
         held = (value.clean for value in self.lowered.tape.values)
         return sum(clean.nbytes for clean in held if clean is not None)
 
@@ -131,26 +133,26 @@ class Schedule:
         return self.grids[index].channels * self.lowered.tape.values[index].dtype.itemsize
 
     def _frontier(self) -> frozenset[int]:
-        lower = Counter(
+        consumed = Counter(
             index
             for position in self.followed
             for index in self.lowered.tape.entries[position].inputs
         )
         values = self.lowered.tape.values
-        return frozenset(index for index in self.grids if values[index].readers > lower[index])
+        return frozenset(index for index in self.grids if values[index].readers > consumed[index])
 
-    def _last(self) -> list[list[bool]]:
-        """Say, from the end, which reading of a value is its last."""
-        lower = set(self.frontier)
-        found = []
+    def _last_uses(self) -> list[list[bool]]:
+        """Find, from the end, the last use of each value."""
+        consumed = set(self.frontier)
+        last_uses = []
         for step in reversed(self.operators):
-            found.append([index not in lower for index in step.inputs])
-            lower.update(step.inputs)
-        return found[::-1]
+            last_uses.append([index not in consumed for index in step.inputs])
+            consumed.update(step.inputs)
+        return last_uses[::-1]
 
 
-def _needed(operators: Sequence[Operator], wanted: frozenset[int]) -> list[Operator]:
-    """Leave out what leads to nothing that is wanted."""
+def _without_dead(operators: Sequence[Operator], wanted: frozenset[int]) -> list[Operator]:
+    """Eliminate operators that no wanted value depends on."""
     needed, kept = set(wanted), []
     for step in reversed(operators):
         if step.output in needed:
@@ -160,13 +162,13 @@ def _needed(operators: Sequence[Operator], wanted: frozenset[int]) -> list[Opera
 
 
 def fallback_reasons(lowered: LoweredTape, cut: int) -> list[str]:
-    """Give what is computed as a whole before the cut, and why, each reason once."""
+    """Return why calls are computed densely, each reason once."""
     entries = lowered.tape.entries
     reasons = Counter(
         reason
         for position, reason in sorted(lowered.reasons.items())
-        if position < cut and "computed as a whole" not in reason
+        if position < cut and "computed densely" not in reason
     )
     if cut < len(entries):
-        reasons[f"from {name_of(entries[cut].function)} on, the whole is cheaper"] += 1
+        reasons[f"from {name_of(entries[cut].function)} on, dense computation is cheaper"] += 1
     return list(reasons)

@@ -1,4 +1,4 @@
-"""Running a model on changed copies of its inputs, recomputing only what the change can reach."""
+"""Run a model on changed copies of its inputs, recomputing only what the change can reach."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
 from torchattr.incremental.cost import USUAL, Rates, estimates, rates
-from torchattr.incremental.execute import Allowance, Clean, run
+from torchattr.incremental.execute import Allowance, CleanValues, run
 from torchattr.incremental.operators.operator import Changed
 from torchattr.incremental.replay import Diverged, Replay
-from torchattr.incremental.schedule import LoweredTape, Schedule, fallback_reasons, lowered
+from torchattr.incremental.schedule import LoweredTape, Schedule, fallback_reasons, lower_tape
 from torchattr.incremental.tape import Tape, TapeMode
 from torchattr.kernels import Boxes, PatchOperations, Request, choose_patches, requested_backend
 from torchattr.layers import Trace, enter_mode
@@ -29,24 +29,23 @@ Mode = bool | Literal["auto"]
 
 
 SHARE_OF_PIXELS = 0.85
-"""Of the memory, for changed pixels; the rest is for weights as a backend wants them."""
+"""Share of the memory for changed pixels; the rest is for packed weights."""
 SCRATCH = 12 * 2**20
-"""Bytes that each thread of a backend works in, about."""
+"""Approximate scratch bytes per backend thread."""
 LEAST = 8
-"""So many variants are run at once whatever they need; if memory runs out, they are halved."""
+"""Minimum number of variants per chunk; if memory runs out, chunks are halved."""
 
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What a call recomputed for changed pixels only, and what as a whole.
+    """How much of a model was recomputed on changed pixels only.
 
     Attributes:
-        followed: how many calls of the model were followed on changed pixels.
-        whole: how many were computed as a whole.
-        saved: the share of the time of whole forwards that the cost model expects to save; where
-            everything was followed unasked for its cost, with the speed of no machine in
-            particular.
-        reasons: why the rest was computed as a whole.
+        followed: number of the model's calls computed on changed pixels.
+        whole: number of calls computed densely.
+        saved: the share of the dense time that the cost model expects to save; with
+            `incremental=True`, where nothing is measured, by typical rates.
+        reasons: why the rest was computed densely.
     """
 
     followed: int
@@ -56,7 +55,7 @@ class Recomputed:
 
     def __str__(self) -> str:
         if not self.followed:
-            why = "; ".join(self.reasons) or "no call of the model was seen"
+            why = "; ".join(self.reasons) or "the model made no call that can be recorded"
             return f"nothing could be saved: {why}"
         because = f" ({'; '.join(self.reasons)})" if self.reasons else ""
         return (
@@ -70,9 +69,9 @@ class Change:
     """How the copies of one input differ from it.
 
     Attributes:
-        boxes: where, if the input is a batch of pictures.
-        rows: gives the pixels inside the boxes.
-        whole: gives the copies themselves.
+        boxes: where, if the input is a batch of images.
+        rows: returns the pixels inside the boxes.
+        whole: returns the copies.
     """
 
     boxes: Boxes | None
@@ -81,11 +80,11 @@ class Change:
 
 
 class TapeRecorder:
-    """Lets models write a tape of their run.
+    """Records a model's forward to a tape.
 
     Args:
-        inputs: how many of their first arguments will change.
-        most: bytes of clean values that are kept; where there are more, there is no tape.
+        inputs: how many of the leading arguments will change.
+        most: maximum bytes of clean values; beyond that there is no tape.
     """
 
     def __init__(self, inputs: int, most: float = inf) -> None:
@@ -94,7 +93,7 @@ class TapeRecorder:
         self._tape: Tape | None = None
 
     def around(self, model: Forward) -> Forward:
-        """Give a model that does the same, and is recorded."""
+        """Return the model with recording."""
 
         def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             recording = TapeMode(args[: self._inputs], self._most)
@@ -108,26 +107,27 @@ class TapeRecorder:
         return _around(model, record)
 
     def take(self) -> Tape | None:
-        """Give the tape of the last run away: it holds memory, and is used up."""
+        """Return the tape of the last run and release it here."""
         tape, self._tape = self._tape, None
         return tape
 
 
 class Incremental:
-    """A model's clean forward, and what of it can be kept when parts of the inputs change.
+    """A model's clean forward, reused for variants of its inputs.
 
     Args:
         model: the module or function to run.
-        inputs: the batch as it is.
+        inputs: the clean batch.
         arguments: further positional arguments of the model.
-        mode: follow changes as far as possible (`True`), or as far as it pays (`"auto"`).
-        boxes: for each input where a sample of the variants change it; `None` if it is no batch
-            of pictures.
-        at_once: how many variants will run together.
-        tape: that of a forward of these inputs and arguments, if there was one; it is used up.
+        mode: compute incrementally as far as possible (`True`) or as far as it is faster
+            (`"auto"`).
+        boxes: for each input where a sample of the variants changes it; `None` if it is not a
+            batch of images.
+        at_once: expected number of variants per chunk.
+        tape: that of a forward of these inputs and arguments, if there is one; it is consumed.
 
     Attributes:
-        recomputed: what is followed.
+        recomputed: what is computed incrementally.
     """
 
     def __init__(
@@ -144,30 +144,30 @@ class Incremental:
         self._backend: PatchOperations = choose_patches(
             Request(self._device, dtype), requested_backend()
         )
-        read = lowered(tape or _recorded(model, inputs, arguments), len(inputs))
-        sources = _of_pictures(boxes, read)
-        self._plan, self.recomputed = self._chosen(read, mode, sources, at_once)
-        self._plan.release()
-        self._clean = Clean(self._plan)
+        lowered = lower_tape(tape or _recorded(model, inputs, arguments), len(inputs))
+        sources = _of_images(boxes, lowered)
+        self._schedule, self.recomputed = self._chosen(lowered, mode, sources, at_once)
+        self._schedule.release()
+        self._clean = CleanValues(self._schedule)
         self._allowance = Allowance(0)
 
     @property
     def saves(self) -> bool:
-        """Whether anything is followed."""
-        return bool(self._plan.operators)
+        """Whether anything is computed incrementally."""
+        return bool(self._schedule.operators)
 
     def settle(self, boxes: Sequence[Boxes | None], allowed: int, most: int) -> int:
-        """Give how many variants to run at once, and keep within that memory from now on.
+        """Return the number of variants per chunk that fits into memory, and budget caches by it.
 
         Args:
             boxes: those of a sample of the variants.
             allowed: bytes for clean values, changed pixels and packed weights together.
-            most: more variants than these at once are no faster.
+            most: the chunk size beyond which larger chunks are no faster.
         """
         sources = self._sources_in(boxes)
         sample = max(len(one) for one in sources.values())
-        loads = self._plan.loads(self._plan.boxes(sources))
-        left = allowed - self._plan.clean_bytes - SCRATCH * torch.get_num_threads()
+        loads = self._schedule.loads(self._schedule.boxes(sources))
+        left = allowed - self._schedule.clean_bytes - SCRATCH * torch.get_num_threads()
         fits = [
             (SHARE_OF_PIXELS * left - packing) * sample / max(pixels, 1)
             for pixels, packing in loads
@@ -178,27 +178,27 @@ class Incremental:
         return size
 
     def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:
-        """Give a function of the further arguments that runs a model on copies of the batch.
+        """Return a function of the further arguments that runs a model on copies of the batch.
 
         Args:
-            model: the model itself.
+            model: the model.
             changes: how the copies of each input differ from it.
-            copies: how many there are.
+            copies: number of copies.
 
         Raises:
-            Diverged: when run, if the model runs otherwise than it did with the clean batch.
+            Diverged: when run, if the model does not repeat the calls of its clean forward.
         """
         sources = self._sources_in([change.boxes for change in changes])
 
-        def known() -> dict[int, Tensor]:
-            # None of these calls is the model's.
+        def compute() -> dict[int, Tensor]:
+            # These calls are not the model's: no mode may see them.
             with DisableTorchFunction():
                 given = {i: self._changed(i, changes[i], box) for i, box in sources.items()}
-                return run(self._plan, self._clean, given, self._backend, self._allowance)
+                return run(self._schedule, self._clean, given, self._backend, self._allowance)
 
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             whole = [change.whole for change in changes]
-            replay = Replay(self._plan, copies, self._device, known, whole)
+            replay = Replay(self._schedule, copies, self._device, compute, whole)
             entered = [
                 replay.placeholder(i) if i in sources else change.whole()
                 for i, change in enumerate(changes)
@@ -211,46 +211,46 @@ class Incremental:
         return _around(model, replayed)
 
     def _sources_in(self, boxes: Sequence[Boxes | None]) -> dict[int, Boxes]:
-        return _of_pictures(boxes, self._plan.lowered)
+        return _of_images(boxes, self._schedule.lowered)
 
     def _changed(self, index: int, change: Change, boxes: Boxes) -> Changed:
-        grid = self._plan.grids[index]
+        grid = self._schedule.grids[index]
         return Changed(grid, change.rows(), boxes, lambda: self._clean(index))
 
     def _chosen(
-        self, read: LoweredTape, mode: Mode, sources: dict[int, Boxes], at_once: int
+        self, lowered: LoweredTape, mode: Mode, sources: dict[int, Boxes], at_once: int
     ) -> tuple[Schedule, Recomputed]:
-        everything = len(read.operators)
-        unusable = read.tape.failed or (ALIASED if read.tape.aliased else "")
+        everything = len(lowered.operators)
+        unusable = lowered.tape.failed or (ALIASED if lowered.tape.aliased else "")
         if unusable:
-            return Schedule(read, 0), Recomputed(0, everything, 0.0, (unusable,))
+            return Schedule(lowered, 0), Recomputed(0, everything, 0.0, (unusable,))
         if not sources:
-            return Schedule(read, 0), Recomputed(0, everything, 0.0, (NO_PICTURE,))
-        ways = estimates(read, sources, self._rates(read, mode), at_once)
+            return Schedule(lowered, 0), Recomputed(0, everything, 0.0, (NO_PICTURE,))
+        ways = estimates(lowered, sources, self._rates(lowered, mode), at_once)
         if mode is True:
             ways.sort(key=lambda way: -way.cut)
         for way in ways:
-            plan = Schedule(read, way.cut)
-            if plan.is_possible:
+            schedule = Schedule(lowered, way.cut)
+            if schedule.is_possible:
                 break
-        followed = len(plan.followed) if plan.saves else 0
+        followed = len(schedule.followed) if schedule.saves else 0
         saved = max(1 - way.seconds / way.whole, 0.0) if way.whole and followed else 0.0
-        reasons = tuple(fallback_reasons(read, way.cut))
-        return plan, Recomputed(followed, everything - followed, saved, reasons)
+        reasons = tuple(fallback_reasons(lowered, way.cut))
+        return schedule, Recomputed(followed, everything - followed, saved, reasons)
 
-    def _rates(self, read: LoweredTape, mode: Mode) -> Rates:
+    def _rates(self, lowered: LoweredTape, mode: Mode) -> Rates:
         if mode is True:
             return USUAL
-        dtype = read.tape.values[0].dtype
+        dtype = lowered.tape.values[0].dtype
         return rates(self._backend, dtype, self._device, torch.get_num_threads())
 
 
-ALIASED = "the model writes over a tensor that another one shows"
-NO_PICTURE = "no input that changes is a batch of pictures (N, C, H, W)"
+ALIASED = "the model overwrites a tensor that shares memory with another"
+NO_PICTURE = "no changed input is a batch of images (N, C, H, W)"
 
 
 def _recorded(model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any]) -> Tape:
-    """Run a model on the clean batch and give the tape of it."""
+    """Run a model on the clean batch and return its tape."""
     recorder = TapeRecorder(len(inputs))
     nothing = torch.empty(0)
     Trace(
@@ -262,12 +262,12 @@ def _recorded(model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any]
     )
     tape = recorder.take()
     if tape is None:
-        raise RuntimeError("the model's run was not recorded")
+        raise RuntimeError("the model's forward was not recorded")
     return tape
 
 
 def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], Any]) -> Forward:
-    """Give a model that is run by `run`; it stays a method of its module, whose parts are known."""
+    """Return a model that is run by `run`, as a method of its module, so that guards find it."""
 
     def forward(owner: Any, *args: Any) -> Any:
         return run(model, args)
@@ -275,6 +275,6 @@ def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], A
     return MethodType(forward, getattr(model, "__self__", model))
 
 
-def _of_pictures(boxes: Sequence[Boxes | None], read: LoweredTape) -> dict[int, Boxes]:
-    found = {index: boxes[index] for index in read.sources}
-    return {index: box for index, box in found.items() if box is not None}
+def _of_images(boxes: Sequence[Boxes | None], lowered: LoweredTape) -> dict[int, Boxes]:
+    given = {index: boxes[index] for index in lowered.sources}
+    return {index: box for index, box in given.items() if box is not None}

@@ -173,7 +173,7 @@ def _mappings(content: Any) -> dict[str, Mapping[Any, Any]]:
 
 
 def _holds_weights(content: Mapping[Any, Any]) -> bool:
-    """Return whether there are weights in it, at some depth; the state of an optimiser is none."""
+    """Whether there are weights in it, at some depth; the state of an optimiser is none."""
     if "param_groups" in content:
         return False
     return bool(_tensors(content)) or any(map(_holds_weights, _mappings(content).values()))

@@ -1,4 +1,4 @@
-"""What records work once and replays it: CUDA graphs."""
+"""Record work on tensors once and replay it in one call: CUDA graphs."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ T = TypeVar("T")
 
 
 class GraphRecorder(ABC):
-    """Records what a function does with tensors, so that it can be done again in one call."""
+    """Records what a function does with tensors, so that one call repeats it."""
 
     failures: ClassVar[tuple[type[Exception], ...]] = (RuntimeError,)
-    """What recording raises where something cannot be recorded."""
+    """Raised by `record` where something cannot be recorded."""
 
     @abstractmethod
     def refusal(self, inputs: Sequence[Tensor]) -> str | None:
-        """Say why work on these inputs cannot be recorded."""
+        """Return why work on these inputs cannot be recorded; `None` if it can."""
 
     @abstractmethod
     def record(self, run: Callable[[], T]) -> tuple[T, Callable[[], None]]:
-        """Give what `run` returned, and what does its work again on the same memory.
+        """Return the result of `run`, and a function that repeats its work on the same memory.
 
-        The results hold values only after the first replay.
+        The result holds values only after the first replay.
         """
 
     @abstractmethod
     def finish(self) -> None:
-        """Let later replays wait until what was read of the last one has been read."""
+        """Make later replays wait for reads of the last results."""
 
 
 class CudaRecorder(GraphRecorder):
     """Records CUDA graphs on one device.
 
-    All graphs share a pool of memory. They are recorded and replayed on one stream of their own,
-    so that no two run at once, whichever streams their callers use.
+    All graphs share a memory pool. They are recorded and replayed on one private stream, so that
+    no two run at once, whichever streams their callers use.
     """
 
     WARM_UP: ClassVar[int] = 3
@@ -71,7 +71,7 @@ class CudaRecorder(GraphRecorder):
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
 
     def _warm_up(self, run: Callable[[], Any]) -> None:
-        """Run a few times: libraries set themselves up and choose algorithms at first."""
+        """Run a few times: libraries initialise and choose algorithms in the first calls."""
         self.finish()
         with torch.cuda.stream(self._stream):
             for _ in range(self.WARM_UP):

@@ -1,4 +1,4 @@
-"""What is recomputed of one operation, or of a few that belong together, for changed pixels."""
+"""The interface of operators on changed pixels."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from torchattr.incremental.grids import Grid
+from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts
 from torchattr.kernels import Boxes, Patches, PatchOperations
 
 
 class Changed:
-    """A value of all variants of a chunk.
+    """A value of all variants of a chunk: its changed pixels and where they are.
 
     Args:
-        grid: how the model sees it.
-        rows: `(boxes.rows, channels)`.
-        boxes: where they belong.
-        clean: makes `(N, H, W, C)` of the clean images.
+        grid: its layout in the model.
+        rows: the changed pixels, `(boxes.rows, channels)`.
+        boxes: their positions.
+        clean: returns the clean value as `(N, H, W, C)`.
     """
 
     def __init__(self, grid: Grid, rows: Tensor, boxes: Boxes, clean: Callable[[], Tensor]) -> None:
@@ -32,17 +32,17 @@ class Changed:
         return Patches(self._clean(), self.rows, self.boxes)
 
     def within(self, boxes: Boxes, backend: PatchOperations) -> Tensor:
-        """Give the pixels of other boxes."""
+        """Return the pixels inside other boxes."""
         return self.rows if boxes == self.boxes else backend.gather(self.patches(), boxes)
 
 
 class Operator(ABC):
-    """One step of the work on changed pixels.
+    """One operation, or several fused ones, on changed pixels.
 
     Attributes:
-        inputs: the values that it takes.
-        output: the value that it gives.
-        grid: how the model sees that.
+        inputs: the values that it reads.
+        output: the value that it computes.
+        grid: the output's layout in the model.
     """
 
     inputs: tuple[int, ...]
@@ -51,32 +51,32 @@ class Operator(ABC):
 
     @abstractmethod
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
-        """Say where its output changes."""
+        """Return where the output changes, from where the inputs do."""
 
     @abstractmethod
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
-        """Give the output's pixels in `boxes`.
+        """Compute the output's pixels inside `boxes`.
 
         Args:
             given: the inputs.
-            boxes: what :meth:`boxes` said.
-            backend: what runs the hot parts.
+            boxes: the result of :meth:`boxes`.
+            backend: runs convolutions, pools and gathers.
         """
 
     @abstractmethod
-    def work(self, pixels: int, item: int) -> OpCounts:
-        """Count what it costs for so many pixels of the output, of so many bytes an element."""
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
+        """Count operations for a number of output pixels with elements of `item` bytes."""
 
     @property
     def held_bytes(self) -> int:
-        """What it holds for the next run that could be made again."""
+        """Bytes cached for the next run that could be recomputed."""
         return 0
 
     @property
     def packing_bytes(self) -> int:
-        """About what it needs to make that."""
+        """Approximate bytes needed to compute the cache."""
         return 0
 
     def release(self) -> None:
-        """Give that memory back."""
+        """Release the cache."""
         return

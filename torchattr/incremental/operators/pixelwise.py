@@ -1,4 +1,4 @@
-"""Calls that treat every pixel by itself, repeated on single pixels."""
+"""Pointwise calls, repeated on the changed pixels."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr.incremental.grids import Grid
+from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
-from torchattr.incremental.tape import TapeEntry, fill, writes
+from torchattr.incremental.tape import TapeEntry, fill, writes_input
 from torchattr.kernels import IMAGE, Boxes, PatchOperations
 from torchattr.layers import Call
 
 
 @dataclass(frozen=True)
 class Pointwise(Operator):
-    """A call that treats every pixel by itself: run as it is, on single pixels.
+    """A pointwise call, run unchanged on single pixels.
 
     Attributes:
         entry: the call.
-        call: what is known of it, if it is one of the table of operations.
+        call: its parsed form, if it is in the table of operations.
     """
 
     inputs: tuple[int, ...]
@@ -43,17 +43,17 @@ class Pointwise(Operator):
             index: one.grid.spread(one.within(boxes, backend))
             for index, one in zip(self.inputs, given, strict=True)
         }
-        return self.grid.gathered(_called(self.entry, tensors))
+        return self.grid.gathered(_repeat(self.entry, tensors))
 
-    def work(self, pixels: int, item: int) -> OpCounts:
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_bytes(pixels * self.grid.channels * item * (len(self.inputs) + 1))
 
 
 @dataclass(frozen=True)
-class Gated(Operator):
-    """A call that joins a picture with one value for each of its channels, as squeeze-excite does.
+class ChannelGate(Operator):
+    """A call that combines an image with one value per channel, as in squeeze-and-excitation.
 
-    The value of a variant changes all its pixels.
+    A change of the value changes all pixels.
     """
 
     inputs: tuple[int, ...]
@@ -80,15 +80,15 @@ class Gated(Operator):
             self.inputs[self.single]: single.grid.spread(repeated),
             self.inputs[1 - self.single]: picture.grid.spread(rows),
         }
-        return self.grid.gathered(_called(self.entry, tensors))
+        return self.grid.gathered(_repeat(self.entry, tensors))
 
-    def work(self, pixels: int, item: int) -> OpCounts:
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_bytes(pixels * self.grid.channels * item * 3)
 
 
-def _called(entry: TapeEntry, tensors: dict[int, Tensor]) -> Tensor:
-    """Repeat a call on other tensors; it may write over copies only."""
-    if writes(entry):
+def _repeat(entry: TapeEntry, tensors: dict[int, Tensor]) -> Tensor:
+    """Repeat a call on other tensors, of which it may overwrite copies only."""
+    if writes_input(entry):
         tensors[entry.inputs[0]] = tensors[entry.inputs[0]].clone()
     args = fill(entry.args, tensors.__getitem__)
     kwargs = fill(entry.kwargs, tensors.__getitem__)

@@ -1,4 +1,4 @@
-"""Calls that only move values about: asked, with marked elements, where each comes from."""
+"""Calls that only rearrange values, lowered by running them on tensors of coded positions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr.incremental.function_sets import Unreadable, name_of, only
-from torchattr.incremental.grids import Grid, Grids, codes, decoded
+from torchattr.incremental.function_sets import CannotLower, name_of, single_output
+from torchattr.incremental.grid import Grid, Grids, codes, decoded
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.tape import Tape, TapeEntry, fill
@@ -19,8 +19,12 @@ from torchattr.kernels import IMAGE, Boxes, Patches, PatchOperations
 
 
 @dataclass(frozen=True)
-class Rearranged(Operator):
-    """A call that moves whole channels about, and the dimensions that hold them."""
+class ChannelGather(Operator):
+    """A call that selects or permutes channels, or moves dimensions.
+
+    Attributes:
+        channels: for each output channel that of the input; `None` if they keep their order.
+    """
 
     inputs: tuple[int, ...]
     output: int
@@ -34,17 +38,17 @@ class Rearranged(Operator):
         rows = given[0].rows
         return rows if self.channels is None else rows[:, self.channels.to(rows.device)]
 
-    def work(self, pixels: int, item: int) -> OpCounts:
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
         moved = 0 if self.channels is None else 2 * pixels * self.grid.channels * item
         return of_bytes(moved)
 
 
 @dataclass(frozen=True)
 class Flattened(Operator):
-    """A call that makes one pixel of a picture, whose channels are all that the picture held.
+    """A call that flattens an image to a single pixel, whose channels are all its elements.
 
     Attributes:
-        order: for each of these channels where it is in `(H, W, C)`.
+        order: for each of these channels its index in `(H, W, C)`.
     """
 
     inputs: tuple[int, ...]
@@ -63,18 +67,18 @@ class Flattened(Operator):
         rows = given[0].within(whole, backend).reshape(boxes.rows, grid.pixels * grid.channels)
         return rows[:, self.order.to(rows.device)]
 
-    def work(self, pixels: int, item: int) -> OpCounts:
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_bytes(2 * pixels * self.grid.channels * item)
 
 
 @dataclass(frozen=True)
-class Rearrange(Operator):
-    """A call that takes each pixel from one of the input's, or puts a constant there: padding.
+class PixelGather(Operator):
+    """A call that copies pixels of the input or fills in a constant: padding, resizing.
 
     Attributes:
-        rows: for each row of the output that of the input, or -1 for the constant.
-        columns: likewise.
-        constant: the constant.
+        rows: for each output row that of the input, or -1 for the constant.
+        columns: for each output column that of the input, or -1 for the constant.
+        constant: the fill value.
     """
 
     inputs: tuple[int, ...]
@@ -85,7 +89,7 @@ class Rearrange(Operator):
     constant: float
 
     def of_whole(self, pictures: Tensor) -> Tensor:
-        """Do the same to whole pictures, `(N, C, H, W)`."""
+        """Apply it to whole images `(N, C, H, W)`."""
         taken = pictures[:, :, self.rows][:, :, :, self.columns]
         outside = torch.from_numpy((self.rows[:, None] < 0) | (self.columns < 0))
         return torch.where(outside, self.constant, taken)
@@ -100,15 +104,15 @@ class Rearrange(Operator):
         patches = given[0].patches()
         clean = patches.clean.reshape(-1, patches.clean.shape[-1])
         constant = clean.new_full((1, clean.shape[1]), self.constant)
-        places = self._places(patches, boxes)
+        sources = self._sources(patches, boxes)
         rows = torch.cat([clean, patches.changed, constant])
-        return rows[torch.from_numpy(places).to(rows.device)]
+        return rows[torch.from_numpy(sources).to(rows.device)]
 
-    def work(self, pixels: int, item: int) -> OpCounts:
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_bytes(2 * pixels * self.grid.channels * item)
 
-    def _places(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
-        """Give where each pixel of `boxes` is among the clean ones, the changed, the constant."""
+    def _sources(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
+        """Return the index of each pixel of `boxes` in the clean, changed and constant rows."""
         batch, height, width, _ = patches.clean.shape
         owner, down, along = boxes.positions
         y, x = self.rows[down], self.columns[along]
@@ -123,20 +127,20 @@ class Rearrange(Operator):
 def _span(
     sources: np.ndarray[Any, Any], low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give from where to where the sources lie in `[low, high)`, for each pair of bounds."""
+    """Return the first and last index whose source is in `[low, high)`, for each pair of bounds."""
     taken = (sources >= low[:, None]) & (sources < high[:, None])
     first = taken.argmax(axis=1)
     last = taken.shape[1] - taken[:, ::-1].argmax(axis=1)
     return first, np.where(taken.any(axis=1), last, first)
 
 
-def moved(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:
-    """Ask the call itself where each row and each column comes from."""
-    grid, (output,) = grids[entry.inputs[0]], only(entry.outputs, entry)
+def lower_pixel_gather(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:
+    """Lower padding or resizing by running the call on coordinates."""
+    grid, (output,) = grids[entry.inputs[0]], single_output(entry.outputs, entry)
     shape = tuple(tape.values[output].shape)
     channels = (shape[0], grid.channels)
     if not grid.is_plain or len(shape) != 4 or shape[:2] != channels:
-        raise Unreadable(f"{name_of(entry.function)} changes more than the picture's edges")
+        raise CannotLower(f"{name_of(entry.function)} changes more than rows and columns")
     y, x = torch.meshgrid(
         torch.arange(grid.height).double(), torch.arange(grid.width).double(), indexing="ij"
     )
@@ -147,21 +151,21 @@ def moved(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:
     marks = _called_on(entry, torch.zeros_like(y).expand(grid.shape[0], 1, -1, -1))[0, 0]
     inside = (ones == 1) & (marks == 0) if not torch.equal(ones, marks) else None
     if inside is None:
-        raise Unreadable(f"{name_of(entry.function)} puts nothing of the picture there")
+        raise CannotLower(f"{name_of(entry.function)} keeps no pixel of the image")
     from_rows = _along(torch.where(inside, rows, -1.0), 0)
     from_columns = _along(torch.where(inside, columns, -1.0), 1)
     constants = marks[~inside].unique()
     if from_rows is None or from_columns is None or len(constants) > 1:
-        raise Unreadable(f"{name_of(entry.function)} mixes pixels")
+        raise CannotLower(f"{name_of(entry.function)} mixes pixels")
     constant = float(constants[0]) if len(constants) else 0.0
-    step = Rearrange(
+    step = PixelGather(
         (entry.inputs[0],), output, Grid(shape, (2, 3)), from_rows, from_columns, constant
     )
-    # A mean of pixels may look like the one in the middle.
-    own = torch.Generator().manual_seed(0)
-    random = torch.rand(grid.shape[0], 1, *y.shape, dtype=torch.float64, generator=own)
+    # On coordinates, a mean of pixels looks like the middle one; on random values it does not.
+    generator = torch.Generator().manual_seed(0)
+    random = torch.rand(grid.shape[0], 1, *y.shape, dtype=torch.float64, generator=generator)
     if not torch.equal(_called_on(entry, random), step.of_whole(random)):
-        raise Unreadable(f"{name_of(entry.function)} mixes pixels")
+        raise CannotLower(f"{name_of(entry.function)} mixes pixels")
     return [step]
 
 
@@ -172,41 +176,42 @@ def _called_on(entry: TapeEntry, tensor: Tensor) -> Tensor:
     return result
 
 
-def _along(places: Tensor, dim: int) -> np.ndarray[Any, Any] | None:
-    """Give the sources along one dimension, if they are whole and the same along the other."""
-    lines = places.amax(dim=1 - dim)
-    expected = lines.unsqueeze(1 - dim).expand_as(places)
-    if not torch.equal(torch.where(places < 0, places, expected), places):
+def _along(sources: Tensor, dim: int) -> np.ndarray[Any, Any] | None:
+    """Return the sources along one dimension, if they are integers and equal along the other."""
+    lines = sources.amax(dim=1 - dim)
+    expected = lines.unsqueeze(1 - dim).expand_as(sources)
+    if not torch.equal(torch.where(sources < 0, sources, expected), sources):
         return None
-    found = lines.numpy()
-    return found.astype(np.int64) if (found == found.round()).all() else None
+    indices = lines.numpy()
+    return indices.astype(np.int64) if (indices == indices.round()).all() else None
 
 
-def rearranged(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:
+def lower_channel_gather(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:
+    """Lower a call that keeps pixels whole, by running it on codes of pixels and channels."""
     grid = grids[entry.inputs[0]]
-    moved = _called_on(entry, codes(grid))
-    results = [moved] if isinstance(moved, Tensor) else list(moved)
+    result = _called_on(entry, codes(grid))
+    results = [result] if isinstance(result, Tensor) else list(result)
     return [
-        _one_rearranged(entry, output, result, grid)
+        _channel_gather(entry, output, result, grid)
         for output, result in zip(entry.outputs, results, strict=True)
     ]
 
 
-def _one_rearranged(entry: TapeEntry, output: int, result: Tensor, grid: Grid) -> Operator:
-    found = decoded(result, grid) if result.dim() and len(result) == grid.shape[0] else None
-    if found is None:
+def _channel_gather(entry: TapeEntry, output: int, result: Tensor, grid: Grid) -> Operator:
+    decoded_grid = decoded(result, grid) if result.dim() and len(result) == grid.shape[0] else None
+    if decoded_grid is None:
         return _flattened(entry, output, result, grid)
-    out, channels = found
+    out, channels = decoded_grid
     alike = torch.equal(channels, torch.arange(grid.channels))
-    return Rearranged((entry.inputs[0],), output, out, None if alike else channels)
+    return ChannelGather((entry.inputs[0],), output, out, None if alike else channels)
 
 
 def _flattened(entry: TapeEntry, output: int, result: Tensor, grid: Grid) -> Operator:
-    """Read a call that makes one long row of each picture."""
+    """Lower a call that flattens each image to a row."""
     if result.dim() != 2 or len(result) != grid.shape[0]:
-        raise Unreadable(f"{name_of(entry.function)} does not keep pixels apart")
+        raise CannotLower(f"{name_of(entry.function)} does not keep pixels apart")
     size = grid.pixels * grid.channels
     order = result[0] % size
     if not torch.equal(result, torch.arange(len(result))[:, None] * size + order):
-        raise Unreadable(f"{name_of(entry.function)} mixes pictures")
+        raise CannotLower(f"{name_of(entry.function)} mixes images")
     return Flattened((entry.inputs[0],), output, Grid(tuple(result.shape), ()), order)

@@ -1,4 +1,4 @@
-"""Convolutions and pools, with what is taken into them."""
+"""Convolutions and pools, with what is fused into them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from functools import cached_property
 
 from torch import Tensor
 
-from torchattr.incremental.grids import Grid
+from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes, of_convolution
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.kernels import Boxes, Convolution, Epilogue, PatchOperations, Pooling
 from torchattr.layers import Call
 
 PACKED = 4
-"""How many times their bytes weights of windows take, packed."""
+"""Ratio of the bytes of packed weights to those of the weights."""
 
 
 @dataclass(frozen=True)
 class Convolved(Operator):
-    """A convolution, and what follows it: an inference batch-norm, a sum, a rectifier.
+    """A convolution with an optional inference batch-norm, sum and ReLU after it.
 
-    A second input is what is added.
+    A second input is added.
 
     Attributes:
         convolution: as the model called it.
-        norm: the batch-norm that follows it.
-        after: the bounds of a rectifier.
-        open: whether more may be taken into it: a sum, and a rectifier at last.
+        norm: the batch-norm after it.
+        after: the bounds of a ReLU.
+        open: whether more may be fused into it; a ReLU closes it.
     """
 
     inputs: tuple[int, ...]
@@ -41,7 +41,7 @@ class Convolved(Operator):
 
     @cached_property
     def folded(self) -> Convolution:
-        """The convolution that does the batch-norm's work, too."""
+        """The convolution with the batch-norm folded into it."""
         return self.convolution if self.norm is None else _folded(self.convolution, self.norm)
 
     @property
@@ -59,8 +59,8 @@ class Convolved(Operator):
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         conv = self.convolution
         size = (self.grid.height, self.grid.width)
-        found = given[0].reached(conv.extent, conv.stride, conv.padding, conv.dilation, size)
-        return found.joined(given[1]) if len(given) > 1 else found
+        reached = given[0].reached(conv.extent, conv.stride, conv.padding, conv.dilation, size)
+        return reached.joined(given[1]) if len(given) > 1 else reached
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         after = self.after
@@ -68,7 +68,7 @@ class Convolved(Operator):
             after = replace(after, residual=given[1].patches())
         return backend.convolve(given[0].patches(), boxes, self.folded, after)
 
-    def work(self, pixels: int, item: int) -> OpCounts:
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_convolution(self.convolution, pixels)
 
 
@@ -91,9 +91,9 @@ class Pooled(Operator):
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         return backend.pool(given[0].patches(), boxes, self.pooling)
 
-    def work(self, pixels: int, item: int) -> OpCounts:
-        places = self.pooling.extent[0] * self.pooling.extent[1]
-        return of_bytes(pixels * self.grid.channels * item * (places + 1))
+    def op_counts(self, pixels: int, item: int) -> OpCounts:
+        window = self.pooling.extent[0] * self.pooling.extent[1]
+        return of_bytes(pixels * self.grid.channels * item * (window + 1))
 
 
 def _folded(conv: Convolution, norm: Call) -> Convolution:

@@ -9,7 +9,7 @@ import torch
 from helpers import noise
 from torch import Tensor
 
-from torchattr.incremental.grids import Grid, codes, decoded, plain_grid
+from torchattr.incremental.grid import Grid, codes, decoded, plain_grid
 
 PICTURES = Grid((2, 6, 4, 5), (2, 3))
 

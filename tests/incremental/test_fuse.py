@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from helpers import noise, seeded
 from torch import Tensor, nn
 
-from torchattr.incremental.schedule import Schedule, lowered
+from torchattr.incremental.schedule import Schedule, lower_tape
 from torchattr.incremental.tape import TapeMode
 
 X = noise(1, 4, 6, 6)
@@ -24,7 +24,7 @@ def steps(model: Any) -> list[str]:
     with torch.no_grad(), recording:
         output = model(X)
     recording.finish(output)
-    found = lowered(recording.tape, 1)
+    found = lower_tape(recording.tape, 1)
     assert found.reasons == {}
     return [type(step).__name__ for step in Schedule(found, len(found.operators)).operators]
 

@@ -1,4 +1,4 @@
-"""How the rows of patches and the tensors that the model sees are read as each other."""
+"""Convert between the model's tensors and rows of pixels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a tensor of the model has its rows, columns and channels.
+    """Which dimensions of a tensor are rows, columns and channels.
 
     Attributes:
         shape: its shape; the batch comes first.
-        spatial: the dimensions that hold its rows and its columns; none if it is one pixel.
+        spatial: the dimensions of rows and of columns; empty for a single pixel.
     """
 
     shape: tuple[int, ...]
@@ -44,21 +44,21 @@ class Grid:
         return len(self.shape) == 4 and self.spatial == (2, 3)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """Give `(rows, channels)` as a tensor of single pixels that the model's calls take."""
+        """Return `(rows, channels)` as a batch of single pixels in the model's dimensions."""
         shape = [1 if dim in self.spatial else size for dim, size in enumerate(self.shape)]
         return rows.reshape(len(rows), *shape[1:])
 
     def gathered(self, spread: Tensor) -> Tensor:
-        """Give what a call made of single pixels as `(rows, channels)`."""
+        """Return a batch of single pixels as `(rows, channels)`."""
         return spread.reshape(len(spread), self.channels)
 
     def channels_last(self, tensor: Tensor) -> Tensor:
-        """Give a tensor of this grid as `(N, H, W, C)`, contiguous."""
+        """Return a tensor of this grid as `(N, H, W, C)`, contiguous."""
         moved = tensor.movedim(self.spatial, (1, 2)) if self.spatial else tensor
         return moved.reshape(len(tensor), self.height, self.width, -1).contiguous()
 
     def tensor(self, channels_last: Tensor) -> Tensor:
-        """Give `(N, H, W, C)` as the model sees it; a view if it can be one."""
+        """Return `(N, H, W, C)` in the model's dimensions; a view where possible."""
         if not self.spatial:
             return channels_last.reshape(len(channels_last), *self.shape[1:])
         others = [size for dim, size in enumerate(self.shape) if dim not in (0, *self.spatial)]
@@ -70,24 +70,24 @@ Grids = Mapping[int, Grid]
 
 
 def plain_grid(shape: torch.Size) -> Grid | None:
-    """Give the grid of `(N, C, H, W)`."""
+    """Return the grid of `(N, C, H, W)`."""
     return Grid(tuple(shape), (2, 3)) if len(shape) == 4 and shape.numel() else None
 
 
 def codes(grid: Grid) -> Tensor:
-    """Give a tensor of this grid in which every element tells its pixel and its channel."""
+    """Return a tensor of this grid in which every element encodes its pixel and channel."""
     batch = grid.shape[0]
     count = batch * grid.pixels * grid.channels
     whole = torch.arange(count).reshape(batch, grid.height, grid.width, -1)
-    # A view may be possible of a tensor that lies in this order only.
+    # Some views are possible of contiguous tensors only.
     return grid.tensor(whole).contiguous()
 
 
 def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:
-    """Find the grid of a tensor of codes that was rearranged, and which channels it holds.
+    """Find the grid of a rearranged tensor of codes, and the channels that it holds.
 
     Returns:
-        `None` if its pixels are not those of `grid`, or not all of them have the same channels.
+        `None` if its pixels are not those of `grid`, or do not all have the same channels.
     """
     wanted = torch.arange(grid.shape[0] * grid.pixels)
     for spatial in _spatial(tensor.dim()):
@@ -104,6 +104,6 @@ def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:
 
 
 def _spatial(dims: int) -> list[tuple[int, int] | tuple[()]]:
-    """Give which dimensions may hold rows and columns."""
+    """Return the pairs of dimensions that may be rows and columns."""
     pairs = [(one, other) for one in range(1, dims) for other in range(1, dims) if one != other]
     return [*pairs, ()]

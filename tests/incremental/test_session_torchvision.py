@@ -57,7 +57,7 @@ def network(name: str) -> nn.Module:
 
 
 def windows(size: int) -> Tensor:
-    """Give windows at a coarse grid of places, one of them cut at the border."""
+    """Return windows at a coarse grid of places, one of them cut at the border."""
     places = np.linspace(0, size - WINDOW, 3).astype(int)
     mask = torch.zeros(10, 1, 1, size, size, dtype=torch.bool)
     for one, (top, left) in zip(mask, ((y, x) for y in places for x in places), strict=False):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from helpers import noise
 from torch import Tensor
 
-from torchattr.incremental.execute import laid_out
+from torchattr.incremental.execute import as_strided_like
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x.contiguous(),
@@ -34,7 +34,7 @@ def test_strides_are_those_of_the_models_own_forward(
     clean, copies = noise(2, channels, *sides), noise(6, channels, *sides, seed=2)
     own = lay(copies)
     given = lay(clean)
-    found = laid_out(copies, given.shape, given.stride())
+    found = as_strided_like(copies, given.shape, given.stride())
     assert torch.equal(found, copies)
     assert found.stride() == own.stride()
 
@@ -44,4 +44,4 @@ def test_strides_from_a_single_example(name: str) -> None:
     for sides in ((6, 5), (1, 1), (6, 1)):
         clean, copies = noise(1, 1, *sides), noise(4, 1, *sides, seed=2)
         given, own = LAYOUTS[name](clean), LAYOUTS[name](copies)
-        assert laid_out(copies, given.shape, given.stride()).stride() == own.stride()
+        assert as_strided_like(copies, given.shape, given.stride()).stride() == own.stride()
