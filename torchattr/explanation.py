@@ -13,7 +13,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Classes, TopK
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
-from torchattr.errors import InputError
+from torchattr.errors import InputError, Message
 from torchattr.layers import Coverage
 from torchattr.methods import (
     Attribution,
@@ -61,7 +61,7 @@ class Explanation:
     inputs: Inputs
     coverage: Coverage
     notes: Mapping[str, str]
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Message] = field(default_factory=dict)
 
     def __getitem__(self, method: str) -> Any:
         if method not in self.attributions:
@@ -86,7 +86,7 @@ class Explanation:
     def save(self, out: str | Path, **options: Any) -> list[Path]:
         """Write a panel, the raw arrays and a manifest for each example into a folder.
 
-        See :func:`torchattr.runs.save_explanation` for the options.
+        See :func:`torchattr.results.save_explanation` for the options.
         """
         from torchattr.results import save_explanation
 

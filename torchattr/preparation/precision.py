@@ -13,7 +13,7 @@ from torchattr.core.pytree import tree_map_only
 from torchattr.core.targets import select_scores
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
-from torchattr.errors import InputError, OutputError
+from torchattr.errors import FUNCTION, Hint, InputError, OutputError, WayOut
 from torchattr.layers import Trace, autocast, gradients, rule_table
 from torchattr.methods import GuidedBackprop, Saliency
 
@@ -158,7 +158,8 @@ def maps_of(
         raise OutputError(
             "the model's output does not depend on example_inputs by autograd's graph, so nothing"
             " can be attributed: something cut it, such as torch.no_grad() around a part,"
-            " detach(), or quantised operations; choose another entry with output=..."
+            " detach(), or quantised operations",
+            hint=Hint(ways_out=[WayOut("choose another entry with {setting}", "output")]),
         )
     return maps, target
 
@@ -175,7 +176,13 @@ def check_scores(output: Tensor) -> None:
         kind = f"{'' if dense else 'nested or sparse '}{output.dtype}{shape}"
         raise OutputError(
             f"the model's output is {kind}, which holds no scores that a gradient could be taken"
-            " of; choose or make some with output=..., for example output=lambda returned: ..."
+            " of",
+            hint=Hint(
+                ways_out=[
+                    WayOut("choose another entry with {setting}", "output"),
+                    WayOut("compute some with {setting}", "output", FUNCTION),
+                ]
+            ),
         )
 
 

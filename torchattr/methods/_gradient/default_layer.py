@@ -15,7 +15,7 @@ from torchattr.core.select import layer_names
 from torchattr.core.targets import each, select_scores
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.warn import warn
-from torchattr.errors import LayerChoiceWarning, LayerError, TargetError
+from torchattr.errors import Hint, LayerChoiceWarning, LayerError, TargetError, WayOut
 from torchattr.layers import Captured, Layout, TapPoint, Trace, gradients
 from torchattr.methods._gradient.neuron import last_call, neuron_place, select_neuron
 from torchattr.methods._gradient.rows import per_example
@@ -30,7 +30,7 @@ def default_layer(
 ) -> tuple[str, nn.Module]:
     """Return the last spatial layer, and say which it is with a :class:`LayerChoiceWarning`."""
     name, module = last_spatial_layer(model, inputs, arguments, key, target)
-    warn(f"no layer given; using layer={name!r}", LayerChoiceWarning)
+    warn("no layer given; using {setting}", LayerChoiceWarning, Hint("layer", name))
     return name, module
 
 
@@ -67,7 +67,10 @@ def last_spatial_layer(
     pictures = list(_pictures(trace, inputs))
     candidates = [one for one in pictures if one.edge is not None]
     if not candidates:
-        raise LayerError(_no_candidate(names[pictures[-1].module] if pictures else None))
+        raise LayerError(
+            _no_candidate(names[pictures[-1].module] if pictures else None),
+            hint=Hint(ways_out=[WayOut("name one with {setting}", "layer")]),
+        )
     scores = _scores(trace, model, inputs, arguments, key, target)
     alike = [one for one in candidates if _has_aspect(one.layout)]
     chosen = _last_that_matters(trace, alike, scores)
@@ -76,8 +79,16 @@ def last_spatial_layer(
         if other is not None:
             raise LayerError(
                 "cannot choose a layer automatically: of those with a grid of the input's aspect"
-                " none gets a gradient from the target; name one with layer=..., such as"
-                f" {names[other.module]!r} with a grid of {other.layout.sizes}"
+                " none gets a gradient from the target",
+                hint=Hint(
+                    ways_out=[
+                        WayOut(
+                            f"name one, such as {{setting}} with a grid of {other.layout.sizes}",
+                            "layer",
+                            names[other.module],
+                        )
+                    ]
+                ),
             )
         # The gradient is 0 wherever one looks; which layer is taken does not matter.
         chosen = (alike or candidates)[-1]
@@ -91,7 +102,7 @@ def _no_candidate(cut: str | None) -> str:
         else f"no gradient comes back to those with a grid of places, such as {cut!r} (they ran"
         " under torch.no_grad(), say)"
     )
-    return f"cannot choose a layer automatically: {because}; name one with layer=..."
+    return f"cannot choose a layer automatically: {because}"
 
 
 @dataclass(frozen=True)

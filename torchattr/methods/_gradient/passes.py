@@ -13,7 +13,7 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
 from torchattr.core.targets import Neuron, each, select_scores
 from torchattr.core.types import Forward, OutputKey
-from torchattr.errors import DisconnectedError, NoRuleMatched
+from torchattr.errors import DisconnectedError, Message, NoRuleMatched
 from torchattr.layers import (
     GATES,
     OPERATIONS,
@@ -111,7 +111,7 @@ class SolveResult:
     scores: list[Tensor]
     output: Tensor
     trace: ForwardResult
-    refused: dict[int, str]
+    refused: dict[int, Message]
 
 
 def solve(
@@ -271,7 +271,7 @@ def _demand(
     plans: Sequence[Sequence[Pass]],
     check: ConnectionCheck,
     skip: bool,
-) -> dict[int, str]:
+) -> dict[int, Message]:
     reasons = [
         _refusal(trace, job, plan, check, skip) for job, plan in zip(jobs, plans, strict=True)
     ]
@@ -280,7 +280,7 @@ def _demand(
 
 def _refusal(
     trace: ForwardResult, job: MethodCall, plan: Sequence[Pass], check: ConnectionCheck, skip: bool
-) -> str | None:
+) -> Message | None:
     try:
         for one in plan:
             check.demand(job.method.title, one.name, _calls(trace, check.inputs, one))
@@ -288,7 +288,7 @@ def _refusal(
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
             raise
-        return str(reason)
+        return reason.message
     return None
 
 
