@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Renderer: TypeAlias = Callable[[str, Any], "str | None"]
-"""Says an argument and its value in the words of Python, the command or the viewer.
+"""Words an argument and its value for the readers of Python, the command or the viewer.
 
-`None` where there is no such setting: that way out is then left unsaid.
+`None` if they have no such setting: a way out that needs it is then left out.
 """
+
+FUNCTION: Any = type("Function", (), {"__repr__": lambda self: "lambda returned: ..."})()
+"""The value of a way out that passes a function, which only Python can."""
+
+SETTING = "{setting}"
+"""The placeholder of an argument and its value in the text of a message or a way out."""
 
 
 def in_python(argument: str, value: Any) -> str:
-    """Say an argument as a call in Python passes it.
+    """Word an argument as a call in Python passes it.
 
     >>> in_python("rules", {"gelu": "guided"}), in_python("layer", ...)
     ("rules={'gelu': 'guided'}", 'layer=...')
@@ -24,11 +30,11 @@ def in_python(argument: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class WayOut:
-    """An argument that would help, and what it would do.
+    """Something that would help, such as an argument to pass.
 
     Attributes:
-        text: the advice; `{setting}` stands for the argument in the words of whoever shows it.
-        argument: the argument's name in Python.
+        text: the advice; `{setting}` stands for the argument in the reader's words.
+        argument: the argument's name in Python; `None` if the advice needs no argument.
         value: what to pass; `...` where the reader must choose.
 
     >>> WayOut("to treat it like a ReLU, pass {setting}", "rules", {"gelu": "guided"}).said()
@@ -36,13 +42,15 @@ class WayOut:
     """
 
     text: str
-    argument: str
+    argument: str | None = None
     value: Any = ...
 
     def said(self, renderer: Renderer = in_python) -> str | None:
-        """Return the advice; nothing where this way out does not exist."""
+        """Return the advice, or `None` if the reader has no such setting."""
+        if self.argument is None:
+            return self.text
         setting = renderer(self.argument, self.value)
-        return None if setting is None else self.text.format(setting=setting)
+        return None if setting is None else self.text.replace(SETTING, setting)
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,8 @@ class Hint:
 
     Attributes:
         argument: the argument at fault, by its name in Python.
-        given: what it was.
-        allowed: what it may be, where that can be listed.
+        given: its value.
+        allowed: the values that it may have, where they can be listed.
         ways_out: what would help.
 
     >>> Hint(ways_out=[WayOut("pass {setting}", "strict", False)]).said()
@@ -65,33 +73,89 @@ class Hint:
     ways_out: Sequence[WayOut] = ()
 
     def said(self, renderer: Renderer = in_python) -> str:
-        """Return the ways out as a sentence; empty if none exists for this reader."""
-        said = [one for way in self.ways_out if (one := way.said(renderer)) is not None]
-        text = "; ".join(said)
-        return text[:1].upper() + text[1:]
+        """Return the ways out as a sentence; empty if the reader has none of them."""
+        advice = [text for way in self.ways_out if (text := way.said(renderer)) is not None]
+        sentence = "; ".join(advice)
+        return sentence[:1].upper() + sentence[1:]
+
+    def setting(self, renderer: Renderer = in_python) -> str:
+        """Return the argument at fault and its value, in Python's words if the reader has none."""
+        argument = self.argument or ""
+        return renderer(argument, self.given) or in_python(argument, self.given)
 
 
-class _Message(Exception):
-    """A fault, and a hint that Python, the command and the viewer each say in their own words.
+class Message(str):
+    """A fault and the ways out of it: a text in Python's words, which can be said in others'.
 
-    `str()` says it for Python.
+    Attributes:
+        text: the fault; `{setting}` stands for the argument of the hint and its value.
+        hint: what it is about.
+
+    >>> fault = Message("there is no layer", Hint(ways_out=[WayOut("see {setting}", "layers")]))
+    >>> fault
+    'there is no layer. See layers=...'
+    >>> fault.said(lambda argument, value: f"--{argument}")
+    'there is no layer. See --layers'
+    """
+
+    text: str
+    hint: Hint
+
+    def __new__(cls, text: str = "", hint: Hint | None = None) -> Message:
+        hint = hint or Hint()
+        message = super().__new__(cls, _said(text, hint, in_python))
+        message.text, message.hint = text, hint
+        return message
+
+    def __reduce__(self) -> tuple[type[Message], tuple[str, Hint]]:
+        return Message, (self.text, self.hint)
+
+    def said(self, renderer: Renderer = in_python) -> str:
+        """Return the whole message in the reader's words."""
+        return _said(self.text, self.hint, renderer)
+
+    def after(self, introduction: str) -> Message:
+        """Return the same message with words before it."""
+        return Message(f"{introduction}{self.text}", self.hint)
+
+
+def _said(text: str, hint: Hint, renderer: Renderer) -> str:
+    if SETTING in text:
+        text = text.replace(SETTING, hint.setting(renderer))
+    advice = hint.said(renderer)
+    end = " " if text.endswith("?") else ". "
+    return f"{text}{end}{advice}" if text and advice else text or advice
+
+
+NOTHING = Message()
+"""The message that says nothing."""
+
+
+class _Hinted(Exception):
+    """An error or warning whose message Python, the command and the viewer word differently.
+
+    `str()` words it for Python.
     """
 
     def __init__(self, message: str = "", *, hint: Hint | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+        whole = message if isinstance(message, Message) else Message(message, hint)
+        super().__init__(whole.text)
+        self.hint = whole.hint
+
+    @property
+    def message(self) -> Message:
+        """The fault and the ways out of it."""
+        return Message(str(self.args[0]) if self.args else "", self.hint)
 
     def said(self, renderer: Renderer = in_python) -> str:
-        """Return the whole message, its ways out in the words of whoever shows it."""
-        message = str(self.args[0]) if self.args else ""
-        way_out = self.hint.said(renderer) if self.hint else ""
-        return f"{message}. {way_out}" if message and way_out else message or way_out
+        """Return the whole message in the reader's words."""
+        return self.message.said(renderer)
 
     def __str__(self) -> str:
         return self.said()
 
 
-class TorchattrError(_Message):
+class TorchattrError(_Hinted):
     """Base of all errors of this package."""
 
 
@@ -171,7 +235,7 @@ class OutOfMemory(TorchattrError, MemoryError):
     """Not even a single perturbation fits into memory."""
 
 
-class TorchattrWarning(_Message, UserWarning):
+class TorchattrWarning(_Hinted, UserWarning):
     """Base of all warnings of this package."""
 
 

@@ -14,7 +14,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
 from torchattr.core.targets import Classes, Target, TopK
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
-from torchattr.errors import InputError
+from torchattr.errors import InputError, Message
 from torchattr.layers import Coverage
 from torchattr.methods import (
     Attribution,
@@ -75,7 +75,7 @@ class Explanation(Generic[TensorsT]):
     inputs: Inputs
     coverage: Coverage
     notes: Mapping[str, str]
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Message] = field(default_factory=dict)
 
     @overload
     def __getitem__(self, method: LikeInputs) -> TensorsT: ...
@@ -107,7 +107,7 @@ class Explanation(Generic[TensorsT]):
     def save(self, out: str | Path, **options: Any) -> list[Path]:
         """Write a panel, the raw arrays and a manifest for each example into a folder.
 
-        See :func:`torchattr.runs.save_explanation` for the options.
+        See :func:`torchattr.results.save_explanation` for the options.
         """
         from torchattr.results import save_explanation
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from torchattr.cli.options import in_command
 from torchattr.cli.signals import ending_like_ctrl_c, exit_code
 from torchattr.core.printable import printable
 
@@ -41,8 +40,8 @@ def fault(text: str, word: str = "error") -> None:
 
 def _say(word: str, style: str, text: str) -> None:
     with err.capture() as rendered:
-        said = printable(in_command_words(text))
-        err.print(Text.assemble((f"{word}: ", style), said), soft_wrap=True)
+        line = printable(" ".join(text.split()))
+        err.print(Text.assemble((f"{word}: ", style), line), soft_wrap=True)
     # A live progress bar replaces this stream, and lifts what is written to it above itself.
     sys.stderr.write(rendered.get())
 
@@ -62,7 +61,7 @@ def reported() -> Iterator[None]:
     except TorchattrError as error:
         if os.environ.get(TRACEBACK):
             raise
-        fault(str(error))
+        fault(error.said(in_command))
         raise typer.Exit(USAGE) from None
     except KeyboardInterrupt as interrupt:
         fault("interrupted", word="stop")
@@ -96,44 +95,19 @@ class _FaultsOfUsers:
 def _warnings_as_notes() -> Iterator[None]:
     from torchattr.errors import CoverageWarning, TorchattrWarning
 
-    told: set[str] = set()
+    reported: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
             if not issubclass(category, TorchattrWarning):
                 others(message, category, *place, **options)
-            elif str(message) not in told:
-                told.add(str(message))
-                note(str(message))
+            elif (said := message.said(in_command)) not in reported:
+                reported.add(said)
+                note(said)
 
         warnings.showwarning = show
         warnings.simplefilter("always", TorchattrWarning)
         # The command says what was rewritten in its own words, for all the methods at once.
         warnings.simplefilter("ignore", CoverageWarning)
         yield
-
-
-def in_command_words(text: str) -> str:
-    """Say a message of the library in options of the command, on one line.
-
-    >>> in_command_words("To treat them like a ReLU, pass rules={'gelu': 'guided'}; or so")
-    'To treat them like a ReLU, pass --rule gelu=guided; or so'
-    """
-    text = re.sub(r"rules=\{(.*?)\}", _as_options, text)
-    text = re.sub(r"\b(output|activation)=('[^']*'|-?\d+)", _as_option, text)
-    text = re.sub(r"\s*strict=False lowers this to a warning|, or pass strict=False", "", text)
-    text = re.sub(r"\b(layer|output)s?=\.\.\.", r"--\1", text)
-    return " ".join(text.split()).rstrip("; ")
-
-
-def _as_option(argument: re.Match[str]) -> str:
-    name, value = argument[1], argument[2].strip("'")
-    if name == "activation":
-        return f"--scores {'raw' if value == 'none' else value}"
-    return f"--{name} {shlex.quote(value)}"
-
-
-def _as_options(rules: re.Match[str]) -> str:
-    pairs = re.findall(r"'(\w+)': '(\w+)'", rules[1])
-    return " ".join(f"--rule {operation}={rule}" for operation, rule in pairs)

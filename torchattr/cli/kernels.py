@@ -54,7 +54,7 @@ def kernels(
 
 
 def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> None:
-    from torchattr.runs import inspection_entries as inside
+    from torchattr.results import KERNELS
     from torchattr.runs import kernel_entries, kernel_names, kernels_of
 
     sink = where.sink()
@@ -65,7 +65,7 @@ def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> No
     with sink:
         # All are drawn before the first is written: a mode that does not fit writes nothing.
         entries = list(kernel_entries(loaded, found, drawn, settings))
-        sink.claim([f"{inside.KERNELS}/{name}" for name in kernel_names(found)])
+        sink.claim([f"{KERNELS}/{name}" for name in kernel_names(found)])
         for entry in entries:
             for file in sink.add(entry):
                 stdout.print(f"  {printable(str(file))}", style="dim", soft_wrap=True)

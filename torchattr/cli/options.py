@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
+
+from torchattr.errors import FUNCTION
 
 if TYPE_CHECKING:
     from torchattr.models import Meaning
@@ -93,6 +97,69 @@ Html = Annotated[str | None, typer.Option(help="Also one page with all of it", m
 
 OUT = "torchattr-out"
 
+OPTIONS: Mapping[str, tuple[str, str]] = {
+    "rules": ("--rule", "OPERATION=RULE"),
+    "output": ("--output", "NAME"),
+    "activation": ("--scores", "MEANING"),
+    "layer": ("--layer", "NAME"),
+    "layers": ("--layer", "NAME"),
+    "target": ("--target", "CLASS"),
+    "targets": ("--target", "CLASS"),
+    "channels": ("--channel", "NUMBER"),
+    "size": ("--size", "PIXELS"),
+    "octaves": ("--octaves", "NUMBER"),
+    "octave_scale": ("--scale", "RATIO"),
+    "mode": ("--mode", "MODE"),
+    "input_channels": ("--input-channel", "NUMBER"),
+    "weights": ("--weights", "FILE"),
+    "trust": ("--trust", ""),
+    "overwrite": ("--overwrite", ""),
+    "port": ("--port", "NUMBER"),
+    "token": ("--token", "TEXT"),
+}
+"""The option and the placeholder of its value for each argument of the library that has one."""
+
+MEANINGS: Mapping[str, Meaning] = {
+    "logits": "logits",
+    "sigmoid": "sigmoid",
+    "softmax": "softmax",
+    "raw": "none",
+}
+"""What `--scores` takes, and what the library calls it."""
+
+
+def in_command(argument: str, value: Any) -> str | None:
+    """Word an argument of the library as an option; `None` if the command has no such option.
+
+    >>> in_command("rules", {"gelu": "guided"}), in_command("layer", ...)
+    ('--rule gelu=guided', '--layer NAME')
+    >>> in_command("activation", "none"), in_command("strict", False)
+    ('--scores raw', None)
+    """
+    option, placeholder = OPTIONS.get(argument, ("", ""))
+    if not _is_offered(option) or value is FUNCTION:
+        return None
+    if value is True:
+        return option
+    if value is ...:
+        return f"{option} {placeholder}".strip()
+    return " ".join(f"{option} {shlex.quote(text)}" for text in _texts(argument, value))
+
+
+def _texts(argument: str, value: Any) -> list[str]:
+    if argument == "rules":
+        return [f"{operation}={rule}" for operation, rule in value.items()]
+    if argument == "activation":
+        return [name for name, meaning in MEANINGS.items() if meaning == value]
+    return [str(value)]
+
+
+def _is_offered(option: str) -> bool:
+    context = click.get_current_context(silent=True)
+    if not option or context is None:
+        return bool(option)
+    return any(option in parameter.opts for parameter in context.command.params)
+
 
 def device_named(name: str) -> str:
     """Give the device that `auto` stands for."""
@@ -137,15 +204,9 @@ def meaning_of(scores: str | None) -> Meaning | None:
     """
     from torchattr.errors import InputError
 
-    meanings: dict[str, Meaning] = {
-        "logits": "logits",
-        "sigmoid": "sigmoid",
-        "softmax": "softmax",
-        "raw": "none",
-    }
-    if scores is not None and scores not in meanings:
-        raise InputError(f"--scores must be one of {', '.join(meanings)}, got {scores!r}")
-    return None if scores is None else meanings[scores]
+    if scores is not None and scores not in MEANINGS:
+        raise InputError(f"--scores must be one of {', '.join(MEANINGS)}, got {scores!r}")
+    return None if scores is None else MEANINGS[scores]
 
 
 def place_of(text: str) -> str | tuple[int, ...]:

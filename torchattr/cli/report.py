@@ -9,6 +9,7 @@ import typer
 
 from torchattr.cli import options
 from torchattr.cli.console import note, reported
+from torchattr.cli.options import in_command
 from torchattr.cli.run import Destinations, ModelSpec, look
 
 if TYPE_CHECKING:
@@ -94,5 +95,5 @@ def _some_layers(loaded: LoadedModel) -> list[str]:
     try:
         return some_convolutions(loaded)
     except LayerError as reason:
-        note(f"feature maps are left out: {reason}")
+        note(reason.message.after("feature maps are left out: ").said(in_command))
         return []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchattr.cli.charts import Bar, predictions, progress_bar
 from torchattr.cli.console import fault, note, out
-from torchattr.cli.options import device_named
+from torchattr.cli.options import device_named, in_command
 from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _tell(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
         for file in event.files:
             _print(f"  {file}", "dim")
     elif isinstance(event, Note):
-        note(event.text)
+        note(event.message.said(in_command))
     else:
         bar.update(counts.seen)
         if isinstance(event, Skipped):

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from torchattr.core.types import Activation, OutputKey
-from torchattr.errors import InputError, OutputError
+from torchattr.errors import FUNCTION, Hint, InputError, OutputError, WayOut
 
 
 def select_output(output: Any, key: OutputKey = None) -> Tensor:
@@ -32,8 +32,8 @@ def select_output(output: Any, key: OutputKey = None) -> Tensor:
     if not isinstance(chosen, Tensor):
         entry = "" if key is None or callable(key) else f" entry {key!r}"
         raise OutputError(
-            f"the model's output{entry} is {_described(chosen)}, not a tensor of scores;"
-            f" {_way_out(output)}"
+            f"the model's output{entry} is {_described(chosen)}, not a tensor of scores",
+            hint=Hint(ways_out=_ways_out(output)),
         )
     return chosen
 
@@ -71,14 +71,24 @@ def activated_by(activation: Activation) -> Callable[[Tensor], Tensor]:
 def _check_logits(scores: Tensor) -> None:
     if scores.dim() < 2 or scores.shape[1] < 2:
         raise OutputError(
-            f"activation='softmax' needs several scores for each example, but the model gives the"
-            f" shape {tuple(scores.shape)}; pass activation='sigmoid' for the logit of one class,"
-            " or 'none' for the score as it is"
+            "{setting} needs several scores for each example, but the model returns the shape"
+            f" {tuple(scores.shape)}",
+            hint=Hint(
+                "activation",
+                "softmax",
+                ways_out=[
+                    WayOut("pass {setting} for the logit of one class", "activation", "sigmoid"),
+                    WayOut("{setting} leaves the score as it is", "activation", "none"),
+                ],
+            ),
         )
     if len(scores) and bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-3).all()):
         raise OutputError(
-            "activation='softmax' would be taken of probabilities: the model's scores are not"
-            " negative and sum to 1 already; pass activation='none'"
+            "{setting} would be applied to probabilities: the model's scores are not negative and"
+            " sum to 1 already",
+            hint=Hint(
+                "activation", "softmax", ways_out=[WayOut("pass {setting}", "activation", "none")]
+            ),
         )
 
 
@@ -100,8 +110,8 @@ def _entry(output: Any, key: str | int) -> Any:
         return list(entries.values())[key]
     if key not in entries:
         raise OutputError(
-            f"output={key!r} names no entry of what the model returned ({_described(output)});"
-            f" {_otherwise(output)}"
+            f"{{setting}} names no entry of what the model returned ({_described(output)})",
+            hint=Hint("output", key, tuple(entries), _otherwise(output)),
         )
     return entries[key]
 
@@ -111,31 +121,33 @@ def _only_entry(output: Any) -> Any:
         return output
     tensors = [value for value in _entries(output).values() if isinstance(value, Tensor)]
     if len(tensors) != 1:
-        raise OutputError(f"the model returned {_described(output)}; {_way_out(output)}")
+        raise OutputError(
+            f"the model returned {_described(output)}", hint=Hint(ways_out=_ways_out(output))
+        )
     return tensors[0]
 
 
 _USUAL = ("logits", "scores", "out", "output", "pred", "predictions")
 
 
-def _way_out(output: Any) -> str:
-    """Say how the scores are chosen, with an entry that can be: one that is a tensor of them."""
+def _ways_out(output: Any) -> list[WayOut]:
+    """Return how to choose the scores; the example is an entry that is a tensor of them."""
     tensors = {key: one for key, one in _entries(output).items() if _may_be_scores(one)}
     if not tensors:
-        return (
-            "no entry of it is a tensor of scores, so take them out by output=, which may be a"
-            " function from what the model returns, or in a model of your own around this one"
-        )
+        return [
+            WayOut("no entry of it is a tensor of scores: wrap the model in one that returns them"),
+            WayOut("or compute them with {setting}", "output", FUNCTION),
+        ]
     usual = next((key for key in _USUAL if key in tensors), next(iter(tensors)))
-    return f"say which entry holds the scores with output=..., for example output={usual!r}"
+    return [WayOut("choose the entry that holds the scores, such as {setting}", "output", usual)]
 
 
 def _may_be_scores(entry: Any) -> bool:
     return isinstance(entry, Tensor) and entry.is_floating_point() and entry.dim() > 0
 
 
-def _otherwise(output: Any) -> str:
-    return "leave it out" if isinstance(output, Tensor) else _way_out(output)
+def _otherwise(output: Any) -> list[WayOut]:
+    return [WayOut("leave it out")] if isinstance(output, Tensor) else _ways_out(output)
 
 
 def _described(output: Any) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.select import find_layer, layer_names, missing
 from torchattr.core.types import Forward, Layer, Tensors
-from torchattr.errors import InputError, LayerError
+from torchattr.errors import Hint, InputError, LayerError, WayOut
 from torchattr.inspect.operations import OperationCall, Operations
 from torchattr.inspect.paths import Paths
 from torchattr.inspect.pictures import Planes, draw, in_range, labelled, tile
@@ -164,8 +164,13 @@ class Kernels:
     ) -> Image.Image:
         if not self._fits_colour():
             raise InputError(
-                "mode='rgb' needs kernels of two dimensions over three input channels, got the"
-                f" shape {tuple(self.values.shape)}; choose three with input_channels"
+                "{setting} needs kernels of two dimensions over three input channels, got the"
+                f" shape {tuple(self.values.shape)}",
+                hint=Hint(
+                    "mode",
+                    "rgb",
+                    ways_out=[WayOut("choose three with {setting}", "input_channels")],
+                ),
             )
         values = self.values.float().cpu().numpy()
         scaled = rescale(values, "all", percentile, shared)

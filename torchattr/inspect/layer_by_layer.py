@@ -13,7 +13,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import tensors_of
 from torchattr.core.select import as_selections, find_layers, layer_names
 from torchattr.core.types import Forward, Layers, OutputKey
-from torchattr.errors import InputError, LayerError, ShapeError
+from torchattr.errors import Hint, InputError, LayerError, ShapeError, WayOut
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
 from torchattr.inspect.grids import no_maps, places_layout
 from torchattr.inspect.receptive_field import any_output
@@ -202,7 +202,10 @@ def _named(model: Forward, layers: Layers | None) -> dict[str, nn.Module]:
         return find_layers(model, layers)
     found = {name: part for name, part in layer_names(model).items() if _is_convolution(part)}
     if not found:
-        raise LayerError("the model has no convolution; name the layers with layers=...")
+        raise LayerError(
+            "the model has no convolution",
+            hint=Hint(ways_out=[WayOut("name the layers with {setting}", "layers")]),
+        )
     return found
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchattr.core.torch_private import BackwardHookFunction
 from torchattr.core.warn import warn
-from torchattr.errors import CoverageWarning, NoRuleMatched
+from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
 from torchattr.layers.autograd import Enter, is_rewritten
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.operations.operation import OPERATIONS, Call
@@ -153,56 +153,61 @@ class Coverage:
         if note:
             warn(note, CoverageWarning)
 
-    def _fault(self, table: RuleTable, method: str) -> str | None:
+    def _fault(self, table: RuleTable, method: str) -> Message | None:
         inside = [_calls(self.inside[name], name) for name in table if self.inside[name]]
         if inside:
-            return (
+            return Message(
                 f"{method} cannot rewrite {', '.join(inside)}, since the forward takes a gradient"
                 " itself (torch.autograd.grad, backward or a transform of torch.func), and a rule"
-                " has no derivative of its own. Take a method without rules, such as Saliency, or"
-                " pass strict=False"
+                " has no derivative of its own",
+                Hint(ways_out=[WayOut("use a method without rules, such as Saliency"), _LENIENT]),
             )
         if self.hidden:
-            return (
+            return Message(
                 f"{method} missed {sum(self.hidden.values())} rectifiers that ran out of sight"
                 f" ({', '.join(self.hidden)}), in scripted or foreign code; its result would mix"
-                " two rules. Run the Python original of that part, or pass strict=False"
+                " two rules",
+                Hint(ways_out=[WayOut("run the Python original of that part"), _LENIENT]),
             )
         return None if sum(self.rewritten(table).values()) else self._missing(table, method)
 
-    def _missing(self, table: RuleTable, method: str) -> str:
+    def _missing(self, table: RuleTable, method: str) -> Message:
         """Say that nothing was rewritten, and what ran that might have been."""
         ran = [_calls(count, name) for name, count in self.left(table).items()]
         ran += [_calls(count, f"custom {name}") for name, count in sorted(self.custom.items())]
         others = f"but {', '.join(ran)}" if ran else "nor any other activation"
-        return (
+        ways_out = [*_ways_in(self.left(table), table), *self._custom_ways_in(), _LENIENT]
+        return Message(
             f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
-            f" and the output, {others}. The result would be the plain gradient."
-            f" {_way_in(self.left(table), table)}{self._custom_way_in()}"
-            "strict=False lowers this to a warning"
+            f" and the output, {others}. The result would be the plain gradient",
+            Hint(ways_out=ways_out),
         )
 
-    def _custom_way_in(self) -> str:
+    def _custom_ways_in(self) -> list[WayOut]:
         if "CheckpointFunction" in self.custom:
-            return "Checkpoint with use_reentrant=False, so that the rules see inside; "
-        return "A rule cannot change an autograd function of your own; " if self.custom else ""
+            return [WayOut("checkpoint with use_reentrant=False, so that the rules see inside")]
+        return [WayOut("a rule cannot change a custom autograd function")] if self.custom else []
 
-    def _note(self, table: RuleTable, method: str) -> str | None:
+    def _note(self, table: RuleTable, method: str) -> Message | None:
         gates = any(OPERATIONS[name].kind in GATES for name in table)
         if not gates or not (self.left(table) or self.custom):
             return None
-        way_in = _way_in(self.left(table), table).rstrip("; ")
-        return f"{method}: {self.describe(table)}. {way_in}".strip()
+        ways_out = _ways_in(self.left(table), table)
+        return Message(f"{method}: {self.describe(table)}", Hint(ways_out=ways_out))
 
 
-def _way_in(operations: Iterable[str], table: RuleTable) -> str:
+_LENIENT = WayOut("{setting} lowers this to a warning", "strict", False)
+
+
+def _ways_in(operations: Iterable[str], table: RuleTable) -> list[WayOut]:
     known = registered_rules()
     used = [name for (operation, name), rule in known.items() if type(table.get(operation)) is rule]
     rules = {
         operation: next((name for name in used if (operation, name) in known), "guided")
         for operation in operations
     }
-    return f"To treat them like a ReLU, pass rules={rules}; " if rules else ""
+    advice = WayOut("to treat them like a ReLU, pass {setting}", "rules", rules)
+    return [advice] if rules else []
 
 
 def _calls(count: int, name: str) -> str:

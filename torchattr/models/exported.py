@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from torchattr.core.undoing import own_filters, undone
-from torchattr.errors import ModelError, WeightsError
+from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.unreadable import Refusing, reason
 from torchattr.models.user_file import imagenet_transform
@@ -39,7 +39,10 @@ def load(
     if not trust:
         raise ModelError(
             f"{path} is an exported program, and loading one can run any code that its author put"
-            " there; if you trust where it comes from, allow it with --trust (trust=True)"
+            " there",
+            hint=Hint(
+                ways_out=[WayOut("if you trust its source, allow it with {setting}", "trust", True)]
+            ),
         )
     with Refusing(partial(_damaged, path)), _quiet():
         program = _program(path)

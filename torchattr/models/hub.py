@@ -9,9 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchattr.errors import ModelError, WeightsError
+from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.weights import RANDOM, fit_weights, read_weights, same_random_weights
+from torchattr.models.weights import (
+    RANDOM,
+    UNTRAINED,
+    fit_weights,
+    read_weights,
+    same_random_weights,
+)
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
@@ -56,8 +62,8 @@ def _create(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
         return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"the weights of timm:{name} could not be downloaded ({error}). Give them with "
-            "--weights FILE (weights=FILE), or try the untrained net with weights=random"
+            f"the weights of timm:{name} could not be downloaded ({error})",
+            hint=Hint(ways_out=[WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
         ) from error
 
 

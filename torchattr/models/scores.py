@@ -10,11 +10,13 @@ from torch import Tensor
 
 from torchattr.core.outputs import activate
 from torchattr.core.types import Activation
+from torchattr.errors import NOTHING, Hint, Message, WayOut
 
 Meaning: TypeAlias = Literal["auto", "logits", "softmax", "sigmoid", "none"]
 
 _SOFTMAX, _LOGARITHMS = ("softmax",), ("log_softmax",)
 _SIGMOID = ("sigmoid", "hardsigmoid")
+_SIGMOID_MEANING = ("activation", "sigmoid")
 _LINEAR = ("addmm", "mm", "bmm", "baddbmm", "addmv", "mv", "linear", "convolution")
 
 
@@ -30,7 +32,7 @@ class ScoreReading:
 
     applied: Activation = "none"
     kind: Activation = "none"
-    note: str = ""
+    note: Message = NOTHING
 
     @property
     def bounded(self) -> bool:
@@ -77,18 +79,38 @@ def read_scores(
     )
 
 
-_SINGLE = (
-    "the model gives a single score, of which a softmax is always 1, so it is shown as it is; if it"
-    " is a logit, --scores sigmoid makes a probability of it"
+_SINGLE = Message(
+    "the model returns a single score, whose softmax is always 1, so it is shown as it is",
+    Hint(
+        ways_out=[
+            WayOut("if it is a logit, {setting} turns it into a probability", *_SIGMOID_MEANING)
+        ]
+    ),
 )
-_UNKNOWN = (
-    "scores are shown as they are, since nothing says whether they are logits; if they are,"
-    " --scores {} makes probabilities of them"
+_NAMED = Message(
+    "scores are taken as logits of mutually exclusive classes (softmax)",
+    Hint(
+        ways_out=[
+            WayOut("if each class is judged by itself, pass {setting}", *_SIGMOID_MEANING),
+            WayOut("if they are no logits, pass {setting}", "activation", "none"),
+        ]
+    ),
 )
-_NAMED = (
-    "scores are taken as logits of classes of which one is right (softmax); if each class is judged"
-    " for itself, pass --scores sigmoid, and if they are no logits, --scores raw"
-)
+
+
+def _unknown(meaning: Meaning, otherwise: str = "") -> Message:
+    return Message(
+        "scores are shown as they are, since it is not known whether they are logits",
+        Hint(
+            ways_out=[
+                WayOut(
+                    f"if they are, {{setting}}{otherwise} turns them into probabilities",
+                    "activation",
+                    meaning,
+                )
+            ]
+        ),
+    )
 
 
 def _probabilities(scores: Tensor, meaning: Meaning, ending: str | None) -> ScoreReading | None:
@@ -109,16 +131,16 @@ def _probabilities(scores: Tensor, meaning: Meaning, ending: str | None) -> Scor
 
 def _undeclared(scores: Tensor, ending: str | None, named: bool) -> ScoreReading:
     if scores.shape[1] < 2:
-        return ScoreReading(note=_UNKNOWN.format("sigmoid"))
+        return ScoreReading(note=_unknown("sigmoid"))
     if named and (ending in _LINEAR or not _within_unit(scores)):
         return ScoreReading("softmax", "softmax", _NAMED)
-    return ScoreReading(note=_UNKNOWN.format("softmax (or sigmoid)"))
+    return ScoreReading(note=_unknown("softmax", " (or sigmoid)"))
 
 
-def _differs(meaning: Meaning, kind: Activation) -> str:
+def _differs(meaning: Meaning, kind: Activation) -> Message:
     if meaning in ("auto", kind):
-        return ""
-    return f"the model ends in a {kind} itself, so no other one is taken of its scores"
+        return NOTHING
+    return Message(f"the model ends in a {kind} itself, so no other one is applied to its scores")
 
 
 def _within_unit(scores: Tensor) -> bool:

@@ -12,10 +12,11 @@ from torch import nn
 from torchvision import models
 from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
-from torchattr.errors import ModelError, WeightsError
+from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel
 from torchattr.models.weights import (
     RANDOM,
+    UNTRAINED,
     StateDict,
     fit_weights,
     read_weights,
@@ -89,9 +90,16 @@ def _pretrained(name: str, entry: Any) -> nn.Module:
         return models.get_model(name, weights=entry)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"the weights of torchvision:{name} could not be downloaded ({error}). Fetch "
-            f"{entry.url} on another machine and give the file with --weights FILE (weights=FILE)"
-            ", or try the untrained net with weights=random"
+            f"the weights of torchvision:{name} could not be downloaded ({error})",
+            hint=Hint(
+                ways_out=[
+                    WayOut(
+                        f"fetch {entry.url} on another machine and pass the file with {{setting}}",
+                        "weights",
+                    ),
+                    UNTRAINED,
+                ]
+            ),
         ) from error
 
 

@@ -17,10 +17,11 @@ from torch import nn
 
 from torchattr.core.undoing import own_filters, undone
 from torchattr.core.warn import warn
-from torchattr.errors import TorchattrWarning, WeightsError
+from torchattr.errors import TorchattrWarning, WayOut, WeightsError
 from torchattr.models.unreadable import Refusing
 
 RANDOM = "random"
+UNTRAINED = WayOut("try the untrained model with {setting}", "weights", RANDOM)
 """Instead of a file: untrained weights."""
 
 StateDict = dict[str, torch.Tensor]

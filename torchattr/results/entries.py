@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr.explanation import Explanation
 from torchattr.inspect import versions
 from torchattr.models import Box
+from torchattr.results.explained import Explained
 from torchattr.results.rows import with_rows
 from torchattr.results.sink import Entry
 from torchattr.show import (
@@ -52,7 +52,7 @@ class Subject:
 
 
 def entry_of(
-    explanation: Explanation,
+    explanation: Explained,
     index: int,
     subject: Subject,
     class_names: ClassNames | None = None,
@@ -77,7 +77,7 @@ def entry_of(
     )
 
 
-def shown(explanation: Explanation) -> str:
+def shown(explanation: Explained) -> str:
     """Show an explanation in a notebook: its text and the panel of each example."""
 
     def draw() -> Iterator[tuple[str, Image.Image]]:
@@ -110,7 +110,7 @@ def array_of(value: Tensor) -> np.ndarray:
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
-def _numbers(explanation: Explanation, index: int) -> dict[str, np.ndarray]:
+def _numbers(explanation: Explained, index: int) -> dict[str, np.ndarray]:
     numbers = {"scores": array_of(explanation.scores[index])}
     if explanation.targets is not None:
         numbers["targets"] = array_of(explanation.targets[index])
@@ -118,7 +118,7 @@ def _numbers(explanation: Explanation, index: int) -> dict[str, np.ndarray]:
 
 
 def _targets(
-    explanation: Explanation, index: int, subject: Subject, names: ClassNames | None
+    explanation: Explained, index: int, subject: Subject, names: ClassNames | None
 ) -> list[dict[str, Any]]:
     found = []
     for position, score in enumerate(explanation.scores[index].tolist()):
@@ -137,7 +137,7 @@ def _class_name(index: int, names: ClassNames | None) -> str:
     return known.get(index, f"class {index}")
 
 
-def _input_picture(explanation: Explanation, index: int) -> np.ndarray | None:
+def _input_picture(explanation: Explained, index: int) -> np.ndarray | None:
     """The first input stretched over 0..1, if it has the shape of a picture."""
     tensor = explanation.inputs.tensors[0]
     if tensor.dim() != 4 or tensor.shape[1] not in (1, 3) or 0 in tensor.shape:
@@ -185,7 +185,7 @@ def _style(key: str, values: np.ndarray) -> Style:
 
 
 def _record(
-    explanation: Explanation,
+    explanation: Explained,
     index: int,
     subject: Subject,
     targets: Sequence[Mapping[str, Any]],

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from torchattr.core.printable import printable
-from torchattr.errors import FolderError
+from torchattr.errors import FolderError, WayOut
 
 try:
     import fcntl
@@ -225,6 +225,9 @@ def not_interrupted() -> Iterator[None]:
             signal.signal(one, how)
         if came:
             signal.raise_signal(came[0])
+
+
+OVERWRITE = WayOut("or allow it with {setting}", "overwrite", True)
 
 
 def cannot_write(folder: Path, option: str, reason: str | OSError) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from torchattr.core.printable import printable
-from torchattr.errors import FolderError
+from torchattr.errors import FolderError, Hint, WayOut
 from torchattr.results.files import (
+    OVERWRITE,
     cannot_write,
     check_writable,
     forget_moving,
@@ -187,16 +188,17 @@ class RunFolder(Sink):
         if others:
             raise FolderError(
                 printable(
-                    f"out: {self.out} holds {others[0]}, which is no file, where one is to be"
-                    " written; give another folder, or move it away"
+                    f"out: {self.out} holds {others[0]}, which is not a file, where one is to be"
+                    " written; choose another folder, or move it away"
                 )
             )
         if foreign and not self._overwrite:
             raise FolderError(
                 printable(
-                    f"out: {self.out} holds {foreign[0]}, which no former run wrote, so it is not"
-                    " replaced; give another folder, or allow it with --overwrite (overwrite=True)"
-                )
+                    f"out: {self.out} holds {foreign[0]}, which was not created by torchattr, so"
+                    " it is not replaced"
+                ),
+                hint=Hint(ways_out=[WayOut("choose another folder"), OVERWRITE]),
             )
 
 

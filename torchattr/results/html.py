@@ -7,8 +7,15 @@ from html import escape
 from pathlib import Path
 
 from torchattr.core.printable import printable
-from torchattr.errors import FolderError
-from torchattr.results.files import cannot_write, check_writable, locked, place_of, write_whole
+from torchattr.errors import FolderError, Hint, WayOut
+from torchattr.results.files import (
+    OVERWRITE,
+    cannot_write,
+    check_writable,
+    locked,
+    place_of,
+    write_whole,
+)
 from torchattr.results.html_page import GENERATOR, PagePart, page, part_of
 from torchattr.results.sink import Entry, Sink
 
@@ -43,10 +50,8 @@ class Report(Sink):
             )
         if not overwrite and os.path.lexists(self.file) and not _is_own(self.file):
             raise FolderError(
-                printable(
-                    f"html: no former run wrote {self.file}, so it is not replaced; give another"
-                    " name, or allow it with --overwrite (overwrite=True)"
-                )
+                printable(f"html: {self.file} was not created by torchattr, so it is not replaced"),
+                hint=Hint(ways_out=[WayOut("choose another name"), OVERWRITE]),
             )
 
     def add(self, entry: Entry) -> list[Path]:

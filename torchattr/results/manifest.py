@@ -10,7 +10,8 @@ from textwrap import indent
 from typing import Any
 
 from torchattr.core.printable import printable
-from torchattr.errors import FolderError
+from torchattr.errors import FolderError, Hint, WayOut
+from torchattr.results.files import OVERWRITE
 
 FORMAT = "torchattr run 1"
 MANIFEST = "manifest.json"
@@ -169,9 +170,10 @@ def _is_sizes(value: Any) -> bool:
 def _foreign(path: Path, why: str) -> FolderError:
     return FolderError(
         printable(
-            f"out: {path.parent} holds {path.name}, which no former run wrote ({why}), so it is not"
-            " replaced; give another folder, or allow it with --overwrite (overwrite=True)"
-        )
+            f"out: {path.parent} holds {path.name}, which was not created by torchattr ({why}), so"
+            " it is not replaced"
+        ),
+        hint=Hint(ways_out=[WayOut("choose another folder"), OVERWRITE]),
     )
 
 

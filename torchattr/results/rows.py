@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from torchattr.errors import ShapeError
-from torchattr.explanation import Explanation
+from torchattr.errors import Message, ShapeError
+from torchattr.results.explained import Explained
+
+_E = TypeVar("_E", bound=Explained)
 
 
-def with_rows(explanation: Explanation) -> Explanation:
+def with_rows(explanation: _E) -> _E:
     """Return the explanation of the methods whose results have one row for each example.
 
-    The others stand in `refused`, with the reason: which example a row is of is not known, such
-    as where a layer sees each frame or each patch of an example as one more.
+    The others move to `refused`, with the reason: it is not known which example a row belongs to,
+    such as where a layer treats each frame or patch of an example as a batch item.
 
     Raises:
         ShapeError: the scores themselves, or the targets, have other rows.
@@ -23,7 +25,8 @@ def with_rows(explanation: Explanation) -> Explanation:
         if value is not None and not _has_rows(value, count):
             raise ShapeError(
                 f"{name} has the shape {tuple(value.shape)} for {count} examples, so it is not"
-                " known what is whose; explain with an output that has one row for each example"
+                " known which row belongs to which example; choose an output that has one row for"
+                " each"
             )
     whole = {
         name: value for name, value in explanation.attributions.items() if _has_rows(value, count)
@@ -50,10 +53,10 @@ def _has_rows(value: Any, count: int) -> bool:
     return all(one.dim() > 0 and len(one) == count for one in _tensors(value))
 
 
-def _reason(value: Any, count: int) -> str:
+def _reason(value: Any, count: int) -> Message:
     wrong = next(one for one in _tensors(value) if not _has_rows(one, count))
     rows = len(wrong) if wrong.dim() else "no"
-    return (
-        f"its result has {rows} rows for {count} examples, so it is not known what is whose; choose"
-        " a layer whose output has one row for each example"
+    return Message(
+        f"its result has {rows} rows for {count} examples, so it is not known which row belongs to"
+        " which example; choose a layer whose output has one row for each example"
     )

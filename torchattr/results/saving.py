@@ -10,16 +10,16 @@ import torch
 
 from torchattr.core.warn import warn
 from torchattr.errors import RowsWarning, ShapeError
-from torchattr.explanation import Explanation
 from torchattr.models import Box
 from torchattr.results.entries import ClassNames, Subject, entry_of
+from torchattr.results.explained import Explained
 from torchattr.results.folder import RunFolder
 from torchattr.results.names import distinct_names
 from torchattr.results.rows import with_rows
 
 
 def save_explanation(
-    explanation: Explanation,
+    explanation: Explained,
     out: str | Path,
     *,
     images: Sequence[Any] | torch.Tensor | None = None,
@@ -89,7 +89,7 @@ def save_explanation(
         return [*written, folder.write_manifest()]
 
 
-def _whole(explanation: Explanation) -> Explanation:
+def _whole(explanation: Explained) -> Explained:
     whole = with_rows(explanation)
     for method in set(explanation) - set(whole):
         warn(f"{method} is not saved: {whole.refused[method]}", RowsWarning)
@@ -108,9 +108,7 @@ def numbered_names(count: int) -> list[str]:
     return [f"{index:0{digits}}" for index in range(count)]
 
 
-def _of_targets(
-    explanation: Explanation, probabilities: torch.Tensor | None
-) -> torch.Tensor | None:
+def _of_targets(explanation: Explained, probabilities: torch.Tensor | None) -> torch.Tensor | None:
     if probabilities is None or probabilities.shape == explanation.scores.shape:
         return probabilities
     if explanation.targets is None or probabilities.shape != explanation.output.shape:

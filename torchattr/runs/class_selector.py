@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from torch import Tensor
 
-from torchattr.errors import TargetError
+from torchattr.errors import Hint, TargetError, WayOut
 
 PRESENT = "present"
 THRESHOLD = 0.5
@@ -95,7 +95,15 @@ def chosen(
     if not bounded and any(isinstance(one, Present) for one in wanted):
         raise TargetError(
             "target 'present' needs probabilities, and the scores of this model are shown as they"
-            " are; say what they are with --scores, or name classes"
+            " are",
+            hint=Hint(
+                "target",
+                "present",
+                ways_out=[
+                    WayOut("say what the scores are with {setting}", "activation"),
+                    WayOut("or name classes"),
+                ],
+            ),
         )
     listed = [index for one in wanted for index in one.classes(probabilities)]
     return list(dict.fromkeys(listed))
@@ -111,7 +119,11 @@ def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
         return Top(int(top[1]))
     if text.casefold() == PRESENT:
         return Present()
-    raise TargetError(_unknown(text, names))
+    allowed = "allowed are a name, an index, top3, or present"
+    raise TargetError(
+        f"unknown class {text!r}; {_known(text, names)}",
+        hint=Hint("target", text, names or (), [WayOut(allowed)]),
+    )
 
 
 def _by_name(text: str, names: Sequence[str]) -> int | None:
@@ -125,21 +137,15 @@ def _by_name(text: str, names: Sequence[str]) -> int | None:
     return next(iter(exact or found), None)
 
 
-def _unknown(text: str, names: Sequence[str] | None) -> str:
-    forms = "an index, top3, or present"
+def _known(text: str, names: Sequence[str] | None) -> str:
     if not names:
-        return (
-            f"target {text!r} names a class, but the class names of this model are not known;"
-            f" allowed are {forms}"
-        )
+        return "the class names of this model are not known"
     plain = {_plain(name): name for name in names}
     close = get_close_matches(_plain(text), plain, n=3, cutoff=0.5)
     close += [key for key in plain if _plain(text) in key.split() and key not in close][:3]
     if close:
-        hint = f"did you mean {' or '.join(repr(plain[key]) for key in close[:4])}?"
-    else:
-        hint = f"the classes are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-    return f"target {text!r} is no class of this model; {hint} Allowed are a name, {forms}"
+        return f"did you mean {' or '.join(repr(plain[key]) for key in close[:4])}?"
+    return f"the classes are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
 
 
 def _plain(name: str) -> str:

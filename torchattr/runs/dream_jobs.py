@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr.errors import ModelError, TargetError, TorchattrError
+from torchattr.errors import Hint, ModelError, TargetError, TorchattrError, WayOut
 from torchattr.inspect import Step, deepdream, maximise
 from torchattr.models import LoadedModel
-from torchattr.results import Display, Entry, file_name
-from torchattr.runs import inspection_entries as inside
+from torchattr.results import DREAMS, Display, Entry, dream_entry, file_name
 from torchattr.runs.class_selector import Index, parse_targets
 from torchattr.runs.job import (
     Groups,
@@ -46,7 +45,7 @@ class Dreams(PictureJob):
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
         of = objective_name(self.loaded, None, self.layer, self.channel)
-        group = f"{inside.DREAMS}/{file_name(of)}"
+        group = f"{DREAMS}/{file_name(of)}"
         yield Groups((group,))
         display = Display.of(self.loaded)
         total = self.options.get("steps", STEPS) * self.options.get("octaves", OCTAVES)
@@ -63,7 +62,7 @@ class Dreams(PictureJob):
             )
 
         made = _at_any_size(dream, self.options.get("octaves", OCTAVES))[0]
-        yield inside.dream_entry(
+        yield dream_entry(
             made,
             display.picture(made),
             of,
@@ -95,7 +94,7 @@ class FromNoise:
 
     @property
     def path(self) -> str:
-        return f"{inside.DREAMS}/{self._name}"
+        return f"{DREAMS}/{self._name}"
 
     @property
     def _name(self) -> str:
@@ -120,12 +119,12 @@ class FromNoise:
             )
 
         made = _at_any_size(dream, octaves, self.size)[0]
-        return inside.dream_entry(
+        return dream_entry(
             made,
             display.picture(made),
             objective_name(self.loaded, self.target, self.layer, self.channel),
             name=self._name,
-            group=inside.DREAMS,
+            group=DREAMS,
             record={**made_by(self.loaded), "settings": settings_of(self)},
         )
 
@@ -179,6 +178,7 @@ def _at_any_size(
             raise
         reason = str(error).splitlines()[0]
         raise ModelError(
-            "octaves above 1, and a size of one's own, need a model that takes pictures of any"
-            f" size, and this one does not ({reason}); leave size out and pass octaves=1"
+            "more than one octave, or another size, needs a model that takes pictures of any size,"
+            f" and this one does not ({reason})",
+            hint=Hint(ways_out=[WayOut("omit the size and pass {setting}", "octaves", 1)]),
         ) from error

@@ -22,7 +22,7 @@ from torchattr.runs.job import (
     settings_of,
 )
 from torchattr.runs.score_reader import Answer
-from torchattr.runs.settings import ExplainPlan, Settings
+from torchattr.runs.settings import ExplainPlan, Settings, default_layer_note
 from torchattr.show import title_of
 
 
@@ -58,9 +58,10 @@ class Explaining(PictureJob):
         refused = {**plan.dropped, **explanation.refused}
         if not len(explanation):
             # What stands in the way of the last method does so for the others, too, as a rule.
-            raise ModelError(f"no method can explain this model: {list(refused.values())[-1]}")
+            last = list(refused.values())[-1]
+            raise ModelError(last.after("no method can explain this model: "))
         for method, reason in refused.items():
-            yield Note(f"{title_of(method)} is left out: {reason}")
+            yield Note(reason.after(f"{title_of(method)} is left out: "))
         if coverage := plan.coverage(explanation):
             yield Note(coverage)
         subject = self._subject(picture, answer, targets)
@@ -71,7 +72,7 @@ class Explaining(PictureJob):
         if self.plan.needs_layer:
             layer = self.plan.choose_layer(picture.inputs)
             if layer is not None:
-                yield Note(f"layer {layer}: the last spatial one, since none was named (--layer)")
+                yield Note(default_layer_note(layer))
 
     def _subject(self, picture: InputPicture, answer: Answer, targets: list[int]) -> Subject:
         layers = ", ".join(self.plan.layers)

@@ -18,8 +18,16 @@ from torchattr.inspect import (
     feature_maps,
     layer_by_layer,
 )
-from torchattr.results import Display
-from torchattr.runs import inspection_entries as inside
+from torchattr.results import (
+    ACTIVATIONS,
+    LAYERS,
+    PROJECTIONS,
+    Display,
+    groups_of,
+    layers_entry,
+    maps_entry,
+    projection_entry,
+)
 from torchattr.runs.class_selector import Top, parse_targets
 from torchattr.runs.job import (
     Groups,
@@ -50,11 +58,11 @@ class Activations(PictureJob):
         model, inputs = self.loaded.model, picture.inputs
         shapes = calls_with_places(model, inputs, list(self.layers))
         _check_channels(self.channels, shapes)
-        groups = inside.groups_of(inside.ACTIVATIONS, list(shapes))
+        groups = groups_of(ACTIVATIONS, list(shapes))
         yield Groups(tuple(groups.values()))
         maps = feature_maps(model, inputs, list(self.layers))
         for number, (name, group) in enumerate(groups.items()):
-            yield inside.maps_entry(
+            yield maps_entry(
                 maps,
                 name,
                 0,
@@ -98,7 +106,7 @@ class BackProjections(PictureJob):
         if isinstance(self.start, tuple):
             for shape in shapes.values():
                 check_position(self.start, shape[1:])
-        groups = inside.groups_of(inside.PROJECTIONS, list(shapes))
+        groups = groups_of(PROJECTIONS, list(shapes))
         yield Groups(tuple(groups.values()))
         for number, (name, group) in enumerate(groups.items()):
             try:
@@ -108,10 +116,10 @@ class BackProjections(PictureJob):
             except NoRuleMatched as reason:
                 if not self.skip_refused:
                     raise
-                yield Note(f"back-projections are left out: {reason}")
+                yield Note(reason.message.after("back-projections are left out: "))
                 return
             found = projector.project(self._clipped(shapes[name][0]), self.start)
-            yield inside.projection_entry(
+            yield projection_entry(
                 found,
                 0,
                 self.crop,
@@ -167,7 +175,7 @@ class LayerGrids(PictureJob):
                 rules=self.rules or None,
                 output=reader.scores,
             )
-            yield inside.layers_entry(
+            yield layers_entry(
                 found,
                 0,
                 image,
@@ -186,7 +194,7 @@ class LayerGrids(PictureJob):
             group: (method, target)
             for method in self.methods
             for group, target in zip(
-                inside.groups_of(f"{inside.LAYERS}/{method}", names).values(), targets, strict=True
+                groups_of(f"{LAYERS}/{method}", names).values(), targets, strict=True
             )
         }
 

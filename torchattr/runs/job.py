@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from torchattr.errors import Message
 from torchattr.inspect import versions
 from torchattr.kernels import requested_backend
 from torchattr.models import LoadedModel, PreparedImage
@@ -20,9 +21,9 @@ from torchattr.runs.score_reader import Answer
 
 @dataclass(frozen=True)
 class Note:
-    """Something that a reader should know; each is told once."""
+    """Something that the user should know; each is reported once."""
 
-    text: str
+    message: Message
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,7 @@ from torchattr.errors import LayerError
 from torchattr.inspect import CODES, Kernels, Summary, calls_with_places, conv_kernels, summary
 from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
-from torchattr.results import Entry, distinct_names, file_name
-from torchattr.runs import inspection_entries as inside
+from torchattr.results import SUMMARY, Entry, distinct_names, file_name, kernels_entry
 from torchattr.runs.job import (
     Groups,
     InputPicture,
@@ -35,7 +34,7 @@ def example_input(loaded: LoadedModel) -> Tensor:
 def summary_entry(loaded: LoadedModel, found: Summary) -> Entry:
     """Keep a summary as text."""
     title = f"What {loaded.name} consists of"
-    return Entry(inside.SUMMARY, None, {}, made_by(loaded), title=title, text=repr(found))
+    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=repr(found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class Summarising(PictureJob):
     _done: list[str] = field(default_factory=list, init=False)
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
-        yield Groups((), (inside.SUMMARY,))
+        yield Groups((), (SUMMARY,))
         if not self._done:
             self._done.append(picture.name)
             found = summary(self.loaded.model, picture.inputs, depth=self.depth)
@@ -90,7 +89,7 @@ def kernel_entries(
     names = kernel_names(found)
     for index, (name, kernels) in enumerate(zip(names, found, strict=True)):
         record = {**made_by(loaded), "settings": dict(settings)}
-        yield inside.kernels_entry(kernels, drawn, name=name, index=index, record=record)
+        yield kernels_entry(kernels, drawn, name=name, index=index, record=record)
 
 
 def kernel_names(found: Sequence[Kernels]) -> list[str]:

@@ -12,16 +12,17 @@ from torch import Tensor
 from torchattr.core.outputs import select_output
 from torchattr.core.types import Activation, OutputKey
 from torchattr.core.undoing import undone
-from torchattr.errors import ModelError, OutputError, TorchattrError
+from torchattr.errors import Hint, Message, ModelError, OutputError, TorchattrError, WayOut
 from torchattr.layers import enter_dispatch_mode, gradients
 from torchattr.models import Ending, LoadedModel, ScoreReading, blamed, reason
 from torchattr.runs.class_selector import ClassSelector, chosen
 from torchattr.show import percent
 
-SEGMENTATION = (
-    "this model segments: the score of a class is the sum of its logits over the pixels that it"
-    " wins, its percentage their share of the picture"
+SEGMENTATION = Message(
+    "this model segments: the score of a class is the sum of its logits over the pixels where it"
+    " is the highest, its percentage their share of the picture"
 )
+_WRAP = WayOut("wrap the model so that it returns scores (N, classes): path/to/file.py:FUNCTION")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,8 @@ class Answer:
         return self.reading.kind
 
     @property
-    def note(self) -> str:
-        """Say what a reader should know of the numbers, or nothing."""
+    def note(self) -> Message:
+        """What a reader should know of the numbers; empty if there is nothing."""
         return SEGMENTATION if self.is_share else self.reading.note
 
     def said(self, value: float) -> str:
@@ -129,18 +130,20 @@ class ScoreReader:
         raw = raw.reshape(-1, 1) if raw.dim() < 2 else raw
         if raw.dim() not in (2, 4) or raw.shape[1] == 0:
             raise OutputError(
-                f"{self.loaded.name} gives scores of the shape {tuple(raw.shape)}; needed are (N,"
-                " classes) or, of a segmentation, (N, classes, height, width). Choose another"
-                " entry with --output, or wrap the model in path/to/file.py:FUNCTION"
+                f"{self.loaded.name} returns scores of the shape {tuple(raw.shape)}; needed are (N,"
+                " classes) or, for a segmentation, (N, classes, height, width)",
+                hint=Hint(
+                    ways_out=[WayOut("choose another entry with {setting}", "output"), _WRAP]
+                ),
             )
         return raw
 
     def _check(self, raw: Tensor, examples: int) -> None:
         if len(raw) != examples:
             raise OutputError(
-                f"{self.loaded.name} gives {len(raw)} scores or rows of them for {examples}"
-                f" picture{'s' if examples > 1 else ''}; needed are (N, classes), a row for each."
-                " Wrap the model in path/to/file.py:FUNCTION"
+                f"{self.loaded.name} returns {len(raw)} scores or rows of them for {examples}"
+                f" picture{'s' if examples > 1 else ''}; needed are (N, classes), a row for each",
+                hint=Hint(ways_out=[_WRAP]),
             )
         if not raw.isfinite().all():
             raise OutputError(
@@ -154,9 +157,15 @@ class ScoreReader:
             return
         if self.loaded.activation not in ("logits", "sigmoid") or ending in ("sigmoid", "softmax"):
             raise OutputError(
-                f"{self.loaded.name} gives a single map of the shape {tuple(raw.shape)}; if these"
-                " are logits of a mask, say so with --scores logits, and otherwise wrap the model"
-                " in path/to/file.py:FUNCTION, which returns scores (N, classes)"
+                f"{self.loaded.name} returns a single map of the shape {tuple(raw.shape)}",
+                hint=Hint(
+                    ways_out=[
+                        WayOut(
+                            "if these are logits of a mask, pass {setting}", "activation", "logits"
+                        ),
+                        WayOut(f"otherwise {_WRAP.text}"),
+                    ]
+                ),
             )
 
 

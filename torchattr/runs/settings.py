@@ -14,7 +14,7 @@ from torchattr.core.inputs import as_inputs
 from torchattr.core.select import find_layers
 from torchattr.core.targets import Classes
 from torchattr.core.types import Activation
-from torchattr.errors import LayerError, RuleError
+from torchattr.errors import Hint, LayerError, Message, RuleError, WayOut
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
 from torchattr.methods import find_method, last_spatial_layer, takes
@@ -55,7 +55,7 @@ class ExplainPlan:
     settings: Settings
     reader: ScoreReader
     layers: list[str]
-    dropped: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, Message] = field(default_factory=dict)
 
     @classmethod
     def of(cls, loaded: LoadedModel, settings: Settings) -> ExplainPlan:
@@ -70,9 +70,10 @@ class ExplainPlan:
         rule_table(settings.rules)
         if settings.rules and not any(map(_rules, settings.names)):
             raise RuleError(
-                "--rule is for methods that rewrite backward functions, and none of"
+                "{setting} is for methods that rewrite backward functions, and none of"
                 f" {', '.join(settings.names)} does; leave it out, or add one such as"
-                " guided_backprop"
+                " guided_backprop",
+                hint=Hint("rules", dict(settings.rules)),
             )
         layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
         return cls(loaded, settings, ScoreReader(loaded, settings.output), layers)
@@ -95,7 +96,7 @@ class ExplainPlan:
             if self.settings.methods:
                 raise
             needing = [name for name in self._names if takes(name, "layer")]
-            self.dropped.update(dict.fromkeys(needing, str(reason)))
+            self.dropped.update(dict.fromkeys(needing, reason.message))
             return None
         self.layers = [name]
         return name
@@ -122,21 +123,29 @@ class ExplainPlan:
     def _names(self) -> Sequence[str]:
         return [name for name in self.settings.names if name not in self.dropped]
 
-    def coverage(self, explanation: Explanation) -> str | None:
-        """Say what the rules rewrote, and how to let them rewrite the rest; `None` without any."""
+    def coverage(self, explanation: Explanation) -> Message | None:
+        """Return what the rules rewrote and how to rewrite the rest; `None` without any rules."""
         rules: dict[str, Any] = {}
         for name in explanation:
             rules |= _rules(name)
         if not rules:
             return None
         table = rule_table({**rules, **self.settings.rules})
-        ways = [f"--rule {name}=guided" for name in explanation.coverage.left(table)]
-        hint = f" (to treat them like a ReLU: {' '.join(ways)})" if ways else ""
-        return f"coverage: {explanation.coverage.describe(table)}{hint}"
+        further = dict.fromkeys(explanation.coverage.left(table), "guided")
+        advice = WayOut("to treat them like a ReLU, pass {setting}", "rules", further)
+        return Message(
+            f"coverage: {explanation.coverage.describe(table)}",
+            Hint(ways_out=[advice] if further else []),
+        )
+
+
+def default_layer_note(layer: str) -> Message:
+    """Return the note that a layer was chosen automatically."""
+    return Message("no layer given; using {setting}, the last spatial one", Hint("layer", layer))
 
 
 def _rules(name: str) -> Mapping[str, Any]:
-    """Give the rules that a method stands for; most have none."""
+    """Return the rules of a method; most have none."""
     return getattr(find_method(name), "rules", {})
 
 

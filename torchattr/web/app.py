@@ -25,6 +25,7 @@ from torchattr.web.state.limits import Limits
 from torchattr.web.state.sessions import Crowded, Gone, TooLarge
 from torchattr.web.state.viewer import Viewer
 from torchattr.web.state.worker import Abandoned, Busy, NoJob
+from torchattr.web.wording import in_viewer
 
 PAGE = Path(__file__).parent / "page"
 STATUS: dict[type[TorchattrError], int] = {
@@ -111,10 +112,10 @@ def _say_errors_in_sentences(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown)
 
 
-def _known(request: Request, error: Exception) -> Response:
+def _known(request: Request, error: Any) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
     again = getattr(error, "seconds", AGAIN_SECONDS) if status == 503 else None
-    return problem(status, _sentence(str(error)), again)
+    return problem(status, _sentence(error.said(in_viewer)), again)
 
 
 def _refused(request: Request, error: Any) -> Response:

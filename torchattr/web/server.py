@@ -13,7 +13,7 @@ from urllib.parse import quote
 import uvicorn
 from fastapi import FastAPI
 
-from torchattr.errors import InputError, TorchattrError
+from torchattr.errors import Hint, InputError, Message, TorchattrError, WayOut
 from torchattr.models import LoadedModel
 from torchattr.web.app import create_app
 from torchattr.web.guard import LOCAL, is_local
@@ -59,7 +59,7 @@ def token_for(host: str, token: str | None) -> str | None:
         InputError: one that is too short to be secret.
     """
     if token is not None and len(token) < 16:
-        raise InputError(f"token must have at least 16 letters, got {len(token)}")
+        raise InputError(f"token must have at least 16 characters, got {len(token)}")
     return token if token is not None or is_local(host) else secrets.token_urlsafe(24)
 
 
@@ -111,12 +111,13 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _why(host: str, port: int, error: OSError) -> str:
+def _why(host: str, port: int, error: OSError) -> Message:
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} of {host} is in use already, perhaps by another viewer; give another"
-            " one with --port, or --port 0 for any that is free"
+        return Message(
+            f"port {port} of {host} is in use already, perhaps by another viewer",
+            Hint(ways_out=[WayOut("choose another; {setting} takes any free one", "port", 0)]),
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"port {port} may not be taken without more rights; give one above 1023 with --port"
-    return f"cannot listen at {host}, port {port}: {error.strerror or error}"
+        advice = WayOut("choose one above 1023 with {setting}", "port")
+        return Message(f"port {port} needs more privileges", Hint(ways_out=[advice]))
+    return Message(f"cannot listen on {host}, port {port}: {error.strerror or error}")

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from tqdm.auto import tqdm
 
 from torchattr.core.stepping import step
-from torchattr.errors import InputError, ShapeError, TargetError
+from torchattr.errors import Hint, InputError, ShapeError, TargetError, WayOut
 from torchattr.inspect.maximisation.augmentations import Transform
 from torchattr.inspect.maximisation.objectives import Goal
 from torchattr.inspect.maximisation.smoothing import (
@@ -139,8 +139,15 @@ class Ascent:
             small = tuple(round(side / self.octave_scale**octave) for side in size)
             if min(small) < 2:
                 raise ShapeError(
-                    f"octaves={self.octaves} would begin with an image of {small}; take fewer, or"
-                    " a smaller octave_scale"
+                    f"{{setting}} would begin with an image of {small}",
+                    hint=Hint(
+                        "octaves",
+                        self.octaves,
+                        ways_out=[
+                            WayOut("use fewer"),
+                            WayOut("or a smaller {setting}", "octave_scale"),
+                        ],
+                    ),
                 )
             yield small
 

@@ -11,7 +11,7 @@ from torch.autograd.graph import GradientEdge
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.warn import warn
-from torchattr.errors import DisconnectedError, DisconnectedWarning
+from torchattr.errors import FUNCTION, DisconnectedError, DisconnectedWarning, Hint, Message, WayOut
 from torchattr.layers import Captured
 from torchattr.methods._gradient.forward_result import ForwardResult
 
@@ -88,23 +88,28 @@ class ConnectionCheck:
     def _cause(self) -> str | None:
         return self._find_cause()
 
-    def _refusal(self, method: str, place: str, edges: Sequence[GradientEdge | None]) -> str:
+    def _refusal(self, method: str, place: str, edges: Sequence[GradientEdge | None]) -> Message:
         place = _named(place)
         if place != _INPUTS and self._reaches_inputs:
             if not any(edges):
-                return (
+                return Message(
                     f"{method}: {place} ran under torch.no_grad(), so it gets no gradient"
                     " (torch.utils.checkpoint does that with use_reentrant=True: set it to False)"
                 )
-            return (
+            return Message(
                 f"{method}: the target does not depend on {place}, which is not on the path to it"
                 " (an auxiliary head, another task's decoder); choose another layer or target"
             )
         because = self._cause or "the model's output was computed without it"
-        return (
-            f"{method} would be 0 everywhere, since the target is cut off from {place}:"
-            f" {because}. Let gradients through there or explain a value before it (target= or"
-            " output= may be a callable); FeatureAblation, Occlusion and RISE need no gradient"
+        return Message(
+            f"{method} would be 0 everywhere, since the target is cut off from {place}: {because}",
+            Hint(
+                ways_out=[
+                    WayOut("let gradients through there"),
+                    WayOut("explain a value before it with {setting}", "output", FUNCTION),
+                    WayOut("FeatureAblation, Occlusion and RISE need no gradient"),
+                ]
+            ),
         )
 
     @property

@@ -15,7 +15,7 @@ from torchattr.core.select import layer_names
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.warn import warn
-from torchattr.errors import LayerChoiceWarning, LayerError, TargetError
+from torchattr.errors import Hint, LayerChoiceWarning, LayerError, TargetError, WayOut
 from torchattr.layers import Captured, Layout, TapPoint, Trace, gradients
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader
@@ -30,7 +30,7 @@ def default_layer(
 ) -> tuple[str, nn.Module]:
     """Return the last spatial layer, with a :class:`LayerChoiceWarning` that names it."""
     name, module = last_spatial_layer(model, inputs, arguments, key, target)
-    warn(f"no layer given; using layer={name!r}", LayerChoiceWarning)
+    warn("no layer given; using {setting}", LayerChoiceWarning, Hint("layer", name))
     return name, module
 
 
@@ -65,7 +65,10 @@ def last_spatial_layer(
     pictures = list(_pictures(trace, inputs))
     candidates = [layer for layer in pictures if layer.edge is not None]
     if not candidates:
-        raise LayerError(_no_candidate(names[pictures[-1].module] if pictures else None))
+        raise LayerError(
+            _no_candidate(names[pictures[-1].module] if pictures else None),
+            hint=Hint(ways_out=[WayOut("name one with {setting}", "layer")]),
+        )
     output = trace.output
     if reader.reads_output:
         output = per_example(output, inputs, model, arguments, key)
@@ -77,8 +80,16 @@ def last_spatial_layer(
         if other is not None:
             raise LayerError(
                 "cannot choose a layer automatically: of those with a grid of the input's aspect"
-                " none gets a gradient from the target; name one with layer=..., such as"
-                f" {names[other.module]!r} with a grid of {other.layout.sizes}"
+                " none gets a gradient from the target",
+                hint=Hint(
+                    ways_out=[
+                        WayOut(
+                            f"name one, such as {{setting}} with a grid of {other.layout.sizes}",
+                            "layer",
+                            names[other.module],
+                        )
+                    ]
+                ),
             )
         # The gradient is 0 wherever one looks; which layer is taken does not matter.
         chosen = (alike or candidates)[-1]
@@ -92,7 +103,7 @@ def _no_candidate(cut: str | None) -> str:
         else f"no gradient reaches those with spatial dimensions, such as {cut!r} (they ran"
         " under torch.no_grad(), say)"
     )
-    return f"cannot choose a layer automatically: {because}; name one with layer=..."
+    return f"cannot choose a layer automatically: {because}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
-from torchattr.errors import InputError, LayerError, ShapeError
+from torchattr.errors import Hint, InputError, LayerError, ShapeError, WayOut
 from torchattr.layers import Layout, channels_first, channels_last
 
 Named = Literal["channels_first", "channels_last", "tokens"]
@@ -82,8 +82,17 @@ class Grids:
             return inferred
         raise LayerError(
             f"layer {self._name!r} returns values of shape {tuple(values.shape)}, which cannot be"
-            f" read as a map: {inferred}. Choose another layer, or say how it is laid out with"
-            " layout='channels_first', 'channels_last' or 'tokens'"
+            f" read as a map: {inferred}",
+            hint=Hint(
+                ways_out=[
+                    WayOut("choose another layer"),
+                    WayOut(
+                        "say how it is laid out ('channels_first', 'channels_last' or 'tokens')"
+                        " with {setting}",
+                        "layout",
+                    ),
+                ]
+            ),
         )
 
     def _tokens(self, values: Tensor) -> Layout:
@@ -92,8 +101,9 @@ class Grids:
         )
         if values.dim() != 3 or extents is None:
             raise ShapeError(
-                f"layout='tokens' needs values (N, tokens, C) of a picture, but layer"
-                f" {self._name!r} returns {tuple(values.shape)}"
+                "{setting} needs values (N, tokens, C) of a picture, but layer"
+                f" {self._name!r} returns {tuple(values.shape)}",
+                hint=Hint("layout", "tokens"),
             )
         height, width = grid_of_tokens(values.shape[1], extents[0], extents[1])
         return Layout(0, (1,), (height, width), before=values.shape[1] - height * width)

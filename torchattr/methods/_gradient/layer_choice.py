@@ -13,10 +13,12 @@ from torchattr.core.pytree import joined
 from torchattr.core.select import find_layers
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.core.warn import warn
-from torchattr.errors import InputError, LayerReuseWarning
+from torchattr.errors import Hint, InputError, LayerReuseWarning, WayOut
 from torchattr.methods._gradient.default_layer import default_layer
 
 Calls = Literal["last", "first", "sum", "each"]
+
+_CHOOSE_CALLS = WayOut("choose 'last', 'first', 'sum' or 'each' with {setting}", "calls")
 
 
 class LayerChoice:
@@ -68,9 +70,9 @@ class LayerChoice:
             return joined(list(map(result, calls)), _summed)
         if len(calls) > 1 and self._calls is None:
             warn(
-                f"layer {name!r} was called {len(calls)} times; the last call is taken. Say"
-                " which with calls='last', 'first', 'sum' or 'each'",
+                f"layer {name!r} was called {len(calls)} times; the last call is taken",
                 LayerReuseWarning,
+                Hint(ways_out=[_CHOOSE_CALLS]),
             )
         return result(calls[0] if self._calls == "first" else calls[-1])
 

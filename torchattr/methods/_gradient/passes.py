@@ -14,7 +14,7 @@ from torchattr.core.outputs import select_output
 from torchattr.core.pytree import joined
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
-from torchattr.errors import DisconnectedError, NoRuleMatched
+from torchattr.errors import DisconnectedError, Message, NoRuleMatched
 from torchattr.layers import (
     GATES,
     OPERATIONS,
@@ -115,7 +115,7 @@ class SolveResult:
     scores: list[Tensor]
     output: Tensor
     trace: ForwardResult
-    refused: dict[int, str]
+    refused: dict[int, Message]
 
 
 def solve(
@@ -304,7 +304,7 @@ def _refusal(
     check: ConnectionCheck,
     *,
     skip: bool,
-) -> str | None:
+) -> Message | None:
     """Return why a call cannot be served, if so; raise it unless it may be skipped."""
     try:
         for one in passes:
@@ -313,7 +313,7 @@ def _refusal(
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
             raise
-        return str(reason)
+        return reason.message
     return None
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.types import Forward, OutputKey
-from torchattr.errors import TargetError
+from torchattr.errors import FUNCTION, Hint, TargetError, WayOut
 from torchattr.layers import Trace, gradients
 
 
@@ -53,7 +53,13 @@ def require_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
             raise TargetError(
                 f"the model returns {len(values)} rows of scores for {inputs.batch_size} examples"
                 " (rows may be patches, frames or regions), so none can be assigned to an"
-                " example; pass a callable as output= that makes one row for each example"
+                " example",
+                hint=Hint(
+                    ways_out=[
+                        WayOut("wrap the model so that it returns one row for each example"),
+                        WayOut("or compute one with {setting}", "output", FUNCTION),
+                    ]
+                ),
             )
 
 

@@ -13,7 +13,7 @@ from torchattr.core.pytree import tensors_of
 from torchattr.core.select import layer_names
 from torchattr.core.stepping import step
 from torchattr.core.undoing import undone
-from torchattr.errors import InputError, LayerError, NoRuleMatched
+from torchattr.errors import Hint, InputError, LayerError, NoRuleMatched, WayOut
 from torchattr.inspect import (
     CODES,
     BackProjection,
@@ -216,8 +216,8 @@ class Projectors:
         except NoRuleMatched as error:
             # The gradient needs no rule, so it is there for models without any ReLU.
             if rule != "gradient":
-                said = str(error).partition(" To treat them")[0]
-                raise NoRuleMatched(f"{said} Choose the rule 'gradient' to see that.") from error
+                advice = Hint(ways_out=[WayOut("choose the rule 'gradient' to see that")])
+                raise NoRuleMatched(error.message.text, hint=advice) from error
             return self._keep((key, layer, rule), lambda: prepare((rule,)))
 
     def _keep(self, key: tuple[Any, ...], make: Callable[[], BackProjector]) -> BackProjector:

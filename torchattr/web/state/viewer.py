@@ -25,6 +25,7 @@ from torchattr.web.state.limits import Limits
 from torchattr.web.state.sessions import Session, Sessions
 from torchattr.web.state.stored import Item, Shown, StoredFeatureMaps
 from torchattr.web.state.worker import Worker
+from torchattr.web.wording import in_viewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class Viewer:
             ],
             "total": len(values),
             "bounded": answer.bounded,
-            "note": answer.note,
+            "note": answer.note.said(in_viewer),
         }
 
     def layers(self, session: Session, key: str) -> dict[str, Any]:

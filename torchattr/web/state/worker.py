@@ -15,6 +15,7 @@ from torchattr.core.stepping import Cancelled, stepping
 from torchattr.core.warn import listening
 from torchattr.errors import CoverageWarning, InputError, TorchattrError, TorchattrWarning
 from torchattr.web.state.turns import Turns
+from torchattr.web.wording import in_viewer
 
 T = TypeVar("T")
 
@@ -222,7 +223,7 @@ def noted(work: Callable[[], T]) -> Done[T]:
 
     def note(warning: TorchattrWarning) -> None:
         if not isinstance(warning, CoverageWarning):
-            notes[str(warning)] = None
+            notes[warning.said(in_viewer)] = None
 
     with listening(note):
         value = work()

@@ -10,7 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.inspect import BackProjection, FeatureMaps, Kernels, LayerMaps, draw_signal
-from torchattr.results import Entry, array_of, distinct_names, file_name
+from torchattr.results.entries import array_of
+from torchattr.results.names import distinct_names, file_name
+from torchattr.results.sink import Entry
 from torchattr.show import colormap, rescale
 
 ACTIVATIONS, PROJECTIONS = "activations", "back-projections"

@@ -229,7 +229,7 @@ def test_a_manifest_that_is_none_is_a_sentence(pictures, content):
     Path("mine").mkdir()
     Path("mine/manifest.json").write_text(content)
     result = explain("in", "--out", "mine")
-    refused(result, "mine holds manifest.json, which no former run wrote", "--overwrite")
+    refused(result, "mine holds manifest.json, which was not created by torchattr", "--overwrite")
     assert os.listdir("mine") == ["manifest.json"]
     assert explain("in/p0.png", "--out", "mine", "--overwrite").exit_code == 0
 

@@ -168,7 +168,7 @@ def test_every_command_that_shows_scores_takes_the_option(here, command):
     line = (command, "photo.png", "--model", "heads.py:logit", "--target", "0")
     raw = call(*line)
     assert "-5" in raw.stdout
-    assert "nothing says whether they are logits" in raw.stderr
+    assert "it is not known whether they are logits" in raw.stderr
     assert "0.7 %" in call(*line, "--scores", "logits").stdout
 
 
@@ -202,4 +202,4 @@ def test_one_map_is_no_picture_full_of_its_class(here):
 def test_rows_that_are_no_pictures_are_refused(here):
     Path("heads.py").write_text(HEADS)
     result = call("explain", "photo.png", "--model", "heads.py:rows")
-    refused(result, "gives 5 scores or rows of them for 1 picture")
+    refused(result, "returns 5 scores or rows of them for 1 picture")

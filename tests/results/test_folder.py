@@ -67,7 +67,7 @@ def test_results_that_were_deleted_leave_the_manifest(tmp_path):
 @pytest.mark.parametrize("file", ["cat.png", "cat.npz", "manifest.json"])
 def test_a_foreign_file_is_replaced_only_when_allowed(tmp_path, file):
     (tmp_path / file).write_text("mine")
-    with pytest.raises(FolderError, match=rf"holds {file}, which no former run wrote"):
+    with pytest.raises(FolderError, match=rf"holds {file}, which was not created by torchattr"):
         write(tmp_path, entry())
     assert [path.name for path in tmp_path.iterdir()] == [file]
     assert (tmp_path / file).read_text() == "mine"

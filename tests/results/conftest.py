@@ -1,4 +1,4 @@
-"""What the tests of runs share."""
+"""What the tests of results share."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_a_second_run_replaces_its_own_page_and_no_other(tmp_path):
     page(tmp_path, entry())
     page(tmp_path, entry("dog"))
     (tmp_path / "report.html").write_text("<html>mine</html>")
-    with pytest.raises(FolderError, match="no former run wrote"):
+    with pytest.raises(FolderError, match="was not created by torchattr"):
         Report(tmp_path / "report.html")
     text, _ = page(tmp_path, entry(), overwrite=True)
     assert "mine" not in text

@@ -194,7 +194,7 @@ def test_bad_places_and_pictures_are_named(here, command):
     Path("empty").mkdir()
     refused(run(command, "--out", "photo.png/x"), "out: nothing can be written to photo.png/x")
     refused(run(command, "--logdir", "photo.png"), "logdir: nothing can be written to photo.png")
-    refused(run(command, "--html", "mine.html"), "html: no former run wrote mine.html")
+    refused(run(command, "--html", "mine.html"), "html: mine.html was not created by torchattr")
     refused(call(command, "empty"), "empty: no picture directly in this folder")
     refused(run(command, "--backend", "tritn"), "no backend is called 'tritn'")
     refused(run(command, "--layer", "9"), "the model has no layer '9'")
@@ -222,7 +222,7 @@ def test_a_foreign_file_is_kept_and_nothing_else_is_written(here, command):
     mine.write_text("mine")
     result = run(command, *options)
     assert result.exit_code == 2
-    assert f"holds {made[-1]}, which no former run wrote" in result.stderr
+    assert f"holds {made[-1]}, which was not created by torchattr" in result.stderr
     assert files() == [made[-1]]
     assert run(command, *options, "--overwrite").exit_code == 0
 

@@ -101,7 +101,7 @@ def test_a_model_that_cannot_be_traced_by_shapes_is_named(here):
     [
         (("--size", "big"), "--size must be a number of pixels, or 224x320, got 'big'"),
         (("--out", "photo.png/x"), "nothing can be written"),
-        (("--html", "photo.png"), "no former run wrote photo.png"),
+        (("--html", "photo.png"), "photo.png was not created by torchattr"),
     ],
 )
 def test_a_wrong_summary_is_named(here, arguments, said):
@@ -189,7 +189,7 @@ def test_a_foreign_file_is_kept(here):
     for command in (("dream", "--target", "dark"), ("kernels",)):
         result = relu(*command)
         assert result.exit_code == 2
-        assert "which no former run wrote" in result.stderr
+        assert "which was not created by torchattr" in result.stderr
     assert not Path("torchattr-out/manifest.json").exists()
 
 

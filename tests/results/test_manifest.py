@@ -97,7 +97,7 @@ def test_a_manifest_that_is_spoiled_while_a_run_goes_on_is_named(tmp_path):
     folder = RunFolder(tmp_path)
     folder.add(Entry("cat", None, {"a": np.ones(1)}))
     (tmp_path / "manifest.json").write_text("spoiled")
-    with pytest.raises(FolderError, match="no former run wrote"):
+    with pytest.raises(FolderError, match="was not created by torchattr"):
         folder.add(Entry("dog", None, {"a": np.ones(1)}))
 
 
@@ -161,7 +161,7 @@ def test_a_folder_or_a_link_in_the_place_of_a_file_is_named(tmp_path, name):
         RunFolder(tmp_path / "a", overwrite=True).claim(["cat"])
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / name).symlink_to("nothing")
-    with pytest.raises(FolderError, match=rf"holds {name}, which no former run wrote"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which was not created by torchattr"):
         RunFolder(tmp_path / "b").claim(["cat"])
 
 
