@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from torchattr.core.versions import versions
 from torchattr.explanation import Explanation
-from torchattr.inspect import versions
 from torchattr.models import Box
 from torchattr.results.rows import with_rows
 from torchattr.results.sink import Entry

@@ -13,10 +13,10 @@ from torchattr.inspect import (
     Method,
     Rule,
     Start,
-    calls_with_places,
     check_position,
     feature_maps,
     layer_by_layer,
+    spatial_calls,
 )
 from torchattr.results import Display
 from torchattr.runs import inspection_entries as inside
@@ -48,7 +48,7 @@ class Activations(PictureJob):
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
         model, inputs = self.loaded.model, picture.inputs
-        shapes = calls_with_places(model, inputs, list(self.layers))
+        shapes = spatial_calls(model, inputs, list(self.layers))
         _check_channels(self.channels, shapes)
         groups = inside.groups_of(inside.ACTIVATIONS, list(shapes))
         yield Groups(tuple(groups.values()))
@@ -93,7 +93,7 @@ class BackProjections(PictureJob):
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
         model, inputs = self.loaded.model, picture.inputs
-        shapes = calls_with_places(model, inputs, list(self.layers))
+        shapes = spatial_calls(model, inputs, list(self.layers))
         _check_channels(self.channels, shapes)
         if isinstance(self.start, tuple):
             for shape in shapes.values():

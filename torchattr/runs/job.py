@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from torchattr.inspect import versions
+from torchattr.core.versions import versions
 from torchattr.kernels import requested_backend
 from torchattr.models import LoadedModel, PreparedImage
 from torchattr.results import Entry
