@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr import evaluate
-from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.spatial_calls import spatial_calls
 
 
 class Block(nn.Module):
@@ -83,7 +83,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "feature maps": lambda: ta.feature_maps(MODEL, X, "r"),
     "feature maps of layers": lambda: ta.feature_maps(MODEL, X, ["3", "3.*"]),
     "picture": lambda: ta.feature_maps(MODEL, X, "r").picture("1"),
-    "places": lambda: calls_with_places(MODEL, X, "c"),
+    "places": lambda: spatial_calls(MODEL, X, "c"),
     "back_project": lambda: ta.back_project(MODEL, X, "3", 0),
     "top patches": lambda: ta.top_patches(MODEL, X, "3", 1, k=2),
     "maximise": lambda: ta.maximise(MODEL, 0, shape=(3, 8, 8), steps=2),

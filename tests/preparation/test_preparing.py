@@ -114,8 +114,8 @@ def test_everything_takes_it_for_a_model() -> None:
         lambda one: ta.feature_maps(one, X, "1")["1"],
     ):
         assert_same(run(fast), run(model), 1e-10)
-    words = repr(ta.summary(fast, X)).replace("Prepared", "Sequential").split()
-    assert words == repr(ta.summary(model, X)).split()
+    words = str(ta.summary(fast, X)).replace("Prepared", "Sequential").split()
+    assert words == str(ta.summary(model, X)).split()
 
 
 def test_rules_that_match_nothing_are_still_refused() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.core.select import layer_names
 from torchattr.core.undoing import undone
-from torchattr.inspect.paths import Paths
+from torchattr.inspect.recording.module_stack import ModuleStack
 from torchattr.layers import TapPoint
 from torchattr.layers.capture import TapRecorder
 from torchattr.preparation.copying import shared_copy
@@ -39,7 +39,7 @@ def recorder(*parts: str, of_input: bool = False) -> Hooks:
 OF_OTHERS: dict[str, Hooks] = {
     "recorded outputs": recorder("conv1", "conv2"),
     "recorded inputs": recorder("bn1", "bn2", of_input=True),
-    "followed paths": lambda model: Paths(layer_names(model)).following(),
+    "followed paths": lambda model: ModuleStack(layer_names(model)).following(),
 }
 
 

@@ -106,7 +106,7 @@ def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
 
 def show_layers(which: ModelSpec, depth: int | None) -> None:
     """Print the layers as a table."""
-    from torchattr.inspect import layers as layers_of
+    from torchattr.inspect import list_layers as layers_of
     from torchattr.runs import example_input
 
     loaded = which.load()

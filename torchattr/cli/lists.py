@@ -23,13 +23,14 @@ def methods() -> None:
 def info() -> None:
     """Show versions, devices, operations with their rules, and backends."""
     with reported():
-        from torchattr.inspect import backend_reasons, devices, operations, versions
+        from torchattr.core.versions import versions
+        from torchattr.inspect import backend_reasons, list_devices, list_operations
 
         show_table(["package", "version"], list(versions().items()))
         out.print()
-        show_table(["device", "what it is"], [(d.name, d.description) for d in devices()])
+        show_table(["device", "what it is"], [(d.name, d.description) for d in list_devices()])
         out.print()
-        rules = [(row.name, row.kind, _rule_names(row.rules)) for row in operations()]
+        rules = [(row.name, row.kind, _rule_names(row.rules)) for row in list_operations()]
         show_table(["operation", "kind", "rules"], rules, wide="rules")
         out.print()
         rows = [

@@ -43,7 +43,7 @@ def summary(
         inputs = example_input(loaded)
         shape = (batch, inputs.shape[1], *(height_and_width or inputs.shape[2:]))
         found = summary_of(loaded.model, inputs.new_zeros(shape), depth=depth)
-        stdout.print(repr(found), soft_wrap=True)
+        stdout.print(str(found), soft_wrap=True)
         entry = summary_entry(loaded, found)
         with sink:
             sink.claim([entry.path])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
+import torch
 from torch import Tensor
 
 from torchattr.core.types import Activation, OutputKey
@@ -36,6 +37,11 @@ def select_output(output: Any, key: OutputKey = None) -> Tensor:
             hint=Hint(ways_out=_ways_out(output)),
         )
     return chosen
+
+
+def any_output(output: Any) -> Tensor:
+    """Accept any output of a model, for a forward that is run for its layers, not its scores."""
+    return torch.empty(0)
 
 
 def activate(scores: Tensor, activation: Activation) -> Tensor:

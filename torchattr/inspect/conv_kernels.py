@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layer, layer_names, missing
 from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.errors import Hint, InputError, LayerError, WayOut
-from torchattr.inspect.operations import OperationCall, Operations
-from torchattr.inspect.paths import Paths
-from torchattr.inspect.pictures import Planes, draw, in_range, labelled, tile
-from torchattr.inspect.recording import whatever
+from torchattr.inspect.drawing import Planes, chosen_indices, draw, labelled, tile
+from torchattr.inspect.recording.module_stack import ModuleStack
+from torchattr.inspect.recording.operation_calls import OperationCall, OperationWatcher
 from torchattr.layers import Trace
 from torchattr.show import notebook, rescale
 
@@ -62,8 +62,8 @@ def conv_kernels(
         name, weight = _of_module(model, layer)
     else:
         name, weight = _of_call(model, layer, inputs, additional_forward_args)
-    outputs = in_range(output_channels, len(weight), "output_channels")
-    taken = in_range(input_channels, weight.shape[1], "input_channels")
+    outputs = chosen_indices(output_channels, len(weight), "output_channels")
+    taken = chosen_indices(input_channels, weight.shape[1], "input_channels")
     return Kernels(name, weight[outputs][:, taken], tuple(outputs), tuple(taken))
 
 
@@ -204,10 +204,10 @@ def _of_call(
         ran[one.name] = one
 
     names = layer_names(model)
-    operations = Operations(names, Paths(names), note)
+    operations = OperationWatcher(names, ModuleStack(names), note)
     given = as_inputs(inputs, differentiable=False)
     arguments = as_arguments(additional_forward_args)
-    Trace(operations.around(model), given.tensors, arguments, key=whatever)
+    Trace(operations.around(model), given.tensors, arguments, key=any_output)
     found = ran.get(wanted)
     if found is None:
         raise LayerError(missing(wanted, ran))

@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.core.inputs import as_arguments, as_inputs
-from torchattr.core.pytree import shape_of, tensors_of
+from torchattr.core.pytree import shape_of, skeleton, tensors_of
 from torchattr.core.select import missing
 from torchattr.core.types import Forward, Layers, Tensors
 from torchattr.errors import InputError, LayerError
-from torchattr.inspect.grids import maps_layout, unfit
-from torchattr.inspect.operations import numbered
-from torchattr.inspect.pictures import Planes, draw, in_range
-from torchattr.inspect.recording import Recording, split_number
+from torchattr.inspect.drawing import Planes, chosen_indices, draw
+from torchattr.inspect.map_layout import maps_layout, nested_shapes, why_unfit
+from torchattr.inspect.recording.operation_calls import numbered
+from torchattr.inspect.recording.recording import Recording, split_number
 from torchattr.layers import Layout, channels_first
 from torchattr.show import notebook
 
@@ -242,7 +242,7 @@ class FeatureMaps(Mapping[str, Any]):
             )
         if top is not None:
             channels = self.strongest(layer, top, image=image, call=call, by=by)
-        chosen = in_range(channels, len(maps), "channels")
+        chosen = chosen_indices(channels, len(maps), "channels")
         planes = Planes.of(maps[chosen], [str(channel) for channel in chosen])
         return draw(planes, shared, percentile, cmap, columns, cell)
 
@@ -295,14 +295,8 @@ def _rows(values: Values, batch: int | None) -> Layout | str:
     if not isinstance(values, Tensor):
         return "it is not one tensor"
     layout = channels_first(values.shape)
-    return unfit(values.shape, layout, batch) or layout
+    return why_unfit(values.shape, layout, batch) or layout
 
 
 def _shape(values: Any) -> str:
-    if isinstance(values, Tensor):
-        return str(tuple(shape_of(values)))
-    if isinstance(values, Mapping):
-        return f"{{{', '.join(f'{name}: {_shape(item)}' for name, item in values.items())}}}"
-    if isinstance(values, (tuple, list)):
-        return f"[{', '.join(map(_shape, values))}]"
-    return type(values).__name__
+    return nested_shapes(skeleton(values), [shape_of(tensor) for tensor in tensors_of(values)])

@@ -10,13 +10,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.outputs import any_output
 from torchattr.core.pytree import tensors_of
 from torchattr.core.select import as_selections, find_layers, layer_names
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import Hint, InputError, LayerError, ShapeError, WayOut
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
-from torchattr.inspect.grids import no_maps, places_layout
-from torchattr.inspect.receptive_field import any_output
+from torchattr.inspect.map_layout import no_maps_error, spatial_layout
 from torchattr.layers import Captured, Layout, TapPoint, Trace
 from torchattr.methods import Calls, GradCAM, GuidedGradCAM
 from torchattr.show import grid, notebook, overlay, rescale
@@ -184,13 +184,13 @@ def _with_places(
     named = _named(model, layers)
     ran = _last_calls(model, list(named.values()), inputs, additional_forward_args)
     names = {module: name for name, module in named.items()}
-    found = {m: places_layout(call, inputs.tensors) for m, call in ran.items()}
+    found = {m: spatial_layout(call, inputs.tensors) for m, call in ran.items()}
     for name in _asked_for_by_name(named, layers):
         module = named[name]
         if module not in ran:
             raise LayerError(f"the layer {name!r} did not run in this forward; choose another")
         if isinstance(why := found[module], str):
-            raise no_maps(name, ran[module], why)
+            raise no_maps_error(name, ran[module], why)
     spatial = {names[m]: m for m, layout in found.items() if isinstance(layout, Layout)}
     if not spatial:
         raise LayerError("none of these layers has an output with places; name others")

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layer
 from torchattr.core.types import Forward, Layer
-from torchattr.errors import LayerError, ShapeError
-from torchattr.inspect.back_projection.local_rules import REACH, bounding_box
-from torchattr.inspect.grids import maps_of
-from torchattr.layers import TapPoint, Trace, gradients
+from torchattr.errors import LayerError
+from torchattr.inspect.back_projection.local_conv import bounding_box, padding_before
+from torchattr.inspect.map_layout import check_position, maps_of
+from torchattr.layers import (
+    OPERATIONS,
+    AdaptiveAvgPoolGradient,
+    Call,
+    LayerRule,
+    TapPoint,
+    Trace,
+    gradients,
+)
 from torchattr.methods import last_call
+
+aten = torch.ops.aten
 
 
 def receptive_field(
@@ -69,23 +82,108 @@ def receptive_field(
     return box
 
 
-def any_output(output: object) -> Tensor:
-    """Take any output of a model: what a layer gives does not depend on it."""
-    return torch.empty(0)
+class _ReachConv(LayerRule):
+    """Marks all places that a marked place of a convolution takes into account."""
 
+    needs_input: ClassVar[bool] = False
 
-def check_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Give a place inside a map of this shape, counted from its first corner.
-
-    Raises:
-        ShapeError: it has another number of dimensions, or lies outside.
-    """
-    inside = len(position) == len(shape) and all(
-        isinstance(p, int) and -size <= p < size for p, size in zip(position, shape, strict=True)
-    )
-    if not inside:
-        raise ShapeError(
-            f"the place {tuple(position)} is not inside the layer's maps of {tuple(shape)}; give"
-            f" {len(shape)} whole numbers below these sizes"
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        extents, none = call.weight.shape[2:], [0] * len(call.stride)
+        if not call.transposed:
+            return _spread(call, grad, extents, call.stride, padding_before(call), call.dilation)
+        ones = grad.new_ones(1, 1, *extents)
+        sent = aten.convolution(
+            _marks(grad), ones, None, call.stride, call.padding, call.dilation, False, none, 1
         )
-    return tuple(p % size for p, size in zip(position, shape, strict=True))
+        return _marks(sent).expand(call.shape)
+
+
+class _ReachPool(LayerRule):
+    """Marks the windows of marked places."""
+
+    needs_input: ClassVar[bool] = False
+
+    def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        dilation = call.arguments.get("dilation", (1,) * len(call.stride))
+        return _spread(call, grad, call.kernel_size, call.stride, call.padding, dilation)
+
+
+class _ReachAdaptivePool(LayerRule):
+    """Marks the windows of marked places, which differ in size."""
+
+    needs_input: ClassVar[bool] = False
+
+    def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        marks = _marks(grad).expand(grad.shape)
+        return _marks(AdaptiveAvgPoolGradient().backward(call, marks)).expand(call.shape)
+
+
+class _ReachNorm(LayerRule):
+    """Marks all elements that are normalised together with a marked one.
+
+    The gradient says less: equal signals to all of them cancel each other.
+    """
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        if call.operation.name == "layer_norm":
+            together = grad.flatten(grad.dim() - len(call.normalized_shape))
+        else:
+            groups = call.arguments.get("num_groups", call.shape[1])
+            together = grad.reshape(call.shape[0], groups, -1)
+        marks = together.ne(0).any(-1, keepdim=True).to(grad.dtype)
+        return marks.expand(together.shape).reshape(grad.shape)
+
+
+class _Through(LayerRule):
+    """Lets marks through an operation that works on each element by itself."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad
+
+
+def _marks(values: Tensor) -> Tensor:
+    return values.ne(0).any(1, keepdim=True).to(values.dtype)
+
+
+def _spread(
+    call: Call,
+    grad: Tensor,
+    extents: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    none = [0] * len(stride)
+    ones = grad.new_ones(1, 1, *extents)
+    sent = aten.convolution(_marks(grad), ones, None, stride, none, dilation, True, none, 1)
+    margins: list[int] = []
+    for have, skip, size in zip(sent.shape[2:], before, call.shape[2:], strict=True):
+        margins = [-skip, size + skip - have, *margins]
+    return _marks(F.pad(sent, margins)).expand(call.shape)
+
+
+REACH: dict[str, LayerRule] = {
+    **{
+        name: _Through()
+        for name, operation in OPERATIONS.items()
+        if operation.kind in ("rectifier", "activation")
+    },
+    "batch_norm": _Through(),
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), _ReachNorm()),
+    "conv": _ReachConv(),
+    "max_pool": _ReachPool(),
+    "avg_pool": _ReachPool(),
+    "adaptive_max_pool": _ReachAdaptivePool(),
+    "adaptive_avg_pool": _ReachAdaptivePool(),
+}
+"""Rules under which whatever a place depends on comes out other than zero."""

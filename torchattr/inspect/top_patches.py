@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from torchattr.core.inputs import as_tensors
+from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layer
 from torchattr.core.stepping import step
 from torchattr.core.types import Forward, Layer
 from torchattr.errors import InputError, InputTypeError
-from torchattr.inspect.back_projection.local_rules import within
+from torchattr.inspect.back_projection.local_conv import within
 from torchattr.inspect.back_projection.projector import BackProjector, Rule
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
-from torchattr.inspect.grids import maps_of
-from torchattr.inspect.receptive_field import any_output, receptive_field
+from torchattr.inspect.map_layout import maps_of
+from torchattr.inspect.receptive_field import receptive_field
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods import last_call
 from torchattr.models import find_images, read_image

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from torchattr.core.pytree import tree_leaves
 from torchattr.core.undoing import undone
-from torchattr.inspect import Paths
+from torchattr.inspect import ModuleStack
 from torchattr.layers import Call, MaskOrigins, any_acts, enter_mode, parse_call
 from torchattr.preparation.folding import CONVOLUTIONS, normalises_by
 
@@ -83,7 +83,7 @@ class _Consumers(TorchFunctionMode):
         super().__init__()
         self._names = names
         self._producers = _Producers(names)
-        self._paths = Paths(names, self._producers.record)
+        self._paths = ModuleStack(names, self._producers.record)
         self._reads: dict[str, list[str]] = {}
         self._taken: dict[str, str] = {}
         self._normalised: set[str] = set()

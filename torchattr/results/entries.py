@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr.inspect import versions
+from torchattr.core.versions import versions
 from torchattr.models import Box
 from torchattr.results.explained import Explained
 from torchattr.results.rows import with_rows

@@ -13,10 +13,10 @@ from torchattr.inspect import (
     Method,
     Rule,
     Start,
-    calls_with_places,
     check_position,
     feature_maps,
     layer_by_layer,
+    spatial_calls,
 )
 from torchattr.results import (
     ACTIVATIONS,
@@ -56,7 +56,7 @@ class Activations(PictureJob):
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
         model, inputs = self.loaded.model, picture.inputs
-        shapes = calls_with_places(model, inputs, list(self.layers))
+        shapes = spatial_calls(model, inputs, list(self.layers))
         _check_channels(self.channels, shapes)
         groups = groups_of(ACTIVATIONS, list(shapes))
         yield Groups(tuple(groups.values()))
@@ -101,7 +101,7 @@ class BackProjections(PictureJob):
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
         model, inputs = self.loaded.model, picture.inputs
-        shapes = calls_with_places(model, inputs, list(self.layers))
+        shapes = spatial_calls(model, inputs, list(self.layers))
         _check_channels(self.channels, shapes)
         if isinstance(self.start, tuple):
             for shape in shapes.values():

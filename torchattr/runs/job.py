@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from torchattr.core.versions import versions
 from torchattr.errors import Message
-from torchattr.inspect import versions
 from torchattr.kernels import requested_backend
 from torchattr.models import LoadedModel, PreparedImage
 from torchattr.results import Entry

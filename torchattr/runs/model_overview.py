@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torchattr.core.select import find_layers, is_pattern, layer_names
 from torchattr.errors import LayerError
-from torchattr.inspect import CODES, Kernels, Summary, calls_with_places, conv_kernels, summary
+from torchattr.inspect import CODES, Kernels, Summary, conv_kernels, spatial_calls, summary
 from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
 from torchattr.results import SUMMARY, Entry, distinct_names, file_name, kernels_entry
@@ -34,7 +34,7 @@ def example_input(loaded: LoadedModel) -> Tensor:
 def summary_entry(loaded: LoadedModel, found: Summary) -> Entry:
     """Keep a summary as text."""
     title = f"What {loaded.name} consists of"
-    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=repr(found))
+    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=str(found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def some_convolutions(loaded: LoadedModel, count: int = 3) -> list[str]:
     Raises:
         LayerError: the model runs none with places.
     """
-    names = list(calls_with_places(loaded.model, example_input(loaded), "c"))
+    names = list(spatial_calls(loaded.model, example_input(loaded), "c"))
     last = len(names) - 1
     return list(dict.fromkeys(names[round(last * k / max(count - 1, 1))] for k in range(count)))
 

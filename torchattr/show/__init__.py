@@ -12,7 +12,6 @@ from torchattr.show.colors import color_bar as color_bar
 from torchattr.show.colors import colormap as colormap
 from torchattr.show.colors import is_diverging as is_diverging
 from torchattr.show.colors import table as table
-from torchattr.show.explain_panel import panel as panel
 from torchattr.show.grid import convert_into_grid as convert_into_grid
 from torchattr.show.grid import grid as grid
 from torchattr.show.html import figure as figure
@@ -20,6 +19,8 @@ from torchattr.show.html import image_tag as image_tag
 from torchattr.show.html import notebook as notebook
 from torchattr.show.overlay import overlay as overlay
 from torchattr.show.overlay import resize_map as resize_map
+from torchattr.show.panel import panel as panel
+from torchattr.show.picture_table import percent as percent
 from torchattr.show.plot import plot as plot
 from torchattr.show.plot import plot_lines as plot_lines
 from torchattr.show.plot import rendered as rendered
@@ -29,7 +30,7 @@ from torchattr.show.scaling import Sign as Sign
 from torchattr.show.scaling import deprocess_image as deprocess_image
 from torchattr.show.scaling import image_normalization as image_normalization
 from torchattr.show.scaling import rescale as rescale
-from torchattr.show.signed import signed_panels as signed_panels
+from torchattr.show.signed_panels import signed_panels as signed_panels
 from torchattr.show.styles import COLOR as COLOR
 from torchattr.show.styles import FADE as FADE
 from torchattr.show.styles import HEAT as HEAT
@@ -42,4 +43,3 @@ from torchattr.show.styles import faded as faded
 from torchattr.show.styles import style_of as style_of
 from torchattr.show.styles import title_of as title_of
 from torchattr.show.text import width_of as width_of
-from torchattr.show.typesetting import percent as percent

@@ -13,7 +13,7 @@ from torchattr.core.inputs import as_tensors
 from torchattr.core.select import find_layer
 from torchattr.core.types import Forward, Layer, Layers
 from torchattr.errors import InputError, TargetError
-from torchattr.inspect import BackProjector, Rule, calls_with_places, feature_maps, maximise
+from torchattr.inspect import BackProjector, Rule, feature_maps, maximise, spatial_calls
 from torchattr.models import LoadedModel
 from torchattr.results import (
     ACTIVATIONS,
@@ -32,7 +32,7 @@ from torchattr.results import (
     numbered_names,
     projection_entry,
 )
-from torchattr.tf_cnnvis.feeding import Fed
+from torchattr.tf_cnnvis.feeding import Feed
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +93,8 @@ def activation_visualization(
     (2, 4, 6, 6)
     """
     sink = _sink(path_logdir, path_outdir)
-    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
-    names = list(calls_with_places(fed.run, fed.images, layers))
+    fed = Feed.of(sess_graph_path, value_feed_dict, input_tensor)
+    names = list(spatial_calls(fed.run, fed.images, layers))
     maps = feature_maps(fed.run, fed.images, layers)
 
     def entry(layer: str, example: int, **fields: Any) -> Entry:
@@ -149,8 +149,8 @@ def deconv_visualization(
     if top is not None and top < 1:
         raise InputError(f"top must be a number of maps from 1, got {top}")
     sink = _sink(path_logdir, path_outdir)
-    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
-    shapes = calls_with_places(fed.run, fed.images, layers)
+    fed = Feed.of(sess_graph_path, value_feed_dict, input_tensor)
+    shapes = spatial_calls(fed.run, fed.images, layers)
     found = {}
     for name, (count, *_) in shapes.items():
         channels = None if top is None else f"top{min(top, count)}"
@@ -211,7 +211,7 @@ def deepdream_visualization(
     if not units or not all(type(unit) is int for unit in units):
         raise TargetError(f"classes must be whole numbers, at least one, got {classes!r}")
     sink = _sink(path_logdir, path_outdir)
-    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
+    fed = Feed.of(sess_graph_path, value_feed_dict, input_tensor)
     made = {
         str(unit): maximise(
             fed.run,

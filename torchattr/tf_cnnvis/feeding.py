@@ -21,7 +21,7 @@ from torchattr.results import Display
 
 
 @dataclass(frozen=True, eq=False)
-class Fed:
+class Feed:
     """A model, ready to be run on images alone.
 
     run: the model, or the model with all arguments but the images.
@@ -36,7 +36,7 @@ class Fed:
     chunk: int | None
 
     @classmethod
-    def of(cls, model: Any, value: Any, input_tensor: str | None) -> Fed:
+    def of(cls, model: Any, value: Any, input_tensor: str | None) -> Feed:
         loaded = load_model(str(model)) if isinstance(model, (str, Path)) else model
         loaded = loaded if isinstance(loaded, LoadedModel) else None
         run: Forward = model if loaded is None else loaded.model

@@ -11,21 +11,24 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
+from torchattr.core.select import find_layers, is_pattern, layer_names
 from torchattr.core.stepping import step
 from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.errors import InputError, LayerError
-from torchattr.inspect.back_projection.local_rules import LocalConv
+from torchattr.inspect.back_projection.local_conv import LocalConv
 from torchattr.inspect.back_projection.result import BackProjection
-from torchattr.inspect.back_projection.seeds import Channels, Start, Starts
-from torchattr.inspect.grids import maps_of
-from torchattr.inspect.places import run_to
-from torchattr.layers import Captured, gradients, rule_table
+from torchattr.inspect.back_projection.seeds import Channels, Seeds, Start
+from torchattr.inspect.map_layout import maps_of
+from torchattr.inspect.recording.recording import Recording
+from torchattr.layers import Captured, RuleTable, TapPoint, Trace, gradients, rule_table
 from torchattr.methods import (
     Calls,
     Deconvolution,
     GuidedBackprop,
     LayerChoice,
     has_fixed_batch,
+    last_call,
     repeat_arguments,
     repeat_rows,
 )
@@ -101,7 +104,7 @@ class BackProjector:
             rule_table({**RULES[kind], **((rules or {}) if kind != "gradient" else {})})
             for kind in self._kinds
         ]
-        self._name, self._trace, ran = run_to(
+        self._name, self._trace, ran = _run(
             model,
             layer,
             [repeat_rows(tensor, self._copies) for tensor in self._inputs.tensors],
@@ -157,7 +160,7 @@ class BackProjector:
                 f" prepared for, got {kind!r}"
             )
         live = self._values[self._call(call)]
-        starts = Starts.chosen(live.detach()[: self._batch], channels, start)
+        starts = Seeds.chosen(live.detach()[: self._batch], channels, start)
         # Asking a GPU where the signal is takes longer than working on all of it.
         local = starts.positions is not None and live.device.type == "cpu"
         table = self._kinds.index(kind) + local * len(self._kinds)
@@ -168,8 +171,8 @@ class BackProjector:
         )
 
     def _pictures(
-        self, starts: Starts, live: Tensor, table: int, progress: bool
-    ) -> Iterator[tuple[Starts, Tensors]]:
+        self, starts: Seeds, live: Tensor, table: int, progress: bool
+    ) -> Iterator[tuple[Seeds, Tensors]]:
         total = starts.channels.shape[1]
         with tqdm(total=total, desc="back-projection", disable=not progress) as bar:
             for first in range(0, total, self._copies):
@@ -178,7 +181,7 @@ class BackProjector:
                 yield some, self._inputs.restore(self._back(live, some, table))
                 bar.update(some.channels.shape[1])
 
-    def _back(self, live: Tensor, starts: Starts, table: int) -> list[Tensor]:
+    def _back(self, live: Tensor, starts: Seeds, table: int) -> list[Tensor]:
         # The caller may be in inference mode, whose tensors autograd does not take.
         with gradients():
             signal = starts.signal(live.detach()[: self._batch], self._copies)
@@ -233,3 +236,32 @@ def _copies(model: Forward, tensor: Tensor, chunk: int | None) -> int:
     if not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be a whole number of maps from 1, got {chunk!r}")
     return chunk
+
+
+def _run(
+    model: Forward,
+    layer: Layer,
+    inputs: Sequence[Tensor],
+    arguments: Sequence[Any],
+    tables: Sequence[RuleTable],
+) -> tuple[str, Trace, Sequence[Captured]]:
+    """Run the model once; return the layer's name, the trace, and all calls of the layer.
+
+    Raises:
+        LayerError: an unknown layer, one that did not run, or several.
+    """
+    if not isinstance(layer, str) or layer in layer_names(model) or is_pattern(layer):
+        name, module = _single(find_layers(model, layer))
+        tap = TapPoint(module, read=True)
+        trace = Trace(model, inputs, arguments, tables=tables, places=[tap], key=any_output)
+        last_call(trace, tap)
+        return name, trace, trace.calls(tap)
+    recording = Recording(model, inputs, arguments, layer, tables)
+    name, calls = _single(recording.calls)
+    return name, recording.trace, calls
+
+
+def _single(named: Mapping[str, Any]) -> tuple[str, Any]:
+    if len(named) != 1:
+        raise LayerError(f"layer must name one layer, but it names {', '.join(named)}")
+    return next(iter(named.items()))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchattr.core.types import Tensors
 from torchattr.errors import InputError
-from torchattr.inspect.back_projection.local_rules import bounding_box, within
+from torchattr.inspect.back_projection.local_conv import bounding_box, within
 from torchattr.inspect.back_projection.seeds import Start
 from torchattr.inspect.drawing import draw_signal, enlarged
 from torchattr.show import grid, notebook

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import InputError, InputTypeError
-from torchattr.inspect.receptive_field import check_position
+from torchattr.inspect.map_layout import check_position
 
 Start: TypeAlias = "Literal['max', 'map'] | tuple[int, ...]"
 Channels: TypeAlias = "int | Sequence[int] | str | None"
@@ -20,7 +20,7 @@ _STRONGEST = re.compile(r"top([1-9]\d*)")
 
 
 @dataclass(frozen=True)
-class Starts:
+class Seeds:
     """Chosen maps of each example, and where the signal starts in them.
 
     Attributes:
@@ -34,7 +34,7 @@ class Starts:
     positions: Tensor | None
 
     @classmethod
-    def chosen(cls, values: Tensor, channels: Channels, start: Start) -> Starts:
+    def chosen(cls, values: Tensor, channels: Channels, start: Start) -> Seeds:
         """Choose among the maps `(N, channels, places...)`.
 
         Raises:
@@ -49,10 +49,10 @@ class Starts:
         positions = None if whole else _unravelled(place.gather(1, index), values.shape[2:])
         return cls(index, reached.gather(1, index), positions)
 
-    def columns(self, first: int, stop: int) -> Starts:
+    def columns(self, first: int, stop: int) -> Seeds:
         """Give those from one map to another."""
         positions = None if self.positions is None else self.positions[:, first:stop]
-        return Starts(self.channels[:, first:stop], self.activations[:, first:stop], positions)
+        return Seeds(self.channels[:, first:stop], self.activations[:, first:stop], positions)
 
     def signal(self, values: Tensor, copies: int) -> Tensor:
         """Give what starts, one map for each copy of the batch: `(copies · N, channels, ...)`.

@@ -7,13 +7,12 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from torchattr.core.outputs import select_output
+from torchattr.core.outputs import any_output, select_output
 from torchattr.core.select import find_layer
 from torchattr.core.targets import Neuron, select_scores
 from torchattr.core.types import Forward, Layer, OutputKey, SingleTarget
 from torchattr.errors import InputError, LayerError
-from torchattr.inspect.grids import maps_layout, shapes_of
-from torchattr.inspect.receptive_field import any_output
+from torchattr.inspect.map_layout import maps_layout, shapes_of
 from torchattr.layers import Captured, Layout, TapPoint, Trace
 from torchattr.methods import last_call, select_neuron
 

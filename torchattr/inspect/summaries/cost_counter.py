@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from torchattr.core.pytree import shape_of
+from torchattr.core.pytree import shape_of, tensors_of
 from torchattr.core.torch_private import TorchDispatchMode
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
-from torchattr.inspect.operations import OperationCall, Operations
-from torchattr.inspect.paths import Paths
+from torchattr.inspect.recording.module_stack import ModuleStack
+from torchattr.inspect.recording.operation_calls import OperationCall, OperationWatcher
 from torchattr.layers import Trace, enter_dispatch_mode, nodes_of, pack_saved, refuse_scripted
 
 Shape = tuple[int, ...]
@@ -54,9 +54,9 @@ class CostCounter:
         self.followed: dict[str, Counter[str]] = defaultdict(Counter)
         self.multiply_adds: Counter[str] = Counter()
         self._nodes: list[tuple[str, str, Any]] = []
-        paths = Paths(names, self._given)
+        paths = ModuleStack(names, self._given)
         self._kept = kept = _Kept(paths, _storages(model))
-        operations = Operations(names, paths, self._ran, self._begin)
+        operations = OperationWatcher(names, paths, self._ran, self._begin)
         # No backward ever asks for what is packed.
         remembering = torch.autograd.graph.saved_tensors_hooks(kept.pack, _forgotten)
         with undone() as undo:
@@ -75,7 +75,7 @@ class CostCounter:
     def _whole(self, output: Any) -> Tensor:
         """Note what the model itself gave; give what the whole graph hangs on."""
         self._given("", output)
-        ends = [tensor.sum() for tensor in _tensors(output) if tensor.requires_grad]
+        ends = [tensor.sum() for tensor in tensors_of(output) if tensor.requires_grad]
         # A model may give tensors of several types, on several devices.
         return torch.stack([end.to(ends[0]) for end in ends]).sum() if ends else torch.empty(0)
 
@@ -104,7 +104,7 @@ class _Given:
         self.sizes: Counter[str] = Counter()
 
     def __call__(self, name: str, output: Any) -> None:
-        tensors = _tensors(output)
+        tensors = tensors_of(output)
         shapes = [tuple(shape_of(tensor)) for tensor in tensors]
         self.shapes[name].append(shapes[0] if isinstance(output, Tensor) else tuple(shapes))
         counted = (one for one in tensors if one.layout == torch.strided and not one.is_nested)
@@ -118,7 +118,7 @@ class _Kept:
     hold the graph.
     """
 
-    def __init__(self, paths: Paths, known: dict[int, StorageWeakRef]) -> None:
+    def __init__(self, paths: ModuleStack, known: dict[int, StorageWeakRef]) -> None:
         self._paths = paths
         self._known = known
         self._storages: list[tuple[str, torch.UntypedStorage]] = []
@@ -149,7 +149,7 @@ class _Kept:
 class _Formulas(TorchDispatchMode):
     """Counts the floating-point operations of everything that PyTorch has a formula for."""
 
-    def __init__(self, paths: Paths, counts: Counter[str]) -> None:
+    def __init__(self, paths: ModuleStack, counts: Counter[str]) -> None:
         # It imports Triton, which nothing but a summary needs.
         from torch.utils.flop_counter import flop_registry
 
@@ -177,16 +177,6 @@ def _storages(model: Forward) -> dict[int, StorageWeakRef]:
     own = (*module.parameters(), *module.buffers())
     found = [StorageWeakRef(tensor.untyped_storage()) for tensor in own]
     return {reference.cdata: reference for reference in found}
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    if isinstance(output, (tuple, list)):
-        return [tensor for item in output for tensor in _tensors(item)]
-    return []
 
 
 def _forgotten(packed: None) -> Tensor:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from torchattr.core.pytree import tree_leaves
 from torchattr.inspect.summaries.cost_counter import CostCounter
-from torchattr.inspect.summaries.packed import weights_of
 from torchattr.layers import OPERATIONS
 
 
@@ -56,10 +56,10 @@ class SummaryRow:
     @property
     def without_rule(self) -> dict[str, int]:
         """The activations that keep their own gradient unless a rule is asked for, by name."""
-        return activations(self.followed)
+        return unruled_activations(self.followed)
 
 
-def activations(counts: Mapping[str, int]) -> dict[str, int]:
+def unruled_activations(counts: Mapping[str, int]) -> dict[str, int]:
     """Return the counts of the operations that are activations without a rule."""
     return {name: count for name, count in counts.items() if OPERATIONS[name].kind == "activation"}
 
@@ -109,3 +109,26 @@ def operations_within(name: str, counts: Mapping[str, Mapping[str, int]]) -> dic
         if _inside(path, name):
             total.update({operation: count for operation, count in own.items() if count})
     return dict(sorted(total.items()))
+
+
+_GIVING = ("weight", "bias", "get_weight", "get_bias")
+
+
+def packed_weights(module: nn.Module) -> list[Tensor]:
+    """Return the weights and biases that a module of `torch.ao` gives by a method, without parts.
+
+    >>> packed_weights(nn.Linear(2, 3))
+    []
+    """
+    if not type(module).__module__.startswith("torch.ao.nn."):
+        return []
+    giving: list[Any] = [getattr(module, name, None) for name in _GIVING]
+    given = [one() for one in giving if callable(one)]
+    tensors = {id(one): one for one in tree_leaves(given) if isinstance(one, Tensor)}
+    own = {id(parameter) for parameter in module.parameters()}
+    return [tensor for known, tensor in tensors.items() if known not in own]
+
+
+def weights_of(model: nn.Module) -> list[Tensor]:
+    """Return all parameters of a model, each once, and what its quantised parts keep packed."""
+    return [*model.parameters(), *(one for part in model.modules() for one in packed_weights(part))]

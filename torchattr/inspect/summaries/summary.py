@@ -14,12 +14,13 @@ from torchattr.core.select import layer_names
 from torchattr.core.types import Forward, Tensors
 from torchattr.errors import InputError, InputTypeError, ModelError
 from torchattr.inspect.summaries.cost_counter import CostCounter
-from torchattr.inspect.summaries.packed import packed, weights_of
 from torchattr.inspect.summaries.rows import (
     SummaryRow,
-    activations,
     operations_within,
+    packed_weights,
     summary_rows,
+    unruled_activations,
+    weights_of,
 )
 from torchattr.inspect.summaries.typeset import as_html, as_text
 
@@ -126,10 +127,16 @@ class Summary:
         return [row for row in self.rows if self.depth is None or row.depth <= self.depth]
 
     def __repr__(self) -> str:
-        return as_text(_HEADINGS, self._cells(), self._lines())
+        return (
+            f"Summary({self.rows[0].type} of {len(self.rows)} modules:"
+            f" {self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds)"
+        )
+
+    def __str__(self) -> str:
+        return as_text(_HEADINGS, self._cells(), self._totals())
 
     def _repr_html_(self) -> str:
-        return as_html(_HEADINGS, self._cells(), self._lines())
+        return as_html(_HEADINGS, self._cells(), self._totals())
 
     def _cells(self) -> list[Sequence[str]]:
         return [
@@ -147,7 +154,7 @@ class Summary:
             for row in self.shown
         ]
 
-    def _lines(self) -> list[tuple[str, str]]:
+    def _totals(self) -> list[tuple[str, str]]:
         hidden = len(self.rows) - len(self.shown)
         deeper = [("Modules below this depth, not shown", f"{hidden:,}")] if hidden else []
         return [
@@ -197,13 +204,13 @@ def _totals(
         "parameter_bytes": sum(one.numel() * one.element_size() for one in weights),
         "remembered_bytes": tally.remembered.total(),
         "relu_calls": whole.get("relu", 0),
-        "without_rule": activations(whole),
+        "without_rule": unruled_activations(whole),
         "unseen": {**coverage.custom, **coverage.hidden},
     }
 
 
 def _has_weights(part: nn.Module) -> bool:
-    return next(part.parameters(False), None) is not None or bool(packed(part))
+    return next(part.parameters(False), None) is not None or bool(packed_weights(part))
 
 
 def _tally(

@@ -23,7 +23,7 @@ from torchattr.inspect import (
     Start,
     feature_maps,
 )
-from torchattr.inspect import layers as module_rows
+from torchattr.inspect import list_layers as module_rows
 from torchattr.layers import Layout, enter_mode
 from torchattr.methods import Footprint
 from torchattr.show import Color

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchattr.core.select import layer_names
-from torchattr.inspect.paths import Paths
+from torchattr.inspect.recording.module_stack import ModuleStack
 
 
 class Noting(nn.Module):
@@ -18,7 +18,7 @@ class Noting(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.paths: Paths | None = None
+        self.paths: ModuleStack | None = None
         self.seen: list[str] = []
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,7 +54,9 @@ def test_the_innermost_module_is_known_and_outputs_are_given() -> None:
     inner = Noting()
     model = nn.Sequential(nn.Sequential(nn.Identity(), inner), inner)
     given: list[tuple[str, float]] = []
-    paths = Paths(layer_names(model), lambda name, output: given.append((name, output.item())))
+    paths = ModuleStack(
+        layer_names(model), lambda name, output: given.append((name, output.item()))
+    )
     inner.paths = paths
     with paths.following():
         assert hooks(model)
@@ -68,7 +70,7 @@ def test_the_innermost_module_is_known_and_outputs_are_given() -> None:
 def test_a_module_that_raises_is_left() -> None:
     model = Catching()
     given: list[str] = []
-    paths = Paths(layer_names(model), lambda name, output: given.append(name))
+    paths = ModuleStack(layer_names(model), lambda name, output: given.append(name))
     model.good.paths = paths
     with paths.following():
         model(torch.zeros(()))
@@ -82,7 +84,7 @@ def test_a_module_that_raises_is_left() -> None:
 def test_another_thread_passes_by() -> None:
     model = nn.Sequential(nn.ReLU())
     given: list[str] = []
-    with Paths(layer_names(model), lambda name, output: given.append(name)).following():
+    with ModuleStack(layer_names(model), lambda name, output: given.append(name)).following():
         other = Thread(target=model, args=(torch.zeros(1),))
         other.start()
         other.join()

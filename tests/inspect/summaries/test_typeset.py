@@ -11,10 +11,10 @@ HEADINGS = ("Layer", "No rule", "#", "Name")
 def test_numbers_stand_at_the_right_and_names_at_the_left() -> None:
     assert as_text(HEADINGS, ROWS, [("Sum", "1,002")]).splitlines() == [
         "Layer      #  Name",
-        "------------------",
+        "──────────────────",
         "  a    1,000  x",
         "bb         2  yyy",
-        "------------------",
+        "──────────────────",
         "Sum  1,002",
     ]
 

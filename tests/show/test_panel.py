@@ -5,8 +5,8 @@ from PIL import Image
 
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import colormap, panel
+from torchattr.show.picture_table import GAP, LABEL_WIDTH, MARGIN
 from torchattr.show.styles import SIGNED_HEAT, Heat
-from torchattr.show.typesetting import GAP, LABEL_WIDTH, MARGIN
 
 PHOTO = Image.new("RGB", (60, 40), (200, 100, 50))
 

@@ -10,7 +10,7 @@ import torch
 from helpers import refused
 
 from torchattr.errors import InputError, LayerError
-from torchattr.inspect.pictures import Planes, draw, in_range, labelled, tile
+from torchattr.inspect.drawing import Planes, chosen_indices, draw, labelled, tile
 
 
 def test_planes_of_each_dimension() -> None:
@@ -60,10 +60,10 @@ def test_labels_hold_the_magnitude() -> None:
     [(None, [0, 1, 2]), (2, [2]), (-1, [2]), ([2, 0, 2], [2, 0, 2]), (range(2), [0, 1])],
 )
 def test_positions(chosen: Any, found: list[int]) -> None:
-    assert in_range(chosen, 3, "channels") == found
+    assert chosen_indices(chosen, 3, "channels") == found
 
 
 @pytest.mark.parametrize("chosen", [3, -4, [0, 3], [0.5], ["0"], []])
 def test_positions_out_of_range(chosen: Any) -> None:
     with refused(InputError, "channels"):
-        in_range(chosen, 3, "channels")
+        chosen_indices(chosen, 3, "channels")

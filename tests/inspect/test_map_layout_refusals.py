@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import LayerError
-from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.spatial_calls import spatial_calls
 
 
 class Part(nn.Module):
@@ -50,7 +50,7 @@ CALLS: dict[str, Callable[[nn.Module], Any]] = {
     "top patches": lambda model: ta.top_patches(model, X, "part", 0),
     "receptive field": lambda model: ta.receptive_field(model, X, "part", (1, 1)),
     "back projection": lambda model: ta.back_project(model, X, "part", 0),
-    "places": lambda model: calls_with_places(model, X, "part"),
+    "places": lambda model: spatial_calls(model, X, "part"),
 }
 
 OTHER_ROWS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -74,7 +74,7 @@ def test_rows_that_are_not_the_inputs(name: str, call: str) -> None:
 def test_patterns_and_notebooks_leave_them_out(name: str) -> None:
     model = Net(OTHER_ROWS[name]).eval()
     assert list(ta.layer_by_layer(model, X, "*", target=1)) == ["conv"]
-    assert list(calls_with_places(model, X, "[cp]*")) == ["conv"]
+    assert list(spatial_calls(model, X, "[cp]*")) == ["conv"]
     maps = ta.feature_maps(model, X, ["conv", "part"])
     assert torch.equal(maps["part"], OTHER_ROWS[name](maps["conv"].relu()))
     assert [caption.split(":")[0] for caption, _ in maps._shown()] == ["conv"]

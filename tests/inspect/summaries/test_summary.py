@@ -132,11 +132,11 @@ def test_sizes(found: Any) -> None:
 def test_on_the_meta_device_it_is_the_same() -> None:
     with torch.device("meta"):
         model = Net().eval()
-    assert repr(ta.summary(model, X.to("meta"))) == repr(ta.summary(seeded(Net), X))
+    assert str(ta.summary(model, X.to("meta"))) == str(ta.summary(seeded(Net), X))
 
 
 def test_text_and_html_show_the_same(found: Any) -> None:
-    text, html = repr(found), found._repr_html_()
+    text, html = str(found), found._repr_html_()
     lines = text.splitlines()
     assert re.search(
         r"^    Conv2d: 2-1 +block\.conv +1 +\(2, 4, 4, 4\) ×2 +144 +9,216 ", text, re.MULTILINE
@@ -144,16 +144,21 @@ def test_text_and_html_show_the_same(found: Any) -> None:
     assert re.search(r"^  Block: 1-3 +unused +did not run ", text, re.MULTILINE)
     assert re.search(r"^ReLU calls that rules rewrite +2$", text, re.MULTILINE)
     assert re.search(r"^Activations without a rule +1 gelu$", text, re.MULTILINE)
-    assert len({len(line) for line in lines if set(line) == {"-"}}) == 1
+    assert len({len(line) for line in lines if set(line) == {"─"}}) == 1
     for part in ("block.conv", "9,216", "did not run", "1 gelu"):
         assert part in html
     assert "<script" not in html
 
 
+def test_its_repr_is_one_line(found: Any) -> None:
+    assert repr(found).startswith("Summary(Net of 10 modules: ")
+    assert "\n" not in repr(found)
+
+
 def test_depth_limits_what_is_shown_and_says_so() -> None:
     shallow = ta.summary(seeded(Net), X, depth=1)
-    assert "block.conv" not in repr(shallow)
-    assert "Modules below this depth, not shown  4" in repr(shallow)
+    assert "block.conv" not in str(shallow)
+    assert "Modules below this depth, not shown  4" in str(shallow)
     assert len(shallow.rows) == 10
     with refused(InputError, "depth must be 0 or more", "-1"):
         ta.summary(seeded(Net), X, depth=-1)
@@ -229,7 +234,7 @@ def test_functions_of_ones_own_are_named() -> None:
 
     one = ta.summary(Model().eval(), X)
     assert one.unseen == {"Own": 1}
-    assert "Out of every rule's sight" in repr(one)
+    assert "Out of every rule's sight" in str(one)
 
 
 def test_a_model_that_looks_at_values_has_no_shapes_without_them() -> None:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import LayerError
-from torchattr.inspect import layer_info as info
+from torchattr.inspect import list_layers
 from torchattr.inspect.maximisation.objectives import Goal
-from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.spatial_calls import spatial_calls
 
 X = noise(2, 3, 8, 12)
 """Pictures that are not square: 4 × 6 patches of two pixels."""
@@ -147,7 +147,7 @@ def test_feature_maps_are_grids_and_tensors_stay_as_they_are(name: str) -> None:
     for options in ({"image": 1}, {"top": 3}, {"channels": [5, 2]}):
         assert found.picture("named", **options) == whole.picture("named", **options)
     assert [caption for caption, _ in found._shown()] == ["named: 8 of 8 maps, the strongest first"]
-    assert calls_with_places(model, X, "named") == {"named": torch.Size([8, 4, 6])}
+    assert spatial_calls(model, X, "named") == {"named": torch.Size([8, 4, 6])}
 
 
 @each_net
@@ -157,7 +157,7 @@ def test_operations_have_a_layout_too(name: str) -> None:
     with torch.no_grad():
         _, to_grid = NETS["channels last" if name.startswith("d") else name]
         assert_same(found.as_maps("relu"), to_grid(found["relu"]))
-    assert calls_with_places(model, X, "r") == {"relu": torch.Size([8, 4, 6])}
+    assert spatial_calls(model, X, "r") == {"relu": torch.Size([8, 4, 6])}
 
 
 @each_net
@@ -250,7 +250,7 @@ CALLS: dict[str, Callable[[nn.Module, str], Any]] = {
     "top patches": lambda model, layer: ta.top_patches(model, X, layer, 0),
     "receptive field": lambda model, layer: ta.receptive_field(model, X, layer, (1, 1)),
     "back projection": lambda model, layer: ta.back_project(model, X, layer, 0),
-    "places": lambda model, layer: calls_with_places(model, X, layer),
+    "places": lambda model, layer: spatial_calls(model, X, layer),
     "channel": lambda model, layer: ta.maximise(model, (layer, 0), X, steps=1),
 }
 
@@ -316,8 +316,8 @@ def test_odd_values_are_refused_and_harm_no_other_layer(kind: str) -> None:
             call(model, "odd")
             pytest.fail(name)
     assert list(ta.layer_by_layer(model, X, "*", target=1)) == ["patches"]
-    assert list(calls_with_places(model, X, ["[op]*"])) == ["patches"]
-    rows = {row.name: row for row in info.layers(model, X)}
+    assert list(spatial_calls(model, X, ["[op]*"])) == ["patches"]
+    rows = {row.name: row for row in list_layers(model, X)}
     assert rows["patches"].maps == (8, 4, 6)
     assert rows["odd"].maps is None
     assert rows["odd"].why
@@ -325,12 +325,12 @@ def test_odd_values_are_refused_and_harm_no_other_layer(kind: str) -> None:
 
 def test_layers_are_listed_with_their_maps() -> None:
     for name, (kind, _) in NETS.items():
-        rows = {row.name: row for row in info.layers(seeded(kind).eval(), X)}
+        rows = {row.name: row for row in list_layers(seeded(kind).eval(), X)}
         assert rows["named"].maps == rows["patches"].maps == (8, 4, 6), name
         assert not rows["named"].why
         assert rows["head"].maps is None
         assert "no places" in rows["head"].why
-    rows = {row.name: row for row in info.layers(seeded(Tokens).eval(), X)}
+    rows = {row.name: row for row in list_layers(seeded(Tokens).eval(), X)}
     assert [rows[one].maps for one in ("weights", "heads", "folded")] == [None] * 3
     assert rows["named"].shape == (2, 25, 8)
 
@@ -369,11 +369,11 @@ def test_transformers_of_torchvision(name: str, layers: dict[str, Any]) -> None:
     found = ta.feature_maps(model, x, list(layers))
     for layer, to_grid in layers.items():
         assert_same(found.as_maps(layer), to_grid(found[layer]))
-        channels, *places = calls_with_places(model, x, layer)[layer]
+        channels, *places = spatial_calls(model, x, layer)[layer]
         assert found.as_maps(layer).shape[1:] == (channels, *places)
         one = ta.back_project(model, x, layer, 1, (2, 3), "gradient")
         assert_same(one.activations[:, 0], to_grid(found[layer])[:, 1, 2, 3])
-    rows = {row.name: row for row in info.layers(model, x)}
+    rows = {row.name: row for row in list_layers(model, x)}
     first, scores = {"swin_t": ("features.0", "head"), "vit_b_16": ("conv_proj", "heads")}[name]
     assert rows[first].maps
     assert rows[scores].maps is None

@@ -14,7 +14,7 @@ from torchattr.layers import ThreadHook, hook_forward
 Given = Callable[[str, Any], None]
 
 
-class Paths:
+class ModuleStack:
     """Follows the running modules of one thread; another that runs the same ones passes by.
 
     Args:

@@ -12,8 +12,8 @@ from PIL import Image
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
+from torchattr.show.picture_table import Legend, PictureTable, Row
 from torchattr.show.styles import Style, faded, style_of, title_of
-from torchattr.show.typesetting import Legend, Page, Row
 
 
 def panel(
@@ -70,7 +70,7 @@ def panel(
     ]
     headings = ["Input", *(column.title for column in columns)]
     note = _note(columns, scene)
-    return Page(headings, rows, _legends(columns), note, title, subtitle).draw()
+    return PictureTable(headings, rows, _legends(columns), note, title, subtitle).draw()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
-from torchattr.inspect.paths import Paths
+from torchattr.inspect.recording.module_stack import ModuleStack
 from torchattr.layers import Call, MaskOrigins, enter_mode, parse_call
 
 
@@ -58,7 +58,7 @@ def numbered(place: str, number: int) -> str:
 Ran = Callable[[OperationCall, Tensor], None]
 
 
-class Operations(TorchFunctionMode):
+class OperationWatcher(TorchFunctionMode):
     """Sees the known operations of a forward in this thread, each with its name and output.
 
     It wraps the model by :meth:`around`, so that the model can run under interception as ever:
@@ -74,7 +74,7 @@ class Operations(TorchFunctionMode):
     def __init__(
         self,
         names: Mapping[str, nn.Module],
-        paths: Paths,
+        paths: ModuleStack,
         ran: Ran,
         begun: Callable[[], None] | None = None,
     ) -> None:

@@ -8,8 +8,8 @@ from helpers import noise, seeded
 from torch import Tensor, nn
 
 from torchattr.core.select import layer_names
-from torchattr.inspect.operations import OperationCall, Operations
-from torchattr.inspect.paths import Paths
+from torchattr.inspect.recording.module_stack import ModuleStack
+from torchattr.inspect.recording.operation_calls import OperationCall, OperationWatcher
 from torchattr.layers import Trace
 
 
@@ -45,7 +45,9 @@ class Net(nn.Module):
 def watched(model: nn.Module, x: Tensor) -> list[tuple[OperationCall, Tensor]]:
     seen: list[tuple[OperationCall, Tensor]] = []
     names = layer_names(model)
-    operations = Operations(names, Paths(names), lambda ran, output: seen.append((ran, output)))
+    operations = OperationWatcher(
+        names, ModuleStack(names), lambda ran, output: seen.append((ran, output))
+    )
     Trace(operations.around(model), (x,))
     return seen
 
@@ -85,7 +87,7 @@ def test_an_assignment_gives_what_it_wrote_to() -> None:
 
 def test_a_watched_model_stays_the_method_of_its_module() -> None:
     model = Net()
-    operations = Operations({}, Paths({}), lambda ran, output: None)
+    operations = OperationWatcher({}, ModuleStack({}), lambda ran, output: None)
     assert operations.around(model).__self__ is model
     assert operations.around(model.forward).__self__ is model
 

@@ -5,7 +5,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr.errors import LayerError
-from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.spatial_calls import spatial_calls
 
 
 class Twice(nn.Module):
@@ -32,20 +32,20 @@ X = noise(2, 3, 8, 8, dtype=torch.float32)
 
 
 def test_calls_with_places_are_named_with_their_shapes(model):
-    found = calls_with_places(model, X, "r")
+    found = spatial_calls(model, X, "r")
     # The rectified scores have no places, so their call is left out.
     assert list(found) == ["act#1", "act#2", "relu#1"]
     assert set(found.values()) == {torch.Size([4, 6, 6])}
-    assert list(calls_with_places(model, X, ["conv", "act#2"])) == ["conv", "act#2"]
+    assert list(spatial_calls(model, X, ["conv", "act#2"])) == ["conv", "act#2"]
 
 
 def test_a_layer_without_places_is_refused_if_it_was_named(model):
     with pytest.raises(LayerError, match=r"'head' gave \(2, 2\)"):
-        calls_with_places(model, X, ["conv", "head"])
+        spatial_calls(model, X, ["conv", "head"])
     with pytest.raises(LayerError, match="none of these layers"):
-        calls_with_places(model, X, "hea*")
+        spatial_calls(model, X, "hea*")
     with pytest.raises(LayerError, match="did you mean 'conv'"):
-        calls_with_places(model, X, "cnv")
+        spatial_calls(model, X, "cnv")
 
 
 def test_each_call_of_a_layer_is_projected_back_by_its_name(model):

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from helpers import assert_same, noise, refused, seeded, sent_back
+from helpers import refused, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.inspect.back_projection.local_rules import LocalConv
 
 
 def support(model: nn.Module, shape: tuple[int, ...], position: tuple[int, ...]) -> list[slice]:
@@ -108,29 +107,3 @@ def test_what_has_no_receptive_field_is_refused() -> None:
         ta.receptive_field(model, x, "2", (0,))
     with refused(ta.ShapeError, "(2, 0)"):
         ta.receptive_field(model, x, "0", (2, 0))
-
-
-CONVOLUTIONS = {
-    "plain": lambda: nn.Conv2d(2, 4, 3),
-    "strided": lambda: nn.Conv2d(2, 4, 3, 2, 1),
-    "gaps": lambda: nn.Conv2d(2, 4, 2, 3),
-    "dilated": lambda: nn.Conv2d(2, 4, 3, 1, 2, 2),
-    "groups": lambda: nn.Conv2d(2, 4, 3, 1, 2, groups=2),
-    "same": lambda: nn.Conv2d(2, 4, (4, 3), padding="same"),
-    "transposed": lambda: nn.ConvTranspose2d(2, 4, 3, 2, 1),
-}
-
-
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("name", CONVOLUTIONS)
-@pytest.mark.parametrize("places", [[(0, 0)], [(-1, -1)], [(1, 2), (2, 1)], []])
-def test_a_local_convolution_is_the_whole_one(name: str, places: list) -> None:
-    model, x = seeded(CONVOLUTIONS[name]).double(), noise(2, 2, 10, 9)
-    grad = torch.zeros_like(model(x).detach())
-    for number, (row, column) in enumerate(places):
-        grad[number % 2, :, row, column] = noise(4, seed=number)
-    found = sent_back(model, x, grad, {"conv": LocalConv()})
-    if places:
-        assert_same(found, sent_back(model, x, grad), 1e-14)
-    else:
-        assert not found.any()

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
+from torchattr.core.outputs import any_output
 from torchattr.core.select import (
     as_selections,
     find_layer,
@@ -20,8 +20,8 @@ from torchattr.core.select import (
 )
 from torchattr.core.types import Forward, Layers, Selection
 from torchattr.errors import LayerError
-from torchattr.inspect.operations import OperationCall, Operations
-from torchattr.inspect.paths import Paths
+from torchattr.inspect.recording.module_stack import ModuleStack
+from torchattr.inspect.recording.operation_calls import OperationCall, OperationWatcher
 from torchattr.layers import (
     OPERATIONS,
     Captured,
@@ -80,14 +80,16 @@ class Recording:
         self._taken: list[tuple[OperationCall, Captured]] = []
         self._ran: dict[str, str] = {}
         self._tracker: LayoutTracker | None = None
-        operations = Operations(self._names, Paths(self._names), self._note, self._begin)
+        operations = OperationWatcher(
+            self._names, ModuleStack(self._names), self._note, self._begin
+        )
         self.trace = Trace(
             operations.around(model),
             inputs,
             arguments,
             tables=tables,
             places=[self._place(part) for parts in self._modules for part in parts.values()],
-            key=whatever,
+            key=any_output,
             tracked=self._begin_reading,
         )
         self._tracker = None
@@ -139,11 +141,6 @@ class Recording:
                 " only, or run fewer times); choose another layer"
             )
         return missing(selection, dict.fromkeys((*self._names, *self._ran)))
-
-
-def whatever(output: Any) -> Tensor:
-    """Take any output: what layers give does not depend on which entry holds the scores."""
-    return torch.empty(0)
 
 
 def _modules(

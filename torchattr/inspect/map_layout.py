@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr.errors import LayerError
-from torchattr.layers import Captured, Layout, channels_first, filled
+from torchattr.core.pytree import filled
+from torchattr.errors import LayerError, ShapeError
+from torchattr.layers import Captured, Layout, channels_first
 
 
 def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
@@ -31,10 +32,10 @@ def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
         found = channels_first(shape)
     if isinstance(found, str):
         return found
-    return unfit(shape, found, len(inputs[0])) or found
+    return why_unfit(shape, found, len(inputs[0])) or found
 
 
-def unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | None:
+def why_unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | None:
     """Return why values are no maps of so many examples, though their dimensions are known."""
     if len(shape) < 2:
         return "it has no channels"
@@ -53,7 +54,7 @@ def unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | None
     return None
 
 
-def places_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
+def spatial_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
     """Return the layout of feature maps with as many dimensions of places as the first input has.
 
     Else the result is the reason why there are none.
@@ -84,13 +85,13 @@ def maps_of(name: str, call: Captured, inputs: Sequence[Tensor]) -> Tensor:
     Raises:
         LayerError: it has none, with as many dimensions of places as the first input.
     """
-    found = places_layout(call, inputs)
+    found = spatial_layout(call, inputs)
     if isinstance(found, str):
-        raise no_maps(name, call, found)
+        raise no_maps_error(name, call, found)
     return found.to_grid(call.values[0])
 
 
-def no_maps(name: str, call: Captured, why: str) -> LayerError:
+def no_maps_error(name: str, call: Captured, why: str) -> LayerError:
     """Return the refusal of a layer without feature maps."""
     return LayerError(
         f"the layer {name!r} gave {shapes_of(call)}, so it has no feature maps: {why}; choose"
@@ -100,14 +101,39 @@ def no_maps(name: str, call: Captured, why: str) -> LayerError:
 
 
 def shapes_of(call: Captured) -> str:
-    """Return the shapes of what a layer gave, as the layer gave them."""
-    shapes = filled(call.form, [tuple(shape) for shape in call.shapes])
-    return _told(shapes) if call.shapes else "no tensor"
+    """Return the shapes of a layer's output, nested as the layer returned them."""
+    return nested_shapes(call.form, call.shapes) if call.shapes else "no tensor"
 
 
-def _told(shapes: Any) -> str:
+def nested_shapes(form: Any, shapes: Sequence[Sequence[int]]) -> str:
+    """Return shapes as text, nested by a form of :func:`torchattr.core.pytree.skeleton`.
+
+    >>> nested_shapes({"low": 0, "rest": (1,)}, [(2, 3), (4,)])
+    '{low: (2, 3), rest: [(4,)]}'
+    """
+    return _text(filled(form, [tuple(shape) for shape in shapes]))
+
+
+def _text(shapes: Any) -> str:
     if isinstance(shapes, Mapping):
-        return f"{{{', '.join(f'{name}: {_told(part)}' for name, part in shapes.items())}}}"
+        return f"{{{', '.join(f'{name}: {_text(part)}' for name, part in shapes.items())}}}"
     if isinstance(shapes, tuple) and not all(isinstance(part, int) for part in shapes):
-        return f"[{', '.join(map(_told, shapes))}]"
+        return f"[{', '.join(map(_text, shapes))}]"
     return str(shapes)
+
+
+def check_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Give a place inside a map of this shape, counted from its first corner.
+
+    Raises:
+        ShapeError: it has another number of dimensions, or lies outside.
+    """
+    inside = len(position) == len(shape) and all(
+        isinstance(p, int) and -size <= p < size for p, size in zip(position, shape, strict=True)
+    )
+    if not inside:
+        raise ShapeError(
+            f"the place {tuple(position)} is not inside the layer's maps of {tuple(shape)}; give"
+            f" {len(shape)} whole numbers below these sizes"
+        )
+    return tuple(p % size for p, size in zip(position, shape, strict=True))

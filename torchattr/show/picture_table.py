@@ -41,7 +41,7 @@ class Legend:
 
 
 @dataclass(frozen=True, eq=False)
-class Page:
+class PictureTable:
     """A table of pictures with headings, row labels and legends: dark text on white."""
 
     headings: list[str]

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from torchattr.show.typesetting import LABEL_WIDTH, MARGIN, Legend, Page, Row, percent
+from torchattr.show.picture_table import LABEL_WIDTH, MARGIN, Legend, PictureTable, Row, percent
 
 
 def page(rows=1, cell=(40, 64), label="cat", score=0.5, legends=1, **text):
     cells = [np.zeros((*cell, 3), np.uint8)] * 2
-    return Page(
+    return PictureTable(
         headings=["Input", "Method"],
         rows=[Row(label, score, cells) for _ in range(rows)],
         legends=[Legend("viridis", "zero to one")] * legends,

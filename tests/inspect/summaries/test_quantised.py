@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.inspect.summaries.packed import weights_of
+from torchattr.inspect.summaries.rows import weights_of
 
 quantization = torch.ao.quantization
 pytestmark = [

@@ -1,0 +1,26 @@
+"""The versions of the packages that a result depends on."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("torchattr", "torch", "torchvision", "numpy", "pillow", "triton", "timm", "captum")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that a result depends on.
+
+    >>> {"numpy", "pillow", "python", "torch"} <= set(versions())
+    True
+    """
+    found = {package: _version(package) for package in PACKAGES}
+    installed = {package: number for package, number in found.items() if number}
+    return {"python": platform.python_version(), **installed}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,68 @@
+"""The layers of a model, with their types, options and output shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from torchattr.core.outputs import any_output
+from torchattr.core.select import layer_names
+from torchattr.inspect.map_layout import maps_layout, maps_shape
+from torchattr.layers import Captured, Layout, TapPoint, Trace
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A layer: its name, type, options, and what it gave when it last ran.
+
+    Attributes:
+        shape: as the model has it; `None` if that was not one tensor.
+        maps: the shape of its feature maps for one example, `(channels, places...)`.
+        why: why it has none.
+    """
+
+    name: str
+    type: str
+    description: str
+    shape: tuple[int, ...] | None
+    calls: int
+    maps: tuple[int, ...] | None = None
+    why: str = ""
+
+    @property
+    def depth(self) -> int:
+        return self.name.count(".")
+
+
+def list_layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
+    """Give the layers of a model with the shapes that one forward of `inputs` shows.
+
+    A layer without a call, or whose output is not one tensor, has the shape `None`.
+
+    Raises:
+        ScriptedModelError: a part of the model hides its operations.
+
+    >>> rows = layers(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.ones(1, 3, 2, 2))
+    >>> [(row.name, row.type, row.shape) for row in rows]
+    [('0', 'Flatten', (1, 12)), ('1', 'Linear', (1, 2))]
+    """
+    names = layer_names(model)
+    places = {name: TapPoint(module, read=True, keep=False) for name, module in names.items()}
+    trace = Trace(
+        model, (inputs,), places=list(places.values()), key=any_output, differentiable=False
+    )
+    return [_row(name, place.module, trace.calls(place), inputs) for name, place in places.items()]
+
+
+def _row(name: str, module: nn.Module, calls: Sequence[Captured], inputs: Tensor) -> LayerRow:
+    shape, maps, why = None, None, "it did not run"
+    if calls:
+        last = calls[-1]
+        found = maps_layout(last, (inputs,))
+        shape = tuple(last.shapes[0]) if last.form == 0 else None
+        why = found if isinstance(found, str) else "" if found.sizes else "it has no places"
+        maps = maps_shape(last, found) if isinstance(found, Layout) and not why else None
+    description = module.extra_repr().replace("\n", " ")
+    return LayerRow(name, type(module).__name__, description, shape, len(calls), maps, why)
