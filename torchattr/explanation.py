@@ -107,7 +107,7 @@ class Explanation(Generic[TensorsT]):
     def save(self, out: str | Path, **options: Any) -> list[Path]:
         """Write a panel, the raw arrays and a manifest for each example into a folder.
 
-        See :func:`torchattr.runs.save_explanation` for the options.
+        See :func:`torchattr.results.save_explanation` for the options.
         """
         from torchattr.results import save_explanation
 
