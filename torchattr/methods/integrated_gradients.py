@@ -338,11 +338,11 @@ def _weighted(grads: Tensor, weights: Sequence[float]) -> Tensor:
     )
 
 
-def _summed(parts: Any) -> list[Tensor]:
-    parts = iter(parts)
-    totals = next(parts)
-    for part in parts:
-        totals = [total + more for total, more in zip(totals, part, strict=True)]
+def _summed(chunks: Any) -> list[Tensor]:
+    chunks = iter(chunks)
+    totals = next(chunks)
+    for chunk in chunks:
+        totals = [total + more for total, more in zip(totals, chunk, strict=True)]
     return totals
 
 

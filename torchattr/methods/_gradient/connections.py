@@ -40,7 +40,7 @@ class ConnectionCheck:
         self._warned: set[str] = set()
         self._zeros: dict[str, set[int]] = {}
 
-    def demand(self, method: str, place: str, calls: Sequence[Captured]) -> None:
+    def demand(self, method: str, name: str, calls: Sequence[Captured]) -> None:
         """Raise if no target depends on a tap point by the graph; warn if some, or parts, do not.
 
         Raises:
@@ -51,18 +51,18 @@ class ConnectionCheck:
             return
         reached = [self._trace.connected(scores, edges) for scores in self._scores]
         if not any(map(any, reached)):
-            raise DisconnectedError(self._refusal(method, place, edges))
-        note = _note(_named(place), reached)
+            raise DisconnectedError(self._refusal(method, name, edges))
+        note = _note(_named(name), reached)
         if note and note not in self._warned:
             self._warned.add(note)
             warn(f"{method}: {note}", DisconnectedWarning)
 
-    def note_zeros(self, place: str, calls: Sequence[Sequence[Tensor]]) -> None:
+    def note_zeros(self, name: str, calls: Sequence[Sequence[Tensor]]) -> None:
         """Note the examples whose gradients at a tap point are all zero."""
         gradients = [gradient for call in calls for gradient in call]
         if gradients and all(len(gradient) == self.inputs.batch_size for gradient in gradients):
             rows = zero_rows(gradients)
-            self._zeros.setdefault(place, set()).update(rows.nonzero().flatten().tolist())
+            self._zeros.setdefault(name, set()).update(rows.nonzero().flatten().tolist())
 
     def warn_of_zeros(self, with_open_gates: Callable[[], Mapping[str, Tensor]]) -> None:
         """Warn of examples that are cut off: their gradient stays 0 where every gate is open.
@@ -73,11 +73,11 @@ class ConnectionCheck:
         if not any(self._zeros.values()):
             return
         still = with_open_gates()
-        for place, examples in self._zeros.items():
-            cut = [example for example in sorted(examples) if bool(still[place][example].any())]
+        for name, examples in self._zeros.items():
+            cut = [example for example in sorted(examples) if bool(still[name][example].any())]
             if cut:
                 warn(
-                    f"the gradient with regard to {_named(place)} is exactly 0 for example"
+                    f"the gradient with regard to {_named(name)} is exactly 0 for example"
                     f" {_listed(cut)}, though not because of closed ReLUs: it is cut off from the"
                     " score by the graph, or a function is saturated or weights are 0 there. The"
                     " zeros say nothing about what the score rests on",
@@ -88,21 +88,21 @@ class ConnectionCheck:
     def _cause(self) -> str | None:
         return self._find_cause()
 
-    def _refusal(self, method: str, place: str, edges: Sequence[GradientEdge | None]) -> Message:
-        place = _named(place)
-        if place != _INPUTS and self._reaches_inputs:
+    def _refusal(self, method: str, name: str, edges: Sequence[GradientEdge | None]) -> Message:
+        name = _named(name)
+        if name != _INPUTS and self._reaches_inputs:
             if not any(edges):
                 return Message(
-                    f"{method}: {place} ran under torch.no_grad(), so it gets no gradient"
+                    f"{method}: {name} ran under torch.no_grad(), so it gets no gradient"
                     " (torch.utils.checkpoint does that with use_reentrant=True: set it to False)"
                 )
             return Message(
-                f"{method}: the target does not depend on {place}, which is not on the path to it"
+                f"{method}: the target does not depend on {name}, which is not on the path to it"
                 " (an auxiliary head, another task's decoder); choose another layer or target"
             )
         because = self._cause or "the model's output was computed without it"
         return Message(
-            f"{method} would be 0 everywhere, since the target is cut off from {place}: {because}",
+            f"{method} would be 0 everywhere, since the target is cut off from {name}: {because}",
             Hint(
                 ways_out=[
                     WayOut("let gradients through there"),
@@ -123,20 +123,20 @@ class ConnectionCheck:
 _INPUTS = "the inputs"
 
 
-def _named(place: str) -> str:
-    return place if place == _INPUTS else f"layer {place!r}"
+def _named(name: str) -> str:
+    return name if name == _INPUTS else f"layer {name!r}"
 
 
-def _note(place: str, reached: Sequence[Sequence[bool]]) -> str | None:
+def _note(name: str, reached: Sequence[Sequence[bool]]) -> str | None:
     """Return which parts of a tap point, or which targets, get zeros; `None` if none."""
     cut = [number for number, row in enumerate(reached) if not any(row)]
     if cut:
-        return f"target {_listed(cut)} does not depend on {place} by the graph, and gets zeros"
+        return f"target {_listed(cut)} does not depend on {name} by the graph, and gets zeros"
     parts = [number for number, column in enumerate(zip(*reached, strict=True)) if not any(column)]
     if not parts:
         return None
-    kind = "input" if place == _INPUTS else "tensor"
-    of = "" if place == _INPUTS else f" of {place}"
+    kind = "input" if name == _INPUTS else "tensor"
+    of = "" if name == _INPUTS else f" of {name}"
     return (
         f"the target does not depend on {kind} {_listed(parts)}{of} by the graph, which gets zeros"
     )

@@ -115,18 +115,18 @@ class _Candidate:
 
 def _pictures(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
     # Of a module that is called several times, the last call is what Grad-CAM takes.
-    last = {place: number for number, (place, _) in enumerate(trace.order)}
-    for number, (place, captured) in enumerate(trace.order):
-        layout = _single_layout(place, captured)
-        if number != last[place] or layout is None:
+    last = {tap: number for number, (tap, _) in enumerate(trace.order)}
+    for number, (tap, captured) in enumerate(trace.order):
+        layout = _single_layout(tap, captured)
+        if number != last[tap] or layout is None:
             continue
-        if _is_picture(place.module, layout, inputs):
-            yield _Candidate(place.module, captured.edges[0], layout)
+        if _is_picture(tap.module, layout, inputs):
+            yield _Candidate(tap.module, captured.edges[0], layout)
 
 
-def _single_layout(place: TapPoint, captured: Captured) -> Layout | None:
+def _single_layout(tap: TapPoint, captured: Captured) -> Layout | None:
     """Return the layout of a layer that returns one tensor; `None` if it is not known."""
-    if not place.read or captured.form != 0:
+    if not tap.read or captured.form != 0:
         return None
     layout = captured.layouts[0]
     return layout if isinstance(layout, Layout) else None
@@ -149,8 +149,8 @@ _LOOSE = 1.1
 def _has_aspect(layout: Layout) -> bool:
     """Whether a grid is about as wide and high as the input, whatever its scale and time."""
     pairs = list(zip(layout.sizes, layout.places, strict=True))[-2:]
-    scales = [size / place.extent for size, place in pairs]
-    whole = [(size + _LOST) / place.extent for size, place in pairs]
+    scales = [size / dimension.extent for size, dimension in pairs]
+    whole = [(size + _LOST) / dimension.extent for size, dimension in pairs]
     return max(scales) <= _LOOSE * min(whole)
 
 
@@ -158,13 +158,13 @@ def _scores(reader: TargetReader, trace: Trace, output: Tensor, target: Any) -> 
     """Return the target's scores, or all scores if the target does not fit the output."""
     with gradients():
         try:
-            single = [reader.read(trace, output, one) for one in each(target, output)[0]]
+            single = [reader.read(trace, output, value) for value in each(target, output)[0]]
         except TargetError:
             if not reader.reads_output:
                 raise
             return output.reshape(-1)
         # Different weights, so that targets do not cancel each other.
-        return torch.stack([(1 + k / len(single)) * one for k, one in enumerate(single)]).sum(0)
+        return torch.stack([(1 + k / len(single)) * value for k, value in enumerate(single)]).sum(0)
 
 
 def _last_that_matters(

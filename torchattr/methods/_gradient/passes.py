@@ -155,24 +155,24 @@ def solve(
     asked = [
         list(call.method.passes(inputs, arguments, target=target, **call.options)) for call in calls
     ]
-    forward = _Forward(problem, [one for passes in asked for one in passes])
+    forward = _Forward(problem, [request for passes in asked for request in passes])
     check = ConnectionCheck(forward.trace, inputs, forward.scores, forward.why_disconnected)
     reasons = [
         _refusal(forward.trace, call, passes, check, skip=skip_refused)
         for call, passes in zip(calls, asked, strict=True)
     ]
     served = [number for number, reason in enumerate(reasons) if reason is None]
-    passes = [one for number in served for one in asked[number]]
+    passes = [request for number in served for request in asked[number]]
     rounds = []
     for number in range(len(forward.targets)):
         read = forward.back(number, passes)
         rounds.append(
-            [_combined(calls[k], inputs, [read[one] for one in asked[k]]) for k in served]
+            [_combined(calls[k], inputs, [read[request] for request in asked[k]]) for k in served]
         )
         # Rules may well leave nothing; a gradient of nothing but zeros is suspicious.
-        for one in passes if warns_of_zeros else ():
-            if not one.rules:
-                check.note_zeros(one.name, read[one].gradients)
+        for request in passes if warns_of_zeros else ():
+            if not request.rules:
+                check.note_zeros(request.name, read[request].gradients)
     check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
     results: list[Any] = [None] * len(calls)
     for number, column in zip(served, zip(*rounds, strict=True), strict=True):
@@ -199,7 +199,7 @@ class _Forward:
 
     def __init__(self, problem: _Problem, passes: Sequence[Pass]) -> None:
         self._problem = problem
-        self._tables = _distinct([one.rules for one in passes])
+        self._tables = _distinct([request.rules for request in passes])
         self._reader = TargetReader(problem.model, problem.target)
         self.trace = self._traced(passes)
         self.output = per_example(
@@ -218,7 +218,7 @@ class _Forward:
         results: dict[Pass, PassResult] = {}
         for position, table in enumerate(self._tables):
             last = position + 1 == len(self._tables) and number + 1 == len(self.targets)
-            sharing = [one for one in passes if _same(one.rules, table)]
+            sharing = [request for request in passes if _same(request.rules, table)]
             results |= self._read(self.scores[number], sharing, position, keep=not last)
         return results
 
@@ -226,7 +226,7 @@ class _Forward:
         self, scores: Tensor, passes: Sequence[Pass], table: int, *, keep: bool
     ) -> dict[Pass, PassResult]:
         """Run one backward, and read all the passes that share it."""
-        calls = [_calls(self.trace, self._problem.inputs, one) for one in passes]
+        calls = [_calls(self.trace, self._problem.inputs, request) for request in passes]
         edges = [edge for group in calls for call in group for edge in call.edges]
         remaining = iter(
             self.trace.gradients(
@@ -234,8 +234,8 @@ class _Forward:
             )
         )
         return {
-            one: _pass_result(one.name, group, remaining)
-            for one, group in zip(passes, calls, strict=True)
+            request: _pass_result(request.name, group, remaining)
+            for request, group in zip(passes, calls, strict=True)
         }
 
     def why_disconnected(self) -> str | None:
@@ -248,7 +248,7 @@ class _Forward:
         )
 
     def _traced(self, passes: Sequence[Pass]) -> ForwardResult:
-        taps = [one.tap for one in passes if one.tap] + self._reader.taps
+        taps = [request.tap for request in passes if request.tap] + self._reader.taps
         model, tensors, arguments = (
             self._problem.model,
             self._problem.inputs.tensors,
@@ -260,7 +260,7 @@ class _Forward:
             "key": self._problem.key,
             # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.
-            "from_inputs": any(one.tap is None or one.tap.of_input for one in passes),
+            "from_inputs": any(request.tap is None or request.tap.of_input for request in passes),
         }
         if isinstance(model, Traceable):
             of_output = self._reader.reads_output
@@ -284,9 +284,10 @@ _OPEN: RuleTable = {
 
 def _zeros_with_open_gates(problem: _Problem, passes: Sequence[Pass]) -> dict[str, Tensor]:
     """Return, by tap point, which examples get only zeros though every activation is open."""
-    opened = list({one.name: Pass(_OPEN, one.tap, one.name) for one in passes}.values())
+    taps = {request.name: request.tap for request in passes}
+    opened = [Pass(_OPEN, tap, name) for name, tap in taps.items()]
     forward = _Forward(problem, opened)
-    zeros: dict[str, list[Tensor]] = {one.name: [] for one in opened}
+    zeros: dict[str, list[Tensor]] = {request.name: [] for request in opened}
     for number in range(len(forward.targets)):
         for result in forward.back(number, opened).values():
             zeros[result.name].append(zero_rows([g for call in result.gradients for g in call]))
@@ -307,9 +308,9 @@ def _refusal(
 ) -> Message | None:
     """Return why a call cannot be served, if so; raise it unless it may be skipped."""
     try:
-        for one in passes:
-            check.demand(call.method.title, one.name, _calls(trace, check.inputs, one))
-            trace.coverage.demand(one.rules, call.method.title, strict=call.method.strict)
+        for request in passes:
+            check.demand(call.method.title, request.name, _calls(trace, check.inputs, request))
+            trace.coverage.demand(request.rules, call.method.title, strict=call.method.strict)
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
             raise

@@ -80,10 +80,10 @@ class MaskSubset(FeatureMasks):
         return self._masks.per_example
 
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        found = self._masks.masks(start, stop)
+        masks = self._masks.masks(start, stop)
         return [
             mask[:, self._images] if mask is not None and mask.shape[1] > 1 else mask
-            for mask in found
+            for mask in masks
         ]
 
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
@@ -144,32 +144,32 @@ class Windows(Features):
         return sum(map(len, self._windows))
 
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        found: list[Tensor | None] = []
+        of_inputs: list[Tensor | None] = []
         first = 0
         for tensor, boxes in zip(self._tensors, self._windows, strict=True):
             low, high = max(start - first, 0), min(stop - first, len(boxes))
             here = range(first + low - start, first + high - start)
-            found.append(_boxes(tensor, boxes[low:high], stop - start, here) if here else None)
+            of_inputs.append(_boxes(tensor, boxes[low:high], stop - start, here) if here else None)
             first += len(boxes)
-        return found
+        return of_inputs
 
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
-        found: list[Boxes | None] = []
+        of_inputs: list[Boxes | None] = []
         first = 0
         for shape, boxes in zip(shapes, self._windows, strict=True):
             low, high = max(start - first, 0), min(stop - first, len(boxes))
             here = slice(first + low - start, first + high - start)
             own = boxes[low:high] if low < high else []
             here = here if own else slice(0)
-            found.append(_at(own, here, stop - start, shape[0]) if len(shape) == 4 else None)
+            of_inputs.append(_at(own, here, stop - start, shape[0]) if len(shape) == 4 else None)
             first += len(boxes)
-        return found
+        return of_inputs
 
     def to_elements(self, effects: Tensor) -> list[Tensor]:
         sizes = [len(boxes) for boxes in self._windows]
         return [
-            _mean_over(part.to(tensor.device), tensor, boxes)
-            for part, tensor, boxes in zip(
+            _mean_over(own.to(tensor.device), tensor, boxes)
+            for own, tensor, boxes in zip(
                 effects.split(sizes), self._tensors, self._windows, strict=True
             )
         ]

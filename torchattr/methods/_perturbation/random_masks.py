@@ -82,9 +82,9 @@ class RandomMasks(Features):
         size = max(CHUNK_ELEMENTS // stream.shape.numel(), 1)
         for start in range(0, len(effects) if effects.numel() else 0, size):
             step()
-            part = scores[start : start + size]
-            masks = stream.visible(start, start + len(part)).to(precise).flatten(1)
-            total += part.T @ masks
+            chunk = scores[start : start + size]
+            masks = stream.visible(start, start + len(chunk)).to(precise).flatten(1)
+            total += chunk.T @ masks
             coverage += masks.sum(0)
         total /= self._expected(coverage)
         return total.reshape(*effects.shape[1:], 1, *stream.shape).to(kind)

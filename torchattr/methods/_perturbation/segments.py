@@ -170,12 +170,13 @@ def _sides(index: Tensor, shape: torch.Size, count: int) -> NDArray[np.int64]:
     """Find where in a picture each feature begins and ends, in each example that has its own."""
     height, width = shape[2:]
     examples = torch.arange(len(index)).reshape(-1, 1, 1, 1)
-    places = (index.cpu() + count * examples).expand(-1, -1, height, width).reshape(-1)
+    positions = (index.cpu() + count * examples).expand(-1, -1, height, width).reshape(-1)
     y = torch.arange(height).reshape(-1, 1).expand(len(index), index.shape[1], -1, width)
     x = torch.arange(width).expand(len(index), index.shape[1], height, -1)
-    found = torch.zeros(4, count * len(index), dtype=torch.long)
-    for row, (way, along) in enumerate((("amin", y), ("amin", x), ("amax", y), ("amax", x))):
-        found[row].scatter_reduce_(0, places, along.reshape(-1), way, include_self=False)
-    found[2:] += 1
-    found[:, torch.bincount(places, minlength=count * len(index)) == 0] = 0
-    return found.T.reshape(len(index), count, 4).transpose(0, 1).numpy()
+    sides = torch.zeros(4, count * len(index), dtype=torch.long)
+    extremes = (("amin", y), ("amin", x), ("amax", y), ("amax", x))
+    for row, (reduce, coordinate) in enumerate(extremes):
+        sides[row].scatter_reduce_(0, positions, coordinate.reshape(-1), reduce, include_self=False)
+    sides[2:] += 1
+    sides[:, torch.bincount(positions, minlength=count * len(index)) == 0] = 0
+    return sides.T.reshape(len(index), count, 4).transpose(0, 1).numpy()
