@@ -25,7 +25,15 @@ from torchattr.results import (
     file_name,
     numbered_names,
 )
-from torchattr.runs import inspection_entries as inside
+from torchattr.runs import (
+    ACTIVATIONS,
+    DREAMS,
+    PROJECTIONS,
+    dream_entry,
+    groups_of,
+    maps_entry,
+    projection_entry,
+)
 from torchattr.tf_cnnvis.feeding import Feed
 
 
@@ -92,9 +100,9 @@ def activation_visualization(
     maps = feature_maps(fed.run, fed.images, layers)
 
     def entry(layer: str, example: int, **fields: Any) -> Entry:
-        return inside.maps_entry(maps, layer, example, None, **fields)
+        return maps_entry(maps, layer, example, None, **fields)
 
-    paths = _kept(sink, _each(inside.ACTIVATIONS, names, len(fed.images), entry))
+    paths = _kept(sink, _each(ACTIVATIONS, names, len(fed.images), entry))
     return Visualization({name: array_of(maps.as_maps(name)) for name in names}, paths)
 
 
@@ -152,9 +160,9 @@ def deconv_visualization(
         found[name] = projector.project(channels, "map")
 
     def entry(layer: str, example: int, **fields: Any) -> Entry:
-        return inside.projection_entry(found[layer], example, crop=False, **fields)
+        return projection_entry(found[layer], example, crop=False, **fields)
 
-    paths = _kept(sink, _each(inside.PROJECTIONS, list(found), len(fed.images), entry))
+    paths = _kept(sink, _each(PROJECTIONS, list(found), len(fed.images), entry))
     return Visualization(
         {name: array_of(as_tensors(one.pictures, name)[0]) for name, one in found.items()}, paths
     )
@@ -218,12 +226,12 @@ def deepdream_visualization(
 
     of = "class" if layer is None else _name(fed.run, layer)
     entries = [
-        inside.dream_entry(
+        dream_entry(
             image, fed.picture(image), f"{of} {unit}", name=file_name(f"{of} {unit}"), index=index
         )
         for index, (unit, image) in enumerate(made.items())
     ]
-    paths = _kept(sink, [replace(entry, group=inside.DREAMS) for entry in entries])
+    paths = _kept(sink, [replace(entry, group=DREAMS) for entry in entries])
     return Visualization({unit: array_of(image) for unit, image in made.items()}, paths)
 
 
@@ -239,7 +247,7 @@ def _each(
     kind: str, layers: Sequence[str], count: int, make: Callable[..., Entry]
 ) -> Iterator[Entry]:
     """Make the entry of each layer and image."""
-    for layer, group in inside.groups_of(kind, layers).items():
+    for layer, group in groups_of(kind, layers).items():
         for example, name in enumerate(numbered_names(count)):
             yield make(layer, example, name=name, group=group, index=example)
 
