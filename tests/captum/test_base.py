@@ -20,7 +20,6 @@ from torchattr.errors import (
     LayerError,
     NoRuleMatched,
     ShapeError,
-    TargetError,
 )
 
 NAMES = [name for name in dir(torchattr.captum) if name[0].isupper()]
@@ -90,12 +89,6 @@ def test_several_devices_are_refused(name: str) -> None:
     assert method(model, model[1], device_ids=[0]).device_ids == [0]
 
 
-def test_several_devices_are_refused_for_a_neuron() -> None:
-    model = seeded(Sequences)
-    with refused(InputError, "device_ids", "3 devices"):
-        torchattr.captum.NeuronDeconvolution(model, model[1], [0, 1, 2])
-
-
 def test_grad_kwargs_that_change_nothing_are_taken() -> None:
     model = convolutions()
     method = torchattr.captum.LayerGradCam(model, model.relu2)
@@ -126,13 +119,6 @@ def test_a_map_for_a_layer_of_several_tensors_is_refused_by_guided_grad_cam() ->
         refused(LayerError, "2 tensors"),
     ):
         method.attribute(IMAGES.float(), target=1)
-
-
-def test_a_neuron_of_a_layer_of_several_tensors_is_refused() -> None:
-    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), _Twice(), _First())
-    method = torchattr.captum.NeuronGuidedBackprop(model, model[2])
-    with refused(TargetError, "2 tensors", "callable"):
-        method.attribute(torch.ones(2, 6), 1)
 
 
 def test_a_map_that_cannot_be_enlarged_is_refused() -> None:

@@ -249,18 +249,6 @@ def test_futures_are_not_offered_by_any_method(name: str) -> None:
         method.attribute_future(IMAGES, target=1)
 
 
-@pytest.mark.parametrize("selector", [[1, 2, 0], (1, 2, 0), [-1, 0, 1]])
-def test_neurons_by_a_list(selector: Any) -> None:
-    for name in ("NeuronGuidedBackprop", "NeuronDeconvolution"):
-        assert_parity(name, convolutions(), IMAGES, layer="conv2", neuron_selector=selector)
-
-
-def test_a_list_of_neurons_is_one_index() -> None:
-    model = convolutions()
-    with refused(ta.TargetError, "2 indices"):
-        torchattr.captum.NeuronGuidedBackprop(model, model.head[1]).attribute(IMAGES, [0, 2])
-
-
 @pytest.mark.parametrize("at_once", [None, 1, 2])
 @pytest.mark.parametrize("inputs", [(IMAGES, noise(3, 5)), (noise(3, 5), IMAGES)], ids=["1", "0"])
 def test_noise_around_guided_grad_cam_of_an_input_without_places(

@@ -27,7 +27,6 @@ import torchattr.captum
 
 GRADIENTS = ["Saliency", "InputXGradient", "Deconvolution", "GuidedBackprop"]
 OF_FUNCTIONS = ["Saliency", "InputXGradient", "IntegratedGradients"]
-NEURONS = ["NeuronGuidedBackprop", "NeuronDeconvolution"]
 
 TARGETS = {
     "int": 2,
@@ -146,43 +145,6 @@ def test_the_delta_can_be_computed_later(model: nn.Module) -> None:
     method = torchattr.captum.IntegratedGradients(model)
     maps, delta = method.attribute(IMAGES, 0, 2, return_convergence_delta=True)
     assert_same(method.compute_convergence_delta(maps, 0, IMAGES, target=2), delta, 1e-10)
-
-
-SELECTORS: dict[str, Any] = {
-    "place": (2, 1, 1),
-    "slice": (2, slice(0, 3), 1),
-    "slices": (slice(None), slice(1, 3), slice(0, 2)),
-    "callable": lambda values: values.flatten(1)[:, ::3].sum(1),
-}
-
-
-@pytest.mark.parametrize("of_input", [False, True])
-@pytest.mark.parametrize("selector", SELECTORS)
-@pytest.mark.parametrize("name", NEURONS)
-def test_a_neuron_of_a_convolution(
-    name: str, selector: str, of_input: bool, model: nn.Module
-) -> None:
-    options = {"neuron_selector": SELECTORS[selector], "attribute_to_neuron_input": of_input}
-    assert_parity(name, model, IMAGES, layer="conv2", **options)
-
-
-@pytest.mark.parametrize("selector", [1, (1,), slice(0, 4)], ids=str)
-@pytest.mark.parametrize("name", NEURONS)
-def test_a_neuron_of_a_linear_layer(name: str, selector: Any, model: nn.Module) -> None:
-    chosen = (selector,) if isinstance(selector, slice) else selector
-    assert_parity(name, model, IMAGES, layer="head.1", neuron_selector=chosen)
-
-
-@pytest.mark.parametrize("name", NEURONS)
-def test_a_neuron_of_two_tensors(name: str) -> None:
-    assert_parity(
-        name,
-        seeded(TwoInputs).double(),
-        (IMAGES, FEATURES),
-        layer="both",
-        neuron_selector=lambda pair: pair[0][:, 1] + pair[1].sum(1),
-        additional_forward_args=(noise(3, 5), False),
-    )
 
 
 @pytest.mark.parametrize("kind", ["smoothgrad", "smoothgrad_sq", "vargrad"])

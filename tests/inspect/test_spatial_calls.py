@@ -3,7 +3,6 @@ import torch
 from helpers import noise, seeded
 from torch import nn
 
-import torchattr as ta
 from torchattr.errors import LayerError
 from torchattr.inspect.spatial_calls import spatial_calls
 
@@ -46,28 +45,3 @@ def test_a_layer_without_places_is_refused_if_it_was_named(model):
         spatial_calls(model, X, "hea*")
     with pytest.raises(LayerError, match="did you mean 'conv'"):
         spatial_calls(model, X, "cnv")
-
-
-def test_each_call_of_a_layer_is_projected_back_by_its_name(model):
-    by_number = [ta.back_project(model, X, f"act#{n}", start="map").pictures for n in (1, 2)]
-    each = ta.back_project(model, X, "act", start="map", calls="each")
-    for found, expected in zip(by_number, each, strict=True):
-        assert torch.equal(found, expected.pictures)
-        assert found.any()
-
-
-@pytest.mark.parametrize("rule", ["deconvolution", "guided", "gradient"])
-def test_an_operation_is_projected_back(model, rule):
-    found = ta.back_project(model, X, "relu#1", start=(1, 2), rule=rule)
-    with torch.no_grad():
-        values = torch.relu(torch.relu(model.conv(X)) - 0.2)[:, :, 1, 2]
-    torch.testing.assert_close(found.activations, values)
-    assert found.layer == "relu#1"
-    reached = found.pictures.abs().amax((0, 1, 2)).nonzero()
-    assert reached.min(0).values.tolist() == [1, 2]
-    assert reached.max(0).values.tolist() == [3, 4]
-
-
-def test_several_operations_are_not_one_layer(model):
-    with pytest.raises(LayerError, match="layer must name one layer, but it names"):
-        ta.back_project(model, X, "r")

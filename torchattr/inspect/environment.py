@@ -47,7 +47,7 @@ class OperationRow:
 def list_operations() -> list[OperationRow]:
     """Return every operation that rules can be written for.
 
-    >>> operations()[0].name, "guided" in operations()[0].rules
+    >>> list_operations()[0].name, "guided" in list_operations()[0].rules
     ('relu', True)
     """
     rules = sorted(registered_rules())

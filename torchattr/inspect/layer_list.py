@@ -44,7 +44,9 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
     Raises:
         ScriptedModelError: a part of the model hides its operations.
 
-    >>> rows = layers(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.ones(1, 3, 2, 2))
+    >>> import torch
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    >>> rows = list_layers(model, torch.ones(1, 3, 2, 2))
     >>> [(row.name, row.type, row.shape) for row in rows]
     [('0', 'Flatten', (1, 12)), ('1', 'Linear', (1, 2))]
     """

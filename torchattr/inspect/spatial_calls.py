@@ -38,7 +38,7 @@ def spatial_calls(
     >>> import torch
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.ReLU())
-    >>> calls_with_places(model, torch.rand(1, 3, 8, 8), "r")
+    >>> spatial_calls(model, torch.rand(1, 3, 8, 8), "r")
     {'1': torch.Size([4, 6, 6])}
     """
     given = as_inputs(inputs, differentiable=False)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from helpers import noise, refused, seeded
-from PIL import Image
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.errors import LayerError
 
 
 class Counting(nn.Module):
@@ -24,6 +25,7 @@ class Counting(nn.Module):
 
 
 X = noise(2, 3, 12, 12, dtype=torch.float32)
+Y = noise(2, 3, 8, 8, dtype=torch.float32)
 
 
 def test_one_forward_serves_all_maps_starts_and_rules() -> None:
@@ -68,27 +70,6 @@ def test_a_progress_bar_counts_the_maps(capsys: object) -> None:
     assert "5/5" in capsys.readouterr().err
 
 
-def test_picture_has_a_caption_for_each_map() -> None:
-    found = ta.back_project(seeded(Counting), X, "net.3", "top4")
-    drawn = found.picture(example=1, columns=4)
-    assert isinstance(drawn, Image.Image)
-    assert drawn.width == 4 * 112 + 5 * 4
-    assert drawn.height > 112 + 8
-    assert found.picture(crop=True).size == found.picture(columns=2).size
-    assert repr(found) == (
-        "BackProjection('net.3', start='max', rule='deconvolution', pictures (2, 4, 3, 12, 12))"
-    )
-    with refused(ta.InputError, "example 2", "batch of 2"):
-        found.picture(example=2)
-
-
-def test_the_picture_is_grey_where_nothing_came_back() -> None:
-    found = ta.back_project(seeded(Counting), X, "net.3", 0, start=(0, 0))
-    assert not found.pictures[..., 8:].any()
-    drawn = found.picture()
-    assert drawn.getpixel((4 + 110, 60)) == (128, 128, 128)
-
-
 def test_threads_share_a_projector() -> None:
     layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
     model, x = seeded(lambda: nn.Sequential(*layers)), noise(2, 3, 12, 12)
@@ -99,3 +80,48 @@ def test_threads_share_a_projector() -> None:
     with ThreadPoolExecutor(4) as pool:
         jobs = [(kind, pool.submit(projector.project, 0, "map", kind)) for kind in kinds * 20]
         assert all(torch.equal(job.result().pictures, alone[kind]) for kind, job in jobs)
+
+
+class Twice(nn.Module):
+    """A convolution, one functional ReLU, one ReLU layer that runs twice, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.act = nn.ReLU()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.conv(x))
+        x = self.act(torch.relu(x - 0.2) - 0.1)
+        return torch.relu(self.head(x.mean((2, 3))))
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return seeded(Twice)
+
+
+def test_each_call_of_a_layer_is_projected_back_by_its_name(model: nn.Module) -> None:
+    by_number = [ta.back_project(model, Y, f"act#{n}", start="map").pictures for n in (1, 2)]
+    each = ta.back_project(model, Y, "act", start="map", calls="each")
+    for found, expected in zip(by_number, each, strict=True):
+        assert torch.equal(found, expected.pictures)
+        assert found.any()
+
+
+@pytest.mark.parametrize("rule", ["deconvolution", "guided", "gradient"])
+def test_an_operation_is_projected_back(model: nn.Module, rule: str) -> None:
+    found = ta.back_project(model, Y, "relu#1", start=(1, 2), rule=rule)
+    with torch.no_grad():
+        values = torch.relu(torch.relu(model.conv(Y)) - 0.2)[:, :, 1, 2]
+    torch.testing.assert_close(found.activations, values)
+    assert found.layer == "relu#1"
+    reached = found.pictures.abs().amax((0, 1, 2)).nonzero()
+    assert reached.min(0).values.tolist() == [1, 2]
+    assert reached.max(0).values.tolist() == [3, 4]
+
+
+def test_several_operations_are_not_one_layer(model: nn.Module) -> None:
+    with pytest.raises(LayerError, match="layer must name one layer, but it names"):
+        ta.back_project(model, Y, "r")

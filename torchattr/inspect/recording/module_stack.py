@@ -24,7 +24,7 @@ class ModuleStack:
     >>> import torch
     >>> seen = []
     >>> relu = nn.ReLU()
-    >>> with Paths({"a": relu}, lambda name, output: seen.append(name)).following():
+    >>> with ModuleStack({"a": relu}, lambda name, output: seen.append(name)).following():
     ...     _ = relu(torch.ones(1))
     >>> seen
     ['a']
