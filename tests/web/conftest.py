@@ -55,5 +55,5 @@ def picture(client: TestClient) -> str:
 def registered() -> Iterator[None]:
     """What a test registers is forgotten afterwards."""
     panels.registered_panels()
-    with mock.patch.dict(methods._methods), mock.patch.dict(panels._panels):
+    with mock.patch.dict(methods._methods), mock.patch.dict(panels.PANELS._entries):
         yield
