@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from PIL import Image
@@ -138,8 +137,8 @@ def test_a_port_in_use_is_named() -> None:
     [
         (["--port", "70000"], ["0..65535", "70000"]),
         (["--port", "-1"], ["0..65535", "-1"]),
-        (["--host", "256.1.1.1", "--port", "0"], ["cannot listen at 256.1.1.1"]),
-        (["--host", "0.0.0.0", "--token", "short", "--port", "0"], ["16 letters"]),
+        (["--host", "256.1.1.1", "--port", "0"], ["cannot listen on 256.1.1.1"]),
+        (["--host", "0.0.0.0", "--token", "short", "--port", "0"], ["16 characters"]),
         (["--model", "no_such", "--port", "0"], ["unknown model 'no_such'"]),
         (["--model", "torchvision:resnet1800", "--port", "0"], ["close names"]),
         (["--weights", "none.pth", "--port", "0"], ["none.pth"]),
@@ -168,5 +167,5 @@ def test_without_the_extra_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch
 def test_a_name_that_is_taken_already_is_the_files_fault(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN.replace('"greeting"', '"scores"'), encoding="utf-8")
-    with mock.patch.dict(methods.METHODS._entries), mock.patch.dict(panels._panels):
+    with methods.METHODS.temporary(), panels.PANELS.temporary():
         refused(view("--load", str(file), "--port", "0"), "'scores'", "registered already")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import pytest
 from starlette.testclient import TestClient
@@ -55,5 +54,5 @@ def picture(client: TestClient) -> str:
 def registered() -> Iterator[None]:
     """What a test registers is forgotten afterwards."""
     panels.registered_panels()
-    with mock.patch.dict(methods.METHODS._entries), mock.patch.dict(panels._panels):
+    with methods.METHODS.temporary(), panels.PANELS.temporary():
         yield

@@ -33,7 +33,7 @@ def main() -> None:
             page.open(address)
             page.click("[data-method=deconvolution]")
             page.settle()
-            page.run("document.querySelector('#explain .lookbar').scrollIntoView()")
+            page.run("document.querySelector('#explain .stylebar').scrollIntoView()")
             page.run("scrollBy(0, -70)")
             keep(page, "narrow")
 

@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -23,8 +22,7 @@ from torchattr.models import LoadedModel, PreparedImage
 from torchattr.models.geometry import Box
 from torchattr.show import colormap
 from torchattr.web import Bars, Figure, Limits, Panel, Part, Scene, create_app, register_panel
-from torchattr.web.colours import tables
-from torchattr.web.map_style import MapStyle
+from torchattr.web.map_style import MapStyle, color_tables
 from torchattr.web.panels import panel as panels
 from torchattr.web.state.stored import StoredMap
 
@@ -42,7 +40,7 @@ SVG = "<svg xmlns='http://www.w3.org/2000/svg' width='80' height='40'><g/></svg>
 def own() -> Iterator[None]:
     """A method and a panel as a user's file registers them."""
     panels.registered_panels()
-    with mock.patch.dict(methods.METHODS._entries), mock.patch.dict(panels._panels):
+    with methods.METHODS.temporary(), panels.PANELS.temporary():
 
         @ta.register_method("doubled")
         class Doubled(ta.GradientAttribution):
@@ -230,7 +228,7 @@ def test_any_map_is_painted_as_the_library_paints_it(
     expected = np.asarray(StoredMap("noise", values, look, prepared).draw(look, 4096))
     rgba = np.asarray(image.convert("RGBA")).ravel().tolist()
     found = page.driver.execute_async_script(
-        PAINT, values.ravel().tolist(), shape, box, look.described(), rgba, *size, tables()
+        PAINT, values.ravel().tolist(), shape, box, look.as_json(), rgba, *size, color_tables()
     )
     assert not isinstance(found, str), found
     same(np.array(found, np.uint8).reshape(size[1], size[0], 4)[..., :3], expected)
@@ -241,10 +239,10 @@ def test_any_map_is_painted_as_the_library_paints_it(
 def test_what_cancels_is_painted_as_zero(page: Browser, channels: Any, scale: float) -> None:
     terms = [0.587, -0.299, 0.0] if channels == "luma" else [0.1, 0.2, -0.3]
     values = np.float32(np.array(terms)[:, None, None] * np.ones((3, 8, 8)) * scale)
-    look = MapStyle("heat", channels, "all", 99.5, "RdBu_r").described()
+    look = MapStyle("heat", channels, "all", 99.5, "RdBu_r").as_json()
     rgba, box = [0] * 4 * 64, (0, 0, 8, 8)
     found = page.driver.execute_async_script(
-        PAINT, values.ravel().tolist(), (3, 8, 8), box, look, rgba, 8, 8, tables()
+        PAINT, values.ravel().tolist(), (3, 8, 8), box, look, rgba, 8, 8, color_tables()
     )
     assert not isinstance(found, str), found
     assert (np.reshape(found, (64, 4))[:, :3] == colormap(0.0, "RdBu_r")).all()
@@ -267,7 +265,7 @@ def test_a_picture_is_opened_and_a_wrong_one_refused(page: Browser, tmp_path: Pa
     page.settle()
     page.find("#file").send_keys(str(tmp_path / "notes.png"))
     message = page.wait(".message.error").text
-    assert message.startswith("notes.png: not a picture")
+    assert message.startswith("notes.png: not a supported picture format")
     assert len(page.all(".thumb")) == 5
     # The browser notes a refused request by itself.
     assert [one for one in page.complaints() if "422" not in one] == []
@@ -314,7 +312,7 @@ def test_maps_are_paged_sorted_and_drawn_as_the_library_draws_them(
     values = maps["stage2"][0].numpy()
     drawn = colormap(rescale(values, "positive"), "viridis")
     same(page.pixels(".mapthumb canvas"), drawn[order[0]])
-    page.click("#layers .lookbar .segments [data-value=shared]")
+    page.click("#layers .stylebar .segments [data-value=shared]")
     shared = colormap(rescale(values, "positive", shared=True), "viridis")[order[3]]
     selector = f".mapthumb[data-channel='{order[3]}'] canvas"
     page.until(lambda: not np.array_equal(page.pixels(selector), drawn[order[3]]), "no change")
@@ -327,8 +325,8 @@ def test_a_map_and_a_place_go_back_to_the_picture(page: Browser) -> None:
     page.wait(".pair figure")
     page.settle()
     titles = [one.text for one in page.all(".pair strong")]
-    assert titles[0].startswith("Its maximum, at row")
-    assert titles[1] == "The whole map"
+    assert titles[0].startswith("Maximum, at row")
+    assert titles[1] == "Whole map"
     whole, first = page.pixels(".pair figure:last-child canvas"), page.pixels(".pair canvas")
     large = page.find(".bigmap canvas")
     width, height = large.size["width"], large.size["height"]
@@ -344,7 +342,7 @@ def test_a_map_and_a_place_go_back_to_the_picture(page: Browser) -> None:
         lambda: not np.array_equal(page.pixels(".pair figure:last-child canvas"), whole), "the rule"
     )
     before = posts(page)
-    page.click(".detail .lookbar .segments [data-value=absolute]")
+    page.click(".detail .stylebar .segments [data-value=absolute]")
     page.settle()
     assert posts(page) == before
     page.find(".bigmap").send_keys(Keys.ARROW_DOWN)
@@ -376,7 +374,7 @@ def test_panels_of_ones_own_appear_by_themselves(page: Browser) -> None:
     explain(page, "doubled")
     assert page.text("#explain .results h3") == "By colour"
     page.click("#tab-panels")
-    page.until(lambda: "Best 5" in page.text("#panels"), "no scores")
+    page.until(lambda: "Top 5" in page.text("#panels"), "no scores")
     page.click("[data-panel=drawing]")
     page.until(lambda: page.all("#panels .drawn img"), "no figure")
     page.until(lambda: page.find("#panels img").get_property("naturalWidth") == 80, "no picture")

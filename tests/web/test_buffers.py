@@ -18,7 +18,13 @@ from torchattr.web import Limits, create_app
 from torchattr.web.map_style import MapStyle
 from torchattr.web.state.buffers import Ledger, buffers
 from torchattr.web.state.sessions import Session
-from torchattr.web.state.stored import Drawn, Item, Shown, StoredFeatureMaps, StoredMap
+from torchattr.web.state.stored import (
+    StoredFeatureMaps,
+    StoredImage,
+    StoredItem,
+    StoredMap,
+    StoredPicture,
+)
 
 
 def size(thing: Any) -> int:
@@ -61,7 +67,7 @@ def test_what_comes_along_with_a_picture_counts() -> None:
 
 def test_a_map_counts_the_picture_that_it_keeps_alive(demo: LoadedModel) -> None:
     prepared = demo.preprocess(Image.new("RGB", (1000, 1000)))
-    picture = Shown("photo", prepared)
+    picture = StoredPicture("photo", prepared)
     found = StoredMap("map", np.zeros((1, 100, 100), np.float32), MapStyle(), prepared)
     assert picture.nbytes > 4_000_000
     assert found.nbytes > picture.nbytes + 40_000 - 5000
@@ -75,12 +81,12 @@ def test_a_map_counts_the_picture_that_it_keeps_alive(demo: LoadedModel) -> None
 def test_a_picture_counts_as_long_as_anything_holds_it(demo: LoadedModel) -> None:
     prepared = demo.preprocess(Image.new("RGB", (1000, 1000)))
     session = Session(limit=10**8)
-    session.keep("picture", Shown("photo", prepared))
+    session.keep("picture", StoredPicture("photo", prepared))
     session.keep("map", StoredMap("map", np.zeros((1, 9, 9), np.float32), MapStyle(), prepared))
-    session.forget_oldest()
+    session.drop_oldest()
     assert not session.holds("picture")
     assert session.nbytes > 4_000_000
-    session.forget_oldest()
+    session.drop_oldest()
     assert session.nbytes == 0
 
 
@@ -93,7 +99,7 @@ def test_what_is_there_in_any_case_is_free(demo: LoadedModel) -> None:
 
 def test_items_of_ones_own_need_not_say_what_they_hold() -> None:
     @dataclass(frozen=True, eq=False)
-    class Own(Item):
+    class Own(StoredItem):
         name: str
         values: Any
 
@@ -105,12 +111,17 @@ def test_items_of_ones_own_need_not_say_what_they_hold() -> None:
 
 def test_a_ledger_ends_at_nothing() -> None:
     ledger, things = Ledger(), [StoredFeatureMaps("f", "l", np.zeros((2, 3, 4))) for _ in range(3)]
-    pieces = [buffers(thing) for thing in [*things, things, Drawn("d", Image.new("L", (3, 3)))]]
+    pieces = [
+        buffers(thing) for thing in [*things, things, StoredImage("d", Image.new("L", (3, 3)))]
+    ]
     for one in pieces:
         ledger.add(one)
-    assert ledger.nbytes == size([*things, Drawn("d", Image.new("L", (3, 3)))]) - 0 or ledger.nbytes
+    assert (
+        ledger.nbytes == size([*things, StoredImage("d", Image.new("L", (3, 3)))]) - 0
+        or ledger.nbytes
+    )
     for one in pieces:
-        ledger.take(one)
+        ledger.remove(one)
     assert ledger.nbytes == 0
 
 

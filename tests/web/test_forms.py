@@ -10,9 +10,8 @@ from helpers import refused
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError
-from torchattr.web.forms import Field, Form, refuse_unknown
-from torchattr.web.panels.catalog import MethodEntry, methods
-from torchattr.web.panels.documented import arguments_of, paragraphs_of
+from torchattr.web.forms import Field, Form, argument_docs, docstring_paragraphs, refuse_unknown
+from torchattr.web.views.catalog import MethodEntry, methods
 
 if TYPE_CHECKING:
     from nowhere import Unknown
@@ -85,11 +84,11 @@ def test_what_must_be_given_but_has_no_field_is_named() -> None:
 def test_docs_come_from_docstrings() -> None:
     assert fields()["size"].doc == "how large, in two lines."
     assert fields()["left"].doc == fields()["right"].doc == "on both sides."
-    assert paragraphs_of(Example) == [
+    assert docstring_paragraphs(Example) == [
         "What an example is.",
         "It is *not* real. Nobody 2020, arXiv:2001.00001.",
     ]
-    assert arguments_of(ta.GuidedBackprop, ta.GuidedBackprop.__init__)["rules"].startswith(
+    assert argument_docs(ta.GuidedBackprop, ta.GuidedBackprop.__init__)["rules"].startswith(
         "further"
     )
 
@@ -120,7 +119,7 @@ def test_what_fits_is_read(name: str, value: Any, read: Any) -> None:
         ("size", None, InputError, "size must not be empty"),
         ("size", "3", InputTypeError, "size must be a number, got '3'"),
         ("size", True, InputTypeError, "must be a number, got True"),
-        ("size", 3.5, InputTypeError, "whole number, got 3.5"),
+        ("size", 3.5, InputTypeError, "an integer, got 3.5"),
         ("size", 10_001, InputError, "within ±10,000"),
         ("left", float("nan"), InputError, "finite"),
         ("left", float("inf"), InputError, "finite"),
@@ -129,8 +128,8 @@ def test_what_fits_is_read(name: str, value: Any, read: Any) -> None:
         ("maybe", "2", InputError, "1, 2"),
         ("maybe", True, InputError, "1, 2"),
         ("flag", 1, InputTypeError, "true or false"),
-        ("word", 5, InputTypeError, "text"),
-        ("word", "x" * 201, InputError, "at most 200 letters"),
+        ("word", 5, InputTypeError, "a string"),
+        ("word", "x" * 201, InputError, "at most 200 characters"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -149,7 +148,7 @@ def test_long_values_are_not_repeated_in_full() -> None:
 def test_options_that_no_field_has_are_refused_with_those_there_are() -> None:
     with refused(InputError, "'colour'", "size, left"):
         refuse_unknown({"colour": 1}, [Form.of(Example, Example)])
-    with refused(InputError, "there is none"):
+    with refused(InputError, "there are no options"):
         refuse_unknown({"colour": 1}, [])
 
 

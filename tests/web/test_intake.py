@@ -20,8 +20,7 @@ from serving import Wire, served
 from starlette.testclient import TestClient
 
 from torchattr.models import LoadedModel
-from torchattr.web import Limits, create_app
-from torchattr.web import timeouts as patience
+from torchattr.web import Limits, create_app, server
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
 LIMITS = Limits(upload_bytes=100_000, body_seconds=0.6, body_rate=1_000_000, bodies=4)
@@ -29,7 +28,7 @@ LIMITS = Limits(upload_bytes=100_000, body_seconds=0.6, body_rate=1_000_000, bod
 
 @pytest.fixture(scope="module")
 def address(demo: LoadedModel) -> Iterator[str]:
-    hurry = mock.patch.object(patience, "HEADER_SECONDS", 0.8)
+    hurry = mock.patch.object(server, "HEADER_SECONDS", 0.8)
     with hurry, served(create_app(demo, limits=LIMITS)) as found:
         yield found
 
@@ -119,7 +118,7 @@ def test_a_body_that_stops_halfway_is_given_up(address: str, header: str) -> Non
     with Wire(address) as wire:
         path = "/api/pictures" if header is FORM else "/api/features"
         wire.ask("POST", path, header, "Content-Length: 500", body=b"--x\r\nhalf")
-        assert "too slowly" in said(wire, 408)
+        assert "timed out" in said(wire, 408)
     assert time.monotonic() - start < 10
 
 
@@ -159,7 +158,7 @@ def test_only_so_many_bodies_are_on_their_way_at_once(address: str) -> None:
         wires[4].ask("POST", "/api/pictures", FORM, "Content-Length: 500")
         status, headers, body = wires[4].answer()
         assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
-        assert "There are 4 requests on their way in" in json.loads(body)["error"]
+        assert "4 requests are already being received" in json.loads(body)["error"]
         # Those without a body are answered all the same.
         with Wire(address) as other:
             other.ask("GET", "/api/model")

@@ -112,7 +112,7 @@ def test_one_visitor_has_only_so_many_questions_on_their_way(visit: Any, app: An
         asked.append(Asked(client, "/api/attributions", {**question, "job": f"{number}"}))
     until(lambda: len(client.get("/api/jobs").json()) == 3)
     response = client.post("/api/attributions", json={**question, "method": "saliency"})
-    assert "You have 3 requests" in sentence(response, 503)
+    assert "You have 3 jobs" in sentence(response, 503)
     assert int(response.headers["retry-after"]) > 0
     assert other.get(f"/api/pictures/{key}/scores").status_code == 200
     for number in range(3):
@@ -134,7 +134,7 @@ def test_a_name_that_is_in_use_is_refused(visit: Any, app: Any) -> None:
 def test_a_panel_is_ended_between_its_parts_and_at_its_own_steps(visit: Any, app: Any) -> None:
     panels.registered_panels()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(panels, "_panels", dict(panels._panels))
+        patch.setattr(panels.PANELS, "_entries", panels.registered_panels())
 
         @register_panel("many_parts")
         class ManyParts(Panel):

@@ -16,7 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import torchattr as ta
-from torchattr.errors import InputError, InputTypeError, RuleError, ShapeError
+from torchattr.errors import InputError, InputTypeError, RegistryError, ShapeError
 from torchattr.web import (
     Bars,
     Figure,
@@ -166,16 +166,16 @@ def test_wrong_parts_and_faults_are_sentences(client: TestClient, picture: str) 
         def show(self, scene: Scene, thing: Any) -> Any:
             return []
 
-    assert "wrong must give parts" in sentence(ask(client, picture, "wrong"), 422)
+    assert "wrong must return parts" in sentence(ask(client, picture, "wrong"), 422)
     assert "ZeroDivisionError" in sentence(ask(client, picture, "wrong", fault=True), 500)
-    assert "needs thing" in sentence(ask(client, picture, "needy"), 422)
+    assert "requires thing" in sentence(ask(client, picture, "needy"), 422)
 
 
 @pytest.mark.usefixtures("registered")
 def test_a_name_is_taken_once() -> None:
-    with refused(RuleError, "'scores'", "registered already"):
+    with refused(RegistryError, "'scores'", "registered already"):
         register_panel("scores")(registered_panels()["scores"])
-    with refused(RuleError, "did you mean 'scores'"):
+    with refused(RegistryError, "did you mean 'scores'"):
         find_panel("score")
 
 
@@ -189,7 +189,7 @@ def test_the_scores_are_shown_as_bars_and_numbers(client: TestClient, picture: s
 
 def test_the_other_panels_work(client: TestClient, picture: str) -> None:
     maps = parts(client, picture, "gradient")
-    assert [one["look"]["kind"] for one in maps] == ["color", "heat", "heat", "overlay"]
+    assert [one["style"]["kind"] for one in maps] == ["color", "heat", "heat", "overlay"]
     assert (raw(client, maps[2]) < 0).any()
     (kernels,) = parts(client, picture, "kernels")
     assert kernels["title"] == "stem.conv"

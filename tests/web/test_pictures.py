@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app
-from torchattr.web.api.pictures import plain_name
+from torchattr.web.api.uploads import display_name
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -50,12 +50,12 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n"
 
 REFUSED = {
     "nothing": (b"", "empty"),
-    "text": (b"no picture at all", "not a picture"),
-    "pickle": (pickle.dumps({"a": [1, 2, 3]}), "not a picture"),
-    "svg": (SVG, "not a picture"),
-    "eps": (EPS, "not a picture"),
-    "python": (b"import os\nos.system('true')\n", "not a picture"),
-    "zip": (b"PK\x03\x04" + b"\0" * 100, "not a picture"),
+    "text": (b"no picture at all", "not a supported picture format"),
+    "pickle": (pickle.dumps({"a": [1, 2, 3]}), "not a supported picture format"),
+    "svg": (SVG, "not a supported picture format"),
+    "eps": (EPS, "not a supported picture format"),
+    "python": (b"import os\nos.system('true')\n", "not a supported picture format"),
+    "zip": (b"PK\x03\x04" + b"\0" * 100, "not a supported picture format"),
     "truncated png": (photo(200, 200)[:4000], "damaged or truncated"),
     "truncated jpeg": (photo(200, 200, kind="JPEG")[:3000], "damaged or truncated"),
     "header only": (photo()[:30], "picture"),
@@ -131,7 +131,7 @@ def test_the_limit_of_pixels_is_the_viewers_own(demo: LoadedModel, visit: Any) -
     ],
 )
 def test_names_are_for_showing_only(name: str | None, plain: str) -> None:
-    assert plain_name(name) == plain
+    assert display_name(name) == plain
 
 
 def test_no_file_and_a_file_of_another_name_are_refused(client: TestClient) -> None:

@@ -254,7 +254,7 @@ def test_projections_are_those_of_the_library(
     demo: LoadedModel,
     inputs: torch.Tensor,
 ) -> None:
-    question = {"picture": picture, "layer": "stage2", "channel": 11, "place": at, "rule": rule}
+    question = {"picture": picture, "layer": "stage2", "channel": 11, "position": at, "rule": rule}
     answer = client.post("/api/projections", json=question).json()
     starts = ["max" if at is None else tuple(at), "map"]
     for part, start in zip(answer["parts"], starts, strict=True):
@@ -321,7 +321,7 @@ WRONG = [
     ("attributions", {"method": "saliency", "target": "1"}, "target"),
     ("attributions", {"method": "saliency", "target": True}, "target"),
     ("attributions", {"method": "saliency", "target": 10**30}, "target"),
-    ("attributions", {"method": "saliency", "nonsense": 1}, "nonsense is not known"),
+    ("attributions", {"method": "saliency", "nonsense": 1}, "Unknown field: nonsense"),
     ("attributions", {"method": "saliency", "options": []}, "options"),
     (
         "attributions",
@@ -329,7 +329,7 @@ WRONG = [
         "abs must be true or false",
     ),
     ("attributions", {"method": "saliency", "options": {"abs": None}}, "abs must not be empty"),
-    ("attributions", {"method": "saliency", "options": {"inputs": 1}}, "no option is called"),
+    ("attributions", {"method": "saliency", "options": {"inputs": 1}}, "unknown option"),
     ("attributions", {"method": "saliency", "options": {"rules": "gelu"}}, "gelu=guided"),
     ("attributions", {"method": "saliency", "options": {"rules": "relu=no"}}, "'no'"),
     ("attributions", {"method": "grad_cam", "options": {"layer": "stage9"}}, "did you mean"),
@@ -342,7 +342,7 @@ WRONG = [
     (
         "attributions",
         {"method": "integrated_gradients", "options": {"n_steps": 2.5}},
-        "whole number",
+        "an integer",
     ),
     ("attributions", {"method": "integrated_gradients", "options": {"method": "guess"}}, "guess"),
     ("attributions", {"method": "feature_ablation", "options": {"feature_mask": 0}}, "1..64"),
@@ -351,17 +351,17 @@ WRONG = [
     ("panels", {"panel": "kernels", "options": {"layer": "head"}}, "head"),
     ("features", {"layer": "no"}, "no layer 'no'"),
     ("features", {"layer": "head"}, "no feature maps"),
-    ("features", {"layer": "stage*"}, "means"),
+    ("features", {"layer": "stage*"}, "matches"),
     ("features", {"layer": "stage1", "call": 2}, "1..1"),
     ("features", {"layer": "stage1", "call": 0}, "1..1"),
     ("features", {"layer": "x" * 500}, "layer"),
     ("projections", {"layer": "stage1", "channel": 32}, "channel 32 is out of range"),
     ("projections", {"layer": "stage1", "channel": -1}, "channel"),
     ("projections", {"layer": "stage1", "channel": 1.5}, "channel"),
-    ("projections", {"layer": "stage1", "channel": 0, "place": [32, 0]}, "32"),
-    ("projections", {"layer": "stage1", "channel": 0, "place": [0, -1]}, "place"),
-    ("projections", {"layer": "stage1", "channel": 0, "place": [1]}, "place"),
-    ("projections", {"layer": "stage1", "channel": 0, "place": [1, 2, 3]}, "place"),
+    ("projections", {"layer": "stage1", "channel": 0, "position": [32, 0]}, "32"),
+    ("projections", {"layer": "stage1", "channel": 0, "position": [0, -1]}, "position"),
+    ("projections", {"layer": "stage1", "channel": 0, "position": [1]}, "position"),
+    ("projections", {"layer": "stage1", "channel": 0, "position": [1, 2, 3]}, "position"),
     ("projections", {"layer": "stage1", "channel": 0, "rule": "magic"}, "'guided'"),
     ("projections", {"layer": "stage1", "channel": 0, "call": 7}, "call must be within 1..1"),
     ("projections", {"layer": "head", "channel": 0}, "places"),
@@ -413,8 +413,8 @@ def test_what_was_never_held_is_not_there(client: TestClient, key: str) -> None:
         ("sign=sideways", "sign must be one of"),
         ("channels=some", "channels must be one of"),
         ("cmap=jet", "cmap must be one of"),
-        ("alpha=2", "alpha must lie in 0..1"),
-        ("alpha=nan", "alpha must lie in 0..1"),
+        ("alpha=2", "alpha must be within 0..1"),
+        ("alpha=nan", "alpha must be within 0..1"),
         ("percentile=0", "percentile"),
         ("percentile=high", "percentile"),
         ("kind=heat&sign=all&cmap=viridis", "no colours for negative values"),
@@ -486,7 +486,12 @@ def test_an_operation_that_is_no_layer_can_be_looked_into(
 
 def test_other_places_and_rules_are_other_questions(client: TestClient, picture: str) -> None:
     question = {"picture": picture, "layer": "stage2", "channel": 11}
-    changes: list[dict[str, Any]] = [{}, {"place": [8, 4]}, {"place": [8, 5]}, {"rule": "guided"}]
+    changes: list[dict[str, Any]] = [
+        {},
+        {"position": [8, 4]},
+        {"position": [8, 5]},
+        {"rule": "guided"},
+    ]
     seen: list[np.ndarray] = []
     for change in changes:
         answer = client.post("/api/projections", json={**question, **change}).json()

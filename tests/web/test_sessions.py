@@ -14,8 +14,14 @@ import torchattr as ta
 from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
 from torchattr.web import Limits, create_app
-from torchattr.web.state.sessions import Crowded, Gone, Session, Sessions, TooLarge
-from torchattr.web.state.stored import Drawn, StoredFeatureMaps
+from torchattr.web.state.sessions import (
+    PayloadTooLarge,
+    ResultExpired,
+    Session,
+    Sessions,
+    TooManySessions,
+)
+from torchattr.web.state.stored import StoredFeatureMaps, StoredImage
 
 
 def item(count: int = 10_000) -> StoredFeatureMaps:
@@ -34,7 +40,7 @@ def test_what_was_unused_for_longest_goes_first() -> None:
     session.keep("d", item())
     assert list(session.items(StoredFeatureMaps)) == ["c", "a", "d"]
     assert 3 * 40_000 < session.nbytes <= 3 * SIZE
-    with refused(Gone, "not held"):
+    with refused(ResultExpired, "expired"):
         session.get("b", StoredFeatureMaps)
 
 
@@ -48,7 +54,7 @@ def test_keeping_again_counts_once() -> None:
 def test_what_is_larger_than_a_session_is_refused() -> None:
     session = Session(limit=100_000)
     session.keep("a", item())
-    with refused(TooLarge, f"{item(30_000).nbytes:,} bytes", "100,000"):
+    with refused(PayloadTooLarge, f"{item(30_000).nbytes:,} bytes", "100,000"):
         session.keep("b", item(30_000))
     assert session.nbytes == SIZE
 
@@ -56,9 +62,9 @@ def test_what_is_larger_than_a_session_is_refused() -> None:
 def test_another_kind_is_as_good_as_gone() -> None:
     session = Session(limit=100_000)
     session.keep("a", item())
-    assert session.find("a", Drawn) is None
-    with refused(Gone):
-        session.get("a", Drawn)
+    assert session.find("a", StoredImage) is None
+    with refused(ResultExpired):
+        session.get("a", StoredImage)
 
 
 def test_idle_sessions_are_forgotten() -> None:
@@ -102,7 +108,7 @@ def full(limits: Limits, count: int) -> tuple[Sessions, list[str], list[float]]:
 def test_sessions_that_are_in_use_make_no_room_for_others() -> None:
     sessions, keys, now = full(Limits(sessions=3, spare_seconds=60), 3)
     now[0] = 20.0
-    with refused(Crowded, "3 visitors", "60 seconds", "in 40 seconds"):
+    with refused(TooManySessions, "3 visitors", "60 seconds", "in 40 seconds"):
         sessions.open(None)
     assert [sessions.open(key)[0] for key in keys] == keys
 
@@ -116,7 +122,7 @@ def test_a_session_that_was_idle_for_a_while_makes_room() -> None:
     session.keep("a", item())
     assert sessions.open(keys[0])[0] == keys[0]
     assert sessions.open(new)[0] == new
-    with refused(Crowded):
+    with refused(TooManySessions):
         sessions.open(keys[1])
     assert sessions.open(new)[0] == new
 
@@ -125,7 +131,7 @@ def test_a_session_with_a_request_on_its_way_is_in_use_however_long_that_takes()
     sessions, keys, now = full(Limits(sessions=1, spare_seconds=60, idle_seconds=90), 1)
     with sessions.visit(keys[0]) as (_, session):
         now[0] = 1000.0
-        with refused(Crowded):
+        with refused(TooManySessions):
             sessions.open(None)
     now[0] = 1050.0
     assert sessions.open(keys[0]) == (keys[0], session)
@@ -133,7 +139,7 @@ def test_a_session_with_a_request_on_its_way_is_in_use_however_long_that_takes()
 
 def test_an_empty_session_in_use_makes_no_room_either() -> None:
     sessions = Sessions(Limits(sessions=1), clock=lambda: 0.0)
-    with sessions.visit(None), refused(Crowded, "1 visitors"):
+    with sessions.visit(None), refused(TooManySessions, "1 visitors"):
         sessions.open(None)
     assert sessions.open(None)
 
@@ -143,7 +149,7 @@ def test_sessions_whose_cookie_never_comes_back_make_room_soon() -> None:
     sessions = Sessions(Limits(sessions=1), clock=lambda: now)
     _, session = sessions.open(None)
     session.keep("a", item())
-    with refused(Crowded):
+    with refused(TooManySessions):
         sessions.open(None)
     now = 11.0
     assert sessions.open(None)[1].nbytes == 0
@@ -202,7 +208,7 @@ def test_nobody_sees_the_pictures_and_results_of_others(visit: Any) -> None:
         f"/api/results/{part}.png",
         f"/api/results/{part}.f32",
     ):
-        assert "not held here" in sentence(other.get(path), 404)
+        assert "expired" in sentence(other.get(path), 404)
     assert len(other.get("/api/pictures").json()) == 4
 
 

@@ -13,8 +13,8 @@ import pytest
 from torchattr.core.stepping import step
 from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, InputError, LayerChoiceWarning
-from torchattr.web.state.turns import Turns
-from torchattr.web.state.worker import Abandoned, Busy, NoJob, Worker
+from torchattr.web.state.turns import RoundRobin
+from torchattr.web.state.worker import JobCancelled, JobNotFound, Worker, WorkerBusy
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_more_than_may_wait_are_turned_away(worker: Worker) -> None:
         return await asyncio.gather(*jobs, return_exceptions=True)
 
     found = asyncio.run(crowd())
-    assert sum(isinstance(one, Busy) for one in found) == 2
+    assert sum(isinstance(one, WorkerBusy) for one in found) == 2
     assert asyncio.run(worker.run(lambda: 5)).value == 5
 
 
@@ -64,7 +64,7 @@ def test_a_job_whose_asker_has_gone_is_not_begun(worker: Worker) -> None:
     async def two() -> Any:
         first = asyncio.ensure_future(worker.run(lambda: gate.wait(5)))
         await asyncio.sleep(0.02)
-        with pytest.raises(Abandoned):
+        with pytest.raises(JobCancelled):
             await worker.run(lambda: ran.append(1), gone)
         gate.set()
         await first
@@ -172,13 +172,13 @@ def test_only_one_job_runs_at_any_time() -> None:
 
 
 def test_turns_go_round() -> None:
-    turns, order = Turns(), []
-    tickets = {name: turns.ask(name[0]) for name in ("a1", "a2", "a3", "b1", "c1", "b2")}
+    turns, order = RoundRobin(), []
+    tickets = {name: turns.request(name[0]) for name in ("a1", "a2", "a3", "b1", "c1", "b2")}
     while waiting := [name for name, ticket in tickets.items() if ticket.is_set()]:
         assert len(waiting) == 1
         order += waiting
         del tickets[waiting[0]]
-        turns.give()
+        turns.release()
     assert order == ["a1", "a2", "b1", "c1", "a3", "b2"]
 
 
@@ -208,7 +208,7 @@ def cancelled(worker: Worker, steps: int) -> tuple[list[Any], Trail]:
 
 def test_a_job_that_runs_is_ended_at_its_next_step_and_the_others_go_on(worker: Worker) -> None:
     found, trail = cancelled(worker, 10**6)
-    assert isinstance(found[0], Abandoned)
+    assert isinstance(found[0], JobCancelled)
     assert "cancelled" in str(found[0])
     assert found[1].value == "b"
     count = trail.seen.count("endless")
@@ -225,7 +225,7 @@ def test_nobody_cancels_the_jobs_of_others(worker: Worker) -> None:
         job = asyncio.ensure_future(worker.run(lambda: gate.wait(5), owner="a", key="mine"))
         await asyncio.sleep(0.02)
         for owner, key in (("b", "mine"), ("a", "other"), (None, "mine")):
-            with pytest.raises(NoJob):
+            with pytest.raises(JobNotFound):
                 worker.cancel(owner, key)
         gate.set()
         return await job
@@ -245,7 +245,7 @@ def test_a_job_whose_asker_goes_while_it_runs_is_ended(worker: Worker) -> None:
     async def gone() -> bool:
         return len(seen) > 5
 
-    with pytest.raises(Abandoned):
+    with pytest.raises(JobCancelled):
         asyncio.run(worker.run(job, gone))
     time.sleep(0.05)
     count = len(seen)
@@ -287,8 +287,8 @@ def test_one_visitor_cannot_take_all_places() -> None:
         found = asyncio.run(crowd())
     finally:
         worker.close()
-    assert [isinstance(one, Busy) for one in found] == [False, False, True, False, True]
-    assert "You have 2 requests" in str(found[2])
+    assert [isinstance(one, WorkerBusy) for one in found] == [False, False, True, False, True]
+    assert "You have 2 jobs" in str(found[2])
 
 
 def test_a_name_is_given_once_at_a_time(worker: Worker) -> None:
@@ -316,8 +316,8 @@ def test_a_worker_that_is_closed_ends_its_jobs_and_takes_no_more() -> None:
         worker.close()
         return await asyncio.gather(*jobs, return_exceptions=True)
 
-    assert all(isinstance(one, Abandoned) for one in asyncio.run(closed()))
-    with pytest.raises(Busy):
+    assert all(isinstance(one, JobCancelled) for one in asyncio.run(closed()))
+    with pytest.raises(WorkerBusy):
         asyncio.run(worker.run(lambda: 1))
 
 

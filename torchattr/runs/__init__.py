@@ -4,13 +4,6 @@ from torchattr.runs.dream_jobs import Dreams as Dreams
 from torchattr.runs.dream_jobs import FromNoise as FromNoise
 from torchattr.runs.dream_jobs import class_index as class_index
 from torchattr.runs.explain_job import Explaining as Explaining
-from torchattr.runs.inspection_entries import ACTIVATIONS as ACTIVATIONS
-from torchattr.runs.inspection_entries import DREAMS as DREAMS
-from torchattr.runs.inspection_entries import PROJECTIONS as PROJECTIONS
-from torchattr.runs.inspection_entries import dream_entry as dream_entry
-from torchattr.runs.inspection_entries import groups_of as groups_of
-from torchattr.runs.inspection_entries import maps_entry as maps_entry
-from torchattr.runs.inspection_entries import projection_entry as projection_entry
 from torchattr.runs.inspection_jobs import Activations as Activations
 from torchattr.runs.inspection_jobs import BackProjections as BackProjections
 from torchattr.runs.inspection_jobs import LayerGrids as LayerGrids

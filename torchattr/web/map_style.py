@@ -1,4 +1,4 @@
-"""How a map is drawn, as the page may change it: by the styles of `torchattr.show`."""
+"""The style of a map as the page sends it, and the colour tables that the page draws with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torchattr.errors import InputError
 from torchattr.show import (
     COLOR,
     DIVERGING,
+    FADE,
     SEQUENTIAL,
     Color,
     Heat,
@@ -21,19 +22,20 @@ from torchattr.show import (
     faded,
     is_diverging,
     rescale,
+    table,
 )
 
 MapKind = Literal["overlay", "heat", "color"]
 
 
 @dataclass(frozen=True)
-class Tinted(Style):
-    """The colours of one sign of a map, with black for zero."""
+class SingleSignColor(Style):
+    """One sign of a map in the colours of its channels; zero is black."""
 
     sign: Sign
     percentile: float = COLOR.percentile
     cmap: str = "gray"
-    meaning: str = "zero (black) to the largest value of each colour"
+    meaning: str = "zero (black) to the largest value of each channel"
 
     def reduce(self, values: np.ndarray) -> np.ndarray:
         return COLOR.reduce(values)
@@ -41,24 +43,24 @@ class Tinted(Style):
     def paint(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
         scaled = rescale(values, self.sign, self.percentile, shared=True)
         bright = np.broadcast_to(np.moveaxis(scaled, 0, -1), picture.shape)
-        unseen = np.isnan(bright[..., 0])
+        unknown = np.isnan(bright[..., 0])
         drawn = np.rint(np.nan_to_num(bright) * 255).astype(np.uint8)
-        return np.where(unseen[..., None], faded(picture, unseen), drawn)
+        return np.where(unknown[..., None], faded(picture, unknown), drawn)
 
 
 @dataclass(frozen=True)
 class MapStyle:
-    """What the page sends to have a map drawn.
+    """The style of a map, as chosen on the page.
 
     Attributes:
-        kind: over the picture, as heat alone, or in the picture's own colours.
-        channels: see :func:`torchattr.show.reduce_channels`; colours are not reduced.
+        kind: overlay on the picture, heatmap only, or RGB.
+        channels: see :func:`torchattr.show.reduce_channels`; RGB keeps the channels.
         sign: see :func:`torchattr.show.rescale`.
-        percentile: likewise.
-        cmap: see :func:`torchattr.show.colormap`; colours need none.
-        alpha: the largest opacity over the picture.
+        percentile: clip percentile, see :func:`torchattr.show.rescale`.
+        cmap: see :func:`torchattr.show.colormap`; unused for RGB.
+        alpha: maximum opacity of the overlay.
 
-    >>> Look.of(COLOR).kind, Look("color", sign="negative").style().sign
+    >>> MapStyle.of(COLOR).kind, MapStyle("color", sign="negative").style().sign
     ('color', 'negative')
     """
 
@@ -71,7 +73,7 @@ class MapStyle:
 
     @classmethod
     def of(cls, style: Style) -> MapStyle:
-        """Give the look of a style; one of the user's own is shown as heat."""
+        """Return the closest style that the page can draw; a custom `Style` becomes a heatmap."""
         if isinstance(style, (Overlay, Heat)):
             kind: MapKind = "overlay" if isinstance(style, Overlay) else "heat"
             alpha = getattr(style, "alpha", cls.alpha)
@@ -81,23 +83,30 @@ class MapStyle:
         return cls("heat", "max_abs", "absolute", style.percentile, "inferno")
 
     def style(self) -> Style:
-        """Give the style that draws it.
+        """Return the `torchattr.show` style that draws it.
 
         Raises:
-            InputError: a colour map that cannot show the sign, or a number out of range.
+            InputError: an unknown choice, a number out of range, or a colormap without colours for
+                the sign.
         """
-        self._check()
+        self.check()
         if self.kind == "color":
-            one_sign = self.sign != "all"
-            return Tinted(self.sign, self.percentile) if one_sign else Color(self.percentile)
+            if self.sign == "all":
+                return Color(self.percentile)
+            return SingleSignColor(self.sign, self.percentile)
         if self.kind == "heat":
             return Heat(self.channels, self.sign, self.percentile, self.cmap)
         return Overlay(self.channels, self.sign, self.percentile, self.cmap, alpha=self.alpha)
 
-    def described(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Reject unknown choices, numbers out of range and colormaps without colours for the sign.
+
+        Raises:
+            InputError: the first of these.
+        """
         for name, value, allowed in (
             ("kind", self.kind, get_args(MapKind)),
             ("channels", self.channels, get_args(How)),
@@ -109,9 +118,24 @@ class MapStyle:
         if not 0 < self.percentile <= 100:
             raise InputError(f"percentile must be above 0 and at most 100, got {self.percentile}")
         if not 0 <= self.alpha <= 1:
-            raise InputError(f"alpha must lie in 0..1, got {self.alpha}")
+            raise InputError(f"alpha must be within 0..1, got {self.alpha}")
         if self.kind != "color" and self.sign == "all" and not is_diverging(self.cmap):
             raise InputError(
-                f"the colour map {self.cmap!r} has no colours for negative values; with sign 'all'"
-                f" take one of {', '.join(DIVERGING)}"
+                f"cmap {self.cmap!r} has no colours for negative values; for sign 'all' choose a"
+                f" diverging one: {', '.join(DIVERGING)}"
             )
+
+
+def color_tables() -> dict[str, Any]:
+    """Return the 256 colours of each colormap in hexadecimal, and which ones are diverging.
+
+    >>> tables()["tables"]["gray"][:6], len(tables()["tables"]["viridis"])
+    ('000000', 1536)
+    """
+    names = (*SEQUENTIAL, *DIVERGING)
+    return {
+        "sequential": SEQUENTIAL,
+        "diverging": DIVERGING,
+        "tables": {name: table(name).tobytes().hex() for name in names},
+        "fade": FADE,
+    }

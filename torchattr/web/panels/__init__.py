@@ -1,1 +1,1 @@
-"""Panels: views registered by name, and what they can show."""
+"""The base class of panels, the parts that they show, and the built-in ones."""

@@ -1,4 +1,4 @@
-"""The panels that come along, and examples of how to write one."""
+"""The built-in panels, which are also examples of how to write one."""
 
 from __future__ import annotations
 
@@ -15,54 +15,52 @@ from torchattr.web.panels.scene import Scene
 
 @register_panel("scores")
 class ScoresPanel(Panel):
-    """The best classes of the picture, as bars and as a table."""
+    """The highest class scores, as a bar chart and as a table."""
 
     title = "Scores"
 
     def show(self, scene: Scene, top: int = 5) -> Iterable[Part]:
-        """Show the best classes.
+        """Show the highest class scores.
 
         Args:
-            top: how many.
+            top: number of classes.
         """
         answer = scene.answer
         count = max(1, min(top, len(answer.probabilities)))
         best = answer.probabilities.topk(count)
         names = [scene.loaded.class_name(index) for index in best.indices.tolist()]
         largest = 1.0 if answer.bounded else None
-        yield Bars(names, best.values, f"Best {count}", largest, percent=answer.bounded)
+        yield Bars(names, best.values, f"Top {count}", largest, percent=answer.bounded)
         rows = zip(best.indices.tolist(), names, best.values.tolist(), strict=True)
-        yield Table(["index", "class", "score"], list(rows), "The same as numbers")
+        yield Table(["index", "class", "score"], list(rows), "Values")
 
 
 @register_panel("gradient")
-class Gradient(Panel):
-    """The gradient of the class in four ways: colours, both signs, and over the picture."""
+class GradientPanel(Panel):
+    """The gradient of the class score in four styles: RGB, magnitude, signed and overlay."""
 
-    title = "Gradient, four ways"
+    title = "Gradient, four styles"
 
     def show(self, scene: Scene, multiply: bool = False) -> Iterable[Part]:
         """Show the gradient.
 
         Args:
-            multiply: multiply it by the input.
+            multiply: multiply the gradient by the input.
         """
-        found = scene.explain(Saliency(scene.loaded.model, output=scene.reader.scores), _SIGNED)
-        gradient = next(iter(found.attributions.values()))[0, 0]
+        method = Saliency(scene.loaded.model, output=scene.reader.scores)
+        explanation = scene.explain(method, {"abs": False})
+        gradient = next(iter(explanation.attributions.values()))[0, 0]
         values = gradient * scene.inputs[0] if multiply else gradient
         if values.shape[0] in (1, 3):
-            yield Map(values, "In colour", "color")
-        yield Map(values, "Largest magnitude", "heat")
-        yield Map(values, "Raises and lowers", "signed_heat")
-        yield Map(values.abs(), "Over the picture", "overlay")
-
-
-_SIGNED = {"abs": False}
+            yield Map(values, "RGB", "color")
+        yield Map(values, "Maximum magnitude", "heat")
+        yield Map(values, "Signed", "signed_heat")
+        yield Map(values.abs(), "Overlay", "overlay")
 
 
 @register_panel("kernels")
 class KernelsPanel(Panel):
-    """The kernels of a convolution; those of the first layer in colour."""
+    """The kernels of a convolution; in colour for the first layer."""
 
     title = "Kernels"
 
@@ -70,38 +68,38 @@ class KernelsPanel(Panel):
         """Show kernels.
 
         Args:
-            layer: a convolution; the first one if none is named.
-            shared: one scale for all kernels, instead of one for each.
+            layer: a convolutional layer; default: the first one.
+            shared: scale all kernels together instead of each independently.
         """
         name = layer or _first_convolution(scene)
         if name is None:
-            yield Text("This model has no convolution as a layer.")
+            yield Text("This model has no convolutional layer.")
             return
         yield Picture(show_kernels(scene.loaded.model, name, shared=shared), name)
 
 
 @register_panel("summary")
 class SummaryPanel(Panel):
-    """What the model consists of, and what an attribution of it needs."""
+    """The layers of the model, and the cost of computing an attribution."""
 
     title = "Summary"
 
     def show(self, scene: Scene) -> Iterable[Part]:
-        found = summary(scene.loaded.model, scene.inputs)
+        totals = summary(scene.loaded.model, scene.inputs)
         yield Table(
-            ["what", "value"],
+            ["quantity", "value"],
             [
-                ["parameters", f"{found.parameters:,}"],
-                ["multiply-adds", f"{found.multiply_adds:,}"],
-                ["ReLU calls that rules rewrite", found.relu_calls],
-                ["activations without a rule", sum(found.without_rule.values())],
-                ["remembered for a gradient, bytes", f"{found.remembered_bytes:,}"],
+                ["parameters", f"{totals.parameters:,}"],
+                ["multiply-adds", f"{totals.multiply_adds:,}"],
+                ["ReLU calls rewritten by rules", totals.relu_calls],
+                ["activations without a rule", sum(totals.without_rule.values())],
+                ["memory kept for the backward pass, bytes", f"{totals.remembered_bytes:,}"],
             ],
             "Totals",
         )
         rows = [
             [row.name, row.type, row.output, row.calls, f"{row.parameters:,}"]
-            for row in found.rows
+            for row in totals.rows
             if row.name
         ]
         yield Table(["layer", "type", "output", "calls", "parameters"], rows, "Layers")

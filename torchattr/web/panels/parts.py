@@ -1,4 +1,4 @@
-"""What a panel can show: maps, pictures, tables, bars, figures and texts."""
+"""The parts of a panel: maps, pictures, tables, bar charts, figures and texts."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import Style, as_floats, as_picture, style_of
 from torchattr.web.map_style import MapStyle
 from torchattr.web.panels.scene import Scene
-from torchattr.web.state.stored import Drawn, Item, StoredMap, Vector
+from torchattr.web.state.stored import StoredFigure, StoredImage, StoredItem, StoredMap
 
-Keep: TypeAlias = Callable[[Item], str]
-"""Keeps something for download and gives its number."""
+Keep: TypeAlias = Callable[[StoredItem], str]
+"""Stores an item for download and returns its id."""
 
 
 class Part(ABC):
-    """Something that a panel shows, with a title above it."""
+    """One part of a panel, shown below its title."""
 
     title: str
 
     @abstractmethod
     def describe(self, scene: Scene, keep: Keep) -> dict[str, Any]:
-        """Give what the page needs to show it; what it fetches later is kept."""
+        """Return the JSON for the page; `keep` stores what the page fetches later."""
 
 
 @dataclass(frozen=True, eq=False)
 class Map(Part):
-    """An attribution `(C, h, w)` or `(h, w)` of what the model sees, drawn on the picture.
+    """An attribution `(C, h, w)` or `(h, w)` of the model's input, drawn on the picture.
 
-    The page draws it, so that sign, channels, colours and strength can be changed there.
+    The page draws it, so that sign, channels, colours and opacity can be changed there.
 
     Args:
         values: a tensor or array.
-        style: how it is drawn at first: one of `torchattr.show.STYLES`, or a `Style`.
+        style: initial style: one of `torchattr.show.STYLES`, or a `Style`.
 
     Raises:
-        ShapeError: another number of dimensions.
+        ShapeError: any other shape, or an empty array.
 
     >>> Map(np.ones((3, 4, 4)), "Ones").values.shape
     (3, 4, 4)
@@ -63,8 +63,8 @@ class Map(Part):
         object.__setattr__(self, "values", array)
 
     def describe(self, scene: Scene, keep: Keep) -> dict[str, Any]:
-        look = MapStyle.of(style_of(self.title, self.values, self.style))
-        item = StoredMap(self.title, self.values, look, scene.prepared)
+        style = MapStyle.of(style_of(self.title, self.values, self.style))
+        item = StoredMap(self.title, self.values, style, scene.prepared)
         return {
             "kind": "map",
             "title": self.title,
@@ -72,13 +72,13 @@ class Map(Part):
             "shape": self.values.shape,
             "box": [float(edge) for edge in scene.prepared.box],
             "size": scene.prepared.original.size,
-            "look": look.described(),
+            "style": style.as_json(),
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Picture(Part):
-    """A finished picture: whatever `torchattr.show.as_picture` takes.
+    """A finished picture, in any form that `torchattr.show.as_picture` accepts.
 
     >>> Picture(np.zeros((2, 4))).image.shape
     (2, 4, 3)
@@ -92,16 +92,16 @@ class Picture(Part):
 
     def describe(self, scene: Scene, keep: Keep) -> dict[str, Any]:
         height, width = self.image.shape[:2]
-        kept = keep(Drawn(self.title, Image.fromarray(self.image)))
+        kept = keep(StoredImage(self.title, Image.fromarray(self.image)))
         return {"kind": "picture", "title": self.title, "id": kept, "size": (width, height)}
 
 
 @dataclass(frozen=True)
 class Table(Part):
-    """Rows of texts and numbers below the names of their columns.
+    """A table of texts and numbers.
 
     Raises:
-        ShapeError: a row with another number of cells.
+        ShapeError: a row does not have one cell per column.
 
     >>> Table(["layer", "parameters"], [["stem", 864]]).rows[0][1]
     864
@@ -127,16 +127,16 @@ class Table(Part):
 
 @dataclass(frozen=True)
 class Bars(Part):
-    """A bar chart: a number for each label.
+    """A bar chart, with one value per label.
 
     Args:
-        labels: what the bars stand for.
-        values: their lengths; a tensor, array or list.
-        largest: the value of a full bar; `None` takes the largest.
-        percent: write the numbers as percentages.
+        labels: labels of the bars.
+        values: lengths of the bars; a tensor, array or list.
+        largest: value of a full bar; default: the largest one.
+        percent: show the values as percentages.
 
     Raises:
-        ShapeError: labels and values of different number.
+        ShapeError: the numbers of labels and values differ.
 
     >>> Bars(["cat", "horse"], [0.9, 0.2], largest=1.0, percent=True).values
     [0.9, 0.2]
@@ -168,13 +168,13 @@ class Bars(Part):
 
 @dataclass(frozen=True)
 class Figure(Part):
-    """A vector drawing: the text of an SVG, or a Matplotlib figure.
+    """A vector graphic: SVG source, or a Matplotlib figure.
 
-    It is shown as an image, in which no script runs.
+    The page shows it as an image, so scripts in it do not run.
 
     Raises:
-        InputTypeError: something else.
-        InputError: a text that is no SVG.
+        InputTypeError: neither a string nor a Matplotlib figure.
+        InputError: the string is not an SVG.
 
     >>> Figure("<svg xmlns='http://www.w3.org/2000/svg'/>", "Nothing").title
     'Nothing'
@@ -188,15 +188,19 @@ class Figure(Part):
         object.__setattr__(self, "svg", _svg(self.figure))
 
     def describe(self, scene: Scene, keep: Keep) -> dict[str, Any]:
-        return {"kind": "figure", "title": self.title, "id": keep(Vector(self.title, self.svg))}
+        return {
+            "kind": "figure",
+            "title": self.title,
+            "id": keep(StoredFigure(self.title, self.svg)),
+        }
 
 
 @dataclass(frozen=True)
 class Text(Part):
     """A paragraph.
 
-    >>> Text("Nothing was found.").text
-    'Nothing was found.'
+    >>> Text("No unit is active.").text
+    'No unit is active.'
     """
 
     text: str
@@ -207,7 +211,7 @@ class Text(Part):
 
 
 def plain(value: Any) -> Any:
-    """Give a value that JSON can hold; numbers that are not finite have none.
+    """Convert a value for JSON; numbers that are not finite become `None`.
 
     >>> plain(np.float32(2.0)), plain(float("inf")), plain((1, 2))
     (2.0, None, '(1, 2)')
@@ -225,9 +229,8 @@ def _svg(figure: Any) -> str:
         return file.getvalue()
     if not isinstance(figure, str):
         raise InputTypeError(
-            "a figure must be the text of an SVG or a Matplotlib figure, got"
-            f" {type(figure).__name__}"
+            f"a figure must be SVG source or a Matplotlib figure, got {type(figure).__name__}"
         )
     if "<svg" not in figure:
-        raise InputError("the text of a figure must be an SVG, but it has no <svg> in it")
+        raise InputError("a figure given as a string must be SVG source, but it contains no <svg>")
     return figure

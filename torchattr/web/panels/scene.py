@@ -1,4 +1,4 @@
-"""What a panel works on: the model, the picture and the class that the page shows."""
+"""The input of a panel: the model, and the picture and class chosen on the page."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ from torchattr.runs import Answer, ScoreReader, device_of
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The model, the picture and the class that the page shows.
+    """The model, and the picture and class chosen on the page.
 
     Attributes:
         loaded: the model with its preprocessing and class names.
-        reader: reads the scores from the model's output.
-        prepared: the picture, as it was read and as the model sees it.
-        target: the chosen class.
+        reader: reads the class scores from the model's output.
+        prepared: the picture, as it was read and as the model's input.
+        target: the chosen class; `None` for the predicted one.
 
     >>> from torchattr.models import load_model, read_image
     >>> from torchattr.models.collage import examples
+    >>> from torchattr.runs import ScoreReader
     >>> demo = load_model("demo")
-    >>> scene = Scene(demo, Reader(demo), demo.preprocess(read_image(examples()[0].path)), target=1)
+    >>> picture = demo.preprocess(read_image(examples()[0].path))
+    >>> scene = Scene(demo, ScoreReader(demo), picture, target=1)
     >>> scene.inputs.shape, scene.class_name
     (torch.Size([1, 3, 128, 128]), 'cat')
     """
@@ -43,29 +45,30 @@ class Scene:
 
     @cached_property
     def inputs(self) -> Tensor:
-        """What the model sees, `(1, C, H, W)`, on its device."""
+        """The model's input, `(1, C, H, W)`, on its device."""
         return self.prepared.tensor[None].to(device_of(self.loaded))
 
     @cached_property
     def answer(self) -> Answer:
-        """The probabilities of all classes."""
+        """The scores of all classes."""
         return self.reader.answer(self.inputs)
 
     @cached_property
     def chosen(self) -> int:
-        """The chosen class, or the best one.
+        """The chosen class, or the one with the highest score.
 
         Raises:
-            TargetError: there is no such class.
+            OutputError: the model returns no scores.
+            TargetError: the class is out of range.
         """
         count = len(self.answer.probabilities)
         if not count:
-            raise OutputError(f"{self.loaded.name} gives no score at all")
+            raise OutputError(f"{self.loaded.name} returns no class scores")
         if self.target is None:
             return int(self.answer.probabilities.argmax())
         if not 0 <= self.target < count:
             raise TargetError(
-                f"class {self.target} is out of range; {self.loaded.name} has the classes 0 to"
+                f"class {self.target} is out of range; {self.loaded.name} has classes 0 to"
                 f" {count - 1}"
             )
         return self.target
@@ -76,10 +79,10 @@ class Scene:
 
     @cached_property
     def default_layer(self) -> str:
-        """The last layer with places.
+        """The last layer with spatial dimensions.
 
         Raises:
-            LayerError: there is none.
+            LayerError: no layer has spatial dimensions.
         """
         inputs = as_inputs(self.inputs)
         name, _ = last_spatial_layer(self.loaded.model, inputs, (), self.reader.scores)

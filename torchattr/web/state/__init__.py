@@ -1,1 +1,1 @@
-"""What the running viewer holds: sessions, results, the worker and its queue."""
+"""What the viewer stores for its visitors, and the worker that runs the model for them."""

@@ -1,4 +1,4 @@
-"""How much memory something keeps alive, each piece of it counted once."""
+"""Measuring how much memory objects keep alive, each buffer counted once."""
 
 from __future__ import annotations
 
@@ -12,40 +12,39 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 BYTES_OF_A_PIXEL = {"1": 1, "L": 1, "P": 1, "LA": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
-"""What Pillow stores for a pixel; all other modes, RGB among them, have four bytes."""
+"""Bytes per pixel in Pillow; all other modes, including RGB, take four."""
 
 
-def buffers(thing: Any) -> dict[int, int]:
-    """Return the pieces of memory that something keeps alive, `{address: bytes}`.
+def buffers(root: Any) -> dict[int, int]:
+    """Return the buffers that an object keeps alive, `{address: bytes}`.
 
-    It looks into the attributes of `thing`, containers, and the attributes of this package's own
-    objects. A view counts as the whole memory that it keeps alive, and what is reached in several
-    ways counts once.
+    Follows the attributes of the object, containers, and the attributes of this package's own
+    objects. A view counts as the whole buffer that it keeps alive.
 
     >>> whole = np.zeros((100, 8))
     >>> sum(buffers(whole[:1]).values()) == sum(buffers([whole, whole[5:]]).values()) - 72
     True
     """
-    found: dict[int, int] = {}
-    left, seen = [thing, *getattr(thing, "__dict__", {}).values()], set[int]()
-    while left:
-        one = left.pop()
-        if id(one) not in seen:
-            seen.add(id(one))
-            address, size = _memory(one)
-            found[address] = size
-            left += _inside(one)
-    return found
+    sizes: dict[int, int] = {}
+    pending, seen = [root, *getattr(root, "__dict__", {}).values()], set[int]()
+    while pending:
+        thing = pending.pop()
+        if id(thing) not in seen:
+            seen.add(id(thing))
+            address, size = _buffer(thing)
+            sizes[address] = size
+            pending += _children(thing)
+    return sizes
 
 
 class Ledger:
-    """Adds up pieces of memory that several things may share.
+    """Sums up buffers that several items may share.
 
     Args:
-        free: addresses of what is kept alive in any case.
+        free: addresses of buffers that are alive in any case, and are not counted.
 
     >>> ledger = Ledger()
-    >>> ledger.add({1: 100, 2: 50}), ledger.add({1: 100}), ledger.take({1: 100, 2: 50})
+    >>> ledger.add({1: 100, 2: 50}), ledger.add({1: 100}), ledger.remove({1: 100, 2: 50})
     (None, None, None)
     >>> ledger.nbytes
     100
@@ -56,19 +55,19 @@ class Ledger:
         self._free = frozenset(free)
         self._holders: dict[int, int] = {}
 
-    def cost(self, pieces: Mapping[int, int]) -> int:
-        """Return how much something would be if nothing else were held."""
-        return sum(size for address, size in pieces.items() if address not in self._free)
+    def cost(self, sizes: Mapping[int, int]) -> int:
+        """Return the size of an item if nothing else were stored."""
+        return sum(size for address, size in sizes.items() if address not in self._free)
 
-    def add(self, pieces: Mapping[int, int]) -> None:
-        for address, size in pieces.items():
+    def add(self, sizes: Mapping[int, int]) -> None:
+        for address, size in sizes.items():
             if address not in self._free:
                 count = self._holders.get(address, 0)
                 self._holders[address] = count + 1
                 self.nbytes += 0 if count else size
 
-    def take(self, pieces: Mapping[int, int]) -> None:
-        for address, size in pieces.items():
+    def remove(self, sizes: Mapping[int, int]) -> None:
+        for address, size in sizes.items():
             if address not in self._free:
                 self._holders[address] -= 1
                 if not self._holders[address]:
@@ -76,27 +75,27 @@ class Ledger:
                     self.nbytes -= size
 
 
-def _memory(one: Any) -> tuple[int, int]:
-    if isinstance(one, Tensor) and not is_lazy(one):
-        storage = one.untyped_storage()
+def _buffer(thing: Any) -> tuple[int, int]:
+    if isinstance(thing, Tensor) and not is_lazy(thing):
+        storage = thing.untyped_storage()
         return storage.data_ptr(), storage.nbytes()
-    if isinstance(one, np.ndarray) and one.base is None:
-        return one.__array_interface__["data"][0], one.nbytes
-    if isinstance(one, Image.Image):
-        return id(one), one.width * one.height * BYTES_OF_A_PIXEL.get(one.mode, 4)
-    return id(one), sys.getsizeof(one)
+    if isinstance(thing, np.ndarray) and thing.base is None:
+        return thing.__array_interface__["data"][0], thing.nbytes
+    if isinstance(thing, Image.Image):
+        return id(thing), thing.width * thing.height * BYTES_OF_A_PIXEL.get(thing.mode, 4)
+    return id(thing), sys.getsizeof(thing)
 
 
-def _inside(one: Any) -> list[Any]:
-    if isinstance(one, np.ndarray):
-        return [] if one.base is None else [one.base]
-    if isinstance(one, memoryview):
-        return [one.obj]
-    if isinstance(one, Mapping):
-        return [*one.keys(), *one.values()]
-    if isinstance(one, (list, tuple, set, frozenset)):
-        return list(one)
-    if isinstance(one, Image.Image):
-        return [one.info]
-    own = type(one).__module__.partition(".")[0] == "torchattr" and not isinstance(one, type)
-    return list(vars(one).values()) if own and hasattr(one, "__dict__") else []
+def _children(thing: Any) -> list[Any]:
+    if isinstance(thing, np.ndarray):
+        return [] if thing.base is None else [thing.base]
+    if isinstance(thing, memoryview):
+        return [thing.obj]
+    if isinstance(thing, Mapping):
+        return [*thing.keys(), *thing.values()]
+    if isinstance(thing, (list, tuple, set, frozenset)):
+        return list(thing)
+    if isinstance(thing, Image.Image):
+        return [thing.info]
+    own = type(thing).__module__.partition(".")[0] == "torchattr" and not isinstance(thing, type)
+    return list(vars(thing).values()) if own and hasattr(thing, "__dict__") else []

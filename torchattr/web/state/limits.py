@@ -1,4 +1,4 @@
-"""How much the viewer takes in and holds."""
+"""Bounds on what the viewer accepts and stores."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of the viewer; what is beyond them is refused with a sentence, or forgotten.
+    """Bounds of the viewer; requests beyond them are rejected, and old results expire.
 
     Attributes:
-        upload_bytes: of one uploaded file.
-        pixels: of one uploaded picture.
-        body_bytes: of any other request.
-        bodies: how many requests may be on their way in at once.
-        body_seconds: how long a request may take to come in, on top of a second for each
-            `body_rate` of its bytes.
-        body_rate: bytes a second that a large request must bring.
-        session_bytes: what one session keeps alive, pictures and results together, each piece of
-            memory counted once; what was used longest ago goes first.
-        total_bytes: likewise for all sessions together.
-        sessions: how many there are at once.
-        spare_seconds: after so long without a request a session makes room for a newcomer.
-        idle_seconds: after so long without a request a session is forgotten in any case.
-        waiting: how many requests may wait for the model.
-        waiting_each: how many requests of one session may be on their way to the model.
-        forwards: how many forwards are kept for further back-projections.
-        forward_bytes: what they may hold together.
-        side: the longer side of a full-size picture; larger ones are drawn smaller.
-        maps: how many feature maps are sent at once.
+        upload_bytes: size of an uploaded file.
+        pixels: pixels of an uploaded picture.
+        body_bytes: size of any other request body.
+        bodies: number of request bodies received at once.
+        body_seconds: time to receive a request body, plus one second per `body_rate` bytes.
+        body_rate: minimum rate of large request bodies, bytes per second.
+        session_bytes: memory that one session keeps alive, pictures and results together; the
+            least recently used ones expire first.
+        total_bytes: memory that all sessions together keep alive, in the same sense.
+        sessions: number of sessions.
+        spare_seconds: time without a request after which a session may be replaced by a new one.
+        idle_seconds: time without a request after which a session ends.
+        waiting: number of jobs waiting for the model.
+        waiting_each: number of waiting and running jobs of one session.
+        forwards: number of forward passes kept for further back-projections.
+        forward_bytes: memory of these forward passes.
+        side: longer side of a full-size picture, in pixels; larger pictures are scaled down.
+        maps: number of feature maps sent at once.
 
     >>> Limits(pixels=1_000_000).pixels
     1000000

@@ -1,4 +1,4 @@
-"""What each visitor has opened and computed, within bounds of number, memory and time."""
+"""Sessions: the pictures and results of each visitor, within bounds of number, memory and time."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ from typing import TypeVar
 from torchattr.errors import TorchattrError
 from torchattr.web.state.buffers import Ledger, buffers
 from torchattr.web.state.limits import Limits
-from torchattr.web.state.stored import Item
+from torchattr.web.state.stored import StoredItem
 
-T = TypeVar("T", bound=Item)
+T = TypeVar("T", bound=StoredItem)
 
-GONE = (
-    "That is not held here any more. Results are forgotten after some time, or when a session holds"
-    " too much; open the picture or ask for the result once more."
+EXPIRED = (
+    "This result has expired. Results are kept for a limited time and within a memory limit; open"
+    " the picture or compute the result again."
 )
 
-LOST = 10.0
-"""Seconds after which a session is given up whose cookie never came back: programs keep none."""
+COOKIE_SECONDS = 10.0
+"""Time within which a client must return its cookie to keep its session; programs often do not."""
 
 _clock = count()
-"""Counts uses, so that what was unused for longest is known among all sessions."""
+"""Orders the uses of items across all sessions, for least recently used eviction."""
 
 
-class Gone(TorchattrError):
-    """Something that is held no more, or never was."""
+class ResultExpired(TorchattrError):
+    """The item has expired, or never existed in this session."""
 
 
-class TooLarge(TorchattrError):
-    """Something that is larger than may be taken in or held."""
+class PayloadTooLarge(TorchattrError):
+    """An upload or a result is larger than the limit."""
 
 
-class Crowded(TorchattrError):
-    """There are as many sessions as there may be, and all of them are in use.
+class TooManySessions(TorchattrError):
+    """The number of sessions has reached its limit, and all of them are in use.
 
     Attributes:
-        seconds: after how long one of them makes room, if nobody uses it again.
+        seconds: time until the least recently used one can be replaced.
     """
 
-    def __init__(self, sentence: str, seconds: float) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
         self.seconds = seconds
 
 
 @dataclass
-class _Held:
-    item: Item
-    pieces: dict[int, int]
+class _Entry:
+    item: StoredItem
+    sizes: dict[int, int]
     used: int
 
 
 class Session:
-    """What one visitor holds, the longest unused first.
+    """The items of one visitor, least recently used first.
 
     Args:
-        limit: bytes that it may keep alive.
-        free: addresses of memory that is kept alive in any case.
-        kept: called after something was kept.
+        limit: memory that it may keep alive, in bytes.
+        free: addresses of buffers that are alive in any case, and are not counted.
+        kept: called after an item was stored.
 
     >>> Session(limit=1000).holds("anything")
     False
@@ -74,7 +74,7 @@ class Session:
     def __init__(
         self, limit: int, free: Iterable[int] = (), kept: Callable[[], None] = lambda: None
     ) -> None:
-        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._ledger = Ledger(free)
         self._limit = limit
         self._kept = kept
@@ -85,98 +85,96 @@ class Session:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it keeps alive."""
+        """Memory that it keeps alive."""
         return self._ledger.nbytes
 
     @property
     def oldest(self) -> int | None:
-        """When that which was unused for longest was used; `None` if it holds nothing."""
+        """Last use of the least recently used item; `None` if there is none."""
         with self._lock:
-            return next((held.used for held in self._held.values()), None)
+            return next((entry.used for entry in self._entries.values()), None)
 
-    def keep(self, key: str, item: Item) -> str:
-        """Hold something, and forget what was unused for longest when there is too much.
+    def keep(self, key: str, item: StoredItem) -> str:
+        """Store an item and return its key; drop the least recently used ones beyond the limit.
 
         Raises:
-            TooLarge: it alone is more than a session holds.
+            PayloadTooLarge: the item alone exceeds the limit.
         """
-        pieces = buffers(item)
-        size = self._ledger.cost(pieces)
+        sizes = buffers(item)
+        size = self._ledger.cost(sizes)
         if size > self._limit:
-            raise TooLarge(
-                f"this result has {size:,} bytes, more than the {self._limit:,} that a session"
-                " holds"
+            raise PayloadTooLarge(
+                f"this result takes {size:,} bytes; the limit of a session is {self._limit:,}"
             )
         with self._lock:
             self._drop(key)
-            self._held[key] = _Held(item, pieces, next(_clock))
-            self._ledger.add(pieces)
+            self._entries[key] = _Entry(item, sizes, next(_clock))
+            self._ledger.add(sizes)
             while self.nbytes > self._limit:
-                self._drop(next(iter(self._held)))
+                self._drop(next(iter(self._entries)))
         self._kept()
         return key
 
-    def forget_oldest(self) -> None:
-        """Forget what was unused for longest."""
+    def drop_oldest(self) -> None:
+        """Drop the least recently used item."""
         with self._lock:
-            self._drop(next(iter(self._held), ""))
+            self._drop(next(iter(self._entries), ""))
 
     def _drop(self, key: str) -> None:
-        if key in self._held:
-            self._ledger.take(self._held.pop(key).pieces)
+        if key in self._entries:
+            self._ledger.remove(self._entries.pop(key).sizes)
 
     def holds(self, key: str) -> bool:
-        return key in self._held
+        return key in self._entries
 
-    def any(self, key: str) -> Item:
-        """Give what is held under a key, of whatever kind.
+    def item(self, key: str) -> StoredItem:
+        """Return the item of a key, of any type.
 
         Raises:
-            Gone: nothing is.
+            ResultExpired: there is no such item.
         """
         with self._lock:
-            if key not in self._held:
-                raise Gone(GONE)
-            self._held.move_to_end(key)
-            self._held[key].used = next(_clock)
-            return self._held[key].item
+            if key not in self._entries:
+                raise ResultExpired(EXPIRED)
+            self._entries.move_to_end(key)
+            self._entries[key].used = next(_clock)
+            return self._entries[key].item
 
-    def find(self, key: str, kind: type[T]) -> T | None:
-        """Give something of a kind, or nothing."""
+    def find(self, key: str, cls: type[T]) -> T | None:
+        """Return the item of a key if it has this type, or `None`."""
         try:
-            return self.get(key, kind)
-        except Gone:
+            return self.get(key, cls)
+        except ResultExpired:
             return None
 
-    def get(self, key: str, kind: type[T]) -> T:
-        """Give something of a kind.
+    def get(self, key: str, cls: type[T]) -> T:
+        """Return the item of a key, which must have this type.
 
         Raises:
-            Gone: there is nothing of that kind under this key.
+            ResultExpired: there is no such item.
         """
-        item = self.any(key)
-        if not isinstance(item, kind):
-            raise Gone(GONE)
+        item = self.item(key)
+        if not isinstance(item, cls):
+            raise ResultExpired(EXPIRED)
         return item
 
-    def items(self, kind: type[T]) -> dict[str, T]:
-        """Give all of a kind, the longest unused first."""
+    def items(self, cls: type[T]) -> dict[str, T]:
+        """Return all items of a type, least recently used first."""
         with self._lock:
-            held = {key: one.item for key, one in self._held.items()}
-        return {key: item for key, item in held.items() if isinstance(item, kind)}
+            items = {key: entry.item for key, entry in self._entries.items()}
+        return {key: item for key, item in items.items() if isinstance(item, cls)}
 
 
 class Sessions:
-    """All sessions, by numbers that cannot be guessed.
+    """All sessions, by unguessable keys.
 
-    A session that is in use is never given up for another one. One that holds nothing makes room
-    first, then one whose cookie never came back, then the longest unused one if it was idle for
-    long enough.
+    A session in use is never replaced. At the limit, a new session replaces an empty one, else one
+    whose cookie never came back, else the least recently used one if it was idle for long enough.
 
     Args:
-        limits: how many, for how long, and how much they hold.
-        clock: gives the time in seconds.
-        free: addresses of memory that is kept alive in any case.
+        limits: number of sessions, their duration and memory.
+        clock: returns the time in seconds.
+        free: addresses of buffers that are alive in any case, and are not counted.
     """
 
     def __init__(
@@ -196,24 +194,24 @@ class Sessions:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all of them hold."""
+        """Memory that all of them keep alive."""
         return sum(session.nbytes for session in self._sessions.values())
 
     def open(self, key: str | None) -> tuple[str, Session]:
-        """Give the session of a key; a new one with a new key if there is none.
+        """Return the session of a key, or a new session with a new key.
 
         Raises:
-            Crowded: there is no room for a new one.
+            TooManySessions: all sessions are in use.
         """
         with self._lock:
             return self._open(key)
 
     @contextmanager
     def visit(self, key: str | None) -> Iterator[tuple[str, Session]]:
-        """Open a session that stays in use until the end of the block.
+        """Open a session that is in use until the end of the block.
 
         Raises:
-            Crowded: there is no room for a new one.
+            TooManySessions: all sessions are in use.
         """
         with self._lock:
             key, session = self._open(key)
@@ -226,7 +224,7 @@ class Sessions:
                 session.used = self._clock()
 
     def _open(self, key: str | None) -> tuple[str, Session]:
-        self._forget_idle()
+        self._end_idle()
         if key is not None and key in self._sessions:
             self._sessions[key].returned = True
         else:
@@ -238,7 +236,7 @@ class Sessions:
         self._sessions.move_to_end(key)
         return key, session
 
-    def _forget_idle(self) -> None:
+    def _end_idle(self) -> None:
         for key in self._unused_for(self._limits.idle_seconds):
             del self._sessions[key]
 
@@ -246,31 +244,33 @@ class Sessions:
         if len(self._sessions) < self._limits.sessions:
             return
         empty = [key for key in self._unused_for(0.0) if not self._sessions[key].nbytes]
-        lost = [key for key in self._unused_for(LOST) if not self._sessions[key].returned]
-        spare = [*empty, *lost, *self._unused_for(self._limits.spare_seconds)]
-        if not spare:
-            raise self._crowded()
-        del self._sessions[spare[0]]
+        abandoned = [
+            key for key in self._unused_for(COOKIE_SECONDS) if not self._sessions[key].returned
+        ]
+        replaceable = [*empty, *abandoned, *self._unused_for(self._limits.spare_seconds)]
+        if not replaceable:
+            raise self._too_many()
+        del self._sessions[replaceable[0]]
 
     def _unused_for(self, seconds: float) -> list[str]:
-        """Give the sessions that nobody used for so long, the longest unused first."""
+        """Return the keys of sessions unused for so many seconds, least recently used first."""
         latest = self._clock() - seconds
-        return [key for key, one in self._sessions.items() if not one.visits and one.used <= latest]
+        return [key for key, s in self._sessions.items() if not s.visits and s.used <= latest]
 
-    def _crowded(self) -> Crowded:
-        since = min((one.used for one in self._sessions.values()), default=self._clock())
+    def _too_many(self) -> TooManySessions:
+        since = min((session.used for session in self._sessions.values()), default=self._clock())
         seconds = max(1.0, self._limits.spare_seconds - (self._clock() - since))
-        return Crowded(
-            f"This viewer has {len(self._sessions)} visitors, as many as it takes at once. A place"
-            f" becomes free when one of them is idle for {self._limits.spare_seconds:g} seconds;"
+        return TooManySessions(
+            f"This viewer has {len(self._sessions)} visitors, the most at once. A session becomes"
+            f" available when one of them is idle for {self._limits.spare_seconds:g} seconds;"
             f" try again in {math.ceil(seconds)} seconds.",
             seconds,
         )
 
     def _trim(self) -> None:
-        """Forget what was unused for longest, whoever holds it, until all fits."""
+        """Drop the least recently used items of all sessions until the total fits."""
         with self._lock:
             while self.nbytes > self._limits.total_bytes:
-                found = [(one.oldest, one) for one in self._sessions.values()]
-                held = [(used, one) for used, one in found if used is not None]
-                min(held, key=lambda pair: pair[0])[1].forget_oldest()
+                ages = [(session.oldest, session) for session in self._sessions.values()]
+                filled = [(used, session) for used, session in ages if used is not None]
+                min(filled, key=lambda pair: pair[0])[1].drop_oldest()

@@ -1,4 +1,4 @@
-"""What a session holds: pictures and results, which can be fetched and downloaded."""
+"""Pictures and results that a session stores for display and download."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from torchattr.web.map_style import MapStyle
 from torchattr.web.state.buffers import buffers
 
 
-class Item:
-    """Something that a session holds under a number."""
+class StoredItem:
+    """An item that a session stores under an id."""
 
     name: str
-    """What a downloaded file is called, without its suffix."""
+    """Name of a downloaded file, without suffix."""
 
     @property
     def nbytes(self) -> int:
-        """How much memory it keeps alive."""
+        """Memory that it keeps alive."""
         return sum(buffers(self).values())
 
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """Give the raw values to download; none by default."""
+        """Return the raw values for download; none by default."""
         return {}
 
 
 @dataclass(frozen=True, eq=False)
-class Shown(Item):
-    """A picture that the model is asked about."""
+class StoredPicture(StoredItem):
+    """A picture, as read and as the model's input."""
 
     name: str
     prepared: PreparedImage
@@ -47,20 +47,20 @@ class Shown(Item):
 
 
 @dataclass(frozen=True, eq=False)
-class StoredMap(Item):
-    """A map `(C, h, w)` of what the model sees of a picture."""
+class StoredMap(StoredItem):
+    """An attribution map `(C, h, w)` of the part of a picture that the model sees."""
 
     name: str
     values: np.ndarray
-    look: MapStyle
+    style: MapStyle
     prepared: PreparedImage
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         return {"map": self.values, "box": np.array(self.prepared.box)}
 
-    def draw(self, look: MapStyle, side: int) -> Image.Image:
-        """Draw it on the picture, whose longer side has at most so many pixels."""
-        style, picture = look.style(), fitted(self.prepared.original, side)
+    def draw(self, map_style: MapStyle, side: int) -> Image.Image:
+        """Draw the map on its picture, scaled down to `side` pixels on its longer side."""
+        style, picture = map_style.style(), fitted(self.prepared.original, side)
         box = self.prepared.box.scaled(
             picture.width / self.prepared.original.width,
             picture.height / self.prepared.original.height,
@@ -70,8 +70,8 @@ class StoredMap(Item):
 
 
 @dataclass(frozen=True, eq=False)
-class StoredFeatureMaps(Item):
-    """The maps `(C, h, w)` that a layer gave."""
+class StoredFeatureMaps(StoredItem):
+    """The feature maps `(C, h, w)` of a layer."""
 
     name: str
     layer: str
@@ -81,12 +81,12 @@ class StoredFeatureMaps(Item):
         return {"maps": self.values}
 
     def grid(self, **options: Any) -> Image.Image:
-        """Draw all maps on a grid; see :meth:`torchattr.inspect.FeatureMaps.picture`."""
+        """Draw all maps in a grid; see :meth:`torchattr.inspect.FeatureMaps.picture`."""
         maps = FeatureMaps({self.layer: (torch.from_numpy(self.values)[None],)})
         return maps.picture(self.layer, **options)
 
     def draw(self, channel: int, side: int, shared: bool, cmap: str | None) -> Image.Image:
-        """Draw one map, enlarged by a whole factor to at most so many pixels."""
+        """Draw one map, enlarged by an integer factor to at most `side` pixels."""
         sign: Sign = "all" if (self.values < 0).any() else "positive"
         values = self.values if shared else self.values[channel : channel + 1]
         scaled = rescale(values, sign, shared=True)[channel if shared else 0]
@@ -96,7 +96,7 @@ class StoredFeatureMaps(Item):
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn(Item):
+class StoredImage(StoredItem):
     """A finished picture."""
 
     name: str
@@ -107,15 +107,15 @@ class Drawn(Item):
 
 
 @dataclass(frozen=True)
-class Vector(Item):
-    """The text of an SVG."""
+class StoredFigure(StoredItem):
+    """The source of an SVG."""
 
     name: str
     svg: str
 
 
 def fitted(image: Image.Image, side: int) -> Image.Image:
-    """Shrink a picture whose longer side has more pixels; others stay as they are."""
+    """Return a picture scaled down to `side` pixels on its longer side, if it is larger."""
     factor = side / max(image.size)
     if factor >= 1:
         return image
@@ -131,5 +131,5 @@ def as_png(image: Image.Image) -> bytes:
 
 def as_npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stubs take the names for options
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stubs confuse array names with options
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Whose turn it is: one at a time, visitors in rotation, and the jobs of each in rotation."""
+"""Round-robin scheduling: one job runs at a time, and owners take turns."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable
 
 
-class Turns:
-    """Hands one turn around among owners, however many jobs each of them has.
+class RoundRobin:
+    """Passes a single turn around among owners, however many jobs each of them has.
 
-    >>> turns = Turns()
-    >>> turns.ask("one").wait(), turns.ask("two").is_set()
+    >>> turns = RoundRobin()
+    >>> turns.request("first").wait(), turns.request("second").is_set()
     (True, False)
-    >>> turns.give()
+    >>> turns.release()
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lines: OrderedDict[Hashable, deque[threading.Event]] = OrderedDict()
-        self._taken = False
+        self._queues: OrderedDict[Hashable, deque[threading.Event]] = OrderedDict()
+        self._is_held = False
 
-    def ask(self, owner: Hashable) -> threading.Event:
-        """Stand in the line of an owner; what is returned is set when the turn has come."""
+    def request(self, owner: Hashable) -> threading.Event:
+        """Queue for a turn of an owner; the returned event is set when the turn has come."""
         ticket = threading.Event()
         with self._lock:
-            self._lines.setdefault(owner, deque()).append(ticket)
-            if not self._taken:
-                self._call_next()
+            self._queues.setdefault(owner, deque()).append(ticket)
+            if not self._is_held:
+                self._start_next()
         return ticket
 
-    def give(self) -> None:
-        """Give the turn to whoever is next."""
+    def release(self) -> None:
+        """Pass the turn to the next owner in the queue."""
         with self._lock:
-            self._call_next()
+            self._start_next()
 
-    def pass_on(self, owner: Hashable) -> None:
-        """Let all others have a turn first, and wait until it has come back."""
+    def yield_turn(self, owner: Hashable) -> None:
+        """Let all other owners have a turn, and wait for the next one."""
         with self._lock:
-            if not self._lines:
+            if not self._queues:
                 return
-        ticket = self.ask(owner)
-        self.give()
+        ticket = self.request(owner)
+        self.release()
         ticket.wait()
 
-    def _call_next(self) -> None:
-        self._taken = bool(self._lines)
-        if not self._taken:
+    def _start_next(self) -> None:
+        self._is_held = bool(self._queues)
+        if not self._is_held:
             return
-        owner, line = next(iter(self._lines.items()))
-        line.popleft().set()
-        self._lines.move_to_end(owner)
-        if not line:
-            del self._lines[owner]
+        owner, queue = next(iter(self._queues.items()))
+        queue.popleft().set()
+        self._queues.move_to_end(owner)
+        if not queue:
+            del self._queues[owner]

@@ -1,4 +1,4 @@
-"""One worker for the model: jobs share it step by step, and end when nobody wants them."""
+"""The worker that runs the model: jobs take turns step by step, and can be cancelled."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any, Generic, TypeVar
 from torchattr.core.stepping import Cancelled, stepping
 from torchattr.core.warn import listening
 from torchattr.errors import CoverageWarning, InputError, TorchattrError, TorchattrWarning
-from torchattr.web.state.turns import Turns
+from torchattr.web.state.turns import RoundRobin
 from torchattr.web.wording import in_viewer
 
 T = TypeVar("T")
 
-ABANDONED = "The request was cancelled."
+CANCELLED = "The request was cancelled."
 
 POLL = 0.25
-"""Seconds between two looks at whether whoever asked is still there."""
+"""Seconds between checks whether the client is still connected."""
 
 
-class Busy(TorchattrError):
-    """Too many requests wait for the model."""
+class WorkerBusy(TorchattrError):
+    """Too many jobs are queued."""
 
 
-class Abandoned(TorchattrError):
-    """What was asked for was cancelled, or whoever asked has gone."""
+class JobCancelled(TorchattrError):
+    """The job was cancelled, or its client disconnected."""
 
 
-class NoJob(TorchattrError):
-    """There is no such job on its way."""
+class JobNotFound(TorchattrError):
+    """There is no queued or running job of this key."""
 
 
 @dataclass(frozen=True)
-class Done(Generic[T]):
-    """A result, the library's warnings on the way, and how long it took."""
+class JobResult(Generic[T]):
+    """The result of a job, the warnings raised by it as notes, and its duration."""
 
     value: T
     notes: tuple[str, ...]
@@ -48,14 +48,14 @@ class Done(Generic[T]):
 
 @dataclass(eq=False)
 class Job:
-    """Something that somebody asked of the model.
+    """A queued or running job.
 
     Attributes:
-        owner: who asked.
-        key: what the owner knows it by.
-        title: what it is.
-        steps: how many it has begun.
-        begun: whether its turn has come once.
+        owner: session of the visitor.
+        key: its key, unique for an owner.
+        title: description.
+        steps: number of steps begun.
+        begun: whether it has had a turn.
     """
 
     owner: Hashable
@@ -64,21 +64,21 @@ class Job:
     steps: int = 0
     begun: bool = False
     started: float = field(default_factory=time.monotonic)
-    _unwanted: threading.Event = field(default_factory=threading.Event)
+    _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        self._unwanted.set()
+        self._cancelled.set()
 
     @property
     def cancelled(self) -> bool:
-        return self._unwanted.is_set()
+        return self._cancelled.is_set()
 
     def check(self) -> None:
-        """End the job here if it is cancelled."""
+        """Raise `Cancelled` if the job was cancelled."""
         if self.cancelled:
             raise Cancelled
 
-    def described(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         seconds = round(time.monotonic() - self.started, 3)
         return {
             "job": self.key,
@@ -90,21 +90,20 @@ class Job:
 
 
 class Worker:
-    """Runs jobs in threads of which one at a time has the turn, for one step.
+    """Runs jobs in threads, of which only one runs at a time, for one step per turn.
 
-    Models are not made for several threads at once on one processor. A job without steps keeps the
-    turn until it is done.
+    A model need not be safe for several threads. A job without steps keeps its turn to the end.
 
     Args:
-        waiting: how many jobs may wait while one runs.
-        waiting_each: how many jobs one owner may have on the way; `None` for as many as there are.
+        waiting: number of jobs that may wait while one runs.
+        waiting_each: number of queued and running jobs of one owner; default: no separate limit.
     """
 
     def __init__(self, waiting: int, waiting_each: int | None = None) -> None:
-        self._most = waiting + 1
-        self._most_each = waiting_each or self._most
-        self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="torchattr-model")
-        self._turns = Turns()
+        self._limit = waiting + 1
+        self._limit_each = waiting_each or self._limit
+        self._pool = ThreadPoolExecutor(self._limit, thread_name_prefix="torchattr-model")
+        self._turns = RoundRobin()
         self._jobs: dict[tuple[Hashable, str], Job] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -117,84 +116,84 @@ class Worker:
         owner: Hashable = None,
         key: str | None = None,
         title: str = "",
-    ) -> Done[T]:
-        """Wait for the result.
+    ) -> JobResult[T]:
+        """Run a job and return its result.
 
         Args:
-            work: what is run.
-            gone: tells whether whoever asked has gone; the job then ends at its next step.
-            owner: who asked; owners have their turns in rotation.
-            key: what the owner will cancel it by; `None` makes one up.
-            title: what it is.
+            work: the function to run.
+            gone: returns whether the client has disconnected; the job then ends at its next step.
+            owner: session of the visitor; owners take turns.
+            key: key by which the owner can cancel it; default: a random one.
+            title: description.
 
         Raises:
-            Busy: too many wait already.
-            InputError: the owner has a job of that key on the way.
-            Abandoned: it was cancelled, or whoever asked has gone.
+            WorkerBusy: too many jobs are queued.
+            InputError: the owner has a queued or running job of this key.
+            JobCancelled: the job was cancelled, or the client disconnected.
         """
         job = Job(owner, key or secrets.token_hex(8), title)
         done = asyncio.wrap_future(self._begin(job, work))
-        # A fault that nobody waits for any more is nobody's.
-        done.add_done_callback(lambda one: one.cancelled() or one.exception())
+        # Retrieves the exception of an abandoned job, which asyncio would report otherwise.
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
         try:
             while not (await asyncio.wait({done}, timeout=POLL))[0]:
                 if job.cancelled or (gone is not None and await gone()):
-                    raise Abandoned(ABANDONED)
+                    raise JobCancelled(CANCELLED)
             return done.result()
         finally:
             job.cancel()
 
     def jobs(self, owner: Hashable) -> list[Job]:
-        """Return the jobs of an owner, in the order in which they were asked for."""
+        """Return the queued and running jobs of an owner, in the order of submission."""
         with self._lock:
             return [job for job in self._jobs.values() if job.owner == owner]
 
     def cancel(self, owner: Hashable, key: str) -> Job:
-        """End a job of an owner at its next step.
+        """Cancel a job of an owner; it ends at its next step.
 
         Raises:
-            NoJob: there is none.
+            JobNotFound: there is no such job.
         """
         with self._lock:
             job = self._jobs.get((owner, key))
         if job is None:
-            raise NoJob("No request of that name is on its way; it may have been answered already.")
+            raise JobNotFound("There is no such job; it may have finished.")
         job.cancel()
         return job
 
     def close(self) -> None:
-        """Take no more jobs, and end all others at their next step."""
+        """Cancel all jobs and accept no more."""
         with self._lock:
             self._closed = True
             for job in self._jobs.values():
                 job.cancel()
             self._pool.shutdown(wait=False)
 
-    def _begin(self, job: Job, work: Callable[[], T]) -> Future[Done[T]]:
+    def _begin(self, job: Job, work: Callable[[], T]) -> Future[JobResult[T]]:
         with self._lock:
             self._check(job)
             self._jobs[job.owner, job.key] = job
-            # Whoever asks first has the turn first, whichever thread is quicker.
-            return self._pool.submit(self._in_turn, job, work, self._turns.ask(job.owner))
+            # Requested here, not in the thread: turns follow the order of submission.
+            return self._pool.submit(self._in_turn, job, work, self._turns.request(job.owner))
 
     def _check(self, job: Job) -> None:
-        own = sum(one.owner == job.owner for one in self._jobs.values())
+        own = sum(other.owner == job.owner for other in self._jobs.values())
         if self._closed:
-            raise Busy("The viewer is about to end, so it begins nothing any more.")
-        if len(self._jobs) >= self._most:
-            raise Busy(
-                f"The model is busy: {self._most} requests are on their way, as many as may. Try"
-                " again in a moment."
+            raise WorkerBusy("The viewer is shutting down.")
+        if len(self._jobs) >= self._limit:
+            raise WorkerBusy(
+                f"The model is busy: {self._limit} jobs are queued, the most at once. Try again"
+                " in a moment."
             )
-        if own >= self._most_each:
-            raise Busy(
-                f"You have {own} requests on their way, as many as one visitor may have. Wait for"
-                " one, or cancel it."
+        if own >= self._limit_each:
+            raise WorkerBusy(
+                f"You have {own} jobs in progress, the most for one visitor. Wait for one to"
+                " finish, or cancel it."
             )
         if (job.owner, job.key) in self._jobs:
-            raise InputError(f"a job called {job.key!r} is on its way already; name another")
+            raise InputError(f"job {job.key!r} is already in progress; choose another key")
 
-    def _in_turn(self, job: Job, work: Callable[[], T], ticket: threading.Event) -> Done[T]:
+    def _in_turn(self, job: Job, work: Callable[[], T], ticket: threading.Event) -> JobResult[T]:
         ticket.wait()
         try:
             job.check()
@@ -202,14 +201,14 @@ class Worker:
             with stepping(lambda: self._between(job)):
                 return noted(work)
         except Cancelled:
-            raise Abandoned(ABANDONED) from None
+            raise JobCancelled(CANCELLED) from None
         finally:
             self._leave(job)
-            self._turns.give()
+            self._turns.release()
 
     def _between(self, job: Job) -> None:
         job.steps += 1
-        self._turns.pass_on(job.owner)
+        self._turns.yield_turn(job.owner)
         job.check()
 
     def _leave(self, job: Job) -> None:
@@ -217,8 +216,8 @@ class Worker:
             del self._jobs[job.owner, job.key]
 
 
-def noted(work: Callable[[], T]) -> Done[T]:
-    """Run something and collect the package's warnings; coverage is told in another way."""
+def noted(work: Callable[[], T]) -> JobResult[T]:
+    """Run a job and collect the package's warnings, except on coverage, which has its own note."""
     start, notes = time.perf_counter(), dict[str, None]()
 
     def note(warning: TorchattrWarning) -> None:
@@ -227,4 +226,4 @@ def noted(work: Callable[[], T]) -> Done[T]:
 
     with listening(note):
         value = work()
-    return Done(value, tuple(notes), time.perf_counter() - start)
+    return JobResult(value, tuple(notes), time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""What every route gets: the viewer, and the session of whoever asks."""
+"""FastAPI dependencies of the routes: the viewer, and the session of the visitor."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from fastapi import Depends, Request, Response
 from pydantic import Field
 
 from torchattr.web.state.sessions import Session
-from torchattr.web.state.viewer import Viewer
+from torchattr.web.viewer import Viewer
 
-Number = Annotated[str, Field(max_length=64)]
+ItemId = Annotated[str, Field(max_length=64)]
 Name = Annotated[str, Field(max_length=400)]
 Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 def viewer_of(request: Request) -> Viewer:
-    """Give the viewer that a request is for; for routes of one's own, too."""
+    """Return the viewer that handles a request; a dependency for additional routes, too."""
     viewer: Viewer = request.app.state.viewer
     return viewer
 
 
-TheViewer = Annotated[Viewer, Depends(viewer_of)]
+ViewerDep = Annotated[Viewer, Depends(viewer_of)]
 
 
 async def session_of(
-    request: Request, response: Response, viewer: TheViewer
+    request: Request, response: Response, viewer: ViewerDep
 ) -> AsyncIterator[Session]:
-    """Give the session of whoever asks; a new one gets a cookie.
+    """Yield the session of the visitor, which is in use until the request is answered.
 
-    It is in use until the request is answered.
+    A new session sets a cookie.
 
     Raises:
-        Crowded: there is no room for a new one.
+        TooManySessions: all sessions are in use.
     """
     name = f"torchattr_session_{viewer.instance}"
-    known = request.cookies.get(name)
-    with viewer.sessions.visit(known) as (key, session):
-        if key != known:
+    cookie = request.cookies.get(name)
+    with viewer.sessions.visit(cookie) as (key, session):
+        if key != cookie:
             secure = request.scope["scheme"] == "https"
             response.set_cookie(name, key, httponly=True, samesite="strict", secure=secure)
         yield session
 
 
-TheSession = Annotated[Session, Depends(session_of)]
+SessionDep = Annotated[Session, Depends(session_of)]

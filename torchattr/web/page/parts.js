@@ -1,22 +1,22 @@
-// Parts of a result as elements: maps that the page draws, pictures, tables, bars, figures, texts.
+// The parts of a result as elements: maps, pictures, tables, bar charts, figures, texts.
 
 import * as api from "./api.js";
 import { el, percent, short } from "./dom.js";
-import { openFull } from "./full.js";
-import { lookFor } from "./looks.js";
+import { openFullSize } from "./full_size.js";
+import { resolveStyle } from "./map_style.js";
 import { isDiverging, onCanvas, paint } from "./render.js";
 import { state } from "./state.js";
 
 const SIDE = 640;
 const pixels = new Map();
 
-/** Give the pixels of the picture at the size in which maps are drawn on it; fetched once. */
+/** Return the pixels of a picture at the size at which maps are drawn; fetched once. */
 export function pixelsOf(picture) {
   if (!pixels.has(picture.id)) {
     if (pixels.size > 8) pixels.delete(pixels.keys().next().value);
-    const asked = decode(`api/pictures/${picture.id}.png?side=${SIDE}`);
-    asked.catch(() => pixels.delete(picture.id));
-    pixels.set(picture.id, asked);
+    const request = decode(`api/pictures/${picture.id}.png?side=${SIDE}`);
+    request.catch(() => pixels.delete(picture.id));
+    pixels.set(picture.id, request);
   }
   return pixels.get(picture.id);
 }
@@ -30,7 +30,7 @@ async function decode(path) {
   return context.getImageData(0, 0, bitmap.width, bitmap.height);
 }
 
-/** A map on its picture. It fetches its values once, and is painted again for each look. */
+/** A map on its picture. Fetches its values once and repaints them in any style. */
 export class MapCard {
   constructor(part, picture, options = {}) {
     this.part = part;
@@ -53,24 +53,24 @@ export class MapCard {
           options.remove ? el("button", { type: "button", className: "link", onclick: options.remove }, "Remove") : null)));
   }
 
-  /** Paint in a look; the values are fetched the first time. */
+  /** Paint in the chosen style; fetches the values the first time. */
   async paint(chosen) {
-    this.wanted = chosen;
+    this.latest = chosen;
     this.values ??= api.floats(`api/results/${this.part.id}.f32`);
     const [values, picture] = await Promise.all([this.values, pixelsOf(this.picture)]);
-    if (this.wanted !== chosen) return;
-    this.look = lookFor(this.part.look, chosen, this.part.shape[0], state.colours);
+    if (this.latest !== chosen) return;
+    this.style = resolveStyle(this.part.style, chosen, this.part.shape[0], state.colours);
     const [width, height] = this.part.size;
     const [x, y] = [picture.width / width, picture.height / height];
     const box = this.part.box.map((edge, i) => edge * (i % 2 ? y : x));
-    const { data, scale } = paint({ values, shape: this.part.shape, box }, this.look, picture, state.colours);
+    const { data, scale } = paint({ values, shape: this.part.shape, box }, this.style, picture, state.colours);
     onCanvas(this.canvas, data, picture.width, picture.height);
     this.canvas.classList.toggle("small", Math.max(picture.width, picture.height) < 160);
     this.describe(scale);
   }
 
   describe(scale) {
-    const { kind, sign, cmap } = this.look;
+    const { kind, sign, cmap } = this.style;
     this.empty.hidden = scale !== 0;
     this.empty.textContent = sign === "negative" ? "No negative values" : sign === "positive" ? "No positive values" : "Zero everywhere";
     const gray = kind === "color";
@@ -81,29 +81,29 @@ export class MapCard {
     const both = gray ? sign === "all" : isDiverging(state.colours, cmap);
     const end = (sign === "negative" ? "−" : "") + short(scale);
     this.range.textContent = both ? `−${short(scale)} … ${short(scale)}` : `0 … ${end}`;
-    this.png.href = this.address();
+    this.png.href = this.url();
   }
 
-  address() {
-    return `api/results/${this.part.id}.png?${new URLSearchParams(this.look)}`;
+  url() {
+    return `api/results/${this.part.id}.png?${new URLSearchParams(this.style)}`;
   }
 
   full() {
-    if (!this.look) return;
-    openFull({ title: `${this.part.title}`, image: this.address(), npz: `api/results/${this.part.id}.npz` });
+    if (!this.style) return;
+    openFullSize({ title: `${this.part.title}`, image: this.url(), npz: `api/results/${this.part.id}.npz` });
   }
 }
 
-/** Give a part as an element, with the card if it is a map. */
-export function shown(part, picture, options = {}) {
+/** Return the element of a part, and its card if it is a map. */
+export function partElement(part, picture, options = {}) {
   if (part.kind === "map") {
     const card = new MapCard(part, picture, options);
     return { element: card.element, card };
   }
-  return { element: SHOWN[part.kind](part) };
+  return { element: ELEMENTS[part.kind](part) };
 }
 
-const SHOWN = {
+const ELEMENTS = {
   picture: (part) => image(part, `api/results/${part.id}.png`, `api/results/${part.id}.npz`),
   figure: (part) => image(part, `api/results/${part.id}.svg`, null),
   text: (part) => el("section", { className: "result wide" }, heading(part), el("p", {}, part.text)),
@@ -129,28 +129,28 @@ export function bar(label, value, largest, asPercent) {
     el("span", { className: "value" }, asPercent && value !== null ? percent(value) : short(value)));
 }
 
-function image(part, address, npz) {
-  const img = el("img", { src: address, alt: part.title || "Picture", loading: "lazy" });
+function image(part, url, npz) {
+  const img = el("img", { src: url, alt: part.title || "Picture", loading: "lazy" });
   return el("figure", { className: "result drawn" },
-    el("button", { type: "button", className: "picture", title: "Full size", onclick: () => openFull({ title: part.title, image: address, npz }) }, img),
+    el("button", { type: "button", className: "picture", title: "Full size", onclick: () => openFullSize({ title: part.title, image: url, npz }) }, img),
     el("figcaption", {}, el("strong", {}, part.title), el("div", { className: "actions" },
-      el("a", { className: "link", href: address, download: "" }, npz ? "PNG" : "SVG"),
+      el("a", { className: "link", href: url, download: "" }, npz ? "PNG" : "SVG"),
       npz ? el("a", { className: "link", href: npz, download: "" }, "NPZ") : null)));
 }
 
-/** A place that shows that something is on its way, and how to give it up. */
+/** A placeholder for a job in progress, with a button to cancel it. */
 export function waiting(text, cancel) {
   return el("div", { className: "result waiting", "aria-busy": "true" }, el("span", { className: "spinner", "aria-hidden": "true" }), el("p", {}, text),
     el("button", { type: "button", className: "button cancel", "aria-label": `Cancel: ${text}`, onclick: cancel }, "Cancel"));
 }
 
-/** Say that there is nothing, and what to do about it. */
+/** A message in place of results. */
 export function emptyState(text) {
   return el("p", { className: "empty" }, text);
 }
 
-/** Show notes of the server below something. */
+/** The notes of an answer, as a paragraph. */
 export function notes(answer) {
-  const said = [answer.note, ...(answer.notes ?? [])].filter(Boolean);
-  return said.length ? el("p", { className: "note" }, said.join(" · ")) : null;
+  const texts = [answer.note, ...(answer.notes ?? [])].filter(Boolean);
+  return texts.length ? el("p", { className: "note" }, texts.join(" · ")) : null;
 }

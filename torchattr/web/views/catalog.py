@@ -1,4 +1,4 @@
-"""The methods and panels that are registered, as the page lists them."""
+"""The registered methods and panels with their forms, as the page lists them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from torchattr.errors import InputError
 from torchattr.explanation import METHODS
 from torchattr.methods import Attribution, find_method, registered_methods, takes
 from torchattr.show import title_of
-from torchattr.web.forms import Form, refuse_unknown
-from torchattr.web.panels.documented import paragraphs_of
+from torchattr.web.forms import Form, docstring_paragraphs, refuse_unknown
 from torchattr.web.panels.panel import Panel, find_panel, registered_panels
 
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A registered method with its two forms: what it is made with, and what it is called with.
+    """A registered method with two forms: for its constructor and for `attribute`.
 
     >>> entry = MethodEntry("grad_cam", find_method("grad_cam"))
-    >>> [field.name for field in entry.made.fields][:2], entry.described()["title"]
+    >>> [field.name for field in entry.made.fields][:2], entry.as_json()["title"]
     (['layer', 'calls'], 'Grad-CAM')
     """
 
@@ -37,30 +36,27 @@ class MethodEntry:
 
     @property
     def unavailable(self) -> str | None:
-        """Say why it cannot be run from a form; `None` if it can."""
-        missing = [*self.made.missing, *self.called.missing]
-        if not missing:
-            return None
-        return f"it needs {', '.join(missing)}, for which there is no field"
+        """Why it cannot be run from a form; `None` if it can."""
+        return _unavailable(*self.made.missing, *self.called.missing)
 
-    def described(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "title": title_of(self.name),
-            "about": paragraphs_of(self.method),
-            "fields": [one.described() for one in (*self.made.fields, *self.called.fields)],
+            "about": docstring_paragraphs(self.method),
+            "fields": [field.as_json() for field in (*self.made.fields, *self.called.fields)],
             "panel": callable(getattr(self.method, "panel", None)),
             "unavailable": self.unavailable,
         }
 
     def read(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Check what was entered; give what it is made with and what it is called with.
+        """Return the validated arguments for the constructor and for `attribute`.
 
         Raises:
-            InputError: a value that does not fit, or a method that cannot be run from a form.
+            InputError: an invalid value, or a method that cannot be run from a form.
         """
         if self.unavailable:
-            raise InputError(f"{self.name} cannot be run here: {self.unavailable}")
+            raise InputError(f"{self.name} is not available in the viewer: {self.unavailable}")
         refuse_unknown(values, (self.made, self.called))
         return self.made.read(values), self.called.read(values)
 
@@ -79,29 +75,37 @@ class PanelEntry:
     def form(self) -> Form:
         return Form.of(self.panel, self.panel.show)
 
-    def described(self) -> dict[str, Any]:
-        missing = ", ".join(self.form.missing)
+    @property
+    def unavailable(self) -> str | None:
+        """Why it cannot be run from a form; `None` if it can."""
+        return _unavailable(*self.form.missing)
+
+    def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "title": self.panel.title or title_of(self.name),
-            "about": paragraphs_of(self.panel),
-            "fields": [one.described() for one in self.form.fields],
-            "unavailable": f"it needs {missing}, for which there is no field" if missing else None,
+            "about": docstring_paragraphs(self.panel),
+            "fields": [field.as_json() for field in self.form.fields],
+            "unavailable": self.unavailable,
         }
 
     def read(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Check what was entered."""
-        if self.form.missing:
-            raise InputError(f"{self.name} cannot be run here: {self.described()['unavailable']}")
+        """Return the validated arguments for `show`.
+
+        Raises:
+            InputError: an invalid value, or a panel that cannot be run from a form.
+        """
+        if self.unavailable:
+            raise InputError(f"{self.name} is not available in the viewer: {self.unavailable}")
         refuse_unknown(values, (self.form,))
         return self.form.read(values)
 
 
 def methods() -> list[MethodEntry]:
-    """Give all methods, those that `explain` runs by itself first."""
-    found = registered_methods()
-    order = [*(name for name in METHODS if name in found), *found]
-    return [MethodEntry(name, found[name]) for name in dict.fromkeys(order)]
+    """Return all methods, the defaults of `explain` first."""
+    registered = registered_methods()
+    order = [*(name for name in METHODS if name in registered), *registered]
+    return [MethodEntry(name, registered[name]) for name in dict.fromkeys(order)]
 
 
 def method_entry(name: str) -> MethodEntry:
@@ -109,9 +113,13 @@ def method_entry(name: str) -> MethodEntry:
 
 
 def panels() -> list[PanelEntry]:
-    """Give all panels, in the order in which they were registered."""
+    """Return all panels, in the order of registration."""
     return [PanelEntry(name, panel) for name, panel in registered_panels().items()]
 
 
 def panel_entry(name: str) -> PanelEntry:
     return PanelEntry(name, find_panel(name))
+
+
+def _unavailable(*missing: str) -> str | None:
+    return f"requires {', '.join(missing)}, which no form field can supply" if missing else None

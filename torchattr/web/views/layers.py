@@ -1,4 +1,4 @@
-"""Layers, their feature maps, and what these respond to in the picture."""
+"""The layers of the model, their feature maps, and back-projections of these."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class LayerEntry:
     """A layer as the page lists it.
 
     Attributes:
-        name: what selects it.
-        type: its class, or what operation it is.
-        shape: what its last call gave, without the batch; `None` if that was no tensor, or none
-            whose first dimension is the batch.
-        calls: how often it ran.
-        maps: the shape of its feature maps, `(channels, h, w)`, if it has any.
-        why: why it has none.
-        module: whether it is a layer; a functional operation has maps, too, but no class activation
-            maps.
+        name: name of the module or operation.
+        type: class of the module, or `operation`.
+        shape: output shape of its last call, without the batch; `None` if the output is not a
+            tensor, or its first dimension is not the batch.
+        calls: number of calls in a forward.
+        maps: shape of its feature maps, `(channels, h, w)`, if it has any.
+        why: reason why it has none.
+        module: whether it is a module; a functional operation has feature maps, but no class
+            activation maps.
     """
 
     name: str
@@ -63,12 +63,12 @@ class LayerEntry:
     def has_maps(self) -> bool:
         return self.maps is not None and len(self.maps) == 3 and 0 not in self.maps
 
-    def described(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "depth": self.name.count("."), "has_maps": self.has_maps}
 
 
 def layer_entries(scene: Scene) -> list[LayerEntry]:
-    """Give all layers, and the functional operations that have feature maps, in their order."""
+    """Return all layers, and the functional operations with feature maps, in execution order."""
     entries = [
         LayerEntry(row.name, row.type, _of_one(row.shape, scene), row.calls, row.maps, row.why)
         for row in module_rows(scene.loaded.model, scene.inputs)
@@ -80,12 +80,12 @@ def layer_entries(scene: Scene) -> list[LayerEntry]:
 
 
 def _of_one(shape: tuple[int, ...] | None, scene: Scene) -> tuple[int, ...] | None:
-    """Give the shape for one example; frames or windows in place of the batch have none."""
+    """Return the shape without the batch, unless frames or windows stand in the batch dimension."""
     return shape[1:] if shape and shape[0] == len(scene.inputs) else None
 
 
 def default_layer(scene: Scene) -> str | None:
-    """Give the last layer with places, if there is one."""
+    """Return the last layer with spatial dimensions, if there is one."""
     try:
         return scene.default_layer
     except LayerError:
@@ -93,15 +93,15 @@ def default_layer(scene: Scene) -> str | None:
 
 
 def _operations(scene: Scene) -> list[LayerEntry]:
-    named, found = layer_names(scene.loaded.model), []
+    modules, entries = layer_names(scene.loaded.model), []
     for code in CODES:
         step()
         try:
             maps = feature_maps(scene.loaded.model, scene.inputs, code)
         except LayerError:
             continue
-        found += [_operation(maps, name, scene) for name in maps if name not in named]
-    return found
+        entries += [_operation(maps, name, scene) for name in maps if name not in modules]
+    return entries
 
 
 def _operation(maps: FeatureMaps, name: str, scene: Scene) -> LayerEntry:
@@ -113,62 +113,70 @@ def _operation(maps: FeatureMaps, name: str, scene: Scene) -> LayerEntry:
         _of_one(tuple(tensors_of(calls[-1])[0].shape), scene),
         len(calls),
         tuple(maps.as_maps(name, call=len(calls)).shape[1:]) if is_grid else None,
-        layout if isinstance(layout, str) else "" if is_grid else "it has no places",
+        layout if isinstance(layout, str) else "" if is_grid else "it has no spatial dimensions",
         module=False,
     )
 
 
 def _end(entries: list[LayerEntry], owner: str) -> int:
-    """Give the position behind a layer and all its parts."""
+    """Return the index after a module and its submodules."""
     inside = (i for i, e in enumerate(entries) if e.name == owner or e.name.startswith(f"{owner}."))
     return max(inside, default=len(entries) - 1) + 1
 
 
-def features(scene: Scene, layer: str, call: int) -> StoredFeatureMaps:
-    """Record the maps of a layer, in the call of that number, from 1.
+def record_feature_maps(scene: Scene, layer: str, call: int) -> StoredFeatureMaps:
+    """Record the feature maps of a layer, in one of its calls, counted from 1.
 
     Raises:
-        LayerError: an unknown layer, or one without maps.
-        InputError: a call that there was not.
+        LayerError: the layer is unknown, ambiguous or without feature maps.
+        InputError: the layer has fewer calls.
     """
-    found = feature_maps(scene.loaded.model, scene.inputs, layer)
-    if len(found) != 1:
-        raise LayerError(f"{layer!r} means {len(found)} layers; name one of them")
-    (name,) = found
-    _check_call(call, len(found.calls[name]), name)
-    maps = found.as_maps(name, call=call)
+    recorded = feature_maps(scene.loaded.model, scene.inputs, layer)
+    if len(recorded) != 1:
+        raise LayerError(f"{layer!r} matches {len(recorded)} layers; name one of them")
+    (name,) = recorded
+    _check_call(call, len(recorded.calls[name]), name)
+    maps = recorded.as_maps(name, call=call)
     if maps.dim() != 4:
-        raise LayerError(f"the layer {name!r} has no feature maps (C, h, w) to show")
+        raise LayerError(f"layer {name!r} has no feature maps (C, h, w)")
     array = maps[0].float().cpu().numpy()
     return StoredFeatureMaps(f"{name} maps", name, np.ascontiguousarray(array))
 
 
 @dataclass(frozen=True, eq=False)
-class Projected:
-    """A map sent back to the picture twice: from one place, and as a whole."""
+class ProjectionPair:
+    """A feature map projected back from one position, and as a whole.
 
-    place: Map
+    Attributes:
+        from_position: back-projection from one position.
+        whole: back-projection of the whole map.
+        position: row and column of the former.
+        activation: value at the position.
+        strongest: largest value of the map.
+    """
+
+    from_position: Map
     whole: Map
     position: tuple[int, ...]
     activation: float
     strongest: float
 
 
-class Projectors:
-    """The last few forwards, so that one more map, place or rule needs only its way back.
+class ProjectorCache:
+    """Keeps recent forward passes, so that another map, position or rule needs a backward only.
 
     Args:
-        most: how many are kept.
-        most_bytes: what they hold together; a larger one is used and not kept.
+        limit: number of forward passes to keep.
+        limit_bytes: their total memory; a larger forward pass is used once and dropped.
     """
 
-    def __init__(self, most: int, most_bytes: int) -> None:
-        self._most, self._most_bytes = most, most_bytes
+    def __init__(self, limit: int, limit_bytes: int) -> None:
+        self._limit, self._limit_bytes = limit, limit_bytes
         self._kept: OrderedDict[tuple[Any, ...], tuple[BackProjector, int]] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the forwards hold, at most: all that was made on the way."""
+        """Upper bound on the memory held: all tensors created in the forward passes."""
         return sum(size for _, size in self._kept.values())
 
     def project(
@@ -177,14 +185,14 @@ class Projectors:
         key: str,
         layer: str,
         channel: int,
-        place: tuple[int, int] | None,
+        position: tuple[int, int] | None,
         rule: Rule,
         call: int,
-    ) -> Projected:
-        """Send a map back from its maximum or a place, and as a whole.
+    ) -> ProjectionPair:
+        """Project a map back from a position or its maximum, and as a whole.
 
         Args:
-            key: what tells pictures apart.
+            key: identifies the picture.
 
         Raises:
             LayerError, InputError, ShapeError, NoRuleMatched: see :class:`BackProjector`.
@@ -192,29 +200,29 @@ class Projectors:
         projector = self._projector(scene, key, layer, rule)
         calls = projector.calls
         _check_call(call, len(calls) if isinstance(calls, tuple) else 1, layer)
-        start: Start = "max" if place is None else place
+        start: Start = "max" if position is None else position
         if channel < 0:
             raise InputError(f"channel must be 0 or more, got {channel}")
-        at = projector.project(channel, start, rule, call=call - 1)
+        single = projector.project(channel, start, rule, call=call - 1)
         whole = projector.project(channel, "map", rule, call=call - 1)
-        position = () if at.positions is None else tuple(at.positions[0, 0].tolist())
+        found = () if single.positions is None else tuple(single.positions[0, 0].tolist())
         name = f"{layer}, map {channel}, {rule}"
-        return Projected(
-            _drawn(at, f"{name}, from {'its maximum' if place is None else f'place {position}'}"),
-            _drawn(whole, f"{name}, whole map"),
-            position,
-            float(at.activations[0, 0]),
+        return ProjectionPair(
+            _as_map(single, f"{name}, from {'its maximum' if position is None else found}"),
+            _as_map(whole, f"{name}, whole map"),
+            found,
+            float(single.activations[0, 0]),
             float(whole.activations[0, 0]),
         )
 
     def _projector(self, scene: Scene, key: str, layer: str, rule: Rule) -> BackProjector:
-        def prepare(kinds: tuple[Rule, ...]) -> BackProjector:
-            return BackProjector(scene.loaded.model, scene.inputs, layer, kinds, calls="each")
+        def prepare(rules: tuple[Rule, ...]) -> BackProjector:
+            return BackProjector(scene.loaded.model, scene.inputs, layer, rules, calls="each")
 
         try:
             return self._keep((key, layer, RULES), lambda: prepare(RULES))
         except NoRuleMatched as error:
-            # The gradient needs no rule, so it is there for models without any ReLU.
+            # The gradient needs no rule, so it is available for models without a ReLU.
             if rule != "gradient":
                 advice = Hint(ways_out=[WayOut("choose the rule 'gradient' to see that")])
                 raise NoRuleMatched(error.message.text, hint=advice) from error
@@ -224,18 +232,19 @@ class Projectors:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][0]
-        made = Footprint()
+        footprint = Footprint()
         with undone() as undo:
-            enter_mode(undo, made)
+            enter_mode(undo, footprint)
             projector = make()
-        self._kept[key] = projector, made.total
-        while len(self._kept) > self._most or self.nbytes > self._most_bytes:
+        self._kept[key] = projector, footprint.total
+        while len(self._kept) > self._limit or self.nbytes > self._limit_bytes:
             self._kept.popitem(last=False)
         return projector
 
 
-def _drawn(found: BackProjection, title: str) -> Map:
-    picture = found.pictures[0] if isinstance(found.pictures, tuple) else found.pictures
+def _as_map(projection: BackProjection, title: str) -> Map:
+    pictures = projection.pictures
+    picture = pictures[0] if isinstance(pictures, tuple) else pictures
     values = picture[0, 0].float().cpu().numpy()
     coloured = len(values) in (1, 3)
     return Map(np.ascontiguousarray(values), title, SIGNAL if coloured else "signed_heat")

@@ -1,4 +1,4 @@
-"""Running a method or a panel for the picture and the class of a scene."""
+"""Running a method or a panel for the picture and class of a scene."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from torchattr.errors import InputTypeError
 from torchattr.methods import Attribution
 from torchattr.runs import squares
 from torchattr.show import as_floats, title_of
-from torchattr.web.panels.catalog import MethodEntry, PanelEntry
 from torchattr.web.panels.parts import Map, Part, Text
 from torchattr.web.panels.scene import Scene
+from torchattr.web.views.catalog import MethodEntry, PanelEntry
 
 
-def attribute(scene: Scene, entry: MethodEntry, values: dict[str, Any]) -> tuple[list[Part], str]:
-    """Run a method; give its maps and its own panel, and what its rules rewrote as a sentence.
+def run_method(scene: Scene, entry: MethodEntry, values: dict[str, Any]) -> tuple[list[Part], str]:
+    """Run a method; return its maps and the parts of its own panel, and a note on rule coverage.
 
     Raises:
-        TorchattrError: an option that does not fit, or a method that refuses the model.
+        TorchattrError: an invalid option, or a method that does not support the model.
     """
     made, called = entry.read(values)
     method = _build(scene, entry, made)
-    taken = [field.name for field in entry.called.fields]
-    if "feature_mask" in taken:
+    names = [field.name for field in entry.called.fields]
+    if "feature_mask" in names:
         called["feature_mask"] = squares(scene.inputs, called.get("feature_mask", 14))
-    if "activation" in taken and called.get("activation") is None:
+    if "activation" in names and called.get("activation") is None:
         called["activation"] = scene.reader.activation(scene.answer)
-    found = scene.explain(method, called)
-    result = next(iter(found.attributions.values()))
+    explanation = scene.explain(method, called)
+    result = next(iter(explanation.attributions.values()))
     parts = [*_maps(entry.name, result), *_own_panel(method, result, scene)]
-    return parts, "; ".join(found.notes.values())
+    return parts, "; ".join(explanation.notes.values())
 
 
-def show_panel(scene: Scene, entry: PanelEntry, values: dict[str, Any]) -> list[Part]:
-    """Run a panel and give its parts.
+def run_panel(scene: Scene, entry: PanelEntry, values: dict[str, Any]) -> list[Part]:
+    """Run a panel and return its parts.
 
     Raises:
-        InputTypeError: it gave something that is no part.
+        InputTypeError: the panel returned something else.
     """
     return _checked(entry.panel().show(scene, **entry.read(values)), entry.name)
 
@@ -55,7 +55,7 @@ def _build(scene: Scene, entry: MethodEntry, made: dict[str, Any]) -> Attributio
 
 
 def _maps(name: str, result: Any, detail: str = "") -> Iterator[Part]:
-    """Turn whatever a method gives for one picture and one class into maps."""
+    """Convert the result of a method for one picture and one class into maps."""
     if isinstance(result, Mapping):
         for layer, value in result.items():
             yield from _maps(name, value, layer)
@@ -69,7 +69,9 @@ def _maps(name: str, result: Any, detail: str = "") -> Iterator[Part]:
 def _map(name: str, values: Tensor, detail: str) -> Part:
     title = f"{title_of(name)}, {detail}" if detail else title_of(name)
     if values.dim() not in (2, 3):
-        return Text(f"The result has the shape {tuple(values.shape)}, which is no picture.", title)
+        return Text(
+            f"The result has shape {tuple(values.shape)} and cannot be drawn as a map.", title
+        )
     array = as_floats(values).astype(np.float32)
     return Map(array, title, _style(name, array if array.ndim == 3 else array[None]))
 
@@ -89,7 +91,7 @@ def _own_panel(method: Attribution, result: Any, scene: Scene) -> list[Part]:
 
 
 def _without_target(result: Any) -> Any:
-    """Take off the dimension of the targets, of which there is one."""
+    """Remove the dimension of the targets, which has size 1."""
     if isinstance(result, Mapping):
         return {key: _without_target(value) for key, value in result.items()}
     if isinstance(result, (tuple, list)):
@@ -98,13 +100,13 @@ def _without_target(result: Any) -> Any:
 
 
 def _checked(parts: Iterable[Any], name: str) -> list[Part]:
-    found = []
+    checked = []
     for part in [parts] if isinstance(parts, Part) else parts:
         step()
-        found.append(part)
+        checked.append(part)
         if not isinstance(part, Part):
             raise InputTypeError(
-                f"{name} must give parts such as Map, Picture, Table, Bars, Figure or Text of"
+                f"{name} must return parts such as Map, Picture, Table, Bars, Figure or Text of"
                 f" torchattr.web, got {type(part).__name__}"
             )
-    return found
+    return checked

@@ -1,12 +1,12 @@
-// A picture in its full size.
+// A dialog that shows a picture in full size.
 
 import { byId, el, fill } from "./dom.js";
 
-export function openFull({ title, image, npz }) {
+export function openFullSize({ title, image, npz }) {
   const dialog = byId("full");
   const wait = el("span", { className: "spinner", "aria-label": "Loading" });
   const picture = el("img", { src: image, alt: title, onload: () => wait.remove(),
-    onerror: () => fill(wait, "This picture is not held any more; ask for it once more.") });
+    onerror: () => fill(wait, "This picture has expired; compute it again.") });
   fill(dialog,
     el("header", {}, el("strong", {}, title), el("span", { className: "grow" }),
       el("a", { className: "button", href: image, download: "" }, image.endsWith(".svg") ? "SVG" : "PNG"),

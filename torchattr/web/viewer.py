@@ -1,0 +1,219 @@
+"""One model with its visitors: answers their requests, and remembers the answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchattr.inspect import Rule
+from torchattr.models import LoadedModel, read_image
+from torchattr.runs import ScoreReader
+from torchattr.web.panels.parts import Part, plain
+from torchattr.web.panels.scene import Scene
+from torchattr.web.state.buffers import buffers
+from torchattr.web.state.limits import Limits
+from torchattr.web.state.pictures import decode, stored_picture
+from torchattr.web.state.sessions import Session, Sessions
+from torchattr.web.state.stored import StoredFeatureMaps, StoredItem, StoredPicture
+from torchattr.web.state.worker import Worker
+from torchattr.web.views.catalog import method_entry, panel_entry
+from torchattr.web.views.layers import (
+    LayerEntry,
+    ProjectorCache,
+    default_layer,
+    layer_entries,
+    record_feature_maps,
+)
+from torchattr.web.views.run import run_method, run_panel
+from torchattr.web.wording import in_viewer
+
+
+@dataclass(frozen=True, eq=False)
+class StoredAnswer(StoredItem):
+    """An answer to an earlier request, with the ids of its parts."""
+
+    name: str
+    answer: dict[str, Any]
+    ids: tuple[str, ...]
+
+
+class Viewer:
+    """One model, its worker and its visitors' sessions.
+
+    Whatever runs the model must be called on the worker.
+
+    Args:
+        loaded: the model.
+        images: readable image files, offered in every session.
+        limits: bounds on uploads, sessions and queued requests.
+    """
+
+    def __init__(self, loaded: LoadedModel, images: Sequence[Path], limits: Limits) -> None:
+        self.loaded = loaded
+        self.limits = limits
+        self.reader = ScoreReader(loaded)
+        self.worker = Worker(limits.waiting, limits.waiting_each)
+        self.drawing = ThreadPoolExecutor(2, thread_name_prefix="torchattr-drawing")
+        self.instance = secrets.token_hex(4)
+        self.examples = dict(stored_picture(read_image(path), path.name, loaded) for path in images)
+        self.sessions = Sessions(limits, free=buffers(self.examples))
+        self._projectors = ProjectorCache(limits.forwards, limits.forward_bytes)
+        self._layers: dict[Any, list[LayerEntry]] = {}
+
+    def close(self) -> None:
+        self.worker.close()
+        self.drawing.shutdown(wait=False, cancel_futures=True)
+
+    def pictures(self, session: Session) -> dict[str, StoredPicture]:
+        """Return the sample pictures, then those of a session, most recently used last."""
+        return {**self.examples, **session.items(StoredPicture)}
+
+    def picture(self, session: Session, key: str) -> StoredPicture:
+        """Return a picture.
+
+        Raises:
+            ResultExpired: the session has no such picture.
+        """
+        return self.examples.get(key) or session.get(key, StoredPicture)
+
+    def scene(self, session: Session, key: str, target: int | None = None) -> Scene:
+        return Scene(self.loaded, self.reader, self.picture(session, key).prepared, target)
+
+    def open(self, session: Session, data: bytes, name: str) -> tuple[str, StoredPicture]:
+        """Store an uploaded picture; see :func:`torchattr.web.state.pictures.decode`."""
+        key, picture = stored_picture(decode(data, name, self.limits), name, self.loaded)
+        if key not in self.examples:
+            session.keep(key, picture)
+        return key, self.examples.get(key, picture)
+
+    def scores(self, session: Session, key: str, top: int | None) -> dict[str, Any]:
+        """Return the scores of the `top` classes, or of all, highest first."""
+        answer = self.scene(session, key).answer
+        values = answer.probabilities
+        order = values.argsort(descending=True, stable=True)[:top].tolist()
+        return {
+            "classes": [
+                {"index": i, "name": self.loaded.class_name(i), "score": plain(values[i])}
+                for i in order
+            ],
+            "total": len(values),
+            "bounded": answer.bounded,
+            "note": answer.note.said(in_viewer),
+        }
+
+    def layers(self, session: Session, key: str) -> dict[str, Any]:
+        """Return the layers of the model, and the default one."""
+        scene = self.scene(session, key)
+        shape = tuple(scene.inputs.shape)
+        if shape not in self._layers:
+            self._layers[shape] = layer_entries(scene)
+        entries = self._layers[shape]
+        return {
+            "layers": [entry.as_json() for entry in entries],
+            "default": default_layer(scene),
+        }
+
+    def attribute(
+        self, session: Session, key: str, target: int | None, method: str, values: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Run a method, unless the answer to the same request is still stored."""
+        scene = self.scene(session, key, target)
+        request = digest("method", key, scene.chosen, method, values)
+
+        def compute() -> dict[str, Any]:
+            parts, note = run_method(scene, method_entry(method), values)
+            return {"title": scene.class_name, "target": scene.chosen, "note": note, "parts": parts}
+
+        return self._remembered(session, scene, request, compute)
+
+    def panel(
+        self, session: Session, key: str, target: int | None, panel: str, values: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Run a panel, unless the answer to the same request is still stored."""
+        scene = self.scene(session, key, target)
+        request = digest("panel", key, scene.chosen, panel, values)
+        entry = panel_entry(panel)
+        return self._remembered(
+            session, scene, request, lambda: {"parts": run_panel(scene, entry, values)}
+        )
+
+    def features(self, session: Session, key: str, layer: str, call: int) -> dict[str, Any]:
+        """Record the feature maps of a layer, unless they are still stored."""
+        request = digest("features", key, layer, call)
+        maps = session.find(request, StoredFeatureMaps)
+        if maps is None:
+            maps = record_feature_maps(self.scene(session, key), layer, call)
+            session.keep(request, maps)
+        flat = maps.values.reshape(len(maps.values), -1)
+        return {
+            "id": request,
+            "layer": maps.layer,
+            "shape": maps.values.shape,
+            "largest": [plain(value) for value in flat.max(1)],
+            "smallest": [plain(value) for value in flat.min(1)],
+            "mean": [plain(value) for value in flat.mean(1)],
+        }
+
+    def project(
+        self,
+        session: Session,
+        key: str,
+        layer: str,
+        channel: int,
+        position: tuple[int, int] | None,
+        rule: Rule,
+        call: int,
+    ) -> dict[str, Any]:
+        """Project a feature map back, from a position (default: its maximum) and as a whole."""
+        scene = self.scene(session, key)
+        request = digest("projection", key, layer, channel, position, rule, call)
+
+        def compute() -> dict[str, Any]:
+            pair = self._projectors.project(scene, key, layer, channel, position, rule, call)
+            return {
+                "position": pair.position,
+                "activation": plain(pair.activation),
+                "strongest": plain(pair.strongest),
+                "parts": [pair.from_position, pair.whole],
+            }
+
+        return self._remembered(session, scene, request, compute)
+
+    def _remembered(
+        self,
+        session: Session,
+        scene: Scene,
+        request: str,
+        compute: Callable[[], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Return the stored answer to a request if all of its parts are stored, or a new one."""
+        known = session.find(request, StoredAnswer)
+        if known is not None and all(map(session.holds, known.ids)):
+            return {**known.answer, "cached": True}
+        ids: list[str] = []
+
+        def keep(item: StoredItem) -> str:
+            ids.append(f"{request}-{len(ids)}")
+            return session.keep(ids[-1], item)
+
+        answer = compute()
+        parts: list[Part] = answer.pop("parts")
+        answer["parts"] = [part.describe(scene, keep) for part in parts]
+        session.keep(request, StoredAnswer("answer", answer, tuple(ids)))
+        return {**answer, "cached": False}
+
+
+def digest(*request: Any) -> str:
+    """Return a key for a request; equal requests have equal keys.
+
+    >>> digest("panel", 1) == digest("panel", 1), len(digest("panel", 1))
+    (True, 24)
+    """
+    text = json.dumps(request, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
