@@ -21,6 +21,7 @@ from torchattr.incremental.schedule import LoweredTape, lower_tape
 from torchattr.incremental.tape import TapeMode
 from torchattr.kernels import TorchBackend
 from torchattr.kernels.patches import Boxes
+from torchattr.methods._perturbation import incremental_scores
 
 BACKEND = TorchBackend()
 KINDS = ("3x3", "1x1", "other", "depthwise", "bytes")
