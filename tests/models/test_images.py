@@ -78,7 +78,7 @@ def test_values_that_are_no_grey_levels_are_stretched_with_a_warning(tmp_path, d
     # Metal and what lies outside the scanner must not darken the rest.
     values[0, :3], values[1, :3] = -30000, 30000
     image = values.astype(np.int32) if dtype == np.int16 else values
-    with pytest.warns(BrightnessWarning, match=r"a\.tif: values from -30000 to 30000 are no grey"):
+    with pytest.warns(BrightnessWarning, match=r"a\.tif: values from -30000 to 30000 are not grey"):
         found = grey(tmp_path / "a.tif", image)
     black, white = np.percentile(values, (0.5, 99.5))
     expected = np.clip((values - black) / (white - black), 0, 1) * 255
