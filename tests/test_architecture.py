@@ -180,6 +180,9 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # incremental
     # methods
     # models
+    "models.collage.making.cut": "models/collage/making/test_train.py: needs scikit-image,"
+    " which is not installed",
+    "models.collage.making.pictures": "models/collage/making/test_scenes.py: a list of recipes",
     # show
     # inspect
     # preparation

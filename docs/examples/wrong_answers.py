@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 import torchattr as ta
-from torchattr.models.collage import CLASSES, CollageScene, collage, preprocess
-from torchattr.models.collage.making.scenes import SIZE, scenes
+from torchattr.models.collage import CLASSES, collage, preprocess
+from torchattr.models.collage.making.scenes import SIZE, CollageScene, scenes
 from torchattr.show import box_from_map, grid, overlay, rescale, resize_map
 
 SEED = 20_260_402

@@ -348,9 +348,9 @@ def test_what_is_made_of_deep_pictures_is_said_and_others_are_named(here):
     assert result.exit_code == 1
     said = result.stderr
     assert "note: twelve.png: no value is above 4095, so the picture is taken to have 12" in said
-    assert "note: scan.tif: values from -1000 to 2000 are no grey levels" in said
+    assert "note: scan.tif: values from -1000 to 2000 are not grey levels" in said
     assert "skipped: nan.tif: the picture holds NaN or infinite values" in said
-    assert "skipped: drawing.eps: not a picture of a kind that is read" in said
+    assert "skipped: drawing.eps: not a picture in a supported format" in said
     assert set(manifest()["pictures"]) == {"twelve", "scan"}
 
 

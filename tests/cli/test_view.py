@@ -140,7 +140,7 @@ def test_a_port_in_use_is_named() -> None:
         (["--host", "256.1.1.1", "--port", "0"], ["cannot listen on 256.1.1.1"]),
         (["--host", "0.0.0.0", "--token", "short", "--port", "0"], ["16 characters"]),
         (["--model", "no_such", "--port", "0"], ["unknown model 'no_such'"]),
-        (["--model", "torchvision:resnet1800", "--port", "0"], ["close names"]),
+        (["--model", "torchvision:resnet1800", "--port", "0"], ["did you mean"]),
         (["--weights", "none.pth", "--port", "0"], ["none.pth"]),
         (["--device", "teapot", "--port", "0"], ["teapot"]),
         (["no_such.png", "--port", "0"], ["no_such.png"]),

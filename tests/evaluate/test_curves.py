@@ -12,7 +12,6 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.errors import InputTypeError, OutputError
 from torchattr.evaluate import Curve, deletion_curve, insertion_curve
-from torchattr.evaluate.ranked_masks import as_fractions
 from torchattr.evaluate.replacement import blurred
 
 EXACT = 1e-12
@@ -196,27 +195,6 @@ def test_a_better_order_has_the_better_area() -> None:
         )
 
 
-def test_blurring_equals_a_truncated_gaussian() -> None:
-    x = noise(1, 2, 13, 15)
-    offsets = torch.arange(-5, 6).double()
-    kernel = torch.exp(-(offsets**2) / 50)
-    kernel /= kernel.sum()
-    padded = nn.functional.pad(x, (5, 5, 5, 5), mode="reflect")
-    expected = sum(
-        kernel[i] * kernel[j] * padded[:, :, i : i + 13, j : j + 15]
-        for i in range(11)
-        for j in range(11)
-    )
-    assert_same(blurred(x), expected, EXACT)
-
-
-def test_steps_are_counts_or_fractions() -> None:
-    assert as_fractions(0.3, 10).tolist() == pytest.approx([0, 0.3, 0.6, 0.9, 1])
-    assert as_fractions(0.1, 100).tolist() == pytest.approx([k / 10 for k in range(11)])
-    assert as_fractions(0.01, 4).tolist() == as_fractions(50, 4).tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert as_fractions(1, 4).tolist() == [0, 1]
-
-
 def test_activations_and_entries() -> None:
     model, x, maps = net(), pictures(), noise(2, 1, 7, 8, seed=3)
     plain = deletion_curve(model, x, maps, 1, activation="none", steps=5)
@@ -298,15 +276,6 @@ def test_wrong_arguments_are_named(curve: Any, options: Any, kind: Any, words: A
     settled = {"inputs": pictures(), "attributions": noise(2, 1, 7, 8), "target": 1, **options}
     with refused(kind, *words):
         curve(net(), **settled)
-
-
-def test_what_cannot_be_blurred_is_said() -> None:
-    with refused(ta.ShapeError, "'blur'", "(1, 4)", "pass a number"):
-        insertion_curve(lambda v: v, torch.ones(1, 4), torch.ones(1, 4))
-    with refused(ta.ShapeError, "at least 6 pixels", "(1, 1, 5, 9)"):
-        insertion_curve(lambda v: v, torch.ones(1, 1, 5, 9), torch.ones(1, 1, 5, 9))
-    with refused(InputTypeError, "'blur'", "int64"):
-        insertion_curve(lambda v: v, torch.ones(1, 1, 9, 9).long(), torch.ones(1, 1, 9, 9))
 
 
 @pytest.mark.parametrize("activation", ["softmax", "none"])

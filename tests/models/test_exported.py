@@ -167,15 +167,15 @@ def test_changed_weights_are_not_loaded(exported):
     place = content.find(value)
     content[place] ^= 1
     exported.write_bytes(bytes(content))
-    with pytest.raises(ModelError, match=r"the sum of its part .*weight_0 is wrong"):
+    with pytest.raises(ModelError, match=r"the checksum of its entry .*weight_0 is wrong"):
         load_model("net.pt2", trust=True)
 
 
 def test_what_does_not_apply_is_refused(tmp_path):
     export(tmp_path / "net.pt2", 1, 1, 8, 8)
-    with pytest.raises(ModelError, match=r"square RGB pictures.*\(1, 1, 8, 8\)"):
+    with pytest.raises(ModelError, match=r"square RGB images.*\(1, 1, 8, 8\)"):
         load_model(str(tmp_path / "net.pt2"), trust=True)
-    with pytest.raises(WeightsError, match="holds its own weights"):
+    with pytest.raises(WeightsError, match="contains its own weights"):
         load_model(str(tmp_path / "net.pt2"), weights="w.pth")
     export(tmp_path / "four.pt2", 4, 3, 8, 8)
     with pytest.raises(ModelError, match=r"cannot be run on one picture \(1, 3, 8, 8\)"):

@@ -84,5 +84,5 @@ def test_weights_from_a_file(tmp_path):
 def test_errors_name_the_way_out():
     with pytest.raises(WeightsError, match=r"cannot reach the hub.*--weights FILE"):
         load_model("timm:tiny_net")
-    with pytest.raises(ModelError, match=r"no model named 'tiny_nets'; close names: tiny_net"):
+    with pytest.raises(ModelError, match=r"no model named 'tiny_nets'; did you mean 'tiny_net'"):
         load_model("timm:tiny_nets")

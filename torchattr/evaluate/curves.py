@@ -1,4 +1,4 @@
-"""Insertion and deletion: how a score changes along the order that an attribution gives."""
+"""Insertion and deletion curves: a score as features are restored or removed by attribution."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Scores against the fraction of features that were inserted or deleted.
+    """Scores by the fraction of features inserted or deleted.
 
     Attributes:
-        kind: which of both.
+        kind: `"insertion"` or `"deletion"`.
         fractions: 0 to 1, `(N, steps + 1)`; they differ between examples only where these have
             different numbers of features.
         scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets.
@@ -110,7 +110,7 @@ def deletion_curve(
     perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
-    """Return how the score falls when features are replaced, those of largest attribution first.
+    """Measure how the score falls as features are replaced, in order of decreasing attribution.
 
     `s(x with the first q·n features ← b)` for fractions `q` from 0 to 1. A map that finds what the
     model uses makes it fall fast: the smaller the area, the better. Petsiuk, Das and Saenko 2018,
@@ -122,7 +122,7 @@ def deletion_curve(
 
     Args:
         model: as for every method, see :class:`torchattr.Attribution`.
-        inputs: likewise.
+        inputs: as for every method.
         attributions: what to judge, in the form in which methods give it: for pictures
             `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each judged
             by its own order, or without that dimension one order for all of them.
@@ -140,8 +140,8 @@ def deletion_curve(
             `"sigmoid"`, or `"none"` for scores as they are. A :class:`torchattr.Neuron` is taken
             as it is.
         additional_forward_args: as for every method.
-        output: likewise.
-        perturbations_per_eval: how many steps in one forward, at most; `None` takes as many as
+        output: as for every method.
+        perturbations_per_eval: maximum number of steps per forward; `None` takes as many as
             memory allows.
         show_progress: show a progress bar on stderr.
 
@@ -191,7 +191,7 @@ def insertion_curve(
     perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
-    """Return how the score rises when features are restored, those of largest attribution first.
+    """Measure how the score rises as features are restored, in order of decreasing attribution.
 
     `s(b with the first q·n features ← x)` for fractions `q` from 0 to 1: the larger the area, the
     better. The arguments are those of :func:`deletion_curve`, and so is what it is *not*; the
@@ -268,13 +268,13 @@ def _curve(
 
 
 def _with_clean(values: Tensor, clean: Tensor, kind: CurveKind) -> Tensor:
-    """Add the end that needs no forward, since nothing is replaced there."""
+    """Add the end at which nothing is replaced, whose score is known."""
     ends = [clean[None], values] if kind == "deletion" else [values, clean[None]]
     return torch.cat(ends)
 
 
 def _of_each_target(values: Sequence[Tensor]) -> Tensor:
-    """Take from each order's scores those of its own target; a single order serves them all."""
+    """Select each target's scores from its own order; a single order serves all targets."""
     if len(values) == 1:
         return values[0]
     return torch.stack([found[..., target] for target, found in enumerate(values)], dim=-1)

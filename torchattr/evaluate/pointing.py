@@ -1,4 +1,4 @@
-"""The pointing game: does a map point at the object that it is about?"""
+"""The pointing game: whether the maximum of a map is on its object."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Pointing:
     """How often maps pointed at their objects.
 
     Attributes:
-        hits: of each class.
-        counts: how many maps of each class there were.
+        hits: number of hits per class.
+        counts: number of maps per class.
     """
 
     hits: Mapping[Any, int]
@@ -98,7 +98,7 @@ def points_at(
     size: tuple[int, int] | None = None,
     tolerance: float = 0.0,
 ) -> bool:
-    """Whether the maximum of one map lies in a box, or in any of several.
+    """Whether the maximum of one map is in a box, or in any of several.
 
     The arguments are those of :func:`pointing_game`. Where several places share the maximum, all
     of them must lie in the boxes, so a map that is the same everywhere points at nothing.

@@ -1,4 +1,4 @@
-"""Features in the order of an attribution, and sets of them that hold one another."""
+"""Rank features by an attribution, and build nested feature subsets from the ranks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CurveKind = Literal["insertion", "deletion"]
 
 
 class Nested(FeatureMasks):
-    """The first so many features of an order are replaced, or all but these.
+    """Masks that replace the first features of an order, or all but these.
 
     Args:
-        ranks: for each input the place of each element's feature in the order, `(N, ...)`.
+        ranks: for each input the rank of each element's feature, `(N, ...)`.
         counts: the number of features, step by step, of each example: `(steps, N)`.
         first: whether the first features are replaced; otherwise the others are.
     """
@@ -44,9 +44,9 @@ class Nested(FeatureMasks):
 
 
 class Order:
-    """The features of each example, those that an attribution gives most first.
+    """The features of each example by decreasing attribution.
 
-    A feature is worth the mean over its elements. Equal ones keep the order of their numbers.
+    The attribution of a feature is the mean over its elements; ties keep the order of numbers.
 
     Args:
         features: the elements of each feature.
@@ -62,16 +62,15 @@ class Order:
         self.sizes = present.sum(1)
 
     def counts(self, fractions: Tensor) -> Tensor:
-        """Return how many features these fractions are, of each example: `(fractions, N)`."""
+        """Return the number of features for each fraction and example: `(fractions, N)`."""
         sizes = self.sizes.to("cpu", fractions.dtype)
         return (fractions[:, None] * sizes).round().long().to(self.sizes.device)
 
 
 def nested(order: Order, counts: Tensor, kind: CurveKind) -> Nested:
-    """Return what is replaced step by step, but for the end at which nothing is.
+    """Return the masks of all steps except the end at which nothing is replaced.
 
-    Deletion replaces the first features of the order; insertion begins with all of them replaced,
-    so what has not been inserted is.
+    Deletion replaces the first features of the order, insertion those not inserted yet.
     """
     if kind == "deletion":
         return Nested(order.ranks, counts[1:], first=True)
@@ -79,11 +78,11 @@ def nested(order: Order, counts: Tensor, kind: CurveKind) -> Nested:
 
 
 def as_fractions(steps: Any, features: int) -> Tensor:
-    """Return where to measure, from 0 to 1: at most one step for each feature.
+    """Return the fractions to measure at, from 0 to 1: at most one step per feature.
 
     Raises:
-        InputTypeError: no number.
-        InputError: a number out of range.
+        InputTypeError: `steps` is not a number.
+        InputError: it is out of range.
 
     >>> as_fractions(4, 100).tolist(), as_fractions(0.4, 100).tolist()
     ([0.0, 0.25, 0.5, 0.75, 1.0], [0.0, 0.4, 0.8, 1.0])
@@ -152,7 +151,7 @@ def _by_target(value: Any, tensor: Tensor, targets: int, name: str) -> list[Tens
     if not isinstance(value, Tensor):
         raise InputTypeError(f"{name} must be a tensor, got {type(value).__name__}")
     if not torch.isfinite(value).all():
-        raise InputError(f"{name} holds NaN or infinite values, which have no place in an order")
+        raise InputError(f"{name} holds NaN or infinite values, which cannot be ranked")
     found = value.detach().to(tensor.device)
     several = found.dim() == tensor.dim() + 1 and found.shape[1] == targets
     parts = list(found.unbind(1)) if several else [found]

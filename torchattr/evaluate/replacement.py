@@ -1,4 +1,4 @@
-"""What takes the place of deleted features: a number, a tensor, or the picture itself, blurred."""
+"""Baselines of deleted features: a number, a tensor, or the blurred image."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from torchattr.core.inputs import Inputs, as_baselines
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.methods import Baseline
 
-# Of the paper: a Gaussian of 5 pixels, cut to 11.
+# As in the paper: a Gaussian of 5 pixels, truncated to 11.
 BLUR_SIGMA = 5.0
 BLUR_KERNEL = 11
 
 
 def as_replaced(baselines: Any, inputs: Inputs) -> tuple[Baseline, ...]:
-    """Return one baseline per input: a number or `"blur"` for all of them, or one entry for each.
+    """Return one baseline per input, from one for all of them or one for each.
 
     Raises:
-        InputError: another word.
-        InputTypeError: inputs of integers are to be blurred.
-        ShapeError: inputs that are no pictures, or too small ones, are to be blurred.
+        InputError: an unknown string.
+        InputTypeError: integer inputs cannot be blurred.
+        ShapeError: the inputs to blur are not images, or too small.
     """
     if isinstance(baselines, (str, int, float)):
         baselines = (baselines,) * len(inputs.tensors)
     if isinstance(baselines, (tuple, list)) and len(baselines) == len(inputs.tensors):
         pairs = zip(baselines, inputs.tensors, strict=True)
-        baselines = tuple(_seen(value, tensor) for value, tensor in pairs)
+        baselines = tuple(_resolved(value, tensor) for value, tensor in pairs)
     return as_baselines(baselines, inputs)
 
 
-def _seen(value: Any, tensor: Tensor) -> Any:
+def _resolved(value: Any, tensor: Tensor) -> Any:
     if not isinstance(value, str):
         return value
     if value != "blur":

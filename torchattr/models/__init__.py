@@ -1,4 +1,4 @@
-"""Models with their own preprocessing and class names, and pictures to give them."""
+"""Load models with their preprocessing and class names, and read images for them."""
 
 from torchattr.models.cropping import Geometry as Geometry
 from torchattr.models.cropping import GeometryWarning as GeometryWarning
@@ -16,11 +16,11 @@ from torchattr.models.load import is_user_file as is_user_file
 from torchattr.models.load import load_model as load_model
 from torchattr.models.loaded import LoadedModel as LoadedModel
 from torchattr.models.loaded import PreparedImage as PreparedImage
-from torchattr.models.score_kind import Ending as Ending
+from torchattr.models.output_operation import OutputOperation as OutputOperation
+from torchattr.models.read_errors import reason as reason
 from torchattr.models.scores import Meaning as Meaning
 from torchattr.models.scores import ScoreReading as ScoreReading
 from torchattr.models.scores import read_scores as read_scores
-from torchattr.models.unreadable import reason as reason
 from torchattr.models.user_file import TransformWarning as TransformWarning
 from torchattr.models.user_file import blamed as blamed
 from torchattr.models.user_file import run_file as run_file

@@ -1,14 +1,14 @@
-"""Models of timm, which is imported only here."""
+"""Load models of timm, which is imported only here."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel
 from torchattr.models.weights import (
@@ -21,12 +21,12 @@ from torchattr.models.weights import (
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
-    """A timm model; see ``torchattr.models.load_model`` for ``weights``."""
+    """Load a timm model; see ``torchattr.models.load_model`` for ``weights``."""
     timm = _timm()
     if not timm.is_model(name.partition(".")[0]):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        hint = f"; close names: {', '.join(close)}" if close else ""
-        raise ModelError(f"timm has no model named {name!r}{hint}")
+        close = closest(name, timm.list_models(), cutoff=0.5)
+        question = f"; {suggest(name, close)}" if close else ""
+        raise ModelError(f"timm has no model named {name!r}{question}")
     model = _create(timm, name, weights)
     config = timm.data.resolve_model_data_config(model)
     return LoadedModel(

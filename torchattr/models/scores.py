@@ -1,4 +1,4 @@
-"""What a model's scores are: logits, probabilities already, or values of another kind."""
+"""Decide whether a model's scores are logits, probabilities or other values."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from torchattr.core.types import Activation, OutputKey
 from torchattr.core.undoing import undone
 from torchattr.errors import Hint, Message, ModelError, OutputError, TorchattrError, WayOut
 from torchattr.layers import enter_dispatch_mode, gradients
-from torchattr.models import Ending, LoadedModel, ScoreReading, blamed, reason
+from torchattr.models import LoadedModel, OutputOperation, ScoreReading, blamed, reason
 from torchattr.runs.class_selector import ClassSelector, chosen
 from torchattr.show import percent
 
@@ -95,7 +95,7 @@ class ScoreReader:
             ModelError: the model cannot be run on it.
         """
         with gradients(False):
-            ending = Ending()
+            ending = OutputOperation()
             with undone() as undo:
                 enter_dispatch_mode(undo, ending)
                 raw = self._raw(self._run(inputs))

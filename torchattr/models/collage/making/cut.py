@@ -1,7 +1,7 @@
-"""Cut the collage's objects and backgrounds out of scikit-image's pictures.
+"""Cut the objects and backgrounds out of scikit-image's images.
 
-``python -m torchattr.models.collage.making.cut`` writes ``sources/`` anew. This is the only module
-of the collage that needs scikit-image; the written files are committed, so nothing else does.
+``python -m torchattr.models.collage.making.cut`` writes ``sources/``. Only this module needs
+scikit-image, since the files that it writes are part of the repository.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _trimmed(picture: Image.Image) -> Image.Image:
 
 
 def objects() -> dict[str, Image.Image]:
-    """Every object as an RGBA picture, by its class name."""
+    """Return every object as an RGBA image, by its class name."""
     whole = {
         "astronaut": _outlined(data.astronaut(), ASTRONAUT),
         "cat": _outlined(data.chelsea(), CAT),
@@ -168,12 +168,12 @@ def _mirrored(strip: Image.Image) -> Image.Image:
 
 
 def _tinted(pixels: NDArray[np.generic], gains: tuple[float, float, float]) -> Image.Image:
-    """A grey picture given a natural colour."""
+    """Return a grey image in a natural colour."""
     return _rgb(np.clip(np.asarray(pixels, dtype=np.float64)[..., None] * gains, 0, 255))
 
 
 def backgrounds() -> dict[str, Image.Image]:
-    """Every background as a square RGB picture, by its name."""
+    """Return every background as a square RGB image, by its name."""
     whole = {
         "brick": _tinted(data.brick(), (1.45, 0.95, 0.75)),
         "galaxies": _rgb(data.hubble_deep_field()).crop((200, 150, 712, 662)),

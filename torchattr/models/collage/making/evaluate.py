@@ -1,6 +1,6 @@
-"""Measure the network on scenes that it never saw.
+"""Evaluate the network on unseen scenes.
 
-``python -m torchattr.models.collage.making.evaluate`` prints the figures in the room's README.
+``python -m torchattr.models.collage.making.evaluate`` prints the figures in `collage/README.md`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from torchattr.models.collage import collage
 from torchattr.models.collage.inputs import preprocess
-from torchattr.models.collage.making.scenes import CLASSES, CollageScene, scenes
-from torchattr.models.collage.net import CollageNet
+from torchattr.models.collage.making.scenes import CollageScene, scenes
+from torchattr.models.collage.net import CLASSES, CollageNet
 
 EVALUATION_SEED = 1_000_003
 _BATCH = 100
@@ -28,10 +28,10 @@ _BATCH = 100
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares between 0 and 1.
+    """Accuracies between 0 and 1.
 
-    `exact`: scenes whose whole set of labels is right. `label`: single yes-or-no answers that are
-    right, `by_class` the same for each class. `pointing`: objects in scenes of several whose class
+    `exact`: scenes with all labels right. `label`: single binary labels that are right, `by_class`
+    the same for each class. `pointing`: objects in scenes of several whose class
     activation map (Zhou et al., 2016, arXiv:1512.04150) has its maximum inside their own box.
     """
 
@@ -54,13 +54,13 @@ class Figures:
 
 
 def truth(labels: tuple[str, ...]) -> Tensor:
-    """The labels as float32 zeros and ones, (classes,)."""
+    """Return the labels as float32 zeros and ones, (classes,)."""
     return torch.tensor([float(name in labels) for name in CLASSES])
 
 
 @torch.no_grad()
 def evaluate(net: CollageNet, count: int, seed: int = EVALUATION_SEED) -> Figures:
-    """The figures of `net`, in evaluation mode, on `count` scenes of the series `seed`."""
+    """Return the figures of `net`, in evaluation mode, on `count` scenes of the series `seed`."""
     right: list[Tensor] = []
     hits: list[bool] = []
     for batch in _batches(scenes(count, seed)):
@@ -92,7 +92,7 @@ def _batches(series: Iterator[CollageScene]) -> Iterator[list[CollageScene]]:
 
 
 def _hits(net: CollageNet, item: CollageScene, maps: Tensor) -> list[bool]:
-    """Whether each object's class activation map points into its box; nothing if it is alone."""
+    """Whether each object's class activation map points into its box; empty for a single object."""
     if len(item.labels) < 2:
         return []
     cams = torch.einsum("kc,chw->khw", net.head.weight, maps).numpy()
@@ -110,11 +110,11 @@ def _inside(cam: NDArray[np.float32], box: tuple[int, int, int, int], side: floa
 
 
 def main() -> None:
-    """Print the figures of the committed weights, or of a file."""
+    """Print the figures of the bundled weights, or of a file."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--weights", type=Path, help="a safetensors file; default: the committed")
-    parser.add_argument("--count", type=int, default=4000, help="how many scenes")
-    parser.add_argument("--seed", type=int, default=EVALUATION_SEED, help="which series of scenes")
+    parser.add_argument("--weights", type=Path, help="a safetensors file (default: bundled)")
+    parser.add_argument("--count", type=int, default=4000, help="number of scenes")
+    parser.add_argument("--seed", type=int, default=EVALUATION_SEED, help="seed of the scenes")
     options = parser.parse_args()
     net = collage(weights=options.weights is None)
     if options.weights is not None:

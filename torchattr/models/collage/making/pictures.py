@@ -1,4 +1,4 @@
-"""Draw the examples.
+"""Compose the example images.
 
 ``python -m torchattr.models.collage.making.pictures`` writes ``examples/``.
 """
@@ -20,7 +20,7 @@ SIDE = 320
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is in a picture, and the seed that was liked for the rest."""
+    """The objects and background of an example, and the seed for the rest."""
 
     objects: tuple[str, ...]
     background: str

@@ -1,4 +1,4 @@
-"""Random pictures of one to three cut-out objects on a photographic background."""
+"""Compose random scenes of one to three cut-out objects on a photographic background."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-CLASSES: tuple[str, ...] = (
-    "astronaut",
-    "cat",
-    "coffee",
-    "horse",
-    "photographer",
-    "retina",
-    "rocket",
-    "shuttle",
-)
+from torchattr.models.collage import CLASSES, PixelBox
+from torchattr.models.collage.inputs import SIZE
+
 BACKGROUNDS: tuple[str, ...] = (
     "brick",
     "galaxies",
@@ -30,8 +23,6 @@ BACKGROUNDS: tuple[str, ...] = (
     "lawn",
     "wood",
 )
-SIZE = 128
-
 _MOST_OBJECTS = 3
 _LARGEST = {1: 0.62, 2: 0.50, 3: 0.40}
 _SMALLEST = 0.27
@@ -39,26 +30,24 @@ _LONGEST = 0.88
 _MOST_HIDDEN = 0.12
 _TRIES = 30
 
-Box = tuple[int, int, int, int]
-
 
 @dataclass(frozen=True, eq=False)
 class CollageScene:
-    """One picture and the truth about it.
+    """One image and its ground truth.
 
     `image` is uint8, (H, W, 3). Object `i` is `labels[i]`; its visible pixels are `masks[i]` of
     the bool array (objects, H, W), and `boxes[i]` is the smallest (x0, y0, x1, y1) around them,
-    with x1 and y1 exclusive. Later objects lie on top of earlier ones; all labels differ.
+    with x1 and y1 exclusive. Later objects cover earlier ones; all labels differ.
     """
 
     image: NDArray[np.uint8]
     labels: tuple[str, ...]
-    boxes: tuple[Box, ...]
+    boxes: tuple[PixelBox, ...]
     masks: NDArray[np.bool_]
 
 
 def scenes(count: int, seed: int, size: int = SIZE, start: int = 0) -> Iterator[CollageScene]:
-    """Scenes `start` ... `start + count - 1` of the endless series that `seed` names.
+    """Yield scenes `start` ... `start + count - 1` of the endless series of `seed`.
 
     Example:
         >>> [scene] = scenes(1, seed=7)
@@ -70,7 +59,7 @@ def scenes(count: int, seed: int, size: int = SIZE, start: int = 0) -> Iterator[
 
 
 def scene(seed: int, index: int, size: int = SIZE) -> CollageScene:
-    """Scene number `index` of the series `seed`: `size` pixels square, the same at every call."""
+    """Return scene number `index` of the series `seed`, `size` pixels square."""
     random = np.random.default_rng((seed, index))
     wanted = random.integers(1, _MOST_OBJECTS + 1)
     names = random.permutation(CLASSES)[:wanted]
@@ -83,7 +72,7 @@ def compose(
     size: int = SIZE,
     background: str | None = None,
 ) -> CollageScene:
-    """One scene of the named objects, all else random; an object that finds no room is left out."""
+    """Return a random scene of the named objects; one that finds no room is left out."""
     canvas = _background(random, size, background)
     labels: list[str] = []
     masks = np.zeros((0, size, size), dtype=np.bool_)
@@ -116,7 +105,7 @@ def _background(random: np.random.Generator, size: int, name: str | None) -> Ima
 
 
 def _object(random: np.random.Generator, name: str, crowd: int, size: int) -> Image.Image:
-    """The object, scaled so that the root of its area is a random share of the picture's side."""
+    """Return the object, scaled so that the root of its area is a random share of the side."""
     source = _source(f"{name}.png")
     share = random.uniform(_SMALLEST, _LARGEST[crowd])
     factor = share * size / float(np.sqrt(source.width * source.height))
@@ -137,7 +126,7 @@ def _flipped(random: np.random.Generator, image: Image.Image) -> Image.Image:
 
 
 def _coloured(random: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Random brightness, contrast and colour; transparency stays."""
+    """Jitter brightness, contrast and colour; keep transparency."""
     pixels = np.asarray(image, dtype=np.float32)
     colour = pixels[..., :3]
     gain = random.uniform(0.75, 1.2) * random.uniform(0.88, 1.12, 3)
@@ -151,7 +140,7 @@ def _coloured(random: np.random.Generator, image: Image.Image) -> Image.Image:
 def _placed(
     random: np.random.Generator, cut: Image.Image, masks: NDArray[np.bool_], size: int
 ) -> Image.Image | None:
-    """A layer with the object where it hides little of the others, or None after many tries."""
+    """Return a layer with the object where it hides little of the others; None if none is found."""
     areas = masks.sum((1, 2))
     for _ in range(_TRIES):
         layer = Image.new("RGBA", (size, size))
@@ -168,13 +157,13 @@ def _opaque(layer: Image.Image) -> NDArray[np.bool_]:
     return np.asarray(layer.getchannel("A")) > 127
 
 
-def _box(mask: NDArray[np.bool_]) -> Box:
+def _box(mask: NDArray[np.bool_]) -> PixelBox:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _photographed(random: np.random.Generator, canvas: Image.Image) -> NDArray[np.uint8]:
-    """The picture with a little blur and sensor noise."""
+    """Add a little blur and sensor noise."""
     radius = random.uniform(0.3, 0.8) if random.random() < 0.25 else 0.0
     picture = canvas.convert("RGB").filter(ImageFilter.GaussianBlur(radius))
     pixels = np.asarray(picture, dtype=np.float32)

@@ -1,7 +1,7 @@
 """Train the network on two processor cores.
 
 ``python -m torchattr.models.collage.making.train`` writes ``weights.safetensors`` and prints the
-figures on fresh scenes. The seed fixes the weights at the start and every scene.
+figures on unseen scenes. The seed determines the initial weights and every scene.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from torchattr.models.collage.inputs import preprocess
 from torchattr.models.collage.making.evaluate import EVALUATION_SEED, evaluate, truth
-from torchattr.models.collage.making.scenes import CLASSES, scene
-from torchattr.models.collage.net import CollageNet
+from torchattr.models.collage.making.scenes import scene
+from torchattr.models.collage.net import CLASSES, CollageNet
 
 THREADS = 2
 BATCH = 64
@@ -36,7 +36,7 @@ Sample = tuple[NDArray[np.uint8], Tensor]
 
 
 class Scenes(Dataset[Sample]):
-    """Scene `i` of a series with its labels; every scene is shown once."""
+    """The scenes of a series with their labels."""
 
     def __init__(self, seed: int, count: int) -> None:
         self.seed = seed
@@ -51,13 +51,13 @@ class Scenes(Dataset[Sample]):
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
-    """Inputs (N, 3, H, W) and labels (N, classes)."""
+    """Return inputs (N, 3, H, W) and labels (N, classes)."""
     inputs = preprocess.normalised(np.stack([image for image, _ in samples]))
     return inputs, torch.stack([labels for _, labels in samples])
 
 
 def train(seed: int, steps: int = STEPS) -> CollageNet:
-    """The network after `steps` batches of the scenes of `seed`, in evaluation mode."""
+    """Return the network after `steps` batches of the scenes of `seed`, in evaluation mode."""
     torch.manual_seed(seed)
     net = CollageNet(len(CLASSES)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
@@ -78,14 +78,14 @@ def train(seed: int, steps: int = STEPS) -> CollageNet:
 
 
 def main() -> None:
-    """Train, write the weights, and print the figures on fresh scenes."""
+    """Train, write the weights, and print the figures on unseen scenes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="fixes the start and every scene")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and scenes")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"batches of {BATCH} scenes")
     parser.add_argument("--out", type=Path, default=_OUT, help="where to write the weights")
     options = parser.parse_args()
     if options.seed == EVALUATION_SEED:
-        parser.error(f"--seed {EVALUATION_SEED} names the fresh scenes; choose any other")
+        parser.error(f"--seed {EVALUATION_SEED} is the seed of the evaluation; choose another")
     torch.set_num_threads(THREADS)
     net = train(options.seed, options.steps)
     save_file(net.state_dict(), options.out)

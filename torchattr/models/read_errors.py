@@ -1,4 +1,4 @@
-"""Files that cannot be read are refused in a sentence, whatever the reader makes of them."""
+"""Turn whatever a file reader raises into an error that names the file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import TracebackType
 from torchattr.errors import TorchattrError
 
 
-class Refusing:
-    """Turns every fault of a reader into an error that names the file.
+class ReadErrors:
+    """Turns every exception of a file reader into an error that names the file.
 
-    Readers of binary files fail in as many ways as there are damages: with errors of indices,
-    texts, types, numbers and memory. This holds for files only; no code of ours runs inside.
+    Readers of damaged binary files raise IndexError, UnicodeDecodeError, TypeError, MemoryError and
+    more. Use it around reading only, never around code of this package.
 
-    error: makes an error of the reason.
+    error: makes the error from the reason.
 
     >>> with Refusing(lambda reason: TorchattrError(f"a.bin is damaged: {reason}")):
     ...     [][3]
@@ -27,7 +27,7 @@ class Refusing:
         self.error = error
 
     def __enter__(self) -> None:
-        """Nothing is held."""
+        """Hold nothing."""
 
     def __exit__(
         self,
@@ -40,9 +40,9 @@ class Refusing:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of what went wrong first."""
+    """Return the first line of the root cause of an error."""
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
-    said = (str(error).splitlines() or [""])[0] or type(error).__name__
-    # Torch points at a log here, which says nothing more that a reader could mend.
-    return "its parts do not fit together" if "warnings above" in said else said
+    text = (str(error).splitlines() or [""])[0] or type(error).__name__
+    # PyTorch refers to a log here, which does not help a user.
+    return "its entries are inconsistent" if "warnings above" in text else text

@@ -28,7 +28,7 @@ def test_the_seed_of_the_fresh_scenes_is_refused(
     monkeypatch.setattr(sys, "argv", ["train", "--seed", str(EVALUATION_SEED)])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "choose any other" in capsys.readouterr().err
+    assert "choose another" in capsys.readouterr().err
 
 
 def test_scikit_image_is_needed_only_to_cut() -> None:

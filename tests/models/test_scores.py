@@ -4,10 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from torchattr.models import read_scores
-from torchattr.models.score_kind import Ending
 
 LOGITS = torch.tensor([[-5.0, 2.0, 0.5]])
 ONE = torch.tensor([[-5.0]])
@@ -74,53 +72,3 @@ def test_what_is_not_known_is_said():
 def test_a_softmax_over_the_wrong_dimension_is_no_probability():
     ones = LOGITS.softmax(0)
     assert read_scores(ones, "auto", "softmax").kind == "none"
-
-
-def ending_of(model, x=None):
-    x = torch.rand(1, 3, 8, 8) if x is None else x
-    with torch.no_grad(), Ending() as ending:
-        output = model(x)
-    return ending.of(output)
-
-
-def net(*last):
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), *last)
-
-
-@pytest.mark.parametrize(
-    ("last", "expected"),
-    [
-        ((), "addmm"),
-        ((nn.Softmax(1),), "softmax"),
-        ((nn.LogSoftmax(1),), "log_softmax"),
-        ((nn.Sigmoid(),), "sigmoid"),
-        ((nn.Softmax(1), nn.Unflatten(1, (5, 1, 1)), nn.Flatten()), "softmax"),
-        ((nn.Sigmoid(), nn.ReLU()), "relu"),
-    ],
-)
-def test_the_operation_at_the_end_is_seen_in_every_form(last, expected):
-    model = net(*last).eval()
-    assert ending_of(model) == expected
-    assert ending_of(torch.export.export(model, (torch.rand(1, 3, 8, 8),)).module()) == expected
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    assert ending_of(model) == expected
-    with torch.inference_mode():
-        found = ending_of(model, torch.rand(1, 3, 8, 8))
-    assert found == ("linear" if expected == "addmm" else expected)
-
-
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        (lambda x: x.sigmoid_(), "sigmoid"),
-        (lambda x: x.softmax(1).half().float(), "softmax"),
-        (lambda x: x.softmax(1).clone()[:, :2], "softmax"),
-        (lambda x: x.softmax(1) * 2, "mul"),
-        (lambda x: x.softmax(1).mul_(2), "mul"),
-        (lambda x: torch.special.expit(x), "sigmoid"),
-        (lambda x: x.view(2, 2), None),
-    ],
-)
-def test_views_and_copies_are_what_they_are_of(function, expected):
-    assert ending_of(function, torch.rand(1, 4)) == expected

@@ -1,4 +1,4 @@
-"""Which operation a model's output comes from: a softmax, a sigmoid, or something else."""
+"""Find the operation that produced a model's output, such as a softmax or a sigmoid."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 
 from torchattr.core.torch_private import TorchDispatchMode
 
-# In inference mode, operations arrive by the names by which they are called.
+# In inference mode, composite operations are dispatched undecomposed, under their own names.
 _COPIES = frozenset(
     ("to_copy", "to", "clone", "copy", "contiguous", "reshape", "flatten", "alias_copy")
 )
 
 
-class Ending(TorchDispatchMode):
-    """Watches a forward, and knows afterwards what made each tensor that it gave.
+class OutputOperation(TorchDispatchMode):
+    """Records which operation produced each tensor of a forward.
 
-    Views and copies count as what they are of. What is not made by PyTorch has no known origin.
+    Views and copies count as their source. Tensors not produced by PyTorch have no operation.
 
     >>> with torch.no_grad(), Ending() as ending:
     ...     probabilities = torch.ones(1, 3).softmax(1).reshape(3)
-    >>> ending.of(probabilities)
+    >>> operation.of(probabilities)
     'softmax'
     """
 
@@ -39,30 +39,30 @@ class Ending(TorchDispatchMode):
         return result
 
     def of(self, output: Tensor) -> str | None:
-        """Return the name of the operation that made an output, such as `softmax` or `addmm`."""
-        place = _place(output)
-        return None if place is None else self._made.get(place)
+        """Return the operation that produced an output, such as `softmax` or `addmm`."""
+        address = _address(output)
+        return None if address is None else self._made.get(address)
 
     def _note(self, func: Any, args: Any, tensor: Any) -> None:
-        place = _place(tensor)
-        if place is None:
+        address = _address(tensor)
+        if address is None:
             return
         name = func._schema.name.partition("::")[2].strip("_")
-        given = [_place(one) for one in args if isinstance(one, Tensor)]
+        given = [_address(one) for one in args if isinstance(one, Tensor)]
         if name in _COPIES and given:
-            self._set(place, self._made.get(given[-1] or 0))
-        elif place not in given or func._schema.is_mutable:
-            self._set(place, name)
+            self._set(address, self._made.get(given[-1] or 0))
+        elif address not in given or func._schema.is_mutable:
+            self._set(address, name)
 
-    def _set(self, place: int, name: str | None) -> None:
-        # Memory is used again, so what was known of it before must not stay.
-        self._made.pop(place, None)
+    def _set(self, address: int, name: str | None) -> None:
+        # Memory is reused, so an older entry of the same address must go.
+        self._made.pop(address, None)
         if name is not None:
-            self._made[place] = name
+            self._made[address] = name
 
 
-def _place(tensor: Any) -> int | None:
-    """Return the address of a plain tensor's memory, which its views share."""
+def _address(tensor: Any) -> int | None:
+    """Return the address of a strided tensor's storage, which its views share."""
     if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
         return None
     try:
