@@ -138,8 +138,8 @@ def test_a_port_in_use_is_named() -> None:
     [
         (["--port", "70000"], ["0..65535", "70000"]),
         (["--port", "-1"], ["0..65535", "-1"]),
-        (["--host", "256.1.1.1", "--port", "0"], ["cannot listen at 256.1.1.1"]),
-        (["--host", "0.0.0.0", "--token", "short", "--port", "0"], ["16 letters"]),
+        (["--host", "256.1.1.1", "--port", "0"], ["cannot listen on 256.1.1.1"]),
+        (["--host", "0.0.0.0", "--token", "short", "--port", "0"], ["16 characters"]),
         (["--model", "no_such", "--port", "0"], ["unknown model 'no_such'"]),
         (["--model", "torchvision:resnet1800", "--port", "0"], ["close names"]),
         (["--weights", "none.pth", "--port", "0"], ["none.pth"]),
