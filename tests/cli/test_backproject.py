@@ -52,7 +52,7 @@ def test_back_projections_are_those_of_the_library(here, rule, start):
 def test_the_last_layer_is_projected_back_by_default_and_named(here):
     result = call("backproject", CAT, "--crop")
     assert result.exit_code == 0, result.output
-    assert "note: layer stage3: the last spatial one" in result.stderr
+    assert "using --layer stage3, the last spatial one" in result.stderr
     assert len(manifest()["back-projections/stage3/astronaut_cat"]["channels"]) == 9
 
 

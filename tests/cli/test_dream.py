@@ -62,7 +62,7 @@ def test_a_dream_of_a_picture_is_that_of_the_library(here):
     expected = ta.deepdream(loaded.model, x, "stage2", steps=2, bounds=bounds)
     found = arrays("dreams/stage2/astronaut_cat.npz")["image"]
     np.testing.assert_allclose(found, expected[0].numpy(), atol=1e-4)
-    assert "1 picture dreamt of" in result.stdout
+    assert "Wrote results for 1 image" in result.stdout
 
 
 _MEAN = torch.tensor([[0.46], [0.40], [0.34]])
@@ -72,14 +72,14 @@ _STD = torch.tensor([[0.27], [0.25], [0.24]])
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "with --target or --layer, or give pictures"),
+        ((), "pass a --target or a --layer"),
         (("--target", "drak"), "did you mean 'dark'?"),
         (("--target", "top2"), "'top2' is no single class"),
         (("--target", "7"), "7 is out of range"),
         (("--layer", "9"), "has no layer '9'"),
         (("--layer", "0", "--channel", "4"), "channel 4 is out of range"),
-        (("--channel", "4"), "name the layer with --layer"),
-        (("--target", "0", "--layer", "0"), "a --target or a --layer"),
+        (("--channel", "4"), "name it with --layer"),
+        (("--target", "0", "--layer", "0"), "--target and --layer are mutually"),
         (("--target", "0", "--size", "x"), "--size must be a number"),
         (("--target", "0", "--octaves", "20"), "--octaves 20 would begin with an image of"),
         (("--target", "0", "--scale", "1"), "octave_scale must be above 1"),
@@ -98,7 +98,7 @@ def test_wrong_dreams_are_named_and_nothing_is_written(here, arguments, said):
 def test_a_model_of_one_size_is_named(here):
     flat = {"model": "models.py:flat"}
     refused(relu("dream", "--target", "0", "--octaves", "2", **flat), "more than one octave")
-    refused(relu("dream", "--target", "0", "--size", "64", **flat), "leave size out")
+    refused(relu("dream", "--target", "0", "--size", "64", **flat), "mit the size")
     assert relu("dream", "--target", "0", "--steps", "2", **flat).exit_code == 0
 
 

@@ -47,7 +47,7 @@ def test_without_arguments_the_embedded_pictures_are_explained(here):
     assert entry["model"] == "demo"
     assert entry["layers"] == ["stage3"]
     assert entry["coverage"]["methods"]["guided_backprop"] == "11 relu calls, 11 rewritten"
-    assert "4 pictures explained in torchattr-out" in result.stdout
+    assert "Wrote results for 4 images to torchattr-out" in result.stdout
     assert "coverage: 11 relu calls, 11 rewritten" in result.stderr
     assert "using --layer stage3" in result.stderr
     assert result.stderr.count("note:") == 2
@@ -376,7 +376,7 @@ def test_ctrl_c_keeps_what_is_done(here, monkeypatch):
     result = explain("photo.png", "second.png", "--method", "saliency")
     assert result.exit_code == 130
     assert isinstance(result.exception, SystemExit)
-    assert "1 of 2 pictures are done and stay in torchattr-out" in result.stderr
+    assert "Kept 1 of 2 finished results in torchattr-out" in result.stderr
     assert pictures() == ["manifest.json", "photo.npz", "photo.png"]
     assert list(manifest()["pictures"]) == ["photo"]
 

@@ -79,13 +79,16 @@ def test_a_foreign_file_is_kept_and_nothing_else_is_written(here, command):
     ("arguments", "said"),
     [
         (("activations", "--channel", "4"), "channel 4 is out of range for the layer"),
-        (("activations", "--channel", "1", "--top", "2"), "--channel or --top"),
+        (("activations", "--channel", "1", "--top", "2"), "--channel and --top are"),
         (("backproject", "--layer", "1", "--channel", "4"), "channel 4 is out of range"),
         (("backproject", "--channel", "1", "--all"), "--channel, --top and --all"),
-        (("backproject", "--start", "middle"), "--start must be max, map, or a place"),
+        (("backproject", "--start", "middle"), "--start must be max, map, or a position"),
         (("backproject", "--layer", "1", "--start", "99,1"), "(99, 1) is not inside"),
         (("backproject", "--rule", "guide"), "--rule must be one of deconvolution, guided"),
-        (("backproject", "--rule", "guided", "--rule", "gradient"), "names several ways back"),
+        (
+            ("backproject", "--rule", "guided", "--rule", "gradient"),
+            "names several back-projections",
+        ),
         (("layers", "--method", "saliency"), "--method must be grad_cam or guided_grad_cam"),
         (("layers", "--target", "drak"), "did you mean 'dark'?"),
         (("layers", "--target", "3"), "target 3 is out of range"),
@@ -114,7 +117,7 @@ def test_ctrl_c_keeps_what_is_done(here, command, monkeypatch):
     monkeypatch.setattr(pictures, "read_image", interrupted)
     result = run(command, "second.png", "--layer", "1", "--html", "page.html")
     assert result.exit_code == 130
-    assert "1 of 2 pictures are done and stay in torchattr-out and page.html" in result.stderr
+    assert "Kept 1 of 2 finished results in torchattr-out and page.html" in result.stderr
     assert {name.rpartition("/")[2] for name in manifest()} == {"photo"}
     assert "photo" in Path("page.html").read_text()
 

@@ -89,7 +89,7 @@ def test_texts_are_parsed() -> None:
 
 def test_other_texts_are_refused() -> None:
     for parse in (meaning_of, place_of, size_of):
-        with pytest.raises(InputError, match="'x,y', |got 'x,y'"):
+        with pytest.raises(InputError, match="got 'x,y'"):
             parse("x,y")
     with pytest.raises(RuleError, match="OPERATION=RULE"):
         rules_of(["gelu"])

@@ -24,7 +24,7 @@ def test_a_report_has_everything(here):
     assert result.exit_code == 0, result.output
     text = Path("torchattr-report.html").read_text()
     for said in (
-        "What demo looks at",
+        "torchattr report: demo",
         "Multiply-adds",
         "11 relu calls, 11 rewritten",
         "Grad-CAM layer by layer: astronaut",

@@ -84,14 +84,14 @@ def test_a_rerun_says_what_it_keeps(pictures):
     assert explain("in/p0.png", "in/p1.png").exit_code == 0
     result = explain("in")
     assert result.exit_code == 0, result.output
-    assert "6 pictures explained in torchattr-out" in result.stdout
-    assert "2 pictures kept in torchattr-out: done before with the same model" in result.stdout
+    assert "Wrote results for 6 images to torchattr-out" in result.stdout
+    assert "Kept results for 2 images in torchattr-out: already done with the same" in result.stdout
     assert "--overwrite does them anew" in result.stdout
     result = explain("in", "--overwrite")
-    assert "8 pictures explained" in result.stdout
+    assert "Wrote results for 8 images" in result.stdout
     assert "kept" not in result.stdout
     result = explain("in", "--target", "1")
-    assert "8 pictures explained" in result.stdout
+    assert "Wrote results for 8 images" in result.stdout
     check_whole()
 
 
@@ -118,7 +118,7 @@ def test_a_disk_that_fills_up_keeps_what_is_done(pictures, monkeypatch):
     os.chdir(pictures)
     result = explain("in")
     assert f"{8 - done} pictures explained" in result.stdout
-    assert f"{done} pictures kept" in result.stdout
+    assert f"Kept results for {done} image" in result.stdout
     check_whole()
 
 
@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_goes_on(pictures):
     assert process.returncode == -signal.SIGKILL
     result = explain("in")
     assert result.exit_code == 0, result.output
-    assert "kept in torchattr-out" in result.stdout
+    assert "Kept results for" in result.stdout
     assert len(manifest()["pictures"]) == len(manifest()["finished"]) == 8
     check_whole()
 

@@ -102,7 +102,7 @@ def test_a_signal_ends_a_run_and_keeps_what_is_done(pictures, number):
     check_whole()
     result = explain("in")
     assert f"{done} picture" in result.stdout
-    assert "kept in torchattr-out" in result.stdout
+    assert "Kept results for" in result.stdout
     assert len(manifest()["finished"]) == 8
     check_whole()
 

@@ -71,7 +71,7 @@ def test_the_chosen_layer_is_noted_in_the_words_of_whoever_shows_it(
 def test_rules_for_methods_without_any_are_refused_before_a_picture_is_read(
     loaded: LoadedModel,
 ) -> None:
-    with pytest.raises(RuleError, match="rules=.* is for methods that rewrite"):
+    with pytest.raises(RuleError, match=r"rules=.* is for methods that rewrite"):
         ExplainJob(loaded, ExplainSettings(("saliency",), rules={"gelu": "guided"}))
 
 
