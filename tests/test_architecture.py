@@ -174,6 +174,7 @@ TESTS = Path(__file__).parent
 
 COVERED_ELSEWHERE: dict[str, str] = {
     # core
+    "core.types": "methods/test_grad_cam.py: type aliases only, without behaviour",
     # kernels
     "kernels.triton.unpool": "kernels/triton/test_max_pool.py: each pool with its backward",
     # layers
@@ -188,7 +189,15 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # preparation
     # evaluate
     # results
+    "results.explained": "results/test_rows.py: a protocol, without behaviour",
+    "results.html_page": "results/test_html.py: the page is read as the sink writes it",
     # runs
+    "runs.dream_jobs": "cli/test_dream.py: compared with the library through the command",
+    "runs.explain_job": "cli/test_explain.py: compared with the library through the command",
+    "runs.explain_settings": "runs/test_run.py: settings are checked when a job is made",
+    "runs.inspection_jobs": "cli/test_activations.py: compared with the library by each command",
+    "runs.job": "runs/test_run.py: an interface and values, seen in the events of a run",
+    "runs.model_overview": "cli/test_kernels.py: compared with the library by each command",
     # captum
     # tf_cnnvis
     # web

@@ -14,7 +14,6 @@ from command import call, refused
 from PIL import Image
 
 import torchattr as ta
-from torchattr.core.warn import warn
 from torchattr.models.collage import examples
 from torchattr.models.weights import read_weights
 
@@ -48,7 +47,7 @@ def test_without_arguments_the_embedded_pictures_are_explained(here):
     assert entry["model"] == "demo"
     assert entry["layers"] == ["stage3"]
     assert entry["coverage"]["methods"]["guided_backprop"] == "11 relu calls, 11 rewritten"
-    assert "4 pictures explained in torchattr-out" in result.stdout
+    assert "Wrote results for 4 images to torchattr-out" in result.stdout
     assert "coverage: 11 relu calls, 11 rewritten" in result.stderr
     assert "using --layer stage3" in result.stderr
     assert result.stderr.count("note:") == 2
@@ -362,7 +361,7 @@ def test_only_unreadable_pictures(here):
 
 
 def test_ctrl_c_keeps_what_is_done(here, monkeypatch):
-    from torchattr.runs import settings as plan
+    from torchattr.runs import explain_settings as plan
 
     Image.new("RGB", (40, 30)).save("second.png")
     whole, calls = plan.explain, []
@@ -377,41 +376,9 @@ def test_ctrl_c_keeps_what_is_done(here, monkeypatch):
     result = explain("photo.png", "second.png", "--method", "saliency")
     assert result.exit_code == 130
     assert isinstance(result.exception, SystemExit)
-    assert "1 of 2 pictures are done and stay in torchattr-out" in result.stderr
+    assert "Kept 1 of 2 finished results in torchattr-out" in result.stderr
     assert pictures() == ["manifest.json", "photo.npz", "photo.png"]
     assert list(manifest()["pictures"]) == ["photo"]
-
-
-FAULTS = {
-    "raises": ("def make():\n    raise KeyError('no such entry')\n", "line 2, in make: KeyError"),
-    "imports": ("import no_such_package\n", "line 1, in <module>: ModuleNotFoundError: No module"),
-    "syntax": ("def make(:\n    pass\n", "line 1: SyntaxError: "),
-    "exits": ("import sys\n\ndef make():\n    sys.exit(7)\n", "line 4, in make: SystemExit: 7"),
-    "calls": ("def make():\n    open('no such')\n", "line 2, in make: FileNotFoundError"),
-    "forward": (
-        "import torch\nfrom torchvision.transforms import ToTensor\n\n"
-        "class Net(torch.nn.Module):\n    def forward(self, x):\n        return x / self.scale\n\n"
-        "def make():\n    return Net(), ToTensor()\n",
-        "line 6, in forward: AttributeError: 'Net' object has no attribute 'scale'",
-    ),
-    "transform": (
-        "import torch\n\ndef wrong(image):\n    return image.no_such\n\n"
-        "def make():\n    return torch.nn.Flatten(), wrong\n",
-        "line 4, in wrong: AttributeError",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("command", ["explain", "layers", "report"])
-def test_faults_of_a_users_file_are_named_with_their_place(here, kind, command, monkeypatch):
-    code, said = FAULTS[kind]
-    Path("mine.py").write_text(code)
-    result = call(command, "photo.png", "--model", "mine.py:make")
-    refused(result, "mine.py, ", said, "TORCHATTR_TRACEBACK=1")
-    monkeypatch.setenv("TORCHATTR_TRACEBACK", "1")
-    kept = call(command, "photo.png", "--model", "mine.py:make").exception
-    assert type(kept).__name__ in said
 
 
 def test_a_function_that_needs_arguments_is_named(here):
@@ -438,90 +405,6 @@ def own(base):
     )
 
 
-@pytest.mark.parametrize("error", own(ta.errors.TorchattrError), ids=lambda one: one.__name__)
-def test_every_error_of_the_package_is_a_sentence(here, monkeypatch, error):
-    def raising(*args, **kwargs):
-        raise error("what is wrong,\nin two lines")
-
-    monkeypatch.setattr("torchattr.runs.settings.explain", raising)
-    refused(explain("photo.png"), "error: what is wrong, in two lines")
-
-
-@pytest.mark.parametrize("warning", own(ta.errors.TorchattrWarning), ids=lambda one: one.__name__)
-def test_every_warning_of_the_package_is_a_note(here, monkeypatch, warning):
-    from torchattr.runs import settings as plan
-
-    whole = plan.explain
-
-    def warning_first(*args, **kwargs):
-        warn("what to know", warning)
-        return whole(*args, **kwargs)
-
-    monkeypatch.setattr(plan, "explain", warning_first)
-    result = explain("photo.png", "--method", "saliency")
-    assert result.exit_code == 0, result.output
-    # What was rewritten is said by the command itself, for all methods at once.
-    expected = 0 if warning is ta.errors.CoverageWarning else 1
-    assert result.stderr.count("note: what to know") == expected
-
-
-def test_other_faults_keep_their_traceback(here, monkeypatch):
-    monkeypatch.setattr("torchattr.models.find_images", lambda images: 1 / 0)
-    result = explain("photo.png")
-    assert result.exit_code == 1
-    assert isinstance(result.exception, ZeroDivisionError)
-
-
-OWN = """
-import torch
-from torch import nn
-from torchvision.transforms import Compose, Resize, ToTensor
-
-import torchattr as ta
-
-
-@ta.register_method("own_gradient")
-class OwnGradient(ta.GradientAttribution):
-    def finish(self, inputs, grads):
-        return grads * 2
-
-
-def make():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(392, 2))
-    return net, Compose([Resize((16, 16)), ToTensor()])
-"""
-
-
-def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
-    from torchattr.methods import registry
-
-    monkeypatch.setattr(registry.METHODS, "_entries", dict(registry.METHODS._entries))
-    Path("own.py").write_text(OWN)
-    line = ("photo.png", "--method", "own_gradient", "--method", "saliency", "--target", "0")
-    for _ in range(2):
-        result = explain(*line, model="own.py:make")
-        assert result.exit_code == 0, result.output
-    found = arrays_of()
-    np.testing.assert_allclose(np.abs(found["own_gradient"]), 2 * found["saliency"], rtol=1e-6)
-    report = call("report", *line[:5], "--model", "own.py:make", "--html", "page.html")
-    assert report.exit_code == 0, report.output
-    refused_method = explain("photo.png", "--method", "own_gradiant", model="own.py:make")
-    assert refused_method.exit_code == 2
-    assert "did you mean 'own_gradient'" in refused_method.stderr
-
-
-def test_another_class_under_a_registered_name_is_refused():
-    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
-        ta.register_method("saliency")(ta.GradCAM)
-    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
-        ta.register_method("saliency")(ta.Saliency)
-
-
-def test_messages_are_shown_as_they_are(here):
-    refused(explain("photo.png", "--target", "[bold]x[/bold]"), "unknown class '[bold]x[/bold]'")
-
-
 def test_a_full_disk_is_named(here, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
@@ -531,34 +414,6 @@ def test_a_full_disk_is_named(here, monkeypatch):
     assert result.exit_code == 2
     assert "No space left on device" in result.stderr
     assert pictures() == []
-
-
-def test_methods_are_listed(here):
-    lines = call("methods").stdout.splitlines()
-    rows = {line.split()[0]: line for line in lines}
-    assert "GuidedBackprop" in rows["guided_backprop"]
-    assert " no " in rows["saliency"]
-    assert " optional " in rows["grad_cam"]
-
-
-def test_layers_are_listed_and_the_default_is_marked(here):
-    lines = call("layers", "--model", "demo").stdout.splitlines()
-    marked = [line for line in lines if "default for --layer" in line]
-    assert len(marked) == 1
-    assert marked[0].startswith("stage3 ")
-    assert "1 × 96 × 16 × 16" in marked[0]
-    assert any(line.startswith("  stage3.0 ") for line in lines)
-    shallow = call("layers", "--model", "demo", "--depth", 1).stdout.splitlines()
-    assert len(shallow) < len(lines)
-    assert "no model" in call("layers", "--model", "torchvision:nothing").stderr
-
-
-def test_info_lists_rules_and_backends(here):
-    text = call("info").stdout
-    assert torch.__version__.partition("+")[0] in text
-    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    assert "guided" in rows["relu"]
-    assert "available" in text.partition("backend")[2]
 
 
 def test_version_and_help():

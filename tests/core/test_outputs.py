@@ -59,7 +59,7 @@ def test_takes(output: Any, key: Any) -> None:
         ({"loss": torch.tensor(1.0), "ids": OTHER.long(), "x": SCORES}, None, r"output='x'$"),
         ({"hidden": OTHER, "logits": SCORES}, None, r"output='logits'$"),
         ({"hidden": OTHER, "logits": SCORES}, "score", r"no entry.*output='logits'$"),
-        (SCORES, "logits", r"names no entry.*a tensor of shape \(2, 3\)\); leave it out"),
+        (SCORES, "logits", r"names no entry.*a tensor of shape \(2, 3\)\). Leave it out"),
         (SCORES, 0, r"output=0 names no entry"),
         ({"note": "text"}, "note", r"entry 'note' is str"),
         (SCORES, lambda output: 3, r"is int, not a tensor"),

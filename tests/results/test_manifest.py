@@ -59,7 +59,7 @@ def manifest(out):
 @pytest.mark.parametrize("content", ODD, ids=range(len(ODD)))
 def test_what_is_no_manifest_is_refused_at_once_and_kept(tmp_path, content):
     (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(FolderError, match=r"give another folder, or allow it with --overwrite"):
+    with pytest.raises(FolderError, match=r"; or allow it with overwrite=True"):
         RunFolder(tmp_path)
     assert (tmp_path / "manifest.json").read_bytes() == content
     write(tmp_path, overwrite=True)
@@ -78,7 +78,7 @@ def test_places_where_no_manifest_can_be_are_named(tmp_path, overwrite):
         ("link", "is a link to nothing"),
         ("fifo", "no file"),
     ):
-        with pytest.raises(FolderError, match=rf"{said}; remove .*or give another folder"):
+        with pytest.raises(FolderError, match=rf"{said}; remove .*or choose another folder"):
             RunFolder(tmp_path / name, overwrite)
 
 
@@ -157,7 +157,7 @@ def test_a_picture_that_is_read_at_last_is_skipped_no_more(tmp_path):
 @pytest.mark.parametrize("name", ["cat.png", "cat.npz", "cat.txt"])
 def test_a_folder_or_a_link_in_the_place_of_a_file_is_named(tmp_path, name):
     (tmp_path / "a" / name).mkdir(parents=True)
-    with pytest.raises(FolderError, match=rf"holds {name}, which is no file"):
+    with pytest.raises(FolderError, match=rf"holds {name}, which is not a file"):
         RunFolder(tmp_path / "a", overwrite=True).claim(["cat"])
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / name).symlink_to("nothing")

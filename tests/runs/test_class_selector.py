@@ -62,7 +62,7 @@ def test_defaults_follow_the_meaning_of_the_scores():
         ("-6", r"target -6 is out of range.*or -5 to -1 from the end"),
         ("top9", r"'top9' asks for 9 of 5 classes; allowed are top1 to top5"),
         ("top0", r"'top0' asks for 0"),
-        ("taby", r"'taby' is no class of this model; did you mean 'tabby'\?"),
+        ("taby", r"unknown class 'taby'; did you mean 'tabby'\?"),
         ("cat", r"did you mean .*'tiger cat'"),
         ("zzzz", r"the classes are tabby, tiger cat"),
         ("crane", r"the name of 2 classes; say which by its index: 2, 3"),

@@ -10,8 +10,8 @@ from torchvision.transforms import ToTensor
 
 from torchattr.models import LoadedModel
 from torchattr.results import RunFolder
-from torchattr.runs import Explaining, Finished, Settings, look_at_pictures
-from torchattr.runs.inspection_jobs import Activations, BackProjections, LayerGrids
+from torchattr.runs import ExplainJob, ExplainSettings, PictureDone, run_jobs
+from torchattr.runs.inspection_jobs import ActivationsJob, BackProjectionsJob, LayerGridsJob
 
 
 def network():
@@ -26,10 +26,10 @@ def network():
 def looks(kind):
     made = network()
     every = {
-        "explain": Explaining(made, Settings(("saliency", "grad_cam"), ("0",))),
-        "activations": Activations(made),
-        "backproject": BackProjections(made, ("0",)),
-        "layers": LayerGrids(made),
+        "explain": ExplainJob(made, ExplainSettings(("saliency", "grad_cam"), ("0",))),
+        "activations": ActivationsJob(made),
+        "backproject": BackProjectionsJob(made, ("0",)),
+        "layers": LayerGridsJob(made),
     }
     return [every[kind]]
 
@@ -48,8 +48,8 @@ def run(paths, kind, out):
     gc.disable()
     try:
         with RunFolder(out) as folder:
-            events = look_at_pictures(paths, looks(kind), folder)
-            finished = enumerate(one for one in events if isinstance(one, Finished))
+            events = run_jobs(paths, looks(kind), folder)
+            finished = enumerate(one for one in events if isinstance(one, PictureDone))
             # A step of ten: to count tensors is to walk over all objects.
             return [alive() for number, _ in finished if number % 10 == 0]
     finally:

@@ -1,4 +1,4 @@
-"""Speaking to the terminal: results to stdout, notes and faults to stderr."""
+"""The terminal: results to stdout, notes and errors to stderr."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ USAGE = 2
 """The exit code of bad input."""
 
 TRACEBACK = "TORCHATTR_TRACEBACK"
-"""The environment variable that lets all errors keep their traceback."""
+"""The environment variable that keeps the traceback of every error."""
 
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
 
 
 def note(text: str) -> None:
-    """Say what a reader should know, in one line."""
+    """Print a note, in one line."""
     _say("note", "bold cyan", text)
 
 
 def fault(text: str, word: str = "error") -> None:
-    """Say what is wrong; the text is shown as it is, whatever marks it holds."""
+    """Print an error, verbatim."""
     _say(word, "bold red", text)
 
 
@@ -42,16 +42,16 @@ def _say(word: str, style: str, text: str) -> None:
     with err.capture() as rendered:
         line = printable(" ".join(text.split()))
         err.print(Text.assemble((f"{word}: ", style), line), soft_wrap=True)
-    # A live progress bar replaces this stream, and lifts what is written to it above itself.
+    # A live progress bar replaces this stream, and prints above itself what is written to it.
     sys.stderr.write(rendered.get())
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn the package's own errors and warnings into a sentence each, and Ctrl-C into an end.
+    """Print the package's errors and warnings as sentences, and end quietly on Ctrl-C.
 
-    So it does with what a user's own file raises; SIGTERM and SIGHUP end a command as Ctrl-C does.
-    Any other error keeps its traceback.
+    Errors raised by a user's own file are printed as well; SIGTERM and SIGHUP end a command as
+    Ctrl-C does. Any other error keeps its traceback.
     """
     try:
         from torchattr.errors import TorchattrError
@@ -69,10 +69,10 @@ def reported() -> Iterator[None]:
 
 
 class _FaultsOfUsers:
-    """Says what a user's own file raised in a sentence that names the place."""
+    """Prints what a user's own file raised as a sentence that names the line."""
 
     def __enter__(self) -> None:
-        """Nothing is held."""
+        """Do nothing: only errors are handled."""
 
     def __exit__(
         self,
@@ -87,7 +87,7 @@ class _FaultsOfUsers:
             return
         said = None if os.environ.get(TRACEBACK) else blamed(error)
         if said is not None:
-            fault(f"{said} (with {TRACEBACK}=1 its traceback is shown)")
+            fault(f"{said} (set {TRACEBACK}=1 for the traceback)")
             raise typer.Exit(USAGE) from None
 
 
@@ -108,6 +108,6 @@ def _warnings_as_notes() -> Iterator[None]:
 
         warnings.showwarning = show
         warnings.simplefilter("always", TorchattrWarning)
-        # The command says what was rewritten in its own words, for all the methods at once.
+        # The command reports coverage once, for all methods.
         warnings.simplefilter("ignore", CoverageWarning)
         yield

@@ -8,7 +8,7 @@ import typer
 
 from torchattr.cli import options
 from torchattr.cli.console import reported
-from torchattr.cli.run import Destinations, ModelSpec, look
+from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
@@ -21,12 +21,13 @@ def explain(
     weights: options.Weights = None,
     trust: options.Trust = False,
     method: Annotated[
-        list[str] | None, typer.Option(help="A method (see torchattr methods); repeatable")
+        list[str] | None,
+        typer.Option(help="Attribution method (see torchattr methods); repeatable"),
     ] = None,
     target: options.Targets = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="The layer of class activation maps (see torchattr layers); repeatable"),
+        typer.Option(help="Layer of class activation maps (see torchattr layers); repeatable"),
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
@@ -38,19 +39,19 @@ def explain(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """Explain pictures: what in them speaks for each class?
+    """Explain images: which regions support each class?
 
-    Writes for each picture a panel (PNG), the raw maps (NPZ) and its entry in manifest.json. A
-    second run replaces its own files and no others, and keeps the pictures that it did before with
-    the same model and settings.
+    Writes a panel (PNG), the raw maps (NPZ) and an entry in manifest.json for each image. A second
+    run replaces only files created by torchattr, and skips images that are already done with the
+    same model and settings.
     """
     with reported():
         which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.methods import find_method
         from torchattr.models import is_user_file
-        from torchattr.runs import Explaining, Settings
+        from torchattr.runs import ExplainJob, ExplainSettings
 
-        settings = Settings(
+        settings = ExplainSettings(
             tuple(method or ()),
             tuple(target or ()),
             tuple(layer or ()),
@@ -61,8 +62,8 @@ def explain(
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
-        def looks(loaded: LoadedModel) -> list[PictureJob]:
-            return [Explaining(loaded, settings, weights=weights)]
+        def jobs(loaded: LoadedModel) -> list[PictureJob]:
+            return [ExplainJob(loaded, settings, weights=weights)]
 
         where = Destinations(out, overwrite, logdir, html)
-        raise typer.Exit(look(images, which, where, looks, done="explained"))
+        raise typer.Exit(run_on_images(images, which, where, jobs))

@@ -12,7 +12,7 @@ from torchattr.cli import options
 from torchattr.cli.charts import show_table
 from torchattr.cli.console import out as stdout
 from torchattr.cli.console import reported
-from torchattr.cli.run import Destinations, ModelSpec, last_layer, look
+from torchattr.cli.run import Destinations, ModelSpec, last_layer, run_on_images
 
 if TYPE_CHECKING:
     from torchattr.inspect import LayerRow
@@ -25,7 +25,7 @@ def layers(
         list[str] | None,
         typer.Argument(
             metavar="[IMAGE]...",
-            help="Pictures: files, folders or patterns; none to list the layers",
+            help="Images: files, folders or patterns; default: list the layers",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +33,7 @@ def layers(
     weights: options.Weights = None,
     trust: options.Trust = False,
     depth: Annotated[
-        int | None, typer.Option(min=1, help="How many levels to list; all unless given")
+        int | None, typer.Option(min=1, help="Number of levels to list; default all")
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -42,7 +42,7 @@ def layers(
     target: options.Targets = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="A layer by name or pattern; repeatable; default every convolution"),
+        typer.Option(help="Layer by name or pattern; repeatable; default every convolution"),
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
@@ -54,24 +54,24 @@ def layers(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """List a model's layers; or, with pictures, show what each layer finds for a class.
+    """List a model's layers or, with images, show the class evidence at each layer.
 
-    The list has the names that --layer takes, and output shapes. With pictures, Grad-CAM and
-    Guided Grad-CAM of every convolution are laid on a grid, for the best class or each --target.
+    The list shows the names that --layer takes, and output shapes. With images, Grad-CAM and
+    Guided Grad-CAM of every convolution are drawn as a grid, for the top class or each --target.
     """
     with reported():
         which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         if not images:
             show_layers(which, depth)
             return
-        from torchattr.runs import LayerGrids
+        from torchattr.runs import LayerGridsJob
 
         methods = methods_of(method)
         rules = options.rules_of(rule or ())
 
-        def looks(loaded: LoadedModel) -> list[PictureJob]:
+        def jobs(loaded: LoadedModel) -> list[PictureJob]:
             return [
-                LayerGrids(
+                LayerGridsJob(
                     loaded,
                     tuple(layer or ()),
                     methods,
@@ -83,14 +83,14 @@ def layers(
             ]
 
         where = Destinations(out, overwrite, logdir, html, "Layer by layer")
-        raise typer.Exit(look(images, which, where, looks))
+        raise typer.Exit(run_on_images(images, which, where, jobs))
 
 
 def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
-    """Check the methods that go layer by layer; none means both.
+    """Check the methods of a layer grid; none means both.
 
     Raises:
-        InputError: another method.
+        InputError: any other method.
     """
     from typing import get_args
 
@@ -118,7 +118,7 @@ def show_layers(which: ModelSpec, depth: int | None) -> None:
         if depth is None or row.depth < depth
     ]
     stdout.print(f"{loaded.name}, for an input of {_shape(tuple(inputs.shape))}")
-    show_table(["layer", "type", "output", "what it is"], rows, wide="what it is")
+    show_table(["layer", "type", "output", "description"], rows, wide="description")
 
 
 def _layer_cells(row: LayerRow, default: str | None) -> tuple[Any, ...]:

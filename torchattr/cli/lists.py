@@ -9,7 +9,7 @@ from torchattr.cli.console import out, reported
 
 
 def methods() -> None:
-    """List the methods: their names, classes, and whether they look at a layer."""
+    """List the methods: names, classes, and whether they need a layer."""
     with reported():
         from torchattr.methods import registered_methods
 
@@ -17,7 +17,7 @@ def methods() -> None:
             (name, method.__name__, _layer_of(method), _summary(method))
             for name, method in sorted(registered_methods().items())
         ]
-        show_table(["name", "class", "layer", "what it shows"], rows, wide="what it shows")
+        show_table(["name", "class", "layer", "description"], rows, wide="description")
 
 
 def info() -> None:
@@ -28,7 +28,7 @@ def info() -> None:
 
         show_table(["package", "version"], list(versions().items()))
         out.print()
-        show_table(["device", "what it is"], [(d.name, d.description) for d in list_devices()])
+        show_table(["device", "description"], [(d.name, d.description) for d in list_devices()])
         out.print()
         rules = [(row.name, row.kind, _rule_names(row.rules)) for row in list_operations()]
         show_table(["operation", "kind", "rules"], rules, wide="rules")
@@ -38,7 +38,7 @@ def info() -> None:
             for name, by_device in backend_reasons().items()
             for device, reasons in by_device.items()
         ]
-        show_table(["backend", "device", "state"], rows, wide="state")
+        show_table(["backend", "device", "status"], rows, wide="status")
 
 
 def _rule_names(rules: tuple[str, ...]) -> str:
@@ -53,4 +53,4 @@ def _layer_of(method: type) -> str:
     parameter = inspect.signature(method).parameters.get("layer")
     if parameter is None:
         return "no"
-    return "needed" if parameter.default is inspect.Parameter.empty else "optional"
+    return "required" if parameter.default is inspect.Parameter.empty else "optional"

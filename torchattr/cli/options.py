@@ -1,4 +1,4 @@
-"""The options that several commands share, and what their texts mean."""
+"""The options that several commands share, how they are parsed, and how messages name them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Images = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[IMAGE]...",
-        help="Pictures: files, folders or patterns; none for those that come along",
+        help="Images: files, folders or patterns; default: the bundled samples",
         show_default=False,
     ),
 ]
@@ -40,60 +40,63 @@ Weights = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Allow an exported program (.pt2), which can run any code of its author"
+        "--trust", help="Allow loading an exported program (.pt2), which can run arbitrary code"
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto takes CUDA where there is any")
+    str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto uses CUDA if available")
 ]
-Backend = Annotated[str, typer.Option(help="Where the hot operations run (see torchattr info)")]
+Backend = Annotated[str, typer.Option(help="Kernel backend (see torchattr info)")]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", help="A class by index or name, top3, or present; repeatable"),
+    typer.Option("--target", help="Class index or name, top3, or present; repeatable"),
 ]
 OperationLayers = Annotated[
     list[str] | None,
     typer.Option(
         "--layer",
-        help="A layer by name or pattern, or r (every ReLU), p (pooling), c (convolution);"
+        help="Layer by name or pattern, or r (every ReLU), p (pooling), c (convolution);"
         " repeatable",
     ),
 ]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
-        "--rule", help="A further rule for guided methods, such as gelu=guided; repeatable"
+        "--rule", help="Further rule for rule-based methods, such as gelu=guided; repeatable"
     ),
 ]
 Output = Annotated[
-    str | None, typer.Option(help="The entry of the model's output that holds the scores")
+    str | None, typer.Option(help="Entry of the model's output that holds the scores")
 ]
 Channels = Annotated[
-    list[int] | None, typer.Option("--channel", help="One of the layer's maps; repeatable")
+    list[int] | None, typer.Option("--channel", help="Channel of the layer; repeatable")
 ]
-Out = Annotated[str, typer.Option(help="The folder for the results", metavar="FOLDER")]
+Out = Annotated[str, typer.Option(help="Output folder", metavar="FOLDER")]
 Scores = Annotated[
     str | None,
     typer.Option(
-        help="What scores are: logits (softmax of several, sigmoid of one), softmax, sigmoid, or"
-        " raw values; unless given, probabilities are shown only where that is known",
+        help="Meaning of the scores: logits (softmax of several, sigmoid of one), softmax, sigmoid,"
+        " or raw values; by default, probabilities are shown only if they are known to be such",
         metavar="MEANING",
     ),
 ]
 OutIfAny = Annotated[
-    str | None, typer.Option("--out", help="Also a folder for the results", metavar="FOLDER")
+    str | None,
+    typer.Option("--out", help="Also write the results to this folder", metavar="FOLDER"),
 ]
 Overwrite = Annotated[
     bool,
     typer.Option(
-        "--overwrite", help="Also replace files that no former run wrote, and keep nothing as done"
+        "--overwrite", help="Also replace files not created by torchattr, and redo finished images"
     ),
 ]
 Logdir = Annotated[
     str | None,
-    typer.Option(help="Also a folder for TensorBoard (pip install tensorboard)", metavar="FOLDER"),
+    typer.Option(help="Also write a TensorBoard log (pip install tensorboard)", metavar="FOLDER"),
 ]
-Html = Annotated[str | None, typer.Option(help="Also one page with all of it", metavar="FILE")]
+Html = Annotated[
+    str | None, typer.Option(help="Also write a self-contained HTML report", metavar="FILE")
+]
 
 OUT = "torchattr-out"
 
@@ -162,7 +165,7 @@ def _is_offered(option: str) -> bool:
 
 
 def device_named(name: str) -> str:
-    """Give the device that `auto` stands for."""
+    """Return the device that a name or `auto` stands for."""
     import torch
 
     if name != "auto":
@@ -171,7 +174,7 @@ def device_named(name: str) -> str:
 
 
 def rules_of(texts: Sequence[str]) -> dict[str, str]:
-    """Read `gelu=guided` and the like.
+    """Parse rules such as `gelu=guided`.
 
     Raises:
         RuleError: a text of another form.
@@ -191,16 +194,16 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
 
 
 def entry_of(output: str | None) -> str | int | None:
-    """Give the entry of a model's output: a name, or a position."""
+    """Parse the entry of a model's output: a name or a position."""
     numbered = output is not None and re.fullmatch(r"-?\d+", output, re.ASCII)
     return int(numbered[0]) if numbered else output
 
 
 def meaning_of(scores: str | None) -> Meaning | None:
-    """Return what `--scores` says of the scores; `None` when it was not given.
+    """Parse `--scores`; `None` if it was not given.
 
     Raises:
-        InputError: another word.
+        InputError: an unknown meaning.
     """
     from torchattr.errors import InputError
 
@@ -210,25 +213,25 @@ def meaning_of(scores: str | None) -> Meaning | None:
 
 
 def place_of(text: str) -> str | tuple[int, ...]:
-    """Read where a back-projection starts: `max`, `map`, or a place such as `7,12`.
+    """Parse the start of a back-projection: `max`, `map`, or a position such as `7,12`.
 
     Raises:
-        InputError: something else.
+        InputError: anything else.
     """
     from torchattr.errors import InputError
 
     if text in ("max", "map"):
         return text
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise InputError(f"--start must be max, map, or a place such as 7,12, got {text!r}")
+        raise InputError(f"--start must be max, map, or a position such as 7,12, got {text!r}")
     return tuple(map(int, text.split(",")))
 
 
 def size_of(text: str | None) -> tuple[int, int] | None:
-    """Read a size in pixels: `224`, or height and width as `224x320`.
+    """Parse a size in pixels: `224`, or height and width as `224x320`.
 
     Raises:
-        InputError: something else.
+        InputError: anything else.
     """
     from torchattr.errors import InputError
 

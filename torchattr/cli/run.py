@@ -1,4 +1,4 @@
-"""What the commands that look at pictures share: which model, where to, and the run itself."""
+"""What the commands share: the model, the destinations, and the run over images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SKIPPED = 1
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The model that was asked for, and where it runs."""
+    """The requested model, its device and backend."""
 
     model: str
     weights: str | None
@@ -33,7 +33,7 @@ class ModelSpec:
     scores: Meaning | None = None
 
     def load(self) -> LoadedModel:
-        """Load the model; what is quick to check is better checked before."""
+        """Load the model; call it after all quick checks."""
         from torchattr.kernels import backend
         from torchattr.models import is_user_file, load_model
 
@@ -46,16 +46,16 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Destinations:
-    """The places that results go to."""
+    """Where results are written."""
 
     out: str | None
     overwrite: bool = False
     logdir: str | None = None
     html: str | None = None
-    title: str = "What the model looks at"
+    title: str = "torchattr report"
 
     def sink(self) -> Tee:
-        """Make what takes the results; refuses at once what cannot be written."""
+        """Make the sinks; destinations that cannot be written are refused at once."""
         from torchattr.results import Report, RunFolder, Tee, TensorBoard
 
         sinks: list[Sink] = []
@@ -71,13 +71,13 @@ class Destinations:
         return " and ".join(str(one) for one in (self.out, self.logdir, self.html) if one)
 
     def say(self, what: str, files: str = "pictures (.png), raw values (.npz)") -> None:
-        """Say where results are, and as what."""
+        """Print where results were written, and as what."""
         if self.out is not None:
-            _print(f"{what} in {self.out}: {files}, manifest.json")
+            _print(f"Wrote {what} to {self.out}: {files}, manifest.json")
         if self.logdir is not None:
-            _print(f"{what} in TensorBoard: tensorboard --logdir {self.logdir}")
+            _print(f"Wrote {what} to a TensorBoard log: tensorboard --logdir {self.logdir}")
         if self.html is not None:
-            _print(f"{what} on the page {self.html}")
+            _print(f"Wrote {what} to the page {self.html}")
 
 
 def _print(text: str, style: str = "") -> None:
@@ -85,28 +85,26 @@ def _print(text: str, style: str = "") -> None:
 
 
 def paths_of(images: Sequence[str] | None) -> list[Path]:
-    """Find the pictures; none stands for those that come with the package."""
+    """Return the paths of the images; by default, of the bundled samples."""
     from torchattr.models import find_images
     from torchattr.models.collage import examples
 
     return find_images(images) if images else [example.path for example in examples()]
 
 
-def look(
+def run_on_images(
     images: Sequence[str] | None,
     which: ModelSpec,
     where: Destinations,
-    looks: Callable[[LoadedModel], Sequence[PictureJob]],
-    done: str = "looked at",
+    jobs: Callable[[LoadedModel], Sequence[PictureJob]],
 ) -> int:
-    """Look at pictures, say what happens, and give the exit code.
+    """Run jobs on images, report progress, and return the exit code.
 
     Args:
-        images: as they were asked for.
+        images: files, folders or patterns.
         which: the model.
-        where: the places for the results.
-        looks: makes what is to be made of each picture.
-        done: what was done, as a participle.
+        where: the destinations of the results.
+        jobs: makes the jobs for the loaded model.
     """
     from torchattr.kernels import backend
 
@@ -114,19 +112,19 @@ def look(
     paths = paths_of(images)
     loaded = which.load()
     with backend(which.backend), sink:
-        counts = _watched(paths, looks(loaded), sink, where, loaded)
+        counts = _watched(paths, jobs(loaded), sink, where, loaded)
     if counts.finished:
-        where.say(f"{_pictures(counts.finished)} {done}")
+        where.say(f"results for {_pictures(counts.finished)}")
     if counts.kept:
         _print(
-            f"{_pictures(counts.kept)} kept in {where}: done before with the same model and"
-            " settings (--overwrite does them anew)"
+            f"Kept results for {_pictures(counts.kept)} in {where}: already done with the same"
+            " model and settings (--overwrite redoes them)"
         )
     return SKIPPED if counts.skipped else 0
 
 
 def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+    return "1 image" if count == 1 else f"{count} images"
 
 
 @dataclass
@@ -146,35 +144,35 @@ class _Counts:
 
 def _watched(
     paths: Sequence[Path],
-    looks: Sequence[PictureJob],
+    jobs: Sequence[PictureJob],
     sink: Tee,
     where: Destinations,
     loaded: LoadedModel,
 ) -> _Counts:
     from torchattr.errors import TorchattrError
-    from torchattr.runs import Kept, Skipped, look_at_pictures
+    from torchattr.runs import AlreadyDone, Skipped, run_jobs
 
     counts = _Counts()
     with progress_bar(len(paths)) as bar:
         try:
-            for event in look_at_pictures(paths, looks, sink, bar.update):
+            for event in run_jobs(paths, jobs, sink, bar.update):
                 counts.finished = sink.finished
                 counts.skipped += isinstance(event, Skipped)
-                counts.kept += isinstance(event, Kept)
-                _tell(event, loaded, bar, counts)
+                counts.kept += isinstance(event, AlreadyDone)
+                _report(event, loaded, bar, counts)
         except (KeyboardInterrupt, TorchattrError) as reason:
             bar.stop()
             counts.finished = sink.finished
             if counts.done or isinstance(reason, KeyboardInterrupt):
-                note(f"{counts.done} of {len(paths)} pictures are done and stay in {where}")
+                note(f"Kept {counts.done} of {len(paths)} finished results in {where}")
             raise
     return counts
 
 
-def _tell(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
-    from torchattr.runs import Note, Predicted, Skipped, Written
+def _report(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
+    from torchattr.runs import Note, Prediction, Skipped, Written
 
-    if isinstance(event, Predicted):
+    if isinstance(event, Prediction):
         out.print(predictions(event.path.name, event.answer, event.targets, loaded))
     elif isinstance(event, Written):
         for file in event.files:
@@ -188,7 +186,7 @@ def _tell(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
 
 
 def last_layer(loaded: LoadedModel, output: str | int | None = None) -> str | None:
-    """Give the name of the last spatial layer, if there is one."""
+    """Return the name of the last spatial layer, if there is one."""
     from torchattr.core.inputs import as_inputs
     from torchattr.errors import LayerError
     from torchattr.methods import last_spatial_layer
@@ -202,20 +200,21 @@ def last_layer(loaded: LoadedModel, output: str | int | None = None) -> str | No
 
 
 def layers_or_last(loaded: LoadedModel, layers: Sequence[str] | None) -> tuple[str, ...]:
-    """Give the layers asked for, else the last spatial one, and say so.
+    """Return the requested layers, else the last spatial one with a note.
 
     Raises:
-        LayerError: none was named, and the model has none with places.
+        LayerError: none was named, and the model has none with spatial dimensions.
     """
     from torchattr.errors import LayerError
+    from torchattr.runs import default_layer_note
 
     if layers:
         return tuple(layers)
     name = last_layer(loaded)
     if name is None:
         raise LayerError(
-            "no layer of this model has an output with places, so none can be taken by itself;"
+            "no layer of this model has spatial dimensions, so none can be chosen automatically;"
             " name one with --layer"
         )
-    note(f"layer {name}: the last spatial one, since none was named (--layer)")
+    note(default_layer_note(name).said(in_command))
     return (name,)

@@ -1,4 +1,4 @@
-"""Requests to end: Ctrl-C, and what a scheduler or a closed terminal sends."""
+"""Ctrl-C, and the signals that a scheduler or a closing terminal sends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIGNALED = 128
 
 
 class Ended(KeyboardInterrupt):
-    """Raised where Ctrl-C would raise, for another signal that asks a process to end."""
+    """Raised as Ctrl-C would be, for another signal that asks the process to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Ended(KeyboardInterrupt):
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Return what a command exits with: 130 after Ctrl-C, 143 after SIGTERM.
+    """Return the exit code of a command: 130 after Ctrl-C, 143 after SIGTERM.
 
     >>> exit_code(KeyboardInterrupt()), exit_code(Ended(signal.SIGTERM))
     (130, 143)
@@ -32,7 +32,7 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
 
 @contextmanager
 def ending_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise as Ctrl-C does, unless somebody else handles or ignores them."""
+    """Make SIGTERM and SIGHUP raise as Ctrl-C does, unless they are handled or ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

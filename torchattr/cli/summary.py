@@ -17,21 +17,19 @@ def summary(
     weights: options.Weights = None,
     trust: options.Trust = False,
     depth: Annotated[
-        int | None, typer.Option(min=0, help="How many levels to show; all unless given")
+        int | None, typer.Option(min=0, help="Number of levels to show; default all")
     ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Of the input: 224, or height and width as 224x320")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="How many pictures at once")] = 1,
+    size: Annotated[str | None, typer.Option(help="Input size: 224, or HEIGHTxWIDTH")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size")] = 1,
     device: Annotated[
-        str, typer.Option(help="As for explain; meta traces shapes alone, without any memory")
+        str, typer.Option(help="As for explain; meta traces shapes only, without allocating memory")
     ] = "auto",
     out: options.OutIfAny = None,
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """Show what a model consists of and costs: shapes, parameters, multiply-adds, memory."""
+    """Summarise a model: shapes, parameters, multiply-adds, memory."""
     with reported():
         from torchattr.inspect import summary as summary_of
         from torchattr.runs import example_input, summary_entry
@@ -48,4 +46,4 @@ def summary(
         with sink:
             sink.claim([entry.path])
             sink.add(entry)
-        where.say("the summary is", "summary.txt")
+        where.say("the summary", "summary.txt")

@@ -16,7 +16,7 @@ class ReadErrors:
 
     error: makes the error from the reason.
 
-    >>> with Refusing(lambda reason: TorchattrError(f"a.bin is damaged: {reason}")):
+    >>> with ReadErrors(lambda reason: TorchattrError(f"a.bin is damaged: {reason}")):
     ...     [][3]
     Traceback (most recent call last):
         ...

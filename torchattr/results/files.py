@@ -189,7 +189,7 @@ def _lock(handle: int, folder: Path, option: str) -> None:
             raise FolderError(
                 printable(
                     f"{option}: another run has held {folder} for {LOCK_SECONDS:.0f} seconds; end"
-                    " it, or give another folder"
+                    " it, or choose another folder"
                 )
             )
         time.sleep(0.01)

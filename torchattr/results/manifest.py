@@ -178,5 +178,5 @@ def _foreign(path: Path, why: str) -> FolderError:
 
 
 def _refusal(path: Path, why: str, way: str = "make it readable") -> FolderError:
-    text = f"out: {path} {why}; {way}, or give another folder for the results"
+    text = f"out: {path} {why}; {way}, or choose another folder for the results"
     return FolderError(printable(text))

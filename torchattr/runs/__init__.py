@@ -1,18 +1,22 @@
-"""From what is found to folders of pictures and arrays, TensorBoard, and HTML pages."""
+"""Jobs on images: run a model and its explanations, and hand the results to sinks."""
 
-from torchattr.runs.dream_jobs import Dreams as Dreams
-from torchattr.runs.dream_jobs import FromNoise as FromNoise
+from torchattr.runs.dream_jobs import DreamJob as DreamJob
+from torchattr.runs.dream_jobs import NoiseDream as NoiseDream
 from torchattr.runs.dream_jobs import class_index as class_index
-from torchattr.runs.explain_job import Explaining as Explaining
-from torchattr.runs.inspection_jobs import Activations as Activations
-from torchattr.runs.inspection_jobs import BackProjections as BackProjections
-from torchattr.runs.inspection_jobs import LayerGrids as LayerGrids
+from torchattr.runs.explain_job import ExplainJob as ExplainJob
+from torchattr.runs.explain_settings import ExplainSettings as ExplainSettings
+from torchattr.runs.explain_settings import default_layer_note as default_layer_note
+from torchattr.runs.explain_settings import squares as squares
+from torchattr.runs.inspection_jobs import ActivationsJob as ActivationsJob
+from torchattr.runs.inspection_jobs import BackProjectionsJob as BackProjectionsJob
+from torchattr.runs.inspection_jobs import LayerGridsJob as LayerGridsJob
 from torchattr.runs.job import InputPicture as InputPicture
 from torchattr.runs.job import Note as Note
 from torchattr.runs.job import PictureJob as PictureJob
-from torchattr.runs.job import Predicted as Predicted
+from torchattr.runs.job import Prediction as Prediction
+from torchattr.runs.job import device_of as device_of
 from torchattr.runs.job import made_by as made_by
-from torchattr.runs.model_overview import Summarising as Summarising
+from torchattr.runs.model_overview import SummaryJob as SummaryJob
 from torchattr.runs.model_overview import example_input as example_input
 from torchattr.runs.model_overview import has_convolutions as has_convolutions
 from torchattr.runs.model_overview import kernel_entries as kernel_entries
@@ -20,13 +24,10 @@ from torchattr.runs.model_overview import kernel_names as kernel_names
 from torchattr.runs.model_overview import kernels_of as kernels_of
 from torchattr.runs.model_overview import some_convolutions as some_convolutions
 from torchattr.runs.model_overview import summary_entry as summary_entry
-from torchattr.runs.run import Finished as Finished
-from torchattr.runs.run import Kept as Kept
+from torchattr.runs.run import AlreadyDone as AlreadyDone
+from torchattr.runs.run import PictureDone as PictureDone
 from torchattr.runs.run import Skipped as Skipped
 from torchattr.runs.run import Written as Written
-from torchattr.runs.run import device_of as device_of
-from torchattr.runs.run import look_at_pictures as look_at_pictures
+from torchattr.runs.run import run_jobs as run_jobs
 from torchattr.runs.score_reader import Answer as Answer
 from torchattr.runs.score_reader import ScoreReader as ScoreReader
-from torchattr.runs.settings import Settings as Settings
-from torchattr.runs.settings import squares as squares

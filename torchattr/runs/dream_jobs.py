@@ -14,10 +14,10 @@ from torchattr.models import LoadedModel
 from torchattr.results import DREAMS, Display, Entry, dream_entry, file_name
 from torchattr.runs.class_selector import Index, parse_targets
 from torchattr.runs.job import (
-    Groups,
     InputPicture,
     JobProgress,
     JobResult,
+    OutputGroups,
     PictureJob,
     made_by,
     settings_of,
@@ -32,7 +32,7 @@ NOISE_STEPS, NOISE_OCTAVES = 128, 1
 
 
 @dataclass(frozen=True, eq=False)
-class Dreams(PictureJob):
+class DreamJob(PictureJob):
     """Deep dreams of each picture.
 
     layer, channel: what is to see more of what it sees; no channel means all of them.
@@ -46,7 +46,7 @@ class Dreams(PictureJob):
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
         of = objective_name(self.loaded, None, self.layer, self.channel)
         group = f"{DREAMS}/{file_name(of)}"
-        yield Groups((group,))
+        yield OutputGroups((group,))
         display = Display.of(self.loaded)
         total = self.options.get("steps", STEPS) * self.options.get("octaves", OCTAVES)
 
@@ -74,7 +74,7 @@ class Dreams(PictureJob):
 
 
 @dataclass(frozen=True, eq=False)
-class FromNoise:
+class NoiseDream:
     """Images made from noise for one class, channel or layer.
 
     loaded: the model.

@@ -10,24 +10,24 @@ from torchattr.core.printable import printable
 from torchattr.errors import ModelError
 from torchattr.results import Subject, entry_of, with_rows
 from torchattr.runs.class_selector import ClassSelector, default_targets, parse_targets
+from torchattr.runs.explain_settings import ExplainPlan, ExplainSettings, default_layer_note
 from torchattr.runs.job import (
-    Groups,
     InputPicture,
     JobProgress,
     JobResult,
     Note,
+    OutputGroups,
     PictureJob,
-    Predicted,
+    Prediction,
     made_by,
     settings_of,
 )
 from torchattr.runs.score_reader import Answer
-from torchattr.runs.settings import ExplainPlan, Settings, default_layer_note
 from torchattr.show import title_of
 
 
 @dataclass(frozen=True, eq=False)
-class Explaining(PictureJob):
+class ExplainJob(PictureJob):
     """A panel with a row for each class and a column for each method, and the raw maps.
 
     settings: what to run.
@@ -36,7 +36,7 @@ class Explaining(PictureJob):
         TorchattrError: a setting that does not fit the model.
     """
 
-    settings: Settings = field(default_factory=Settings)
+    settings: ExplainSettings = field(default_factory=ExplainSettings)
     plan: ExplainPlan = field(init=False)
     wanted: list[ClassSelector] = field(init=False)
 
@@ -46,11 +46,11 @@ class Explaining(PictureJob):
         object.__setattr__(self, "wanted", wanted)
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
-        yield Groups(("",))
+        yield OutputGroups(("",))
         plan = self.plan
         answer = plan.reader.answer(picture.inputs)
         targets = answer.chosen(self.wanted or default_targets(answer.kind))
-        yield Predicted(picture.path, answer, targets)
+        yield Prediction(picture.path, answer, targets)
         if answer.note:
             yield Note(answer.note)
         yield from self._layer(picture)

@@ -30,19 +30,19 @@ from torchattr.results import (
 )
 from torchattr.runs.class_selector import Top, parse_targets
 from torchattr.runs.job import (
-    Groups,
     InputPicture,
     JobProgress,
     JobResult,
     Note,
+    OutputGroups,
     PictureJob,
-    Predicted,
+    Prediction,
 )
 from torchattr.runs.score_reader import ScoreReader
 
 
 @dataclass(frozen=True, eq=False)
-class Activations(PictureJob):
+class ActivationsJob(PictureJob):
     """The feature maps of layers, as grids and raw.
 
     layers: names, patterns, or the codes `r`, `p` and `c`.
@@ -59,7 +59,7 @@ class Activations(PictureJob):
         shapes = spatial_calls(model, inputs, list(self.layers))
         _check_channels(self.channels, shapes)
         groups = groups_of(ACTIVATIONS, list(shapes))
-        yield Groups(tuple(groups.values()))
+        yield OutputGroups(tuple(groups.values()))
         maps = feature_maps(model, inputs, list(self.layers))
         for number, (name, group) in enumerate(groups.items()):
             yield maps_entry(
@@ -81,10 +81,10 @@ class Activations(PictureJob):
 
 
 @dataclass(frozen=True, eq=False)
-class BackProjections(PictureJob):
+class BackProjectionsJob(PictureJob):
     """What in a picture excites maps of layers.
 
-    layers: as for :class:`Activations`.
+    layers: as for :class:`ActivationsJob`.
     channels, start, rule, rules: see :func:`torchattr.back_project`; of `"top9"` a layer with
         fewer maps gives all of them.
     crop: draw only the part that the signal reached.
@@ -107,7 +107,7 @@ class BackProjections(PictureJob):
             for shape in shapes.values():
                 check_position(self.start, shape[1:])
         groups = groups_of(PROJECTIONS, list(shapes))
-        yield Groups(tuple(groups.values()))
+        yield OutputGroups(tuple(groups.values()))
         for number, (name, group) in enumerate(groups.items()):
             try:
                 projector = BackProjector(
@@ -138,7 +138,7 @@ class BackProjections(PictureJob):
 
 
 @dataclass(frozen=True, eq=False)
-class LayerGrids(PictureJob):
+class LayerGridsJob(PictureJob):
     """Grad-CAM and Guided Grad-CAM of many layers, a grid for each class and method.
 
     layers: names or patterns; none for all convolutions.
@@ -159,11 +159,11 @@ class LayerGrids(PictureJob):
         wanted = parse_targets(self.targets, self.loaded.class_names) or [Top(1)]
         answer = reader.answer(picture.inputs)
         targets = answer.chosen(wanted)
-        yield Predicted(picture.path, answer, targets)
+        yield Prediction(picture.path, answer, targets)
         if answer.note:
             yield Note(answer.note)
         jobs = self._jobs(targets)
-        yield Groups(tuple(jobs))
+        yield OutputGroups(tuple(jobs))
         image = Display.of(self.loaded).picture(picture.inputs[0])
         for number, (group, (method, target)) in enumerate(jobs.items()):
             found = layer_by_layer(

@@ -27,7 +27,7 @@ class Note:
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
+class Prediction:
     """What the model sees in a picture, and the classes that are explained."""
 
     path: Path
@@ -36,7 +36,7 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Groups:
+class OutputGroups:
     """The places of the entries that follow, so that they can be asked for before.
 
     names: groups that have an entry for each picture.
@@ -48,7 +48,7 @@ class Groups:
 
 
 JobProgress = Callable[[float], None]
-JobResult: TypeAlias = "Note | Predicted | Groups | Entry"
+JobResult: TypeAlias = "Note | Prediction | OutputGroups | Entry"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class PictureJob(ABC):
 
     @abstractmethod
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
-        """Look at a picture; before its entries comes a :class:`Groups` that names theirs.
+        """Look at a picture; before its entries comes a :class:`OutputGroups` that names theirs.
 
         Args:
             picture: what to look at.

@@ -15,10 +15,10 @@ from torchattr.models import LoadedModel, read_image
 from torchattr.models.collage import examples
 from torchattr.results import SUMMARY, Entry, distinct_names, file_name, kernels_entry
 from torchattr.runs.job import (
-    Groups,
     InputPicture,
     JobProgress,
     JobResult,
+    OutputGroups,
     PictureJob,
     device_of,
     made_by,
@@ -38,7 +38,7 @@ def summary_entry(loaded: LoadedModel, found: Summary) -> Entry:
 
 
 @dataclass(frozen=True, eq=False)
-class Summarising(PictureJob):
+class SummaryJob(PictureJob):
     """The summary of the model, once for all pictures.
 
     depth: see :func:`torchattr.summary`.
@@ -48,7 +48,7 @@ class Summarising(PictureJob):
     _done: list[str] = field(default_factory=list, init=False)
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
-        yield Groups((), (SUMMARY,))
+        yield OutputGroups((), (SUMMARY,))
         if not self._done:
             self._done.append(picture.name)
             found = summary(self.loaded.model, picture.inputs, depth=self.depth)

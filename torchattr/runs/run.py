@@ -11,8 +11,15 @@ from torchattr.errors import ImageError
 from torchattr.models import read_image
 from torchattr.results import Entry, Sink, distinct_names, plain_name
 from torchattr.runs.digests import picture_digest, run_digest
-from torchattr.runs.job import Groups, InputPicture, JobResult, Note, PictureJob, Predicted
-from torchattr.runs.job import device_of as device_of
+from torchattr.runs.job import (
+    InputPicture,
+    JobResult,
+    Note,
+    OutputGroups,
+    PictureJob,
+    Prediction,
+    device_of,
+)
 
 
 @dataclass(frozen=True)
@@ -24,14 +31,14 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Finished:
+class PictureDone:
     """Everything about a picture is done."""
 
     path: Path
 
 
 @dataclass(frozen=True)
-class Kept:
+class AlreadyDone:
     """A former run did all of a picture with the same model and settings, and it is still there."""
 
     path: Path
@@ -45,11 +52,11 @@ class Skipped:
     reason: str
 
 
-Event: TypeAlias = "Note | Predicted | Written | Finished | Kept | Skipped"
+Event: TypeAlias = "Note | Prediction | Written | PictureDone | AlreadyDone | Skipped"
 Progress = Callable[[float], None]
 
 
-def look_at_pictures(
+def run_jobs(
     paths: Sequence[Path],
     looks: Sequence[PictureJob],
     sink: Sink,
@@ -74,7 +81,7 @@ def look_at_pictures(
     for index, path in enumerate(paths):
         key = picture_digest(made_by, path, run.names[index])
         if sink.has_finished(key):
-            yield Kept(path)
+            yield AlreadyDone(path)
             continue
         try:
             picture = _read(path, run.names[index], index, looks[0])
@@ -90,7 +97,7 @@ def look_at_pictures(
         for one in found:
             yield from run.taken(one)
         sink.finish(key)
-        yield Finished(path)
+        yield PictureDone(path)
 
 
 @dataclass
@@ -104,7 +111,7 @@ class _Run:
 
     def taken(self, found: Iterator[JobResult], until_claimed: bool = False) -> Iterator[Event]:
         for one in found:
-            if isinstance(one, Groups):
+            if isinstance(one, OutputGroups):
                 self._claim(one)
                 if until_claimed:
                     return
@@ -117,7 +124,7 @@ class _Run:
                     self.told.add(said)
                     yield one
 
-    def _claim(self, groups: Groups) -> None:
+    def _claim(self, groups: OutputGroups) -> None:
         prefixes = [f"{group}/" if group else "" for group in groups.names]
         paths = [f"{prefix}{name}" for prefix in prefixes for name in self.names]
         self.sink.claim([path for path in (*paths, *groups.paths) if path not in self.claimed])

@@ -25,7 +25,7 @@ CELLS = 14
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExplainSettings:
     """What to run.
 
     methods: names; empty for the default ones, of which those that refuse the model are left out.
@@ -52,13 +52,13 @@ class ExplainPlan:
     """The methods of a run; `dropped` holds the reasons of those that were left out."""
 
     loaded: LoadedModel
-    settings: Settings
+    settings: ExplainSettings
     reader: ScoreReader
     layers: list[str]
     dropped: dict[str, Message] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, loaded: LoadedModel, settings: Settings) -> ExplainPlan:
+    def of(cls, loaded: LoadedModel, settings: ExplainSettings) -> ExplainPlan:
         """Check all that can be checked before a picture is read.
 
         Raises:
