@@ -202,7 +202,9 @@ def test_bad_places_and_pictures_are_named(here, command):
 
 @pytest.mark.parametrize("command", LOOKS)
 def test_a_layer_without_places_is_named(here, command):
-    refused(run(command, "--layer", "4"), "the layer '4' gave (1, 3), so it has no feature maps")
+    refused(
+        run(command, "--layer", "4"), "the layer '4' returned (1, 3), so it has no feature maps"
+    )
 
 
 @pytest.mark.parametrize("command", LOOKS)
