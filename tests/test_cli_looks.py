@@ -237,7 +237,7 @@ def test_a_foreign_file_is_kept_and_nothing_else_is_written(here, command):
         (("backproject", "--layer", "1", "--channel", "4"), "channel 4 is out of range"),
         (("backproject", "--channel", "1", "--all"), "--channel, --top and --all"),
         (("backproject", "--start", "middle"), "--start must be max, map, or a place"),
-        (("backproject", "--layer", "1", "--start", "99,1"), "(99, 1) is not inside"),
+        (("backproject", "--layer", "1", "--start", "99,1"), "(99, 1) is outside"),
         (("backproject", "--rule", "guide"), "--rule must be one of deconvolution, guided"),
         (("backproject", "--rule", "guided", "--rule", "gradient"), "names several ways back"),
         (("layers", "--method", "saliency"), "--method must be grad_cam or guided_grad_cam"),

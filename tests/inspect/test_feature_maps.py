@@ -108,7 +108,7 @@ def test_a_layer_may_give_several_tensors_but_not_none() -> None:
     named = ta.feature_maps(Odd(), X, "named")
     assert_same(named["named"]["x"], X - 1)
     assert_same(named.as_maps("named"), X - 1)
-    with refused(LayerError, "'nothing' gives no tensor"):
+    with refused(LayerError, "'nothing' returns no tensor"):
         ta.feature_maps(Odd(), X, "nothing")
 
 

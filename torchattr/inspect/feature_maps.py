@@ -47,8 +47,8 @@ def feature_maps(
             modules, the codes `"r"` (every ReLU operation, functional ones included), `"p"`
             (pooling) and `"c"` (convolutions), or a list of these. A functional operation
             is named after its enclosing module: `"inception3a.branch1.relu"`; a name with
-            `#2` is the second call alone. A layer whose name is `r` can be passed
-            as a module.
+            `#2` is the second call alone. A layer whose name is `r` can be passed as a
+            module.
         additional_forward_args: see :class:`Attribution`.
 
     Raises:
