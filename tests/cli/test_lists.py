@@ -75,7 +75,7 @@ def test_info_lists_rules_and_backends(here):
 def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
     from torchattr.methods import registry
 
-    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
+    monkeypatch.setattr(registry.METHODS, "_entries", dict(registry.METHODS._entries))
     Path("own.py").write_text(OWN)
     line = ("photo.png", "--method", "own_gradient", "--method", "saliency", "--target", "0")
     for _ in range(2):

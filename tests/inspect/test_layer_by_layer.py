@@ -79,7 +79,7 @@ def test_other_arguments_are_refused() -> None:
         ta.layer_by_layer(nn.Linear(9, 2).double(), X)
     with refused(ta.ShapeError, "one tensor"):
         ta.layer_by_layer(MODEL, (X, X))
-    with pytest.raises(KeyError, match="there are: first, second"):
+    with pytest.raises(KeyError, match="available: first, second"):
         ta.layer_by_layer(MODEL, X)["third"]
 
 

@@ -329,7 +329,7 @@ def test_layers_are_listed_with_their_maps() -> None:
         assert rows["named"].maps == rows["patches"].maps == (8, 4, 6), name
         assert not rows["named"].why
         assert rows["head"].maps is None
-        assert "no places" in rows["head"].why
+        assert "no spatial dimensions" in rows["head"].why
     rows = {row.name: row for row in list_layers(seeded(Tokens).eval(), X)}
     assert [rows[one].maps for one in ("weights", "heads", "folded")] == [None] * 3
     assert rows["named"].shape == (2, 25, 8)

@@ -39,7 +39,7 @@ def test_calls_with_places_are_named_with_their_shapes(model):
 
 
 def test_a_layer_without_places_is_refused_if_it_was_named(model):
-    with pytest.raises(LayerError, match=r"'head' gave \(2, 2\)"):
+    with pytest.raises(LayerError, match=r"'head' returned \(2, 2\)"):
         spatial_calls(model, X, ["conv", "head"])
     with pytest.raises(LayerError, match="none of these layers"):
         spatial_calls(model, X, "hea*")

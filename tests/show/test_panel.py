@@ -69,7 +69,7 @@ def test_all_zero_maps_and_every_style():
     [
         ({"maps": {"grad_cam": np.ones((2, 1, 4, 4))}}, ShapeError, r"T = 1 for 1 labels.*\(2, 1"),
         ({"maps": {"grad_cam": np.ones((4, 4))}}, ShapeError, r"maps\['grad_cam'\] must have"),
-        ({"maps": {}}, ShapeError, "at least one label and one method"),
+        ({"maps": {}}, ShapeError, "at least one label and the maps"),
         ({"labels": "c"}, InputTypeError, "labels must be a sequence of texts, got the text 'c'"),
         ({"maps": {"grad_cam": np.full((1, 4, 4), np.nan)}}, InputError, "'grad_cam'.* holds NaN"),
         ({"labels": []}, ShapeError, "at least one label"),

@@ -1,4 +1,4 @@
-"""Captum's names for the methods that follow gradients to the inputs."""
+"""Captum's names for the gradient methods."""
 
 from __future__ import annotations
 

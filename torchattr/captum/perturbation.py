@@ -1,4 +1,4 @@
-"""Captum's names for the methods that replace or disturb the inputs."""
+"""Captum's names for the perturbation methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchattr.incremental import Mode, Recomputed
 
 
 class FeatureAblation(CaptumMethod, methods.FeatureAblation):
-    """:class:`torchattr.FeatureAblation`, one perturbation at a time unless told otherwise."""
+    """:class:`torchattr.FeatureAblation`, by default one perturbation at a time."""
 
     multiplies_by_inputs = True
 
@@ -46,7 +46,7 @@ class FeatureAblation(CaptumMethod, methods.FeatureAblation):
 
 
 class Occlusion(CaptumMethod, methods.Occlusion):
-    """:class:`torchattr.Occlusion`, one perturbation at a time unless told otherwise."""
+    """:class:`torchattr.Occlusion`, by default one perturbation at a time."""
 
     multiplies_by_inputs = True
 
@@ -82,7 +82,7 @@ class Occlusion(CaptumMethod, methods.Occlusion):
 
 
 class NoiseTunnel(CaptumMethod, methods.NoiseTunnel):
-    """:class:`torchattr.NoiseTunnel` of a method of this module, or of ours."""
+    """:class:`torchattr.NoiseTunnel` of a method of this package or of `torchattr`."""
 
     def __init__(self, attribution_method: methods.Attribution) -> None:
         super().__init__(attribution_method)

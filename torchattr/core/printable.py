@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def printable(text: str, keep: str = "") -> str:
     r"""Return a text whose control, format and undecodable characters are written as escapes.
@@ -17,6 +19,18 @@ def printable(text: str, keep: str = "") -> str:
     ('red\\x1b[31m.png', 'caf\\xe9.png', 'café.png')
     """
     return "".join(one if one.isprintable() or one in keep else _escaped(one) for one in text)
+
+
+def listed(texts: Iterable[str], most: int = 6) -> str:
+    """Return texts separated by commas, and how many more there are than fit on a line or two.
+
+    >>> listed(["a", "b", "c", "d"], most=2)
+    'a, b, ... (4 in all)'
+    """
+    texts = list(texts)
+    if len(texts) <= most:
+        return ", ".join(texts)
+    return f"{', '.join(texts[:most])}, ... ({len(texts)} in all)"
 
 
 def _escaped(character: str) -> str:

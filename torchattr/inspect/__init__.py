@@ -1,4 +1,4 @@
-"""Looking inside a network: what its layers hold, and what their maps respond to."""
+"""Look inside a network: its structure, its feature maps, and what they respond to."""
 
 from torchattr.inspect.back_projection.back_project import back_project as back_project
 from torchattr.inspect.back_projection.projector import RULES as RULES

@@ -36,7 +36,7 @@ def conv_kernels(
     output_channels: Sequence[int] | int | None = None,
     input_channels: Sequence[int] | int | None = None,
 ) -> Kernels:
-    """Give the kernels of a convolution of any dimension, also a transposed one.
+    """Return the kernels of a convolution of any dimension, transposed ones included.
 
     Args:
         model: the model.
@@ -44,12 +44,12 @@ def conv_kernels(
             functional one, such as `"block.conv"`; see :func:`feature_maps`.
         inputs: if given, the model runs once, and the kernels are those that it used.
         additional_forward_args: see :class:`Attribution`; used with `inputs` only.
-        output_channels: the kernels to give, in this order; `None` gives all of them.
-        input_channels: likewise within each kernel; in a grouped convolution they count within
-            the group.
+        output_channels: the kernels to return, in this order; `None` returns all of them.
+        input_channels: the input channels of each kernel, in this order; in a grouped
+            convolution they count within the group.
 
     Raises:
-        LayerError: an unknown layer, or one that is no convolution.
+        LayerError: an unknown layer, or one that is not a convolution.
         InputError: a channel out of range.
 
     >>> import torch, torchattr as ta
@@ -126,11 +126,11 @@ class Kernels:
                 `"mean"` draws the mean over the input channels; `"auto"` takes the first of
                 `"rgb"` and `"channels"` that fits (three and one input channels), else `"mean"`.
                 In signed colours, zero is the middle.
-            shared: one scale for all kernels, instead of one for each picture.
+            shared: scale all kernels together instead of independently.
             percentile: see :func:`torchattr.show.rescale`.
             cmap: see :func:`torchattr.show.colormap`; a diverging one.
-            columns: of the grid.
-            cell: the least extent of a kernel in pixels.
+            columns: number of columns.
+            cell: minimum side length of a kernel in pixels.
 
         Raises:
             InputError: a mode that does not fit, or a picture too large to draw.
@@ -188,9 +188,7 @@ def _of_module(model: Forward, layer: Layer) -> tuple[str, Tensor]:
             " kernels; name a convolution, or pass inputs to find one that is called as a function"
         )
     if nn.parameter.is_lazy(weight):
-        raise LayerError(
-            f"the layer {name!r} gets its kernels in the first forward only; run the model once"
-        )
+        raise LayerError(f"the layer {name!r} is lazy and has no kernels yet; run the model once")
     return name, _ordered(weight, isinstance(module, _Transposed), module.groups)
 
 
@@ -220,7 +218,7 @@ def _of_call(
 
 
 def _ordered(weight: Tensor, transposed: bool, groups: int) -> Tensor:
-    """Give kernels by output channel: a transposed convolution keeps them by input channel."""
+    """Return kernels by output channel: a transposed convolution stores them by input channel."""
     weight = weight.detach()
     if not transposed:
         return weight.clone()

@@ -27,13 +27,13 @@ MOST_PIXELS = 100_000_000
 MOST_WIDTH = 160
 CAPTION = 12
 _STRIP = 8
-"""The height of a one-dimensional map, as a share of its length: one in so many."""
+"""Length of a one-dimensional map per unit of the height that it is drawn with."""
 
 
 def draw_signal(values: Any) -> np.ndarray:
     """Draw a signed signal `(C, H, W)` around mid grey, which is zero, as uint8 `(H, W, 3)`.
 
-    One and three channels keep their colours; others are added up to grey.
+    One and three channels keep their colours; others are summed to grey.
     """
     array = _picture(values)
     if len(array) not in (1, 3):
@@ -51,7 +51,7 @@ def draw_input(values: Any) -> np.ndarray:
 
 
 def enlarged(picture: np.ndarray, side: int) -> np.ndarray:
-    """Enlarge a picture `(H, W, 3)` so that its longer side has at least so many pixels."""
+    """Enlarge a picture `(H, W, 3)` so that its longer side has at least `side` pixels."""
     factor = side / max(picture.shape[:2])
     if factor <= 1:
         return picture
@@ -81,14 +81,14 @@ class Planes:
 
     @classmethod
     def of(cls, maps: Tensor, names: Sequence[str]) -> Planes:
-        """Make planes of maps `(n, W)`, `(n, H, W)` or `(n, D, H, W)`.
+        """Make planes from maps `(n, W)`, `(n, H, W)` or `(n, D, H, W)`.
 
         Raises:
             LayerError: maps of more dimensions, or without values.
         """
         values = as_floats(maps, "maps")
         if 0 in values.shape:
-            raise LayerError(f"the maps have the shape {values.shape}, with nothing to draw")
+            raise LayerError(f"the maps have the shape {values.shape}, so there is nothing to draw")
         if values.ndim == 2:
             values = values[:, None].repeat(math.ceil(values.shape[1] / _STRIP), axis=1)
         if values.ndim == 4:
@@ -111,7 +111,7 @@ def draw(
     cell: int,
     signed: bool = False,
 ) -> Image.Image:
-    """Draw planes on a grid, in two colours around zero if signed or where values are negative.
+    """Draw planes on a grid, diverging around zero if signed or if values are negative.
 
     Raises:
         InputError: a picture too large to draw, or values out of range.
@@ -124,7 +124,7 @@ def draw(
 
 
 def labelled(names: Sequence[object], magnitudes: Sequence[float] | np.ndarray) -> list[str]:
-    """Put the largest magnitude of each picture behind its name.
+    """Append the largest magnitude of each picture to its name.
 
     >>> labelled([3], [0.12345])
     ['3: 0.12']
@@ -135,12 +135,12 @@ def labelled(names: Sequence[object], magnitudes: Sequence[float] | np.ndarray) 
 def tile(
     pictures: np.ndarray, captions: Sequence[str], columns: int | None, cell: int
 ) -> Image.Image:
-    """Lay pictures `(n, H, W, 3)` on a grid, enlarged by a whole factor.
+    """Tile pictures `(n, H, W, 3)` on a grid, enlarged by an integer factor.
 
     Their longer side has at least `cell` pixels, and their captions fit below them.
 
     Raises:
-        InputError: a picture too large to draw, with the way out.
+        InputError: a picture too large to draw.
     """
     if not 1 <= cell <= 4096:
         raise InputError(f"cell must be within 1..4096 pixels, got {cell}")
@@ -157,10 +157,10 @@ def tile(
 
 
 def chosen_indices(chosen: Sequence[int] | int | None, count: int, name: str) -> list[int]:
-    """Give chosen positions; `None` chooses all of them.
+    """Return the chosen indices, non-negative; `None` chooses all of them.
 
     Raises:
-        InputError: none at all, or one that is out of range.
+        InputError: no index, or one out of range.
     """
     if chosen is None:
         return list(range(count))

@@ -1,4 +1,4 @@
-"""What can run on this machine: devices, operations with their rules, and backends."""
+"""What can run on this machine: devices, operations and their rules, backends."""
 
 from __future__ import annotations
 

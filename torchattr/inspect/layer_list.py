@@ -15,12 +15,12 @@ from torchattr.layers import Captured, Layout, TapPoint, Trace
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer: its name, type, options, and what it gave when it last ran.
+    """A layer: its name, type, options, and its output in its last call.
 
     Attributes:
-        shape: as the model has it; `None` if that was not one tensor.
-        maps: the shape of its feature maps for one example, `(channels, places...)`.
-        why: why it has none.
+        shape: of the output; `None` unless it is one tensor.
+        maps: the shape of its feature maps for one example, `(channels, spatial...)`.
+        why: why it has no feature maps; empty if it has.
     """
 
     name: str
@@ -37,7 +37,7 @@ class LayerRow:
 
 
 def list_layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
-    """Give the layers of a model with the shapes that one forward of `inputs` shows.
+    """Return the layers of a model with their output shapes in one forward of `inputs`.
 
     A layer without a call, or whose output is not one tensor, has the shape `None`.
 
@@ -64,7 +64,9 @@ def _row(name: str, module: nn.Module, calls: Sequence[Captured], inputs: Tensor
         last = calls[-1]
         found = maps_layout(last, (inputs,))
         shape = tuple(last.shapes[0]) if last.form == 0 else None
-        why = found if isinstance(found, str) else "" if found.sizes else "it has no places"
-        maps = maps_shape(last, found) if isinstance(found, Layout) and not why else None
+        if isinstance(found, Layout) and found.sizes:
+            maps, why = maps_shape(last, found), ""
+        else:
+            why = found if isinstance(found, str) else "it has no spatial dimensions"
     description = module.extra_repr().replace("\n", " ")
     return LayerRow(name, type(module).__name__, description, shape, len(calls), maps, why)

@@ -1,8 +1,8 @@
-"""Reading what layers gave as feature maps `(N, channels, places...)`, or saying why they are none.
+"""Reading layer outputs as feature maps `(N, channels, spatial...)`, or why they are none.
 
-How values are laid out was followed through the forward (see :class:`torchattr.layers.Layout`): the
-channels may come last, and tokens are a grid, without a class token. Attention weights, heads, and
-values whose rows are not the examples are no feature maps.
+The layout of values is tracked through the forward (see :class:`torchattr.layers.Layout`): channels
+may come last, and tokens form a grid, without the class token. Attention weights, heads, and values
+whose rows are not the examples are not feature maps.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torchattr.layers import Captured, Layout, channels_first
 
 
 def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
-    """Return how the one tensor that a layer gave holds feature maps, or why it holds none.
+    """Return the layout of the feature maps that a layer returned, or why they are none.
 
     Args:
-        call: what it gave, read when it was recorded.
-        inputs: those of the model.
+        call: the captured output.
+        inputs: the model's inputs.
     """
     if len(call.shapes) != 1:
         return f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is no tensor"
     (shape,), (found,) = call.shapes, call.layouts
-    # Tables and texts have no places to be found; their layers are read as rows of channels.
+    # Tables and texts have no spatial dimensions; their layers are read as rows of channels.
     if all(tensor.dim() < 3 for tensor in inputs):
         found = channels_first(shape)
     if isinstance(found, str):
@@ -36,7 +36,7 @@ def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
 
 
 def why_unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | None:
-    """Return why values are no maps of so many examples, though their dimensions are known."""
+    """Return why values of a known layout are not feature maps of the batch, or `None`."""
     if len(shape) < 2:
         return "it has no channels"
     if batch is not None and shape[layout.batch] != batch:
@@ -50,27 +50,27 @@ def why_unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | 
         if dim != layout.batch and dim not in layout.spatial and size > 1
     ]
     if layout.sizes and len(rest) > 1:
-        return "it has several dimensions beside its places, as heads and groups have"
+        return "it has several non-spatial dimensions, as heads and groups have"
     return None
 
 
 def spatial_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
-    """Return the layout of feature maps with as many dimensions of places as the first input has.
+    """Return the layout of feature maps with as many spatial dimensions as the first input.
 
-    Else the result is the reason why there are none.
+    Otherwise, return the reason why there are none.
     """
     like = inputs[0].shape
     found = maps_layout(call, inputs)
     if isinstance(found, Layout) and (len(like) < 3 or len(found.sizes) != len(like) - 2):
         return (
-            f"it has {len(found.sizes) or 'no'} dimensions of places, and inputs of shape"
+            f"it has {len(found.sizes) or 'no'} spatial dimensions, but inputs of shape"
             f" {tuple(like)} have {max(len(like) - 2, 0) or 'none'}"
         )
     return found
 
 
 def maps_shape(call: Captured, layout: Layout) -> tuple[int, ...]:
-    """Return the shape of the feature maps of one example, `(channels, places...)`."""
+    """Return the shape of the feature maps of one example, `(channels, spatial...)`."""
     (shape,) = call.shapes
     outside = (layout.batch, *layout.spatial)
     channels = 1
@@ -80,10 +80,10 @@ def maps_shape(call: Captured, layout: Layout) -> tuple[int, ...]:
 
 
 def maps_of(name: str, call: Captured, inputs: Sequence[Tensor]) -> Tensor:
-    """Return the feature maps of a layer, `(N, channels, places...)`, still in the graph.
+    """Return the feature maps of a layer, `(N, channels, spatial...)`, still in the graph.
 
     Raises:
-        LayerError: it has none, with as many dimensions of places as the first input.
+        LayerError: it has none with as many spatial dimensions as the first input.
     """
     found = spatial_layout(call, inputs)
     if isinstance(found, str):
@@ -92,9 +92,9 @@ def maps_of(name: str, call: Captured, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def no_maps_error(name: str, call: Captured, why: str) -> LayerError:
-    """Return the refusal of a layer without feature maps."""
+    """Return the error for a layer without feature maps."""
     return LayerError(
-        f"the layer {name!r} gave {shapes_of(call)}, so it has no feature maps: {why}; choose"
+        f"the layer {name!r} returned {shapes_of(call)}, so it has no feature maps: {why}; choose"
         " another layer, such as a convolution or a layer inside it, or read the values from"
         " ta.feature_maps(...)[layer]"
     )
@@ -123,7 +123,7 @@ def _text(shapes: Any) -> str:
 
 
 def check_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Give a place inside a map of this shape, counted from its first corner.
+    """Return a position inside a map of this shape, with non-negative indices.
 
     Raises:
         ShapeError: it has another number of dimensions, or lies outside.
@@ -133,7 +133,7 @@ def check_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, 
     )
     if not inside:
         raise ShapeError(
-            f"the place {tuple(position)} is not inside the layer's maps of {tuple(shape)}; give"
-            f" {len(shape)} whole numbers below these sizes"
+            f"position {tuple(position)} is outside the layer's maps of shape {tuple(shape)}; pass"
+            f" {len(shape)} integers below these sizes"
         )
     return tuple(p % size for p, size in zip(position, shape, strict=True))

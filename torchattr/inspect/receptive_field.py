@@ -1,4 +1,4 @@
-"""How far a place of a layer reaches, and which layers have places."""
+"""The receptive field of one position of a layer, measured by a backward with marking rules."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def receptive_field(
     *,
     additional_forward_args: object = None,
 ) -> tuple[slice, ...]:
-    """Give the part of the picture that one place of a layer can see, one slice a dimension.
+    """Return the region of the input that one position of a layer can see, one slice per dimension.
 
-    It is measured, not calculated from a list of layers: marks go back from the place through the
-    very operations that the model runs, convolutions and pools sending them to all of their
-    window. So it knows branches and borders. An operation that joins all places, such as
-    attention or a squeeze-and-excitation, makes it the whole picture.
+    It is measured, not computed from a list of layers: marks are sent back from the position
+    through the operations that the model runs; convolutions and pools pass them to their whole
+    window. Branches and borders are therefore accounted for. An operation that mixes all positions,
+    such as attention or squeeze-and-excitation, makes it the whole input.
 
     It is *not* the effective receptive field: it says what can matter, not how much.
 
@@ -51,12 +51,12 @@ def receptive_field(
         model: the model.
         inputs: pictures `(N, C, ...)`; only their shape matters.
         layer: the name of the layer, or the module.
-        position: the place, such as `(row, column)`.
-        additional_forward_args: further positional arguments of the forward.
+        position: such as `(row, column)`, in the layer's resolution.
+        additional_forward_args: additional positional arguments of the forward.
 
     Raises:
-        LayerError: the layer did not run, or has no output with places.
-        ShapeError: there is no such place.
+        LayerError: the layer did not run, or its output has no spatial dimensions.
+        ShapeError: no such position.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2))
@@ -78,12 +78,12 @@ def receptive_field(
     (found,) = trace.gradients(scores, trace.input_edges[:1], keep=False)
     box = None if found is None else bounding_box(found.flatten(0, 1))
     if box is None:
-        raise LayerError("nothing of the inputs reaches this place of the layer")
+        raise LayerError("no input reaches this position of the layer")
     return box
 
 
 class _ReachConv(LayerRule):
-    """Marks all places that a marked place of a convolution takes into account."""
+    """Marks all positions that a marked output of a convolution depends on."""
 
     needs_input: ClassVar[bool] = False
 
@@ -99,7 +99,7 @@ class _ReachConv(LayerRule):
 
 
 class _ReachPool(LayerRule):
-    """Marks the windows of marked places."""
+    """Marks the windows of marked positions."""
 
     needs_input: ClassVar[bool] = False
 
@@ -112,7 +112,7 @@ class _ReachPool(LayerRule):
 
 
 class _ReachAdaptivePool(LayerRule):
-    """Marks the windows of marked places, which differ in size."""
+    """Marks the windows of marked positions, which differ in size."""
 
     needs_input: ClassVar[bool] = False
 
@@ -127,7 +127,7 @@ class _ReachAdaptivePool(LayerRule):
 class _ReachNorm(LayerRule):
     """Marks all elements that are normalised together with a marked one.
 
-    The gradient says less: equal signals to all of them cancel each other.
+    The gradient would say less: equal signals to all of them cancel.
     """
 
     needs_input: ClassVar[bool] = False
@@ -143,7 +143,7 @@ class _ReachNorm(LayerRule):
 
 
 class _Through(LayerRule):
-    """Lets marks through an operation that works on each element by itself."""
+    """Passes marks through an elementwise operation."""
 
     needs_input: ClassVar[bool] = False
 
@@ -186,4 +186,4 @@ REACH: dict[str, LayerRule] = {
     "adaptive_max_pool": _ReachAdaptivePool(),
     "adaptive_avg_pool": _ReachAdaptivePool(),
 }
-"""Rules under which whatever a place depends on comes out other than zero."""
+"""Rules under which everything that a position depends on is non-zero."""

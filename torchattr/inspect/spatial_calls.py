@@ -1,4 +1,4 @@
-"""Running a model up to chosen places: layers, operations that are none, and single calls."""
+"""The calls of layers and operations whose outputs are feature maps."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ from torchattr.layers import Layout
 def spatial_calls(
     model: Forward, inputs: Tensor, layers: Layers, additional_forward_args: Any = None
 ) -> dict[str, torch.Size]:
-    """Give the calls of layers and operations that have places: the name and shape of each.
+    """Return the calls of layers and operations that have spatial dimensions: name and shape.
 
-    A shape is that for one example, `(channels, places...)`.
-
-    Of several calls each has its number, `block.relu#1` and `block.relu#2`. Of codes and patterns
-    those without places are left out.
+    The shape is that of one example, `(channels, spatial...)`. Several calls are numbered,
+    `block.relu#1` and `block.relu#2`. Codes and patterns skip calls without spatial dimensions.
 
     Args:
         model: the model, which runs once.
@@ -33,7 +31,7 @@ def spatial_calls(
         additional_forward_args: see :class:`Attribution`.
 
     Raises:
-        LayerError: a layer that is unknown, did not run, or was named and has no places.
+        LayerError: a layer that is unknown, did not run, or is named but not spatial.
 
     >>> import torch
     >>> from torch import nn
@@ -54,5 +52,5 @@ def spatial_calls(
             elif name in asked:
                 raise no_maps_error(name, call, layout)
     if not found:
-        raise LayerError("none of these layers has an output with places; name others")
+        raise LayerError("none of these layers has an output with spatial dimensions; name others")
     return found

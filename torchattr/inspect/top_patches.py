@@ -1,4 +1,4 @@
-"""What a channel responds to most in a data set, beside what it sees in it."""
+"""The patches of a data set that activate a channel most, with their back-projections."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ Images: TypeAlias = "str | Path | Iterable[Tensor | Image.Image | str | Path]"
 
 @dataclass(frozen=True)
 class Patch:
-    """One place of a data set to which a channel responds strongly.
+    """A position in an image of a data set that strongly activates a channel.
 
     Attributes:
-        activation: the channel's value at the place.
-        index: which image of the data set, counted from 0.
-        source: the file it was read from, if it was.
-        position: the place in the layer's own resolution.
-        field: the place's receptive field in the image, one slice a dimension; cut at borders.
-        image: that part of the image, as the model sees it, `(C, h, w)`.
-        projection: what came back to that part from the place, likewise.
+        activation: the channel's value at the position.
+        index: index of the image in the data set.
+        source: the image file, if it was read from one.
+        position: in the layer's resolution.
+        field: receptive field of the position, one slice per dimension, clipped at borders.
+        image: the receptive field of the image, as the model sees it, `(C, h, w)`.
+        projection: the back-projection of the position to that field, `(C, h, w)`.
     """
 
     activation: float
@@ -59,7 +59,7 @@ class Patch:
 
 @dataclass(frozen=True, repr=False)
 class TopPatches:
-    """The strongest places of a channel over a data set, strongest first.
+    """The positions of a data set that activate a channel most, strongest first.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -72,7 +72,7 @@ class TopPatches:
     layer: str
     channel: int
     seen: int
-    """How many images were looked at."""
+    """Number of images searched."""
 
     def __len__(self) -> int:
         return len(self.patches)
@@ -88,7 +88,7 @@ class TopPatches:
         return f"TopPatches({len(self)} of {self.seen} images, {of})"
 
     def _repr_html_(self) -> str:
-        return notebook(self, lambda: [("patches, and what came back to them", self.picture())])
+        return notebook(self, lambda: [("patches and their back-projections", self.picture())])
 
     def picture(
         self, *, display: Callable[[Tensor], Any] | None = None, cell: int = 96
@@ -96,9 +96,9 @@ class TopPatches:
         """Draw the patches on the left and their projections, in the same order, on the right.
 
         Args:
-            display: turns a patch `(C, h, w)` back into a picture, such as the reverse of the
-                model's normalisation; by default each patch is stretched over all brightnesses.
-            cell: the longer side of each patch in pixels, at least.
+            display: converts a patch `(C, h, w)` to a picture, such as the inverse of the model's
+                normalisation; by default each patch is stretched over the full brightness range.
+            cell: minimum length of each patch's longer side in pixels.
         """
         draw = display or draw_input
         captions = [f"{patch.activation:.3g}" for patch in self]
@@ -122,33 +122,34 @@ def top_patches(
     batch_size: int = 16,
     progress: bool = False,
 ) -> TopPatches:
-    """Find the images of a data set to which a channel responds most, and what it sees in them.
+    """Find the patches of a data set that activate a channel most, and back-project them.
 
-    The figure of Zeiler and Fergus (2014, arXiv:1311.2901): the patches that excite a channel most
-    beside their projections by the deconvnet. Images are looked at one batch at a time and only
-    the best are kept, so the data set may be of any size.
+    The figure of Zeiler and Fergus (2014, arXiv:1311.2901): the patches that activate a channel
+    most beside their projections by the deconvnet. Images are processed batch by batch and only the
+    best are kept, so the data set may be of any size.
 
-    The patches show what *excites* the channel most, which is *not* all that it responds to, and
-    depends on the data set.
+    The patches show what activates the channel *most*, which is *not* all that it responds to, and
+    depend on the data set.
 
     Args:
-        model: the model, which comes back untouched.
+        model: the model; it is not modified.
         images: what to search: a folder or pattern, or any iterable of files, pictures, tensors
             `(C, H, W)` or batches of them `(N, C, H, W)`.
-        layer: the name of the layer, or the module; its last call counts.
-        channel: which of its maps.
-        k: how many places are kept.
-        transform: turns a picture into the model's input `(C, H, W)`; files and pictures need it.
+        layer: the name of the layer, or the module; its last call is used.
+        channel: index of the map.
+        k: number of patches to keep.
+        transform: converts a picture to the model's input `(C, H, W)`; required for files and
+            pictures.
         rule: see :func:`back_project`.
-        rules: likewise.
-        strict: likewise.
-        per_image: how many places of the same image may be kept. Neighbouring places share most
-            of their patch.
-        batch_size: how many images the forward sees at once, if their sizes agree.
+        rules: see :func:`back_project`.
+        strict: see :func:`back_project`.
+        per_image: maximum number of patches per image. Neighbouring positions share most of their
+            patch.
+        batch_size: number of images per forward; images of different sizes are not batched.
         progress: show a progress bar on stderr.
 
     Raises:
-        InputError: no images, no `transform` where one is needed, or a channel out of range.
+        InputError: no images, no `transform` where one is required, or a channel out of range.
         LayerError: a layer without feature maps.
         ImageError: a file that cannot be read.
 
@@ -186,7 +187,7 @@ class _Source:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Hit:
     activation: float
     index: int
     position: tuple[int, ...]
@@ -195,30 +196,30 @@ class _Place:
 
 @dataclass
 class _Best:
-    """Keeps the strongest places of all that is offered."""
+    """The strongest positions seen so far."""
 
     k: int
     per_image: int
     seen: int = 0
-    _heap: list[tuple[float, int, _Place]] = field(default_factory=list)
+    _heap: list[tuple[float, int, _Hit]] = field(default_factory=list)
     _age: Iterator[int] = field(default_factory=count)
 
     def offer(self, maps: Tensor, batch: list[_Source]) -> None:
-        """Consider the maps `(N, places...)` of the next images."""
+        """Consider the maps `(N, spatial...)` of the next images."""
         most = min(self.per_image, self.k, maps[0].numel())
         values, places = maps.flatten(1).topk(most, dim=1)
         for source, row, found in zip(batch, values.tolist(), places.cpu(), strict=True):
             for activation, place in zip(row, found, strict=True):
                 position = tuple(int(p) for p in torch.unravel_index(place, maps.shape[1:]))
-                self._add(_Place(activation, self.seen, position, source))
+                self._add(_Hit(activation, self.seen, position, source))
             self.seen += 1
 
-    def ranked(self) -> list[_Place]:
-        return [place for _, _, place in sorted(self._heap, key=lambda item: item[:2])][::-1]
+    def ranked(self) -> list[_Hit]:
+        return [hit for _, _, hit in sorted(self._heap, key=lambda item: item[:2])][::-1]
 
-    def _add(self, place: _Place) -> None:
-        # Of equal activations the one that was seen first stays.
-        entry = (place.activation, -next(self._age), place)
+    def _add(self, hit: _Hit) -> None:
+        # Among equal activations the first one seen stays.
+        entry = (hit.activation, -next(self._age), hit)
         if len(self._heap) < self.k:
             heappush(self._heap, entry)
         else:
@@ -250,8 +251,8 @@ def _read(item: Any, transform: Transform | None) -> Iterator[_Source]:
         )
     if transform is None:
         raise InputError(
-            "images holds files or pictures, so transform=... is needed to make them the model's"
-            " inputs (C, H, W)"
+            "images holds files or pictures, so transform=... is required to convert them to the"
+            " model's inputs (C, H, W)"
         )
     path = Path(item) if isinstance(item, (str, Path)) else None
     yield _Source(transform(item if path is None else read_image(path)), path)
@@ -288,18 +289,18 @@ def _patch(
     layer: Layer,
     channel: int,
     rule: Rule,
-    place: _Place,
+    hit: _Hit,
     options: Mapping[str, Any],
 ) -> Patch:
-    image = place.source.tensor
+    image = hit.source.tensor
     projector = BackProjector(model, image[None], layer, (rule,), calls="last", **options)
-    found = as_tensors(projector.project(channel, place.position).pictures, "pictures")[0]
-    box = receptive_field(model, image[None], layer, place.position)
+    found = as_tensors(projector.project(channel, hit.position).pictures, "pictures")[0]
+    box = receptive_field(model, image[None], layer, hit.position)
     return Patch(
-        place.activation,
-        place.index,
-        place.source.path,
-        place.position,
+        hit.activation,
+        hit.index,
+        hit.source.path,
+        hit.position,
         box,
         image[within(box)].detach().clone(),
         found[0, 0][within(box)].clone(),

@@ -1,4 +1,4 @@
-"""From arrays to pictures."""
+"""Turn attributions, feature maps and other arrays into pictures."""
 
 from torchattr.show.arrays import as_floats as as_floats
 from torchattr.show.arrays import as_map as as_map

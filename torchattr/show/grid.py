@@ -1,4 +1,4 @@
-"""Many pictures in one."""
+"""Grids of pictures."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CHANNELS = (1, 3, 4)
 def convert_into_grid(
     Xs: Any, padding: int = 1, ubound: float = 255, layout: Layout = "auto"
 ) -> np.ndarray:
-    """Stretch each image over 0..ubound and lay all of them on a nearly square grid.
+    """Stretch each image over 0..ubound and tile them on a nearly square grid.
 
-    Xs: ``(N, H, W, C)`` or ``(N, C, H, W)`` with 1, 3 or 4 channels. When both could be meant,
-        a tensor is read as NCHW and an array as NHWC, unless ``layout`` says otherwise.
+    Xs: ``(N, H, W, C)`` or ``(N, C, H, W)`` with 1, 3 or 4 channels. If both fit, a tensor
+        is read as NCHW and an array as NHWC, unless ``layout`` says otherwise.
     padding: pixels of zero between two images.
 
-    Returns floats ``(H', W', C)``: ceil(sqrt(N)) columns, row by row, empty places zero.
+    Returns floats ``(H', W', C)``: ceil(sqrt(N)) columns, row by row, empty cells zero.
     Raises ``ShapeError`` for another shape or no image.
 
     >>> convert_into_grid(np.arange(12.0).reshape(3, 2, 2, 1)).shape
@@ -52,17 +52,17 @@ def grid(
     captions: Sequence[str] | None = None,
     layout: Layout = "auto",
 ) -> np.ndarray:
-    """Lay pictures on a grid, row by row, with a caption below each if wanted.
+    """Tile pictures on a grid, row by row, with optional captions below them.
 
     images: ``(N, H, W)``, ``(N, H, W, C)``, ``(N, C, H, W)`` or a sequence of pictures, which are
-        centred in places as large as the largest. Integers are 0..255, floats 0..1.
-    rows, columns: either, both or none (nearly square). All images are always drawn.
+        centred in cells as large as the largest. Integers are 0..255, floats 0..1.
+    rows, columns: either, both or neither (nearly square). All images are drawn.
     padding: pixels around each picture.
-    fill: grey level or RGB of all that is not covered.
-    captions: one for each image; long ones are broken into lines.
+    fill: background, a grey level or RGB.
+    captions: one per image; long ones are wrapped.
 
     Returns uint8 RGB ``(H', W', 3)``.
-    Raises ``ShapeError`` when the images do not fit into ``rows`` × ``columns``, when captions and
+    Raises ``ShapeError`` if the images do not fit into ``rows`` × ``columns``, when captions and
     images differ in number, or for wrong shapes; ``InputError`` for values out of range.
 
     >>> grid(np.zeros((5, 8, 8)), columns=5, padding=1).shape
@@ -128,8 +128,8 @@ def _places(count: int, rows: int | None, columns: int | None) -> tuple[int, int
     rows = rows or math.ceil(count / columns)
     if rows * columns < count:
         raise ShapeError(
-            f"{count} images do not fit into rows={rows} × columns={columns}; leave one of the "
-            "two out, and the other grows"
+            f"{count} images do not fit into rows={rows} × columns={columns}; leave out one"
+            " of the two"
         )
     return rows, columns
 

@@ -1,4 +1,4 @@
-"""A map laid over its picture."""
+"""Overlays of maps on pictures."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def overlay(
     follow: bool = True,
     fade: float = 0.0,
 ) -> np.ndarray:
-    """Lay a rescaled map over a picture so that both stay visible.
+    """Overlay a rescaled map on a picture so that both stay visible.
 
     The colour covers each pixel with opacity ``alpha · abs(value)``, so that the picture shows
-    through where the map is weak, or with ``alpha`` everywhere when ``follow`` is False.
+    through where the map is weak, or with ``alpha`` everywhere if ``follow`` is False.
 
     image: a PIL image, ``(H, W)``, ``(H, W, 3)`` or ``(3, H, W)``; see ``as_picture``.
     values: one map ``(h, w)`` in 0..1, or −1..1 with a diverging colour map (see ``rescale``);
-        resized to the picture when it is smaller or larger. NaN leaves the picture as it is.
-    alpha: the largest opacity, 0..1.
-    threshold: magnitudes below it get no colour.
+        resized to the picture. NaN leaves the picture as it is.
+    alpha: maximum opacity, 0..1.
+    threshold: magnitudes below it are not drawn.
     cmap: see ``colormap``.
-    fade: how far pixels with NaN turn white, 0..1: shows what the model has not seen.
+    fade: how far pixels with NaN turn white, 0..1: marks what the model did not see.
 
     Returns uint8 RGB ``(H, W, 3)``.
     Raises ``InputError`` for arguments out of range and ``ShapeError`` for wrong shapes.
@@ -53,7 +53,7 @@ def overlay(
 
 
 def resize_map(values: Any, size: tuple[int, int]) -> np.ndarray:
-    """A map ``(..., h, w)`` resized to ``(..., H, W)`` by linear interpolation.
+    """Return a map ``(..., h, w)`` resized to ``(..., H, W)`` by linear interpolation.
 
     Pixels that touch an unknown one (NaN) become unknown.
     """

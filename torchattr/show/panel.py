@@ -1,4 +1,4 @@
-"""The explained picture: what each method shows for each class, side by side."""
+"""The explanation panel: the map of each method for each class, side by side."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def panel(
     styles: Mapping[str, str | Style] | None = None,
     cell: int = 256,
 ) -> Image.Image:
-    """Draw the explained picture: a row for each class, a column for each method.
+    """Draw the explanation panel: a row per class, a column per method.
 
-    Each row begins with the class, its score and the picture itself. Each map is scaled by its
-    own largest value, so colours are *not* comparable between maps; ``rescale(shared=True)`` and
+    Each row starts with the class, its score and the picture. Each map is scaled by its own
+    largest value, so colours are *not* comparable between maps; ``rescale(shared=True)`` and
     ``grid`` make pictures that are.
 
     image: the picture as it was read; see ``as_picture``.
-    maps: for each method its raw maps ``(T, C, h, w)`` or ``(T, h, w)``, one for each class. The
-        key is the method's name (``"grad_cam"``, ``"GradCAM"``); other names become titles as
-        they are. A colour gradient of Deconvolution or GuidedBackprop is drawn around mid grey, a
-        saliency map as heat, a class activation map over the picture.
+    maps: for each method its raw maps ``(T, C, h, w)`` or ``(T, h, w)``, one per class. The key is
+        the method's name (``"grad_cam"``, ``"GradCAM"``); other names are used as titles. A colour
+        gradient of Deconvolution or GuidedBackprop is drawn around mid grey, a saliency map as
+        heat, a class activation map over the picture.
     labels: the T classes.
-    scores: for each class a probability in 0..1, which also gets a bar, or a text.
-    title, subtitle: text above all.
-    box: left, top, right and bottom of the part of ``image``, in its pixels, that the model has
-        seen and that the maps cover (``Prepared.box``); None for all of it. The rest is faded.
+    scores: for each class a probability in 0..1, which is also drawn as a bar, or a text.
+    title, subtitle: text above the panel.
+    box: left, top, right and bottom of the part of ``image``, in its pixels, that the model saw
+        and that the maps cover (``PreparedImage.box``); None for all of it. The rest is faded.
     styles: for a method the ``Style`` or its name, one of ``STYLES``, instead of its default.
-    cell: the longer side of each picture in pixels, at least 64.
+    cell: length of each picture's longer side in pixels, at least 64.
 
     Returns an RGB picture.
-    Raises ``ShapeError`` when counts or shapes do not fit each other, ``InputError`` for values
+    Raises ``ShapeError`` if counts or shapes do not match, ``InputError`` for values
     that cannot be drawn.
 
     >>> panel(np.zeros((8, 8)), {"grad_cam": np.ones((1, 4, 4))}, ["cat"], [0.9]).mode
@@ -75,7 +75,7 @@ def panel(
 
 @dataclass(frozen=True)
 class _Scene:
-    """The picture at the size of a cell, and the part of it that the model has seen."""
+    """The picture at the size of a cell, and the part of it that the model saw."""
 
     picture: np.ndarray
     box: Box
@@ -111,7 +111,7 @@ class _Column:
     def of(cls, name: str, values: Any, classes: int, style: str | Style | None) -> _Column:
         array = as_floats(values, f"maps[{name!r}]")
         if np.isnan(array).any():
-            raise InputError(f"maps[{name!r}] holds NaN, which has no colour")
+            raise InputError(f"maps[{name!r}] holds NaN, which cannot be drawn")
         array = array[:, None] if array.ndim == 3 else array
         if array.ndim != 4 or len(array) != classes or 0 in array.shape:
             raise ShapeError(
@@ -129,12 +129,12 @@ class _Column:
 def _note(columns: list[_Column], scene: _Scene) -> str:
     clipped = 100 - min(column.style.percentile for column in columns)
     scale = f"; up to {clipped:g} % of its pixels are clipped" if clipped else ""
-    unseen = " Faded parts were not seen by the model." if scene.cropped else ""
-    return f"Each map has a scale of its own{scale}.{unseen}"
+    unseen = " The model did not see the faded parts." if scene.cropped else ""
+    return f"Each map is scaled independently{scale}.{unseen}"
 
 
 def _legends(columns: list[_Column]) -> list[Legend]:
-    """One explanation for each style in use, naming the columns that it explains."""
+    """Return one legend for each style in use, naming its columns."""
     titles: dict[Style, list[str]] = {}
     for column in columns:
         titles.setdefault(column.style, []).append(column.title)
@@ -154,7 +154,7 @@ def _check_counts(
     if isinstance(labels, str):
         raise InputTypeError(f"labels must be a sequence of texts, got the text {labels!r}")
     if not labels or not maps:
-        raise ShapeError("panel needs at least one label and one method's maps")
+        raise ShapeError("panel needs at least one label and the maps of one method")
     if scores is not None and len(scores) != len(labels):
         raise ShapeError(f"scores has {len(scores)} entries for {len(labels)} labels")
     for score in scores or ():

@@ -1,4 +1,4 @@
-"""Typesetting of a table of pictures."""
+"""A captioned table of pictures, with headings, scores and legends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Legend:
-    """What the colours of some columns mean."""
+    """The meaning of the colours of some columns."""
 
     cmap: str
     text: str
@@ -52,7 +52,7 @@ class PictureTable:
     subtitle: str | None
 
     def draw(self) -> Image.Image:
-        """The page as an RGB picture, as large as its content."""
+        """Return the table as an RGB picture, as large as its content."""
         canvas = Image.new("RGB", (self._width, self._height), "white")
         draw_lines(canvas, self._title, (MARGIN, MARGIN), TITLE)
         below = MARGIN + len(self._title) * line_height(TITLE)
@@ -152,7 +152,7 @@ def _draw_legend(canvas: Image.Image, legend: Legend, lines: list[str], top: int
 
 
 def percent(share: float) -> str:
-    """A share in percent, never rounded to certainty."""
+    """Return a share in percent, never rounded to 0 or 100."""
     if share < 0.0005:
         return "< 0.1 %"
     return "> 99.9 %" if share >= 0.9995 else f"{100 * share:.1f} %"

@@ -1,4 +1,4 @@
-"""Maps on Matplotlib axes, for figures of one's own."""
+"""Maps on Matplotlib axes, for custom figures."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def plot(
 ) -> Axes:
     """Draw one map on Matplotlib axes, alone or over its picture, with a colour bar in its units.
 
-    Nothing is shown and no window opens: the axes belong to the caller's figure, or to a new one
-    (`ax.figure`) that is saved or shown like any other.
+    No window opens: the axes belong to the caller's figure, or to a new one (`ax.figure`) that can
+    be saved or shown like any other.
 
     values: ``(h, w)``, or ``(C, h, w)``, whose channels are reduced by ``how``.
-    image: as for ``overlay``; None draws the map alone.
-    ax: where to draw; None makes a figure.
+    image: see ``overlay``; None draws the map alone.
+    ax: axes to draw on; None creates a figure.
     sign: which values to draw; see ``rescale``.
-    percentile: clips the colours there, as in ``rescale``; None does not.
+    percentile: where to clip the colours, see ``rescale``; None does not clip.
     cmap: see ``colormap``.
-    alpha: as for ``overlay``; it needs an image.
-    threshold: as for ``overlay``, a share of the largest value.
+    alpha: see ``overlay``; requires an image.
+    threshold: see ``overlay``; a fraction of the largest value.
     bar: whether to add a colour bar.
 
     Raises ``ShapeError`` for a batch, and what ``rescale`` and ``overlay`` raise.
@@ -75,9 +75,9 @@ def plot(
 def plot_lines(
     lines: Sequence[tuple[Any, Any, str]], ax: Axes | None = None, *, fill: bool = False
 ) -> Axes:
-    """Draw lines over 0..1 on Matplotlib axes; up to ten are named in a legend.
+    """Plot lines over 0..1 on Matplotlib axes; up to ten are named in a legend.
 
-    lines: positions, values and a label of each. ax: as for ``plot``. fill: the area below them.
+    lines: positions, values and label of each. ax: see ``plot``. fill: shade the area below them.
 
     >>> [line.get_label() for line in plot_lines([([0, 1], [0.2, 0.9], "first")]).lines]
     ['first']
@@ -95,7 +95,7 @@ def plot_lines(
 
 
 def rendered(axes: Axes) -> np.ndarray:
-    """Give the figure of Matplotlib axes as a picture, uint8 ``(H, W, 3)``."""
+    """Return the figure of Matplotlib axes as a picture, uint8 ``(H, W, 3)``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure: Any = axes.figure
@@ -110,14 +110,14 @@ def _one_map(values: Any, how: How) -> np.ndarray:
         return reduce_channels(values, how)
     if array.ndim != 2:
         raise ShapeError(
-            f"values must be one map (h, w) or (C, h, w), got the shape {array.shape}; draw the"
+            f"values must be one map (h, w) or (C, h, w), got the shape {array.shape}; plot the"
             " maps of a batch one by one"
         )
     return array
 
 
 def _unit(flat: np.ndarray, sign: Sign, percentile: float | None) -> float:
-    """Give the value that has the strongest colour."""
+    """Return the value that has the strongest colour."""
     kept = {"positive": np.maximum(flat, 0), "negative": np.maximum(-flat, 0)}.get(sign, flat)
     magnitude = np.abs(kept[~np.isnan(kept)])
     largest = float(magnitude.max(initial=0))

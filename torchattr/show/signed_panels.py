@@ -1,4 +1,4 @@
-"""A signed map three times: all of it, what is positive, what is negative."""
+"""Three panels of a signed map: all values, positive values, negative values."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def signed_panels(
     """Draw the gradient of each picture in three panels: all, positive, negative.
 
     *All* is drawn around mid grey, which is zero: x / max abs(x). *Positive* and *negative* are
-    drawn on black: max(0, ±x) / max. So equal values have equal colours only within a panel.
+    drawn on black: max(0, ±x) / max. Equal values have equal colours only within a panel.
 
-    The order matters and is this: first the channels are reduced if ``gray``, by the luma
+    The order matters: first the channels are reduced if ``gray``, by the luma
     0.299 R + 0.587 G + 0.114 B of the raw values; then each panel is rescaled, the channels of a
-    picture together. In the opposite order, opponent colours of a gradient would not cancel, and
-    each channel's stretching would change the weights.
+    picture together. In the opposite order, opposite colours of a gradient would not cancel, and
+    the scale of each channel would change its weight.
 
-    values: ``(C, H, W)`` or ``(N, C, H, W)`` with 1 or 3 channels; a row of panels for each.
-    gray: one brightness instead of colours.
+    values: ``(C, H, W)`` or ``(N, C, H, W)`` with 1 or 3 channels; one row of panels per picture.
+    gray: draw brightness instead of colours.
     percentile: see ``rescale``.
-    captions: write below each panel which it is.
+    captions: label each panel.
 
     Returns uint8 RGB ``(H', W', 3)``.
     Raises ``ShapeError`` for other shapes, ``InputError`` for infinite values or NaN.

@@ -1,4 +1,4 @@
-"""Setting text on a picture."""
+"""Text on pictures: fonts, widths, wrapping and drawing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEADING = 1.3
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's built-in typeface, so that pictures look the same on every machine."""
+    """Return Pillow's built-in font, so that pictures look the same on every machine."""
     made = ImageFont.load_default(size)
     if not isinstance(made, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType, which torchattr.show needs for text")
@@ -25,9 +25,9 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The built-in typeface, or, for a text with letters that it lacks, Matplotlib's DejaVu Sans.
+    """Return the built-in font, or Matplotlib's DejaVu Sans for letters that the former lacks.
 
-    The built-in one knows hardly more than English. Both come with what is installed anyway.
+    The built-in font covers little more than English. Both are installed with dependencies.
     """
     return font(size) if all(map(_is_built_in, text)) else _broad_font(size)
 
@@ -52,20 +52,20 @@ def _broad_font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def line_height(size: int) -> int:
-    """Distance between two baselines, in pixels."""
+    """Return the distance between two baselines in pixels."""
     return round(size * _LEADING)
 
 
 def width_of(text: str, size: int) -> int:
-    """The width of a line of text in pixels, rounded up."""
+    """Return the width of a line of text in pixels, rounded up."""
     return int(font_of(text, size).getlength(text)) + 1
 
 
 def wrap(text: str, width: int, size: int) -> list[str]:
-    """Break text into lines of at most ``width`` pixels; nothing is left out.
+    """Wrap text into lines of at most ``width`` pixels, without truncation.
 
-    Lines break after spaces, commas and the joints of identifiers, and inside a word only when
-    it is wider than a line.
+    Lines break after spaces, commas and separators of identifiers, and inside a word only if it is
+    wider than a line.
     """
     lines = [""]
     for piece in re.findall(r"[^\s,/_.-]*[\s,/_.-]?", " ".join(text.split())):

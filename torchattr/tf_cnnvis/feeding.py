@@ -1,4 +1,4 @@
-"""Understanding what is fed to a call: which model, which images, which further arguments."""
+"""The model, the images and the other arguments that are fed to a call."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from torchattr.results import Display
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """A model, ready to be run on images alone.
+    """A model that can be run on images alone.
 
-    run: the model, or the model with all arguments but the images.
-    images: `(N, C, H, W)`, on its device and of its type.
-    loaded: the model with its preprocessing, where that is known.
-    chunk: how many maps may go back at once; `None` leaves it open.
+    run: the model, with all arguments but the images bound.
+    images: `(N, C, H, W)`, on the device and with the dtype of the model.
+    loaded: the model with its preprocessing, if known.
+    chunk: maximum number of maps per backward; `None` for the default.
     """
 
     run: Forward
@@ -72,7 +72,7 @@ def _image_entry(value: Any, input_tensor: str | None) -> tuple[str, dict[str, A
 
 
 def _tensor(value: Any, model: Forward) -> Any:
-    """Give arrays as tensors on the model's device, floating ones of its type."""
+    """Return arrays as tensors on the model's device, floating ones with its dtype."""
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
     owner = getattr(model, "__self__", model)
@@ -84,7 +84,7 @@ def _tensor(value: Any, model: Forward) -> Any:
 
 
 def _with_arguments(model: Forward, name: str, arguments: Mapping[str, Any]) -> Forward:
-    """Give the model as one that takes images alone; it stays the method of its module."""
+    """Return the model as a function of images alone; it remains a method of its module."""
 
     def run(owner: Any, images: Tensor) -> Any:
         return model(**{name: images}, **arguments)

@@ -216,7 +216,7 @@ def test_what_cannot_be_projected_is_refused() -> None:
         ta.back_project(MODEL, X, "9", [1.5])
     with refused(ta.ShapeError, "(3, 0)", "(3, 3)"):
         ta.back_project(MODEL, X, "9", start=(3, 0))
-    with refused(ta.ShapeError, "2 whole numbers"):
+    with refused(ta.ShapeError, "2 integers"):
         ta.back_project(MODEL, X, "9", start=(1,))
     with refused(ta.InputError, "start must be", "'min'"):
         ta.back_project(MODEL, X, "9", start="min")

@@ -180,9 +180,9 @@ def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_cannot_be_maximised_is_refused() -> None:
-    with refused(ta.InputError, "either an image", "shape"):
+    with refused(ta.InputError, "either an initial image", "shape"):
         ta.maximise(MODEL, 0)
-    with refused(ta.InputError, "either an image", "shape"):
+    with refused(ta.InputError, "either an initial image", "shape"):
         ta.maximise(MODEL, 0, X, shape=(3, 8, 8))
     with refused(ta.InputError, "objective is missing"):
         ta.maximise(MODEL, None, X)

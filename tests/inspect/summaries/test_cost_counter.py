@@ -36,7 +36,7 @@ def test_each_storage_is_counted_once_and_parameters_never() -> None:
 
 def test_what_is_counted_has_no_backward() -> None:
     trace = tally(nn.Sequential(nn.Sigmoid())).trace
-    with pytest.raises(RuntimeError, match="to be counted only"):
+    with pytest.raises(RuntimeError, match="only run to count its cost"):
         trace.gradients(trace.output, trace.input_edges)
 
 

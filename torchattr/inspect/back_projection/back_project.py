@@ -1,4 +1,4 @@
-"""Feature maps sent back to the picture: the deconvnet of a chosen map or place."""
+"""Back-projection of feature maps to the input: the deconvnet of a chosen map or position."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ def back_project(
     chunk: int | None = None,
     progress: bool = False,
 ) -> Any:
-    """Send feature maps back to the picture: what in it makes a map respond.
+    """Project feature maps back to the input: what in it makes a map respond.
 
-    All values of the layer are set to zero but those of one map, or one place of it, which keep
-    their own value; this signal goes back to the inputs. With `rule="deconvolution"` this is the
+    All values of the layer are set to zero but those of one map, or one position of it; this signal
+    is sent back to the inputs. With `rule="deconvolution"` this is the
     deconvnet: transposed convolutions, rectification and unpooling by the switches of the forward
-    (Zeiler and Fergus 2014, arXiv:1311.2901). `"guided"` also stops where the forward was not
+    (Zeiler and Fergus 2014, arXiv:1311.2901). `"guided"` also blocks where the forward was not
     positive (Springenberg et al. 2015, arXiv:1412.6806); `"gradient"` is the gradient of
     `½ Σ a²` over the chosen values.
 
-    Any number of maps comes from one forward. On a CPU, a single place is followed through its own
+    Any number of maps needs one forward. On a CPU, a single position is followed through its
     receptive field only, which changes nothing but rounding.
 
-    The picture is *not* an attribution of the model's answer: it does not know any class. Nor can
-    pictures of different maps be compared by brightness alone: they scale with the value that
-    they start from.
+    The picture is *not* an attribution of the model's prediction: it does not depend on any class.
+    Nor can pictures of different maps be compared by brightness alone: they scale with the value
+    that they start from.
 
     Args:
-        model: the model, which comes back untouched.
-        inputs: a tensor `(N, C, ...)`, or a tuple of tensors of which the first has places.
+        model: the model; it is not modified.
+        inputs: a tensor `(N, C, ...)`, or a tuple of tensors of which the first is spatial.
         layer: the name of the layer, or the module.
-        channels: the maps: one, several, or `None` for all. `"top9"` takes the 9 strongest of each
-            example, by the value at their start (by the mean for `start="map"`).
-        start: `"max"` for the strongest place of each map, `"map"` for the whole map, or a place
-            such as `(row, column)`, counted in the layer's own resolution.
+        channels: the maps: one, several, or `None` for all. `"top9"` selects the 9 strongest of
+            each example, by the value at their start (by the mean for `start="map"`).
+        start: `"max"` for the strongest position of each map, `"map"` for the whole map, or a
+            position such as `(row, column)` in the layer's resolution.
         rule: `"deconvolution"`, `"guided"` or `"gradient"`.
-        calls: which call counts of a layer that is called several times: `"last"` (the default,
+        calls: which call of a layer that is called several times to use: `"last"` (the default,
             with a warning), `"first"`, or `"each"` for a tuple of results.
-        rules: further rules for deconvolution and guided, such as `{"gelu": "guided"}`.
-        strict: whether rules that matched nothing raise or only warn.
-        additional_forward_args: further positional arguments of the forward.
-        chunk: how many maps go back at once; see :class:`BackProjector`.
+        rules: additional rules for deconvolution and guided, such as `{"gelu": "guided"}`.
+        strict: whether rules that match nothing raise or only warn.
+        additional_forward_args: additional positional arguments of the forward.
+        chunk: number of maps per backward; see :class:`BackProjector`.
         progress: show a progress bar on stderr.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Rules that follow a signal through its own part of a picture, or mark how far it reaches."""
+"""A convolution's backward that is computed only where the signal is not zero."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ aten = torch.ops.aten
 
 
 class LocalConv(LayerRule):
-    """The transposed convolution of `g`, worked out only where `g` is not zero.
+    """The transposed convolution of `g`, computed only where `g` is not zero.
 
-    What is left out is a sum of zeros, so the result is that of the whole picture, with its own
-    padding and borders.
+    What is skipped is a sum of zeros, so the result is that of the whole map, with its padding and
+    borders.
     """
 
     needs_input: ClassVar[bool] = False
@@ -46,7 +46,7 @@ def _send(call: Call, signal: Tensor, into: Tensor) -> None:
 
 
 def _unpadded(call: Call, signal: Tensor) -> Tensor:
-    """Give what a convolution without padding sends back."""
+    """Return the input gradient of the convolution without padding."""
     weight, none = call.weight.to(signal.dtype), [0] * len(call.stride)
     sizes = [
         (length - 1) * stride + dilation * (extent - 1) + 1
@@ -54,7 +54,7 @@ def _unpadded(call: Call, signal: Tensor) -> Tensor:
             signal.shape[1:], call.stride, call.dilation, weight.shape[2:], strict=True
         )
     ]
-    blank = signal.new_empty(1, call.shape[1], *sizes)  # Only its shape is looked at.
+    blank = signal.new_empty(1, call.shape[1], *sizes)  # Only its shape is read.
     settings = (call.stride, none, call.dilation, False, none, call.groups)
     wanted = (True, False, False)
     sent = aten.convolution_backward(signal[None], blank, weight, None, *settings, wanted)
@@ -62,12 +62,12 @@ def _unpadded(call: Call, signal: Tensor) -> Tensor:
 
 
 def within(box: Sequence[slice]) -> tuple[slice, ...]:
-    """Give the index of a box in all channels of `(C, ...)`."""
+    """Return the index of a box in all channels of `(C, ...)`."""
     return (slice(None), *box)
 
 
 def bounding_box(values: Tensor) -> tuple[slice, ...] | None:
-    """Give the smallest box that holds all places of `(C, ...)` that are not zero, if any."""
+    """Return the smallest box around the non-zero positions of `(C, ...)`, if there are any."""
     # Faster than asking for any(), and NaN stays marked.
     marked = values.abs().amax(0).ne(0)
     found = []
@@ -82,7 +82,7 @@ def bounding_box(values: Tensor) -> tuple[slice, ...] | None:
 
 
 def padding_before(call: Call) -> list[int]:
-    """Give what a convolution pads in front of each dimension."""
+    """Return the padding of a convolution before each dimension."""
     if call.padding == "same":
         extents = call.weight.shape[2:]
         return [d * (k - 1) // 2 for d, k in zip(call.dilation, extents, strict=True)]

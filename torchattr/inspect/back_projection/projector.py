@@ -43,31 +43,31 @@ RULES: Mapping[Rule, Mapping[str, Any]] = {
 """The rules of each kind of back-projection."""
 
 ACCELERATOR_CHUNK = 16
-"""How many maps go back at once where that is faster than one by one."""
+"""Number of maps per backward on devices where that is faster than one by one."""
 
 
 class BackProjector:
     """One forward, kept for any number of back-projections of a layer's maps.
 
-    Use it to look at many maps, starts or rules of the same inputs, as a viewer does;
-    :func:`back_project` is the same for one of each.
+    Use it for many maps, starts or rules of the same inputs, as a viewer does; :func:`back_project`
+    is the same for one of each.
 
     Args:
-        model: the model, which comes back untouched.
-        inputs: a tensor `(N, C, ...)`, or a tuple of tensors of which the first has places.
-        layer: the name of the layer, or the module; or the name of an operation that is no layer,
+        model: the model; it is not modified.
+        inputs: a tensor `(N, C, ...)`, or a tuple of tensors of which the first is spatial.
+        layer: the name of the layer, or the module; or the name of a functional operation,
             or of one call (`"block.relu#2"`), see :func:`feature_maps`.
-        kinds: the rules that may be asked for: `"deconvolution"`, `"guided"`, `"gradient"`.
-        calls: which call counts of a layer that is called several times: `"last"` (the default,
+        kinds: the rules that may be requested: `"deconvolution"`, `"guided"`, `"gradient"`.
+        calls: which call of a layer that is called several times to use: `"last"` (the default,
             with a warning), `"first"` or `"each"`.
-        rules: further rules for the first two, such as `{"gelu": "guided"}`.
-        strict: whether rules that matched nothing raise or only warn.
-        additional_forward_args: further positional arguments of the forward.
-        chunk: how many maps go back at once. The forward runs on that many copies of the inputs,
-            so memory grows with it. `None` takes 1 on a CPU and 16 elsewhere.
+        rules: additional rules for the first two, such as `{"gelu": "guided"}`.
+        strict: whether rules that match nothing raise or only warn.
+        additional_forward_args: additional positional arguments of the forward.
+        chunk: number of maps per backward. The forward runs on that many copies of the inputs, so
+            memory grows with it. `None` uses 1 on a CPU and 16 elsewhere.
 
     Attributes:
-        shape: the layer's values, `(N, channels, places...)`.
+        shape: of the feature maps, `(N, channels, spatial...)`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -91,7 +91,7 @@ class BackProjector:
     ) -> None:
         if calls == "sum":
             raise InputError(
-                "calls='sum' has no meaning here, since each call has places of its own; take"
+                "calls='sum' has no meaning here, since each call has its own positions; use"
                 " calls='each' and add the pictures"
             )
         self._kinds = [_checked(kind) for kind in kinds]
@@ -131,13 +131,13 @@ class BackProjector:
         call: int | None = None,
         progress: bool = False,
     ) -> BackProjection:
-        """Give the pictures of some maps at once; see :func:`back_project`.
+        """Return the pictures of several maps; see :func:`back_project`.
 
         Args:
-            channels: likewise.
-            start: likewise.
-            rule: one of the kinds; `None` takes the first.
-            call: which call of the layer; `None` takes the one that `calls` says.
+            channels: see :func:`back_project`.
+            start: see :func:`back_project`.
+            rule: one of `kinds`; `None` uses the first.
+            call: which call of the layer; `None` uses the one chosen by `calls`.
             progress: show a progress bar on stderr.
         """
         pieces = list(self.stream(channels, start, rule, call=call, progress=progress))
@@ -152,7 +152,7 @@ class BackProjector:
         call: int | None = None,
         progress: bool = False,
     ) -> Iterator[BackProjection]:
-        """Give the same piece by piece, `chunk` maps at a time, so that memory stays bounded."""
+        """Yield the same in pieces of `chunk` maps, so that memory stays bounded."""
         kind = self._kinds[0] if rule is None else rule
         if kind not in self._kinds:
             raise InputError(
@@ -161,7 +161,7 @@ class BackProjector:
             )
         live = self._values[self._call(call)]
         starts = Seeds.chosen(live.detach()[: self._batch], channels, start)
-        # Asking a GPU where the signal is takes longer than working on all of it.
+        # Asking a GPU where the signal is takes longer than processing all of it.
         local = starts.positions is not None and live.device.type == "cpu"
         table = self._kinds.index(kind) + local * len(self._kinds)
         pictures = self._pictures(starts, live, table, progress)
@@ -182,11 +182,11 @@ class BackProjector:
                 bar.update(some.channels.shape[1])
 
     def _back(self, live: Tensor, starts: Seeds, table: int) -> list[Tensor]:
-        # The caller may be in inference mode, whose tensors autograd does not take.
+        # The caller may be in inference mode, whose tensors autograd does not accept.
         with gradients():
             signal = starts.signal(live.detach()[: self._batch], self._copies)
             scores = (live * signal).flatten(1).sum(1)
-        # Which rules are in force is a state of the trace, so one backward runs at a time.
+        # The active rules are a state of the trace, so one backward runs at a time.
         with self._lock:
             found = self._trace.gradients(scores, self._trace.input_edges, table=table)
         if all(gradient is None for gradient in found):
@@ -198,7 +198,7 @@ class BackProjector:
         ]
 
     def _arranged(self, gradient: Tensor | None, like: Tensor, count: int) -> Tensor:
-        """Turn copies of the batch `(copies · N, ...)` into `(N, count, ...)`."""
+        """Rearrange copies of the batch `(copies · N, ...)` into `(N, count, ...)`."""
         if gradient is None:
             return like.new_zeros(self._batch, count, *like.shape[1:])
         copies = gradient.reshape(self._copies, self._batch, *like.shape[1:])

@@ -20,17 +20,17 @@ from torchattr.show import grid, notebook
 
 @dataclass(frozen=True)
 class BackProjection:
-    """Maps of a layer sent back to the inputs.
+    """Maps of a layer, projected back to the inputs.
 
     Attributes:
         pictures: `(N, K, C, H, W)`, shaped like the inputs with the `K` maps after the batch; a
-            tuple where the inputs were one.
+            tuple if the inputs were one.
         channels: which map each picture shows, `(N, K)`.
-        activations: the value at its start, `(N, K)`; for a whole map its largest value.
-        positions: where it started, `(N, K, dimensions)`; `None` for whole maps.
+        activations: the value at each start, `(N, K)`; for a whole map its largest value.
+        positions: of the starts, `(N, K, dimensions)`; `None` for whole maps.
         layer: the name of the layer.
-        start: what was asked for.
-        rule: likewise.
+        start: `"max"`, `"map"` or the requested position.
+        rule: `"deconvolution"`, `"guided"` or `"gradient"`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -48,7 +48,7 @@ class BackProjection:
 
     @classmethod
     def joined(cls, pieces: Sequence[BackProjection]) -> BackProjection:
-        """Put pieces of the same call side by side."""
+        """Concatenate pieces of the same call along the maps."""
         first = pieces[0]
         if len(pieces) == 1:
             return first
@@ -89,19 +89,19 @@ class BackProjection:
         crop: bool = False,
         cell: int = 112,
     ) -> Image.Image:
-        """Draw the maps of one example on a grid, each with its number and its activation.
+        """Draw the maps of one example on a grid, each captioned with its channel and activation.
 
-        Mid grey is zero. Each picture has a scale of its own.
+        Mid grey is zero. Each picture is scaled independently.
 
         Args:
-            example: its position in the batch.
-            columns: how many side by side; `None` makes the grid nearly square.
-            crop: show only the part that the signal reached.
-            cell: the longer side of each picture in pixels, at least.
+            example: index in the batch.
+            columns: number of columns; `None` makes the grid nearly square.
+            crop: show only the region that the signal reached.
+            cell: minimum length of each picture's longer side in pixels.
 
         Raises:
             InputError: no such example.
-            ShapeError: the inputs are no pictures.
+            ShapeError: the inputs are not pictures.
         """
         if not -len(self._first) <= example < len(self._first):
             raise InputError(f"example {example} is out of range for a batch of {len(self._first)}")

@@ -1,4 +1,4 @@
-"""Where a back-projection starts: which maps of a layer, which places, and their values."""
+"""The seeds of a back-projection: which maps of a layer, at which positions, and their values."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _STRONGEST = re.compile(r"top([1-9]\d*)")
 
 @dataclass(frozen=True)
 class Seeds:
-    """Chosen maps of each example, and where the signal starts in them.
+    """Chosen maps of each example, and the positions where the signal starts.
 
     Attributes:
         channels: the maps, `(N, K)`.
-        activations: the values at the starts, `(N, K)`; of a whole map its largest one.
-        positions: the starts, `(N, K, dimensions)`; `None` for whole maps.
+        activations: the values at the starts, `(N, K)`; for a whole map its largest one.
+        positions: of the starts, `(N, K, dimensions)`; `None` for whole maps.
     """
 
     channels: Tensor
@@ -35,7 +35,7 @@ class Seeds:
 
     @classmethod
     def chosen(cls, values: Tensor, channels: Channels, start: Start) -> Seeds:
-        """Choose among the maps `(N, channels, places...)`.
+        """Choose among the maps `(N, channels, spatial...)`.
 
         Raises:
             InputError: a channel out of range, or an unknown start.
@@ -50,14 +50,14 @@ class Seeds:
         return cls(index, reached.gather(1, index), positions)
 
     def columns(self, first: int, stop: int) -> Seeds:
-        """Give those from one map to another."""
+        """Return the seeds of a range of maps."""
         positions = None if self.positions is None else self.positions[:, first:stop]
         return Seeds(self.channels[:, first:stop], self.activations[:, first:stop], positions)
 
     def signal(self, values: Tensor, copies: int) -> Tensor:
-        """Give what starts, one map for each copy of the batch: `(copies · N, channels, ...)`.
+        """Return the signal, one map per copy of the batch: `(copies · N, channels, ...)`.
 
-        All values are zero but the chosen ones, which keep their own.
+        All values but the chosen ones are zero.
         """
         signal = values.new_zeros(copies, *values.shape)
         count, batch = self.channels.shape[1], len(values)
@@ -73,12 +73,12 @@ class Seeds:
 
 
 def _places(flat: Tensor, shape: Sequence[int], start: Any) -> Tensor:
-    """Give one place of each map, counted through: `(N, channels)`."""
+    """Return one flat position in each map, `(N, channels)`."""
     if isinstance(start, str) and start in ("max", "map"):
         return flat.argmax(2)
     if not isinstance(start, (tuple, list)):
         raise InputError(
-            f"start must be 'max', 'map' or a place such as (row, column), got {start!r}"
+            f"start must be 'max', 'map' or a position such as (row, column), got {start!r}"
         )
     place = 0
     for position, size in zip(check_position(start, shape), shape, strict=True):

@@ -1,4 +1,4 @@
-"""Changing an image step by step so that an objective rises."""
+"""Gradient ascent of an objective over an image, with octaves and regularisation."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Smooth = Literal["gaussian", "laplacian"]
 Bounds = tuple["float | Tensor", "float | Tensor"]
 
 LEVELS = 4
-"""Bands of frequencies that the Laplacian normalisation tells apart."""
+"""Number of frequency bands of the Laplacian normalisation."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback is told after each step.
+    """State of the ascent after a step, as passed to a callback.
 
     Attributes:
-        octave: counted from 0, the smallest.
-        number: the step within the octave, counted from 0.
+        octave: index of the octave; 0 is the smallest.
+        number: index of the step within the octave.
         scores: the objective of each example *before* the step, as the model saw it.
-        image: the images after the step; a copy is yours to keep, this one is not.
+        image: the images after the step; copy them to keep them.
     """
 
     octave: int
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass
 class Ascent:
-    """How images are changed; the fields are explained at :func:`torchattr.maximise`."""
+    """Settings of an ascent; the fields are documented at :func:`torchattr.maximise`."""
 
     goal: Goal
     arguments: Sequence[Any]
@@ -81,7 +81,7 @@ class Ascent:
             raise InputError(f"smooth must be 'gaussian', 'laplacian' or None, got {self.smooth!r}")
 
     def climb(self, image: Tensor) -> Tensor:
-        """Change an image `(N, C, ...)` through all octaves; it is not written over."""
+        """Return an image `(N, C, ...)` optimised through all octaves, as a new tensor."""
         with gradients(False), self._counting() as self._bar:
             base = image.detach().clone()
             detail = torch.zeros_like(base)
@@ -113,7 +113,7 @@ class Ascent:
             scores = self.goal.measure(trace, seen)
         (found,) = trace.gradients(scores, trace.input_edges, keep=False)
         if found is None:
-            raise TargetError("the objective does not depend on the image, so nothing can raise it")
+            raise TargetError("the objective does not depend on the image; maximise another")
         if seen is not leaf:
             (found,) = torch.autograd.grad(seen, leaf, found)
         return found, scores.detach()
@@ -139,7 +139,7 @@ class Ascent:
             small = tuple(round(side / self.octave_scale**octave) for side in size)
             if min(small) < 2:
                 raise ShapeError(
-                    f"{{setting}} would begin with an image of {small}",
+                    f"{{setting}} would start with an image of {small}",
                     hint=Hint(
                         "octaves",
                         self.octaves,

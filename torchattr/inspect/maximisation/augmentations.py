@@ -1,4 +1,4 @@
-"""Small random changes that an image must survive, so that it holds more than noise."""
+"""Random transforms that make a maximised image robust, so that it holds more than noise."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Generator, Tensor
 from torchattr.errors import ShapeError
 
 Transform: TypeAlias = Callable[[Tensor, Generator], Tensor]
-"""From images `(N, C, ...)` and a source of chance to changed images; differentiable."""
+"""From images `(N, C, ...)` and a random generator to changed images; differentiable."""
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """Moves images by up to so many pixels in each direction; what leaves comes in again opposite.
+    """Rolls images by up to `pixels` in each direction, wrapping around.
 
     >>> import torch
     >>> Jitter(2)(torch.eye(4)[None, None], torch.Generator()).sum()
@@ -29,7 +29,7 @@ class Jitter:
     pixels: int
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Move them all by the same random distance."""
+        """Roll all images by the same random offset."""
         dims = list(range(2, images.dim()))
         shifts = torch.randint(-self.pixels, self.pixels + 1, (len(dims),), generator=generator)
         return images.roll(shifts.tolist(), dims)
@@ -37,9 +37,9 @@ class Jitter:
 
 @dataclass(frozen=True)
 class Affine:
-    """Turns and scales images `(N, C, H, W)` about their centre, at the same size.
+    """Rotates and scales images `(N, C, H, W)` about their centre, at the same size.
 
-    Beyond their border they are mirrored.
+    Borders are padded by reflection.
 
     Attributes:
         scale: the smallest and the largest factor.
@@ -50,10 +50,10 @@ class Affine:
     degrees: float = 5.0
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Change them all by the same random factor and angle.
+        """Transform all images by the same random factor and angle.
 
         Raises:
-            ShapeError: no pictures `(N, C, H, W)`.
+            ShapeError: the images are not `(N, C, H, W)`.
         """
         if images.dim() != 4:
             raise ShapeError(
@@ -70,12 +70,12 @@ class Affine:
 
 
 def default_transforms(images: Tensor, jitter: int) -> Sequence[Transform]:
-    """Give what is usual for images of these dimensions."""
+    """Return the default transforms for images of these dimensions."""
     return (Jitter(jitter), Affine()) if images.dim() == 4 else (Jitter(jitter),)
 
 
 def _rotation(factor: float, angle: float, images: Tensor) -> Tensor:
-    """Give the matrix `(N, 2, 3)` in coordinates where both sides have length 2."""
+    """Return the matrix `(N, 2, 3)` in coordinates where both sides have length 2."""
     ratio = images.shape[2] / images.shape[3]
     across, down = cos(angle) / factor, sin(angle) / factor
     rows = [[across, -down * ratio, 0.0], [down / ratio, across, 0.0]]

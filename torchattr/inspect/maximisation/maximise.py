@@ -1,4 +1,4 @@
-"""Images made by a network: activation maximisation, and deepdream."""
+"""Activation maximisation and deepdream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchattr.inspect.maximisation.augmentations import Jitter, Transform, defa
 from torchattr.inspect.maximisation.objectives import Goal, Objective
 
 NOISE = 0.1
-"""Standard deviation of the noise that an image starts from."""
+"""Standard deviation of the initial noise."""
 
 
 def maximise(
@@ -41,7 +41,7 @@ def maximise(
     callback: Callable[[Step], None] | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """Make an image that excites a class, neuron, channel or layer as much as possible.
+    """Optimise an image to activate a class, neuron, channel or layer as strongly as possible.
 
     Gradient ascent with regularisation, `x ← x + rate · (ĝ − tv · ∇TV(x) − l2 · x)`, where `ĝ` is
     the gradient of the objective, smoothed and divided by its root mean square, so that `rate`,
@@ -49,33 +49,33 @@ def maximise(
     Erhan et al. 2009; Simonyan et al. 2013, arXiv:1312.6034; with the robustness and octaves of
     Mordvintsev et al. 2015 and Olah et al. 2017, doi:10.23915/distill.00007.
 
-    The image is one of many that excite the objective. It is *not* typical of what the model meets
-    in practice, and its details depend on the regularisation.
+    The image is one of many that maximise the objective. It is *not* typical of the model's inputs,
+    and its details depend on the regularisation.
 
     Args:
-        model: the model, which comes back untouched.
+        model: the model; it is not modified.
         objective: a class index (or any single target of :class:`Attribution`), `(layer,
             channel)` for the mean of a channel, a layer for its mean square, or a :class:`Neuron`.
-        image: where to start, `(N, C, ...)`, normalised as the model expects; else noise of
-            `shape`.
-        shape: the shape of the noise, `(C, ...)` for one image or `(N, C, ...)`.
-        steps: steps in each octave.
-        rate: how far the first step of an octave goes, in units of the input.
-        tv: weight of the total variation, which keeps neighbours alike.
-        l2: weight of the squared norm, which keeps the image near the mean.
-        smooth: `"gaussian"` blurs the gradient by `sigma` pixels, `"laplacian"` gives each band of
-            its frequencies the same strength; `None` leaves it.
-        sigma: see `smooth`.
-        octaves: sizes at which the image is worked on, from small to its own. More than one
-            needs a model that takes images of any size.
-        octave_scale: the ratio of one size to the next.
-        transforms: random changes that the image must survive, each a function of the images and
-            a `torch.Generator`; `None` takes `Jitter(4)` and, for pictures, `Affine()`.
-        bounds: the least and the largest value, numbers or tensors that broadcast.
-        seed: what noise and transforms are drawn from; PyTorch's own generators are left alone.
-        output: which entry of the model's output holds the scores.
-        additional_forward_args: further positional arguments of the forward.
-        callback: is told about each :class:`~torchattr.inspect.Step`.
+        image: initial image `(N, C, ...)`, normalised as the model expects; noise of `shape` if
+            not given.
+        shape: of the initial noise, `(C, ...)` for one image or `(N, C, ...)`.
+        steps: number of steps per octave.
+        rate: initial step size of each octave, in units of the input.
+        tv: weight of the total variation, which keeps neighbouring pixels similar.
+        l2: weight of the squared norm, which keeps the image close to the mean.
+        smooth: `"gaussian"` blurs the gradient by `sigma` pixels, `"laplacian"` gives each
+            frequency band the same strength; `None` leaves it.
+        sigma: standard deviation of the blur in pixels.
+        octaves: number of sizes at which the image is optimised, from small to its own. More than
+            one needs a model that accepts images of any size.
+        octave_scale: ratio of consecutive sizes.
+        transforms: random transforms applied before each step, each a function of the images and
+            a `torch.Generator`; `None` uses `Jitter(4)` and, for pictures, `Affine()`.
+        bounds: minimum and maximum value, numbers or broadcastable tensors.
+        seed: random seed of noise and transforms; PyTorch's global generators are not used.
+        output: key of the scores in the model's output.
+        additional_forward_args: additional positional arguments of the forward.
+        callback: called with each :class:`~torchattr.inspect.Step`.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -132,31 +132,31 @@ def deepdream(
     callback: Callable[[Step], None] | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """Make a layer, or one of its channels, see more of what it sees in an image already.
+    """Amplify what a layer, or one of its channels, responds to in an image.
 
-    :func:`maximise` of the layer's mean square (or the channel's mean), from the image, through
-    sizes from small to large; the details found at one size are carried to the next. Mordvintsev,
-    Olah and Tyka 2015.
+    :func:`maximise` of the layer's mean square (or the channel's mean), starting from the image,
+    over octaves from small to large; the details of one octave are carried to the next.
+    Mordvintsev, Olah and Tyka 2015.
 
-    It exaggerates, and does *not* explain what the model made of the image.
+    It exaggerates, and does *not* explain the model's prediction.
 
     Args:
-        model: the model, which takes images of any size and comes back untouched.
+        model: the model, which accepts images of any size; it is not modified.
         image: `(N, C, H, W)`, normalised as the model expects.
         layer: the name of the layer, or the module.
-        channel: one of its channels; `None` dreams of all of them.
-        steps: see :func:`maximise`; so are the others.
-        rate: likewise.
-        tv: likewise.
-        smooth: likewise.
-        octaves: likewise.
-        octave_scale: likewise.
-        jitter: how many pixels the image is moved about.
-        bounds: likewise.
-        seed: likewise.
-        additional_forward_args: likewise.
-        callback: likewise.
-        progress: likewise.
+        channel: one of its channels; `None` uses all of them.
+        steps: see :func:`maximise`.
+        rate: see :func:`maximise`.
+        tv: see :func:`maximise`.
+        smooth: see :func:`maximise`.
+        octaves: see :func:`maximise`.
+        octave_scale: see :func:`maximise`.
+        jitter: maximum random offset of the image in pixels.
+        bounds: see :func:`maximise`.
+        seed: see :func:`maximise`.
+        additional_forward_args: see :func:`maximise`.
+        callback: see :func:`maximise`.
+        progress: see :func:`maximise`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -187,7 +187,7 @@ def _start(
     model: Forward, image: Tensor | None, shape: Sequence[int] | None, generator: Generator
 ) -> Tensor:
     if (image is None) == (shape is None):
-        raise InputError("give either an image to start from, or the shape of the noise")
+        raise InputError("pass either an initial image, or the shape of the noise")
     if image is not None:
         (given,) = as_inputs(image).tensors
     else:

@@ -1,4 +1,4 @@
-"""What an image is changed for: a class, a neuron, a channel or a layer."""
+"""Objectives of activation maximisation: a class, a neuron, a channel or a layer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Objective: TypeAlias = "SingleTarget | Neuron | tuple[Layer, int] | Layer"
 
 
 class Goal:
-    """An objective, made ready to be measured in each forward.
+    """An objective that is measured in each forward.
 
     Args:
         model: the model.
         objective: see :func:`torchattr.maximise`.
-        key: which entry of the model's output holds the scores.
+        key: key of the scores in the model's output.
 
     Raises:
         InputError: no objective.
@@ -35,7 +35,7 @@ class Goal:
     def __init__(self, model: Forward, objective: Any, key: OutputKey) -> None:
         if objective is None:
             raise InputError(
-                "objective is missing; name a class, (layer, channel), a layer or a Neuron"
+                "objective is missing; pass a class, (layer, channel), a layer or a Neuron"
             )
         layer, self._measured = _understood(objective)
         self._model, self._key = model, key
@@ -87,7 +87,7 @@ def _energy(captured: Captured, image: Tensor) -> Tensor:
 
 
 def _channel(captured: Captured, image: Tensor, channel: Any) -> Tensor:
-    """Return the mean of a channel over its places for each example."""
+    """Return the spatial mean of a channel for each example."""
     values, layout = _only(captured), maps_layout(captured, (image,))
     if isinstance(layout, str):
         raise _unmeasured(captured, f"its channels are not known: {layout}")
@@ -103,12 +103,12 @@ def _channel(captured: Captured, image: Tensor, channel: Any) -> Tensor:
 
 def _only(captured: Captured) -> Tensor:
     if len(captured.values) != 1:
-        raise _unmeasured(captured, f"it gives {len(captured.values)} tensors")
+        raise _unmeasured(captured, f"it returns {len(captured.values)} tensors")
     return captured.values[0]
 
 
 def _unmeasured(captured: Captured, why: str) -> LayerError:
     return LayerError(
-        f"the layer gave {shapes_of(captured)}, and {why}; choose another layer or one inside it,"
-        " or say what to maximise with ta.Neuron(layer, callable)"
+        f"the layer returned {shapes_of(captured)}, and {why}; choose another layer or one inside"
+        " it, or define the objective by ta.Neuron(layer, callable)"
     )

@@ -1,4 +1,4 @@
-"""Keeping the high frequencies of an image in bounds."""
+"""Total variation, blurring and normalisation, which limit the high frequencies of an image."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ROUNDING = 0.01
-"""Differences well below this count as smooth, so that the total variation has a gradient."""
+"""Differences well below this count as smooth, so that the total variation is differentiable."""
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Give the mean absolute difference of neighbours along each spatial dimension, added: `(N,)`.
+    """Return the mean absolute difference of neighbours, summed over spatial dimensions: `(N,)`.
 
     >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]))
     tensor([1.])
@@ -21,7 +21,7 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 def variation_gradient(images: Tensor) -> Tensor:
-    """Give the gradient of the sum of `sqrt(d² + ε²)` over the differences `d` of neighbours."""
+    """Return the gradient of the sum of `sqrt(d² + ε²)` over the differences `d` of neighbours."""
     gradient = torch.zeros_like(images)
     for d in range(2, images.dim()):
         step = images.diff(dim=d)
@@ -55,7 +55,7 @@ def normalised(images: Tensor) -> Tensor:
 
 
 def laplacian_normalised(images: Tensor, levels: int) -> Tensor:
-    """Give every band of frequencies the same strength, and add them up.
+    """Return the sum of all frequency bands, each normalised to the same strength.
 
     The bands are differences of Gaussians, each twice as wide as the one before.
     """

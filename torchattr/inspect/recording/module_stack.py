@@ -1,4 +1,4 @@
-"""Which module of a model is running, known during a forward without leaving anything on it."""
+"""The stack of modules that are running in a forward."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Given = Callable[[str, Any], None]
 
 
 class ModuleStack:
-    """Follows the running modules of one thread; another that runs the same ones passes by.
+    """The running modules of one thread; other threads that run the same modules are ignored.
 
     Args:
         names: the modules to follow, by name.
-        given: called with the name of a module and its output, each time that one has run.
+        given: called with the name and output of each module that has run.
 
     >>> import torch
     >>> seen = []
@@ -37,16 +37,16 @@ class ModuleStack:
 
     @property
     def current(self) -> str:
-        """The name of the innermost module that runs; empty in the model itself."""
+        """Name of the innermost running module; empty in the model itself."""
         return self._running[-1] if self._running else ""
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """Hook the modules for the time of a `with` block."""
+        """Hook the modules for the duration of a `with` block."""
         with undone() as undo:
             for name, module in self._names.items():
                 hook_forward(undo, module, ThreadHook(self._enter(name)), before=True)
-                # Also called when the module raises: a model may catch what its part raised.
+                # Also called when the module raises: a model may catch the error of a child.
                 hook_forward(undo, module, ThreadHook(self._leave(name)), always=True)
             yield
 

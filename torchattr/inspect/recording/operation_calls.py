@@ -1,4 +1,4 @@
-"""A name for every call of an operation that a forward makes, functional ones included."""
+"""Watching the operations of a forward, functional ones included, each with a name."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class OperationCall:
 
     Attributes:
         place: where it ran: the name of the layer that is this operation (`layer1.0.relu`), or
-            else that of the module in which it ran and the operation (`inception3a.branch1.relu`).
-        number: which of the calls at this place it is, from 1.
+            else the names of the enclosing module and the operation (`inception3a.branch1.relu`).
+        number: number of the call at this place, from 1.
         path: the name of the module in which it ran; empty for the model itself.
         call: the operation and its arguments.
     """
@@ -47,7 +47,7 @@ class OperationCall:
 
 
 def numbered(place: str, number: int) -> str:
-    """Name one of the calls of a place.
+    """Return the name of one call of a place.
 
     >>> numbered("layer1.0.relu", 1), numbered("layer1.0.relu", 2)
     ('layer1.0.relu', 'layer1.0.relu#2')
@@ -59,16 +59,16 @@ Ran = Callable[[OperationCall, Tensor], None]
 
 
 class OperationWatcher(TorchFunctionMode):
-    """Sees the known operations of a forward in this thread, each with its name and output.
+    """Watches the known operations of a forward in this thread, each with its name and output.
 
-    It wraps the model by :meth:`around`, so that the model can run under interception as ever:
-    outputs are those that the rules see, still connected to the graph.
+    It wraps the model by :meth:`around`, so that the model can still run under a rule mode: outputs
+    are those that the rules see, connected to the graph.
 
     Args:
         names: the layers of the model, by name.
-        paths: what knows which of them runs.
+        paths: the stack of running modules.
         ran: called after each operation, before anything can write over its output.
-        begun: called when the model begins; one that takes gradients itself may begin twice.
+        begun: called when the model starts; a model that takes gradients itself may start twice.
     """
 
     def __init__(
@@ -87,11 +87,10 @@ class OperationWatcher(TorchFunctionMode):
         self._masks = MaskOrigins()
 
     def around(self, model: Forward) -> Forward:
-        """Give the model as one that is watched as long as this object lives.
+        """Return the model wrapped so that it is watched as long as this object lives.
 
-        It stays the method of its module, by which refusals name the module's parts. It does not
-        keep this object alive: a trace keeps the model, and what notes its operations may keep the
-        trace.
+        It remains a method of its module, so that errors can name the module's children. It does
+        not keep this object alive: a trace holds the model, and the callback may hold the trace.
         """
         this = ref(self)
 
@@ -107,7 +106,7 @@ class OperationWatcher(TorchFunctionMode):
         return MethodType(run, getattr(model, "__self__", model))
 
     def _begin(self) -> None:
-        """Begin anew: a model that takes gradients itself may run a second time."""
+        """Start over: a model that takes gradients itself may run a second time."""
         self._counts.clear()
         if self._begun is not None:
             self._begun()
@@ -120,7 +119,7 @@ class OperationWatcher(TorchFunctionMode):
         output = func(*args, **kwargs)
         self._masks.note(func, args, kwargs, output)
         if understood is not None:
-            # An assignment such as `x[x < 0] = 0` gives nothing: its output is what it wrote to.
+            # An assignment such as `x[x < 0] = 0` returns nothing: its output is what it wrote to.
             self._note(understood[0], args[0] if output is None else output)
         return output
 
@@ -135,12 +134,12 @@ class OperationWatcher(TorchFunctionMode):
         if path and _is_one_operation(self._names[path]):
             return path
         place = f"{path}.{operation}" if path else operation
-        # A block that has a layer called relu may call a functional one besides.
+        # A block with a layer called relu may also call a functional one.
         return f"{place}()" if place in self._names else place
 
 
 def _is_one_operation(module: nn.Module) -> bool:
-    """Tell whether a module is one of PyTorch's own layers, parametrised or not."""
+    """Whether a module is one of PyTorch's own layers, parametrised or not."""
     if is_parametrized(module):
         return _is_layer(type(module).__bases__[0]) and len(list(module.children())) == 1
     return _is_layer(type(module)) and next(module.children(), None) is None

@@ -1,4 +1,4 @@
-"""What chosen layers and operations give during the user's own forward, call by call."""
+"""Outputs of selected layers and operations during one forward, call by call."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ CODES: Mapping[str, frozenset[str]] = {
     )
     for code, wanted in (("r", "rectifier"), ("p", "pool"), ("c", "conv"))
 }
-"""The operations that each code means: `r` every ReLU, `p` every pooling, `c` every convolution."""
+"""The operations of each code: `r` every ReLU, `p` every pooling, `c` every convolution."""
 
 _NUMBERED = re.compile(r"(.+)#([1-9]\d*)")
 
 
 class Recording:
-    """Runs the model once and holds the calls of the selected layers and operations, by name.
+    """One forward, with the calls of the selected layers and operations by name.
 
     Args:
         model: the model.
         inputs: its inputs.
-        arguments: its further positional arguments.
+        arguments: its additional positional arguments.
         layers: what to record: everything that :func:`torchattr.core.select.find_layers` takes, the
             codes `r`, `p` and `c`, and the names of operations; a name with `#2` is the second
             call alone.
-        tables: the rules of each backward that may follow.
+        tables: the rules of each possible backward.
 
     Attributes:
-        trace: the forward, ready for backwards.
-        calls: by name all calls in the order in which they ran.
+        trace: the forward, ready for backward passes.
+        calls: all calls by name, in the order in which they ran.
 
     Raises:
-        LayerError: something that did not run, with the closest of what did.
+        LayerError: a selection that did not run, with the closest name that did.
         ScriptedModelError: a part of the model hides its operations.
         TrainingModeError: dropout or batch-norm was about to run in training mode.
     """
@@ -130,7 +130,7 @@ class Recording:
 
     def _refusal(self, selection: Selection, exists: bool, base: str | None) -> str:
         if isinstance(selection, str) and selection in CODES:
-            ran = ", ".join(sorted(set(self._ran.values()))) or "none that is known"
+            ran = ", ".join(sorted(set(self._ran.values()))) or "no known operation"
             return (
                 f"the model ran no operation of the code {selection!r}"
                 f" ({', '.join(sorted(CODES[selection]))}); it ran: {ran}"
@@ -155,7 +155,7 @@ def _modules(
 
 
 def split_number(selection: Selection) -> tuple[str | None, int | None]:
-    """Give the name and the number of `name#2`, and `None` twice for anything else.
+    """Return the name and the number of `name#2`, and `None` twice for anything else.
 
     >>> split_number("layer1.0.relu#2")
     ('layer1.0.relu', 2)
@@ -165,7 +165,7 @@ def split_number(selection: Selection) -> tuple[str | None, int | None]:
 
 
 def _takes(selection: Selection, ran: OperationCall, names: Iterable[str]) -> bool:
-    """Tell whether an operation is selected, other than as the layer that it is."""
+    """Whether an operation is selected, other than as a layer."""
     if isinstance(selection, str) and selection in CODES:
         return ran.operation in CODES[selection]
     if ran.place in names or not isinstance(selection, (str, re.Pattern)):

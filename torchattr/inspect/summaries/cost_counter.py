@@ -1,4 +1,4 @@
-"""Counting what each module of a forward costs: multiply-adds, operations, remembered bytes."""
+"""Cost of each module in a forward: multiply-adds, operations, memory saved for backward."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ Shape = tuple[int, ...]
 
 
 class CostCounter:
-    """Runs the model once, as an attribution would, and counts by the name of each module.
+    """One forward of a model, as an attribution runs it, with costs by module name.
 
-    Counts are those of a module's own, without its parts. Nothing that is remembered is kept: the
-    run itself takes no more memory than inference.
+    Counts are a module's own, without its children. Saved tensors are not kept: the run takes no
+    more memory than inference.
 
     Attributes:
-        shapes: what each call of a module gave: a shape, or several.
-        sizes: the bytes of it, over all calls.
-        operations: how often each operation ran.
-        followed: how often each ran on the way that gradients take from the outputs to the inputs;
-            of constants, or of what no output depends on, they take none. Inputs of whole numbers
-            have no gradients: then all that ran.
-        multiply_adds: of convolutions and matrix products, by PyTorch's own formulas.
-        remembered: the bytes that a gradient keeps between forward and backward, besides
-            parameters.
+        shapes: the output shape, or shapes, of each call of a module.
+        sizes: bytes of the outputs, over all calls.
+        operations: number of calls of each operation.
+        followed: number of calls of each operation on the gradient path from the outputs to the
+            inputs, without constants and what no output depends on. Integer inputs have no
+            gradients: then all calls.
+        multiply_adds: of convolutions and matrix products, by PyTorch's formulas.
+        remembered: bytes that a gradient saves for backward, besides parameters.
         trace: the forward.
     """
 
@@ -48,40 +47,40 @@ class CostCounter:
         arguments: Sequence[Any],
     ) -> None:
         refuse_scripted(model)
-        self._given = _Given()
-        self.shapes, self.sizes = self._given.shapes, self._given.sizes
+        self._outputs = _Outputs()
+        self.shapes, self.sizes = self._outputs.shapes, self._outputs.sizes
         self.operations: dict[str, Counter[str]] = defaultdict(Counter)
         self.followed: dict[str, Counter[str]] = defaultdict(Counter)
         self.multiply_adds: Counter[str] = Counter()
         self._nodes: list[tuple[str, str, Any]] = []
-        paths = ModuleStack(names, self._given)
-        self._kept = kept = _Kept(paths, _storages(model))
+        paths = ModuleStack(names, self._outputs)
+        self._saved = saved = _Saved(paths, _storages(model))
         operations = OperationWatcher(names, paths, self._ran, self._begin)
-        # No backward ever asks for what is packed.
-        remembering = torch.autograd.graph.saved_tensors_hooks(kept.pack, _forgotten)
+        # No backward ever unpacks what is packed.
+        remembering = torch.autograd.graph.saved_tensors_hooks(saved.pack, _forgotten)
         with undone() as undo:
             pack_saved(undo, remembering)
             enter_dispatch_mode(undo, _Formulas(paths, self.multiply_adds))
             self.trace = Trace(operations.around(model), inputs, arguments, key=self._whole)
-        self.remembered = kept.bytes()
+        self.remembered = saved.bytes()
         self._follow()
 
     def _begin(self) -> None:
-        """Forget what was counted before: a model that takes gradients itself runs twice."""
+        """Reset the counts: a model that takes gradients itself runs twice."""
         for counts in (self.shapes, self.sizes, self.operations, self.multiply_adds, self._nodes):
             counts.clear()
-        self._kept.forget()
+        self._saved.forget()
 
     def _whole(self, output: Any) -> Tensor:
-        """Note what the model itself gave; give what the whole graph hangs on."""
-        self._given("", output)
+        """Record the output of the model itself; return a scalar that depends on all of it."""
+        self._outputs("", output)
         ends = [tensor.sum() for tensor in tensors_of(output) if tensor.requires_grad]
-        # A model may give tensors of several types, on several devices.
+        # Outputs may have several dtypes and devices.
         return torch.stack([end.to(ends[0]) for end in ends]).sum() if ends else torch.empty(0)
 
     def _ran(self, ran: OperationCall, output: Tensor) -> None:
         self.operations[ran.path][ran.operation] += 1
-        # A part of a tensor that is written over gets another node; the whole has that of the call.
+        # A view that is written in place gets another node; its base has that of the call.
         whole = output._base if ran.call.inplace and output._base is not None else output
         if whole.grad_fn is not None:
             self._nodes.append((ran.path, ran.operation, whole.grad_fn))
@@ -96,8 +95,8 @@ class CostCounter:
         self._nodes.clear()
 
 
-class _Given:
-    """Notes the shapes and sizes of what modules give."""
+class _Outputs:
+    """Records the shapes and sizes of module outputs."""
 
     def __init__(self) -> None:
         self.shapes: dict[str, list[Any]] = defaultdict(list)
@@ -111,11 +110,11 @@ class _Given:
         self.sizes[name] += sum(tensor.nbytes for tensor in counted)
 
 
-class _Kept:
-    """Notes the memory that a forward keeps for its backward.
+class _Saved:
+    """Records the memory that a forward saves for its backward.
 
-    The graph holds what packs its tensors, where no garbage collector sees it. So this must not
-    hold the graph.
+    The graph holds its pack hook, invisibly to the garbage collector, so this must not hold the
+    graph.
     """
 
     def __init__(self, paths: ModuleStack, known: dict[int, StorageWeakRef]) -> None:
@@ -126,18 +125,18 @@ class _Kept:
     def pack(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         reference = StorageWeakRef(storage)
-        # A storage is kept whole, and once, however many tensors look at it. The reference also
-        # keeps its address from being used again.
+        # A storage is saved whole, and once, however many tensors share it. The reference also
+        # keeps its address from being reused.
         if reference.cdata not in self._known:
             self._known[reference.cdata] = reference
             self._storages.append((self._paths.current, storage))
 
     def forget(self) -> None:
-        """Forget what an earlier run kept."""
+        """Forget what an earlier run saved."""
         self._storages.clear()
 
     def bytes(self) -> Counter[str]:
-        """Count what is kept when the forward has ended: some of it was given back by then."""
+        """Return the bytes that are still saved at the end of the forward."""
         count: Counter[str] = Counter()
         for name, storage in self._storages:
             count[name] += storage.nbytes()
@@ -147,10 +146,10 @@ class _Kept:
 
 
 class _Formulas(TorchDispatchMode):
-    """Counts the floating-point operations of everything that PyTorch has a formula for."""
+    """Counts the multiply-adds of everything that PyTorch has a flop formula for."""
 
     def __init__(self, paths: ModuleStack, counts: Counter[str]) -> None:
-        # It imports Triton, which nothing but a summary needs.
+        # It imports Triton, which only a summary needs.
         from torch.utils.flop_counter import flop_registry
 
         super().__init__()
@@ -180,4 +179,4 @@ def _storages(model: Forward) -> dict[int, StorageWeakRef]:
 
 
 def _forgotten(packed: None) -> Tensor:
-    raise RuntimeError("this forward was run to be counted only; it has no backward")
+    raise RuntimeError("this forward was only run to count its cost; it has no backward")

@@ -1,4 +1,4 @@
-"""The rows of a summary: each module with its parts."""
+"""The rows of a summary: each module with its children."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from torchattr.layers import OPERATIONS
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """A module and its parts together.
+    """A module including its children.
 
     Attributes:
-        name: what selects it; empty for the model itself.
+        name: the name that selects it; empty for the model itself.
         type: its class.
-        depth: how many modules it lies in.
-        number: which module of this depth it is, from 1.
-        index: what selects it among the layers without parts of their own; `None` if it has parts.
-        output: the shape that its last call gave, a tuple of shapes for several tensors, `None` if
+        depth: its level in the tree.
+        number: its number among the modules of this level, from 1.
+        index: its index among the layers without children; `None` if it has children.
+        output: the output shape of its last call, a tuple of shapes for several tensors, `None` if
             it did not run.
-        calls: how often it ran.
-        parameters: the elements of its parameters, each counted once, and of the weights that
-            quantised modules keep packed.
+        calls: number of calls.
+        parameters: number of elements of its parameters, shared ones counted once, and of the
+            packed weights of quantised modules.
         multiply_adds: over all calls.
-        operations: how often each operation ran.
-        followed: how often each ran between the inputs and the outputs, where gradients go.
-        remembered_bytes: what a gradient keeps of it.
+        operations: number of calls of each operation.
+        followed: number of calls of each operation that gradients pass through.
+        remembered_bytes: memory that a gradient saves for backward.
     """
 
     name: str
@@ -50,12 +50,12 @@ class SummaryRow:
 
     @property
     def relu_calls(self) -> int:
-        """How many calls the rules for ReLU rewrite."""
+        """Number of calls that the rules for ReLU rewrite."""
         return self.followed.get("relu", 0)
 
     @property
     def without_rule(self) -> dict[str, int]:
-        """The activations that keep their own gradient unless a rule is asked for, by name."""
+        """Activations that keep their own gradient unless a rule is requested, by name."""
         return unruled_activations(self.followed)
 
 
@@ -67,7 +67,7 @@ def unruled_activations(counts: Mapping[str, int]) -> dict[str, int]:
 def summary_rows(
     model: nn.Module, names: Mapping[str, nn.Module], tally: CostCounter
 ) -> tuple[SummaryRow, ...]:
-    """Give a row for each module of the tree, the model itself first."""
+    """Return a row for each module of the tree, the model itself first."""
     rows, numbers, leaves = [], Counter[int](), 0
     for name, module in {"": model, **names}.items():
         depth = name.count(".") + 1 if name else 0
@@ -103,7 +103,7 @@ def _inside(path: str, name: str) -> bool:
 
 
 def operations_within(name: str, counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Add up the counts of each operation in a module and its parts."""
+    """Return the total counts of each operation in a module and its children."""
     total: Counter[str] = Counter()
     for path, own in counts.items():
         if _inside(path, name):
@@ -115,7 +115,7 @@ _GIVING = ("weight", "bias", "get_weight", "get_bias")
 
 
 def packed_weights(module: nn.Module) -> list[Tensor]:
-    """Return the weights and biases that a module of `torch.ao` gives by a method, without parts.
+    """Return the packed weights and biases of a module of `torch.ao`, without its children's.
 
     >>> packed_weights(nn.Linear(2, 3))
     []
@@ -130,5 +130,5 @@ def packed_weights(module: nn.Module) -> list[Tensor]:
 
 
 def weights_of(model: nn.Module) -> list[Tensor]:
-    """Return all parameters of a model, each once, and what its quantised parts keep packed."""
+    """Return all parameters of a model, each once, and the packed weights of quantised modules."""
     return [*model.parameters(), *(one for part in model.modules() for one in packed_weights(part))]

@@ -1,4 +1,4 @@
-"""What a model consists of, what it costs to run, and what an attribution of it needs."""
+"""Summary of a model: its modules, its cost, and the memory that an attribution needs."""
 
 from __future__ import annotations
 
@@ -32,24 +32,23 @@ def summary(
     additional_forward_args: Any = None,
     depth: int | None = None,
 ) -> Summary:
-    """Run the model once and say what it consists of and what it costs.
+    """Run the model once and summarise its modules, parameters, multiply-adds and memory.
 
     Multiply-adds are those of convolutions and matrix products, by the formulas of PyTorch's flop
-    counter; normalisation, activations, pooling and quantised operations count nothing. The memory
-    that an attribution needs is counted where it is remembered: one bit for each element of a
-    ReLU, one byte for each output of a max-pool, nothing for convolutions. It is *not* the peak
-    memory of a process: what PyTorch needs while an operation runs comes on top.
+    counter; normalisation, activations, pooling and quantised operations are not counted. The
+    memory of an attribution is counted where it is saved for backward: one bit per element of a
+    ReLU, one byte per output of a max-pool, nothing for convolutions. It is *not* the peak memory
+    of a process: temporary memory of PyTorch's operations comes on top.
 
     Args:
-        model: a module; on the `meta` device, with inputs there, it is summarised without memory.
+        model: a module; on the `meta` device, with inputs there, no memory is allocated.
         inputs: see :class:`Attribution`.
-        additional_forward_args: likewise.
-        depth: how deep the tree is shown; `rows` hold all of it.
+        additional_forward_args: see :class:`Attribution`.
+        depth: number of levels of the tree to show; `rows` hold all of it.
 
     Raises:
-        InputTypeError: a function, which does not name its modules.
-        ModelError: parameters that get their shape in the first forward only, or a model on the
-            `meta` device that looks at values.
+        InputTypeError: a function, whose modules are not known.
+        ModelError: lazy parameters, or a model on the `meta` device that depends on values.
         TrainingModeError: dropout or batch-norm was about to run in training mode.
 
     >>> import torch, torchattr as ta
@@ -63,8 +62,8 @@ def summary(
     owner = getattr(model, "__self__", model)
     if not isinstance(owner, nn.Module):
         raise InputTypeError(
-            f"model must be a module to be summarised, got {type(model).__name__}; a function does"
-            " not name its modules"
+            f"model must be a module to be summarised, got {type(model).__name__}; the modules of a"
+            " function are not known"
         )
     if depth is not None and depth < 0:
         raise InputError(f"depth must be 0 or more, got {depth}")
@@ -78,24 +77,24 @@ def summary(
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """The modules of a model as a tree, and the totals.
+    """The modules of a model as a tree, and the totals; `print` shows them as a table.
 
     Attributes:
-        rows: one for each module, the model itself first.
-        depth: how deep the tree is shown; `None` shows all of it.
-        parameters, trainable_parameters: their elements, each counted once; those that quantised
-            modules keep packed are not trainable.
+        rows: one per module, the model itself first.
+        depth: number of levels shown; `None` shows all of them.
+        parameters, trainable_parameters: number of elements, shared ones counted once; the packed
+            weights of quantised modules are not trainable.
         multiply_adds: of the whole forward.
         input_bytes: of all inputs.
         forward_bytes: the outputs of all layers with parameters of their own, twice: values and
             gradients, as training needs them.
-        parameter_bytes: of parameters.
-        remembered_bytes: what a gradient of the inputs keeps between forward and backward,
-            besides the parameters.
-        relu_calls: how many calls the rules for ReLU rewrite: those between the inputs and the
-            outputs, not those of constants or of what was cut off.
-        without_rule: the activations that keep their own gradient unless a rule is asked for.
-        unseen: autograd functions and rectifiers out of sight, which no rule reaches.
+        parameter_bytes: of all parameters.
+        remembered_bytes: memory that a gradient of the inputs saves for backward, besides the
+            parameters.
+        relu_calls: number of calls that the rules for ReLU rewrite: those between the inputs and
+            the outputs, not those of constants or detached values.
+        without_rule: activations that keep their own gradient unless a rule is requested.
+        unseen: autograd functions and hidden rectifiers that no rule reaches.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -113,7 +112,7 @@ class Summary:
 
     @property
     def fixed_parameters(self) -> int:
-        """The parameters that are not trainable."""
+        """Number of parameters that are not trainable."""
         return self.parameters - self.trainable_parameters
 
     @property
@@ -222,8 +221,8 @@ def _tally(
         if not any(tensor.is_meta for tensor in inputs):
             raise
         raise ModelError(
-            f"the model cannot be traced by shapes alone: {error}. It looks at values, or not all"
-            " of it is on the meta device; summarise it on a real device"
+            f"the model cannot be traced by shapes alone: {error}. It depends on values, or parts"
+            " of it are not on the meta device; summarise it on a real device"
         ) from error
 
 
@@ -231,8 +230,8 @@ def _refuse_lazy(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise ModelError(
-                f"the parameter {name!r} gets its shape in the first forward only, which would"
-                " change the model; run the model once before"
+                f"the parameter {name!r} is lazy: the first forward would change the model; run the"
+                " model once before"
             )
 
 
