@@ -1,4 +1,4 @@
-"""A viewer of the embedded model, asked in this process."""
+"""A viewer of the bundled model in this process, and its clients."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
+from asking import PATH
 from starlette.testclient import TestClient
 
 from torchattr.methods import registry as methods
-from torchattr.models import LoadedModel, load_model
+from torchattr.models import LoadedModel, load_model, read_image
 from torchattr.web import Limits, create_app
 from torchattr.web.panels import panel as panels
 
@@ -21,6 +23,12 @@ Visit = Callable[..., TestClient]
 @pytest.fixture(scope="session")
 def demo() -> LoadedModel:
     return load_model("demo")
+
+
+@pytest.fixture(scope="session")
+def inputs(demo: LoadedModel) -> torch.Tensor:
+    """The first sample picture as the model's input."""
+    return demo.preprocess(read_image(PATH)).tensor[None]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,7 @@ def client(visit: Visit) -> TestClient:
 
 @pytest.fixture
 def picture(client: TestClient) -> str:
-    """The number of a picture that comes along."""
+    """The id of the first sample picture."""
     return client.get("/api/pictures").json()[0]["id"]
 
 

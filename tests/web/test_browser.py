@@ -465,7 +465,7 @@ def test_a_viewer_that_has_ended_is_named(demo: LoadedModel, started: Browser) -
     with served(create_app(demo)) as address:
         started.open(address)
     started.click("[data-method=saliency]")
-    assert "does not answer" in started.wait(".message.error").text
+    assert "not responding" in started.wait(".message.error").text
 
 
 def test_a_long_job_is_cancelled_from_the_page(page: Browser) -> None:

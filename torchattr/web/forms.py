@@ -269,7 +269,7 @@ def argument_docs(owner: type, *functions: Callable[..., Any]) -> dict[str, str]
     """Return the description of each argument from docstrings, those of subclasses first.
 
     >>> from torchattr.methods import GradCAM
-    >>> arguments_of(GradCAM, GradCAM.attribute)["relu_attributions"]
+    >>> argument_docs(GradCAM, GradCAM.attribute)["relu_attributions"]
     'keep only evidence for the target, as the paper does.'
     """
     docs: dict[str, str] = {}
@@ -283,7 +283,7 @@ def docstring_paragraphs(owner: type) -> list[str]:
     """Return the paragraphs of a class' own docstring, without sections and examples.
 
     >>> from torchattr.methods import Saliency
-    >>> paragraphs_of(Saliency)[1]
+    >>> docstring_paragraphs(Saliency)[1]
     'Simonyan, Vedaldi and Zisserman 2014, arXiv:1312.6034.'
     """
     text = inspect.cleandoc(owner.__doc__ or "")

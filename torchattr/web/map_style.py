@@ -129,7 +129,7 @@ class MapStyle:
 def color_tables() -> dict[str, Any]:
     """Return the 256 colours of each colormap in hexadecimal, and which ones are diverging.
 
-    >>> tables()["tables"]["gray"][:6], len(tables()["tables"]["viridis"])
+    >>> color_tables()["tables"]["gray"][:6], len(color_tables()["tables"]["viridis"])
     ('000000', 1536)
     """
     names = (*SEQUENTIAL, *DIVERGING)

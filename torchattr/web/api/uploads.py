@@ -74,8 +74,8 @@ async def read_upload(request: Request, limit: int) -> tuple[str, bytes]:
 def display_name(name: str | None) -> str:
     r"""Return the last part of a file name, with characters unsafe for HTML or headers replaced.
 
-    >>> plain_name("../../etc/pass\nwd.png"), plain_name("C:\\photos\\cat.jpg"), plain_name("")
-    ('pass_wd.png', 'cat.jpg', 'picture')
+    >>> display_name("../../etc/pass\nwd.png"), display_name("C:\\photos\\cat.jpg")
+    ('pass_wd.png', 'cat.jpg')
     """
     last = PurePosixPath((name or "").replace("\\", "/")).name
     return re.sub(r"[^\w .()+-]", "_", last).strip(" .")[-MAX_NAME_CHARACTERS:] or "picture"

@@ -10,7 +10,7 @@ import { on, set, state } from "./state.js";
 
 const PAGE = 48;
 const RULES = [["deconvolution", "Deconvnet"], ["guided", "Guided"], ["gradient", "Gradient"]];
-const ORDERS = [["channel", "By index"], ["largest", "Strongest first (maximum)"], ["mean", "Strongest first (mean)"]];
+const ORDERS = [["channel", "By index"], ["largest", "By maximum"], ["mean", "By mean"]];
 
 export function startLayers() {
   const now = { layer: null, call: 1, maps: null, page: 0, order: "channel", shared: false, cmap: "", channel: null, position: null, rule: RULES[0][0] };
@@ -237,7 +237,7 @@ export function startLayers() {
     picking(pick, readout);
     fill(detail,
       el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of ${now.layer.name}`), el("span", { className: "grow" }), rules.group,
-        el("button", { type: "button", className: "button", onclick: () => { now.position = null; project(); } }, "Maximum"),
+        el("button", { type: "button", className: "button", onclick: () => { now.position = null; project(); } }, "At maximum"),
         el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: () => { detail.hidden = true; now.channel = null; } }, "×")),
       el("div", { className: "trio" },
         el("figure", { className: "result" }, pick, el("figcaption", {}, el("div", { className: "titles" }, el("strong", {}, "Feature map"), readout),

@@ -1,28 +1,22 @@
-"""Requests that are too long, too slow or too many, byte by byte against a real server."""
+"""Request bodies that are too long, too slow or too many, byte by byte against a real server."""
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from tempfile import SpooledTemporaryFile
-from typing import Any
 from unittest import mock
 
-import numpy as np
 import pytest
-from asking import sentence, upload
-from PIL import Image
 from serving import Wire, served
-from starlette.testclient import TestClient
 
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app, server
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
+
+
 LIMITS = Limits(upload_bytes=100_000, body_seconds=0.6, body_rate=1_000_000, bodies=4)
 
 
@@ -90,26 +84,6 @@ def test_a_body_that_nobody_reads_ends_the_connection(
         assert wire.is_closed()
 
 
-def test_other_answers_leave_the_connection_open(address: str) -> None:
-    body = b'{"picture": "none", "layer": "stem"}'
-    with Wire(address) as wire:
-        for path, status in (("/api/model", 200), ("/api/nothing", 404)):
-            wire.ask("GET", path)
-            assert wire.answer()[0] == status
-        wire.ask(
-            "POST",
-            "/api/features",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            body=body,
-        )
-        found, headers, _ = wire.answer()
-        assert found == 404
-        assert "connection" not in headers
-        wire.ask("GET", "/api/model")
-        assert wire.answer()[0] == 200
-
-
 @pytest.mark.parametrize(
     "header", [FORM, "Content-Type: application/json", "Content-Type: text/plain"]
 )
@@ -130,23 +104,6 @@ def test_a_body_that_trickles_is_given_up(address: str) -> None:
                 wire.send(b" ")
                 time.sleep(0.05)
             pytest.fail("it was listened to for five seconds")
-
-
-@pytest.mark.parametrize(
-    "sent", [b"", b"GET / HT", b"POST /api/pictures HTTP/1.1\r\nHost: localhost\r\nX-Half: "]
-)
-def test_headers_that_do_not_come_are_given_up(address: str, sent: bytes) -> None:
-    with Wire(address) as wire:
-        wire.send(sent)
-        assert wire.is_closed()
-
-
-def test_headers_of_a_second_request_that_do_not_come_are_given_up(address: str) -> None:
-    with Wire(address) as wire:
-        wire.ask("GET", "/api/model")
-        assert wire.answer()[0] == 200
-        wire.send(b"GET /api/model HTTP/1.1\r\nX-Half: ")
-        assert wire.is_closed()
 
 
 def test_only_so_many_bodies_are_on_their_way_at_once(address: str) -> None:
@@ -187,75 +144,3 @@ def test_a_client_that_goes_while_it_sends_harms_nobody(address: str) -> None:
     with Wire(address) as wire:
         wire.ask("GET", "/api/model")
         assert wire.answer()[0] == 200
-
-
-def noise(side: int) -> bytes:
-    """A picture of a few megabytes."""
-    values = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(values).save(file, "BMP")
-    return file.getvalue()
-
-
-written: list[Any] = []
-watching = [False]
-
-
-def _watch(event: str, arguments: Any) -> None:
-    if watching[0] and event == "open":
-        _, mode, flags = arguments
-        if (mode and set(str(mode)) & set("wax+")) or (flags or 0) & 0b11:
-            written.append(arguments)
-    if watching[0] and event.startswith(("tempfile.", "os.mkdir")):
-        written.append((event, arguments))
-
-
-@pytest.mark.parametrize("side", [100, 700, 2000])
-def test_nothing_of_an_upload_is_written_to_disk(client: TestClient, side: int) -> None:
-    data = noise(side)
-    sys.addaudithook(_watch)
-    written.clear()
-    with mock.patch.object(SpooledTemporaryFile, "rollover", side_effect=AssertionError):
-        watching[0] = True
-        try:
-            key = upload(client, data).json()["id"]
-            question = {"picture": key, "method": "grad_cam"}
-            found = client.post("/api/attributions", json=question).json()
-            for kind in ("png", "npz", "f32"):
-                client.get(f"/api/results/{found['parts'][0]['id']}.{kind}")
-        finally:
-            watching[0] = False
-    assert written == []
-
-
-FORMS = [
-    (b"", "multipart/form-data", "boundary"),
-    (b"", "multipart/form-data; boundary=", ""),
-    (b"", "multipart/form-data; boundary=x", "file is missing"),
-    (b"junk", "multipart/form-data; boundary=x", ""),
-    (b"--x\r\n\r\n\r\n--x--", "multipart/form-data; boundary=x", "name"),
-    (b"--x\r\nContent-Disposition: form-data; name=file\r\n\r\ntext\r\n--x--", "m", "missing"),
-    (
-        b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n1\r\n--x--',
-        "m",
-        "missing",
-    ),
-    (b"--x\r\nContent-Disposition: form-data; filename=b\r\n\r\n1\r\n--x--", "m", "name"),
-    (b"--x\r\nContent-Disposition: form-data; name=file; filename=b\r\n\r\n", "m", ""),
-    (b"--x\r\n" * 40, "m", ""),
-    (b"a=b", "application/x-www-form-urlencoded", "multipart"),
-    (b"{}", "application/json", "multipart"),
-    (b"x", "", "multipart"),
-    (b"--x--", "multipart/form-data; boundary=" + "y" * 300, ""),
-    (b"--x--", "multipart/form-data; boundary=x; charset=nothing", "missing"),
-    (b"--x--", "MULTIPART/FORM-DATA; BOUNDARY=x", "missing"),
-]
-
-
-@pytest.mark.parametrize(("body", "kind", "words"), FORMS)
-def test_forms_that_hold_no_file_are_answered_by_sentences(
-    client: TestClient, body: bytes, kind: str, words: str
-) -> None:
-    kind = "multipart/form-data; boundary=x" if kind == "m" else kind
-    response = client.post("/api/pictures", content=body, headers={"content-type": kind})
-    assert words in sentence(response, 422)

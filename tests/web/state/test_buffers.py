@@ -1,4 +1,4 @@
-"""How much memory is held: measured, not guessed, and never counted twice."""
+"""Memory that is kept alive: measured, and each buffer counted once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ def size(thing: Any) -> int:
 
 
 MEGA = 2**20
+
+
 WHOLE = np.zeros((1024, 1024), np.uint8)
+
+
 THINGS: dict[str, tuple[Any, int]] = {
     "array": (np.zeros(MEGA, np.uint8), MEGA),
     "view of an array": (WHOLE[5:6, ::7], MEGA),

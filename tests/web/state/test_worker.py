@@ -1,4 +1,4 @@
-"""Jobs in turn, each with its own notes, and no work for those who have gone."""
+"""Jobs run in turns, each with its own notes, and end when cancelled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from torchattr.core.stepping import step
 from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, InputError, LayerChoiceWarning
-from torchattr.web.state.turns import RoundRobin
 from torchattr.web.state.worker import JobCancelled, JobNotFound, Worker, WorkerBusy
 
 
@@ -169,17 +168,6 @@ def test_only_one_job_runs_at_any_time() -> None:
     finally:
         worker.close()
     assert most == [1]
-
-
-def test_turns_go_round() -> None:
-    turns, order = RoundRobin(), []
-    tickets = {name: turns.request(name[0]) for name in ("a1", "a2", "a3", "b1", "c1", "b2")}
-    while waiting := [name for name, ticket in tickets.items() if ticket.is_set()]:
-        assert len(waiting) == 1
-        order += waiting
-        del tickets[waiting[0]]
-        turns.release()
-    assert order == ["a1", "a2", "b1", "c1", "a3", "b2"]
 
 
 def cancelled(worker: Worker, steps: int) -> tuple[list[Any], Trail]:
