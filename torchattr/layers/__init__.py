@@ -6,9 +6,9 @@ from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import GATES as GATES
 from torchattr.layers.coverage import Coverage as Coverage
-from torchattr.layers.fusion import Fusion as Fusion
-from torchattr.layers.fusion import Step as Step
-from torchattr.layers.fusion import register_fusion as register_fusion
+from torchattr.layers.fusion import FusedPair as FusedPair
+from torchattr.layers.fusion import NodeState as NodeState
+from torchattr.layers.fusion import register_fused_pair as register_fused_pair
 from torchattr.layers.graph import nodes_of as nodes_of
 from torchattr.layers.guards import autocast as autocast
 from torchattr.layers.guards import enter_dispatch_mode as enter_dispatch_mode

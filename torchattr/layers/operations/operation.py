@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -68,19 +69,28 @@ class _Slot:
     position: int
 
 
+class GradientReaders(ABC):
+    """The readers of the gradient that comes back to a call."""
+
+    @property
+    @abstractmethod
+    def is_sole(self) -> bool:
+        """Whether only the call's own backward reads it."""
+
+
 class Call:
     """One call of an operation, without its differentiable inputs.
 
-    The operation's own arguments are attributes, under the names of the operation: `call.weight`,
-    `call.stride`, ... Besides, there are:
+    The operation's own arguments are attributes under their names: `call.weight`, `call.stride`,
+    ... Further attributes are:
 
-    * `operation` and `spelling`: what ran, and the function that the model called;
+    * `operation` and `spelling`: what ran, and the name of the function that the model called;
     * `inplace`: whether it wrote over its first input;
     * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
     * `backend`: where the hot operations run;
-    * `owns_grad`: whether nobody else reads the gradient that comes back, so that a rule may write
-      over it.
+    * `owns_grad`, in backward: whether nothing else reads the gradient that comes back, so that a
+      rule may write over it.
     """
 
     operation: Operation
@@ -88,7 +98,7 @@ class Call:
     dtype: torch.dtype
     order: Order
     backend: Backend
-    owns_grad: bool = False
+    readers: GradientReaders | None = None
     is_masked: bool = False
     once: Callable[[], Any] | None = None
     _original: Call | None = None
@@ -137,6 +147,10 @@ class Call:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
+
+    @property
+    def owns_grad(self) -> bool:
+        return self.readers is not None and self.readers.is_sole
 
     @property
     def spelling(self) -> str:
