@@ -271,7 +271,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--rule", "gelu"], "--rule must be OPERATION=RULE, such as gelu=guided, got 'gelu'"),
         (["--rule", "gellu=guided"], "did you mean 'gelu'?"),
-        (["--rule", "gelu=guide"], "operation 'gelu' has no rule called 'guide'"),
+        (["--rule", "gelu=guide"], "no rule for 'gelu' is called 'guide'; did you mean 'guided'?"),
         (["--rule", "gelu=guided", "--method", "saliency"], "--rule is for methods that rewrite"),
         (["--output", "logits"], "--output logits names no entry"),
         (["--out", "photo.png/x"], "nothing can be written to photo.png/x"),

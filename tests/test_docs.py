@@ -20,6 +20,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ from typer.testing import CliRunner
 import torchattr
 from torchattr import errors
 from torchattr.cli import app
+from torchattr.layers import OPERATIONS
 from torchattr.layers import registry as rule_registry
+from torchattr.layers.operations.parsers import CALL_PATTERNS
 from torchattr.methods import registry as method_registry
 from torchattr.models.collage import examples
 
@@ -126,7 +129,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     with ExitStack() as restored:
-        restored.enter_context(mock.patch.dict(rule_registry._rules))
+        rules = deepcopy(rule_registry._registries)
+        restored.enter_context(mock.patch.dict(rule_registry._registries, rules))
+        restored.enter_context(mock.patch.dict(OPERATIONS))
+        restored.enter_context(mock.patch.dict(CALL_PATTERNS))
         restored.enter_context(mock.patch.dict(method_registry._methods))
         restored.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(0)

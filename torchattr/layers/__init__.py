@@ -27,7 +27,10 @@ from torchattr.layers.layouts.tracker import channels_last as channels_last
 from torchattr.layers.operations.operation import OPERATIONS as OPERATIONS
 from torchattr.layers.operations.operation import Call as Call
 from torchattr.layers.operations.operation import Operation as Operation
+from torchattr.layers.operations.operation import register_operation as register_operation
 from torchattr.layers.operations.parsers import MaskOrigins as MaskOrigins
+from torchattr.layers.operations.parsers import Parsed as Parsed
+from torchattr.layers.operations.parsers import call_pattern as call_pattern
 from torchattr.layers.operations.parsers import parse_call as parse_call
 from torchattr.layers.operations.parsers import writes_in_place as writes_in_place
 from torchattr.layers.registry import RuleTable as RuleTable
