@@ -21,6 +21,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ import torchattr
 from torchattr import errors
 from torchattr.cli import app
 from torchattr.kernels.dispatch import BACKENDS
+from torchattr.layers import OPERATIONS
 from torchattr.layers import registry as rule_registry
+from torchattr.layers.operations.parsers import CALL_PATTERNS
 from torchattr.methods import registry as method_registry
 from torchattr.models.collage import examples
 
@@ -129,8 +132,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     with ExitStack() as restored:
         restored.enter_context(BACKENDS.temporary())
-        restored.enter_context(mock.patch.dict(rule_registry._rules))
-        restored.enter_context(mock.patch.dict(method_registry.METHODS._entries))
+        rules = deepcopy(rule_registry._registries)
+        restored.enter_context(mock.patch.dict(rule_registry._registries, rules))
+        restored.enter_context(mock.patch.dict(OPERATIONS))
+        restored.enter_context(mock.patch.dict(CALL_PATTERNS))
+        restored.enter_context(method_registry.METHODS.temporary())
         restored.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(0)
         yield tmp_path

@@ -269,7 +269,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--rule", "gelu"], "--rule must be OPERATION=RULE, such as gelu=guided, got 'gelu'"),
         (["--rule", "gellu=guided"], "did you mean 'gelu'?"),
-        (["--rule", "gelu=guide"], "operation 'gelu' has no rule called 'guide'"),
+        (["--rule", "gelu=guide"], "no rule for 'gelu' is called 'guide'; did you mean 'guided'?"),
         (
             ["--rule", "gelu=guided", "--method", "saliency"],
             "--rule gelu=guided is for methods that rewrite",

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
 from torchattr.layers import TapPoint, Trace, rule_table
-from torchattr.layers.autograd import is_rewritten
+from torchattr.layers.autograd import runs_rules
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.rules.relu import ReLUDeconvolution, ReLUGradient, ReLUGuided
 
@@ -79,7 +79,7 @@ def made(name: str) -> nn.Module:
 
 def paired(trace: Trace) -> int:
     nodes = list(nodes_of(trace.output))
-    return sum(node.step.is_done_above for node in nodes if is_rewritten(node))
+    return sum(node.state.is_done_above for node in nodes if runs_rules(node))
 
 
 def maps(trace: Trace) -> list[Tensor]:
@@ -117,7 +117,7 @@ def test_channels_last_pairs() -> None:
 def test_the_mask_is_given_back_where_a_pool_gates() -> None:
     def sizes(name: str) -> list[int]:
         trace = Trace(made(name), (X,), tables=TABLES)
-        nodes = [node for node in nodes_of(trace.output) if is_rewritten(node)]
+        nodes = [node for node in nodes_of(trace.output) if runs_rules(node)]
         return [t.untyped_storage().nbytes() for node in nodes for t in node.saved_tensors]
 
     assert sizes("pool") == [2 * 4 * 64, 0]

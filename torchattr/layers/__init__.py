@@ -6,9 +6,9 @@ from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import GATES as GATES
 from torchattr.layers.coverage import Coverage as Coverage
-from torchattr.layers.fusion import Fusion as Fusion
-from torchattr.layers.fusion import GraphStep as GraphStep
-from torchattr.layers.fusion import register_fusion as register_fusion
+from torchattr.layers.fusion import FusedPair as FusedPair
+from torchattr.layers.fusion import NodeState as NodeState
+from torchattr.layers.fusion import register_fused_pair as register_fused_pair
 from torchattr.layers.graph import nodes_of as nodes_of
 from torchattr.layers.guards import autocast as autocast
 from torchattr.layers.guards import enter_dispatch_mode as enter_dispatch_mode
@@ -27,7 +27,10 @@ from torchattr.layers.layouts.tracker import channels_last as channels_last
 from torchattr.layers.operations.operation import OPERATIONS as OPERATIONS
 from torchattr.layers.operations.operation import Call as Call
 from torchattr.layers.operations.operation import Operation as Operation
+from torchattr.layers.operations.operation import register_operation as register_operation
 from torchattr.layers.operations.parsers import MaskOrigins as MaskOrigins
+from torchattr.layers.operations.parsers import Parsed as Parsed
+from torchattr.layers.operations.parsers import call_pattern as call_pattern
 from torchattr.layers.operations.parsers import parse_call as parse_call
 from torchattr.layers.operations.parsers import writes_in_place as writes_in_place
 from torchattr.layers.registry import RuleTable as RuleTable

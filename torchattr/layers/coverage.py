@@ -15,7 +15,7 @@ from torch import Tensor
 from torchattr.core.torch_private import BackwardHookFunction
 from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
-from torchattr.layers.autograd import Enter, is_rewritten
+from torchattr.layers.autograd import Enter, runs_rules
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.operations.operation import OPERATIONS, Call
 from torchattr.layers.registry import RuleTable, registered_rules
@@ -82,7 +82,7 @@ class Coverage:
         An auxiliary head may run rectifiers that have nothing to do with the target.
         """
         nodes = list(nodes_of(*outputs))
-        reached = {id(node.step.call.original) for node in nodes if is_rewritten(node)}
+        reached = {id(node.state.call.original) for node in nodes if runs_rules(node)}
         # What works in place on a view is out of sight inside of this node, but kept by it.
         hides = any(node.name().endswith("CopySlices") for node in nodes)
         for held, name, spelling in self._served:
@@ -96,7 +96,7 @@ class Coverage:
     def inspect(self, output: Tensor) -> None:
         """Look through the graph of `output` for what the interception could not see."""
         for node in nodes_of(output):
-            if is_rewritten(node) or _OWN in node.metadata:
+            if runs_rules(node) or _OWN in node.metadata:
                 continue
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1

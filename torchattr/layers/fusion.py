@@ -1,93 +1,104 @@
 """Pairs of calls whose backward is one pass over memory.
 
-A later call that alone reads what an earlier one gives may do the earlier one's backward with its
-own. Each such pair is a :class:`Fusion`, in a file of its own that registers it.
+A later call that alone reads what an earlier one returns may run the earlier one's backward with
+its own. Each such pair is a :class:`FusedPair`, in a file of its own that registers it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
 from torchattr.core.registry import Registry
+from torchattr.layers.backward import CallReaders
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.rule import LayerRule
 
 
-@dataclass(eq=False)
-class GraphStep:
-    """A call in the graph, with what the walk over the finished forward establishes.
+class NodeState:
+    """A call in the graph, with what the walk over the finished forward finds out about it.
 
-    Attributes:
+    Args:
         call: the call.
         rules: its rule under each table.
-        droppable: what it remembers, until the graph is complete.
-        sole_reader: whether it alone reads the gradient that a rule above it has just made.
-        partner: the step before it whose backward it does, too.
-        fusion: how it does that.
-        is_done_above: whether the step after it does its backward.
+        saved: what its rules remember, held until the walk is over.
+        readers: the readers of the gradient that comes back to it.
+
+    Attributes:
+        partner: the earlier call whose backward this one runs, too, and the pair that says how.
+        is_done_above: whether the later call runs this one's backward.
     """
 
-    call: Call
-    rules: Sequence[LayerRule]
-    droppable: Sequence[Tensor] = ()
-    sole_reader: bool = False
-    partner: GraphStep | None = None
-    fusion: Fusion | None = None
-    is_done_above: bool = False
+    __slots__ = ("call", "is_done_above", "partner", "readers", "rules", "saved")
+
+    def __init__(
+        self,
+        call: Call,
+        rules: Sequence[LayerRule],
+        saved: Sequence[Tensor],
+        readers: CallReaders,
+    ) -> None:
+        self.call = call
+        self.rules = rules
+        self.saved = saved
+        self.readers = readers
+        self.partner: tuple[FusedPair, NodeState] | None = None
+        self.is_done_above = False
 
     def consists_of(self, *kinds: type[LayerRule]) -> bool:
-        """Whether every rule is of one of these classes themselves, no subclass."""
+        """Whether every rule is of exactly one of these classes, not of a subclass."""
         return all(type(rule) in kinds for rule in self.rules)
 
 
-class Fusion(ABC):
-    """A pair of calls that go back together, the later one (`above`) doing the work of both.
+class FusedPair(ABC):
+    """Two calls that go back together: the later one (`above`) runs the backward of both.
 
-    Register it with :func:`register_fusion`; the first that fits is taken. A fused backward must
-    give exactly what the two rules give one after the other.
+    Register it with :func:`register_fused_pair`; the first that fits is taken. It must return
+    exactly what the two rules return one after the other.
     """
 
     forgets_below: ClassVar[bool] = False
-    """Whether what the earlier call remembers is not needed any more."""
+    """Whether it reads nothing that the earlier call saved, so that this memory can be freed."""
 
     @abstractmethod
-    def fits(self, above: GraphStep, below: GraphStep) -> bool:
-        """Whether this pair can go back together, whatever table is in force."""
+    def fits(self, above: NodeState, below: NodeState) -> bool:
+        """Whether these two calls can go back together, whatever table is in force.
+
+        It is already known that nothing but `above` reads what `below` returned.
+        """
 
     @abstractmethod
     def backward(
-        self, above: GraphStep, below: GraphStep, table: int, grad: Tensor, *saved: Tensor
+        self, above: NodeState, below: NodeState, table: int, grad: Tensor, *saved: Tensor
     ) -> Tensor:
-        """Return what goes back to the input of the earlier call.
+        """Return the gradient of the earlier call's input.
 
         Args:
-            above: the later call, whose gradient comes.
-            below: the earlier one.
+            above: the later call; `above.call.owns_grad` is about `grad`.
+            below: the earlier call.
             table: the position of the rules in force among `rules`.
-            grad: what came back to the later call.
-            saved: what the rule in force of the later call saved.
+            grad: the gradient of the later call's output.
+            saved: what the later call's rule in force saved.
         """
 
 
-F = TypeVar("F", bound=type[Fusion])
+P = TypeVar("P", bound=type[FusedPair])
 
-FUSIONS: Registry[Fusion] = Registry("fusion", group="torchattr.fusions")
+FUSED_PAIRS: Registry[FusedPair] = Registry("fused pair", group="torchattr.fused_pairs")
 
 
-def register_fusion(name: str) -> Callable[[F], F]:
-    """Register an instance of the decorated :class:`Fusion` under a name.
+def register_fused_pair(name: str) -> Callable[[P], P]:
+    """Register an instance of the decorated :class:`FusedPair` under a name.
 
     Raises:
         RegistryError: the name is taken.
     """
 
-    def register(fusion: F) -> F:
-        FUSIONS.add(name, fusion())
-        return fusion
+    def register(pair: P) -> P:
+        FUSED_PAIRS.add(name, pair())
+        return pair
 
     return register

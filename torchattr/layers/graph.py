@@ -1,4 +1,4 @@
-"""What the graph of a finished forward says: who reads which gradient, and which calls pair up."""
+"""Walk the graph of a finished forward: gradient readers and fused pairs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, UntypedStorage
 
-from torchattr.layers.autograd import is_rewritten
-from torchattr.layers.fusion import FUSIONS, Fusion, GraphStep
+from torchattr.layers.autograd import runs_rules
+from torchattr.layers.fusion import FUSED_PAIRS, FusedPair
 
 Readers = Mapping[Any, list[Any]]
 """For each node those that read its output."""
@@ -16,7 +16,7 @@ Readers = Mapping[Any, list[Any]]
 
 def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
     """Walk the graph from `outputs` down to where it was entered, or to the node `until`."""
-    waiting = [one.grad_fn for one in outputs if one.grad_fn not in (None, until)]
+    waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn not in (None, until)]
     seen = {*waiting, until}
     while waiting:
         node = waiting.pop()
@@ -28,21 +28,21 @@ def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
 
 
 def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
-    """Note at each call what its backward may do besides its own work, or leave to another.
+    """Find out for each call who reads its gradient, and fuse it with the call after it.
 
     Args:
         output: where gradients start.
-        recorded: where they may start or be read besides.
+        recorded: where they may also start or be read.
     """
     if output.grad_fn is None:
         return
     readers = _readers(nodes_of(output, *recorded))
     readers[output.grad_fn].append(None)
-    fusions = list(FUSIONS.snapshot().values())
-    for node in filter(is_rewritten, readers):
-        node.step.sole_reader = _is_read_by_maker(readers[node])
-        _pair(node, readers, fusions)
-        node.step.droppable = ()
+    pairs = list(FUSED_PAIRS.snapshot().values())
+    for node in filter(runs_rules, readers):
+        node.state.readers.only_itself = _is_read_by_maker(readers[node])
+        _fuse(node, readers, pairs)
+        node.state.saved = ()
 
 
 def _readers(nodes: Iterator[Any]) -> dict[Any, list[Any]]:
@@ -56,28 +56,24 @@ def _readers(nodes: Iterator[Any]) -> dict[Any, list[Any]]:
 
 def _is_read_by_maker(readers: list[Any]) -> bool:
     """Whether the only gradient that comes here is one that a rule has just made."""
-    return len(readers) == 1 and is_rewritten(readers[0]) and readers[0].rules.fresh
+    return len(readers) == 1 and runs_rules(readers[0]) and readers[0].rules.fresh
 
 
-def _pair(node: Any, readers: Readers, fusions: Iterable[Fusion]) -> None:
-    """Let the only reader of this node do its backward, if some fusion fits."""
-    if len(readers[node]) != 1 or not is_rewritten(readers[node][0]):
+def _fuse(node: Any, readers: Readers, pairs: Iterable[FusedPair]) -> None:
+    """Let the only reader of this node run its backward, if some pair fits."""
+    if len(readers[node]) != 1 or not runs_rules(readers[node][0]):
         return
-    above, below = readers[node][0].step, node.step
-    fusion = next((one for one in fusions if one.fits(above, below)), None)
-    if fusion is None:
+    above, below = readers[node][0].state, node.state
+    pair = next((pair for pair in pairs if pair.fits(above, below)), None)
+    if pair is None:
         return
-    above.fusion, above.partner, below.is_done_above = fusion, below, True
-    if fusion.forgets_below:
-        _forget(below)
+    above.partner, below.is_done_above = (pair, below), True
+    if pair.forgets_below:
+        for tensor in below.saved:
+            _free(tensor.untyped_storage())
 
 
-def _forget(step: GraphStep) -> None:
-    """Free the memory at once; the graph holds the tensors themselves, which nobody will read."""
-    for tensor in step.droppable:
-        _give_back(tensor.untyped_storage())
-
-
-def _give_back(storage: UntypedStorage) -> None:
+def _free(storage: UntypedStorage) -> None:
+    """Free the memory at once; the graph holds the tensor itself, which nobody will read."""
     if storage.resizable():
         storage.resize_(0)

@@ -1,4 +1,4 @@
-"""The mode under which a model runs: it routes every known operation to the rules, and counts."""
+"""The mode under which a model runs: it routes every known operation to its rules and counts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from torchattr.core.torch_private import make_dual
 from torchattr.core.types import Forward
 from torchattr.kernels import Backend, Request, choose, requested_backend
 from torchattr.layers.autograd import (
-    BackwardState,
-    Inside,
     OperationRules,
-    Rewritten,
+    RuleFunction,
     mapped,
     may_be_mapped,
 )
+from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.operations.parsers import MaskOrigins, parse_call
@@ -32,68 +31,77 @@ from torchattr.layers.training import TrainingGuard
 
 
 class RuleMode(TorchFunctionMode):
-    """Runs a forward so that each known operation obeys a rule chosen at backward.
+    """Runs a forward so that the backward of each known operation is that of a rule.
 
     Args:
-        tables: the rules of each backward pass that may follow; `active.table` says which is in
-            force. An operation that a table does not name keeps its gradient, remembered in the
-            least memory.
-        model: what runs, of which a refusal names the parts.
-        prepared: for which gradients inside of the forward it runs; others stop it.
+        tables: the rules of each backward pass that may follow; `backward_state.table` is the
+            position of the one in force. An operation that a table does not name keeps its
+            gradient, in the least memory.
+        model: the model that runs, whose submodules a refusal names.
+        prepared: which gradients the forward may take itself; any other stops it.
+
+    Attributes:
+        coverage: the counts of what ran.
+        counting: whether calls are counted; a checkpointed part that runs again is not.
+        hooked: whether the model registered a hook on a tensor.
     """
 
     def __init__(
-        self, tables: Sequence[RuleTable], model: Forward, prepared: Inside = Inside.NOTHING
+        self,
+        tables: Sequence[RuleTable],
+        model: Forward,
+        prepared: InnerGradients = InnerGradients.NONE,
     ) -> None:
         super().__init__()
-        self.active = BackwardState(prepared)
+        self.backward_state = BackwardState(prepared)
         self.coverage = Coverage()
         self.counting = True
         self.hooked = False
         self._tables = tables
+        self._all_native = prepared is InnerGradients.ANY
         self._training = TrainingGuard(model)
         self._masks = MaskOrigins()
         self._leaves: Any = WeakTensorKeyDictionary()
-        self._asked = requested_backend()
+        self._requested = requested_backend()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
-        self._plans: dict[str, OperationRules | None] = {}
+        self._rules: dict[str, OperationRules | None] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         self._training.watch(func, args, kwargs)
-        understood = parse_call(func, args, kwargs, self._masks)
-        if understood is None:
-            return self._pass(func, args, kwargs)
-        call, inputs = understood
+        parsed = parse_call(func, args, kwargs, self._masks)
+        if parsed is None:
+            return self._run_other(func, args, kwargs)
+        call, inputs = parsed
         if call.arguments.get("training"):
             self._training.refuse(f"{call.operation.name} ({call.spelling})")
         if not (torch.is_grad_enabled() and self._any_in_graph(inputs)):
             return self._run(func, args, kwargs)
-        plan = self._plan(call)
+        rules = self._rules_for(call)
         if self.counting:
-            self.coverage.count(call, served=plan is not None)
-        if plan is None:
+            self.coverage.count(call, served=rules is not None)
+        if rules is None:
             return self._run(func, args, kwargs)
         call.backend = self._backend_for(call.device, call.dtype)
         if is_transformed():
-            return mapped(plan, call, inputs[0])
+            return mapped(rules, call, inputs[0])
         if call.is_masked:
             call.once = partial(func, *args, **kwargs)
-        return Rewritten.apply(plan, call, *map(ordinary, inputs))
+        return RuleFunction.apply(rules, call, *map(ordinary, inputs))
 
-    def _pass(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Run what is no operation; note what later calls must know of it."""
-        if func in _TAKING and self.counting and not is_transformed():
-            self.active.need(_taken(func, *args, **kwargs))
+    def _run_other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a function that is no operation, and note what later calls depend on."""
+        if func in _TAKES_GRADIENTS and self.counting and not is_transformed():
+            self.backward_state.require(_inner_gradients(func, *args, **kwargs))
             # A part of the graph may be needed again, for the gradients of ours.
-            kwargs = {**kwargs, **_TAKING[func]}
+            kwargs = {**kwargs, **_TAKES_GRADIENTS[func]}
         # A hook of the model's own may keep a gradient.
-        self.hooked = self.hooked or func in _HOOKING
+        self.hooked = self.hooked or func in _HOOKS_TENSORS
         result = self._run(func, args, kwargs)
         self._masks.note(func, args, kwargs, result)
-        if func in _MAKING_LEAVES and not self.counting:
+        if func in _MAKES_LEAVES and not self.counting:
             self._leaves[args[0]] = True
         if func in COMPOSITES:
             own_gradient(result, args[0])
@@ -101,43 +109,43 @@ class RuleMode(TorchFunctionMode):
 
     def _backend_for(self, device: torch.device, dtype: torch.dtype) -> Backend:
         if (device, dtype) not in self._backends:
-            self._backends[device, dtype] = choose(Request(device, dtype), self._asked)
+            self._backends[device, dtype] = choose(Request(device, dtype), self._requested)
         return self._backends[device, dtype]
 
-    def _plan(self, call: Call) -> OperationRules | None:
-        """Give the rule of each table for this call; none if PyTorch's own gradient serves all."""
-        if self.active.prepared is Inside.ANY or (is_transformed() and not may_be_mapped(call)):
+    def _rules_for(self, call: Call) -> OperationRules | None:
+        """Return the rules of this call; none if PyTorch's own gradient serves every table."""
+        if self._all_native or (is_transformed() and not may_be_mapped(call)):
             self.coverage.inside[call.operation.name] += self.counting
             return None
         if self._any_in_graph(call.arguments.values()):
             return None
         name = call.operation.name
-        if name not in self._plans:
-            self._plans[name] = self._plan_of(name)
-        return self._plans[name]
+        if name not in self._rules:
+            self._rules[name] = self._make_rules(name)
+        return self._rules[name]
 
-    def _plan_of(self, name: str) -> OperationRules | None:
+    def _make_rules(self, name: str) -> OperationRules | None:
         default = default_rule(name)
         if default is None and not any(name in table for table in self._tables):
             return None
         fallback = default or OwnGradient()
         rules = [table.get(name, fallback) for table in self._tables]
-        inside = [fallback] if self.active.prepared else []
-        return OperationRules([*rules, *inside], self.active)
+        for_inner = [fallback] if self.backward_state.prepared else []
+        return OperationRules([*rules, *for_inner], self.backward_state)
 
     def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Run a function as it is, but without graph to the model's parameters.
+        """Run a function as it is, but without a graph to the model's parameters.
 
-        Where a gradient is taken inside, it may be that of a parameter, so there they stay.
+        If the forward takes gradients itself, they may be those of parameters, which then stay.
         """
         name = getattr(func, "__name__", "")
-        if name in ("__get__", "__set__") or self.active.prepared is Inside.ANY or is_transformed():
+        if name in ("__get__", "__set__") or self._all_native or is_transformed():
             return func(*args, **kwargs)
         frozen = {name: self._frozen(value) for name, value in kwargs.items()}
         return func(*(self._frozen(value) for value in args), **frozen)
 
     def _frozen(self, value: Any) -> Any:
-        """Detach parameters: no gradient of theirs is ever computed, nothing remembered for it."""
+        """Detach parameters: their gradients are never computed, so nothing is saved for them."""
         if isinstance(value, Tensor):
             frozen = value.requires_grad and value.is_leaf and value not in self._leaves
             return value.detach() if frozen else ordinary(value)
@@ -154,19 +162,19 @@ class RuleMode(TorchFunctionMode):
 
 
 def ordinary(value: Any) -> Any:
-    """Return a tensor that autograd can remember in the place of one made in inference mode."""
+    """Return a tensor that autograd can save: a copy of one made in inference mode."""
     if isinstance(value, Tensor) and value.is_inference():
         return value.clone()
     return value
 
 
-_HOOKING = (Tensor.register_hook, Tensor.retain_grad)
+_HOOKS_TENSORS = (Tensor.register_hook, Tensor.retain_grad)
 
-# What starts leaves of a graph: a part that runs again in backward goes down to some of its own.
-_MAKING_LEAVES = (Tensor.requires_grad_, Tensor.requires_grad.__set__)  # type: ignore[attr-defined]
+# Functions that make leaves: a checkpointed part that runs again in backward ends at its own.
+_MAKES_LEAVES = (Tensor.requires_grad_, Tensor.requires_grad.__set__)  # type: ignore[attr-defined]
 
-# What takes gradients, and what it is told besides.
-_TAKING: Mapping[Any, Mapping[str, Any]] = {
+# Functions that take gradients, and the keywords added to such calls.
+_TAKES_GRADIENTS: Mapping[Any, Mapping[str, Any]] = {
     torch.autograd.grad: {"retain_graph": True},
     torch.autograd.backward: {"retain_graph": True},
     Tensor.backward: {"retain_graph": True},
@@ -174,14 +182,16 @@ _TAKING: Mapping[Any, Mapping[str, Any]] = {
 }
 
 
-def _taken(func: Any, *args: Any, create_graph: bool = False, **kwargs: Any) -> Inside:
-    """Say which gradient a call takes: a constant one with regard to tensors of our graph or any.
+def _inner_gradients(
+    func: Any, *args: Any, create_graph: bool = False, **kwargs: Any
+) -> InnerGradients:
+    """Return which gradients a call takes: constant ones of tensors inside our graph, or any.
 
-    Those of leaves need the graphs of parameters, which are cut off otherwise.
+    Gradients of leaves need the graph to parameters, which is cut otherwise.
     """
     if func is not torch.autograd.grad or create_graph:
-        return Inside.ANY
+        return InnerGradients.ANY
     wanted = kwargs.get("inputs", args[1] if len(args) > 1 else ())
     tensors = [wanted] if isinstance(wanted, Tensor) else wanted
-    known = all(isinstance(one, Tensor) and not one.is_leaf for one in tensors)
-    return Inside.CONSTANT if known else Inside.ANY
+    are_inner = all(isinstance(tensor, Tensor) and not tensor.is_leaf for tensor in tensors)
+    return InnerGradients.CONSTANT if are_inner else InnerGradients.ANY

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
 
+from torchattr.core.registry import Registry, suggest
 from torchattr.errors import RuleError
 from torchattr.layers.operations.operation import OPERATIONS
 from torchattr.layers.rule import LayerRule
@@ -20,7 +20,16 @@ RuleTable: TypeAlias = Mapping[str, LayerRule]
 
 R = TypeVar("R", bound=type[LayerRule])
 
-_rules: dict[tuple[str, str], type[LayerRule]] = {}
+_registries: dict[str, Registry[type[LayerRule]]] = {}
+"""By operation; one loader imports the modules of installed packages for all of them."""
+
+
+def _rules_of(operation: str) -> Registry[type[LayerRule]]:
+    if operation not in OPERATIONS:
+        raise RuleError(f"no operation is called {operation!r}; {suggest(operation, OPERATIONS)}")
+    if operation not in _registries:
+        _registries[operation] = Registry(f"rule for {operation!r}", error=RuleError)
+    return _registries[operation]
 
 
 def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], R]:
@@ -28,11 +37,11 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
 
     Args:
         operation: a name of :data:`torchattr.OPERATIONS`, or several.
-        name: what `rules={operation: name}` calls it. The rule called `gradient` serves every
-            call that no other rule is asked for.
+        name: its name in `rules={operation: name}`. The rule called `gradient` is the default of
+            an operation: it serves each call for which no other rule is requested.
 
     Raises:
-        RuleError: no such operation, or the name is taken there already.
+        RuleError: there is no such operation, or it has a rule of this name.
 
     >>> import torchattr as ta
     >>> @ta.register_rule("relu", "open")
@@ -42,38 +51,38 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
     >>> registered_rules()["relu", "open"] is Open
     True
     """
+    operations = (operation,) if isinstance(operation, str) else operation
+    registries = [_rules_of(one) for one in operations]
 
     def register(rule: R) -> R:
-        for one in (operation,) if isinstance(operation, str) else operation:
-            _check_operation(one)
-            if (one, name) in _rules:
-                raise RuleError(
-                    f"operation {one!r} has a rule called {name!r} already"
-                    f" ({_rules[one, name].__qualname__}); choose another name"
-                )
-            _rules[one, name] = rule
+        for rules in registries:
+            rules.add(name, rule)
         return rule
 
     return register
 
 
 def registered_rules() -> dict[tuple[str, str], type[LayerRule]]:
-    """Give a snapshot of all rules: `{(operation, name): class}`."""
+    """Return a snapshot of all rules: `{(operation, name): class}`."""
     _load_installed()
-    return dict(_rules)
+    return {
+        (operation, name): rule
+        for operation, rules in list(_registries.items())
+        for name, rule in rules.snapshot().items()
+    }
 
 
 def default_rule(operation: str) -> LayerRule | None:
-    """Give the memory-lean gradient of an operation, if it has one."""
-    rule = _rules.get((operation, DEFAULT))
+    """Return the memory-lean gradient of an operation, if it has one."""
+    rule = _rules_of(operation).snapshot().get(DEFAULT)
     return rule() if rule else None
 
 
 def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
-    """Turn `{operation: name, rule or None}` into rules; `None` leaves the operation its own.
+    """Turn `{operation: name, rule or None}` into rules; `None` keeps PyTorch's own gradient.
 
     Raises:
-        RuleError: an unknown operation or name, or something that is no rule.
+        RuleError: an operation or name is unknown, or a value is no rule.
     """
     return {
         operation: _rule(operation, rule) for operation, rule in rules.items() if rule is not None
@@ -81,7 +90,7 @@ def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
 
 
 def _rule(operation: str, rule: Any) -> LayerRule:
-    _check_operation(operation)
+    rules = _rules_of(operation)
     if isinstance(rule, LayerRule):
         return rule
     if isinstance(rule, type) and issubclass(rule, LayerRule):
@@ -90,25 +99,12 @@ def _rule(operation: str, rule: Any) -> LayerRule:
         raise RuleError(
             f"the rule for {operation!r} must be a name or a LayerRule, got {type(rule).__name__}"
         )
-    rules = registered_rules()
-    if (operation, rule) not in rules:
-        names = sorted(name for known, name in rules if known == operation)
-        raise RuleError(
-            f"operation {operation!r} has no rule called {rule!r};"
-            f" it has: {', '.join(names) or 'none'}"
-        )
-    return rules[operation, rule]()
-
-
-def _check_operation(operation: str) -> None:
-    if operation not in OPERATIONS:
-        close = get_close_matches(operation, OPERATIONS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(OPERATIONS)}"
-        raise RuleError(f"no operation is called {operation!r}; {hint}")
+    _load_installed()
+    return rules[rule]()
 
 
 @cache
 def _load_installed() -> None:
-    """Import the modules that installed packages name; importing them registers their rules."""
+    """Import the modules in the entry point group, which register their rules."""
     for point in entry_points(group=ENTRY_POINTS):
         point.load()

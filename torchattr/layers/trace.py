@@ -16,7 +16,8 @@ from torchattr.core.torch_private import engine_run_backward
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo, undoing
 from torchattr.errors import DisconnectedError
-from torchattr.layers.autograd import GradientInside, Inside, enter
+from torchattr.layers.autograd import enter, runs_rules
+from torchattr.layers.backward import GradientInside, InnerGradients
 from torchattr.layers.capture import Captured, TapPoint, TapRecorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
@@ -79,14 +80,14 @@ class Trace:
         follow = from_inputs and differentiable
         run = partial(self._forward, model, inputs, arguments, key, tracked)
         # Without a graph of ours, the forward may still take gradients of its own.
-        inside = Inside.NOTHING if differentiable else Inside.ANY
+        inside = InnerGradients.NONE if differentiable else InnerGradients.ANY
         draw_again = random_state(inputs)
         while True:
-            self._intercept = RuleMode(tables, model, inside)
+            self._mode = RuleMode(tables, model, inside)
             with suppress(GradientInside):
                 self.output = undoing(partial(run, follow))
-            if self._intercept.active.inside is not inside:
-                inside = self._intercept.active.inside
+            if self._mode.backward_state.inner is not inside:
+                inside = self._mode.backward_state.inner
             elif differentiable and not follow and self._recorder.may_miss_uses():
                 follow = True
             else:
@@ -96,7 +97,7 @@ class Trace:
             self.coverage.inspect(self.output)
             if self.output.grad_fn is not None:
                 self.coverage.keep_reached(self.output, *self._recorder.recorded())
-            if not self._intercept.hooked:
+            if not self._mode.hooked:
                 prepare_backward(self.output, self._recorder.recorded())
 
     def _forward(
@@ -123,7 +124,7 @@ class Trace:
         )
         output = undoing(partial(self._watched, model, given, tracker))
         # A checkpointed part runs again in each backward.
-        self._intercept.counting = False
+        self._mode.counting = False
         scores = select_output(output, key)
         return scores if self._differentiable else scores.detach()
 
@@ -132,14 +133,14 @@ class Trace:
     ) -> Any:
         self._recorder.record(undo)
         keep_no_casts(undo)
-        enter_mode(undo, self._intercept)
+        enter_mode(undo, self._mode)
         if tracker is not None:
             enter_mode(undo, tracker)
         return model(*given)
 
     @property
     def coverage(self) -> Coverage:
-        return self._intercept.coverage
+        return self._mode.coverage
 
     def calls(self, place: TapPoint) -> list[Captured]:
         """Return what was recorded at a place, call by call."""
@@ -179,9 +180,9 @@ class Trace:
         wanted = [edge for edge in edges if edge is not None]
         if not wanted or not scores.requires_grad:
             return [None] * len(edges)
-        self._intercept.active.table = table
-        self._intercept.active.all_known = of_output
-        self._intercept.active.read = frozenset(id(edge.node) for edge in wanted)
+        backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
+        backward.table, backward.readers_known = table, of_output
+        backward.read = frozenset(id(node.state.readers) for node in nodes if runs_rules(node))
         found = undoing(partial(self._backward, scores, wanted, keep))
         remaining = iter(found)
         return [None if edge is None else next(remaining) for edge in edges]
@@ -192,7 +193,7 @@ class Trace:
         set_gradients(undo, torch.is_grad_enabled())
         run_eagerly(undo)
         self._recorder.repeat(undo)
-        enter_mode(undo, self._intercept)
+        enter_mode(undo, self._mode)
         above = (torch.ones_like(scores),)
         try:
             # torch.autograd.grad is a function that modes see, and so would run without this one,

@@ -17,6 +17,7 @@ from torchattr.layers.layouts.axes import Axes, joined, others
 def base_name(function: Any) -> str:
     """Return the name of a function without what tells its spellings apart.
 
+    >>> import torch
     >>> base_name(Tensor.__getitem__), base_name(torch.relu_), base_name(Tensor.T.__get__)
     ('getitem', 'relu', 'T')
     """

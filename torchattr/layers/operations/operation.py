@@ -1,7 +1,8 @@
-"""Each operation that rules can be written for: its name and kind, and what a call of it holds."""
+"""The operations that rules can be written for, and calls of them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from torchattr.errors import RuleError
 from torchattr.kernels import Backend, Order
 
 OperationKind = Literal["rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"]
@@ -17,11 +19,13 @@ OperationKind = Literal["rectifier", "activation", "linear", "pool", "norm", "me
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation, whatever it is spelled like.
+    """One operation, whatever function the model calls for it.
 
-    `kind` says how coverage speaks of it: a `rectifier` is flat below zero and rewritten by the
-    rules for `relu`; an `activation` is rewritten only when asked for. Of the outputs after the
-    first, rules are shown as many as `extras` says, in whatever spelling the model ran it.
+    Attributes:
+        name: how rules and messages call it.
+        kind: its group in coverage reports. A `rectifier` is zero below zero and is rewritten by
+            the rules for `relu`; an `activation` is rewritten only on request.
+        extras: number of outputs after the first that rules see, whatever the model called.
     """
 
     name: str
@@ -29,7 +33,7 @@ class Operation:
     extras: int = 0
 
 
-OPERATIONS: Mapping[str, Operation] = {
+OPERATIONS: dict[str, Operation] = {
     operation.name: operation
     for operation in (
         Operation("relu", "rectifier"),
@@ -61,26 +65,48 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 
+def register_operation(operation: Operation) -> None:
+    """Add an operation to :data:`torchattr.OPERATIONS`; parsers and rules for it may follow.
+
+    Raises:
+        RuleError: the name is taken by another operation.
+    """
+    if OPERATIONS.setdefault(operation.name, operation) != operation:
+        raise RuleError(
+            f"an operation called {operation.name!r} exists already"
+            f" ({OPERATIONS[operation.name]}); choose another name"
+        )
+
+
 @dataclass(frozen=True)
 class _Slot:
-    """Stands where a differentiable input stood among the arguments of a call."""
+    """Placeholder of a differentiable input among the arguments of a call."""
 
     position: int
+
+
+class GradientReaders(ABC):
+    """The readers of the gradient that comes back to a call."""
+
+    @property
+    @abstractmethod
+    def is_sole(self) -> bool:
+        """Whether only the call's own backward reads it."""
 
 
 class Call:
     """One call of an operation, without its differentiable inputs.
 
-    The operation's own arguments are attributes, under the names of the operation: `call.weight`,
-    `call.stride`, ... Besides, there are:
+    The operation's own arguments are attributes under their names: `call.weight`, `call.stride`,
+    ... Further attributes are:
 
-    * `operation` and `spelling`: what ran, and the function that the model called;
+    * `operation` and `spelling`: what ran, and the name of the function that the model called;
     * `inplace`: whether it wrote over its first input;
     * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
     * `backend`: where the hot operations run;
-    * `owns_grad`: whether nobody else reads the gradient that comes back, so that a rule may write
-      over it.
+    * `owns_grad`, in backward: whether nothing else reads the gradient that comes back, so that a
+      rule may write over it.
     """
 
     operation: Operation
@@ -88,7 +114,7 @@ class Call:
     dtype: torch.dtype
     order: Order
     backend: Backend
-    owns_grad: bool = False
+    readers: GradientReaders | None = None
     is_masked: bool = False
     once: Callable[[], Any] | None = None
     _original: Call | None = None
@@ -106,7 +132,7 @@ class Call:
     ) -> None:
         self.operation = operation
         self.inplace = inplace
-        self._look_at(inputs)
+        self._set_inputs(inputs)
         self._function = function
         self._spelling = spelling
         self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
@@ -116,7 +142,7 @@ class Call:
         self.arguments = arguments
         self.__dict__.update(arguments)
 
-    def _look_at(self, inputs: Sequence[Tensor]) -> None:
+    def _set_inputs(self, inputs: Sequence[Tensor]) -> None:
         self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
         self.device = inputs[0].device
         self._stride = inputs[0].stride()
@@ -127,7 +153,7 @@ class Call:
         other = object.__new__(Call)
         vars(other).update(vars(self))
         other._original = self.original
-        other._look_at(inputs)
+        other._set_inputs(inputs)
         return other
 
     @property
@@ -139,11 +165,15 @@ class Call:
         raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
 
     @property
+    def owns_grad(self) -> bool:
+        return self.readers is not None and self.readers.is_sole
+
+    @property
     def spelling(self) -> str:
         return spelled(self._spelling)
 
     def run(self, *inputs: Tensor) -> Any:
-        """Run what the model wrote, the first time, also where rules see it as another function."""
+        """Run the model's own function the first time, even if rules see it as another one."""
         once, self.once = self.once, None
         if once is None:
             return self.compute(*inputs)
@@ -151,7 +181,7 @@ class Call:
         return inputs[0] if self.inplace else output
 
     def compute(self, *inputs: Tensor) -> Any:
-        """Run the operation as the model spelled it, on other inputs."""
+        """Run the operation as the model called it, on other inputs."""
         if self._led:
             return self._function(*inputs, *self._args, **self._kwargs)
         args = [_fill(argument, inputs) for argument in self._args]
@@ -159,7 +189,7 @@ class Call:
         return self._function(*args, **kwargs)
 
     def vjp(self, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Give PyTorch's own gradient with regard to each of `inputs`."""
+        """Return PyTorch's own gradient with respect to each of `inputs`."""
         with torch.enable_grad():
             fresh = [tensor.detach().requires_grad_() for tensor in inputs]
             # An in-place spelling must not write over a leaf, nor over what a rule remembers.
@@ -168,10 +198,10 @@ class Call:
             return torch.autograd.grad(first, fresh, grad)
 
     def blank(self, like: Tensor) -> Tensor:
-        """Give a tensor of the first input's shape and strides that nobody reads.
+        """Return a tensor of the first input's shape and strides whose values nobody reads.
 
-        PyTorch's own backward functions ask for their input but use only its shape. Memory that
-        is never touched costs nothing on a CPU; elsewhere one element stands for all.
+        PyTorch's own backward functions take their input but use only its shape. Memory that is
+        never touched costs nothing on a CPU; on other devices one element is expanded.
         """
         if like.device.type == "cpu":
             return torch.empty_strided(self.shape, self._stride, dtype=like.dtype)
@@ -180,7 +210,7 @@ class Call:
 
 @cache
 def spelled(function: Callable[..., Any]) -> str:
-    """Give a readable name for a function as the model called it."""
+    """Return a readable name of a function that a model called."""
     module = getattr(function, "__module__", None) or "torch.Tensor"
     owner = getattr(function, "__objclass__", None)
     name = getattr(function, "__name__", str(function))
@@ -190,18 +220,18 @@ def spelled(function: Callable[..., Any]) -> str:
 def _without_inputs(
     args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[Tensor]
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Put slots in the place of the inputs, so that a call keeps none of them alive."""
+    """Replace the inputs by slots, so that a call keeps none of them alive."""
     waiting = list(enumerate(inputs))
     without = [_with_slots(argument, waiting) for argument in args]
     return without, {name: _with_slots(argument, waiting) for name, argument in kwargs.items()}
 
 
 def _with_slots(argument: Any, waiting: list[tuple[int, Tensor]]) -> Any:
-    """Put the first slot that waits for this very tensor; `x + x` has one for each of its two."""
+    """Replace an input by its slot; the two uses of `x` in `x + x` get a slot each."""
     if isinstance(argument, Tensor):
-        for place, (position, tensor) in enumerate(waiting):
+        for index, (position, tensor) in enumerate(waiting):
             if tensor is argument:
-                del waiting[place]
+                del waiting[index]
                 return _Slot(position)
     if type(argument) in (list, tuple):
         return [_with_slots(item, waiting) for item in argument]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from torchattr.layers.fusion import Fusion, GraphStep, register_fusion
+from torchattr.layers.fusion import FusedPair, NodeState, register_fused_pair
 from torchattr.layers.rules.norm import BatchNormGradient, scale_of
 from torchattr.layers.rules.relu import KNOWN_GATES, gate_of
 
 
-@register_fusion("batch_norm_relu")
-class BatchNormReLU(Fusion):
+@register_fused_pair("batch_norm_relu")
+class BatchNormReLU(FusedPair):
     """Gate and scale in one pass over the gradient."""
 
-    def fits(self, above: GraphStep, below: GraphStep) -> bool:
+    def fits(self, above: NodeState, below: NodeState) -> bool:
         return (
             below.consists_of(BatchNormGradient)
             and above.call.operation.name == "relu"
@@ -22,7 +22,7 @@ class BatchNormReLU(Fusion):
         )
 
     def backward(
-        self, above: GraphStep, below: GraphStep, table: int, grad: Tensor, *saved: Tensor
+        self, above: NodeState, below: NodeState, table: int, grad: Tensor, *saved: Tensor
     ) -> Tensor:
         call, mask = above.call, saved[0] if saved else None
         gate, scale = gate_of(above.rules[table]), scale_of(below.call)

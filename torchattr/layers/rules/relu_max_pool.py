@@ -6,18 +6,18 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from torchattr.layers.fusion import Fusion, GraphStep, register_fusion
+from torchattr.layers.fusion import FusedPair, NodeState, register_fused_pair
 from torchattr.layers.rules.pool import MaxPoolGradient, window_of
 from torchattr.layers.rules.relu import KNOWN_GATES, gate_of
 
 
-@register_fusion("relu_max_pool")
-class ReLUMaxPool(Fusion):
+@register_fused_pair("relu_max_pool")
+class ReLUMaxPool(FusedPair):
     """The pool's switches say whether its maximum is positive, so the rectifier's mask can go."""
 
     forgets_below: ClassVar[bool] = True
 
-    def fits(self, above: GraphStep, below: GraphStep) -> bool:
+    def fits(self, above: NodeState, below: NodeState) -> bool:
         return (
             above.consists_of(MaxPoolGradient)
             and window_of(above.call).tells_open
@@ -27,7 +27,7 @@ class ReLUMaxPool(Fusion):
         )
 
     def backward(
-        self, above: GraphStep, below: GraphStep, table: int, grad: Tensor, *saved: Tensor
+        self, above: NodeState, below: NodeState, table: int, grad: Tensor, *saved: Tensor
     ) -> Tensor:
         call, gate = above.call, gate_of(below.rules[table])
         return call.backend.unpool_gated(grad, saved[0], call.shape, window_of(call), gate)

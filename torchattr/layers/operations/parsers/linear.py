@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.layers.operations.parsers.table import Parsed, aten, each, spelling
+from torchattr.layers.operations.parsers.table import Parsed, aten, call_pattern, per_dimension
 
 
-@spelling(
+@call_pattern(
     "conv",
     *(torch.conv1d, torch.conv2d, torch.conv3d),
     *(aten.conv1d, aten.conv2d, aten.conv3d),
@@ -29,7 +29,7 @@ def _conv(
     return _convolution(input, weight, bias, stride, padding, dilation, False, zeros, groups)
 
 
-@spelling(
+@call_pattern(
     "conv",
     *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
     *(aten.conv_transpose1d, aten.conv_transpose2d, aten.conv_transpose3d),
@@ -49,7 +49,7 @@ def _conv_transpose(
     )
 
 
-@spelling("conv", torch.convolution, aten.convolution)
+@call_pattern("conv", torch.convolution, aten.convolution)
 def _convolution(
     input: Tensor,
     weight: Tensor,
@@ -65,22 +65,22 @@ def _convolution(
     arguments = {
         "weight": weight,
         "bias": bias,
-        "stride": each(stride, dims),
-        "padding": padding if isinstance(padding, str) else each(padding, dims),
-        "dilation": each(dilation, dims),
+        "stride": per_dimension(stride, dims),
+        "padding": padding if isinstance(padding, str) else per_dimension(padding, dims),
+        "dilation": per_dimension(dilation, dims),
         "transposed": transposed,
-        "output_padding": each(output_padding, dims),
+        "output_padding": per_dimension(output_padding, dims),
         "groups": groups,
     }
     return Parsed((input,), arguments)
 
 
-@spelling("linear", F.linear, aten.linear)
+@call_pattern("linear", F.linear, aten.linear)
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     return Parsed((input,), {"weight": weight, "bias": bias})
 
 
-@spelling("linear", aten.addmm.default)
+@call_pattern("linear", aten.addmm.default)
 def _addmm(bias: Tensor, input: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
     if beta != 1 or alpha != 1 or bias.requires_grad:
         return None

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.operations.parsers.masks import MaskOrigins, is_zero
-from torchattr.layers.operations.parsers.table import Parsed, aten, spelling
+from torchattr.layers.operations.parsers.table import Parsed, aten, call_pattern
 
 
-@spelling("relu", torch.where, aten.where, masked=True)
+@call_pattern("relu", torch.where, aten.where, masked=True)
 def _where(
     masks: MaskOrigins, condition: Any, input: Any = None, other: Any = None
 ) -> Parsed | None:
@@ -26,12 +26,12 @@ def _where(
     return None
 
 
-@spelling("relu", Tensor.where, masked=True)
+@call_pattern("relu", Tensor.where, masked=True)
 def _tensor_where(masks: MaskOrigins, input: Tensor, condition: Any, other: Any) -> Parsed | None:
     return _where(masks, condition, input, other)
 
 
-@spelling(
+@call_pattern(
     "relu",
     *(torch.mul, torch.multiply, Tensor.mul, Tensor.multiply, Tensor.__mul__, Tensor.__rmul__),
     aten.mul.Tensor,
@@ -43,7 +43,7 @@ def _mul(masks: MaskOrigins, input: Any, other: Any) -> Parsed | None:
     return _relu_of(other) if masks.is_positive(input, other) else None
 
 
-@spelling(
+@call_pattern(
     "relu",
     *(Tensor.mul_, Tensor.multiply_, Tensor.__imul__, aten.mul_.Tensor),
     masked=True,
@@ -52,19 +52,19 @@ def _mul_in_place(masks: MaskOrigins, input: Any, other: Any) -> Parsed | None:
     return _relu_in_place(input) if masks.is_positive(other, input) else None
 
 
-@spelling("relu", torch.masked_fill, Tensor.masked_fill, aten.masked_fill, masked=True)
+@call_pattern("relu", torch.masked_fill, Tensor.masked_fill, aten.masked_fill, masked=True)
 def _masked_fill(masks: MaskOrigins, input: Tensor, mask: Tensor, value: Any) -> Parsed | None:
     return _relu_of(input) if masks.is_negative(mask, input) and is_zero(value) else None
 
 
-@spelling("relu", Tensor.masked_fill_, aten.masked_fill_, masked=True)
+@call_pattern("relu", Tensor.masked_fill_, aten.masked_fill_, masked=True)
 def _masked_fill_in_place(
     masks: MaskOrigins, input: Tensor, mask: Tensor, value: Any
 ) -> Parsed | None:
     return _relu_in_place(input) if masks.is_negative(mask, input) and is_zero(value) else None
 
 
-@spelling("relu", Tensor.__setitem__, masked=True)
+@call_pattern("relu", Tensor.__setitem__, masked=True)
 def _set_item(masks: MaskOrigins, input: Tensor, index: Any, value: Any) -> Parsed | None:
     return _relu_in_place(input) if masks.is_negative(index, input) and is_zero(value) else None
 

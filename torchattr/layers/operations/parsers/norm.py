@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.layers.operations.parsers.table import Parsed, aten, spelling
+from torchattr.layers.operations.parsers.table import Parsed, aten, call_pattern
 
 
-@spelling("batch_norm", F.batch_norm)
+@call_pattern("batch_norm", F.batch_norm)
 def _batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -35,7 +35,7 @@ def _batch_norm(
     return Parsed((input,), arguments)
 
 
-@spelling("batch_norm", torch.batch_norm, aten.batch_norm)
+@call_pattern("batch_norm", torch.batch_norm, aten.batch_norm)
 def _aten_batch_norm(
     input: Tensor,
     weight: Tensor | None,
@@ -50,7 +50,7 @@ def _aten_batch_norm(
     return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-@spelling("batch_norm", aten._native_batch_norm_legit_no_training)
+@call_pattern("batch_norm", aten._native_batch_norm_legit_no_training)
 def _inference_batch_norm(
     input: Tensor,
     weight: Tensor | None,
@@ -63,7 +63,7 @@ def _inference_batch_norm(
     return _batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
-@spelling(
+@call_pattern(
     "batch_norm",
     torch.native_batch_norm,
     *(
@@ -80,7 +80,7 @@ def _native_batch_norm(
     return _aten_batch_norm(input, weight, bias, mean, var, *rest)
 
 
-@spelling("instance_norm", F.instance_norm)
+@call_pattern("instance_norm", F.instance_norm)
 def _instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -97,7 +97,7 @@ def _instance_norm(
     return Parsed((input,), arguments)
 
 
-@spelling("instance_norm", torch.instance_norm, aten.instance_norm)
+@call_pattern("instance_norm", torch.instance_norm, aten.instance_norm)
 def _aten_instance_norm(
     input: Tensor,
     weight: Tensor | None,
@@ -113,7 +113,7 @@ def _aten_instance_norm(
     return _instance_norm(input, *statistics, weight, bias, use_input_stats, momentum, eps)
 
 
-@spelling("layer_norm", F.layer_norm, torch.layer_norm, aten.layer_norm, aten.native_layer_norm)
+@call_pattern("layer_norm", F.layer_norm, torch.layer_norm, aten.layer_norm, aten.native_layer_norm)
 def _layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -131,7 +131,7 @@ def _layer_norm(
     return Parsed((input,), arguments)
 
 
-@spelling("group_norm", F.group_norm, torch.group_norm, aten.group_norm)
+@call_pattern("group_norm", F.group_norm, torch.group_norm, aten.group_norm)
 def _group_norm(
     input: Tensor,
     num_groups: int,
@@ -144,7 +144,7 @@ def _group_norm(
     return Parsed((input,), arguments)
 
 
-@spelling(
+@call_pattern(
     "dropout",
     *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
 )
@@ -154,7 +154,7 @@ def _dropout(
     return Parsed((input,), {"p": p, "training": bool(training) and p > 0}, inplace)
 
 
-@spelling(
+@call_pattern(
     "dropout",
     *(torch.dropout, torch.dropout_, torch.feature_dropout, torch.feature_dropout_),
     *(torch.alpha_dropout, torch.alpha_dropout_),
@@ -165,7 +165,7 @@ def _aten_dropout(input: Tensor, p: float, train: bool | None = True) -> Parsed:
     return _dropout(input, p, train)
 
 
-@spelling("dropout", F.multi_head_attention_forward)
+@call_pattern("dropout", F.multi_head_attention_forward)
 def _attention(query: Tensor, *args: Any, **kwargs: Any) -> Parsed:
     # Positional order of PyTorch's signature: dropout_p is the tenth after the query, then the
     # projection's weight and bias, then training.
@@ -174,7 +174,7 @@ def _attention(query: Tensor, *args: Any, **kwargs: Any) -> Parsed:
     return Parsed((query,), {"p": p, "training": training and p > 0})
 
 
-@spelling("dropout", F.scaled_dot_product_attention, aten.scaled_dot_product_attention)
+@call_pattern("dropout", F.scaled_dot_product_attention, aten.scaled_dot_product_attention)
 def _scaled_attention(
     query: Tensor,
     key: Tensor,
@@ -187,7 +187,7 @@ def _scaled_attention(
     return Parsed((query,), {"p": dropout_p, "training": dropout_p > 0})
 
 
-@spelling("dropout", torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+@call_pattern("dropout", torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 def _recurrent(input: Tensor, *args: Any) -> Parsed:
     # After (hidden, parameters, has_biases, num_layers), or (batch_sizes, ...) for packed
     # sequences; in both forms dropout and train stand together, before bidirectional.

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.torch_private import aten_nn
-from torchattr.layers.operations.parsers.table import Parsed, Parser, aten, each, spelling
+from torchattr.layers.operations.parsers.table import (
+    Parsed,
+    Parser,
+    aten,
+    call_pattern,
+    per_dimension,
+)
 
 
 def _max_pool(dims: int, with_indices: Callable[..., Any], extras: bool) -> Parser:
@@ -24,10 +30,10 @@ def _max_pool(dims: int, with_indices: Callable[..., Any], extras: bool) -> Pars
         return_indices: bool = False,
     ) -> Parsed:
         arguments = {
-            "kernel_size": each(kernel_size, dims),
-            "stride": each(kernel_size if stride in (None, [], ()) else stride, dims),
-            "padding": each(padding, dims),
-            "dilation": each(dilation, dims),
+            "kernel_size": per_dimension(kernel_size, dims),
+            "stride": per_dimension(kernel_size if stride in (None, [], ()) else stride, dims),
+            "padding": per_dimension(padding, dims),
+            "dilation": per_dimension(dilation, dims),
             "ceil_mode": ceil_mode,
         }
         instead = (with_indices, (input, *arguments.values()))
@@ -56,8 +62,8 @@ for _dims, _with_indices, _plain, _indexed in (
         (aten_nn.max_pool3d_with_indices, aten.max_pool3d_with_indices),
     ),
 ):
-    spelling("max_pool", *_plain)(_max_pool(_dims, _with_indices, extras=False))
-    spelling("max_pool", _with_indices, *_indexed)(_max_pool(_dims, _with_indices, extras=True))
+    call_pattern("max_pool", *_plain)(_max_pool(_dims, _with_indices, extras=False))
+    call_pattern("max_pool", _with_indices, *_indexed)(_max_pool(_dims, _with_indices, extras=True))
 
 
 def _avg_pool(dims: int) -> Parser:
@@ -71,9 +77,9 @@ def _avg_pool(dims: int) -> Parser:
         divisor_override: int | None = None,
     ) -> Parsed:
         arguments = {
-            "kernel_size": each(kernel_size, dims),
-            "stride": each(kernel_size if stride in (None, [], ()) else stride, dims),
-            "padding": each(padding, dims),
+            "kernel_size": per_dimension(kernel_size, dims),
+            "stride": per_dimension(kernel_size if stride in (None, [], ()) else stride, dims),
+            "padding": per_dimension(padding, dims),
             "ceil_mode": ceil_mode,
             "count_include_pad": count_include_pad,
             "divisor_override": divisor_override,
@@ -83,9 +89,9 @@ def _avg_pool(dims: int) -> Parser:
     return parse
 
 
-spelling("avg_pool", F.avg_pool1d, aten.avg_pool1d)(_avg_pool(1))
-spelling("avg_pool", F.avg_pool2d, aten.avg_pool2d)(_avg_pool(2))
-spelling("avg_pool", F.avg_pool3d, aten.avg_pool3d)(_avg_pool(3))
+call_pattern("avg_pool", F.avg_pool1d, aten.avg_pool1d)(_avg_pool(1))
+call_pattern("avg_pool", F.avg_pool2d, aten.avg_pool2d)(_avg_pool(2))
+call_pattern("avg_pool", F.avg_pool3d, aten.avg_pool3d)(_avg_pool(3))
 
 
 def _adaptive_avg_pool(dims: int) -> Parser:
@@ -110,16 +116,16 @@ for _dims, _averages in (
     (2, (F.adaptive_avg_pool2d, aten.adaptive_avg_pool2d, aten._adaptive_avg_pool2d)),
     (3, (F.adaptive_avg_pool3d, aten.adaptive_avg_pool3d, aten._adaptive_avg_pool3d)),
 ):
-    spelling("adaptive_avg_pool", *_averages)(_adaptive_avg_pool(_dims))
+    call_pattern("adaptive_avg_pool", *_averages)(_adaptive_avg_pool(_dims))
 
 for _dims, _adaptive, _adaptive_indices, _aten in (
     (1, F.adaptive_max_pool1d, F.adaptive_max_pool1d_with_indices, aten.adaptive_max_pool1d),
     (2, F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices, aten.adaptive_max_pool2d),
     (3, F.adaptive_max_pool3d, F.adaptive_max_pool3d_with_indices, aten.adaptive_max_pool3d),
 ):
-    spelling("adaptive_max_pool", _adaptive)(
+    call_pattern("adaptive_max_pool", _adaptive)(
         _adaptive_max_pool(_dims, _adaptive_indices, extras=False)
     )
-    spelling("adaptive_max_pool", _adaptive_indices, _aten)(
+    call_pattern("adaptive_max_pool", _adaptive_indices, _aten)(
         _adaptive_max_pool(_dims, _adaptive_indices, extras=True)
     )

@@ -1,8 +1,8 @@
-"""Every spelling of each operation: module, functional, method and aten calls, as one table.
+"""The table of call patterns: which functions may mean an operation, and the parser of each.
 
-A parser has the signature of the spellings it serves. It returns the differentiable inputs and the
-operation's own arguments, or `None` when this call is not that operation (a `clamp` to other
-bounds, say).
+A parser has the signature of the functions it serves. It returns the differentiable inputs and the
+operation's own arguments, or `None` if this call is not that operation (a `clamp` to other bounds,
+say).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ aten = torch.ops.aten
 
 
 class Parsed(NamedTuple):
-    """What a parser found: the inputs, the arguments, and what to run if not the call itself."""
+    """Result of a parser: inputs, arguments, and what to run instead of the call, if anything."""
 
     inputs: tuple[Tensor, ...]
     arguments: Mapping[str, Any] = {}
@@ -39,7 +39,7 @@ Parser = Callable[..., Any]
 
 @dataclass(frozen=True)
 class CallPattern:
-    """One callable that means `operation` when its parser says so."""
+    """A function whose calls are `operation` if `parse` says so."""
 
     operation: str
     parse: Parser
@@ -50,18 +50,27 @@ class CallPattern:
 CALL_PATTERNS: dict[Any, CallPattern] = {}
 
 
-def spelling(operation: str, *functions: Any, masked: bool = False) -> Callable[[Parser], Parser]:
-    """Register the decorated parser for these callables; aten packets bring their overloads.
+def call_pattern(
+    operation: str, *functions: Any, masked: bool = False
+) -> Callable[[Parser], Parser]:
+    """Register the decorated parser for functions; an aten packet stands for all its overloads.
 
-    A `masked` one takes the memory of the forward's masks before the arguments of the call.
+    Args:
+        operation: the operation's name in `OPERATIONS`.
+        functions: the functions whose calls may be this operation.
+        masked: whether the parser takes the origins of the forward's masks as its first argument.
+
+    Raises:
+        ValueError: a function has a parser already.
     """
 
     def register(parser: Parser) -> Parser:
         for function in functions:
-            for one in (function, *_overloads(function)):
-                if one in CALL_PATTERNS:
-                    raise ValueError(f"{one} is spelled twice")
-                CALL_PATTERNS[one] = CallPattern(operation, parser, writes_in_place(one), masked)
+            for callee in (function, *_overloads(function)):
+                if callee in CALL_PATTERNS:
+                    raise ValueError(f"{callee} has a parser already")
+                inplace = writes_in_place(callee)
+                CALL_PATTERNS[callee] = CallPattern(operation, parser, inplace, masked)
         return parser
 
     return register
@@ -70,28 +79,35 @@ def spelling(operation: str, *functions: Any, masked: bool = False) -> Callable[
 def parse_call(
     function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], masks: MaskOrigins | None = None
 ) -> tuple[Call, tuple[Tensor, ...]] | None:
-    """Return the call that this is and its inputs, and `None` if it is no operation of the table.
+    """Parse a function call as an operation.
 
-    Without a memory of the forward's `masks`, a product with one is arithmetic.
+    Args:
+        function: the function.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        masks: the origins of the forward's masks; without them, a product with a mask is no ReLU.
+
+    Returns:
+        the call and its inputs, or `None` if it is no operation of the table.
     """
-    found = CALL_PATTERNS.get(function)
-    if found is None or "out" in kwargs or (found.masked and masks is None):
+    pattern = CALL_PATTERNS.get(function)
+    if pattern is None or "out" in kwargs or (pattern.masked and masks is None):
         return None
-    parsed = found.parse(*((masks,) if found.masked else ()), *args, **kwargs)
+    parsed = pattern.parse(*((masks,) if pattern.masked else ()), *args, **kwargs)
     if parsed is None or not all(isinstance(tensor, Tensor) for tensor in parsed.inputs):
         return None
     run, run_args = parsed.instead or (function, tuple(args))
     call = Call(
-        OPERATIONS[found.operation],
+        OPERATIONS[pattern.operation],
         run,
         run_args,
         {} if parsed.instead else kwargs,
         parsed.inputs,
-        found.inplace or parsed.inplace,
+        pattern.inplace or parsed.inplace,
         {"drop_extras": parsed.drop_extras, **parsed.arguments},
         function,
     )
-    call.is_masked = found.masked
+    call.is_masked = pattern.masked
     return call, parsed.inputs
 
 
@@ -103,10 +119,10 @@ def _overloads(function: Any) -> list[Any]:
 
 @cache
 def writes_in_place(function: Any) -> bool:
-    """Whether a function writes over its first argument, as its schema or else its name says."""
+    """Whether a function writes to its first argument, by its schema or else by its name."""
     if isinstance(function, OpOverload):
         first = function._schema.arguments[:1]
-        return any(one.alias_info is not None and one.alias_info.is_write for one in first)
+        return any(x.alias_info is not None and x.alias_info.is_write for x in first)
     name = _name(function)
     return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
 
@@ -130,8 +146,8 @@ def _name(function: Any) -> str:
     return str(getattr(function, "__name__", ""))
 
 
-def each(value: Any, dims: int) -> tuple[int, ...]:
-    """Give one int for each of so many dimensions."""
+def per_dimension(value: Any, dims: int) -> tuple[int, ...]:
+    """Return one int for each of `dims` dimensions."""
     if isinstance(value, tuple) and len(value) == dims:
         return value
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
