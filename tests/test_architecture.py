@@ -178,6 +178,28 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # kernels
     "kernels.triton.unpool": "kernels/triton/test_max_pool.py: each pool with its backward",
     # layers
+    "layers.layouts.calls": "layers/layouts/test_tracker.py: reads calls for the tracker alone",
+    "layers.layouts.sums": "layers/layouts/test_table.py: one table of functions, each compared"
+    " with what it does to elements",
+    "layers.layouts.views": "layers/layouts/test_table.py: as for sums",
+    "layers.operations.parsers.activation": "layers/operations/parsers/test_table.py: each spelling"
+    " against the module's",
+    "layers.operations.parsers.linear": "layers/operations/parsers/test_gradients.py: each spelling"
+    " against PyTorch's own gradient",
+    "layers.operations.parsers.masks": "layers/operations/parsers/test_masked_relu.py: the ReLUs"
+    " that masks make",
+    "layers.operations.parsers.merge": "layers/operations/parsers/test_gradients.py: as for linear",
+    "layers.operations.parsers.norm": "layers/operations/parsers/test_gradients.py: as for linear",
+    "layers.operations.parsers.pool": "layers/operations/parsers/test_gradients.py: as for linear",
+    "layers.rule": "layers/rules/test_oracles.py: an abstract class and the default of all rules",
+    "layers.rules.activation": "layers/rules/test_oracles.py: one table of oracles for all rules",
+    "layers.rules.batch_norm_relu": "layers/test_graph.py: both pairs against each rule alone",
+    "layers.rules.conv": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.linear": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.norm": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.relu": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.relu_max_pool": "layers/test_graph.py: both pairs against each rule alone",
+    "layers.training": "layers/test_mode.py: refusals need a whole forward",
     # incremental
     # methods
     # models

@@ -81,7 +81,7 @@ _STD = torch.tensor([[0.27], [0.25], [0.24]])
         (("--channel", "4"), "name it with --layer"),
         (("--target", "0", "--layer", "0"), "--target and --layer are mutually"),
         (("--target", "0", "--size", "x"), "--size must be a number"),
-        (("--target", "0", "--octaves", "20"), "--octaves 20 would begin with an image of"),
+        (("--target", "0", "--octaves", "20"), "--octaves 20 would start with an image of"),
         (("--target", "0", "--scale", "1"), "octave_scale must be above 1"),
         (("--target", "0", "--rate", "-1"), "rate must not be negative"),
         (("photo.png", "--target", "0"), "--target is for images from noise"),

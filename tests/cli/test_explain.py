@@ -228,7 +228,7 @@ def test_a_model_without_a_spatial_layer_does_without_class_activation_maps(here
 
 def test_class_activation_maps_asked_for_need_a_spatial_layer(here):
     result = explain("photo.png", "--method", "grad_cam", model="models.py:flat")
-    refused(result, "no layer of this model is known to have a grid", "--layer")
+    refused(result, "no layer of this model is known to have spatial", "--layer")
 
 
 def test_warnings_become_notes(here):
@@ -268,7 +268,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--backend", "tritn"], "no backend is called 'tritn'; did you mean 'triton' or 'torch'?"),
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--rule", "gelu"], "--rule must be OPERATION=RULE, such as gelu=guided, got 'gelu'"),
-        (["--rule", "gellu=guided"], "did you mean 'gelu'?"),
+        (["--rule", "gellu=guided"], "did you mean 'gelu' or 'elu' or 'selu'?"),
         (["--rule", "gelu=guide"], "no rule for 'gelu' is called 'guide'; did you mean 'guided'?"),
         (
             ["--rule", "gelu=guided", "--method", "saliency"],
@@ -292,7 +292,7 @@ def test_wrong_arguments_are_named_and_nothing_is_written(here, options, said):
     [
         ("nonsense", "unknown model 'nonsense'; give one of: demo, torchvision:NAME"),
         ("torchvision:resnet51", "torchvision has no model named 'resnet51'"),
-        ("models.py:rely", "models.py has no function 'rely'; it has relu"),
+        ("models.py:rely", "models.py has no function 'rely'; did you mean 'relu'"),
         ("none.py:f", "there is no file none.py"),
         ("models.py:two", "hoose the entry that holds the scores, such as --output a"),
         ("models.py:labelled", "such as --output logits"),
@@ -346,7 +346,7 @@ def test_what_is_made_of_deep_pictures_is_said_and_others_are_named(here):
     result = explain(*pictures, "--method", "saliency")
     assert result.exit_code == 1
     said = result.stderr
-    assert "note: twelve.png: no value is above 4095, so the picture is taken to have 12" in said
+    assert "note: twelve.png: no value is above 4095, so the image is assumed to have 12" in said
     assert "note: scan.tif: values from -1000 to 2000 are not grey levels" in said
     assert "skipped: nan.tif: the picture holds NaN or infinite values" in said
     assert "skipped: drawing.eps: not a picture in a supported format" in said

@@ -50,7 +50,8 @@ def test_bad_places_and_pictures_are_named(here, command):
 
 @pytest.mark.parametrize("command", LOOKS)
 def test_a_layer_without_places_is_named(here, command):
-    refused(run(command, "--layer", "4"), "the layer '4' gave (1, 3), so it has no feature maps")
+    said = "the layer '4' returned (1, 3), so it has no feature maps"
+    refused(run(command, "--layer", "4"), said)
 
 
 @pytest.mark.parametrize("command", LOOKS)
@@ -83,7 +84,7 @@ def test_a_foreign_file_is_kept_and_nothing_else_is_written(here, command):
         (("backproject", "--layer", "1", "--channel", "4"), "channel 4 is out of range"),
         (("backproject", "--channel", "1", "--all"), "--channel, --top and --all"),
         (("backproject", "--start", "middle"), "--start must be max, map, or a position"),
-        (("backproject", "--layer", "1", "--start", "99,1"), "(99, 1) is not inside"),
+        (("backproject", "--layer", "1", "--start", "99,1"), "(99, 1) is outside"),
         (("backproject", "--rule", "guide"), "--rule must be one of deconvolution, guided"),
         (
             ("backproject", "--rule", "guided", "--rule", "gradient"),

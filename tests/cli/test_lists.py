@@ -91,7 +91,7 @@ def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
 
 
 def test_another_class_under_a_registered_name_is_refused():
-    with pytest.raises(ta.errors.RuleError, match="'saliency' is registered already"):
+    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
         ta.register_method("saliency")(ta.GradCAM)
-    with pytest.raises(ta.errors.RuleError, match="'saliency' is registered already"):
+    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
         ta.register_method("saliency")(ta.Saliency)

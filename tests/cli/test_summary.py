@@ -23,7 +23,7 @@ def test_the_summary_is_that_of_the_library(here):
     assert result.exit_code == 0, result.output
     loaded = ta.models.load_model("demo")
     expected = ta.summary(loaded.model, torch.zeros(1, 3, 128, 128), depth=1)
-    assert result.stdout.strip() == repr(expected)
+    assert result.stdout.strip() == str(expected)
     assert not Path("torchattr-out").exists()
 
 

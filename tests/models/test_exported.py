@@ -178,7 +178,7 @@ def test_what_does_not_apply_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="contains its own weights"):
         load_model(str(tmp_path / "net.pt2"), weights="w.pth")
     export(tmp_path / "four.pt2", 4, 3, 8, 8)
-    with pytest.raises(ModelError, match=r"cannot be run on one picture \(1, 3, 8, 8\)"):
+    with pytest.raises(ModelError, match=r"cannot be run on one image \(1, 3, 8, 8\)"):
         load_model(str(tmp_path / "four.pt2"), trust=True)
 
 

@@ -57,12 +57,12 @@ def test_what_is_shown(scores, meaning, ending, named, shown, kind):
 
 def test_a_single_logit_is_not_certain():
     assert float(read_scores(ONE, "logits").shown(ONE)) == pytest.approx(1 / (1 + math.exp(5)))
-    assert "--scores sigmoid" in read_scores(ONE).note
+    assert "activation='sigmoid'" in read_scores(ONE).note
     assert "softmax is always 1" in read_scores(ONE, "softmax").note
 
 
 def test_what_is_not_known_is_said():
-    assert "nothing says" in read_scores(LOGITS).note
+    assert "not known whether they are logits" in read_scores(LOGITS).note
     assert "taken as logits" in read_scores(LOGITS, named=True).note
     assert "ends in a sigmoid" in read_scores(SIGMOID, "softmax", "sigmoid").note
     assert not read_scores(LOGITS, "softmax").note

@@ -192,7 +192,7 @@ def test_a_foreign_file_is_kept(folders):
     mine = folders["path_outdir"] / "activations" / "act" / "01.png"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(FolderError, match="which no former run wrote"):
+    with pytest.raises(FolderError, match="which was not created by torchattr"):
         tf_cnnvis.activation_visualization(MODEL, X, **folders)
     assert mine.read_text() == "mine"
     assert not (folders["path_outdir"] / "activations" / "relu").exists()

@@ -1,4 +1,4 @@
-"""Tensors that transforms of `torch.func` hand to a function, and rectifiers inside of `vmap`."""
+"""Tensors and functions inside the transforms of `torch.func`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_only_mapped() -> bool:
 
 
 class VmapFunction(torch.autograd.Function):
-    """Runs a function of one tensor on all the examples of `vmap` at once, each element alike."""
+    """Runs an elementwise function of one tensor on all the examples of `vmap` at once."""
 
     @staticmethod
     def forward(function: Any, tensor: Tensor) -> Any:

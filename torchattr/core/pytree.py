@@ -1,4 +1,4 @@
-"""Tensors inside whatever a module takes or gives: tuples, lists, dicts, dataclasses."""
+"""Tensors in nested containers: tuples, lists, dicts, dataclasses and registered pytrees."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def tensors_of(value: Any) -> list[Tensor]:
     >>> len(tensors_of({"low": torch.ones(1), "rest": [torch.ones(2), None]}))
     2
     """
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
-        found.append(tensor)
+        tensors.append(tensor)
         return tensor
 
     with_tensors(value, note)
-    return found
+    return tensors
 
 
 def shape_of(tensor: Tensor) -> torch.Size:
@@ -100,7 +100,7 @@ def _skeleton(value: Any, numbers: Iterator[int]) -> Any:
     if isinstance(value, Tensor):
         return next(numbers)
     if _is_plain_dataclass(value):
-        value = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         parts = {key: _skeleton(part, numbers) for key, part in value.items()}
         return {key: part for key, part in parts.items() if part is not None} or None
@@ -111,7 +111,7 @@ def _skeleton(value: Any, numbers: Iterator[int]) -> Any:
 
 
 def filled(form: Any, results: Sequence[Any]) -> Any:
-    """Put results in the place of the numbers of a form.
+    """Replace the numbers of a form by results.
 
     >>> filled({"low": 0, "rest": (1,)}, ["a", "b"])
     {'low': 'a', 'rest': ('b',)}

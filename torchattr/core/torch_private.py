@@ -46,6 +46,7 @@ __all__ = [
     "get_unwrapped",
     "is_functorch_wrapped_tensor",
     "make_dual",
+    "make_wrapper_subclass",
     "peek_interpreter_stack",
     "pop_function_mode",
     "python_dispatch",
@@ -70,6 +71,9 @@ aten_nn = torch._C._nn
 
 make_dual = torch._make_dual
 """Starts forward-mode differentiation."""
+
+make_wrapper_subclass = torch.Tensor._make_wrapper_subclass
+"""Makes a tensor of a subclass that has a shape but no memory."""
 
 set_grad_enabled = torch._C._set_grad_enabled
 """Sets gradient mode without a context, so that it can be undone in any order."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from torchattr.core.torch_private import DisableTorchFunctionSubclass
+from torchattr.core.torch_private import DisableTorchFunctionSubclass, make_wrapper_subclass
 from torchattr.incremental.function_sets import POINTWISE, RESHAPING, name_of
 from torchattr.incremental.schedule import Schedule
 from torchattr.incremental.tape import ABOUT_SHAPE, Ref, TapeEntry, fill, map_tensors
@@ -33,7 +33,7 @@ class Placeholder(Tensor):
 
     @staticmethod
     def __new__(cls, shape: Sequence[int], like: torch.dtype, device: torch.device) -> Any:
-        return torch.Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=like, device=device)
+        return make_wrapper_subclass(cls, tuple(shape), dtype=like, device=device)
 
     @classmethod
     def __torch_function__(

@@ -1,4 +1,4 @@
-"""The engine: one forward under interception, one autograd function, rules for its operations."""
+"""The engine: one forward under a mode, one autograd function, and rules for its operations."""
 
 from torchattr.core.pytree import filled as filled
 from torchattr.layers.capture import Captured as Captured

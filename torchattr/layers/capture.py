@@ -1,4 +1,4 @@
-"""Recording what chosen modules take and give during the user's own forward."""
+"""Records inputs and outputs of chosen modules during the model's own forward."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from torchattr.layers.layouts.tracker import Layout, LayoutTracker, is_dense
 
 @dataclass(frozen=True)
 class TapPoint:
-    """A module's output, or its input: where a layer attribution looks.
+    """A module's output or input, as the layer of an attribution.
 
     Attributes:
         module: the module.
-        of_input: look at what it takes instead of what it gives.
-        read: find out how its values are laid out.
-        keep: keep its values; otherwise only where their gradients are read.
+        of_input: whether its input is recorded instead of its output.
+        read: whether the layout of its values is tracked.
+        keep: whether its values are kept; otherwise only the edges of their gradients.
     """
 
     module: nn.Module
@@ -39,12 +39,12 @@ class TapPoint:
 
 
 Note: TypeAlias = Callable[[TapPoint, Any], Any]
-"""What is done with a place's value; gives what takes its place."""
+"""Called with a tap point and its value; returns the value that the model goes on with."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What one call of a module took or gave.
+    """Input or output of one call of a module.
 
     Attributes:
         values: copies (the model may write over its own), still connected to the graph.
@@ -61,12 +61,12 @@ class Captured:
     shapes: tuple[torch.Size, ...] = ()
 
     def restore(self, results: Sequence[Any]) -> Any:
-        """Return results in the form in which the module gave its values."""
+        """Return results in the containers of the module's own values."""
         return filled(self.form, results)
 
 
 class TapRecorder:
-    """Collects the calls of some places while a forward runs in this thread.
+    """Records the calls at some tap points while a forward runs in this thread.
 
     Hooks are there only while the forward runs. Another thread that runs the same modules passes
     them by.
@@ -115,7 +115,7 @@ class TapRecorder:
         self._hook(undo, lambda place, value: self._all_live(value))
 
     def recorded(self) -> list[Tensor]:
-        """Return all that was recorded."""
+        """Return all recorded values."""
         return [value for calls in self.calls.values() for call in calls for value in call.values]
 
     def _hook(self, undo: Undo, note: Note) -> None:

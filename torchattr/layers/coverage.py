@@ -1,4 +1,4 @@
-"""What a forward ran, and what of it the rules rewrote."""
+"""Coverage: which operations a forward ran, and which of them rules rewrote."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Coverage:
         own: how many of these calls no rule can serve (a convolution whose weights depend on the
             input, say), so that they keep PyTorch's own gradient.
         spellings: how often each operation ran under each of its spellings.
-        hidden: rectifiers that ran out of sight, in scripted or foreign compiled code.
-        custom: autograd functions of the user's own, whose backward is kept.
+        hidden: rectifiers in scripted or foreign compiled code, which no rule can reach.
+        custom: custom autograd functions, whose backward is kept.
         inside: how often each operation ran where the forward takes a gradient itself, or inside a
             transform of `torch.func`, so that it keeps PyTorch's own gradient.
 
@@ -94,7 +94,7 @@ class Coverage:
         self.calls, self.spellings = +self.calls, +self.spellings
 
     def inspect(self, output: Tensor) -> None:
-        """Look through the graph of `output` for what the interception could not see."""
+        """Count hidden rectifiers and custom functions in the graph of `output`."""
         for node in nodes_of(output):
             if runs_rules(node) or _OWN in node.metadata:
                 continue
@@ -104,11 +104,11 @@ class Coverage:
                 self.custom[type(node).__name__.removesuffix("Backward")] += 1
 
     def rewritten(self, table: RuleTable) -> dict[str, int]:
-        """Give the number of calls that `table` rewrote, by operation."""
+        """Return the number of calls that `table` rewrote, by operation."""
         return {name: self.calls[name] - self.own[name] for name in table if self.calls[name]}
 
     def left(self, table: RuleTable) -> dict[str, int]:
-        """Give the activations that ran without a rule of `table`, by operation."""
+        """Return the activations that ran without a rule of `table`, by operation."""
         return {
             name: count
             for name, count in sorted(self.calls.items())
@@ -116,7 +116,7 @@ class Coverage:
         }
 
     def describe(self, table: RuleTable) -> str:
-        """Say it in a sentence: `57 relu calls, 57 rewritten`.
+        """Return a one-line summary: `57 relu calls, 57 rewritten`.
 
         >>> Coverage(calls=Counter(relu=3)).describe({})
         '3 relu calls keep their own gradient'
@@ -130,7 +130,7 @@ class Coverage:
         return "; ".join(parts) or "no activation ran"
 
     def as_dict(self, table: RuleTable) -> dict[str, Any]:
-        """Give the counts as plain data, for a manifest."""
+        """Return the counts as plain data for a manifest."""
         return {
             "calls": dict(sorted(self.calls.items())),
             "rewritten": self.rewritten(table),
@@ -138,7 +138,7 @@ class Coverage:
         }
 
     def demand(self, table: RuleTable, method: str, *, strict: bool) -> None:
-        """Raise or warn if the rules of a rule-based method did not do what it stands for.
+        """Raise or warn if a rule-based method's result is not what its name promises.
 
         Raises:
             NoRuleMatched: nothing was rewritten, or a rectifier ran out of sight; a
@@ -172,7 +172,7 @@ class Coverage:
         return None if sum(self.rewritten(table).values()) else self._missing(table, method)
 
     def _missing(self, table: RuleTable, method: str) -> Message:
-        """Say that nothing was rewritten, and what ran that might have been."""
+        """Return the message that nothing was rewritten, with the activations that did run."""
         ran = [_calls(count, name) for name, count in self.left(table).items()]
         ran += [_calls(count, f"custom {name}") for name, count in sorted(self.custom.items())]
         others = f"but {', '.join(ran)}" if ran else "nor any other activation"
@@ -243,7 +243,7 @@ _OWN = "torchattr: part of a composite"
 
 
 def own_gradient(output: Any, input: Tensor) -> None:
-    """Let what a composite ran between its input and its output not count as hidden."""
+    """Keep the nodes between a composite's input and output from counting as hidden."""
     if isinstance(output, Tensor) and output.grad_fn is not None:
         for node in nodes_of(output, until=input.grad_fn):
             node.metadata[_OWN] = True

@@ -67,7 +67,8 @@ class FusedPair(ABC):
     def fits(self, above: NodeState, below: NodeState) -> bool:
         """Whether these two calls can go back together, whatever table is in force.
 
-        It is already known that nothing but `above` reads what `below` returned.
+        The engine fuses them only if nothing but `above` reads what `below` returned, and if each
+        has one input and these have the same shape.
         """
 
     @abstractmethod

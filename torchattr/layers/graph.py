@@ -65,7 +65,8 @@ def _fuse(node: Any, readers: Readers, pairs: Iterable[FusedPair]) -> None:
         return
     above, below = readers[node][0].state, node.state
     pair = next((pair for pair in pairs if pair.fits(above, below)), None)
-    if pair is None:
+    # Autograd checks the shape of what the later call sends to the earlier one.
+    if pair is None or len(above.call.shapes) != 1 or above.call.shapes != below.call.shapes:
         return
     above.partner, below.is_done_above = (pair, below), True
     if pair.forgets_below:

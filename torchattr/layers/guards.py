@@ -1,4 +1,4 @@
-"""What is checked, and set for a while, before a model runs under interception."""
+"""Checks and temporary settings around a model that runs under interception."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from torchattr.errors import ScriptedModelError
 
 
 def modules_behind(forward: Any) -> list[nn.Module]:
-    """Give the modules that a model is or that a function can reach by itself.
+    """Return the modules that a model is, or that a function can reach by itself.
 
     These are the owner of a method, what a partial, a closure or a callable object holds, also in
     lists and dictionaries, and what a function names of its globals. A module that it gets in
@@ -88,7 +88,7 @@ def _attributes(value: Any) -> list[Any]:
 
 
 def _is_filled(cell: CellType) -> bool:
-    """Tell whether a closure's variable has a value yet."""
+    """Whether a closure's variable has a value yet."""
     try:
         return cell.cell_contents is not None
     except ValueError:
@@ -235,7 +235,7 @@ class _Watch(TorchFunctionMode):
 
 
 def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
-    """Let a mode see every function of this thread."""
+    """Push a function mode onto this thread's stack."""
     _drop_leftovers()
     watch = _Watch(mode)
     undo.later(partial(_drop_mode, watch), of_thread=True)
@@ -274,7 +274,7 @@ def _drop_dispatch_mode(mode: TorchDispatchMode) -> None:
 
 
 def pack_saved(undo: Undo, hooks: saved_tensors_hooks) -> None:
-    """Let hooks see what this thread saves for a backward."""
+    """Install hooks on what this thread saves for backward."""
     undo.later(partial(_drop_saved_hooks, hooks), of_thread=True)
     hooks.__enter__()
 
@@ -288,7 +288,7 @@ def _drop_saved_hooks(hooks: saved_tensors_hooks) -> None:
 def hook_forward(
     undo: Undo, module: nn.Module, hook: Any, *, before: bool = False, always: bool = False
 ) -> None:
-    """Call a hook with what a module takes, or gives; `always` also where it raises."""
+    """Register a forward hook, or with `before` a pre-hook; `always` calls it on errors, too."""
     hooks = module._forward_pre_hooks if before else module._forward_hooks
     flags = module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs
     undo.later(partial(_unhook, hook, hooks, [flags, module._forward_hooks_always_called]))
@@ -306,7 +306,7 @@ def _unhook(hook: Any, hooks: dict[int, Any], flags: Sequence[dict[int, bool]]) 
 
 
 def random_state(inputs: Sequence[Tensor]) -> Callable[[], None]:
-    """Return what lets a forward draw the same random numbers again."""
+    """Return a function that resets the random state, so that a forward draws the same numbers."""
     before = torch.get_rng_state()
     devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
     if devices and torch.cuda.is_current_stream_capturing():

@@ -143,12 +143,12 @@ class Trace:
         return self._mode.coverage
 
     def calls(self, place: TapPoint) -> list[Captured]:
-        """Return what was recorded at a place, call by call."""
+        """Return the recorded calls at a tap point."""
         return self._recorder.calls[place]
 
     @property
     def order(self) -> list[tuple[TapPoint, Captured]]:
-        """Return what was recorded at all places, in the order in which it ran."""
+        """Return the recorded calls at all tap points, in execution order."""
         return self._recorder.order
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:

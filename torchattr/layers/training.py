@@ -1,4 +1,4 @@
-"""Refusing what runs in training mode, before it changes the model."""
+"""Refuses operations in training mode before they change the model."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ _DIFFER_IN_TRAINING = (
 
 
 def training_parts(forward: Forward) -> list[str]:
-    """Give the names of the modules in training mode, those first whose results differ there."""
+    """Return the names of the modules in training mode, those first whose results differ there."""
     parts = parts_of(forward)
     training = [(name or type(part).__name__, part) for name, part in parts if part.training]
     differing = [name for name, part in training if isinstance(part, _DIFFER_IN_TRAINING)]

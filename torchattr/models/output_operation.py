@@ -20,7 +20,7 @@ class OutputOperation(TorchDispatchMode):
 
     Views and copies count as their source. Tensors not produced by PyTorch have no operation.
 
-    >>> with torch.no_grad(), Ending() as ending:
+    >>> with torch.no_grad(), OutputOperation() as operation:
     ...     probabilities = torch.ones(1, 3).softmax(1).reshape(3)
     >>> operation.of(probabilities)
     'softmax'

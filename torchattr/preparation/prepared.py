@@ -29,7 +29,8 @@ class Prepared(nn.Module, Traceable):
     Attributes:
         report: what was done.
 
-    >>> import torchattr as ta
+    >>> import torch, torchattr as ta
+    >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> fast = ta.prepare(model, torch.randn(2, 3, 8, 8))
     >>> isinstance(fast, ta.Prepared), fast[0].weight.shape

@@ -7,7 +7,7 @@ from helpers import noise
 from lowering import box, changed, operators_of
 
 from torchattr.incremental.grid import Grid
-from torchattr.kernels import TorchBackend
+from torchattr.kernels.reference.patches import TorchPatches
 
 X = noise(1, 2, 4, 5)
 
@@ -17,7 +17,7 @@ def test_pixels_of_a_larger_box_come_from_the_clean_value() -> None:
     variant[:, :, 1:3, 2:4] = 7.0
     grid = Grid(tuple(X.shape), (2, 3))
     value = changed(X, variant, box(1, 2, 3, 4), grid)
-    backend = TorchBackend()
+    backend = TorchPatches()
     assert value.within(box(1, 2, 3, 4), backend) is value.rows
     rows = value.within(box(0, 0, 4, 5), backend)
     assert torch.equal(rows, variant[0].flatten(1).T)

@@ -12,7 +12,7 @@ from lowering import box, changed, operators_of
 
 from torchattr.incremental.grid import Grid
 from torchattr.incremental.operators.rearrange import ChannelGather, Flattened, PixelGather
-from torchattr.kernels import TorchBackend
+from torchattr.kernels.reference.patches import TorchPatches
 
 X, OTHER = noise(1, 3, 4, 5), noise(1, 3, 4, 5, seed=1)
 GRID = Grid(tuple(X.shape), (2, 3))
@@ -36,7 +36,7 @@ def test_rows_are_those_of_the_whole_result(model: Any, kind: type) -> None:
     (operator,) = operators_of(model, X)
     assert isinstance(operator, kind)
     boxes = operator.boxes([BOXES])
-    rows = operator.run([changed(X, VARIANT, BOXES, GRID)], boxes, TorchBackend())
+    rows = operator.run([changed(X, VARIANT, BOXES, GRID)], boxes, TorchPatches())
     whole = operator.grid.channels_last(model(VARIANT))
     _, top, left, bottom, right, _ = boxes.table[0]
     assert torch.equal(rows, whole[0, top:bottom, left:right].flatten(0, 1))

@@ -12,7 +12,7 @@ from torch import nn
 
 from torchattr.incremental.grid import Grid
 from torchattr.incremental.operators.windows import Convolved, Pooled
-from torchattr.kernels import TorchBackend
+from torchattr.kernels.reference.patches import TorchPatches
 
 X, OTHER = noise(1, 3, 8, 8), noise(1, 3, 8, 8, seed=1)
 GRID = Grid(tuple(X.shape), (2, 3))
@@ -35,7 +35,7 @@ def test_rows_are_those_of_the_whole_result(model: Any, kind: type) -> None:
     (operator,) = operators_of(model, X)
     assert isinstance(operator, kind)
     boxes = operator.boxes([BOXES])
-    rows = operator.run([changed(X, VARIANT, BOXES, GRID)], boxes, TorchBackend())
+    rows = operator.run([changed(X, VARIANT, BOXES, GRID)], boxes, TorchPatches())
     _, top, left, bottom, right, _ = boxes.table[0]
     expected = model(VARIANT)[0, :, top:bottom, left:right].flatten(1).T
     assert_same(rows, expected, 1e-12)

@@ -47,7 +47,7 @@ def test_what_needs_no_gradient_goes_on() -> None:
 
 
 def test_prepared_models() -> None:
-    with pytest.raises(OutputError, match=r"does not depend on example_inputs"):
+    with pytest.raises(OutputError, match=r"no path from the model.s output to example_inputs"):
         ta.prepare(CUT, X)
 
 

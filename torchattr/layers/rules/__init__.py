@@ -1,1 +1,1 @@
-"""The rules that ship with the package; importing this package registers them."""
+"""The rules and fused pairs of the package; importing a module registers its own."""

@@ -25,6 +25,6 @@ class BatchNormGradient(LayerRule):
 
 
 def scale_of(call: Call) -> Tensor:
-    """Give `w / √(var + ε)`, one value a channel."""
+    """Return `w / √(var + ε)`, one value a channel."""
     scale = (call.running_var + call.eps).rsqrt()
     return scale if call.weight is None else scale * call.weight

@@ -99,7 +99,7 @@ class AdaptiveAvgPoolGradient(LayerRule):
 
 
 def window_of(call: Call) -> Window:
-    """Give the window of a max-pool's call."""
+    """Return the window of a max-pool's call."""
     return Window(call.kernel_size, call.stride, call.padding, call.dilation, call.ceil_mode)
 
 

@@ -93,7 +93,7 @@ class MaskOrigins:
         return origin if origin is not None and origin.made.is_held_by(mask) else None
 
     def _value(self, tensor: Tensor) -> MaskValue:
-        """Give the value of a tensor; `data` has versions of its own, so it is looked up."""
+        """Return the value of a tensor; `data` has versions of its own, so it is looked up."""
         alias: tuple[MaskValue, MaskValue] | None = self._aliases.get(tensor)
         return alias[1] if alias and alias[0].is_held_by(tensor) else MaskValue(tensor)
 
@@ -157,7 +157,7 @@ def _flipped(masks: MaskOrigins, result: Tensor, *args: Any) -> None:
 
 
 def _spelled(noting: Noting, *names: str) -> dict[Any, Noting]:
-    """Give the function for each spelling of these names: torch's, the method, and aten's."""
+    """Return the function for each spelling of these names: torch's, the method, and aten's."""
     found = [getattr(owner, name, None) for owner in (torch, Tensor) for name in names]
     for packet in (getattr(aten, name) for name in names if hasattr(aten, name)):
         found += [packet, *(getattr(packet, o) for o in packet.overloads() if "out" not in o)]
