@@ -86,7 +86,7 @@ def test_a_rerun_says_what_it_keeps(pictures):
     assert result.exit_code == 0, result.output
     assert "Wrote results for 6 images to torchattr-out" in result.stdout
     assert "Kept results for 2 images in torchattr-out: already done with the same" in result.stdout
-    assert "--overwrite does them anew" in result.stdout
+    assert "--overwrite redoes them" in result.stdout
     result = explain("in", "--overwrite")
     assert "Wrote results for 8 images" in result.stdout
     assert "kept" not in result.stdout
@@ -112,12 +112,12 @@ def test_a_disk_that_fills_up_keeps_what_is_done(pictures, monkeypatch):
     assert "make room and run the same again" in result.stderr
     done = len(manifest()["finished"])
     assert 1 < done < 8
-    assert f"{done} of 8 pictures are done and stay in torchattr-out" in result.stderr
+    assert f"Kept {done} of 8 finished results in torchattr-out" in result.stderr
     check_whole()
     monkeypatch.undo()
     os.chdir(pictures)
     result = explain("in")
-    assert f"{8 - done} pictures explained" in result.stdout
+    assert f"Wrote results for {8 - done} image" in result.stdout
     assert f"Kept results for {done} image" in result.stdout
     check_whole()
 
@@ -169,7 +169,7 @@ def test_odd_names_are_explained_and_never_reach_the_terminal(pictures):
     Path(os.fsdecode(b"odd/broken\x1b[32m\xff.png")).write_text("no picture")
     result = explain("odd", "--html", "page.html")
     assert result.exit_code == 1, result.output
-    assert f"{len(NAMES)} pictures explained" in result.stdout
+    assert f"Wrote results for {len(NAMES)} images" in result.stdout
     assert "red\\x1b[31m.png" in result.stdout
     assert "skipped: odd/broken\\x1b[32m\\xff.png: not a picture" in result.stderr
     for text in (result.stdout, result.stderr, Path("page.html").read_text(encoding="utf-8")):
@@ -177,7 +177,7 @@ def test_odd_names_are_explained_and_never_reach_the_terminal(pictures):
     sources = {os.fsencode(entry["source"]) for entry in manifest()["pictures"].values()}
     assert sources == {b"odd/" + name for name in NAMES}
     check_whole()
-    assert "kept" in explain("odd").stdout
+    assert "Kept" in explain("odd").stdout
 
 
 @pytest.mark.parametrize("content", ["junk", "{}", '{"format": "torchattr run 1"}'])
