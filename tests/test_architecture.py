@@ -174,6 +174,7 @@ TESTS = Path(__file__).parent
 
 COVERED_ELSEWHERE: dict[str, str] = {
     # core
+    "_public": "test_package.py: the names that the package gives are tested there",
     "core.types": "methods/test_grad_cam.py: type aliases only, without behaviour",
     # kernels
     "kernels.triton.unpool": "kernels/triton/test_max_pool.py: each pool with its backward",

@@ -278,7 +278,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--out", "photo.png/x"], "nothing can be written to photo.png/x"),
         (["--out", "/dev/null/x"], "/dev/null is not a folder"),
         (["--weights", "none.pth"], "weights: there is no file none.pth"),
-        (["--weights", "models.py"], "weights: models.py holds more than tensors"),
+        (["--weights", "models.py"], "weights: models.py contains more than tensors"),
         (["missing.png"], "missing.png: no such file or folder"),
         (["*.jpg"], "*.jpg: the pattern matches no picture"),
     ],
@@ -306,7 +306,7 @@ def test_wrong_models_are_named(here, model, said):
 
 def test_weights_that_do_not_fit(here, shelf):
     result = call("explain", "photo.png", "--weights", shelf / "squeezenet.pth")
-    refused(result, "do not fit the model", "Give weights made for this architecture")
+    refused(result, "do not fit the model", "Pass weights of this architecture")
 
 
 def test_weights_that_cannot_be_downloaded(here, monkeypatch):
@@ -348,7 +348,7 @@ def test_what_is_made_of_deep_pictures_is_said_and_others_are_named(here):
     said = result.stderr
     assert "note: twelve.png: no value is above 4095, so the image is assumed to have 12" in said
     assert "note: scan.tif: values from -1000 to 2000 are not grey levels" in said
-    assert "skipped: nan.tif: the picture holds NaN or infinite values" in said
+    assert "skipped: nan.tif: the image contains NaN or infinite values" in said
     assert "skipped: drawing.eps: not a picture in a supported format" in said
     assert set(manifest()["pictures"]) == {"twelve", "scan"}
 

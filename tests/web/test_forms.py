@@ -88,7 +88,7 @@ def test_docs_come_from_docstrings() -> None:
         "It is *not* real. Nobody 2020, arXiv:2001.00001.",
     ]
     assert argument_docs(ta.GuidedBackprop, ta.GuidedBackprop.__init__)["rules"].startswith(
-        "further"
+        "rules that this object adds"
     )
 
 

@@ -83,7 +83,7 @@ def test_the_printed_url_carries_the_token() -> None:
 def test_a_port_in_use_or_out_of_range_is_named() -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with refused(AddressError, f"port {port}", "in use", "--port 0"):
+        with refused(AddressError, f"port {port}", "in use", "port=0"):
             listen("127.0.0.1", port)
     with refused(AddressError, "0..65535", "70000"):
         listen("127.0.0.1", 70000)

@@ -100,7 +100,7 @@ WRONG = [
     ("projections", {"layer": "stage1", "channel": 0, "position": [1, 2, 3]}, "position"),
     ("projections", {"layer": "stage1", "channel": 0, "rule": "magic"}, "'guided'"),
     ("projections", {"layer": "stage1", "channel": 0, "call": 7}, "call must be within 1..1"),
-    ("projections", {"layer": "head", "channel": 0}, "places"),
+    ("projections", {"layer": "head", "channel": 0}, "spatial dimensions"),
 ]
 
 
