@@ -97,7 +97,7 @@ def test_a_signal_ends_a_run_and_keeps_what_is_done(pictures, number):
     assert process.returncode == 128 + number
     done = len(manifest()["finished"])
     assert 0 < done < 8
-    assert f"note: {done} of 8 pictures are done and stay in torchattr-out" in said
+    assert f"note: Kept {done} of 8 finished results in torchattr-out" in said
     assert "Traceback" not in said
     check_whole()
     result = explain("in")
