@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 BYTES_OF_A_PIXEL = {"1": 1, "L": 1, "P": 1, "LA": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
 """What Pillow stores for a pixel; all other modes, RGB among them, have four bytes."""
@@ -77,14 +76,27 @@ class Ledger:
 
 
 def _memory(one: Any) -> tuple[int, int]:
-    if isinstance(one, Tensor) and not is_lazy(one):
-        storage = one.untyped_storage()
-        return storage.data_ptr(), storage.nbytes()
+    if isinstance(one, Tensor):
+        return _storage(one) or (id(one), sys.getsizeof(one))
     if isinstance(one, np.ndarray) and one.base is None:
         return one.__array_interface__["data"][0], one.nbytes
     if isinstance(one, Image.Image):
         return id(one), one.width * one.height * BYTES_OF_A_PIXEL.get(one.mode, 4)
     return id(one), sys.getsizeof(one)
+
+
+def _storage(tensor: Tensor) -> tuple[int, int] | None:
+    """Return address and bytes of a tensor's numbers.
+
+    None for lazy, fake, meta, sparse and opaque tensors, whose storage is not there to be asked.
+    """
+    try:
+        storage = tensor.untyped_storage()
+        # Fake tensors only pretend to be elsewhere, and refuse to give an address.
+        address = 0 if storage.device.type == "meta" else storage.data_ptr()
+    except (RuntimeError, NotImplementedError, ValueError):
+        return None
+    return (address, storage.nbytes()) if address else None
 
 
 def _inside(one: Any) -> list[Any]:
