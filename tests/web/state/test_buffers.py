@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from asking import photo, upload
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app
@@ -48,13 +50,42 @@ THINGS: dict[str, tuple[Any, int]] = {
     "the same twice": ([WHOLE, WHOLE[3], torch.from_numpy(WHOLE), {"x": (WHOLE,)}], MEGA),
     "RGB picture": (Image.new("RGB", (512, 512)), MEGA),
     "gray picture": (Image.new("L", (1024, 1024)), MEGA),
-    "parameter without a shape yet": ((torch.nn.LazyLinear(3).weight, b"x" * MEGA), MEGA),
     "bytes": (b"x" * MEGA, MEGA),
     "text": ("x" * MEGA, MEGA),
     "bytes in a list": ([{"a": b"x" * MEGA}], MEGA),
     "numbers": ([float(n) for n in range(MEGA // 32)], MEGA),
     "array of objects' own": (np.frombuffer(b"x" * MEGA, np.uint8), MEGA),
 }
+
+
+def fake_tensor() -> torch.Tensor:
+    with FakeTensorMode():
+        return torch.zeros(MEGA)
+
+
+def inside_of_vmap() -> torch.Tensor:
+    kept = []
+    torch.func.vmap(lambda x: kept.append(x) or x)(torch.zeros(2, 3))
+    return kept[0]
+
+
+WITHOUT_STORAGE: dict[str, Callable[[], torch.Tensor]] = {
+    "lazy parameter": lambda: torch.nn.LazyLinear(3).weight,
+    "fake tensor": fake_tensor,
+    "meta tensor": lambda: torch.zeros(MEGA, device="meta"),
+    "sparse tensor": lambda: torch.zeros(3, 3).to_sparse(),
+    "sparse rows": lambda: torch.eye(3).to_sparse_csr(),
+    "opaque tensor": lambda: torch.zeros(3, 3).to_mkldnn(),
+    "batched tensor of vmap": inside_of_vmap,
+    "empty tensor": lambda: torch.zeros(0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+@pytest.mark.parametrize("name", WITHOUT_STORAGE)
+def test_tensors_without_a_storage_count_as_objects_only(name: str) -> None:
+    kept = [WITHOUT_STORAGE[name](), b"x" * MEGA]
+    assert MEGA <= size(kept) < 1.05 * MEGA
 
 
 @pytest.mark.parametrize("name", THINGS)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 BYTES_OF_A_PIXEL = {"1": 1, "L": 1, "P": 1, "LA": 4, "I;16": 2, "I;16B": 2, "I;16L": 2}
 """Bytes per pixel in Pillow; all other modes, including RGB, take four."""
@@ -76,14 +75,27 @@ class Ledger:
 
 
 def _buffer(thing: Any) -> tuple[int, int]:
-    if isinstance(thing, Tensor) and not is_lazy(thing):
-        storage = thing.untyped_storage()
-        return storage.data_ptr(), storage.nbytes()
+    if isinstance(thing, Tensor):
+        return _storage(thing) or (id(thing), sys.getsizeof(thing))
     if isinstance(thing, np.ndarray) and thing.base is None:
         return thing.__array_interface__["data"][0], thing.nbytes
     if isinstance(thing, Image.Image):
         return id(thing), thing.width * thing.height * BYTES_OF_A_PIXEL.get(thing.mode, 4)
     return id(thing), sys.getsizeof(thing)
+
+
+def _storage(tensor: Tensor) -> tuple[int, int] | None:
+    """Return address and bytes of a tensor's numbers.
+
+    None for lazy, fake, meta, sparse and opaque tensors, whose storage is not there to be asked.
+    """
+    try:
+        storage = tensor.untyped_storage()
+        # Fake tensors only pretend to be elsewhere, and refuse to give an address.
+        address = 0 if storage.device.type == "meta" else storage.data_ptr()
+    except (RuntimeError, NotImplementedError, ValueError):
+        return None
+    return (address, storage.nbytes()) if address else None
 
 
 def _children(thing: Any) -> list[Any]:
