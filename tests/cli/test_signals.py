@@ -101,7 +101,7 @@ def test_a_signal_ends_a_run_and_keeps_what_is_done(pictures, number):
     assert "Traceback" not in said
     check_whole()
     result = explain("in")
-    assert f"{done} picture" in result.stdout
+    assert f"{done} image" in result.stdout
     assert "Kept results for" in result.stdout
     assert len(manifest()["finished"]) == 8
     check_whole()
