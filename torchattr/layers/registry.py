@@ -107,6 +107,7 @@ def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
 
 
 def _rule(operation: str, rule: Any) -> LayerRule:
+    _load_installed()  # A module may register the operation, too.
     rules = _rules_of(operation)
     if isinstance(rule, LayerRule):
         return rule
@@ -116,7 +117,6 @@ def _rule(operation: str, rule: Any) -> LayerRule:
         raise RuleError(
             f"the rule for {operation!r} must be a name or a LayerRule, got {type(rule).__name__}"
         )
-    _load_installed()
     return rules[rule]()
 
 
