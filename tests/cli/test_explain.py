@@ -417,7 +417,7 @@ def test_a_full_disk_is_named(here, monkeypatch):
 
 
 def test_version_and_help():
-    assert call("--version").stdout.startswith("torchattr 0.")
+    assert call("--version").stdout == f"torchattr {ta.__version__}\n"
     assert "explain" in call("--help").stdout
     assert call().exit_code == 2
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+import torchattr
 from torchattr.cli.activations import activations
 from torchattr.cli.backproject import backproject
 from torchattr.cli.dream import dream
@@ -55,9 +56,7 @@ def main() -> None:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"torchattr {version('torchattr')}")
+        typer.echo(f"torchattr {torchattr.__version__}")
         raise typer.Exit()
 
 

@@ -55,7 +55,7 @@ class Preparation:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the report as pairs of heading and text."""
-        maps = [(f"{name} maps", str(one)) for name, one in self.maps.items()]
+        maps = [(f"{name} maps", str(moved)) for name, moved in self.maps.items()]
         flips = "not counted: the model runs no ReLU" if self.gates is None else str(self.gates)
         return [
             (
@@ -72,7 +72,16 @@ class Preparation:
             *(("CUDA graphs", graph) for graph in self.graphs),
         ]
 
+    @property
+    def summary(self) -> str:
+        """How the model runs now, in half a line."""
+        order = "channels-last" if self.memory_order.channels_last else "contiguous"
+        return f"batch-norms folded: {self.folded_of_all}, {order}, {self.precision}"
+
     def __repr__(self) -> str:
+        return f"Preparation({self.summary}; output differs by {self.difference:.2g})"
+
+    def __str__(self) -> str:
         rows = self.rows()
         width = max(len(name) for name, _ in rows)
         return "\n".join(("Preparation", *(f"  {name:<{width}}  {text}" for name, text in rows)))
