@@ -243,7 +243,7 @@ def test_warnings_become_notes(here):
 def test_a_segmentation_is_explained(here):
     result = explain("photo.png", model="models.py:segments")
     assert result.exit_code == 0, result.output
-    assert "note: this model segments" in result.stderr
+    assert "note: segmentation model" in result.stderr
     shares = [target["probability"] for target in manifest()["pictures"]["photo"]["targets"]]
     assert 0 < sum(shares) <= 1
     assert all(shares)
@@ -275,7 +275,7 @@ def test_an_entry_of_the_output_is_chosen(here):
             "--rule gelu=guided is for methods that rewrite",
         ),
         (["--output", "logits"], "--output logits names no entry"),
-        (["--out", "photo.png/x"], "nothing can be written to photo.png/x"),
+        (["--out", "photo.png/x"], "cannot write to photo.png/x"),
         (["--out", "/dev/null/x"], "/dev/null is not a folder"),
         (["--weights", "none.pth"], "weights: there is no file none.pth"),
         (["--weights", "models.py"], "weights: models.py contains more than tensors"),

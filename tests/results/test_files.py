@@ -156,7 +156,7 @@ def test_a_disk_that_fails_at_any_step_keeps_what_is_done(tmp_path, steps, code)
         # A file that only cannot be removed any more is no reason to stop.
         said = refusal_of(lambda out=out: run(out))
         assert not said or os.strerror(code) in said
-        assert not said or ("make room and run the same again" in said) == (code != 5)
+        assert not said or ("free some space and rerun" in said) == (code != 5)
         steps.update(last=None)
         if (out / "manifest.json").exists():
             check_consistent(RunFolder(out).out)

@@ -131,7 +131,7 @@ def test_a_place_that_cannot_be_written_to_is_named_at_once(tmp_path):
     with pytest.raises(FolderError, match="is a folder; name a file"):
         Report(tmp_path)
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(FolderError, match=r"html: nothing can be written to"):
+    with pytest.raises(FolderError, match=r"html: cannot write to"):
         Report(tmp_path / "file" / "report.html")
 
 

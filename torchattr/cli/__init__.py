@@ -29,7 +29,7 @@ app = typer.Typer(
     help="Show which parts of an image a model's prediction depends on.",
     no_args_is_help=True,
     add_completion=False,
-    # A traceback is for those who can fix the fault, so it is printed as Python prints it.
+    # Tracebacks are for developers, so they are printed as Python prints them.
     pretty_exceptions_enable=False,
 )
 app.command()(explain)
@@ -49,7 +49,7 @@ def main() -> None:
     """Run the command; the entry point of the package."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot print a character gets a question mark, not a traceback.
+            # A character that a terminal cannot print becomes a question mark, not a traceback.
             stream.reconfigure(errors="replace")
     app()
 

@@ -212,7 +212,7 @@ def meaning_of(scores: str | None) -> Meaning | None:
     return None if scores is None else MEANINGS[scores]
 
 
-def place_of(text: str) -> str | tuple[int, ...]:
+def start_of(text: str) -> str | tuple[int, ...]:
     """Parse the start of a back-projection: `max`, `map`, or a position such as `7,12`.
 
     Raises:

@@ -74,7 +74,7 @@ class Preparation:
 
     @property
     def summary(self) -> str:
-        """How the model runs now, in half a line."""
+        """How the model runs now, as a short phrase."""
         order = "channels-last" if self.memory_order.channels_last else "contiguous"
         return f"batch-norms folded: {self.folded_of_all}, {order}, {self.precision}"
 
@@ -95,7 +95,7 @@ class Preparation:
 
 
 def _left(left: Mapping[str, str], most: int = 3) -> list[str]:
-    """Return a sentence for each reason, with the first names that it concerns."""
+    """Return one line per reason, with the first names that it applies to."""
     sentences = []
     for why in dict.fromkeys(left.values()):
         names = [name for name, reason in left.items() if reason == why]

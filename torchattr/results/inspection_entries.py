@@ -1,4 +1,4 @@
-"""What is kept of looks inside a model: one entry for each layer and picture."""
+"""Entries of inspections: feature maps, back-projections, layer grids, kernels and dreams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KERNELS, LAYERS, DREAMS, SUMMARY = "kernels", "layers", "dreams", "summary"
 
 
 def groups_of(kind: str, layers: Sequence[str]) -> dict[str, str]:
-    """Give the group of each layer, which is also the folder of its files.
+    """Return the group of each layer, which is also the folder of its files.
 
     >>> groups_of("activations", ["features.3", "relu#2"])
     {'features.3': 'activations/features.3', 'relu#2': 'activations/relu_2'}
@@ -36,8 +36,9 @@ def maps_entry(
     channels: Sequence[int] | None,
     **entry: Any,
 ) -> Entry:
-    """Keep the feature maps `(K, h, w)` of one example, `None` for all channels.
+    """Return the entry of the feature maps of one example.
 
+    channels: which maps; `None` for all.
     entry: the other fields of the entry.
     """
     values = maps.as_maps(layer)[example]
@@ -53,7 +54,7 @@ def maps_entry(
 
 
 def projection_entry(found: BackProjection, example: int, crop: bool, **entry: Any) -> Entry:
-    """Keep the back-projections `(K, C, H, W)` of one example."""
+    """Return the entry of the back-projections `(K, C, H, W)` of one example."""
     if isinstance(found.pictures, tuple):
         pictures = found.pictures[0][example]
     else:
@@ -77,7 +78,7 @@ def projection_entry(found: BackProjection, example: int, crop: bool, **entry: A
 
 
 def layers_entry(found: LayerMaps, example: int, image: Any, target: str, **entry: Any) -> Entry:
-    """Keep the maps of all layers of one example."""
+    """Return the entry of the maps of all layers for one example."""
     return Entry(
         picture=found.picture(example, image=image),
         arrays={name: array_of(one[example]) for name, one in found.items()},
@@ -87,7 +88,7 @@ def layers_entry(found: LayerMaps, example: int, image: Any, target: str, **entr
 
 
 def kernels_entry(kernels: Kernels, drawn: Mapping[str, Any], **entry: Any) -> Entry:
-    """Keep the kernels of a layer. drawn: see :meth:`Kernels.picture`."""
+    """Return the entry of the kernels of a layer. drawn: see :meth:`Kernels.picture`."""
     shape = list(kernels.values.shape)
     return Entry(
         picture=kernels.picture(**drawn),
@@ -103,7 +104,7 @@ def kernels_entry(kernels: Kernels, drawn: Mapping[str, Any], **entry: Any) -> E
 
 
 def dream_entry(image: Tensor, picture: Image.Image, of: str, **entry: Any) -> Entry:
-    """Keep one image `(C, H, W)` that was made."""
+    """Return the entry of one synthesised image `(C, H, W)`."""
     return Entry(
         picture=picture,
         arrays={"image": array_of(image)},

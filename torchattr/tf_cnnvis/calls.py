@@ -186,7 +186,7 @@ def deepdream_visualization(
         sess_graph_path: see :func:`activation_visualization`.
         value_feed_dict: see :func:`activation_visualization`.
         layer: the layer whose units are meant, by name or as a module: its channels, or its values
-            if it has no places. `None` means the model's own output.
+            if it has no spatial dimensions. `None` means the model's own output.
         classes: the units, one or several.
         input_tensor: see :func:`activation_visualization`.
         path_logdir: see :func:`activation_visualization`.

@@ -40,7 +40,7 @@ class Ledger:
     """Sums up buffers that several items may share.
 
     Args:
-        free: addresses of buffers that are alive in any case, and are not counted.
+        free: addresses of buffers that stay alive anyway, and are not counted.
 
     >>> ledger = Ledger()
     >>> ledger.add({1: 100, 2: 50}), ledger.add({1: 100}), ledger.remove({1: 100, 2: 50})
@@ -87,7 +87,7 @@ def _buffer(thing: Any) -> tuple[int, int]:
 def _storage(tensor: Tensor) -> tuple[int, int] | None:
     """Return address and bytes of a tensor's numbers.
 
-    None for lazy, fake, meta, sparse and opaque tensors, whose storage is not there to be asked.
+    None for lazy, fake, meta, sparse and opaque tensors, whose storage cannot be inspected.
     """
     try:
         storage = tensor.untyped_storage()
