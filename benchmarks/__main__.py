@@ -92,11 +92,11 @@ def _in_order(rows: list[Any]) -> list[Any]:
     """Sort rows by network, method and batch."""
     networks = list(dict.fromkeys(row.get("network") for row in rows))
 
-    def place(row: Any) -> tuple[int, int, int]:
+    def order(row: Any) -> tuple[int, int, int]:
         method = METHODS.index(row["method"]) if "method" in row else 0
         return networks.index(row.get("network")), method, row.get("batch", 0)
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=order)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -252,7 +252,7 @@ class BatchNormReluBackward(ReluBackward):
 def operations(
     images: int, device: torch.device, dtype: torch.dtype, memory: torch.memory_format
 ) -> dict[str, Callable[[], Operation]]:
-    """Return a factory per operation, by name, on tensors of `count` images."""
+    """Return a factory per operation, by name, on tensors of `images` images."""
 
     def x() -> Tensor:
         torch.manual_seed(0)
@@ -279,7 +279,7 @@ def operations(
 
 
 def wrong(operation: Operation, backend: Backend) -> str | None:
-    """Return the error of a backend's result, or an empty string."""
+    """Return the error of a backend's result, or `None`."""
     found = operation.plainly(operation.by(backend))
     for one, right in zip(found, operation.expected(), strict=True):
         apart = (one.double() - right.double()).abs().max() / right.double().abs().max()

@@ -207,10 +207,10 @@ class _Best:
     def offer(self, maps: Tensor, batch: list[_Source]) -> None:
         """Consider the maps `(N, spatial...)` of the next images."""
         most = min(self.per_image, self.k, maps[0].numel())
-        values, places = maps.flatten(1).topk(most, dim=1)
-        for source, row, found in zip(batch, values.tolist(), places.cpu(), strict=True):
-            for activation, place in zip(row, found, strict=True):
-                position = tuple(int(p) for p in torch.unravel_index(place, maps.shape[1:]))
+        values, positions = maps.flatten(1).topk(most, dim=1)
+        for source, row, hits in zip(batch, values.tolist(), positions.cpu(), strict=True):
+            for activation, hit in zip(row, hits, strict=True):
+                position = tuple(int(p) for p in torch.unravel_index(hit, maps.shape[1:]))
                 self._add(_Hit(activation, self.seen, position, source))
             self.seen += 1
 

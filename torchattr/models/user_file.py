@@ -125,8 +125,8 @@ def blamed(error: BaseException) -> str | None:
         place = f"{error.filename}, line {error.lineno}"
     if place is None:
         return None
-    said = str(error.msg if isinstance(error, SyntaxError) else error)
-    return f"{place}: {type(error).__name__}{': ' if said else ''}{said}"
+    message = str(error.msg if isinstance(error, SyntaxError) else error)
+    return f"{place}: {type(error).__name__}{': ' if message else ''}{message}"
 
 
 def _run(path: Path) -> ModuleType:

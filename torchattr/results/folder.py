@@ -227,7 +227,7 @@ def _size(path: Path) -> int | None:
 def _version(path: Path) -> tuple[int, ...]:
     """Return what identifies a version of the manifest: each is a new file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

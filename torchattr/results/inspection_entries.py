@@ -53,37 +53,37 @@ def maps_entry(
     )
 
 
-def projection_entry(found: BackProjection, example: int, crop: bool, **entry: Any) -> Entry:
+def projection_entry(result: BackProjection, example: int, crop: bool, **entry: Any) -> Entry:
     """Return the entry of the back-projections `(K, C, H, W)` of one example."""
-    if isinstance(found.pictures, tuple):
-        pictures = found.pictures[0][example]
+    if isinstance(result.pictures, tuple):
+        pictures = result.pictures[0][example]
     else:
-        pictures = found.pictures[example]
-    channels = found.channels[example].tolist()
+        pictures = result.pictures[example]
+    channels = result.channels[example].tolist()
     arrays = {
         "pictures": array_of(pictures),
         "channels": np.array(channels),
-        "activations": array_of(found.activations[example]),
+        "activations": array_of(result.activations[example]),
     }
-    if found.positions is not None:
-        arrays["positions"] = array_of(found.positions[example])
-    start = found.start if isinstance(found.start, str) else list(found.start)
+    if result.positions is not None:
+        arrays["positions"] = array_of(result.positions[example])
+    start = result.start if isinstance(result.start, str) else list(result.start)
     return Entry(
-        picture=found.picture(example, crop=crop),
+        picture=result.picture(example, crop=crop),
         arrays=arrays,
-        title=f"Back-projections of {found.layer}",
+        title=f"Back-projections of {result.layer}",
         singles=lambda: _signals(pictures, channels),
-        **_with(entry, layer=found.layer, channels=channels, start=start, rule=found.rule),
+        **_with(entry, layer=result.layer, channels=channels, start=start, rule=result.rule),
     )
 
 
-def layers_entry(found: LayerMaps, example: int, image: Any, target: str, **entry: Any) -> Entry:
+def layers_entry(maps: LayerMaps, example: int, image: Any, target: str, **entry: Any) -> Entry:
     """Return the entry of the maps of all layers for one example."""
     return Entry(
-        picture=found.picture(example, image=image),
-        arrays={name: array_of(one[example]) for name, one in found.items()},
-        title=f"{_METHODS[found.method]} layer by layer: {target}",
-        **_with(entry, layers=list(found), method=found.method, target=target),
+        picture=maps.picture(example, image=image),
+        arrays={name: array_of(values[example]) for name, values in maps.items()},
+        title=f"{_METHODS[maps.method]} layer by layer: {target}",
+        **_with(entry, layers=list(maps), method=maps.method, target=target),
     )
 
 

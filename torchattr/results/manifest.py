@@ -32,8 +32,8 @@ class ManifestEntry:
     @classmethod
     def of(cls, files: Iterable[str], record: Mapping[str, Any]) -> ManifestEntry:
         names = tuple(files)
-        said = {key: value for key, value in record.items() if key != "files"}
-        return cls(names, _json({"files": list(names), **said}))
+        fields = {key: value for key, value in record.items() if key != "files"}
+        return cls(names, _json({"files": list(names), **fields}))
 
 
 @dataclass

@@ -126,14 +126,14 @@ def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
 
 
 def _by_name(text: str, names: Sequence[str]) -> int | None:
-    found = [index for index, name in enumerate(names) if _plain(name) == _plain(text)]
-    exact = [index for index in found if names[index] == text]
-    if len(found) > 1 and len(exact) != 1:
+    matches = [index for index, name in enumerate(names) if _plain(name) == _plain(text)]
+    exact = [index for index in matches if names[index] == text]
+    if len(matches) > 1 and len(exact) != 1:
         raise TargetError(
-            f"target {text!r} is the name of {len(found)} classes; choose one by its index:"
-            f" {', '.join(map(str, found))}"
+            f"target {text!r} is the name of {len(matches)} classes; choose one by its index:"
+            f" {', '.join(map(str, matches))}"
         )
-    return next(iter(exact or found), None)
+    return next(iter(exact or matches), None)
 
 
 def _known(text: str, names: Sequence[str] | None) -> str:

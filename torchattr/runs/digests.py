@@ -32,8 +32,8 @@ def run_digest(jobs: Sequence[PictureJob]) -> str:
     covered.
     """
     models = {id(job.loaded): job.loaded for job in jobs}
-    said = [[type(job).__qualname__, job.chosen(), made_by(job.loaded)] for job in jobs]
-    digest = sha256(_plain(said).encode())
+    settings = [[type(job).__qualname__, job.chosen(), made_by(job.loaded)] for job in jobs]
+    digest = sha256(_plain(settings).encode())
     for loaded in models.values():
         digest.update(_model_digest(loaded).encode())
     for file in sorted({file for job in jobs for file in _sources(job)}):
@@ -43,13 +43,13 @@ def run_digest(jobs: Sequence[PictureJob]) -> str:
 
 def picture_digest(run: str, path: Path, name: str) -> str:
     """Return the digest of all the results of a picture. name: the stem of their files."""
-    said = json.dumps([run, str(path), name, _file_digest(str(path))])
-    return sha256(said.encode()).hexdigest()
+    identity = json.dumps([run, str(path), name, _file_digest(str(path))])
+    return sha256(identity.encode()).hexdigest()
 
 
 def _model_digest(loaded: LoadedModel) -> str:
-    said = [repr(loaded.model), repr(loaded.transform), loaded.class_names, loaded.activation]
-    digest = sha256(_plain(said).encode())
+    parts = [repr(loaded.model), repr(loaded.transform), loaded.class_names, loaded.activation]
+    digest = sha256(_plain(parts).encode())
     digest.update(str(getattr(loaded.model, "code", "")).encode())
     try:
         torch.save(_state(loaded.model), cast(Any, _Hashing(digest)))
@@ -110,6 +110,6 @@ def _file_digest(file: str) -> str:
     return digest.hexdigest()
 
 
-def _plain(said: Any) -> str:
+def _plain(data: Any) -> str:
     """Return data as JSON or reprs, without memory addresses, which differ between runs."""
-    return _ADDRESS.sub("", json.dumps(said, default=repr))
+    return _ADDRESS.sub("", json.dumps(data, default=repr))

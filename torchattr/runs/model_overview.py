@@ -31,10 +31,10 @@ def example_input(loaded: LoadedModel) -> Tensor:
     return tensor[None].to(device_of(loaded))
 
 
-def summary_entry(loaded: LoadedModel, found: Summary) -> Entry:
+def summary_entry(loaded: LoadedModel, result: Summary) -> Entry:
     """Return the entry of a summary, as text."""
     title = f"Summary of {loaded.name}"
-    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=str(found))
+    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=str(result))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,20 +81,20 @@ def kernels_of(
 
 def kernel_entries(
     loaded: LoadedModel,
-    found: Sequence[Kernels],
+    per_layer: Sequence[Kernels],
     drawn: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Iterator[Entry]:
     """Yield an entry for the kernels of each layer. drawn: see :meth:`Kernels.picture`."""
-    names = kernel_names(found)
-    for index, (name, kernels) in enumerate(zip(names, found, strict=True)):
+    names = kernel_names(per_layer)
+    for index, (name, kernels) in enumerate(zip(names, per_layer, strict=True)):
         record = {**made_by(loaded), "settings": dict(settings)}
         yield kernels_entry(kernels, drawn, name=name, index=index, record=record)
 
 
-def kernel_names(found: Sequence[Kernels]) -> list[str]:
+def kernel_names(per_layer: Sequence[Kernels]) -> list[str]:
     """Return the entry names of kernels, one per layer."""
-    return distinct_names([file_name(kernels.layer) for kernels in found])
+    return distinct_names([file_name(kernels.layer) for kernels in per_layer])
 
 
 def has_convolutions(loaded: LoadedModel) -> bool:
@@ -118,12 +118,12 @@ def _convolutions(model: nn.Module, layers: Sequence[str]) -> list[str]:
     for layer in layers:
         if layer == "c" or is_pattern(layer):
             fitting = find_layers(model, nn.Module if layer in CODES else layer)
-            found = [name for name, part in fitting.items() if _is_convolution(part)]
-            if not found:
+            convolutions = [name for name, module in fitting.items() if _is_convolution(module)]
+            if not convolutions:
                 raise LayerError(
                     f"the layer {layer!r} means no convolution, so there are no kernels"
                 )
-            names.update(dict.fromkeys(found))
+            names.update(dict.fromkeys(convolutions))
         else:
             names[layer] = None
     return list(names)
