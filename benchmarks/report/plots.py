@@ -87,12 +87,12 @@ def methods(rows: Sequence[Section]) -> Figure | None:
     wrong = _wrong(shown)
     figure, (left, right) = _page(2, height=1.2 + 0.62 * len(names))
     _bars(left, names, _by_side(shown, "ms"), COLOURS, "{:.3g}", wrong)
-    left.set_xlabel(f"GuidedBackprop, batch {batch}: ms an image")
+    left.set_xlabel(f"GuidedBackprop, batch {batch}: ms per image")
     memory = {k: v for k, v in _by_side(shown, "remembered_mib").items() if k != "floor"}
     _bars(right, names, memory, COLOURS, "{:.3g}")
     right.set_xscale("log")
     right.set_xlim(right=right.get_xlim()[1] * 2)
-    right.set_xlabel("remembered for the backward: MiB per image")
+    right.set_xlabel("saved for backward: MiB per image")
     right.get_legend().remove()
     return figure
 

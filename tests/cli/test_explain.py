@@ -1,4 +1,4 @@
-"""The command: what a newcomer runs first, and every wrong input that it must name."""
+"""The command `explain`: first use, and every wrong input that it must name."""
 
 import json
 import subprocess
@@ -115,7 +115,7 @@ def test_rise_weighs_by_the_probabilities_that_the_model_means(here, monkeypatch
 
 
 def few_masks():
-    """The defaults of RISE, but for the number of masks."""
+    """The defaults of RISE, except for the number of masks."""
     return tuple(20 if value == 4000 else value for value in ta.RISE.attribute.__defaults__)
 
 

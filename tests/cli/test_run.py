@@ -1,4 +1,4 @@
-"""Folders of results from the command line: ended, repeated, shared, and filled."""
+"""Result folders from the command line: interrupted, repeated, shared, and on full disks."""
 
 import json
 import os
@@ -39,7 +39,7 @@ OUT = Path("torchattr-out")
 
 @pytest.fixture
 def pictures(here):  # noqa: F811
-    """Eight pictures, and a model that takes as long as it is told to."""
+    """Eight pictures, and a model whose forward takes a given time."""
     Path("in").mkdir()
     for number in range(8):
         Image.new("RGB", (40, 30), (20 * number, 80, 90)).save(f"in/p{number}.png")

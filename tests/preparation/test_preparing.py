@@ -1,4 +1,4 @@
-"""What prepare returns, what it refuses, and that it leaves the model as it was."""
+"""What prepare returns and refuses, and that it does not change the model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ X = noise(2, 3, 14, 14)
 
 
 def snapshot(model: nn.Module) -> Any:
-    """Return all that could be changed about a model."""
+    """Return everything about a model that could change."""
     return [
         *(
             (name, id(one), one.clone(), one.requires_grad)

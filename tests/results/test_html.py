@@ -83,7 +83,7 @@ def test_every_text_is_escaped(tmp_path):
     nasty = entry(NASTY, title=NASTY, group=NASTY, text=NASTY)
     text, found = page(tmp_path, nasty, title=NASTY)
     assert "<script" not in text
-    # In the title twice, the contents twice, headings twice, and once in each place of the record.
+    # In the title twice, the contents twice, headings twice, and once in each field of the record.
     assert "".join(found.words).count(NASTY) >= 10
 
 

@@ -1,4 +1,4 @@
-"""Manifests that are none, or that say odd things."""
+"""Invalid manifests, and unusual values in them."""
 
 import json
 import os
