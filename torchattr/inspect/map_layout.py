@@ -1,4 +1,4 @@
-"""Reading layer outputs as feature maps `(N, channels, spatial...)`, or why they are none.
+"""Read layer outputs as feature maps `(N, channels, spatial...)`, or explain why they are not.
 
 The layout of values is tracked through the forward (see :class:`torchattr.layers.Layout`): channels
 may come last, and tokens form a grid, without the class token. Attention weights, heads, and values
@@ -18,14 +18,16 @@ from torchattr.layers import Captured, Layout, channels_first
 
 
 def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
-    """Return the layout of the feature maps that a layer returned, or why they are none.
+    """Return the layout of the feature maps that a layer returned, or why they are not maps.
 
     Args:
         call: the captured output.
         inputs: the model's inputs.
     """
     if len(call.shapes) != 1:
-        return f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is no tensor"
+        return (
+            f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is not a tensor"
+        )
     (shape,), (layout,) = call.shapes, call.layouts
     # Tables and texts have no spatial dimensions; their layers are read as rows of channels.
     if all(tensor.dim() < 3 for tensor in inputs):

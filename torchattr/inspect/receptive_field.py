@@ -45,7 +45,7 @@ def receptive_field(
     window. Branches and borders are therefore accounted for. An operation that mixes all positions,
     such as attention or squeeze-and-excitation, makes it the whole input.
 
-    It is *not* the effective receptive field: it says what can matter, not how much.
+    It is *not* the effective receptive field: it shows what can matter, not how much.
 
     Args:
         model: the model.

@@ -125,8 +125,8 @@ def top_patches(
     """Find the patches of a data set that activate a channel most, and back-project them.
 
     The figure of Zeiler and Fergus (2014, arXiv:1311.2901): the patches that activate a channel
-    most beside their projections by the deconvnet. Images are processed batch by batch and only the
-    best are kept, so the data set may be of any size.
+    most, next to their projections by the deconvnet. Images are processed batch by batch and only
+    the best are kept, so the data set may be of any size.
 
     The patches show what activates the channel *most*, which is *not* all that it responds to, and
     depend on the data set.

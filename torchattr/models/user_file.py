@@ -73,7 +73,7 @@ def run_file(path: Path) -> ModuleType:
 
 @contextmanager
 def _siblings_importable(path: Path) -> Iterator[None]:
-    """Make modules beside the file importable, as when it is run by ``python file.py``."""
+    """Make modules next to the file importable, as when it is run by ``python file.py``."""
     folder = str(path.resolve().parent)
     with undone() as undo:
         undo.later(partial(_leave_on_path, folder, sys.path.count(folder)))

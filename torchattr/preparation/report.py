@@ -49,7 +49,7 @@ class Preparation:
 
     @property
     def folded_of_all(self) -> str:
-        """How many of the batch-norms were folded, such as `20 of 20`; `none` if there are none."""
+        """Number of batch-norms folded, such as `20 of 20`; `none` if the model has none."""
         count = len(self.folded) + len(self.left)
         return f"{len(self.folded)} of {count}" if count else "none"
 

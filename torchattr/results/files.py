@@ -45,7 +45,7 @@ def as_destination(given: str | Path, option: str) -> Path:
     """
     if not str(given) or "\0" in str(given):
         raise FolderError(
-            f"{option}: {str(given)!r} is not a path; give a destination for the results"
+            f"{option}: {str(given)!r} is not a path; choose a destination for the results"
         )
     try:
         return Path(given).expanduser()

@@ -36,7 +36,7 @@ class Report(Sink):
     """
 
     def __init__(
-        self, file: str | Path, overwrite: bool = False, title: str = "What the model looks at"
+        self, file: str | Path, overwrite: bool = False, title: str = "torchattr report"
     ) -> None:
         self.file = as_destination(file, "html")
         self._title = title

@@ -99,7 +99,7 @@ def chosen(
                 "target",
                 "present",
                 ways_out=[
-                    WayOut("say what the scores are with {setting}", "activation"),
+                    WayOut("declare the meaning of the scores with {setting}", "activation"),
                     WayOut("or name classes"),
                 ],
             ),

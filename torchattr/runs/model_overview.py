@@ -121,7 +121,7 @@ def _convolutions(model: nn.Module, layers: Sequence[str]) -> list[str]:
             convolutions = [name for name, module in fitting.items() if _is_convolution(module)]
             if not convolutions:
                 raise LayerError(
-                    f"the layer {layer!r} means no convolution, so there are no kernels"
+                    f"the layer {layer!r} matches no convolution, so it has no kernels"
                 )
             names.update(dict.fromkeys(convolutions))
         else:
