@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-import torchattr
 from torchattr.cli.activations import activations
 from torchattr.cli.backproject import backproject
 from torchattr.cli.dream import dream
@@ -23,6 +22,7 @@ from torchattr.cli.lists import info, methods
 from torchattr.cli.report import report
 from torchattr.cli.summary import summary
 from torchattr.cli.view import view
+from torchattr.core.versions import own_version
 
 app = typer.Typer(
     name="torchattr",
@@ -56,7 +56,7 @@ def main() -> None:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"torchattr {torchattr.__version__}")
+        typer.echo(f"torchattr {own_version()}")
         raise typer.Exit()
 
 
