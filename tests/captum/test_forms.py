@@ -1,4 +1,4 @@
-"""The same numbers as Captum's: forms of call that it documents beside the usual one."""
+"""The same numbers as Captum's: its documented alternative forms of a call."""
 
 from __future__ import annotations
 
@@ -167,14 +167,14 @@ def test_windows_of_a_single_input(form: Any, windows: Any, strides: Any) -> Non
 
 
 def asked(method: Any, *args: Any, **options: Any) -> Any:
-    """Ask a method of Captum's without its warnings."""
+    """Run a Captum method without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return method.attribute(*args, **options)
 
 
 class Beside(nn.Module):
-    """Scores of a picture, scaled by what stands beside it."""
+    """Scores of a picture, scaled by a second input."""
 
     def __init__(self) -> None:
         super().__init__()

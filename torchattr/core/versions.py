@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 
 PACKAGES = ("torchattr", "torch", "torchvision", "numpy", "pillow", "triton", "timm", "captum")
+
+
+def own_version() -> str:
+    """Return the version of the installed torchattr; `unknown` in a bare checkout."""
+    return _version("torchattr") or "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -21,6 +26,6 @@ def versions() -> dict[str, str]:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None

@@ -121,13 +121,9 @@ class Prepared(nn.Module, Traceable):
             return getattr(self._prepared_forward.model, name)
 
     def __repr__(self) -> str:
-        report, name = self._report, type(self._prepared_forward.model).__name__
-        order = "channels-last" if report.memory_order.channels_last else "contiguous"
+        name = type(self._prepared_forward.model).__name__
         graphs = "" if self._graphs is None else ", CUDA graphs"
-        return (
-            f"Prepared({name}: batch-norms folded: {report.folded_of_all}, {order},"
-            f" {report.precision}{graphs})"
-        )
+        return f"Prepared({name}: {self._report.summary}{graphs})"
 
 
 def _names_folded(tables: Sequence[RuleTable]) -> bool:

@@ -161,7 +161,7 @@ def test_a_ledger_ends_at_nothing() -> None:
 
 
 def alive() -> int:
-    """Bytes of all tensors, arrays and pictures in this process, each piece once."""
+    """Bytes of all tensors, arrays and pictures in this process, each buffer once."""
     gc.collect()
     kinds = (torch.Tensor, np.ndarray, Image.Image)
     found: dict[int, int] = {}
@@ -176,7 +176,7 @@ def alive() -> int:
 def test_many_uploads_with_results_stay_within_the_limits(
     demo: LoadedModel, visit: Any, visitors: int
 ) -> None:
-    """The memory is measured by looking at everything that is alive."""
+    """Memory is measured over all live objects."""
     limits = Limits(session_bytes=30_000_000, total_bytes=60_000_000, forward_bytes=20_000_000)
     app = create_app(demo, limits=limits)
     clients = [visit(app) for _ in range(visitors)]
@@ -196,14 +196,14 @@ def test_many_uploads_with_results_stay_within_the_limits(
     assert held < most + 1_000_000
     assert viewer.sessions.nbytes <= limits.total_bytes
     assert held < viewer.sessions.nbytes + viewer._projectors.nbytes + 1_000_000
-    # What was found last is still there, the picture as well.
+    # The latest results still exist, and so does the picture.
     for client in clients:
         newest = client.get("/api/pictures").json()[-1]
         assert client.get(f"/api/pictures/{newest['id']}.png?side=64").status_code == 200
 
 
 def large(number: int) -> bytes:
-    """A picture of 8 MB as it is held, and of little as a file."""
+    """A picture of 8 MB in memory, and small as a file."""
     file = io.BytesIO()
     Image.new("RGB", (2000, 1000), (10 * number, 50, 90)).save(file, "PNG")
     return file.getvalue()
