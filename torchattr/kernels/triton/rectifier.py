@@ -2,7 +2,7 @@
 
 Tensors are runs in memory order. A program works on `BLOCK` elements, in groups of the eight that
 share a byte of the mask. Only the last program checks where the run ends: all others load and store
-without a mask, 16 bytes at once whatever the run's length.
+without a mask, 16 bytes at once for any length.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Back through a max-pool by its switches: each input element gathers what is meant for it.
+"""Max-pool backward from switches: each input element gathers the gradients that it gets.
 
 Tiles, tuples and steps are those of :mod:`torchattr.kernels.triton.max_pool`. A program fills a
 tile of *cells*, which hold as many input elements as the strides say. All elements at the same
-position of their cell meet the same windows, at the same positions of these. So what would be a
-search for one element is known for the whole tile when the kernel is compiled.
+position of their cell are covered by the same windows, at the same positions of these. So what
+would be a search for one element is known for the whole tile when the kernel is compiled.
 
 `WINDOW` holds `K`, `S`, `P` and `L`, then the first window over a cell and their number, in each
 dimension. Where cells are two wide along a row, both halves are gathered, laid side by side and
