@@ -58,12 +58,12 @@ def with_norm() -> nn.BatchNorm2d:
 
 NETS: dict[str, tuple[Callable[[], list[nn.Module]], int]] = {
     "pool": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2), *head(64)], 1),
-    "in place": (lambda: [conv(), nn.ReLU(True), nn.MaxPool2d(2), *head(64)], 1),
+    "in tap": (lambda: [conv(), nn.ReLU(True), nn.MaxPool2d(2), *head(64)], 1),
     "overlapping": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(3, 1, 1), *head(256)], 1),
     "relu6": (lambda: [conv(), nn.ReLU6(), nn.MaxPool2d(2), *head(64)], 0),
     "wide": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(12), *head(1)], 0),
     "norm": (lambda: [conv(), with_norm(), nn.ReLU(), *head(256)], 1),
-    "norm, in place": (lambda: [conv(), with_norm(), nn.ReLU6(True), *head(256)], 1),
+    "norm, in tap": (lambda: [conv(), with_norm(), nn.ReLU6(True), *head(256)], 1),
     "norm and pool": (lambda: [conv(), with_norm(), nn.ReLU(), nn.MaxPool2d(2), *head(64)], 1),
     "plain": (lambda: [conv(), nn.ReLU(), conv_after(), nn.ReLU(), *head(256)], 0),
 }
@@ -163,10 +163,10 @@ def test_recorded_layers_are_read_and_start_gradients_as_ever(name: str) -> None
     if name == "norm":
         model = nn.Sequential(conv(), with_norm(), nn.ReLU(), *head(256)).double().eval()
     layer = model[1] if isinstance(model, nn.Sequential) else model.relu
-    place = TapPoint(layer)
-    trace = Trace(model, (X,), tables=TABLES, places=[place])
+    tap = TapPoint(layer)
+    trace = Trace(model, (X,), tables=TABLES, taps=[tap])
     assert paired(trace) == 0
-    (call,) = trace.calls(place)
+    (call,) = trace.calls(tap)
     leaf = call.values[0].detach().requires_grad_()
     if isinstance(model, nn.Sequential):
         rest = model[2:](leaf)

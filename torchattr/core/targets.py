@@ -264,8 +264,9 @@ def _by_list(output: Tensor, target: list[Any]) -> Tensor:
             _check_range(position, size, row, output)
     if not rows:
         return output.reshape(0)
-    index = torch.tensor(rows, device=output.device).unbind(1)
-    return output[(torch.arange(len(output), device=output.device), *index)]
+    examples = torch.arange(len(output), device=output.device)
+    index = (examples, *torch.tensor(rows, device=output.device).unbind(1))
+    return output[index]
 
 
 def _by_call(output: Tensor, target: Callable[[Any], Tensor]) -> Tensor:

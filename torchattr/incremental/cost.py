@@ -213,7 +213,7 @@ def _incremental_costs(
 ) -> list[float]:
     """Return the cost of each entry on changed pixels; its dense cost if it is not lowered."""
     lowered = schedule.lowered
-    # What is fused into a convolution costs nothing, and cannot be cut off from it.
+    # Calls fused into a convolution cost nothing, and cannot be separated from it.
     alone = {id(step) for step in schedule.operators}
     boxes = dict(sources)
     variants = max(len(one) for one in sources.values())

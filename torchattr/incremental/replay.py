@@ -46,7 +46,7 @@ class Placeholder(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        raise Diverged(f"{func} was called where function modes do not see it")
+        raise Diverged(f"{func} was called where function modes cannot intercept it")
 
 
 class Replay(TorchFunctionMode):
@@ -194,8 +194,8 @@ def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
     Args:
         recorded: those on the tape.
         given: the current ones.
-        numbers: the factor by which an integer may be larger, as it may be the batch size.
-        rows: the number of copies of its rows that a tensor may hold.
+        numbers: the factor by which an integer may be larger, since it may be the batch size.
+        rows: the factor by which a tensor may have more rows, since they may be copies.
 
     >>> alike((Ref(0), [2, -1], None), (Ref(0), [6, -1], None), numbers=3, rows=1)
     True

@@ -221,11 +221,9 @@ def _last_calls(
 ) -> dict[nn.Module, Captured]:
     """Return the last output of each layer, in the order in which they first ran."""
     arguments = as_arguments(additional_forward_args)
-    places = [TapPoint(module, read=True, keep=False) for module in modules]
-    trace = Trace(
-        model, inputs.tensors, arguments, places=places, key=any_output, differentiable=False
-    )
-    return {place.module: call for place, call in trace.order}
+    taps = [TapPoint(module, with_layout=True, with_values=False) for module in modules]
+    trace = Trace(model, inputs.tensors, arguments, taps=taps, key=any_output, differentiable=False)
+    return {tap.module: call for tap, call in trace.order}
 
 
 def _asked_for_by_name(named: Mapping[str, nn.Module], layers: Layers | None) -> list[str]:

@@ -51,11 +51,12 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
     [('0', 'Flatten', (1, 12)), ('1', 'Linear', (1, 2))]
     """
     names = layer_names(model)
-    places = {name: TapPoint(module, read=True, keep=False) for name, module in names.items()}
-    trace = Trace(
-        model, (inputs,), places=list(places.values()), key=any_output, differentiable=False
-    )
-    return [_row(name, place.module, trace.calls(place), inputs) for name, place in places.items()]
+    taps = {
+        name: TapPoint(module, with_layout=True, with_values=False)
+        for name, module in names.items()
+    }
+    trace = Trace(model, (inputs,), taps=list(taps.values()), key=any_output, differentiable=False)
+    return [_row(name, tap.module, trace.calls(tap), inputs) for name, tap in taps.items()]
 
 
 def _row(name: str, module: nn.Module, calls: Sequence[Captured], inputs: Tensor) -> LayerRow:

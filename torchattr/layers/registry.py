@@ -21,7 +21,7 @@ RuleTable: TypeAlias = Mapping[str, LayerRule]
 R = TypeVar("R", bound=type[LayerRule])
 
 _registries: dict[str, Registry[type[LayerRule]]] = {}
-"""By operation; one loader imports the modules of installed packages for all of them."""
+"""The rules of each operation; one loader imports the modules of installed packages for all."""
 
 
 def _rules_of(operation: str) -> Registry[type[LayerRule]]:
@@ -82,7 +82,7 @@ def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
     """Turn `{operation: name, rule or None}` into rules; `None` keeps PyTorch's own gradient.
 
     Raises:
-        RuleError: an operation or name is unknown, or a value is no rule.
+        RuleError: an operation or name is unknown, or a value is not a rule.
     """
     return {
         operation: _rule(operation, rule) for operation, rule in rules.items() if rule is not None

@@ -122,7 +122,7 @@ class GradCAM(GradientAttribution):
     ) -> Sequence[Pass]:
         layers = self._layers.resolve(inputs, arguments, self.output, target)
         return [
-            Pass(self.table, TapPoint(module, attribute_to_layer_input, read=True), name)
+            Pass(self.table, TapPoint(module, attribute_to_layer_input, with_layout=True), name)
             for name, module in layers.items()
         ]
 

@@ -22,11 +22,11 @@ class RISE(Ablation):
 
     Masks are coarse random grids, enlarged and shifted; `n` of them, whose cells are visible with
     probability `p`. Petsiuk, Das and Saenko 2018, arXiv:1806.07421, who take 4000 masks for VGG-16
-    and 8000 for ResNet-50. All channels share a mask, so maps of pictures `(N, C, h, w)` are
+    and 8000 for ResNet-50. All channels share a mask, so maps of images `(N, C, h, w)` are
     `(N, 1, h, w)`. The model may be any function: nothing is differentiated.
 
     It is *not* zero where the input does not matter: there it is the mean score of all masked
-    pictures, so only differences within a map are meaningful. It is a random estimate, whose noise
+    images, so only differences within a map are meaningful. It is a random estimate, whose noise
     falls with the square root of the number of masks.
 
     >>> import torch, torchattr as ta
@@ -53,13 +53,13 @@ class RISE(Ablation):
     ) -> TensorsT:
         """Return the maps, `(N, 1, ...)` for each input.
 
-        The masks are made batch after batch, the same for all examples and targets; several
+        The masks are generated batch by batch, the same for all examples and targets; several
         targets take no more forwards than one.
 
         Args:
             inputs: floating tensors `(N, C, ...)` with one to three more dimensions; those of a
-                tuple are masked at once, each by masks of its own. What is not to be masked goes
-                into `additional_forward_args`.
+                tuple are masked at the same time, each by its own masks. Pass tensors that must not
+                be masked as `additional_forward_args`.
             target: as for every method.
             additional_forward_args: as for every method.
             n_masks: number of masks.

@@ -40,7 +40,7 @@ def test_methods_use_the_forward_that_a_model_offers() -> None:
     (asked,) = doubling.asked
     assert asked["of_output"]
     assert asked["from_inputs"]
-    assert asked["places"] == []
+    assert asked["taps"] == []
 
 
 def test_a_model_is_told_what_is_read_inside_it() -> None:
@@ -52,4 +52,4 @@ def test_a_model_is_told_what_is_read_inside_it() -> None:
     (asked,) = doubling.asked
     assert not asked["of_output"]
     assert not asked["from_inputs"]
-    assert [tap.module for tap in asked["places"]] == [model[0], model[4]]
+    assert [tap.module for tap in asked["taps"]] == [model[0], model[4]]

@@ -18,7 +18,7 @@ from torchattr.methods._gradient.target_reader import TargetReader
 
 def read(model: nn.Module, target: Any) -> Tensor:
     reader = TargetReader(model, target)
-    trace = Trace(model, (X,), (), places=reader.taps)
+    trace = Trace(model, (X,), (), taps=reader.taps)
     return reader.read(trace, trace.output, target).detach()
 
 

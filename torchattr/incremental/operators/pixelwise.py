@@ -87,7 +87,7 @@ class ChannelGate(Operator):
 
 
 def _repeat(entry: TapeEntry, tensors: dict[int, Tensor]) -> Tensor:
-    """Repeat a call on other tensors, of which it may overwrite copies only."""
+    """Repeat a call on other tensors; an in-place call gets copies."""
     if writes_input(entry):
         tensors[entry.inputs[0]] = tensors[entry.inputs[0]].clone()
     args = fill(entry.args, tensors.__getitem__)

@@ -60,8 +60,8 @@ def last_spatial_layer(
     """
     names = {module: name for name, module in layer_names(model).items()}
     reader = TargetReader(model, target)
-    taps = [TapPoint(module, read=True, keep=False) for module in names]
-    trace = Trace(model, inputs.tensors, arguments, places=taps + reader.taps, key=key)
+    taps = [TapPoint(module, with_layout=True, with_values=False) for module in names]
+    trace = Trace(model, inputs.tensors, arguments, taps=taps + reader.taps, key=key)
     pictures = list(_pictures(trace, inputs))
     candidates = [layer for layer in pictures if layer.edge is not None]
     if not candidates:
@@ -126,17 +126,17 @@ def _pictures(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
 
 def _single_layout(tap: TapPoint, captured: Captured) -> Layout | None:
     """Return the layout of a layer that returns one tensor; `None` if it is not known."""
-    if not tap.read or captured.form != 0:
+    if not tap.with_layout or captured.form != 0:
         return None
     layout = captured.layouts[0]
     return layout if isinstance(layout, Layout) else None
 
 
 def _is_picture(module: nn.Module, layout: Layout, inputs: Inputs) -> bool:
-    if isinstance(module, _FIXED_SIZE) or layout.splits_channels or not layout.places:
+    if isinstance(module, _FIXED_SIZE) or layout.splits_channels or not layout.coordinates:
         return False
-    extents = inputs.tensors[layout.places[0].input].shape[2:]
-    return len(layout.places) == len(extents) and torch.Size(layout.sizes).numel() > 1
+    extents = inputs.tensors[layout.coordinates[0].input].shape[2:]
+    return len(layout.coordinates) == len(extents) and torch.Size(layout.sizes).numel() > 1
 
 
 _FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -148,7 +148,7 @@ _LOOSE = 1.1
 
 def _has_aspect(layout: Layout) -> bool:
     """Whether a grid is about as wide and high as the input, whatever its scale and time."""
-    pairs = list(zip(layout.sizes, layout.places, strict=True))[-2:]
+    pairs = list(zip(layout.sizes, layout.coordinates, strict=True))[-2:]
     scales = [size / dimension.extent for size, dimension in pairs]
     whole = [(size + _LOST) / dimension.extent for size, dimension in pairs]
     return max(scales) <= _LOOSE * min(whole)

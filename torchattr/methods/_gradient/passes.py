@@ -256,7 +256,7 @@ class _Forward:
         )
         options: dict[str, Any] = {
             "tables": self._tables,
-            "places": list(dict.fromkeys(taps)),
+            "taps": list(dict.fromkeys(taps)),
             "key": self._problem.key,
             # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.

@@ -1,7 +1,7 @@
-"""Where the masks of a forward come from: which tensor was compared with zero to make them.
+"""The origins of a forward's masks: which tensor was compared with zero to make each of them.
 
-A mask is known by its origin alone. Its values may match those of a comparison by chance, as a mask
-that came with the picture does where the picture is positive throughout.
+Only its origin identifies a mask. Its values may match those of a comparison by chance: so do those
+of a mask that was loaded with an image, if the image is positive throughout.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ aten = torch.ops.aten
 
 
 class MaskValue:
-    """What a tensor holds at one moment, recognised without keeping it.
+    """The content of a tensor at one moment, recognised without keeping the tensor alive.
 
-    Aliases of the whole of it (`detach`, `view_as`) have the same value, as long as nothing wrote
+    Aliases of the whole tensor (`detach`, `view_as`) have the same value until something writes
     over it.
     """
 
@@ -34,7 +34,7 @@ class MaskValue:
         self._form = _form(tensor)
 
     def is_held_by(self, tensor: Tensor) -> bool:
-        """Whether `tensor` holds this very value now."""
+        """Whether `tensor` holds this value now."""
         if _form(tensor) != self._form:
             return False
         if self._storage is None or not _has_memory(tensor):
@@ -44,9 +44,9 @@ class MaskValue:
 
 @dataclass(frozen=True)
 class Origin:
-    """What was compared with zero, and whether the mask is true where it is positive.
+    """The tensor that was compared with zero, and whether the mask is true where it is positive.
 
-    `made` is the mask's own value: one that was written over has no origin any more.
+    `made` is the mask's own value: a mask that was written over has no origin any more.
     """
 
     compared: MaskValue
@@ -55,7 +55,7 @@ class Origin:
 
 
 class MaskOrigins:
-    """Remembers where the masks of one forward come from; it keeps no tensor alive."""
+    """Records the origins of the masks of one forward, without keeping any tensor alive."""
 
     def __init__(self) -> None:
         self._origins: Any = WeakTensorKeyDictionary()
@@ -64,17 +64,17 @@ class MaskOrigins:
     def note(
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
-        """Look at a call that has run: it may have made a mask, or changed the form of one."""
+        """Record a finished call: it may have made a mask, or changed the form of one."""
         noting = _NOTING.get(function)
         if noting is not None and isinstance(result, Tensor):
             noting(self, result, *args, *kwargs.values())
 
     def is_positive(self, mask: Any, tensor: Any) -> bool:
-        """Whether `mask` says where `tensor`, of the graph, is positive."""
+        """Whether `mask` is true exactly where `tensor`, of the graph, is positive."""
         return self._gates(mask, tensor, positive=True)
 
     def is_negative(self, mask: Any, tensor: Any) -> bool:
-        """Whether `mask` says where `tensor`, of the graph, is negative."""
+        """Whether `mask` is true exactly where `tensor`, of the graph, is negative."""
         return self._gates(mask, tensor, positive=False)
 
     def _gates(self, mask: Any, tensor: Any, *, positive: bool) -> bool:
