@@ -1,4 +1,4 @@
-"""What a layer took and gave is recorded during the user's own forward, call by call."""
+"""A layer's inputs and outputs are recorded during the user's own forward, call by call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchattr.layers import TapPoint, Trace
 
 
 class Twice(nn.Module):
-    """Calls one layer twice, and one with keyword arguments that gives a tuple."""
+    """Calls one layer twice, and one with keyword arguments that returns a tuple."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ def test_a_layer_at_which_the_graph_begins(as_input: bool) -> None:
 
 
 class Hoarder(nn.Module):
-    """Keeps what it gives, if it is told to."""
+    """Keeps its outputs, on request."""
 
     def __init__(self, keeps: bool, pair: bool = False) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Calls that go back together, and those that must not."""
+"""Calls whose backwards are fused, and calls whose backwards must not be."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ X = noise(2, 3, 16, 16)
 
 
 class Gradient(ReLUGradient):
-    """Is no rule that pairs are known for, and does what its base does."""
+    """A subclass of a rule with fused pairs: it behaves like its base, but is not fused."""
 
 
 class Guided(ReLUGuided):
-    """Likewise."""
+    """Such a subclass of the guided rule."""
 
 
 class Deconvolution(ReLUDeconvolution):
-    """Likewise."""
+    """Such a subclass of the deconvnet's rule."""
 
 
 ALONE = [{"relu": Gradient()}, {"relu": Guided()}, {"relu": Deconvolution()}]
@@ -125,7 +125,7 @@ def test_the_mask_is_given_back_where_a_pool_gates() -> None:
 
 
 class Branches(nn.Module):
-    """Two read the rectifier; or its output is given, too."""
+    """Two calls read the rectifier; or its output is returned, too."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from torchattr.layers import TapPoint, Trace, rule_table
 
 
 class Counting(nn.Module):
-    """Counts its forwards outside of anything that an attribution could see."""
+    """Counts its forwards where no attribution can interfere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def test_in_place_on_a_view_of_the_input(view: Any) -> None:
 
 
 class Chain(nn.Module):
-    """Gradients that one node alone reads, shared ones, and a hook that keeps one."""
+    """Gradients with a single reader, shared ones, and a hook that keeps one."""
 
     def __init__(self) -> None:
         super().__init__()

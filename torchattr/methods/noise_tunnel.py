@@ -234,8 +234,8 @@ def _chunks(total: int, size: int) -> Iterator[int]:
 def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
     """Return noisy copies of a batch, copy after copy.
 
-    The noise is drawn example by example and in the default type, so that a seed gives the same
-    noise for inputs of every type, and the noise that Captum draws.
+    The noise is drawn example by example and in the default dtype, so that a seed gives the same
+    noise for inputs of every dtype, and the same noise as in Captum.
     """
     shape = (len(tensor), copies, *tensor.shape[1:])
     noise = torch.normal(0.0, torch.full(shape, float(stdev), device=tensor.device))
@@ -298,5 +298,5 @@ def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
 
 
 def _single(block: Tensor) -> Tensor:
-    """Sum in single precision at least."""
+    """Sum in single precision or higher."""
     return block.to(torch.promote_types(block.dtype, torch.float32))

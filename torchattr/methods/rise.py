@@ -64,24 +64,24 @@ class RISE(Ablation):
             additional_forward_args: as for every method.
             n_masks: number of masks.
             grid_size: cells of a grid in each dimension; a tuple has one number for each. Fewer
-                cells give larger patches, and maps with less noise and detail.
+                cells give larger patches, and maps with less noise and less detail.
             probability: probability that a cell is visible.
             baselines: what replaces the input where a mask hides it, as for
                 :class:`FeatureAblation`.
             activation: how the model's scores become probabilities: `"softmax"`, `"sigmoid"`, or
-                `"none"` for scores as they are. A :class:`Neuron` is taken as it is.
+                `"none"` to keep the scores. A :class:`Neuron` has no activation.
             normalisation: `"probability"` divides by `n·p`, the expected sum of the masks, as in
                 the paper. `"coverage"` divides by their sum at each pixel: a constant added to
                 all scores then adds no noise, which matters for scores far from zero. A pixel that
                 no mask leaves visible is then 0.
             seed: seed of the masks, 0 or more; equal seeds give equal masks.
-            perturbations_per_eval: most masks in one forward, as for
+            perturbations_per_eval: maximum number of masks in one forward, as for
                 :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr.
 
         Raises:
             InputTypeError: inputs of integers, or an argument of the wrong type.
-            ShapeError: inputs without dimensions to mask, or a grid of another number of them.
+            ShapeError: inputs without dimensions to mask, or a grid with a wrong number of them.
             InputError: an argument out of range, or a grid finer than the input.
             OutputError: a softmax of a single score, or of probabilities; several masks at once
                 for a forward that aggregates the batch.

@@ -1,4 +1,4 @@
-"""The interface of a forward that methods differentiate, and of models that run it themselves."""
+"""The interfaces of a forward that methods differentiate, and of models that run it themselves."""
 
 from __future__ import annotations
 
