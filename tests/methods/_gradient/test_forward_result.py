@@ -1,4 +1,4 @@
-"""Models that run their forwards for the methods themselves."""
+"""Models that run their own forwards for the methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchattr.methods import ForwardResult, Traceable
 
 
 class Doubling(nn.Module, Traceable):
-    """Runs another model than its own forward, and notes what is asked of it."""
+    """Runs a model other than its own forward, and records the options."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where the values of a target are read: the output, or a layer."""
+"""Reading a target's values: from the output, or from a layer."""
 
 from __future__ import annotations
 
