@@ -102,11 +102,11 @@ def _skeleton(value: Any, numbers: Iterator[int]) -> Any:
     if _is_plain_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        parts = {key: _skeleton(part, numbers) for key, part in value.items()}
-        return {key: part for key, part in parts.items() if part is not None} or None
+        parts = {key: _skeleton(entry, numbers) for key, entry in value.items()}
+        return {key: entry for key, entry in parts.items() if entry is not None} or None
     if isinstance(value, (tuple, list)):
-        made = tuple(_skeleton(part, numbers) for part in value)
-        return tuple(part for part in made if part is not None) or None
+        made = tuple(_skeleton(entry, numbers) for entry in value)
+        return tuple(entry for entry in made if entry is not None) or None
     return None
 
 
@@ -117,7 +117,7 @@ def filled(form: Any, results: Sequence[Any]) -> Any:
     {'low': 'a', 'rest': ('b',)}
     """
     if isinstance(form, dict):
-        return {key: filled(part, results) for key, part in form.items()}
+        return {key: filled(entry, results) for key, entry in form.items()}
     if isinstance(form, tuple):
-        return tuple(filled(part, results) for part in form)
+        return tuple(filled(entry, results) for entry in form)
     return () if form is None else results[form]

@@ -127,7 +127,8 @@ class Replay(TorchFunctionMode):
         position, entry = self._awaited[self._next]
         self._next += 1
         followed = [index for index in entry.inputs if index in self._schedule.grids]
-        if entry.function != function or followed != [one.value for one in placeholders]:
+        given = [placeholder.value for placeholder in placeholders]
+        if entry.function != function or followed != given:
             raise Diverged(
                 f"the model called {name_of(function)} where it had called"
                 f" {name_of(entry.function)}"
@@ -177,15 +178,15 @@ class Replay(TorchFunctionMode):
 
 
 def _placeholders(value: Any) -> list[Placeholder]:
-    found: list[Placeholder] = []
+    placeholders: list[Placeholder] = []
 
     def note(tensor: Tensor) -> Tensor:
         if isinstance(tensor, Placeholder) and tensor.overwritten is None:
-            found.append(tensor)
+            placeholders.append(tensor)
         return tensor
 
     map_tensors(value, note)
-    return found
+    return placeholders
 
 
 def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:

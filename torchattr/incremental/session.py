@@ -165,7 +165,7 @@ class Incremental:
             most: the chunk size beyond which larger chunks are no faster.
         """
         sources = self._sources_in(boxes)
-        sample = max(len(one) for one in sources.values())
+        sample = max(map(len, sources.values()))
         loads = self._schedule.loads(self._schedule.boxes(sources))
         left = allowed - self._schedule.clean_bytes - SCRATCH * torch.get_num_threads()
         fits = [

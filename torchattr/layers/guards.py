@@ -38,20 +38,20 @@ def modules_behind(forward: Any) -> list[nn.Module]:
     lists and dictionaries, and the globals that a function names. Modules that it reaches in other
     ways stay unknown.
     """
-    found: list[nn.Module] = []
-    _collect(forward, found, set())
-    return found
+    modules: list[nn.Module] = []
+    _collect(forward, modules, set())
+    return modules
 
 
-def _collect(value: Any, found: list[nn.Module], seen: set[int]) -> None:
+def _collect(value: Any, modules: list[nn.Module], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
     if isinstance(value, nn.Module):
-        found.append(value)
+        modules.append(value)
         return
     for held in _held(value):
-        _collect(held, found, seen)
+        _collect(held, modules, seen)
 
 
 def _held(value: Any) -> list[Any]:

@@ -52,7 +52,7 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
     True
     """
     operations = (operation,) if isinstance(operation, str) else operation
-    registries = [_rules_of(one) for one in operations]
+    registries = list(map(_rules_of, operations))
 
     def register(rule: R) -> R:
         for rules in registries:

@@ -92,7 +92,9 @@ class Ablation(Attribution):
         if report:
             report(recomputed)
         elements = features.to_elements(features.effects(scores.clean, values))
-        return inputs.restore(elements if scores.several else [part[:, 0] for part in elements])
+        return inputs.restore(
+            elements if scores.several else [element[:, 0] for element in elements]
+        )
 
 
 def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> TargetScores:
@@ -119,4 +121,4 @@ def _of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tens
     several = isinstance(target, (TopK, Classes))
     count = target.k if isinstance(target, TopK) else len(target.indices) if several else 1
     elements = features.to_elements(first.new_zeros(len(features), 0, count, dtype=kind))
-    return elements if several else [part[:, 0] for part in elements]
+    return elements if several else [element[:, 0] for element in elements]

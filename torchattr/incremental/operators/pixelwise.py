@@ -34,14 +34,14 @@ class Pointwise(Operator):
 
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         result = given[0]
-        for one in given[1:]:
-            result = result.joined(one)
+        for other in given[1:]:
+            result = result.joined(other)
         return result
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         tensors = {
-            index: one.grid.spread(one.within(boxes, backend))
-            for index, one in zip(self.inputs, given, strict=True)
+            index: value.grid.spread(value.within(boxes, backend))
+            for index, value in zip(self.inputs, given, strict=True)
         }
         return self.grid.gathered(_repeat(self.entry, tensors))
 

@@ -48,7 +48,9 @@ class Lookup(NamedTuple):
 def lookup_of(boxes: Boxes, device: torch.device) -> Lookup:
     """Return boxes on a device, to which they are copied once."""
     if device not in boxes.packed:
-        table, areas = (torch.from_numpy(part).to(device) for part in (boxes.table, boxes.areas))
+        table, areas = (
+            torch.from_numpy(tensor).to(device) for tensor in (boxes.table, boxes.areas)
+        )
         numbers = torch.arange(len(boxes), dtype=torch.int32, device=device)
         variants = torch.repeat_interleave(numbers, areas, output_size=boxes.rows)
         boxes.packed[device] = Lookup(table, variants)
@@ -70,8 +72,8 @@ def are_wide(*activations: Patches | None) -> bool:
 
 def are_aligned(*activations: Patches | None) -> bool:
     """Whether all of these activations are aligned for 16-byte loads."""
-    parts = [part for x in activations if x is not None for part in (x.clean, x.changed)]
-    return all(part.data_ptr() % 16 == 0 for part in parts)
+    tensors = [tensor for x in activations if x is not None for tensor in (x.clean, x.changed)]
+    return all(tensor.data_ptr() % 16 == 0 for tensor in tensors)
 
 
 @triton.jit

@@ -164,14 +164,14 @@ def fill(
     h = h * S[1] + residue // WAYS % S[1]
     if LAST:
         w = w * S[2] + residue % WAYS
-        place = (((n * size[0] + d) * size[1] + h) * size[2] + w) * (units * UNIT) + c
+        offset = (((n * size[0] + d) * size[1] + h) * size[2] + w) * (units * UNIT) + c
         there = inside & (w < size[2])
     else:
         w = (start * SPLIT + tl.arange(0, COLUMNS * SPLIT)[None, :]) * WAYS + residue % WAYS
-        place = (((n * channels + c) * size[0] + d) * size[1] + h) * (units * UNIT) + w
+        offset = (((n * channels + c) * size[0] + d) * size[1] + h) * (units * UNIT) + w
         there = row_inside & (w < units * UNIT)
     there = there & (d < size[0]) & (h < size[1])
-    tl.store(result + place, total.to(result.dtype.element_ty), there)
+    tl.store(result + offset, total.to(result.dtype.element_ty), there)
 
 
 @triton.jit(

@@ -105,10 +105,10 @@ def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.de
 def has_fixed_batch(forward: Forward) -> bool:
     """Whether a model takes only batches of the size that it was exported with."""
     graphs = [
-        part.graph
+        submodule.graph
         for module in modules_behind(forward)
-        for part in module.modules()
-        if isinstance(part, torch.fx.GraphModule)
+        for submodule in module.modules()
+        if isinstance(submodule, torch.fx.GraphModule)
     ]
     values = [
         node.meta.get("val") for graph in graphs for node in graph.nodes if node.op == "placeholder"

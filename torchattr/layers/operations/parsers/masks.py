@@ -100,20 +100,20 @@ class MaskOrigins:
     def _set(self, mask: Tensor, compared: MaskValue, positive: bool) -> None:
         self._origins[mask] = Origin(compared, positive, MaskValue(mask))
 
-    def _compared(self, result: Tensor, one: Any, other: Any, *, greater: bool) -> None:
-        if isinstance(one, Tensor) and is_zero(other):
-            self._set(result, self._value(one), greater)
-        elif isinstance(other, Tensor) and is_zero(one):
-            self._set(result, self._value(other), not greater)
+    def _compared(self, result: Tensor, left: Any, right: Any, *, greater: bool) -> None:
+        if isinstance(left, Tensor) and is_zero(right):
+            self._set(result, self._value(left), greater)
+        elif isinstance(right, Tensor) and is_zero(left):
+            self._set(result, self._value(right), not greater)
 
     def _turned(self, result: Tensor, mask: Any, *rest: Any, flip: bool = False) -> None:
         origin = self._origin(mask) if isinstance(mask, Tensor) else None
         if origin is not None:
             self._set(result, origin.compared, origin.positive is not flip)
 
-    def _stepped(self, result: Tensor, one: Any, *rest: Any) -> None:
-        if isinstance(one, Tensor):
-            self._set(result, self._value(one), True)
+    def _stepped(self, result: Tensor, tensor: Any, *rest: Any) -> None:
+        if isinstance(tensor, Tensor):
+            self._set(result, self._value(tensor), True)
 
     def _aliased(self, result: Tensor, tensor: Any, *rest: Any) -> None:
         if isinstance(tensor, Tensor):
@@ -144,12 +144,12 @@ def _form(tensor: Tensor) -> tuple[Any, ...]:
 Noting = Callable[..., None]
 
 
-def _greater(masks: MaskOrigins, result: Tensor, one: Any, other: Any, *rest: Any) -> None:
-    masks._compared(result, one, other, greater=True)
+def _greater(masks: MaskOrigins, result: Tensor, left: Any, right: Any, *rest: Any) -> None:
+    masks._compared(result, left, right, greater=True)
 
 
-def _less(masks: MaskOrigins, result: Tensor, one: Any, other: Any, *rest: Any) -> None:
-    masks._compared(result, one, other, greater=False)
+def _less(masks: MaskOrigins, result: Tensor, left: Any, right: Any, *rest: Any) -> None:
+    masks._compared(result, left, right, greater=False)
 
 
 def _flipped(masks: MaskOrigins, result: Tensor, *args: Any) -> None:
@@ -158,10 +158,10 @@ def _flipped(masks: MaskOrigins, result: Tensor, *args: Any) -> None:
 
 def _spelled(noting: Noting, *names: str) -> dict[Any, Noting]:
     """Return the function for each spelling of these names: torch's, the method, and aten's."""
-    found = [getattr(owner, name, None) for owner in (torch, Tensor) for name in names]
+    functions = [getattr(owner, name, None) for owner in (torch, Tensor) for name in names]
     for packet in (getattr(aten, name) for name in names if hasattr(aten, name)):
-        found += [packet, *(getattr(packet, o) for o in packet.overloads() if "out" not in o)]
-    return {function: noting for function in found if callable(function)}
+        functions += [packet, *(getattr(packet, o) for o in packet.overloads() if "out" not in o)]
+    return {function: noting for function in functions if callable(function)}
 
 
 _NOTING: Mapping[Any, Noting] = {
