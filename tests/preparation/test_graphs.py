@@ -118,7 +118,7 @@ def test_other_forms_have_other_graphs_and_the_oldest_goes() -> None:
 def test_a_forward_that_was_replayed_over_is_replayed_again() -> None:
     model = network(Net)
     fast, recorder = graphed(model)
-    wanted: Any = {"tables": [{}], "places": [], "key": None, "from_inputs": True}
+    wanted: Any = {"tables": [{}], "taps": [], "key": None, "from_inputs": True}
     first = fast.trace([X], (), **wanted, of_output=True)
     given = X.clone()
     second = fast.trace([given], (), **wanted, of_output=True)

@@ -19,8 +19,8 @@ def versions() -> dict[str, str]:
     >>> {"numpy", "pillow", "python", "torch"} <= set(versions())
     True
     """
-    found = {package: _version(package) for package in PACKAGES}
-    installed = {package: number for package, number in found.items() if number}
+    numbers = {package: _version(package) for package in PACKAGES}
+    installed = {package: number for package, number in numbers.items() if number}
     return {"python": platform.python_version(), **installed}
 
 

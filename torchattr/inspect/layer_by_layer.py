@@ -221,10 +221,8 @@ def _last_calls(
 ) -> dict[nn.Module, Captured]:
     """Return the last output of each layer, in the order in which they first ran."""
     arguments = as_arguments(additional_forward_args)
-    taps = [TapPoint(module, read=True, keep=False) for module in modules]
-    trace = Trace(
-        model, inputs.tensors, arguments, places=taps, key=any_output, differentiable=False
-    )
+    taps = [TapPoint(module, with_layout=True, with_values=False) for module in modules]
+    trace = Trace(model, inputs.tensors, arguments, taps=taps, key=any_output, differentiable=False)
     return {tap.module: call for tap, call in trace.order}
 
 

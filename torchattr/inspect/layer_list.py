@@ -51,10 +51,11 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
     [('0', 'Flatten', (1, 12)), ('1', 'Linear', (1, 2))]
     """
     names = layer_names(model)
-    taps = {name: TapPoint(module, read=True, keep=False) for name, module in names.items()}
-    trace = Trace(
-        model, (inputs,), places=list(taps.values()), key=any_output, differentiable=False
-    )
+    taps = {
+        name: TapPoint(module, with_layout=True, with_values=False)
+        for name, module in names.items()
+    }
+    trace = Trace(model, (inputs,), taps=list(taps.values()), key=any_output, differentiable=False)
     return [_row(name, tap.module, trace.calls(tap), inputs) for name, tap in taps.items()]
 
 

@@ -65,9 +65,9 @@ def receptive_field(
     """
     given = as_inputs(inputs)
     name, module = find_layer(model, layer)
-    tap = TapPoint(module, read=True)
+    tap = TapPoint(module, with_layout=True)
     arguments = as_arguments(additional_forward_args)
-    trace = Trace(model, given.tensors, arguments, tables=[REACH], places=[tap], key=any_output)
+    trace = Trace(model, given.tensors, arguments, tables=[REACH], taps=[tap], key=any_output)
     with gradients():
         values = maps_of(name, last_call(trace, tap), given.tensors)
         checked = check_position(position, values.shape[2:])

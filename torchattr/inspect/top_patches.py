@@ -276,8 +276,8 @@ def _map(
     model: Forward, name: str, module: nn.Module, batch: list[_Source], channel: int
 ) -> Tensor:
     inputs = torch.stack([source.tensor for source in batch])
-    place = TapPoint(module, read=True)
-    trace = Trace(model, (inputs,), places=[place], key=any_output, differentiable=False)
+    place = TapPoint(module, with_layout=True)
+    trace = Trace(model, (inputs,), taps=[place], key=any_output, differentiable=False)
     maps = maps_of(name, last_call(trace, place), (inputs,))
     if type(channel) is not int or not 0 <= channel < maps.shape[1]:
         raise InputError(

@@ -43,16 +43,16 @@ class Trace:
         inputs: its attributed inputs.
         arguments: its further positional arguments, which are not attributed.
         tables: the rules of each backward that may follow.
-        places: modules whose inputs or outputs are recorded.
+        taps: tap points whose values are recorded.
         key: which entry of the model's output holds the scores.
-        from_inputs: follow gradients down to the inputs; otherwise only down to the first place,
-            unless its values have uses beside what it gives.
-        differentiable: build a graph at all.
-        tracked: is given what knows how tensors are laid out, when the forward begins.
+        from_inputs: whether gradients reach the inputs; otherwise they end at the first tap point,
+            unless its values have other uses than its output.
+        differentiable: whether to build a graph at all.
+        tracked: called with the layout tracker when the forward begins.
 
     Attributes:
         output: the scores.
-        coverage: what ran and what was rewritten.
+        coverage: which operations ran, and which were rewritten.
 
     Raises:
         ScriptedModelError: a part of the model hides its operations.
@@ -66,16 +66,16 @@ class Trace:
         arguments: Sequence[Any] = (),
         *,
         tables: Sequence[RuleTable] = ({},),
-        places: Sequence[TapPoint] = (),
+        taps: Sequence[TapPoint] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
         differentiable: bool = True,
         tracked: Callable[[LayoutTracker], None] | None = None,
     ) -> None:
-        if differentiable or places:
+        if differentiable or taps:
             refuse_scripted(model)
         self._differentiable = differentiable
-        self._places = places
+        self._taps = taps
         self._below: frozenset[Port] | None = None
         follow = from_inputs and differentiable
         run = partial(self._forward, model, inputs, arguments, key, tracked)
@@ -115,12 +115,12 @@ class Trace:
         entered = [self._entered(tensor, follow) for tensor in inputs]
         self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
         given = [*entered, *map(ordinary, arguments)]
-        read = tracked is not None or any(place.read for place in self._places)
+        read = tracked is not None or any(tap.with_layout for tap in self._taps)
         tracker = LayoutTracker(entered) if read else None
         if tracked is not None and tracker is not None:
             tracked(tracker)
         self._recorder = TapRecorder(
-            self._places, differentiable=self._differentiable, tracker=tracker
+            self._taps, differentiable=self._differentiable, tracker=tracker
         )
         output = undoing(partial(self._watched, model, given, tracker))
         # A checkpointed part runs again in each backward.
@@ -142,9 +142,9 @@ class Trace:
     def coverage(self) -> Coverage:
         return self._mode.coverage
 
-    def calls(self, place: TapPoint) -> list[Captured]:
+    def calls(self, tap: TapPoint) -> list[Captured]:
         """Return the recorded calls at a tap point."""
-        return self._recorder.calls[place]
+        return self._recorder.calls[tap]
 
     @property
     def order(self) -> list[tuple[TapPoint, Captured]]:
@@ -152,7 +152,7 @@ class Trace:
         return self._recorder.order
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
-        """Return for each edge whether the scores depend on it by the graph."""
+        """Return for each edge whether the graph connects the scores to it."""
         if self._below is None:
             self._below = ports_below(self.output)
         below = ports_below(scores, known=self._below, at=self.output)
@@ -174,21 +174,20 @@ class Trace:
             edges: where gradients are read; `None` stays `None`.
             table: the position of the rules among `tables`.
             keep: whether another backward will follow.
-            of_output: whether the scores come from the output alone. Then it is known who reads
-                each gradient on the way, and rules may write over what nobody else does.
+            of_output: whether the scores are computed from the output alone. Then all readers of
+                each gradient are known, and rules may write over gradients that nothing else reads.
         """
-        wanted = [edge for edge in edges if edge is not None]
-        if not wanted or not scores.requires_grad:
+        connected = [edge for edge in edges if edge is not None]
+        if not connected or not scores.requires_grad:
             return [None] * len(edges)
-        backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
+        backward, nodes = self._mode.backward_state, [edge.node for edge in connected]
         backward.table, backward.readers_known = table, of_output
         backward.read = frozenset(id(node.state.readers) for node in nodes if runs_rules(node))
-        found = undoing(partial(self._backward, scores, wanted, keep))
-        remaining = iter(found)
+        remaining = iter(undoing(partial(self._backward, scores, connected, keep)))
         return [None if edge is None else next(remaining) for edge in edges]
 
     def _backward(
-        self, scores: Tensor, wanted: Sequence[GradientEdge], keep: bool, undo: Undo
+        self, scores: Tensor, edges: Sequence[GradientEdge], keep: bool, undo: Undo
     ) -> Sequence[Tensor | None]:
         set_gradients(undo, torch.is_grad_enabled())
         run_eagerly(undo)
@@ -196,10 +195,10 @@ class Trace:
         enter_mode(undo, self._mode)
         above = (torch.ones_like(scores),)
         try:
-            # torch.autograd.grad is a function that modes see, and so would run without this one,
-            # which checkpointed parts need when they run again.
+            # Not torch.autograd.grad: modes intercept it, and it would run without this mode, which
+            # checkpointed parts need when they run again.
             return engine_run_backward(
-                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
+                (scores,), above, keep, False, tuple(edges), True, accumulate_grad=False
             )
         except RuntimeError as error:
             refusal = _refusal(str(error))

@@ -118,14 +118,14 @@ class Replayed:
     def coverage(self) -> Coverage:
         return self._recorded.trace.coverage
 
-    def calls(self, place: TapPoint) -> list[Captured]:
+    def calls(self, tap: TapPoint) -> list[Captured]:
         """Return what was captured at a tap point, call by call."""
-        if place not in self._calls:
+        if tap not in self._calls:
             with torch.inference_mode(False), self._recorded.lock:
                 self._recorded.forward(self)
-                calls = self._recorded.trace.calls(place)
-                self._calls[place] = [self._copied(call) for call in calls]
-        return self._calls[place]
+                calls = self._recorded.trace.calls(tap)
+                self._calls[tap] = [self._copied(call) for call in calls]
+        return self._calls[tap]
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         """Return for each edge whether the recorded output depends on it by the graph."""

@@ -44,7 +44,7 @@ class Goal:
     def trace(self, image: Tensor, arguments: Sequence[Any]) -> Trace:
         """Run the model on an image."""
         taps = [] if self._tap is None else [self._tap]
-        return Trace(self._model, (image,), arguments, places=taps, key=self._scores)
+        return Trace(self._model, (image,), arguments, taps=taps, key=self._scores)
 
     def measure(self, trace: Trace, image: Tensor) -> Tensor:
         """Return one value per example of the image, connected to the graph."""
@@ -73,7 +73,7 @@ def _understood(objective: Any) -> tuple[Layer | None, Callable[[Any, Tensor], T
 
 def _tap(model: Forward, layer: Layer, objective: Any) -> TapPoint:
     of_input = isinstance(objective, Neuron) and objective.of_input
-    return TapPoint(find_layer(model, layer)[1], of_input, read=True)
+    return TapPoint(find_layer(model, layer)[1], of_input, with_layout=True)
 
 
 def _energy(captured: Captured, image: Tensor) -> Tensor:

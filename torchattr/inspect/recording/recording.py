@@ -88,7 +88,7 @@ class Recording:
             inputs,
             arguments,
             tables=tables,
-            places=[self._tap(part) for parts in self._modules for part in parts.values()],
+            taps=[self._tap(part) for parts in self._modules for part in parts.values()],
             key=any_output,
             tracked=self._begin_reading,
         )
@@ -99,7 +99,7 @@ class Recording:
 
     @staticmethod
     def _tap(module: nn.Module) -> TapPoint:
-        return TapPoint(module, read=True)
+        return TapPoint(module, with_layout=True)
 
     def _begin_reading(self, tracker: LayoutTracker) -> None:
         self._tracker = tracker
