@@ -247,7 +247,7 @@ class DisconnectedWarning(TorchattrWarning):
     """Some inputs, examples or targets get zeros because no gradient reaches them."""
 
 
-class NoPlacesWarning(TorchattrWarning):
+class NotSpatialWarning(TorchattrWarning):
     """An input without spatial dimensions gets an empty tensor instead of a layer's map."""
 
 

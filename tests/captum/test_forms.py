@@ -199,7 +199,7 @@ class Beside(nn.Module):
 )
 def test_guided_grad_cam_beside_inputs_without_places(inputs: tuple[Tensor, ...]) -> None:
     model = seeded(Beside).double()
-    with pytest.warns(ta.NoPlacesWarning, match="empty tensor"):
+    with pytest.warns(ta.NotSpatialWarning, match="empty tensor"):
         found = ta.GuidedGradCAM(model, "conv1").attribute(inputs, target=1)
     theirs = captum.attr.GuidedGradCam(model, model.conv1)
     expected = asked(theirs, tuple(x.clone() for x in inputs), target=1)

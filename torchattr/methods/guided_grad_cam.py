@@ -11,7 +11,7 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.core.warn import warn
-from torchattr.errors import LayerError, NoPlacesWarning
+from torchattr.errors import LayerError, NotSpatialWarning
 from torchattr.methods._gradient.grids import LayoutChoice, check_mode, enlarge, fits
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods._gradient.passes import Pass, PassResult
@@ -30,7 +30,7 @@ class GuidedGradCAM(GradientAttribution):
 
     With several inputs each gets the product of its own gradient; one onto which the map cannot be
     enlarged (a table next to an image) gets an empty tensor of shape `(0,)`, with a
-    :class:`NoPlacesWarning`. That is *not* zero: such an input is not attributed at all.
+    :class:`NotSpatialWarning`. That is *not* zero: such an input is not attributed at all.
 
     It is as sharp as guided backpropagation and localises like Grad-CAM; its fine detail is still
     *not* class-discriminative (see :class:`GuidedBackprop`).
@@ -156,5 +156,5 @@ def _warn_of_empty(positions: Sequence[int], maps: Tensor) -> None:
         warn(
             f"GuidedGradCAM: the layer's map of shape {tuple(maps.shape)} cannot be enlarged to"
             f" {names}, which gets an empty tensor; use GuidedBackprop for its contribution",
-            NoPlacesWarning,
+            NotSpatialWarning,
         )
