@@ -1,4 +1,4 @@
-"""What a run of the benchmarks is asked for, and what follows from it."""
+"""The settings of a benchmark run, and what follows from them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from benchmarks.tasks import METHODS
 
 NETWORKS = ("alexnet", "mobilenet_v2", "googlenet", "densenet121", "resnet50", "vgg16")
-"""From the cheapest to the dearest."""
+"""From the cheapest to the most expensive."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure. Everything that depends on the device or on `quick` is decided here.
+    """The settings of a run. Everything that depends on the device or on `quick` is decided here.
 
     Attributes:
-        device: where the models and images are.
-        rounds: how often everything runs by turns where a target rests on the figure; elsewhere
-            at most that often, as far as the budget goes.
-        quick: tiny pictures and one round, to see that everything runs. Its times mean nothing.
-        networks: what the cases `methods` and `incremental` look at; the latter at all of its own
-            if these are the default ones.
+        device: the device of models and images.
+        rounds: number of rounds for figures with a target; for others the maximum, limited by
+            the budget.
+        quick: tiny images and one round, to check that everything runs; its times are meaningless.
+        networks: the networks of the cases `methods` and `incremental`; the latter uses all of its
+            own if these are the default ones.
         largest: the largest batch of `methods`, if it is bounded.
-        whole: whether the case `incremental` stops no side early.
-        methods: those that the case `methods` looks at.
+        whole: whether the case `incremental` never stops a side early.
+        methods: the methods of the case `methods`.
     """
 
     device: torch.device
@@ -39,18 +39,18 @@ class Settings:
     methods: tuple[str, ...] = METHODS
 
     def among(self, own: Iterable[str]) -> list[str]:
-        """Give those of a case's own networks that are asked for."""
+        """Return those of a case's own networks that were requested."""
         return [name for name in own if self.networks == NETWORKS or name in self.networks]
 
     def renews(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether what a row of results says is measured again."""
+        """Whether a row of results is measured again."""
         is_small = self.largest is None or row.get("batch", 0) <= self.largest
         is_asked = row.get("method", self.methods[0]) in self.methods
         return row.get("network", self.networks[0]) in self.networks and is_asked and is_small
 
     @property
     def size(self) -> int:
-        """The side of a picture, in pixels."""
+        """The side of an image, in pixels."""
         return 96 if self.quick else 224
 
     @property
@@ -62,7 +62,7 @@ class Settings:
 
     @property
     def batch(self) -> int:
-        """The batch of the cases that look at one only."""
+        """The batch size of cases with a single one."""
         return 2 if self.quick else 8
 
     @property
@@ -71,12 +71,12 @@ class Settings:
 
     @property
     def budget(self) -> float:
-        """How many seconds of rounds a cell of a table is worth; at least one round is run."""
+        """Seconds of rounds for each cell of a table; at least one round is run."""
         return 0.0 if self.quick else 10.0
 
     @property
     def longest_round(self) -> float:
-        """Above so many predicted seconds a round, a cell is left out, and says so."""
+        """Predicted seconds per round above which a cell is skipped, with a remark."""
         return 100.0
 
     @property

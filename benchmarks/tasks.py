@@ -1,4 +1,4 @@
-"""What is asked of every library: a method, a model, images, a target."""
+"""Tasks for every library: a method, a model, images, a target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Run = Callable[[], Tensor]
 GRADIENT_METHODS = ("Saliency", "GuidedBackprop", "Deconvolution")
 METHODS = (*GRADIENT_METHODS, "GradCAM", "GuidedGradCAM", "FeatureAblation")
 FEATURES_A_SIDE = 3
-"""Feature ablation removes the cells of a grid with so many rows and columns."""
+"""Rows and columns of the grid whose cells feature ablation removes."""
 
 TITLES = {
     "alexnet": "AlexNet",
@@ -38,12 +38,12 @@ LAYERS = {
     "resnet50": "layer4.2",
     "vgg16": "features.30",
 }
-"""Where Grad-CAM looks: the last layer with places, as grad-cam's own documentation chooses it."""
+"""The layer of Grad-CAM: the last spatial one, as grad-cam's own documentation chooses it."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One thing to do, for any library."""
+    """One task, for any library."""
 
     method: str
     model: nn.Module
@@ -53,7 +53,7 @@ class Task:
 
     @property
     def grid(self) -> Tensor:
-        """The number of the feature that each pixel belongs to."""
+        """The feature mask of ablation: the number of each pixel's cell."""
         rows, columns = (
             torch.arange(side, device=self.images.device) * FEATURES_A_SIDE // side
             for side in self.images.shape[-2:]
@@ -73,14 +73,14 @@ class Task:
 def network(name: str, size: int = 224) -> nn.Module:
     """Make a torchvision network with random weights and fitting batch-norm statistics.
 
-    Without the latter, activations of a deep random network vanish or explode.
+    Without the latter, the activations of a deep random network vanish or explode.
     """
     torch.manual_seed(0)
     options = {"init_weights": True} if name == "googlenet" else {}
     model = torchvision.models.get_model(name, weights=None, **options)
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = 1.0  # Take the statistics of the pictures below, and nothing else.
+        norm.momentum = 1.0  # Collect the statistics of the images below, and nothing else.
     with torch.no_grad():
         model.train()(torch.randn(4, 3, size, size))
     for norm in norms:
@@ -90,18 +90,18 @@ def network(name: str, size: int = 224) -> nn.Module:
 
 @torch.no_grad()
 def predicted(model: nn.Module, shown: Tensor) -> int:
-    """Give the class that the model sees in the first image."""
+    """Return the predicted class of the first image."""
     return int(model(shown[:1]).argmax())
 
 
 def images(batch: int, size: int, device: torch.device) -> Tensor:
-    """Give the same pictures of noise in every run."""
+    """Return noise images, identical in every run."""
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network on a device: what tasks are made of."""
+    """A network on a device, which tasks are made from."""
 
     name: str
     model: nn.Module
@@ -120,14 +120,14 @@ class Subject:
 
     @cached_property
     def exact(self) -> Subject:
-        """The same in float64."""
+        """The same subject in float64."""
         return replace(self, model=copy.deepcopy(self.model).double())
 
 
 def floor(task: Task) -> Run:
-    """Give the least that a gradient method must do: forward, and backward to the input.
+    """Return a run of what every gradient method must do: forward, and backward to the input.
 
-    It freezes the task's model.
+    Freezes the task's model.
     """
     task.model.requires_grad_(False)
 
@@ -139,7 +139,7 @@ def floor(task: Task) -> Run:
 
 
 def inference(task: Task) -> Run:
-    """Give the forward alone."""
+    """Return a run of the forward only."""
 
     def run() -> Tensor:
         with torch.inference_mode():
@@ -149,7 +149,7 @@ def inference(task: Task) -> Run:
 
 
 def quiet(run: Run) -> Run:
-    """Run without warnings: a peer's advice is not what is measured."""
+    """Return a run with warnings silenced."""
 
     def silent() -> Tensor:
         with warnings.catch_warnings():

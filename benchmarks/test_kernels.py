@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.cases.fused_operations import operations, wrong
 from benchmarks.cases.kernels import images, serving
-from benchmarks.operations import operations, wrong
+from benchmarks.measure.timing import synchronize
 from benchmarks.settings import Settings
-from benchmarks.timing import synchronize
-from torchattr.kernels.backend import Backend
+from torchattr.kernels.api import Backend
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 DTYPE = torch.float32

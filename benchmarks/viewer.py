@@ -1,6 +1,6 @@
-"""How long the viewer takes to answer a click on a feature map, as the page experiences it.
+"""Response time of the viewer to a click on a feature map, as measured by a client.
 
-The command runs in a process of its own. Each click is a new map: the question, and the values of
+The command runs in a separate process. Each click is a new map: the request, and the values of
 both back-projections, one after the other over one connection.
 """
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 class Visitor:
-    """A page's connection to the viewer, with its cookie."""
+    """A client connection to the viewer, with its cookie."""
 
     def __init__(self, host: str, port: int) -> None:
         self._connection = HTTPConnection(host, port)
@@ -63,7 +63,7 @@ class Visitor:
         return data
 
     def click(self, layer: str, channel: int) -> None:
-        """Ask for both back-projections of a map, and fetch them."""
+        """Request both back-projections of a map, and fetch them."""
         question = {"picture": self.picture, "layer": layer, "channel": channel}
         answer = json.loads(self.ask("/api/projections", question))
         if answer["cached"]:
@@ -76,7 +76,7 @@ class Visitor:
 
 
 def clicks(visitor: Visitor, layer: str, count: int) -> list[float]:
-    """Click on one map after another; give the milliseconds of each click."""
+    """Click on one map after another; return the milliseconds of each click."""
     question = {"picture": visitor.picture, "layer": layer}
     maps = json.loads(visitor.ask("/api/features", question))["shape"][0]
     times = []
@@ -89,7 +89,7 @@ def clicks(visitor: Visitor, layer: str, count: int) -> list[float]:
 
 @contextmanager
 def running(model: str, threads: int) -> Iterator[Visitor]:
-    """Start `torchattr view` and give a visitor of it."""
+    """Start `torchattr view` and yield a connection to it."""
     line = [sys.executable, "-m", "torchattr", "view", "--no-open", "--port", "0"]
     process = subprocess.Popen(
         [*line, "--model", model, "--device", "cpu"],

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,41 +17,85 @@ import torchattr
 PACKAGE = Path(torchattr.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-RANKS = {
-    **dict.fromkeys(("kernels", "inputs", "targets", "outputs", "select"), 0),
-    **dict.fromkeys(("errors", "rounding", "stepping", "undoing", "_types", "_printable"), 0),
-    **dict.fromkeys(("layers", "models", "incremental"), 1),
-    **dict.fromkeys(("methods", "inspect", "show", "info", "preparation"), 2),
-    **dict.fromkeys(("explanation", "evaluate", "runs", "captum", "tf_cnnvis"), 3),
-    **dict.fromkeys(("", "_public", "cli", "web", "__main__"), 4),
+ROOMS = (
+    "errors",
+    "core",
+    "kernels",
+    "layers",
+    "incremental",
+    "methods",
+    "models",
+    "show",
+    "inspect",
+    "preparation",
+    "evaluate",
+    "results",
+    "explanation",
+    "runs",
+    "captum",
+    "tf_cnnvis",
+    "web",
+    "cli",
+    "_public",
+    "",
+    "__main__",
+)
+"""From the bottom to the top; each imports only what stands before it, also inside functions."""
+
+OPEN = ("core", "errors", "models.collage")
+"""What is imported by the name of a module; all other rooms only through their `__init__`."""
+
+# A room inside a room: the engine of `layers` knows no rule.
+INNER = {
+    "layers": ("operations", "layouts", "", "rules"),
+    "methods": ("_gradient", "_perturbation", ""),
 }
 
 
-def room(parts: tuple[str, ...]) -> str:
-    """Give the first part of a module's name below the package; the package itself is ''."""
-    return parts[1].removesuffix(".py") if len(parts) > 1 and parts[1] != "__init__.py" else ""
-
-
-def imported(path: Path, *, at_once: bool = False) -> Iterator[str]:
-    """Give the rooms of this package that a file imports, if `at_once` only those at its top."""
-    tree = ast.parse(path.read_text())
-    for node in tree.body if at_once else ast.walk(tree):
-        names = []
+def imported(path: Path) -> Iterator[str]:
+    """Return the modules of this package that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names if _is_own(alias.name))
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [node.module or ""]
-            if node.module == "torchattr":
-                names = [f"torchattr.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = tuple(name.split("."))
-            if parts[0] == "torchattr":
-                yield room(parts) if len(parts) > 1 and parts[1] in RANKS else ""
+            if _is_own(node.module or ""):
+                yield from (_source(node.module or "", alias.name) for alias in node.names)
 
 
-def room_of(path: Path) -> str:
-    return room(("torchattr", *path.relative_to(PACKAGE).parts))
+def _source(module: str, name: str) -> str:
+    """Return the module that a name is taken from: a face may call something like a module."""
+    one = f"{module}.{name}"
+    return one if one in MODULES and name not in _exported(MODULES[module]) else module
+
+
+@cache
+def _exported(face: Path) -> frozenset[str]:
+    nodes = ast.parse(face.read_text()).body
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return frozenset(
+        alias.asname or alias.name
+        for node in found
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in MODULES
+    )
+
+
+def _is_own(name: str) -> bool:
+    return name.split(".")[0] == "torchattr"
+
+
+def module_of(path: Path) -> str:
+    parts = ("torchattr", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def room_of(module: str) -> str:
+    """Return the first part of a module's name below the package; the package itself is ''."""
+    return (*module.split("."), "")[1]
 
 
 def name(path: Path) -> str:
@@ -59,20 +104,143 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_imports_point_downwards(path: Path) -> None:
-    own = room_of(path)
-    for other in imported(path):
-        assert RANKS[other] <= RANKS[own], f"{own or 'torchattr'} imports {other or 'torchattr'}"
+    own = room_of(module_of(path))
+    for module in imported(path):
+        other = room_of(module)
+        assert other == own or ROOMS.index(other) < ROOMS.index(own), f"{own} imports {other}"
 
 
-def test_rooms_do_not_import_in_circles() -> None:
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_rooms_are_imported_through_their_face(path: Path) -> None:
+    own = room_of(module_of(path))
+    for module in imported(path):
+        inside = module.removeprefix("torchattr.")
+        through_face = "." not in inside or inside.startswith(OPEN)
+        assert room_of(module) == own or through_face, f"{module} is not the face of its room"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_inner_rooms_keep_their_order(path: Path) -> None:
+    own = module_of(path)
+    order = INNER.get(room_of(own), ())
+    if not order or path.name == "__init__.py":
+        return
+    for module in imported(path):
+        if room_of(module) == room_of(own) and (at := _inner(module, order)) != _inner(own, order):
+            assert at < _inner(own, order), f"{own} imports {module}"
+
+
+def _inner(module: str, order: tuple[str, ...]) -> int:
+    part = (*module.split("."), "", "")[2]
+    return order.index(part if part in order else "")
+
+
+def test_modules_do_not_import_in_circles() -> None:
+    """Imports inside functions count, too; faces are left out, which import all of their room."""
     below = {
-        one: {o for p in FILES if room_of(p) == one for o in imported(p, at_once=True)} - {one}
-        for one in RANKS
+        module: {one for one in imported(path) if one != module and not _is_face(one)}
+        for module, path in MODULES.items()
+        if not _is_face(module)
     }
     while below:
         free = [one for one, others in below.items() if not others & set(below)]
-        assert free, f"a circle among {sorted(below)}"
+        assert free, f"circles among {_circles(below)}"
         below = {one: others for one, others in below.items() if one not in free}
+
+
+def _circles(below: dict[str, set[str]]) -> list[str]:
+    """Return what is left when also what nothing left imports is taken away."""
+    while loose := set(below) - set().union(*below.values()):
+        below = {one: others for one, others in below.items() if one not in loose}
+    return sorted(below)
+
+
+def _is_face(module: str) -> bool:
+    return MODULES[module].name == "__init__.py"
+
+
+def test_class_names_are_unique() -> None:
+    """But for the classes of `captum`, which are called as Captum calls them."""
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        if room_of(module) != "captum":
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+TESTS = Path(__file__).parent
+
+COVERED_ELSEWHERE: dict[str, str] = {
+    # core
+    "_public": "test_package.py: the names that the package gives are tested there",
+    "core.types": "methods/test_grad_cam.py: type aliases only, without behaviour",
+    # kernels
+    "kernels.triton.unpool": "kernels/triton/test_max_pool.py: each pool with its backward",
+    # layers
+    "layers.layouts.calls": "layers/layouts/test_tracker.py: reads calls for the tracker alone",
+    "layers.layouts.sums": "layers/layouts/test_table.py: one table of functions, each compared"
+    " with what it does to elements",
+    "layers.layouts.views": "layers/layouts/test_table.py: as for sums",
+    "layers.operations.parsers.activation": "layers/operations/parsers/test_table.py: each spelling"
+    " against the module's",
+    "layers.operations.parsers.linear": "layers/operations/parsers/test_gradients.py: each spelling"
+    " against PyTorch's own gradient",
+    "layers.operations.parsers.masks": "layers/operations/parsers/test_masked_relu.py: the ReLUs"
+    " that masks make",
+    "layers.operations.parsers.merge": "layers/operations/parsers/test_gradients.py: as for linear",
+    "layers.operations.parsers.norm": "layers/operations/parsers/test_gradients.py: as for linear",
+    "layers.operations.parsers.pool": "layers/operations/parsers/test_gradients.py: as for linear",
+    "layers.rule": "layers/rules/test_oracles.py: an abstract class and the default of all rules",
+    "layers.rules.activation": "layers/rules/test_oracles.py: one table of oracles for all rules",
+    "layers.rules.batch_norm_relu": "layers/test_graph.py: both pairs against each rule alone",
+    "layers.rules.conv": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.linear": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.norm": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.relu": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.relu_max_pool": "layers/test_graph.py: both pairs against each rule alone",
+    "layers.training": "layers/test_mode.py: refusals need a whole forward",
+    # incremental
+    # methods
+    # models
+    "models.collage.making.cut": "models/collage/making/test_train.py: needs scikit-image,"
+    " which is not installed",
+    "models.collage.making.pictures": "models/collage/making/test_scenes.py: a list of recipes",
+    # show
+    # inspect
+    # preparation
+    # evaluate
+    # results
+    "results.explained": "results/test_rows.py: a protocol, without behaviour",
+    "results.html_page": "results/test_html.py: the page is read as the sink writes it",
+    # runs
+    "runs.dream_jobs": "cli/test_dream.py: compared with the library through the command",
+    "runs.explain_job": "cli/test_explain.py: compared with the library through the command",
+    "runs.explain_settings": "runs/test_run.py: settings are checked when a job is made",
+    "runs.inspection_jobs": "cli/test_activations.py: compared with the library by each command",
+    "runs.job": "runs/test_run.py: an interface and values, seen in the events of a run",
+    "runs.model_overview": "cli/test_kernels.py: compared with the library by each command",
+    # captum
+    # tf_cnnvis
+    # web
+    # cli
+}
+"""Modules without a test of their own name, with the test that covers each, and why."""
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"torchattr"}))
+def test_every_module_has_a_test_in_the_same_place(module: str) -> None:
+    path = MODULES[module].relative_to(PACKAGE)
+    if path.name in ("__init__.py", "__main__.py"):
+        return
+    own = TESTS / path.parent / f"test_{path.stem.removeprefix('_')}.py"
+    elsewhere = COVERED_ELSEWHERE.get(module.removeprefix("torchattr."))
+    if elsewhere is None:
+        assert own.exists(), f"{own.relative_to(TESTS)} is missing"
+    else:
+        assert not own.exists(), f"{module} has a test of its own: take it off the list"
+        assert (TESTS / elsewhere.split(":")[0]).exists(), elsewhere
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -3,13 +3,14 @@
 A page's examples share one namespace and run from top to bottom in a folder of their own, which
 holds `photo.jpg`. Three words after the language of a fence change how it runs:
 
-* `warns=Category`: it must warn so, and the page must say so by the category's name;
+* `warns=Category`: it must raise this warning, and the page must mention the category;
 * `file=name.py`: it is also written to that file, for later fences and commands;
-* `not-run`: it is left out. The page must say why, in a line that begins with "Not run here".
+* `not-run`: it is skipped. The page must say why, in a line that begins with "Not run here".
 """
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -20,6 +21,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +34,19 @@ from typer.testing import CliRunner
 import torchattr
 from torchattr import errors
 from torchattr.cli import app
+from torchattr.kernels.dispatch import BACKENDS
+from torchattr.layers import OPERATIONS
 from torchattr.layers import registry as rule_registry
+from torchattr.layers.fusion import FUSED_PAIRS
+from torchattr.layers.operations.parsers import CALL_PATTERNS
 from torchattr.methods import registry as method_registry
 from torchattr.models.collage import examples
+from torchattr.web.panels.panel import PANELS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(torchattr.__file__).parent
 PAGES = sorted(
-    page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if page.exists()
+    (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md"))
 )
 MODULES = sorted(
     ".".join(("torchattr", *file.relative_to(PACKAGE).with_suffix("").parts))
@@ -58,12 +65,12 @@ SHELLS = ("console", "bash", "sh", "shell")
 PAPER = re.compile(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d+")
 
 WITHOUT_EXAMPLE = {
-    "Attribution": "abstract: its subclasses show how it is used",
-    "Call": "made by the engine only: the rules' page shows what it holds",
+    "Attribution": "abstract: its subclasses have examples",
+    "Call": "only made by the engine: docs/add-a-rule.md shows its attributes",
 }
 WITHOUT_PAPER = {
-    "feature_ablation": "older than any paper that could be cited for it",
-    "LayerActivation": "shows what the model computed, by no method",
+    "feature_ablation": "older than any citable paper",
+    "LayerActivation": "returns what the model computed: there is no method to cite",
 }
 
 
@@ -121,13 +128,19 @@ def name(page: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder to run in; what is registered or seeded there is forgotten afterwards."""
+    """A folder to run in; registrations and the random state are restored afterwards."""
     shutil.copy(examples()[0].path, tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     with ExitStack() as restored:
-        restored.enter_context(mock.patch.dict(rule_registry._rules))
-        restored.enter_context(mock.patch.dict(method_registry._methods))
+        restored.enter_context(BACKENDS.temporary())
+        rules = deepcopy(rule_registry._registries)
+        restored.enter_context(mock.patch.dict(rule_registry._registries, rules))
+        restored.enter_context(mock.patch.dict(OPERATIONS))
+        restored.enter_context(mock.patch.dict(CALL_PATTERNS))
+        restored.enter_context(mock.patch.dict(rule_registry._kind_rules))
+        for registry in (FUSED_PAIRS, method_registry.METHODS, PANELS):
+            restored.enter_context(registry.temporary())
         restored.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(0)
         yield tmp_path
@@ -136,7 +149,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(fence: Fence, namespace: dict[str, Any]) -> None:
-    """Run a fence; one with prompts is also compared with the results that it shows."""
+    """Run a fence; one with prompts is also compared with its expected output."""
     fence.write()
     if fence.body.lstrip().startswith(">>>"):
         parser, where = doctest.DocTestParser(), name(fence.page)
@@ -149,7 +162,7 @@ def run(fence: Fence, namespace: dict[str, Any]) -> None:
 
 
 def check(test: doctest.DocTest) -> int:
-    """Run one doctest in its own namespace; give the number of its examples."""
+    """Run one doctest in its own namespace; return the number of its examples."""
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     result = runner.run(test, out=report.append, clear_globs=False)
@@ -206,7 +219,7 @@ def leads_somewhere(page: Path, target: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the names that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = [match["text"] for match in HEADING.finditer(prose(page))]
     kept = [re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()) for heading in headings]
     return {heading.replace(" ", "-") for heading in kept}
@@ -241,7 +254,7 @@ def test_examples_in_docstrings_run(module: str, folder: Path) -> None:
 
 
 def exported() -> dict[str, Any]:
-    """Give the classes and functions of the top level; data and modules speak for themselves."""
+    """Return the classes and functions of the top level, without data and modules."""
     values = {key: getattr(torchattr, key) for key in dir(torchattr) if not key.startswith("_")}
     return {
         key: value
@@ -263,7 +276,7 @@ def test_each_public_name_has_a_docstring_with_an_example(key: str) -> None:
 
 
 def methods() -> dict[str, type[torchattr.Attribution]]:
-    """Give all methods, by their registered name or else by their class's."""
+    """Return all methods, by their registered name, or by their class name if they have none."""
     abstract = (torchattr.Attribution, torchattr.GradientAttribution)
     classes = [value for value in exported().values() if inspect.isclass(value)]
     found = [one for one in classes if issubclass(one, abstract) and one not in abstract]
@@ -281,15 +294,60 @@ def test_each_method_names_its_paper_and_what_it_is_not(key: str) -> None:
     )
 
 
-def test_coverage_has_each_row_once_with_a_known_status() -> None:
-    rows = re.findall(
-        r"^\| (\d)\.(\d+) \|[^|]+\| (done|in part|planned)\b",
-        (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    last = {"0": 20, "1": 12, "2": 13, "3": 14, "4": 13}
-    wanted = [(part, str(row)) for part, end in last.items() for row in range(1, end + 1)]
-    assert [(part, row) for part, row, _ in rows] == wanted
+def test_features_name_everything_public() -> None:
+    """Except errors and warnings, which users meet rather than look up."""
+    features = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", features))
+    errors_and_warnings = {key for key in torchattr.__all__ if hasattr(errors, key)}
+    assert set(torchattr.__all__) - errors_and_warnings <= named
+
+
+def test_contributing_lists_the_packages_in_their_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("### The packages")[2].partition("`benchmarks/`")[0]
+    listed = [
+        name
+        for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    ]
+    rooms = literal(ROOT / "tests" / "test_architecture.py", "ROOMS")
+    assert listed == [name for name in rooms if name and not name.startswith("_")]
+
+
+def test_contributing_names_classes_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    classes = {
+        name
+        for file in files
+        for name in re.findall(r"^class (\w+)", file.read_text(), re.MULTILINE)
+    }
+    named = set(re.findall(r"`((?:[A-Z][a-z]+)+)`", text)) - {"None", "TorchFunctionMode"}
+    assert named <= classes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_paths_of_the_package_exist(page: Path) -> None:
+    paths = set(re.findall(r"`((?:torchattr|benchmarks)/[\w/]+(?:\.py|/))`", prose(page)))
+    made_up = {"torchattr/cli/field.py"} if page.stem == "add-a-command" else set()
+    assert {path for path in paths - made_up if not (ROOT / path).exists()} == set()
+
+
+def literal(file: Path, variable: str) -> Any:
+    """Return the value of a constant of a module without importing it."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
+            return ast.literal_eval(node.value)
+    raise LookupError(variable)
+
+
+def test_changelog_keeps_its_form() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[(.+?)\]", text, re.MULTILINE)
+    assert versions[0] == "Unreleased"
+    assert all(f"\n[{version}]: https://" in text for version in versions)
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
 
 
 def test_citation_carries_the_version() -> None:

@@ -1,4 +1,4 @@
-"""The example scripts run, and say what they are meant to say."""
+"""The example scripts run and print what they should."""
 
 import runpy
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_methods_point_at_their_objects(capsys):
     assert "objects in 12 scenes" in capsys.readouterr().out
 
 
-def test_covering_what_misled_the_model_takes_the_answer_back(tmp_path, capsys):
+def test_covering_what_misled_the_model_removes_the_prediction(tmp_path, capsys):
     found = main("wrong_answers")(30, str(tmp_path / "wrong.png"))
     assert found["wrong"] >= 3
     assert found["there"] > found["wrong"] / 2 > found["elsewhere"]
@@ -41,7 +41,7 @@ def test_covering_what_misled_the_model_takes_the_answer_back(tmp_path, capsys):
     ],
 )
 def test_reconstructions_from_the_pools(tmp_path, model, weights, layers):
-    said = main("maxpool_reconstructions")(model, weights, None, str(tmp_path / "a.png"), 2)
-    assert [line.partition(":")[0] for line in said] == layers
+    captions = main("maxpool_reconstructions")(model, weights, None, str(tmp_path / "a.png"), 2)
+    assert [line.partition(":")[0] for line in captions] == layers
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.height > picture.width / 2

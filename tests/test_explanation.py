@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.inputs import as_inputs
 from torchattr.errors import InputError, InputTypeError
 
 X = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -177,7 +178,7 @@ def test_an_empty_batch_gives_empty_results(model: Net) -> None:
     ("arguments", "error", "message"),
     [
         ({"methods": []}, InputError, "methods is empty"),
-        ({"methods": ["salience"]}, ta.RuleError, "did you mean 'saliency'"),
+        ({"methods": ["salience"]}, ta.errors.RegistryError, "did you mean 'saliency'"),
         ({"methods": ["saliency"], "targets": 9}, ta.TargetError, "target 9 is out of range"),
         ({"methods": ["grad_cam"], "layer": "feature"}, ta.LayerError, "did you mean 'features'"),
         ({"inputs": X.long()}, InputTypeError, "has no gradient"),
@@ -188,3 +189,37 @@ def test_refuses(
 ) -> None:
     with pytest.raises(error, match=message):
         ta.explain(model, **{"inputs": X, "layer": "features", **arguments})
+
+
+def test_repr_fits_on_a_line_or_two(model: Net) -> None:
+    layers = ["features", "features.0", "features.1"]
+    explained = ta.explain(model, X, list(METHODS), targets=ta.TopK(2), layer=layers)
+    assert len(repr(explained)) < 400
+    assert "grad_cam [(2, 2, 1, 8, 8), (2, 2, 1, 8, 8), (2, 2, 1, 8, 8)]" in repr(explained)
+    assert repr(explained).count("2 relu calls, 2 rewritten") == 1
+    assert repr(explained.inputs) == "Inputs((2, 3, 8, 8))"
+    assert repr(explained.coverage) == "Coverage(conv 1, linear 1, relu 2)"
+
+
+def test_inputs_are_checked_once(model: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bool] = []
+
+    def counted(inputs: Any, *, differentiable: bool = True) -> Any:
+        checked.append(differentiable)
+        return as_inputs(inputs, differentiable=differentiable)
+
+    monkeypatch.setattr("torchattr.explanation.as_inputs", counted)
+    ta.explain(model, X, ["grad_cam"], targets=1, layer="features")
+    ta.explain(model, X, ["grad_cam", "saliency"], targets=1, layer="features")
+    ta.explain(model, X, ta.Saliency, targets=1)
+    assert checked == [False, True, True]
+
+
+def test_tokens_are_explained_by_methods_that_do_not_differentiate_them() -> None:
+    torch.manual_seed(0)
+    tokens = torch.tensor([[1, 2, 3], [4, 0, 2]])
+    text = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 3)).double()
+    explained = ta.explain(text, tokens, ["grad_cam", "feature_ablation"], targets=1, layer="0")
+    assert explained["feature_ablation"].shape == (2, 1, 3)
+    with pytest.raises(InputTypeError, match="which has no gradient"):
+        ta.explain(text, tokens, ["grad_cam", "saliency"], targets=1, layer="0")

@@ -1,4 +1,4 @@
-"""Nothing is held when a call has ended, also where no garbage collector runs."""
+"""Nothing is kept alive after a call, even without the garbage collector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr import evaluate
-from torchattr.inspect.places import calls_with_places
+from torchattr.inspect.spatial_calls import spatial_calls
 
 
 class Block(nn.Module):
@@ -83,7 +83,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "feature maps": lambda: ta.feature_maps(MODEL, X, "r"),
     "feature maps of layers": lambda: ta.feature_maps(MODEL, X, ["3", "3.*"]),
     "picture": lambda: ta.feature_maps(MODEL, X, "r").picture("1"),
-    "places": lambda: calls_with_places(MODEL, X, "c"),
+    "places": lambda: spatial_calls(MODEL, X, "c"),
     "back_project": lambda: ta.back_project(MODEL, X, "3", 0),
     "top patches": lambda: ta.top_patches(MODEL, X, "3", 1, k=2),
     "maximise": lambda: ta.maximise(MODEL, 0, shape=(3, 8, 8), steps=2),
@@ -108,7 +108,7 @@ CALLS: dict[str, Callable[[], Any]] = {
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
     gc.disable()
-    # What was there before need not be looked through.
+    # Earlier objects need not be searched.
     gc.freeze()
     yield
     gc.unfreeze()
@@ -117,7 +117,7 @@ def collector() -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[list[Any]]:
-    """Give what only a garbage collector would free of what is made in a `with` block."""
+    """Yield the objects made in a `with` block that only a garbage collector would free."""
     gc.collect()
     found: list[Any] = []
     yield found
@@ -151,7 +151,7 @@ def test_nothing_keeps_what_a_call_made(name: str) -> None:
         with uncollected() as found:
             before = alive()
             call()
-            # What only the graph holds, which no collector sees into, would be here for ever.
+            # What only the graph holds, which no collector sees into, would never be freed.
             assert alive() <= before
     # Functions of PyTorch itself leave some small ones, such as its `tree_flatten`.
     assert [type(held) for held in found if is_heavy(held)] == []

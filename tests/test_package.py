@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
+from unittest import mock
 
 import pytest
 
@@ -33,3 +35,24 @@ def test_public_names_are_listed_and_others_refused():
     assert {"GuidedBackprop", "explain", "TorchattrError"} <= namespace.keys() & set(dir(ta))
     with pytest.raises(AttributeError, match="'torchattr' has no attribute 'Saliencies'"):
         _ = ta.Saliencies
+
+
+def test_dir_lists_public_names_and_those_of_every_module_only():
+    run(
+        "import torchattr\n"
+        "for _ in range(2):\n"
+        "    names = {name for name in dir(torchattr) if not name.startswith('__')}\n"
+        "    assert names == set(torchattr.__all__), names ^ set(torchattr.__all__)\n"
+        "    torchattr.explain"
+    )
+
+
+def test_version_is_that_of_the_installed_distribution():
+    with mock.patch("importlib.metadata.version", return_value="1.2.3"):
+        assert ta.__version__ == "1.2.3"
+    with mock.patch("importlib.metadata.version", side_effect=PackageNotFoundError):
+        assert ta.__version__ == "unknown"
+
+
+def test_reading_the_version_imports_no_torch():
+    run("import sys, torchattr\nassert torchattr.__version__\nassert 'torch' not in sys.modules")

@@ -1,19 +1,23 @@
 """Attribution for PyTorch vision models: right for every spelling, in the memory of inference.
 
-The public names are imported, and PyTorch with them, when the first of them is used: PyTorch takes
-seconds to import, which `torchattr --help` need not wait for.
+The public names, and PyTorch with them, are imported at the first access: PyTorch takes seconds
+to import, which `torchattr --help` need not wait for. `__version__` imports neither.
 """
 
 from __future__ import annotations
 
-import importlib
-import typing
+import importlib as _importlib
+import typing as _typing
 
-if typing.TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from torchattr._public import *  # noqa: F403 - all the names of that module are public
+
+    __version__: str
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return str(_importlib.import_module("torchattr.core.versions").own_version())
     public = {} if name.startswith("__") and name != "__all__" else _public_names()
     globals().update(public)
     if name == "__all__":
@@ -24,9 +28,10 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_public_names()})
+    dunders = [name for name in globals() if name.startswith("__") and name.endswith("__")]
+    return sorted({*dunders, "__all__", "__version__", *_public_names()})
 
 
 def _public_names() -> dict[str, object]:
-    found = vars(importlib.import_module("torchattr._public"))
-    return {name: value for name, value in found.items() if not name.startswith("_")}
+    names = vars(_importlib.import_module("torchattr._public"))
+    return {name: value for name, value in names.items() if not name.startswith("_")}

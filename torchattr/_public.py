@@ -1,5 +1,8 @@
 """The public names of the package; `torchattr` imports this when the first of them is used."""
 
+from torchattr.core.targets import Classes as Classes
+from torchattr.core.targets import Neuron as Neuron
+from torchattr.core.targets import TopK as TopK
 from torchattr.errors import BackendError as BackendError
 from torchattr.errors import BackendWarning as BackendWarning
 from torchattr.errors import CoverageWarning as CoverageWarning
@@ -9,8 +12,9 @@ from torchattr.errors import InputError as InputError
 from torchattr.errors import LayerChoiceWarning as LayerChoiceWarning
 from torchattr.errors import LayerError as LayerError
 from torchattr.errors import LayerReuseWarning as LayerReuseWarning
-from torchattr.errors import NoPlacesWarning as NoPlacesWarning
 from torchattr.errors import NoRuleMatched as NoRuleMatched
+from torchattr.errors import NotSpatialWarning as NotSpatialWarning
+from torchattr.errors import RegistryError as RegistryError
 from torchattr.errors import RuleError as RuleError
 from torchattr.errors import ScriptedModelError as ScriptedModelError
 from torchattr.errors import ShapeError as ShapeError
@@ -34,6 +38,7 @@ from torchattr.inspect import show_kernels as show_kernels
 from torchattr.inspect import summary as summary
 from torchattr.inspect import top_patches as top_patches
 from torchattr.kernels import backend as backend
+from torchattr.kernels import register_backend as register_backend
 from torchattr.layers import OPERATIONS as OPERATIONS
 from torchattr.layers import Call as Call
 from torchattr.layers import Coverage as Coverage
@@ -56,6 +61,3 @@ from torchattr.methods import Saliency as Saliency
 from torchattr.methods import register_method as register_method
 from torchattr.preparation import Prepared as Prepared
 from torchattr.preparation import prepare as prepare
-from torchattr.targets import Classes as Classes
-from torchattr.targets import Neuron as Neuron
-from torchattr.targets import TopK as TopK

@@ -2,21 +2,160 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import partial
-from pathlib import Path
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from torchattr.undoing import undone
+Renderer: TypeAlias = Callable[[str, Any], "str | None"]
+"""Renders an argument and its value for users of Python, the command or the viewer.
 
-_PACKAGE = str(Path(__file__).parent)
+`None` if they have no such setting: a way out that needs it is then omitted.
+"""
+
+FUNCTION: Any = type("Function", (), {"__repr__": lambda self: "lambda returned: ..."})()
+"""The value of a way out that passes a function, which only Python can."""
+
+SETTING = "{setting}"
+"""The placeholder of an argument and its value in the text of a message or a way out."""
 
 
-class TorchattrError(Exception):
+def in_python(argument: str, value: Any) -> str:
+    """Render an argument as it is passed in Python.
+
+    >>> in_python("rules", {"gelu": "guided"}), in_python("layer", ...)
+    ("rules={'gelu': 'guided'}", 'layer=...')
+    """
+    return f"{argument}={'...' if value is ... else repr(value)}"
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """Something that would help, such as an argument to pass.
+
+    Attributes:
+        text: the advice; `{setting}` is replaced by the rendered argument.
+        argument: the argument's name in Python; `None` if the advice needs no argument.
+        value: the value to pass; `...` where the user must choose.
+
+    >>> WayOut("to treat it like a ReLU, pass {setting}", "rules", {"gelu": "guided"}).said()
+    "to treat it like a ReLU, pass rules={'gelu': 'guided'}"
+    """
+
+    text: str
+    argument: str | None = None
+    value: Any = ...
+
+    def said(self, renderer: Renderer = in_python) -> str | None:
+        """Return the advice as rendered; `None` if the user has no such setting."""
+        if self.argument is None:
+            return self.text
+        setting = renderer(self.argument, self.value)
+        return None if setting is None else self.text.replace(SETTING, setting)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """The structured part of an error or warning: the argument at fault and the ways out.
+
+    Attributes:
+        argument: the argument at fault, by its name in Python.
+        given: its value.
+        allowed: the allowed values, where they can be listed.
+        ways_out: the remedies.
+
+    >>> Hint(ways_out=[WayOut("pass {setting}", "strict", False)]).said()
+    'Pass strict=False'
+    """
+
+    argument: str | None = None
+    given: Any = None
+    allowed: Sequence[Any] = ()
+    ways_out: Sequence[WayOut] = ()
+
+    def said(self, renderer: Renderer = in_python) -> str:
+        """Return the rendered ways out as a sentence; empty if the user has none of them."""
+        advice = [text for way in self.ways_out if (text := way.said(renderer)) is not None]
+        sentence = "; ".join(advice)
+        return sentence[:1].upper() + sentence[1:]
+
+    def setting(self, renderer: Renderer = in_python) -> str:
+        """Return the argument at fault and its value, as in Python if the user has no setting."""
+        argument = self.argument or ""
+        return renderer(argument, self.given) or in_python(argument, self.given)
+
+
+class Message(str):
+    """A fault and the ways out, worded for Python, and rendered anew for the command or viewer.
+
+    Attributes:
+        text: the fault; `{setting}` is replaced by the hint's argument and value.
+        hint: the argument at fault and the ways out.
+
+    >>> fault = Message("there is no layer", Hint(ways_out=[WayOut("see {setting}", "layers")]))
+    >>> fault
+    'there is no layer. See layers=...'
+    >>> fault.said(lambda argument, value: f"--{argument}")
+    'there is no layer. See --layers'
+    """
+
+    text: str
+    hint: Hint
+
+    def __new__(cls, text: str = "", hint: Hint | None = None) -> Message:
+        hint = hint or Hint()
+        message = super().__new__(cls, _said(text, hint, in_python))
+        message.text, message.hint = text, hint
+        return message
+
+    def __reduce__(self) -> tuple[type[Message], tuple[str, Hint]]:
+        return Message, (self.text, self.hint)
+
+    def said(self, renderer: Renderer = in_python) -> str:
+        """Return the whole message as rendered."""
+        return _said(self.text, self.hint, renderer)
+
+    def after(self, introduction: str) -> Message:
+        """Return the same message after an introduction."""
+        return Message(f"{introduction}{self.text}", self.hint)
+
+
+def _said(text: str, hint: Hint, renderer: Renderer) -> str:
+    if SETTING in text:
+        text = text.replace(SETTING, hint.setting(renderer))
+    advice = hint.said(renderer)
+    end = " " if text.endswith("?") else ". "
+    return f"{text}{end}{advice}" if text and advice else text or advice
+
+
+NOTHING = Message()
+"""The empty message."""
+
+
+class _Hinted(Exception):
+    """An error or warning whose message Python, the command and the viewer render differently.
+
+    `str()` renders it for Python.
+    """
+
+    def __init__(self, message: str = "", *, hint: Hint | None = None) -> None:
+        whole = message if isinstance(message, Message) else Message(message, hint)
+        super().__init__(whole.text)
+        self.hint = whole.hint
+
+    @property
+    def message(self) -> Message:
+        """The fault and the ways out."""
+        return Message(str(self.args[0]) if self.args else "", self.hint)
+
+    def said(self, renderer: Renderer = in_python) -> str:
+        """Return the whole message as rendered."""
+        return self.message.said(renderer)
+
+    def __str__(self) -> str:
+        return self.said()
+
+
+class TorchattrError(_Hinted):
     """Base of all errors of this package."""
 
 
@@ -25,7 +164,7 @@ class InputError(TorchattrError, ValueError):
 
 
 class InputTypeError(TorchattrError, TypeError):
-    """An argument of a type that the call does not take."""
+    """An argument of a type that the call does not accept."""
 
 
 class ShapeError(InputError):
@@ -45,7 +184,7 @@ class LayerError(TorchattrError, ValueError):
 
 
 class ModelError(TorchattrError, ValueError):
-    """A model that cannot be loaded, or cannot be run under interception."""
+    """A model that cannot be loaded, or whose operations cannot be intercepted."""
 
 
 class TrainingModeError(ModelError):
@@ -53,15 +192,15 @@ class TrainingModeError(ModelError):
 
 
 class ScriptedModelError(ModelError):
-    """A scripted or traced module hides its operations."""
+    """A scripted or traced module, which hides its operations."""
 
 
 class WeightsError(TorchattrError, ValueError):
-    """Weights that cannot be read, downloaded or fitted to the model."""
+    """Weights that cannot be read or downloaded, or that do not fit the model."""
 
 
 class ImageError(TorchattrError, ValueError):
-    """A picture that cannot be found or read."""
+    """An image that cannot be found or read."""
 
 
 class FolderError(TorchattrError, OSError):
@@ -69,11 +208,15 @@ class FolderError(TorchattrError, OSError):
 
 
 class PackageError(TorchattrError, ImportError):
-    """An optional package that is asked for and not installed."""
+    """An optional package that is required but not installed."""
 
 
-class RuleError(TorchattrError, ValueError):
-    """A rule, operation or method that is unknown or registered twice."""
+class RegistryError(TorchattrError, ValueError):
+    """A name of a rule, method, panel or backend that is unknown or taken."""
+
+
+class RuleError(RegistryError):
+    """A rule or operation that is unknown, or a rule that breaks its contract."""
 
 
 class NoRuleMatched(TorchattrError, RuntimeError):
@@ -81,18 +224,18 @@ class NoRuleMatched(TorchattrError, RuntimeError):
 
 
 class DisconnectedError(TorchattrError, RuntimeError):
-    """A target that does not depend on the inputs, or the layer, by the graph."""
+    """A target that the autograd graph does not connect to the inputs or the layer."""
 
 
 class BackendError(TorchattrError, RuntimeError):
-    """A backend asked for by name that cannot serve the call."""
+    """A backend requested by name that cannot serve the call."""
 
 
 class OutOfMemory(TorchattrError, MemoryError):
-    """Not even a single perturbation fits into memory."""
+    """Not even a single perturbed copy fits into memory."""
 
 
-class TorchattrWarning(UserWarning):
+class TorchattrWarning(_Hinted, UserWarning):
     """Base of all warnings of this package."""
 
 
@@ -101,11 +244,11 @@ class CoverageWarning(TorchattrWarning):
 
 
 class DisconnectedWarning(TorchattrWarning):
-    """Some inputs, examples or targets get zeros because nothing leads back to them."""
+    """Some inputs, examples or targets get zeros because no gradient reaches them."""
 
 
-class NoPlacesWarning(TorchattrWarning):
-    """An input without places gets an empty tensor where a layer's map was to be laid over it."""
+class NotSpatialWarning(TorchattrWarning):
+    """An input without spatial dimensions gets an empty tensor instead of a layer's map."""
 
 
 class LayerReuseWarning(TorchattrWarning):
@@ -117,43 +260,8 @@ class LayerChoiceWarning(TorchattrWarning):
 
 
 class RowsWarning(TorchattrWarning):
-    """A result without one row for each example was left out."""
+    """A result without one row per example was omitted."""
 
 
 class BackendWarning(TorchattrWarning):
-    """A backend that was chosen automatically failed, and another one serves."""
-
-
-Listener: TypeAlias = Callable[[str, type[TorchattrWarning]], None]
-
-_listener: ContextVar[Listener | None] = ContextVar("torchattr_listener", default=None)
-
-
-@contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Give the warnings of what runs inside to a function instead.
-
-    Unlike `warnings.catch_warnings`, whose filters belong to the whole process, it is for this
-    thread alone.
-
-    >>> heard = []
-    >>> with listening(lambda message, category: heard.append(message)):
-    ...     warn("a layer was taken", LayerChoiceWarning)
-    >>> heard
-    ['a layer was taken']
-    """
-    with undone() as undo:
-        undo.later(partial(_listener.set, _listener.get()), of_thread=True)
-        _listener.set(listener)
-        yield
-
-
-def warn(message: str, category: type[TorchattrWarning]) -> None:
-    """Warn at the line of the caller's own code, however deep in this package it is raised."""
-    listener = _listener.get()
-    if listener is not None:
-        return listener(message, category)
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return warnings.warn(message, category, stacklevel=level)
+    """An automatically chosen backend failed, and another one is used instead."""

@@ -5,40 +5,62 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeAlias, overload
 
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward, Layers, OutputKey, Tensors
-from torchattr.errors import InputError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import with_tensors
+from torchattr.core.targets import Classes, Target, TopK
+from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
+from torchattr.errors import InputError, Message
 from torchattr.layers import Coverage
-from torchattr.methods import Attribution, GradientAttribution, build, name_of, takes
-from torchattr.methods.default_layer import default_layer
-from torchattr.methods.passes import Job, Solution, solve
-from torchattr.targets import Classes, TopK
+from torchattr.methods import (
+    Attribution,
+    GradientAttribution,
+    MethodCall,
+    SolveResult,
+    build,
+    class_of,
+    default_layer,
+    name_of,
+    solve,
+    takes,
+)
+
+MethodLike: TypeAlias = "str | type[Attribution] | Attribution"
+LikeInputs: TypeAlias = Literal[
+    "saliency",
+    "input_x_gradient",
+    "integrated_gradients",
+    "guided_backprop",
+    "deconvolution",
+    "feature_ablation",
+    "rise",
+]
+"""Methods whose result is a tensor for a tensor, and a tuple for a tuple."""
 
 METHODS = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam")
-"""The methods that :func:`explain` runs unless told otherwise."""
+"""The methods that :func:`explain` runs by default."""
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """What several methods found, for several targets of each example.
+class Explanation(Generic[TensorsT]):
+    """The attributions of several methods, for several targets of each example.
 
-    `explanation["grad_cam"]` is a tensor `(N, T, 1, h, w)`: examples, targets, and then what the
-    method gives. A method that looks at several layers has a dict by layer.
+    `explanation["grad_cam"]` is a tensor `(N, T, 1, h, w)`: examples, targets, and then the
+    dimensions of the method's result. A method on several layers has a dict by layer.
 
     Attributes:
         attributions: the result of each method, by name.
-        targets: the class of each target, `(N, T)`, or `None` where targets are no classes.
+        targets: the class of each target, `(N, T)`, or `None` if targets are not classes.
         scores: the model's score of each target, `(N, T)`.
-        output: all the model's scores.
-        inputs: what was explained.
-        coverage: what ran, and what the rules rewrote.
+        output: all scores of the model.
+        inputs: the inputs that were explained.
+        coverage: the operations that ran, and which of them rules rewrote.
         notes: for each rule-based method, what it rewrote, as a sentence.
-        refused: the reason of each method that could not be run, if refusals are skipped.
+        refused: why methods could not be run, by name, if refusals are skipped.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -53,7 +75,13 @@ class Explanation:
     inputs: Inputs
     coverage: Coverage
     notes: Mapping[str, str]
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, Message] = field(default_factory=dict)
+
+    @overload
+    def __getitem__(self, method: LikeInputs) -> TensorsT: ...
+
+    @overload
+    def __getitem__(self, method: str) -> Any: ...
 
     def __getitem__(self, method: str) -> Any:
         if method not in self.attributions:
@@ -68,53 +96,56 @@ class Explanation:
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {_shape(value)}" for name, value in self.attributions.items())
-        return f"Explanation({shapes}; {'; '.join(self.notes.values()) or 'no rules'})"
+        notes = "; ".join(dict.fromkeys(self.notes.values()))
+        return f"Explanation({shapes}; {notes or 'no rules'})"
 
     def _repr_html_(self) -> str:
-        from torchattr.runs.entries import shown
+        from torchattr.results import shown
 
         return shown(self)
 
     def save(self, out: str | Path, **options: Any) -> list[Path]:
         """Write a panel, the raw arrays and a manifest for each example into a folder.
 
-        See :func:`torchattr.runs.save_explanation` for the options.
+        See :func:`torchattr.results.save_explanation` for the options.
         """
-        from torchattr.runs import save_explanation
+        from torchattr.results import save_explanation
 
         return save_explanation(self, out, **options)
 
 
 def explain(
     model: Forward,
-    inputs: Tensors,
-    methods: Sequence[Any] | Mapping[str, Mapping[str, Any]] = METHODS,
-    targets: Any = None,
+    inputs: TensorsT,
+    methods: MethodLike | Sequence[MethodLike] | Mapping[str, Mapping[str, Any]] = METHODS,
+    targets: Target = None,
     *,
     layer: Layers | None = None,
     rules: Mapping[str, Any] | None = None,
     additional_forward_args: Any = None,
     output: OutputKey = None,
     skip_refused: bool = False,
-) -> Explanation:
-    """Run several methods for several targets: one forward for all that follow gradients.
+) -> Explanation[TensorsT]:
+    """Run several methods for several targets, all gradient methods from one forward.
 
     Args:
         model: see :class:`Attribution`.
-        inputs: likewise.
-        methods: names (see `torchattr methods`), classes or objects; or a dict from names to the
-            options of their `attribute`.
+        inputs: see :class:`Attribution`.
+        methods: names (:func:`torchattr.methods.registered_methods` has them all), classes or
+            objects; or a dict from names to the options of their `attribute`.
         targets: :class:`TopK`, :class:`Classes`, or any target of :class:`Attribution`; `None`
             explains the predicted class of each example.
-        layer: for the methods that look at a layer; `None` takes the last spatial one.
-        rules: further rules for the methods that have rules, such as `{"gelu": "guided"}`; the
+        layer: for the methods that use a layer; `None` uses the last spatial one.
+        rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`; the
             gradient of the others stays the gradient.
         additional_forward_args: see :class:`Attribution`.
-        output: likewise.
-        skip_refused: note the methods whose rules matched nothing in `refused`, and go on.
+        output: see :class:`Attribution`.
+        skip_refused: skip methods whose rules match nothing, or whose target does not depend on
+            what they attribute to, and record the reasons in `refused`.
 
     Raises:
-        NoRuleMatched: a rule-based method found nothing to rewrite, and is not to be skipped.
+        NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
+        RegistryError: an unknown method name.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -124,54 +155,72 @@ def explain(
     >>> ex["grad_cam"].shape, ex["saliency"].shape
     (torch.Size([2, 3, 1, 6, 6]), torch.Size([2, 3, 3, 8, 8]))
     """
-    methods = [methods] if isinstance(methods, (str, type, Attribution)) else methods
-    if not methods:
-        raise InputError(f"methods is empty; name some, such as {', '.join(METHODS)}")
-    given = as_inputs(inputs, differentiable=False)
+    asked = _options_by_method(methods)
+    given = as_inputs(inputs, differentiable=any(map(_differentiates_inputs, asked)))
     arguments = as_arguments(additional_forward_args)
-    if layer is None and sum(_looks_at_a_layer(method) for method in methods) > 1:
-        # Found once for all of them.
+    if layer is None and sum(map(_chooses_layer, asked)) > 1:
+        # Located once for all methods.
         layer, _ = default_layer(model, given, arguments, output, targets)
-    requests = _requests(methods, model, layer=layer, rules=rules, output=output)
-    given = as_inputs(inputs, differentiable=any(r.of_inputs for r in requests.values()))
-    jobs = {name: Job(r.method, r.options) for name, r in requests.items() if r.follows_gradients}
-    solution = solve(
+    requests = _requests(asked, model, layer=layer, rules=rules, output=output)
+    calls = {
+        name: MethodCall(request.method, request.options)
+        for name, request in requests.items()
+        if isinstance(request.method, GradientAttribution)
+    }
+    solved = solve(
         model,
         given,
         targets,
         arguments,
-        list(jobs.values()),
+        list(calls.values()),
         key=output,
         skip_refused=skip_refused,
     )
-    found = dict(zip(jobs, solution.results, strict=True))
+    results = dict(zip(calls, solved.results, strict=True))
     for name, request in requests.items():
-        if name not in jobs:
-            found[name] = request.attribute(inputs, targets, additional_forward_args)
-    refused = {name: solution.refused[k] for k, name in enumerate(jobs) if k in solution.refused}
+        if name not in calls:
+            results[name] = request.attribute(inputs, targets, additional_forward_args)
+    refused = {name: solved.refused[k] for k, name in enumerate(calls) if k in solved.refused}
     several = isinstance(targets, (TopK, Classes))
-    coverage = solution.trace.coverage
+    coverage = solved.trace.coverage
     return Explanation(
         {
-            name: found[name] if several else _with_target_dimension(found[name])
+            name: results[name] if several else with_tensors(results[name], _one_target)
             for name in requests
             if name not in refused
         },
-        _classes(solution.targets, given.batch_size),
-        _scores(solution),
-        solution.output,
+        _classes(solved.targets, given.batch_size),
+        _scores(solved),
+        solved.output,
         given,
         coverage,
-        {
-            name: coverage.describe(job.method.table)
-            for name, job in jobs.items()
-            if job.method.table and name not in refused
-        },
+        _notes(coverage, {name: call for name, call in calls.items() if name not in refused}),
         refused,
     )
 
 
-def _looks_at_a_layer(method: Any) -> bool:
+def _options_by_method(
+    methods: MethodLike | Sequence[MethodLike] | Mapping[str, Mapping[str, Any]],
+) -> Mapping[MethodLike, Mapping[str, Any]]:
+    """Return the options of each method's `attribute`.
+
+    Raises:
+        InputError: there are no methods.
+    """
+    if isinstance(methods, (str, type, Attribution)):
+        return {methods: {}}
+    if not methods:
+        raise InputError(f"methods is empty; name some, such as {', '.join(METHODS)}")
+    options: Mapping[Any, Mapping[str, Any]] = methods if isinstance(methods, Mapping) else {}
+    return {method: options.get(method, {}) for method in methods}
+
+
+def _differentiates_inputs(method: MethodLike) -> bool:
+    cls = class_of(method)
+    return issubclass(cls, GradientAttribution) and cls.differentiates_inputs
+
+
+def _chooses_layer(method: MethodLike) -> bool:
     return not isinstance(method, Attribution) and takes(method, "layer")
 
 
@@ -179,16 +228,8 @@ def _looks_at_a_layer(method: Any) -> bool:
 class _Request:
     """A method made for the model, and the options of its `attribute`."""
 
-    method: Any
+    method: Attribution
     options: Mapping[str, Any]
-
-    @property
-    def follows_gradients(self) -> bool:
-        return isinstance(self.method, GradientAttribution)
-
-    @property
-    def of_inputs(self) -> bool:
-        return self.follows_gradients and self.method.differentiates_inputs
 
     def attribute(self, inputs: Tensors, targets: Any, additional_forward_args: Any) -> Any:
         return self.method.attribute(
@@ -200,18 +241,21 @@ class _Request:
 
 
 def _requests(
-    methods: Sequence[Any] | Mapping[str, Mapping[str, Any]], model: Forward, **made_with: Any
+    asked: Mapping[MethodLike, Mapping[str, Any]], model: Forward, **made_with: Any
 ) -> dict[str, _Request]:
-    options = methods if isinstance(methods, Mapping) else {}
-    requests = {}
-    for method in methods:
-        name = method if isinstance(method, str) else name_of(method)
-        requests[name] = _Request(build(method, model, **made_with), options.get(method, {}))
-    return requests
+    return {
+        name_of(method): _Request(build(method, model, **made_with), options)
+        for method, options in asked.items()
+    }
+
+
+def _notes(coverage: Coverage, calls: Mapping[str, MethodCall]) -> dict[str, str]:
+    tables = {name: call.method.table for name, call in calls.items()}
+    return {name: coverage.describe(table) for name, table in tables.items() if table}
 
 
 def _classes(targets: Sequence[Any], batch_size: int) -> Tensor | None:
-    """Give the class index of each target of each example, where targets are class indices."""
+    """Return the class index of each target of each example, if targets are class indices."""
     columns = []
     for target in targets:
         if isinstance(target, int):
@@ -224,20 +268,21 @@ def _classes(targets: Sequence[Any], batch_size: int) -> Tensor | None:
     return torch.stack(columns, 1)
 
 
-def _scores(solution: Solution) -> Tensor:
-    return torch.stack([scores.detach() for scores in solution.scores], 1)
+def _scores(solved: SolveResult) -> Tensor:
+    return torch.stack(solved.scores, 1)
 
 
-def _with_target_dimension(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.unsqueeze(1)
-    if isinstance(value, dict):
-        return {key: _with_target_dimension(one) for key, one in value.items()}
-    return tuple(_with_target_dimension(one) for one in value)
+def _one_target(result: Tensor) -> Tensor:
+    """Add the dimension of the targets for a single one."""
+    return result.unsqueeze(1)
 
 
 def _shape(value: Any) -> str:
     if isinstance(value, Tensor):
         return str(tuple(value.shape))
-    items = value.values() if isinstance(value, dict) else value
-    return f"[{', '.join(_shape(item) for item in items)}]"
+    items = list(value.values() if isinstance(value, dict) else value)
+    shapes = [_shape(item) for item in items[:_MOST_SHOWN]]
+    return f"[{', '.join(shapes + ['...'] * (len(items) > _MOST_SHOWN))}]"
+
+
+_MOST_SHOWN = 3

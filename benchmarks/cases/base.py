@@ -1,4 +1,4 @@
-"""What a case of the benchmarks is."""
+"""The interface of a benchmark case: one section of the results."""
 
 from __future__ import annotations
 
@@ -17,23 +17,18 @@ class Case(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     how: ClassVar[str] = (
-        "All sides run by turns in one process; times are medians over the rounds, ratios medians"
+        "All sides alternate in one process; times are medians over the rounds, ratios are medians"
         " of the ratio in each round."
     )
 
     def missing(self, settings: Settings) -> str | None:
-        """Say what the case needs and does not find here; then it is left out."""
+        """Return what the case needs and this machine lacks; the case is then skipped."""
         return None
 
     @abstractmethod
     def run(self, settings: Settings) -> Iterable[dict[str, Any]]:
-        """Check and measure. Each row holds what was measured, and figures by side."""
+        """Check and measure. Each row describes what was measured, with figures by side."""
 
     @abstractmethod
     def tables(self, rows: Sequence[Row]) -> list[str]:
-        """Give the lines of Markdown that show the rows."""
-
-
-def say(*words: object) -> None:
-    """Tell the one who waits how far the run is."""
-    print(*words, flush=True)
+        """Return the lines of Markdown that show the rows."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.ablating import ALLOWED, CHECKED
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.child import GIVING_BACK, KEEPING, alone
-from benchmarks.markdown import number, table
+from benchmarks.cases.ablation import ALLOWED, CHECKED
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.child import GIVING_BACK, KEEPING, alone
 from benchmarks.peers.captum import ROWS_AT_ONCE
+from benchmarks.report.text import number, say, table
 from benchmarks.settings import Settings
 
 ASKED: Mapping[str, tuple[str, ...]] = {
@@ -21,22 +21,22 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     "resnet50": ("16/8", "8/4", "100 superpixels"),
     "mobilenet_v2": ("16/8", "8/4"),
 }
-"""What is asked of each network: a window and its stride in pixels, or superpixels."""
+"""The tasks of each network: a window and its stride in pixels, or superpixels."""
 
 QUICKLY: Mapping[str, tuple[str, ...]] = {"resnet18": ("16/8", "12 superpixels")}
-"""What is asked of what in a quick run."""
+"""The tasks of a quick run."""
 
 CURVE = ("8/8", "16/16", "32/32", "64/27", "112/19")
-"""Windows for the figure: some 49 places, more where a larger stride would leave gaps."""
+"""Windows for the figure: about 49 positions, more where a larger stride would leave gaps."""
 CURVE_NETWORKS = ("resnet18", "vgg16")
 
 WEIGHED = ("16/8",)
-"""Where memory is looked at."""
+"""The tasks whose memory is measured."""
 
 ROUNDS = 3
-"""At most so many: a run of all places is long, and its time a mean over them already."""
+"""Maximum number of rounds: a run is long, and its time a mean over all positions already."""
 SECONDS = 3.0
-"""Whole forwards are stopped then, unless asked for all."""
+"""When full forwards are stopped, unless `--whole` is given."""
 
 SIDES = {"torchattr": "torchattr", "dense": "`incremental=False`", "captum": "Captum"}
 GROWN = ("torchattr", "captum")
@@ -67,7 +67,7 @@ class Incremental(Case):
 def _timed(network: str, asked: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     rounds = 1 if settings.quick else min(settings.rounds, ROUNDS)
     arguments = ["time", *_what(asked), f"--rounds={rounds}", *_common(network, settings)]
-    rows: list[dict[str, Any]] = alone("benchmarks.ablating", arguments, KEEPING)
+    rows: list[dict[str, Any]] = alone("benchmarks.cases.ablation", arguments, KEEPING)
     for row in rows:
         told = (f"{name} {_time(side)}" for name, side in row["sides"].items())
         say(f"{network} {row['what']}:", ", ".join(told))
@@ -75,7 +75,7 @@ def _timed(network: str, asked: Sequence[str], settings: Settings) -> list[dict[
 
 
 def _weighed(rows: list[dict[str, Any]], settings: Settings) -> list[dict[str, Any]]:
-    """Add by how much the memory of a process grows, ours against Captum's."""
+    """Add the growth of a process's memory, torchattr's and Captum's."""
     for row in rows:
         if row["what"] in WEIGHED:
             sides = {name: row["sides"][name] for name in ("torchattr", "captum")}
@@ -90,14 +90,16 @@ def _weighed(rows: list[dict[str, Any]], settings: Settings) -> list[dict[str, A
 
 def _growth(network: str, what: str, side: str, settings: Settings) -> float:
     arguments = ["growth", *_what([what]), f"--sides={side}", *_common(network, settings)]
-    found: float = alone("benchmarks.ablating", arguments, GIVING_BACK)
+    found: float = alone("benchmarks.cases.ablation", arguments, GIVING_BACK)
     return found
 
 
 def _curve(network: str, asked: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     """Time windows of several sizes, once each after a run that checks them."""
     arguments = ["time", *_what(asked), *_common(network, settings)]
-    rows = alone("benchmarks.ablating", [*arguments, "--sides", "torchattr", "dense"], KEEPING)
+    rows = alone(
+        "benchmarks.cases.ablation", [*arguments, "--sides", "torchattr", "dense"], KEEPING
+    )
     say(f"{network}, {len(rows)} sizes of windows")
     return [{**row, "curve": int(row["what"].split("/")[0])} for row in rows]
 
@@ -107,7 +109,7 @@ def _what(asked: Sequence[str]) -> list[str]:
 
 
 def _common(network: str, settings: Settings) -> list[str]:
-    """Give what all children are told; a GPU is fast enough for all places."""
+    """Return the options of all child processes; a GPU is fast enough for all positions."""
     seconds = 0.0 if settings.whole or settings.on_gpu else 0.1 if settings.quick else SECONDS
     return [
         f"--network={network}",
@@ -120,23 +122,24 @@ def _common(network: str, settings: Settings) -> list[str]:
 
 def _explained() -> list[str]:
     return [
-        "One real picture, float32. Time in ms for each place, of a run of all places; in brackets"
-        " how many times as long as torchattr it took. Captum is given"
-        f" `perturbations_per_eval={ROWS_AT_ONCE}`; `incremental=False` is torchattr with whole"
-        " forwards. Their forwards all cost the same, so their runs are stopped after"
-        f" {SECONDS:g} s and extrapolated (a fixed part and one a place) to all places; the table"
-        " says how many were run."
-        " torchattr runs all places. All sides run by turns in one process, whose allocator gives"
-        " nothing back to the system: none pays for page faults. The bound is the multiply-adds of"
-        " whole forwards over those of what the places can reach; torchattr can beat it where it"
-        " needs fewer multiplications for one convolution. Each side's scores were compared with"
-        f" those of up to {CHECKED} places computed by hand first: the difference is that of"
-        f" torchattr, of the range of these scores; above {ALLOWED:g} a side gets no time.",
+        "One real image, float32. Time in ms per position, averaged over all positions; in brackets"
+        " the time as a multiple of torchattr's. Captum uses"
+        f" `perturbations_per_eval={ROWS_AT_ONCE}`; `incremental=False` is torchattr with full"
+        " forwards. All forwards of these two cost the same, so their runs are stopped after"
+        f" {SECONDS:g} s and extrapolated (a fixed cost and one per position) to all positions; the"
+        " table says after how many."
+        " torchattr runs all positions. All sides alternate in one process, whose allocator returns"
+        " nothing to the system: none pays for page faults. The bound is the multiply-adds of"
+        " full forwards over those that the positions can reach; torchattr can beat it where it"
+        " needs fewer multiplications for a convolution. Each side's scores were first compared"
+        f" with those of up to {CHECKED} positions computed independently: the difference is"
+        f" torchattr's, relative to the range of these scores; above {ALLOWED:g} a side gets"
+        " no time.",
     ]
 
 
 def _times(rows: Sequence[Row]) -> list[str]:
-    head = ["network", "window/stride", "places", *SIDES.values(), "stopped after, the last two"]
+    head = ["network", "window/stride", "positions", *SIDES.values(), "last two stopped after"]
     lines = (
         [
             row["network"],
@@ -169,9 +172,9 @@ def _memory(rows: Sequence[Row]) -> list[str]:
     if not weighed:
         return []
     text = (
-        "By how many MiB the memory grows during a run; in brackets torchattr's as a share of"
-        " Captum's. Each figure comes from a process of its own, whose allocator gives everything"
-        " back at once."
+        "Growth of memory during a run in MiB; in brackets torchattr's as a share of"
+        " Captum's. Each figure comes from a separate process, whose allocator returns memory"
+        " at once."
     )
     lines = (
         [row["network"], row["what"], *(_grown(row["sides"][name]) for name in GROWN)]
@@ -187,4 +190,4 @@ def _grown(side: Mapping[str, Any]) -> str:
 
 def _curve_table(rows: Sequence[Row]) -> list[str]:
     curve = [row for row in rows if "curve" in row]
-    return ["Windows of several sizes, once each:", "", *_times(curve)] if curve else []
+    return ["Windows of several sizes, one round each:", "", *_times(curve)] if curve else []

@@ -13,25 +13,25 @@ from torch import Tensor
 
 import torchattr as ta
 from benchmarks import viewer
-from benchmarks.cases.base import Case, Row, say
+from benchmarks.cases.base import Case, Row
+from benchmarks.cases.comparison import Comparison, Results, Sides, out_of_place
 from benchmarks.cases.sharing import comparisons, each_layer, layers_right
-from benchmarks.comparison import Comparison, Results, Sides, out_of_place
-from benchmarks.contest import contest
-from benchmarks.markdown import timed
-from benchmarks.reference import back_projection
+from benchmarks.measure.head_to_head import head_to_head
+from benchmarks.measure.reference import back_projection
+from benchmarks.measure.timing import extrapolated, milliseconds, ratio
+from benchmarks.report.text import say, timed
 from benchmarks.settings import Settings
 from benchmarks.tasks import Subject, Task, quiet
-from benchmarks.timing import extrapolated, milliseconds, ratio
 
 LAYER = "features.28"
 MAPS = 512
 COUNTS = (16, 48)
-"""So many maps are sent back by torchattr, to tell the forward's part from that of each map."""
+"""Numbers of maps that torchattr projects, to separate the forward's cost from that of a map."""
 CALLS = 4
-"""So many of Captum's calls are timed. They share nothing: 512 take 128 times as long."""
+"""Number of Captum calls that are timed. They share nothing: 512 take 128 times as long."""
 
 CLICKS = 32
-"""On each layer of the embedded model."""
+"""Clicks on each layer of the bundled model."""
 
 Start = Literal["map", "max"]
 
@@ -58,7 +58,7 @@ class Inspect(Case):
         text = (
             "Time in ms for all results together; in brackets torchattr's time as a share of it."
             f" Whole maps and maxima: all {MAPS} maps of `{LAYER}`, extrapolated from {COUNTS[0]}"
-            f" and {COUNTS[1]} maps for torchattr (a fixed part and one a map) and from {CALLS}"
+            f" and {COUNTS[1]} maps for torchattr (a fixed cost and one per map) and from {CALLS}"
             " calls for Captum. Layer by layer: Guided Grad-CAM of the 13 convolutions. All were"
             " checked in float64 first."
         )
@@ -86,7 +86,7 @@ def back_projections(
         "captum": captums(task.on_own_model(), start, spread(CALLS)),
     }
     kept = {side: run for side, run in runs.items() if _side(side) not in wrong}
-    measured = contest(
+    measured = head_to_head(
         {name: quiet(run) for name, run in kept.items()}, settings, all_rounds=not settings.quick
     )
     row = {
@@ -108,7 +108,7 @@ def _side(run: str) -> str:
 
 
 def _extrapolated(times: Any) -> dict[str, dict[str, Any]]:
-    """Give the time of all maps, of each round, from those of the few."""
+    """Return the time of all maps, of each round, from those of the few."""
     whole: dict[str, list[float]] = {}
     if "few" in times:
         pairs = zip(times["few"], times["fewer"], strict=True)
@@ -124,7 +124,7 @@ def _extrapolated(times: Any) -> dict[str, dict[str, Any]]:
 
 
 def spread(count: int) -> list[int]:
-    """Give so many maps, evenly spread over the layer."""
+    """Return `count` maps, evenly spread over the layer."""
     return [number * MAPS // count for number in range(count)]
 
 
@@ -135,7 +135,7 @@ def ours(task: Task, start: Start, channels: list[int]) -> Callable[[], Results]
 
 
 def captums(task: Task, start: Start, channels: list[int]) -> Callable[[], Results]:
-    """Captum needs a model without in-place ReLUs: a layer that is written over is lost to it."""
+    """Captum needs a model without in-place ReLUs: it cannot read a layer that is overwritten."""
     peer = out_of_place(task.on_own_model().model)
     method = captum.attr.NeuronDeconvolution(peer, peer.get_submodule(LAYER))
     leaf = task.images.clone().requires_grad_()
@@ -144,7 +144,7 @@ def captums(task: Task, start: Start, channels: list[int]) -> Callable[[], Resul
 
 
 def energy(channel: int, start: Start) -> Callable[[Tensor], Tensor]:
-    """Give the neuron whose gradient is the map itself, or its largest value at its place."""
+    """Return the neuron whose gradient is the map itself, or the largest value of the map."""
 
     def whole(values: Tensor) -> Tensor:
         return values[:, channel].square().sum((1, 2)) / 2

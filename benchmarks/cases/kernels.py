@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.markdown import number, table
-from benchmarks.memory import MIB
-from benchmarks.operations import PLANES, Operation, operations, wrong
+from benchmarks.cases.base import Case, Row
+from benchmarks.cases.fused_operations import PLANES, Operation, operations, wrong
+from benchmarks.measure.memory import MIB
+from benchmarks.measure.timing import Times, by_turns, ratio
+from benchmarks.report.text import number, say, table
 from benchmarks.settings import Settings
-from benchmarks.timing import Times, by_turns, ratio
-from torchattr.kernels.backend import Backend, Request
-from torchattr.kernels.choose import backends
+from torchattr.kernels.api import Backend, Request
+from torchattr.kernels.dispatch import backends
 
 MEMORY = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
@@ -39,10 +39,10 @@ class Kernels(Case):
     def tables(self, rows: Sequence[Row]) -> list[str]:
         head = ["operation", "type", "memory", "backend", "GB/s", "copy, GB/s", "of a copy", "ms"]
         return [
-            "GB/s count what must be read and written, each byte once; the copy is PyTorch's own,"
-            " of a tensor of the same size. The eager sequence is the same with PyTorch's own"
-            " operations, which remember a byte for each element's mask and eight for each index."
-            " In brackets the backend's time as a share of it. Results were compared first.",
+            "GB/s count each byte that must be read or written once; the copy is PyTorch's own,"
+            " of a tensor of the same size. The eager sequence does the same with PyTorch's own"
+            " operations, which save one byte per mask element and eight per index."
+            " In brackets the backend's time as a share of it. Results were verified first.",
             "",
             *table([*head, "eager, ms", "compiled, ms"], map(_cells, rows)),
         ]
@@ -53,7 +53,7 @@ def dtypes(settings: Settings) -> tuple[torch.dtype, ...]:
 
 
 def images(settings: Settings, dtype: torch.dtype) -> int:
-    """Give how many images make a tensor of 64 MiB, or of 256 MiB on a GPU."""
+    """Return the number of images in a tensor of 64 MiB, or of 256 MiB on a GPU."""
     if settings.quick:
         return 1
     wanted = (256 if settings.on_gpu else 64) * MIB
@@ -61,13 +61,13 @@ def images(settings: Settings, dtype: torch.dtype) -> int:
 
 
 def serving(device: torch.device, dtype: torch.dtype) -> list[Backend]:
-    """Give the backends that would be taken for such tensors, the first of them first."""
+    """Return the backends that support such tensors, by priority."""
     request = Request(device, dtype)
     return [backend for backend in backends().values() if backend.is_offered(request)]
 
 
 def of_operation(operation: Operation, memory: str, settings: Settings) -> list[dict[str, Any]]:
-    """Check each backend's result, then time those that are right."""
+    """Check each backend's result, then time the correct ones."""
     x = operation.x
     offered = serving(x.device, x.dtype)
     verdicts = {backend.name: wrong(operation, backend) for backend in offered}
@@ -101,7 +101,7 @@ def of_operation(operation: Operation, memory: str, settings: Settings) -> list[
 
 
 def _beside(operation: Operation) -> dict[str, Callable[[], Any]]:
-    """Give what the backends are compared with."""
+    """Return the runs that the backends are compared with."""
     x = operation.x
     into = torch.empty_like(x)
     runs: dict[str, Callable[[], Any]] = {"copy": lambda: into.copy_(x), "eager": operation.eager}
@@ -115,7 +115,7 @@ def _by(operation: Operation, backend: Backend) -> Callable[[], Any]:
 
 
 def _compiled(operation: Operation) -> Callable[[], Any] | None:
-    """Give the compiled eager sequence, if there is a compiler that works."""
+    """Return the compiled eager sequence, if there is a working compiler."""
     torch.compiler.reset()
     run = torch.compile(operation.eager)
     try:
@@ -127,7 +127,7 @@ def _compiled(operation: Operation) -> Callable[[], Any] | None:
 
 
 def _figures(times: Times, name: str, operation: Operation) -> dict[str, Any]:
-    """Give a backend's figures; those of bandwidth as medians of each round."""
+    """Return a backend's figures; those of bandwidth as medians of each round."""
     copied = 2 * operation.x.nbytes
     gb_s = {side: operation.moved / median(taken) / 1e9 for side, taken in times.items()}
     found = {

@@ -6,16 +6,16 @@ import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks.agreement import judge
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.contest import contest
-from benchmarks.markdown import number, table, timed
-from benchmarks.memory import MIB, remembered_bytes, state
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.agreement import judge
+from benchmarks.measure.head_to_head import head_to_head
+from benchmarks.measure.memory import MIB, remembered_bytes, state
+from benchmarks.measure.reference import reference
 from benchmarks.peers import OURS, PEERS
 from benchmarks.peers.base import Library
-from benchmarks.reference import reference
+from benchmarks.report.targets import rests_on
+from benchmarks.report.text import number, say, table, timed
 from benchmarks.settings import Settings
-from benchmarks.targets import rests_on
 from benchmarks.tasks import GRADIENT_METHODS, METHODS, Run, Subject, Task, floor, inference
 
 IMAGES_CHECKED = 2
@@ -31,7 +31,7 @@ class Methods(Case):
 
     def tables(self, rows: Sequence[Row]) -> list[str]:
         lines = [
-            "Time in ms an image; in brackets torchattr's time as a share of it. The floor is"
+            "Time in ms per image; in brackets torchattr's time as a share of it. The floor is"
             " the forward, and the backward to the input, with frozen weights. Each library was"
             f" checked in float64 on {IMAGES_CHECKED} images first; a wrong one gets no time.",
             "",
@@ -62,7 +62,7 @@ def of_network(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _checked(subject: Subject, method: str) -> dict[str, dict[str, Any]]:
-    """Judge every library that has the method; count what the right ones remember."""
+    """Check every library that has the method; measure the saved bytes of the correct ones."""
     task = subject.exact.task(method, IMAGES_CHECKED)
     right = reference(task)
     found: dict[str, dict[str, Any]] = {}
@@ -103,7 +103,9 @@ def _cell(
         runs["floor"] = floor(task.on_own_model())
     if task.method in ("Saliency", "GradCAM"):
         runs["inference"] = inference(task)
-    measured = contest(runs, settings, all_rounds=rests_on("methods", row) and not settings.quick)
+    measured = head_to_head(
+        runs, settings, all_rounds=rests_on("methods", row) and not settings.quick
+    )
     for name, figures in measured.figures(OURS.name, batch).items():
         sides[name] = {**sides.get(name, {}), **figures}
     return {"rounds": measured.rounds, "sides": sides}
@@ -142,12 +144,12 @@ def _memory(rows: Sequence[Row]) -> list[str]:
     remembered = [row for row in measured if row["batch"] == first]
     at_once = [row for row in measured if row["batch"] == peaks[0]]
     return [
-        "Remembered: the MiB that autograd saves for the backward of one image, besides the"
-        " model's own parameters and buffers. Captum's GuidedGradCAM makes two passes,"
+        "Remembered: MiB that autograd saves for the backward of one image, excluding the"
+        " model's parameters and buffers. Captum's GuidedGradCAM makes two passes,"
         " one after the other; both are counted.",
         "",
         *_by_side(remembered, names, "remembered_mib"),
-        f"Peak: the most MiB of tensors that a call holds at once, at batch {peaks[0]}.",
+        f"Peak: maximum MiB of tensors that a call holds at once, at batch {peaks[0]}.",
         "",
         *_by_side(at_once, names, "peak_mib"),
     ]

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torchattr as ta
-from benchmarks.agreement import judge
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.contest import contest
-from benchmarks.markdown import number, table, timed
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.agreement import judge
+from benchmarks.measure.head_to_head import head_to_head
 from benchmarks.peers import OURS, PEERS
+from benchmarks.report.text import number, say, table, timed
 from benchmarks.settings import Settings
 from benchmarks.tasks import GRADIENT_METHODS, Subject
 
@@ -36,11 +36,11 @@ class Prepare(Case):
         exact = [row for row in rows if row.get("precision") == "float32"]
         reports = [row for row in rows if "report" in row]
         return [
-            "Time in ms an image; in brackets the prepared model's time as a share of it. The"
+            "Time in ms per image; in brackets the prepared model's time as a share of it. The"
             " prepared model was checked in float64 against the reference first.",
             "",
             *table(["network", "method", "batch", *SIDES], map(_cells, exact)),
-            "What `prepare` said in float32, and its time and accuracy with an autocast forward:",
+            "The report of `prepare` in float32, and its time and accuracy under autocast:",
             "",
             *table(["network", "batch", "gates flipped", "output", LOWER], map(_said, reports)),
         ]
@@ -59,7 +59,7 @@ def of_batch(subject: Subject, batch: int, settings: Settings) -> Iterator[dict[
 def of_method(
     subject: Subject, fast: Any, exact: Any, method: str, batch: int, settings: Settings
 ) -> dict[str, Any]:
-    """Check every side, then time those that are right."""
+    """Check every side, then time the correct ones."""
     task, wide = subject.task(method, batch), subject.exact.task(method, 1)
     libraries = {"prepared": OURS, "torchattr": OURS, "captum": PEERS[0]}
     sides: dict[str, dict[str, Any]] = {}
@@ -73,7 +73,7 @@ def of_method(
         else:
             own = task.on(fast) if side == "prepared" else task.on_own_model()
             runs[side] = library.run(own)
-    measured = contest(runs, settings, all_rounds=not settings.quick)
+    measured = head_to_head(runs, settings, all_rounds=not settings.quick)
     for side, figures in measured.figures("prepared", batch).items():
         if "ratio" in figures:
             figures["prepared_ratio"] = figures["ratio"]
@@ -91,11 +91,11 @@ def of_method(
 
 
 def of_report(subject: Subject, fast: Any, batch: int, settings: Settings) -> dict[str, Any]:
-    """Give what the preparation said, and time guided backpropagation in lower precision."""
+    """Return the preparation report, and time guided backpropagation in lower precision."""
     task = subject.task("GuidedBackprop", batch)
     low = ta.prepare(subject.model, task.images, precision=LOWER)
     runs = {LOWER: OURS.run(task.on(low)), "prepared": OURS.run(task.on(fast))}
-    measured = contest(runs, settings)
+    measured = head_to_head(runs, settings)
     return {
         "network": subject.name,
         "batch": batch,

@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 
-from benchmarks.agreement import judge
-from benchmarks.cases.base import Case, Row, say
-from benchmarks.child import measured_alone
-from benchmarks.markdown import number, table
-from benchmarks.memory import MIB
+from benchmarks.cases.base import Case, Row
+from benchmarks.measure.agreement import judge
+from benchmarks.measure.child import measured_alone
+from benchmarks.measure.memory import MIB
 from benchmarks.peers import OURS, PEERS
+from benchmarks.report.text import number, say, table
 from benchmarks.settings import Settings
 from benchmarks.tasks import Subject
 
 SIDES = ("torchattr", "inference", "captum")
 NETWORKS = ("resnet50", "vgg16")
 BUDGET = 8192
-"""MiB of a GPU's memory in which the largest batch is sought."""
+"""MiB of GPU memory that the largest batch must fit into."""
 
 
 class Scale(Case):
@@ -57,7 +57,7 @@ class Scale(Case):
 
 
 def _right_sides(network: str, settings: Settings) -> dict[str, str | None]:
-    """Give what is wrong with each side, if anything is."""
+    """Return the error of each side, if any."""
     exact = Subject.of(network, settings.size, torch.device("cpu")).exact
     task = exact.task("GuidedBackprop", 1)
     libraries = {one.name: one for one in (OURS, *PEERS)}
@@ -93,7 +93,7 @@ def _largest(network: str, sides: dict[str, str | None]) -> dict[str, Any]:
 
 
 def _compare(sides: dict[str, dict[str, Any]], figure: str, name: str) -> None:
-    """Set ours in relation to each other side."""
+    """Add torchattr's figures relative to those of each other side."""
     ours = sides[OURS.name].get(figure)
     for side, figures in sides.items():
         if side != OURS.name and ours and figures.get(figure):
@@ -102,10 +102,10 @@ def _compare(sides: dict[str, dict[str, Any]], figure: str, name: str) -> None:
 
 def _growth_table(rows: Sequence[Row]) -> list[str]:
     text = (
-        "By how many MiB the resident memory of a process grows during a call of guided"
+        "Growth of a process's resident memory in MiB during a call of guided"
         " backpropagation; in brackets torchattr's growth as a share of it. Each figure comes"
-        " from a process of its own. The allocator is set alike for all: freed blocks of 64 KiB and"
-        " more go back to the system at once."
+        " from a separate process. The allocator settings are the same for all: freed blocks of"
+        " 64 KiB and more are returned to the system at once."
     )
     return [
         text,
@@ -117,8 +117,8 @@ def _growth_table(rows: Sequence[Row]) -> list[str]:
 def _largest_table(rows: Sequence[Row]) -> list[str]:
     text = (
         f"The largest batch of guided backpropagation that fits into {BUDGET} MiB, to 2 %; in"
-        " brackets how many times as large torchattr's is. Each figure comes from a process"
-        " of its own."
+        " brackets how many times as large torchattr's is. Each figure comes from a separate"
+        " process."
     )
     return [
         text,

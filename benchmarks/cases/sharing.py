@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from benchmarks.cases.base import Case, Row
-from benchmarks.comparison import Comparison, Results, Sides, out_of_place
-from benchmarks.markdown import number, table, timed
-from benchmarks.reference import grad_cam, gradient, guided_grad_cam, reference
+from benchmarks.cases.comparison import Comparison, Results, Sides, out_of_place
+from benchmarks.measure.reference import grad_cam, gradient, guided_grad_cam, reference
+from benchmarks.report.text import number, table, timed
 from benchmarks.settings import Settings
 from benchmarks.tasks import Subject, Task
 
 FIVE = ("Saliency", "Deconvolution", "GuidedBackprop", "GradCAM", "GuidedGradCAM")
 EXPLAINED = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam")
 CHECKED = 3
-"""Of many classes or layers, so many are compared with the reference."""
+"""Number of classes or layers that are compared with the reference."""
 
 
 class Sharing(Case):
@@ -49,8 +49,9 @@ class Sharing(Case):
     def tables(self, rows: Sequence[Row]) -> list[str]:
         return comparisons(
             rows,
-            "Time in ms a call, or for all calls together; in brackets torchattr's time as a share"
-            " of it. Captum is called once for each result. Both were checked in float64 first.",
+            "Time in ms per call, or for all calls together; in brackets torchattr's time as a"
+            " share of it. Captum is called once for each result. Both were checked in float64"
+            " first.",
         )
 
 
@@ -126,7 +127,7 @@ def saliencies_right(task: Task) -> Results:
 
 
 def each_layer(task: Task) -> Sides:
-    """Captum needs a model without in-place ReLUs: a layer that is written over is lost to it."""
+    """Captum needs a model without in-place ReLUs: it cannot read a layer that is overwritten."""
     names = convolutions(task.model)
     ours = ta.GuidedGradCAM(task.model, layer=names)
     peer = out_of_place(task.on_own_model().model)
@@ -148,5 +149,5 @@ def convolutions(model: nn.Module) -> list[str]:
 
 
 def _classes(task: Task, count: int) -> list[int]:
-    """Give the target and the classes after it."""
+    """Return the target and the classes after it."""
     return [(task.target + step) % 1000 for step in range(count)]

@@ -1,8 +1,8 @@
-"""What the strongest maps after each pooling see: reconstructions by the deconvnet.
+"""What the strongest maps after each pooling layer see: reconstructions by the deconvnet.
 
-The classic picture: reconstructions from AlexNet's three max-pools, here of each one's strongest
-maps. AlexNet downloads its weights; `--weights` takes a file of yours, or `random` for an untrained
-net. `--model demo` is the embedded model, which has one max-pool and further stages.
+The classic figure: reconstructions from AlexNet's three max-pools, here of the strongest maps of
+each. AlexNet downloads its weights; `--weights` accepts a file, or `random` for an untrained
+network. `--model demo` is the bundled model, which has one max-pool and further stages.
 
     python docs/examples/maxpool_reconstructions.py --picture reconstructions.png
     python docs/examples/maxpool_reconstructions.py --model torchvision:alexnet
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 import torchattr as ta
 from torchattr.models import load_model, read_image
 from torchattr.models.collage import examples
-from torchattr.runs.display import Display
+from torchattr.results.display import Display
 from torchattr.show import grid
 
 LAYERS = {
@@ -26,32 +26,32 @@ LAYERS = {
 
 
 def main(model: str, weights: str | None, image: str | None, picture: str, maps: int) -> list[str]:
-    """Draw a row of pictures for each layer; print and give what they show."""
+    """Draw a row of images for each layer; print and return their captions."""
     loaded = load_model(model, weights)
     tensor = loaded.preprocess(read_image(image or examples()[0].path)).tensor
     side = tensor.shape[1]
     seen = np.asarray(Display.of(loaded).picture(tensor))
-    pictures, said = [], []
+    pictures, captions = [], []
     for layer in LAYERS[model]:
         found = ta.back_project(loaded.model, tensor[None], layer, f"top{maps}", start="map")
         drawn = np.asarray(found.picture(columns=maps, cell=side))
-        said.append(f"{layer}: maps {', '.join(map(str, found.channels[0].tolist()))}")
-        print(said[-1])
+        captions.append(f"{layer}: maps {', '.join(map(str, found.channels[0].tolist()))}")
+        print(captions[-1])
         pictures += [ImageOps.pad(Image.fromarray(seen), (side, drawn.shape[0]), color="white")]
         pictures += [Image.fromarray(drawn)]
     rows = [
         np.concatenate([np.asarray(a), np.asarray(b)], axis=1)
         for a, b in zip(pictures[::2], pictures[1::2], strict=True)
     ]
-    Image.fromarray(grid(rows, columns=1, captions=said)).save(picture)
-    return said
+    Image.fromarray(grid(rows, columns=1, captions=captions)).save(picture)
+    return captions
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=LAYERS, default="demo")
     parser.add_argument("--weights", help="a file, the name of published weights, or random")
-    parser.add_argument("--image", help="a picture of your own")
+    parser.add_argument("--image", help="an image file (default: a bundled sample)")
     parser.add_argument("--picture", default="reconstructions.png")
     parser.add_argument("--maps", type=int, default=6)
     options = parser.parse_args()

@@ -1,6 +1,6 @@
-"""Which method points at the object that it is asked about?
+"""Which methods point at the object of the target class?
 
-The embedded model looks at scenes of two or three objects that it never saw, whose boxes are known.
+The bundled model sees new scenes of two or three objects with known boxes.
 Each method explains each object; a hit is a map whose maximum lies in that object's box.
 
     python docs/examples/pointing_game.py --scenes 200
@@ -13,7 +13,7 @@ import torch
 import torchattr as ta
 from torchattr.evaluate import pointing_game
 from torchattr.models.collage import CLASSES, collage, preprocess
-from torchattr.models.collage.scenes import SIZE, scenes
+from torchattr.models.collage.making.scenes import SIZE, scenes
 from torchattr.show import reduce_channels
 
 SEED = 20_260_401
@@ -21,7 +21,7 @@ METHODS = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_g
 
 
 def main(count: int) -> dict[str, float]:
-    """Play the game; print and give the accuracy of each method."""
+    """Play the game; print and return the accuracy of each method."""
     model = collage()
     maps: dict[str, list[torch.Tensor]] = {name: [] for name in (*METHODS, "middle")}
     boxes, labels = [], []

@@ -1,8 +1,8 @@
-"""What an explanation is good for: find out what misled a model, and check that it did.
+"""What an explanation is good for: find out what misled a model, and verify it.
 
-The embedded model was trained on colour, and here looks at scenes without any. Wherever it names an
-object that is not there, Grad-CAM shows what it took for it. If that is right, then covering this
-place must take the answer back, and covering an equally large place elsewhere must not.
+The bundled model was trained on colour images, and here sees grey scenes. Where it predicts an
+object that is not there, Grad-CAM shows what it mistook for it. If that is right, covering this
+region must remove the prediction, and covering an equally large region elsewhere must not.
 
     python docs/examples/wrong_answers.py --scenes 300 --picture wrong-answers.png
 """
@@ -16,16 +16,16 @@ import torch
 from PIL import Image
 
 import torchattr as ta
-from torchattr.models.collage import CLASSES, Scene, collage, preprocess
-from torchattr.models.collage.scenes import SIZE, scenes
+from torchattr.models.collage import CLASSES, collage, preprocess
+from torchattr.models.collage.making.scenes import SIZE, CollageScene, scenes
 from torchattr.show import box_from_map, grid, overlay, rescale, resize_map
 
 SEED = 20_260_402
 SHOWN = 4
 
 
-def wrong_answers(model: torch.nn.Module, count: int) -> Iterator[tuple[Scene, int]]:
-    """Give scenes in grey, and a class that the model sees in them, though it is not there."""
+def wrong_answers(model: torch.nn.Module, count: int) -> Iterator[tuple[CollageScene, int]]:
+    """Yield grey scenes, each with a class that the model predicts though it is not there."""
     for coloured in scenes(count, SEED):
         gray = np.asarray(Image.fromarray(coloured.image).convert("L").convert("RGB"))
         scene = replace(coloured, image=gray)
@@ -37,7 +37,7 @@ def wrong_answers(model: torch.nn.Module, count: int) -> Iterator[tuple[Scene, i
 
 
 def covered(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """Paint a box in the mean colour of the picture."""
+    """Fill a box with the mean colour of the image."""
     left, top, right, bottom = box
     painted = image.copy()
     painted[top:bottom, left:right] = image.mean((0, 1)).astype(np.uint8)
@@ -45,7 +45,7 @@ def covered(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def elsewhere(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Move a box as far away as the picture allows."""
+    """Move a box as far away as the image allows."""
     left, top, right, bottom = box
     x = 0 if left > SIZE - right else SIZE - (right - left)
     y = 0 if top > SIZE - bottom else SIZE - (bottom - top)
@@ -58,7 +58,7 @@ def chance(model: torch.nn.Module, image: np.ndarray, index: int) -> float:
 
 
 def main(count: int, picture: str | None) -> dict[str, int]:
-    """Print and give how many wrong answers there are, and how many each covering takes back."""
+    """Print and return the number of wrong answers, and of those that each covering removes."""
     model = collage()
     cam = ta.GradCAM(model, layer="stage3")
     found = {"wrong": 0, "there": 0, "elsewhere": 0}
@@ -80,8 +80,8 @@ def main(count: int, picture: str | None) -> dict[str, int]:
             rows += [scene.image, overlay(scene.image, rescale(values)), covered(scene.image, box)]
             captions += [", ".join(scene.labels), f"{CLASSES[index]}: {before:.0%}", f"{there:.0%}"]
     print(f"{found['wrong']} wrong answers in {count} scenes")
-    print(f"covering where Grad-CAM points takes back   {found['there']:4}")
-    print(f"covering as much elsewhere takes back       {found['elsewhere']:4}")
+    print(f"covering where Grad-CAM points removes      {found['there']:4}")
+    print(f"covering as much elsewhere removes          {found['elsewhere']:4}")
     if picture:
         Image.fromarray(grid(rows, columns=6, captions=captions)).save(picture)
     return found
@@ -90,6 +90,6 @@ def main(count: int, picture: str | None) -> dict[str, int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=300)
-    parser.add_argument("--picture", help="where to draw the first of them")
+    parser.add_argument("--picture", help="file for a figure of the first ones")
     options = parser.parse_args()
     main(options.scenes, options.picture)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.errors import InputTypeError, OutputError
 from torchattr.evaluate import Curve, deletion_curve, insertion_curve
-from torchattr.evaluate.nested import as_fractions
-from torchattr.evaluate.replacing import blurred
+from torchattr.evaluate.replacement import blurred
 
 EXACT = 1e-12
 CURVES = {"deletion": deletion_curve, "insertion": insertion_curve}
@@ -121,7 +120,7 @@ def test_the_ends_are_the_input_and_the_baseline() -> None:
 @pytest.mark.parametrize("kind", CURVES)
 @pytest.mark.parametrize("own", [False, True])
 def test_features_of_a_mask_equal_a_literal_loop(kind: str, own: bool) -> None:
-    """Also where examples have masks, and numbers of features, of their own."""
+    """Also if examples have different masks and numbers of features."""
     model, x, maps = net(), pictures(), noise(2, 2, 7, 8, seed=3)
     columns = torch.arange(8).expand(1, 1, 7, 8) // 2 * 10
     mask = torch.cat([columns, torch.arange(7).reshape(1, 1, 7, 1).expand(1, 1, 7, 8)])
@@ -179,7 +178,7 @@ def test_the_batching_changes_nothing(kind: str, at_once: int | None) -> None:
 
 
 def test_a_better_order_has_the_better_area() -> None:
-    """For a linear score the sizes of its terms are the best order there is."""
+    """For a linear score, the order by the size of its terms is optimal."""
     weights, x = noise(1, 40).abs(), torch.ones(1, 40).double()
     options: dict[str, Any] = {"activation": "none", "baselines": 0}
 
@@ -194,27 +193,6 @@ def test_a_better_order_has_the_better_area() -> None:
         assert insertion_curve(forward, x, weights, **options).auc > (
             insertion_curve(forward, x, other, **options).auc
         )
-
-
-def test_blurring_equals_a_truncated_gaussian() -> None:
-    x = noise(1, 2, 13, 15)
-    offsets = torch.arange(-5, 6).double()
-    kernel = torch.exp(-(offsets**2) / 50)
-    kernel /= kernel.sum()
-    padded = nn.functional.pad(x, (5, 5, 5, 5), mode="reflect")
-    expected = sum(
-        kernel[i] * kernel[j] * padded[:, :, i : i + 13, j : j + 15]
-        for i in range(11)
-        for j in range(11)
-    )
-    assert_same(blurred(x), expected, EXACT)
-
-
-def test_steps_are_counts_or_fractions() -> None:
-    assert as_fractions(0.3, 10).tolist() == pytest.approx([0, 0.3, 0.6, 0.9, 1])
-    assert as_fractions(0.1, 100).tolist() == pytest.approx([k / 10 for k in range(11)])
-    assert as_fractions(0.01, 4).tolist() == as_fractions(50, 4).tolist() == [0, 0.25, 0.5, 0.75, 1]
-    assert as_fractions(1, 4).tolist() == [0, 1]
 
 
 def test_activations_and_entries() -> None:
@@ -298,15 +276,6 @@ def test_wrong_arguments_are_named(curve: Any, options: Any, kind: Any, words: A
     settled = {"inputs": pictures(), "attributions": noise(2, 1, 7, 8), "target": 1, **options}
     with refused(kind, *words):
         curve(net(), **settled)
-
-
-def test_what_cannot_be_blurred_is_said() -> None:
-    with refused(ta.ShapeError, "'blur'", "(1, 4)", "pass a number"):
-        insertion_curve(lambda v: v, torch.ones(1, 4), torch.ones(1, 4))
-    with refused(ta.ShapeError, "at least 6 pixels", "(1, 1, 5, 9)"):
-        insertion_curve(lambda v: v, torch.ones(1, 1, 5, 9), torch.ones(1, 1, 5, 9))
-    with refused(InputTypeError, "'blur'", "int64"):
-        insertion_curve(lambda v: v, torch.ones(1, 1, 9, 9).long(), torch.ones(1, 1, 9, 9))
 
 
 @pytest.mark.parametrize("activation", ["softmax", "none"])

@@ -10,16 +10,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from calling import arguments, functions, is_local, name_of, outcome
-from helpers import noise
+from helpers import noise, reported
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.incremental.tape import Recording, _written, tensors_in
-from torchattr.layers.spellings import writes_in_place
+from torchattr.incremental.tape import TapeMode, _written, tensors_in
+from torchattr.layers.operations.parsers import writes_in_place
 
 FUNCTIONS = [one for one in functions() if is_local(one)]
 ONLY_NOTED = ("requires_grad_", "detach_", "resize_as_", "rename_", "resize_", "set_")
-"""They end like what writes, and may change what PyTorch notes of a tensor, or nothing."""
+"""Their names look like those of writing functions, but they change metadata only, or nothing."""
 
 WEIGHT = noise(3, 3, 3, 3, seed=3)
 
@@ -41,7 +41,7 @@ def test_recording_changes_nothing_and_knows_what_is_written_over() -> None:
                 alone = outcome(lambda f=function, args=args: f(*args))
                 x = picture()
                 args, before = make(x), state_of(x)
-                recording = Recording([x])
+                recording = TapeMode([x])
                 with recording:
                     seen = outcome(lambda f=function, args=args: f(*args))
                 recording.finish(seen)
@@ -60,7 +60,7 @@ def check_detection(function: Callable[..., Any], args: tuple[Any, ...], wrote: 
 
 
 def followed(function: Callable[..., Any], make: Any) -> Callable[[Tensor], Tensor]:
-    """Return a model that calls a function in its middle, and reads what it was given after it."""
+    """Return a model that calls a function in its middle, and reads its input again after it."""
 
     def model(x: Tensor) -> Tensor:
         h = F.conv2d(x, WEIGHT, padding=1).sigmoid() + 0.1
@@ -72,7 +72,7 @@ def followed(function: Callable[..., Any], make: Any) -> Callable[[Tensor], Tens
 
 
 def can_run(model: Callable[[Tensor], Tensor]) -> bool:
-    """Whether a model runs, and gives each time, and for each example by itself, the same."""
+    """Whether a model runs, with the same result each time and for each example by itself."""
     x = picture()
     with torch.no_grad():
         once, again = (outcome(lambda: model(x.clone())) for _ in range(2))
@@ -157,11 +157,9 @@ def test_operators(name: str) -> None:
     ablation = ta.Occlusion(model)
     options: dict[str, Any] = {"sliding_window_shapes": (3, 3, 3), "strides": (3, 2, 2)}
     expected = ablation.attribute(x, target=3, incremental=False, **options)
-    found = ablation.attribute(x, target=3, incremental=True, **options)
+    found, report = reported(ablation, x, target=3, incremental=True, **options)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-    assert ablation.recomputed is not None
-    whole = ablation.recomputed.whole
-    assert (whole <= 2) == (name in POWERS), str(ablation.recomputed)
+    assert (report.whole <= 2) == (name in POWERS), str(report)
 
 
 def test_writing_is_known_by_schema_and_by_name() -> None:
@@ -173,7 +171,7 @@ def test_writing_is_known_by_schema_and_by_name() -> None:
 
 
 class Own(Tensor):
-    """A tensor of a class of its own."""
+    """A tensor subclass."""
 
 
 def test_what_is_no_plain_tensor_is_computed_as_a_whole() -> None:

@@ -1,4 +1,4 @@
-"""The tape: what is written down of a forward, and what clean values it keeps."""
+"""The tape: which calls of a forward it records, and which clean values it keeps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from helpers import noise
 from torch import Tensor
 
-from torchattr.incremental.tape import Recording, Ref, Tape, fill, map_tensors, refs, writes
+from torchattr.incremental.tape import Ref, Tape, TapeMode, fill, map_tensors, refs, writes_input
 
 
 def recorded(model: Any, *inputs: Tensor) -> Tape:
-    recording = Recording(inputs)
+    recording = TapeMode(inputs)
     with torch.no_grad(), recording:
         output = model(*inputs)
     recording.finish(output)
@@ -43,8 +43,8 @@ def test_what_is_written_over_becomes_another_value() -> None:
     x = noise(2, 3)
     tape = recorded(lambda x: x.exp().relu_().add_(x), x)
     assert [entry.same for entry in tape.entries] == [False, True, True]
-    assert [writes(entry) for entry in tape.entries] == [False, True, True]
-    # Only what a later step may look up outside of what changed is worth a copy.
+    assert [writes_input(entry) for entry in tape.entries] == [False, True, True]
+    # Only values that a later operator may read outside of its box are worth a copy.
     assert tape.values[1].clean is None
     assert tape.values[2].clean is not None
     assert torch.equal(tape.values[2].clean, x.exp().relu())
@@ -92,7 +92,7 @@ def test_a_constant_that_is_written_over_depends_on_the_input_from_then_on() -> 
 
     tape = recorded(model, noise(2, 3))
     assert names(tape) == ["add_", "relu"]
-    assert not writes(tape.entries[0])
+    assert not writes_input(tape.entries[0])
 
 
 def test_questions_about_shapes_are_no_calls() -> None:
@@ -121,7 +121,7 @@ def test_a_tape_has_room_for_so_much() -> None:
 
     x = noise(2, 3)
     for most, full in ((5 * x.nbytes, False), (3 * x.nbytes, True)):
-        recording = Recording([x], most)
+        recording = TapeMode([x], most)
         with recording:
             output = model(x)
         recording.finish(output)

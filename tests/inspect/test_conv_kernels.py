@@ -115,7 +115,7 @@ def test_auto_takes_colour_single_channels_or_the_mean() -> None:
         ("1", {}, LayerError, ("'1' is ReLU, not a convolution",)),
         ("2", {}, LayerError, ("'2' is Linear, not a convolution",)),
         ("9", {}, LayerError, ("no layer '9'",)),
-        ("3", {}, LayerError, ("first forward only", "run the model once")),
+        ("3", {}, LayerError, ("is lazy", "run the model once")),
         ("0", {"output_channels": 4}, InputError, ("output_channels must be within 0..3", "got 4")),
         ("0", {"input_channels": []}, InputError, ("input_channels is empty",)),
         ("0", {"mode": "rgb", "input_channels": 0}, InputError, ("mode='rgb'", "(4, 1, 3, 3)")),

@@ -27,7 +27,7 @@ class Twice(nn.Module):
 
 
 class Odd(nn.Module):
-    """Gives what has no maps: a pair, a dictionary, and nothing."""
+    """Layers whose outputs are not maps: a pair, a dictionary, and `None`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +73,12 @@ def test_every_call_of_a_layer_is_kept() -> None:
     assert repr(found) == "FeatureMaps(conv (2, 3, 6, 6) ×2, relu (2, 3, 6, 6), head (2, 4))"
 
 
+def test_the_repr_of_many_layers_is_short() -> None:
+    maps = ta.inspect.FeatureMaps({f"layer{i}": (torch.ones(1, 2, 3, 3),) for i in range(40)})
+    assert repr(maps).endswith("layer5 (1, 2, 3, 3), ... (40 in all))")
+    assert len(repr(maps)) < 200
+
+
 def test_values_have_no_graph_and_the_model_is_as_it_was() -> None:
     model = seeded(Twice)
     found = ta.feature_maps(model, X, "conv")
@@ -97,12 +103,12 @@ def test_an_unknown_layer_is_answered_with_the_closest() -> None:
 def test_a_layer_may_give_several_tensors_but_not_none() -> None:
     found = ta.feature_maps(Odd(), X, "pair")
     assert_same(found["pair"][1], X - 1)
-    with refused(LayerError, "'pair' gives [(2, 3, 6, 6), (2, 3, 6, 6)]", "no maps"):
+    with refused(LayerError, "'pair' returned [(2, 3, 6, 6), (2, 3, 6, 6)]", "no maps"):
         found.picture("pair")
     named = ta.feature_maps(Odd(), X, "named")
     assert_same(named["named"]["x"], X - 1)
     assert_same(named.as_maps("named"), X - 1)
-    with refused(LayerError, "'nothing' gives no tensor"):
+    with refused(LayerError, "'nothing' returns no tensor"):
         ta.feature_maps(Odd(), X, "nothing")
 
 
@@ -130,7 +136,7 @@ def test_a_picture_holds_all_maps_or_those_asked_for() -> None:
 
 
 def grey(picture: Image.Image, columns: int) -> list[int]:
-    """Give the grey level in the upper left corner of each place of a grid of one row."""
+    """Return the grey level in the upper left corner of each cell of a one-row grid."""
     array = np.asarray(picture)
     width, rest = divmod(array.shape[1] - 4, columns)
     assert rest == 0
@@ -158,13 +164,13 @@ def test_sequences_images_and_volumes_are_drawn(shape: Any, dtype: torch.dtype) 
 @pytest.mark.parametrize(
     ("layer", "options", "error", "words"),
     [
-        ("head", {}, LayerError, ("'head' gives one value a channel and no places",)),
+        ("head", {}, LayerError, ("'head' returns one value per channel",)),
         ("conv", {}, LayerError, ("called 2 times", "call=1 to call=2")),
         ("conv", {"call": 3}, InputError, ("call must be within 1..2", "got 3")),
         ("relu", {"image": 2}, InputError, ("image must be within 0..1", "got 2")),
         ("relu", {"channels": [3]}, InputError, ("channels must be within 0..2", "got 3")),
         ("relu", {"channels": []}, InputError, ("channels is empty", "all 3")),
-        ("relu", {"top": 1, "channels": [0]}, InputError, ("either top or channels",)),
+        ("relu", {"top": 1, "channels": [0]}, InputError, ("top and channels",)),
         ("relu", {"cell": 0}, InputError, ("cell must be within",)),
         ("relu", {"columns": 0}, InputError, ("columns must be at least 1",)),
     ],

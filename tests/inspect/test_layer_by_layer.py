@@ -10,7 +10,7 @@ from torchattr.errors import LayerReuseWarning
 
 
 class Net(nn.Module):
-    """Counts its forwards, and defines its layers in another order than it runs them."""
+    """Counts its forwards, and defines its layers in another order than it calls them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def test_other_arguments_are_refused() -> None:
         ta.layer_by_layer(nn.Linear(9, 2).double(), X)
     with refused(ta.ShapeError, "one tensor"):
         ta.layer_by_layer(MODEL, (X, X))
-    with pytest.raises(KeyError, match="there are: first, second"):
+    with pytest.raises(KeyError, match="available: first, second"):
         ta.layer_by_layer(MODEL, X)["third"]
 
 

@@ -1,4 +1,4 @@
-"""What every backend must do, against loops over single elements, bits and windows."""
+"""The contract of every backend, against loops over single elements, bits and windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from bench import Bench
 from helpers import noise
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from oracles import naive_mask, naive_max_pool, naive_relu_backward, naive_unpool
+from oracles import (
+    channels_last,
+    naive_mask,
+    naive_max_pool,
+    naive_relu_backward,
+    naive_unpool,
+    same,
+)
 from torch import Tensor
 
 from torchattr.kernels import TorchBackend, Window, order_of
@@ -27,7 +34,7 @@ orders = st.randoms(use_true_random=False)
 
 @pytest.fixture(autouse=True)
 def nan_in_fresh_memory() -> Iterator[None]:
-    """What is read before it is written shows as NaN."""
+    """Memory that is read before it is written shows as NaN."""
     with deterministic():
         yield
 
@@ -43,23 +50,17 @@ def deterministic(mode: bool = True) -> Iterator[None]:
 
 
 def sample(bench: Bench, shape, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Give values of which many are zero, and some tied."""
+    """Return values with many zeros and some ties."""
     values = noise(*shape, seed=seed) if shape else noise(1, seed=seed)[0]
     return values.mul(2).round().to(dtype).to(bench.device)
 
 
 def shuffled(tensor: Tensor, random) -> Tensor:
-    """Give the same values in another memory order."""
+    """Return the same values in another memory order."""
     order = list(range(tensor.dim()))
     random.shuffle(order)
     inverse = sorted(order, key=order.__getitem__)
     return tensor.permute(order).contiguous().permute(inverse)
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    return (one.dtype, one.shape) == (other.dtype, other.shape) and torch.equal(
-        one.cpu().nan_to_num(nan=12345.0), other.cpu().nan_to_num(nan=12345.0)
-    )
 
 
 # Masks and rectifiers
@@ -108,7 +109,7 @@ def test_relu_takes_memory_with_gaps(bench: Bench) -> None:
     inside = whole[:, ::2, 1:8]
     over, mask = bench.backend.relu(inside, None, True)
     assert same(over, before.relu())
-    assert same(inside, before.relu()), "writing over means: for whoever else holds the memory"
+    assert same(inside, before.relu()), "overwriting must reach every tensor that shares the memory"
     assert mask.tolist() == naive_mask(over)
 
 
@@ -183,10 +184,6 @@ def pools(draw) -> tuple[list[int], Window]:
         *(tuple(values) for values in (extent, stride, padding, dilation)), draw(st.booleans())
     )
     return [draw(st.integers(0, 2)), 2, *size], window
-
-
-def channels_last(x: Tensor) -> Tensor:
-    return x.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 @examples

@@ -1,4 +1,4 @@
-"""Operations on patches, against PyTorch's own on whole pictures in float64."""
+"""Operations on patches, against PyTorch's own on whole images in float64."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from bench import Bench
 from helpers import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patch_cases import cast, dense, images, rows, some_boxes
 from torch import Tensor
 
 from torchattr.kernels.patches import (
-    BOTTOM,
-    IMAGE,
-    LEFT,
-    RIGHT,
-    TOP,
-    After,
-    Boxes,
     Convolution,
+    Epilogue,
     Patches,
     Pooling,
 )
@@ -30,16 +25,6 @@ from torchattr.kernels.patches import (
 examples = settings(deadline=None, max_examples=60)
 seeds = st.integers(0, 2**16)
 EXTENTS = [(1, 1), (3, 3), (2, 2), (5, 3), (1, 4), (7, 7)]
-
-
-def some_boxes(random: np.random.Generator, image: np.ndarray, size: tuple[int, int]) -> Boxes:
-    """Give boxes of any place and size, some empty, some that cover all."""
-    variants = len(image)
-    sides = [np.sort(random.integers(0, side + 1, (2, variants)), axis=0) for side in size]
-    whole = random.random(variants) < 0.2
-    low = [np.where(whole, 0, side[0]) for side in sides]
-    high = [np.where(whole, end, side[1]) for side, end in zip(sides, size, strict=True)]
-    return Boxes.of(image, *low, *high)
 
 
 def some_patches(
@@ -51,30 +36,8 @@ def some_patches(
     return Patches(clean, changed, boxes)
 
 
-def cast(x: Patches, dtype: torch.dtype) -> Patches:
-    return Patches(x.clean.to(dtype), x.changed.to(dtype), x.boxes)
-
-
-def dense(x: Patches) -> Tensor:
-    """Assemble each variant's whole picture, `(variants, C, H, W)`."""
-    pictures = x.clean[x.boxes.table[:, IMAGE]].clone()
-    for picture, row, area in zip(pictures, x.boxes.table, x.boxes.areas, strict=True):
-        box = picture[row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]]
-        box[:] = x.changed[row[-1] : row[-1] + area].view(box.shape)
-    return pictures.permute(0, 3, 1, 2)
-
-
-def rows(pictures: Tensor, boxes: Boxes) -> Tensor:
-    """Cut boxes out of pictures."""
-    pieces = [
-        picture[:, row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]].flatten(1).T
-        for picture, row in zip(pictures, boxes.table, strict=True)
-    ]
-    return torch.cat(pieces)
-
-
 def agree(actual: Tensor, expected: Tensor, relative: float = 1e-5) -> None:
-    """Fail if both differ by more than a share of their range; what is read is about 1."""
+    """Fail if both differ by more than a share of their range; the inputs are about 1."""
     limit = 1e-12 if actual.dtype == torch.float64 else relative
     known = expected[expected.isfinite()]
     scale = max(1.0, float(known.abs().max())) if known.numel() else 1.0
@@ -85,10 +48,6 @@ def agree(actual: Tensor, expected: Tensor, relative: float = 1e-5) -> None:
 
 def dtypes(bench: Bench) -> list[torch.dtype]:
     return [dtype for dtype in bench.dtypes if dtype.itemsize >= 4]
-
-
-def images(seed: int, count: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, count, 1 + seed % 5)
 
 
 @examples
@@ -150,7 +109,7 @@ def test_convolutions(
     boxes = x.boxes.reached(extent, stride, padding, dilation, out_size)
     for wanted in (boxes, some_boxes(np.random.default_rng(seed + 7), image, out_size)):
         for dtype in dtypes(bench):
-            actual = bench.backend.convolve(
+            actual = bench.patches.convolve(
                 cast(x, dtype),
                 wanted,
                 replace(
@@ -160,7 +119,7 @@ def test_convolutions(
                     scale=None if conv.scale is None else conv.scale.to(dtype),
                     packed={},
                 ),
-                After(None if residual is None else cast(residual, dtype), *after),
+                Epilogue(None if residual is None else cast(residual, dtype), *after),
             )
             assert actual.dtype == dtype
             agree(actual, rows(expected, wanted))
@@ -173,7 +132,7 @@ def test_gathering(bench, seed, channels, same) -> None:
     x = some_patches(bench, seed, (2, 5, 7, channels), image)
     wanted = x.boxes if same else some_boxes(np.random.default_rng(seed + 7), image, (5, 7))
     for dtype in dtypes(bench):
-        actual = bench.backend.gather(cast(x, dtype), wanted)
+        actual = bench.patches.gather(cast(x, dtype), wanted)
         assert torch.equal(actual, rows(dense(cast(x, dtype)), wanted))
 
 
@@ -226,4 +185,4 @@ def test_pools(
     boxes = x.boxes.reached(extent, stride, padding, dilation, out_size)
     for wanted in (boxes, some_boxes(np.random.default_rng(seed + 7), image, out_size)):
         for dtype in dtypes(bench):
-            agree(bench.backend.pool(cast(x, dtype), wanted, pooling), rows(expected, wanted), 1e-6)
+            agree(bench.patches.pool(cast(x, dtype), wanted, pooling), rows(expected, wanted), 1e-6)

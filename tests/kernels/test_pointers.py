@@ -1,4 +1,4 @@
-"""What compiled code is given: right values from parameters that lie anyhow, or a refusal."""
+"""Arguments of compiled code: correct values from parameters in any layout, or a refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.errors import BackendError
 from torchattr.kernels import Request
-from torchattr.kernels.patches import After, Boxes, Convolution, Patches
+from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches
 from torchattr.kernels.pointers import address, checked_run, run_of, strided_address, table_address
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ LAID: dict[str, Callable[[int], Tensor]] = {
     "negated": lambda count: torch._neg_view(of(count)),
     "a row of a wider one": lambda count: of(3 * count + 6).reshape(3, -1)[1, 1 : count + 1],
 }
-"""Parameters of one value a channel."""
+"""Parameters with one value per channel."""
 
 WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda w: w,
@@ -75,7 +75,7 @@ def check(bench: Bench, conv: Convolution) -> None:
     channels = conv.weight.shape[1] * conv.groups
     clean, boxes = noise(1, 6, 6, channels, dtype=torch.float32), everywhere(6, 6)
     changed = noise(boxes.rows, channels, seed=4, dtype=torch.float32)
-    found = bench.backend.convolve(Patches(clean, changed, boxes), boxes, conv, After())
+    found = bench.patches.convolve(Patches(clean, changed, boxes), boxes, conv, Epilogue())
     assert conv.bias is not None
     bias = conv.bias.double().clone()
     weight = conv.weight.double()
@@ -122,19 +122,19 @@ def test_what_is_not_as_a_kernel_wants_it_is_refused() -> None:
     short.untyped_storage().resize_(8)
     wrong = {
         "of torch.float64": of(4).double(),
-        "was given 5": of(5),
+        "got 5": of(5),
         "on meta": of(4).to("meta"),
         "strides (2,)": of(8)[::2],
         "strides (0,)": of(1).expand(4),
         "one run of memory": torch._neg_view(of(4)),
-        "are in memory": short,
+        "memory holds": short,
     }
     for words, tensor in wrong.items():
         with refused(BackendError, words):
             address(tensor, torch.float32, 4)
-    with refused(BackendError, "are in memory"):
+    with refused(BackendError, "memory holds"):
         strided_address(short, CPU)
-    with refused(BackendError, "in its memory"):
+    with refused(BackendError, "materialised tensor on meta"):
         strided_address(of(4), torch.device("meta"))
     with refused(BackendError, "table"):
         table_address(np.zeros((2, 6), dtype=np.int32), 6)

@@ -1,4 +1,4 @@
-"""Calls that go back together, and those that must not."""
+"""Calls whose backwards are fused, and calls whose backwards must not be."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
-from torchattr.layers import Place, Trace, rule_table
+from torchattr.layers import TapPoint, Trace, rule_table
+from torchattr.layers.autograd import runs_rules
 from torchattr.layers.graph import nodes_of
-from torchattr.layers.relu import ReLUDeconvolution, ReLUGradient, ReLUGuided
+from torchattr.layers.rules.relu import ReLUDeconvolution, ReLUGradient, ReLUGuided
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
@@ -24,15 +25,15 @@ X = noise(2, 3, 16, 16)
 
 
 class Gradient(ReLUGradient):
-    """Is no rule that pairs are known for, and does what its base does."""
+    """A subclass of a rule with fused pairs: it behaves like its base, but is not fused."""
 
 
 class Guided(ReLUGuided):
-    """Likewise."""
+    """Such a subclass of the guided rule."""
 
 
 class Deconvolution(ReLUDeconvolution):
-    """Likewise."""
+    """Such a subclass of the deconvnet's rule."""
 
 
 ALONE = [{"relu": Gradient()}, {"relu": Guided()}, {"relu": Deconvolution()}]
@@ -57,12 +58,12 @@ def with_norm() -> nn.BatchNorm2d:
 
 NETS: dict[str, tuple[Callable[[], list[nn.Module]], int]] = {
     "pool": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2), *head(64)], 1),
-    "in place": (lambda: [conv(), nn.ReLU(True), nn.MaxPool2d(2), *head(64)], 1),
+    "in tap": (lambda: [conv(), nn.ReLU(True), nn.MaxPool2d(2), *head(64)], 1),
     "overlapping": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(3, 1, 1), *head(256)], 1),
     "relu6": (lambda: [conv(), nn.ReLU6(), nn.MaxPool2d(2), *head(64)], 0),
     "wide": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(12), *head(1)], 0),
     "norm": (lambda: [conv(), with_norm(), nn.ReLU(), *head(256)], 1),
-    "norm, in place": (lambda: [conv(), with_norm(), nn.ReLU6(True), *head(256)], 1),
+    "norm, in tap": (lambda: [conv(), with_norm(), nn.ReLU6(True), *head(256)], 1),
     "norm and pool": (lambda: [conv(), with_norm(), nn.ReLU(), nn.MaxPool2d(2), *head(64)], 1),
     "plain": (lambda: [conv(), nn.ReLU(), conv_after(), nn.ReLU(), *head(256)], 0),
 }
@@ -78,7 +79,7 @@ def made(name: str) -> nn.Module:
 
 def paired(trace: Trace) -> int:
     nodes = list(nodes_of(trace.output))
-    return sum(getattr(node, "is_done_above", False) for node in nodes)
+    return sum(node.state.is_done_above for node in nodes if runs_rules(node))
 
 
 def maps(trace: Trace) -> list[Tensor]:
@@ -116,7 +117,7 @@ def test_channels_last_pairs() -> None:
 def test_the_mask_is_given_back_where_a_pool_gates() -> None:
     def sizes(name: str) -> list[int]:
         trace = Trace(made(name), (X,), tables=TABLES)
-        nodes = [node for node in nodes_of(trace.output) if hasattr(node, "plan")]
+        nodes = [node for node in nodes_of(trace.output) if runs_rules(node)]
         return [t.untyped_storage().nbytes() for node in nodes for t in node.saved_tensors]
 
     assert sizes("pool") == [2 * 4 * 64, 0]
@@ -124,7 +125,7 @@ def test_the_mask_is_given_back_where_a_pool_gates() -> None:
 
 
 class Branches(nn.Module):
-    """Two read the rectifier; or its output is given, too."""
+    """Two calls read the rectifier; or its output is returned, too."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -162,10 +163,10 @@ def test_recorded_layers_are_read_and_start_gradients_as_ever(name: str) -> None
     if name == "norm":
         model = nn.Sequential(conv(), with_norm(), nn.ReLU(), *head(256)).double().eval()
     layer = model[1] if isinstance(model, nn.Sequential) else model.relu
-    place = Place(layer)
-    trace = Trace(model, (X,), tables=TABLES, places=[place])
+    tap = TapPoint(layer)
+    trace = Trace(model, (X,), tables=TABLES, taps=[tap])
     assert paired(trace) == 0
-    (call,) = trace.calls(place)
+    (call,) = trace.calls(tap)
     leaf = call.values[0].detach().requires_grad_()
     if isinstance(model, nn.Sequential):
         rest = model[2:](leaf)

@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 import torchattr as ta
 
 SHAPES = [(2, 3, 8, 12), (1, 3, 8, 8), (8, 3, 8, 8), (1, 3, 8, 12)]
-"""Among them one example, squares, and as many examples as channels or places."""
+"""Including one example, squares, and as many examples as channels or pixels."""
 
 
 def check(net: nn.Module, layer: str, inputs: Any, to_grid: ToGrid) -> None:
@@ -323,18 +323,6 @@ def test_layers_that_give_several_values(form: str, calls: Any) -> None:
     torch.testing.assert_close(found, (wanted,) if calls == "each" else wanted)
 
 
-def test_guided_grad_cam_of_channels_last() -> None:
-    def run(net: Any, x: Tensor) -> Tensor:
-        h = net.last(net.first(x).relu().permute(0, 2, 3, 1))
-        return net.head(h.mean((1, 2)))
-
-    net = Net(run, first=nn.Conv2d(3, 8, 3, 2, 1), last=nn.LayerNorm(8), head=head())
-    x = pictures(2, 3, 8, 12)
-    weight = F.interpolate(cam(net, "last", x, channels_last).relu(), (8, 12))
-    found = ta.GuidedGradCAM(net, "last").attribute(x, target=1)
-    torch.testing.assert_close(found, ta.GuidedBackprop(net).attribute(x, target=1) * weight)
-
-
 def test_models_in_other_wrappers() -> None:
     net = through(lambda net, x: net.first(x).relu())
     x = pictures(2, 3, 8, 12)
@@ -345,7 +333,7 @@ def test_models_in_other_wrappers() -> None:
 
 
 def test_a_block_says_nothing_of_another_input() -> None:
-    """What has the places of one input only by chance is not read as a picture of it."""
+    """Values that have an input's spatial size only by chance are not read as a map of it."""
     net = Net(
         lambda net, x: net.head(
             net.last(net.first(x).flatten(2).sort(2)[0].transpose(1, 2)).mean(1)
@@ -358,7 +346,7 @@ def test_a_block_says_nothing_of_another_input() -> None:
 
 
 def test_uses_inside_a_layer_count() -> None:
-    """A value made of another one inside the layer: in company of other methods or alone."""
+    """A value computed from another one inside the layer: with other methods or alone."""
 
     def run(net: Any, x: Tensor) -> Tensor:
         return net.head(sum(one.mean((2, 3)) for one in net.backbone(x).values()))
@@ -371,7 +359,7 @@ def test_uses_inside_a_layer_count() -> None:
 
 
 def test_values_that_a_hook_keeps() -> None:
-    """The skip connections of some U-Nets are what hooks keep of the encoder's layers."""
+    """The skip connections of some U-Nets are outputs of the encoder that hooks keep."""
     kept: list[Tensor] = []
 
     def run(net: Any, x: Tensor) -> Tensor:

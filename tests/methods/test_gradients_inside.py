@@ -1,4 +1,4 @@
-"""Models that take gradients inside their forward: their own output, and whole copies."""
+"""Models that compute gradients inside their forward: their own output, and whole copies."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import assert_same, noise, seeded
+from helpers import assert_same, noise, reported, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.inputs import Inputs
-from torchattr.methods.batching import Footprint
-from torchattr.methods.scores import Scores
+from torchattr.core.inputs import Inputs
+from torchattr.methods import tape_recorder
+from torchattr.methods._perturbation.memory_budget import Footprint
+from torchattr.methods._perturbation.scores import TargetScores
 
 NET = seeded(
     lambda: nn.Sequential(
@@ -96,7 +97,9 @@ def test_being_watched_does_not_change_what_a_model_gives(name: str, recording: 
     model = MODELS.get(name, of_weights)
     with torch.no_grad():
         right = model(pictures()).detach()
-    scores = Scores(model, Inputs((pictures(),), False), ta.Classes(0, 2), [], recording=recording)
+    inputs = Inputs((pictures(),), False)
+    through = tape_recorder(inputs).around if recording else None
+    scores = TargetScores(model, inputs, ta.Classes(0, 2), [], through=through)
     assert not scores.clean.requires_grad
     assert_same(scores.clean, right[:, [0, 2]])
 
@@ -122,10 +125,9 @@ def test_ablation_is_that_of_a_loop(name: str, incremental: Any) -> None:
 def test_gradients_of_weights_cannot_be_followed() -> None:
     occlusion = ta.Occlusion(of_weights)
     right = occlusion.attribute(pictures()[:1], target=1, incremental=False, **WINDOW)
-    found = occlusion.attribute(pictures()[:1], target=1, incremental=True, **WINDOW)
-    assert occlusion.recomputed is not None
-    assert occlusion.recomputed.followed == 0
-    assert "gradients inside its forward" in str(occlusion.recomputed)
+    found, report = reported(occlusion, pictures()[:1], target=1, incremental=True, **WINDOW)
+    assert report.followed == 0
+    assert "gradients inside its forward" in str(report)
     assert found.shape == right.shape
 
 
@@ -135,7 +137,7 @@ def test_masks_at_random() -> None:
 
 
 class Own(Tensor):
-    """A tensor of a class of its own that does not tell its size."""
+    """A tensor subclass without a known size."""
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 from itertools import product
-from math import ceil, prod
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from helpers import assert_same, noise, refused
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from peers import Counting, picture_net, pictures
+from random_mask import mask_by_hand
 from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import InputTypeError, OutOfMemory, OutputError
-from torchattr.methods.random_masks import RandomMasks
 
 EXACT = 1e-12
 SMALL: dict[str, Any] = {"n_masks": 23, "grid_size": 3}
-
-
-def mask_by_hand(
-    shape: tuple[int, ...], grid: tuple[int, ...], p: float, seed: int, number: int, position: int
-) -> np.ndarray:
-    """Draw a grid and a shift, and interpolate one dimension after another at pixel centres."""
-    drawn = prod(grid) + len(grid)
-    bits = np.random.Philox(key=seed + (position << 64), counter=number * ceil(drawn / 4))
-    uniform = np.random.Generator(bits).random(drawn)
-    mask = (uniform[: prod(grid)] < p).astype(float).reshape(grid)
-    for axis, (size, cells) in enumerate(zip(shape, grid, strict=True)):
-        cell = ceil(size / cells)
-        shift = int(uniform[prod(grid) + axis] * cell)
-        centres = (np.arange(shift, shift + size) + 0.5) * cells / ((cells + 1) * cell) - 0.5
-
-        def between(values: np.ndarray, centres: np.ndarray = centres) -> np.ndarray:
-            return np.interp(centres, np.arange(len(values)), values)
-
-        mask = np.apply_along_axis(between, axis, mask)
-    return mask
 
 
 def by_hand(
@@ -110,7 +86,7 @@ def test_masks_and_scores_of_a_tuple_belong_together() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 22, 23, 64, None])
 def test_the_result_does_not_depend_on_the_batching(at_once: int | None) -> None:
-    """Row by row in exact arithmetic: nothing but the batching could make a difference."""
+    """Row by row in exact arithmetic: only the batching could make a difference."""
     x = pictures(3)
 
     def forward(v: Tensor) -> Tensor:
@@ -126,7 +102,7 @@ def test_the_result_does_not_depend_on_the_batching(at_once: int | None) -> None
 def test_scores_are_spread_in_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = picture_net(), pictures()
     whole = ta.RISE(model).attribute(x, 1, **SMALL)
-    monkeypatch.setattr("torchattr.methods.random_masks.CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("torchattr.methods._perturbation.random_masks.CHUNK_ELEMENTS", 100)
     assert_same(ta.RISE(model).attribute(x, 1, **SMALL), whole, EXACT)
 
 
@@ -146,53 +122,6 @@ class _AfterTheFirst(Counting):
     def forward(self, x: Tensor, *others: Any) -> Tensor:
         self.limit = 0 if self.seen else None
         return super().forward(x, *others)
-
-
-def random_masks(shape: tuple[int, ...], grid: tuple[int, ...], **options: Any) -> RandomMasks:
-    settled = {"count": 40, "probability": 0.5, "seed": 3, "normalisation": "probability"}
-    return RandomMasks([torch.zeros(1, 1, *shape)], grids=[grid], **{**settled, **options})
-
-
-sizes = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 9)), min_size=1, max_size=3)
-
-
-@settings(max_examples=40, deadline=None)
-@given(sizes, st.integers(0, 39), st.integers(0, 2**64 - 1))
-def test_a_mask_depends_on_its_number_alone(sizes: Any, start: int, seed: int) -> None:
-    shape = tuple(cells + more for cells, more in sizes)
-    features = random_masks(shape, tuple(cells for cells, _ in sizes), seed=seed)
-    (every,) = features.masks(0, 40)
-    (some,) = features.masks(start, 40)
-    assert every is not None
-    assert some is not None
-    assert every.shape == (40, 1, 1, *shape)
-    assert torch.equal(some, every[start:])
-    assert 0 <= every.min() <= every.max() <= 1
-
-
-def test_seeds_and_inputs_have_masks_of_their_own() -> None:
-    one, other = (random_masks((9, 9), (3, 3), seed=seed).masks(0, 40)[0] for seed in (3, 4))
-    pair = [torch.zeros(1, 1, 9, 9)] * 2
-    first, second = RandomMasks(pair, 40, [(3, 3)] * 2, 0.5, 3, "probability").masks(0, 40)
-    assert one is not None
-    assert torch.equal(first, one)
-    assert not torch.equal(one, other)
-    assert not torch.equal(first, second)
-
-
-@pytest.mark.parametrize("probability", [0.1, 0.5, 0.8])
-def test_each_pixel_lets_through_the_probability_on_average(probability: float) -> None:
-    (masks,) = random_masks((20, 11), (4, 3), count=4000, probability=probability).masks(0, 4000)
-    assert masks is not None
-    error = 5 * (probability * (1 - probability) / 4000) ** 0.5
-    assert ((1 - masks).mean(0) - probability).abs().max() < error
-
-
-def test_shifts_reach_every_place_of_a_cell() -> None:
-    """A grid of one cell is the same everywhere; one of two has its edge in as many places."""
-    (masks,) = random_masks((12,), (2,), count=400).masks(0, 400)
-    assert masks is not None
-    assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 2 + 2 * 6
 
 
 def test_a_constant_added_to_scores_is_no_noise_with_coverage() -> None:
@@ -289,9 +218,9 @@ def test_explain_knows_it() -> None:
 
 def test_progress_counts_masks(capsys: pytest.CaptureFixture[str]) -> None:
     ta.RISE(picture_net()).attribute(pictures(), 1, **SMALL, show_progress=True)
-    said = capsys.readouterr().err
-    assert "RISE" in said
-    assert "23/23" in said
+    shown = capsys.readouterr().err
+    assert "RISE" in shown
+    assert "23/23" in shown
 
 
 def test_an_interruption_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:

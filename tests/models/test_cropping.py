@@ -57,7 +57,7 @@ def test_normalised_single_channel_results_are_measured():
 
 
 def test_a_mirror_falls_back_to_the_whole_picture_and_says_so():
-    with pytest.warns(GeometryWarning, match="whole picture"):
+    with pytest.warns(GeometryWarning, match="whole image"):
         box = geometry_of(to_tensor(v2.RandomHorizontalFlip(p=1.0))).box(60, 40)
     assert box == Box(0, 0, 60, 40)
 

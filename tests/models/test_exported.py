@@ -36,7 +36,7 @@ def exported(tmp_path, monkeypatch):
 
 
 def rewritten(source, target, change):
-    """Write an archive whose members are `change(name, content)`; `None` leaves one out."""
+    """Write an archive whose members are `change(name, content)`; `None` omits one."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             content = change(name, old.read(name))
@@ -152,7 +152,7 @@ def test_damage_under_right_sums_is_one_sentence(exported, seed):
 
 
 def loads_or_says(path):
-    """The command shows the model, or refuses it in a sentence; never a traceback."""
+    """Check that the command shows the model, or refuses it in a sentence without traceback."""
     result = call("summary", "--model", path, "--trust")
     if result.exit_code != 0:
         refused(result, f"error: {path} ")
@@ -167,18 +167,18 @@ def test_changed_weights_are_not_loaded(exported):
     place = content.find(value)
     content[place] ^= 1
     exported.write_bytes(bytes(content))
-    with pytest.raises(ModelError, match=r"the sum of its part .*weight_0 is wrong"):
+    with pytest.raises(ModelError, match=r"the checksum of its entry .*weight_0 is wrong"):
         load_model("net.pt2", trust=True)
 
 
 def test_what_does_not_apply_is_refused(tmp_path):
     export(tmp_path / "net.pt2", 1, 1, 8, 8)
-    with pytest.raises(ModelError, match=r"square RGB pictures.*\(1, 1, 8, 8\)"):
+    with pytest.raises(ModelError, match=r"square RGB images.*\(1, 1, 8, 8\)"):
         load_model(str(tmp_path / "net.pt2"), trust=True)
-    with pytest.raises(WeightsError, match="holds its own weights"):
+    with pytest.raises(WeightsError, match="contains its own weights"):
         load_model(str(tmp_path / "net.pt2"), weights="w.pth")
     export(tmp_path / "four.pt2", 4, 3, 8, 8)
-    with pytest.raises(ModelError, match=r"cannot be run on one picture \(1, 3, 8, 8\)"):
+    with pytest.raises(ModelError, match=r"cannot be run on one image \(1, 3, 8, 8\)"):
         load_model(str(tmp_path / "four.pt2"), trust=True)
 
 

@@ -65,3 +65,11 @@ def test_wrong_parts_are_named():
 def test_a_transform_that_makes_no_image_tensor(transform, message):
     with pytest.raises(ModelError, match=message):
         loaded(transform).preprocess(Image.new("RGB", (4, 4)))
+
+
+def test_reprs_are_one_line_without_tensors():
+    model = loaded(class_names=("cat", "dog"))
+    assert repr(model) == "LoadedModel(net: Flatten, 2 class names, activation='auto')"
+    assert repr(loaded()) == "LoadedModel(net: Flatten, no class names, activation='auto')"
+    image = model.preprocess(Image.new("RGB", (4, 2)))
+    assert repr(image) == "PreparedImage((3, 2, 4) from 4×2 pixels)"

@@ -74,7 +74,7 @@ def test_weights_are_loaded(file, tmp_path):
     torch.save(state, tmp_path / "w.pth")
     loaded = load_model(f"{file}:with_transform", weights=tmp_path / "w.pth")
     assert torch.equal(loaded.model[0].weight, state["0.weight"])
-    with pytest.raises(WeightsError, match="no file"):
+    with pytest.raises(WeightsError, match="there is no file"):
         load_model(f"{file}:with_transform", weights=tmp_path / "none.pth")
 
 
@@ -89,7 +89,7 @@ def test_the_search_path_is_left_alone(file):
 def test_wrong_specs_are_named(file, tmp_path):
     with pytest.raises(ModelError, match="there is no file"):
         load_model(f"{tmp_path}/none.py:net")
-    with pytest.raises(ModelError, match=r"has no function 'nett'; it has net"):
+    with pytest.raises(ModelError, match=r"has no function 'nett'; did you mean 'net'"):
         load_model(f"{file}:nett")
     with pytest.raises(ModelError, match=r"must return an nn\.Module.*got \(int\)"):
         load_model(f"{file}:number")

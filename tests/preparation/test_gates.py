@@ -1,4 +1,4 @@
-"""Flipped gates are counted, each kind for itself."""
+"""Flipped gates are counted separately for each kind."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ def test_models_with_other_rectifiers_are_refused() -> None:
     def smooth(x: Tensor) -> Tensor:
         return x.flatten(1)
 
-    with refused(InputError, "do not run the same rectifiers", "2", "0"):
+    with refused(InputError, "do not run the same ReLUs", "2", "0"):
         flipped_gates(network(Net), smooth, [X])

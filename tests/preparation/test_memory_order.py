@@ -12,7 +12,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr.preparation import memory_order
-from torchattr.preparation.memory_order import Decision, decide, laid_out
+from torchattr.preparation.memory_order import Decision, decide, to_channels_last
 
 PICTURES = noise(2, 3, 14, 14)
 
@@ -60,23 +60,23 @@ def test_what_has_no_pictures_or_was_decided_is_not_timed() -> None:
     def run(channels_last: bool) -> None:
         raise AssertionError("not to be run")
 
-    assert decide(True, [PICTURES], run, True) == Decision(True, "as asked for")
+    assert decide(True, [PICTURES], run, True) == Decision(True, "as requested")
     assert not decide("measure", [PICTURES], run, False).channels_last
     assert not decide("measure", [noise(2, 3)], run, True).channels_last
 
 
-def test_pictures_alone_are_laid_out() -> None:
-    assert laid_out(PICTURES).is_contiguous(memory_format=torch.channels_last)
+def test_pictures_alone_are_to_channels_last() -> None:
+    assert to_channels_last(PICTURES).is_contiguous(memory_format=torch.channels_last)
     for other in (noise(2, 3), torch.ones(1, 1, 1, 1, dtype=torch.int), "name"):
-        assert laid_out(other) is other
+        assert to_channels_last(other) is other
 
 
-def test_convolutions_run_on_what_is_laid_out() -> None:
+def test_convolutions_run_on_what_is_to_channels_last() -> None:
     formats: dict[str, list[bool]] = {}
     for chosen in (False, True):
         fast = ta.prepare(network(Net), PICTURES, channels_last=chosen)
         assert fast.report.memory_order.channels_last is chosen
-        weight = fast._folds[0].weights()[0]
+        weight = fast._prepared_forward.folds[0].weights()[0]
         seen: Any = formats.setdefault(str(chosen), [])
         seen.append(weight.is_contiguous(memory_format=torch.channels_last))
         hook = lambda m, a, y, seen=seen: seen.append(  # noqa: E731
@@ -91,4 +91,7 @@ def test_the_default_is_measured() -> None:
     report = ta.prepare(network(Net), PICTURES).report
     assert "of the time" in report.memory_order.why
     flat = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
-    assert "no convolution" in ta.prepare(flat, torch.randn(2, 4)).report.memory_order.why
+    assert (
+        "no two-dimensional convolution"
+        in ta.prepare(flat, torch.randn(2, 4)).report.memory_order.why
+    )

@@ -1,4 +1,4 @@
-"""What is folded is found by what runs; what is not has a reason."""
+"""Pairs are found from the operations that run; every other batch-norm has a reason."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_pairs_have_the_names_of_both() -> None:
 
 
 REASONS: dict[type[nn.Module], tuple[str, str]] = {
-    OtherReader: ("bn1", "other readers: add"),
-    Rewriter: ("bn1", "other readers: mul_"),
+    OtherReader: ("bn1", "is also read by add"),
+    Rewriter: ("bn1", "is also read by mul_"),
     SharedConv: ("bn2", "conv2 ran 2 times"),
     SharedNorm: ("bn1", "it ran 2 times"),
     SharedPair: ("bn2", "it ran 2 times"),
     TiedWeight: ("bn2", "weight of conv2 is used 2 times"),
-    Concatenated: ("bn2", "not what a convolution"),
-    NormFirst: ("bn2", "not what a convolution"),
+    Concatenated: ("bn2", "not the output of a convolution"),
+    NormFirst: ("bn2", "not the output of a convolution"),
 }
 
 
@@ -61,7 +61,7 @@ class OwnConv(nn.Conv2d):
 
 
 class OwnNorm(nn.BatchNorm2d):
-    """Normalises by other numbers than those that it holds."""
+    """Normalises by other statistics than its own."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         held = (self.running_mean, self.running_var, self.weight + 1, self.bias)
@@ -75,7 +75,7 @@ class Pruned(Net):
 
 
 class OldWeightNorm(Net):
-    """The weight is made anew by a hook, as by `torch.nn.utils.weight_norm`."""
+    """The weight is recomputed by a hook, as by `torch.nn.utils.weight_norm`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,10 +130,10 @@ class FunctionalNorm(Net):
 
 
 ODD: dict[type[nn.Module], dict[str, str]] = {
-    Pruned: {"bn1": "conv1 is made anew"},
-    OldWeightNorm: {"bn1": "conv1 is made anew"},
+    Pruned: {"bn1": "conv1 is recomputed"},
+    OldWeightNorm: {"bn1": "conv1 is recomputed"},
     Parametrised: {"bn1": "conv1 is a ParametrizedConv2d"},
-    OwnClasses: {"bn1": "conv1 is a OwnConv", "bn2": "a OwnNorm does not call batch_norm"},
+    OwnClasses: {"bn1": "conv1 is a OwnConv", "bn2": "a OwnNorm does not normalise"},
     HookedConv: {"bn1": "conv1 has hooks on its output", "bn2": "it has hooks on its input"},
     BatchStatistics: {"bn1": "no running statistics", "bn2": "no running statistics"},
     Unused: {"bn2": "did not run"},
@@ -167,7 +167,7 @@ class Scaling(nn.BatchNorm2d):
 
 
 class Adding(nn.BatchNorm2d):
-    """A batch-norm that looks at its input besides."""
+    """A batch-norm that also reads its input."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(input) + input.mean()
@@ -191,11 +191,11 @@ NORMS: dict[Any, str | None] = {
     NormAct: None,
     Frozen: None,
     nn.SyncBatchNorm: None,
-    Scaling: "not what a convolution",
-    Adding: "other readers: mean",
-    FrozenBatchNorm2d: "does not call batch_norm",
+    Scaling: "not the output of a convolution",
+    Adding: "is also read by mean",
+    FrozenBatchNorm2d: "does not normalise",
 }
-"""Modules that normalise as a batch-norm does, and why those that are left are."""
+"""Modules that normalise as a batch-norm does, and why some are not folded."""
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -216,7 +216,7 @@ def test_what_a_norm_does_besides_stays(norm: Any) -> None:
 
 
 def _drawn(part: nn.Module) -> None:
-    """Give other statistics than a fresh norm has."""
+    """Return other statistics than a fresh norm has."""
     if isinstance(getattr(part, "running_mean", None), torch.Tensor):
         part.running_mean.normal_()
         part.running_var.uniform_(0.5, 2)

@@ -1,4 +1,4 @@
-"""What prepare returns, what it refuses, and that it leaves the model as it was."""
+"""What prepare returns and refuses, and that it does not change the model."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from torchattr.errors import (
     ScriptedModelError,
     TrainingModeError,
 )
-from torchattr.preparation import Prepared, flipped_gates, preparing
+from torchattr.preparation import Prepared, flipped_gates
+from torchattr.preparation.folding import Fold
 
 X = noise(2, 3, 14, 14)
 
 
 def snapshot(model: nn.Module) -> Any:
-    """Give all that could be changed about a model."""
+    """Return everything about a model that could change."""
     return [
         *(
             (name, id(one), one.clone(), one.requires_grad)
@@ -113,8 +114,8 @@ def test_everything_takes_it_for_a_model() -> None:
         lambda one: ta.feature_maps(one, X, "1")["1"],
     ):
         assert_same(run(fast), run(model), 1e-10)
-    words = repr(ta.summary(fast, X)).replace("Prepared", "Sequential").split()
-    assert words == repr(ta.summary(model, X)).split()
+    words = str(ta.summary(fast, X)).replace("Prepared", "Sequential").split()
+    assert words == str(ta.summary(model, X)).split()
 
 
 def test_rules_that_match_nothing_are_still_refused() -> None:
@@ -126,10 +127,10 @@ def test_rules_that_match_nothing_are_still_refused() -> None:
 
 def test_the_report_says_what_was_done() -> None:
     report = ta.prepare(network(Functional), X, channels_last=False).report
-    text = repr(report)
+    text = str(report)
     for words in (
         "batch-norms folded    2 of 2",
-        "no: as asked for",
+        "no: as requested",
         "guided_backprop maps  relative error",
         "gradient 0 of 4,704 (0%), guided 0 of 4,704",
         "MiB shared",
@@ -145,7 +146,7 @@ def test_the_report_says_what_was_done() -> None:
     assert set(unfolded.left.values()) == {"fold=False"}
     assert unfolded.new == 0
     smooth = nn.Sequential(nn.Flatten(), nn.Linear(588, 3), nn.GELU()).double().eval()
-    assert "no ReLU" in repr(ta.prepare(smooth, X).report)
+    assert "no ReLU" in str(ta.prepare(smooth, X).report)
 
 
 class Moody(nn.Module):
@@ -178,13 +179,13 @@ def test_errors_are_sentences() -> None:
         ta.prepare(model, X.float())
     with refused(ModelError, "does not run on example_inputs", "channels"):
         ta.prepare(model, X[:, :2])
-    with refused(ModelError, "prepared already"):
+    with refused(ModelError, "already prepared"):
         ta.prepare(ta.prepare(model, X), X)
     with refused(ModelError, "cannot be copied", "not this one"):
         ta.prepare(calibrated(Uncopied(), 3, 14, 14), X)
-    with refused(ModelError, "another output", "twice"):
+    with refused(ModelError, "output differs", "fold=False"):
         ta.prepare(Moody().eval(), X)
-    with refused(ModelError, "without a shape", "0.weight", "run it once"):
+    with refused(ModelError, "uninitialised", "0.weight", "run it once"):
         ta.prepare(nn.Sequential(nn.LazyConv2d(3, 3)).eval(), X)
     with refused(ModelError, "cannot be trained", "train the original"):
         ta.prepare(model, X).train()
@@ -240,8 +241,8 @@ def calibrated_both(model: nn.Module) -> nn.Module:
 
 def test_a_wrong_fold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check on the example inputs can fail."""
-    monkeypatch.setattr(preparing.Fold, "weights", lambda fold: (fold.conv.weight, fold.conv.bias))
-    with refused(ModelError, "another output", "fold=False"):
+    monkeypatch.setattr(Fold, "weights", lambda fold: (fold.conv.weight, fold.conv.bias))
+    with refused(ModelError, "output differs", "fold=False"):
         ta.prepare(network(Net), X)
 
 

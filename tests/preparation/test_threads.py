@@ -1,4 +1,4 @@
-"""What other threads do with a model changes no bit of what this one is given."""
+"""What other threads do with a model changes no bit of this thread's results."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from helpers import noise
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.inspect.paths import Paths
-from torchattr.layers import Place
-from torchattr.layers.capture import Recorder
+from torchattr.core.select import layer_names
+from torchattr.core.undoing import undone
+from torchattr.inspect.recording.module_stack import ModuleStack
+from torchattr.layers import TapPoint
+from torchattr.layers.capture import TapRecorder
 from torchattr.preparation.copying import shared_copy
-from torchattr.select import layer_names
-from torchattr.undoing import undone
 
 Hooks = Callable[[nn.Module], AbstractContextManager[Any]]
 
@@ -28,9 +28,9 @@ Hooks = Callable[[nn.Module], AbstractContextManager[Any]]
 def recorder(*parts: str, of_input: bool = False) -> Hooks:
     @contextmanager
     def hooks(model: nn.Module) -> Iterator[None]:
-        places = [Place(model.get_submodule(part), of_input) for part in parts]
+        places = [TapPoint(model.get_submodule(part), of_input) for part in parts]
         with undone() as undo:
-            Recorder(places, differentiable=True).record(undo)
+            TapRecorder(places, differentiable=True).record(undo)
             yield
 
     return hooks
@@ -39,7 +39,7 @@ def recorder(*parts: str, of_input: bool = False) -> Hooks:
 OF_OTHERS: dict[str, Hooks] = {
     "recorded outputs": recorder("conv1", "conv2"),
     "recorded inputs": recorder("bn1", "bn2", of_input=True),
-    "followed paths": lambda model: Paths(layer_names(model)).following(),
+    "followed paths": lambda model: ModuleStack(layer_names(model)).following(),
 }
 
 
@@ -93,7 +93,7 @@ def test_hooks_of_a_user_see_true_values_in_every_thread() -> None:
 
 
 class HooksMeanwhile:
-    """A hook that is copied just when another thread hooks the same module."""
+    """A hook that is copied while another thread hooks the same module."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

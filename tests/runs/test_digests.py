@@ -1,4 +1,4 @@
-"""What a result depends on changes its digest; what it does not depend on does not."""
+"""The digest changes with everything that a result depends on, and with nothing else."""
 
 import dataclasses
 import subprocess
@@ -13,18 +13,10 @@ from torch import nn
 from torchvision.transforms import Compose, Resize, ToTensor
 
 from torchattr.models import LoadedModel
-from torchattr.runs import (
-    Explaining,
-    Finished,
-    Kept,
-    Report,
-    RunFolder,
-    Settings,
-    Tee,
-    look_at_pictures,
-)
+from torchattr.results import Report, RunFolder, Tee
+from torchattr.runs import AlreadyDone, ExplainJob, ExplainSettings, PictureDone, run_jobs
 from torchattr.runs.digests import picture_digest, run_digest
-from torchattr.runs.looks import Activations
+from torchattr.runs.inspection_jobs import ActivationsJob
 
 
 def network(kernel=3):
@@ -41,7 +33,7 @@ def loaded(model=None, size=8, names=None, **options):
 
 
 def explaining(made=None, methods=("saliency",), **settings):
-    return Explaining(made or loaded(), Settings(methods, **settings))
+    return ExplainJob(made or loaded(), ExplainSettings(methods, **settings))
 
 
 def test_the_same_has_the_same_digest():
@@ -73,15 +65,15 @@ CHANGES = {
     "a target": lambda: explaining(targets=("1",)),
     "a layer to look at": lambda: explaining(layers=("0",)),
     "a rule": lambda: explaining(methods=("guided_backprop",), rules={"gelu": "guided"}),
-    "another look": lambda: Activations(loaded()),
-    "a setting of a look": lambda: Activations(loaded(), top=2),
+    "another look": lambda: ActivationsJob(loaded()),
+    "a setting of a look": lambda: ActivationsJob(loaded(), top=2),
 }
 
 
 def test_whatever_changes_results_changes_the_digest():
     digests = {name: run_digest([make()]) for name, make in CHANGES.items()}
     digests["nothing"] = run_digest([explaining()])
-    digests["a further look"] = run_digest([explaining(), Activations(loaded())])
+    digests["a further look"] = run_digest([explaining(), ActivationsJob(loaded())])
     assert len(set(digests.values())) == len(digests)
 
 
@@ -121,16 +113,16 @@ def test_a_quantised_model_has_a_digest():
 
 @pytest.mark.slow
 def test_source_files_change_the_digest(tmp_path):
-    """Code is not in the weights; it is read anew in a process of its own."""
+    """Code is not part of the weights; a separate process imports the changed files."""
     script = """
         import sys
         sys.path.insert(0, sys.argv[1])
         import mine
         from torchvision.transforms import ToTensor
         from torchattr.models import LoadedModel
-        from torchattr.runs import Explaining, Settings
+        from torchattr.runs import ExplainJob, ExplainSettings
         from torchattr.runs.digests import run_digest
-        look = Explaining(LoadedModel("m", mine.Net(), ToTensor()), Settings(("saliency",)))
+        look = ExplainJob(LoadedModel("m", mine.Net(), ToTensor()), ExplainSettings(("saliency",)))
         print(run_digest([look]))
     """
     digests = []
@@ -169,25 +161,25 @@ def test_a_picture_has_the_digest_of_its_bytes_path_and_name(photo):
 
 def kinds(paths, look, sink):
     with sink:
-        events = list(look_at_pictures(paths, [look], sink))
-    return [type(event) for event in events if isinstance(event, (Finished, Kept))]
+        events = list(run_jobs(paths, [look], sink))
+    return [type(event) for event in events if isinstance(event, (PictureDone, AlreadyDone))]
 
 
 def test_a_second_run_keeps_what_is_done_and_makes_the_rest(photo, tmp_path):
     second = tmp_path / "second.png"
     Image.new("RGB", (8, 8)).save(second)
     out = tmp_path / "out"
-    assert kinds([photo], explaining(), RunFolder(out)) == [Finished]
+    assert kinds([photo], explaining(), RunFolder(out)) == [PictureDone]
     before = (out / "photo.npz").stat().st_mtime_ns
-    assert kinds([photo, second], explaining(), RunFolder(out)) == [Kept, Finished]
+    assert kinds([photo, second], explaining(), RunFolder(out)) == [AlreadyDone, PictureDone]
     assert (out / "photo.npz").stat().st_mtime_ns == before
-    assert kinds([photo, second], explaining(), RunFolder(out, overwrite=True)) == [Finished] * 2
+    assert kinds([photo, second], explaining(), RunFolder(out, overwrite=True)) == [PictureDone] * 2
 
 
 @pytest.mark.parametrize("change", ["picture", "model", "method", "target", "file"])
 def test_what_differs_is_done_anew(photo, tmp_path, change):
     out = tmp_path / "out"
-    assert kinds([photo], explaining(), RunFolder(out)) == [Finished]
+    assert kinds([photo], explaining(), RunFolder(out)) == [PictureDone]
     look = explaining()
     if change == "picture":
         Image.new("RGB", (8, 8), (1, 2, 3)).save(photo)
@@ -199,13 +191,13 @@ def test_what_differs_is_done_anew(photo, tmp_path, change):
         look = explaining(targets=("1",))
     else:
         (out / "photo.npz").unlink()
-    assert kinds([photo], look, RunFolder(out)) == [Finished]
-    assert kinds([photo], look, RunFolder(out)) == [Kept]
+    assert kinds([photo], look, RunFolder(out)) == [PictureDone]
+    assert kinds([photo], look, RunFolder(out)) == [AlreadyDone]
 
 
 def test_two_kinds_of_looks_in_one_folder_keep_each_other(photo, tmp_path):
-    looks = explaining(), Activations(loaded())
-    for expected in (Finished, Kept):
+    looks = explaining(), ActivationsJob(loaded())
+    for expected in (PictureDone, AlreadyDone):
         for look in looks:
             assert kinds([photo], look, RunFolder(tmp_path / "out")) == [expected]
 
@@ -213,7 +205,7 @@ def test_two_kinds_of_looks_in_one_folder_keep_each_other(photo, tmp_path):
 def test_a_page_has_all_the_pictures_of_its_run(photo, tmp_path):
     for _ in range(2):
         sink = Tee(RunFolder(tmp_path / "out"), Report(tmp_path / "page.html"))
-        assert kinds([photo], explaining(), sink) == [Finished]
+        assert kinds([photo], explaining(), sink) == [PictureDone]
     assert "<img" in (tmp_path / "page.html").read_text()
 
 
@@ -224,7 +216,12 @@ def test_a_run_that_ended_early_goes_on(photo, tmp_path):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(paths[-1])
     out = tmp_path / "out"
     with RunFolder(out) as folder:
-        for event in look_at_pictures(paths, [explaining()], folder):
-            if isinstance(event, Finished) and event.path == paths[1]:
+        for event in run_jobs(paths, [explaining()], folder):
+            if isinstance(event, PictureDone) and event.path == paths[1]:
                 break
-    assert kinds(paths, explaining(), RunFolder(out)) == [Kept, Kept, Finished, Finished]
+    assert kinds(paths, explaining(), RunFolder(out)) == [
+        AlreadyDone,
+        AlreadyDone,
+        PictureDone,
+        PictureDone,
+    ]

@@ -1,4 +1,4 @@
-"""Long runs hold no more at their end than at their beginning."""
+"""Long runs keep no more memory at their end than at their beginning."""
 
 import gc
 
@@ -9,8 +9,9 @@ from torch import nn
 from torchvision.transforms import ToTensor
 
 from torchattr.models import LoadedModel
-from torchattr.runs import Explaining, Finished, RunFolder, Settings, look_at_pictures
-from torchattr.runs.looks import Activations, BackProjections, LayerGrids
+from torchattr.results import RunFolder
+from torchattr.runs import ExplainJob, ExplainSettings, PictureDone, run_jobs
+from torchattr.runs.inspection_jobs import ActivationsJob, BackProjectionsJob, LayerGridsJob
 
 
 def network():
@@ -25,16 +26,16 @@ def network():
 def looks(kind):
     made = network()
     every = {
-        "explain": Explaining(made, Settings(("saliency", "grad_cam"), ("0",))),
-        "activations": Activations(made),
-        "backproject": BackProjections(made, ("0",)),
-        "layers": LayerGrids(made),
+        "explain": ExplainJob(made, ExplainSettings(("saliency", "grad_cam"), ("0",))),
+        "activations": ActivationsJob(made),
+        "backproject": BackProjectionsJob(made, ("0",)),
+        "layers": LayerGridsJob(made),
     }
     return [every[kind]]
 
 
 def alive():
-    """Count tensors, also those that only the collector would free, and what it leaves."""
+    """Count tensors, including those that only the collector would free, and other objects."""
     held = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
     # Python's own JSON and its lists of packages make small cycles, which hold none.
     gc.collect()
@@ -42,14 +43,14 @@ def alive():
 
 
 def run(paths, kind, out):
-    """Look at pictures without the collector; give what is alive after each tenth."""
+    """Process pictures without the collector; return what is alive after every tenth."""
     gc.collect()
     gc.disable()
     try:
         with RunFolder(out) as folder:
-            events = look_at_pictures(paths, looks(kind), folder)
-            finished = enumerate(one for one in events if isinstance(one, Finished))
-            # A step of ten: to count tensors is to walk over all objects.
+            events = run_jobs(paths, looks(kind), folder)
+            finished = enumerate(one for one in events if isinstance(one, PictureDone))
+            # Every tenth only: counting tensors walks over all objects.
             return [alive() for number, _ in finished if number % 10 == 0]
     finally:
         gc.enable()
@@ -71,5 +72,5 @@ def test_memory_is_flat_over_many_pictures(pictures, tmp_path, kind):
     held = run(pictures(500 if kind == "explain" else 41), kind, tmp_path / "out")
     (tensors_before, before), (tensors_after, after) = held[1], held[-1]
     assert tensors_after <= tensors_before
-    # The manifest grows by an entry for each picture, and nothing else does.
+    # Only the manifest grows, by one entry per picture.
     assert after - before < 20 * 10 * len(held)

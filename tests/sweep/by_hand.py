@@ -20,7 +20,7 @@ from families import Member
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from torchattr.outputs import select_output
+from torchattr.core.outputs import select_output
 
 
 @dataclass

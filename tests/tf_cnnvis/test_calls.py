@@ -162,7 +162,7 @@ def test_a_model_by_its_name_draws_dreams_in_its_own_colours(folders):
     ("error", "said", "options"),
     [
         (LayerError, "did you mean 'first'", {"layers": "frist"}),
-        (LayerError, "'head' gave", {"layers": "head"}),
+        (LayerError, "'head' returned", {"layers": "head"}),
         (
             InputError,
             "input_tensor must name the images among 'x', 'y'",
@@ -184,7 +184,7 @@ def test_what_fails_raises_and_writes_nothing(error, said, options, folders, tmp
 
 @pytest.mark.parametrize("classes", [[], "cat", [True], [1.5]])
 def test_classes_are_whole_numbers(classes):
-    with pytest.raises(TargetError, match="classes must be whole numbers"):
+    with pytest.raises(TargetError, match="classes must be at least one integer"):
         tf_cnnvis.deepdream_visualization(MODEL, X, "second", classes, **NOWHERE)
 
 
@@ -192,7 +192,7 @@ def test_a_foreign_file_is_kept(folders):
     mine = folders["path_outdir"] / "activations" / "act" / "01.png"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(FolderError, match="which no former run wrote"):
+    with pytest.raises(FolderError, match="which was not created by torchattr"):
         tf_cnnvis.activation_visualization(MODEL, X, **folders)
     assert mine.read_text() == "mine"
     assert not (folders["path_outdir"] / "activations" / "relu").exists()

@@ -1,4 +1,4 @@
-"""What the tests of the viewer share: pictures to send, and reading what comes back."""
+"""Helpers of the tests of the viewer: pictures to send, and readers of responses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
+
+from torchattr.models.collage import examples
+
+PATH = examples()[0].path
+CAT = 1
+SVG = "<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9'/></svg>"
 
 
 def photo(width: int = 60, height: int = 40, seed: int = 0, kind: str = "PNG") -> bytes:
@@ -24,7 +30,7 @@ def upload(client: TestClient, data: bytes, name: str = "photo.png") -> Any:
 
 
 def sentence(response: Any, status: int) -> str:
-    """The error of an answer, which must be a sentence and no trace."""
+    """The error of a response, which must be a sentence and not a traceback."""
     assert response.status_code == status, response.text
     said = response.json()["error"]
     assert list(response.json()) == ["error"]
@@ -54,3 +60,25 @@ def unpacked(response: Any) -> dict[str, np.ndarray]:
     assert response.status_code == 200, response.text
     with np.load(io.BytesIO(response.content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def attribute(client: TestClient, picture: str, method: str, **more: Any) -> Any:
+    """The response of a method for the cat."""
+    question = {"picture": picture, "method": method, "target": CAT, **more}
+    response = client.post("/api/attributions", json=question)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def ask_panel(client: TestClient, picture: str, panel: str, **options: Any) -> Any:
+    question = {"picture": picture, "panel": panel, "target": CAT, "options": options}
+    return client.post("/api/panels", json=question)
+
+
+def panel_parts(
+    client: TestClient, picture: str, panel: str, **options: Any
+) -> list[dict[str, Any]]:
+    """The parts of a panel for the cat."""
+    response = ask_panel(client, picture, panel, **options)
+    assert response.status_code == 200, response.text
+    return response.json()["parts"]

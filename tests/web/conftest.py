@@ -1,17 +1,19 @@
-"""A viewer of the embedded model, asked in this process."""
+"""A viewer of the bundled model in this process, and its clients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import pytest
+import torch
+from asking import PATH
 from starlette.testclient import TestClient
 
 from torchattr.methods import registry as methods
-from torchattr.models import LoadedModel, load_model
-from torchattr.web import Limits, create_app, panels
+from torchattr.models import LoadedModel, load_model, read_image
+from torchattr.web import Limits, create_app
+from torchattr.web.panels import panel as panels
 
 HOME = "http://localhost"
 
@@ -23,6 +25,12 @@ def demo() -> LoadedModel:
     return load_model("demo")
 
 
+@pytest.fixture(scope="session")
+def inputs(demo: LoadedModel) -> torch.Tensor:
+    """The first sample picture as the model's input."""
+    return demo.preprocess(read_image(PATH)).tensor[None]
+
+
 @pytest.fixture(scope="module")
 def app(demo: LoadedModel) -> Any:
     return create_app(demo, limits=Limits(sessions=1000))
@@ -30,7 +38,7 @@ def app(demo: LoadedModel) -> Any:
 
 @pytest.fixture
 def visit(app: Any) -> Iterator[Visit]:
-    """Visitors of the viewer, or of another application; each has cookies of its own."""
+    """Visitors of the viewer, or of another application; each has separate cookies."""
 
     def visitor(application: Any = None, **options: Any) -> TestClient:
         options = {"base_url": HOME, "raise_server_exceptions": False, **options}
@@ -46,13 +54,13 @@ def client(visit: Visit) -> TestClient:
 
 @pytest.fixture
 def picture(client: TestClient) -> str:
-    """The number of a picture that comes along."""
+    """The id of the first sample picture."""
     return client.get("/api/pictures").json()[0]["id"]
 
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    """What a test registers is forgotten afterwards."""
+    """Undo afterwards what a test registers."""
     panels.registered_panels()
-    with mock.patch.dict(methods._methods), mock.patch.dict(panels._panels):
+    with methods.METHODS.temporary(), panels.PANELS.temporary():
         yield

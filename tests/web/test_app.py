@@ -16,8 +16,8 @@ from torchvision.transforms import Compose, Resize, ToTensor
 from torchattr.errors import InputError
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app
+from torchattr.web.api.dependencies import session_of, viewer_of
 from torchattr.web.app import PAGE
-from torchattr.web.visitors import session_of, viewer_of
 
 TRANSFORM = Compose([Resize((16, 16)), ToTensor()])
 
@@ -59,11 +59,11 @@ def test_the_api_describes_itself(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "words"),
     [
-        ("GET", "/nothing", 404, "nothing at /nothing"),
+        ("GET", "/nothing", 404, "Not found: /nothing"),
         ("GET", "/api/nothing", 404, "/api/nothing"),
-        ("GET", "/page/nothing.js", 404, "nothing"),
-        ("DELETE", "/api/model", 405, "DELETE is not possible"),
-        ("GET", "/api/attributions", 405, "GET is not possible"),
+        ("GET", "/page/nothing.js", 404, "Not found"),
+        ("DELETE", "/api/model", 405, "Method DELETE is not allowed"),
+        ("GET", "/api/attributions", 405, "Method GET is not allowed"),
         ("PUT", "/", 405, "PUT"),
     ],
 )

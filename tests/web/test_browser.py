@@ -1,4 +1,4 @@
-"""The page in a real browser: what a visitor does, and what the page then asks and shows."""
+"""The page in a real browser: actions of a visitor, and the requests and results that follow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,23 +18,13 @@ from selenium.webdriver.common.keys import Keys
 
 import torchattr as ta
 from torchattr.methods import registry as methods
-from torchattr.models import LoadedModel, Prepared
+from torchattr.models import LoadedModel, PreparedImage
 from torchattr.models.geometry import Box
 from torchattr.show import colormap
-from torchattr.web import (
-    Bars,
-    Figure,
-    Limits,
-    Panel,
-    Part,
-    Scene,
-    create_app,
-    panels,
-    register_panel,
-)
-from torchattr.web.colours import tables
-from torchattr.web.items import Mapped
-from torchattr.web.looks import Look
+from torchattr.web import Bars, Figure, Limits, Panel, Part, Scene, create_app, register_panel
+from torchattr.web.map_style import MapStyle, color_tables
+from torchattr.web.panels import panel as panels
+from torchattr.web.state.stored import StoredMap
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,9 +38,9 @@ SVG = "<svg xmlns='http://www.w3.org/2000/svg' width='80' height='40'><g/></svg>
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[None]:
-    """A method and a panel as a user's file registers them."""
+    """A method and a panel, registered as by a user's file."""
     panels.registered_panels()
-    with mock.patch.dict(methods._methods), mock.patch.dict(panels._panels):
+    with methods.METHODS.temporary(), panels.PANELS.temporary():
 
         @ta.register_method("doubled")
         class Doubled(ta.GradientAttribution):
@@ -65,7 +54,7 @@ def own() -> Iterator[None]:
 
         @register_panel("drawing")
         class Drawing(Panel):
-            """A figure of one's own."""
+            """A custom figure."""
 
             def show(self, scene: Scene, times: int = 1) -> Iterable[Part]:
                 for _ in range(times):
@@ -89,7 +78,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(started: Browser, address: str) -> Iterator[Browser]:
-    """The page as it opens for a new visitor; afterwards nobody may have complained."""
+    """The page as it opens for a new visitor; the console must be empty afterwards."""
     started.forget()
     started.open(address)
     yield started
@@ -207,16 +196,16 @@ import(new URL("page/render.js", location)).then(({ paint, readTables }) => {
 """
 
 LOOKS = [
-    Look("overlay", "sum", "positive", 100, "viridis", 0.8),
-    Look("overlay", "sum", "all", 99.5, "RdBu_r", 0.85),
-    Look("overlay", "deviation", "all", 99.5, "RdBu_r", 0.85),
-    Look("overlay", "mean", "negative", 97, "plasma", 0.35),
-    Look("heat", "max_abs", "absolute", 99.5, "inferno"),
-    Look("heat", "l2", "positive", 100, "gray"),
-    Look("heat", "luma", "all", 90, "coolwarm"),
-    Look("color", sign="all", percentile=99.9),
-    Look("color", sign="positive", percentile=99),
-    Look("color", sign="negative"),
+    MapStyle("overlay", "sum", "positive", 100, "viridis", 0.8),
+    MapStyle("overlay", "sum", "all", 99.5, "RdBu_r", 0.85),
+    MapStyle("overlay", "deviation", "all", 99.5, "RdBu_r", 0.85),
+    MapStyle("overlay", "mean", "negative", 97, "plasma", 0.35),
+    MapStyle("heat", "max_abs", "absolute", 99.5, "inferno"),
+    MapStyle("heat", "l2", "positive", 100, "gray"),
+    MapStyle("heat", "luma", "all", 90, "coolwarm"),
+    MapStyle("color", sign="all", percentile=99.9),
+    MapStyle("color", sign="positive", percentile=99),
+    MapStyle("color", sign="negative"),
 ]
 
 
@@ -230,16 +219,16 @@ LOOKS = [
     ],
 )
 def test_any_map_is_painted_as_the_library_paints_it(
-    page: Browser, look: Look, shape: Any, size: Any, box: Any
+    page: Browser, look: MapStyle, shape: Any, size: Any, box: Any
 ) -> None:
     random = np.random.default_rng(sum(shape))
     values = random.normal(size=shape).astype(np.float32)
     image = Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), np.uint8))
-    prepared = Prepared(torch.zeros(3, 4, 4), image, Box(*box))
-    expected = np.asarray(Mapped("noise", values, look, prepared).draw(look, 4096))
+    prepared = PreparedImage(torch.zeros(3, 4, 4), image, Box(*box))
+    expected = np.asarray(StoredMap("noise", values, look, prepared).draw(look, 4096))
     rgba = np.asarray(image.convert("RGBA")).ravel().tolist()
     found = page.driver.execute_async_script(
-        PAINT, values.ravel().tolist(), shape, box, look.described(), rgba, *size, tables()
+        PAINT, values.ravel().tolist(), shape, box, look.as_json(), rgba, *size, color_tables()
     )
     assert not isinstance(found, str), found
     same(np.array(found, np.uint8).reshape(size[1], size[0], 4)[..., :3], expected)
@@ -250,10 +239,10 @@ def test_any_map_is_painted_as_the_library_paints_it(
 def test_what_cancels_is_painted_as_zero(page: Browser, channels: Any, scale: float) -> None:
     terms = [0.587, -0.299, 0.0] if channels == "luma" else [0.1, 0.2, -0.3]
     values = np.float32(np.array(terms)[:, None, None] * np.ones((3, 8, 8)) * scale)
-    look = Look("heat", channels, "all", 99.5, "RdBu_r").described()
+    look = MapStyle("heat", channels, "all", 99.5, "RdBu_r").as_json()
     rgba, box = [0] * 4 * 64, (0, 0, 8, 8)
     found = page.driver.execute_async_script(
-        PAINT, values.ravel().tolist(), (3, 8, 8), box, look, rgba, 8, 8, tables()
+        PAINT, values.ravel().tolist(), (3, 8, 8), box, look, rgba, 8, 8, color_tables()
     )
     assert not isinstance(found, str), found
     assert (np.reshape(found, (64, 4))[:, :3] == colormap(0.0, "RdBu_r")).all()
@@ -276,7 +265,7 @@ def test_a_picture_is_opened_and_a_wrong_one_refused(page: Browser, tmp_path: Pa
     page.settle()
     page.find("#file").send_keys(str(tmp_path / "notes.png"))
     message = page.wait(".message.error").text
-    assert message.startswith("notes.png: not a picture")
+    assert message.startswith("notes.png: not a supported picture format")
     assert len(page.all(".thumb")) == 5
     # The browser notes a refused request by itself.
     assert [one for one in page.complaints() if "422" not in one] == []
@@ -323,7 +312,7 @@ def test_maps_are_paged_sorted_and_drawn_as_the_library_draws_them(
     values = maps["stage2"][0].numpy()
     drawn = colormap(rescale(values, "positive"), "viridis")
     same(page.pixels(".mapthumb canvas"), drawn[order[0]])
-    page.click("#layers .lookbar .segments [data-value=shared]")
+    page.click("#layers .stylebar .segments [data-value=shared]")
     shared = colormap(rescale(values, "positive", shared=True), "viridis")[order[3]]
     selector = f".mapthumb[data-channel='{order[3]}'] canvas"
     page.until(lambda: not np.array_equal(page.pixels(selector), drawn[order[3]]), "no change")
@@ -336,14 +325,14 @@ def test_a_map_and_a_place_go_back_to_the_picture(page: Browser) -> None:
     page.wait(".pair figure")
     page.settle()
     titles = [one.text for one in page.all(".pair strong")]
-    assert titles[0].startswith("Its maximum, at row")
-    assert titles[1] == "The whole map"
+    assert titles[0].startswith("Maximum, at row")
+    assert titles[1] == "Whole map"
     whole, first = page.pixels(".pair figure:last-child canvas"), page.pixels(".pair canvas")
     large = page.find(".bigmap canvas")
     width, height = large.size["width"], large.size["height"]
     offset = (round(width * (4.5 / 16 - 0.5)), round(height * (7.5 / 16 - 0.5)))
     ActionChains(page.driver).move_to_element_with_offset(large, *offset).click().perform()
-    page.until(lambda: page.text(".pair strong") == "Row 7, column 4", "not that place")
+    page.until(lambda: page.text(".pair strong") == "Row 7, column 4", "not that position")
     page.settle()
     assert not np.array_equal(page.pixels(".pair canvas"), first)
     np.testing.assert_array_equal(page.pixels(".pair figure:last-child canvas"), whole)
@@ -353,7 +342,7 @@ def test_a_map_and_a_place_go_back_to_the_picture(page: Browser) -> None:
         lambda: not np.array_equal(page.pixels(".pair figure:last-child canvas"), whole), "the rule"
     )
     before = posts(page)
-    page.click(".detail .lookbar .segments [data-value=absolute]")
+    page.click(".detail .stylebar .segments [data-value=absolute]")
     page.settle()
     assert posts(page) == before
     page.find(".bigmap").send_keys(Keys.ARROW_DOWN)
@@ -385,7 +374,7 @@ def test_panels_of_ones_own_appear_by_themselves(page: Browser) -> None:
     explain(page, "doubled")
     assert page.text("#explain .results h3") == "By colour"
     page.click("#tab-panels")
-    page.until(lambda: "Best 5" in page.text("#panels"), "no scores")
+    page.until(lambda: "Top 5" in page.text("#panels"), "no scores")
     page.click("[data-panel=drawing]")
     page.until(lambda: page.all("#panels .drawn img"), "no figure")
     page.until(lambda: page.find("#panels img").get_property("naturalWidth") == 80, "no picture")
@@ -476,7 +465,7 @@ def test_a_viewer_that_has_ended_is_named(demo: LoadedModel, started: Browser) -
     with served(create_app(demo)) as address:
         started.open(address)
     started.click("[data-method=saliency]")
-    assert "does not answer" in started.wait(".message.error").text
+    assert "not responding" in started.wait(".message.error").text
 
 
 def test_a_long_job_is_cancelled_from_the_page(page: Browser) -> None:

@@ -1,4 +1,4 @@
-"""Fields from signatures, and what may be entered in them."""
+"""Forms, derived from signatures and docstrings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from helpers import refused
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError
-from torchattr.web.catalog import MethodEntry, methods
-from torchattr.web.documented import arguments_of, paragraphs_of
-from torchattr.web.forms import Field, Form, refuse_unknown
+from torchattr.web.forms import Field, Form, argument_docs, docstring_paragraphs, refuse_unknown
 
 if TYPE_CHECKING:
     from nowhere import Unknown
@@ -85,12 +83,12 @@ def test_what_must_be_given_but_has_no_field_is_named() -> None:
 def test_docs_come_from_docstrings() -> None:
     assert fields()["size"].doc == "how large, in two lines."
     assert fields()["left"].doc == fields()["right"].doc == "on both sides."
-    assert paragraphs_of(Example) == [
+    assert docstring_paragraphs(Example) == [
         "What an example is.",
         "It is *not* real. Nobody 2020, arXiv:2001.00001.",
     ]
-    assert arguments_of(ta.GuidedBackprop, ta.GuidedBackprop.__init__)["rules"].startswith(
-        "further"
+    assert argument_docs(ta.GuidedBackprop, ta.GuidedBackprop.__init__)["rules"].startswith(
+        "rules that this object adds"
     )
 
 
@@ -120,7 +118,7 @@ def test_what_fits_is_read(name: str, value: Any, read: Any) -> None:
         ("size", None, InputError, "size must not be empty"),
         ("size", "3", InputTypeError, "size must be a number, got '3'"),
         ("size", True, InputTypeError, "must be a number, got True"),
-        ("size", 3.5, InputTypeError, "whole number, got 3.5"),
+        ("size", 3.5, InputTypeError, "an integer, got 3.5"),
         ("size", 10_001, InputError, "within ±10,000"),
         ("left", float("nan"), InputError, "finite"),
         ("left", float("inf"), InputError, "finite"),
@@ -129,8 +127,8 @@ def test_what_fits_is_read(name: str, value: Any, read: Any) -> None:
         ("maybe", "2", InputError, "1, 2"),
         ("maybe", True, InputError, "1, 2"),
         ("flag", 1, InputTypeError, "true or false"),
-        ("word", 5, InputTypeError, "text"),
-        ("word", "x" * 201, InputError, "at most 200 letters"),
+        ("word", 5, InputTypeError, "a string"),
+        ("word", "x" * 201, InputError, "at most 200 characters"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -149,37 +147,5 @@ def test_long_values_are_not_repeated_in_full() -> None:
 def test_options_that_no_field_has_are_refused_with_those_there_are() -> None:
     with refused(InputError, "'colour'", "size, left"):
         refuse_unknown({"colour": 1}, [Form.of(Example, Example)])
-    with refused(InputError, "there is none"):
+    with refused(InputError, "there are no options"):
         refuse_unknown({"colour": 1}, [])
-
-
-def test_every_registered_method_can_be_run_from_its_form() -> None:
-    assert [entry.name for entry in methods() if entry.unavailable] == []
-    calls = {field.name: field for field in MethodEntry("x", ta.GradCAM).made.fields}["calls"]
-    assert calls.choices == ("last", "first", "sum", "each")
-
-
-def test_rise_has_a_field_for_each_of_its_options() -> None:
-    entry = MethodEntry("rise", ta.RISE)
-    assert entry.unavailable is None
-    found = {field.name: (field.kind, field.default) for field in entry.called.fields}
-    assert found == {
-        "n_masks": ("integer", 4000),
-        "grid_size": ("integer", 7),
-        "probability": ("number", 0.5),
-        "baselines": ("number", None),
-        "activation": ("choice", None),  # That of the model, unless chosen.
-        "normalisation": ("choice", "probability"),
-        "seed": ("integer", 0),
-        "perturbations_per_eval": ("integer", None),
-    }
-    activation = {field.name: field for field in entry.called.fields}["activation"]
-    assert activation.choices == ("softmax", "sigmoid", "none")
-    assert activation.optional
-
-
-def test_a_method_that_needs_more_says_what() -> None:
-    entry = MethodEntry("occlusion", ta.Occlusion)
-    assert "sliding_window_shapes" in str(entry.unavailable)
-    with refused(InputError, "occlusion", "sliding_window_shapes"):
-        entry.read({})

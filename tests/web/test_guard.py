@@ -1,4 +1,4 @@
-"""Who may ask, from where, and how much."""
+"""Which requests are accepted: token, host, origin and size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = "a token that nobody guesses"
 
 @pytest.fixture(scope="module")
 def closed(demo: LoadedModel) -> Any:
-    """A viewer that others can reach, with a token."""
+    """A viewer on a non-local address, with a token."""
     return create_app(demo, token=TOKEN, hosts=None)
 
 
@@ -56,7 +56,7 @@ def test_other_sites_change_nothing(
 ) -> None:
     question = {"picture": picture, "layer": "stage1"}
     said = sentence(client.post("/api/features", json=question, headers=headers), 403)
-    assert "another site" in said
+    assert "Cross-site" in said
     sentence(client.post("/api/pictures", files={"file": photo()}, headers=headers), 403)
     assert len(client.get("/api/pictures").json()) == 4
 
@@ -177,4 +177,4 @@ def test_an_origin_that_is_none_is_another_site(
 ) -> None:
     question = {"picture": picture, "layer": "stage1"}
     response = client.post("/api/features", json=question, headers={"origin": origin})
-    assert "another site" in sentence(response, 403)
+    assert "Cross-site" in sentence(response, 403)

@@ -1,4 +1,4 @@
-"""Long questions through the API: others get their turn, they can be cancelled, they end alone."""
+"""Long jobs through the API: they take turns, can be cancelled, and end on disconnect."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from asking import sentence
 from serving import Wire, served
 from starlette.testclient import TestClient
 
+from torchattr.core.stepping import step
 from torchattr.models import LoadedModel
-from torchattr.stepping import step
-from torchattr.web import Limits, Panel, Text, create_app, panels, register_panel
+from torchattr.web import Limits, Panel, Text, create_app, register_panel
+from torchattr.web.panels import panel as panels
 
 LONG = {"method": "rise", "options": {"n_masks": 10_000}}
 """Minutes of work."""
@@ -27,7 +28,7 @@ def app(demo: LoadedModel) -> Any:
 
 
 class Asked:
-    """A question in a thread of its own."""
+    """A request in a separate thread."""
 
     def __init__(self, client: TestClient, path: str, question: dict[str, Any]) -> None:
         self.response: Any = None
@@ -111,7 +112,7 @@ def test_one_visitor_has_only_so_many_questions_on_their_way(visit: Any, app: An
         asked.append(Asked(client, "/api/attributions", {**question, "job": f"{number}"}))
     until(lambda: len(client.get("/api/jobs").json()) == 3)
     response = client.post("/api/attributions", json={**question, "method": "saliency"})
-    assert "You have 3 requests" in sentence(response, 503)
+    assert "You have 3 jobs" in sentence(response, 503)
     assert int(response.headers["retry-after"]) > 0
     assert other.get(f"/api/pictures/{key}/scores").status_code == 200
     for number in range(3):
@@ -133,7 +134,7 @@ def test_a_name_that_is_in_use_is_refused(visit: Any, app: Any) -> None:
 def test_a_panel_is_ended_between_its_parts_and_at_its_own_steps(visit: Any, app: Any) -> None:
     panels.registered_panels()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(panels, "_panels", dict(panels._panels))
+        patch.setattr(panels.PANELS, "_entries", panels.registered_panels())
 
         @register_panel("many_parts")
         class ManyParts(Panel):
@@ -149,7 +150,7 @@ def test_a_panel_is_ended_between_its_parts_and_at_its_own_steps(visit: Any, app
                     while True:
                         time.sleep(0.001)
                         step()
-                except Exception:  # noqa: BLE001 - what a careless panel may do
+                except Exception:  # noqa: BLE001 - as a careless panel may do
                     yield Text("survived")
 
         for name in ("many_parts", "own_steps"):
@@ -162,7 +163,7 @@ def test_a_panel_is_ended_between_its_parts_and_at_its_own_steps(visit: Any, app
 
 
 def test_results_of_jobs_that_ran_in_turn_are_those_of_the_library(visit: Any, app: Any) -> None:
-    """Several stepping methods at once, each compared with what it gives alone."""
+    """Several stepping methods at once, each compared with its result alone."""
     questions = [
         {"method": "rise", "options": {"n_masks": 600}},
         {"method": "integrated_gradients", "options": {"n_steps": 200}},

@@ -1,8 +1,8 @@
 """Captum's names for the methods: a script moves by changing `captum.attr` to `torchattr.captum`.
 
-Arguments, their order and their defaults are Captum's; what else our methods offer is there by
-keyword. What the methods do is said in :mod:`torchattr.methods`, and where results or errors differ
-from Captum's in `docs/moving-from-captum.md`.
+Arguments, their order and their defaults are Captum's; the other options of our methods are
+keyword-only. The methods are documented in :mod:`torchattr.methods`, and differences in results and
+errors in `docs/moving-from-captum.md`.
 
 >>> import torch
 >>> from torchattr.captum import LayerAttribution, LayerGradCam

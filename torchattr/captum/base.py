@@ -1,4 +1,4 @@
-"""What Captum's methods share."""
+"""Base classes of the methods under Captum's names."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Forward
+from torchattr.core.types import Forward
 from torchattr.errors import InputError
-from torchattr.methods.grad_cam import enlarge
+from torchattr.methods import enlarge
 
 
 class CaptumMethod(ABC):
-    """What scripts ask of every method of Captum's.
+    """The attributes and methods that Captum's methods have in common.
 
     Attributes:
-        multiplies_by_inputs: whether attributions are in the units of the score.
+        multiplies_by_inputs: whether attributions have the units of the score.
     """
 
     model: Forward
@@ -27,7 +27,7 @@ class CaptumMethod(ABC):
 
     @classmethod
     def get_name(cls) -> str:
-        """Give the name in words.
+        """Return the name of the method in words.
 
         >>> LayerAttribution.get_name()
         'Layer Attribution'
@@ -39,23 +39,23 @@ class CaptumMethod(ABC):
         return self.model
 
     def has_convergence_delta(self) -> bool:
-        """Tell whether `attribute` takes `return_convergence_delta`."""
+        """Whether `attribute` accepts `return_convergence_delta`."""
         return self._gives_delta
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: attributions of models that give futures are not offered.
+        """Not supported: attributions of models that return futures.
 
         Raises:
             NotImplementedError: always.
         """
         raise NotImplementedError(
-            f"{type(self).__name__} has no attribute_future here; call attribute, with a forward"
-            " that waits for its futures and gives a tensor"
+            f"{type(self).__name__} does not support attribute_future; call attribute with a"
+            " forward that waits for its futures and returns a tensor"
         )
 
 
 class LayerAttribution(CaptumMethod):
-    """What Captum's layer methods share."""
+    """Base class of Captum's layer methods."""
 
     @staticmethod
     def interpolate(
@@ -63,16 +63,16 @@ class LayerAttribution(CaptumMethod):
         interpolate_dims: int | tuple[int, ...],
         interpolate_mode: str = "nearest",
     ) -> Tensor:
-        """Resize attributions `(N, C, ...)` of a layer to spatial extents, often the input's.
+        """Resize attributions `(N, C, ...)` of a layer to a spatial size, usually the input's.
 
         Args:
-            layer_attribution: what a layer method gave.
-            interpolate_dims: the extents; an int serves for all dimensions.
+            layer_attribution: the result of a layer method.
+            interpolate_dims: the spatial size; an int is used for all dimensions.
             interpolate_mode: a mode of `F.interpolate`.
 
         Raises:
-            ShapeError: another number of spatial dimensions.
-            InputError: a mode that does not exist, or is not for so many dimensions.
+            ShapeError: a wrong number of spatial dimensions.
+            InputError: an unknown mode, or one that does not support this number of dimensions.
         """
         if isinstance(interpolate_dims, int):
             interpolate_dims = (interpolate_dims,) * (layer_attribution.dim() - 2)
@@ -82,18 +82,18 @@ class LayerAttribution(CaptumMethod):
 def one_device(device_ids: Sequence[int] | None) -> Sequence[int] | None:
     if device_ids is not None and len(device_ids) > 1:
         raise InputError(
-            f"device_ids names {len(device_ids)} devices ({', '.join(map(str, device_ids))}), but a"
-            " model is run as it is, on the device of its inputs; pass the module inside the"
+            f"device_ids names {len(device_ids)} devices ({', '.join(map(str, device_ids))}), but"
+            " the model runs as it is, on the device of its inputs; pass the module inside the"
             " DataParallel (model.module), and device_ids=None or one device"
         )
     return device_ids
 
 
-def in_captums_form(found: Any) -> Any:
-    """Give a list for several layers, and a tensor for a layer that holds a single one."""
-    if isinstance(found, dict):
-        return [bare(values) for values in found.values()]
-    return bare(found)
+def in_captums_form(result: Any) -> Any:
+    """Return a list for several layers, and a tensor for a layer with a single one."""
+    if isinstance(result, dict):
+        return [bare(values) for values in result.values()]
+    return bare(result)
 
 
 def bare(values: Any) -> Any:

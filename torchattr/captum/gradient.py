@@ -1,4 +1,4 @@
-"""Captum's names for the methods that follow gradients to the inputs."""
+"""Captum's names for the gradient methods."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchattr import methods
-from torchattr._types import Forward, OutputKey
 from torchattr.captum.base import CaptumMethod
+from torchattr.core.types import Forward, OutputKey
 
 
 class _OfFunction(CaptumMethod, methods.GradientAttribution):

@@ -1,4 +1,4 @@
-"""Captum's names for the methods that look at a layer."""
+"""Captum's names for the layer methods."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torchattr import methods
-from torchattr._types import Forward, Layers, OutputKey, Tensors
 from torchattr.captum.base import CaptumMethod, LayerAttribution, in_captums_form, one_device
+from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import InputError
-from torchattr.methods.layer import Calls
+from torchattr.methods import Calls
 
 
 class LayerActivation(LayerAttribution, methods.LayerActivation):
-    """:class:`torchattr.LayerActivation`; several layers give a list in their order."""
+    """:class:`torchattr.LayerActivation`; several layers return a list in their order."""
 
     multiplies_by_inputs = True
 
@@ -68,11 +68,10 @@ class LayerGradCam(LayerAttribution, methods.GradCAM):
         attr_dim_summation: bool = True,
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Give the map of the layer, as :meth:`torchattr.GradCAM.attribute` does.
+        """Return the map of the layer, as :meth:`torchattr.GradCAM.attribute` does.
 
         Raises:
-            InputError: `grad_kwargs` asks `torch.autograd.grad` for something else than the
-                gradient.
+            InputError: `grad_kwargs` would change the result of `torch.autograd.grad`.
         """
         _check_grad_kwargs(grad_kwargs or {})
         found = super().attribute(
@@ -111,7 +110,7 @@ def _check_grad_kwargs(grad_kwargs: Mapping[str, Any]) -> None:
     if changing:
         raise InputError(
             f"grad_kwargs sets {', '.join(sorted(changing))}, but the gradient is always that of"
-            f" the target, without a graph of its own; only {', '.join(_WITHOUT_EFFECT)} are"
+            f" the target, without a graph; only {', '.join(_WITHOUT_EFFECT)} are"
             " accepted, which change no result"
         )
 

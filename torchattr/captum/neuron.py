@@ -1,4 +1,4 @@
-"""Captum's names for the methods that explain a neuron."""
+"""Captum's names for the neuron methods."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torchattr import methods
-from torchattr._types import Forward, OutputKey, Tensors
 from torchattr.captum.base import CaptumMethod, bare, one_device
-from torchattr.targets import Neuron
+from torchattr.core.targets import Neuron
+from torchattr.core.types import Forward, OutputKey, Tensors
 
 
 class NeuronAttribution(CaptumMethod, methods.GradientAttribution):
-    """What Captum's neuron methods share: they explain a neuron of a layer, not of the output."""
+    """Base class of Captum's neuron methods, which explain a neuron of a layer."""
 
     def __init__(
         self,
@@ -37,10 +37,10 @@ class NeuronAttribution(CaptumMethod, methods.GradientAttribution):
         """Attribute a neuron's value to the inputs.
 
         Args:
-            inputs: as for every method, see :class:`torchattr.Attribution`.
-            neuron_selector: as for :class:`torchattr.Neuron`; a list is a tuple.
-            additional_forward_args: as for every method.
-            attribute_to_neuron_input: take the layer's input instead of its output.
+            inputs: see :class:`torchattr.Attribution`.
+            neuron_selector: see :class:`torchattr.Neuron`; a list is read as a tuple.
+            additional_forward_args: see :class:`torchattr.Attribution`.
+            attribute_to_neuron_input: use the layer's input instead of its output.
         """
         neuron = Neuron(self.layer, _of_bare(neuron_selector), attribute_to_neuron_input)
         return self._attribute(inputs, neuron, additional_forward_args)

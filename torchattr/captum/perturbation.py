@@ -1,17 +1,18 @@
-"""Captum's names for the methods that replace or disturb the inputs."""
+"""Captum's names for the perturbation methods."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torchattr import methods
-from torchattr._types import Forward, OutputKey, Tensors
 from torchattr.captum.base import CaptumMethod
-from torchattr.incremental import Mode
+from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.incremental import Mode, Recomputed
 
 
 class FeatureAblation(CaptumMethod, methods.FeatureAblation):
-    """:class:`torchattr.FeatureAblation`, one perturbation at a time unless told otherwise."""
+    """:class:`torchattr.FeatureAblation`, by default one perturbation at a time."""
 
     multiplies_by_inputs = True
 
@@ -29,6 +30,7 @@ class FeatureAblation(CaptumMethod, methods.FeatureAblation):
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
     ) -> Any:
         return super().attribute(
             inputs,
@@ -39,11 +41,12 @@ class FeatureAblation(CaptumMethod, methods.FeatureAblation):
             perturbations_per_eval,
             show_progress,
             incremental=incremental,
+            report=report,
         )
 
 
 class Occlusion(CaptumMethod, methods.Occlusion):
-    """:class:`torchattr.Occlusion`, one perturbation at a time unless told otherwise."""
+    """:class:`torchattr.Occlusion`, by default one perturbation at a time."""
 
     multiplies_by_inputs = True
 
@@ -62,6 +65,7 @@ class Occlusion(CaptumMethod, methods.Occlusion):
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
     ) -> Any:
         return super().attribute(
             inputs,
@@ -73,11 +77,12 @@ class Occlusion(CaptumMethod, methods.Occlusion):
             perturbations_per_eval,
             show_progress,
             incremental=incremental,
+            report=report,
         )
 
 
 class NoiseTunnel(CaptumMethod, methods.NoiseTunnel):
-    """:class:`torchattr.NoiseTunnel` of a method of this module, or of ours."""
+    """:class:`torchattr.NoiseTunnel` of a method of this package or of `torchattr`."""
 
     def __init__(self, attribution_method: methods.Attribution) -> None:
         super().__init__(attribution_method)

@@ -1,8 +1,8 @@
-"""Captum's `visualization`: one or several pictures of an attribution, as Matplotlib figures.
+"""Captum's `visualization`: pictures of an attribution as Matplotlib figures.
 
 `from captum.attr import visualization as viz` becomes
 `from torchattr.captum import visualization as viz`. Arguments, their order and their defaults are
-Captum's. Where Captum stops (a map that is all zero), a blank map is drawn.
+Captum's. A map that is all zero is drawn blank, where Captum raises.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from torchattr.core.rounding import unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import unit
-from torchattr.show.channels import add_channels
+from torchattr.show import add_channels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,16 +40,16 @@ def visualize_image_attr(
 ) -> tuple[Figure, Axes]:
     """Draw one picture of an attribution.
 
-    The channels of `attr` are summed; what cancels up to rounding is zero. Values are divided by
-    the one below which the smallest make up `100 - outlier_perc` percent of the total magnitude,
-    and clipped to -1..1.
+    The channels of `attr` are summed, with zero where they cancel up to rounding. Values are
+    divided by the one below which the smallest make up `100 - outlier_perc` percent of the total
+    magnitude, and clipped to -1..1.
 
     attr: `(H, W, C)` or `(H, W)`.
-    original_image: `(H, W, C)`, floats in 0..1 or integers in 0..255; only `heat_map` needs none.
+    original_image: `(H, W, C)`, floats in 0..1 or integers in 0..255; optional for `heat_map` only.
     method: `heat_map`, `blended_heat_map` (over the grey picture), `original_image`,
         `masked_image` (the picture times the map) or `alpha_scaling` (the map as opacity).
     sign: `positive`, `negative`, `absolute_value` or `all`.
-    use_pyplot: show the figure in the end, by pyplot.
+    use_pyplot: show the figure with pyplot.
 
     Raises ``InputError`` for an unknown method or sign, a missing picture, or a masked picture of
     both signs, and ``ShapeError`` for arrays that do not fit.
@@ -90,7 +90,7 @@ def visualize_image_attr_multiple(
 ) -> tuple[Figure, Axes | list[Axes]]:
     """Draw several pictures of an attribution side by side; see :func:`visualize_image_attr`.
 
-    Raises ``InputError`` also where methods, signs and titles are not equally many.
+    Also raises ``InputError`` if methods, signs and titles differ in number.
 
     >>> attr, image = np.ones((4, 4, 3)), np.zeros((4, 4, 3))
     >>> figure, axes = visualize_image_attr_multiple(
@@ -163,7 +163,7 @@ def _check(method: str, sign: str, image: Any) -> None:
     if sign not in SIGNS:
         raise InputError(f"sign must be one of {', '.join(SIGNS)}, got {sign!r}")
     if image is None and method != "heat_map":
-        raise InputError(f"original_image is missing: {method} draws it; heat_map does not")
+        raise InputError(f"original_image is missing: {method} needs it; heat_map does not")
     if sign == "all" and method in ("masked_image", "alpha_scaling"):
         raise InputError(
             f"{method} cannot show both signs at once; choose sign='positive', 'negative' or"
@@ -187,7 +187,7 @@ def _scaled(attr: np.ndarray, sign: str, outlier_perc: float) -> np.ndarray:
 
 
 def _threshold(magnitude: np.ndarray, percent: float) -> float:
-    """Give the value below which the smallest make up so many percent of the sum."""
+    """Return the value below which the smallest values make up `percent` of the sum."""
     ordered = np.sort(magnitude, axis=None)
     sums = np.cumsum(ordered)
     if not sums.size or sums[-1] == 0:
@@ -242,7 +242,7 @@ def _finish(figure: Any, axes: Any, drawn: Any, bar: bool, title: str | None) ->
         return
     from mpl_toolkits.axes_grid1 import make_axes_locatable
 
-    # Where there is nothing to explain, the room stays free, so that neighbours are of one size.
+    # Without a mappable the space stays empty, so that neighbouring axes have the same size.
     below = make_axes_locatable(axes).append_axes("bottom", size="5%", pad=0.1)
     if drawn is None:
         below.axis("off")

@@ -1,6 +1,7 @@
 """The command `torchattr`.
 
-What needs PyTorch is imported inside the commands, so that `--help` and `--version` answer at once.
+Modules that need PyTorch are imported inside the commands, so that `--help` and `--version` are
+fast.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from torchattr.cli.lists import info, methods
 from torchattr.cli.report import report
 from torchattr.cli.summary import summary
 from torchattr.cli.view import view
+from torchattr.core.versions import own_version
 
 app = typer.Typer(
     name="torchattr",
-    help="Show which parts of a picture a model's answer rests on.",
+    help="Show which parts of an image a model's prediction depends on.",
     no_args_is_help=True,
     add_completion=False,
-    # A traceback is for whoever can mend the fault, so it comes as Python writes it.
+    # Tracebacks are for developers, so they are printed as Python prints them.
     pretty_exceptions_enable=False,
 )
 app.command()(explain)
@@ -47,16 +49,14 @@ def main() -> None:
     """Run the command; the entry point of the package."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that has no sign for a letter gets a question mark, not a traceback.
+            # A character that a terminal cannot print becomes a question mark, not a traceback.
             stream.reconfigure(errors="replace")
     app()
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"torchattr {version('torchattr')}")
+        typer.echo(f"torchattr {own_version()}")
         raise typer.Exit()
 
 
@@ -64,11 +64,13 @@ def _show_version(asked: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Show which parts of a picture a model's answer rests on.
+    """Show which parts of an image a model's prediction depends on.
 
-    Without anything else, [bold]torchattr explain[/bold] explains the pictures that come with the
-    package, with a small model that needs no download.
+    Without arguments, [bold]torchattr explain[/bold] explains bundled sample images with a bundled
+    small model; nothing is downloaded.
     """

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, look
-from torchattr.cli.talk import reported
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def activations(
@@ -23,7 +23,7 @@ def activations(
     layer: options.OperationLayers = None,
     channel: options.Channels = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="Only so many of each layer's strongest maps")
+        int | None, typer.Option(min=1, help="Number of strongest maps per layer; default all")
     ] = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -32,22 +32,22 @@ def activations(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """Show the feature maps of layers: what each channel holds of a picture.
+    """Show the feature maps of layers.
 
-    Without --layer, those of every ReLU. Each layer gets a folder, in it a grid (PNG) and the raw
-    maps (NPZ) of each picture.
+    Without --layer, the maps of every ReLU. Each layer gets a folder with a grid (PNG) and the raw
+    maps (NPZ) for each image.
     """
     with reported():
         from torchattr.errors import InputError
-        from torchattr.runs.looks import Activations
+        from torchattr.runs import ActivationsJob
 
         if channel and top:
-            raise InputError("either --channel or --top chooses the maps; give one of them")
+            raise InputError("--channel and --top are mutually exclusive; pass one of them")
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def jobs(loaded: LoadedModel) -> list[PictureJob]:
             layers = tuple(layer or ("r",))
-            return [Activations(loaded, layers, tuple(channel or ()), top, weights=weights)]
+            return [ActivationsJob(loaded, layers, tuple(channel or ()), top, weights=weights)]
 
-        where = Where(out, overwrite, logdir, html, "Feature maps")
-        which = Which(model, weights, device, backend, trust)
-        raise typer.Exit(look(images, which, where, looks))
+        where = Destinations(out, overwrite, logdir, html, "Feature maps")
+        which = ModelSpec(model, weights, device, backend, trust)
+        raise typer.Exit(run_on_images(images, which, where, jobs))

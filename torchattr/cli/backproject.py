@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, layers_or_last, look
-from torchattr.cli.talk import reported
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, layers_or_last, run_on_images
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def backproject(
@@ -24,20 +24,23 @@ def backproject(
     layer: options.OperationLayers = None,
     channel: options.Channels = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="So many of each layer's strongest maps; default 9")
+        int | None, typer.Option(min=1, help="Number of strongest maps per layer; default 9")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All maps of each layer")] = False,
     start: Annotated[
-        str, typer.Option(help="max (a map's strongest place), map (all of it), or ROW,COLUMN")
+        str,
+        typer.Option(
+            help="Start from max (the largest value of a map), map (all values), or ROW,COLUMN"
+        ),
     ] = "max",
     rule: Annotated[
         list[str] | None,
         typer.Option(
-            help="deconvolution, guided or gradient; besides, further rules such as gelu=guided"
+            help="deconvolution, guided or gradient, or a further rule (gelu=guided); repeatable"
         ),
     ] = None,
     crop: Annotated[
-        bool, typer.Option("--crop", help="Draw only the part that a map's signal reached")
+        bool, typer.Option("--crop", help="Crop the image to the region that the signal reached")
     ] = False,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -46,36 +49,36 @@ def backproject(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """Send feature maps back to the picture: what in it makes each map respond?
+    """Project feature maps back to the input: what makes each map respond?
 
-    Without --layer, those of the last layer with places. Each layer gets a folder, in it a grid
-    (PNG) and the raw pictures (NPZ) of each picture.
+    Without --layer, the maps of the last layer with spatial dimensions. Each layer gets a folder
+    with a grid (PNG) and the raw back-projections (NPZ) for each image.
     """
     with reported():
-        from torchattr.runs.looks import BackProjections
+        from torchattr.runs import BackProjectionsJob
 
         channels = _channels(channel, top, every)
         kind, further = _kind_and_rules(rule or ())
-        begin: Any = options.place_of(start)
+        begin: Any = options.start_of(start)
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def jobs(loaded: LoadedModel) -> list[PictureJob]:
             layers = layers_or_last(loaded, layer)
             return [
-                BackProjections(
+                BackProjectionsJob(
                     loaded, layers, channels, begin, kind, further, crop, weights=weights
                 )
             ]
 
-        where = Where(out, overwrite, logdir, html, "Back-projections")
-        which = Which(model, weights, device, backend, trust)
-        raise typer.Exit(look(images, which, where, looks))
+        where = Destinations(out, overwrite, logdir, html, "Back-projections")
+        which = ModelSpec(model, weights, device, backend, trust)
+        raise typer.Exit(run_on_images(images, which, where, jobs))
 
 
 def _channels(channel: Sequence[int] | None, top: int | None, every: bool) -> Any:
     from torchattr.errors import InputError
 
     if bool(channel) + (top is not None) + every > 1:
-        raise InputError("one of --channel, --top and --all chooses the maps; give only one")
+        raise InputError("--channel, --top and --all are mutually exclusive; pass one of them")
     if every:
         return None
     return tuple(channel) if channel else f"top{top or 9}"
@@ -83,7 +86,7 @@ def _channels(channel: Sequence[int] | None, top: int | None, every: bool) -> An
 
 def _kind_and_rules(texts: Sequence[str]) -> tuple[Any, dict[str, str]]:
     from torchattr.errors import InputError
-    from torchattr.inspect.projector import RULES
+    from torchattr.inspect import RULES
 
     kinds = [text for text in texts if "=" not in text]
     for kind in kinds:
@@ -92,6 +95,6 @@ def _kind_and_rules(texts: Sequence[str]) -> tuple[Any, dict[str, str]]:
                 f"--rule must be one of {', '.join(RULES)}, or OPERATION=RULE, got {kind!r}"
             )
     if len(kinds) > 1:
-        raise InputError(f"--rule names several ways back, {' and '.join(kinds)}; give one")
+        raise InputError(f"--rule names several back-projections, {' and '.join(kinds)}; pass one")
     further = options.rules_of([text for text in texts if "=" in text])
     return (kinds or ["deconvolution"])[0], further

@@ -1,4 +1,4 @@
-"""What is drawn in the terminal."""
+"""Bars, tables and progress in the terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from torchattr._printable import printable
-from torchattr.cli.talk import err, out
+from torchattr.cli.console import err, out
+from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs.answers import Answer
+    from torchattr.runs import Answer
 
 BAR_WIDTH = 32
 SHOWN = 5
@@ -28,7 +28,7 @@ _UNBROKEN = 1000
 def predictions(
     title: str, answer: Answer, targets: Sequence[int], loaded: LoadedModel
 ) -> RenderableType:
-    """Draw the best classes and those that are explained as bars, the latter in bold."""
+    """Draw the top classes and the explained ones as bars, the latter in bold."""
     values = answer.probabilities
     best = values.topk(min(SHOWN, len(values))).indices.tolist()
     largest = 1.0 if answer.bounded else max(float(values.max()), 1e-9)
@@ -50,9 +50,9 @@ def predictions(
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str = "") -> None:
-    """Print a plain table; cells are texts, shown as they are.
+    """Print a plain table; cells are printed verbatim.
 
-    Only the column called `wide` is broken into lines, and nothing is where nobody watches.
+    Only the column called `wide` is wrapped, and only in a terminal.
     """
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
@@ -65,7 +65,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str 
 
 @dataclass
 class Bar:
-    """A progress bar over pictures, which may be done in part."""
+    """A progress bar over images, which may be partly done."""
 
     progress: Progress
     task: Any
@@ -78,8 +78,8 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(total: int, doing: str = "looking", console: Console = out) -> Iterator[Bar]:
-    """A bar that is gone when it is done; nothing where nobody watches."""
+def progress_bar(total: int, doing: str = "running", console: Console = out) -> Iterator[Bar]:
+    """Show a bar that disappears at the end; nothing if the output is not a terminal."""
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns,

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torchattr._printable import printable
 from torchattr.cli import options
 from torchattr.cli.charts import progress_bar
-from torchattr.cli.running import Where, Which, layers_or_last, look
-from torchattr.cli.talk import out as stdout
-from torchattr.cli.talk import reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, layers_or_last, run_on_images
+from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def dream(
@@ -23,7 +23,7 @@ def dream(
         list[str] | None,
         typer.Argument(
             metavar="[IMAGE]...",
-            help="Pictures to dream of: files, folders or patterns; none to begin with noise",
+            help="Images to start from: files, folders or patterns; default: noise",
             show_default=False,
         ),
     ] = None,
@@ -31,23 +31,21 @@ def dream(
     weights: options.Weights = None,
     trust: options.Trust = False,
     target: Annotated[
-        str | None, typer.Option(help="A class by index or name, to make an image from noise for")
+        str | None, typer.Option(help="Class index or name to maximise, starting from noise")
     ] = None,
-    layer: Annotated[
-        str | None, typer.Option(help="A layer by name, to see more of what it sees")
+    layer: Annotated[str | None, typer.Option(help="Name of the layer to excite")] = None,
+    channel: Annotated[
+        int | None, typer.Option(help="Channel of the layer to excite; default all")
     ] = None,
-    channel: Annotated[int | None, typer.Option(help="One channel of the layer")] = None,
     size: Annotated[
-        str | None, typer.Option(help="Of an image from noise: 224, or 224x320")
+        str | None, typer.Option(help="Size of an image from noise: 224, or HEIGHTxWIDTH")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps in each octave")] = None,
-    rate: Annotated[float | None, typer.Option(help="How far the first step goes")] = None,
-    octaves: Annotated[
-        int | None, typer.Option(min=1, help="Sizes to work at, from small to large")
-    ] = None,
-    scale: Annotated[float | None, typer.Option(help="The ratio of one size to the next")] = None,
-    tv: Annotated[float | None, typer.Option(help="Weight of the total variation")] = None,
-    seed: Annotated[int, typer.Option(help="What noise and jitter are drawn from")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps per octave")] = None,
+    rate: Annotated[float | None, typer.Option(help="Initial step size")] = None,
+    octaves: Annotated[int | None, typer.Option(min=1, help="Number of octaves")] = None,
+    scale: Annotated[float | None, typer.Option(help="Size ratio between octaves")] = None,
+    tv: Annotated[float | None, typer.Option(help="Weight of the total-variation penalty")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     output: options.Output = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -56,29 +54,29 @@ def dream(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """Make images that excite a class, a layer or a channel.
+    """Synthesise images that maximise a class, a layer or a channel.
 
-    With pictures, a layer (the last one with places, if none is named) is shown more of what it
-    sees in them. Without, an image is made from noise, for a --target or a --layer.
+    With images, amplify what a layer detects in them (DeepDream); the default layer is the last
+    with spatial dimensions. Without, start from noise, for a --target or a --layer.
     """
     with reported():
         named = {"steps": steps, "rate": rate, "octaves": octaves, "octave_scale": scale, "tv": tv}
         settings = {key: value for key, value in named.items() if value is not None}
         _check(images, target, layer, channel, size)
-        which = Which(model, weights, device, backend, trust)
-        where = Where(out, overwrite, logdir, html, "Dreams")
+        which = ModelSpec(model, weights, device, backend, trust)
+        where = Destinations(out, overwrite, logdir, html, "Dreams")
         if not images:
             noise = {"size": options.size_of(size), "output": options.entry_of(output)}
             wanted = {"target": target, "layer": layer, "channel": channel, **noise}
             _from_noise(which, where, wanted, {**settings, "seed": seed})
             return
-        from torchattr.runs.dreams import Dreams
+        from torchattr.runs import DreamJob
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def jobs(loaded: LoadedModel) -> list[PictureJob]:
             (name,) = layers_or_last(loaded, [layer] if layer else None)
-            return [Dreams(loaded, name, channel, {**settings, "seed": seed}, weights=weights)]
+            return [DreamJob(loaded, name, channel, {**settings, "seed": seed}, weights=weights)]
 
-        raise typer.Exit(look(images, which, where, looks, done="dreamt of"))
+        raise typer.Exit(run_on_images(images, which, where, jobs))
 
 
 def _check(
@@ -87,29 +85,27 @@ def _check(
     from torchattr.errors import InputError
 
     if target is not None and layer is not None:
-        raise InputError("an image is made for a --target or a --layer; give one of them")
+        raise InputError("--target and --layer are mutually exclusive; pass one of them")
     if channel is not None and layer is None:
-        raise InputError("--channel is one of a layer's; name the layer with --layer")
+        raise InputError("--channel needs a layer; name it with --layer")
     if images and (target is not None or size is not None):
         option = "--size" if target is None else "--target"
-        raise InputError(f"{option} is for images from noise; leave it out, or the pictures")
+        raise InputError(f"{option} is for images from noise; omit it, or the images")
     if not images and target is None and layer is None:
-        raise InputError(
-            "say what an image is to be made for, with --target or --layer, or give pictures"
-        )
+        raise InputError("pass a --target or a --layer to maximise, or images to start from")
 
 
 def _from_noise(
-    which: Which, where: Where, wanted: dict[str, Any], settings: dict[str, Any]
+    which: ModelSpec, where: Destinations, wanted: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     from torchattr.kernels import backend
-    from torchattr.runs.dreams import FromNoise, class_index
+    from torchattr.runs import NoiseDream, class_index
 
     sink = where.sink()
     loaded = which.load()
     target = wanted.pop("target")
     index = None if target is None else class_index(loaded, target)
-    noise = FromNoise(loaded, index, **wanted, options=settings)
+    noise = NoiseDream(loaded, index, **wanted, options=settings)
     with backend(which.backend), sink:
         sink.claim([noise.path])
         with progress_bar(1, "dreaming") as bar:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, look
-from torchattr.cli.talk import reported
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def explain(
@@ -21,12 +21,13 @@ def explain(
     weights: options.Weights = None,
     trust: options.Trust = False,
     method: Annotated[
-        list[str] | None, typer.Option(help="A method (see torchattr methods); repeatable")
+        list[str] | None,
+        typer.Option(help="Attribution method (see torchattr methods); repeatable"),
     ] = None,
     target: options.Targets = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="The layer of class activation maps (see torchattr layers); repeatable"),
+        typer.Option(help="Layer of class activation maps (see torchattr layers); repeatable"),
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
@@ -38,31 +39,31 @@ def explain(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """Explain pictures: what in them speaks for each class?
+    """Explain images: which regions support each class?
 
-    Writes for each picture a panel (PNG), the raw maps (NPZ) and its entry in manifest.json. A
-    second run replaces its own files and no others, and keeps the pictures that it did before with
-    the same model and settings.
+    Writes a panel (PNG), the raw maps (NPZ) and an entry in manifest.json for each image. A second
+    run replaces only files created by torchattr, and skips images that are already done with the
+    same model and settings.
     """
     with reported():
-        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
+        which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         from torchattr.methods import find_method
         from torchattr.models import is_user_file
-        from torchattr.runs import Explaining, Settings
+        from torchattr.runs import ExplainJob, ExplainSettings
 
-        settings = Settings(
+        settings = ExplainSettings(
             tuple(method or ()),
             tuple(target or ()),
             tuple(layer or ()),
             options.rules_of(rule or ()),
             options.entry_of(output),
         )
-        # The file of a model may register methods, which are then checked after it has run.
+        # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
-        def looks(loaded: LoadedModel) -> list[Look]:
-            return [Explaining(loaded, settings, weights=weights)]
+        def jobs(loaded: LoadedModel) -> list[PictureJob]:
+            return [ExplainJob(loaded, settings, weights=weights)]
 
-        where = Where(out, overwrite, logdir, html)
-        raise typer.Exit(look(images, which, where, looks, done="explained"))
+        where = Destinations(out, overwrite, logdir, html)
+        raise typer.Exit(run_on_images(images, which, where, jobs))

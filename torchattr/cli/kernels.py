@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from torchattr._printable import printable
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which
-from torchattr.cli.talk import out as stdout
-from torchattr.cli.talk import reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec
+from torchattr.core.printable import printable
 
 
 def kernels(
@@ -19,19 +19,19 @@ def kernels(
     trust: options.Trust = False,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="A convolution by name or pattern; repeatable; default all of them"),
+        typer.Option(help="Convolution by name or pattern; repeatable; default all"),
     ] = None,
     channel: Annotated[
-        list[int] | None, typer.Option("--channel", help="An output channel; repeatable")
+        list[int] | None, typer.Option("--channel", help="Output channel; repeatable")
     ] = None,
     input_channel: Annotated[
-        list[int] | None, typer.Option("--input-channel", help="An input channel; repeatable")
+        list[int] | None, typer.Option("--input-channel", help="Input channel; repeatable")
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="rgb, channels (each by itself), mean (over them), or auto")
+        str, typer.Option(help="rgb, channels (one image each), mean (over channels), or auto")
     ] = "auto",
     shared: Annotated[
-        bool, typer.Option("--shared", help="One scale for all kernels of a layer")
+        bool, typer.Option("--shared", help="Use one colour scale for all kernels of a layer")
     ] = False,
     device: options.Device = "auto",
     out: options.Out = options.OUT,
@@ -39,7 +39,7 @@ def kernels(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """Show the kernels of convolutions: a grid (PNG) and the raw values (NPZ) of each layer."""
+    """Show the kernels of convolutions: a grid (PNG) and the raw values (NPZ) for each layer."""
     with reported():
         settings: dict[str, Any] = {
             "layers": layer or [],
@@ -49,13 +49,13 @@ def kernels(
             "shared": shared,
             "weights": weights,
         }
-        where = Where(out, overwrite, logdir, html, "Kernels")
-        _show(Which(model, weights, device, trust=trust), where, settings)
+        where = Destinations(out, overwrite, logdir, html, "Kernels")
+        _show(ModelSpec(model, weights, device, trust=trust), where, settings)
 
 
-def _show(which: Which, where: Where, settings: dict[str, Any]) -> None:
-    from torchattr.runs import inside
-    from torchattr.runs.sample import kernel_entries, kernel_names, kernels_of
+def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> None:
+    from torchattr.results import KERNELS
+    from torchattr.runs import kernel_entries, kernel_names, kernels_of
 
     sink = where.sink()
     loaded = which.load()
@@ -63,9 +63,9 @@ def _show(which: Which, where: Where, settings: dict[str, Any]) -> None:
     found = list(kernels_of(loaded, *chosen))
     drawn = {"mode": settings["mode"], "shared": settings["shared"]}
     with sink:
-        # All are drawn before the first is written: a mode that does not fit writes nothing.
+        # All are drawn before any is written, so that an unsuitable mode writes nothing.
         entries = list(kernel_entries(loaded, found, drawn, settings))
-        sink.claim([f"{inside.KERNELS}/{name}" for name in kernel_names(found)])
+        sink.claim([f"{KERNELS}/{name}" for name in kernel_names(found)])
         for entry in entries:
             for file in sink.add(entry):
                 stdout.print(f"  {printable(str(file))}", style="dim", soft_wrap=True)

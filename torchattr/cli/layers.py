@@ -10,14 +10,14 @@ from rich.text import Text
 
 from torchattr.cli import options
 from torchattr.cli.charts import show_table
-from torchattr.cli.running import Where, Which, last_layer, look
-from torchattr.cli.talk import out as stdout
-from torchattr.cli.talk import reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.console import reported
+from torchattr.cli.run import Destinations, ModelSpec, last_layer, run_on_images
 
 if TYPE_CHECKING:
-    from torchattr.info import LayerRow
+    from torchattr.inspect import LayerRow
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import PictureJob
 
 
 def layers(
@@ -25,7 +25,7 @@ def layers(
         list[str] | None,
         typer.Argument(
             metavar="[IMAGE]...",
-            help="Pictures: files, folders or patterns; none to list the layers",
+            help="Images: files, folders or patterns; default: list the layers",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +33,7 @@ def layers(
     weights: options.Weights = None,
     trust: options.Trust = False,
     depth: Annotated[
-        int | None, typer.Option(min=1, help="How many levels to list; all unless given")
+        int | None, typer.Option(min=1, help="Number of levels to list; default all")
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -42,7 +42,7 @@ def layers(
     target: options.Targets = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="A layer by name or pattern; repeatable; default every convolution"),
+        typer.Option(help="Layer by name or pattern; repeatable; default every convolution"),
     ] = None,
     rule: options.Rules = None,
     output: options.Output = None,
@@ -54,24 +54,24 @@ def layers(
     logdir: options.Logdir = None,
     html: options.Html = None,
 ) -> None:
-    """List a model's layers; or, with pictures, show what each layer finds for a class.
+    """List a model's layers or, with images, show the class evidence at each layer.
 
-    The list has the names that --layer takes, and output shapes. With pictures, Grad-CAM and
-    Guided Grad-CAM of every convolution are laid on a grid, for the best class or each --target.
+    The list shows the names that --layer takes, and output shapes. With images, Grad-CAM and
+    Guided Grad-CAM of every convolution are drawn as a grid, for the top class or each --target.
     """
     with reported():
-        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
+        which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         if not images:
             show_layers(which, depth)
             return
-        from torchattr.runs.looks import LayerGrids
+        from torchattr.runs import LayerGridsJob
 
         methods = methods_of(method)
         rules = options.rules_of(rule or ())
 
-        def looks(loaded: LoadedModel) -> list[Look]:
+        def jobs(loaded: LoadedModel) -> list[PictureJob]:
             return [
-                LayerGrids(
+                LayerGridsJob(
                     loaded,
                     tuple(layer or ()),
                     methods,
@@ -82,20 +82,20 @@ def layers(
                 )
             ]
 
-        where = Where(out, overwrite, logdir, html, "Layer by layer")
-        raise typer.Exit(look(images, which, where, looks))
+        where = Destinations(out, overwrite, logdir, html, "Layer by layer")
+        raise typer.Exit(run_on_images(images, which, where, jobs))
 
 
 def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
-    """Check the methods that go layer by layer; none means both.
+    """Check the methods of a layer grid; empty means both.
 
     Raises:
-        InputError: another method.
+        InputError: any other method.
     """
     from typing import get_args
 
     from torchattr.errors import InputError
-    from torchattr.inspect.layer_by_layer import Method
+    from torchattr.inspect import Method
 
     known = get_args(Method)
     for name in names or ():
@@ -104,10 +104,10 @@ def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(names or known))
 
 
-def show_layers(which: Which, depth: int | None) -> None:
+def show_layers(which: ModelSpec, depth: int | None) -> None:
     """Print the layers as a table."""
-    from torchattr.info import layers as layers_of
-    from torchattr.runs.sample import example_input
+    from torchattr.inspect import list_layers as layers_of
+    from torchattr.runs import example_input
 
     loaded = which.load()
     inputs = example_input(loaded)
@@ -118,7 +118,7 @@ def show_layers(which: Which, depth: int | None) -> None:
         if depth is None or row.depth < depth
     ]
     stdout.print(f"{loaded.name}, for an input of {_shape(tuple(inputs.shape))}")
-    show_table(["layer", "type", "output", "what it is"], rows, wide="what it is")
+    show_table(["layer", "type", "output", "description"], rows, wide="description")
 
 
 def _layer_cells(row: LayerRow, default: str | None) -> tuple[Any, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 
 from torchattr.cli.charts import show_table
-from torchattr.cli.talk import out, reported
+from torchattr.cli.console import out, reported
 
 
 def methods() -> None:
-    """List the methods: their names, classes, and whether they look at a layer."""
+    """List the methods: names, classes, and whether they need a layer."""
     with reported():
         from torchattr.methods import registered_methods
 
@@ -17,19 +17,20 @@ def methods() -> None:
             (name, method.__name__, _layer_of(method), _summary(method))
             for name, method in sorted(registered_methods().items())
         ]
-        show_table(["name", "class", "layer", "what it shows"], rows, wide="what it shows")
+        show_table(["name", "class", "layer", "description"], rows, wide="description")
 
 
 def info() -> None:
     """Show versions, devices, operations with their rules, and backends."""
     with reported():
-        from torchattr.info import backend_reasons, devices, operations, versions
+        from torchattr.core.versions import versions
+        from torchattr.inspect import backend_reasons, list_devices, list_operations
 
         show_table(["package", "version"], list(versions().items()))
         out.print()
-        show_table(["device", "what it is"], [(d.name, d.description) for d in devices()])
+        show_table(["device", "description"], [(d.name, d.description) for d in list_devices()])
         out.print()
-        rules = [(row.name, row.kind, _rule_names(row.rules)) for row in operations()]
+        rules = [(row.name, row.kind, _rule_names(row.rules)) for row in list_operations()]
         show_table(["operation", "kind", "rules"], rules, wide="rules")
         out.print()
         rows = [
@@ -37,7 +38,7 @@ def info() -> None:
             for name, by_device in backend_reasons().items()
             for device, reasons in by_device.items()
         ]
-        show_table(["backend", "device", "state"], rows, wide="state")
+        show_table(["backend", "device", "status"], rows, wide="status")
 
 
 def _rule_names(rules: tuple[str, ...]) -> str:
@@ -52,4 +53,4 @@ def _layer_of(method: type) -> str:
     parameter = inspect.signature(method).parameters.get("layer")
     if parameter is None:
         return "no"
-    return "needed" if parameter.default is inspect.Parameter.empty else "optional"
+    return "required" if parameter.default is inspect.Parameter.empty else "optional"

@@ -1,12 +1,16 @@
-"""The options that several commands share, and what their texts mean."""
+"""The options that several commands share, how they are parsed, and how messages name them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
+
+from torchattr.errors import FUNCTION
 
 if TYPE_CHECKING:
     from torchattr.models import Meaning
@@ -15,7 +19,7 @@ Images = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[IMAGE]...",
-        help="Pictures: files, folders or patterns; none for those that come along",
+        help="Images: files, folders or patterns; default: the bundled samples",
         show_default=False,
     ),
 ]
@@ -36,66 +40,132 @@ Weights = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Allow an exported program (.pt2), which can run any code of its author"
+        "--trust", help="Allow loading an exported program (.pt2), which can run arbitrary code"
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto takes CUDA where there is any")
+    str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto uses CUDA if available")
 ]
-Backend = Annotated[str, typer.Option(help="Where the hot operations run (see torchattr info)")]
+Backend = Annotated[str, typer.Option(help="Kernel backend (see torchattr info)")]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", help="A class by index or name, top3, or present; repeatable"),
+    typer.Option("--target", help="Class index or name, top3, or present; repeatable"),
 ]
 OperationLayers = Annotated[
     list[str] | None,
     typer.Option(
         "--layer",
-        help="A layer by name or pattern, or r (every ReLU), p (pooling), c (convolution);"
+        help="Layer by name or pattern, or r (every ReLU), p (pooling), c (convolution);"
         " repeatable",
     ),
 ]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
-        "--rule", help="A further rule for guided methods, such as gelu=guided; repeatable"
+        "--rule", help="Further rule for rule-based methods, such as gelu=guided; repeatable"
     ),
 ]
 Output = Annotated[
-    str | None, typer.Option(help="The entry of the model's output that holds the scores")
+    str | None, typer.Option(help="Entry of the model's output that holds the scores")
 ]
 Channels = Annotated[
-    list[int] | None, typer.Option("--channel", help="One of the layer's maps; repeatable")
+    list[int] | None, typer.Option("--channel", help="Channel of the layer; repeatable")
 ]
-Out = Annotated[str, typer.Option(help="The folder for the results", metavar="FOLDER")]
+Out = Annotated[str, typer.Option(help="Output folder", metavar="FOLDER")]
 Scores = Annotated[
     str | None,
     typer.Option(
-        help="What scores are: logits (softmax of several, sigmoid of one), softmax, sigmoid, or"
-        " raw values; unless given, probabilities are shown only where that is known",
+        help="Meaning of the scores: logits (softmax of several, sigmoid of one), softmax, sigmoid,"
+        " or raw values; by default, probabilities are shown only if they are known to be such",
         metavar="MEANING",
     ),
 ]
 OutIfAny = Annotated[
-    str | None, typer.Option("--out", help="Also a folder for the results", metavar="FOLDER")
+    str | None,
+    typer.Option("--out", help="Also write the results to this folder", metavar="FOLDER"),
 ]
 Overwrite = Annotated[
     bool,
     typer.Option(
-        "--overwrite", help="Also replace files that no former run wrote, and keep nothing as done"
+        "--overwrite", help="Also replace files not created by torchattr, and redo finished images"
     ),
 ]
 Logdir = Annotated[
     str | None,
-    typer.Option(help="Also a folder for TensorBoard (pip install tensorboard)", metavar="FOLDER"),
+    typer.Option(help="Also write a TensorBoard log (pip install tensorboard)", metavar="FOLDER"),
 ]
-Html = Annotated[str | None, typer.Option(help="Also one page with all of it", metavar="FILE")]
+Html = Annotated[
+    str | None, typer.Option(help="Also write a self-contained HTML report", metavar="FILE")
+]
 
 OUT = "torchattr-out"
 
+OPTIONS: Mapping[str, tuple[str, str]] = {
+    "rules": ("--rule", "OPERATION=RULE"),
+    "output": ("--output", "NAME"),
+    "activation": ("--scores", "MEANING"),
+    "layer": ("--layer", "NAME"),
+    "layers": ("--layer", "NAME"),
+    "target": ("--target", "CLASS"),
+    "targets": ("--target", "CLASS"),
+    "channels": ("--channel", "NUMBER"),
+    "size": ("--size", "PIXELS"),
+    "octaves": ("--octaves", "NUMBER"),
+    "octave_scale": ("--scale", "RATIO"),
+    "mode": ("--mode", "MODE"),
+    "input_channels": ("--input-channel", "NUMBER"),
+    "weights": ("--weights", "FILE"),
+    "trust": ("--trust", ""),
+    "overwrite": ("--overwrite", ""),
+    "port": ("--port", "NUMBER"),
+    "token": ("--token", "TEXT"),
+}
+"""The option and the placeholder of its value for each argument of the library that has one."""
+
+MEANINGS: Mapping[str, Meaning] = {
+    "logits": "logits",
+    "sigmoid": "sigmoid",
+    "softmax": "softmax",
+    "raw": "none",
+}
+"""What `--scores` takes, and what the library calls it."""
+
+
+def in_command(argument: str, value: Any) -> str | None:
+    """Word an argument of the library as an option; `None` if the command has no such option.
+
+    >>> in_command("rules", {"gelu": "guided"}), in_command("layer", ...)
+    ('--rule gelu=guided', '--layer NAME')
+    >>> in_command("activation", "none"), in_command("strict", False)
+    ('--scores raw', None)
+    """
+    option, placeholder = OPTIONS.get(argument, ("", ""))
+    if not _is_offered(option) or value is FUNCTION:
+        return None
+    if value is True:
+        return option
+    if value is ...:
+        return f"{option} {placeholder}".strip()
+    return " ".join(f"{option} {shlex.quote(text)}" for text in _texts(argument, value))
+
+
+def _texts(argument: str, value: Any) -> list[str]:
+    if argument == "rules":
+        return [f"{operation}={rule}" for operation, rule in value.items()]
+    if argument == "activation":
+        return [name for name, meaning in MEANINGS.items() if meaning == value]
+    return [str(value)]
+
+
+def _is_offered(option: str) -> bool:
+    context = click.get_current_context(silent=True)
+    if not option or context is None:
+        return bool(option)
+    return any(option in parameter.opts for parameter in context.command.params)
+
 
 def device_named(name: str) -> str:
-    """Give the device that `auto` stands for."""
+    """Return the device that a name or `auto` stands for."""
     import torch
 
     if name != "auto":
@@ -104,7 +174,7 @@ def device_named(name: str) -> str:
 
 
 def rules_of(texts: Sequence[str]) -> dict[str, str]:
-    """Read `gelu=guided` and the like.
+    """Parse rules such as `gelu=guided`.
 
     Raises:
         RuleError: a text of another form.
@@ -124,56 +194,50 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
 
 
 def entry_of(output: str | None) -> str | int | None:
-    """Give the entry of a model's output: a name, or a position."""
+    """Parse the entry of a model's output: a name or a position."""
     numbered = output is not None and re.fullmatch(r"-?\d+", output, re.ASCII)
     return int(numbered[0]) if numbered else output
 
 
 def meaning_of(scores: str | None) -> Meaning | None:
-    """Return what `--scores` says of the scores; `None` when it was not given.
+    """Parse `--scores`; `None` if it was not given.
 
     Raises:
-        InputError: another word.
+        InputError: an unknown meaning.
     """
     from torchattr.errors import InputError
 
-    meanings: dict[str, Meaning] = {
-        "logits": "logits",
-        "sigmoid": "sigmoid",
-        "softmax": "softmax",
-        "raw": "none",
-    }
-    if scores is not None and scores not in meanings:
-        raise InputError(f"--scores must be one of {', '.join(meanings)}, got {scores!r}")
-    return None if scores is None else meanings[scores]
+    if scores is not None and scores not in MEANINGS:
+        raise InputError(f"--scores must be one of {', '.join(MEANINGS)}, got {scores!r}")
+    return None if scores is None else MEANINGS[scores]
 
 
-def place_of(text: str) -> str | tuple[int, ...]:
-    """Read where a back-projection starts: `max`, `map`, or a place such as `7,12`.
+def start_of(text: str) -> str | tuple[int, ...]:
+    """Parse the start of a back-projection: `max`, `map`, or a position such as `7,12`.
 
     Raises:
-        InputError: something else.
+        InputError: anything else.
     """
     from torchattr.errors import InputError
 
     if text in ("max", "map"):
         return text
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise InputError(f"--start must be max, map, or a place such as 7,12, got {text!r}")
+        raise InputError(f"--start must be max, map, or a position such as 7,12, got {text!r}")
     return tuple(map(int, text.split(",")))
 
 
 def size_of(text: str | None) -> tuple[int, int] | None:
-    """Read a size in pixels: `224`, or height and width as `224x320`.
+    """Parse a size in pixels: `224`, or height and width as `224x320`.
 
     Raises:
-        InputError: something else.
+        InputError: anything else.
     """
     from torchattr.errors import InputError
 
     if text is None:
         return None
-    found = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text)
-    if not found:
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text)
+    if not match:
         raise InputError(f"--size must be a number of pixels, or 224x320, got {text!r}")
-    return int(found[1]), int(found[2] or found[1])
+    return int(match[1]), int(match[2] or match[1])

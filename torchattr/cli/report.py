@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.running import Where, Which, look
-from torchattr.cli.talk import note, reported
+from torchattr.cli.console import note, reported
+from torchattr.cli.options import in_command
+from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
-    from torchattr.runs import Look
+    from torchattr.runs import ExplainSettings, PictureJob
 
 
 def report(
@@ -21,73 +23,87 @@ def report(
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
-    method: Annotated[
-        list[str] | None, typer.Option(help="A method of the panel; repeatable")
-    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Attribution method; repeatable")] = None,
     target: options.Targets = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
             "--layer",
-            help="A layer whose maps and back-projections are shown, as for activations;"
+            help="Layer whose maps and back-projections are shown, as for activations;"
             " repeatable; default three convolutions",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="So many of each layer's strongest maps")] = 9,
+    top: Annotated[int, typer.Option(min=1, help="Number of strongest maps per layer")] = 9,
     rule: options.Rules = None,
     output: options.Output = None,
     scores: options.Scores = None,
-    title: Annotated[str, typer.Option(help="What stands above the page")] = "",
+    title: Annotated[str, typer.Option(help="Page title")] = "",
     device: options.Device = "auto",
     backend: options.Backend = "auto",
-    html: Annotated[str, typer.Option(help="The page", metavar="FILE")] = "torchattr-report.html",
+    html: Annotated[
+        str, typer.Option(help="HTML file to write", metavar="FILE")
+    ] = "torchattr-report.html",
     out: options.OutIfAny = None,
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
 ) -> None:
-    """Write one page with all there is to see of pictures; it opens offline.
+    """Write a self-contained HTML report.
 
-    A summary of the model; for each picture the scores, the methods side by side with what their
-    rules rewrote, Grad-CAM layer by layer, and the strongest feature maps of some layers with what
-    excites them.
+    A summary of the model and, for each image, the scores, the methods side by side with their
+    coverage, Grad-CAM layer by layer, and the strongest feature maps of some layers with their
+    back-projections.
     """
     with reported():
-        which = Which(model, weights, device, backend, trust, options.meaning_of(scores))
-        from torchattr.runs.explaining import Explaining
-        from torchattr.runs.looks import Activations, BackProjections, LayerGrids
-        from torchattr.runs.plan import Settings
-        from torchattr.runs.sample import Summarising, has_convolutions
+        which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
+        from torchattr.runs import ExplainSettings
 
-        rules = options.rules_of(rule or ())
-        key = options.entry_of(output)
-        targets = tuple(target or ())
-        settings = Settings(tuple(method or ()), targets, (), rules, key)
+        settings = ExplainSettings(
+            tuple(method or ()),
+            tuple(target or ()),
+            tuple(layer or ()),
+            options.rules_of(rule or ()),
+            options.entry_of(output),
+        )
+        where = Destinations(out, overwrite, logdir, html, title or f"torchattr report: {model}")
+        jobs = partial(_jobs, settings=settings, top=top, weights=weights)
+        raise typer.Exit(run_on_images(images, which, where, jobs))
 
-        def looks(loaded: LoadedModel) -> list[Look]:
-            given: list[Look] = [
-                Summarising(loaded, depth=2, weights=weights),
-                Explaining(loaded, settings, weights=weights),
-            ]
-            if has_convolutions(loaded):
-                grids = LayerGrids(loaded, (), ("grad_cam",), targets, {}, key, weights=weights)
-                given.append(grids)
-            layers = tuple(layer or _some_layers(loaded))
-            if layers:
-                back = BackProjections(loaded, layers, f"top{top}", rules=rules, crop=True)
-                given.append(Activations(loaded, layers, (), top, weights=weights))
-                given.append(replace(back, skip_refused=True, weights=weights))
-            return given
 
-        where = Where(out, overwrite, logdir, html, title or f"What {model} looks at")
-        raise typer.Exit(look(images, which, where, looks, "reported"))
+def _jobs(
+    loaded: LoadedModel, settings: ExplainSettings, top: int, weights: str | None
+) -> list[PictureJob]:
+    from torchattr.runs import (
+        ActivationsJob,
+        BackProjectionsJob,
+        ExplainJob,
+        LayerGridsJob,
+        SummaryJob,
+        has_convolutions,
+    )
+
+    rules, targets, output = settings.rules, settings.targets, settings.output
+    jobs: list[PictureJob] = [
+        SummaryJob(loaded, depth=2, weights=weights),
+        # Class activation maps take the last spatial layer; those named are for the feature maps.
+        ExplainJob(loaded, replace(settings, layers=()), weights=weights),
+    ]
+    if has_convolutions(loaded):
+        grids = LayerGridsJob(loaded, (), ("grad_cam",), targets, {}, output, weights=weights)
+        jobs.append(grids)
+    layers = settings.layers or tuple(_some_layers(loaded))
+    if layers:
+        back = BackProjectionsJob(loaded, layers, f"top{top}", rules=rules, crop=True)
+        jobs.append(ActivationsJob(loaded, layers, (), top, weights=weights))
+        jobs.append(replace(back, skip_refused=True, weights=weights))
+    return jobs
 
 
 def _some_layers(loaded: LoadedModel) -> list[str]:
     from torchattr.errors import LayerError
-    from torchattr.runs.sample import some_convolutions
+    from torchattr.runs import some_convolutions
 
     try:
         return some_convolutions(loaded)
     except LayerError as reason:
-        note(f"feature maps are left out: {reason}")
+        note(reason.message.after("feature maps are skipped: ").said(in_command))
         return []

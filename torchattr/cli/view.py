@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchattr.cli.console import out, reported
 from torchattr.cli.options import Device, Model, Scores, Trust, Weights, meaning_of
-from torchattr.cli.running import Which
-from torchattr.cli.talk import out, reported
+from torchattr.cli.run import ModelSpec
 
 if TYPE_CHECKING:
-    from torchattr.web.serve import Address
+    from torchattr.web import Address
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")
 LOOPBACK = "127.0.0.1"
@@ -26,8 +26,8 @@ def view(
         list[str] | None,
         typer.Argument(
             metavar="[IMAGE]...",
-            help="Pictures to choose from: files, folders or patterns; none for those that come"
-            " along. More can be dropped on the page",
+            help="Images to choose from: files, folders or patterns; default: the bundled samples."
+            " More can be dropped onto the page",
         ),
     ] = None,
     model: Model = "demo",
@@ -39,29 +39,25 @@ def view(
         list[Path] | None,
         typer.Option(
             metavar="FILE.py",
-            help="Run this file first, for the methods and panels that it registers; repeatable,"
-            " and on this machine only",
+            help="Run this file first, for the methods and panels that it registers; repeatable;"
+            " local addresses only",
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen at; others than this machine's need a token")
+        str, typer.Option(help="Address to listen on; non-local addresses need a token")
     ] = LOOPBACK,
-    port: Annotated[int, typer.Option(help="The port; 0 takes any that is free")] = 8765,
-    token: Annotated[
-        str | None, typer.Option(help="What visitors must know; made up where it is needed")
-    ] = None,
-    open_: Annotated[
-        bool, typer.Option("--open/--no-open", help="Whether a browser is started")
-    ] = True,
+    port: Annotated[int, typer.Option(help="Port; 0 picks a free one")] = 8765,
+    token: Annotated[str | None, typer.Option(help="Access token (generated if needed)")] = None,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser")] = True,
 ) -> None:
-    """Look at a model in the browser: scores, attributions, feature maps, back-projections.
+    """Explore a model in the browser: scores, attributions, feature maps, back-projections.
 
-    The page is served by this machine and uses nothing from elsewhere. Ctrl-C ends it.
+    The page is served locally and loads nothing from the network. Ctrl-C stops it.
     """
     with reported():
         _check_installed()
-        which = Which(model, weights, device, trust=trust, scores=meaning_of(scores))
-        from torchattr.web.serve import Address, listen, serve, token_for
+        which = ModelSpec(model, weights, device, trust=trust, scores=meaning_of(scores))
+        from torchattr.web import Address, listen, serve, token_for
 
         _check_load(load or (), host)
         secret = token_for(host, token)
@@ -82,19 +78,19 @@ def _check_installed() -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ModelError(
-            f"the viewer needs {', '.join(missing)}, which came without torchattr; install what it"
-            " needs with: pip install 'torchattr[web]'"
+            f"the viewer needs {', '.join(missing)}, which are not installed; install them with:"
+            " pip install 'torchattr[web]'"
         )
 
 
 def _check_load(files: Sequence[Path], host: str) -> None:
     from torchattr.errors import InputError
-    from torchattr.web.guard import is_local
+    from torchattr.web import is_local
 
     if files and not is_local(host):
         raise InputError(
-            f"--load runs code of a file, which is allowed on this machine only, got --host {host};"
-            " install it as a package with an entry point instead"
+            f"--load runs the code of a file, which is allowed for local addresses only, got --host"
+            f" {host}; install it as a package with an entry point instead"
         )
 
 
@@ -102,7 +98,7 @@ def _run(files: Sequence[Path]) -> None:
     from torchattr.models import run_file
     from torchattr.web import registered_panels
 
-    # What comes along is there first, so that a name taken twice is the file's fault.
+    # The built-in panels are registered first, so that a duplicate name is an error of the file.
     registered_panels()
     for file in files:
         run_file(file.expanduser())
@@ -115,6 +111,6 @@ def _paths(images: Sequence[str]) -> list[Path] | None:
 
 
 def _announce(address: Address, in_browser: bool) -> None:
-    out.print(f"torchattr is at {address.url} (Ctrl-C ends it)", soft_wrap=True)
+    out.print(f"torchattr is running at {address.url} (Ctrl-C stops it)", soft_wrap=True)
     if in_browser:
         typer.launch(address.url)

@@ -1,4 +1,4 @@
-"""Measuring attributions."""
+"""Evaluate attributions: insertion and deletion curves, the pointing game."""
 
 from torchattr.evaluate.curves import Curve as Curve
 from torchattr.evaluate.curves import deletion_curve as deletion_curve

@@ -1,4 +1,4 @@
-"""Insertion and deletion: how a score changes along the order that an attribution gives."""
+"""Insertion and deletion curves: a score as features are restored or removed by attribution."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchattr._types import Activation, Forward, OutputKey, Tensors
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.outputs import activated_by
+from torchattr.core.types import Activation, Forward, OutputKey, Tensors
 from torchattr.errors import InputError, OutputError
-from torchattr.evaluate.nested import Kind, Order, as_fractions, as_orders, nested, pixels
-from torchattr.evaluate.replacing import as_replaced
-from torchattr.inputs import Inputs, as_arguments, as_inputs
-from torchattr.methods.measuring import check_at_once, measure
-from torchattr.methods.perturbation import Perturbation
-from torchattr.methods.scores import Scores
-from torchattr.methods.segments import as_segments
-from torchattr.outputs import activated_by
-from torchattr.show.html import notebook
-from torchattr.show.plotting import plot_lines, rendered
+from torchattr.evaluate.ranked_masks import (
+    CurveKind,
+    Order,
+    as_fractions,
+    as_orders,
+    nested,
+    pixels,
+)
+from torchattr.evaluate.replacement import as_replaced
+from torchattr.methods import (
+    Perturbation,
+    TargetScores,
+    as_segments,
+    check_at_once,
+    evaluate_copies,
+    tape_recorder,
+)
+from torchattr.show import notebook, plot_lines, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,16 +38,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Scores against the fraction of features that were inserted or deleted.
+    """Scores by the fraction of features inserted or deleted.
 
     Attributes:
-        kind: which of both.
-        fractions: 0 to 1, `(N, steps + 1)`; they differ between examples only where these have
+        kind: `"insertion"` or `"deletion"`.
+        fractions: 0 to 1, `(N, steps + 1)`; they differ between examples only if these have
             different numbers of features.
         scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets.
     """
 
-    kind: Kind
+    kind: CurveKind
     fractions: Tensor
     scores: Tensor
 
@@ -49,7 +59,7 @@ class Curve:
         return torch.trapezoid(self.scores.to(kind), fractions.to(kind), dim=-1)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw a line for each example and target on Matplotlib axes, a figure's own if `None`.
+        """Draw a line for each example and target on Matplotlib axes; `None` creates a figure.
 
         The area below a single line is filled.
         """
@@ -100,7 +110,7 @@ def deletion_curve(
     perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
-    """Give how the score falls when features are replaced, those of largest attribution first.
+    """Measure how the score falls as features are replaced, in order of decreasing attribution.
 
     `s(x with the first q·n features ← b)` for fractions `q` from 0 to 1. A map that finds what the
     model uses makes it fall fast: the smaller the area, the better. Petsiuk, Das and Saenko 2018,
@@ -112,26 +122,26 @@ def deletion_curve(
 
     Args:
         model: as for every method, see :class:`torchattr.Attribution`.
-        inputs: likewise.
-        attributions: what to judge, in the form in which methods give it: for pictures
-            `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each judged
-            by its own order, or without that dimension one order for all of them.
-        target: as for every method; `None` is the class predicted for the inputs as they are.
+        inputs: as for every method.
+        attributions: the maps to evaluate, as methods return them: for pictures
+            `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each with
+            its own order, or without that dimension one order for all of them.
+        target: as for every method; `None` is the class predicted for the unchanged inputs.
         baselines: what deleted features become: a number, `"blur"` for pictures `(N, C, h, w)`, a
             Gaussian of 5 pixels cut to 11 as in the paper, or a tensor that broadcasts to the
-            input; for a tuple of inputs one of these for all of them, or a tuple.
+            input; for a tuple of inputs, one of these for all, or a tuple.
         feature_mask: features, as for :class:`torchattr.FeatureAblation`, such as superpixels;
-            each counts by the mean of its attributions. By default a pixel with all its channels
-            is a feature, and of rows `(N, C)` each element. Among features of equal attribution
-            the first one comes first.
-        steps: into how many steps the features are divided; a float below 1 is the fraction of
-            them in each step. At most one step for each feature.
-        activation: what makes probabilities of the model's scores: `"softmax"` as in the paper,
-            `"sigmoid"`, or `"none"` for scores as they are. A :class:`torchattr.Neuron` is taken
-            as it is.
+            each is ranked by its mean attribution. By default each pixel, with all its channels,
+            is a feature, or each element of rows `(N, C)`. Features of equal attribution keep
+            their order.
+        steps: number of steps; a float below 1 is the fraction of the features in each step. At
+            most one step per feature.
+        activation: how the model's scores become probabilities: `"softmax"` as in the paper,
+            `"sigmoid"`, or `"none"` for raw scores. It does not apply to a
+            :class:`torchattr.Neuron`.
         additional_forward_args: as for every method.
-        output: likewise.
-        perturbations_per_eval: how many steps in one forward, at most; `None` takes as many as
+        output: as for every method.
+        perturbations_per_eval: maximum number of steps per forward; `None` uses as many as
             memory allows.
         show_progress: show a progress bar on stderr.
 
@@ -139,7 +149,8 @@ def deletion_curve(
         ShapeError: attributions, masks or baselines that do not fit the inputs.
         InputTypeError: an argument of the wrong type.
         InputError: attributions that are not finite, or an argument out of range.
-        OutputError: a softmax of a single score, or of probabilities; no row for each example.
+        OutputError: a softmax of a single score, or of probabilities; an output without one row
+            per example.
 
     >>> import torch
     >>> x, weights = torch.ones(1, 3), torch.tensor([[3.0, 1.0, 2.0]])
@@ -181,7 +192,7 @@ def insertion_curve(
     perturbations_per_eval: int | None = None,
     show_progress: bool = False,
 ) -> Curve:
-    """Give how the score rises when features are restored, those of largest attribution first.
+    """Measure how the score rises as features are restored, in order of decreasing attribution.
 
     `s(b with the first q·n features ← x)` for fractions `q` from 0 to 1: the larger the area, the
     better. The arguments are those of :func:`deletion_curve`, and so is what it is *not*; the
@@ -211,7 +222,7 @@ def insertion_curve(
 
 
 def _curve(
-    kind: Kind,
+    kind: CurveKind,
     model: Forward,
     inputs: Tensors,
     attributions: Any,
@@ -234,18 +245,22 @@ def _curve(
     replaced = as_replaced(baselines, given)
     features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
     arguments = as_arguments(additional_forward_args)
-    scores = Scores(model, given, target, arguments, output, probabilities, recording=True)
+    recorder = tape_recorder(given)
+    scores = TargetScores(
+        model, given, target, arguments, output, probabilities, through=recorder.around
+    )
     _need_rows(scores, given)
     orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
     fractions = as_fractions(steps, int(orders[0].sizes.max()))
     values, counts = [], orders[0].counts(fractions)
     for order in orders:
         masks = nested(order, counts, kind)
-        found, _ = measure(
+        found, _ = evaluate_copies(
             Perturbation(given, replaced, masks),
             scores,
             at_once=perturbations_per_eval,
             progress=kind.capitalize() if show_progress else None,
+            recorder=recorder,
         )
         values.append(_with_clean(found, scores.clean, kind))
     along = _of_each_target(values).movedim(0, -1)
@@ -253,23 +268,23 @@ def _curve(
     return Curve(kind, exact, along if scores.several else along[:, 0])
 
 
-def _with_clean(values: Tensor, clean: Tensor, kind: Kind) -> Tensor:
-    """Add the end that needs no forward, since nothing is replaced there."""
+def _with_clean(values: Tensor, clean: Tensor, kind: CurveKind) -> Tensor:
+    """Add the endpoint at which nothing is replaced, whose score is known."""
     ends = [clean[None], values] if kind == "deletion" else [values, clean[None]]
     return torch.cat(ends)
 
 
 def _of_each_target(values: Sequence[Tensor]) -> Tensor:
-    """Take from each order's scores those of its own target; a single order serves them all."""
+    """Select each target's scores from its own order; a single order serves all targets."""
     if len(values) == 1:
         return values[0]
     return torch.stack([found[..., target] for target, found in enumerate(values)], dim=-1)
 
 
-def _need_rows(scores: Scores, inputs: Inputs) -> None:
+def _need_rows(scores: TargetScores, inputs: Inputs) -> None:
     if not scores.per_example:
         raise OutputError(
-            "each example has features of an order of its own, but the model gives"
+            "each example has its own order of features, but the model returns"
             f" {len(scores.clean)} values for {inputs.batch_size} examples; pass a model with one"
             " row of scores for each, or a single example"
         )

@@ -1,4 +1,4 @@
-"""What work costs on this machine, measured once and kept, and where to stop following changes."""
+"""Cost model: rates measured once per machine, and where to switch to dense computation."""
 
 from __future__ import annotations
 
@@ -18,80 +18,83 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.incremental.operators import Operator
-from torchattr.incremental.plan import Plan, Reading
-from torchattr.incremental.tape import Entry, Value
-from torchattr.incremental.windows import Convolved
-from torchattr.incremental.work import Kind, Work, kind_of, of_bytes
-from torchattr.kernels import Backend
-from torchattr.kernels.kept import cache_folder, put_in_place, read_whole
-from torchattr.kernels.patches import After, Boxes, Convolution, Patches
+from torchattr.core.cache_dir import cache_folder, put_in_place, read_whole
+from torchattr.incremental.op_counts import ConvolutionKind, OpCounts, kind_of, of_bytes
+from torchattr.incremental.operators.operator import Operator
+from torchattr.incremental.operators.windows import Convolved
+from torchattr.incremental.schedule import LoweredTape, Schedule
+from torchattr.incremental.tape import TapeEntry, TapeValue
+from torchattr.kernels import Boxes, Convolution, Epilogue, Patches, PatchOperations
 
-# What a step costs besides, in seconds: Python, and the calls that it makes.
+# Fixed overhead of an operator and of a dense call, in seconds.
 STEP = 1e-4
 CALL = 3e-5
 MEASURED = 3
 
 WORTHWHILE = 0.9
-"""Of what the whole takes: estimates are no better than that."""
+"""Ratio to the dense time below which a schedule is chosen; estimates are no more accurate."""
 
 PRODUCTS = frozenset(
     {F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, F.multi_head_attention_forward}
 )
-"""Calls whose cost is that of their weights."""
+"""Calls whose cost is dominated by their weights."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds for one multiply-add of each kind of convolution, and for one byte.
+    """Seconds per multiply-add of each kind of convolution, and per byte.
 
     Attributes:
         patches: on changed pixels.
-        whole: on whole pictures.
+        whole: on whole images.
     """
 
-    patches: Mapping[Kind, float]
-    whole: Mapping[Kind, float]
+    patches: Mapping[ConvolutionKind, float]
+    whole: Mapping[ConvolutionKind, float]
 
 
-_USUAL: Mapping[Kind, float] = {
+_USUAL: Mapping[ConvolutionKind, float] = {
     **dict.fromkeys(("3x3", "1x1", "other", "depthwise"), 5e-11),
     "bytes": 1e-10,
 }
 USUAL = Rates(_USUAL, _USUAL)
-"""What a machine may have: for counting, where nothing is chosen and so nothing is measured."""
+"""Typical rates, for estimates where nothing is chosen by cost and so nothing is measured."""
 
 
-def seconds(work: Work, rates: Mapping[Kind, float]) -> float:
-    """Give what work takes."""
-    return sum(count * rates[kind] for kind, count in work.items())
+def seconds(counts: OpCounts, rates: Mapping[ConvolutionKind, float]) -> float:
+    """Return the estimated time of some operations."""
+    return sum(count * rates[kind] for kind, count in counts.items())
 
 
 @cache
-def rates(backend: Backend, dtype: torch.dtype, device: torch.device, threads: int) -> Rates:
-    """Give the rates of this machine: read from the user's cache, or measured and put there."""
-    place = cache_folder() / f"rates-{_key(backend, dtype, device, threads)}.json"
+def rates(
+    backend: PatchOperations, dtype: torch.dtype, device: torch.device, threads: int
+) -> Rates:
+    """Return the rates of this machine, from the user's cache or else measured and cached."""
+    path = cache_folder() / f"rates-{_key(backend, dtype, device, threads)}.json"
     with suppress(OSError, ValueError, TypeError, LookupError):
-        return _rates_of(json.loads(read_whole(place)))
-    found = _measured(backend, dtype, device)
-    with suppress(OSError), put_in_place(place) as part:
-        part.write_text(json.dumps(asdict(found)))
-    return found
+        return _rates_of(json.loads(read_whole(path)))
+    measured = _measured(backend, dtype, device)
+    with suppress(OSError), put_in_place(path) as partial:
+        partial.write_text(json.dumps(asdict(measured)))
+    return measured
 
 
 def _rates_of(read: Any) -> Rates:
-    """Return rates as they were written.
+    """Parse cached rates.
 
     Raises:
-        ValueError: they are none.
+        ValueError: they are invalid.
     """
-    found = [{kind: float(read[way][kind]) for kind in _USUAL} for way in ("patches", "whole")]
-    if not all(0 < rate < inf for way in found for rate in way.values()):
-        raise ValueError(f"no rates: {read}")
-    return Rates(*found)
+    rates: list[dict[ConvolutionKind, float]] = [
+        {kind: float(read[way][kind]) for kind in _USUAL} for way in ("patches", "whole")
+    ]
+    if not all(0 < rate < inf for way in rates for rate in way.values()):
+        raise ValueError(f"invalid rates: {read}")
+    return Rates(*rates)
 
 
-def _key(backend: Backend, dtype: torch.dtype, device: torch.device, threads: int) -> str:
+def _key(backend: PatchOperations, dtype: torch.dtype, device: torch.device, threads: int) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     text = (1, backend.name, str(dtype), device.type, threads, name, platform.machine())
     return hashlib.sha256(repr((*text, torch.__version__)).encode()).hexdigest()[:24]
@@ -106,24 +109,24 @@ SAMPLES = (
 """One convolution of each kind, on 28 x 28 pixels of 128 channels."""
 
 
-def _measured(backend: Backend, dtype: torch.dtype, device: torch.device) -> Rates:
-    patches: dict[Kind, float] = {}
-    whole: dict[Kind, float] = {}
+def _measured(backend: PatchOperations, dtype: torch.dtype, device: torch.device) -> Rates:
+    patches: dict[ConvolutionKind, float] = {}
+    whole: dict[ConvolutionKind, float] = {}
     for sample in SAMPLES:
-        # What is computed does not matter, but random numbers would be the user's.
+        # Values do not matter, and random ones would advance the caller's generator.
         weight = torch.ones_like(sample.weight, device=device, dtype=dtype)
         conv = Convolution(
             weight, None, sample.stride, sample.padding, sample.dilation, sample.groups
         )
         kind = kind_of(conv)
-        patches[kind] = _of_patches(backend, conv)
-        whole[kind] = _of_whole(conv)
+        patches[kind] = _time_patches(backend, conv)
+        whole[kind] = _time_whole(conv)
     x = torch.ones(2**22, dtype=dtype, device=device)
-    a_byte = _time(lambda: torch.relu(x), device) / (2 * x.nbytes)
-    return Rates({**patches, "bytes": a_byte}, {**whole, "bytes": a_byte})
+    byte = _time(lambda: torch.relu(x), device) / (2 * x.nbytes)
+    return Rates({**patches, "bytes": byte}, {**whole, "bytes": byte})
 
 
-def _of_patches(backend: Backend, conv: Convolution) -> float:
+def _time_patches(backend: PatchOperations, conv: Convolution) -> float:
     variants, side = 16, 12
     zeros = np.zeros(variants, dtype=np.int64)
     boxes = Boxes.of(zeros, zeros + 8, zeros + 8, zeros + 8 + side, zeros + 8 + side)
@@ -132,11 +135,11 @@ def _of_patches(backend: Backend, conv: Convolution) -> float:
     out = boxes.reached(
         conv.extent, conv.stride, conv.padding, conv.dilation, (28 // conv.stride[0],) * 2
     )
-    took = _time(lambda: backend.convolve(patches, out, conv, After()), conv.weight.device)
+    took = _time(lambda: backend.convolve(patches, out, conv, Epilogue()), conv.weight.device)
     return took / (out.rows * conv.weight.numel())
 
 
-def _of_whole(conv: Convolution) -> float:
+def _time_whole(conv: Convolution) -> float:
     x = torch.ones(16, 128, 28, 28, dtype=conv.weight.dtype, device=conv.weight.device)
 
     def call() -> Tensor:
@@ -147,26 +150,26 @@ def _of_whole(conv: Convolution) -> float:
 
 
 def _time(call: Callable[[], Any], device: torch.device) -> float:
-    """Give the shortest of a few runs, in seconds."""
+    """Return the shortest of a few runs, in seconds."""
     call()
-    found = []
+    times = []
     for _ in range(MEASURED):
         began = perf_counter()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        found.append(perf_counter() - began)
-    return min(found)
+        times.append(perf_counter() - began)
+    return min(times)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What following changes up to some entry would cost for a sample of the variants.
+    """Cost of incremental computation up to some entry, for a sample of the variants.
 
     Attributes:
-        cut: the first entry that is computed as a whole.
-        seconds: what it takes.
-        whole: what it would take to compute everything as a whole.
+        cut: the first entry that is computed densely.
+        seconds: estimated time.
+        whole: estimated time of computing everything densely.
     """
 
     cut: int
@@ -175,57 +178,57 @@ class Estimate:
 
 
 def estimates(
-    reading: Reading, sources: Mapping[int, Boxes], found: Rates, at_once: int
+    lowered: LoweredTape, sources: Mapping[int, Boxes], rates: Rates, at_once: int
 ) -> list[Estimate]:
-    """Estimate each way to cut a model in two, the cheapest first.
+    """Estimate every cut of a model into an incremental and a dense part, the cheapest first.
 
     Args:
-        reading: the model.
+        lowered: the lowered model.
         sources: where a sample of the variants changes the inputs.
-        found: the rates of this machine.
-        at_once: how many variants run together.
+        rates: those of this machine.
+        at_once: number of variants per chunk.
     """
-    plan = Plan(reading, len(reading.operators))
-    variants = max(len(boxes) for boxes in sources.values())
+    schedule = Schedule(lowered, len(lowered.operators))
+    variants = max(map(len, sources.values()))
     chunks = max(variants / at_once, 1e-9)
-    spent = _on_patches(plan, sources, found, chunks)
-    entries = len(reading.operators)
-    dense = [_as_a_whole(reading, position, found) for position in range(entries)]
-    whole = [cost * variants / _batch(reading) + CALL * chunks for cost in dense]
-    crossing = _crossing(reading)
+    spent = _incremental_costs(schedule, sources, rates, chunks)
+    entries = len(lowered.operators)
+    dense = [_dense_cost(lowered, position, rates) for position in range(entries)]
+    whole = [cost * variants / _batch(lowered) + CALL * chunks for cost in dense]
+    crossing = _crossing(lowered)
     rest = np.cumsum([0.0, *whole[::-1]])[::-1]
     before = np.cumsum([0.0, *spent])
-    a_byte = found.patches["bytes"]
+    byte = rates.patches["bytes"]
     made = [
         Estimate(
             cut,
-            float(before[cut] + rest[cut] + 2 * crossing[cut] * variants * a_byte * (cut > 0)),
+            float(before[cut] + rest[cut] + 2 * crossing[cut] * variants * byte * (cut > 0)),
             float(rest[0]),
         )
         for cut in range(entries + 1)
     ]
-    return sorted(made, key=lambda one: one.seconds / (WORTHWHILE if one.cut else 1))
+    return sorted(made, key=lambda estimate: estimate.seconds / (WORTHWHILE if estimate.cut else 1))
 
 
-def _on_patches(
-    plan: Plan, sources: Mapping[int, Boxes], found: Rates, chunks: float
+def _incremental_costs(
+    schedule: Schedule, sources: Mapping[int, Boxes], rates: Rates, chunks: float
 ) -> list[float]:
-    """Give what each entry costs on changed pixels; what cannot be followed, as a whole."""
-    reading = plan.reading
-    # What a convolution takes in costs nothing, and cannot be cut off from it.
-    alone = {id(step) for step in plan.operators}
+    """Return the cost of each entry on changed pixels; its dense cost if it is not lowered."""
+    lowered = schedule.lowered
+    # Calls fused into a convolution cost nothing, and cannot be separated from it.
+    alone = {id(step) for step in schedule.operators}
     boxes = dict(sources)
-    variants = max(len(one) for one in sources.values())
+    variants = max(map(len, sources.values()))
     costs = []
-    for position, steps in enumerate(reading.operators):
+    for position, steps in enumerate(lowered.operators):
         if not steps:
-            whole = _as_a_whole(reading, position, found) * variants / _batch(reading)
+            whole = _dense_cost(lowered, position, rates) * variants / _batch(lowered)
             costs.append(whole + CALL * chunks)
             continue
         boxes |= {step.output: step.boxes([boxes[i] for i in step.inputs]) for step in steps}
         costs.append(
             sum(
-                _of_step(step, boxes[step.output], reading, found, chunks)
+                _operator_cost(step, boxes[step.output], lowered, rates, chunks)
                 for step in steps
                 if isinstance(step, Convolved) or id(step) in alone
             )
@@ -233,51 +236,55 @@ def _on_patches(
     return costs
 
 
-def _of_step(step: Operator, boxes: Boxes, reading: Reading, found: Rates, chunks: float) -> float:
-    item = reading.tape.values[step.output].dtype.itemsize
-    return seconds(step.work(boxes.rows, item), found.patches) + STEP * chunks
+def _operator_cost(
+    step: Operator, boxes: Boxes, lowered: LoweredTape, rates: Rates, chunks: float
+) -> float:
+    item = lowered.tape.values[step.output].dtype.itemsize
+    return seconds(step.op_counts(boxes.rows, item), rates.patches) + STEP * chunks
 
 
-def _as_a_whole(reading: Reading, position: int, found: Rates) -> float:
-    """Give what an entry costs for the clean batch."""
-    steps, entry = reading.operators[position], reading.tape.entries[position]
-    values = reading.tape.values
+def _dense_cost(lowered: LoweredTape, position: int, rates: Rates) -> float:
+    """Return the dense cost of an entry for the clean batch."""
+    steps, entry = lowered.operators[position], lowered.tape.entries[position]
+    values = lowered.tape.values
     if steps:
-        work: Work = Work()
+        counts: OpCounts = OpCounts()
         for step in steps:
             pixels = step.grid.pixels * step.grid.shape[0]
-            work.update(step.work(pixels, values[step.output].dtype.itemsize))
-        return seconds(work, found.whole)
+            counts.update(step.op_counts(pixels, values[step.output].dtype.itemsize))
+        return seconds(counts, rates.whole)
     moved = sum(
         values[index].shape.numel() * values[index].dtype.itemsize
         for index in (*entry.inputs, *entry.outputs)
     )
-    return seconds(of_bytes(moved) + _products(entry, values), found.whole)
+    return seconds(of_bytes(moved) + _products(entry, values), rates.whole)
 
 
-def _products(entry: Entry, values: Sequence[Value]) -> Work:
-    """Count the multiply-adds of a call that is not read: each output's with each weight."""
+def _products(entry: TapeEntry, values: Sequence[TapeValue]) -> OpCounts:
+    """Count the multiply-adds of a call that is not lowered: each output with each weight."""
     if entry.function not in PRODUCTS:
-        return Work()
+        return OpCounts()
     given = (*entry.args, *entry.kwargs.values())
-    weights = [one for one in given if isinstance(one, Tensor) and one.dim() > 1]
+    weights = [tensor for tensor in given if isinstance(tensor, Tensor) and tensor.dim() > 1]
     outputs = values[entry.outputs[0]].shape.numel() if entry.outputs else 0
-    return Work({"1x1": sum(outputs * one.numel() // max(len(one), 1) for one in weights)})
+    return OpCounts(
+        {"1x1": sum(outputs * tensor.numel() // max(len(tensor), 1) for tensor in weights)}
+    )
 
 
-def _batch(reading: Reading) -> int:
-    return next(iter(reading.sources.values())).shape[0]
+def _batch(lowered: LoweredTape) -> int:
+    return next(iter(lowered.sources.values())).shape[0]
 
 
-def _crossing(reading: Reading) -> Sequence[int]:
-    """Give for each cut the bytes an example that are handed over there."""
-    values, entries = reading.tape.values, reading.tape.entries
-    made = dict.fromkeys(reading.sources, 0)
+def _crossing(lowered: LoweredTape) -> Sequence[int]:
+    """Return for each cut the bytes per example that cross into the dense part."""
+    values, entries = lowered.tape.values, lowered.tape.entries
+    made = dict.fromkeys(lowered.sources, 0)
     made.update({out: at + 1 for at, entry in enumerate(entries) for out in entry.outputs})
     read = {index: at for at, entry in enumerate(entries) for index in entry.inputs}
     change = np.zeros(len(entries) + 2, dtype=np.int64)
     for index, first in made.items():
-        size = values[index].shape.numel() * values[index].dtype.itemsize // _batch(reading)
+        size = values[index].shape.numel() * values[index].dtype.itemsize // _batch(lowered)
         change[first] += size
         change[max(read.get(index, len(entries)), first - 1) + 1] -= size
-    return [int(one) for one in np.cumsum(change)]
+    return [int(total) for total in np.cumsum(change)]

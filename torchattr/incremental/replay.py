@@ -1,4 +1,4 @@
-"""Running the model once more: what is known of its values is handed in, the rest is computed."""
+"""Run the model again with precomputed results for its incremental calls."""
 
 from __future__ import annotations
 
@@ -10,89 +10,90 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from torchattr.incremental.calls import POINTWISE, RESHAPING
-from torchattr.incremental.plan import Plan
-from torchattr.incremental.tape import ABOUT_SHAPE, Entry, Ref, fill, map_tensors
+from torchattr.core.torch_private import DisableTorchFunctionSubclass, make_wrapper_subclass
+from torchattr.incremental.function_sets import POINTWISE, RESHAPING, name_of
+from torchattr.incremental.schedule import Schedule
+from torchattr.incremental.tape import ABOUT_SHAPE, Ref, TapeEntry, fill, map_tensors
 
 
 class Diverged(Exception):
-    """The model ran otherwise than in its clean forward; the message says where."""
+    """The model did not repeat the calls of its clean forward; the message says where."""
 
 
 class Placeholder(Tensor):
-    """Stands for a value that is followed on changed pixels only: a shape, a type, a device.
+    """Stands for a value that is computed on changed pixels only: a shape, a dtype, a device.
 
     Attributes:
-        value: which one.
-        now: what it became when a call that is not followed wrote over it.
+        value: the index of the value.
+        overwritten: its new content, once a dense call wrote to it.
     """
 
     value: int
-    now: Tensor | None = None
+    overwritten: Tensor | None = None
 
     @staticmethod
     def __new__(cls, shape: Sequence[int], like: torch.dtype, device: torch.device) -> Any:
-        return torch.Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=like, device=device)
+        return make_wrapper_subclass(cls, tuple(shape), dtype=like, device=device)
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        with torch._C.DisableTorchFunctionSubclass():
+        with DisableTorchFunctionSubclass():
             return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        raise Diverged(f"{func} was called out of sight")
+        raise Diverged(f"{func} was called where function modes cannot intercept it")
 
 
 class Replay(TorchFunctionMode):
-    """Gives each call of the tape its result, if it is followed, and runs all others.
+    """Returns placeholders from the calls that are computed incrementally, and runs all others.
 
     Args:
-        plan: what is followed.
-        copies: how many copies of the clean batch the model is given.
-        device: where they are.
-        known: gives the frontier's values as whole tensors.
-        inputs: give the copies of each input.
+        schedule: which calls are computed incrementally.
+        copies: number of copies of the clean batch that the model runs on.
+        device: their device.
+        compute: computes the frontier as dense tensors.
+        inputs: for each input, returns its copies.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        schedule: Schedule,
         copies: int,
         device: torch.device,
-        known: Callable[[], Mapping[int, Tensor]],
+        compute: Callable[[], Mapping[int, Tensor]],
         inputs: Sequence[Callable[[], Tensor]],
     ) -> None:
         super().__init__()
-        self._plan = plan
+        self._schedule = schedule
         self._copies = copies
         self._device = device
-        self._compute = known
-        self._known: Mapping[int, Tensor] | None = None
+        self._compute = compute
+        self._frontier: Mapping[int, Tensor] | None = None
         self._inputs = inputs
         self._copied: dict[int, Tensor] = {}
-        tape = plan.reading.tape
+        tape = schedule.lowered.tape
         self._awaited = [
             (position, entry)
             for position, entry in enumerate(tape.entries)
-            if any(index in plan.grids for index in entry.inputs)
+            if any(index in schedule.grids for index in entry.inputs)
         ]
         self._next = 0
 
     def placeholder(self, index: int) -> Tensor:
-        """Give what stands for a value."""
-        value = self._plan.reading.tape.values[index]
+        """Return a placeholder for a value."""
+        value = self._schedule.lowered.tape.values[index]
         shape = (value.shape[0] * self._copies, *value.shape[1:])
         made: Placeholder = Placeholder(shape, value.dtype, self._device)
         made.value = index
         return made
 
     def whole(self, output: Any) -> Any:
-        """Give what the model gave with whole tensors in place of what stands for them."""
+        """Return nested values with dense tensors in place of placeholders."""
         return map_tensors(output, self._whole)
 
     def __torch_function__(
@@ -101,96 +102,101 @@ class Replay(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in ABOUT_SHAPE:
             return func(*args, **kwargs)
-        standing = _standing((args, kwargs))
-        if not standing:
+        placeholders = _placeholders((args, kwargs))
+        if not placeholders:
             return func(*self.whole(args), **self.whole(kwargs))
-        position, entry = self._expected(func, standing)
-        if position in self._plan.followed:
+        position, entry = self._expected(func, placeholders)
+        if position in self._schedule.followed:
             self._check(entry, args, kwargs)
-            return self._given(entry, standing)
+            return self._given(entry, placeholders)
         result = func(*self.whole(args), **self.whole(kwargs))
-        if entry.same and standing[0].value == entry.inputs[0]:
-            standing[0].now = result
+        if entry.same and placeholders[0].value == entry.inputs[0]:
+            placeholders[0].overwritten = result
         return result
 
-    def _expected(self, function: Any, standing: Sequence[Placeholder]) -> tuple[int, Entry]:
-        """Give the call of the tape that this must be.
+    def _expected(
+        self, function: Any, placeholders: Sequence[Placeholder]
+    ) -> tuple[int, TapeEntry]:
+        """Return the next call of the tape.
 
         Raises:
-            Diverged: it is not.
+            Diverged: the model made another call.
         """
         if self._next == len(self._awaited):
-            raise Diverged("the model went on after its last call")
+            raise Diverged("the model made more calls than in its clean forward")
         position, entry = self._awaited[self._next]
         self._next += 1
-        followed = [index for index in entry.inputs if index in self._plan.grids]
-        if entry.function != function or followed != [one.value for one in standing]:
+        followed = [index for index in entry.inputs if index in self._schedule.grids]
+        given = [placeholder.value for placeholder in placeholders]
+        if entry.function != function or followed != given:
             raise Diverged(
-                f"the model called {getattr(function, '__name__', function)} where it had called"
-                f" {getattr(entry.function, '__name__', entry.function)}"
+                f"the model called {name_of(function)} where it had called"
+                f" {name_of(entry.function)}"
             )
         return position, entry
 
-    def _check(self, entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Check that a call that is followed is given the constants that it was given before.
+    def _check(self, entry: TapeEntry, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Check that an incremental call gets the same constants as in the clean forward.
 
         Raises:
-            Diverged: it is not; they may depend on what the model was given.
+            Diverged: it does not; they may depend on the input.
         """
         numbers = self._copies if entry.function in RESHAPING else 1
         rows = self._copies if entry.function in POINTWISE else 1
         if not alike((entry.args, entry.kwargs), (args, kwargs), numbers, rows):
             name = getattr(entry.function, "__name__", entry.function)
-            raise Diverged(f"the model called {name} with other arguments than before")
+            raise Diverged(
+                f"the model called {name} with other arguments than in its clean forward"
+            )
 
-    def _given(self, entry: Entry, standing: Sequence[Placeholder]) -> Any:
-        """Give the result of a call that is followed; where it is its argument, rename that."""
+    def _given(self, entry: TapeEntry, placeholders: Sequence[Placeholder]) -> Any:
+        """Return the result of an incremental call, which for an in-place call is its argument."""
         if not entry.same:
             return fill(entry.result, self.placeholder)
-        standing[0].value = entry.outputs[0]
-        return standing[0]
+        placeholders[0].value = entry.outputs[0]
+        return placeholders[0]
 
     def _whole(self, tensor: Tensor) -> Tensor:
         if not isinstance(tensor, Placeholder):
             return tensor
-        if tensor.now is not None:
-            return tensor.now
+        if tensor.overwritten is not None:
+            return tensor.overwritten
         if tensor.value < len(self._inputs):
             return self._input(tensor.value)
-        if self._known is None:
-            self._known = self._compute()
+        if self._frontier is None:
+            self._frontier = self._compute()
         try:
-            return self._known[tensor.value]
+            return self._frontier[tensor.value]
         except KeyError:
-            raise Diverged("the model read a value that it had not read before") from None
+            raise Diverged("the model read a value that its clean forward did not read") from None
 
     def _input(self, index: int) -> Tensor:
-        """Give the copies of an input, the same ones each time: the model may write over them."""
+        """Return the copies of an input, always the same tensor: the model may write to it."""
         if index not in self._copied:
             self._copied[index] = self._inputs[index]()
         return self._copied[index]
 
 
-def _standing(value: Any) -> list[Placeholder]:
-    found: list[Placeholder] = []
+def _placeholders(value: Any) -> list[Placeholder]:
+    placeholders: list[Placeholder] = []
 
     def note(tensor: Tensor) -> Tensor:
-        if isinstance(tensor, Placeholder) and tensor.now is None:
-            found.append(tensor)
+        if isinstance(tensor, Placeholder) and tensor.overwritten is None:
+            placeholders.append(tensor)
         return tensor
 
     map_tensors(value, note)
-    return found
+    return placeholders
 
 
 def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
-    """Tell whether the arguments of a call are those of the tape, but for the size of the batch.
+    """Whether the arguments of a call equal those on the tape, up to the batch size.
 
     Args:
-        recorded: those of the tape.
-        given: those of now.
-        numbers: of how many such batches an integer may tell the size.
-        rows: for how many of them a tensor may be repeated.
+        recorded: those on the tape.
+        given: the current ones.
+        numbers: the factor by which an integer may be larger, since it may be the batch size.
+        rows: the factor by which a tensor may have more rows, since they may be copies.
 
     >>> alike((Ref(0), [2, -1], None), (Ref(0), [6, -1], None), numbers=3, rows=1)
     True

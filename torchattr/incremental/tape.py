@@ -1,4 +1,4 @@
-"""The tape of a clean forward: every call that depends on the inputs, and what it gave."""
+"""Record the tape of a clean forward: every call that depends on the inputs, with its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode
 
-from torchattr.layers.spellings import writes_in_place
+from torchattr.core.torch_private import DisableTorchFunction, is_functorch_wrapped_tensor
+from torchattr.layers import writes_in_place
 
 Function = Callable[..., Any]
 T = TypeVar("T")
@@ -24,22 +25,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ref:
-    """Stands on the tape for a value that depends on the inputs."""
+    """A reference on the tape to a value that depends on the inputs."""
 
     value: int
 
 
 @dataclass
-class Value:
+class TapeValue:
     """A tensor that depends on the inputs.
 
     Attributes:
         shape: its shape in the clean forward.
-        dtype: its type.
-        strides: how it lay in memory there.
-        clean: what it held there; `None` once nobody needs it.
-        readers: how many calls took it, and whether it is the model's output, as one more.
-        version: how often `clean` had been written over when it was kept.
+        dtype: its dtype.
+        strides: its strides there.
+        clean: its content there; `None` once released.
+        readers: number of calls that read it; being the model's output counts as one more.
+        version: the version counter of `clean` when it was kept.
     """
 
     shape: torch.Size
@@ -50,28 +51,28 @@ class Value:
     version: int | None = None
 
     def keep(self, clean: Tensor | None) -> None:
-        """Note what the value holds now, if anybody needs it."""
+        """Keep the current content of the value, or nothing."""
         self.clean = clean
         self.version = None if clean is None or clean.is_inference() else clean._version
 
     @property
     def is_as_kept(self) -> bool:
-        """Whether nothing wrote over the memory of `clean` since, as far as PyTorch counts."""
+        """Whether the memory of `clean` was not written since, by its version counter."""
         return self.clean is None or self.version in (None, self.clean._version)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One call, in whose arguments and result a :class:`Ref` stands for each value.
+class TapeEntry:
+    """One call, with a :class:`Ref` for each value in its arguments and result.
 
     Attributes:
-        function: what the model called.
+        function: the function called.
         args: its positional arguments.
-        kwargs: its keywords.
-        result: what it gave.
-        inputs: the values that it took, in the order of the arguments.
-        outputs: the values that it gave.
-        same: whether it gave the very tensor that it took first, written over or as it was.
+        kwargs: its keyword arguments.
+        result: what it returned.
+        inputs: the values read, in the order of the arguments.
+        outputs: the values returned.
+        same: whether it returned its first input, modified in place or not.
     """
 
     function: Function
@@ -85,33 +86,33 @@ class Entry:
 
 @dataclass
 class Tape:
-    """What a clean forward did with its inputs, whose values come first."""
+    """The calls of a clean forward and their values, those of the inputs first."""
 
-    entries: list[Entry] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
+    entries: list[TapeEntry] = field(default_factory=list)
+    values: list[TapeValue] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
-    """Values of which parts were written over."""
+    """Values that were partly overwritten."""
     opaque: set[int] = field(default_factory=set)
-    """Values that are no plain tensors: of a class of their own, named, sparse, inside a vmap."""
+    """Values that are not plain tensors: of a subclass, named, sparse, inside a vmap."""
     aliased: bool = False
-    """Whether something was read that was written over through another tensor."""
+    """Whether a value was read after it was overwritten through another tensor."""
     failed: str = ""
-    """Why there is nothing else on it, if the run could not be written down."""
+    """Why the tape is empty, if the forward could not be recorded."""
 
 
-class Recording(TorchFunctionMode):
-    """Writes down the calls that depend on some tensors, while a model runs.
+class TapeMode(TorchFunctionMode):
+    """Records the calls that depend on some tensors while a model runs.
 
-    The model runs as it would alone: each call is made once, with what it was given, and whatever
-    goes wrong in writing it down ends the recording only.
+    The model is unaffected: each call is made once, unchanged, and an error in recording only ends
+    the recording.
 
     Args:
         inputs: these tensors, in the order of their values.
-        most: bytes of clean values that are kept; where there are more, nothing is.
+        most: maximum bytes of clean values; beyond that recording stops.
 
     Attributes:
-        tape: what was written down.
-        is_full: whether there were more than that; the tape is of no use then.
+        tape: the recording.
+        is_full: whether the maximum was exceeded; the tape is then unusable.
     """
 
     def __init__(self, inputs: Sequence[Tensor], most: float = inf) -> None:
@@ -123,11 +124,11 @@ class Recording(TorchFunctionMode):
         self._known: dict[int, int] = {}
         self._stale: set[int] = set()
         for tensor in inputs:
-            self._write_down(partial(self._add, tensor))
+            self._guarded(partial(self._add, tensor))
 
     def finish(self, output: Any) -> None:
-        """Note that what the model gives is read, too."""
-        self._write_down(partial(self._finish, output))
+        """Count the model's output as read, and end the recording."""
+        self._guarded(partial(self._finish, output))
         self._known.clear()
 
     def _finish(self, output: Any) -> None:
@@ -140,21 +141,21 @@ class Recording(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        call = self._write_down(partial(self._before, func, args, kwargs)) if self._known else None
+        call = self._guarded(partial(self._before, func, args, kwargs)) if self._known else None
         result = func(*args, **kwargs)
         if call is not None:
-            self._write_down(partial(self._after, call, result))
+            self._guarded(partial(self._after, call, result))
         return result
 
-    def _write_down(self, step: Callable[[], T]) -> T | None:
+    def _guarded(self, step: Callable[[], T]) -> T | None:
         try:
             return step()
-        except Exception as error:  # noqa: BLE001 - the model must not notice
-            self._stop(f"the model could not be followed ({type(error).__name__}: {error})")
+        except Exception as error:  # noqa: BLE001 - recording must not affect the model
+            self._stop(f"the model could not be recorded ({type(error).__name__}: {error})")
             return None
 
     def _before(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call | None:
-        """Note what a call takes, and save what it writes over."""
+        """Record what a call reads, and save what it overwrites."""
         taken = self._without_tensors((args, kwargs))
         inputs = tuple(refs(taken))
         if not inputs or func in ABOUT_SHAPE:
@@ -172,70 +173,72 @@ class Recording(TorchFunctionMode):
         return _Call(func, taken[0], taken[1], inputs, wrote)
 
     def _after(self, call: _Call, result: Any) -> None:
-        """Note what a call gave."""
+        """Record what a call returned."""
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors_in(result)):
-            self._stop("the model builds a graph of its own, for gradients inside its forward")
+            self._stop("the model computes gradients inside its forward")
             return
         inputs, wrote = call.inputs, call.wrote
         same = isinstance(result, Tensor) and self._known.get(id(result)) == inputs[0]
-        # What was written over without being given back is known under its old name only.
+        # A value overwritten but not returned keeps its old index.
         if wrote and not same:
             self.tape.lost.add(wrote[0])
         self.tape.aliased = self.tape.aliased or (bool(wrote) and wrote != [inputs[0]])
         given = map_tensors(result, self._add)
         self.tape.entries.append(
-            Entry(call.function, call.args, call.kwargs, given, inputs, tuple(refs(given)), same)
+            TapeEntry(
+                call.function, call.args, call.kwargs, given, inputs, tuple(refs(given)), same
+            )
         )
 
     def _stop(self, why: str) -> None:
-        """Keep nothing but why there is nothing."""
+        """Discard the recording, and keep the reason."""
         self.tape = Tape(values=self.tape.values[: self._inputs], failed=why)
         for value in self.tape.values:
             value.keep(None)
         self._known.clear()
 
     def _add(self, tensor: Tensor) -> Ref:
-        """Make a value of a tensor; one that was written over becomes a new value."""
+        """Add a value for a tensor; a tensor modified in place becomes a new value."""
         index, key = len(self.tape.values), id(tensor)
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             if _is_plain(tensor):
-                value = Value(tensor.shape, tensor.dtype, tensor.stride(), None)
+                value = TapeValue(tensor.shape, tensor.dtype, tensor.stride(), None)
                 value.keep(tensor.detach())
                 self._left -= tensor.nbytes
             else:
-                value = Value(torch.Size(()), torch.float32, (), None)
+                value = TapeValue(torch.Size(()), torch.float32, (), None)
                 self.tape.opaque.add(index)
         self.tape.values.append(value)
         if key not in self._known:
-            # Once it is gone it may lend its identity to another one.
+            # Once it is freed, another tensor may get its `id`.
             finalize(tensor, self._known.pop, key, None).atexit = False
         self._known[key] = index
         return Ref(index)
 
     def _save(self, inputs: Sequence[int]) -> None:
-        """Copy what is about to be written over, where somebody may still ask for it."""
+        """Copy what is about to be overwritten, where it may still be read."""
         index = inputs[0]
         value = self.tape.values[index]
         alone = value.readers == 1 == len(inputs)
-        with torch._C.DisableTorchFunction():
-            for other in self._shown_with(index):
+        with DisableTorchFunction():
+            for other in self._sharing_memory_with(index):
                 shown = self.tape.values[other]
                 shown.keep(None if shown.clean is None else shown.clean.clone())
                 self._stale.add(other)
             value.keep(None if alone or value.clean is None else value.clean.clone())
 
-    def _shown_with(self, index: int) -> list[int]:
-        """Give the other values that lie in the memory of one."""
+    def _sharing_memory_with(self, index: int) -> list[int]:
+        """Return the other values in the same storage."""
         clean = self.tape.values[index].clean
         if clean is None:
             return []
-        place = clean.untyped_storage().data_ptr()
+        storage = clean.untyped_storage().data_ptr()
         return [
             other
             for other, value in enumerate(self.tape.values)
             if other != index
             and value.clean is not None
-            and value.clean.untyped_storage().data_ptr() == place
+            and value.clean.untyped_storage().data_ptr() == storage
         ]
 
     def _without_tensors(self, arguments: Any) -> Any:
@@ -247,7 +250,7 @@ class Recording(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class _Call:
-    """A call that is about to be made: as for :class:`Entry`, and the values it writes over."""
+    """A call about to be made: as for :class:`TapeEntry`, and the values that it overwrites."""
 
     function: Function
     args: Sequence[Any]
@@ -257,57 +260,63 @@ class _Call:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor is its shape, type and memory, and nothing else."""
+    """Whether a tensor is fully described by its shape, dtype, strides and memory."""
     return (
         type(tensor) in (Tensor, Parameter)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not is_functorch_wrapped_tensor(tensor)
         and tensor.layout == torch.strided
         and not (tensor.is_quantized or tensor.is_nested or any(getattr(tensor, "names", ())))
         and not (tensor.is_conj() or tensor.is_neg())
     )
 
 
-def writes(entry: Entry) -> bool:
-    """Tell whether a call wrote over the first of the values that it took."""
+def writes_input(entry: TapeEntry) -> bool:
+    """Whether a call overwrote its first input."""
     return _written(entry.function, entry.args, entry.kwargs) == Ref(entry.inputs[0])
 
 
-def writes_elsewhere(entry: Entry) -> bool:
-    """Tell whether a call wrote over a tensor that did not depend on the inputs."""
+def writes_elsewhere(entry: TapeEntry) -> bool:
+    """Whether a call overwrote a tensor that does not depend on the inputs."""
     written = _written(entry.function, entry.args, entry.kwargs)
-    return written is not None and not writes(entry)
+    return written is not None and not writes_input(entry)
 
 
 def _written(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Give what a call writes over, if anything."""
+    """Return what a call overwrites, if anything."""
     if kwargs.get("out") is not None:
         return kwargs["out"]
-    if not (writes_in_place(function) or _asked_to(function, args, kwargs)):
+    if not (writes_in_place(function) or _is_inplace(function, args, kwargs)):
         return None
     named = kwargs.get("input", kwargs.get("self"))
     return args[0] if args else next(iter(kwargs.values()), None) if named is None else named
 
 
-def _asked_to(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    place = _place_of_inplace(function)
-    asked = args[place] if place is not None and place < len(args) else kwargs.get("inplace")
-    return isinstance(asked, int) and bool(asked)
+def _is_inplace(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    position = _position_of_inplace(function)
+    inplace = (
+        args[position] if position is not None and position < len(args) else kwargs.get("inplace")
+    )
+    return isinstance(inplace, int) and bool(inplace)
 
 
 @cache
-def _place_of_inplace(function: Function) -> int | None:
-    """Say which positional argument asks for writing in place."""
+def _position_of_inplace(function: Function) -> int | None:
+    """Return the position of the `inplace` argument, if there is one."""
     if not isinstance(function, FunctionType):
         return None
     try:
         names = list(signature(function).parameters)
     except (ValueError, TypeError):
-        return None  # It wraps a function of C, which has no such argument.
+        return None  # It wraps a C function, which has no such argument.
     return names.index("inplace") if "inplace" in names else None
 
 
+# These walk nested values by hand: they run several times for every call of the model, where the
+# general ones of `core.pytree` would cost as much as a small call itself.
+
+
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Give nested tuples, lists and dicts with each tensor changed."""
+    """Return nested tuples, lists and dicts with each tensor replaced."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
@@ -321,7 +330,7 @@ def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors that stand in nested tuples, lists and dicts."""
+    """Yield the tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
@@ -339,7 +348,7 @@ def _like(value: Any, items: list[Any]) -> Any:
 
 
 def _dict_like(value: dict[Any, Any], items: dict[Any, Any]) -> Any:
-    """Give a dict, or whatever the model made of one, with other entries."""
+    """Return a dict of the same type, if possible, with other entries."""
     if type(value) is dict:
         return items
     try:
@@ -349,7 +358,7 @@ def _dict_like(value: dict[Any, Any], items: dict[Any, Any]) -> Any:
 
 
 def refs(value: Any) -> Iterator[int]:
-    """Give the values that stand in nested tuples, lists and dicts, in their order."""
+    """Yield the values referenced in nested tuples, lists and dicts, in order."""
     if isinstance(value, Ref):
         yield value.value
     elif isinstance(value, (tuple, list)):
@@ -361,7 +370,7 @@ def refs(value: Any) -> Iterator[int]:
 
 
 def fill(value: Any, give: Callable[[int], Any]) -> Any:
-    """Put something in the place of every reference in nested tuples, lists and dicts."""
+    """Replace every reference in nested tuples, lists and dicts."""
     if isinstance(value, Ref):
         return give(value.value)
     if isinstance(value, (tuple, list)):
@@ -384,4 +393,4 @@ ABOUT_SHAPE = frozenset(
         *(torch.is_tensor, Tensor.is_contiguous),
     ]
 )
-"""Calls whose answer does not depend on what a tensor holds."""
+"""Calls whose result does not depend on the content of a tensor."""

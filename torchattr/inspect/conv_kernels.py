@@ -11,17 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from torchattr._types import Forward, Layer, Tensors
-from torchattr.errors import InputError, LayerError
-from torchattr.inputs import as_arguments, as_inputs
-from torchattr.inspect.operations import OperationCall, Operations
-from torchattr.inspect.paths import Paths
-from torchattr.inspect.pictures import Planes, draw, in_range, labelled, tile
-from torchattr.inspect.recording import whatever
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
+from torchattr.core.select import find_layer, layer_names, missing
+from torchattr.core.types import Forward, Layer, Tensors
+from torchattr.errors import Hint, InputError, LayerError, WayOut
+from torchattr.inspect.drawing import Planes, chosen_indices, draw, labelled, tile
+from torchattr.inspect.recording.module_stack import ModuleStack
+from torchattr.inspect.recording.operation_calls import OperationCall, OperationWatcher
 from torchattr.layers import Trace
-from torchattr.select import find_layer, layer_names, missing
-from torchattr.show import rescale
-from torchattr.show.html import notebook
+from torchattr.show import notebook, rescale
 
 Mode = Literal["auto", "rgb", "channels", "mean"]
 
@@ -37,7 +36,7 @@ def conv_kernels(
     output_channels: Sequence[int] | int | None = None,
     input_channels: Sequence[int] | int | None = None,
 ) -> Kernels:
-    """Give the kernels of a convolution of any dimension, also a transposed one.
+    """Return the kernels of a convolution of any dimension, transposed ones included.
 
     Args:
         model: the model.
@@ -45,12 +44,12 @@ def conv_kernels(
             functional one, such as `"block.conv"`; see :func:`feature_maps`.
         inputs: if given, the model runs once, and the kernels are those that it used.
         additional_forward_args: see :class:`Attribution`; used with `inputs` only.
-        output_channels: the kernels to give, in this order; `None` gives all of them.
-        input_channels: likewise within each kernel; in a grouped convolution they count within
-            the group.
+        output_channels: the kernels to return, in this order; `None` returns all of them.
+        input_channels: the input channels of each kernel, in this order; in a grouped
+            convolution they count within the group.
 
     Raises:
-        LayerError: an unknown layer, or one that is no convolution.
+        LayerError: an unknown layer, or one that is not a convolution.
         InputError: a channel out of range.
 
     >>> import torch, torchattr as ta
@@ -63,8 +62,8 @@ def conv_kernels(
         name, weight = _of_module(model, layer)
     else:
         name, weight = _of_call(model, layer, inputs, additional_forward_args)
-    outputs = in_range(output_channels, len(weight), "output_channels")
-    taken = in_range(input_channels, weight.shape[1], "input_channels")
+    outputs = chosen_indices(output_channels, len(weight), "output_channels")
+    taken = chosen_indices(input_channels, weight.shape[1], "input_channels")
     return Kernels(name, weight[outputs][:, taken], tuple(outputs), tuple(taken))
 
 
@@ -82,10 +81,10 @@ def show_kernels(
     >>> ta.show_kernels(torch.nn.Sequential(torch.nn.Conv2d(3, 16, 5)), "0").mode
     'RGB'
     """
-    found = conv_kernels(
+    kernels = conv_kernels(
         model, layer, output_channels=output_channels, input_channels=input_channels
     )
-    return found.picture(**options)
+    return kernels.picture(**options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +126,11 @@ class Kernels:
                 `"mean"` draws the mean over the input channels; `"auto"` takes the first of
                 `"rgb"` and `"channels"` that fits (three and one input channels), else `"mean"`.
                 In signed colours, zero is the middle.
-            shared: one scale for all kernels, instead of one for each picture.
+            shared: scale all kernels together instead of independently.
             percentile: see :func:`torchattr.show.rescale`.
             cmap: see :func:`torchattr.show.colormap`; a diverging one.
-            columns: of the grid.
-            cell: the least extent of a kernel in pixels.
+            columns: number of columns.
+            cell: minimum side length of a kernel in pixels.
 
         Raises:
             InputError: a mode that does not fit, or a picture too large to draw.
@@ -165,8 +164,13 @@ class Kernels:
     ) -> Image.Image:
         if not self._fits_colour():
             raise InputError(
-                "mode='rgb' needs kernels of two dimensions over three input channels, got the"
-                f" shape {tuple(self.values.shape)}; choose three with input_channels"
+                "{setting} needs kernels of two dimensions over three input channels, got the"
+                f" shape {tuple(self.values.shape)}",
+                hint=Hint(
+                    "mode",
+                    "rgb",
+                    ways_out=[WayOut("choose three with {setting}", "input_channels")],
+                ),
             )
         values = self.values.float().cpu().numpy()
         scaled = rescale(values, "all", percentile, shared)
@@ -184,9 +188,7 @@ def _of_module(model: Forward, layer: Layer) -> tuple[str, Tensor]:
             " kernels; name a convolution, or pass inputs to find one that is called as a function"
         )
     if nn.parameter.is_lazy(weight):
-        raise LayerError(
-            f"the layer {name!r} gets its kernels in the first forward only; run the model once"
-        )
+        raise LayerError(f"the layer {name!r} is lazy and has no kernels yet; run the model once")
     return name, _ordered(weight, isinstance(module, _Transposed), module.groups)
 
 
@@ -200,10 +202,10 @@ def _of_call(
         ran[one.name] = one
 
     names = layer_names(model)
-    operations = Operations(names, Paths(names), note)
+    operations = OperationWatcher(names, ModuleStack(names), note)
     given = as_inputs(inputs, differentiable=False)
     arguments = as_arguments(additional_forward_args)
-    Trace(operations.around(model), given.tensors, arguments, key=whatever)
+    Trace(operations.around(model), given.tensors, arguments, key=any_output)
     found = ran.get(wanted)
     if found is None:
         raise LayerError(missing(wanted, ran))
@@ -216,7 +218,7 @@ def _of_call(
 
 
 def _ordered(weight: Tensor, transposed: bool, groups: int) -> Tensor:
-    """Give kernels by output channel: a transposed convolution keeps them by input channel."""
+    """Return kernels by output channel: a transposed convolution stores them by input channel."""
     weight = weight.detach()
     if not transposed:
         return weight.clone()

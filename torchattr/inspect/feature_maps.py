@@ -1,4 +1,4 @@
-"""The feature maps of chosen layers: tensors first, pictures second."""
+"""Feature maps of chosen layers, as tensors and as pictures."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr._types import Forward, Layers, Tensors
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.printable import listed
+from torchattr.core.pytree import shape_of, skeleton, tensors_of
+from torchattr.core.select import missing
+from torchattr.core.types import Forward, Layers, Tensors
 from torchattr.errors import InputError, LayerError
-from torchattr.inputs import as_arguments, as_inputs
-from torchattr.inspect.grids import maps_layout, unfit
-from torchattr.inspect.operations import numbered
-from torchattr.inspect.pictures import Planes, draw, in_range
-from torchattr.inspect.recording import Recording, split_number
-from torchattr.layers import Layout
-from torchattr.layers.layout import channels_first
-from torchattr.layers.nested import shape_of, tensors_of
-from torchattr.select import missing
-from torchattr.show.html import notebook
+from torchattr.inspect.drawing import Planes, chosen_indices, draw
+from torchattr.inspect.map_layout import maps_layout, nested_shapes, why_unfit
+from torchattr.inspect.recording.operation_calls import numbered
+from torchattr.inspect.recording.recording import Recording, split_number
+from torchattr.layers import Layout, channels_first
+from torchattr.show import notebook
 
 Strength = Literal["max", "mean"]
 Values: TypeAlias = "Tensor | tuple[Tensor, ...]"
 
 MOST_SHOWN = 16
-"""How many maps of a layer a notebook shows by itself."""
+"""Maximum number of maps per layer in a notebook."""
 
 
 def feature_maps(
@@ -36,24 +36,24 @@ def feature_maps(
     *,
     additional_forward_args: Any = None,
 ) -> FeatureMaps:
-    """Record what layers give during one forward of the model: `A`, shaped as the model has it.
+    """Record the outputs of layers during one forward of the model: `A`, in the model's own shape.
 
-    It is *not* an attribution: it does not know any target.
+    They are *not* attributions: they do not depend on any target.
 
     Args:
         model: a module or function.
         inputs: see :class:`Attribution`.
         layers: names, patterns (`"layer1.*"`, `re.compile(...)`), classes, indices, slices,
             modules, the codes `"r"` (every ReLU operation, functional ones included), `"p"`
-            (pooling) and `"c"` (convolutions), or a list of these. An operation that is no layer
-            is named after the module in which it runs: `"inception3a.branch1.relu"`; a name with
-            `#2` is the second call alone. A layer that is really called `r` can be given as a
+            (pooling) and `"c"` (convolutions), or a list of these. A functional operation
+            is named after its enclosing module: `"inception3a.branch1.relu"`; a name with
+            `#2` is the second call alone. A layer whose name is `r` can be passed as a
             module.
         additional_forward_args: see :class:`Attribution`.
 
     Raises:
-        LayerError: a layer that is unknown, did not run, or gives no tensor. When it is drawn:
-            one that is no feature maps, such as attention weights, heads, or values whose rows are
+        LayerError: a layer that is unknown, did not run, or returns no tensor. When drawing:
+            a layer without feature maps, such as attention weights, heads, or values whose rows are
             not the inputs.
 
     >>> import torch, torchattr as ta
@@ -71,7 +71,7 @@ def feature_maps(
     for name, captured in recording.calls.items():
         if not all(call.values for call in captured):
             raise LayerError(
-                f"the layer {name!r} gives no tensor by itself, so it has no feature maps; choose a"
+                f"the layer {name!r} returns no tensor itself, so it has no feature maps; choose a"
                 " layer inside it"
             )
         calls[name] = tuple(
@@ -82,16 +82,16 @@ def feature_maps(
 
 
 class FeatureMaps(Mapping[str, Any]):
-    """What layers gave, by name.
+    """The outputs of layers by name.
 
-    `maps["layer1.0"]` is a tensor (a tuple, if the layer gives several), or a list of these where
-    the layer was called several times; `maps["layer1.0#2"]` is what the second call gave. They are
-    as the model has them; :meth:`as_maps` gives `(N, channels, places...)`.
+    `maps["layer1.0"]` is a tensor (a tuple, if the layer returns several), or a list of these if
+    the layer was called several times; `maps["layer1.0#2"]` is the output of the second call.
+    Shapes are the model's; :meth:`as_maps` returns `(N, channels, spatial...)`.
 
     Attributes:
-        calls: by name what each call gave, in the order in which they ran.
-        batch: how many images were looked at; `None` takes every layer's first dimension for that.
-        layouts: by name how each call's values are laid out, or why they are no maps; by default
+        calls: the outputs of all calls by name, in the order in which they ran.
+        batch: number of images; `None` takes each layer's first dimension as the batch.
+        layouts: the layout of each call's output by name, or why it is not feature maps; by default
             `(N, C, ...)`.
     """
 
@@ -123,13 +123,13 @@ class FeatureMaps(Mapping[str, Any]):
             f"{name} {_shape(calls[0])}{f' ×{len(calls)}' if len(calls) > 1 else ''}"
             for name, calls in self.calls.items()
         )
-        return f"FeatureMaps({', '.join(shown)})"
+        return f"FeatureMaps({listed(shown)})"
 
     def _repr_html_(self) -> str:
         return notebook(self, self._shown)
 
     def _shown(self) -> Iterator[tuple[str, Image.Image]]:
-        """The strongest maps of the first image, call by call, where there are places."""
+        """Yield the strongest maps of the first image, call by call, of spatial layers."""
         for layer, calls in self.layouts.items():
             for number, layout in enumerate(calls, 1):
                 if isinstance(layout, str) or not layout.sizes:
@@ -142,24 +142,24 @@ class FeatureMaps(Mapping[str, Any]):
                     yield caption, self.picture(layer, call=number, top=count)
 
     def as_maps(self, layer: str, *, call: int | None = None) -> Tensor:
-        """Return the maps of all images, `(N, channels, places...)`.
+        """Return the maps of all images, `(N, channels, spatial...)`.
 
-        Channels that come last are put first; tokens become the grid of places that they stand for,
-        without a class token.
+        Trailing channels are moved first; tokens become the grid of patches that they stand for,
+        without the class token.
 
         Args:
             layer: a name.
             call: which call of a layer that was called several times, from 1.
 
         Raises:
-            LayerError: a layer that is unknown, or gives no feature maps.
+            LayerError: a layer that is unknown, or has no feature maps.
             InputError: no such call.
         """
         values, layout = self._call(layer, call)
         if isinstance(layout, str):
             raise LayerError(
-                f"the layer {layer!r} gives {_shape(values)}, so it has no maps to draw: {layout};"
-                " choose another layer or one inside it; its values are in maps[...]"
+                f"the layer {layer!r} returned {_shape(values)}, so it has no maps to draw:"
+                f" {layout}; choose another layer or one inside it; its values are in maps[...]"
             )
         return layout.to_grid(tensors_of(values)[0])
 
@@ -172,14 +172,14 @@ class FeatureMaps(Mapping[str, Any]):
         call: int | None = None,
         by: Strength = "max",
     ) -> list[int]:
-        """Give the channels of one image with the strongest activation, the strongest first.
+        """Return the channels of one image with the strongest activation, strongest first.
 
         Args:
             layer: a name.
-            k: how many; `None` sorts all of them.
-            image: the position in the batch.
+            k: number of channels; `None` sorts all of them.
+            image: index in the batch.
             call: which call of a layer that was called several times, from 1.
-            by: the largest value of a map, or its mean over all places.
+            by: rank by the largest value of a map, or by its spatial mean.
 
         Raises:
             InputError: `k`, `image` or `by` out of range.
@@ -210,40 +210,40 @@ class FeatureMaps(Mapping[str, Any]):
         columns: int | None = None,
         cell: int = 64,
     ) -> Image.Image:
-        """Draw the maps of one image on a grid: all of them, or those asked for.
+        """Draw the maps of one image on a grid: all of them, or a selection.
 
-        Below each map stand its channel and its largest magnitude. Maps with negative values are
-        drawn in two colours around zero. Without `shared`, colours are *not* comparable between
-        maps. Volumes show their planes, one after another; sequences become strips.
+        Each map is captioned with its channel and largest magnitude. Maps with negative values use
+        a diverging colour map. Without `shared`, colours are *not* comparable between maps. Volumes
+        are drawn plane by plane; sequences become strips.
 
         Args:
             layer: a name.
-            image: the position in the batch.
+            image: index in the batch.
             call: which call of a layer that was called several times, from 1.
             channels: the channels to draw, in this order.
-            top: draw only so many of the strongest, see :meth:`strongest`.
-            by: what strength is.
-            shared: one scale for all maps, instead of one for each.
+            top: number of strongest maps to draw, see :meth:`strongest`.
+            by: see :meth:`strongest`.
+            shared: scale all maps together instead of independently.
             percentile: see :func:`torchattr.show.rescale`.
             cmap: see :func:`torchattr.show.colormap`.
-            columns: of the grid; `None` makes it nearly square.
-            cell: the least extent of a map in pixels; small maps are enlarged by whole factors.
+            columns: number of columns; `None` makes the grid nearly square.
+            cell: minimum side length of a map in pixels; small maps are enlarged by integers.
 
         Raises:
-            InputError: something out of range, or a picture too large to draw.
-            LayerError: a layer that is unknown or has no places.
+            InputError: an argument out of range, or a picture too large to draw.
+            LayerError: a layer that is unknown or has no spatial dimensions.
         """
         if top is not None and channels is not None:
-            raise InputError("either top or channels chooses the maps; pass one of them")
+            raise InputError("top and channels both select maps; pass one of them")
         maps = self._maps(layer, image, call)
         if maps.dim() < 2:
             raise LayerError(
-                f"the layer {layer!r} gives one value a channel and no places, so there are no"
-                " maps to draw; its values are in maps[...]"
+                f"the layer {layer!r} returns one value per channel without spatial dimensions,"
+                " so there are no maps to draw; its values are in maps[...]"
             )
         if top is not None:
             channels = self.strongest(layer, top, image=image, call=call, by=by)
-        chosen = in_range(channels, len(maps), "channels")
+        chosen = chosen_indices(channels, len(maps), "channels")
         planes = Planes.of(maps[chosen], [str(channel) for channel in chosen])
         return draw(planes, shared, percentile, cmap, columns, cell)
 
@@ -252,7 +252,7 @@ class FeatureMaps(Mapping[str, Any]):
         return self.calls[name][chosen]
 
     def _found(self, layer: str) -> tuple[str, slice]:
-        """Return the name that holds a layer's calls, and which of them are meant."""
+        """Return the name of a layer's calls, and which of them are selected."""
         base, number = split_number(layer)
         if layer in self.calls:
             return layer, slice(None)
@@ -261,12 +261,12 @@ class FeatureMaps(Mapping[str, Any]):
         raise LayerError(missing(layer, self.calls))
 
     def _call(self, layer: str, call: int | None) -> tuple[Values, Layout | str]:
-        """Return what one call gave, and how it is laid out."""
+        """Return the output of one call, and its layout."""
         name, chosen = self._found(layer)
         calls = self.calls[name][chosen]
         if call is None and len(calls) > 1:
             raise LayerError(
-                f"the layer {layer!r} was called {len(calls)} times; say which call with"
+                f"the layer {layer!r} was called {len(calls)} times; choose one with"
                 f" call=1 to call={len(calls)}"
             )
         number = 1 if call is None else call
@@ -279,7 +279,9 @@ class FeatureMaps(Mapping[str, Any]):
         values = self.as_maps(layer, call=call)
         if not -len(values) <= image < len(values):
             within = (
-                f"be within 0..{len(values) - 1}" if len(values) else "name one: there are none"
+                f"be within 0..{len(values) - 1}"
+                if len(values)
+                else "select one, but there are none"
             )
             raise InputError(f"image must {within}, got {image}")
         return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)
@@ -292,18 +294,12 @@ def _assumed(
 
 
 def _rows(values: Values, batch: int | None) -> Layout | str:
-    """Return the layout `(N, C, ...)` of a tensor of which nothing else was said."""
+    """Return the layout `(N, C, ...)` of a tensor whose layout is not known."""
     if not isinstance(values, Tensor):
         return "it is not one tensor"
     layout = channels_first(values.shape)
-    return unfit(values.shape, layout, batch) or layout
+    return why_unfit(values.shape, layout, batch) or layout
 
 
 def _shape(values: Any) -> str:
-    if isinstance(values, Tensor):
-        return str(tuple(shape_of(values)))
-    if isinstance(values, Mapping):
-        return f"{{{', '.join(f'{name}: {_shape(item)}' for name, item in values.items())}}}"
-    if isinstance(values, (tuple, list)):
-        return f"[{', '.join(map(_shape, values))}]"
-    return type(values).__name__
+    return nested_shapes(skeleton(values), [shape_of(tensor) for tensor in tensors_of(values)])

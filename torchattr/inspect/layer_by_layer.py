@@ -1,4 +1,4 @@
-"""What each layer of a model finds for the same target, from one forward."""
+"""Grad-CAM or Guided Grad-CAM of many layers for the same target, from one forward."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from typing import Any, Literal, get_args
 from PIL import Image
 from torch import Tensor, nn
 
-from torchattr._types import Forward, Layers, OutputKey
-from torchattr.errors import InputError, LayerError, ShapeError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.outputs import any_output
+from torchattr.core.printable import listed
+from torchattr.core.pytree import tensors_of
+from torchattr.core.select import as_selections, find_layers, layer_names
+from torchattr.core.types import Forward, Layers, OutputKey
+from torchattr.errors import Hint, InputError, LayerError, ShapeError, WayOut
 from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
-from torchattr.inspect.grids import no_maps, places_layout
-from torchattr.inspect.reach import any_output
-from torchattr.layers import Captured, Layout, Place, Trace
-from torchattr.layers.nested import tensors_of
-from torchattr.methods import GradCAM, GuidedGradCAM
-from torchattr.methods.layer import Calls
-from torchattr.select import as_selections, find_layers, layer_names
-from torchattr.show import grid, overlay, rescale
-from torchattr.show.html import notebook
+from torchattr.inspect.map_layout import no_maps_error, spatial_layout
+from torchattr.layers import Captured, Layout, TapPoint, Trace
+from torchattr.methods import Calls, GradCAM, GuidedGradCAM
+from torchattr.show import grid, notebook, overlay, rescale
 
 Method = Literal["grad_cam", "guided_grad_cam"]
 
 
 @dataclass(frozen=True)
 class LayerMaps(Mapping[str, Tensor]):
-    """The map of each layer, by its name, in the order in which the model runs them.
+    """The map of each layer by name, in the order in which the layers ran.
 
     Attributes:
         maps: `(N, 1, h, w)` in the layer's own resolution for Grad-CAM, shaped like the inputs for
             Guided Grad-CAM.
-        method: which of them.
-        inputs: what was explained.
+        method: `"grad_cam"` or `"guided_grad_cam"`.
+        inputs: the explained inputs.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
@@ -49,7 +48,7 @@ class LayerMaps(Mapping[str, Tensor]):
 
     def __getitem__(self, layer: str) -> Tensor:
         if layer not in self.maps:
-            raise KeyError(f"no map of a layer {layer!r}; there are: {', '.join(self.maps)}")
+            raise KeyError(f"no map of layer {layer!r}; available: {', '.join(self.maps)}")
         return self.maps[layer]
 
     def __iter__(self) -> Iterator[str]:
@@ -59,7 +58,7 @@ class LayerMaps(Mapping[str, Tensor]):
         return len(self.maps)
 
     def __repr__(self) -> str:
-        return f"LayerMaps({self.method}: {', '.join(self.maps)})"
+        return f"LayerMaps({self.method}: {listed(self.maps)})"
 
     def _repr_html_(self) -> str:
         return notebook(
@@ -69,21 +68,21 @@ class LayerMaps(Mapping[str, Tensor]):
     def picture(
         self, example: int = 0, *, image: Any = None, columns: int | None = None, cell: int = 128
     ) -> Image.Image:
-        """Draw the maps of one example on a grid, each with its layer's name and size.
+        """Draw the maps of one example on a grid, each captioned with its layer and size.
 
-        Grad-CAM is laid over the picture, Guided Grad-CAM drawn around mid grey. Each map has a
-        scale of its own.
+        Grad-CAM is overlaid on the picture, Guided Grad-CAM drawn around mid grey. Each map is
+        scaled independently.
 
         Args:
-            example: its position in the batch.
+            example: index in the batch.
             image: the picture to lay the maps over, see :func:`torchattr.show.as_picture`; the
                 default stretches the model's input over all brightnesses.
-            columns: how many side by side; `None` makes the grid nearly square.
-            cell: the longer side of each picture in pixels, at least.
+            columns: number of columns; `None` makes the grid nearly square.
+            cell: minimum length of each picture's longer side in pixels.
 
         Raises:
             InputError: no such example.
-            ShapeError: the inputs are no pictures.
+            ShapeError: the inputs are not pictures.
         """
         count = len(self.inputs)
         if not -count <= example < count:
@@ -118,31 +117,31 @@ def layer_by_layer(
     output: OutputKey = None,
     additional_forward_args: Any = None,
 ) -> LayerMaps:
-    """Give Grad-CAM or Guided Grad-CAM of many layers: one forward, one backward (guided: two).
+    """Compute Grad-CAM or Guided Grad-CAM of many layers: one forward, one backward (guided: two).
 
     It shows how the evidence for a class forms from layer to layer. Selvaraju et al. 2017,
     arXiv:1610.02391.
 
-    Grad-CAM is meant for the last layers with places. Of early layers, whose mean gradient says
-    little, the maps are often diffuse: that does *not* mean that these layers find nothing.
+    Grad-CAM is meant for the last layers with spatial dimensions. Maps of early layers, whose mean
+    gradient says little, are often diffuse: that does *not* mean that these layers find nothing.
 
     Args:
-        model: the model, which comes back untouched.
+        model: the model; it is not modified.
         inputs: `(N, C, ...)`.
-        layers: names, patterns or modules; `None` takes all convolutions. Of a pattern, those are
-            taken that have places.
+        layers: names, patterns or modules; `None` selects all convolutions. A pattern skips
+            layers without spatial dimensions.
         method: `"grad_cam"`, rectified as in the paper, or `"guided_grad_cam"`.
         target: as for :class:`Attribution`, one for each example.
-        calls: which call counts of a layer that is called several times: `"last"` (the default,
+        calls: which call of a layer that is called several times to use: `"last"` (the default,
             with a warning), `"first"` or `"sum"`.
-        rules: further rules for the guided part, such as `{"gelu": "guided"}`.
-        strict: whether guided rules that matched nothing raise or only warn.
-        interpolate_mode: how a map is enlarged for the product of Guided Grad-CAM.
-        output: which entry of the model's output holds the scores.
-        additional_forward_args: further positional arguments of the forward.
+        rules: additional rules for the guided part, such as `{"gelu": "guided"}`.
+        strict: whether guided rules that match nothing raise or only warn.
+        interpolate_mode: interpolation of the map in the product of Guided Grad-CAM.
+        output: key of the scores in the model's output.
+        additional_forward_args: additional positional arguments of the forward.
 
     Raises:
-        LayerError: an unknown layer, one without places, or no layer at all.
+        LayerError: an unknown layer, one without spatial dimensions, or no layer at all.
         InputError: an unknown method.
         NoRuleMatched: the model runs nothing that the guided rules rewrite.
 
@@ -157,45 +156,47 @@ def layer_by_layer(
     if method not in get_args(Method):
         raise InputError(f"method must be 'grad_cam' or 'guided_grad_cam', got {method!r}")
     if calls == "each":
-        raise InputError("calls='each' gives several maps a layer; take 'last', 'first' or 'sum'")
+        raise InputError("calls='each' yields several maps per layer; use 'last', 'first' or 'sum'")
     given = as_inputs(inputs)
     if given.is_tuple or given.tensors[0].dim() < 3:
-        raise ShapeError("inputs must be one tensor (N, C, ...) with places")
-    chosen = _with_places(model, layers, given, additional_forward_args)
+        raise ShapeError("inputs must be one tensor (N, C, ...) with spatial dimensions")
+    chosen = _spatial_layers(model, layers, given, additional_forward_args)
     modules = list(chosen.values())
     if method == "grad_cam":
-        found = GradCAM(model, modules, calls=calls, output=output).attribute(
+        result = GradCAM(model, modules, calls=calls, output=output).attribute(
             inputs, target, additional_forward_args, relu_attributions=True
         )
     else:
         guided = GuidedGradCAM(
             model, modules, calls=calls, rules=rules, output=output, strict=strict
         )
-        found = guided.attribute(
+        result = guided.attribute(
             inputs, target, additional_forward_args, interpolate_mode=interpolate_mode
         )
-    # A layer may give its one tensor in a container, and so has its map in one.
-    maps = {name: tensors_of(one)[0] for name, one in zip(chosen, found.values(), strict=True)}
+    # A layer may return its one tensor in a container; its map then comes in one, too.
+    maps = {name: tensors_of(value)[0] for name, value in zip(chosen, result.values(), strict=True)}
     return LayerMaps(maps, method, given.tensors[0])
 
 
-def _with_places(
+def _spatial_layers(
     model: Forward, layers: Layers | None, inputs: Inputs, additional_forward_args: Any
 ) -> dict[str, nn.Module]:
-    """Give the layers by name in the order in which they first ran."""
+    """Return the spatial layers by name in the order in which they first ran."""
     named = _named(model, layers)
     ran = _last_calls(model, list(named.values()), inputs, additional_forward_args)
     names = {module: name for name, module in named.items()}
-    found = {m: places_layout(call, inputs.tensors) for m, call in ran.items()}
+    found = {m: spatial_layout(call, inputs.tensors) for m, call in ran.items()}
     for name in _asked_for_by_name(named, layers):
         module = named[name]
         if module not in ran:
-            raise LayerError(f"the layer {name!r} did not run in this forward; choose another")
+            raise LayerError(
+                f"the layer {name!r} did not run in this forward; choose another layer"
+            )
         if isinstance(why := found[module], str):
-            raise no_maps(name, ran[module], why)
+            raise no_maps_error(name, ran[module], why)
     spatial = {names[m]: m for m, layout in found.items() if isinstance(layout, Layout)}
     if not spatial:
-        raise LayerError("none of these layers has an output with places; name others")
+        raise LayerError("none of these layers has an output with spatial dimensions; name others")
     return spatial
 
 
@@ -204,7 +205,10 @@ def _named(model: Forward, layers: Layers | None) -> dict[str, nn.Module]:
         return find_layers(model, layers)
     found = {name: part for name, part in layer_names(model).items() if _is_convolution(part)}
     if not found:
-        raise LayerError("the model has no convolution; name the layers with layers=...")
+        raise LayerError(
+            "the model has no convolution",
+            hint=Hint(ways_out=[WayOut("name the layers with {setting}", "layers")]),
+        )
     return found
 
 
@@ -215,13 +219,11 @@ def _is_convolution(module: nn.Module) -> bool:
 def _last_calls(
     model: Forward, modules: Sequence[nn.Module], inputs: Inputs, additional_forward_args: Any
 ) -> dict[nn.Module, Captured]:
-    """Return what the layers gave last, in the order in which they first ran."""
+    """Return the last output of each layer, in the order in which they first ran."""
     arguments = as_arguments(additional_forward_args)
-    places = [Place(module, read=True, keep=False) for module in modules]
-    trace = Trace(
-        model, inputs.tensors, arguments, places=places, key=any_output, differentiable=False
-    )
-    return {place.module: call for place, call in trace.order}
+    taps = [TapPoint(module, with_layout=True, with_values=False) for module in modules]
+    trace = Trace(model, inputs.tensors, arguments, taps=taps, key=any_output, differentiable=False)
+    return {tap.module: call for tap, call in trace.order}
 
 
 def _asked_for_by_name(named: Mapping[str, nn.Module], layers: Layers | None) -> list[str]:

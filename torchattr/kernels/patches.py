@@ -1,10 +1,10 @@
-"""Patches: what a change of the input can reach in an activation, and the clean rest around it.
+"""Patches: the part of an activation that a change of the input can affect, and the clean rest.
 
-A *variant* is one of the clean images with something replaced. In an activation it differs from
-its clean image inside a rectangle of pixels at most, its *box*. Activations lie with their channels
-fastest, one row a pixel:
+A *variant* is one of the clean images with a part replaced. Its activation differs from that of
+its clean image at most inside a rectangle of pixels, its *box*. Activations are channels-last, one
+row a pixel:
 
-* `clean` is `(N, H, W, C)`, contiguous: the activation of the images as they are;
+* `clean` is `(N, H, W, C)`, contiguous: the activation of the clean images;
 * `changed` is `(rows, C)`, contiguous: the pixels of every variant's box, variant after variant,
   each box row by row from its top left.
 """
@@ -33,7 +33,7 @@ class Boxes:
     Attributes:
         table: `(variants, 6)`, contiguous: the image, top, left, bottom, right, and the row of
             `changed` at which the box starts. A box may be empty.
-        packed: what a backend made of the table, kept for the next call.
+        packed: data that a backend derived from the table, cached for its next call.
     """
 
     table: Ints
@@ -41,7 +41,7 @@ class Boxes:
 
     @classmethod
     def of(cls, image: Ints, top: Ints, left: Ints, bottom: Ints, right: Ints) -> Boxes:
-        """Make boxes of their sides; what is empty is put at the origin."""
+        """Return boxes with these sides; empty ones are moved to the origin."""
         return cls._of(image, np.stack([top, left, bottom, right], axis=1))
 
     @classmethod
@@ -50,8 +50,8 @@ class Boxes:
         high, wide = (sides[:, BOTTOM - 1 :] - sides[:, : BOTTOM - 1]).T
         areas = high * wide
         if (high <= 0).any() or (wide <= 0).any():
-            filled = (high > 0) & (wide > 0)
-            areas, sides = areas * filled, sides * filled[:, None]
+            is_filled = (high > 0) & (wide > 0)
+            areas, sides = areas * is_filled, sides * is_filled[:, None]
         table[:, IMAGE] = image
         table[:, TOP:START] = sides
         table[:, START] = areas.cumsum() - areas
@@ -69,19 +69,19 @@ class Boxes:
 
     @cached_property
     def areas(self) -> Ints:
-        """The pixels of each box."""
+        """Number of pixels of each box."""
         table = self.table
         areas: Ints = (table[:, BOTTOM] - table[:, TOP]) * (table[:, RIGHT] - table[:, LEFT])
         return areas
 
     @cached_property
     def rows(self) -> int:
-        """The pixels of all boxes."""
+        """Number of pixels of all boxes."""
         return int(self.areas.sum())
 
     @property
-    def places(self) -> tuple[Ints, Ints, Ints]:
-        """The variant, the row and the column of every pixel of the boxes, in their order."""
+    def positions(self) -> tuple[Ints, Ints, Ints]:
+        """Variant, row and column of every pixel of the boxes, in their order."""
         owner = np.repeat(np.arange(len(self)), self.areas)
         _, top, left, _, right, start = self.table[owner].T
         down, along = np.divmod(np.arange(self.rows) - start, np.maximum(right - left, 1))
@@ -95,13 +95,13 @@ class Boxes:
         dilation: Sequence[int],
         size: Sequence[int],
     ) -> Boxes:
-        """Give the boxes of the outputs of a sliding window that look into these, clipped.
+        """Return the boxes of outputs whose sliding window covers part of these, clipped.
 
         Args:
-            extent: the window's taps in each of the two dimensions.
-            stride: its steps.
-            padding: what is put before the first pixel.
-            dilation: the distance of its taps.
+            extent: kernel size in both dimensions.
+            stride: as in a convolution.
+            padding: before the first pixel.
+            dilation: as in a convolution.
             size: height and width of the output.
         """
         moves = (*extent, *stride, *padding) != (1, 1, 1, 1, 0, 0)
@@ -120,21 +120,21 @@ class Boxes:
         return Boxes._of(self.table[:, IMAGE], sides)
 
     def joined(self, other: Boxes) -> Boxes:
-        """Give the smallest boxes that hold both."""
+        """Return the smallest boxes that contain both."""
         if self == other:
             return self
         ours, theirs = self.areas[:, None] > 0, other.areas[:, None] > 0
         low = np.minimum(self.table[:, TOP:BOTTOM], other.table[:, TOP:BOTTOM])
         high = np.maximum(self.table[:, BOTTOM:START], other.table[:, BOTTOM:START])
         both = np.concatenate([low, high], axis=1)
-        one = np.where(ours, self.table[:, TOP:START], other.table[:, TOP:START])
-        return Boxes._of(self.table[:, IMAGE], np.where(ours & theirs, both, one))
+        either = np.where(ours, self.table[:, TOP:START], other.table[:, TOP:START])
+        return Boxes._of(self.table[:, IMAGE], np.where(ours & theirs, both, either))
 
     @classmethod
     def whole(cls, image: Ints, height: int, width: int) -> Boxes:
-        """Give boxes that cover everything."""
-        none = np.zeros_like(image)
-        return cls.of(image, none, none, none + height, none + width)
+        """Return boxes that cover the whole activation."""
+        zeros = np.zeros_like(image)
+        return cls.of(image, zeros, zeros, zeros + height, zeros + width)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Patches:
     Attributes:
         clean: `(N, H, W, C)`, contiguous.
         changed: `(rows, C)`, contiguous.
-        boxes: where they belong.
+        boxes: the box of each variant.
     """
 
     clean: Tensor
@@ -154,18 +154,18 @@ class Patches:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A 2-d convolution, its padding zeros.
+    """A 2-d convolution with zero padding.
 
     Attributes:
-        weight: `(out, in / groups, kernel height, kernel width)`, as PyTorch holds it.
-        bias: `(out,)`, if there is one.
-        stride: the steps of the kernel.
-        padding: what is put before the first row and the first column; what follows the last is
-            given by the size of the output.
-        dilation: the distance of the kernel's taps.
+        weight: `(out, in / groups, kernel height, kernel width)`, as in PyTorch.
+        bias: `(out,)`, if any.
+        stride: as in PyTorch.
+        padding: before the first row and column; that after the last follows from the size of the
+            output.
+        dilation: as in PyTorch.
         groups: as in PyTorch.
-        scale: `(out,)`, what the weights of each output are multiplied by, if anything.
-        packed: what a backend made of the weights, kept for the next call.
+        scale: `(out,)`, a factor for the weights of each output, if any.
+        packed: data that a backend derived from the weights, cached for its next call.
     """
 
     weight: Tensor
@@ -179,7 +179,7 @@ class Convolution:
 
     @property
     def scaled(self) -> Convolution:
-        """The same with scaled weights, for backends that do not scale them themselves."""
+        """The same convolution with scaled weights, for backends that do not apply the scale."""
         if self.scale is None:
             return self
         weight = self.weight * self.scale[:, None, None, None]
@@ -191,15 +191,14 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class After:
-    """What happens to each output of a convolution before it is written.
+class Epilogue:
+    """The operations fused onto a convolution, applied to each output before it is written.
 
     `min(max(output + residual, lower), upper)`; NaN stays NaN.
 
     Attributes:
-        residual: an activation of the output's height, width and channels, looked up in its own
-            boxes or its clean images.
-        lower: 0 for a rectifier.
+        residual: an activation with the output's height, width and channels, and its own boxes.
+        lower: 0 for a ReLU.
         upper: 6 for a ReLU6.
     """
 
@@ -210,16 +209,16 @@ class After:
 
 @dataclass(frozen=True)
 class Pooling:
-    """A 2-d pooling window and what it does with its places.
+    """A 2-d max or mean pool.
 
     Attributes:
-        maximum: the maximum, of which padding is never part; otherwise the mean.
+        maximum: whether it takes the maximum, without the padding; otherwise the mean.
         extent: height and width of the window.
-        stride: its steps.
+        stride: as in PyTorch.
         padding: as for :class:`Convolution`.
-        dilation: the distance of its places.
-        counts_padding: for a mean: divide by the places in the padded picture, not in the picture.
-        divisor: for a mean: divide by this.
+        dilation: as in PyTorch.
+        counts_padding: whether a mean counts the window's elements in the padding.
+        divisor: a fixed divisor for means.
     """
 
     maximum: bool

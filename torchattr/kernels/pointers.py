@@ -1,8 +1,7 @@
-"""The only way by which memory becomes an address that compiled code reads or writes.
+"""The only place that turns memory into addresses for compiled code.
 
-Compiled code knows no strides, types or ends: what it is handed must be one run of the elements
-that it expects. A tensor that is not is a fault of the caller, and is refused here before anything
-is read.
+Compiled code checks no strides, types or bounds: it must receive one run of the elements that it
+expects. Any other tensor is an error of the caller and is refused here before it is read.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def run_of(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a tensor as one run of memory, of another type if need be; copies only if it must."""
+    """Return a tensor as one run of memory, converted to `dtype`; copies only if needed."""
     return tensor.detach().to(dtype or tensor.dtype).resolve_neg().contiguous()
 
 
@@ -33,35 +32,34 @@ def address(
     device: torch.device = CPU,
     any_order: bool = False,
 ) -> int:
-    """Return where a tensor begins.
+    """Return the address of a tensor that is one run of memory.
 
     Args:
-        tensor: one run of memory.
-        dtype: of what type.
-        elements: how many.
-        device: where it lies.
-        any_order: whether its dimensions may lie in any order, without gaps.
+        tensor: the tensor.
+        dtype: expected dtype.
+        elements: expected number of elements.
+        device: expected device.
+        any_order: whether it may have any memory order, without gaps.
 
     Raises:
-        BackendError: it is anything else.
+        BackendError: the tensor is not as expected.
     """
-    found = (tensor.dtype, tensor.device, tensor.numel())
-    if found != (dtype, device, elements):
+    if (tensor.dtype, tensor.device, tensor.numel()) != (dtype, device, elements):
         raise BackendError(
-            f"a kernel wants {elements} elements of {dtype} on {device}, and was given"
-            f" {found[2]} of {found[0]} on {found[1]}"
+            f"a kernel expects {elements} elements of {dtype} on {device}, got {tensor.numel()} of"
+            f" {tensor.dtype} on {tensor.device}"
         )
-    lies_well = is_dense(tensor) if any_order else tensor.is_contiguous()
-    if not (lies_well and is_materialised(tensor)):
+    is_run = is_dense(tensor) if any_order else tensor.is_contiguous()
+    if not (is_run and is_materialised(tensor)):
         raise BackendError(
-            f"a kernel wants one run of memory, and was given the shape {tuple(tensor.shape)} with"
-            f" strides {tensor.stride()}"
+            f"a kernel expects one run of memory, got shape {tuple(tensor.shape)} with strides"
+            f" {tensor.stride()}"
         )
     return _inside(tensor, elements)
 
 
 def checked_run(tensor: Tensor, elements: int) -> Tensor:
-    """Return a tensor that is one run of so many elements, for a kernel that takes tensors.
+    """Return a tensor after a check that it is one run of so many elements.
 
     Raises:
         BackendError: it is not.
@@ -71,30 +69,35 @@ def checked_run(tensor: Tensor, elements: int) -> Tensor:
 
 
 def strided_address(tensor: Tensor, device: torch.device) -> int:
-    """Return where a tensor begins whose strides the kernel is told.
+    """Return the address of a tensor whose strides the kernel receives.
 
     Raises:
-        BackendError: it is elsewhere, or its memory ends before its last element.
+        BackendError: it is on another device, or its memory ends before its last element.
     """
     if tensor.device != device or not is_materialised(tensor):
-        raise BackendError(f"a kernel on {device} was given what is not in its memory as it is")
+        raise BackendError(
+            f"a kernel expects a materialised tensor on {device}, got one on {tensor.device}"
+        )
     reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     return _inside(tensor, reach + 1 if tensor.numel() else 0)
 
 
 def table_address(table: NDArray[Any], columns: int) -> int:
-    """Return where a table of int64 begins.
+    """Return the address of a contiguous int64 table.
 
     Raises:
-        BackendError: it is anything else.
+        BackendError: its dtype, layout or number of columns differs.
     """
     if table.dtype != np.int64 or not table.flags.c_contiguous or table.shape[1:] != (columns,):
-        raise BackendError(f"a kernel wants a table of {columns} int64, got {table.dtype}")
+        raise BackendError(
+            f"a kernel expects a contiguous int64 table of {columns} columns, got {table.dtype} of"
+            f" shape {table.shape}"
+        )
     return int(table.ctypes.data)
 
 
 def _inside(tensor: Tensor, elements: int) -> int:
-    held = tensor.untyped_storage().nbytes() // tensor.itemsize - tensor.storage_offset()
-    if held < elements:
-        raise BackendError(f"a kernel wants {elements} elements, and {held} are in memory")
+    available = tensor.untyped_storage().nbytes() // tensor.itemsize - tensor.storage_offset()
+    if available < elements:
+        raise BackendError(f"a kernel expects {elements} elements, but memory holds {available}")
     return tensor.data_ptr()

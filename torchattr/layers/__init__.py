@@ -1,22 +1,56 @@
-"""The engine: one forward under interception, one autograd function, rules for its operations."""
+"""The engine: one forward under a mode, one autograd function, and rules for its operations."""
 
-from torchattr.layers import activation, conv, linear, norm, pool, relu
+from torchattr.core.pytree import filled as filled
 from torchattr.layers.capture import Captured as Captured
-from torchattr.layers.capture import Place as Place
+from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.connection import why_disconnected as why_disconnected
+from torchattr.layers.coverage import GATES as GATES
 from torchattr.layers.coverage import Coverage as Coverage
-from torchattr.layers.layout import Layout as Layout
-from torchattr.layers.layout import LayoutTracker as LayoutTracker
-from torchattr.layers.nested import filled as filled
-from torchattr.layers.ops import OPERATIONS as OPERATIONS
-from torchattr.layers.ops import Call as Call
-from torchattr.layers.ops import Operation as Operation
+from torchattr.layers.fusion import FusedPair as FusedPair
+from torchattr.layers.fusion import NodeState as NodeState
+from torchattr.layers.fusion import register_fused_pair as register_fused_pair
+from torchattr.layers.graph import nodes_of as nodes_of
+from torchattr.layers.guards import autocast as autocast
+from torchattr.layers.guards import enter_dispatch_mode as enter_dispatch_mode
+from torchattr.layers.guards import enter_mode as enter_mode
+from torchattr.layers.guards import gradients as gradients
+from torchattr.layers.guards import hook_forward as hook_forward
+from torchattr.layers.guards import modules_behind as modules_behind
+from torchattr.layers.guards import pack_saved as pack_saved
+from torchattr.layers.guards import refuse_scripted as refuse_scripted
+from torchattr.layers.hooks import ThreadHook as ThreadHook
+from torchattr.layers.hooks import any_acts as any_acts
+from torchattr.layers.layouts.tracker import Layout as Layout
+from torchattr.layers.layouts.tracker import LayoutTracker as LayoutTracker
+from torchattr.layers.layouts.tracker import channels_first as channels_first
+from torchattr.layers.layouts.tracker import channels_last as channels_last
+from torchattr.layers.operations.operation import OPERATIONS as OPERATIONS
+from torchattr.layers.operations.operation import Call as Call
+from torchattr.layers.operations.operation import Operation as Operation
+from torchattr.layers.operations.operation import register_operation as register_operation
+from torchattr.layers.operations.parsers import MaskOrigins as MaskOrigins
+from torchattr.layers.operations.parsers import Parsed as Parsed
+from torchattr.layers.operations.parsers import call_pattern as call_pattern
+from torchattr.layers.operations.parsers import parse_call as parse_call
+from torchattr.layers.operations.parsers import writes_in_place as writes_in_place
 from torchattr.layers.registry import RuleTable as RuleTable
 from torchattr.layers.registry import register_rule as register_rule
 from torchattr.layers.registry import registered_rules as registered_rules
 from torchattr.layers.registry import rule_table as rule_table
 from torchattr.layers.rule import LayerRule as LayerRule
+from torchattr.layers.rules import (
+    activation,
+    batch_norm_relu,
+    conv,
+    linear,
+    norm,
+    pool,
+    relu,
+    relu_max_pool,
+)
+from torchattr.layers.rules.conv import ConvGradient as ConvGradient
+from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
 from torchattr.layers.trace import Trace as Trace
 
-RULE_MODULES = (activation, conv, linear, norm, pool, relu)
-"""The modules whose import registers the rules that come with the package."""
+RULE_MODULES = (activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool)
+"""The modules whose import registers the rules and fusions of the package."""

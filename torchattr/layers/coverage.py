@@ -1,4 +1,4 @@
-"""What a forward ran, and what of it the rules rewrote."""
+"""Coverage: which operations a forward ran, and which of them rules rewrote."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from weakref import ReferenceType, ref
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.modules._functions import BackwardHookFunction
 
-from torchattr.errors import CoverageWarning, NoRuleMatched, warn
-from torchattr.layers.function import Enter, is_rewritten
+from torchattr.core.torch_private import BackwardHookFunction
+from torchattr.core.warn import warn
+from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
+from torchattr.layers.autograd import Enter, runs_rules
 from torchattr.layers.graph import nodes_of
-from torchattr.layers.ops import OPERATIONS, Call
+from torchattr.layers.operations.operation import OPERATIONS, Call
 from torchattr.layers.registry import RuleTable, registered_rules
 
 GATES = ("rectifier", "activation")
-"""The kinds of operation that let a signal through or stop it."""
+"""The kinds of operation that pass or block a signal."""
 
 
 @dataclass
 class Coverage:
-    """Counts the calls of one forward that lie between the input and the output.
+    """Counts the calls of one forward between its inputs and its output.
 
     Attributes:
-        calls: how often each operation ran on the way from the inputs to the output.
-        own: how many of these calls no rule can serve (a convolution whose weights depend on the
+        calls: number of calls of each operation between the inputs and the output.
+        own: number of these calls that no rule can serve (a convolution whose weights depend on the
             input, say), so that they keep PyTorch's own gradient.
-        spellings: how often each operation ran under each of its spellings.
-        hidden: rectifiers that ran out of sight, in scripted or foreign compiled code.
-        custom: autograd functions of the user's own, whose backward is kept.
-        inside: how often each operation ran where the forward takes a gradient itself, or inside a
-            transform of `torch.func`, so that it keeps PyTorch's own gradient.
+        spellings: number of calls of each operation under each of its spellings.
+        hidden: rectifiers in scripted or foreign compiled code, which no rule can reach.
+        custom: custom autograd functions, whose backward is kept.
+        inside: number of calls of each operation where the forward computes a gradient itself, or
+            inside a transform of `torch.func`, so that they keep PyTorch's own gradient.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -54,6 +55,17 @@ class Coverage:
         default_factory=list, repr=False, compare=False
     )
 
+    def __repr__(self) -> str:
+        groups = {
+            "own gradient": self.own,
+            "hidden": self.hidden,
+            "custom": self.custom,
+            "inside": self.inside,
+        }
+        shown = [_listed(self.calls) or "no operation"]
+        shown += [f"{name}: {_listed(counts)}" for name, counts in groups.items() if counts]
+        return f"Coverage({'; '.join(shown)})"
+
     def count(self, call: Call, *, served: bool) -> None:
         """Count one call."""
         name = call.operation.name
@@ -65,13 +77,13 @@ class Coverage:
             self.own[name] += 1
 
     def keep_reached(self, *outputs: Tensor) -> None:
-        """Count only what gradients of these tensors go back through, of what rules can serve.
+        """Stop counting calls that rules can serve but gradients of these tensors do not reach.
 
-        An auxiliary head may run rectifiers that have nothing to do with the target.
+        An auxiliary head, for example, may run rectifiers that do not affect the target.
         """
         nodes = list(nodes_of(*outputs))
-        reached = {id(node.call.original) for node in nodes if is_rewritten(node)}
-        # What works in place on a view is out of sight inside of this node, but kept by it.
+        reached = {id(node.state.call.original) for node in nodes if runs_rules(node)}
+        # In-place calls on a view are hidden inside this node, which keeps them alive.
         hides = any(node.name().endswith("CopySlices") for node in nodes)
         for held, name, spelling in self._served:
             call = held()
@@ -82,9 +94,9 @@ class Coverage:
         self.calls, self.spellings = +self.calls, +self.spellings
 
     def inspect(self, output: Tensor) -> None:
-        """Look through the graph of `output` for what the interception could not see."""
+        """Count hidden rectifiers and custom functions in the graph of `output`."""
         for node in nodes_of(output):
-            if is_rewritten(node) or _OWN in node.metadata:
+            if runs_rules(node) or _OWN in node.metadata:
                 continue
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1
@@ -92,11 +104,11 @@ class Coverage:
                 self.custom[type(node).__name__.removesuffix("Backward")] += 1
 
     def rewritten(self, table: RuleTable) -> dict[str, int]:
-        """Give the number of calls that `table` rewrote, by operation."""
+        """Return the number of calls that `table` rewrote, by operation."""
         return {name: self.calls[name] - self.own[name] for name in table if self.calls[name]}
 
     def left(self, table: RuleTable) -> dict[str, int]:
-        """Give the activations that ran without a rule of `table`, by operation."""
+        """Return the activations that ran without a rule of `table`, by operation."""
         return {
             name: count
             for name, count in sorted(self.calls.items())
@@ -104,7 +116,7 @@ class Coverage:
         }
 
     def describe(self, table: RuleTable) -> str:
-        """Say it in a sentence: `57 relu calls, 57 rewritten`.
+        """Return a one-line summary: `57 relu calls, 57 rewritten`.
 
         >>> Coverage(calls=Counter(relu=3)).describe({})
         '3 relu calls keep their own gradient'
@@ -118,7 +130,7 @@ class Coverage:
         return "; ".join(parts) or "no activation ran"
 
     def as_dict(self, table: RuleTable) -> dict[str, Any]:
-        """Give the counts as plain data, for a manifest."""
+        """Return the counts as plain data for a manifest."""
         return {
             "calls": dict(sorted(self.calls.items())),
             "rewritten": self.rewritten(table),
@@ -126,10 +138,10 @@ class Coverage:
         }
 
     def demand(self, table: RuleTable, method: str, *, strict: bool) -> None:
-        """Raise or warn if the rules of a rule-based method did not do what it stands for.
+        """Raise or warn if a rule-based method's result is not what its name promises.
 
         Raises:
-            NoRuleMatched: nothing was rewritten, or a rectifier ran out of sight; a
+            NoRuleMatched: nothing was rewritten, or a rectifier could not be intercepted; a
                 :class:`CoverageWarning` instead if not `strict`.
         """
         if not table:
@@ -141,56 +153,62 @@ class Coverage:
         if note:
             warn(note, CoverageWarning)
 
-    def _fault(self, table: RuleTable, method: str) -> str | None:
+    def _fault(self, table: RuleTable, method: str) -> Message | None:
         inside = [_calls(self.inside[name], name) for name in table if self.inside[name]]
         if inside:
-            return (
+            return Message(
                 f"{method} cannot rewrite {', '.join(inside)}, since the forward takes a gradient"
                 " itself (torch.autograd.grad, backward or a transform of torch.func), and a rule"
-                " has no derivative of its own. Take a method without rules, such as Saliency, or"
-                " pass strict=False"
+                " has no derivative of its own",
+                Hint(ways_out=[WayOut("use a method without rules, such as Saliency"), _LENIENT]),
             )
         if self.hidden:
-            return (
+            return Message(
                 f"{method} missed {sum(self.hidden.values())} rectifiers that ran out of sight"
                 f" ({', '.join(self.hidden)}), in scripted or foreign code; its result would mix"
-                " two rules. Run the Python original of that part, or pass strict=False"
+                " two rules",
+                Hint(ways_out=[WayOut("run the Python original of that part"), _LENIENT]),
             )
         return None if sum(self.rewritten(table).values()) else self._missing(table, method)
 
-    def _missing(self, table: RuleTable, method: str) -> str:
-        """Say that nothing was rewritten, and what ran that might have been."""
+    def _missing(self, table: RuleTable, method: str) -> Message:
+        """Return the message that nothing was rewritten, with the activations that did run."""
         ran = [_calls(count, name) for name, count in self.left(table).items()]
         ran += [_calls(count, f"custom {name}") for name, count in sorted(self.custom.items())]
         others = f"but {', '.join(ran)}" if ran else "nor any other activation"
-        return (
+        ways_out = [*_ways_in(self.left(table), table), *self._custom_ways_in(), _LENIENT]
+        return Message(
             f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
-            f" and the output, {others}. The result would be the plain gradient."
-            f" {_way_in(self.left(table), table)}{self._custom_way_in()}"
-            "strict=False lowers this to a warning"
+            f" and the output, {others}. The result would be the plain gradient",
+            Hint(ways_out=ways_out),
         )
 
-    def _custom_way_in(self) -> str:
+    def _custom_ways_in(self) -> list[WayOut]:
         if "CheckpointFunction" in self.custom:
-            return "Checkpoint with use_reentrant=False, so that the rules see inside; "
-        return "A rule cannot change an autograd function of your own; " if self.custom else ""
+            return [WayOut("checkpoint with use_reentrant=False, so that the rules see inside")]
+        return [WayOut("a rule cannot change a custom autograd function")] if self.custom else []
 
-    def _note(self, table: RuleTable, method: str) -> str | None:
+    def _note(self, table: RuleTable, method: str) -> Message | None:
         gates = any(OPERATIONS[name].kind in GATES for name in table)
         if not gates or not (self.left(table) or self.custom):
             return None
-        way_in = _way_in(self.left(table), table).rstrip("; ")
-        return f"{method}: {self.describe(table)}. {way_in}".strip()
+        ways_out = _ways_in(self.left(table), table)
+        return Message(f"{method}: {self.describe(table)}", Hint(ways_out=ways_out))
 
 
-def _way_in(operations: Iterable[str], table: RuleTable) -> str:
+_LENIENT = WayOut("to lower this to a warning, pass {setting}", "strict", False)
+
+
+def _ways_in(operations: Iterable[str], table: RuleTable) -> list[WayOut]:
     known = registered_rules()
     used = [name for (operation, name), rule in known.items() if type(table.get(operation)) is rule]
-    rules = {
-        operation: next((name for name in used if (operation, name) in known), "guided")
+    chosen = {
+        operation: next((name for name in (*used, "guided") if (operation, name) in known), None)
         for operation in operations
     }
-    return f"To treat them like a ReLU, pass rules={rules}; " if rules else ""
+    rules = {operation: name for operation, name in chosen.items() if name}
+    advice = WayOut("to treat them like a ReLU, pass {setting}", "rules", rules)
+    return [advice] if rules else []
 
 
 def _calls(count: int, name: str) -> str:
@@ -220,19 +238,19 @@ _HIDDEN_BOUNDS = {
 }
 
 COMPOSITES = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)
-"""PyTorch's own functions that are no activation, but are made of rectifiers among others."""
+"""PyTorch functions that are not activations, but are composed of rectifiers among others."""
 
 _OWN = "torchattr: part of a composite"
 
 
 def own_gradient(output: Any, input: Tensor) -> None:
-    """Let what a composite ran between its input and its output not count as hidden."""
+    """Keep the nodes between a composite's input and output from counting as hidden."""
     if isinstance(output, Tensor) and output.grad_fn is not None:
         for node in nodes_of(output, until=input.grad_fn):
             node.metadata[_OWN] = True
 
 
-# Ours, and the identity that carries a module's backward hooks.
+# Our own, and the identity that carries a module's backward hooks.
 _KNOWN = (Enter._backward_cls, BackwardHookFunction._backward_cls)
 
 
@@ -240,3 +258,7 @@ def _is_custom(node: Any) -> bool:
     return isinstance(node, torch.autograd.function.BackwardCFunction) and not isinstance(
         node, _KNOWN
     )
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -1,10 +1,4 @@
-"""What the graph of a forward says before any backward runs: who reads what, who goes together.
-
-Two pairs go back in one pass over memory. A max-pool whose switches say that its maximum is
-positive does the work of the rectifier before it, whose mask can then be forgotten. A rectifier
-scales its gradient for the batch-norm before it. Both need that nobody else reads what lies
-between.
-"""
+"""Walk the graph of a finished forward: gradient readers and fused pairs."""
 
 from __future__ import annotations
 
@@ -13,18 +7,16 @@ from typing import Any
 
 from torch import Tensor, UntypedStorage
 
-from torchattr.layers.function import is_rewritten
-from torchattr.layers.norm import BatchNormGradient
-from torchattr.layers.pool import MaxPoolGradient, window_of
-from torchattr.layers.relu import gate_of
+from torchattr.layers.autograd import runs_rules
+from torchattr.layers.fusion import FUSED_PAIRS, FusedPair
 
 Readers = Mapping[Any, list[Any]]
-"""For each node those that read its output."""
+"""The nodes that read each node's gradient."""
 
 
 def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
     """Walk the graph from `outputs` down to where it was entered, or to the node `until`."""
-    waiting = [one.grad_fn for one in outputs if one.grad_fn not in (None, until)]
+    waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn not in (None, until)]
     seen = {*waiting, until}
     while waiting:
         node = waiting.pop()
@@ -36,20 +28,21 @@ def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
 
 
 def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
-    """Note at each call what its backward may do besides its own work, or leave to another.
+    """Determine the readers of each call's gradient, and fuse calls that form a pair.
 
     Args:
         output: where gradients start.
-        recorded: where they may start or be read besides.
+        recorded: tensors where they may also start or be read.
     """
     if output.grad_fn is None:
         return
     readers = _readers(nodes_of(output, *recorded))
     readers[output.grad_fn].append(None)
-    for node in filter(is_rewritten, readers):
-        node.sole_reader = _is_read_by_maker(readers[node])
-        _pair(node, readers)
-        node.droppable = ()
+    pairs = list(FUSED_PAIRS.snapshot().values())
+    for node in filter(runs_rules, readers):
+        node.state.readers.only_itself = _is_read_by_maker(readers[node])
+        _fuse(node, readers, pairs)
+        node.state.saved = ()
 
 
 def _readers(nodes: Iterator[Any]) -> dict[Any, list[Any]]:
@@ -62,47 +55,26 @@ def _readers(nodes: Iterator[Any]) -> dict[Any, list[Any]]:
 
 
 def _is_read_by_maker(readers: list[Any]) -> bool:
-    """Tell whether the only gradient that comes here is one that a rule has just made."""
-    return len(readers) == 1 and is_rewritten(readers[0]) and readers[0].plan.fresh
+    """Whether the only gradient that arrives here was newly allocated by a rule."""
+    return len(readers) == 1 and runs_rules(readers[0]) and readers[0].rules.fresh
 
 
-def _pair(node: Any, readers: Readers) -> None:
-    """Let the only reader of this node do its work, if it can."""
-    if len(readers[node]) != 1 or not is_rewritten(readers[node][0]):
+def _fuse(node: Any, readers: Readers, pairs: Iterable[FusedPair]) -> None:
+    """Let the only reader of this node run its backward, if a fused pair fits."""
+    if len(readers[node]) != 1 or not runs_rules(readers[node][0]):
         return
-    above = readers[node][0]
-    if _can_gate(above, node):
-        above.rectifier, node.is_done_above = node.plan, True
-        for mask in node.droppable:
-            _give_back(mask.untyped_storage())
-    elif _can_scale(above, node):
-        above.norm, node.is_done_above = node.call, True
+    above, below = readers[node][0].state, node.state
+    pair = next((pair for pair in pairs if pair.fits(above, below)), None)
+    # Autograd checks the shape of the gradient that the later call sends to the earlier one.
+    if pair is None or len(above.call.shapes) != 1 or above.call.shapes != below.call.shapes:
+        return
+    above.partner, below.is_done_above = (pair, below), True
+    if pair.forgets_below:
+        for tensor in below.saved:
+            _free(tensor.untyped_storage())
 
 
-def _give_back(storage: UntypedStorage) -> None:
-    """Free the memory at once; the graph holds the tensor itself, which nobody will read."""
+def _free(storage: UntypedStorage) -> None:
+    """Free the memory at once; the graph keeps the tensor itself, which is never read again."""
     if storage.resizable():
         storage.resize_(0)
-
-
-def _can_gate(pool: Any, relu: Any) -> bool:
-    return (
-        pool.plan.consists_of(MaxPoolGradient)
-        and window_of(pool.call).tells_open
-        and relu.call.operation.name == "relu"
-        and relu.call.upper is None
-        and _has_known_gates(relu)
-    )
-
-
-def _can_scale(relu: Any, norm: Any) -> bool:
-    return (
-        norm.plan.consists_of(BatchNormGradient)
-        and relu.call.operation.name == "relu"
-        and not relu.is_done_above
-        and _has_known_gates(relu)
-    )
-
-
-def _has_known_gates(relu: Any) -> bool:
-    return all(gate_of(rule) is not None for rule in relu.plan.rules)

@@ -1,8 +1,7 @@
-"""What is checked, and set for a while, before a model runs under interception."""
+"""Checks and temporary settings around a model that runs under interception."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -15,39 +14,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
-    _pop_mode,
-)
-from torch.utils import _python_dispatch as dispatching
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
+from torchattr.core.torch_private import (
+    ScriptMethod,
+    TorchDispatchMode,
+    dynamo_stance,
+    function_mode_stack,
+    pop_function_mode,
+    python_dispatch,
+    set_dynamo_stance,
+    set_grad_enabled,
+    top_saved_tensors_hooks,
+)
+from torchattr.core.undoing import Undo, undone
 from torchattr.errors import ScriptedModelError
-from torchattr.undoing import Undo, undone
 
 
 def modules_behind(forward: Any) -> list[nn.Module]:
-    """Give the modules that a model is or that a function can reach by itself.
+    """Return the module itself, or the modules that a function can reach.
 
-    These are the owner of a method, what a partial, a closure or a callable object holds, also in
-    lists and dictionaries, and what a function names of its globals. A module that it gets in
-    another way stays unknown.
+    These are the owner of a method, what a partial, a closure or a callable object holds, even in
+    lists and dictionaries, and the globals that a function names. Modules that it reaches in other
+    ways stay unknown.
     """
-    found: list[nn.Module] = []
-    _collect(forward, found, set())
-    return found
+    modules: list[nn.Module] = []
+    _collect(forward, modules, set())
+    return modules
 
 
-def _collect(value: Any, found: list[nn.Module], seen: set[int]) -> None:
+def _collect(value: Any, modules: list[nn.Module], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
     if isinstance(value, nn.Module):
-        found.append(value)
+        modules.append(value)
         return
     for held in _held(value):
-        _collect(held, found, seen)
+        _collect(held, modules, seen)
 
 
 def _held(value: Any) -> list[Any]:
@@ -58,24 +62,24 @@ def _held(value: Any) -> list[Any]:
     if isinstance(value, FunctionType):
         return _named_by(value)
     if isinstance(value, (list, tuple, set, frozenset, dict)):
-        return list(islice(value.values() if isinstance(value, dict) else value, _MOST_LOOKED_AT))
+        return list(islice(value.values() if isinstance(value, dict) else value, _MOST_ENTRIES))
     if isinstance(value, (type, ModuleType, Tensor)):
         return []
     return _attributes(value) if callable(value) or is_dataclass(value) else []
 
 
-_MOST_LOOKED_AT = 1000
-"""Of a list: one with more entries holds data."""
+_MOST_ENTRIES = 1000
+"""Number of entries of a container that are searched: a longer one holds data."""
 
 
 def _named_by(function: FunctionType) -> list[Any]:
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     named = (function.__globals__.get(name) for name in function.__code__.co_names)
-    return [*cells, *(one for one in named if not isinstance(one, (FunctionType, type)))]
+    return [*cells, *(value for value in named if not isinstance(value, (FunctionType, type)))]
 
 
 def _attributes(value: Any) -> list[Any]:
-    """Return what an object holds, and the functions that make it callable."""
+    """Return the attributes of an object, and the functions that make it callable."""
     kinds = type(value).__mro__
     slots = [name for kind in kinds for name in getattr(kind, "__slots__", ())]
     held = [getattr(value, name, None) for name in slots if not name.startswith("__")]
@@ -84,28 +88,28 @@ def _attributes(value: Any) -> list[Any]:
 
 
 def _is_filled(cell: CellType) -> bool:
-    """Tell whether a closure's variable has a value yet."""
+    """Whether a closure's variable has been assigned."""
     try:
         return cell.cell_contents is not None
     except ValueError:
         return False
 
 
-def parts_of(forward: Any) -> list[tuple[str, nn.Module]]:
-    """Return all the modules that a model consists of, each with its name."""
-    return [part for module in modules_behind(forward) for part in module.named_modules()]
+def named_modules_of(forward: Any) -> list[tuple[str, nn.Module]]:
+    """Return all modules of a model or function, each with its name."""
+    return [named for module in modules_behind(forward) for named in module.named_modules()]
 
 
 def refuse_scripted(forward: Any) -> None:
-    """Raise if the model, or a part of it, is scripted or traced.
+    """Raise if the model or one of its submodules is scripted or traced.
 
     Raises:
-        ScriptedModelError: naming the part and the way out.
+        ScriptedModelError: names the submodule and the way out.
     """
-    if isinstance(forward, (torch.jit.ScriptFunction, torch._C.ScriptMethod)):
+    if isinstance(forward, (torch.jit.ScriptFunction, ScriptMethod)):
         _refuse("the model")
-    for name, part in parts_of(forward):
-        if isinstance(part, torch.jit.ScriptModule):
+    for name, module in named_modules_of(forward):
+        if isinstance(module, torch.jit.ScriptModule):
             _refuse(f"its part {name!r}" if name else "the model")
 
 
@@ -117,10 +121,10 @@ def _refuse(what: str) -> None:
 
 
 class _EagerStance:
-    """Makes compiled code run eagerly while any attribution runs, in whatever thread."""
+    """Makes compiled code run eagerly while an attribution runs in any thread."""
 
     def __init__(self) -> None:
-        # Whoever was interrupted with the lock in its hand takes it again, and gives all back.
+        # A thread that was interrupted while it held the lock can take it again and release it.
         self._lock = RLock()
         self._users: set[object] = set()
         self._before: Any = None
@@ -130,7 +134,7 @@ class _EagerStance:
             self._lock.acquire()
             self._users.add(user)
             if self._before is None:
-                self._before = _compiler_stance()
+                self._before = dynamo_stance()
                 torch.compiler.set_stance("force_eager")
         finally:
             self._release()
@@ -140,7 +144,7 @@ class _EagerStance:
             self._lock.acquire()
             self._users.discard(user)
             if not self._users and self._before is not None:
-                sys.modules["torch._dynamo.eval_frame"]._set_stance(self._before)
+                set_dynamo_stance(self._before)
                 self._before = None
         finally:
             self._release()
@@ -150,29 +154,26 @@ class _EagerStance:
             self._lock.release()
 
 
-def _compiler_stance() -> Any:
-    return sys.modules["torch._dynamo.eval_frame"]._stance
-
-
 _stance = _EagerStance()
 
 
 def run_eagerly(undo: Undo) -> None:
-    """Run compiled models eagerly, so that every operation is seen.
+    """Run compiled models eagerly, so that every operation is intercepted.
 
-    Nothing is compiled unless TorchDynamo is loaded, and loading it takes seconds.
+    Nothing is done unless TorchDynamo is loaded: nothing is compiled then, and loading it takes
+    seconds.
     """
-    if "torch._dynamo.eval_frame" in sys.modules:
+    if dynamo_stance() is not None:
         user = object()
         undo.later(partial(_stance.leave, user))
         _stance.enter(user)
 
 
 def keep_no_casts(undo: Undo) -> None:
-    """Keep autocast from handing on the copies of weights that it makes meanwhile.
+    """Disable autocast's cache of cast weights.
 
-    They are made without a graph. In some versions of torch, a training step later in the same
-    `with torch.autocast(...)` block would take them and give the weights no gradient.
+    The casts are made without a graph here. In some versions of torch, a training step later in the
+    same `with torch.autocast(...)` block would reuse them, and the weights would get no gradient.
     """
     before = torch.is_autocast_cache_enabled()
     undo.later(partial(torch.set_autocast_cache_enabled, before), of_thread=True)
@@ -180,7 +181,7 @@ def keep_no_casts(undo: Undo) -> None:
 
 
 def autocast(undo: Undo, device: str, dtype: torch.dtype) -> None:
-    """Cast to a type on a kind of device; no cast weight is kept for whoever comes next."""
+    """Autocast to a dtype on a device type, without caching cast weights."""
     before = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     undo.later(partial(torch.set_autocast_enabled, device, before[0]), of_thread=True)
     undo.later(partial(torch.set_autocast_dtype, device, before[1]), of_thread=True)
@@ -190,13 +191,13 @@ def autocast(undo: Undo, device: str, dtype: torch.dtype) -> None:
 
 
 def set_gradients(undo: Undo, enabled: bool) -> None:
-    """Leave inference mode, and let a graph be made or not."""
-    undo.later(partial(torch._C._set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
+    """Leave inference mode, and enable or disable gradients."""
+    undo.later(partial(set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
     if torch.is_inference_mode_enabled():
         outside: Any = torch.inference_mode(False)
         undo.later(partial(_leave, outside), of_thread=True)
         outside.__enter__()
-    torch._C._set_grad_enabled(enabled)
+    set_grad_enabled(enabled)
 
 
 def _leave(context: Any) -> None:
@@ -206,7 +207,7 @@ def _leave(context: Any) -> None:
 
 @contextmanager
 def gradients(enabled: bool = True) -> Iterator[None]:
-    """Leave inference mode and let a graph be made or not, whatever mode the caller is in.
+    """Leave inference mode and enable or disable gradients within a `with` block.
 
     >>> with torch.no_grad(), gradients():
     ...     torch.is_grad_enabled()
@@ -218,10 +219,10 @@ def gradients(enabled: bool = True) -> Iterator[None]:
 
 
 class _Watch(TorchFunctionMode):
-    """Hands every function to a mode; once that is let go, all pass by.
+    """Passes every call to a mode until that is detached.
 
-    While a mode acts, PyTorch takes it from the stack and puts it back, and where that is
-    interrupted, Python may put it back only after all else was undone.
+    While a mode acts, PyTorch removes it from the stack and restores it, and after an interrupt,
+    Python may restore it only after everything else was undone.
     """
 
     def __init__(self, mode: TorchFunctionMode) -> None:
@@ -235,7 +236,7 @@ class _Watch(TorchFunctionMode):
 
 
 def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
-    """Let a mode see every function of this thread."""
+    """Push a function mode onto this thread's stack."""
     _drop_leftovers()
     watch = _Watch(mode)
     undo.later(partial(_drop_mode, watch), of_thread=True)
@@ -244,15 +245,15 @@ def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
 
 
 def _drop_mode(watch: _Watch) -> None:
-    """Take a mode from the stack, if it is there, and what was left above it."""
-    while watch in _get_current_function_mode_stack():
-        _pop_mode()
+    """Remove a mode from the stack, if it is there, and any leftovers above it."""
+    while watch in function_mode_stack():
+        pop_function_mode()
 
 
 def _drop_leftovers() -> None:
-    """Take from the stack what an interrupted call left on it."""
-    while (stack := _get_current_function_mode_stack()) and _is_over(stack[-1]):
-        _pop_mode()
+    """Remove modes from the stack that an interrupted call left on it."""
+    while (stack := function_mode_stack()) and _is_over(stack[-1]):
+        pop_function_mode()
 
 
 def _is_over(mode: TorchFunctionMode) -> bool:
@@ -260,27 +261,27 @@ def _is_over(mode: TorchFunctionMode) -> bool:
 
 
 def enter_dispatch_mode(undo: Undo, mode: TorchDispatchMode) -> None:
-    """Let a mode see every operation of this thread.
+    """Push a dispatch mode onto this thread's stack.
 
-    What its own `__enter__` notes besides is for code that is compiled, which runs eagerly here.
+    Its own `__enter__` does more, but only for compiled code, which runs eagerly here.
     """
     undo.later(partial(_drop_dispatch_mode, mode), of_thread=True)
-    dispatching._push_mode(mode)
+    python_dispatch._push_mode(mode)
 
 
 def _drop_dispatch_mode(mode: TorchDispatchMode) -> None:
-    while mode in dispatching._get_current_dispatch_mode_stack():
-        dispatching._pop_mode()
+    while mode in python_dispatch._get_current_dispatch_mode_stack():
+        python_dispatch._pop_mode()
 
 
 def pack_saved(undo: Undo, hooks: saved_tensors_hooks) -> None:
-    """Let hooks see what this thread saves for a backward."""
+    """Install hooks on the tensors that this thread saves for backward."""
     undo.later(partial(_drop_saved_hooks, hooks), of_thread=True)
     hooks.__enter__()
 
 
 def _drop_saved_hooks(hooks: saved_tensors_hooks) -> None:
-    top = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    top = top_saved_tensors_hooks(True)
     if top is not None and top[0] is hooks.pack_hook:
         hooks.__exit__()
 
@@ -288,7 +289,7 @@ def _drop_saved_hooks(hooks: saved_tensors_hooks) -> None:
 def hook_forward(
     undo: Undo, module: nn.Module, hook: Any, *, before: bool = False, always: bool = False
 ) -> None:
-    """Call a hook with what a module takes, or gives; `always` also where it raises."""
+    """Register a forward hook, or with `before` a pre-hook; `always` calls it on errors, too."""
     hooks = module._forward_pre_hooks if before else module._forward_hooks
     flags = module._forward_pre_hooks_with_kwargs if before else module._forward_hooks_with_kwargs
     undo.later(partial(_unhook, hook, hooks, [flags, module._forward_hooks_always_called]))
@@ -299,18 +300,18 @@ def hook_forward(
 
 
 def _unhook(hook: Any, hooks: dict[int, Any], flags: Sequence[dict[int, bool]]) -> None:
-    for key in [key for key, one in list(hooks.items()) if one is hook]:
-        for one in flags:
-            one.pop(key, None)
+    for key in [key for key, registered in list(hooks.items()) if registered is hook]:
+        for flag in flags:
+            flag.pop(key, None)
         hooks.pop(key, None)
 
 
 def random_state(inputs: Sequence[Tensor]) -> Callable[[], None]:
-    """Return what lets a forward draw the same random numbers again."""
+    """Return a function that resets the random state, so that a forward draws the same numbers."""
     before = torch.get_rng_state()
     devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
     if devices and torch.cuda.is_current_stream_capturing():
-        # What is captured draws by an offset of the graph's own, whose state cannot be asked.
+        # A captured graph draws from an offset of its own, whose state cannot be queried.
         devices.clear()
     others = {device: torch.cuda.get_rng_state(device) for device in devices}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
 
+from torchattr.core.registry import Registry, suggest
 from torchattr.errors import RuleError
-from torchattr.layers.ops import OPERATIONS
+from torchattr.layers.operations.operation import OPERATIONS, OperationKind
 from torchattr.layers.rule import LayerRule
 
 ENTRY_POINTS = "torchattr.rules"
@@ -20,7 +20,22 @@ RuleTable: TypeAlias = Mapping[str, LayerRule]
 
 R = TypeVar("R", bound=type[LayerRule])
 
-_rules: dict[tuple[str, str], type[LayerRule]] = {}
+_registries: dict[str, Registry[type[LayerRule]]] = {}
+"""The rules of each operation; one loader imports the modules of installed packages for all."""
+
+_kind_rules: dict[tuple[OperationKind, str], type[LayerRule]] = {}
+"""By kind and name: what each operation of that kind starts with."""
+
+
+def _rules_of(operation: str) -> Registry[type[LayerRule]]:
+    if operation not in OPERATIONS:
+        raise RuleError(f"no operation is called {operation!r}; {suggest(operation, OPERATIONS)}")
+    if operation not in _registries:
+        _registries[operation] = Registry(f"rule for {operation!r}", error=RuleError)
+        for (kind, name), rule in _kind_rules.items():
+            if kind == OPERATIONS[operation].kind:
+                _registries[operation].add(name, rule)
+    return _registries[operation]
 
 
 def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], R]:
@@ -28,11 +43,11 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
 
     Args:
         operation: a name of :data:`torchattr.OPERATIONS`, or several.
-        name: what `rules={operation: name}` calls it. The rule called `gradient` serves every
-            call that no other rule is asked for.
+        name: its name in `rules={operation: name}`. The rule called `gradient` is the default of
+            an operation: it serves each call for which no other rule is requested.
 
     Raises:
-        RuleError: no such operation, or the name is taken there already.
+        RuleError: there is no such operation, or it has a rule of this name.
 
     >>> import torchattr as ta
     >>> @ta.register_rule("relu", "open")
@@ -42,38 +57,49 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
     >>> registered_rules()["relu", "open"] is Open
     True
     """
+    operations = (operation,) if isinstance(operation, str) else operation
+    registries = list(map(_rules_of, operations))
 
     def register(rule: R) -> R:
-        for one in (operation,) if isinstance(operation, str) else operation:
-            _check_operation(one)
-            if (one, name) in _rules:
-                raise RuleError(
-                    f"operation {one!r} has a rule called {name!r} already"
-                    f" ({_rules[one, name].__qualname__}); choose another name"
-                )
-            _rules[one, name] = rule
+        for rules in registries:
+            rules.add(name, rule)
+        return rule
+
+    return register
+
+
+def register_kind_rule(kind: OperationKind, name: str) -> Callable[[R], R]:
+    """Register the decorated rule for all operations of a kind, also for those registered later."""
+
+    def register(rule: R) -> R:
+        register_rule(tuple(op.name for op in OPERATIONS.values() if op.kind == kind), name)(rule)
+        _kind_rules[kind, name] = rule
         return rule
 
     return register
 
 
 def registered_rules() -> dict[tuple[str, str], type[LayerRule]]:
-    """Give a snapshot of all rules: `{(operation, name): class}`."""
+    """Return a snapshot of all rules: `{(operation, name): class}`."""
     _load_installed()
-    return dict(_rules)
+    return {
+        (operation, name): rule
+        for operation in list(OPERATIONS)
+        for name, rule in _rules_of(operation).snapshot().items()
+    }
 
 
 def default_rule(operation: str) -> LayerRule | None:
-    """Give the memory-lean gradient of an operation, if it has one."""
-    rule = _rules.get((operation, DEFAULT))
+    """Return the memory-lean gradient of an operation, if it has one."""
+    rule = _rules_of(operation).snapshot().get(DEFAULT)
     return rule() if rule else None
 
 
 def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
-    """Turn `{operation: name, rule or None}` into rules; `None` leaves the operation its own.
+    """Turn `{operation: name, rule or None}` into rules; `None` keeps PyTorch's own gradient.
 
     Raises:
-        RuleError: an unknown operation or name, or something that is no rule.
+        RuleError: an operation or name is unknown, or a value is not a rule.
     """
     return {
         operation: _rule(operation, rule) for operation, rule in rules.items() if rule is not None
@@ -81,7 +107,8 @@ def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
 
 
 def _rule(operation: str, rule: Any) -> LayerRule:
-    _check_operation(operation)
+    _load_installed()  # A module may register the operation, too.
+    rules = _rules_of(operation)
     if isinstance(rule, LayerRule):
         return rule
     if isinstance(rule, type) and issubclass(rule, LayerRule):
@@ -90,25 +117,11 @@ def _rule(operation: str, rule: Any) -> LayerRule:
         raise RuleError(
             f"the rule for {operation!r} must be a name or a LayerRule, got {type(rule).__name__}"
         )
-    rules = registered_rules()
-    if (operation, rule) not in rules:
-        names = sorted(name for known, name in rules if known == operation)
-        raise RuleError(
-            f"operation {operation!r} has no rule called {rule!r};"
-            f" it has: {', '.join(names) or 'none'}"
-        )
-    return rules[operation, rule]()
-
-
-def _check_operation(operation: str) -> None:
-    if operation not in OPERATIONS:
-        close = get_close_matches(operation, OPERATIONS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(OPERATIONS)}"
-        raise RuleError(f"no operation is called {operation!r}; {hint}")
+    return rules[rule]()
 
 
 @cache
 def _load_installed() -> None:
-    """Import the modules that installed packages name; importing them registers their rules."""
+    """Import the modules in the entry point group, which register their rules."""
     for point in entry_points(group=ENTRY_POINTS):
         point.load()

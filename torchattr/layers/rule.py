@@ -1,4 +1,4 @@
-"""What a rule is: what to remember of a call, and what to send back through it."""
+"""The base class of rules: what to save in the forward, and what to propagate in the backward."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from torchattr.layers.ops import Call
+from torchattr.layers.operations.operation import Call
 
 
 class LayerRule(ABC):
     """Replaces the backward function of an operation.
 
-    A rule is stateless but for its parameters, which are plain fields set by `__init__`. Two short
-    functions make it: :meth:`save` runs right after the operation, :meth:`backward` once for each
-    backward pass. Register it with :func:`torchattr.register_rule`.
+    A rule is stateless except for its parameters, which are plain fields set by `__init__`.
+    :meth:`save` runs right after the operation, :meth:`backward` once for each backward pass;
+    :meth:`run` may replace the operation and `save`. Register a rule with
+    :func:`torchattr.register_rule`.
 
-    The laws that a rule keeps:
+    The contract of a rule:
 
-    * `backward` never writes into what was saved, nor into `grad` unless `call.owns_grad`: others
+    * `backward` never writes into saved tensors, nor into `grad` unless `call.owns_grad`: others
       read them, too;
-    * what `backward` returns has the shape of the operation's input;
-    * what is not returned by `save` is not there at `backward`: remember the least.
+    * `backward` returns a tensor of the shape of the operation's input;
+    * `backward` gets what `save` returned and nothing else, so save as little as possible.
 
     >>> import torch, torchattr as ta
     >>> class Halve(ta.LayerRule):
@@ -36,10 +37,10 @@ class LayerRule(ABC):
     """Whether `save` reads `x`. If not, an operation that writes over its input keeps no copy."""
 
     fresh: ClassVar[bool] = False
-    """Whether what `backward` returns is always new, so that the rule below may write over it."""
+    """Whether `backward` always returns a new tensor, which the next rule may write over."""
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        """Give the tensors that :meth:`backward` needs; the default remembers nothing.
+        """Return the tensors that :meth:`backward` needs; none by default.
 
         Args:
             call: the operation's own arguments by name, such as `call.weight`.
@@ -50,26 +51,28 @@ class LayerRule(ABC):
         return ()
 
     def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
-        """Run the operation and remember for :meth:`backward` in one go, if that can be done.
+        """Run the operation and save for :meth:`backward` in one pass over memory, where possible.
 
-        `None`, the default, lets the model's own function run, and then :meth:`save`. What is
-        given otherwise is the output that the function would give, and what `save` would.
+        Return the output that the model's own function would return, and what :meth:`save` would.
+        `None`, the default, runs that function and then `save`. This method is not used where rules
+        that save different tensors share a forward, so a rule that overrides it overrides `save`,
+        too.
         """
         return None
 
     @abstractmethod
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Give what goes back to the input (a tuple, one for each, where there are several).
+        """Return the gradient of the input; for several inputs, a tuple with one tensor for each.
 
         Args:
             call: as for :meth:`save`; `call.shape` and `call.dtype` are the input's.
-            grad: what came back from above, shaped like the output.
+            grad: the gradient of the output, in its shape.
             saved: what :meth:`save` returned.
         """
 
 
 class OwnGradient(LayerRule):
-    """PyTorch's own gradient of an operation, found by running it again on the saved inputs."""
+    """PyTorch's own gradient of an operation, computed by running it again on the saved inputs."""
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
         return x if isinstance(x, tuple) else (x,)

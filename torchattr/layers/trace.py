@@ -9,14 +9,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, _engine_run_backward, get_gradient_edge
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from torchattr._types import Forward, OutputKey
+from torchattr.core.outputs import select_output
+from torchattr.core.torch_private import engine_run_backward
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.undoing import Undo, undoing
 from torchattr.errors import DisconnectedError
-from torchattr.layers.capture import Captured, Place, Recorder
+from torchattr.layers.autograd import enter, runs_rules
+from torchattr.layers.backward import GradientInside, InnerGradients
+from torchattr.layers.capture import Captured, TapPoint, TapRecorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
-from torchattr.layers.function import GradientInside, Inside, enter
 from torchattr.layers.graph import prepare_backward
 from torchattr.layers.guards import (
     enter_mode,
@@ -26,11 +30,9 @@ from torchattr.layers.guards import (
     run_eagerly,
     set_gradients,
 )
-from torchattr.layers.intercept import Intercept, ordinary
-from torchattr.layers.layout import LayoutTracker
+from torchattr.layers.layouts.tracker import LayoutTracker
+from torchattr.layers.mode import RuleMode, ordinary
 from torchattr.layers.registry import RuleTable
-from torchattr.outputs import select_output
-from torchattr.undoing import Undo, undoing
 
 
 class Trace:
@@ -41,16 +43,16 @@ class Trace:
         inputs: its attributed inputs.
         arguments: its further positional arguments, which are not attributed.
         tables: the rules of each backward that may follow.
-        places: modules whose inputs or outputs are recorded.
+        taps: tap points whose values are recorded.
         key: which entry of the model's output holds the scores.
-        from_inputs: follow gradients down to the inputs; otherwise only down to the first place,
-            unless its values have uses beside what it gives.
-        differentiable: build a graph at all.
-        tracked: is given what knows how tensors are laid out, when the forward begins.
+        from_inputs: whether gradients reach the inputs; otherwise they end at the first tap point,
+            unless its values have other uses than its output.
+        differentiable: whether to build a graph at all.
+        tracked: called with the layout tracker when the forward begins.
 
     Attributes:
         output: the scores.
-        coverage: what ran and what was rewritten.
+        coverage: which operations ran, and which were rewritten.
 
     Raises:
         ScriptedModelError: a part of the model hides its operations.
@@ -64,28 +66,28 @@ class Trace:
         arguments: Sequence[Any] = (),
         *,
         tables: Sequence[RuleTable] = ({},),
-        places: Sequence[Place] = (),
+        taps: Sequence[TapPoint] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
         differentiable: bool = True,
         tracked: Callable[[LayoutTracker], None] | None = None,
     ) -> None:
-        if differentiable or places:
+        if differentiable or taps:
             refuse_scripted(model)
         self._differentiable = differentiable
-        self._places = places
+        self._taps = taps
         self._below: frozenset[Port] | None = None
         follow = from_inputs and differentiable
         run = partial(self._forward, model, inputs, arguments, key, tracked)
         # Without a graph of ours, the forward may still take gradients of its own.
-        inside = Inside.NOTHING if differentiable else Inside.ANY
+        inside = InnerGradients.NONE if differentiable else InnerGradients.ANY
         draw_again = random_state(inputs)
         while True:
-            self._intercept = Intercept(tables, model, inside)
+            self._mode = RuleMode(tables, model, inside)
             with suppress(GradientInside):
                 self.output = undoing(partial(run, follow))
-            if self._intercept.active.inside is not inside:
-                inside = self._intercept.active.inside
+            if self._mode.backward_state.inner is not inside:
+                inside = self._mode.backward_state.inner
             elif differentiable and not follow and self._recorder.may_miss_uses():
                 follow = True
             else:
@@ -95,7 +97,7 @@ class Trace:
             self.coverage.inspect(self.output)
             if self.output.grad_fn is not None:
                 self.coverage.keep_reached(self.output, *self._recorder.recorded())
-            if not self._intercept.hooked:
+            if not self._mode.hooked:
                 prepare_backward(self.output, self._recorder.recorded())
 
     def _forward(
@@ -113,16 +115,16 @@ class Trace:
         entered = [self._entered(tensor, follow) for tensor in inputs]
         self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
         given = [*entered, *map(ordinary, arguments)]
-        read = tracked is not None or any(place.read for place in self._places)
+        read = tracked is not None or any(tap.with_layout for tap in self._taps)
         tracker = LayoutTracker(entered) if read else None
         if tracked is not None and tracker is not None:
             tracked(tracker)
-        self._recorder = Recorder(
-            self._places, differentiable=self._differentiable, tracker=tracker
+        self._recorder = TapRecorder(
+            self._taps, differentiable=self._differentiable, tracker=tracker
         )
         output = undoing(partial(self._watched, model, given, tracker))
         # A checkpointed part runs again in each backward.
-        self._intercept.counting = False
+        self._mode.counting = False
         scores = select_output(output, key)
         return scores if self._differentiable else scores.detach()
 
@@ -131,26 +133,26 @@ class Trace:
     ) -> Any:
         self._recorder.record(undo)
         keep_no_casts(undo)
-        enter_mode(undo, self._intercept)
+        enter_mode(undo, self._mode)
         if tracker is not None:
             enter_mode(undo, tracker)
         return model(*given)
 
     @property
     def coverage(self) -> Coverage:
-        return self._intercept.coverage
+        return self._mode.coverage
 
-    def calls(self, place: Place) -> list[Captured]:
-        """Return what was recorded at a place, call by call."""
-        return self._recorder.calls[place]
+    def calls(self, tap: TapPoint) -> list[Captured]:
+        """Return the recorded calls at a tap point."""
+        return self._recorder.calls[tap]
 
     @property
-    def order(self) -> list[tuple[Place, Captured]]:
-        """Return what was recorded at all places, in the order in which it ran."""
+    def order(self) -> list[tuple[TapPoint, Captured]]:
+        """Return the recorded calls at all tap points, in execution order."""
         return self._recorder.order
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
-        """Return for each edge whether the scores depend on it by the graph."""
+        """Return for each edge whether the graph connects the scores to it."""
         if self._below is None:
             self._below = ports_below(self.output)
         below = ports_below(scores, known=self._below, at=self.output)
@@ -172,32 +174,31 @@ class Trace:
             edges: where gradients are read; `None` stays `None`.
             table: the position of the rules among `tables`.
             keep: whether another backward will follow.
-            of_output: whether the scores come from the output alone. Then it is known who reads
-                each gradient on the way, and rules may write over what nobody else does.
+            of_output: whether the scores are computed from the output alone. Then all readers of
+                each gradient are known, and rules may write over gradients that nothing else reads.
         """
-        wanted = [edge for edge in edges if edge is not None]
-        if not wanted or not scores.requires_grad:
+        connected = [edge for edge in edges if edge is not None]
+        if not connected or not scores.requires_grad:
             return [None] * len(edges)
-        self._intercept.active.table = table
-        self._intercept.active.all_known = of_output
-        self._intercept.active.read = frozenset(id(edge.node) for edge in wanted)
-        found = undoing(partial(self._backward, scores, wanted, keep))
-        remaining = iter(found)
+        backward, nodes = self._mode.backward_state, [edge.node for edge in connected]
+        backward.table, backward.readers_known = table, of_output
+        backward.read = frozenset(id(node.state.readers) for node in nodes if runs_rules(node))
+        remaining = iter(undoing(partial(self._backward, scores, connected, keep)))
         return [None if edge is None else next(remaining) for edge in edges]
 
     def _backward(
-        self, scores: Tensor, wanted: Sequence[GradientEdge], keep: bool, undo: Undo
+        self, scores: Tensor, edges: Sequence[GradientEdge], keep: bool, undo: Undo
     ) -> Sequence[Tensor | None]:
         set_gradients(undo, torch.is_grad_enabled())
         run_eagerly(undo)
         self._recorder.repeat(undo)
-        enter_mode(undo, self._intercept)
+        enter_mode(undo, self._mode)
         above = (torch.ones_like(scores),)
         try:
-            # torch.autograd.grad is a function that modes see, and so would run without this one,
-            # which checkpointed parts need when they run again.
-            return _engine_run_backward(
-                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
+            # Not torch.autograd.grad: modes intercept it, and it would run without this mode, which
+            # checkpointed parts need when they run again.
+            return engine_run_backward(
+                (scores,), above, keep, False, tuple(edges), True, accumulate_grad=False
             )
         except RuntimeError as error:
             refusal = _refusal(str(error))

@@ -1,4 +1,13 @@
-"""From features to attributions: replace each, measure, and give every element its share."""
+"""The base of the methods that replace features of the inputs and compare scores.
+
+A call uses four objects, each with one responsibility:
+
+1. :class:`Features`: which elements are replaced together, and what is attributed to each;
+2. :class:`Perturbation`: the copies of the inputs with features replaced;
+3. :class:`TargetScores`: the scores that the target names, for the batch and for copies of it;
+4. :func:`evaluate_copies`: the scores of all copies, in batches that fit into memory, by whole
+   forwards or by recomputing only what a change can reach.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +17,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward
+from torchattr.core.inputs import Inputs, as_arguments, check_aligned
+from torchattr.core.targets import Classes, Several, TopK
+from torchattr.core.types import Forward
 from torchattr.incremental import Mode, Recomputed
-from torchattr.inputs import Inputs, as_arguments, check_aligned
+from torchattr.methods._perturbation.evaluate_copies import (
+    check_at_once,
+    check_incremental,
+    evaluate_copies,
+)
+from torchattr.methods._perturbation.features import Features
+from torchattr.methods._perturbation.incremental_scores import tape_recorder
+from torchattr.methods._perturbation.perturbation import Baseline, Perturbation
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.base import Attribution
-from torchattr.methods.features import Features
-from torchattr.methods.measuring import check_at_once, check_incremental, measure
-from torchattr.methods.perturbation import Baseline, Perturbation
-from torchattr.methods.scores import NotPerExample, Scores
-from torchattr.targets import Classes, TopK
 
 
 class Ablation(Attribution):
-    """A method that replaces features of the inputs one after another.
-
-    Attributes:
-        recomputed: what of the model the last call recomputed for changed pixels only.
-    """
-
-    recomputed: Recomputed | None = None
+    """A method that replaces features of the inputs one after another."""
 
     def _ablate(
         self,
@@ -39,59 +47,69 @@ class Ablation(Attribution):
         at_once: int | None,
         progress: bool,
         incremental: Mode,
+        report: Callable[[Recomputed], object] | None = None,
         then: Callable[[Tensor], Tensor] | None = None,
     ) -> Any:
-        """Replace features one after another, and give what they are worth, like the inputs.
+        """Replace features one after another, and return their effects, shaped like the inputs.
 
         Args:
             inputs: the batch.
             baselines: what replaces them, as for :class:`Perturbation`.
-            features: what is replaced.
+            features: the features to replace.
             target: as for every method.
-            additional_forward_args: likewise.
-            at_once: how many features to replace in one forward; `None` chooses.
+            additional_forward_args: as for every method.
+            at_once: number of features to replace in one forward; `None` chooses.
             progress: whether to show a progress bar.
             incremental: whether to recompute only what a change can reach.
-            then: what is made of the model's scores, if anything.
+            report: called with how much was recomputed, and why not less.
+            then: applied to the model's scores, if given.
         """
         check_at_once(at_once)
         check_incremental(incremental)
         perturbation = Perturbation(inputs, baselines, features)
         if not any(map(len, inputs.tensors)):
             return inputs.restore(_of_no_example(features, inputs, target))
-        arguments = as_arguments(additional_forward_args)
+        recorder = tape_recorder(inputs) if incremental is not False else None
         scores = _scores(
             self.model,
             inputs,
             target,
-            arguments,
+            as_arguments(additional_forward_args),
             self.output,
             then,
-            recording=incremental is not False,
+            through=recorder.around if recorder else None,
         )
         if features.per_example:
-            _need_per_example(scores)
-        title = self.title if progress else None
-        values, self.recomputed = measure(
-            perturbation, scores, at_once=at_once, progress=title, incremental=incremental
+            _require_per_example(scores)
+        values, recomputed = evaluate_copies(
+            perturbation,
+            scores,
+            at_once=at_once,
+            progress=self.title if progress else None,
+            incremental=incremental,
+            recorder=recorder,
         )
-        spread = features.spread(features.worth(scores.clean, values))
-        return inputs.restore(spread if scores.several else [part[:, 0] for part in spread])
+        if report:
+            report(recomputed)
+        elements = features.to_elements(features.effects(scores.clean, values))
+        return inputs.restore(
+            elements if scores.several else [element[:, 0] for element in elements]
+        )
 
 
-def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> Scores:
+def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> TargetScores:
     try:
-        return Scores(model, inputs, *args, **options)
+        return TargetScores(model, inputs, *args, **options)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-        # What a model for examples says of inputs that do not belong together helps nobody.
+        # The model's own error about inputs of different batch sizes would not help.
         check_aligned(inputs.tensors)
         raise
 
 
-def _need_per_example(scores: Scores) -> None:
+def _require_per_example(scores: TargetScores) -> None:
     if not scores.per_example:
         raise NotPerExample(
-            "feature_mask has different features for each example, but the model gives"
+            "feature_mask has different features for each example, but the model returns"
             f" {len(scores.clean)} values for the whole batch, or an input has another number of"
             " rows; pass one mask for all, (1, ...)"
         )
@@ -100,7 +118,11 @@ def _need_per_example(scores: Scores) -> None:
 def _of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
     first = inputs.tensors[0]
     kind = first.dtype if first.is_floating_point() else torch.get_default_dtype()
-    several = isinstance(target, (TopK, Classes))
-    count = target.k if isinstance(target, TopK) else len(target.indices) if several else 1
-    spread = features.spread(first.new_zeros(len(features), 0, count, dtype=kind))
-    return spread if several else [part[:, 0] for part in spread]
+    elements = features.to_elements(first.new_zeros(len(features), 0, _count(target), dtype=kind))
+    return elements if isinstance(target, Several) else [part[:, 0] for part in elements]
+
+
+def _count(target: Any) -> int:
+    if isinstance(target, TopK):
+        return target.k
+    return len(target.indices) if isinstance(target, Classes) else 1

@@ -1,27 +1,29 @@
-"""What every attribution method is."""
+"""The base classes of all attribution methods."""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from torchattr._types import Forward, OutputKey, Tensors
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.targets import Target
+from torchattr.core.types import Forward, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputTypeError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
 from torchattr.layers import RuleTable, rule_table
-from torchattr.methods.passes import Found, Job, Pass, solve
+from torchattr.methods._gradient.passes import MethodCall, Pass, PassResult, solve
 
 
 class Attribution(ABC):
-    """Says how much each part of an input contributes to one value of a model's output.
+    """Attributes one value of a model's output to the elements of its input.
 
     Args:
         model: an `nn.Module`, or any function from the inputs to scores of shape `(N, ...)`. It
-            is run as it is and comes back as it was: no hook, flag, gradient or buffer of it
-            is changed.
+            runs unmodified and is left unchanged: no hook, flag, gradient or buffer of it is
+            altered.
         output: which entry of the model's output holds the scores, if it returns a dict, tuple
             or dataclass; a name, a position or a callable.
 
@@ -49,22 +51,32 @@ class Attribution(ABC):
 
     @property
     def title(self) -> str:
+        """Name of this method in messages."""
         return type(self).__name__
+
+    def __repr__(self) -> str:
+        settings = {name: value for name, value in self._settings().items() if value is not None}
+        shown = [_shown(self.model), *(f"{name}={_shown(it)}" for name, it in settings.items())]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments that `repr` shows after the model, by name; without `None`."""
+        return {"output": self.output}
 
 
 class GradientAttribution(Attribution):
-    """A method that is one forward and one or more backwards under rules.
+    """A method that runs one forward and one or more backwards under rules.
 
     A subclass states its `rules`, `{operation: name of a rule}`, and a `finish` from the inputs
-    and what came back to them. That is all a method like guided backpropagation needs.
+    and their gradients. That is all a method like guided backpropagation needs.
 
     Args:
-        rules: further rules, or other ones, for this object: `{"gelu": "guided"}`; `None` gives
-            an operation its own gradient back.
+        rules: rules that this object adds or replaces: `{"gelu": "guided"}`; `None` restores an
+            operation's own gradient.
         strict: whether rules that matched nothing raise :class:`NoRuleMatched` or only warn.
 
     Raises:
-        NoRuleMatched: the rules found nothing to rewrite, so the result would be the gradient.
+        NoRuleMatched: the rules rewrote nothing, so the result would be the plain gradient.
 
     >>> import torch, torchattr as ta
     >>> class Doubled(ta.GradientAttribution):
@@ -76,7 +88,7 @@ class GradientAttribution(Attribution):
 
     rules: ClassVar[Mapping[str, Any]] = {}
     differentiates_inputs: ClassVar[bool] = True
-    """Whether gradients are followed down to the inputs, which must then be of a floating type."""
+    """Whether gradients reach the inputs, which must then have a floating dtype."""
 
     def __init__(
         self,
@@ -87,16 +99,18 @@ class GradientAttribution(Attribution):
         strict: bool = True,
     ) -> None:
         super().__init__(model, output=output)
+        self._further_rules = rules or None
         self._table = rule_table({**self.rules, **(rules or {})})
         self.strict = strict
 
     def attribute(
-        self, inputs: Tensors, target: Any = None, additional_forward_args: Any = None
-    ) -> Any:
+        self, inputs: TensorsT, target: Target = None, additional_forward_args: Any = None
+    ) -> TensorsT:
+        """Return the attributions, shaped like the inputs."""
         return self._attribute(inputs, target, additional_forward_args)
 
     def finish(self, inputs: Tensor, grads: Tensor, *args: Any, **options: Any) -> Tensor:
-        """Give the attribution of one input from what came back to it; itself by default."""
+        """Return the attribution of one input from its gradient; the gradient by default."""
         return grads
 
     @property
@@ -107,19 +121,40 @@ class GradientAttribution(Attribution):
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:
-        """Return the backward passes that this method asks for; one, read at the inputs."""
+        """Return the backward passes that this method needs; by default one, read at the inputs."""
         return [Pass(self._table)]
 
-    def combine(self, inputs: Inputs, found: Sequence[Found], **options: Any) -> Any:
-        """Make the result of what the passes found; :meth:`finish` of each input by default."""
-        grads = found[0].gradients[0]
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
+        """Combine the results of the passes; by default :meth:`finish` of each input."""
+        grads = results[0].gradients[0]
         pairs = zip(inputs.tensors, grads, strict=True)
         return inputs.restore([self.finish(x, grad, **options) for x, grad in pairs])
+
+    def _settings(self) -> dict[str, Any]:
+        strict = None if self.strict else False
+        return {"rules": self._further_rules, **super()._settings(), "strict": strict}
 
     def _attribute(
         self, inputs: Tensors, target: Any, additional_forward_args: Any, **options: Any
     ) -> Any:
         given = as_inputs(inputs, differentiable=self.differentiates_inputs)
         arguments = as_arguments(additional_forward_args)
-        job = Job(self, options)
-        return solve(self.model, given, target, arguments, [job], key=self.output).results[0]
+        call = MethodCall(self, options)
+        return solve(self.model, given, target, arguments, [call], key=self.output).results[0]
+
+
+def _shown(value: Any) -> str:
+    """Return a value for `repr`: short, and without the contents of tensors or models."""
+    if isinstance(value, nn.Module):
+        return type(value).__name__
+    if value is None or isinstance(value, (Attribution, str, int, float, slice, re.Pattern)):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_shown(item)}' for key, item in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        first = [_shown(item) for item in value[:_MOST_SHOWN]]
+        return f"[{', '.join(first + ['...'] * (len(value) > _MOST_SHOWN))}]"
+    return getattr(value, "__name__", type(value).__name__)
+
+
+_MOST_SHOWN = 3

@@ -1,29 +1,31 @@
-"""Integrated gradients: the mean gradient on the way from a baseline, times the way."""
+"""Integrated gradients: the mean gradient on the path from a baseline, times its length."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr._types import Forward, OutputKey, Tensors
-from torchattr.errors import InputError, InputTypeError, TorchattrWarning, warn
-from torchattr.inputs import Inputs, as_arguments, as_baselines, as_inputs
+from torchattr.core.inputs import Inputs, as_arguments, as_baselines, as_inputs
+from torchattr.core.targets import Target
+from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, TensorsT
+from torchattr.core.warn import warn
+from torchattr.errors import InputError, InputTypeError, TorchattrWarning
+from torchattr.methods._gradient.passes import MethodCall, solve
+from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
+from torchattr.methods._perturbation.memory_budget import fitting, in_batches
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies
 from torchattr.methods.base import Attribution, GradientAttribution
-from torchattr.methods.batching import fitting, in_batches
-from torchattr.methods.passes import Job, solve
 from torchattr.methods.registry import register_method
-from torchattr.methods.repeat import repeat_arguments, repeat_target
-from torchattr.methods.scores import NotPerExample, Scores, need_rows
 
-Rule = tuple[Sequence[float], Sequence[float]]
+Quadrature = tuple[Sequence[float], Sequence[float]]
 
 
 class _StepGradient(GradientAttribution):
-    """The gradient at the steps; messages speak of the method that asks for it."""
+    """The gradient at the steps, under the title of the method that needs it."""
 
     @property
     def title(self) -> str:
@@ -37,14 +39,14 @@ class IntegratedGradients(Attribution):
     Sundararajan, Taly and Yan 2017, arXiv:1703.01365.
 
     The sum of the attributions is `s(x) − s(b)` up to the error of the numerical integral, which
-    `return_convergence_delta` gives. It is *not* independent of the baseline: what is like the
-    baseline (black, for zeros) is given nothing, whatever it shows.
+    `return_convergence_delta` returns. It is *not* independent of the baseline: elements that equal
+    the baseline (black pixels, for zeros) get 0, whether or not they matter.
 
     Args:
         multiply_by_inputs: multiply by `x − b`; otherwise the mean gradient itself.
-        rules: other rules for the backward, as for :class:`GradientAttribution`; by default it is
-            the gradient.
-        strict: likewise.
+        rules: rules for the backward, as for :class:`GradientAttribution`; by default none, so it
+            is the plain gradient.
+        strict: as for :class:`GradientAttribution`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Linear(3, 2)
@@ -68,6 +70,50 @@ class IntegratedGradients(Attribution):
         self._gradient = _StepGradient(model, rules=rules, output=output, strict=strict)
         self.multiply_by_inputs = multiply_by_inputs
 
+    def _settings(self) -> dict[str, Any]:
+        by_inputs = None if self.multiply_by_inputs else False
+        return {"multiply_by_inputs": by_inputs, **self._gradient._settings()}
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+    ) -> TensorsT: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+    ) -> tuple[TensorsT, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+    ) -> Any: ...
+
     def attribute(
         self,
         inputs: Tensors,
@@ -79,25 +125,25 @@ class IntegratedGradients(Attribution):
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
     ) -> Any:
-        """Give the attributions.
+        """Return the attributions, shaped like the inputs.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            baselines: where the way begins: a number or a tensor that broadcasts to the input,
+            baselines: where the path starts: a number or a tensor that broadcasts to the input,
                 one for each input; 0 by default.
             target: as for every method; the predicted class is that of the input.
-            additional_forward_args: likewise.
-            n_steps: points on the way.
+            additional_forward_args: as for every method.
+            n_steps: number of points on the path.
             method: how the integral is approximated: `"gausslegendre"`, `"riemann_left"`,
                 `"riemann_right"`, `"riemann_middle"` or `"riemann_trapezoid"`.
             internal_batch_size: examples in one forward, at most (but at least the batch);
                 `None` takes as many as memory allows. Halved when memory runs out.
-            return_convergence_delta: give also, for each example, how far the sum of the
-                attributions is from `s(x) − s(b)`.
+            return_convergence_delta: return `(attributions, delta)`: for each example also how far
+                the sum of its attributions is from `s(x) − s(b)`.
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
-            OutputError: the model does not give one row of scores for each example.
+            OutputError: the model does not return one row of scores for each example.
             OutOfMemory: not even one step fits.
         """
         given = as_inputs(inputs)
@@ -105,8 +151,8 @@ class IntegratedGradients(Attribution):
         rule = _rule(method, n_steps)
         _check_batch(internal_batch_size, given.batch_size)
         arguments = as_arguments(additional_forward_args)
-        scores = Scores(self.model, given, target, arguments, self.output)
-        _need_rows(scores)
+        scores = TargetScores(self.model, given, target, arguments, self.output)
+        _require_rows(scores)
         size = _size(internal_batch_size, scores, given)
         means = self._means(given, starts, arguments, scores, rule, size)
         results = self._finished(given, starts, means)
@@ -122,10 +168,10 @@ class IntegratedGradients(Attribution):
         target: Any = None,
         additional_forward_args: Any = None,
     ) -> Tensor:
-        """Give the sum of the attributions minus `s(end) − s(start)`, one for each example.
+        """Return the sum of the attributions minus `s(end) − s(start)`, one for each example.
 
         Args:
-            attributions: of the way from `start_point` to `end_point`.
+            attributions: the attributions of the path from `start_point` to `end_point`.
             start_point: as `baselines` of :meth:`attribute`.
             end_point: as its `inputs`.
             target: the same target.
@@ -133,7 +179,7 @@ class IntegratedGradients(Attribution):
         """
         given = as_inputs(end_point)
         arguments = as_arguments(additional_forward_args)
-        scores = Scores(self.model, given, target, arguments, self.output)
+        scores = TargetScores(self.model, given, target, arguments, self.output)
         results = attributions if isinstance(attributions, (tuple, list)) else (attributions,)
         return _delta(results, scores, _starts(start_point, given))
 
@@ -142,11 +188,11 @@ class IntegratedGradients(Attribution):
         inputs: Inputs,
         starts: Sequence[Tensor],
         arguments: Sequence[Any],
-        scores: Scores,
-        rule: Rule,
+        scores: TargetScores,
+        rule: Quadrature,
         size: int,
     ) -> list[Tensor]:
-        """Give the weighted mean of the gradients on the way, for each input."""
+        """Return the weighted mean of the gradients on the path, for each input."""
 
         def evaluate(first: int, last: int) -> list[Tensor]:
             points = [
@@ -161,11 +207,15 @@ class IntegratedGradients(Attribution):
         except NotPerExample:
             if size == 1 or inputs.batch_size != 1:
                 raise
-            # A number for a single example: right as long as it is asked one step at a time.
+            # A number for a single example: correct as long as it runs one step at a time.
             return _summed(in_batches(len(rule[0]), 1, evaluate, "step"))
 
     def _gradients(
-        self, points: Sequence[Tensor], arguments: Sequence[Any], scores: Scores, batch_size: int
+        self,
+        points: Sequence[Tensor],
+        arguments: Sequence[Any],
+        scores: TargetScores,
+        batch_size: int,
     ) -> tuple[Tensor, ...]:
         rows = len(points[0])
         copies = rows // max(batch_size, 1)
@@ -174,13 +224,13 @@ class IntegratedGradients(Attribution):
             Inputs(tuple(points), True),
             repeat_target(scores.target, copies),
             repeat_arguments(arguments, copies, batch_size),
-            [Job(self._gradient)],
+            [MethodCall(self._gradient)],
             key=self.output,
-            # At a black baseline, say, many models are flat.
+            # At a black baseline, for example, many models are flat.
             warns_of_zeros=False,
         )
         if copies > 1:
-            need_rows(solution.output, rows)
+            require_copies(solution.output, rows)
         return solution.results[0]
 
     def _finished(
@@ -194,10 +244,10 @@ class IntegratedGradients(Attribution):
         ]
 
 
-def _need_rows(scores: Scores) -> None:
+def _require_rows(scores: TargetScores) -> None:
     if not scores.per_example:
         raise NotPerExample(
-            f"what the model gives for a batch of {scores.batch} does not hold one row for each"
+            f"the model's output for a batch of {scores.batch} does not hold one row for each"
             " example, but is one for all; pass a model that scores each"
         )
 
@@ -212,8 +262,8 @@ def _starts(baselines: Any, inputs: Inputs) -> list[Tensor]:
     return [start.expand_as(tensor) for start, tensor in zip(starts, inputs.tensors, strict=True)]
 
 
-def _rule(method: str, n_steps: int) -> Rule:
-    """Give the points of `[0, 1]` at which the integrand is taken, and their weights."""
+def _rule(method: str, n_steps: int) -> Quadrature:
+    """Return the points of `[0, 1]` at which the integrand is evaluated, and their weights."""
     if method not in _RULES:
         raise InputError(f"method must be one of {', '.join(map(repr, _RULES))}, got {method!r}")
     if not isinstance(n_steps, int) or isinstance(n_steps, bool):
@@ -224,21 +274,21 @@ def _rule(method: str, n_steps: int) -> Rule:
     return _RULES[method](n_steps)
 
 
-def _riemann(offset: float) -> Callable[[int], Rule]:
+def _riemann(offset: float) -> Callable[[int], Quadrature]:
     return lambda n: ([(i + offset) / n for i in range(n)], [1 / n] * n)
 
 
-def _trapezoid(n: int) -> Rule:
+def _trapezoid(n: int) -> Quadrature:
     inner = [1 / (n - 1)] * (n - 2)
     return [i / (n - 1) for i in range(n)], [0.5 / (n - 1), *inner, 0.5 / (n - 1)]
 
 
-def _gauss_legendre(n: int) -> Rule:
+def _gauss_legendre(n: int) -> Quadrature:
     points, weights = np.polynomial.legendre.leggauss(n)
     return ((1 + points) / 2).tolist(), (weights / 2).tolist()
 
 
-_RULES: Mapping[str, Callable[[int], Rule]] = {
+_RULES: Mapping[str, Callable[[int], Quadrature]] = {
     "gausslegendre": _gauss_legendre,
     "riemann_left": _riemann(0.0),
     "riemann_right": _riemann(1.0),
@@ -264,7 +314,7 @@ def _check_batch(internal_batch_size: Any, batch_size: int) -> None:
         )
 
 
-def _size(internal_batch_size: int | None, scores: Scores, inputs: Inputs) -> int:
+def _size(internal_batch_size: int | None, scores: TargetScores, inputs: Inputs) -> int:
     if internal_batch_size is not None:
         return max(internal_batch_size // max(inputs.batch_size, 1), 1)
     if not scores.repeatable:
@@ -280,7 +330,7 @@ def _points(start: Tensor, end: Tensor, alphas: Sequence[float]) -> Tensor:
 
 
 def _weighted(grads: Tensor, weights: Sequence[float]) -> Tensor:
-    """Sum the copies of the batch; in single precision at least."""
+    """Sum the copies of the batch, in single precision or higher."""
     kind = torch.promote_types(grads.dtype, torch.float32)
     blocks = grads.reshape(len(weights), len(grads) // len(weights), *grads.shape[1:])
     return torch.tensordot(
@@ -288,20 +338,20 @@ def _weighted(grads: Tensor, weights: Sequence[float]) -> Tensor:
     )
 
 
-def _summed(parts: Any) -> list[Tensor]:
-    parts = iter(parts)
-    totals = next(parts)
-    for part in parts:
-        totals = [total + more for total, more in zip(totals, part, strict=True)]
+def _summed(chunks: Any) -> list[Tensor]:
+    chunks = iter(chunks)
+    totals = next(chunks)
+    for chunk in chunks:
+        totals = [total + more for total, more in zip(totals, chunk, strict=True)]
     return totals
 
 
 def _beside(values: Tensor, like: Tensor) -> Tensor:
-    """Give `(N, ...)` a dimension for the targets if the other has one."""
+    """Add a dimension for the targets to `(N, ...)` if the other tensor has one."""
     return values.unsqueeze(1) if like.dim() > values.dim() else values
 
 
-def _delta(results: Sequence[Tensor], scores: Scores, starts: Sequence[Tensor]) -> Tensor:
+def _delta(results: Sequence[Tensor], scores: TargetScores, starts: Sequence[Tensor]) -> Tensor:
     difference = scores.clean - scores.of(starts)[0]
     kept = 2 if scores.several else 1
     if not scores.several:

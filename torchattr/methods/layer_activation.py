@@ -1,26 +1,24 @@
-"""What a layer gives."""
+"""The activation of a layer."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from torchattr._types import Forward, Layers, OutputKey, Tensors
-from torchattr.inputs import as_arguments, as_inputs
-from torchattr.layers import Place, Trace
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
+from torchattr.core.types import Forward, Layers, OutputKey, Tensors
+from torchattr.layers import TapPoint, Trace
+from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
+from torchattr.methods._gradient.target_reader import last_call
 from torchattr.methods.base import Attribution
-from torchattr.methods.layer import Calls, LayerChoice
-from torchattr.methods.neuron import last_call
 
 
 class LayerActivation(Attribution):
     """The output (or input) of a layer, as the model computed it: `A`.
 
-    A tuple where the layer gives a tuple; a dict by name for several layers.
+    A tuple if the layer returns a tuple; a dict by name for several layers.
 
-    It is *not* an attribution: it does not know any target.
+    It is *not* an attribution: it does not depend on any target.
 
     Args:
         layer: as for :class:`GradCAM`.
@@ -43,33 +41,31 @@ class LayerActivation(Attribution):
         super().__init__(model, output=output)
         self._layers = LayerChoice(model, layer, calls)
 
+    def _settings(self) -> dict[str, Any]:
+        return {**self._layers.settings, **super()._settings()}
+
     def attribute(
         self,
         inputs: Tensors,
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
     ) -> Any:
-        """Give the layer's values; `attribute_to_layer_input` takes what goes into it."""
+        """Return the layer's output, or its input if `attribute_to_layer_input`."""
         given = as_inputs(inputs, differentiable=False)
         arguments = as_arguments(additional_forward_args)
         layers = self._layers.resolve(given, arguments, self.output)
-        places = {name: Place(module, attribute_to_layer_input) for name, module in layers.items()}
+        taps = {name: TapPoint(module, attribute_to_layer_input) for name, module in layers.items()}
         trace = Trace(
             self.model,
             given.tensors,
             arguments,
-            places=list(places.values()),
-            key=_whatever,
+            taps=list(taps.values()),
+            key=any_output,
             differentiable=False,
         )
-        found = {}
-        for name, place in places.items():
-            last_call(trace, place)
-            values = [call.restore(call.values) for call in trace.calls(place)]
-            found[name] = self._layers.pick(name, values)
-        return self._layers.form(found)
-
-
-def _whatever(output: Any) -> Tensor:
-    """Take any output: activations do not depend on which of its entries holds the scores."""
-    return torch.empty(0)
+        activations = {}
+        for name, tap in taps.items():
+            last_call(trace, tap)
+            values = [call.restore(call.values) for call in trace.calls(tap)]
+            activations[name] = self._layers.pick(name, values)
+        return self._layers.form(activations)

@@ -9,17 +9,22 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torchattr._types import Tensors
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import tensors_of, with_tensors
+from torchattr.core.stepping import step
+from torchattr.core.targets import Neuron
+from torchattr.core.types import Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
-from torchattr.inputs import Inputs, as_arguments, as_inputs
+from torchattr.methods._perturbation.batch_repeat import (
+    repeat_arguments,
+    repeat_rows,
+    repeat_target,
+)
+from torchattr.methods._perturbation.memory_budget import has_fixed_batch
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.base import Attribution
-from torchattr.methods.batching import has_fixed_batch
-from torchattr.methods.repeat import repeat_arguments, repeat_rows, repeat_target
-from torchattr.methods.scores import NotPerExample, Scores
-from torchattr.stepping import step
-from torchattr.targets import Neuron
 
-Kind = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
+NoiseTunnelType = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 
 
 class NoiseTunnel(Attribution):
@@ -29,8 +34,8 @@ class NoiseTunnel(Attribution):
     square, Hooker et al. 2019, arXiv:1806.10758. `vargrad`: the variance, Adebayo et al. 2018,
     arXiv:1810.03292.
 
-    It is *not* the attribution of the input itself: it answers for the input's neighbourhood, as
-    wide as `stdevs` says, in the units of the model's input.
+    It is *not* the attribution of the input itself, but of its neighbourhood, whose width is
+    `stdevs`, in the units of the model's input.
 
     Args:
         attribution_method: the method to smooth.
@@ -50,32 +55,35 @@ class NoiseTunnel(Attribution):
         super().__init__(attribution_method.model, output=attribution_method.output)
         self.attribution_method = attribution_method
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.attribution_method!r})"
+
     def attribute(
         self,
         inputs: Tensors,
-        nt_type: Kind = "smoothgrad",
+        nt_type: NoiseTunnelType = "smoothgrad",
         nt_samples: int = 5,
         nt_samples_batch_size: int | None = None,
         stdevs: float | tuple[float, ...] = 1.0,
         draw_baseline_from_distrib: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Give the attributions, in the form in which the method gives them.
+        """Return the attributions, in the form of the wrapped method's result.
 
         The noise is drawn from PyTorch's own generator: `torch.manual_seed` makes it repeatable.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            nt_type: what is made of the samples.
-            nt_samples: noisy copies of each example.
-            nt_samples_batch_size: copies attributed at once; all of them by default. Those of a
-                forward that aggregates the batch always come one after another.
+            nt_type: the statistic of the samples.
+            nt_samples: number of noisy copies of each example.
+            nt_samples_batch_size: number of copies attributed at once; all of them by default. A
+                forward that aggregates the batch always gets one after another.
             stdevs: the noise's standard deviation, in the units of the input; a tuple has one for
                 each input.
             draw_baseline_from_distrib: take `baselines` as samples, any number of rows, and draw
                 one for each noisy example.
-            **kwargs: the method's own arguments. What has one entry per example is repeated; a
-                `target` of predicted classes is that of the input without noise. With
+            **kwargs: the method's own arguments. Those with one entry per example are repeated; the
+                predicted classes of `target=None` are those of the input without noise. With
                 `return_convergence_delta=True` there is one delta for each noisy example, the
                 copies of an example side by side.
 
@@ -107,22 +115,22 @@ class NoiseTunnel(Attribution):
     def _fixed(
         self, inputs: Inputs, options: Mapping[str, Any], at_once: int
     ) -> tuple[dict[str, Any], int]:
-        """Return the options with a target that noise does not change, and how many copies to mix.
+        """Return options with a target that ignores the noise, and the number of copies at once.
 
-        Several copies must not come together to a forward that aggregates what it is given.
+        A forward that aggregates the batch must get one copy at a time.
         """
         target = options.get("target")
         takes = inspect.signature(self.attribution_method.attribute).parameters
         if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
             return dict(options), 1 if has_fixed_batch(self.model) else at_once
         arguments = as_arguments(options.get("additional_forward_args"))
-        scores = Scores(self.model, inputs, target, arguments, self.output)
+        scores = TargetScores(self.model, inputs, target, arguments, self.output)
         apart = not scores.repeatable or (at_once > 1 and not _scales(scores, inputs))
         return {**options, "target": scores.target}, 1 if apart else at_once
 
 
 class _Moments:
-    """The mean and the variance of a method's results, chunk by chunk, in whatever form."""
+    """The running mean and variance of a method's results, of any form, chunk by chunk."""
 
     def __init__(self) -> None:
         self._result: Any = None
@@ -133,7 +141,7 @@ class _Moments:
     def add(self, result: Any, copies: int, batch_size: int) -> None:
         """Merge a chunk's moments into those so far, without cancellation (Chan et al. 1979)."""
         self._result = result
-        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in _leaves(result)]
+        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in tensors_of(result)]
         means = [block.mean(0) for block in blocks]
         squares = [
             (block - mean).square().sum(0) for block, mean in zip(blocks, means, strict=True)
@@ -153,11 +161,11 @@ class _Moments:
         ]
         self._count = count
 
-    def finish(self, kind: Kind) -> Any:
-        """Give what was asked for in the form of the results."""
+    def finish(self, kind: NoiseTunnelType) -> Any:
+        """Return the statistic, in the form of the results."""
         pairs = zip(self._means, self._squares, strict=True)
         finished = iter([_FINISH[kind](mean, square / self._count) for mean, square in pairs])
-        return _rebuilt(self._result, finished)
+        return with_tensors(self._result, lambda leaf: next(finished).to(leaf.dtype))
 
 
 _FINISH: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -177,10 +185,9 @@ def _check_floating(inputs: Inputs) -> None:
 
 
 def _check(nt_type: Any, nt_samples: Any, nt_samples_batch_size: Any) -> None:
-    if nt_type not in get_args(Kind):
-        raise InputError(
-            f"nt_type must be one of {', '.join(map(repr, get_args(Kind)))}, got {nt_type!r}"
-        )
+    if nt_type not in get_args(NoiseTunnelType):
+        allowed = ", ".join(map(repr, get_args(NoiseTunnelType)))
+        raise InputError(f"nt_type must be one of {allowed}, got {nt_type!r}")
     _check_count(nt_samples, "nt_samples")
     if nt_samples_batch_size is not None:
         _check_count(nt_samples_batch_size, "nt_samples_batch_size")
@@ -208,8 +215,8 @@ def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
     return spreads
 
 
-def _scales(scores: Scores, inputs: Inputs) -> bool:
-    """Whether two copies of the batch give twice the rows; the one row of one example tells not."""
+def _scales(scores: TargetScores, inputs: Inputs) -> bool:
+    """Whether two copies of the batch give twice the rows; a single example does not show it."""
     if inputs.batch_size != 1:
         return True
     try:
@@ -225,10 +232,10 @@ def _chunks(total: int, size: int) -> Iterator[int]:
 
 
 def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
-    """Give noisy copies of a batch, copy after copy.
+    """Return noisy copies of a batch, copy after copy.
 
-    The noise is drawn example by example and in the default type, so that a seed gives the same
-    noise for inputs of every type, and the noise that Captum draws.
+    The noise is drawn example by example and in the default dtype, so that a seed gives the same
+    noise for inputs of every dtype, and the same noise as in Captum.
     """
     shape = (len(tensor), copies, *tensor.shape[1:])
     noise = torch.normal(0.0, torch.full(shape, float(stdev), device=tensor.device))
@@ -238,20 +245,20 @@ def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
 def _repeated(
     options: Mapping[str, Any], inputs: Inputs, copies: int, *, draw: bool
 ) -> dict[str, Any]:
-    """Give the options for a batch of noisy copies."""
-    found = dict(options)
-    if "target" in found:
-        found["target"] = repeat_target(found["target"], copies)
-    if "additional_forward_args" in found:
-        arguments = as_arguments(found["additional_forward_args"])
-        found["additional_forward_args"] = repeat_arguments(arguments, copies, inputs.batch_size)
-    if found.get("feature_mask") is not None:
-        found["feature_mask"] = _for_each(found["feature_mask"], inputs, copies, _rows)
-    if found.get("baselines") is not None:
-        found["baselines"] = _for_each(
-            found["baselines"], inputs, copies, _drawn if draw else _rows
+    """Return the options for a batch of noisy copies."""
+    repeated = dict(options)
+    if "target" in repeated:
+        repeated["target"] = repeat_target(repeated["target"], copies)
+    if "additional_forward_args" in repeated:
+        arguments = as_arguments(repeated["additional_forward_args"])
+        repeated["additional_forward_args"] = repeat_arguments(arguments, copies, inputs.batch_size)
+    if repeated.get("feature_mask") is not None:
+        repeated["feature_mask"] = _for_each(repeated["feature_mask"], inputs, copies, _rows)
+    if repeated.get("baselines") is not None:
+        repeated["baselines"] = _for_each(
+            repeated["baselines"], inputs, copies, _drawn if draw else _rows
         )
-    return found
+    return repeated
 
 
 def _for_each(
@@ -284,27 +291,12 @@ def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
         return result.detach()[None]
     if len(result) != copies * batch_size:
         raise OutputError(
-            f"the method gave {len(result)} rows for {copies * batch_size} noisy examples; the"
+            f"the method returned {len(result)} rows for {copies * batch_size} noisy examples; the"
             " noise tunnel needs a model with one row of scores for each example"
         )
     return result.detach().reshape(copies, batch_size, *result.shape[1:])
 
 
-def _leaves(result: Any) -> list[Tensor]:
-    if isinstance(result, Tensor):
-        return [result]
-    parts = result.values() if isinstance(result, Mapping) else result
-    return [leaf for part in parts for leaf in _leaves(part)]
-
-
-def _rebuilt(result: Any, leaves: Iterator[Tensor]) -> Any:
-    if isinstance(result, Tensor):
-        return next(leaves).to(result.dtype)
-    if isinstance(result, Mapping):
-        return {key: _rebuilt(part, leaves) for key, part in result.items()}
-    return tuple(_rebuilt(part, leaves) for part in result)
-
-
 def _single(block: Tensor) -> Tensor:
-    """Sum in single precision at least."""
+    """Sum in single precision or higher."""
     return block.to(torch.promote_types(block.dtype, torch.float32))

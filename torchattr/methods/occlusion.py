@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Tensors
+from torchattr.core.inputs import Inputs, as_baselines, as_inputs
+from torchattr.core.targets import Target
+from torchattr.core.types import Baselines, TensorsT
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.incremental import Mode
-from torchattr.inputs import Inputs, as_baselines, as_inputs
+from torchattr.incremental import Mode, Recomputed
+from torchattr.methods._perturbation.features import Windows
 from torchattr.methods.ablation import Ablation
-from torchattr.methods.features import Windows
 
 
 class Occlusion(Ablation):
     """The mean, over the windows that cover an element, of `s(x) − s(x with the window replaced)`.
 
     The window starts at the first corner and moves by `strides` until all of the input is
-    covered; the last one of a row is cut where the input ends. Zeiler and Fergus 2014,
-    arXiv:1311.2901 (who grey out a square of a picture).
+    covered; the last one of a row is clipped where the input ends. Zeiler and Fergus 2014,
+    arXiv:1311.2901 (who grey out a square of an image).
 
     It is *not* sharper than its window, and not additive (see :class:`FeatureAblation`).
 
@@ -33,32 +34,34 @@ class Occlusion(Ablation):
 
     def attribute(
         self,
-        inputs: Tensors,
-        sliding_window_shapes: Any,
-        strides: Any = None,
-        baselines: Any = None,
-        target: Any = None,
+        inputs: TensorsT,
+        sliding_window_shapes: Sequence[int] | Sequence[Sequence[int]],
+        strides: int | Sequence[int | Sequence[int]] | None = None,
+        baselines: Baselines = None,
+        target: Target = None,
         additional_forward_args: Any = None,
         perturbations_per_eval: int | None = None,
         show_progress: bool = False,
         *,
         incremental: Mode = "auto",
-    ) -> Any:
-        """Give the attributions.
+        report: Callable[[Recomputed], object] | None = None,
+    ) -> TensorsT:
+        """Return the attributions, shaped like the inputs.
 
         Args:
             inputs: as for :class:`FeatureAblation`.
             sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
                 tuple of inputs a tuple of windows. A single input takes both forms.
-            strides: how far the window moves: an int for all dimensions or a tuple with one for
+            strides: the window's step: an int for all dimensions or a tuple with one for
                 each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
                 default.
             baselines: what replaces a window, as for :class:`FeatureAblation`.
-            target: likewise.
+            target: as for :class:`FeatureAblation`.
             additional_forward_args: as for every method.
             perturbations_per_eval: as for :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr, with the time that remains.
             incremental: as for :class:`FeatureAblation`.
+            report: as for :class:`FeatureAblation`.
 
         Raises:
             ShapeError: a window of the wrong number of dimensions, or larger than its input.
@@ -78,6 +81,7 @@ class Occlusion(Ablation):
             at_once=perturbations_per_eval,
             progress=show_progress,
             incremental=incremental,
+            report=report,
         )
 
 
@@ -107,14 +111,14 @@ def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:
 
 
 def _of_single(value: Any, name: str) -> Any:
-    """Return what is meant for a single input, also out of a tuple with one entry for each input.
+    """Return the argument of a single input, unpacked from a tuple with one entry per input.
 
     >>> _of_single(((3, 2, 2),), "strides"), _of_single((3, 2, 2), "strides")
     ((3, 2, 2), (3, 2, 2))
     """
     if not isinstance(value, (tuple, list)) or len(value) != 1:
         return value
-    # A single stride is that of all dimensions anyway.
+    # A single stride applies to all dimensions anyway.
     return value[0] if name == "strides" or isinstance(value[0], (tuple, list)) else value
 
 

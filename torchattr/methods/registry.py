@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
-from difflib import get_close_matches
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from torchattr._types import Forward, Layers, OutputKey
-from torchattr.errors import RuleError
+from torchattr.core.registry import Registry
+from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.methods.base import Attribution
-
-ENTRY_POINTS = "torchattr.methods"
 
 M = TypeVar("M", bound=type[Attribution])
 
-_methods: dict[str, type[Attribution]] = {}
-_origins: dict[str, tuple[str, str, str | None]] = {}
+METHODS: Registry[type[Attribution]] = Registry("method", group="torchattr.methods")
 
 
 def register_method(name: str) -> Callable[[M], M]:
@@ -27,10 +20,10 @@ def register_method(name: str) -> Callable[[M], M]:
 
     Its `attribute` must take `inputs`, `target` and `additional_forward_args`. Installed packages
     name the module that registers theirs in the entry point group `torchattr.methods`. A file that
-    is run again replaces its own method.
+    is executed again, as in a notebook, replaces its own method.
 
     Raises:
-        RuleError: the name is taken already.
+        RegistryError: the name is taken.
 
     >>> import torch, torchattr as ta
     >>> @ta.register_method("signed_gradient")
@@ -40,51 +33,33 @@ def register_method(name: str) -> Callable[[M], M]:
     >>> ta.explain(lambda x: -2 * x, torch.ones(1, 1), ["signed_gradient"])["signed_gradient"]
     tensor([[[-1.]]])
     """
-
-    def register(method: M) -> M:
-        origin = _origin(method)
-        again = method is not _methods.get(name) and origin == _origins.get(name) and origin[2]
-        if name in _methods and not again:
-            raise RuleError(
-                f"a method called {name!r} is registered already"
-                f" ({_methods[name].__qualname__}); choose another name"
-            )
-        _methods[name], _origins[name] = method, origin
-        return method
-
-    return register
+    return METHODS.register(name)
 
 
 def registered_methods() -> dict[str, type[Attribution]]:
-    """Give a snapshot of all methods: `{name: class}`.
+    """Return a snapshot of all methods: `{name: class}`.
 
     >>> registered_methods()["saliency"].__name__
     'Saliency'
     """
-    _load_installed()
-    return dict(_methods)
+    return METHODS.snapshot()
 
 
 def find_method(name: str) -> type[Attribution]:
-    """Give the method of a name.
+    """Return the method of a name.
 
     Raises:
-        RuleError: there is none; the message names the closest ones.
+        RegistryError: an unknown name; the message lists the closest ones.
     """
-    methods = registered_methods()
-    if name not in methods:
-        close = get_close_matches(name.replace("-", "_"), methods, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise RuleError(
-            f"no method is called {name!r}; {hint or 'there are: ' + ', '.join(methods)}"
-        )
-    return methods[name]
+    return METHODS[name]
 
 
-def name_of(method: type[Attribution] | Attribution) -> str:
-    """Give the registered name of a method, or the name of its class."""
-    cls = method if isinstance(method, type) else type(method)
-    return next((name for name, known in _methods.items() if known is cls), cls.__name__)
+def name_of(method: str | type[Attribution] | Attribution) -> str:
+    """Return the registered name of a method, or the name of its class."""
+    if isinstance(method, str):
+        return method
+    cls = class_of(method)
+    return METHODS.name_of(cls) or cls.__name__
 
 
 def build(
@@ -95,33 +70,31 @@ def build(
     rules: Any = None,
     output: OutputKey = None,
 ) -> Attribution:
-    """Make a method for a model, giving it those of the arguments that it has a use for.
+    """Construct a method for a model, with those of the arguments that it accepts.
 
-    Further `rules` are for methods that stand for rules of their own; the gradient of the others
-    stays the gradient.
+    Further `rules` are passed only to methods that have rules themselves; the others keep the plain
+    gradient. An object is returned unchanged.
     """
     if isinstance(method, Attribution):
         return method
-    cls = find_method(method) if isinstance(method, str) else method
+    cls = class_of(method)
     offered: dict[str, Any] = {"layer": layer, "output": output}
     if getattr(cls, "rules", None):
         offered["rules"] = rules
     return cls(model, **{name: value for name, value in offered.items() if takes(cls, name)})
 
 
+def class_of(method: str | type[Attribution] | Attribution) -> type[Attribution]:
+    """Return the class of a method that is given by name, as a class or as an object.
+
+    >>> class_of("saliency").__name__
+    'Saliency'
+    """
+    if isinstance(method, str):
+        return find_method(method)
+    return method if isinstance(method, type) else type(method)
+
+
 def takes(method: str | type[Attribution], argument: str) -> bool:
-    """Tell whether a method is made with an argument of this name, such as `layer`."""
-    cls = find_method(method) if isinstance(method, str) else method
-    return argument in inspect.signature(cls).parameters
-
-
-def _origin(method: type[Attribution]) -> tuple[str, str, str | None]:
-    """Return where a class is written: its module, its name there, and its file, if it is known."""
-    file = getattr(sys.modules.get(method.__module__), "__file__", None)
-    return method.__module__, method.__qualname__, file
-
-
-@cache
-def _load_installed() -> None:
-    for point in entry_points(group=ENTRY_POINTS):
-        point.load()
+    """Whether a method's constructor accepts an argument of this name, such as `layer`."""
+    return argument in inspect.signature(class_of(method)).parameters

@@ -6,19 +6,20 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Tensors
+from torchattr.core.targets import Target
+from torchattr.core.types import TensorsT
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.registry import register_method
 
 
 @register_method("saliency")
 class Saliency(GradientAttribution):
-    """The gradient of the target with regard to the input, `|∂s/∂x|`, shaped like the input.
+    """The gradient of the target with respect to the input, `|∂s/∂x|`, shaped like the input.
 
     Simonyan, Vedaldi and Zisserman 2014, arXiv:1312.6034.
 
-    It is *not* a contribution: it says how the score would react to a small change, and its sum
-    has nothing to do with the score.
+    It is *not* a contribution: it shows how the score would react to a small change, and its sum
+    is unrelated to the score.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Linear(3, 2)
@@ -30,18 +31,18 @@ class Saliency(GradientAttribution):
 
     def attribute(  # type: ignore[override]  # Captum's order: `abs` comes third
         self,
-        inputs: Tensors,
-        target: Any = None,
+        inputs: TensorsT,
+        target: Target = None,
         abs: bool = True,
         additional_forward_args: Any = None,
-    ) -> Any:
-        """Give the gradient.
+    ) -> TensorsT:
+        """Return the gradient, shaped like the inputs.
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            target: likewise.
-            abs: give magnitudes; otherwise the signed gradient.
-            additional_forward_args: likewise.
+            target: as for every method.
+            abs: return magnitudes; otherwise the signed gradient.
+            additional_forward_args: as for every method.
         """
         return self._attribute(inputs, target, additional_forward_args, abs=abs)
 

@@ -1,4 +1,4 @@
-"""Models with their own preprocessing and class names, and pictures to give them."""
+"""Load models with their preprocessing and class names, and read images for them."""
 
 from torchattr.models.cropping import Geometry as Geometry
 from torchattr.models.cropping import GeometryWarning as GeometryWarning
@@ -15,11 +15,14 @@ from torchattr.models.load import FORMS as FORMS
 from torchattr.models.load import is_user_file as is_user_file
 from torchattr.models.load import load_model as load_model
 from torchattr.models.loaded import LoadedModel as LoadedModel
-from torchattr.models.loaded import Prepared as Prepared
-from torchattr.models.meaning import Meaning as Meaning
-from torchattr.models.meaning import Reading as Reading
-from torchattr.models.meaning import read_scores as read_scores
+from torchattr.models.loaded import PreparedImage as PreparedImage
+from torchattr.models.output_operation import OutputOperation as OutputOperation
+from torchattr.models.read_errors import reason as reason
+from torchattr.models.scores import Meaning as Meaning
+from torchattr.models.scores import ScoreReading as ScoreReading
+from torchattr.models.scores import read_scores as read_scores
 from torchattr.models.user_file import TransformWarning as TransformWarning
+from torchattr.models.user_file import blamed as blamed
 from torchattr.models.user_file import run_file as run_file
 from torchattr.models.weights import fit_weights as fit_weights
 from torchattr.models.weights import read_weights as read_weights

@@ -1,4 +1,4 @@
-"""Which rectangle of a picture a transform keeps."""
+"""Determine which rectangle of an image a transform keeps."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ import numpy as np
 import torch
 from PIL import Image
 
-from torchattr.errors import TorchattrWarning, warn
+from torchattr.core.warn import warn
+from torchattr.errors import TorchattrWarning
 from torchattr.models.geometry import Box
 
 Transform = Callable[[Image.Image], torch.Tensor]
 
 
 class GeometryWarning(TorchattrWarning):
-    """It could not be found out which part of a picture a transform keeps."""
+    """The part of an image that a transform keeps could not be determined."""
 
 
 class Geometry(ABC):
-    """Knows, for a picture of any size, which rectangle of it the tensor shows."""
+    """The rectangle of an image that its tensor shows, for an image of any size."""
 
     @abstractmethod
     def box(self, width: int, height: int) -> Box:
-        """The rectangle in pixels of a picture of this width and height."""
+        """Return the rectangle in pixels of an image of this width and height."""
 
 
 @dataclass(frozen=True)
 class WholePicture(Geometry):
-    """The tensor shows the whole picture, stretched or not."""
+    """The tensor shows the whole image, stretched or not."""
 
     def box(self, width: int, height: int) -> Box:
         return Box(0.0, 0.0, float(width), float(height))
@@ -46,7 +47,7 @@ class ResizeAndCrop(Geometry):
 
     def box(self, width: int, height: int) -> Box:
         short = min(width, height)
-        # The long side is truncated to whole pixels, so both axes have a scale of their own.
+        # The long side is truncated to whole pixels, so the axes differ in scale.
         new_width = self.resize * width // short
         new_height = self.resize * height // short
         x0, y0 = _crop_start(new_width, self.crop), _crop_start(new_height, self.crop)
@@ -58,9 +59,8 @@ class ResizeAndCrop(Geometry):
 class Measured(Geometry):
     """The rectangle is measured by sending coordinate ramps through the transform.
 
-    The ramps have 256 levels, so the edges are right to about 1/255 of the picture's side.
-    Where the transform is random or bends the picture, the whole picture is taken, with a
-    ``GeometryWarning``.
+    The ramps have 256 levels, so edges are accurate to about 1/255 of the image's side. For a
+    random or distorting transform the whole image is assumed, with a ``GeometryWarning``.
     """
 
     transform: Transform
@@ -76,9 +76,9 @@ class Measured(Geometry):
         y = _span(_ramp(self.transform, width, height, axis=0), axis=0)
         if x is None or y is None:
             warn(
-                f"the part of a {width}×{height} picture that the transform keeps could not be "
-                "measured (is it random, or does it bend or mirror the picture?); maps are drawn "
-                "over the whole picture",
+                f"the part of a {width}×{height} image that the transform keeps could not be "
+                "measured (is it random, or does it distort or mirror the image?); maps are drawn "
+                "over the whole image",
                 GeometryWarning,
             )
             return WholePicture().box(width, height)
@@ -86,8 +86,8 @@ class Measured(Geometry):
 
 
 def geometry_of(transform: Transform) -> Geometry:
-    """The geometry of a transform: exact for torchvision's presets, measured for all others."""
-    # torchvision takes as long to import as torch, and a transform of one's own needs none of it.
+    """Return the geometry of a transform: exact for torchvision's presets, otherwise measured."""
+    # torchvision takes as long to import as torch, and custom transforms do not need it.
     from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
     if isinstance(transform, ImageClassification) and _is_short_side(transform):
@@ -108,10 +108,10 @@ def _crop_start(length: int, crop: int) -> int:
 
 
 def _ramp(transform: Transform, width: int, height: int, axis: int) -> np.ndarray:
-    """The coordinate along one axis, 0 to 1, at each pixel of the transform's result.
+    """Return the coordinate along one axis, 0 to 1, at each pixel of the transform's result.
 
-    Pixels that do not depend on the picture (padding) are NaN. Grey pictures are used, so a
-    transform that mixes or drops colours is measured as well.
+    Pixels that do not depend on the image (padding) are NaN. Images are grey, so transforms that
+    mix or drop colours can be measured.
     """
     dark, light = (_send(transform, np.full((height, width), v, np.uint8)) for v in (0, 255))
     length = (height, width)[axis]
@@ -121,7 +121,7 @@ def _ramp(transform: Transform, width: int, height: int, axis: int) -> np.ndarra
     contrast = light - dark
     seen = np.abs(contrast) > 0.99 * np.abs(contrast).max()
     ramp, again = _send(transform, sent), _send(transform, sent)
-    # What differs from call to call has no place that could be told.
+    # Pixels that differ between calls have no determinable coordinate.
     seen &= ramp == again
     return np.where(seen, (ramp - dark) / np.where(seen, contrast, 1.0), np.nan)
 
@@ -132,7 +132,7 @@ def _send(transform: Transform, grey: np.ndarray) -> np.ndarray:
 
 
 def _span(ramp: np.ndarray, axis: int) -> tuple[float, float] | None:
-    """Coordinates of the result's first and last edge; None if it is no straight cut."""
+    """Return the coordinates of the first and last edge; None if the transform is not a crop."""
     ramp = ramp if axis == 1 else ramp.T
     seen = ~np.isnan(ramp)
     used = np.flatnonzero(seen.any(0))
@@ -147,5 +147,5 @@ def _span(ramp: np.ndarray, axis: int) -> tuple[float, float] | None:
 
 
 def _snapped(edge: float, border: float) -> float:
-    """The picture's own border where the edge cannot be told from it in 256 grey levels."""
+    """Return the image's border where the edge is within a grey level of it."""
     return border if abs(edge - border) < 1 / 255 else float(edge)

@@ -1,4 +1,4 @@
-"""The embedded model, which needs no download."""
+"""Load the bundled model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchattr.models.weights import RANDOM, fit_weights, read_weights, same_ran
 
 
 def load(weights: str | Path | None, device: torch.device) -> LoadedModel:
-    """The collage model: several classes may be right in one picture, so scores mean sigmoids."""
+    """Load the collage model; its classes are independent, so scores are logits of sigmoids."""
     from torchattr.models import collage
 
     with same_random_weights():

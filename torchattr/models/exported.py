@@ -1,4 +1,4 @@
-"""Programs saved by ``torch.export.save``."""
+"""Load programs saved by ``torch.export.save``."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
-from torchattr.errors import ModelError, WeightsError
-from torchattr.models.damage import Refusing, reason
+from torchattr.core.undoing import own_filters, undone
+from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel, in_eval_mode
+from torchattr.models.read_errors import ReadErrors, reason
 from torchattr.models.user_file import imagenet_transform
-from torchattr.undoing import own_filters, undone
 
 
 def load(
     path: Path, weights: str | Path | None, device: torch.device, trust: bool = False
 ) -> LoadedModel:
-    """Load an exported program; its preprocessing is ImageNet's at the size of its export.
+    """Load an exported program, with ImageNet's preprocessing at the size of its export.
 
-    Reading such a file is running code: its constants are pickles, its shapes are expressions that
-    are evaluated, and it may hold compiled libraries. So it is read only when it is trusted.
+    Reading such a file runs code: its constants are pickles, its shapes are evaluated expressions,
+    and it may contain compiled libraries. So it is read only if it is trusted.
 
-    Raises ``ModelError`` for a file that is not trusted, is damaged, or takes no square pictures.
+    Raises ``ModelError`` for a file that is not trusted, is damaged, or takes no square images.
     """
     if weights is not None:
-        raise WeightsError(f"{path} holds its own weights; leave weights out")
+        raise WeightsError(f"{path} contains its own weights; omit weights")
     if not path.is_file():
         raise ModelError(f"there is no file {path}")
     if not trust:
         raise ModelError(
             f"{path} is an exported program, and loading one can run any code that its author put"
-            " there; if you trust where it comes from, allow it with --trust (trust=True)"
+            " there",
+            hint=Hint(
+                ways_out=[WayOut("if you trust its source, allow it with {setting}", "trust", True)]
+            ),
         )
-    with Refusing(partial(_damaged, path)), _quiet():
+    with ReadErrors(partial(_damaged, path)), _quiet():
         program = _program(path)
         size = _image_size(program, path)
         model = _module(program, device)
@@ -51,11 +54,11 @@ def load(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what torch logs of a file that it cannot read out of the way: an error says it."""
+    """Silence PyTorch's logging about unreadable files; an error reports them."""
     with undone() as undo, own_filters():
         undo.later(partial(logging.disable, logging.root.manager.disable))
         logging.disable(logging.CRITICAL)
-        # Some versions of torch remark on their own reading of the file.
+        # Some versions of PyTorch warn about their own way of reading the file.
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
         yield
 
@@ -66,10 +69,10 @@ def _damaged(path: Path, reason: str) -> ModelError:
 
 def _program(path: Path) -> ExportedProgram:
     with zipfile.ZipFile(path) as archive:
-        # Torch checks no sums, and would load changed weights without a word.
+        # PyTorch checks no checksums, and would silently load corrupted weights.
         changed = archive.testzip()
     if changed is not None:
-        raise ModelError(f"{path} is damaged: the sum of its part {changed} is wrong")
+        raise ModelError(f"{path} is damaged: the checksum of its entry {changed} is wrong")
     return torch.export.load(path)
 
 
@@ -79,14 +82,14 @@ def _module(program: ExportedProgram, device: torch.device) -> nn.Module:
 
 
 def _check_runs(model: nn.Module, picture: torch.Tensor, path: Path) -> None:
-    """Run the program once: a damaged graph, or one for another batch, is found out only then."""
+    """Run the program once: only that reveals a damaged graph or a fixed batch size."""
     try:
         with torch.no_grad():
             model(picture)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path} cannot be run on one picture {tuple(picture.shape)}: {reason(error)}; export"
-            " it for a batch of 1 or of any size, and without further inputs"
+            f"{path} cannot be run on one image {tuple(picture.shape)}: {reason(error)}; export it"
+            " for a batch of 1 or a dynamic batch size, and without further inputs"
         ) from error
 
 
@@ -95,7 +98,7 @@ def _image_size(program: ExportedProgram, path: Path) -> int:
     shape = tuple(getattr(inputs[0], "shape", ())) if inputs else ()
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
         raise ModelError(
-            f"{path} was not exported for square RGB pictures (N, 3, H, H): its first input has "
+            f"{path} was not exported for square RGB images (N, 3, H, H): its first input has "
             f"the shape {shape}; wrap it in path/to/file.py:FUNCTION with its own transform"
         )
     return int(shape[2])

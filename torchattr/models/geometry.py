@@ -1,4 +1,4 @@
-"""Where a tensor came from in its picture, and how a map goes back there."""
+"""Boxes in an image, and placing a map back on the image that its tensor was cut from."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import settled, share, unit
 
 
 class Box(NamedTuple):
     """A rectangle in pixels: left, top, right and bottom edge, the last two exclusive.
 
     Pixel ``i`` covers the interval from ``i`` to ``i + 1``. A box may be fractional, and may reach
-    beyond the picture where a transform padded it.
+    beyond the image where a transform padded it.
     """
 
     x0: float
@@ -25,7 +25,7 @@ class Box(NamedTuple):
     y1: float
 
     def scaled(self, x: float, y: float) -> Box:
-        """The same rectangle after the picture was resized by these two factors."""
+        """Return the rectangle after the image was resized by these factors."""
         return Box(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)
 
 
@@ -35,17 +35,17 @@ def place(
     size: tuple[int, int],
     fill: float = math.nan,
 ) -> np.ndarray:
-    """Draw a map back on the picture that its tensor was cut from.
+    """Place a map on the image that its tensor was cut from.
 
-    Each pixel centre of the picture is looked up in the map by linear interpolation, with a wider
+    Each pixel centre of the image is looked up in the map by linear interpolation, with a wider
     kernel where the map shrinks. Pixels outside ``box`` get ``fill``: NaN by default, because the
     model has not seen them and nothing is known there. Where neighbours of opposite sign cancel up
-    to the rounding of their type, the pixel is zero. It is *not* an attribution at the picture's
-    own resolution.
+    to the rounding of their dtype, the pixel is zero. It is *not* an attribution at the image's
+    resolution.
 
     values: ``(..., h, w)``, the map on the tensor's grid.
-    box: the rectangle of the picture that the tensor shows.
-    size: height and width of the picture in pixels.
+    box: the rectangle of the image that the tensor shows.
+    size: height and width of the image in pixels.
 
     Returns ``(..., height, width)`` as float32 (float64 stays).
     Raises ``ShapeError`` for fewer than two axes or an empty map, ``InputError`` for values that
@@ -62,7 +62,7 @@ def place(
             f"got {tuple(array.shape)}"
         )
     if not np.isfinite(array).all():
-        raise InputError("values must be finite to be drawn on a picture, got NaN or infinity")
+        raise InputError("values must be finite to be placed on an image, got NaN or infinity")
     doubled = array.astype(np.float64)
     rows, inside_y = _weights(size[0], array.shape[-2], box.y0, box.y1)
     columns, inside_x = _weights(size[1], array.shape[-1], box.x0, box.x1)
@@ -82,7 +82,7 @@ def _float_array(values: Any) -> np.ndarray:
 
 
 def _weights(n: int, cells: int, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolation weights ``(n, cells)`` along one axis, and which of the n pixels lie inside."""
+    """Return interpolation weights ``(n, cells)`` along one axis, and which pixels are inside."""
     centres = np.arange(n) + 0.5
     step = (stop - start) / cells
     position = (centres - start) / step - 0.5

@@ -1,26 +1,32 @@
-"""Models of timm, which is imported only here."""
+"""Load models of timm, which is imported only here."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from torchattr.errors import ModelError, WeightsError
+from torchattr.core.registry import closest, suggest
+from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel
-from torchattr.models.weights import RANDOM, fit_weights, read_weights, same_random_weights
+from torchattr.models.weights import (
+    RANDOM,
+    UNTRAINED,
+    fit_weights,
+    read_weights,
+    same_random_weights,
+)
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
-    """A timm model; see ``torchattr.models.load_model`` for ``weights``."""
+    """Load a timm model; see ``torchattr.models.load_model`` for ``weights``."""
     timm = _timm()
     if not timm.is_model(name.partition(".")[0]):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-        hint = f"; close names: {', '.join(close)}" if close else ""
-        raise ModelError(f"timm has no model named {name!r}{hint}")
+        close = closest(name, timm.list_models(), cutoff=0.5)
+        question = f"; {suggest(name, close)}" if close else ""
+        raise ModelError(f"timm has no model named {name!r}{question}")
     model = _create(timm, name, weights)
     config = timm.data.resolve_model_data_config(model)
     return LoadedModel(
@@ -56,8 +62,8 @@ def _create(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
         return timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"the weights of timm:{name} could not be downloaded ({error}). Give them with "
-            "--weights FILE (weights=FILE), or try the untrained net with weights=random"
+            f"the weights of timm:{name} could not be downloaded ({error})",
+            hint=Hint(ways_out=[WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
         ) from error
 
 

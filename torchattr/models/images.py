@@ -1,4 +1,4 @@
-"""Finding and reading pictures."""
+"""Find and read image files."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from torchattr.core.undoing import own_filters
 from torchattr.errors import ImageError
 from torchattr.models.depth import grey_levels
-from torchattr.undoing import own_filters
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-"""What counts as a picture when a folder is searched."""
+"""File suffixes of images when a folder is searched."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""What is read, in Pillow's names. Decoders of others are never tried: some start programs."""
+"""Formats that are read, by Pillow's names; others are never tried: some decoders run programs."""
 
-# Pillow's decoders report broken data through all of these.
+# Pillow's decoders raise all of these on broken data.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
-# Warning filters belong to the process, so two threads must not change them at once.
+# Warning filters are global, so two threads must not change them at once.
 _FILTERS = threading.Lock()
 
 
 def read_image(path: str | Path) -> Image.Image:
-    """Read a picture as 8-bit RGB, upright.
+    """Read an image as 8-bit RGB, upright.
 
-    EXIF orientation is applied; transparent pixels are laid on white; palettes, grey, CMYK and
-    deeper pictures are converted. 16 bits are divided by 257; what would come out nearly black
-    (12 bits in a 16-bit file) or is no grey level (a computed tomography) is stretched, with a
+    EXIF orientation is applied; transparent pixels are composited on white; palettes, grey, CMYK
+    and deeper images are converted. 16 bits are divided by 257; values that would be nearly black
+    (12 bits in a 16-bit file) or are not grey levels (a computed tomography) are rescaled, with a
     ``BrightnessWarning``; see ``torchattr.models.grey_levels``.
 
-    Raises ``ImageError`` naming the file and the reason: missing, of no kind in ``FORMATS``,
+    Raises ``ImageError`` naming the file and the reason: missing, not of a format in ``FORMATS``,
     truncated, NaN, or more pixels than Pillow's ``Image.MAX_IMAGE_PIXELS`` (a decompression bomb).
 
     >>> from torchattr.models.collage import examples
@@ -53,9 +53,9 @@ def read_image(path: str | Path) -> Image.Image:
 
 
 def decode_image(file: Path | BinaryIO, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
-    """The same for an open file; ``name`` is what errors call it.
+    """Read an open image file like ``read_image``; errors refer to it as ``name``.
 
-    formats: the only kinds of pictures that are tried, in Pillow's names.
+    formats: the formats that are tried, by Pillow's names.
     """
     try:
         with _open(file, formats) as image:
@@ -72,20 +72,20 @@ def decode_image(file: Path | BinaryIO, name: str, formats: Sequence[str] = FORM
         ) from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(
-            f"{name}: not a picture of a kind that is read, which are {', '.join(formats)}"
+            f"{name}: not a picture in a supported format ({', '.join(formats)})"
         ) from error
     except _BROKEN as error:
         raise ImageError(f"{name}: damaged or truncated ({error})") from error
 
 
 def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
-    """The pictures that files, folders and glob patterns stand for, in a stable order.
+    """List the images that files, folders and glob patterns refer to, in a stable order.
 
-    Files come in the order given, whatever their suffix. A folder stands for the pictures directly
-    in it (see ``SUFFIXES``) and a pattern for its matches, both in natural order (``2`` before
-    ``10``); ``**`` searches subfolders. Nothing is listed twice.
+    Files keep the given order, whatever their suffix. A folder yields the images directly in it
+    (see ``SUFFIXES``) and a pattern its matches, both in natural order (``2`` before ``10``);
+    ``**`` searches subfolders. Nothing is listed twice.
 
-    Raises ``ImageError`` for a path, folder or pattern that stands for no picture.
+    Raises ``ImageError`` for a path, folder or pattern without images.
 
     >>> from torchattr.models.collage import examples
     >>> [path.name for path in find_images(examples()[0].path.parent / "*cat.jpg")]
@@ -93,23 +93,23 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
     """
     items = [paths] if isinstance(paths, str | Path) else list(paths)
     if not items:
-        raise ImageError("paths is empty: give at least one file, folder or glob pattern")
+        raise ImageError("paths is empty: pass at least one file, folder or glob pattern")
     return list(dict.fromkeys(found for item in items for found in _find(_expanded(item))))
 
 
 def _open(file: Path | BinaryIO, formats: Sequence[str]) -> Image.Image:
     with _FILTERS, own_filters():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(file, formats=formats)
+        return Image.open(file, formats=tuple(formats))
 
 
 def _expanded(item: str | Path) -> Path:
     if not str(item):
-        raise ImageError("paths holds an empty one; '.' stands for the folder one is in")
+        raise ImageError("paths contains an empty string; use '.' for the current folder")
     try:
         return Path(item).expanduser()
     except RuntimeError as error:
-        raise ImageError(f"{item}: {error}; write out the path") from error
+        raise ImageError(f"{item}: {error}; write the path in full") from error
 
 
 def _find(path: Path) -> list[Path]:
@@ -131,7 +131,7 @@ def _in_folder(folder: Path) -> list[Path]:
     if not found:
         raise ImageError(
             f"{folder}: no picture directly in this folder ({', '.join(SUFFIXES)}); "
-            f"to search its subfolders, give the pattern {folder / '**' / '*.jpg'}"
+            f"to search subfolders, use the pattern {folder / '**' / '*.jpg'}"
         )
     return sorted(found, key=_natural)
 
@@ -142,15 +142,15 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _check_depth(image: Image.Image, deep: bool, name: str) -> None:
-    """Refuse colours of 16 bits of which Pillow, which keeps the upper 8, leaves nearly nothing."""
+    """Refuse 16-bit colours that Pillow, which keeps the upper 8 bits, would turn nearly black."""
     if not deep or image.mode not in ("RGB", "RGBA", "LA"):
         return
     colours = len(image.getbands()) - (image.mode[-1] == "A")
     most = np.asarray(image)[..., :colours].max()
     if 0 < most < 16:
         raise ImageError(
-            f"{name}: the colours have fewer than 16 bits in a 16-bit file, so nearly nothing of"
-            " them would be seen; save the picture with 8 bits"
+            f"{name}: the colours use fewer than 16 bits of a 16-bit file and would be nearly"
+            " black; save the image with 8 bits"
         )
 
 

@@ -1,4 +1,4 @@
-"""One way to name any model."""
+"""Load any model by a string."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORMS = (
     "path/to/file.py:FUNCTION",
     "path/to/exported.pt2",
 )
-"""The ways to name a model."""
+"""The forms of a model specification."""
 
 
 def load_model(
@@ -27,22 +27,22 @@ def load_model(
     *,
     trust: bool = False,
 ) -> LoadedModel:
-    """Load a model with its own preprocessing and class names, in eval mode.
+    """Load a model with its preprocessing and class names, in eval mode.
 
     spec: one of
-        ``"demo"``, the small embedded model;
+        ``"demo"``, the small bundled model;
         ``"torchvision:resnet50"``, any classification or segmentation model of torchvision;
         ``"timm:convnext_tiny"``, any model of timm, which must be installed;
         ``"path/to/file.py:function"``, which runs that file and calls the function without
         arguments; it returns an ``nn.Module``, ``(model, transform)``,
         ``(model, transform, class_names)`` or a ``LoadedModel``;
-        ``"path/to/exported.pt2"``, a program saved by ``torch.export.save``, which must be trusted.
+        ``"path/to/exported.pt2"``, a program saved by ``torch.export.save``, which needs ``trust``.
     weights: None for the model's own (torchvision and timm download theirs), ``"random"`` for an
-        untrained net with the preprocessing and class names of its default weights (torchvision
+        untrained model with the preprocessing and class names of its default weights (torchvision
         and timm), the name of published torchvision weights such as ``"IMAGENET1K_V1"``, or a
         ``.safetensors`` or ``.pth`` file, from which no code is run.
-    device: where the model goes.
-    trust: allow exported programs, whose files can run any code of their author as they are read.
+    device: the device that the model is moved to.
+    trust: allow exported programs, since reading one can run arbitrary code.
 
     Raises ``ModelError`` for a spec or device that names nothing usable and for an exported program
     without ``trust``, and ``WeightsError`` for weights that cannot be read or downloaded or do not
@@ -53,7 +53,7 @@ def load_model(
     """
     if not isinstance(spec, str):
         raise ModelError(
-            f"spec must be a string, got {type(spec).__name__}; a model at hand needs no loading: "
+            f"spec must be a string, got {type(spec).__name__}; wrap a model object: "
             "LoadedModel(name, model, transform)"
         )
     place = _device(device)
@@ -71,18 +71,18 @@ def load_model(
     if is_user_file(spec):
         path, _, function = spec.rpartition(":")
         return user_file.load(Path(path).expanduser(), function, weights, place)
-    raise ModelError(f"unknown model {spec!r}; give one of: {', '.join(FORMS)}")
+    raise ModelError(f"unknown model {spec!r}; use one of: {', '.join(FORMS)}")
 
 
 def is_user_file(spec: str) -> bool:
-    """Whether a model is made by a user's file, which may register methods, rules and backends."""
+    """Whether a model comes from a user's file, which may register methods, rules and backends."""
     return spec.rpartition(":")[0].endswith(".py")
 
 
 def _device(device: str | torch.device) -> torch.device:
     try:
         place = torch.device(device)
-        # An allocation is the only question that every kind of device answers.
+        # Only an allocation shows for every kind of device whether it works.
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""A model together with all that is needed to feed it a picture and to read its answer."""
+"""A model with its preprocessing, class names and the meaning of its scores."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import nn
 from torchattr.errors import ModelError, ShapeError
 from torchattr.models.cropping import Geometry, Transform, geometry_of
 from torchattr.models.geometry import Box, place
-from torchattr.models.meaning import Meaning, Reading, read_scores
+from torchattr.models.scores import Meaning, ScoreReading, read_scores
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """A picture made ready for a model, which still knows where it came from.
+class PreparedImage:
+    """A preprocessed image, and the original that it comes from.
 
-    tensor: ``(C, H, W)``, what the model sees.
-    original: the picture as it was read.
+    tensor: ``(C, H, W)``, the model's input.
+    original: the image as it was read.
     box: the rectangle of ``original``, in its pixels, that ``tensor`` shows.
     """
 
@@ -30,11 +30,15 @@ class Prepared:
     original: Image.Image
     box: Box
 
-    def place(self, values: torch.Tensor | np.ndarray, fill: float = math.nan) -> np.ndarray:
-        """A map ``(..., h, w)`` drawn back as ``(..., H, W)`` on the original picture.
+    def __repr__(self) -> str:
+        width, height = self.original.size
+        return f"PreparedImage({tuple(self.tensor.shape)} from {width}×{height} pixels)"
 
-        Outside the rectangle that the model has seen stands ``fill``, NaN by default: nothing is
-        known there. See ``torchattr.models.place``.
+    def place(self, values: torch.Tensor | np.ndarray, fill: float = math.nan) -> np.ndarray:
+        """Return a map ``(..., h, w)`` as ``(..., H, W)`` on the original image.
+
+        Pixels that the model has not seen get ``fill``, NaN by default: nothing is known there.
+        See ``torchattr.models.place``.
         """
         width, height = self.original.size
         return place(values, self.box, (height, width), fill)
@@ -42,17 +46,17 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model in eval mode with its own preprocessing, class names and meaning of its scores.
+    """A model in eval mode with its preprocessing, class names and the meaning of its scores.
 
-    name: what the model is called in reports.
+    name: the model's name in reports.
     transform: from a PIL image to a float tensor ``(C, H, W)``.
     class_names: one name for each output, or None.
-    activation: how scores become probabilities: ``"softmax"`` (one class is right), ``"sigmoid"``
-        (each class for itself), ``"logits"`` (the first of several scores, the second of one) or
-        ``"none"`` (they are values). What is a softmax or sigmoid already stays as it is. With
-        ``"auto"`` scores are probabilities only where that is known, and values otherwise; see
-        ``torchattr.models.read_scores``.
-    geometry: which rectangle of a picture ``transform`` keeps; found out when not given.
+    activation: how scores become probabilities: ``"softmax"`` (mutually exclusive classes),
+        ``"sigmoid"`` (independent classes), ``"logits"`` (softmax of several scores, sigmoid of a
+        single one) or ``"none"`` (raw values). Scores that are already probabilities stay
+        unchanged. With ``"auto"``, scores are shown as probabilities only if they are known to be;
+        see ``torchattr.models.read_scores``.
+    geometry: which rectangle of an image ``transform`` keeps; determined if not given.
 
     >>> from torchvision.transforms import ToTensor
     >>> tiny = LoadedModel("tiny", nn.Flatten(), ToTensor(), ("dark", "light"))
@@ -80,24 +84,31 @@ class LoadedModel:
         if self.geometry is None:
             object.__setattr__(self, "geometry", geometry_of(self.transform))
 
-    def preprocess(self, image: Image.Image) -> Prepared:
-        """Make a picture ready. Raises ``ModelError`` when the transform gives no image tensor."""
+    def __repr__(self) -> str:
+        count = "no" if self.class_names is None else len(self.class_names)
+        return (
+            f"LoadedModel({self.name}: {type(self.model).__name__}, {count} class names,"
+            f" activation={self.activation!r})"
+        )
+
+    def preprocess(self, image: Image.Image) -> PreparedImage:
+        """Preprocess an image. Raises ``ModelError`` if the transform returns no image tensor."""
         tensor = self.transform(image)
         if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
             raise ModelError(
                 f"the transform of {self.name} must turn a PIL image into a tensor (C, H, W), "
-                f"got {_describe(tensor)}; torchvision.transforms.ToTensor() makes one"
+                f"got {_describe(tensor)}; torchvision.transforms.ToTensor() does"
             )
         if not tensor.is_floating_point():
             raise ModelError(
-                f"the transform of {self.name} must give a floating-point tensor, "
+                f"the transform of {self.name} must return a floating-point tensor, "
                 f"got {tensor.dtype}; add ConvertImageDtype(torch.float32)"
             )
         geometry = self.geometry or geometry_of(self.transform)
-        return Prepared(tensor, image, geometry.box(*image.size))
+        return PreparedImage(tensor, image, geometry.box(*image.size))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return scores ``(N, K)`` as the model means them, unchanged where they are values.
+        """Return the probabilities of scores ``(N, K)``; raw values stay unchanged.
 
         Raises ``ShapeError`` for scores of another shape.
         """
@@ -105,27 +116,27 @@ class LoadedModel:
             raise ShapeError(f"scores must have the shape (N, K), got {tuple(scores.shape)}")
         return self.read(scores).shown(scores)
 
-    def read(self, scores: torch.Tensor, ending: str | None = None) -> Reading:
+    def read(self, scores: torch.Tensor, ending: str | None = None) -> ScoreReading:
         """Return how scores ``(N, K)`` are shown; see ``torchattr.models.read_scores``."""
         named = self.class_names is not None and len(self.class_names) == scores.shape[1]
         return read_scores(scores, self.activation, ending, named)
 
     def meaning(self, activation: Meaning | None) -> LoadedModel:
-        """Return the same model with scores of another meaning; None leaves it as it is."""
+        """Return the same model with another meaning of its scores; None changes nothing."""
         return self if activation is None else replace(self, activation=activation)
 
     def class_name(self, index: int) -> str:
-        """The name of an output, or ``"class 7"`` where no names are known."""
+        """Return the name of an output, or ``"class 7"`` where no names are known."""
         if self.class_names is None or not 0 <= index < len(self.class_names):
             return f"class {index}"
         return self.class_names[index]
 
 
 def in_eval_mode(model: nn.Module) -> nn.Module:
-    """The same model in eval mode, also when it is an exported program.
+    """Return the same model in eval mode, including modules of exported programs.
 
-    An exported program refuses ``eval()``, since its mode was fixed on export; the flag is all
-    that is left to set.
+    An exported program refuses ``eval()``, since its mode was fixed on export; only the flag is
+    set.
     """
     try:
         return model.eval()

@@ -1,8 +1,7 @@
-"""A model that a user's own Python file makes."""
+"""Load a model that a function in a user's Python file returns."""
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import inspect
 import sys
@@ -19,26 +18,27 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchattr.core.registry import suggest
+from torchattr.core.undoing import undone
 from torchattr.errors import ModelError, TorchattrWarning
 from torchattr.models.cropping import Transform
 from torchattr.models.loaded import LoadedModel, in_eval_mode
 from torchattr.models.weights import fit_weights, read_weights
-from torchattr.undoing import undone
 
 USER_FILE = "_torchattr_user_"
-"""How the names of modules begin that are users' files."""
+"""Prefix of the module names of users' files."""
 
 
 class TransformWarning(TorchattrWarning):
-    """A model came without its preprocessing, so ImageNet's was taken."""
+    """A model came without preprocessing, so ImageNet's is used."""
 
 
 def load(
     path: Path, function: str, weights: str | Path | None, device: torch.device
 ) -> LoadedModel:
-    """Run a file, call one of its functions without arguments and take the model it returns.
+    """Run a file, call one of its functions without arguments and return the model it returns.
 
-    What that code raises reaches the caller as it is.
+    Exceptions of that code reach the caller unchanged.
     """
     with _siblings_importable(path):
         made = _without_arguments(_function(path, function), f"{path}:{function}")()
@@ -49,13 +49,13 @@ def load(
 
 
 def imagenet_transform(name: str, size: int = 224) -> Transform:
-    """ImageNet's usual preprocessing, with a warning that it was assumed."""
+    """Return ImageNet's usual preprocessing, with a warning that it is assumed."""
     from torchvision.transforms._presets import ImageClassification
 
     warnings.warn(
         f"{name} comes without its preprocessing; ImageNet's is used (short side to "
         f"{round(size / 0.875)}, centre crop of {size} pixels, ImageNet mean and deviation). "
-        "Return (model, transform) from path/to/file.py:FUNCTION to give its own",
+        "To set its own, return (model, transform) from path/to/file.py:FUNCTION",
         TransformWarning,
         stacklevel=4,
     )
@@ -63,9 +63,9 @@ def imagenet_transform(name: str, size: int = 224) -> Transform:
 
 
 def run_file(path: Path) -> ModuleType:
-    """Run a file for what it registers; what its code raises reaches the caller as it is.
+    """Run a file for what it registers; exceptions of its code reach the caller unchanged.
 
-    Raises ``ModelError`` when there is no such Python file.
+    Raises ``ModelError`` if there is no such Python file.
     """
     with _siblings_importable(path):
         return _run(path)
@@ -73,7 +73,7 @@ def run_file(path: Path) -> ModuleType:
 
 @contextmanager
 def _siblings_importable(path: Path) -> Iterator[None]:
-    """As when the file is run by ``python file.py``: modules beside it can be imported."""
+    """Make modules next to the file importable, as when it is run by ``python file.py``."""
     folder = str(path.resolve().parent)
     with undone() as undo:
         undo.later(partial(_leave_on_path, folder, sys.path.count(folder)))
@@ -92,23 +92,21 @@ def _function(path: Path, name: str) -> Callable[[], Any]:
     if callable(function):
         return function
     own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-    close = difflib.get_close_matches(name, own, n=3, cutoff=0.3) or sorted(own)[:5]
-    hint = f"; it has {', '.join(close)}" if close else ""
-    raise ModelError(f"{path} has no function {name!r}{hint}")
+    raise ModelError(f"{path} has no function {name!r}; {suggest(name, sorted(own), cutoff=0.3)}")
 
 
 def _without_arguments(function: Callable[..., Any], name: str) -> Callable[[], Any]:
     needed = ", ".join(_needed(function))
     if needed:
         raise ModelError(
-            f"{name} is called without arguments, but needs {needed}; give defaults, or write a"
+            f"{name} is called without arguments, but requires {needed}; add defaults, or write a"
             " function that calls it"
         )
     return function
 
 
 def _needed(function: Callable[..., Any]) -> list[str]:
-    """Return the arguments that a call cannot do without, as far as they are known."""
+    """Return the required arguments of a function, as far as they are known."""
     try:
         given = inspect.signature(function).parameters.values()
     except ValueError:
@@ -118,7 +116,7 @@ def _needed(function: Callable[..., Any]) -> list[str]:
 
 
 def blamed(error: BaseException) -> str | None:
-    """Say in a sentence what went wrong where in a user's file; `None` if nothing did there."""
+    """Describe an error raised in a user's file and its line; `None` if it was raised elsewhere."""
     place = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         if str(frame.f_globals.get("__name__", "")).startswith(USER_FILE):
@@ -127,8 +125,8 @@ def blamed(error: BaseException) -> str | None:
         place = f"{error.filename}, line {error.lineno}"
     if place is None:
         return None
-    said = str(error.msg if isinstance(error, SyntaxError) else error)
-    return f"{place}: {type(error).__name__}{': ' if said else ''}{said}"
+    message = str(error.msg if isinstance(error, SyntaxError) else error)
+    return f"{place}: {type(error).__name__}{': ' if message else ''}{message}"
 
 
 def _run(path: Path) -> ModuleType:
@@ -138,7 +136,7 @@ def _run(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ModelError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickling look a module up by its name while it runs.
+    # Dataclasses and pickling look the module up by name while it runs.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
@@ -151,8 +149,8 @@ def _run(path: Path) -> ModuleType:
 def _as_loaded(made: Any, name: str) -> LoadedModel:
     if isinstance(made, LoadedModel):
         return made
-    parts = made if isinstance(made, tuple) else (made,)
-    if not 1 <= len(parts) <= 3 or not isinstance(parts[0], nn.Module):
+    parts: tuple[Any, ...] = made if isinstance(made, tuple) else (made,)
+    if len(parts) > 3 or not parts or not isinstance(parts[0], nn.Module):
         got = f"({', '.join(type(part).__name__ for part in parts)})"
         raise ModelError(
             f"{name} must return an nn.Module, (model, transform), "

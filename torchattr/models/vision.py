@@ -1,8 +1,7 @@
-"""Models of torchvision, with the preprocessing and class names of their weights."""
+"""Load models of torchvision, with the preprocessing and class names of their weights."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ from torch import nn
 from torchvision import models
 from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
-from torchattr.errors import ModelError, WeightsError
+from torchattr.core.registry import closest, suggest
+from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel
 from torchattr.models.weights import (
     RANDOM,
+    UNTRAINED,
     StateDict,
     fit_weights,
     read_weights,
@@ -25,22 +26,21 @@ from torchattr.models.weights import (
 _PRESETS = (ImageClassification, SemanticSegmentation)
 _SEGMENTATION = ("deeplabv3_", "fcn_", "lraspp_")
 _QUANTIZED = "quantized_"
-# Weights files of torchvision expect the network itself to undo ImageNet's normalisation here.
+# torchvision's weights expect these networks to undo ImageNet's normalisation themselves.
 _TRANSFORM_INPUT = ("googlenet", "inception_v3")
-# The published DenseNet files predate the present names of their layers.
+# The published DenseNet weights use older layer names.
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
-    """A torchvision model; see ``torchattr.models.load_model`` for ``weights``."""
+    """Load a torchvision model; see ``torchattr.models.load_model`` for ``weights``."""
     published = _published(name)
     entry, file = _choose(published, weights)
     preset = entry.transforms()
     if name.startswith(_QUANTIZED) or not isinstance(preset, _PRESETS):
         raise ModelError(
-            f"torchvision:{name} is neither a classification nor a segmentation model of images "
-            "in floating point; wrap it in a function of your own and give "
-            "path/to/file.py:FUNCTION"
+            f"torchvision:{name} is not a floating-point classification or segmentation model "
+            "of images; wrap it in a function and load that as path/to/file.py:FUNCTION"
         )
     if file is not None:
         model = _from_file(name, file)
@@ -62,13 +62,13 @@ def _published(name: str) -> Any:
     try:
         return models.get_model_weights(name)
     except ValueError as error:
-        close = difflib.get_close_matches(name, models.list_models(), n=3, cutoff=0.5)
-        hint = f"; close names: {', '.join(close)}" if close else ""
-        raise ModelError(f"torchvision has no model named {name!r}{hint}") from error
+        close = closest(name, models.list_models(), cutoff=0.5)
+        question = f"; {suggest(name, close)}" if close else ""
+        raise ModelError(f"torchvision has no model named {name!r}{question}") from error
 
 
 def _choose(published: Any, weights: str | Path | None) -> tuple[Any, Path | None]:
-    """The published entry whose preprocessing holds, and the file to read instead of its own."""
+    """Return the published weights whose preprocessing applies, and a file to load instead."""
     default = published.DEFAULT
     if weights is None or weights == RANDOM:
         return default, None
@@ -77,7 +77,7 @@ def _choose(published: Any, weights: str | Path | None) -> tuple[Any, Path | Non
     file = Path(weights)
     if not file.expanduser().is_file():
         raise WeightsError(
-            f"weights: there is no file {file}; published weights of this model are "
+            f"weights: there is no file {file}; published weights of this model: "
             f"{', '.join(published.__members__)}"
         )
     named = (entry for entry in published if Path(entry.url).name == file.name)
@@ -89,9 +89,16 @@ def _pretrained(name: str, entry: Any) -> nn.Module:
         return models.get_model(name, weights=entry)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"the weights of torchvision:{name} could not be downloaded ({error}). Fetch "
-            f"{entry.url} on another machine and give the file with --weights FILE (weights=FILE)"
-            ", or try the untrained net with weights=random"
+            f"the weights of torchvision:{name} could not be downloaded ({error})",
+            hint=Hint(
+                ways_out=[
+                    WayOut(
+                        f"fetch {entry.url} on another machine and pass the file with {{setting}}",
+                        "weights",
+                    ),
+                    UNTRAINED,
+                ]
+            ),
         ) from error
 
 
@@ -111,7 +118,7 @@ def _from_file(name: str, file: Path) -> nn.Module:
 
 
 def _options(name: str, state: StateDict, init_weights: bool) -> dict[str, Any]:
-    """What a builder needs so that it downloads nothing and has the heads that the weights have."""
+    """Return builder options that avoid downloads and match the heads of the weights."""
     auxiliary = any("aux" in key.lower() for key in state)
     if name in _TRANSFORM_INPUT:
         heads = {"aux_logits": auxiliary} if state else {}

@@ -1,4 +1,4 @@
-"""Reading weights from a file, without running code from it, and fitting them to a model."""
+"""Read weights from a file without running code from it, and load them into a model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from torchattr.errors import TorchattrWarning, WeightsError, warn
-from torchattr.models.damage import Refusing
-from torchattr.undoing import own_filters, undone
+from torchattr.core.undoing import own_filters, undone
+from torchattr.core.warn import warn
+from torchattr.errors import TorchattrWarning, WayOut, WeightsError
+from torchattr.models.read_errors import ReadErrors
 
 RANDOM = "random"
+UNTRAINED = WayOut("try the untrained model with {setting}", "weights", RANDOM)
 """Instead of a file: untrained weights."""
 
 StateDict = dict[str, torch.Tensor]
@@ -31,12 +33,12 @@ _SHOWN = 4
 
 
 class WeightsWarning(TorchattrWarning):
-    """A checkpoint holds more than the weights that were taken from it."""
+    """A checkpoint contains more than the weights that are used."""
 
 
 @contextmanager
 def same_random_weights() -> Iterator[None]:
-    """Draw the same weights in every process, and leave the caller's random state as it was."""
+    """Initialise the same weights in every process, and keep the caller's random state."""
     with undone() as undo:
         undo.later(partial(torch.set_rng_state, torch.get_rng_state()))
         torch.default_generator.manual_seed(0)
@@ -44,14 +46,14 @@ def same_random_weights() -> Iterator[None]:
 
 
 def read_weights(path: str | Path) -> StateDict:
-    """The named tensors in a ``.safetensors`` file or a PyTorch checkpoint, on the CPU.
+    """Return the named tensors in a ``.safetensors`` file or a PyTorch checkpoint, on the CPU.
 
     Checkpoints are read with ``weights_only=True``, so no code in them runs. A training checkpoint
     that keeps the weights under ``state_dict``, ``model`` or a similar key is unwrapped; a
-    ``WeightsWarning`` names other weights beside them, which are not used.
+    ``WeightsWarning`` names the other weights, which are not used.
 
-    Raises ``WeightsError`` when the file is missing or damaged, holds no named tensors, or is a
-    pickle that needs code to load.
+    Raises ``WeightsError`` if the file is missing or damaged, contains no named tensors, or is a
+    pickle that runs code on loading.
 
     >>> from safetensors.torch import save_file
     >>> save_file({"fc.bias": torch.zeros(1000)}, "weights.safetensors")
@@ -66,15 +68,15 @@ def read_weights(path: str | Path) -> StateDict:
 
 
 def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load named tensors into a model, all of them or none said to fit.
+    """Load named tensors into a model; all of them must fit.
 
-    A prefix under which all of the model's names are found (``module.`` of ``DataParallel``,
-    ``_orig_mod.`` of ``torch.compile``, ``model.`` of Lightning) is taken off; a
+    A prefix under which all of the model's names occur (``module.`` of ``DataParallel``,
+    ``_orig_mod.`` of ``torch.compile``, ``model.`` of Lightning) is removed; a
     ``WeightsWarning`` names the entries beside it, such as those of a criterion, which are not
     used. Batch counters of batch-norm may be missing, as in old checkpoints.
 
-    source: where the tensors came from, for the message.
-    Raises ``WeightsError`` listing a few of the names that are missing, unexpected or mis-shaped;
+    source: where the tensors come from, for messages.
+    Raises ``WeightsError`` with some of the names that are missing, unexpected or of another shape;
     the model is then partly loaded and must not be used.
     """
     state = _strip_prefix(dict(state), model, source)
@@ -97,13 +99,15 @@ def fit_weights(model: nn.Module, state: Mapping[str, torch.Tensor], source: str
 
 
 def _read_safetensors(path: Path) -> StateDict:
-    with Refusing(lambda why: WeightsError(f"weights: {path} is not whole safetensors ({why})")):
+    with ReadErrors(
+        lambda why: WeightsError(f"weights: {path} is damaged or not a safetensors file ({why})")
+    ):
         return load_file(path)
 
 
 def _read_checkpoint(path: Path) -> Any:
-    with Refusing(lambda why: _unreadable(path, why)), own_filters():
-        # Both are followed by an error that says the same, or turn out to be harmless.
+    with ReadErrors(lambda why: _unreadable(path, why)), own_filters():
+        # Either an error follows that says the same, or they are harmless.
         warnings.filterwarnings("ignore", message=".*TorchScript archive.*")
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
         try:
@@ -115,20 +119,24 @@ def _read_checkpoint(path: Path) -> Any:
 def _unreadable(path: Path, reason: str) -> WeightsError:
     if "TorchScript" in reason:
         return WeightsError(_needs_code(path))
-    return WeightsError(f"weights: {path} is damaged or not a PyTorch checkpoint ({reason})")
+    return _damaged(path, "a PyTorch checkpoint", reason)
+
+
+def _damaged(path: Path, kind: str, reason: str) -> WeightsError:
+    return WeightsError(f"weights: {path} is damaged or not {kind} ({reason})")
 
 
 def _needs_code(path: Path) -> str:
     return (
-        f"weights: {path} holds more than tensors, and running the code it asks for is refused. "
-        "If you trust it, load it once where it was made and save only its tensors: "
+        f"weights: {path} contains more than tensors, and loading it would run its code. "
+        "If you trust it, load it where it was made and save only its tensors: "
         "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
     )
 
 
 def _unwrap(content: Any, path: Path) -> StateDict:
     tensors = _tensors(content)
-    wrapped = {key: one for key, one in _mappings(content).items() if _holds_weights(one)}
+    wrapped = {key: value for key, value in _mappings(content).items() if _holds_weights(value)}
     known = [key for key in _WRAPPERS if key in wrapped]
     if tensors and not known:
         _say_ignored(path, [str(key) for key in content if key not in tensors])
@@ -136,13 +144,13 @@ def _unwrap(content: Any, path: Path) -> StateDict:
     known = known or list(wrapped)
     if not known:
         raise WeightsError(
-            f"weights: {path} must hold a dictionary of named tensors (a state_dict), "
+            f"weights: {path} must contain a dictionary of named tensors (a state_dict), "
             f"got {_outline(content)}"
         )
     if len(known) > 1 and known[0] not in _WRAPPERS:
         raise WeightsError(
-            f"weights: {path} holds several sets of weights, {_few(known)}; save the one that is"
-            " meant by itself"
+            f"weights: {path} contains several sets of weights, {_few(known)}; save only the"
+            " intended one"
         )
     _say_ignored(path, [key for key in wrapped if key != known[0]])
     return _unwrap(wrapped[known[0]], path)
@@ -157,7 +165,7 @@ def _say_ignored(source: str | Path, names: Sequence[str]) -> None:
 
 
 def _tensors(content: Any) -> StateDict:
-    """Return the named tensors that a dictionary holds itself."""
+    """Return the named tensors directly in a dictionary."""
     entries = content.items() if isinstance(content, Mapping) else ()
     return {
         key: value
@@ -172,7 +180,7 @@ def _mappings(content: Any) -> dict[str, Mapping[Any, Any]]:
 
 
 def _holds_weights(content: Mapping[Any, Any]) -> bool:
-    """Return whether there are weights in it, at some depth; the state of an optimiser is none."""
+    """Whether there are weights at any depth; the state of an optimiser does not count."""
     if "param_groups" in content:
         return False
     return bool(_tensors(content)) or any(map(_holds_weights, _mappings(content).values()))
@@ -185,7 +193,7 @@ def _outline(content: Any) -> str:
 
 
 def _strip_prefix(state: StateDict, model: nn.Module, source: str) -> StateDict:
-    """Return the weights under the prefix that the model's own have there, and name the others."""
+    """Return the weights without the prefix of the model's names, and warn of the others."""
     prefix = _prefix(state, model, source)
     _say_ignored(source, [name for name in state if not name.startswith(prefix)])
     return {
@@ -208,10 +216,10 @@ def _prefix(state: StateDict, model: nn.Module, source: str) -> str:
     found = [end for end in fitting if not re.sub(_PREFIXES, "", end)] or fitting
     if len(found) > 1:
         raise WeightsError(
-            f"weights {source} fit the model under several names, {_few(found)}; save the ones"
-            " that are meant by themselves"
+            f"weights {source} fit the model under several prefixes, {_few(found)}; save only the"
+            " intended ones"
         )
-    # Where none fits, the names that differ are easiest to see without what all of them share.
+    # Where none fits, differences are easiest to see without the prefix that all names share.
     return found[0] if found else _shared(state)
 
 
@@ -233,7 +241,7 @@ def _mismatch(source: str, problems: Mapping[str, list[str]]) -> str:
     parts = [f"{len(names)} {kind}: {_few(names)}" for kind, names in problems.items() if names]
     return (
         f"weights {source} do not fit the model; {'; '.join(parts)}. "
-        "Give weights made for this architecture and this number of classes."
+        "Pass weights of this architecture and number of classes."
     )
 
 

@@ -1,4 +1,4 @@
-"""A faster copy of a model, for repeated use: folded batch-norms, memory order, CUDA graphs."""
+"""Faster copies of models for repeated use: folded batch-norms, memory order, CUDA graphs."""
 
 from torchattr.preparation.gates import FlippedGates as FlippedGates
 from torchattr.preparation.gates import flipped_gates as flipped_gates

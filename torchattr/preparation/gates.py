@@ -1,8 +1,8 @@
-"""How many gates of rectifiers stand otherwise in one model than in another.
+"""Count the ReLU gates that differ between two models.
 
-The gradient of a network of rectifiers is as exact as its gates. One of them flips where a value
-lies so near zero that rounding decides its sign. The gates of guided backpropagation and of the
-deconvnet look at the signal that comes back, too, so they have a second chance to flip.
+The gradient of a ReLU network is as exact as its gates. A gate flips where a value is so close to
+zero that rounding decides its sign. The gates of guided backpropagation and of the deconvnet also
+depend on the backward signal, so they have a second chance to flip.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr._types import Forward, OutputKey
+from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import InputError
 from torchattr.layers import Call, LayerRule, Trace
-from torchattr.preparation.precision import places_of, scores_at
+from torchattr.preparation.precision import positions_of, scores_at
 
 
 @dataclass(frozen=True)
 class Flips:
-    """Gates that differ, out of all.
+    """Number of gates that differ, out of all.
 
     >>> print(Flips(2, 1000))
     2 of 1,000 (0.2%)
@@ -39,11 +39,11 @@ class Flips:
 
 
 class GateRecorder(LayerRule):
-    """The rule `gate` for rectifiers, noting where each let its signal through.
+    """A ReLU rule that records where each gate passed its signal.
 
     Args:
-        guided: whether the gate of the forward counts, as in guided backpropagation; otherwise
-            only the sign of the signal does, as in the deconvnet.
+        guided: whether the forward gate applies too, as in guided backpropagation; otherwise only
+            the sign of the signal does, as in the deconvnet.
     """
 
     def __init__(self, guided: bool) -> None:
@@ -64,7 +64,7 @@ class GateRecorder(LayerRule):
         return grad.where(passes, 0)
 
     def opened(self) -> list[Tensor]:
-        """Give the gates of the backward, in the order of the forward."""
+        """Return the gates of the backward, in the order of the forward."""
         return [self._opened[position] for position in sorted(self._opened)]
 
 
@@ -73,9 +73,9 @@ class FlippedGates:
     """The gates of each kind that differ between two models.
 
     Attributes:
-        forward: those of the rectifiers themselves; all that the gradient depends on.
-        guided: those that guided backpropagation opens: forward and signal positive.
-        deconvolution: those that the deconvnet opens: signal positive.
+        forward: those of the ReLUs themselves; all that the gradient depends on.
+        guided: those of guided backpropagation: activation and signal positive.
+        deconvolution: those of the deconvnet: signal positive.
     """
 
     forward: Flips
@@ -99,14 +99,14 @@ def flipped_gates(
 
     Args:
         one: a model.
-        other: one that runs the same rectifiers in the same order.
+        other: one that runs the same ReLUs in the same order.
         inputs: the attributed inputs.
         arguments: further positional arguments.
-        key: which entry of the output holds the scores.
-        target: what is explained; `None` is where `one` has the largest score of each example.
+        key: the entry of the output that holds the scores.
+        target: the target; `None` is the largest score of `one` for each example.
 
     Raises:
-        InputError: the two do not run the same rectifiers.
+        InputError: the two do not run the same ReLUs.
 
     >>> import torch
     >>> from torch import nn
@@ -125,7 +125,7 @@ def _gates(
     guided, deconvolution = GateRecorder(True), GateRecorder(False)
     tables = [{"relu": guided}, {"relu": deconvolution}]
     trace = Trace(model, inputs, arguments, tables=tables, key=key)
-    target = places_of(trace.output) if target is None else target
+    target = positions_of(trace.output) if target is None else target
     scores = scores_at(trace.output, target)
     trace.gradients(scores, trace.input_edges, table=0, of_output=True)
     trace.gradients(scores, trace.input_edges, table=1, keep=False, of_output=True)
@@ -135,7 +135,7 @@ def _gates(
 def _differing(one: Sequence[Tensor], other: Sequence[Tensor]) -> Flips:
     if [gates.shape for gates in one] != [gates.shape for gates in other]:
         raise InputError(
-            f"the two models do not run the same rectifiers: {len(one)} and {len(other)} of them"
+            f"the two models do not run the same ReLUs: {len(one)} and {len(other)} of them"
         )
     flipped = sum(int((a != b).sum()) for a, b in zip(one, other, strict=True))
     return Flips(flipped, sum(gates.numel() for gates in one))

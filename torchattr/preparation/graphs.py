@@ -1,9 +1,9 @@
-"""Forwards and backwards that are recorded once for each form of input, and then replayed.
+"""CUDA graphs: record a forward and its backwards once per input signature, then replay them.
 
-A GPU runs the work of a small batch faster than Python can ask for it. A recorded graph is asked
-for with one call. It works on fixed memory: inputs are copied in, it is replayed, results are
-copied out. What the forward remembers stays in the graph's own memory, where the recorded
-backwards find it.
+A GPU runs the kernels of a small batch faster than Python can launch them; a recorded graph takes
+one launch. It works on fixed memory: inputs are copied in, it is replayed, results are copied out.
+Activations saved for the backward stay in the graph's own memory, where the recorded backwards
+read them.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from torchattr.kernels import asked
-from torchattr.layers import Captured, Coverage, Place, RuleTable, Trace
-from torchattr.layers.guards import gradients
-from torchattr.methods.traceable import Ran
-from torchattr.preparation.recorder import GraphRecorder
+from torchattr.kernels import requested_backend
+from torchattr.layers import Captured, Coverage, RuleTable, TapPoint, Trace, gradients
+from torchattr.methods import ForwardResult
+from torchattr.preparation.replay import GraphRecorder
 
 Run = Callable[[Sequence[Tensor]], Trace]
 
 
-class Recorded:
-    """One forward and its backwards, recorded for inputs of one form.
+class RecordedGraph:
+    """One forward and its backwards, recorded for inputs of one signature.
 
     Args:
-        recorder: what records.
-        run: makes the trace on some inputs.
-        inputs: inputs of that form.
-        tables: the rules, kept alive because forms know them by `id`.
+        recorder: records and replays.
+        run: traces the model on some inputs.
+        inputs: inputs of that signature.
+        tables: the rules, kept alive because signatures contain their `id`.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Recorded:
         return f"{_shapes(self._inputs)} is replayed"
 
     def forward(self, owner: Replayed) -> None:
-        """Replay the forward on the owner's inputs, unless its results stand there already."""
+        """Replay the forward on the owner's inputs, unless its results are the latest."""
         if self._owner is not owner:
             for own, given in zip(self._inputs, owner.inputs, strict=True):
                 own.copy_(given)
@@ -67,12 +66,12 @@ class Recorded:
     def backward(
         self, above: Tensor, edges: Sequence[GradientEdge | None], table: int
     ) -> list[Tensor | None]:
-        """Replay the backward of a table, from a gradient at the output to these edges."""
+        """Replay the backward under a rule table, from a gradient at the output to these edges."""
         self._above.copy_(above)
-        form = table, tuple(edge and (id(edge.node), edge.output_nr) for edge in edges)
-        if form not in self._backwards:
-            self._backwards[form] = self._record_backward(edges, table)
-        recorded = self._backwards[form]
+        signature = table, tuple(edge and (id(edge.node), edge.output_nr) for edge in edges)
+        if signature not in self._backwards:
+            self._backwards[signature] = self._record_backward(edges, table)
+        recorded = self._backwards[signature]
         if recorded is None:
             return self._back(edges, table)
         results, replay = recorded
@@ -82,14 +81,14 @@ class Recorded:
     def _record_backward(
         self, edges: Sequence[GradientEdge | None], table: int
     ) -> tuple[list[Tensor | None], Callable[[], None]] | None:
-        """Record a backward; one that cannot be recorded runs on what the forward left."""
+        """Record a backward; `None` if it cannot be recorded and has to run eagerly."""
         try:
             return self._recorder.record(lambda: self._back(edges, table))
         except self._recorder.failures:
             return None
 
     def copies(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Give results for keeps: the next replay writes over those of this one."""
+        """Return copies of results, which the next replay overwrites."""
         copied = [tensor.detach().clone() for tensor in tensors]
         self._recorder.finish()
         return copied
@@ -97,15 +96,15 @@ class Recorded:
     def _back(self, edges: Sequence[GradientEdge | None], table: int) -> list[Tensor | None]:
         output = self.trace.output
         with gradients():
-            # The gradient of this with regard to the output is what stands in `_above`.
+            # The gradient of this sum with respect to the output is `_above`.
             scores = (output * self._above).sum()
         return self.trace.gradients(scores, edges, table=table, keep=True, of_output=True)
 
 
 class Replayed:
-    """One forward that was replayed; it offers what a :class:`Trace` does."""
+    """One replayed forward, with the interface of :class:`Trace`."""
 
-    def __init__(self, recorded: Recorded, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, recorded: RecordedGraph, inputs: Sequence[Tensor]) -> None:
         self.inputs = [tensor.detach().clone() for tensor in inputs]
         self.input_edges = recorded.trace.input_edges
         self._recorded = recorded
@@ -113,20 +112,20 @@ class Replayed:
             recorded.forward(self)
             (output,) = recorded.copies([recorded.trace.output])
         self.output = output.requires_grad_(output.is_floating_point())
-        self._calls: dict[Place, list[Captured]] = {}
+        self._calls: dict[TapPoint, list[Captured]] = {}
 
     @property
     def coverage(self) -> Coverage:
         return self._recorded.trace.coverage
 
-    def calls(self, place: Place) -> list[Captured]:
-        """Give what was recorded at a place, call by call."""
-        if place not in self._calls:
+    def calls(self, tap: TapPoint) -> list[Captured]:
+        """Return what was captured at a tap point, call by call."""
+        if tap not in self._calls:
             with torch.inference_mode(False), self._recorded.lock:
                 self._recorded.forward(self)
-                calls = self._recorded.trace.calls(place)
-                self._calls[place] = [self._copied(call) for call in calls]
-        return self._calls[place]
+                calls = self._recorded.trace.calls(tap)
+                self._calls[tap] = [self._copied(call) for call in calls]
+        return self._calls[tap]
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         """Return for each edge whether the recorded output depends on it by the graph."""
@@ -148,76 +147,76 @@ class Replayed:
             (above,) = torch.autograd.grad(scores.sum(), self.output, retain_graph=True)
             with self._recorded.lock:
                 self._recorded.forward(self)
-                found = self._recorded.backward(above, edges, table)
-                there = [gradient for gradient in found if gradient is not None]
-                copied = iter(self._recorded.copies(there))
-        return [None if gradient is None else next(copied) for gradient in found]
+                gradients = self._recorded.backward(above, edges, table)
+                present = [gradient for gradient in gradients if gradient is not None]
+                copied = iter(self._recorded.copies(present))
+        return [None if gradient is None else next(copied) for gradient in gradients]
 
     def _copied(self, call: Captured) -> Captured:
         return replace(call, values=tuple(self._recorded.copies(call.values)))
 
 
 class Graphs:
-    """The recordings of one model: the last few forms of input that it ran on.
+    """The recorded graphs of one model, for the most recently used input signatures.
 
     Args:
-        recorder: what records, and says what it cannot record.
-        limit: how many forms are kept; the one not used for longest goes first.
+        recorder: records graphs, and explains what it cannot record.
+        limit: number of signatures to keep; the least recently used is dropped first.
     """
 
     def __init__(self, recorder: GraphRecorder, limit: int) -> None:
         self._recorder = recorder
         self._limit = limit
         self._lock = RLock()
-        self._recorded: OrderedDict[Any, Recorded | str] = OrderedDict()
+        self._recorded: OrderedDict[Any, RecordedGraph | str] = OrderedDict()
 
     def trace(
-        self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable], form: Any
-    ) -> Ran:
-        """Give a replayed forward, or one that runs as ever where nothing can be recorded."""
+        self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable], state: Any
+    ) -> ForwardResult:
+        """Return a replayed forward, or an eager one if it cannot be recorded."""
         reason = self._recorder.refusal(inputs)
         if reason is not None:
             return run(inputs)
         rules = tuple(_identities(table) for table in tables)
-        whole = (*map(_form, inputs), rules, asked(), form)
+        signature = (*map(_layout, inputs), rules, requested_backend(), state)
         with self._lock, torch.inference_mode(False):
-            recorded = self._get(whole, run, inputs, tables)
+            recorded = self._get(signature, run, inputs, tables)
         return run(inputs) if isinstance(recorded, str) else Replayed(recorded, inputs)
 
     def notes(self) -> tuple[str, ...]:
-        """Say for each form whether it is replayed, and if not, why."""
+        """Return for each input signature whether it is replayed, and if not, why."""
         with self._lock:
             return tuple(map(str, self._recorded.values()))
 
     def clear(self) -> None:
-        """Forget all recordings."""
+        """Drop all recorded graphs."""
         with self._lock:
             self._recorded.clear()
 
     def __reduce__(self) -> Any:
-        # A copy, or one read from a file, records anew.
+        # A copy, or an unpickled one, records again.
         return Graphs, (self._recorder, self._limit)
 
     def _get(
-        self, form: Any, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable]
-    ) -> Recorded | str:
-        if form not in self._recorded:
+        self, signature: Any, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable]
+    ) -> RecordedGraph | str:
+        if signature not in self._recorded:
             while len(self._recorded) >= self._limit:
                 self._recorded.popitem(last=False)
-            self._recorded[form] = self._record(run, inputs, tables)
-        self._recorded.move_to_end(form)
-        return self._recorded[form]
+            self._recorded[signature] = self._record(run, inputs, tables)
+        self._recorded.move_to_end(signature)
+        return self._recorded[signature]
 
     def _record(
         self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable]
-    ) -> Recorded | str:
+    ) -> RecordedGraph | str:
         try:
-            return Recorded(self._recorder, run, inputs, tables)
+            return RecordedGraph(self._recorder, run, inputs, tables)
         except self._recorder.failures as error:
             return f"{_shapes(inputs)} runs eagerly: {str(error).splitlines()[0]}"
 
 
-def _form(tensor: Tensor) -> Any:
+def _layout(tensor: Tensor) -> Any:
     return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device
 
 

@@ -1,4 +1,4 @@
-"""Whether channels-last memory makes a model faster here: measured, not guessed."""
+"""Decide by measurement whether channels-last memory makes a model faster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torchattr.errors import InputError
 
 ROUNDS = 5
 PATIENCE = 10.0
-"""Seconds after which no further round begins; one is the least."""
+"""Seconds after which no further round begins; at least one runs."""
 
 WORTHWHILE = 0.97
-"""The share of the other's time from which channels-last is taken; above it, noise decides."""
+"""Channels-last is chosen below this ratio of the times; a difference above it may be noise."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Decision:
 
 
 def check_choice(channels_last: Any) -> None:
-    """Refuse what is neither a decision nor `"measure"`.
+    """Check a choice of memory order.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is neither a bool nor `"measure"`.
     """
     if channels_last not in (True, False, "measure"):
         raise InputError(f"channels_last must be 'measure', True or False, got {channels_last!r}")
@@ -44,35 +44,35 @@ def check_choice(channels_last: Any) -> None:
 def decide(
     choice: Any, inputs: Sequence[Tensor], run: Callable[[bool], Any], has_convolutions: bool
 ) -> Decision:
-    """Decide for a model, where need be by running it by turns in both orders.
+    """Decide for a model, by default by running it alternately in both memory orders.
 
     Args:
         choice: `True`, `False` or `"measure"`.
         inputs: the example inputs.
-        run: runs forward and backward, in channels-last memory or not.
-        has_convolutions: whether the model has convolutions over two dimensions.
+        run: runs forward and backward; called with whether to use channels-last memory.
+        has_convolutions: whether the model has two-dimensional convolutions.
     """
     if choice != "measure":
-        return Decision(choice, "as asked for")
+        return Decision(choice, "as requested")
     if not has_convolutions or not any(tensor.dim() == 4 for tensor in inputs):
-        return Decision(False, "no convolution over two dimensions takes an input of four")
+        return Decision(False, "no two-dimensional convolution on a four-dimensional input")
     device = inputs[0].device
-    times = by_turns({True: lambda: run(True), False: lambda: run(False)}, device)
-    # What else the machine does only adds time, so the least is nearest to the truth.
+    times = alternate({True: lambda: run(True), False: lambda: run(False)}, device)
+    # Other load on the machine only adds time, so the minimum is the best estimate.
     with_it, without = min(times[True]), min(times[False])
     ratio = with_it / without
     why = (
         f"{1e3 * with_it:.1f} ms against {1e3 * without:.1f} ms, {ratio:.2f} of the time (best of"
-        f" {len(times[True])} by turns; forward, gradient and guided backward of"
+        f" {len(times[True])}, alternating; forward, gradient and guided backward of"
         f" {tuple(inputs[0].shape)} on {device.type})"
     )
     return Decision(ratio < WORTHWHILE, why)
 
 
-def by_turns(
+def alternate(
     runs: Mapping[bool, Callable[[], Any]], device: torch.device
 ) -> dict[bool, list[float]]:
-    """Time each run once a round, after one round that does not count."""
+    """Time each run once per round, after an untimed warm-up round."""
     times: dict[bool, list[float]] = {name: [] for name in runs}
     spent = sum(_seconds(run, device) for run in runs.values())
     while len(times[True]) < ROUNDS and (spent < PATIENCE or not times[True]):
@@ -95,8 +95,8 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def laid_out(value: Any) -> Any:
-    """Give a picture tensor in channels-last memory, and anything else as it is."""
+def to_channels_last(value: Any) -> Any:
+    """Return an image batch in channels-last memory, and any other value unchanged."""
     if isinstance(value, Tensor) and value.dim() == 4 and value.is_floating_point():
         return value.contiguous(memory_format=torch.channels_last)
     return value

@@ -1,4 +1,4 @@
-"""Lower precision by choice, and what it costs."""
+"""Lower precision for the forward, and its cost in accuracy."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
-from torchattr._types import Forward, OutputKey
-from torchattr.errors import InputError, OutputError
-from torchattr.layers import Trace, rule_table
-from torchattr.layers.guards import autocast, gradients
+from torchattr.core.pytree import tree_map_only
+from torchattr.core.targets import select_scores
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.undoing import Undo
+from torchattr.errors import Hint, InputError, OutputError, WayOut
+from torchattr.layers import Trace, autocast, gradients, rule_table
 from torchattr.methods import GuidedBackprop, Saliency
-from torchattr.targets import select_scores
-from torchattr.undoing import Undo
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
+_OTHER_OUTPUT = Hint(
+    ways_out=[WayOut("choose another entry of the output with {setting}", "output")]
+)
+
+
 def check_precision(precision: Any) -> Precision:
-    """Give it back if it names one.
+    """Return the precision if it is known.
 
     Raises:
-        InputError: it does not.
+        InputError: an unknown precision.
     """
     if precision not in get_args(Precision):
         names = ", ".join(map(repr, get_args(Precision)))
@@ -36,13 +40,13 @@ def check_precision(precision: Any) -> Precision:
 
 
 def cast(undo: Undo, precision: Precision, device: torch.device) -> None:
-    """Let PyTorch cast to a lower precision until that is undone."""
+    """Turn on autocast to a lower precision, until undone."""
     if precision != "float32":
         autocast(undo, device.type, getattr(torch, precision))
 
 
-def as_before(output: Any, dtype: torch.dtype) -> Any:
-    """Give what an autocast forward returned in the dtype of its input."""
+def restore_dtype(output: Any, dtype: torch.dtype) -> Any:
+    """Return the output of an autocast forward in the dtype of its input."""
 
     def widened(tensor: Tensor) -> Tensor:
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -51,14 +55,14 @@ def as_before(output: Any, dtype: torch.dtype) -> Any:
 
 
 _COARSE = {"tf32": 2.0**-10, "bf16": torch.finfo(torch.bfloat16).eps}
-"""The rounding of arithmetic that PyTorch may use for float32, by its name there."""
+"""The unit roundoff of arithmetic that PyTorch may use for float32, by its name there."""
 
 
 def rounding(dtypes: Iterable[torch.dtype], device: torch.device) -> float:
-    """Give the coarsest rounding of a forward with these dtypes on a device.
+    """Return the coarsest rounding of a forward with these dtypes on a device.
 
-    Float32 is multiplied in TF32 or bfloat16 where PyTorch is set so, as it is for the
-    convolutions of cuDNN unless told otherwise; and autocast casts to less.
+    Float32 is multiplied in TF32 or bfloat16 where PyTorch is configured to, as it is by default
+    for cuDNN's convolutions; and autocast casts to fewer bits.
 
     >>> rounding([torch.float64], torch.device("cpu")) < 1e-15
     True
@@ -70,7 +74,7 @@ def rounding(dtypes: Iterable[torch.dtype], device: torch.device) -> float:
 
 
 def _coarse(device: torch.device) -> list[float]:
-    """Give how coarse float32 may be multiplied on a device."""
+    """Return the roundings that float32 products may have on a device."""
     backends: Any = torch.backends
     cuda = device.type == "cuda"
     multiplying = backends.cuda.matmul if cuda else backends.mkldnn.matmul
@@ -105,7 +109,7 @@ class Deviation:
 def deviation(actual: Tensor, expected: Tensor) -> Deviation:
     """Compare two maps; a difference from maps of zeros counts as infinite.
 
-    Infinities and NaN in the same places of both differ by nothing.
+    Infinities and NaN at the same positions of both count as equal.
 
     >>> print(deviation(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0])))
     relative error 0, largest 0, correlation 1.000000
@@ -140,58 +144,59 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 def maps_of(
     model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any], key: OutputKey, target: Any
 ) -> tuple[dict[str, list[Tensor]], Any]:
-    """Give the signed maps of each method for a target, all from one forward, and the target.
+    """Return the signed maps of each method for a target, all from one forward, and the target.
 
-    A target of `None` is the place of the largest score of each example.
+    A target of `None` is the position of the largest score of each example.
     """
     tables = [rule_table(rules) for rules in TABLES.values()]
     trace = Trace(model, inputs, arguments, tables=tables, key=key)
     check_scores(trace.output)
-    # The caller may be in no_grad or inference mode, where picking would cut the graph off.
+    # The caller may be in no_grad or inference mode, which would cut the graph here.
     with gradients():
-        target = places_of(trace.output) if target is None else target
+        target = positions_of(trace.output) if target is None else target
         scores = scores_at(trace.output, target)
     maps = {}
     for number, name in enumerate(TABLES):
-        found = trace.gradients(scores, trace.input_edges, table=number, of_output=True)
-        maps[name] = [one for one in found if one is not None]
+        gradient = trace.gradients(scores, trace.input_edges, table=number, of_output=True)
+        maps[name] = [one for one in gradient if one is not None]
     if not all(maps.values()):
         raise OutputError(
-            "the model's output does not depend on example_inputs by autograd's graph, so nothing"
-            " can be attributed: something cut it, such as torch.no_grad() around a part,"
-            " detach(), or quantised operations; choose another entry with output=..."
+            "autograd finds no path from the model's output to example_inputs, so nothing can be"
+            " attributed: something cut the graph, such as torch.no_grad(), detach() or quantised"
+            " operations",
+            hint=_OTHER_OUTPUT,
         )
     return maps, target
 
 
 def check_scores(output: Tensor) -> None:
-    """Refuse an output that holds no scores which a gradient could be taken of.
+    """Check that an output holds scores that have a gradient.
 
     Raises:
-        OutputError: no value, or values that have no gradient.
+        OutputError: it holds no value, or values without gradient.
     """
     dense = output.layout == torch.strided and not output.is_nested
     if not dense or not output.is_floating_point() or not output.numel():
         shape = f" of shape {tuple(output.shape)}" if dense else ""
         kind = f"{'' if dense else 'nested or sparse '}{output.dtype}{shape}"
         raise OutputError(
-            f"the model's output is {kind}, which holds no scores that a gradient could be taken"
-            " of; choose or make some with output=..., for example output=lambda returned: ..."
+            f"the model's output is {kind}, which has no gradient",
+            hint=_OTHER_OUTPUT,
         )
 
 
-def places_of(output: Tensor) -> Tensor:
-    """Give where the largest score of each example stands in its flattened row."""
+def positions_of(output: Tensor) -> Tensor:
+    """Return the position of the largest score in each example's flattened row."""
     return _rows(output).detach().argmax(1)
 
 
 def scores_at(output: Tensor, target: Any) -> Tensor:
-    """Give one value per example: the one at these places of its row, or what a target names."""
+    """Return one value per example: that at these positions of its row, or of a target."""
     if isinstance(target, Tensor):
         return _rows(output).gather(1, target[:, None])[:, 0]
     return select_scores(output, target)
 
 
 def _rows(output: Tensor) -> Tensor:
-    """Give the scores of each example as a row; one value alone is that of one example."""
+    """Return the scores of each example as a row; a single value is that of one example."""
     return output.reshape(len(output) if output.dim() else 1, -1)

@@ -1,17 +1,19 @@
-"""Preparing a model for repeated use."""
+"""Prepare a model for repeated attribution, and check the copy against the original."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves
 
-from torchattr._types import OutputKey, Tensors
+from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
+from torchattr.core.pytree import tree_leaves
+from torchattr.core.types import OutputKey, Tensors
 from torchattr.errors import (
     InputError,
     InputTypeError,
@@ -19,11 +21,9 @@ from torchattr.errors import (
     ScriptedModelError,
     TorchattrError,
 )
-from torchattr.inputs import as_arguments, as_inputs
-from torchattr.layers import Trace
-from torchattr.layers.guards import refuse_scripted
+from torchattr.layers import Trace, refuse_scripted
 from torchattr.preparation.copying import shared_copy, state, storages
-from torchattr.preparation.folding import Fold
+from torchattr.preparation.forward import PreparedForward
 from torchattr.preparation.gates import FlippedGates, flipped_gates
 from torchattr.preparation.graphs import Graphs
 from torchattr.preparation.memory_order import Decision, check_choice, decide
@@ -37,7 +37,7 @@ from torchattr.preparation.precision import (
     rounding,
 )
 from torchattr.preparation.prepared import Prepared
-from torchattr.preparation.recorder import CudaRecorder
+from torchattr.preparation.replay import CudaRecorder
 from torchattr.preparation.report import Preparation
 
 
@@ -52,37 +52,37 @@ def prepare(
     precision: Precision = "float32",
     output: OutputKey = None,
 ) -> Prepared:
-    """Give a copy of a model that attributes faster, with the same results.
+    """Return a copy of a model that attributes faster, with the same results.
 
     Batch-norms are folded into the convolutions before them: `W' = W · γ/√(σ² + ε)`,
     `b' = (b − μ) · γ/√(σ² + ε) + β` (Jacob et al. 2018, arXiv:1712.05877). The model runs in
     channels-last memory if that is faster here. On a GPU each forward and backward is recorded
-    as a CUDA graph for each form of input. The copy is checked on the example inputs against
-    the model, and `report` says what was done and how far results moved. Parameters and buffers
+    as a CUDA graph per input shape. The copy is checked against the model on the example
+    inputs; `report` says what was done and how far results moved. Parameters and buffers
     share the model's memory; the model itself is not changed.
 
-    It is *not* a model to train, and it is not to the bit the original: gradients differ by
-    rounding, and a guided gate whose signal lies at zero may flip (`report.gates` counts them).
+    It is *not* a model to train, and not bitwise equal to the original: gradients differ by
+    rounding, and a guided gate whose signal is near zero may flip (`report.gates` counts them).
 
     Args:
         model: an `nn.Module` in eval mode.
-        example_inputs: a batch as it will be used, on the model's device: on it pairs are found,
-            memory orders are timed and results are compared.
+        example_inputs: a typical batch on the model's device, on which pairs are found, memory
+            orders are timed and results are compared.
         additional_forward_args: further positional arguments, as for :class:`Attribution`.
         fold: whether to fold batch-norms.
-        channels_last: `"measure"`, or a decision.
-        graphs: whether to record CUDA graphs, or for how many forms of input at once.
-        precision: `"bfloat16"` or `"float16"` run the forward under autocast. The report says
-            what that costs in accuracy.
+        channels_last: whether to use channels-last memory; `"measure"` decides by timing.
+        graphs: whether to record CUDA graphs, or for how many input shapes at most.
+        precision: `"bfloat16"` or `"float16"` run the forward under autocast. The report shows
+            the cost in accuracy.
         output: as for :class:`Attribution`.
 
     Raises:
         TrainingModeError: dropout or batch-norm was about to run in training mode.
-        ScriptedModelError: a part of it is scripted.
-        ModelError: it cannot be copied, does not run on the example inputs, or the copy gives
-            other results.
-        InputTypeError: no module or no example inputs.
-        InputError: example inputs on another device, or an option that does not exist.
+        ScriptedModelError: the model, or a module of it, is scripted.
+        ModelError: it cannot be copied, does not run on the example inputs, or the copy's output
+            differs.
+        InputTypeError: the model is not a module, or there are no example inputs.
+        InputError: example inputs on another device, or an unknown option.
 
     >>> import torch, torchattr as ta
     >>> from torch import nn
@@ -96,12 +96,12 @@ def prepare(
     arguments = as_arguments(additional_forward_args)
     check_choice(channels_last)
     check_precision(precision)
-    maker = _Maker(source, inputs, arguments, output)
-    return maker.make(fold, channels_last, _graphs(graphs, inputs[0].device), precision)
+    builder = _Builder(source, inputs, arguments, output)
+    return builder.build(fold, channels_last, _graphs(graphs, inputs[0].device), precision)
 
 
-class _Maker:
-    """Makes the prepared copy of one model and compares the two on the example inputs."""
+class _Builder:
+    """Builds the prepared copy of one model and compares the two on the example inputs."""
 
     def __init__(
         self,
@@ -115,57 +115,56 @@ class _Maker:
         self._arguments = arguments
         self._key = key
 
-    def make(
+    def build(
         self, fold: bool, channels_last: Any, graphs: Graphs | None, precision: Precision
     ) -> Prepared:
         copy = shared_copy(self._model)
         self._try(copy)
-        pairs = find_pairs(copy, self._run) if fold else Pairs((), _not_asked(copy))
-        parts = dict(copy.named_modules())
-        folds = [Fold(parts[pair.conv], parts[pair.norm]) for pair in pairs.foldable]
-        prepared = Prepared(copy, folds)
-        difference = self._verified(prepared)
-        prepared._precision = precision
-        decision = self._decided(prepared, channels_last)
-        prepared.channels_last = decision.channels_last
-        maps, gates = self._compared(prepared)
-        shared, new = _memory(self._model, prepared)
-        prepared._report = Preparation(
+        pairs = find_pairs(copy, self._run) if fold else Pairs((), _not_requested(copy))
+        difference = self._verified(PreparedForward(copy, pairs.foldable))
+        variants = {
+            order: PreparedForward(copy, pairs.foldable, channels_last=order, precision=precision)
+            for order in (False, True)
+        }
+        decision = self._decided(variants, channels_last)
+        forward = variants[decision.channels_last]
+        maps, gates = self._compared(forward)
+        shared, new = _memory(self._model, forward)
+        report = Preparation(
             pairs.foldable, pairs.left, difference, maps, gates, decision, precision, shared, new
         )
-        prepared._graphs = graphs
-        return prepared
+        return Prepared(forward, report, graphs)
 
     def _try(self, model: nn.Module) -> None:
         try:
             self._run(model)
         except TorchattrError:
             raise
-        except _NOT_TAKEN as error:
+        except _REJECTIONS as error:
             forms = ", ".join(f"{tuple(one.shape)} {one.dtype}" for one in self._inputs)
             raise ModelError(
-                f"the model does not run on example_inputs ({forms}): {_told(error)}"
+                f"the model does not run on example_inputs ({forms}): {_cause(error)}"
                 f"{_SEVERAL if len(self._inputs) > 1 else ''}"
             ) from error
 
     def _run(self, model: Callable[..., Any]) -> Any:
-        """Run a model on the example inputs under the engine's guards; give what it returned."""
+        """Run a model on the example inputs under the engine's guards and return its output."""
         returned: list[Any] = []
 
         def run(*args: Any) -> Any:
             returned.append(model(*args))
             return returned[0]
 
-        Trace(run, self._inputs, self._arguments, key=_whatever, differentiable=False)
+        Trace(run, self._inputs, self._arguments, key=any_output, differentiable=False)
         return returned[0]
 
-    def _verified(self, prepared: Prepared) -> float:
-        """Give the difference of the outputs, and refuse one that is more than rounding."""
+    def _verified(self, prepared: PreparedForward) -> float:
+        """Return the difference of the outputs, and refuse one larger than rounding."""
         ours, own = _values(self._run(prepared)), _values(self._run(self._model))
         if [one.shape for one in ours] != [one.shape for one in own]:
             raise ModelError(
-                "the prepared copy gives outputs of other shapes on example_inputs, as a detector"
-                " may when rounding moves a score over its threshold; prepare it with fold=False"
+                "the prepared copy's outputs have other shapes on example_inputs, as a detector's"
+                " may when rounding moves a score across its threshold; prepare it with fold=False"
             )
         differences = [deviation(*pair).largest for pair in zip(ours, own, strict=True)]
         dtypes = {tensor.dtype for tensor in (*own, *state(self._model))}
@@ -174,20 +173,21 @@ class _Maker:
         if difference <= allowed:
             return difference
         raise ModelError(
-            f"the prepared copy gives another output on example_inputs: it differs by"
-            f" {difference:.2g} of the largest value, where rounding explains {allowed:.2g}. If the"
-            " model gives the same output twice for the same input, prepare it with fold=False"
+            f"the prepared copy's output differs on example_inputs by {difference:.2g} of the"
+            f" largest value, where rounding explains {allowed:.2g}. If the model is"
+            " deterministic, prepare it with fold=False"
         )
 
-    def _decided(self, prepared: Prepared, choice: Any) -> Decision:
+    def _decided(self, variants: Mapping[bool, PreparedForward], choice: Any) -> Decision:
         def run(channels_last: bool) -> None:
-            prepared.channels_last = channels_last
-            maps_of(prepared, self._inputs, self._arguments, self._key, None)
+            maps_of(variants[channels_last], self._inputs, self._arguments, self._key, None)
 
-        weights = [parameter for parameter in prepared.parameters() if parameter.dim() == 4]
-        return decide(choice, self._inputs, run, bool(weights))
+        parameters = variants[False].model.parameters()
+        return decide(choice, self._inputs, run, any(weight.dim() == 4 for weight in parameters))
 
-    def _compared(self, prepared: Prepared) -> tuple[dict[str, Deviation], FlippedGates | None]:
+    def _compared(
+        self, prepared: PreparedForward
+    ) -> tuple[dict[str, Deviation], FlippedGates | None]:
         given = (self._inputs, self._arguments, self._key)
         own, target = maps_of(self._model, *given, None)
         ours, _ = maps_of(prepared, *given, target)
@@ -198,31 +198,26 @@ class _Maker:
         return maps, gates if gates.forward.gates else None
 
 
-_NOT_TAKEN = (
+_REJECTIONS = (
     *(RuntimeError, ValueError, TypeError, AttributeError),
     *(LookupError, ArithmeticError, AssertionError),
 )
-"""What a model's code raises on inputs that it does not take."""
+"""Exceptions that a model may raise on unsuitable inputs."""
 
 _SEVERAL = (
-    ". Several tensors are several arguments of the forward; for a model that takes one list of"
-    " pictures, such as a detector, pass one tensor (N, C, H, W), or prepare a module that makes"
-    " the list"
+    ". Several tensors are passed as several arguments; for a model that takes one list of images,"
+    " such as a detector, pass one tensor (N, C, H, W), or prepare a module that builds the list"
 )
 
 
-def _told(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     text = (str(error) or type(error).__name__).splitlines()[0]
     expected = (RuntimeError, ValueError, IndexError)
     return text if isinstance(error, expected) else f"{type(error).__name__}: {text}"
 
 
-def _whatever(output: Any) -> Tensor:
-    return torch.empty(0)
-
-
 def _values(output: Any) -> list[Tensor]:
-    """Give the floating-point tensors of an output, however they are nested."""
+    """Return the dense floating-point tensors of a nested output."""
     tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
     dense = [one for one in tensors if one.layout == torch.strided and not one.is_nested]
     return [one for one in dense if one.is_floating_point() and one.numel()]
@@ -232,22 +227,23 @@ def _joined(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([one.detach().flatten() for one in maps])
 
 
-def _not_asked(model: nn.Module) -> dict[str, str]:
+def _not_requested(model: nn.Module) -> dict[str, str]:
     return {name: "fold=False" for name, part in model.named_modules() if is_norm(part)}
 
 
-def _memory(model: nn.Module, prepared: Prepared) -> tuple[int, int]:
+def _memory(model: nn.Module, prepared: PreparedForward) -> tuple[int, int]:
+    """Return the bytes that a prepared copy shares with the original, and those it adds."""
     own = storages(state(model))
-    folded = [tensor for fold in prepared._folds for tensor in fold.weights()]
-    held = storages([*state(prepared), *folded])
-    shared = sum(size for place, size in held.items() if place in own)
+    folded = [tensor for fold in prepared.folds for tensor in fold.weights()]
+    held = storages([*state(prepared.model), *folded])
+    shared = sum(size for address, size in held.items() if address in own)
     return shared, sum(held.values()) - shared
 
 
 def _graphs(graphs: bool | int, device: torch.device) -> Graphs | None:
     if not isinstance(graphs, int) or graphs < 0:
         raise InputError(
-            f"graphs must be True, False or how many forms of input are kept, got {graphs!r}"
+            f"graphs must be True, False or a number of input shapes to keep, got {graphs!r}"
         )
     if device.type != "cuda" or not graphs:
         return None
@@ -257,35 +253,35 @@ def _graphs(graphs: bool | int, device: torch.device) -> Graphs | None:
 def _checked(model: Any) -> nn.Module:
     if isinstance(model, ExportedProgram):
         raise InputTypeError(
-            "model is an ExportedProgram, which does not run by itself; pass program.module(). Its"
-            " layers are plain functions, so no batch-norm is folded; channels-last, CUDA graphs"
-            " and precision work"
+            "model is an ExportedProgram, which is not callable; pass program.module(). Its layers"
+            " are plain functions, so no batch-norm is folded; channels-last, CUDA graphs and"
+            " precision work"
         )
     if isinstance(model, torch.jit.ScriptFunction):
         raise ScriptedModelError("the model is scripted; pass the Python module it was made from")
     if not isinstance(model, nn.Module):
         raise InputTypeError(
-            f"model must be an nn.Module, got {type(model).__name__}; a function holds no layers"
-            " that could be prepared: prepare the module that it calls"
+            f"model must be an nn.Module, got {type(model).__name__}; prepare the module that"
+            " the function calls"
         )
     if isinstance(model, Prepared):
-        raise ModelError("the model is prepared already; prepare the original with other options")
+        raise ModelError("the model is already prepared; prepare the original with other options")
     refuse_scripted(model)
     lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
     if lazy:
         raise ModelError(
-            f"the model has parameters without a shape yet ({', '.join(lazy[:4])}); run it once, so"
-            " that it makes them, and prepare it then"
+            f"the model has uninitialised parameters ({', '.join(lazy[:4])}); run it once to"
+            " initialise them, then prepare it"
         )
-    # A compiled model keeps the original, whose names its parts have without a prefix.
+    # The modules of the original have names without the prefix of torch.compile.
     return getattr(model, "_orig_mod", model)
 
 
 def _examples(example_inputs: Any, model: nn.Module) -> tuple[Tensor, ...]:
     if example_inputs is None:
         raise InputTypeError(
-            "example_inputs is missing: pass a batch as you will use it, for example"
-            " torch.randn(8, 3, 224, 224); the model is looked through, timed and checked on it"
+            "example_inputs is missing: pass a typical batch, such as"
+            " torch.randn(8, 3, 224, 224); the model is inspected, timed and checked on it"
         )
     tensors = as_inputs(example_inputs, differentiable=True).tensors
     held = state(model)

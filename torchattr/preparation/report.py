@@ -1,4 +1,4 @@
-"""What prepare did, in words."""
+"""The report of `prepare`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Preparation:
     """What was done to a model, and how far its results moved on the example inputs.
 
     Attributes:
-        folded: each batch-norm that went into the convolution before it.
-        left: for each batch-norm that stays, the reason.
+        folded: the batch-norms folded, each with its convolution.
+        left: why each remaining batch-norm was not folded, by name.
         difference: the largest difference of the output, over its largest magnitude.
         maps: how far saliency and guided backpropagation are from the original model's.
-        gates: the rectifiers' gates that flipped.
+        gates: the ReLU gates that flipped.
         memory_order: whether it runs in channels-last memory, and why.
         precision: that of the forward.
-        shared: bytes of parameters and buffers that lie in the original's memory.
+        shared: bytes of parameters and buffers shared with the original.
         new: bytes of folded weights.
-        graphs: for each form of input what became of its CUDA graphs.
+        graphs: the state of the CUDA graph of each input signature.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()
@@ -47,13 +47,22 @@ class Preparation:
     new: int
     graphs: Sequence[str] = ()
 
+    @property
+    def folded_of_all(self) -> str:
+        """Number of batch-norms folded, such as `20 of 20`; `none` if the model has none."""
+        count = len(self.folded) + len(self.left)
+        return f"{len(self.folded)} of {count}" if count else "none"
+
     def rows(self) -> list[tuple[str, str]]:
-        """Give it as headings and sentences."""
-        maps = [(f"{name} maps", str(one)) for name, one in self.maps.items()]
+        """Return the report as pairs of heading and text."""
+        maps = [(f"{name} maps", str(moved)) for name, moved in self.maps.items()]
         flips = "not counted: the model runs no ReLU" if self.gates is None else str(self.gates)
         return [
-            ("batch-norms folded", _counted(self.folded, self.left)),
-            *(("left as it was", text) for text in _left(self.left)),
+            (
+                "batch-norms folded",
+                self.folded_of_all if self.folded or self.left else "none in this model",
+            ),
+            *(("not folded", text) for text in _left(self.left)),
             ("channels-last", str(self.memory_order)),
             ("precision", self.precision),
             ("output", f"differs by {self.difference:.2g} of its largest value"),
@@ -63,7 +72,16 @@ class Preparation:
             *(("CUDA graphs", graph) for graph in self.graphs),
         ]
 
+    @property
+    def summary(self) -> str:
+        """How the model runs now, as a short phrase."""
+        order = "channels-last" if self.memory_order.channels_last else "contiguous"
+        return f"batch-norms folded: {self.folded_of_all}, {order}, {self.precision}"
+
     def __repr__(self) -> str:
+        return f"Preparation({self.summary}; output differs by {self.difference:.2g})"
+
+    def __str__(self) -> str:
         rows = self.rows()
         width = max(len(name) for name, _ in rows)
         return "\n".join(("Preparation", *(f"  {name:<{width}}  {text}" for name, text in rows)))
@@ -76,13 +94,8 @@ class Preparation:
         return f"<table><caption>Preparation</caption><tbody>{cells}</tbody></table>"
 
 
-def _counted(folded: Sequence[Pair], left: Mapping[str, str]) -> str:
-    every = len(folded) + len(left)
-    return f"{len(folded)} of {every}" if every else "there are none"
-
-
 def _left(left: Mapping[str, str], most: int = 3) -> list[str]:
-    """Give a sentence for each reason, with the first of the names that it concerns."""
+    """Return one line per reason, with the first names that it applies to."""
     sentences = []
     for why in dict.fromkeys(left.values()):
         names = [name for name, reason in left.items() if reason == why]

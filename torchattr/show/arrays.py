@@ -1,4 +1,4 @@
-"""Taking tensors, arrays and pictures alike."""
+"""Convert tensors, arrays and PIL images to NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 from torchattr.errors import InputError, InputTypeError, ShapeError
 
 ArrayLike: TypeAlias = torch.Tensor | np.ndarray | Image.Image
-"""What every function of ``torchattr.show`` takes."""
+"""What every function of ``torchattr.show`` accepts."""
 
 
 def as_array(values: Any, name: str = "values") -> np.ndarray:
-    """A tensor, picture or nested list as a NumPy array on the CPU; bfloat16 becomes float32."""
+    """Return a tensor, picture or nested list as a NumPy array; bfloat16 becomes float32."""
     if isinstance(values, torch.Tensor):
         values = values.detach().to("cpu")
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
@@ -28,20 +28,20 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
 
 
 def as_floats(values: Any, name: str = "values") -> np.ndarray:
-    """The same as floating point: float64 stays, everything else becomes float32.
+    """Return values as a floating-point array: float64 stays, everything else becomes float32.
 
-    NaN means that nothing is known at a pixel and is kept; infinite values are refused.
+    NaN marks unknown pixels and is kept; infinite values raise.
     """
     array = as_array(values, name)
     if array.dtype.itemsize < 8 or array.dtype.kind != "f":
         array = array.astype(np.float32)
     if np.isinf(array).any():
-        raise InputError(f"{name} holds infinite values, which have no colour")
+        raise InputError(f"{name} holds infinite values, which cannot be drawn")
     return array
 
 
 def as_map(values: Any, name: str = "values") -> np.ndarray:
-    """One map ``(H, W)``; axes of length one in front are dropped."""
+    """Return one map ``(H, W)``; leading axes of length one are dropped."""
     array = as_floats(values, name)
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
@@ -51,10 +51,10 @@ def as_map(values: Any, name: str = "values") -> np.ndarray:
 
 
 def as_picture(image: Any, name: str = "image") -> np.ndarray:
-    """One picture as uint8 RGB ``(H, W, 3)``.
+    """Return one picture as uint8 RGB ``(H, W, 3)``.
 
-    Takes a PIL image, ``(H, W)``, ``(H, W, 1 or 3)`` or ``(1 or 3, H, W)``; integers are 0..255,
-    floats 0..1. Floats outside that range are refused: they are normalised, not displayable.
+    Accepts a PIL image, ``(H, W)``, ``(H, W, 1 or 3)`` or ``(1 or 3, H, W)``; integers are 0..255,
+    floats 0..1. Floats outside that range raise: they are normalised, not displayable.
     """
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
@@ -71,7 +71,7 @@ def as_picture(image: Any, name: str = "image") -> np.ndarray:
 
 
 def to_bytes(array: np.ndarray, name: str = "image") -> np.ndarray:
-    """Pixel values as uint8: integers must lie in 0..255, floats in 0..1."""
+    """Return pixel values as uint8: integers must lie in 0..255, floats in 0..1."""
     top = 1.0 if array.dtype.kind == "f" else 255
     if array.dtype == np.uint8 or array.size == 0:
         return array.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""From one value per channel to one value per pixel."""
+"""Reduce the channels of an attribution to one value per pixel."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import settled, share, unit
 from torchattr.show.arrays import as_floats
 
 How = Literal["luma", "sum", "mean", "max_abs", "l2", "deviation"]
@@ -24,11 +24,11 @@ def reduce_channels(values: Any, how: How = "max_abs", axis: int = -3) -> np.nda
       arXiv:1312.6034); never negative
     - ``"l2"``: sqrt(Σ x²); never negative
     - ``"sum"``, ``"mean"``: signed; what adds up to the total attribution is the sum
-    - ``"deviation"``: the sum less its mean over the map, for maps whose zero means nothing; signed
-    - ``"luma"``: 0.299 R + 0.587 G + 0.114 B, signed; three channels, or one that is kept
+    - ``"deviation"``: the sum minus its spatial mean, for maps whose zero has no meaning; signed
+    - ``"luma"``: 0.299 R + 0.587 G + 0.114 B, signed; three channels, or a single one
 
-    The signed ones are zero where channels cancel up to the rounding of their own type, so that
-    ``rescale`` does not draw what rounding leaves. Reduce before ``rescale``.
+    Signed results are zero where channels cancel up to the rounding of their dtype, so that
+    ``rescale`` does not amplify rounding errors. Reduce before ``rescale``.
 
     >>> reduce_channels(np.array([[[3.0]], [[-4.0]]]), how="l2")
     array([[5.]])
@@ -49,7 +49,7 @@ def reduce_channels(values: Any, how: How = "max_abs", axis: int = -3) -> np.nda
 def add_channels(channels: np.ndarray, terms: float) -> np.ndarray:
     """Return the sum over the first axis in floats, zero where it is zero up to rounding.
 
-    terms: the ``unit`` of the type that the channels came in.
+    terms: the ``unit`` of the original dtype of the channels.
     """
     total, error = _sum(channels, np.ones(len(channels)), terms)
     return settled(total, error).astype(np.result_type(channels, np.float32))
@@ -59,8 +59,8 @@ def _sum(
     channels: np.ndarray, weights: Sequence[float] | np.ndarray, terms: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted sum over the first axis in double precision, and its rounding error."""
-    # Channel by channel, so that the order does not depend on the machine.
-    total, size = np.zeros((2, *channels.shape[1:]))
+    # Channel by channel, so that the order of summation does not depend on the machine.
+    total, size = np.zeros(channels.shape[1:]), np.zeros(channels.shape[1:])
     for weight, channel in zip(weights, channels, strict=True):
         term = weight * channel.astype(np.float64)
         total += term
@@ -96,7 +96,7 @@ def _deviation(channels: np.ndarray, terms: float) -> np.ndarray:
 
 
 def _known_mean(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Return the mean of what is not NaN, zero where nothing is known; the axes stay."""
+    """Return the mean of what is not NaN, zero if all is NaN; the axes are kept."""
     known = (~np.isnan(values)).sum(axes, keepdims=True)
     return np.nansum(values, axes, keepdims=True) / np.maximum(known, 1)
 

@@ -1,4 +1,4 @@
-"""Colour maps as plain tables."""
+"""Colour maps as lookup tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
 
 SEQUENTIAL = ("viridis", "inferno", "magma", "plasma", "cividis", "gray")
-"""Colour maps for 0..1; all but the last perceptually even, all readable without colour."""
+"""Colour maps for 0..1; all but the last are perceptually uniform, all are readable in grey."""
 
 DIVERGING = ("RdBu_r", "coolwarm", "PuOr_r", "bwr")
 """Colour maps for −1..1, with zero at their neutral middle."""
@@ -21,7 +21,7 @@ _TOLERANCE = 1e-6
 
 @cache
 def table(name: str) -> np.ndarray:
-    """The 256 colours of a colour map, uint8 ``(256, 3)``, from low to high; read-only."""
+    """Return the 256 colours of a colour map, uint8 ``(256, 3)``, from low to high; read-only."""
     if name not in SEQUENTIAL + DIVERGING:
         raise InputError(f"colour map must be one of {SEQUENTIAL + DIVERGING}, got {name!r}")
     # Matplotlib takes a third of a second to import, and only its tables are needed.
@@ -40,10 +40,10 @@ def is_diverging(name: str) -> bool:
 def colormap(
     values: Any, name: str | None = None, unknown: tuple[int, int, int] = (255, 255, 255)
 ) -> np.ndarray:
-    """Colour values that were rescaled: ``(...)`` to uint8 RGB ``(..., 3)``.
+    """Map rescaled values to colours: ``(...)`` to uint8 RGB ``(..., 3)``.
 
     values: in 0..1 for a sequential map, in −1..1 for a diverging one; see ``rescale``.
-    name: one of ``SEQUENTIAL`` or ``DIVERGING``. None takes ``"viridis"``, or ``"RdBu_r"`` when a
+    name: one of ``SEQUENTIAL`` or ``DIVERGING``. None uses ``"viridis"``, or ``"RdBu_r"`` if a
         value is negative.
     unknown: the colour of NaN.
 
@@ -62,12 +62,12 @@ def colormap(
 
 
 def default_colormap(values: np.ndarray) -> str:
-    """``"viridis"``, or ``"RdBu_r"`` when a value is negative."""
+    """Return ``"viridis"``, or ``"RdBu_r"`` if a value is negative."""
     return "RdBu_r" if (values < 0).any() else "viridis"
 
 
 def to_unit(array: np.ndarray, name: str) -> np.ndarray:
-    """Rescaled values as positions 0..1 in a colour map's table."""
+    """Return rescaled values as positions 0..1 in a colour map's table."""
     low = -1.0 if is_diverging(name) else 0.0
     known = array[~np.isnan(array)]
     smallest, largest = known.min(initial=0.0), known.max(initial=0.0)
@@ -80,7 +80,7 @@ def to_unit(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def color_bar(width: int, height: int, name: str) -> np.ndarray:
-    """A horizontal bar of a colour map, low at the left: uint8 ``(height, width, 3)``."""
+    """Return a horizontal bar of a colour map, low at the left: uint8 ``(height, width, 3)``."""
     if width < 1 or height < 1:
         raise ShapeError(f"a colour bar must be at least 1×1 pixels, got {width}×{height}")
     row = table(name)[np.linspace(0, 255, width).round().astype(np.intp)]

@@ -1,4 +1,4 @@
-"""Pictures in HTML: the one place where a picture becomes a tag."""
+"""Pictures as self-contained HTML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchattr.show.arrays import as_picture
 
 
 def image_tag(picture: Any, alt: str = "") -> str:
-    """Give a picture as an `<img>` tag that carries its own pixels, losslessly.
+    """Return a picture as an `<img>` tag with its pixels embedded losslessly.
 
     picture: see ``as_picture``. alt: what it shows, in words; escaped here.
 
@@ -32,15 +32,15 @@ def image_tag(picture: Any, alt: str = "") -> str:
 
 
 def figure(picture: Any, caption: str) -> str:
-    """Give a picture with a line of text above it; the picture never grows wider than its place."""
+    """Return a picture with a caption above it; it never grows wider than its container."""
     tag = image_tag(picture, caption).replace("<img ", f'<img style="{_FITTING}" ', 1)
     return f"<div>{escape(caption)}</div>{tag}"
 
 
 def notebook(result: object, draw: Callable[[], Iterable[tuple[str, Any]]]) -> str:
-    """Show a result in a notebook: its text, and pictures, each with its caption.
+    """Return a result as notebook HTML: its repr, and pictures with captions.
 
-    What cannot be drawn is shown as text alone.
+    A result that cannot be drawn is shown as text with the reason.
     """
     head = f"<div><code>{escape(repr(result))}</code></div>"
     try:

@@ -1,4 +1,4 @@
-"""Where a map is strong."""
+"""Bounding boxes and connected regions of strong values in a map."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torchattr.show.arrays import as_map
 
 
 def box_from_map(values: Any, threshold: float = 0.5) -> tuple[int, int, int, int] | None:
-    """The box around the largest connected region of a map, as for weakly supervised detection.
+    """Return the box around the largest connected region of a map, for weakly supervised detection.
 
     The region holds the pixels with at least ``threshold`` times the map's largest value that
-    touch by an edge; among equally large ones the first from the top is taken. Method: Zhou et
-    al. 2015, arXiv:1512.04150, who take a threshold of 0.2. It is *not* a detector: one box, and
+    share an edge; among equally large ones the topmost is used. Method: Zhou et al. 2015,
+    arXiv:1512.04150, who use a threshold of 0.2. It is *not* a detector: one box, and
     only as tight as the map is sharp.
 
     values: one map ``(H, W)``; NaN pixels belong to no region.
     threshold: above 0, at most 1.
 
-    Returns (left, top, right, bottom) in pixels, right and bottom exclusive, or None when no
-    value is positive.
+    Returns (left, top, right, bottom) in pixels, right and bottom exclusive, or None if no value is
+    positive.
 
     >>> box_from_map([[0.0, 0.9, 1.0], [0.7, 0.0, 0.0]])
     (1, 0, 3, 1)
@@ -39,7 +39,7 @@ def box_from_map(values: Any, threshold: float = 0.5) -> tuple[int, int, int, in
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest region of True pixels that touch by an edge, as a mask of the same shape."""
+    """Return the largest edge-connected region of True pixels, as a mask of the same shape."""
     rows, starts, stops = _runs(mask)
     labels = _join(len(rows), _touching(rows, starts, stops, mask.shape[1] + 1))
     sizes = np.bincount(labels, weights=stops - starts, minlength=1)
@@ -50,7 +50,7 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row, first column and column after the last of each horizontal run of True pixels."""
+    """Return row, first column and column after the last of each horizontal run of True pixels."""
     padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
     padded[:, 1:-1] = mask
     steps = np.diff(padded, axis=1)
@@ -61,7 +61,7 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _touching(
     rows: np.ndarray, starts: np.ndarray, stops: np.ndarray, stride: int
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of runs, the first directly above the second."""
+    """Yield pairs of runs, the first directly above the second."""
     # Runs are ordered by row and column, so those that overlap a run from above are consecutive.
     above = (rows - 1) * stride
     first = np.searchsorted(rows * stride + stops, above + starts, side="right")
@@ -71,7 +71,7 @@ def _touching(
 
 
 def _join(count: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
-    """For each run the index of the first run of its region (union-find)."""
+    """Return for each run the index of the first run of its region (union-find)."""
     parents = list(range(count))
     for one, other in pairs:
         a, b = _root(parents, one), _root(parents, other)

@@ -1,4 +1,4 @@
-"""Bringing maps and pictures of any range into the range of a display."""
+"""Rescale maps and pictures of any range for display."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
-from torchattr.rounding import settled, share, unit
 from torchattr.show.arrays import as_floats
 
 Sign = Literal["positive", "negative", "all", "absolute"]
@@ -21,24 +21,23 @@ def rescale(
 ) -> np.ndarray:
     """Scale attributions for display, each image by its own largest value.
 
-    With ``s`` the largest magnitude that is left, or the given percentile of the magnitudes:
+    With ``s`` the largest remaining magnitude, or the given percentile of the magnitudes:
 
     - ``"positive"``: max(0, x) / s, in 0..1
     - ``"negative"``: max(0, −x) / s, in 0..1
     - ``"absolute"``: abs(x) / s, in 0..1
     - ``"all"``: x / s, in −1..1; zero stays zero, so that both signs can be told apart
 
-    A map with nothing to show (all zero, or of the other sign) becomes all zero, never NaN. NaN
-    that comes in marks unknown pixels; it is ignored and kept. The result is *not* comparable
-    between images unless ``shared``. However small a map is, it is scaled up: what is only the
-    rounding of terms that cancelled cannot be told from values here, and ``reduce_channels`` makes
-    it zero.
+    A map with nothing to show (all zero, or of the other sign) becomes all zero, never NaN. NaN in
+    the input marks unknown pixels; it is ignored and kept. The result is *not* comparable
+    between images unless ``shared``. However small a map is, it is scaled up: rounding
+    errors of terms that cancel look like values here; ``reduce_channels`` zeroes them.
 
     values: ``(H, W)``, or ``(N, ...)`` with the images along the first axis. One picture
-        ``(C, H, W)`` whose channels belong together wants ``shared=True``. Reduce channels first
-        (``reduce_channels``): doing so after rescaling gives another picture.
+        ``(C, H, W)`` whose channels belong together needs ``shared=True``. Reduce channels first
+        (``reduce_channels``): reducing after rescaling yields a different picture.
     percentile: between 0 and 100; values beyond it are clipped, so that one outlier does not
-        darken the rest. Where it is zero (a sparse map), the largest magnitude is taken.
+        darken the rest. If it is zero (a sparse map), the largest magnitude is used.
     shared: one scale for all images.
 
     Raises ``InputError`` for an unknown sign, a percentile out of range, or infinite values.
@@ -63,7 +62,7 @@ def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) 
     """Stretch values over 0..ubound: (x − min) / (max − min + epsilon) · ubound, as float.
 
     A batch ``(N, C, H, W)`` or ``(N, H, W, C)`` is stretched image by image. An image that is
-    constant, up to the rounding of its type, becomes all zero.
+    constant, up to the rounding of its dtype, becomes all zero.
 
     >>> image_normalization([[0, 1], [2, 4]], ubound=1).round(3)
     array([[0.  , 0.25],
@@ -80,12 +79,12 @@ def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) 
 
 
 def deprocess_image(image: Any) -> np.ndarray:
-    """A gradient as a picture around mid grey: clip((x − mean) / (std + 1e-5) · 0.1 + 0.5) · 255.
+    """Draw a gradient around mid grey: clip((x − mean) / (std + 1e-5) · 0.1 + 0.5) · 255.
 
     image: one image of any layout, or a batch of four axes, which is treated image by image.
-    Returns uint8 of the same shape. A constant image is mid grey, and so is a pixel that is the
-    mean up to the rounding of its type. The sign of small values is
-    *not* kept, since the mean is taken off; ``rescale(sign="all")`` keeps it.
+    Returns uint8 of the same shape. A constant image is mid grey, and so is a pixel that equals
+    the mean up to the rounding of its dtype. The sign of small values is *not* kept, since the mean
+    is subtracted; ``rescale(sign="all")`` keeps it.
 
     >>> deprocess_image(np.zeros((1, 2, 3)))[0, 0]
     array([127, 127, 127], dtype=uint8)
@@ -99,7 +98,7 @@ def deprocess_image(image: Any) -> np.ndarray:
     centred = settled(array - array.mean(axes, keepdims=True), error)
     standard = centred / (np.sqrt(np.square(centred).mean(axes, keepdims=True)) + 1e-5)
     if np.isnan(standard).any():
-        raise InputError("image holds NaN, which has no colour")
+        raise InputError("image holds NaN, which cannot be drawn")
     return (np.clip(standard * 0.1 + 0.5, 0, 1) * 255).astype(np.uint8)
 
 
@@ -108,7 +107,7 @@ def _axes(array: np.ndarray) -> tuple[int, ...] | None:
 
 
 def _share(values: Any) -> float:
-    # Means of doubles are formed pairwise; the other roundings are those of the values.
+    # Means of doubles are summed pairwise; the other roundings are those of the values.
     return share(unit(values), 8, float(np.finfo(np.float64).eps))
 
 
@@ -129,5 +128,5 @@ def _divide(array: np.ndarray, percentile: float | None) -> np.ndarray:
         scale = np.percentile(magnitude, percentile).astype(array.dtype) or scale
     if scale == 0:
         return array * array.dtype.type(0)
-    # What exceeds the scale is clipped before, since the quotient could overflow.
+    # Values beyond the scale are clipped first, since the quotient could overflow.
     return np.clip(array, -scale, scale) / scale

@@ -1,4 +1,4 @@
-"""How the map of each method becomes a picture."""
+"""Drawing styles, and the default style and title of each method."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
 from torchattr.show.channels import How, reduce_channels
 from torchattr.show.colors import colormap
-from torchattr.show.overlaying import overlay
+from torchattr.show.overlay import overlay
 from torchattr.show.scaling import Sign, rescale
 
 FADE = 0.72
-"""How far the part of a picture that the model has not seen turns white."""
+"""How far the part of a picture that the model did not see turns white."""
 
 
 class Style(ABC):
@@ -27,15 +27,15 @@ class Style(ABC):
     cmap: str
     """The colour map that a colour bar explains."""
     meaning: str
-    """What the colours say, in words, from the colour bar's left end to its right."""
+    """The meaning of the colours, from the left end of the colour bar to its right."""
 
     @abstractmethod
     def reduce(self, values: np.ndarray) -> np.ndarray:
-        """The map ``(C, h, w)`` with the channels that are drawn, before it is resized."""
+        """Return the map ``(C, h, w)`` with the channels to draw, before it is resized."""
 
     @abstractmethod
     def paint(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Draw a reduced map, NaN where the model has not seen the picture, as uint8 RGB.
+        """Draw a reduced map, NaN where the model did not see the picture, as uint8 RGB.
 
         picture: uint8 ``(H, W, 3)``. values: ``(C, H, W)``.
         """
@@ -82,7 +82,7 @@ class Color(Style):
 
 @dataclass(frozen=True)
 class Overlay(Style):
-    """The map laid over the picture, which stays visible where the map is weak."""
+    """The map overlaid on the picture, which stays visible where the map is weak."""
 
     how: How = "sum"
     sign: Sign = "positive"
@@ -137,7 +137,7 @@ _METHODS: dict[str, tuple[str, Style]] = {
 
 
 def title_of(method: str) -> str:
-    """A method's name as a reader should see it.
+    """Return the display name of a method.
 
     >>> title_of("guided_grad_cam")
     'Guided Grad-CAM'
@@ -149,10 +149,10 @@ def title_of(method: str) -> str:
 
 
 def style_of(method: str, values: Any, style: str | Style | None = None) -> Style:
-    """The style asked for, or the one that suits the method.
+    """Return the requested style, or the default of the method.
 
-    A method that is not known gets ``"heat"`` for several channels, and for one channel
-    ``"overlay"``, or ``"signed_overlay"`` when a value is negative.
+    An unknown method uses ``"heat"`` for several channels, and for one channel
+    ``"overlay"``, or ``"signed_overlay"`` if a value is negative.
 
     Raises ``InputError`` for an unknown name.
     """
@@ -171,7 +171,7 @@ def style_of(method: str, values: Any, style: str | Style | None = None) -> Styl
 
 
 def faded(picture: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """A picture whose unseen pixels have turned towards white."""
+    """Return a picture with its unseen pixels faded towards white."""
     white = picture + (255.0 - picture) * (FADE * unseen[..., None])
     return np.rint(white).astype(np.uint8)
 

@@ -1,11 +1,13 @@
-"""Setting text on a picture."""
+"""Text on pictures: fonts, widths, wrapping and drawing."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,7 +19,7 @@ _LEADING = 1.3
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's built-in typeface, so that pictures look the same on every machine."""
+    """Return Pillow's built-in font, so that pictures look the same on every machine."""
     made = ImageFont.load_default(size)
     if not isinstance(made, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType, which torchattr.show needs for text")
@@ -25,21 +27,26 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The built-in typeface, or, for a text with letters that it lacks, Matplotlib's DejaVu Sans.
+    """Return the built-in font, or Matplotlib's DejaVu Sans for letters that the former lacks.
 
-    The built-in one knows hardly more than English. Both come with what is installed anyway.
+    The built-in font covers little more than English. Both are installed with dependencies.
     """
     return font(size) if all(map(_is_built_in, text)) else _broad_font(size)
 
 
 @cache
 def _is_built_in(letter: str) -> bool:
-    return letter.isspace() or bytes(font(16).getmask(letter)) != _missing_glyph()
+    return letter.isspace() or _glyph(letter) != _missing_glyph()
 
 
 @cache
 def _missing_glyph() -> bytes:
-    return bytes(font(16).getmask("\U0010ffff"))
+    return _glyph("\U0010ffff")
+
+
+def _glyph(letter: str) -> bytes:
+    # A mask is a sequence of grey levels, which Pillow's stub does not know.
+    return bytes(cast("Iterable[int]", font(16).getmask(letter)))
 
 
 @cache
@@ -52,20 +59,20 @@ def _broad_font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def line_height(size: int) -> int:
-    """Distance between two baselines, in pixels."""
+    """Return the distance between two baselines in pixels."""
     return round(size * _LEADING)
 
 
 def width_of(text: str, size: int) -> int:
-    """The width of a line of text in pixels, rounded up."""
+    """Return the width of a line of text in pixels, rounded up."""
     return int(font_of(text, size).getlength(text)) + 1
 
 
 def wrap(text: str, width: int, size: int) -> list[str]:
-    """Break text into lines of at most ``width`` pixels; nothing is left out.
+    """Wrap text into lines of at most ``width`` pixels, without truncation.
 
-    Lines break after spaces, commas and the joints of identifiers, and inside a word only when
-    it is wider than a line.
+    Lines break after spaces, commas and separators of identifiers, and inside a word only if it is
+    wider than a line.
     """
     lines = [""]
     for piece in re.findall(r"[^\s,/_.-]*[\s,/_.-]?", " ".join(text.split())):

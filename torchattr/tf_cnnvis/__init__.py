@@ -1,7 +1,7 @@
 """The three calls of tf_cnnvis, with its argument names, on PyTorch models.
 
-What differs from tf_cnnvis is said at each call and in docs/tf-cnnvis.md: the results come back as
-arrays, failures raise, any number of images and all maps of a layer are taken.
+Differences from tf_cnnvis are documented at each call and in docs/tf-cnnvis.md: results are
+returned as arrays, failures raise, any number of images and all maps of a layer are supported.
 """
 
 from torchattr.tf_cnnvis.calls import Visualization as Visualization

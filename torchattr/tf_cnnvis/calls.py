@@ -1,4 +1,4 @@
-"""The calls, and what they give."""
+"""The three calls and their result."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ from typing import Any
 
 import numpy as np
 
-from torchattr._types import Forward, Layer, Layers
+from torchattr.core.inputs import as_tensors
+from torchattr.core.select import find_layer
+from torchattr.core.types import Forward, Layer, Layers
 from torchattr.errors import InputError, TargetError
-from torchattr.inputs import as_tensors
-from torchattr.inspect import BackProjector, feature_maps, maximise
-from torchattr.inspect.places import calls_with_places
-from torchattr.inspect.projector import Rule
+from torchattr.inspect import BackProjector, Rule, feature_maps, maximise, spatial_calls
 from torchattr.models import LoadedModel
-from torchattr.runs import inside
-from torchattr.runs.entries import array_of
-from torchattr.runs.folder import RunFolder
-from torchattr.runs.names import file_name
-from torchattr.runs.saving import numbered_names
-from torchattr.runs.sink import Entry, Sink, Tee
-from torchattr.runs.tensorboard import TensorBoard
-from torchattr.select import find_layer
-from torchattr.tf_cnnvis.feeding import Fed
+from torchattr.results import (
+    ACTIVATIONS,
+    DREAMS,
+    PROJECTIONS,
+    Entry,
+    RunFolder,
+    Sink,
+    Tee,
+    TensorBoard,
+    array_of,
+    dream_entry,
+    file_name,
+    groups_of,
+    maps_entry,
+    numbered_names,
+    projection_entry,
+)
+from torchattr.tf_cnnvis.feeding import Feed
 
 
 @dataclass(frozen=True, eq=False)
 class Visualization:
-    """What a call found, and where it was written.
+    """The result of a call, and the files that it wrote.
 
     Attributes:
-        arrays: by layer (by class, for deep dreams) what was found, images first.
+        arrays: the results by layer (by class, for deep dreams), images first.
         paths: all files in the output folder.
     """
 
@@ -54,25 +62,26 @@ def activation_visualization(
 ) -> Visualization:
     """Record the feature maps of layers and write them as grids: :func:`torchattr.feature_maps`.
 
-    They are *not* attributions: they do not know any class.
+    They are *not* attributions: they do not depend on any class.
 
     Args:
         sess_graph_path: a model, or what :func:`torchattr.models.load_model` takes: `"demo"`,
             `"torchvision:resnet50"`, a path to an exported program, ...
         value_feed_dict: the images `(N, C, H, W)` as the model expects them, a tensor or array; or
             a dict of the forward's arguments by name.
-        input_tensor: which entry of the dict holds the images; needed where there are several.
+        input_tensor: key of the images in the dict; required if it has several entries.
         layers: names, patterns, the codes `"r"`, `"p"`, `"c"`, or a list of these; see
-            :func:`torchattr.feature_maps`. Of codes and patterns those without places are left out.
+            :func:`torchattr.feature_maps`. Codes and patterns skip layers without spatial
+            dimensions.
         path_logdir: the folder for TensorBoard; `None` for none.
-        path_outdir: the folder for pictures and arrays, one sub-folder a layer; `None` for none.
+        path_outdir: the folder for pictures and arrays, one subfolder per layer; `None` for none.
 
     Returns:
-        by layer the maps `(N, channels, h, w)`, and the files. Calls of a layer that runs several
-        times are told apart as `name#1`, `name#2`.
+        the maps `(N, channels, h, w)` by layer, and the files. Calls of a layer that runs several
+        times are named `name#1`, `name#2`.
 
     Raises:
-        LayerError: a layer that is unknown, did not run, or was named and has no places.
+        LayerError: a layer that is unknown, did not run, or is named but not spatial.
         FolderError: a folder that cannot be written to.
         PackageError: TensorBoard is not installed.
 
@@ -85,14 +94,14 @@ def activation_visualization(
     (2, 4, 6, 6)
     """
     sink = _sink(path_logdir, path_outdir)
-    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
-    names = list(calls_with_places(fed.run, fed.images, layers))
+    fed = Feed.of(sess_graph_path, value_feed_dict, input_tensor)
+    names = list(spatial_calls(fed.run, fed.images, layers))
     maps = feature_maps(fed.run, fed.images, layers)
 
     def entry(layer: str, example: int, **fields: Any) -> Entry:
-        return inside.maps_entry(maps, layer, example, None, **fields)
+        return maps_entry(maps, layer, example, None, **fields)
 
-    paths = _kept(sink, _each(inside.ACTIVATIONS, names, len(fed.images), entry))
+    paths = _kept(sink, _each(ACTIVATIONS, names, len(fed.images), entry))
     return Visualization({name: array_of(maps.as_maps(name)) for name in names}, paths)
 
 
@@ -107,25 +116,25 @@ def deconv_visualization(
     rule: Rule = "deconvolution",
     top: int | None = None,
 ) -> Visualization:
-    """Send every feature map of layers back to the images: :func:`torchattr.back_project`.
+    """Project every feature map of layers back to the images: :func:`torchattr.back_project`.
 
-    Each map goes back whole, as in tf_cnnvis. There the ReLU passes what is positive in the signal
-    *and* was positive in the forward, which is guided backpropagation (`rule="guided"`); the
+    Each map is projected whole, as in tf_cnnvis. There the ReLU passes what is positive in the
+    signal *and* was positive in the forward, which is guided backpropagation (`rule="guided"`); the
     default here is the deconvnet of Zeiler and Fergus 2014, arXiv:1311.2901. The pictures are *not*
-    attributions of the answer.
+    attributions of the prediction.
 
     Args:
-        sess_graph_path: see :func:`activation_visualization`; so are the others.
-        value_feed_dict: likewise.
-        input_tensor: likewise.
-        layers: likewise.
-        path_logdir: likewise.
-        path_outdir: likewise.
+        sess_graph_path: see :func:`activation_visualization`.
+        value_feed_dict: see :func:`activation_visualization`.
+        input_tensor: see :func:`activation_visualization`.
+        layers: see :func:`activation_visualization`.
+        path_logdir: see :func:`activation_visualization`.
+        path_outdir: see :func:`activation_visualization`.
         rule: `"deconvolution"`, `"guided"` or `"gradient"`.
-        top: only so many of the strongest maps of each image, the strongest first.
+        top: number of strongest maps per image, strongest first; `None` for all.
 
     Returns:
-        by layer the pictures `(N, maps, C, H, W)`, and the files.
+        the pictures `(N, maps, C, H, W)` by layer, and the files.
 
     Raises:
         NoRuleMatched: the model runs nothing that the rule rewrites.
@@ -139,22 +148,23 @@ def deconv_visualization(
     (2, 4, 3, 8, 8)
     """
     if top is not None and top < 1:
-        raise InputError(f"top must be a number of maps from 1, got {top}")
+        raise InputError(f"top must be at least 1 map, got {top}")
     sink = _sink(path_logdir, path_outdir)
-    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
-    shapes = calls_with_places(fed.run, fed.images, layers)
-    found = {}
+    fed = Feed.of(sess_graph_path, value_feed_dict, input_tensor)
+    shapes = spatial_calls(fed.run, fed.images, layers)
+    results = {}
     for name, (count, *_) in shapes.items():
         channels = None if top is None else f"top{min(top, count)}"
         projector = BackProjector(fed.run, fed.images, name, (rule,), chunk=fed.chunk)
-        found[name] = projector.project(channels, "map")
+        results[name] = projector.project(channels, "map")
 
     def entry(layer: str, example: int, **fields: Any) -> Entry:
-        return inside.projection_entry(found[layer], example, crop=False, **fields)
+        return projection_entry(results[layer], example, crop=False, **fields)
 
-    paths = _kept(sink, _each(inside.PROJECTIONS, list(found), len(fed.images), entry))
+    paths = _kept(sink, _each(PROJECTIONS, list(results), len(fed.images), entry))
     return Visualization(
-        {name: array_of(as_tensors(one.pictures, name)[0]) for name, one in found.items()}, paths
+        {name: array_of(as_tensors(result.pictures, name)[0]) for name, result in results.items()},
+        paths,
     )
 
 
@@ -168,24 +178,24 @@ def deepdream_visualization(
     path_outdir: str | Path | None = "./Output",
     **options: Any,
 ) -> Visualization:
-    """Make an image that excites each of some units: :func:`torchattr.maximise`.
+    """Make an image that maximises each of several units: :func:`torchattr.maximise`.
 
-    As in tf_cnnvis the images begin with noise; of `value_feed_dict` only the shape counts. They
-    are *not* typical of what the model meets.
+    As in tf_cnnvis the images start from noise; only the shape of `value_feed_dict` is used. They
+    are *not* typical of the model's inputs.
 
     Args:
-        sess_graph_path: see :func:`activation_visualization`; so are the others.
-        value_feed_dict: likewise.
+        sess_graph_path: see :func:`activation_visualization`.
+        value_feed_dict: see :func:`activation_visualization`.
         layer: the layer whose units are meant, by name or as a module: its channels, or its values
-            if it has no places. `None` means the model's own output.
+            if it has no spatial dimensions. `None` means the model's own output.
         classes: the units, one or several.
-        input_tensor: likewise.
-        path_logdir: likewise.
-        path_outdir: likewise.
+        input_tensor: see :func:`activation_visualization`.
+        path_logdir: see :func:`activation_visualization`.
+        path_outdir: see :func:`activation_visualization`.
         options: of :func:`torchattr.maximise`, such as `octaves`, `steps`, `tv`, `seed`.
 
     Returns:
-        by unit an image `(C, H, W)`, under its number as a text, and the files.
+        an image `(C, H, W)` by unit, keyed by its number as a string, and the files.
 
     Raises:
         TargetError: `classes` is empty, or holds something out of range.
@@ -201,9 +211,9 @@ def deepdream_visualization(
     """
     units = [classes] if isinstance(classes, int) else list(classes)
     if not units or not all(type(unit) is int for unit in units):
-        raise TargetError(f"classes must be whole numbers, at least one, got {classes!r}")
+        raise TargetError(f"classes must be at least one integer, got {classes!r}")
     sink = _sink(path_logdir, path_outdir)
-    fed = Fed.of(sess_graph_path, value_feed_dict, input_tensor)
+    fed = Feed.of(sess_graph_path, value_feed_dict, input_tensor)
     made = {
         str(unit): maximise(
             fed.run,
@@ -216,17 +226,17 @@ def deepdream_visualization(
 
     of = "class" if layer is None else _name(fed.run, layer)
     entries = [
-        inside.dream_entry(
+        dream_entry(
             image, fed.picture(image), f"{of} {unit}", name=file_name(f"{of} {unit}"), index=index
         )
         for index, (unit, image) in enumerate(made.items())
     ]
-    paths = _kept(sink, [replace(entry, group=inside.DREAMS) for entry in entries])
+    paths = _kept(sink, [replace(entry, group=DREAMS) for entry in entries])
     return Visualization({unit: array_of(image) for unit, image in made.items()}, paths)
 
 
 def _sink(path_logdir: str | Path | None, path_outdir: str | Path | None) -> Sink:
-    """Refuse at once what cannot be written."""
+    """Return the sinks of a call; folders that cannot be written raise at once."""
     sinks: list[Sink] = [] if path_outdir is None else [RunFolder(path_outdir)]
     if path_logdir is not None:
         sinks.append(TensorBoard(path_logdir))
@@ -236,14 +246,14 @@ def _sink(path_logdir: str | Path | None, path_outdir: str | Path | None) -> Sin
 def _each(
     kind: str, layers: Sequence[str], count: int, make: Callable[..., Entry]
 ) -> Iterator[Entry]:
-    """Make the entry of each layer and image."""
-    for layer, group in inside.groups_of(kind, layers).items():
+    """Yield the entry of each layer and image."""
+    for layer, group in groups_of(kind, layers).items():
         for example, name in enumerate(numbered_names(count)):
             yield make(layer, example, name=name, group=group, index=example)
 
 
 def _kept(sink: Sink, entries: Iterable[Entry]) -> tuple[Path, ...]:
-    """Hand entries to a sink, once all their places are claimed; give its files."""
+    """Write entries to a sink, once all their paths are claimed; return its files."""
     made = list(entries)
     with sink:
         sink.claim([entry.path for entry in made])

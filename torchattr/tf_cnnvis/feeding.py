@@ -1,4 +1,4 @@
-"""Understanding what is fed to a call: which model, which images, which further arguments."""
+"""The model, the images and the other arguments that are fed to a call."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from torchattr._types import Forward
+from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError
-from torchattr.inspect.drawing import draw_input
+from torchattr.inspect import draw_input
 from torchattr.models import LoadedModel, load_model
-from torchattr.runs.display import Display
+from torchattr.results import Display
 
 
 @dataclass(frozen=True, eq=False)
-class Fed:
-    """A model, ready to be run on images alone.
+class Feed:
+    """A model that can be run on images alone.
 
-    run: the model, or the model with all arguments but the images.
-    images: `(N, C, H, W)`, on its device and of its type.
-    loaded: the model with its preprocessing, where that is known.
-    chunk: how many maps may go back at once; `None` leaves it open.
+    run: the model, with all arguments but the images bound.
+    images: `(N, C, H, W)`, on the device and with the dtype of the model.
+    loaded: the model with its preprocessing, if known.
+    chunk: maximum number of maps per backward; `None` for the default.
     """
 
     run: Forward
@@ -36,10 +36,11 @@ class Fed:
     chunk: int | None
 
     @classmethod
-    def of(cls, model: Any, value: Any, input_tensor: str | None) -> Fed:
-        loaded = load_model(str(model)) if isinstance(model, (str, Path)) else model
-        loaded = loaded if isinstance(loaded, LoadedModel) else None
-        run: Forward = model if loaded is None else loaded.model
+    def of(cls, model: Any, value: Any, input_tensor: str | None) -> Feed:
+        if isinstance(model, (str, Path)):
+            model = load_model(str(model))
+        loaded = model if isinstance(model, LoadedModel) else None
+        run: Forward = model.model if isinstance(model, LoadedModel) else model
         name, fed = _image_entry(value, input_tensor)
         arguments = {key: _tensor(one, run) for key, one in fed.items()}
         images = arguments.pop(name)
@@ -72,7 +73,7 @@ def _image_entry(value: Any, input_tensor: str | None) -> tuple[str, dict[str, A
 
 
 def _tensor(value: Any, model: Forward) -> Any:
-    """Give arrays as tensors on the model's device, floating ones of its type."""
+    """Return arrays as tensors on the model's device, floating ones with its dtype."""
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
     owner = getattr(model, "__self__", model)
@@ -84,7 +85,7 @@ def _tensor(value: Any, model: Forward) -> Any:
 
 
 def _with_arguments(model: Forward, name: str, arguments: Mapping[str, Any]) -> Forward:
-    """Give the model as one that takes images alone; it stays the method of its module."""
+    """Return the model as a function of images alone; it remains a method of its module."""
 
     def run(owner: Any, images: Tensor) -> Any:
         return model(**{name: images}, **arguments)

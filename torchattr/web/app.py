@@ -1,4 +1,4 @@
-"""The application: the page, its files, the API, and what stands before and behind them."""
+"""The ASGI application: the page, the API, the guard in front of them and the error answers."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from starlette.staticfiles import StaticFiles
 from torchattr.errors import InputError, TorchattrError
 from torchattr.models import LoadedModel, load_model
 from torchattr.models.collage import examples
-from torchattr.web import files, routes
-from torchattr.web.forms import shown
+from torchattr.web.api import files, routes
+from torchattr.web.forms import short_repr
 from torchattr.web.guard import LOCAL, Guard, problem
-from torchattr.web.limits import Limits
-from torchattr.web.sessions import Crowded, Gone, TooLarge
+from torchattr.web.state.limits import Limits
+from torchattr.web.state.sessions import PayloadTooLarge, ResultExpired, TooManySessions
+from torchattr.web.state.worker import JobCancelled, JobNotFound, WorkerBusy
 from torchattr.web.viewer import Viewer
-from torchattr.web.worker import Abandoned, Busy, NoJob
+from torchattr.web.wording import in_viewer
 
 PAGE = Path(__file__).parent / "page"
 STATUS: dict[type[TorchattrError], int] = {
-    Gone: 404,
-    NoJob: 404,
-    TooLarge: 413,
-    Abandoned: 499,
-    Busy: 503,
-    Crowded: 503,
+    ResultExpired: 404,
+    JobNotFound: 404,
+    PayloadTooLarge: 413,
+    JobCancelled: 499,
+    WorkerBusy: 503,
+    TooManySessions: 503,
 }
-"""The status of errors that are not about what was entered."""
+"""HTTP status of errors; all others of this package are invalid input, 422."""
 
-AGAIN_SECONDS = 2.0
-"""After how long one may ask a busy viewer again."""
+RETRY_SECONDS = 2.0
+"""`Retry-After` of a busy viewer."""
 
 
 def create_app(
@@ -50,20 +51,20 @@ def create_app(
     limits: Limits | None = None,
     routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """Make the viewer as an application, to be served alone or mounted into another one.
+    """Return the viewer as an ASGI application, to be served or mounted into another one.
 
     Args:
-        loaded: the model; `None` takes the embedded one.
-        images: pictures that every visitor can choose; `None` takes those that come along.
-        token: what a visitor must know, by `?token=` once or as a bearer token; `None` asks for
-            nothing, which is for this machine only.
-        hosts: the names under which it may be asked; `None` takes any, with a token only.
-        limits: bounds of uploads, sessions and waiting requests.
-        routers: routes of one's own, behind the same guard. `torchattr.web.visitors.viewer_of`
-            and `session_of` are there for their dependencies.
+        loaded: the model; default: the bundled one.
+        images: pictures offered to every visitor; default: the bundled samples.
+        token: access token, accepted once as `?token=` or as a bearer token; `None` allows
+            everybody, which is safe on a local address only.
+        hosts: accepted host names; `None` accepts any, which requires a token.
+        limits: bounds on uploads, sessions and queued requests.
+        routers: additional routes, behind the same guard; `torchattr.web.viewer_of` and
+            `session_of` are dependencies for them.
 
     Raises:
-        InputError: any host without a token.
+        InputError: any host is accepted, but no token is given.
         ImageError: a picture that cannot be read.
 
     >>> from torchattr.web import create_app
@@ -71,7 +72,7 @@ def create_app(
     'torchattr'
     """
     if hosts is None and token is None:
-        raise InputError("hosts=None opens the viewer to every name, which needs a token")
+        raise InputError("hosts=None accepts requests under any host name, which requires a token")
     limits = limits or Limits()
     paths = [example.path for example in examples()] if images is None else map(Path, images)
     viewer = Viewer(loaded or load_model("demo"), list(paths), limits)
@@ -89,7 +90,7 @@ def create_app(
         app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE), "page")
     app.add_middleware(Guard, hosts=hosts, token=token, instance=viewer.instance, limits=limits)
-    _say_errors_in_sentences(app)
+    _add_error_handlers(app)
     return app
 
 
@@ -103,57 +104,56 @@ def _page() -> Response:
     return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
 
-def _say_errors_in_sentences(app: FastAPI) -> None:
-    app.add_exception_handler(TorchattrError, _known)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(ClientDisconnect, _left)
-    app.add_exception_handler(Exception, _unknown)
+def _add_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(TorchattrError, _package_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
+    app.add_exception_handler(Exception, _unexpected_error)
 
 
-def _known(request: Request, error: Exception) -> Response:
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
-    again = getattr(error, "seconds", AGAIN_SECONDS) if status == 503 else None
-    return problem(status, _sentence(str(error)), again)
+def _package_error(request: Request, error: Any) -> Response:
+    status = next((code for cls, code in STATUS.items() if isinstance(error, cls)), 422)
+    again = getattr(error, "seconds", RETRY_SECONDS) if status == 503 else None
+    return problem(status, _sentence(error.said(in_viewer)), again)
 
 
-def _refused(request: Request, error: Any) -> Response:
+def _http_error(request: Request, error: Any) -> Response:
     if error.status_code == 404:
-        return problem(404, f"There is nothing at {_path(request)}.")
+        return problem(404, f"Not found: {_path(request)}.")
     if error.status_code == 405:
-        return problem(405, f"{request.method} is not possible at {_path(request)}.")
+        return problem(405, f"Method {request.method} is not allowed for {_path(request)}.")
     return problem(error.status_code, _sentence(str(error.detail)))
 
 
 def _path(request: Request) -> str:
     path = str(request.scope["path"])[:200]
-    return "".join(letter if letter.isprintable() else "?" for letter in path)
+    return "".join(char if char.isprintable() else "?" for char in path)
 
 
-def _left(request: Request, error: Exception) -> Response:
-    return problem(499, "The request ended before all of it had come.")
+def _disconnected(request: Request, error: Exception) -> Response:
+    return problem(499, "The client disconnected before the whole request was received.")
 
 
-def _invalid(request: Request, error: Any) -> Response:
+def _validation_error(request: Request, error: Any) -> Response:
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
+    field = ".".join(map(str, first["loc"][1:]))
     if first["loc"] == ("body",) or first["type"] == "json_invalid":
-        return problem(422, "The body of the request must be a JSON object (application/json).")
+        return problem(422, "The request body must be a JSON object (application/json).")
     if first["type"] == "missing":
-        return problem(422, f"{place} is missing.")
+        return problem(422, f"{field} is missing.")
     if first["type"] == "extra_forbidden":
-        return problem(422, f"{place} is not known here.")
-    said = re.sub(r"^(Input|String|List|Value) ", "", first["msg"])
-    return problem(422, _sentence(f"{place} {said}, got {shown(first['input'])}"))
+        return problem(422, f"Unknown field: {field}.")
+    reason = re.sub(r"^(Input|String|List|Value) ", "", first["msg"])
+    return problem(422, _sentence(f"{field} {reason}, got {short_repr(first['input'])}"))
 
 
-def _unknown(request: Request, error: Exception) -> Response:
-    kind = type(error).__name__
-    said = str(error).strip().partition("\n")[0][:300]
+def _unexpected_error(request: Request, error: Exception) -> Response:
+    message = str(error).strip().partition("\n")[0][:300]
     return problem(
         500,
-        _sentence(f"The model or method failed with {kind}: {said or 'no further words'}")
-        + " The terminal of the viewer shows where.",
+        _sentence(f"The model or method raised {type(error).__name__}: {message or '(no message)'}")
+        + " The viewer's terminal shows the traceback.",
     )
 
 

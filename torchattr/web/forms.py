@@ -1,8 +1,9 @@
-"""Fields of a form, from the signature of what they are given to."""
+"""Forms for methods and panels, derived from their signatures and docstrings."""
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import types
 import typing
@@ -11,95 +12,94 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from torchattr.errors import InputError, InputTypeError
-from torchattr.web.documented import arguments_of
 
-Kind = Literal["switch", "integer", "number", "text", "choice", "layer", "rules", "squares"]
+FieldKind = Literal["switch", "integer", "number", "text", "choice", "layer", "rules", "squares"]
 
-HIDDEN = frozenset(
+EXCLUDED = frozenset(
     (
         *("self", "model", "inputs", "target", "additional_forward_args", "output", "scene"),
         *("show_progress", "return_convergence_delta"),
     )
 )
-"""What the viewer gives by itself, or has no use for."""
+"""Arguments that the viewer fills in itself or does not offer."""
 
-KNOWN: Mapping[str, tuple[Kind, Any]] = {
+SHARED_ARGUMENTS: Mapping[str, tuple[FieldKind, Any]] = {
     "layer": ("layer", None),
     "rules": ("rules", None),
     "feature_mask": ("squares", 14),
     "baselines": ("number", None),
 }
-"""Arguments that the methods share and whose annotation says less than their name; defaults."""
+"""Kind and default of arguments whose name says more than their annotation."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "interpolate_mode": ("nearest", "nearest-exact", "bilinear", "bicubic", "area"),
 }
-"""Texts of which only a few mean something."""
+"""Choices of arguments that are annotated as `str`."""
 
-OF_THE_MODEL = frozenset(("activation",))
-"""Arguments whose default is what the model says of itself."""
+MODEL_DEFAULTS = frozenset(("activation",))
+"""Arguments whose default depends on the model."""
 
-LONGEST = 200
-"""Letters of a text."""
+MAX_CHARACTERS = 200
+"""Longest text."""
 
-LARGEST = 10_000
-"""Whole numbers are counts of steps or samples here."""
+MAX_INTEGER = 10_000
+"""Largest integer: integers are numbers of steps or samples here."""
 
-LARGEST_OF: Mapping[str, int] = {"n_steps": 1000}
-"""Where less is enough: the points of an integral are found in one step, in cubic time."""
+MAX_INTEGER_OF: Mapping[str, int] = {"n_steps": 1000}
+"""Lower limits; computing the nodes of a quadrature takes cubic time, without a step between."""
 
-_SCALARS: Mapping[type, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
+_SCALARS: Mapping[type, FieldKind] = {bool: "switch", int: "integer", float: "number", str: "text"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a form.
+    """A field of a form, for one argument.
 
     Attributes:
-        name: the argument that it stands for.
-        kind: what can be entered.
-        default: what stands there at first.
-        optional: whether it may be left empty, which is `None`.
-        choices: what there is to choose from.
-        doc: what the docstring says of it.
+        name: name of the argument.
+        kind: type of input.
+        default: initial value.
+        optional: whether it may be left empty, which means `None`.
+        choices: allowed values of a choice.
+        doc: its description in the docstring.
     """
 
     name: str
-    kind: Kind
+    kind: FieldKind
     default: Any = None
     optional: bool = False
     choices: tuple[Any, ...] = ()
     doc: str = ""
 
-    def described(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def read(self, value: Any) -> Any:
-        """Check a value that came from outside, and give it as the argument's type.
+        """Validate a value from a request and convert it to the type of the argument.
 
         Raises:
-            InputError: it is out of range or empty.
-            InputTypeError: it is of another type.
+            InputError: the value is out of range or missing.
+            InputTypeError: the value has the wrong type.
         """
         if value is None or value == "":
             if not self.optional:
                 raise InputError(f"{self.name} must not be empty")
             return None
         if self.kind == "choice":
-            return self._chosen(value)
+            return self._choice(value)
         return _READ[self.kind](self.name, value)
 
-    def _chosen(self, value: Any) -> Any:
+    def _choice(self, value: Any) -> Any:
         for choice in self.choices:
             if type(choice) is type(value) and choice == value:
                 return choice
         allowed = ", ".join(map(repr, self.choices))
-        raise InputError(f"{self.name} must be one of {allowed}, got {shown(value)}")
+        raise InputError(f"{self.name} must be one of {allowed}, got {short_repr(value)}")
 
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of a function, and what cannot be entered though it must be given.
+    """The fields of a function, and its required arguments that no field can supply.
 
     >>> from torchattr.methods import GradCAM
     >>> form = Form.of(GradCAM, GradCAM.attribute)
@@ -114,39 +114,43 @@ class Form:
 
     @classmethod
     def of(cls, owner: type, function: Callable[..., Any]) -> Form:
-        """Make fields of the arguments of a class (if `function` is one) or one of its methods."""
+        """Return the form of a class (if `function` is one) or of one of its methods."""
         called = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
-        said, hints = arguments_of(owner, called), getattr(called, "__annotations__", {})
+        docs, hints = argument_docs(owner, called), getattr(called, "__annotations__", {})
         fields, missing = [], []
         for parameter in _parameters(function):
             hint = _resolved(called, hints.get(parameter.name))
-            made = _field(parameter, hint, said.get(parameter.name, ""))
-            if made is not None:
-                fields.append(made)
+            field = _field(parameter, hint, docs.get(parameter.name, ""))
+            if field is not None:
+                fields.append(field)
             elif parameter.default is parameter.empty:
                 missing.append(parameter.name)
         return cls(tuple(fields), tuple(missing))
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Check what was entered; fields that were left out keep their default."""
+        """Validate the given values; omitted arguments keep their defaults.
+
+        Raises:
+            InputError, InputTypeError: see :meth:`Field.read`.
+        """
         return {f.name: f.read(values[f.name]) for f in self.fields if f.name in values}
 
 
 def refuse_unknown(values: Mapping[str, Any], forms: Iterable[Form]) -> None:
-    """Refuse a name that no field has.
+    """Reject values for which no form has a field.
 
     Raises:
-        InputError: with the names that there are.
+        InputError: an unknown name; the message lists the known ones.
     """
     known = [field.name for form in forms for field in form.fields]
     for name in values:
         if name not in known:
-            there = f"there are {', '.join(known)}" if known else "there is none"
-            raise InputError(f"no option is called {shown(name)}; {there}")
+            options = f"options: {', '.join(known)}" if known else "there are no options"
+            raise InputError(f"unknown option {short_repr(name)}; {options}")
 
 
-def shown(value: Any) -> str:
-    """Give a value as it was entered, shortened."""
+def short_repr(value: Any) -> str:
+    """Return the `repr` of a value, truncated."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
 
@@ -154,11 +158,11 @@ def shown(value: Any) -> str:
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
-    return [one for one in parameters if one.name not in HIDDEN and one.kind not in variadic]
+    return [p for p in parameters if p.name not in EXCLUDED and p.kind not in variadic]
 
 
 def _resolved(function: Callable[..., Any], annotation: Any) -> Any:
-    """Evaluate one annotation; one that needs names for type checkers only says nothing."""
+    """Evaluate an annotation; `None` if it uses names imported for type checkers only."""
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     names = getattr(function, "__globals__", {})
     try:
@@ -169,13 +173,13 @@ def _resolved(function: Callable[..., Any], annotation: Any) -> Any:
 
 def _field(parameter: inspect.Parameter, hint: Any, doc: str) -> Field | None:
     required = parameter.default is parameter.empty
-    if parameter.name in KNOWN:
-        kind, default = KNOWN[parameter.name]
+    if parameter.name in SHARED_ARGUMENTS:
+        kind, default = SHARED_ARGUMENTS[parameter.name]
         return Field(parameter.name, kind, default, optional=not required, doc=doc)
-    default = None if required or parameter.name in OF_THE_MODEL else parameter.default
+    default = None if required or parameter.name in MODEL_DEFAULTS else parameter.default
     members = _members(hint, default)
     optional = type(None) in members or (default is None and not required)
-    literal = next((one for one in members if typing.get_origin(one) is Literal), None)
+    literal = next((member for member in members if typing.get_origin(member) is Literal), None)
     choices = CHOICES.get(parameter.name, typing.get_args(literal))
     if choices:
         return Field(parameter.name, "choice", default, optional, choices, doc)
@@ -196,40 +200,40 @@ def _members(hint: Any, default: Any) -> tuple[Any, ...]:
 
 def _switch(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise InputTypeError(f"{name} must be true or false, got {shown(value)}")
+        raise InputTypeError(f"{name} must be true or false, got {short_repr(value)}")
     return value
 
 
 def _integer(name: str, value: Any) -> int:
     number = _number(name, value)
     if number != int(number):
-        raise InputTypeError(f"{name} must be a whole number, got {shown(value)}")
-    largest = LARGEST_OF.get(name, LARGEST)
+        raise InputTypeError(f"{name} must be an integer, got {short_repr(value)}")
+    largest = MAX_INTEGER_OF.get(name, MAX_INTEGER)
     if abs(number) > largest:
-        raise InputError(f"{name} must be within ±{largest:,}, got {shown(value)}")
+        raise InputError(f"{name} must be within ±{largest:,}, got {short_repr(value)}")
     return int(number)
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputTypeError(f"{name} must be a number, got {shown(value)}")
+        raise InputTypeError(f"{name} must be a number, got {short_repr(value)}")
     if not abs(value) < sys.float_info.max:
-        raise InputError(f"{name} must be a finite number, got {shown(value)}")
+        raise InputError(f"{name} must be a finite number, got {short_repr(value)}")
     return float(value)
 
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise InputTypeError(f"{name} must be a text, got {shown(value)}")
-    if len(value) > LONGEST:
-        raise InputError(f"{name} must have at most {LONGEST} letters, got {len(value)}")
+        raise InputTypeError(f"{name} must be a string, got {short_repr(value)}")
+    if len(value) > MAX_CHARACTERS:
+        raise InputError(f"{name} must have at most {MAX_CHARACTERS} characters, got {len(value)}")
     return value
 
 
 def _squares(name: str, value: Any) -> int:
     count = _integer(name, value)
     if not 1 <= count <= 64:
-        raise InputError(f"{name} must be within 1..64 squares a side, got {count}")
+        raise InputError(f"{name} must be within 1..64 squares per side, got {count}")
     return count
 
 
@@ -239,7 +243,8 @@ def _rules(name: str, value: Any) -> dict[str, str]:
         operation, equals, rule = (part.strip() for part in pair.partition("="))
         if not (operation and equals and rule):
             raise InputError(
-                f"{name} must be pairs such as gelu=guided, silu=guided, got {shown(value)}"
+                f"{name} must be comma-separated pairs such as gelu=guided, silu=guided, got"
+                f" {short_repr(value)}"
             )
         rules[operation] = rule
     return rules
@@ -254,3 +259,53 @@ _READ: Mapping[str, Callable[[str, Any], Any]] = {
     "squares": _squares,
     "rules": _rules,
 }
+
+
+_SECTION = re.compile(r"^(?:Args:|Raises:|Returns:|Attributes:|>>> )", re.MULTILINE)
+_ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*): +(.*)$")
+
+
+def argument_docs(owner: type, *functions: Callable[..., Any]) -> dict[str, str]:
+    """Return the description of each argument from docstrings, those of subclasses first.
+
+    >>> from torchattr.methods import GradCAM
+    >>> argument_docs(GradCAM, GradCAM.attribute)["relu_attributions"]
+    'keep only evidence for the target, as in the paper.'
+    """
+    docs: dict[str, str] = {}
+    for docstring in _docstrings(owner, functions):
+        for name, doc in _arguments(docstring).items():
+            docs.setdefault(name, doc)
+    return docs
+
+
+def docstring_paragraphs(owner: type) -> list[str]:
+    """Return the paragraphs of a class' own docstring, without sections and examples.
+
+    >>> from torchattr.methods import Saliency
+    >>> docstring_paragraphs(Saliency)[1]
+    'Simonyan, Vedaldi and Zisserman 2014, arXiv:1312.6034.'
+    """
+    text = inspect.cleandoc(owner.__doc__ or "")
+    prose = _SECTION.split(text, maxsplit=1)[0]
+    return [" ".join(p.split()) for p in re.split(r"\n\s*\n", prose) if p.strip()]
+
+
+def _docstrings(owner: type, functions: Iterable[Callable[..., Any]]) -> list[str]:
+    documented = [*functions, *owner.__mro__[:-1]]
+    return [inspect.cleandoc(owner.__doc__) for owner in documented if owner.__doc__]
+
+
+def _arguments(text: str) -> dict[str, str]:
+    _, _, section = text.partition("Args:\n")
+    docs: dict[str, str] = {}
+    names: list[str] = []
+    for line in section.splitlines():
+        if line and not line.startswith("    "):
+            break
+        start = _ARGUMENT.match(line)
+        names = start[1].split(", ") if start else names
+        doc = start[2] if start else line.strip()
+        for name in names:
+            docs[name] = f"{docs.get(name, '')} {doc}".strip()
+    return docs

@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, from where, and how much."""
+"""Middleware that checks host, origin, token and body size of every request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from torchattr.web.intake import Intake
-from torchattr.web.limits import Limits
+from torchattr.web.request_body import RequestBody
+from torchattr.web.state.limits import Limits
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
-"""The names under which a machine reaches itself."""
+"""Host names of this machine."""
 
 HEADERS = {
     "content-security-policy": (
@@ -30,25 +30,26 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-"""Nothing comes from elsewhere, nothing runs but the page's own files, nobody frames it."""
+"""Only the page's own files are loaded and run, and no other site may frame the page."""
 
 
-def problem(status: int, sentence: str, again: float | None = None) -> JSONResponse:
-    """Give an error as a sentence, and after how many seconds to ask again."""
-    retry = {} if again is None else {"retry-after": str(math.ceil(again))}
-    return JSONResponse({"error": sentence}, status, headers={**HEADERS, **retry})
+def problem(status: int, message: str, retry_after: float | None = None) -> JSONResponse:
+    """Return an error response, with the seconds after which to retry."""
+    retry = {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
+    return JSONResponse({"error": message}, status, headers={**HEADERS, **retry})
 
 
 class Guard:
-    """Refuses requests of strangers, of other sites, and of too much data.
+    """Rejects requests without a token, from other sites, or with too much data.
 
     Args:
-        app: what is guarded.
-        hosts: the names under which it may be asked, against DNS rebinding; `None` takes any, which
-            a token makes safe.
-        token: what a visitor must know; `None` asks for nothing.
-        instance: a number of this viewer, since browsers share cookies between ports.
-        limits: how much a request may carry.
+        app: the guarded application.
+        hosts: accepted host names, against DNS rebinding; `None` accepts any, which is safe with
+            a token.
+        token: access token; `None` requires none.
+        instance: identifies this viewer in cookie names, since browsers share cookies between
+            ports.
+        limits: bounds on request bodies.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Guard:
         self._token = token
         self._cookie = f"torchattr_token_{instance}"
         self._limits = limits
-        self._intakes: set[Intake] = set()
+        self._bodies: set[RequestBody] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -73,22 +74,24 @@ class Guard:
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
         else:
-            intake = Intake(scope, receive, self._limits)
-            refusal = self._answer(scope, Headers(scope=scope)) or self._no_room(intake)
-            self._intakes.add(intake)
+            body = RequestBody(scope, receive, self._limits)
+            rejection = self._rejection(scope, Headers(scope=scope)) or self._too_much(body)
+            self._bodies.add(body)
             try:
-                await (refusal or self._app)(scope, intake.receive, _hardened(scope, intake, send))
+                await (rejection or self._app)(scope, body.receive, _hardened(scope, body, send))
             finally:
-                self._intakes.discard(intake)
+                self._bodies.discard(body)
 
-    def _answer(self, scope: Scope, headers: Headers) -> Response | None:
-        """Give what is said instead of the application's answer, if anything."""
+    def _rejection(self, scope: Scope, headers: Headers) -> Response | None:
+        """Return the response that replaces the application's, or `None`."""
         host = headers.get("host", "")
         name = _name(host)
         if not name or (self._hosts is not None and name not in self._hosts):
-            return problem(421, f"This viewer does not answer under the name {host[:100]!r}.")
+            return problem(
+                421, f"This viewer does not accept requests for the host {host[:100]!r}."
+            )
         if (scope["method"] not in ("GET", "HEAD")) and not _same_origin(headers, host):
-            return problem(403, "This request came from another site, so it was refused.")
+            return problem(403, "Cross-site requests are not allowed.")
         if self._token is None:
             return None
         given = QueryParams(scope["query_string"]).get("token")
@@ -96,20 +99,18 @@ class Guard:
             return self._welcome(scope)
         if self._knows(_bearer(headers)) or self._knows(_cookie(headers, self._cookie)):
             return None
-        return problem(
-            401, "A token is needed. Open the address that was printed when the viewer started."
-        )
+        return problem(401, "Access token required. Open the URL printed when the viewer started.")
 
-    def _no_room(self, intake: Intake) -> Response | None:
-        coming = sum(not one.complete for one in self._intakes)
-        if intake.too_large:
-            return problem(413, intake.too_large)
-        if intake.complete or coming < self._limits.bodies:
+    def _too_much(self, body: RequestBody) -> Response | None:
+        incoming = sum(not other.complete for other in self._bodies)
+        if body.too_large:
+            return problem(413, body.too_large)
+        if body.complete or incoming < self._limits.bodies:
             return None
         return problem(
             503,
-            f"There are {coming} requests on their way in, as many as are taken at once. Try again"
-            " in a moment.",
+            f"{incoming} requests are already being received, the most at once. Try again in a"
+            " moment.",
             1.0,
         )
 
@@ -118,9 +119,9 @@ class Guard:
         return given is not None and hmac.compare_digest(given.encode(), token.encode())
 
     def _welcome(self, scope: Scope) -> Response:
-        """Put the token into a cookie, and take it out of the address."""
+        """Move the token from the URL into a cookie."""
         response = RedirectResponse(scope.get("root_path", "") + "/", 303)
-        # Not strict: the address may be opened from a link in a mail.
+        # Not strict: the URL may be opened from a link in an e-mail.
         response.set_cookie(
             self._cookie,
             self._token or "",
@@ -132,7 +133,7 @@ class Guard:
 
 
 def is_local(host: str) -> bool:
-    """Tell whether only this machine can reach an address.
+    """Whether an address is reachable from this machine only.
 
     >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0"), is_local("::1")
     (True, True, False, True)
@@ -143,15 +144,15 @@ def is_local(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _hardened(scope: Scope, intake: Intake, send: Send) -> Send:
+def _hardened(scope: Scope, body: RequestBody, send: Send) -> Send:
     async def hardened(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("cache-control", "no-store")
-            if not intake.complete and scope.get("http_version", "1.1").startswith("1"):
-                # What is still to come is not read to its end for the sake of the connection.
+            if not body.complete and scope.get("http_version", "1.1").startswith("1"):
+                # Reading the rest only to reuse the connection would cost its sender's bandwidth.
                 headers["connection"] = "close"
         await send(message)
 
@@ -159,7 +160,7 @@ def _hardened(scope: Scope, intake: Intake, send: Send) -> Send:
 
 
 def _name(host: str) -> str:
-    """Give the name of `name:port`, in small letters; empty if it is none."""
+    """Return the name of `name:port` in lower case; empty if it is invalid."""
     try:
         parts = urlsplit(f"//{host}")
         return (parts.hostname or "").lower() if parts.netloc == host else ""
@@ -168,7 +169,7 @@ def _name(host: str) -> str:
 
 
 def _same_origin(headers: Headers, host: str) -> bool:
-    """Tell whether a browser says that its own page asks; other programs say nothing."""
+    """Whether the request comes from the page itself; programs send no origin and pass."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False

@@ -1,11 +1,11 @@
-"""What the routes share: the model, its worker, the pictures that come along, and the sessions."""
+"""One model with its visitors: answers their requests, and remembers the answers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +13,30 @@ from typing import Any
 
 from torchattr.inspect import Rule
 from torchattr.models import LoadedModel, read_image
-from torchattr.runs.answers import Reader
-from torchattr.web import layering
-from torchattr.web.attributing import attribute, show_panel
-from torchattr.web.buffers import buffers
-from torchattr.web.catalog import method_entry, panel_entry
-from torchattr.web.items import Features, Item, Shown
-from torchattr.web.limits import Limits
-from torchattr.web.parts import Part, plain
-from torchattr.web.pictures import decode, shown
-from torchattr.web.scene import Scene
-from torchattr.web.sessions import Session, Sessions
-from torchattr.web.worker import Worker
+from torchattr.runs import ScoreReader
+from torchattr.web.panels.parts import Part, plain
+from torchattr.web.panels.scene import Scene
+from torchattr.web.state.buffers import buffers
+from torchattr.web.state.limits import Limits
+from torchattr.web.state.pictures import decode, stored_picture
+from torchattr.web.state.sessions import Session, Sessions
+from torchattr.web.state.stored import StoredFeatureMaps, StoredItem, StoredPicture
+from torchattr.web.state.worker import Worker
+from torchattr.web.views.catalog import method_entry, panel_entry
+from torchattr.web.views.layers import (
+    LayerEntry,
+    ProjectorCache,
+    default_layer,
+    layer_entries,
+    record_feature_maps,
+)
+from torchattr.web.views.run import run_method, run_panel
+from torchattr.web.wording import in_viewer
 
 
 @dataclass(frozen=True, eq=False)
-class Reply(Item):
-    """An answer that was given before, to the same question."""
+class StoredAnswer(StoredItem):
+    """An answer to an earlier request, with the ids of its parts."""
 
     name: str
     answer: dict[str, Any]
@@ -37,49 +44,56 @@ class Reply(Item):
 
 
 class Viewer:
-    """One model, and all that is asked of it; what runs the model is called by the worker only.
+    """One model, its worker and its visitors' sessions.
+
+    Whatever runs the model must be called on the worker.
 
     Args:
         loaded: the model.
-        images: pictures that every session has; files that can be read.
-        limits: bounds.
+        images: readable image files, offered in every session.
+        limits: bounds on uploads, sessions and queued requests.
     """
 
     def __init__(self, loaded: LoadedModel, images: Sequence[Path], limits: Limits) -> None:
         self.loaded = loaded
         self.limits = limits
-        self.reader = Reader(loaded)
+        self.reader = ScoreReader(loaded)
         self.worker = Worker(limits.waiting, limits.waiting_each)
         self.drawing = ThreadPoolExecutor(2, thread_name_prefix="torchattr-drawing")
         self.instance = secrets.token_hex(4)
-        self.examples = dict(shown(read_image(path), path.name, loaded) for path in images)
+        self.examples = dict(stored_picture(read_image(path), path.name, loaded) for path in images)
         self.sessions = Sessions(limits, free=buffers(self.examples))
-        self._projectors = layering.Projectors(limits.forwards, limits.forward_bytes)
-        self._layers: dict[Any, list[layering.LayerEntry]] = {}
+        self._projectors = ProjectorCache(limits.forwards, limits.forward_bytes)
+        self._layers: dict[Any, list[LayerEntry]] = {}
 
     def close(self) -> None:
         self.worker.close()
         self.drawing.shutdown(wait=False, cancel_futures=True)
 
-    def pictures(self, session: Session) -> dict[str, Shown]:
-        """Give the pictures that come along, and those of a session, the newest last."""
-        return {**self.examples, **session.items(Shown)}
+    def pictures(self, session: Session) -> dict[str, StoredPicture]:
+        """Return the sample pictures, then those of a session, most recently used last."""
+        return {**self.examples, **session.items(StoredPicture)}
 
-    def picture(self, session: Session, key: str) -> Shown:
-        return self.examples.get(key) or session.get(key, Shown)
+    def picture(self, session: Session, key: str) -> StoredPicture:
+        """Return a picture.
+
+        Raises:
+            ResultExpired: the session has no such picture.
+        """
+        return self.examples.get(key) or session.get(key, StoredPicture)
 
     def scene(self, session: Session, key: str, target: int | None = None) -> Scene:
         return Scene(self.loaded, self.reader, self.picture(session, key).prepared, target)
 
-    def open(self, session: Session, data: bytes, name: str) -> tuple[str, Shown]:
-        """Take in an uploaded picture; see :func:`torchattr.web.pictures.decode`."""
-        key, picture = shown(decode(data, name, self.limits), name, self.loaded)
+    def open(self, session: Session, data: bytes, name: str) -> tuple[str, StoredPicture]:
+        """Store an uploaded picture; see :func:`torchattr.web.state.pictures.decode`."""
+        key, picture = stored_picture(decode(data, name, self.limits), name, self.loaded)
         if key not in self.examples:
             session.keep(key, picture)
         return key, self.examples.get(key, picture)
 
     def scores(self, session: Session, key: str, top: int | None) -> dict[str, Any]:
-        """Give the classes of a picture, the best first; `top` of them, or all."""
+        """Return the scores of the `top` classes, or of all, highest first."""
         answer = self.scene(session, key).answer
         values = answer.probabilities
         order = values.argsort(descending=True, stable=True)[:top].tolist()
@@ -90,55 +104,55 @@ class Viewer:
             ],
             "total": len(values),
             "bounded": answer.bounded,
-            "note": answer.note,
+            "note": answer.note.said(in_viewer),
         }
 
     def layers(self, session: Session, key: str) -> dict[str, Any]:
-        """Give the layers of the model, and which is the last with places."""
+        """Return the layers of the model, and the default one."""
         scene = self.scene(session, key)
         shape = tuple(scene.inputs.shape)
         if shape not in self._layers:
-            self._layers[shape] = layering.layer_entries(scene)
+            self._layers[shape] = layer_entries(scene)
         entries = self._layers[shape]
         return {
-            "layers": [entry.described() for entry in entries],
-            "default": layering.default_layer(scene),
+            "layers": [entry.as_json() for entry in entries],
+            "default": default_layer(scene),
         }
 
     def attribute(
         self, session: Session, key: str, target: int | None, method: str, values: dict[str, Any]
     ) -> dict[str, Any]:
-        """Run a method; the same question gets the same answer as long as it is held."""
+        """Run a method, unless the answer to the same request is still stored."""
         scene = self.scene(session, key, target)
-        asked = digest("method", key, scene.chosen, method, values)
+        request = digest("method", key, scene.chosen, method, values)
 
-        def answer() -> dict[str, Any]:
-            parts, note = attribute(scene, method_entry(method), values)
+        def compute() -> dict[str, Any]:
+            parts, note = run_method(scene, method_entry(method), values)
             return {"title": scene.class_name, "target": scene.chosen, "note": note, "parts": parts}
 
-        return self._remembered(session, scene, asked, answer)
+        return self._remembered(session, scene, request, compute)
 
     def panel(
         self, session: Session, key: str, target: int | None, panel: str, values: dict[str, Any]
     ) -> dict[str, Any]:
-        """Run a panel; likewise."""
+        """Run a panel, unless the answer to the same request is still stored."""
         scene = self.scene(session, key, target)
-        asked = digest("panel", key, scene.chosen, panel, values)
+        request = digest("panel", key, scene.chosen, panel, values)
         entry = panel_entry(panel)
         return self._remembered(
-            session, scene, asked, lambda: {"parts": show_panel(scene, entry, values)}
+            session, scene, request, lambda: {"parts": run_panel(scene, entry, values)}
         )
 
     def features(self, session: Session, key: str, layer: str, call: int) -> dict[str, Any]:
-        """Record the maps of a layer."""
-        asked = digest("features", key, layer, call)
-        maps = session.find(asked, Features)
+        """Record the feature maps of a layer, unless they are still stored."""
+        request = digest("features", key, layer, call)
+        maps = session.find(request, StoredFeatureMaps)
         if maps is None:
-            maps = layering.features(self.scene(session, key), layer, call)
-            session.keep(asked, maps)
+            maps = record_feature_maps(self.scene(session, key), layer, call)
+            session.keep(request, maps)
         flat = maps.values.reshape(len(maps.values), -1)
         return {
-            "id": asked,
+            "id": request,
             "layer": maps.layer,
             "shape": maps.values.shape,
             "largest": [plain(value) for value in flat.max(1)],
@@ -152,46 +166,54 @@ class Viewer:
         key: str,
         layer: str,
         channel: int,
-        place: tuple[int, int] | None,
+        position: tuple[int, int] | None,
         rule: Rule,
         call: int,
     ) -> dict[str, Any]:
-        """Send a map back to the picture, from one place and as a whole."""
+        """Project a feature map back, from a position (default: its maximum) and as a whole."""
         scene = self.scene(session, key)
-        asked = digest("projection", key, layer, channel, place, rule, call)
+        request = digest("projection", key, layer, channel, position, rule, call)
 
-        def answer() -> dict[str, Any]:
-            found = self._projectors.project(scene, key, layer, channel, place, rule, call)
+        def compute() -> dict[str, Any]:
+            pair = self._projectors.project(scene, key, layer, channel, position, rule, call)
             return {
-                "position": found.position,
-                "activation": plain(found.activation),
-                "strongest": plain(found.strongest),
-                "parts": [found.place, found.whole],
+                "position": pair.position,
+                "activation": plain(pair.activation),
+                "strongest": plain(pair.strongest),
+                "parts": [pair.from_position, pair.whole],
             }
 
-        return self._remembered(session, scene, asked, answer)
+        return self._remembered(session, scene, request, compute)
 
     def _remembered(
-        self, session: Session, scene: Scene, asked: str, answer: Any
+        self,
+        session: Session,
+        scene: Scene,
+        request: str,
+        compute: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
-        """Give the answer of before if all of it is still held; else answer, and hold it."""
-        known = session.find(asked, Reply)
+        """Return the stored answer to a request if all of its parts are stored, or a new one."""
+        known = session.find(request, StoredAnswer)
         if known is not None and all(map(session.holds, known.ids)):
             return {**known.answer, "cached": True}
         ids: list[str] = []
 
-        def keep(item: Item) -> str:
-            ids.append(f"{asked}-{len(ids)}")
+        def keep(item: StoredItem) -> str:
+            ids.append(f"{request}-{len(ids)}")
             return session.keep(ids[-1], item)
 
-        found = answer()
-        parts: list[Part] = found.pop("parts")
-        found["parts"] = [part.describe(scene, keep) for part in parts]
-        session.keep(asked, Reply("answer", found, tuple(ids)))
-        return {**found, "cached": False}
+        answer = compute()
+        parts: list[Part] = answer.pop("parts")
+        answer["parts"] = [part.describe(scene, keep) for part in parts]
+        session.keep(request, StoredAnswer("answer", answer, tuple(ids)))
+        return {**answer, "cached": False}
 
 
-def digest(*question: Any) -> str:
-    """Give a number for a question; equal questions have equal numbers."""
-    text = json.dumps(question, sort_keys=True, default=str)
+def digest(*request: Any) -> str:
+    """Return a key for a request; equal requests have equal keys.
+
+    >>> digest("panel", 1) == digest("panel", 1), len(digest("panel", 1))
+    (True, 24)
+    """
+    text = json.dumps(request, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""A small embedded multi-label network, honestly trained on collages of eight objects."""
+"""A small bundled multi-label network, trained on collages of eight objects."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from pathlib import Path
 from safetensors.torch import load
 
 from torchattr.models.collage.inputs import Preprocess, preprocess
-from torchattr.models.collage.net import CollageNet
-from torchattr.models.collage.scenes import CLASSES, Box, Scene
+from torchattr.models.collage.net import CLASSES, CollageNet
 
 __all__ = [
     "CLASSES",
     "CollageNet",
     "Example",
     "Preprocess",
-    "Scene",
     "collage",
     "examples",
     "preprocess",
 ]
 
 
+PixelBox = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True)
 class Example:
-    """An example picture: its file, and the label and box (x0, y0, x1, y1) of every object.
+    """An example image: its file, and the label and box (x0, y0, x1, y1) of every object.
 
-    Boxes count the pixels of the picture itself, which is larger than the network's input.
+    Boxes are in pixels of the image file, which is larger than the network's input.
     """
 
     path: Path
     labels: tuple[str, ...]
-    boxes: tuple[Box, ...]
+    boxes: tuple[PixelBox, ...]
 
 
 def collage(weights: bool = True) -> CollageNet:
-    """The network in evaluation mode, trained unless `weights` is false.
+    """Return the network in evaluation mode, trained unless `weights` is false.
 
-    It answers with one logit for each of `CLASSES`; several may be positive at once.
+    Its output is one logit for each of `CLASSES`; several may be positive.
 
     Example:
         >>> from PIL import Image
@@ -49,18 +50,18 @@ def collage(weights: bool = True) -> CollageNet:
     """
     net = CollageNet(len(CLASSES))
     if weights:
-        net.load_state_dict(load(files(__package__).joinpath("weights.safetensors").read_bytes()))
+        net.load_state_dict(load(files(__name__).joinpath("weights.safetensors").read_bytes()))
     return net.eval()
 
 
 def examples() -> list[Example]:
-    """The pictures that come with the network, none of which it was trained on.
+    """Return the bundled example images, none of which the network was trained on.
 
     Example:
         >>> sorted(examples()[0].labels)
         ['astronaut', 'cat']
     """
-    with as_file(files(__package__).joinpath("examples")) as folder:
+    with as_file(files(__name__).joinpath("examples")) as folder:
         rows = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
         return [
             Example(folder / row["file"], tuple(row["labels"]), tuple(map(_as_box, row["boxes"])))
@@ -68,6 +69,6 @@ def examples() -> list[Example]:
         ]
 
 
-def _as_box(numbers: list[int]) -> Box:
+def _as_box(numbers: list[int]) -> PixelBox:
     x0, y0, x1, y1 = numbers
     return x0, y0, x1, y1

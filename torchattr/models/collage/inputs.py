@@ -1,4 +1,4 @@
-"""From pictures to what the network takes."""
+"""Preprocessing: from images to the network's input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from torchattr.models.collage.scenes import SIZE
+SIZE = 128
+"""The side of the network's input in pixels."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes an input: resized to `size` square, over 255, less `mean`, by `std`.
+    """Resize an image to `size` square, divide by 255, subtract `mean`, divide by `std`.
 
     Example:
         >>> preprocess(Image.new("RGB", (320, 320))).shape
@@ -27,12 +28,12 @@ class Preprocess:
     std: tuple[float, float, float] = (0.27, 0.25, 0.24)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """The input (3, size, size) in float32 of a picture of any size and mode."""
+        """Return the float32 input (3, size, size) of an image of any size and mode."""
         resized = image.convert("RGB").resize((self.size, self.size), Image.Resampling.LANCZOS)
         return self.normalised(np.asarray(resized)[None])[0]
 
     def normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """The inputs (N, 3, H, W) in float32 of uint8 pictures (N, H, W, 3), not resized."""
+        """Return the float32 inputs (N, 3, H, W) of uint8 images (N, H, W, 3), not resized."""
         scaled = torch.from_numpy(pixels.astype(np.float32) / 255)
         return ((scaled - torch.tensor(self.mean)) / torch.tensor(self.std)).permute(0, 3, 1, 2)
 

@@ -1,10 +1,22 @@
-"""A small residual network that spells ReLU in several ways, as real models do."""
+"""A small residual network with several spellings of ReLU, as in real models."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+CLASSES: tuple[str, ...] = (
+    "astronaut",
+    "cat",
+    "coffee",
+    "horse",
+    "photographer",
+    "retina",
+    "rocket",
+    "shuttle",
+)
+"""The classes of the network's outputs."""
 
 
 def _conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -27,7 +39,7 @@ class Stem(nn.Module):
 
 
 class ReusedBlock(nn.Module):
-    """A residual block whose one in-place ``nn.ReLU`` serves twice, as torchvision's does."""
+    """A residual block that uses one in-place ``nn.ReLU`` twice, as torchvision's does."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -38,7 +50,7 @@ class ReusedBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The input plus two convolutions of it, rectified."""
+        """Add two convolutions of the input to it, then rectify."""
         y = self.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         y += x
@@ -64,7 +76,7 @@ class FunctionalBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The shortcut plus two convolutions of the input, rectified in place."""
+        """Add two convolutions of the input to its shortcut, then rectify in place."""
         inner = F.relu(self.norm1(self.conv1(x)))
         y: Tensor = self.norm2(self.conv2(inner)) + self.shortcut(x)
         y.relu_()
@@ -74,9 +86,9 @@ class FunctionalBlock(nn.Module):
 class CollageNet(nn.Module):
     """Multi-label logits, one for each class: (N, 3, H, W) to (N, classes).
 
-    The sigmoid of a logit is the probability that an object of that class is in the picture. A
-    picture of 128 x 128 gives maps of 16 x 16 at `stage3`, the last spatial layer. Evidence is
-    pooled as mean plus maximum, so that a small object counts as much as a large one.
+    The sigmoid of a logit is the probability that an object of that class is in the image. An
+    input of 128 x 128 has maps of 16 x 16 at `stage3`, the last spatial layer. Pooling is mean
+    plus maximum, so that a small object counts as much as a large one.
     """
 
     def __init__(self, classes: int) -> None:
@@ -90,15 +102,15 @@ class CollageNet(nn.Module):
         self.head = nn.Linear(96, classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """The maps of `stage3`: (N, 96, H / 8, W / 8)."""
+        """Return the output of `stage3`: (N, 96, H / 8, W / 8)."""
         maps: Tensor = self.stage3(self.stage2(self.stage1(self.stem(x))))
         return maps
 
     def classify(self, maps: Tensor) -> Tensor:
-        """Logits (N, classes) of the maps that `features` gives."""
+        """Return logits (N, classes) from the output of `features`."""
         logits: Tensor = self.head((self.mean(maps) + self.maximum(maps)).flatten(1))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of pictures normalised as `preprocess` does."""
+        """Return logits (N, classes) of images normalised by `preprocess`."""
         return self.classify(self.features(x))

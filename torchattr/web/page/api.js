@@ -1,12 +1,12 @@
-// Asking the server: one place for errors, for the progress bar and for giving up.
+// Requests to the server, with errors, the progress bar and cancellation in one place.
 
 import { byId, el } from "./dom.js";
 
 let pending = 0;
 let showing = null;
 
-/** Something that the server, or the way to it, refused; the message is a sentence. */
-export class Refused extends Error {
+/** A request that failed; the message is shown to the user. */
+export class RequestError extends Error {
   constructor(message, status) {
     super(message);
     this.status = status;
@@ -15,7 +15,7 @@ export class Refused extends Error {
 
 export const get = (path, signal) => asJson(request(path, { signal }));
 
-/** Ask the model something, as a job that can be cancelled. */
+/** Run a job on the model; it can be cancelled. */
 export const post = (path, question, job) => asJson(request(path, {
   method: "POST", signal: job.signal, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ...question, job: job.id }),
 }));
@@ -34,19 +34,19 @@ export async function blob(path, signal) {
   return (await request(path, { signal })).blob();
 }
 
-/** Something that is asked for: its name at the server, its signal, and how to give it up. */
+/** A new job: its id, its abort signal, and functions to abort the request or cancel the job. */
 export function newJob() {
   const controller = new AbortController();
   const id = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   const cancel = () => {
     controller.abort();
-    // What was answered meanwhile is not there to be cancelled, which is as good.
+    // The job may have finished meanwhile, so an error is ignored.
     fetch(`api/jobs/${id}`, { method: "DELETE", credentials: "same-origin" }).catch(() => {});
   };
   return { id, signal: controller.signal, abort: () => controller.abort(), cancel };
 }
 
-/** Give jobs of which the one before is given up whenever a new one is asked for. */
+/** Return a function that creates jobs and aborts the previous one. */
 export function latest() {
   let job = null;
   return () => {
@@ -56,17 +56,17 @@ export function latest() {
   };
 }
 
-/** Run something, and say in a sentence what went wrong; nothing is said of what was given up. */
-export async function saying(run) {
+/** Run a function and notify the user of errors, except of aborted requests. */
+export async function reporting(run) {
   try {
     return await run();
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
+    if (error.name !== "AbortError") notify(error.message);
     return undefined;
   }
 }
 
-export function say(text, kind = "error") {
+export function notify(text, kind = "error") {
   const message = el("div", { className: `message ${kind}`, role: kind === "error" ? "alert" : "status" },
     el("p", {}, text),
     el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: () => message.remove() }, "×"));
@@ -80,34 +80,34 @@ async function asJson(answer) {
 }
 
 async function request(path, options) {
-  started();
+  begin();
   try {
     const response = await fetch(path, { credentials: "same-origin", ...options });
-    if (!response.ok) throw new Refused(await sentence(response), response.status);
+    if (!response.ok) throw new RequestError(await errorMessage(response), response.status);
     return response;
   } catch (error) {
-    if (error instanceof TypeError) throw new Refused("The viewer does not answer. Is it still running in its terminal?", 0);
+    if (error instanceof TypeError) throw new RequestError("The viewer is not responding. Is it still running in its terminal?", 0);
     throw error;
   } finally {
-    finished();
+    end();
   }
 }
 
-async function sentence(response) {
+async function errorMessage(response) {
   try {
     return (await response.json()).error;
   } catch {
-    return `The viewer answered with the status ${response.status}.`;
+    return `The viewer returned status ${response.status}.`;
   }
 }
 
-function started() {
+function begin() {
   pending += 1;
-  // What is quick needs no bar.
+  // No progress bar for quick requests.
   showing ??= setTimeout(() => { byId("progress").hidden = false; }, 150);
 }
 
-function finished() {
+function end() {
   pending -= 1;
   if (pending > 0) return;
   clearTimeout(showing);

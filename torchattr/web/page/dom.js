@@ -1,29 +1,29 @@
-// Making elements, and finding them.
+// Creating and finding elements.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Make an element: properties by name, `on...` listeners, `dataset`, `aria-...`; then children. */
+/** Create an element with properties, `on...` listeners, `dataset`, `aria-...` attributes and children. */
 export function el(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
-    if (name === "dataset") Object.assign(made.dataset, value);
-    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    if (name === "dataset") Object.assign(element.dataset, value);
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name.includes("-") || name === "role" || name === "for" || name === "list") {
-      made.setAttribute(name, value);
-    } else made[name] = value;
+      element.setAttribute(name, value);
+    } else element[name] = value;
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return made;
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
 }
 
-/** Replace all that an element holds. */
+/** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
   return element;
 }
 
-/** Turn the light markup of a docstring into elements: `code`, *emphasis*, :class:`Name`. */
+/** Convert the markup of a docstring to elements: `code`, *emphasis*, :class:`Name`. */
 export function marked(text) {
   const pieces = text.split(/(:\w+:`[^`]+`|`[^`]+`|\*[^*\s][^*]*\*)/);
   return pieces.map((piece) => {
@@ -33,7 +33,7 @@ export function marked(text) {
   });
 }
 
-/** Let arrow keys move the focus among buttons that lie in rows of `columns()`. */
+/** Move the focus with the arrow keys among buttons in rows of `columns()`. */
 export function arrows(container, selector, columns = () => 1) {
   container.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() }[event.key];
@@ -45,7 +45,7 @@ export function arrows(container, selector, columns = () => 1) {
   });
 }
 
-/** Write a number so that its size can be told at a glance. */
+/** Format a number with three significant digits. */
 export function short(value) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "0";
@@ -53,13 +53,13 @@ export function short(value) {
   return size >= 1e5 || size < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
 }
 
-/** Write a share in percent, never rounded to certainty; the words of `torchattr.show`. */
+/** Format a probability in percent, never rounded to 0 or 100, as `torchattr.show` does. */
 export function percent(share) {
   if (share < 0.0005) return "< 0.1 %";
   return share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
 }
 
-/** A group of buttons of which one is pressed; gives the element and a function that presses. */
+/** A group of buttons of which one is pressed; returns the element and a function to press one. */
 export function segmented(label, choices, chosen, change) {
   const buttons = choices.map(([value, text, title]) =>
     el("button", { type: "button", title, "aria-pressed": String(value === chosen), dataset: { value: String(value) },

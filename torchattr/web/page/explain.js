@@ -1,10 +1,10 @@
-// The view that explains a class: methods, their parameters, and what they found side by side.
+// The Explain tab: methods with their options, and their results side by side.
 
 import * as api from "./api.js";
 import { arrows, byId, el, fill, marked } from "./dom.js";
 import { Form } from "./form.js";
-import { LookBar } from "./looks.js";
-import { emptyState, shown, waiting } from "./results.js";
+import { StyleControls } from "./map_style.js";
+import { emptyState, partElement, waiting } from "./parts.js";
 import { on, state } from "./state.js";
 
 const FIRST = "grad_cam";
@@ -19,7 +19,7 @@ export function startExplain() {
   const about = el("div", { className: "about" });
   const options = el("details", { className: "options" });
   const run = el("button", { type: "button", className: "button primary", onclick: explain });
-  const bar = new LookBar("How the maps are drawn", repaint);
+  const bar = new StyleControls("Map style", repaint);
   const results = el("div", { className: "results" });
   const clear = el("button", { type: "button", className: "quiet", onclick: () => { cards = []; fill(results, emptyState(NOTHING)); } }, "Clear results");
   fill(byId("explain"),
@@ -28,7 +28,7 @@ export function startExplain() {
   fill(results, emptyState(NOTHING));
   arrows(chips, "button:not([disabled])");
   fill(chips, methods.map((one) => el("button", { type: "button", className: "chip", dataset: { method: one.name }, disabled: Boolean(one.unavailable),
-    title: one.unavailable ? `${one.title} cannot be run here: ${one.unavailable}` : one.about[0], onclick: () => { choose(one); explain(); } }, one.title)));
+    title: one.unavailable ? `${one.title} is not available: ${one.unavailable}` : one.about[0], onclick: () => { choose(one); explain(); } }, one.title)));
   choose(method);
   on("layers", () => choose(method, form.values()));
   on("target", (target) => { title(); if (target) explain(); });
@@ -36,7 +36,7 @@ export function startExplain() {
   function choose(one, entered) {
     method = one;
     for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.method === one.name));
-    fill(about, one.about.filter(telling).map((text) => el("p", {}, marked(text))));
+    fill(about, one.about.filter(isSummary).map((text) => el("p", {}, marked(text))));
     form = new Form(one.fields, explain, entered);
     fill(options, el("summary", {}, `Options of ${one.title}`), form.element);
     options.hidden = one.fields.length === 0;
@@ -51,32 +51,32 @@ export function startExplain() {
   function explain() {
     if (!state.target || !state.picture || !form || !form.valid) return undefined;
     const { picture, target } = state;
-    const asked = method;
+    const requested = method;
     const job = api.newJob();
-    const place = waiting(`${asked.title} for ${target.name} …`, job.cancel);
+    const placeholder = waiting(`Computing ${requested.title} for ${target.name} …`, job.cancel);
     if (!cards.length) fill(results);
-    results.prepend(place);
-    return api.saying(async () => {
+    results.prepend(placeholder);
+    return api.reporting(async () => {
       try {
-        const question = { picture: picture.id, method: asked.name, target: target.index, options: form.values() };
+        const question = { picture: picture.id, method: requested.name, target: target.index, options: form.values() };
         const answer = await api.post("api/attributions", question, job);
-        await show(place, answer, picture);
+        await show(placeholder, answer, picture);
       } finally {
-        place.remove();
+        placeholder.remove();
         if (!results.children.length) fill(results, emptyState(NOTHING));
       }
     });
   }
 
-  async function show(place, answer, picture) {
-    const made = answer.parts.map((part) => shown(part, picture, {
+  async function show(placeholder, answer, picture) {
+    const made = answer.parts.map((part) => partElement(part, picture, {
       detail: answer.title, note: [answer.note, ...answer.notes].filter(Boolean).join(" · "),
       remove: () => remove(part.id),
     }));
     const ids = new Set(answer.parts.map((part) => part.id));
     for (const card of cards.filter((one) => ids.has(one.part.id))) remove(card.part.id);
     await Promise.all(made.map(({ card }) => card?.paint({ ...bar.chosen })));
-    place.replaceWith(...made.map(({ element }) => element));
+    placeholder.replaceWith(...made.map(({ element }) => element));
     cards.push(...made.map(({ card }) => card).filter(Boolean));
     while (results.children.length > MOST) results.lastChild.remove();
     cards = cards.filter((card) => results.contains(card.element));
@@ -90,11 +90,11 @@ export function startExplain() {
 
   function repaint() {
     const chosen = { ...bar.chosen };
-    return api.saying(() => Promise.all(cards.map((card) => card.paint(chosen))));
+    return api.reporting(() => Promise.all(cards.map((card) => card.paint(chosen))));
   }
 }
 
 const NOTHING = "Choose a class on the left and a method above.";
 
-/** What a method is, and what its result is not; papers and details stay in the documentation. */
-const telling = (text, position) => position === 0 || text.includes("*not*");
+/** Keep the summary of a docstring and what the result is *not*; details are in the documentation. */
+const isSummary = (text, index) => index === 0 || text.includes("*not*");

@@ -1,19 +1,19 @@
-// The view into a layer: its feature maps in pages, and what a map or a place of it responds to.
+// The Layers tab: the feature maps of a layer in pages, and back-projections of one map.
 
 import * as api from "./api.js";
 import { arrows, byId, el, fill, segmented, short } from "./dom.js";
-import { openFull } from "./full.js";
-import { LookBar } from "./looks.js";
+import { openFullSize } from "./full_size.js";
+import { StyleControls } from "./map_style.js";
 import { onCanvas, paintPlane } from "./render.js";
-import { emptyState, shown, waiting } from "./results.js";
+import { emptyState, partElement, waiting } from "./parts.js";
 import { on, set, state } from "./state.js";
 
 const PAGE = 48;
 const RULES = [["deconvolution", "Deconvnet"], ["guided", "Guided"], ["gradient", "Gradient"]];
-const ORDERS = [["channel", "By number"], ["largest", "Strongest first (maximum)"], ["mean", "Strongest first (mean)"]];
+const ORDERS = [["channel", "By index"], ["largest", "By maximum"], ["mean", "By mean"]];
 
 export function startLayers() {
-  const now = { layer: null, call: 1, maps: null, page: 0, order: "channel", shared: false, cmap: "", channel: null, place: null, rule: RULES[0][0] };
+  const now = { layer: null, call: 1, maps: null, page: 0, order: "channel", shared: false, cmap: "", channel: null, position: null, rule: RULES[0][0] };
   const nextMaps = api.latest();
   const nextPage = api.latest();
   const nextProjection = api.latest();
@@ -24,7 +24,7 @@ export function startLayers() {
   const list = el("div", { className: "layerlist", role: "group", "aria-label": "Layers" });
   const title = el("h2", {});
   const calls = el("select", { "aria-label": "Call", onchange: () => { now.call = Number(calls.value); load(); } });
-  const tools = el("div", { className: "lookbar" });
+  const tools = el("div", { className: "stylebar" });
   const grid = el("div", { className: "maps", role: "group", "aria-label": "Feature maps" });
   const pager = el("div", { className: "row pager" });
   const detail = el("section", { className: "card detail", "aria-label": "Back-projections", hidden: true });
@@ -33,10 +33,10 @@ export function startLayers() {
     el("div", {}, detail, el("div", { className: "card" }, el("div", { className: "row" }, title, el("span", { className: "grow" }), calls), tools, grid, pager))));
   arrows(list, "button:not([disabled])");
   arrows(grid, "button", () => Math.max(1, Math.floor(grid.clientWidth / (grid.firstElementChild?.offsetWidth ?? grid.clientWidth))));
-  const bar = new LookBar("How the back-projections are drawn", () => repaint());
+  const bar = new StyleControls("Back-projection style", () => repaint());
   const toolbar = makeTools();
 
-  on("picture", (picture) => api.saying(async () => {
+  on("picture", (picture) => api.reporting(async () => {
     set("layers", await api.get(`api/pictures/${picture.id}/layers`));
     now.layer = state.layers.layers.find((one) => one.name === (now.layer?.name ?? state.layers.default)) ?? null;
     drawList();
@@ -59,13 +59,13 @@ export function startLayers() {
     const found = (state.layers?.layers ?? []).filter((one) => `${one.name} ${one.type}`.toLowerCase().includes(wanted));
     fill(list, found.map((one) => {
       const entry = el("button", { type: "button", className: "layer", disabled: !one.has_maps, dataset: { layer: one.name },
-        "aria-pressed": String(one.name === now.layer?.name), title: one.has_maps ? one.name : `${one.name} gives no feature maps${one.why && `: ${one.why}`}`,
+        "aria-pressed": String(one.name === now.layer?.name), title: one.has_maps ? one.name : `${one.name} has no feature maps${one.why && `: ${one.why}`}`,
         onclick: () => { now.layer = one; now.call = one.calls; mark(); stale = false; load(); } },
       el("span", { className: "label" }, one.name), el("span", { className: "kind" }, one.type),
       el("span", { className: "shape" }, one.shape ? one.shape.join(" × ") : "–"));
       entry.style.setProperty("--depth", one.depth);
       return entry;
-    }), found.length ? null : emptyState(`No layer has “${filter.value}” in its name.`));
+    }), found.length ? null : emptyState(`No layer matches “${filter.value}”.`));
   }
 
   function mark() {
@@ -82,9 +82,9 @@ export function startLayers() {
     detail.hidden = true;
     now.channel = null;
     const job = nextMaps();
-    fill(grid, waiting(`Maps of ${layer.name} …`, () => { job.cancel(); fill(grid, emptyState("Cancelled.")); }));
+    fill(grid, waiting(`Computing maps of ${layer.name} …`, () => { job.cancel(); fill(grid, emptyState("Cancelled.")); }));
     fill(pager);
-    return api.saying(async () => {
+    return api.reporting(async () => {
       try {
         now.maps = await api.post("api/features", { picture: picture.id, layer: layer.name, call: now.call }, job);
       } catch (error) {
@@ -123,9 +123,9 @@ export function startLayers() {
       el("button", { type: "button", className: "button", disabled: now.page === pages - 1, onclick: () => go(1) }, "Next")]);
   }
 
-  const go = (step) => { now.page += step; return api.saying(turn); };
+  const go = (step) => { now.page += step; return api.reporting(turn); };
 
-  /** What the library's own grid does: two colours where any value is negative. */
+  /** Scaling as in the library's own grid: a diverging colormap if any value is negative. */
   function scaling() {
     const signed = now.maps.smallest.some((value) => value < 0);
     const strength = now.maps.largest.map((value, i) => (signed ? Math.max(value, -now.maps.smallest[i]) : Math.max(value, 0)));
@@ -143,23 +143,23 @@ export function startLayers() {
     const canvas = drawn(el("canvas", { role: "img", "aria-label": `Map ${channel}` }), channel);
     return el("button", { type: "button", className: "mapthumb", dataset: { channel }, "aria-pressed": String(channel === now.channel),
       title: `Map ${channel}: largest ${short(now.maps.largest[channel])}, mean ${short(now.maps.mean[channel])}`,
-      onclick: () => { now.channel = channel; now.place = null; project(); } },
+      onclick: () => { now.channel = channel; now.position = null; project(); } },
     canvas, el("span", {}, el("b", {}, channel), ` ${short(now.maps.largest[channel])}`));
   }
 
   function makeTools() {
     const order = choice("Order", ORDERS, (value) => { now.order = value; now.page = 0; });
-    const scale = segmented("Scale", [["each", "Each its own"], ["shared", "One for all"]], "each",
+    const scale = segmented("Scale", [["each", "Per map"], ["shared", "Shared"]], "each",
       (value) => { now.shared = value === "shared"; change(); });
     const colours = el("select", { onchange: () => { now.cmap = colours.value; change(); } });
     const png = el("a", { className: "link", download: "" }, "All maps as PNG");
     const npz = el("a", { className: "link", download: "" }, "NPZ");
     fill(tools, order, el("div", { className: "field" }, el("span", {}, "Scale"), scale.group),
-      el("label", { className: "field" }, el("span", {}, "Colours"), colours), el("span", { className: "grow" }),
+      el("label", { className: "field" }, el("span", {}, "Colormap"), colours), el("span", { className: "grow" }),
       el("div", { className: "actions" }, png, npz));
     function change() {
       links();
-      api.saying(turn);
+      api.reporting(turn);
       if (now.channel !== null) big();
     }
     function choice(label, choices, changed) {
@@ -183,7 +183,7 @@ export function startLayers() {
 
   let large = null;
 
-  /** Draw the chosen map large, with the place that is looked at. */
+  /** Draw the chosen map enlarged. */
   function big() {
     drawn(large, now.channel);
   }
@@ -198,10 +198,10 @@ export function startLayers() {
     pair.setAttribute("aria-busy", "true");
     const job = nextProjection();
     const ended = (text) => { fill(pair, emptyState(text)); pair.removeAttribute("aria-busy"); };
-    if (!pair.querySelector("figure")) fill(pair, waiting("Back to the picture …", () => { job.cancel(); ended("Cancelled."); }));
-    return api.saying(async () => {
+    if (!pair.querySelector("figure")) fill(pair, waiting("Computing back-projections …", () => { job.cancel(); ended("Cancelled."); }));
+    return api.reporting(async () => {
       const { picture } = state;
-      const question = { picture: picture.id, layer: now.layer.name, channel: now.channel, place: now.place, rule: now.rule, call: now.call };
+      const question = { picture: picture.id, layer: now.layer.name, channel: now.channel, position: now.position, rule: now.rule, call: now.call };
       let answer;
       try {
         answer = await api.post("api/projections", question, job);
@@ -210,9 +210,9 @@ export function startLayers() {
         return;
       }
       const [row, column] = answer.position;
-      cards = answer.parts.map((part, i) => shown(part, picture, i
-        ? { title: "The whole map", detail: `largest value ${short(answer.strongest)}`, note: answer.notes.join(" · ") }
-        : { title: now.place ? `Row ${row}, column ${column}` : `Its maximum, at row ${row}, column ${column}`, detail: `value ${short(answer.activation)}` }).card);
+      cards = answer.parts.map((part, i) => partElement(part, picture, i
+        ? { title: "Whole map", detail: `maximum ${short(answer.strongest)}`, note: answer.notes.join(" · ") }
+        : { title: now.position ? `Row ${row}, column ${column}` : `Maximum, at row ${row}, column ${column}`, detail: `value ${short(answer.activation)}` }).card);
       await Promise.all(cards.map((card) => card.paint({ ...bar.chosen })));
       fill(pair, cards.map((card) => card.element));
       pair.removeAttribute("aria-busy");
@@ -222,26 +222,26 @@ export function startLayers() {
 
   function repaint() {
     const chosen = { ...bar.chosen };
-    return api.saying(() => Promise.all(cards.map((card) => card.paint(chosen))));
+    return api.reporting(() => Promise.all(cards.map((card) => card.paint(chosen))));
   }
 
-  /** Lay out the chosen map and room for its back-projections. */
+  /** Lay out the chosen map next to its back-projections. */
   function frame() {
     detail.dataset.channel = `${now.layer.name} ${now.channel}`;
-    large = el("canvas", { role: "img", "aria-label": `Map ${now.channel}, large` });
+    large = el("canvas", { role: "img", "aria-label": `Map ${now.channel}, enlarged` });
     big();
-    const readout = el("span", { className: "more" }, "Click a place, or move with the arrow keys");
-    const pick = el("button", { type: "button", className: "picture bigmap", "aria-label": `Map ${now.channel}: choose a place` }, large, el("span", { className: "cursor", hidden: true }));
+    const readout = el("span", { className: "more" }, "Click a position, or move with the arrow keys");
+    const pick = el("button", { type: "button", className: "picture bigmap", "aria-label": `Map ${now.channel}: choose a position` }, large, el("span", { className: "cursor", hidden: true }));
     const rules = segmented("Rule", RULES, now.rule, (value) => { now.rule = value; project(); });
     const png = `api/results/${now.maps.id}.png?${new URLSearchParams({ channel: now.channel, shared: now.shared, ...(now.cmap ? { cmap: now.cmap } : {}) })}`;
     picking(pick, readout);
     fill(detail,
       el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of ${now.layer.name}`), el("span", { className: "grow" }), rules.group,
-        el("button", { type: "button", className: "button", onclick: () => { now.place = null; project(); } }, "Its maximum"),
+        el("button", { type: "button", className: "button", onclick: () => { now.position = null; project(); } }, "At maximum"),
         el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: () => { detail.hidden = true; now.channel = null; } }, "×")),
       el("div", { className: "trio" },
-        el("figure", { className: "result" }, pick, el("figcaption", {}, el("div", { className: "titles" }, el("strong", {}, "The map"), readout),
-          el("div", { className: "actions" }, el("button", { type: "button", className: "link", onclick: () => openFull({ title: `Map ${now.channel} of ${now.layer.name}`, image: png, npz: `api/results/${now.maps.id}.npz` }) }, "Full size"),
+        el("figure", { className: "result" }, pick, el("figcaption", {}, el("div", { className: "titles" }, el("strong", {}, "Feature map"), readout),
+          el("div", { className: "actions" }, el("button", { type: "button", className: "link", onclick: () => openFullSize({ title: `Map ${now.channel} of ${now.layer.name}`, image: png, npz: `api/results/${now.maps.id}.npz` }) }, "Full size"),
             el("a", { className: "link", href: png, download: "" }, "PNG")))),
         el("div", { className: "pair", "aria-live": "polite" })),
       bar.element);
@@ -258,26 +258,26 @@ export function startLayers() {
     const read = ([row, column]) => { readout.textContent = `row ${row}, column ${column}: ${short(planes.get(now.channel)[row * w + column])}`; };
     pick.addEventListener("pointermove", (event) => read(at(event)));
     pick.addEventListener("click", (event) => {
-      // A click by keyboard has no place of its own; the cursor's place is meant.
+      // A keyboard click has no coordinates; the cursor stays.
       if (event.detail === 0) return;
-      now.place = at(event);
-      read(now.place);
-      cursor(...now.place);
+      now.position = at(event);
+      read(now.position);
+      cursor(...now.position);
       project();
     });
     pick.addEventListener("keydown", (event) => {
       const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
       if (!step) return;
       event.preventDefault();
-      const [row, column] = now.place ?? now.cursor ?? [0, 0];
-      now.place = [Math.min(h - 1, Math.max(0, row + step[0])), Math.min(w - 1, Math.max(0, column + step[1]))];
-      read(now.place);
-      cursor(...now.place);
+      const [row, column] = now.position ?? now.cursor ?? [0, 0];
+      now.position = [Math.min(h - 1, Math.max(0, row + step[0])), Math.min(w - 1, Math.max(0, column + step[1]))];
+      read(now.position);
+      cursor(...now.position);
       project();
     });
   }
 
-  /** Mark the place at which the first back-projection starts. */
+  /** Mark the position from which the first back-projection starts. */
   function cursor(row, column) {
     const mark = detail.querySelector(".cursor");
     if (!mark || row === undefined) return;

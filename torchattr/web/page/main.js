@@ -1,4 +1,4 @@
-// Starts the page: asks what the model is, then shows the first picture.
+// Entry point: loads the description of the model, then shows the first picture.
 
 import * as api from "./api.js";
 import { byId, el, fill } from "./dom.js";
@@ -15,11 +15,11 @@ const TABS = ["explain", "layers", "panels"];
 function startTabs() {
   const tabs = TABS.map((name) => byId(`tab-${name}`));
   const open = (name) => {
-    for (const one of TABS) {
-      const chosen = one === name;
-      byId(`tab-${one}`).setAttribute("aria-selected", String(chosen));
-      byId(`tab-${one}`).tabIndex = chosen ? 0 : -1;
-      byId(one).hidden = !chosen;
+    for (const tab of TABS) {
+      const selected = tab === name;
+      byId(`tab-${tab}`).setAttribute("aria-selected", String(selected));
+      byId(`tab-${tab}`).tabIndex = selected ? 0 : -1;
+      byId(tab).hidden = !selected;
     }
     byId(name).dispatchEvent(new Event("shown"));
   };
@@ -38,14 +38,14 @@ function startTabs() {
 function startTheme() {
   const button = byId("theme");
   const dark = () => document.documentElement.dataset.theme === "dark";
-  const wear = (theme) => {
+  const apply = (theme) => {
     document.documentElement.dataset.theme = theme;
     button.textContent = dark() ? "Light" : "Dark";
   };
-  const kept = localStorage.getItem("torchattr-theme");
-  wear(kept ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+  const saved = localStorage.getItem("torchattr-theme");
+  apply(saved ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
   button.addEventListener("click", () => {
-    wear(dark() ? "light" : "dark");
+    apply(dark() ? "light" : "dark");
     localStorage.setItem("torchattr-theme", document.documentElement.dataset.theme);
   });
 }

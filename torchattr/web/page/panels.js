@@ -1,10 +1,10 @@
-// The view of panels: those that come along, and those that a user's file or a package registers.
+// The Panels tab: built-in panels and registered ones.
 
 import * as api from "./api.js";
 import { arrows, byId, el, fill, marked } from "./dom.js";
 import { Form } from "./form.js";
-import { LookBar } from "./looks.js";
-import { emptyState, notes, shown, waiting } from "./results.js";
+import { StyleControls } from "./map_style.js";
+import { emptyState, notes, partElement, waiting } from "./parts.js";
 import { on, state } from "./state.js";
 
 export function startPanels() {
@@ -16,7 +16,7 @@ export function startPanels() {
   const chips = el("div", { className: "chips", role: "group", "aria-label": "Panels" });
   const about = el("div", { className: "about" });
   const options = el("div", {});
-  const bar = new LookBar("How the maps are drawn", () => api.saying(() => Promise.all(cards.map((card) => card.paint({ ...bar.chosen })))));
+  const bar = new StyleControls("Map style", () => api.reporting(() => Promise.all(cards.map((card) => card.paint({ ...bar.chosen })))));
   const results = el("div", { className: "results" });
   fill(byId("panels"), el("div", { className: "card" }, chips, about, options), bar.element, results);
   arrows(chips, "button:not([disabled])");
@@ -44,15 +44,15 @@ export function startPanels() {
     stale = false;
     const { picture } = state;
     const job = next();
-    fill(results, waiting(`${panel.title} …`, () => { job.cancel(); fill(results, emptyState("Cancelled.")); }));
-    return api.saying(async () => {
+    fill(results, waiting(`Computing ${panel.title} …`, () => { job.cancel(); fill(results, emptyState("Cancelled.")); }));
+    return api.reporting(async () => {
       try {
         const question = { picture: picture.id, panel: panel.name, target: state.target?.index ?? null, options: form.values() };
         const answer = await api.post("api/panels", question, job);
-        const made = answer.parts.map((part) => shown(part, picture));
+        const made = answer.parts.map((part) => partElement(part, picture));
         cards = made.map(({ card }) => card).filter(Boolean);
         bar.element.hidden = cards.length === 0;
-        fill(results, made.map(({ element }) => element), notes(answer), made.length ? null : emptyState("This panel has nothing to show."));
+        fill(results, made.map(({ element }) => element), notes(answer), made.length ? null : emptyState("This panel returned nothing."));
         await Promise.all(cards.map((card) => card.paint({ ...bar.chosen })));
       } catch (error) {
         if (error.name !== "AbortError") fill(results, emptyState(error.message));

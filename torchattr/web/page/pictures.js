@@ -1,8 +1,8 @@
-// The picture: what is chosen, what there is to choose from, and dropping one of one's own.
+// The picture: the chosen one, thumbnails, and upload by button, drop or paste.
 
 import * as api from "./api.js";
 import { arrows, byId, el, fill } from "./dom.js";
-import { openFull } from "./full.js";
+import { openFullSize } from "./full_size.js";
 import { on, set, state } from "./state.js";
 
 export function startPictures() {
@@ -15,7 +15,7 @@ export function startPictures() {
   const { upload_bytes: bytes, pixels } = state.model.limits;
   fill(box, el("h2", {}, "Picture"), current, name, thumbs,
     el("button", { type: "button", className: "button drop", onclick: () => file.click() }, "Open or drop a picture"), file,
-    el("p", { className: "hint" }, `Up to ${Math.round(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} million pixels; it stays on this machine.`));
+    el("p", { className: "hint" }, `Up to ${Math.round(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels. Stays on this machine.`));
   arrows(thumbs, "button");
   on("pictures picture", () => {
     if (!state.picture) return;
@@ -28,21 +28,21 @@ export function startPictures() {
   dropping();
 }
 
-const full = () => openFull({ title: state.picture.name, image: `api/pictures/${state.picture.id}.png`, npz: `api/results/${state.picture.id}.npz` });
+const full = () => openFullSize({ title: state.picture.name, image: `api/pictures/${state.picture.id}.png`, npz: `api/results/${state.picture.id}.npz` });
 
-/** Take in a picture and choose it. */
+/** Upload a picture and choose it. */
 export function open(file) {
   if (!file) return undefined;
   const limit = state.model.limits.upload_bytes;
   if (file.size > limit) {
-    api.say(`${file.name} has ${(file.size / 2 ** 20).toFixed(1)} MB; at most ${Math.round(limit / 2 ** 20)} MB are taken.`);
+    api.notify(`${file.name} is too large (${(file.size / 2 ** 20).toFixed(1)} MB); the limit is ${Math.round(limit / 2 ** 20)} MB.`);
     return undefined;
   }
-  return api.saying(async () => {
+  return api.reporting(async () => {
     const picture = await api.upload(file);
-    for (const note of picture.notes) api.say(note, "note");
-    if (!state.pictures.some((one) => one.id === picture.id)) set("pictures", [...state.pictures, picture]);
-    set("picture", state.pictures.find((one) => one.id === picture.id));
+    for (const note of picture.notes) api.notify(note, "note");
+    if (!state.pictures.some((other) => other.id === picture.id)) set("pictures", [...state.pictures, picture]);
+    set("picture", state.pictures.find((other) => other.id === picture.id));
   });
 }
 

@@ -1,4 +1,4 @@
-// From raw maps to pictures, by the formulas of torchattr.show; nothing here asks the server.
+// Painting raw maps by the formulas of torchattr.show; nothing here uses the server.
 
 const f32 = Math.fround;
 
@@ -8,17 +8,17 @@ function rint(value) {
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
-// Maps are float32 and are summed in double precision; see torchattr/rounding.py.
+// Maps are float32 and are summed in double precision; see torchattr/core/rounding.py.
 const TERM = 2 * 2 ** -23;
 
-/** Give a sum, or zero where it is smaller than its rounding error may be. */
+/** Return a sum, or zero where it may be a rounding error only. */
 const settled = (total, size, additions) =>
   Math.abs(total) < (TERM + additions * Number.EPSILON) * size ? 0 : total;
 
 /** Reduce channels (C, n) to (1, n). */
 export function reduceChannels(values, channels, how) {
   const n = values.length / channels;
-  if (how === "luma" && channels !== 3 && channels !== 1) throw new Error("Luma needs three channels, or one.");
+  if (how === "luma" && channels !== 3 && channels !== 1) throw new Error("Luma requires one or three channels.");
   if (how === "luma" && channels === 1) return values;
   if (how === "deviation") return fromMean(values, channels, n);
   return Float32Array.from({ length: n }, (_, i) => REDUCE[how](values, channels, n, i));
@@ -26,10 +26,10 @@ export function reduceChannels(values, channels, how) {
 
 function fromMean(values, channels, n) {
   const sums = Array.from({ length: n }, (_, i) => weighed(values, channels, n, i, () => 1));
-  const mean = (kind) => sums.reduce((sum, one) => sum + one[kind], 0) / n;
+  const mean = (kind) => sums.reduce((sum, pixel) => sum + pixel[kind], 0) / n;
   const total = mean("total");
   const size = mean("size");
-  return Float32Array.from(sums, (one) => settled(one.total - total, one.size + size, channels));
+  return Float32Array.from(sums, (pixel) => settled(pixel.total - total, pixel.size + size, channels));
 }
 
 const LUMA = [0.299, 0.587, 0.114];
@@ -53,7 +53,7 @@ function total(values, channels, n, i, weight = () => 1) {
   return settled(sum.total, sum.size, channels);
 }
 
-/** Give the weighted sum of the channels at one place, and the sum of its terms' magnitudes. */
+/** Return the weighted sum of the channels at one pixel, and the sum of its terms' magnitudes. */
 function weighed(values, channels, n, i, weight) {
   let total = 0;
   let size = 0;
@@ -71,7 +71,7 @@ function largestAt(values, channels, n, i) {
   return largest;
 }
 
-/** For each of n pixels which cells of a map it takes, with their weights; null outside the map. */
+/** For each of n pixels, the cells of a map that it interpolates, with weights; null outside the map. */
 function weights(n, cells, start, stop) {
   const step = (stop - start) / cells;
   const reach = Math.max(1, 1 / step);
@@ -81,19 +81,19 @@ function weights(n, cells, start, stop) {
     const nearest = Math.min(Math.max((centre - start) / step - 0.5, 0), cells - 1);
     const first = Math.max(0, Math.ceil(nearest - reach));
     const last = Math.min(cells - 1, Math.floor(nearest + reach));
-    const found = [];
+    const values = [];
     let sum = 0;
     for (let cell = first; cell <= last; cell++) {
       const weight = Math.max(0, 1 - Math.abs(nearest - cell) / reach);
       sum += weight;
-      found.push(weight);
+      values.push(weight);
     }
-    return { first, weights: found.map((weight) => weight / sum) };
+    return { first, weights: values.map((weight) => weight / sum) };
   });
 }
 
-/** Draw maps (C, h, w) back on a picture of width × height pixels; NaN where nothing is known. */
-export function place(values, [channels, h, w], box, width, height) {
+/** Resample maps (C, h, w) to a picture of width × height pixels; NaN outside the map. */
+export function resample(values, [channels, h, w], box, width, height) {
   const rows = weights(height, h, box[1], box[3]);
   const columns = weights(width, w, box[0], box[2]);
   const out = new Float32Array(channels * width * height).fill(NaN);
@@ -134,7 +134,7 @@ const KEEP = {
   all: (value) => value,
 };
 
-/** Scale values for display; gives them with the scale, which is 0 where there is nothing. */
+/** Scale values for display; returns them with the scale, which is 0 if all of them are zero. */
 export function rescale(values, sign, percentile) {
   const kept = Float32Array.from(values, KEEP[sign]);
   const scale = f32(scaleOf(kept, percentile));
@@ -154,13 +154,13 @@ function scaleOf(values, percentile) {
   return known[low] + (known[high] - known[low]) * (at - low) || largest;
 }
 
-/** Give the position in a table of 256 colours. */
-export function position(value, diverging) {
+/** Return the index into a table of 256 colours. */
+export function colourIndex(value, diverging) {
   const unit = diverging ? f32(f32(value + 1) / 2) : value;
   return rint(f32(Math.min(1, Math.max(0, unit)) * 255));
 }
 
-/** Read the tables that the server sends as hexadecimal text. */
+/** Decode the colour tables, which the server sends in hexadecimal. */
 export function readTables(colours) {
   const read = (text) => Uint8Array.from(text.match(/../g), (two) => parseInt(two, 16));
   return {
@@ -174,52 +174,52 @@ export const isDiverging = (colours, name) => colours.diverging.includes(name);
 /**
  * Paint a map on a picture, as torchattr.show.styles does.
  *
- * map: { values, shape: [C, h, w], box } with the box in pixels of the picture that is given.
+ * map: { values, shape: [C, h, w], box } with the box in pixels of the picture.
  * picture: { width, height, data } with RGBA bytes.
- * Gives { data, scale }: RGBA bytes, and the value of the strongest colour.
+ * Returns { data, scale }: RGBA bytes, and the value of the strongest colour.
  */
-export function paint(map, look, picture, colours) {
+export function paint(map, style, picture, colours) {
   const { width, height } = picture;
-  const colour = look.kind === "color";
+  const colour = style.kind === "color";
   const channels = colour ? map.shape[0] : 1;
-  const reduced = colour ? map.values : reduceChannels(map.values, map.shape[0], look.channels);
-  const placed = place(reduced, [channels, map.shape[1], map.shape[2]], map.box, width, height);
-  const { scaled, scale } = rescale(placed, look.sign, look.percentile);
-  const ink = { color: tinted, heat, overlay }[look.kind](scaled, channels, look, colours);
+  const reduced = colour ? map.values : reduceChannels(map.values, map.shape[0], style.channels);
+  const resampled = resample(reduced, [channels, map.shape[1], map.shape[2]], map.box, width, height);
+  const { scaled, scale } = rescale(resampled, style.sign, style.percentile);
+  const ink = { color: tinted, heat, overlay }[style.kind](scaled, channels, style, colours);
   const data = new Uint8ClampedArray(width * height * 4);
   for (let i = 0; i < width * height; i++) {
-    const unseen = Number.isNaN(scaled[i]);
+    const unknown = Number.isNaN(scaled[i]);
     for (let c = 0; c < 3; c++) {
       const below = picture.data[4 * i + c];
-      data[4 * i + c] = unseen ? rint(below + (255 - below) * colours.fade) : ink(i, c, below);
+      data[4 * i + c] = unknown ? rint(below + (255 - below) * colours.fade) : ink(i, c, below);
     }
     data[4 * i + 3] = 255;
   }
   return { data, scale };
 }
 
-function tinted(scaled, channels, look) {
+function tinted(scaled, channels, style) {
   const n = scaled.length / channels;
   const of = (i, c) => scaled[(channels === 1 ? 0 : c) * n + i];
-  if (look.sign === "all") return (i, c) => rint(f32(f32(of(i, c) * 127.5) + 127.5));
+  if (style.sign === "all") return (i, c) => rint(f32(f32(of(i, c) * 127.5) + 127.5));
   return (i, c) => rint(f32(of(i, c) * 255));
 }
 
-function heat(scaled, channels, look, colours) {
-  const table = colours.tables[look.cmap];
-  const diverging = isDiverging(colours, look.cmap);
-  return (i, c) => table[3 * position(scaled[i], diverging) + c];
+function heat(scaled, channels, style, colours) {
+  const table = colours.tables[style.cmap];
+  const diverging = isDiverging(colours, style.cmap);
+  return (i, c) => table[3 * colourIndex(scaled[i], diverging) + c];
 }
 
-function overlay(scaled, channels, look, colours) {
-  const colour = heat(scaled, channels, look, colours);
+function overlay(scaled, channels, style, colours) {
+  const colour = heat(scaled, channels, style, colours);
   return (i, c, below) => {
-    const opacity = f32(f32(look.alpha) * Math.abs(scaled[i]));
+    const opacity = f32(f32(style.alpha) * Math.abs(scaled[i]));
     return rint(below + (colour(i, c) - below) * opacity);
   };
 }
 
-/** Paint one feature map (h, w), rescaled by a given scale, as RGBA bytes. */
+/** Paint one feature map (h, w) with a given scale, as RGBA bytes. */
 export function paintPlane(values, scale, signed, cmap, colours) {
   const table = colours.tables[cmap];
   const diverging = isDiverging(colours, cmap);
@@ -227,14 +227,14 @@ export function paintPlane(values, scale, signed, cmap, colours) {
   for (let i = 0; i < values.length; i++) {
     const kept = signed ? values[i] : Math.max(values[i], 0);
     const scaled = scale === 0 ? 0 : Math.min(1, Math.max(signed ? -1 : 0, f32(kept / scale)));
-    const at = 3 * position(scaled, diverging);
+    const at = 3 * colourIndex(scaled, diverging);
     data.set(table.subarray(at, at + 3), 4 * i);
     data[4 * i + 3] = 255;
   }
   return data;
 }
 
-/** Put bytes on a canvas of that size. */
+/** Draw bytes on a canvas and resize it to them. */
 export function onCanvas(canvas, data, width, height) {
   canvas.width = width;
   canvas.height = height;

@@ -1,8 +1,8 @@
-// The classes as bars: the best at first, all on demand, by name if there are many.
+// Class scores as bars: the top classes first, all on demand, with a filter by name.
 
 import * as api from "./api.js";
 import { arrows, byId, el, fill, percent, short } from "./dom.js";
-import { emptyState } from "./results.js";
+import { emptyState } from "./parts.js";
 import { on, set, state } from "./state.js";
 
 const FIRST = 8;
@@ -18,12 +18,12 @@ export function startScores() {
   fill(byId("scores"), el("h2", {}, "Classes"), filter, list, more, note);
   arrows(list, "button");
 
-  on("picture", (picture) => api.saying(async () => {
-    fill(list, el("p", { className: "hint" }, "Asking the model …"));
-    const found = await api.get(`api/pictures/${picture.id}/scores`, next().signal);
-    const before = state.target && found.classes.find((one) => one.index === state.target.index);
-    set("scores", found);
-    set("target", state.keepTarget && before ? before : found.classes[0]);
+  on("picture", (picture) => api.reporting(async () => {
+    fill(list, el("p", { className: "hint" }, "Computing scores …"));
+    const scores = await api.get(`api/pictures/${picture.id}/scores`, next().signal);
+    const before = state.target && scores.classes.find((one) => one.index === state.target.index);
+    set("scores", scores);
+    set("target", state.keepTarget && before ? before : scores.classes[0]);
   }));
   on("scores target", draw);
 
@@ -35,12 +35,12 @@ export function startScores() {
     const shown = matching.slice(0, all || wanted ? MOST : FIRST);
     const largest = bounded ? 1 : Math.max(1e-9, ...classes.map((one) => one.score ?? 0));
     fill(list, shown.map((one) => row(one, largest, bounded)),
-      matching.length ? null : emptyState(`No class has “${filter.value}” in its name.`));
+      matching.length ? null : emptyState(`No class matches “${filter.value}”.`));
     filter.hidden = total <= FIRST;
     more.hidden = Boolean(wanted) || total <= FIRST;
-    more.textContent = all ? `Show the best ${FIRST}` : `Show all ${total}`;
+    more.textContent = all ? `Show top ${FIRST}` : `Show all ${total}`;
     const left = matching.length - shown.length;
-    note.textContent = left > 0 && (all || wanted) ? `${left} more; filter by name to see them.` : state.scores.note;
+    note.textContent = left > 0 && (all || wanted) ? `${left} more; filter by name to find them.` : state.scores.note;
   }
 
   function row(one, largest, bounded) {
@@ -53,6 +53,6 @@ export function startScores() {
     el("span", { className: "track" }, track));
   }
 
-  // The list is drawn anew, so the focus is put back where it was.
+  // The list was redrawn, so the focus is restored.
   const focus = (index) => list.querySelector(`[data-index="${index}"]`)?.focus();
 }

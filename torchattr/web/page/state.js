@@ -1,23 +1,23 @@
-// What the page shows: the model, the picture and the class; who cares listens.
+// State of the page: the model, the picture and the class, with change listeners.
 
 const listeners = {};
 
 export const state = {
-  model: null,     // what api/model says
-  colours: null,   // the colour tables, read
+  model: null,     // answer of api/model
+  colours: null,   // colour tables, decoded
   pictures: [],
-  picture: null,   // one of them
-  scores: null,    // the answer to its scores
+  picture: null,   // the chosen picture
+  scores: null,    // answer of its scores
   target: null,    // { index, name, score }
   layers: null,    // { layers, default }
 };
 
-/** Call `listener` whenever one of these changes. */
+/** Call `listener` whenever one of these values changes. */
 export function on(names, listener) {
   for (const name of names.split(" ")) (listeners[name] ??= []).push(listener);
 }
 
-/** Change something, and tell whoever listens. */
+/** Set a value and call its listeners. */
 export function set(name, value) {
   state[name] = value;
   for (const listener of listeners[name] ?? []) listener(value);

@@ -1,0 +1,1 @@
+"""Check a result against the reference, then measure its time and memory."""

@@ -1,0 +1,1 @@
+"""Results as JSON, Markdown, figures, and tables in the documentation; the targets."""

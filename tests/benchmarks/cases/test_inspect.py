@@ -1,0 +1,35 @@
+"""The case `inspect`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.cases import CASES
+from benchmarks.cases import inspect as inspect_case
+from benchmarks.settings import Settings
+
+QUICK = Settings(torch.device("cpu"), rounds=1, quick=True, networks=("resnet18",))
+
+
+def shown(case: str, rows: list[dict[str, Any]]) -> str:
+    return "\n".join(CASES[case].tables(rows))
+
+
+def right(row: dict[str, Any]) -> list[str]:
+    return [name for name, side in row["sides"].items() if "wrong" not in side]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cheap")
+def test_inspect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect_case, "COUNTS", (1, 2))
+    monkeypatch.setattr(inspect_case, "CALLS", 2)
+    clicked = {"name": "viewer click", "left_out": "it is tested by itself"}
+    monkeypatch.setattr(inspect_case, "click", lambda settings: clicked)
+    rows = CASES["inspect"].run(QUICK)
+    assert [row["name"] for row in rows[:3]] == ["whole maps", "maxima", "layer by layer"]
+    assert all(right(row) == ["torchattr", "captum"] for row in rows[:3])
+    assert "Left out: viewer click, it is tested by itself." in shown("inspect", rows)

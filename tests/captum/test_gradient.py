@@ -1,0 +1,187 @@
+"""The same numbers as Captum's: gradients, guided backpropagation, deconvnet, neurons, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import captum.attr
+import pytest
+import torch
+from captum_parity import (
+    FEATURES,
+    IMAGES,
+    SIGNALS,
+    SINGLE,
+    Segmentation,
+    Sequences,
+    TwoInputs,
+    Values,
+    assert_parity,
+    convolutions,
+)
+from helpers import assert_same, noise, seeded
+from torch import Tensor, nn
+
+import torchattr.captum
+
+GRADIENTS = ["Saliency", "InputXGradient", "Deconvolution", "GuidedBackprop"]
+OF_FUNCTIONS = ["Saliency", "InputXGradient", "IntegratedGradients"]
+
+TARGETS = {
+    "int": 2,
+    "tuple": (2,),
+    "scalar tensor": torch.tensor(2),
+    "tensor of one": torch.tensor([2]),
+    "tensor": torch.tensor([2, 1, 4]),
+    "list": [2, 1, 4],
+    "list of tuples": [(2,), (1,), (4,)],
+}
+PLACES = {"tuple": (1, 2, 3), "list of tuples": [(1, 2, 3), (0, 11, 7), (3, 0, 0)]}
+# Two steps have weights that float32 holds exactly, so that Captum does not round them.
+EXACT_STEPS = {"IntegratedGradients": {"n_steps": 2}}
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return convolutions()
+
+
+@pytest.mark.parametrize("form", TARGETS)
+@pytest.mark.parametrize("name", [*GRADIENTS, "IntegratedGradients"])
+def test_every_form_of_target(name: str, form: str, model: nn.Module) -> None:
+    assert_parity(name, model, IMAGES, target=TARGETS[form], **EXACT_STEPS.get(name, {}))
+
+
+@pytest.mark.parametrize("form", PLACES)
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_every_form_of_target_of_a_dense_output(name: str, form: str) -> None:
+    assert_parity(name, seeded(Segmentation).double(), IMAGES, target=PLACES[form])
+
+
+@pytest.mark.parametrize(("column", "target"), [(False, None), (True, None), (True, 0)])
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_one_value_for_each_example(name: str, column: bool, target: Any) -> None:
+    assert_parity(name, seeded(Values, column=column).double(), FEATURES, target=target)
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_signals(name: str) -> None:
+    assert_parity(name, seeded(Sequences).double(), SIGNALS, target=[3, 0, 1])
+
+
+@pytest.mark.parametrize("name", ["Saliency", "GuidedBackprop"])
+def test_an_input_in_a_tuple_of_one(name: str, model: nn.Module) -> None:
+    assert_parity(name, model, (IMAGES,), target=2)
+
+
+ARGUMENTS: dict[str, Any] = {
+    "none": None,
+    "tensor": noise(3, 5),
+    "tensor and flag": (noise(3, 5), False),
+    "none and flag": (None, False),
+}
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+@pytest.mark.parametrize("name", [*GRADIENTS, "IntegratedGradients"])
+def test_two_inputs_and_further_arguments(name: str, arguments: str) -> None:
+    assert_parity(
+        name,
+        seeded(TwoInputs).double(),
+        (IMAGES, FEATURES),
+        target=[2, 1, 4],
+        additional_forward_args=ARGUMENTS[arguments],
+        **EXACT_STEPS.get(name, {}),
+    )
+
+
+def test_signed_saliency(model: nn.Module) -> None:
+    assert bool((assert_parity("Saliency", model, IMAGES, target=2, abs=False) < 0).any())
+
+
+@pytest.mark.parametrize("name", OF_FUNCTIONS)
+def test_a_plain_function(name: str, model: nn.Module) -> None:
+    def wrap(module: nn.Module) -> Callable[[Tensor], Tensor]:
+        return lambda x: module(x).square().sum(1)
+
+    assert_parity(name, model, IMAGES, wrap=wrap, **EXACT_STEPS.get(name, {}))
+
+
+@pytest.mark.parametrize("baselines", [None, 0.5, noise(1, 3, 12, 8), noise(3, 3, 12, 8, seed=4)])
+def test_integrated_gradients_from_a_baseline(baselines: Any, model: nn.Module) -> None:
+    assert_parity("IntegratedGradients", model, IMAGES, n_steps=2, baselines=baselines, target=2)
+    assert_parity(
+        "IntegratedGradients", model, IMAGES, tolerance=SINGLE, baselines=baselines, target=2
+    )
+
+
+@pytest.mark.parametrize("method", ["riemann_left", "riemann_right", "riemann_middle"])
+def test_integrated_gradients_by_riemann_sums(method: str, model: nn.Module) -> None:
+    assert_parity("IntegratedGradients", model, IMAGES, target=2, n_steps=8, method=method)
+
+
+def test_captums_trapezoids_lack_one_step(model: nn.Module) -> None:
+    """Nine points bound eight steps; Captum divides by nine, so that its weights sum to 8/9."""
+    options = {"target": 2, "n_steps": 9, "method": "riemann_trapezoid"}
+    ours = torchattr.captum.IntegratedGradients(model).attribute(IMAGES, **options)
+    theirs = captum.attr.IntegratedGradients(model).attribute(IMAGES.clone(), **options)
+    assert_same(theirs, ours * 8 / 9, SINGLE)
+
+
+@pytest.mark.parametrize("size", [3, 7, 100])
+def test_integrated_gradients_in_parts(size: int, model: nn.Module) -> None:
+    options = {"target": [2, 1, 4], "n_steps": 8, "method": "riemann_middle"}
+    assert_parity("IntegratedGradients", model, IMAGES, internal_batch_size=size, **options)
+
+
+def test_integrated_gradients_with_delta_and_without_the_inputs(model: nn.Module) -> None:
+    options = {"target": 2, "n_steps": 8, "method": "riemann_middle"}
+    assert_parity("IntegratedGradients", model, IMAGES, return_convergence_delta=True, **options)
+    assert_parity("IntegratedGradients", model, IMAGES, multiply_by_inputs=False, **options)
+
+
+def test_the_delta_can_be_computed_later(model: nn.Module) -> None:
+    method = torchattr.captum.IntegratedGradients(model)
+    maps, delta = method.attribute(IMAGES, 0, 2, return_convergence_delta=True)
+    assert_same(method.compute_convergence_delta(maps, 0, IMAGES, target=2), delta, 1e-10)
+
+
+@pytest.mark.parametrize("kind", ["smoothgrad", "smoothgrad_sq", "vargrad"])
+@pytest.mark.parametrize("of", [*GRADIENTS, "FeatureAblation"])
+def test_noise(of: str, kind: str, model: nn.Module) -> None:
+    options = {"nt_type": kind, "nt_samples": 4, "stdevs": 0.3, "target": [2, 1, 4]}
+    if of == "FeatureAblation":
+        options["feature_mask"] = torch.arange(12).reshape(1, 1, 12, 1) // 3
+    assert_parity("NoiseTunnel", model, IMAGES, of=of, **options)
+
+
+@pytest.mark.parametrize("size", [None, 1, 3])
+def test_noise_in_parts_with_two_inputs_and_further_arguments(size: int | None) -> None:
+    assert_parity(
+        "NoiseTunnel",
+        seeded(TwoInputs).double(),
+        (IMAGES, FEATURES),
+        of="Saliency",
+        nt_samples=4,
+        nt_samples_batch_size=size,
+        stdevs=(0.2, 0.4),
+        target=2,
+        additional_forward_args=(noise(3, 5), False),
+        abs=False,
+    )
+
+
+def test_noise_with_baselines_and_delta(model: nn.Module) -> None:
+    assert_parity(
+        "NoiseTunnel",
+        model,
+        IMAGES,
+        of="IntegratedGradients",
+        nt_samples=3,
+        stdevs=0.2,
+        baselines=noise(3, 3, 12, 8, seed=4),
+        target=2,
+        n_steps=2,
+        return_convergence_delta=True,
+    )

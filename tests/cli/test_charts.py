@@ -1,0 +1,46 @@
+"""Bars and tables in the terminal."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from rich.console import Console
+from rich.text import Text
+from torch import nn
+
+from torchattr.cli.charts import predictions, progress_bar, show_table
+from torchattr.models import LoadedModel, ScoreReading
+from torchattr.runs import Answer
+
+
+def test_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(["name", "wide"], [("[bold]a", Text("b")), (1, "x" * 200)], wide="wide")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["name", "wide"],
+        ["[bold]a", "b"],
+        ["1", "x" * 200],
+    ]
+
+
+def test_the_explained_classes_are_marked() -> None:
+    loaded = LoadedModel("m", nn.Identity(), lambda image: image, ("cat", "dog"))
+    answer = Answer(torch.tensor([0.25, 0.75]), reading=ScoreReading("softmax", "softmax"))
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(predictions("photo", answer, [0], loaded))
+    title, dog, cat = captured.get().splitlines()
+    assert title.startswith("photo")
+    assert "75" in dog
+    assert "▸" not in dog
+    assert dog.index("dog") > 0
+    assert "25" in cat
+    assert "▸" in cat
+
+
+def test_a_bar_prints_nothing_where_nobody_watches() -> None:
+    console = Console(force_terminal=False)
+    with console.capture() as captured, progress_bar(2, console=console) as bar:
+        bar.update(1.0)
+        bar.stop()
+    assert captured.get().strip() == ""

@@ -1,0 +1,97 @@
+"""The commands `methods` and `info`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command import call
+
+import torchattr as ta
+
+
+def explain(*arguments, model="models.py:relu"):
+    return call("explain", "--model", model, *arguments)
+
+
+def manifest(out="torchattr-out"):
+    return json.loads((Path(out) / "manifest.json").read_text())
+
+
+def arrays_of(name="photo", out="torchattr-out"):
+    with np.load(Path(out) / f"{name}.npz") as arrays:
+        return dict(arrays)
+
+
+def every(base):
+    return {base, *(one for sub in base.__subclasses__() for one in every(sub))}
+
+
+def own(base):
+    return sorted(
+        (one for one in every(base) if one.__module__.startswith("torchattr")),
+        key=lambda one: one.__name__,
+    )
+
+
+OWN = """
+import torch
+from torch import nn
+from torchvision.transforms import Compose, Resize, ToTensor
+
+import torchattr as ta
+
+
+@ta.register_method("own_gradient")
+class OwnGradient(ta.GradientAttribution):
+    def finish(self, inputs, grads):
+        return grads * 2
+
+
+def make():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(392, 2))
+    return net, Compose([Resize((16, 16)), ToTensor()])
+"""
+
+
+def test_methods_are_listed(here):
+    lines = call("methods").stdout.splitlines()
+    rows = {line.split()[0]: line for line in lines}
+    assert "GuidedBackprop" in rows["guided_backprop"]
+    assert " no " in rows["saliency"]
+    assert " optional " in rows["grad_cam"]
+
+
+def test_info_lists_rules_and_backends(here):
+    text = call("info").stdout
+    assert torch.__version__.partition("+")[0] in text
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert "guided" in rows["relu"]
+    assert "available" in text.partition("backend")[2]
+
+
+def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
+    from torchattr.methods import registry
+
+    monkeypatch.setattr(registry.METHODS, "_entries", dict(registry.METHODS._entries))
+    Path("own.py").write_text(OWN)
+    line = ("photo.png", "--method", "own_gradient", "--method", "saliency", "--target", "0")
+    for _ in range(2):
+        result = explain(*line, model="own.py:make")
+        assert result.exit_code == 0, result.output
+    found = arrays_of()
+    np.testing.assert_allclose(np.abs(found["own_gradient"]), 2 * found["saliency"], rtol=1e-6)
+    report = call("report", *line[:5], "--model", "own.py:make", "--html", "page.html")
+    assert report.exit_code == 0, report.output
+    refused_method = explain("photo.png", "--method", "own_gradiant", model="own.py:make")
+    assert refused_method.exit_code == 2
+    assert "did you mean 'own_gradient'" in refused_method.stderr
+
+
+def test_another_class_under_a_registered_name_is_refused():
+    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
+        ta.register_method("saliency")(ta.GradCAM)
+    with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
+        ta.register_method("saliency")(ta.Saliency)

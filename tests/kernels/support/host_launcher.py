@@ -1,0 +1,73 @@
+"""Runs the CUDA kernels on the CPU: the same sources, compiled for the host."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from torchattr.kernels.cuda.compile import SOURCES
+from torchattr.kernels.cuda.launch import THREADS, Argument, Kernel, Launcher, Packed
+
+SHIM = Path(__file__).with_name("host_cuda")
+SANITIZERS = "TORCHATTR_HOST_SANITIZERS"
+
+
+class HostLauncher(Launcher):
+    """Compiles with g++; `widest` bounds the windows that are built into their kernels."""
+
+    def __init__(self, widest: int | None = None) -> None:
+        self._widest = widest
+        self.launched: list[Kernel] = []
+
+    def refusals(self, device: torch.device) -> list[str]:
+        reasons = [] if device.type == "cpu" else [f"it runs on the CPU, not on {device.type}"]
+        return reasons if shutil.which("g++") else [*reasons, "there is no g++"]
+
+    def builds_in(self, comparisons: int) -> bool:
+        if self._widest is None:
+            return super().builds_in(comparisons)
+        return comparisons <= self._widest
+
+    def launch(
+        self, kernel: Kernel, device: torch.device, threads: int, arguments: Sequence[Argument]
+    ) -> None:
+        self.launched.append(kernel)
+        packed = Packed(arguments, device)
+        blocks = ctypes.c_longlong(-(-threads // THREADS))
+        _library(kernel).launch(blocks, packed.pointers)
+
+
+@cache
+def _library(kernel: Kernel) -> ctypes.CDLL:
+    sanitizers = os.environ.get(SANITIZERS)
+    options = [
+        *("-std=c++17", "-O1", "-shared", "-fPIC", "-w"),
+        *("-fno-strict-aliasing", "-ffp-contract=off"),
+        *([f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-g"] if sanitizers else []),
+        *(f"-I{SHIM}", f"-I{SOURCES}"),
+        *(f'-DSOURCE="{kernel.name}.cu"', f"-DKERNEL={kernel.name}", *kernel.options),
+    ]
+    place = _folder() / f"{hashlib.sha256(' '.join(options).encode()).hexdigest()[:32]}.so"
+    command = ["g++", *options, str(SHIM / "launch.cpp"), "-o", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return ctypes.CDLL(str(place))
+
+
+@cache
+def _holder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="host-cuda-")
+
+
+def _folder() -> Path:
+    return Path(_holder().name)

@@ -1,0 +1,124 @@
+"""The number of copies to run at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import assert_same, refused
+from peers import classifier, rows
+from torch import nn
+
+import torchattr as ta
+from torchattr.errors import OutOfMemory
+from torchattr.methods._perturbation import memory_budget as batching
+from torchattr.methods._perturbation.memory_budget import (
+    Footprint,
+    fitting,
+    free_bytes,
+    has_fixed_batch,
+    in_batches,
+    is_out_of_memory,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_the_footprint_counts_what_a_forward_makes() -> None:
+    with Footprint() as seen:
+        nn.Linear(4, 10)(torch.zeros(2, 4)).relu().split(5, dim=1)
+    assert seen.total >= 3 * 2 * 10 * 4
+    assert seen.largest >= 2 * 10 * 4
+    assert seen.elements == 20 or seen.elements == 40
+    assert seen.bytes <= seen.total < seen.bytes_with_graph
+
+
+def footprint(size: int) -> Footprint:
+    seen = Footprint()
+    seen.note(torch.empty(size, dtype=torch.uint8, device="meta"))
+    return seen
+
+
+def test_what_fits_is_bounded_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "free_bytes", lambda device: 1000)
+    assert fitting(100, footprint(1), 1, CPU) == 5
+    assert fitting(600, footprint(1), 1, CPU) == 1
+    assert fitting(10**9, footprint(1), 1, CPU) == 1
+
+
+def test_what_fits_is_bounded_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "free_bytes", lambda device: 2**60)
+    assert fitting(1, footprint(1), 1, CPU) == batching.CPU_ROWS
+    assert fitting(1, footprint(1), 1000, CPU) == 1
+    assert fitting(batching.CPU_BYTES // 3, footprint(1), 1, CPU) == 3
+    elsewhere = torch.device("meta")
+    assert fitting(1, footprint(2**29), 1, elsewhere) == 3
+
+
+def test_free_memory_is_known_or_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert free_bytes(CPU) > 2**20
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert free_bytes(CPU) > 2**20
+    monkeypatch.setattr(batching.os, "sysconf_names", {})
+    assert free_bytes(CPU) == batching.UNKNOWN_FREE_BYTES
+    assert free_bytes(torch.device("meta")) == batching.UNKNOWN_FREE_BYTES
+
+
+def test_ranges_are_halved_and_nothing_is_left_out() -> None:
+    asked = []
+
+    def evaluate(start: int, stop: int) -> list[int]:
+        asked.append(stop - start)
+        if stop - start > 3:
+            raise torch.OutOfMemoryError("out")
+        return list(range(start, stop))
+
+    found = [number for part in in_batches(10, 8, evaluate, "row") for number in part]
+    assert found == list(range(10))
+    assert asked == [8, 4, 2, 2, 2, 2, 2]
+
+
+def test_one_that_does_not_fit_and_other_errors() -> None:
+    def fail(start: int, stop: int) -> None:
+        raise MemoryError
+
+    with refused(OutOfMemory, "single row", "MemoryError"):
+        list(in_batches(10, 8, fail, "row"))
+
+    def fault(start: int, stop: int) -> None:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(in_batches(10, 8, fault, "row"))
+    assert list(in_batches(0, 8, fault, "row")) == []
+
+
+def test_signs_of_exhausted_memory() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("anything"))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_exported_models_may_have_a_fixed_batch() -> None:
+    model, x = classifier(), rows(2)
+    fixed = torch.export.export(model, (x,)).module()
+    batch = torch.export.Dim("batch")
+    free = torch.export.export(model, (x,), dynamic_shapes=({0: batch},)).module()
+    assert has_fixed_batch(fixed)
+    assert has_fixed_batch(fixed.forward)
+    assert not has_fixed_batch(free)
+    assert not has_fixed_batch(model)
+    assert not has_fixed_batch(lambda v: model(v))
+    assert not has_fixed_batch(torch.fx.symbolic_trace(model))
+
+
+def test_a_fixed_batch_is_served_copy_by_copy() -> None:
+    model, x = classifier(), rows(2)
+    fixed = torch.export.export(model, (x,)).module()
+    for method in (ta.FeatureAblation, ta.IntegratedGradients):
+        expected = method(model).attribute(x, target=1)
+        assert_same(method(fixed).attribute(x, target=1), expected, 1e-12)
+    found = ta.NoiseTunnel(ta.Saliency(fixed)).attribute(x, target=1, stdevs=0.0)
+    assert_same(found, ta.Saliency(model).attribute(x, target=1), 1e-12)

@@ -1,0 +1,19 @@
+"""The interface of graph recorders; what CUDA graphs replay is compared in test_graphs."""
+
+from __future__ import annotations
+
+import pickle
+
+import torch
+
+from torchattr.preparation.replay import CudaRecorder
+
+
+def test_inputs_on_another_device_are_not_recorded() -> None:
+    recorder = CudaRecorder(torch.device("cuda:0"))
+    assert recorder.refusal([torch.zeros(1)]) == "the inputs are not all on cuda:0"
+
+
+def test_a_pickled_recorder_keeps_its_device_only() -> None:
+    recorder = pickle.loads(pickle.dumps(CudaRecorder(torch.device("cuda:0"))))
+    assert vars(recorder) == {"_device": torch.device("cuda:0"), "_stream": None, "_pool": None}

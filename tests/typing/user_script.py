@@ -1,0 +1,76 @@
+"""What a user writes; a type checker must know the types of the results without help."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import assert_type
+
+import torchattr as ta
+
+model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+images = torch.rand(2, 3, 8, 8)
+pair = (images, images)
+
+
+def joint(first: Tensor, second: Tensor) -> Tensor:
+    scores: Tensor = model(first) + model(second)
+    return scores
+
+
+assert_type(ta.Saliency(model).attribute(images, target=3), Tensor)
+assert_type(ta.Saliency(joint).attribute(pair, ta.TopK(2), abs=False), tuple[Tensor, Tensor])
+assert_type(ta.GuidedBackprop(model).attribute(images, [1, 2]), Tensor)
+assert_type(ta.Deconvolution(model).attribute(images, torch.tensor([1, 2])), Tensor)
+assert_type(ta.InputXGradient(model).attribute(images), Tensor)
+
+# A tensor, a tuple or a dict: that depends on the layers, which a type checker cannot know.
+cam: Tensor = ta.GradCAM(model, layer="1").attribute(images, target=3, relu_attributions=True)
+by_layer: dict[str, Tensor] = ta.GradCAM(model, layer=["0", "1"]).attribute(images, target=3)
+
+occlusion = ta.Occlusion(model)
+assert_type(occlusion.attribute(images, (3, 2, 2), strides=(3, 1, 1), target=1), Tensor)
+assert_type(
+    ta.Occlusion(joint).attribute(pair, ((3, 2, 2), (3, 4, 4)), strides=(2, (3, 2, 2))),
+    tuple[Tensor, Tensor],
+)
+assert_type(ta.RISE(model).attribute(images, ta.Classes(0, 2), n_masks=8), Tensor)
+
+integrated = ta.IntegratedGradients(model)
+assert_type(integrated.attribute(images, target=1), Tensor)
+heat, delta = integrated.attribute(images, target=1, return_convergence_delta=True)
+assert_type(heat, Tensor)
+assert_type(delta, Tensor)
+
+explanation = ta.explain(model, images, ["saliency", "grad_cam"], targets=ta.TopK(3), layer="1")
+assert_type(explanation["saliency"], Tensor)
+assert_type(explanation.scores, Tensor)
+assert_type(explanation.targets, Tensor | None)
+assert_type(ta.explain(joint, pair, "guided_backprop")["guided_backprop"], tuple[Tensor, Tensor])
+options = {"saliency": {"abs": False}, "grad_cam": {"relu_attributions": True}}
+assert_type(ta.explain(model, images, options, layer="1")["saliency"], Tensor)
+
+
+def loudest(explained: ta.Explanation[Tensor]) -> float:
+    return float(explained["saliency"].abs().max())
+
+
+loudest(explanation)
+
+
+@ta.register_method("doubled")
+class Doubled(ta.GradientAttribution):
+    """Twice the gradient."""
+
+    def finish(self, inputs: Tensor, grads: Tensor) -> Tensor:
+        return 2 * grads
+
+
+assert_type(Doubled(model).attribute(images, target=0), Tensor)
+
+prepared = ta.prepare(model, images)
+assert_type(ta.Saliency(prepared).attribute(images, target=3), Tensor)
+
+dream = ta.deepdream(model, images[:1], "1", steps=1, octaves=1)
+assert_type(dream, Tensor)
+summary: str = repr(explanation)

@@ -1,0 +1,220 @@
+"""What the commands share: the model, the destinations, and the run over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchattr.cli.charts import Bar, predictions, progress_bar
+from torchattr.cli.console import fault, note, out
+from torchattr.cli.options import device_named, in_command
+from torchattr.core.printable import printable
+
+if TYPE_CHECKING:
+    from torchattr.models import LoadedModel, Meaning
+    from torchattr.results import Sink, Tee
+    from torchattr.runs import PictureJob
+
+SKIPPED = 1
+"""The exit code when a picture could not be read."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The requested model, its device and backend."""
+
+    model: str
+    weights: str | None
+    device: str
+    backend: str = "auto"
+    trust: bool = False
+    scores: Meaning | None = None
+
+    def load(self) -> LoadedModel:
+        """Load the model; call it after all quick checks."""
+        from torchattr.kernels import backend
+        from torchattr.models import is_user_file, load_model
+
+        # A user's file may register the backend, so it is checked after that file has run.
+        with backend("auto" if is_user_file(self.model) else self.backend):
+            device = device_named(self.device)
+            loaded = load_model(self.model, self.weights, device, trust=self.trust)
+        return loaded.meaning(self.scores)
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Where results are written."""
+
+    out: str | None
+    overwrite: bool = False
+    logdir: str | None = None
+    html: str | None = None
+    title: str = "torchattr report"
+
+    def sink(self) -> Tee:
+        """Make the sinks; destinations that cannot be written are refused at once."""
+        from torchattr.results import Report, RunFolder, Tee, TensorBoard
+
+        sinks: list[Sink] = []
+        if self.out is not None:
+            sinks.append(RunFolder(self.out, self.overwrite))
+        if self.logdir is not None:
+            sinks.append(TensorBoard(self.logdir))
+        if self.html is not None:
+            sinks.append(Report(self.html, self.overwrite, self.title))
+        return Tee(*sinks)
+
+    def __str__(self) -> str:
+        return " and ".join(str(one) for one in (self.out, self.logdir, self.html) if one)
+
+    def say(self, what: str, files: str = "pictures (.png), raw values (.npz)") -> None:
+        """Print where results were written, and as what."""
+        if self.out is not None:
+            _print(f"Wrote {what} to {self.out}: {files}, manifest.json")
+        if self.logdir is not None:
+            _print(f"Wrote {what} to a TensorBoard log: tensorboard --logdir {self.logdir}")
+        if self.html is not None:
+            _print(f"Wrote {what} to the page {self.html}")
+
+
+def _print(text: str, style: str = "") -> None:
+    out.print(printable(text), style=style, soft_wrap=True)
+
+
+def paths_of(images: Sequence[str] | None) -> list[Path]:
+    """Return the paths of the images; by default, of the bundled samples."""
+    from torchattr.models import find_images
+    from torchattr.models.collage import examples
+
+    return find_images(images) if images else [example.path for example in examples()]
+
+
+def run_on_images(
+    images: Sequence[str] | None,
+    which: ModelSpec,
+    where: Destinations,
+    jobs: Callable[[LoadedModel], Sequence[PictureJob]],
+) -> int:
+    """Run jobs on images, report progress, and return the exit code.
+
+    Args:
+        images: files, folders or patterns.
+        which: the model.
+        where: the destinations of the results.
+        jobs: makes the jobs for the loaded model.
+    """
+    from torchattr.kernels import backend
+
+    sink = where.sink()
+    paths = paths_of(images)
+    loaded = which.load()
+    with backend(which.backend), sink:
+        counts = _watched(paths, jobs(loaded), sink, where, loaded)
+    if counts.finished:
+        where.say(f"results for {_pictures(counts.finished)}")
+    if counts.kept:
+        _print(
+            f"Kept results for {_pictures(counts.kept)} in {where}: already done with the same"
+            " model and settings (--overwrite redoes them)"
+        )
+    return SKIPPED if counts.skipped else 0
+
+
+def _pictures(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+@dataclass
+class _Counts:
+    finished: int = 0
+    skipped: int = 0
+    kept: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.finished + self.kept
+
+    @property
+    def seen(self) -> int:
+        return self.done + self.skipped
+
+
+def _watched(
+    paths: Sequence[Path],
+    jobs: Sequence[PictureJob],
+    sink: Tee,
+    where: Destinations,
+    loaded: LoadedModel,
+) -> _Counts:
+    from torchattr.errors import TorchattrError
+    from torchattr.runs import AlreadyDone, Skipped, run_jobs
+
+    counts = _Counts()
+    with progress_bar(len(paths)) as bar:
+        try:
+            for event in run_jobs(paths, jobs, sink, bar.update):
+                counts.finished = sink.finished
+                counts.skipped += isinstance(event, Skipped)
+                counts.kept += isinstance(event, AlreadyDone)
+                _report(event, loaded, bar, counts)
+        except (KeyboardInterrupt, TorchattrError) as reason:
+            bar.stop()
+            counts.finished = sink.finished
+            if counts.done or isinstance(reason, KeyboardInterrupt):
+                note(f"Kept {counts.done} of {len(paths)} finished results in {where}")
+            raise
+    return counts
+
+
+def _report(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
+    from torchattr.runs import Note, Prediction, Skipped, Written
+
+    if isinstance(event, Prediction):
+        out.print(predictions(event.path.name, event.answer, event.targets, loaded))
+    elif isinstance(event, Written):
+        for file in event.files:
+            _print(f"  {file}", "dim")
+    elif isinstance(event, Note):
+        note(event.message.said(in_command))
+    else:
+        bar.update(counts.seen)
+        if isinstance(event, Skipped):
+            fault(event.reason, word="skipped")
+
+
+def last_layer(loaded: LoadedModel, output: str | int | None = None) -> str | None:
+    """Return the name of the last spatial layer, if there is one."""
+    from torchattr.core.inputs import as_inputs
+    from torchattr.errors import LayerError
+    from torchattr.methods import last_spatial_layer
+    from torchattr.runs import ScoreReader, example_input
+
+    inputs = as_inputs(example_input(loaded))
+    try:
+        return last_spatial_layer(loaded.model, inputs, (), ScoreReader(loaded, output).scores)[0]
+    except LayerError:
+        return None
+
+
+def layers_or_last(loaded: LoadedModel, layers: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the requested layers, else the last spatial one with a note.
+
+    Raises:
+        LayerError: none was named, and the model has none with spatial dimensions.
+    """
+    from torchattr.errors import LayerError
+    from torchattr.runs import default_layer_note
+
+    if layers:
+        return tuple(layers)
+    name = last_layer(loaded)
+    if name is None:
+        raise LayerError(
+            "no layer of this model has spatial dimensions, so none can be chosen automatically;"
+            " name one with --layer"
+        )
+    note(default_layer_note(name).said(in_command))
+    return (name,)

@@ -1,0 +1,92 @@
+"""Every private name of PyTorch that torchattr uses, with what it is needed for.
+
+Nothing else in the package imports or names one, so that a new release of PyTorch is checked here.
+All of them exist since torch 2.9, the oldest supported version. Attributes of tensors and graph
+nodes that PyTorch documents no public name for (`_base`, `_version`, `_is_view`, `_saved_*`) are
+read where they are needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+import torch._C._nn as aten_nn
+from torch._C import DisableTorchFunction, DisableTorchFunctionSubclass, ScriptMethod
+from torch._C._autograd import _top_saved_tensors_default_hooks as top_saved_tensors_hooks
+from torch._C._functorch import (
+    TransformType,
+    get_interpreter_stack,
+    get_unwrapped,
+    is_functorch_wrapped_tensor,
+    peek_interpreter_stack,
+)
+from torch._ops import OpOverload, OpOverloadPacket
+from torch._VF import _make_dual as make_dual
+from torch.autograd.graph import _engine_run_backward as engine_run_backward
+from torch.nn.modules._functions import BackwardHookFunction
+from torch.overrides import _get_current_function_mode_stack as function_mode_stack
+from torch.overrides import _pop_mode as pop_function_mode
+from torch.utils import _python_dispatch as python_dispatch
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = [
+    "BackwardHookFunction",
+    "DisableTorchFunction",
+    "DisableTorchFunctionSubclass",
+    "OpOverload",
+    "OpOverloadPacket",
+    "ScriptMethod",
+    "TorchDispatchMode",
+    "TransformType",
+    "aten_nn",
+    "dynamo_stance",
+    "engine_run_backward",
+    "function_mode_stack",
+    "get_interpreter_stack",
+    "get_unwrapped",
+    "is_functorch_wrapped_tensor",
+    "make_dual",
+    "make_wrapper_subclass",
+    "peek_interpreter_stack",
+    "pop_function_mode",
+    "python_dispatch",
+    "pytree",
+    "set_dynamo_stance",
+    "set_grad_enabled",
+    "top_saved_tensors_hooks",
+]
+
+# DisableTorchFunction(Subclass): our own arithmetic, hidden from modes or tensor subclasses.
+# ScriptMethod: scripted models hide their operations and are refused.
+# TransformType to peek_interpreter_stack: the tensors that `torch.func` transforms pass.
+# OpOverload, OpOverloadPacket: exported programs call operators by them.
+# aten_nn: functions that `torch.nn.functional` only names, such as its pools with indices.
+# top_saved_tensors_hooks: whose hooks pack what the forward saves at present.
+# make_dual: starts forward-mode differentiation.
+# engine_run_backward: torch.autograd.grad is a function that modes intercept; it runs this.
+# BackwardHookFunction: the identity that carries a module's backward hooks.
+# function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left active.
+# pytree: containers of tensors, including those that users register.
+# TorchDispatchMode: counting the operators that a forward runs.
+
+make_wrapper_subclass = torch.Tensor._make_wrapper_subclass
+"""Creates a tensor of a subclass that has a shape but no memory."""
+
+set_grad_enabled = torch._C._set_grad_enabled
+"""Sets gradient mode without a context manager, so that it can be undone in any order."""
+
+_EVAL_FRAME = "torch._dynamo.eval_frame"
+
+
+def dynamo_stance() -> Any | None:
+    """Return the current stance of `torch.compile`; `None` if the compiler is not loaded."""
+    module = sys.modules.get(_EVAL_FRAME)
+    return None if module is None else module._stance
+
+
+def set_dynamo_stance(stance: Any) -> None:
+    """Restore a stance of `torch.compile`, which `torch.compiler.set_stance` cannot do."""
+    sys.modules[_EVAL_FRAME]._set_stance(stance)

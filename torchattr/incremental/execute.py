@@ -1,0 +1,137 @@
+"""Run the operators of a schedule for a chunk of variants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from torchattr.incremental.operators.operator import Changed, Operator
+from torchattr.incremental.schedule import Schedule
+from torchattr.kernels import IMAGE, Boxes, PatchOperations
+
+
+class CleanValues:
+    """The clean values in channels-last memory, converted on first use."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._made: dict[int, Tensor] = {}
+
+    def __call__(self, index: int) -> Tensor:
+        if index not in self._made:
+            self._made[index] = self._schedule.grids[index].channels_last(self._taken(index))
+        return self._made[index]
+
+    def _taken(self, index: int) -> Tensor:
+        """Take a value from the tape, which releases it."""
+        value = self._schedule.lowered.tape.values[index]
+        if value.clean is None:
+            raise RuntimeError("the tape did not keep a clean value that is needed")
+        clean, value.clean = value.clean, None
+        return clean
+
+
+class Allowance:
+    """Memory for caches of operators between chunks, such as packed weights; the first that fit.
+
+    Args:
+        allowed: bytes for all of them.
+    """
+
+    def __init__(self, allowed: int) -> None:
+        self._left = allowed
+        self._kept: set[int] = set()
+
+    def spend(self, step: Operator) -> None:
+        """Let an operator keep its cache, or release it."""
+        if step.output in self._kept:
+            return
+        if step.held_bytes > self._left:
+            step.release()
+            return
+        self._left -= step.held_bytes
+        self._kept.add(step.output)
+
+
+def run(
+    schedule: Schedule,
+    clean: CleanValues,
+    sources: Mapping[int, Changed],
+    backend: PatchOperations,
+    allowance: Allowance,
+) -> dict[int, Tensor]:
+    """Compute the frontier of a schedule as dense tensors in the model's own layout.
+
+    Args:
+        schedule: the operators to run.
+        clean: the clean values.
+        sources: the changed inputs.
+        backend: runs convolutions, pools and gathers.
+        allowance: memory for caches that outlive the chunk.
+    """
+    live = dict(sources)
+    frontier = {}
+    for step, last_uses in zip(schedule.operators, schedule.last_uses, strict=True):
+        given = [live[index] for index in step.inputs]
+        boxes = step.boxes([value.boxes for value in given])
+        rows = step.run(given, boxes, backend)
+        allowance.spend(step)
+        for index, is_last in zip(step.inputs, last_uses, strict=True):
+            if is_last:
+                live.pop(index, None)
+        live[step.output] = Changed(step.grid, rows, boxes, partial(clean, step.output))
+        if step.output in schedule.frontier:
+            value = schedule.lowered.tape.values[step.output]
+            frontier[step.output] = as_strided_like(
+                whole(live[step.output], backend), value.shape, value.strides
+            )
+    return frontier
+
+
+def as_strided_like(tensor: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """Return a tensor with the strides that the model's own forward would give it.
+
+    The model may take a view that only such strides allow, and PyTorch chooses kernels, and so
+    rounding, by strides, including those of dimensions of size one.
+
+    Args:
+        tensor: the value for all copies of the batch.
+        shape: its shape in the clean forward.
+        strides: its strides there.
+    """
+    wanted = _strides_of_copies(tensor.shape, shape, strides)
+    moved = [dim for dim, size in enumerate(tensor.shape) if size > 1]
+    if all(tensor.stride(dim) == wanted[dim] for dim in moved):
+        return tensor.as_strided(tensor.shape, wanted)
+    strided = torch.empty_strided(tensor.shape, wanted, dtype=tensor.dtype, device=tensor.device)
+    return strided.copy_(tensor)
+
+
+def _strides_of_copies(
+    copied: Sequence[int], shape: Sequence[int], strides: Sequence[int]
+) -> list[int]:
+    """Return strides for a larger batch: dimensions outside the examples move further apart.
+
+    >>> _strides_of_copies((6, 3, 4), (2, 3, 4), (12, 4, 1))
+    [12, 4, 1]
+    >>> _strides_of_copies((6, 3, 4), (2, 3, 4), (4, 8, 1))
+    [4, 24, 1]
+    """
+    batch, *others = strides
+    if shape[0] == 1:
+        # A single example does not show where the next would be, only that it comes after it.
+        reach = sum((n - 1) * step for n, step in zip(shape[1:], others, strict=True)) + 1
+        return [max(batch, reach), *others]
+    copies = copied[0] // shape[0]
+    return [batch, *(step * copies if step > batch else step for step in others)]
+
+
+def whole(changed: Changed, backend: PatchOperations) -> Tensor:
+    """Return a value as one dense tensor for all variants, with the model's dimensions."""
+    grid = changed.grid
+    boxes = Boxes.whole(changed.boxes.table[:, IMAGE], grid.height, grid.width)
+    rows = changed.within(boxes, backend)
+    return grid.tensor(rows.reshape(len(boxes), grid.height, grid.width, -1))

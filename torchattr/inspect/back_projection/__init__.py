@@ -1,0 +1,1 @@
+"""Feature maps projected back to the input."""

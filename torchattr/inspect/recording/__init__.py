@@ -1,0 +1,1 @@
+"""Which layers and operations ran in a forward, and what they returned."""

@@ -1,0 +1,1 @@
+"""Model summaries: parameters, costs, and the memory that an attribution needs."""

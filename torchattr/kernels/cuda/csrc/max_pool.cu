@@ -1,0 +1,155 @@
+// The maximum of each window, and the number of the element that has it.
+//
+// A thread finds LANES maxima at one position of as many planes (contiguous memory) or adjacent
+// channels (CHANNELS_LAST). They share the index arithmetic and the tests for the border.
+//
+// With channels last, lanes are read in 16 bytes at once where VECTORISED is defined. In contiguous
+// memory neighbouring threads read neighbouring windows: windows begin at every stride, padded
+// ones before a row does, so no vector would be aligned. The elements of a warp's load still fill
+// whole sectors, which the windows share through L1. Reading several planes keeps as much
+// in flight as a vector would: per thread 4 elements × 2 planes × 4 bytes for the window of 2 × 2.
+//
+// Bytes moved for n inputs and m outputs of s bytes: n·s read, m·s and m switches written.
+
+#include <windows.cuh>
+
+struct PoolShape {
+    long long input[3];     // spatial sizes
+    long long strides[5];   // of the input: batch, channel, spatial
+    long long outers, threads;
+    Divisor output[3], channels;   // channels: all of them, or with CHANNELS_LAST, groups of LANES
+};
+
+struct Best {
+    float value[LANES];
+    int place[LANES];
+};
+
+__device__ __forceinline__ void load_lanes(
+    const Raw* __restrict__ x, const Index (&offsets)[LANES], Raw (&into)[LANES]) {
+#ifdef VECTORISED
+    load_run<LANES>(x + offsets[0], into);
+#else
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) into[lane] = __ldg(x + offsets[lane]);
+#endif
+}
+
+// PyTorch takes the first of ties and the last NaN.
+__device__ __forceinline__ void take_place(Best& best, const Raw (&raws)[LANES], int place) {
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) {
+        const float value = widened(raws[lane]);
+        const bool wins = value > best.value[lane] || value != value;
+        best.value[lane] = wins ? value : best.value[lane];
+        best.place[lane] = wins ? place : best.place[lane];
+    }
+}
+
+// The first element of a window inside the input: it wins if all are minus infinity.
+__device__ __forceinline__ int first_inside(int start, int dilation, int extent) {
+    const int first = start < 0 ? (dilation - 1 - start) / dilation : 0;
+    return first < extent ? first : 0;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
+    const Raw* __restrict__ x, Raw* __restrict__ output, Switch* __restrict__ switches,
+    const PoolShape shape, const Window window) {
+    const long long thread = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
+    if (thread >= shape.threads) return;
+
+    Index rest = static_cast<Index>(thread);
+#ifdef CHANNELS_LAST
+    const Index inner = shape.channels.take(rest) * LANES;
+#endif
+    int start[3];
+    Index position = 0, positions = 1;
+#pragma unroll
+    for (int d = 2; d >= 0; --d) {
+        const Index at = shape.output[d].take(rest);
+        start[d] = static_cast<int>(at) * STRIDE_OF(d) - PADDING_OF(d);
+        position += at * positions;
+        positions *= static_cast<Index>(shape.output[d].value);
+    }
+
+    // Offsets of each lane's plane in the input and of its result.
+    Index planes[LANES], results[LANES];
+#ifdef CHANNELS_LAST
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) {
+        planes[lane] = rest * static_cast<Index>(shape.strides[0])
+            + (inner + lane) * static_cast<Index>(shape.strides[1]);
+        results[lane] = static_cast<Index>(thread) * LANES + lane;
+    }
+#else
+    const Index first_plane = rest * LANES;
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) {
+        const bool is_there = first_plane + lane < static_cast<Index>(shape.outers);
+        // A lane without a plane reads the first one again, and writes nothing.
+        Index batch = is_there ? first_plane + lane : first_plane;
+        results[lane] = batch * positions + position;
+        const Index channel = shape.channels.take(batch);
+        planes[lane] = batch * static_cast<Index>(shape.strides[0])
+            + channel * static_cast<Index>(shape.strides[1]);
+    }
+#endif
+
+    Best best;
+    const int fallback =
+        (first_inside(start[0], DILATION_OF(0), EXTENT_OF(0)) * EXTENT_OF(1)
+            + first_inside(start[1], DILATION_OF(1), EXTENT_OF(1))) * EXTENT_OF(2)
+        + first_inside(start[2], DILATION_OF(2), EXTENT_OF(2));
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) {
+        best.value[lane] = -__int_as_float(0x7f800000);
+        best.place[lane] = fallback;
+    }
+
+FOR_PLACES
+    for (int i = 0; i < EXTENT_OF(0); ++i) {
+        const int d = start[0] + i * DILATION_OF(0);
+        if (d < 0 || d >= shape.input[0]) continue;
+FOR_PLACES
+        for (int j = 0; j < EXTENT_OF(1); ++j) {
+            const int h = start[1] + j * DILATION_OF(1);
+            if (h < 0 || h >= shape.input[1]) continue;
+            const Index row = static_cast<Index>(d) * static_cast<Index>(shape.strides[2])
+                + static_cast<Index>(h) * static_cast<Index>(shape.strides[3]);
+FOR_PLACES
+            for (int k = 0; k < EXTENT_OF(2); ++k) {
+                const int w = start[2] + k * DILATION_OF(2);
+                if (w < 0 || w >= shape.input[2]) continue;
+                const Index at = row + static_cast<Index>(w) * static_cast<Index>(shape.strides[4]);
+                Index offsets[LANES];
+#pragma unroll
+                for (int lane = 0; lane < LANES; ++lane) offsets[lane] = planes[lane] + at;
+                Raw raws[LANES];
+                load_lanes(x, offsets, raws);
+                take_place(best, raws, (i * EXTENT_OF(1) + j) * EXTENT_OF(2) + k);
+            }
+        }
+    }
+
+    Raw values[LANES];
+    Switch places[LANES];
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) {
+        values[lane] = narrowed(best.value[lane]);
+        const int open = best.value[lane] > 0.0f ? OPEN : 0;
+        places[lane] = static_cast<Switch>(best.place[lane] | open);
+    }
+#ifdef VECTORISED
+    store_run<LANES>(output + results[0], values);
+    store_run<LANES>(switches + results[0], places);
+#else
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) {
+        // Only a lane without a plane has the same offset as the first one.
+        if (lane == 0 || results[lane] != results[0]) {
+            output[results[lane]] = values[lane];
+            switches[results[lane]] = places[lane];
+        }
+    }
+#endif
+}

@@ -1,0 +1,209 @@
+"""The one autograd function that runs any rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypeGuard
+
+import torch
+from torch import Tensor
+
+from torchattr.core.functorch import VmapFunction, is_only_mapped
+from torchattr.core.torch_private import DisableTorchFunction
+from torchattr.errors import RuleError
+from torchattr.kernels import order_of
+from torchattr.layers.backward import BackwardState, CallReaders, InnerGradients
+from torchattr.layers.fusion import NodeState
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.rule import LayerRule
+
+SavedTensors: TypeAlias = tuple[Tensor, ...]
+"""Result of one `save`."""
+
+
+class OperationRules:
+    """The rule of each table for one operation.
+
+    Rules without parameters that share their `save` share the tensors that it saves.
+
+    Args:
+        rules: the rule of each table.
+        backward_state: holds which table is in force.
+    """
+
+    def __init__(self, rules: Sequence[LayerRule], backward_state: BackwardState) -> None:
+        self.rules = rules
+        self.backward_state = backward_state
+        self.fresh = all(rule.fresh for rule in rules)
+        savers = {_saving(rule): rule for rule in rules if _saves(rule)}
+        self._savers = list(savers.values())
+        self._needs_input = any(rule.needs_input for rule in self._savers)
+        keys = list(savers)
+        self._groups = [keys.index(_saving(rule)) if _saves(rule) else None for rule in rules]
+
+    def run(
+        self, call: Call, inputs: Sequence[Tensor]
+    ) -> tuple[tuple[Any, ...], list[SavedTensors]]:
+        """Run the operation; return its outputs, and the tensors that each group of rules saved."""
+        if len(self._savers) == 1:
+            run_and_saved = self._savers[0].run(call, *inputs)
+            if run_and_saved is not None:
+                output, saved = run_and_saved
+                call.order = order_of(output)
+                return (output,), [saved]
+        before = inputs
+        if call.inplace and self._needs_input:
+            before = (inputs[0].clone(), *inputs[1:])
+        result = call.run(*inputs)
+        outputs = result if isinstance(result, tuple) else (result,)
+        call.order = order_of(outputs[0])
+        return outputs, self._save(call, before, outputs)
+
+    def _save(
+        self, call: Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> list[SavedTensors]:
+        x: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
+        visible = outputs[: 1 + call.operation.extras]
+        return [rule.save(call, x, *visible) for rule in self._savers]
+
+    def backward(
+        self, state: NodeState, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
+    ) -> tuple[Tensor, ...]:
+        """Propagate a gradient by the rule in force, or through both calls of a fused pair."""
+        table = self.backward_state.table
+        group = self._groups[table]
+        start = 0 if group is None else sum(sizes[:group])
+        own = () if group is None else saved[start : start + sizes[group]]
+        if state.partner is not None:
+            pair, below = state.partner
+            fused = pair.backward(state, below, table, grad, *own)
+            return _checked(f"fused pair {type(pair).__name__}", below.call, fused)
+        rule = self.rules[table]
+        result = rule.backward(state.call, grad, *own)
+        return _checked(f"rule {type(rule).__name__}", state.call, result)
+
+
+class RuleFunction(torch.autograd.Function):
+    """Runs an operation as the model called it; its backward is that of the rule in force."""
+
+    @staticmethod
+    def forward(ctx: Any, rules: OperationRules, call: Call, *inputs: Tensor) -> Any:
+        if call.inplace:
+            ctx.mark_dirty(inputs[0])
+        outputs, groups = rules.run(call, inputs)
+        outputs = tuple(_owned(output, inputs) for output in outputs)
+        saved = [tensor for group in groups for tensor in group]
+        call.readers = readers = CallReaders(rules.backward_state)
+        ctx.state = NodeState(call, rules.rules, saved, readers)
+        ctx.rules, ctx.sizes = rules, [*map(len, groups)]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*saved)
+        if len(outputs) == 1 or call.drop_extras:
+            return outputs[0]
+        ctx.mark_non_differentiable(*outputs[1:])
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *extras: Any) -> Any:
+        state, rules = ctx.state, ctx.rules
+        call = state.call
+        if rules.backward_state.table < 0:
+            grad_mode = torch.is_grad_enabled()
+            inner = InnerGradients.ANY if grad_mode else InnerGradients.CONSTANT
+            rules.backward_state.require(inner)
+        if grad is None:
+            return (None, None, *(None for _ in call.shapes))
+        if state.is_done_above:
+            return None, None, grad
+        # A checkpointed part runs again here, under the mode; the rules themselves need no mode.
+        saved = ctx.saved_tensors
+        with DisableTorchFunction():
+            results = rules.backward(state, grad, saved, ctx.sizes)
+            return (None, None, *[result.to(call.dtype) for result in results])
+
+
+def _owned(output: Any, inputs: Sequence[Tensor]) -> Any:
+    """Return a view of an intermediate result as a tensor that owns its memory.
+
+    Autograd forbids in-place operations on views that a custom function returns, and some of
+    PyTorch's operations return such views (`F.linear` of a batch of sequences is a view of a matrix
+    product).
+    """
+    if not isinstance(output, Tensor) or output._base is None:
+        return output
+    base = output._base
+    if any(output is x or base is x or base is x._base for x in inputs):
+        return output
+    geometry = (output.storage_offset(), output.shape, output.stride())
+    return output.new_empty(0).set_(output.untyped_storage(), *geometry)
+
+
+def may_be_mapped(call: Call) -> bool:
+    """Whether rules can serve a call inside `vmap`: it is elementwise, in no other transform."""
+    kind, name = call.operation.kind, call.operation.name
+    is_elementwise = kind in ("rectifier", "activation") and name != "prelu"
+    return (
+        is_elementwise and is_only_mapped() and (call.is_masked or not call.arguments.get("of_two"))
+    )
+
+
+def mapped(rules: OperationRules, call: Call, tensor: Tensor) -> Any:
+    """Run an operation by its rules inside `vmap`, on the tensor that holds the whole batch."""
+
+    def run(batch: Tensor) -> Any:
+        # Nothing may write over it while `vmap` reads it.
+        return RuleFunction.apply(rules, call.of(batch), batch.clone() if call.inplace else batch)
+
+    result = VmapFunction.apply(run, tensor)
+    return tensor.copy_(result) if call.inplace else result
+
+
+class Enter(torch.autograd.Function):
+    """Starts the graph: a copy of a tensor that requires a gradient and is not a leaf.
+
+    The caller's own tensor is unchanged, even if the model writes over its input.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, tensor: Tensor) -> Tensor:
+        return tensor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
+        return None, None
+
+
+def enter(tensor: Tensor) -> Tensor:
+    """Return a copy of `tensor` that requires a gradient."""
+    anchor = torch.zeros((), requires_grad=True)
+    copy: Tensor = Enter.apply(anchor, tensor.detach())
+    return copy
+
+
+def runs_rules(node: Any) -> TypeGuard[Any]:
+    """Whether a node of the graph is a call whose backward is that of a rule."""
+    return isinstance(node, RuleFunction._backward_cls)
+
+
+def _saves(rule: LayerRule) -> bool:
+    return type(rule).save is not LayerRule.save
+
+
+def _saving(rule: LayerRule) -> Any:
+    return id(rule) if vars(rule) else type(rule).save
+
+
+def _checked(author: str, call: Call, result: Any) -> tuple[Tensor, ...]:
+    results = result if isinstance(result, tuple) else (result,)
+    if len(results) == len(call.shapes) and all(map(_fits, results, call.shapes)):
+        return results
+    got = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in results]
+    expected = [tuple(shape) for shape in call.shapes]
+    raise RuleError(
+        f"the {author} sent back {got} through {call.spelling}, whose inputs have the shapes"
+        f" {expected}; backward must return one tensor of each shape"
+    )
+
+
+def _fits(result: Any, shape: torch.Size) -> bool:
+    return isinstance(result, Tensor) and result.shape == shape

@@ -1,0 +1,77 @@
+"""State of the current backward pass: the rule table in force, and which gradients it may reuse."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from torchattr.layers.operations.operation import GradientReaders
+
+
+class InnerGradients(IntEnum):
+    """Which gradients a forward computes itself, before any backward of ours.
+
+    `CONSTANT` ones are not differentiated again: rules can stay in force. `ANY` needs PyTorch's own
+    operations throughout, since a rule has no derivative.
+    """
+
+    NONE = 0
+    CONSTANT = 1
+    ANY = 2
+
+
+class GradientInside(BaseException):
+    """The forward computes a gradient that it was not prepared for, and must run again.
+
+    Not an `Exception`, so that a model that catches its own errors does not catch this one.
+    """
+
+
+class BackwardState:
+    """State that the calls of one forward share; set before each backward.
+
+    Attributes:
+        table: the position of the rule table in force. Before the first backward of ours, that is
+            the last: the table for gradients that the forward computes itself.
+        inner: which gradients the forward computes itself, as far as known.
+        prepared: which of them this forward is prepared for.
+        readers_known: whether gradients flow only along the graph of the output.
+        read: the `id` of the readers of each gradient that is a result of this backward.
+    """
+
+    def __init__(self, prepared: InnerGradients = InnerGradients.NONE) -> None:
+        self.table = -1
+        self.inner = self.prepared = prepared
+        self.readers_known = False
+        self.read: frozenset[int] = frozenset()
+
+    def require(self, inner: InnerGradients) -> None:
+        """Stop the forward if it is not prepared for such a gradient.
+
+        Raises:
+            GradientInside: it must run again.
+        """
+        self.inner = max(self.inner, inner)
+        if self.inner > self.prepared:
+            raise GradientInside
+
+
+class CallReaders(GradientReaders):
+    """The readers of the gradient that arrives at one call.
+
+    Args:
+        state: the state of the call's forward.
+
+    Attributes:
+        only_itself: whether the graph has no other reader, and the gradient is a rule's result.
+    """
+
+    __slots__ = ("_state", "only_itself")
+
+    def __init__(self, state: BackwardState) -> None:
+        self._state = state
+        self.only_itself = False
+
+    @property
+    def is_sole(self) -> bool:
+        state = self._state
+        return self.only_itself and state.readers_known and id(self) not in state.read

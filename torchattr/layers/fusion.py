@@ -1,0 +1,105 @@
+"""Pairs of calls whose backward is one pass over memory.
+
+A call that is the only consumer of an earlier one's output may run the earlier one's backward
+together with its own. Each such pair is a :class:`FusedPair`, registered in a separate file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar, TypeVar
+
+from torch import Tensor
+
+from torchattr.core.registry import Registry
+from torchattr.layers.backward import CallReaders
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.rule import LayerRule
+
+
+class NodeState:
+    """A call in the graph, with the findings of the walk over the finished forward.
+
+    Args:
+        call: the call.
+        rules: its rule under each table.
+        saved: the tensors that its rules saved, held until the walk is over.
+        readers: the readers of the gradient that arrives at it.
+
+    Attributes:
+        partner: the fused pair and the earlier call, if this call runs that one's backward, too.
+        is_done_above: whether the later call runs this one's backward.
+    """
+
+    __slots__ = ("call", "is_done_above", "partner", "readers", "rules", "saved")
+
+    def __init__(
+        self,
+        call: Call,
+        rules: Sequence[LayerRule],
+        saved: Sequence[Tensor],
+        readers: CallReaders,
+    ) -> None:
+        self.call = call
+        self.rules = rules
+        self.saved = saved
+        self.readers = readers
+        self.partner: tuple[FusedPair, NodeState] | None = None
+        self.is_done_above = False
+
+    def consists_of(self, *kinds: type[LayerRule]) -> bool:
+        """Whether every rule is of exactly one of these classes, not of a subclass."""
+        return all(type(rule) in kinds for rule in self.rules)
+
+
+class FusedPair(ABC):
+    """Two calls with one backward: the later one (`above`) runs that of both.
+
+    Register it with :func:`register_fused_pair`; the first that fits is used. It must return
+    exactly what the two rules return one after the other.
+    """
+
+    forgets_below: ClassVar[bool] = False
+    """Whether it reads nothing that the earlier call saved, so that this memory can be freed."""
+
+    @abstractmethod
+    def fits(self, above: NodeState, below: NodeState) -> bool:
+        """Whether the backwards of these calls can be fused under every rule table.
+
+        The engine fuses them only if `above` is the only consumer of the output of `below`, and if
+        each has one input, of the same shape.
+        """
+
+    @abstractmethod
+    def backward(
+        self, above: NodeState, below: NodeState, table: int, grad: Tensor, *saved: Tensor
+    ) -> Tensor:
+        """Return the gradient of the earlier call's input.
+
+        Args:
+            above: the later call; `above.call.owns_grad` refers to `grad`.
+            below: the earlier call.
+            table: the position of the rules in force among `rules`.
+            grad: the gradient of the later call's output.
+            saved: what the later call's rule in force saved.
+        """
+
+
+P = TypeVar("P", bound=FusedPair)
+
+FUSED_PAIRS: Registry[FusedPair] = Registry("fused pair", group="torchattr.fused_pairs")
+
+
+def register_fused_pair(name: str) -> Callable[[type[P]], type[P]]:
+    """Register an instance of the decorated :class:`FusedPair` under a name.
+
+    Raises:
+        RegistryError: the name is taken.
+    """
+
+    def register(pair: type[P]) -> type[P]:
+        FUSED_PAIRS.add(name, pair())
+        return pair
+
+    return register

@@ -1,0 +1,1 @@
+"""Tracking the dimensions of the inputs through a forward."""

@@ -1,0 +1,198 @@
+"""The function mode under which a model runs: it routes each operation to its rules and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from torchattr.core.functorch import is_transformed, unwrapped
+from torchattr.core.torch_private import make_dual
+from torchattr.core.types import Forward
+from torchattr.kernels import Backend, Request, choose, requested_backend
+from torchattr.layers.autograd import (
+    OperationRules,
+    RuleFunction,
+    mapped,
+    may_be_mapped,
+)
+from torchattr.layers.backward import BackwardState, InnerGradients
+from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.parsers import MaskOrigins, parse_call
+from torchattr.layers.registry import RuleTable, default_rule
+from torchattr.layers.rule import OwnGradient
+from torchattr.layers.training import TrainingGuard
+
+
+class RuleMode(TorchFunctionMode):
+    """Runs a forward so that the backward of each known operation is that of a rule.
+
+    Args:
+        tables: the rules of each backward pass that may follow; `backward_state.table` is the
+            position of the one in force. An operation that a table does not name keeps its
+            gradient, with as little memory as possible.
+        model: the model that runs, whose submodules error messages name.
+        prepared: which gradients the forward may compute itself; any other stops it.
+
+    Attributes:
+        coverage: the counts of the calls.
+        counting: whether calls are counted; a checkpointed part that runs again is not.
+        hooked: whether the model registered a hook on a tensor.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[RuleTable],
+        model: Forward,
+        prepared: InnerGradients = InnerGradients.NONE,
+    ) -> None:
+        super().__init__()
+        self.backward_state = BackwardState(prepared)
+        self.coverage = Coverage()
+        self.counting = True
+        self.hooked = False
+        self._tables = tables
+        self._all_native = prepared is InnerGradients.ANY
+        self._training = TrainingGuard(model)
+        self._masks = MaskOrigins()
+        self._leaves: Any = WeakTensorKeyDictionary()
+        self._requested = requested_backend()
+        self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
+        self._rules: dict[str, OperationRules | None] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._training.watch(func, args, kwargs)
+        parsed = parse_call(func, args, kwargs, self._masks)
+        if parsed is None:
+            return self._run_other(func, args, kwargs)
+        call, inputs = parsed
+        if call.arguments.get("training"):
+            self._training.refuse(f"{call.operation.name} ({call.spelling})")
+        if not (torch.is_grad_enabled() and self._any_in_graph(inputs)):
+            return self._run(func, args, kwargs)
+        rules = self._rules_for(call)
+        if self.counting:
+            self.coverage.count(call, served=rules is not None)
+        if rules is None:
+            return self._run(func, args, kwargs)
+        call.backend = self._backend_for(call.device, call.dtype)
+        if is_transformed():
+            return mapped(rules, call, inputs[0])
+        if call.is_masked:
+            call.once = partial(func, *args, **kwargs)
+        return RuleFunction.apply(rules, call, *map(ordinary, inputs))
+
+    def _run_other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a function that is not an operation, and record what later calls depend on."""
+        if func in _TAKES_GRADIENTS and self.counting and not is_transformed():
+            self.backward_state.require(_inner_gradients(func, *args, **kwargs))
+            # Our own backwards may need the same part of the graph again.
+            kwargs = {**kwargs, **_TAKES_GRADIENTS[func]}
+        # The model's own hook may keep a gradient.
+        self.hooked = self.hooked or func in _HOOKS_TENSORS
+        result = self._run(func, args, kwargs)
+        self._masks.note(func, args, kwargs, result)
+        if func in _MAKES_LEAVES and not self.counting:
+            self._leaves[args[0]] = True
+        if func in COMPOSITES:
+            own_gradient(result, args[0])
+        return result
+
+    def _backend_for(self, device: torch.device, dtype: torch.dtype) -> Backend:
+        if (device, dtype) not in self._backends:
+            self._backends[device, dtype] = choose(Request(device, dtype), self._requested)
+        return self._backends[device, dtype]
+
+    def _rules_for(self, call: Call) -> OperationRules | None:
+        """Return the rules of this call; `None` if PyTorch's own gradient serves every table."""
+        if self._all_native or (is_transformed() and not may_be_mapped(call)):
+            self.coverage.inside[call.operation.name] += self.counting
+            return None
+        if self._any_in_graph(call.arguments.values()):
+            return None
+        name = call.operation.name
+        if name not in self._rules:
+            self._rules[name] = self._make_rules(name)
+        return self._rules[name]
+
+    def _make_rules(self, name: str) -> OperationRules | None:
+        default = default_rule(name)
+        if default is None and not any(name in table for table in self._tables):
+            return None
+        fallback = default or OwnGradient()
+        rules = [table.get(name, fallback) for table in self._tables]
+        for_inner = [fallback] if self.backward_state.prepared else []
+        return OperationRules([*rules, *for_inner], self.backward_state)
+
+    def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a function unchanged, but without a graph to the model's parameters.
+
+        If the forward computes gradients itself, the parameters stay in the graph: it may need
+        theirs.
+        """
+        name = getattr(func, "__name__", "")
+        if name in ("__get__", "__set__") or self._all_native or is_transformed():
+            return func(*args, **kwargs)
+        frozen = {name: self._frozen(value) for name, value in kwargs.items()}
+        return func(*(self._frozen(value) for value in args), **frozen)
+
+    def _frozen(self, value: Any) -> Any:
+        """Detach parameters: their gradients are never computed, so nothing is saved for them."""
+        if isinstance(value, Tensor):
+            frozen = value.requires_grad and value.is_leaf and value not in self._leaves
+            return value.detach() if frozen else ordinary(value)
+        if type(value) in (list, tuple) and any(isinstance(item, Tensor) for item in value):
+            return type(value)(self._frozen(item) for item in value)
+        return value
+
+    def _any_in_graph(self, values: Iterable[Any]) -> bool:
+        return any(isinstance(value, Tensor) and self._is_in_graph(value) for value in values)
+
+    def _is_in_graph(self, tensor: Tensor) -> bool:
+        plain = unwrapped(tensor)
+        return plain.requires_grad and (not plain.is_leaf or plain in self._leaves)
+
+
+def ordinary(value: Any) -> Any:
+    """Return a tensor that autograd can save: a copy of one made in inference mode."""
+    if isinstance(value, Tensor) and value.is_inference():
+        return value.clone()
+    return value
+
+
+_HOOKS_TENSORS = (Tensor.register_hook, Tensor.retain_grad)
+
+# Functions that create leaves: the graph of a checkpointed part that runs again ends at its own.
+_MAKES_LEAVES = (Tensor.requires_grad_, Tensor.requires_grad.__set__)  # type: ignore[attr-defined]
+
+# Functions that compute gradients, and the keywords added to such calls.
+_TAKES_GRADIENTS: Mapping[Any, Mapping[str, Any]] = {
+    torch.autograd.grad: {"retain_graph": True},
+    torch.autograd.backward: {"retain_graph": True},
+    Tensor.backward: {"retain_graph": True},
+    make_dual: {},
+}
+
+
+def _inner_gradients(
+    func: Any, *args: Any, create_graph: bool = False, **kwargs: Any
+) -> InnerGradients:
+    """Return which gradients a call computes: constant ones of tensors inside our graph, or any.
+
+    Gradients of leaves need the graph to parameters, which is otherwise cut.
+    """
+    if func is not torch.autograd.grad or create_graph:
+        return InnerGradients.ANY
+    wanted = kwargs.get("inputs", args[1] if len(args) > 1 else ())
+    tensors = [wanted] if isinstance(wanted, Tensor) else wanted
+    are_inner = all(isinstance(tensor, Tensor) and not tensor.is_leaf for tensor in tensors)
+    return InnerGradients.CONSTANT if are_inner else InnerGradients.ANY

@@ -1,0 +1,1 @@
+"""Which calls are operations, and how a call of each spelling is parsed."""

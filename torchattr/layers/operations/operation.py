@@ -1,0 +1,246 @@
+"""The operations that rules can be written for, and calls of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import RuleError
+from torchattr.kernels import Backend, Order
+
+OperationKind = Literal["rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation, for all of its spellings.
+
+    Attributes:
+        name: its name in rules and messages.
+        kind: its group in coverage reports. A `rectifier` is zero below zero and is rewritten by
+            the rules for `relu`; an `activation` is rewritten only on request.
+        extras: number of outputs after the first that rules see, under every spelling.
+    """
+
+    name: str
+    kind: OperationKind
+    extras: int = 0
+
+
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        Operation("relu", "rectifier"),
+        Operation("leaky_relu", "activation"),
+        Operation("prelu", "activation"),
+        Operation("rrelu", "activation"),
+        Operation("elu", "activation"),
+        Operation("celu", "activation"),
+        Operation("selu", "activation"),
+        Operation("gelu", "activation"),
+        Operation("silu", "activation"),
+        Operation("mish", "activation"),
+        Operation("hardswish", "activation"),
+        Operation("softplus", "activation"),
+        Operation("conv", "linear"),
+        Operation("linear", "linear"),
+        Operation("max_pool", "pool", extras=1),
+        Operation("avg_pool", "pool"),
+        Operation("adaptive_avg_pool", "pool"),
+        Operation("adaptive_max_pool", "pool", extras=1),
+        Operation("batch_norm", "norm"),
+        Operation("layer_norm", "norm"),
+        Operation("group_norm", "norm"),
+        Operation("instance_norm", "norm"),
+        Operation("add", "merge"),
+        Operation("cat", "merge"),
+        Operation("dropout", "dropout"),
+    )
+}
+
+
+def register_operation(operation: Operation) -> None:
+    """Add an operation to :data:`torchattr.OPERATIONS`; parsers and rules for it may follow.
+
+    Raises:
+        RuleError: the name is taken by another operation.
+    """
+    if OPERATIONS.setdefault(operation.name, operation) != operation:
+        raise RuleError(
+            f"an operation called {operation.name!r} exists already"
+            f" ({OPERATIONS[operation.name]}); choose another name"
+        )
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Placeholder of a differentiable input among the arguments of a call."""
+
+    position: int
+
+
+class GradientReaders(ABC):
+    """The readers of the gradient that arrives at a call."""
+
+    @property
+    @abstractmethod
+    def is_sole(self) -> bool:
+        """Whether only the call's own backward reads it."""
+
+
+class Call:
+    """One call of an operation, without its differentiable inputs.
+
+    The operation's own arguments are attributes under their names: `call.weight`, `call.stride`,
+    ... Further attributes are:
+
+    * `operation` and `spelling`: the operation, and the name of the function that the model called;
+    * `inplace`: whether it wrote over its first input;
+    * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
+    * `order`: the dimensions of the output from the slowest to the fastest in memory;
+    * `backend`: where the hot operations run;
+    * `owns_grad`, in backward: whether nothing else reads the gradient that arrives, so that a rule
+      may write over it.
+    """
+
+    operation: Operation
+    shape: torch.Size
+    dtype: torch.dtype
+    order: Order
+    backend: Backend
+    readers: GradientReaders | None = None
+    is_masked: bool = False
+    once: Callable[[], Any] | None = None
+    _original: Call | None = None
+
+    def __init__(
+        self,
+        operation: Operation,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        inputs: Sequence[Tensor],
+        inplace: bool,
+        arguments: Mapping[str, Any],
+        spelling: Callable[..., Any],
+    ) -> None:
+        self.operation = operation
+        self.inplace = inplace
+        self._set_inputs(inputs)
+        self._function = function
+        self._spelling = spelling
+        self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
+        self._args, self._kwargs = (
+            (args[1:], kwargs) if self._led else _without_inputs(args, kwargs, inputs)
+        )
+        self.arguments = arguments
+        self.__dict__.update(arguments)
+
+    def _set_inputs(self, inputs: Sequence[Tensor]) -> None:
+        self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
+        self.device = inputs[0].device
+        self._stride = inputs[0].stride()
+        self.shapes = [tensor.shape for tensor in inputs]
+
+    def of(self, *inputs: Tensor) -> Call:
+        """Return the same call on other inputs."""
+        other = object.__new__(Call)
+        vars(other).update(vars(self))
+        other._original = self.original
+        other._set_inputs(inputs)
+        return other
+
+    @property
+    def original(self) -> Call:
+        """The call as the model made it."""
+        return self._original or self
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a call of {self.operation.name} has no argument {name!r}")
+
+    @property
+    def owns_grad(self) -> bool:
+        return self.readers is not None and self.readers.is_sole
+
+    @property
+    def spelling(self) -> str:
+        return spelled(self._spelling)
+
+    def run(self, *inputs: Tensor) -> Any:
+        """Run the model's own function the first time, even if rules see it as another one."""
+        once, self.once = self.once, None
+        if once is None:
+            return self.compute(*inputs)
+        output = once()
+        return inputs[0] if self.inplace else output
+
+    def compute(self, *inputs: Tensor) -> Any:
+        """Run the operation as the model called it, on other inputs."""
+        if self._led:
+            return self._function(*inputs, *self._args, **self._kwargs)
+        args = [_fill(argument, inputs) for argument in self._args]
+        kwargs = {name: _fill(argument, inputs) for name, argument in self._kwargs.items()}
+        return self._function(*args, **kwargs)
+
+    def vjp(self, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return PyTorch's own gradient with respect to each of `inputs`."""
+        with torch.enable_grad():
+            fresh = [tensor.detach().requires_grad_() for tensor in inputs]
+            # An in-place spelling must not write over a leaf, nor over tensors that a rule saved.
+            output = self.compute(*(leaf.clone() for leaf in fresh))
+            first = output if isinstance(output, Tensor) else output[0]
+            return torch.autograd.grad(first, fresh, grad)
+
+    def blank(self, like: Tensor) -> Tensor:
+        """Return a tensor of the first input's shape and strides whose values nobody reads.
+
+        PyTorch's own backward functions take their input but use only its shape. Memory that is
+        never touched costs nothing on a CPU; on other devices one element is expanded.
+        """
+        if like.device.type == "cpu":
+            return torch.empty_strided(self.shape, self._stride, dtype=like.dtype)
+        return like.new_empty(1).expand(self.shape)
+
+
+@cache
+def spelled(function: Callable[..., Any]) -> str:
+    """Return a readable name of a function that a model called."""
+    module = getattr(function, "__module__", None) or "torch.Tensor"
+    owner = getattr(function, "__objclass__", None)
+    name = getattr(function, "__name__", str(function))
+    return f"Tensor.{name}" if owner is not None else f"{module}.{name}"
+
+
+def _without_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any], inputs: Sequence[Tensor]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Replace the inputs by slots, so that a call keeps none of them alive."""
+    waiting = list(enumerate(inputs))
+    without = [_with_slots(argument, waiting) for argument in args]
+    return without, {name: _with_slots(argument, waiting) for name, argument in kwargs.items()}
+
+
+def _with_slots(argument: Any, waiting: list[tuple[int, Tensor]]) -> Any:
+    """Replace an input by its slot; the two uses of `x` in `x + x` get a slot each."""
+    if isinstance(argument, Tensor):
+        for index, (position, tensor) in enumerate(waiting):
+            if tensor is argument:
+                del waiting[index]
+                return _Slot(position)
+    if type(argument) in (list, tuple):
+        return [_with_slots(item, waiting) for item in argument]
+    return argument
+
+
+def _fill(argument: Any, inputs: Sequence[Tensor]) -> Any:
+    if isinstance(argument, _Slot):
+        return inputs[argument.position]
+    if type(argument) is list:
+        return [_fill(item, inputs) for item in argument]
+    return argument

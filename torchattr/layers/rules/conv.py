@@ -1,0 +1,62 @@
+"""Convolution and transposed convolution: back through their own weights."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.registry import register_rule
+from torchattr.layers.rule import LayerRule
+
+
+@register_rule("conv", "gradient")
+class ConvGradient(LayerRule):
+    """The transposed convolution of `g`: needs the weights and the input's shape, nothing else."""
+
+    needs_input: ClassVar[bool] = False
+    fresh: ClassVar[bool] = True
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        if isinstance(call.padding, str):
+            return _padded_backward(call, grad)
+        return _backward(call, grad, call.blank(grad), call.padding)
+
+
+def _backward(call: Call, grad: Tensor, blank: Tensor, padding: tuple[int, ...]) -> Tensor:
+    result = torch.ops.aten.convolution_backward(
+        grad,
+        blank,
+        call.weight.to(grad.dtype),
+        None,
+        call.stride,
+        padding,
+        call.dilation,
+        call.transposed,
+        call.output_padding,
+        call.groups,
+        (True, False, False),
+    )
+    return result[0]
+
+
+def _padded_backward(call: Call, grad: Tensor) -> Tensor:
+    """Undo `padding="same"` or `"valid"`, which may pad one side more than the other."""
+    before, after = _margins(call)
+    dims = len(before)
+    padded = [size + b + a for size, b, a in zip(call.shape[-dims:], before, after, strict=True)]
+    blank = grad.new_empty(1).expand(*call.shape[:-dims], *padded)
+    whole = _backward(call, grad, blank, (0,) * dims)
+    for d in range(dims):
+        whole = whole.narrow(d - dims, before[d], call.shape[d - dims])
+    return whole
+
+
+def _margins(call: Call) -> tuple[list[int], list[int]]:
+    extents = call.weight.shape[2:]
+    if call.padding == "valid":
+        return [0] * len(extents), [0] * len(extents)
+    totals = [d * (k - 1) for d, k in zip(call.dilation, extents, strict=True)]
+    return [total // 2 for total in totals], [total - total // 2 for total in totals]

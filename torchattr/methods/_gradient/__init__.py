@@ -1,0 +1,1 @@
+"""Shared by the gradient methods: one forward, any number of backward passes."""

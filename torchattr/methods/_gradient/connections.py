@@ -1,0 +1,158 @@
+"""Refuses targets whose gradient cannot reach the inputs, and warns of inputs without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from torchattr.core.inputs import Inputs
+from torchattr.core.warn import warn
+from torchattr.errors import FUNCTION, DisconnectedError, DisconnectedWarning, Hint, Message, WayOut
+from torchattr.layers import Captured
+from torchattr.methods._gradient.forward_result import ForwardResult
+
+
+class ConnectionCheck:
+    """Checks which tap points the graph connects with the targets of one forward.
+
+    Args:
+        trace: the forward.
+        inputs: its inputs.
+        scores: the scores of each target.
+        cause: returns what disconnected the scores from the inputs.
+    """
+
+    def __init__(
+        self,
+        trace: ForwardResult,
+        inputs: Inputs,
+        scores: Sequence[Tensor],
+        cause: Callable[[], str | None],
+    ) -> None:
+        self.inputs = inputs
+        self._trace = trace
+        self._scores = scores
+        self._find_cause = cause
+        self._warned: set[str] = set()
+        self._zeros: dict[str, set[int]] = {}
+
+    def demand(self, method: str, name: str, calls: Sequence[Captured]) -> None:
+        """Raise if the graph connects no target with a tap point; warn if it misses some.
+
+        Raises:
+            DisconnectedError: names what disconnected the target.
+        """
+        edges = [edge for call in calls for edge in call.edges]
+        if not edges or not self._scores:
+            return
+        reached = [self._trace.connected(scores, edges) for scores in self._scores]
+        if not any(map(any, reached)):
+            raise DisconnectedError(self._refusal(method, name, edges))
+        note = _note(_named(name), reached)
+        if note and note not in self._warned:
+            self._warned.add(note)
+            warn(f"{method}: {note}", DisconnectedWarning)
+
+    def note_zeros(self, name: str, calls: Sequence[Sequence[Tensor]]) -> None:
+        """Record the examples whose gradients at a tap point are all zero."""
+        gradients = [gradient for call in calls for gradient in call]
+        if gradients and all(len(gradient) == self.inputs.batch_size for gradient in gradients):
+            rows = zero_rows(gradients)
+            self._zeros.setdefault(name, set()).update(rows.nonzero().flatten().tolist())
+
+    def warn_of_zeros(self, with_open_gates: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Warn of disconnected examples: their gradient is 0 even if every gate is open.
+
+        Args:
+            with_open_gates: returns for each tap point which examples have zeros then.
+        """
+        if not any(self._zeros.values()):
+            return
+        still = with_open_gates()
+        for name, examples in self._zeros.items():
+            cut = [example for example in sorted(examples) if bool(still[name][example].any())]
+            if cut:
+                warn(
+                    f"the gradient with respect to {_named(name)} is exactly 0 for example"
+                    f" {_listed(cut)}, though not because of closed ReLUs: the graph disconnects it"
+                    " from the score, or a function is saturated or weights are 0 there. The zeros"
+                    " do not show what the score depends on",
+                    DisconnectedWarning,
+                )
+
+    @cached_property
+    def _cause(self) -> str | None:
+        return self._find_cause()
+
+    def _refusal(self, method: str, name: str, edges: Sequence[GradientEdge | None]) -> Message:
+        name = _named(name)
+        if name != _INPUTS and self._reaches_inputs:
+            if not any(edges):
+                return Message(
+                    f"{method}: {name} ran under torch.no_grad(), so it gets no gradient"
+                    " (torch.utils.checkpoint does that with use_reentrant=True: set it to False)"
+                )
+            return Message(
+                f"{method}: the target does not depend on {name}, which is not on the path to it"
+                " (an auxiliary head, another task's decoder); choose another layer or target"
+            )
+        because = self._cause or "the model's output was computed without it"
+        return Message(
+            f"{method} would be 0 everywhere, since the target is cut off from {name}: {because}",
+            Hint(
+                ways_out=[
+                    WayOut("let gradients through there"),
+                    WayOut("explain a value before it with {setting}", "output", FUNCTION),
+                    WayOut("FeatureAblation, Occlusion and RISE need no gradient"),
+                ]
+            ),
+        )
+
+    @property
+    def _reaches_inputs(self) -> bool:
+        edges = self._trace.input_edges
+        if any(edge is not None for edge in edges):
+            return any(any(self._trace.connected(scores, edges)) for scores in self._scores)
+        return self._cause == ""
+
+
+_INPUTS = "the inputs"
+
+
+def _named(name: str) -> str:
+    return name if name == _INPUTS else f"layer {name!r}"
+
+
+def _note(name: str, reached: Sequence[Sequence[bool]]) -> str | None:
+    """Return which targets, inputs or tensors get zeros, as a clause; `None` if none do."""
+    cut = [number for number, row in enumerate(reached) if not any(row)]
+    if cut:
+        return f"target {_listed(cut)} does not depend on {name} by the graph, and gets zeros"
+    columns = enumerate(zip(*reached, strict=True))
+    unreached = [number for number, column in columns if not any(column)]
+    if not unreached:
+        return None
+    kind = "input" if name == _INPUTS else "tensor"
+    of = "" if name == _INPUTS else f" of {name}"
+    return (
+        f"the target does not depend on {kind} {_listed(unreached)}{of} by the graph, which gets"
+        " zeros"
+    )
+
+
+def zero_rows(gradients: Sequence[Tensor]) -> Tensor:
+    """Return for each example whether its gradients are all zero."""
+    rows = [(gradient == 0).flatten(1).all(1) for gradient in map(_with_columns, gradients)]
+    return torch.stack(rows).all(0)
+
+
+def _with_columns(gradient: Tensor) -> Tensor:
+    return gradient if gradient.dim() > 1 else gradient.unsqueeze(-1)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

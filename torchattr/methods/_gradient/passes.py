@@ -1,0 +1,367 @@
+"""One forward that serves the backward passes of any number of methods and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs
+from torchattr.core.outputs import select_output
+from torchattr.core.pytree import joined
+from torchattr.core.targets import each
+from torchattr.core.types import Forward, OutputKey
+from torchattr.errors import DisconnectedError, Message, NoRuleMatched
+from torchattr.layers import (
+    GATES,
+    OPERATIONS,
+    Call,
+    Captured,
+    LayerRule,
+    RuleTable,
+    TapPoint,
+    Trace,
+    gradients,
+    why_disconnected,
+)
+from torchattr.methods._gradient.connections import ConnectionCheck, zero_rows
+from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
+from torchattr.methods._gradient.rows import per_example, require_rows
+from torchattr.methods._gradient.target_reader import TargetReader, last_call
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A backward pass that a method needs.
+
+    Attributes:
+        rules: its rules.
+        tap: where its gradients are read: a module's output or input; `None` means the inputs of
+            the model.
+        name: name of the tap point in messages.
+    """
+
+    rules: RuleTable
+    tap: TapPoint | None = None
+    name: str = "the inputs"
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """Values and gradients at the tap point of a pass, for each call of the module.
+
+    The inputs of the model count as one call.
+
+    Attributes:
+        name: name of the tap point in messages.
+        calls: the calls, whose values are detached.
+        gradients: the gradients with respect to each of these values.
+    """
+
+    name: str
+    calls: tuple[Captured, ...]
+    gradients: tuple[tuple[Tensor, ...], ...]
+
+    @property
+    def values(self) -> tuple[tuple[Tensor, ...], ...]:
+        return tuple(call.values for call in self.calls)
+
+
+class Method(Protocol):
+    """What `solve` needs of a method: its passes, and how it combines their results."""
+
+    strict: bool
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def table(self) -> RuleTable: ...
+
+    def passes(
+        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any, **options: Any
+    ) -> Sequence[Pass]: ...
+
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class MethodCall:
+    """A method, and the options of its `attribute` for one call."""
+
+    method: Method
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SolveResult:
+    """The results of all method calls.
+
+    Attributes:
+        results: the result of each call; with several targets, its tensors have one more dimension
+            after the batch.
+        targets: the single targets that were explained.
+        scores: for each target, one score per example.
+        output: all scores of the model.
+        trace: the forward.
+        refused: why calls were omitted, by position; their result is `None`.
+    """
+
+    results: list[Any]
+    targets: list[Any]
+    scores: list[Tensor]
+    output: Tensor
+    trace: ForwardResult
+    refused: dict[int, Message]
+
+
+def solve(
+    model: Forward,
+    inputs: Inputs,
+    target: Any,
+    arguments: Sequence[Any],
+    calls: Sequence[MethodCall],
+    *,
+    key: OutputKey = None,
+    skip_refused: bool = False,
+    warns_of_zeros: bool = True,
+) -> SolveResult:
+    """Run the model forward once, and every pass of every method backward for every target.
+
+    A :class:`DisconnectedWarning` names examples whose gradient is exactly zero everywhere, unless
+    zeros are expected.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        target: what is explained, of any kind.
+        arguments: further arguments of the model.
+        calls: the methods, with their options.
+        key: which entry of the output holds the scores.
+        skip_refused: omit the calls that raise :class:`NoRuleMatched` or
+            :class:`DisconnectedError`, and record the reasons.
+        warns_of_zeros: whether to warn of gradients of zeros.
+
+    Raises:
+        DisconnectedError: the graph connects no target of a call with what it attributes to.
+        TargetError: the target does not fit the output, or the output does not have one row for
+            each example.
+        NoRuleMatched: the rules of a call rewrote nothing.
+    """
+    problem = _Problem(model, inputs, target, arguments, key)
+    asked = [
+        list(call.method.passes(inputs, arguments, target=target, **call.options)) for call in calls
+    ]
+    forward = _Forward(problem, [request for passes in asked for request in passes])
+    check = ConnectionCheck(forward.trace, inputs, forward.scores, forward.why_disconnected)
+    reasons = [
+        _refusal(forward.trace, call, passes, check, skip=skip_refused)
+        for call, passes in zip(calls, asked, strict=True)
+    ]
+    served = [number for number, reason in enumerate(reasons) if reason is None]
+    passes = [request for number in served for request in asked[number]]
+    rounds = []
+    for number in range(len(forward.targets)):
+        read = forward.back(number, passes)
+        rounds.append(
+            [_combined(calls[k], inputs, [read[request] for request in asked[k]]) for k in served]
+        )
+        # Rules may legitimately leave only zeros; a plain gradient of zeros is suspicious.
+        for request in passes if warns_of_zeros else ():
+            if not request.rules:
+                check.note_zeros(request.name, read[request].gradients)
+    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
+    results: list[Any] = [None] * len(calls)
+    for number, column in zip(served, zip(*rounds, strict=True), strict=True):
+        results[number] = joined(column, _side_by_side) if forward.several else column[0]
+    scores = [values.detach() for values in forward.scores]
+    output = forward.output.detach()
+    refused = {number: reason for number, reason in enumerate(reasons) if reason is not None}
+    return SolveResult(results, forward.targets, scores, output, forward.trace, refused)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The model, its inputs and the target."""
+
+    model: Forward
+    inputs: Inputs
+    target: Any
+    arguments: Sequence[Any]
+    key: OutputKey
+
+
+class _Forward:
+    """A forward that is ready for the given passes, from each single target."""
+
+    def __init__(self, problem: _Problem, passes: Sequence[Pass]) -> None:
+        self._problem = problem
+        self._tables = _distinct([request.rules for request in passes])
+        self._reader = TargetReader(problem.model, problem.target)
+        self.trace = self._traced(passes)
+        self.output = per_example(
+            self.trace.output, problem.inputs, problem.model, problem.arguments, problem.key
+        )
+        self.targets, self.several = each(problem.target, self.output)
+        # The caller may be in no_grad or inference mode, where indexing would leave the graph.
+        with gradients():
+            self.scores = [
+                self._reader.read(self.trace, self.output, single) for single in self.targets
+            ]
+        require_rows(self.scores, problem.inputs)
+
+    def back(self, number: int, passes: Sequence[Pass]) -> dict[Pass, PassResult]:
+        """Run one backward for each rule table from one of the targets."""
+        results: dict[Pass, PassResult] = {}
+        for position, table in enumerate(self._tables):
+            last = position + 1 == len(self._tables) and number + 1 == len(self.targets)
+            sharing = [request for request in passes if _same(request.rules, table)]
+            results |= self._read(self.scores[number], sharing, position, keep=not last)
+        return results
+
+    def _read(
+        self, scores: Tensor, passes: Sequence[Pass], table: int, *, keep: bool
+    ) -> dict[Pass, PassResult]:
+        """Run one backward, and read all the passes that share it."""
+        calls = [_calls(self.trace, self._problem.inputs, request) for request in passes]
+        edges = [edge for group in calls for call in group for edge in call.edges]
+        remaining = iter(
+            self.trace.gradients(
+                scores, edges, table=table, keep=keep, of_output=self._reader.reads_output
+            )
+        )
+        return {
+            request: _pass_result(request.name, group, remaining)
+            for request, group in zip(passes, calls, strict=True)
+        }
+
+    def why_disconnected(self) -> str | None:
+        """Return what disconnected the scores from the inputs."""
+        return why_disconnected(
+            self._problem.model,
+            self._problem.inputs.tensors,
+            self._problem.arguments,
+            lambda output: select_output(output, self._problem.key),
+        )
+
+    def _traced(self, passes: Sequence[Pass]) -> ForwardResult:
+        taps = [request.tap for request in passes if request.tap] + self._reader.taps
+        model, tensors, arguments = (
+            self._problem.model,
+            self._problem.inputs.tensors,
+            self._problem.arguments,
+        )
+        options: dict[str, Any] = {
+            "tables": self._tables,
+            "taps": list(dict.fromkeys(taps)),
+            "key": self._problem.key,
+            # A module's input may have other uses, too: their gradient counts, so the graph must
+            # begin above all of them.
+            "from_inputs": any(request.tap is None or request.tap.of_input for request in passes),
+        }
+        if isinstance(model, Traceable):
+            of_output = self._reader.reads_output
+            return model.trace(tensors, arguments, **options, of_output=of_output)
+        return Trace(model, tensors, arguments, **options)
+
+
+class _Open(LayerRule):
+    """An activation's backward that passes everything: only disconnected gradients stay 0."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad
+
+
+_OPEN: RuleTable = {
+    name: _Open() for name, operation in OPERATIONS.items() if operation.kind in GATES
+}
+
+
+def _zeros_with_open_gates(problem: _Problem, passes: Sequence[Pass]) -> dict[str, Tensor]:
+    """Return for each tap point which examples get only zeros although every activation is open."""
+    taps = {request.name: request.tap for request in passes}
+    opened = [Pass(_OPEN, tap, name) for name, tap in taps.items()]
+    forward = _Forward(problem, opened)
+    zeros: dict[str, list[Tensor]] = {request.name: [] for request in opened}
+    for number in range(len(forward.targets)):
+        for result in forward.back(number, opened).values():
+            zeros[result.name].append(zero_rows([g for call in result.gradients for g in call]))
+    return {name: torch.stack(rows, 1) for name, rows in zeros.items()}
+
+
+def _combined(call: MethodCall, inputs: Inputs, results: Sequence[PassResult]) -> Any:
+    return call.method.combine(inputs, results, **call.options)
+
+
+def _refusal(
+    trace: ForwardResult,
+    call: MethodCall,
+    passes: Sequence[Pass],
+    check: ConnectionCheck,
+    *,
+    skip: bool,
+) -> Message | None:
+    """Return why a call cannot be served, if so; raise unless it may be skipped."""
+    try:
+        for request in passes:
+            check.demand(call.method.title, request.name, _calls(trace, check.inputs, request))
+            trace.coverage.demand(request.rules, call.method.title, strict=call.method.strict)
+    except (NoRuleMatched, DisconnectedError) as reason:
+        if not skip:
+            raise
+        return reason.message
+    return None
+
+
+def _calls(trace: ForwardResult, inputs: Inputs, asked: Pass) -> list[Captured]:
+    if asked.tap is None:
+        form = tuple(range(len(inputs.tensors)))
+        return [Captured(inputs.tensors, tuple(trace.input_edges), form)]
+    last_call(trace, asked.tap)
+    return trace.calls(asked.tap)
+
+
+def _pass_result(
+    name: str, calls: Sequence[Captured], remaining: Iterator[Tensor | None]
+) -> PassResult:
+    gradients = []
+    for call in calls:
+        of_call = [next(remaining) for _ in call.edges]
+        gradients.append(
+            tuple(
+                torch.zeros_like(value) if gradient is None else gradient
+                for value, gradient in zip(call.values, of_call, strict=True)
+            )
+        )
+    detached = [
+        replace(call, values=tuple(value.detach() for value in call.values)) for call in calls
+    ]
+    return PassResult(name, tuple(detached), tuple(gradients))
+
+
+def _distinct(tables: Sequence[RuleTable]) -> list[RuleTable]:
+    distinct: list[RuleTable] = []
+    for table in tables:
+        if not any(_same(table, known) for known in distinct):
+            distinct.append(table)
+    return distinct
+
+
+def _same(table: RuleTable, other: RuleTable) -> bool:
+    return {name: _identity(rule) for name, rule in table.items()} == {
+        name: _identity(rule) for name, rule in other.items()
+    }
+
+
+def _identity(rule: LayerRule) -> Any:
+    return id(rule) if vars(rule) else type(rule)
+
+
+def _side_by_side(of_targets: Sequence[Tensor]) -> Tensor:
+    """Stack the results of several targets in a dimension after the batch."""
+    return torch.stack(list(of_targets), dim=1)

@@ -1,0 +1,1 @@
+"""Shared by the perturbation methods: features, masks, and the scores of perturbed copies."""

@@ -1,0 +1,178 @@
+"""The number of copies to run at once: chosen from free memory, halved when it runs out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import finalize
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from torchattr.core.stepping import step
+from torchattr.core.torch_private import DisableTorchFunction
+from torchattr.core.types import Forward
+from torchattr.errors import OutOfMemory
+from torchattr.layers import modules_behind
+
+T = TypeVar("T")
+
+# On a CPU more rows at once are no faster, but leave the caches.
+CPU_ROWS = 64
+CPU_BYTES = 2**29
+UNKNOWN_FREE_BYTES = 2**30
+# Beyond this many elements in one tensor many kernels fall back to slower ones, or fail.
+LARGEST_ELEMENTS = 2**31 - 1
+# The others on the machine, fragmentation and workspaces need room as well.
+SHARE_OF_FREE = 0.5
+
+
+class Footprint(TorchFunctionMode):
+    """Records the sizes of the tensors that a forward makes.
+
+    Attributes:
+        total: bytes of all of them together.
+        largest: bytes of the largest.
+        elements: number of elements of the one that has most.
+        peak: maximum bytes of all that were alive at the same time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        self.largest = 0
+        self.elements = 0
+        self.peak = 0
+        self._live: dict[int, int] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is Tensor.detach:
+            return result  # Of a parameter: nothing is allocated.
+        for value in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(value, Tensor):
+                self.note(value)
+        return result
+
+    def note(self, tensor: Tensor) -> None:
+        """Count a tensor, if its size is known: some tensor classes have none."""
+        with suppress(Exception), DisableTorchFunction():
+            self._count(tensor)
+
+    def _count(self, tensor: Tensor) -> None:
+        size = tensor.numel() * tensor.element_size()
+        self.total += size
+        self.largest = max(self.largest, size)
+        self.elements = max(self.elements, tensor.numel())
+        if id(tensor) not in self._live and not tensor._is_view():
+            self._live[id(tensor)] = size
+            finalize(tensor, self._live.pop, id(tensor), None).atexit = False
+            self.peak = max(self.peak, sum(self._live.values()))
+
+    @property
+    def bytes(self) -> int:
+        """An estimate of what a forward without graph needs: few of its tensors live at a time."""
+        return min(self.total, 8 * self.largest)
+
+    @property
+    def bytes_with_graph(self) -> int:
+        """A bound on what a forward and backward need: all tensors, and a few gradients."""
+        return self.total + 4 * self.largest
+
+
+def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.device) -> int:
+    """Return the number of copies of a batch to run at once, at least 1.
+
+    Args:
+        needed: bytes that one copy needs.
+        footprint: the tensors that one copy makes.
+        batch_size: examples in the batch.
+        device: where it runs.
+    """
+    limits = [
+        int(free_bytes(device) * SHARE_OF_FREE) // max(needed, 1),
+        LARGEST_ELEMENTS // max(footprint.elements, 1),
+    ]
+    if device.type == "cpu":
+        limits += [CPU_ROWS // max(batch_size, 1), CPU_BYTES // max(needed, 1)]
+    return max(min(limits), 1)
+
+
+def has_fixed_batch(forward: Forward) -> bool:
+    """Whether a model takes only batches of the size that it was exported with."""
+    graphs = [
+        submodule.graph
+        for module in modules_behind(forward)
+        for submodule in module.modules()
+        if isinstance(submodule, torch.fx.GraphModule)
+    ]
+    values = [
+        node.meta.get("val") for graph in graphs for node in graph.nodes if node.op == "placeholder"
+    ]
+    return any(isinstance(v, Tensor) and v.dim() and isinstance(v.shape[0], int) for v in values)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of a device in bytes, or a conservative guess if it is unknown."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + cached
+    return _free_host_bytes() if device.type == "cpu" else UNKNOWN_FREE_BYTES
+
+
+def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: str) -> Iterator[T]:
+    """Evaluate `[0, total)` in ranges of at most `size`, halved whenever memory runs out.
+
+    Raises:
+        OutOfMemory: even a range of one does not fit.
+    """
+    start = 0
+    while start < total:
+        stop = min(start + size, total)
+        step()
+        try:
+            result = evaluate(start, stop)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if stop - start == 1:
+                raise OutOfMemory(
+                    f"not even a single {what} of the batch fits into memory; pass fewer examples"
+                    f" at once, smaller inputs, or use another device ({first_line(error)})"
+                ) from error
+            size = (stop - start) // 2
+            continue
+        yield result
+        start = stop
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(sign in str(error) for sign in _SIGNS)
+
+
+_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _free_host_bytes() -> int:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    names = getattr(os, "sysconf_names", {})
+    if "SC_AVPHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return UNKNOWN_FREE_BYTES

@@ -1,0 +1,108 @@
+"""Copies of the inputs with features replaced by a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs
+from torchattr.incremental import Change
+from torchattr.kernels import Boxes
+from torchattr.methods._perturbation.features import FeatureMasks, MaskSubset
+
+Baseline = Tensor | int | float
+
+
+class Perturbation:
+    """Makes copies of the inputs in which masks replace elements by a baseline.
+
+    Args:
+        inputs: the batch.
+        baselines: for each input a number, or a tensor that broadcasts to it.
+        masks: which elements each copy replaces.
+    """
+
+    def __init__(self, inputs: Inputs, baselines: Sequence[Baseline], masks: FeatureMasks) -> None:
+        self.inputs = inputs
+        self._baselines = [
+            _fitted(baseline, tensor)
+            for baseline, tensor in zip(baselines, inputs.tensors, strict=True)
+        ]
+        self.masks = masks
+
+    def perturbed(self, start: int, stop: int) -> list[Tensor]:
+        """Return copies of the inputs, each with the elements of one mask replaced.
+
+        Returns:
+            for each input `((stop - start) · N, ...)`, copy after copy.
+        """
+        masks = self.masks.masks(start, stop)
+        return [self._replaced(at, mask, stop - start) for at, mask in enumerate(masks)]
+
+    def changes(self, start: int, stop: int) -> list[Change]:
+        """Return the same copies as changes of the inputs."""
+        masks, boxes = self.masks.masks(start, stop), self.boxes(start, stop)
+        return [
+            Change(
+                box,
+                partial(self._cut_out, position, mask, box),
+                partial(self._replaced, position, mask, stop - start),
+            )
+            for position, (mask, box) in enumerate(zip(masks, boxes, strict=True))
+        ]
+
+    def boxes(self, start: int, stop: int) -> list[Boxes | None]:
+        """Return for each input the box of its images that each copy changes."""
+        return self.masks.boxes(start, stop, [tensor.shape for tensor in self.inputs.tensors])
+
+    def of_images(self, images: slice) -> Perturbation:
+        """Return this perturbation of some of the images."""
+        tensors = tuple(tensor[images] for tensor in self.inputs.tensors)
+        baselines = [
+            baseline[images] if baseline.dim() == tensor.dim() and len(baseline) > 1 else baseline
+            for baseline, tensor in zip(self._baselines, self.inputs.tensors, strict=True)
+        ]
+        masks = MaskSubset(self.masks, images)
+        return Perturbation(Inputs(tensors, self.inputs.is_tuple), baselines, masks)
+
+    def _replaced(self, position: int, mask: Tensor | None, copies: int) -> Tensor:
+        tensor = self.inputs.tensors[position]
+        copied = tensor.detach().expand(copies, *tensor.shape)
+        changed = _mixed(copied, self._baselines[position], mask)
+        return changed.reshape(copies * len(tensor), *tensor.shape[1:])
+
+    def _cut_out(self, position: int, mask: Tensor | None, boxes: Boxes | None) -> Tensor:
+        """Return the pixels of an input's copies that lie in their boxes, `(rows, C)`."""
+        if boxes is None:
+            raise ValueError("only what changes in boxes can be cut out")
+        tensor = self.inputs.tensors[position].detach()
+        copy, y, x = (torch.from_numpy(axis).to(tensor.device) for axis in boxes.positions)
+        image = copy % len(tensor)
+        own = mask
+        if mask is not None:
+            whole = mask.expand(-1, -1, -1, *tensor.shape[2:])
+            own = whole[copy // len(tensor), image % mask.shape[1], :, y, x]
+        baseline = self._baselines[position]
+        if baseline.dim():
+            baseline = baseline.expand_as(tensor)[image, :, y, x]
+        return _mixed(tensor[image, :, y, x], baseline, own)
+
+
+def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
+    """Return a baseline in the input's dtype; only an integer input may become floating."""
+    value = torch.as_tensor(baseline, device=tensor.device)
+    if tensor.is_floating_point() or not value.is_floating_point():
+        return value.detach().to(tensor.dtype)
+    return value.detach()
+
+
+def _mixed(tensor: Tensor, baseline: Tensor, mask: Tensor | None) -> Tensor:
+    """Replace the elements of a mask; a floating mask holds the share that is replaced."""
+    if mask is None:
+        return tensor.clone()  # The model may write over it.
+    if mask.is_floating_point():
+        return torch.lerp(tensor, baseline, mask.to(tensor.dtype))
+    return torch.where(mask, baseline, tensor)

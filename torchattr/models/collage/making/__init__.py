@@ -1,0 +1,1 @@
+"""How the bundled model was made: cut-outs, scenes, training, evaluation, example images."""

@@ -1,0 +1,156 @@
+"""Which classes of each picture are explained: indices, names, `top3`, `present`."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from torch import Tensor
+
+from torchattr.errors import Hint, TargetError, WayOut
+
+PRESENT = "present"
+THRESHOLD = 0.5
+_TOP = re.compile(r"top(\d+)", re.IGNORECASE)
+_INDEX = re.compile(r"[+-]?\d+")
+
+
+class ClassSelector(ABC):
+    """One requested target."""
+
+    @abstractmethod
+    def classes(self, probabilities: Tensor) -> list[int]:
+        """Return the class indices for the probabilities `(K,)` of one picture, best first."""
+
+
+@dataclass(frozen=True)
+class Index(ClassSelector):
+    """A class by its index; a negative one counts from the end, as in the library."""
+
+    index: int
+
+    def classes(self, probabilities: Tensor) -> list[int]:
+        count = len(probabilities)
+        if not -count <= self.index < count:
+            raise TargetError(
+                f"target {self.index} is out of range for a model with {count} classes; allowed are"
+                f" 0 to {count - 1}, or -{count} to -1 from the end"
+            )
+        return [self.index % count]
+
+
+@dataclass(frozen=True)
+class Top(ClassSelector):
+    """The best `k` classes; with `clip`, fewer if the others have probability zero."""
+
+    k: int
+    clip: bool = False
+
+    def classes(self, probabilities: Tensor) -> list[int]:
+        count = min(self.k, max(1, int((probabilities != 0).sum()))) if self.clip else self.k
+        if not 1 <= count <= len(probabilities):
+            raise TargetError(
+                f"target 'top{self.k}' asks for {self.k} of {len(probabilities)} classes;"
+                f" allowed are top1 to top{len(probabilities)}"
+            )
+        best: list[int] = probabilities.topk(count).indices.tolist()
+        return best
+
+
+@dataclass(frozen=True)
+class Present(ClassSelector):
+    """The classes above one half, for independent (sigmoid) scores; at least the best one."""
+
+    def classes(self, probabilities: Tensor) -> list[int]:
+        count = max(1, int((probabilities > THRESHOLD).sum()))
+        best: list[int] = probabilities.topk(count).indices.tolist()
+        return best
+
+
+def parse_targets(texts: Sequence[str], class_names: Sequence[str] | None) -> list[ClassSelector]:
+    """Parse targets: an index, a case-insensitive class name, `top3`, or `present`.
+
+    Raises:
+        TargetError: an unknown name, with the closest ones, or an ambiguous one.
+
+    >>> parse_targets(["7", "Top2", "TABBY"], ["tiger cat", "tabby"])
+    [Index(index=7), Top(k=2, clip=False), Index(index=1)]
+    """
+    return [_parse(text.strip(), class_names) for text in texts]
+
+
+def chosen(
+    wanted: Sequence[ClassSelector], probabilities: Tensor, bounded: bool = True
+) -> list[int]:
+    """Return the class indices of one picture in the requested order, without duplicates.
+
+    bounded: whether these are probabilities; `present` is undefined for other values.
+
+    Raises:
+        TargetError: an index out of range, or `present` of values that are not probabilities.
+    """
+    if not bounded and any(isinstance(one, Present) for one in wanted):
+        raise TargetError(
+            "target 'present' needs probabilities, but the scores of this model are raw values",
+            hint=Hint(
+                "target",
+                "present",
+                ways_out=[
+                    WayOut("declare the meaning of the scores with {setting}", "activation"),
+                    WayOut("or name classes"),
+                ],
+            ),
+        )
+    listed = [index for one in wanted for index in one.classes(probabilities)]
+    return list(dict.fromkeys(listed))
+
+
+def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
+    if _INDEX.fullmatch(text):
+        return Index(int(text))
+    named = _by_name(text, names or ())
+    if named is not None:
+        return Index(named)
+    if top := _TOP.fullmatch(text):
+        return Top(int(top[1]))
+    if text.casefold() == PRESENT:
+        return Present()
+    allowed = "allowed are a name, an index, top3, or present"
+    raise TargetError(
+        f"unknown class {text!r}; {_known(text, names)}",
+        hint=Hint("target", text, names or (), [WayOut(allowed)]),
+    )
+
+
+def _by_name(text: str, names: Sequence[str]) -> int | None:
+    matches = [index for index, name in enumerate(names) if _plain(name) == _plain(text)]
+    exact = [index for index in matches if names[index] == text]
+    if len(matches) > 1 and len(exact) != 1:
+        raise TargetError(
+            f"target {text!r} is the name of {len(matches)} classes; choose one by its index:"
+            f" {', '.join(map(str, matches))}"
+        )
+    return next(iter(exact or matches), None)
+
+
+def _known(text: str, names: Sequence[str] | None) -> str:
+    if not names:
+        return "the class names of this model are not known"
+    plain = {_plain(name): name for name in names}
+    close = get_close_matches(_plain(text), plain, n=3, cutoff=0.5)
+    close += [key for key in plain if _plain(text) in key.split() and key not in close][:3]
+    if close:
+        return f"did you mean {' or '.join(repr(plain[key]) for key in close[:4])}?"
+    return f"the classes are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_]+", " ", name).strip().casefold()
+
+
+def default_targets(activation: str) -> list[ClassSelector]:
+    """Return the default targets: the classes that are present, or the best three."""
+    return [Present()] if activation == "sigmoid" else [Top(3, clip=True)]

@@ -1,0 +1,186 @@
+"""Jobs that synthesise images: deep dreams of pictures, and maximised activations from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.errors import Hint, ModelError, TargetError, TorchattrError, WayOut
+from torchattr.inspect import Step, deepdream, maximise
+from torchattr.models import LoadedModel
+from torchattr.results import DREAMS, Display, Entry, dream_entry, file_name
+from torchattr.runs.class_selector import Index, parse_targets
+from torchattr.runs.job import (
+    InputPicture,
+    JobProgress,
+    JobResult,
+    OutputGroups,
+    PictureJob,
+    made_by,
+    settings_of,
+)
+from torchattr.runs.model_overview import example_input
+from torchattr.runs.score_reader import ScoreReader
+
+STEPS, OCTAVES = 12, 4
+"""The defaults of :func:`torchattr.deepdream`."""
+NOISE_STEPS, NOISE_OCTAVES = 128, 1
+"""The defaults of :func:`torchattr.maximise`."""
+
+
+@dataclass(frozen=True, eq=False)
+class DreamJob(PictureJob):
+    """Deep dreams of each picture.
+
+    layer, channel: what is amplified; without a channel, all of them.
+    options: see :func:`torchattr.deepdream`.
+    """
+
+    layer: str
+    channel: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        of = objective_name(self.loaded, None, self.layer, self.channel)
+        group = f"{DREAMS}/{file_name(of)}"
+        yield OutputGroups((group,))
+        display = Display.of(self.loaded)
+        total = self.options.get("steps", STEPS) * self.options.get("octaves", OCTAVES)
+
+        def dream() -> Tensor:
+            return deepdream(
+                self.loaded.model,
+                picture.inputs,
+                self.layer,
+                self.channel,
+                bounds=display.bounds,
+                callback=_counted(progress, total),
+                **self.options,
+            )
+
+        made = _at_any_size(dream, self.options.get("octaves", OCTAVES))[0]
+        yield dream_entry(
+            made,
+            display.picture(made),
+            of,
+            name=picture.name,
+            group=group,
+            index=picture.index,
+            record=self.record(picture),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseDream:
+    """Images synthesised from noise for one class, channel or layer.
+
+    loaded: the model.
+    target, layer, channel: a class, or a layer, or one channel of it.
+    size: height and width in pixels; `None` uses the input size of the model.
+    options: see :func:`torchattr.maximise`.
+    output: the entry of the model's output that holds the scores.
+    """
+
+    loaded: LoadedModel
+    target: int | None = None
+    layer: str | None = None
+    channel: int | None = None
+    size: tuple[int, int] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    output: str | int | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{DREAMS}/{self._name}"
+
+    @property
+    def _name(self) -> str:
+        return file_name(objective_name(self.loaded, self.target, self.layer, self.channel))
+
+    def entry(self, progress: JobProgress) -> Entry:
+        """Make the image."""
+        shape = example_input(self.loaded).shape
+        display = Display.of(self.loaded)
+        octaves = self.options.get("octaves", NOISE_OCTAVES)
+        total = self.options.get("steps", NOISE_STEPS) * octaves
+
+        def dream() -> Tensor:
+            return maximise(
+                self.loaded.model,
+                self._objective,
+                shape=(shape[1], *(self.size or shape[2:])),
+                bounds=display.bounds,
+                output=ScoreReader(self.loaded, self.output).scores,
+                callback=_counted(progress, total),
+                **self.options,
+            )
+
+        made = _at_any_size(dream, octaves, self.size)[0]
+        return dream_entry(
+            made,
+            display.picture(made),
+            objective_name(self.loaded, self.target, self.layer, self.channel),
+            name=self._name,
+            group=DREAMS,
+            record={**made_by(self.loaded), "settings": settings_of(self)},
+        )
+
+    @property
+    def _objective(self) -> Any:
+        if self.layer is None:
+            return self.target
+        return self.layer if self.channel is None else (self.layer, self.channel)
+
+
+def class_index(loaded: LoadedModel, text: str) -> int:
+    """Return the index of one class, given by its index or name.
+
+    Raises:
+        TargetError: an unknown class, or several.
+    """
+    (wanted,) = parse_targets([text], loaded.class_names)
+    if not isinstance(wanted, Index):
+        raise TargetError(
+            f"target {text!r} does not select a single class; give an index or a name"
+        )
+    return wanted.index
+
+
+def objective_name(
+    loaded: LoadedModel, target: int | None, layer: str | None, channel: int | None
+) -> str:
+    """Return the display name of what an image maximises."""
+    if layer is None:
+        return loaded.class_name(target or 0)
+    return layer if channel is None else f"{layer} channel {channel}"
+
+
+def _counted(progress: JobProgress, total: int) -> Callable[[Step], None]:
+    done = 0
+
+    def count(step: Step) -> None:
+        nonlocal done
+        done += 1
+        progress(done / total)
+
+    return count
+
+
+def _at_any_size(
+    dream: Callable[[], Tensor], octaves: int, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Make an image; explain the failure if the model accepts only one input size."""
+    try:
+        return dream()
+    except RuntimeError as error:
+        if isinstance(error, TorchattrError) or (octaves == 1 and size is None):
+            raise
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            "several octaves, or another size, need a model that accepts images of any size, which"
+            f" this one does not ({reason})",
+            hint=Hint(ways_out=[WayOut("omit the size and pass {setting}", "octaves", 1)]),
+        ) from error

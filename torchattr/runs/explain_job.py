@@ -1,0 +1,101 @@
+"""The job of `torchattr explain`: the evidence for each class, by several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torchattr.core.printable import printable
+from torchattr.errors import ModelError
+from torchattr.results import Subject, entry_of, with_rows
+from torchattr.runs.class_selector import ClassSelector, default_targets, parse_targets
+from torchattr.runs.explain_settings import ExplainPlan, ExplainSettings, default_layer_note
+from torchattr.runs.job import (
+    InputPicture,
+    JobProgress,
+    JobResult,
+    Note,
+    OutputGroups,
+    PictureJob,
+    Prediction,
+    made_by,
+    settings_of,
+)
+from torchattr.runs.score_reader import Answer
+from torchattr.show import title_of
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainJob(PictureJob):
+    """A panel with a row for each class and a column for each method, and the raw maps.
+
+    settings: what to run.
+
+    Raises:
+        TorchattrError: a setting that does not fit the model.
+    """
+
+    settings: ExplainSettings = field(default_factory=ExplainSettings)
+    plan: ExplainPlan = field(init=False)
+    wanted: list[ClassSelector] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan", ExplainPlan.of(self.loaded, self.settings))
+        wanted = parse_targets(self.settings.targets, self.loaded.class_names)
+        object.__setattr__(self, "wanted", wanted)
+
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        yield OutputGroups(("",))
+        plan = self.plan
+        answer = plan.reader.answer(picture.inputs)
+        targets = answer.chosen(self.wanted or default_targets(answer.kind))
+        yield Prediction(picture.path, answer, targets)
+        if answer.note:
+            yield Note(answer.note)
+        yield from self._layer(picture)
+        explanation = with_rows(plan.explain(picture.inputs, targets, answer))
+        refused = {**plan.dropped, **explanation.refused}
+        if not len(explanation):
+            # What prevents the last method usually prevents the others, too.
+            last = list(refused.values())[-1]
+            raise ModelError(last.after("no method can explain this model: "))
+        for method, reason in refused.items():
+            yield Note(reason.after(f"{title_of(method)} is left out: "))
+        if coverage := plan.coverage(explanation):
+            yield Note(coverage)
+        subject = self._subject(picture, answer, targets)
+        names = dict(enumerate(self.loaded.class_names or ()))
+        yield replace(entry_of(explanation, 0, subject, names), index=picture.index)
+
+    def _layer(self, picture: InputPicture) -> Iterator[Note]:
+        if self.plan.needs_layer:
+            layer = self.plan.choose_layer(picture.inputs)
+            if layer is not None:
+                yield Note(default_layer_note(layer))
+
+    def _subject(self, picture: InputPicture, answer: Answer, targets: list[int]) -> Subject:
+        return Subject(
+            picture.name,
+            picture.prepared.original,
+            picture.prepared.box,
+            answer.probabilities[targets].tolist() if answer.bounded else None,
+            title=printable(picture.path.name),
+            subtitle=self._subtitle(),
+            details={
+                "source": str(picture.path),
+                **made_by(self.loaded),
+                "layers": self.plan.layers,
+                "refused": self.plan.dropped,
+                "settings": self.chosen(),
+            },
+        )
+
+    def _subtitle(self) -> str:
+        layers = self.plan.layers
+        noun = "CAM layer" if len(layers) == 1 else "CAM layers"
+        read = [f"{noun}: {', '.join(layers)}"] if layers else []
+        return " · ".join(("Evidence per class", f"model: {self.loaded.name}", *read))
+
+    def chosen(self) -> dict[str, Any]:
+        return {**settings_of(self.settings), "weights": self.weights}

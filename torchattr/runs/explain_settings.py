@@ -1,0 +1,172 @@
+"""What is run on each picture: the methods, with options for the model, and their layer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import as_inputs
+from torchattr.core.select import find_layers
+from torchattr.core.targets import Classes
+from torchattr.core.types import Activation
+from torchattr.errors import Hint, LayerError, Message, RuleError, WayOut
+from torchattr.explanation import METHODS, Explanation, explain
+from torchattr.layers import rule_table
+from torchattr.methods import find_method, last_spatial_layer, takes
+from torchattr.models import LoadedModel
+from torchattr.runs.score_reader import Answer, ScoreReader
+
+CELLS = 14
+
+
+@dataclass(frozen=True)
+class ExplainSettings:
+    """What to run.
+
+    methods: names; empty for the defaults, without those that refuse the model.
+    targets: see :func:`torchattr.runs.class_selector.parse_targets`; empty for the classes that
+        are present, or the best three.
+    layers: names or patterns; empty for the last spatial layer.
+    rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`.
+    output: the entry of the model's output that holds the scores.
+    """
+
+    methods: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
+    output: str | int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.methods)) or METHODS
+
+
+@dataclass
+class ExplainPlan:
+    """The methods of a run; `dropped` maps those that were left out to their reasons."""
+
+    loaded: LoadedModel
+    settings: ExplainSettings
+    reader: ScoreReader
+    layers: list[str]
+    dropped: dict[str, Message] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, settings: ExplainSettings) -> ExplainPlan:
+        """Check everything that can be checked before a picture is read.
+
+        Raises:
+            RuleError: an unknown method, operation or rule.
+            LayerError: an unknown layer.
+        """
+        for name in settings.names:
+            find_method(name)
+        rule_table(settings.rules)
+        if settings.rules and not any(map(_rules, settings.names)):
+            raise RuleError(
+                "{setting} is for methods that rewrite backward functions, and none of"
+                f" {', '.join(settings.names)} does; leave it out, or add one such as"
+                " guided_backprop",
+                hint=Hint("rules", dict(settings.rules)),
+            )
+        layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
+        return cls(loaded, settings, ScoreReader(loaded, settings.output), layers)
+
+    @property
+    def needs_layer(self) -> bool:
+        return not self.layers and any(takes(name, "layer") for name in self._names)
+
+    def choose_layer(self, inputs: Tensor) -> str | None:
+        """Choose the last spatial layer; if there is none, drop the default methods that need one.
+
+        Raises:
+            LayerError: there is none, and an explicitly requested method needs one.
+        """
+        try:
+            name, _ = last_spatial_layer(
+                self.loaded.model, as_inputs(inputs), (), self.reader.scores
+            )
+        except LayerError as reason:
+            if self.settings.methods:
+                raise
+            needing = [name for name in self._names if takes(name, "layer")]
+            self.dropped.update(dict.fromkeys(needing, reason.message))
+            return None
+        self.layers = [name]
+        return name
+
+    def explain(self, inputs: Tensor, targets: Sequence[int], answer: Answer) -> Explanation:
+        """Run the methods for these classes of one picture, given the model's answer to it.
+
+        Raises:
+            NoRuleMatched: an explicitly requested method found nothing to rewrite.
+        """
+        activation = self.reader.activation(answer)
+        return explain(
+            self.loaded.model,
+            inputs,
+            {name: _options(name, inputs, activation) for name in self._names},
+            Classes(*targets),
+            layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
+            rules=self.settings.rules,
+            output=self.reader.scores,
+            skip_refused=not self.settings.methods,
+        )
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [name for name in self.settings.names if name not in self.dropped]
+
+    def coverage(self, explanation: Explanation) -> Message | None:
+        """Return what the rules rewrote and how to rewrite the rest; `None` without any rules."""
+        rules: dict[str, Any] = {}
+        for name in explanation:
+            rules |= _rules(name)
+        if not rules:
+            return None
+        table = rule_table({**rules, **self.settings.rules})
+        further = dict.fromkeys(explanation.coverage.left(table), "guided")
+        advice = WayOut("to treat them like a ReLU, pass {setting}", "rules", further)
+        return Message(
+            f"coverage: {explanation.coverage.describe(table)}",
+            Hint(ways_out=[advice] if further else []),
+        )
+
+
+def default_layer_note(layer: str) -> Message:
+    """Return the note that a layer was chosen automatically."""
+    return Message("no layer given; using {setting}, the last spatial one", Hint("layer", layer))
+
+
+def _rules(name: str) -> Mapping[str, Any]:
+    """Return the rules of a method; most have none."""
+    return getattr(find_method(name), "rules", {})
+
+
+def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any]:
+    """Return the options for which a run has better values than a method's own defaults.
+
+    Ablating single pixels would take far too many forwards, so squares are ablated; and the
+    activation that turns scores into probabilities is the model's.
+    """
+    taken = inspect.signature(find_method(name).attribute).parameters
+    known = {"feature_mask": squares(inputs), "activation": activation}
+    return {option: value for option, value in known.items() if option in taken}
+
+
+def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
+    """Return a feature mask of squares for pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
+
+    >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    """
+    height, width = inputs.shape[-2:]
+    rows = torch.arange(height, device=inputs.device) * cells // height
+    columns = torch.arange(width, device=inputs.device) * cells // width
+    return (rows[:, None] * cells + columns)[None, None]

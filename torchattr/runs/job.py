@@ -1,0 +1,127 @@
+"""The interface of jobs: a job takes a picture and yields entries, notes and predictions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from torchattr.core.versions import versions
+from torchattr.errors import Message
+from torchattr.kernels import requested_backend
+from torchattr.models import LoadedModel, PreparedImage
+from torchattr.results import Entry
+from torchattr.runs.score_reader import Answer
+
+
+@dataclass(frozen=True)
+class Note:
+    """A remark for the user; each is reported once."""
+
+    message: Message
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The scores of a picture, and the classes that are explained."""
+
+    path: Path
+    answer: Answer
+    targets: list[int]
+
+
+@dataclass(frozen=True)
+class OutputGroups:
+    """The paths of the entries that follow, so that they can be claimed first.
+
+    names: groups that have one entry per picture.
+    paths: of entries that belong to no picture.
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+
+
+JobProgress = Callable[[float], None]
+JobResult: TypeAlias = "Note | Prediction | OutputGroups | Entry"
+
+
+@dataclass(frozen=True, eq=False)
+class InputPicture:
+    """One picture of a run.
+
+    path: its file.
+    name: the stem of its results' files.
+    index: its position in the run.
+    prepared: the picture as it was read, and preprocessed.
+    inputs: the latter as a batch `(1, C, H, W)` on the model's device.
+    """
+
+    path: Path
+    name: str
+    index: int
+    prepared: PreparedImage
+    inputs: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PictureJob(ABC):
+    """What is done with each picture of a run; its fields are its settings.
+
+    loaded: the model.
+    weights: where its weights came from, for the manifest.
+    """
+
+    loaded: LoadedModel
+    weights: str | None = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
+        """Process a picture; an :class:`OutputGroups` is yielded before the entries that it names.
+
+        Args:
+            picture: the picture to process.
+            progress: called with the completed fraction of the job.
+        """
+
+    def record(self, picture: InputPicture, **facts: Any) -> dict[str, Any]:
+        """Return the manifest record of an entry, as plain data."""
+        width, height = picture.prepared.original.size
+        return {
+            "source": str(picture.path),
+            **facts,
+            "picture": {"width": width, "height": height},
+            "box": list(picture.prepared.box),
+            **made_by(self.loaded),
+            "settings": self.chosen(),
+        }
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the settings, as plain data."""
+        return settings_of(self)
+
+
+def made_by(loaded: LoadedModel) -> dict[str, Any]:
+    """Return the model, device and package versions that a result was made with."""
+    return {"model": loaded.name, "device": str(device_of(loaded)), "versions": versions()}
+
+
+def settings_of(settings: Any) -> dict[str, Any]:
+    """Return the fields of a job except its model, and the requested backend."""
+    names = [one.name for one in fields(settings) if one.name != "loaded"]
+    chosen = {name: getattr(settings, name) for name in names}
+    return {
+        **{key: dict(one) if isinstance(one, Mapping) else one for key, one in chosen.items()},
+        "backend": requested_backend(),
+    }
+
+
+def device_of(loaded: LoadedModel) -> torch.device:
+    """Return the device of a model's first parameter or buffer; the CPU if it has none."""
+    tensors = (*loaded.model.parameters(), *loaded.model.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))

@@ -1,0 +1,162 @@
+"""Grids of pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from torchattr.errors import InputError, ShapeError
+from torchattr.show.arrays import as_array, as_floats, as_picture
+from torchattr.show.scaling import image_normalization
+from torchattr.show.text import MUTED, draw_lines, line_height, wrap
+
+Layout = Literal["auto", "NHWC", "NCHW"]
+
+_CAPTION = 12
+_CHANNELS = (1, 3, 4)
+
+
+def convert_into_grid(
+    Xs: Any, padding: int = 1, ubound: float = 255, layout: Layout = "auto"
+) -> np.ndarray:
+    """Stretch each image over 0..ubound and tile them on a nearly square grid.
+
+    Xs: ``(N, H, W, C)`` or ``(N, C, H, W)`` with 1, 3 or 4 channels. If both fit, a tensor
+        is read as NCHW and an array as NHWC, unless ``layout`` says otherwise.
+    padding: pixels of zero between two images.
+
+    Returns floats ``(H', W', C)``: ceil(sqrt(N)) columns, row by row, empty cells zero.
+    Raises ``ShapeError`` for another shape or no image.
+
+    >>> convert_into_grid(np.arange(12.0).reshape(3, 2, 2, 1)).shape
+    (5, 5, 1)
+    """
+    images = _channels_last(Xs, "Xs", layout)
+    if not len(images):
+        raise ShapeError("Xs holds no image to lay on a grid")
+    stretched = image_normalization(images, ubound)
+    return _tile(stretched, *_rows_and_columns(len(images), None, None), padding, 0.0)
+
+
+def grid(
+    images: Any,
+    rows: int | None = None,
+    columns: int | None = None,
+    padding: int = 4,
+    fill: int | tuple[int, int, int] = 255,
+    captions: Sequence[str] | None = None,
+    layout: Layout = "auto",
+) -> np.ndarray:
+    """Tile pictures on a grid, row by row, with optional captions below them.
+
+    images: ``(N, H, W)``, ``(N, H, W, C)``, ``(N, C, H, W)`` or a sequence of pictures, which are
+        centred in cells as large as the largest. Integers are 0..255, floats 0..1.
+    rows, columns: either, both or neither (nearly square). All images are drawn.
+    padding: pixels around each picture.
+    fill: background, a grey level or RGB.
+    captions: one per image; long ones are wrapped.
+
+    Returns uint8 RGB ``(H', W', 3)``.
+    Raises ``ShapeError`` if the images do not fit into ``rows`` × ``columns``, when captions and
+    images differ in number, or for wrong shapes; ``InputError`` for values out of range.
+
+    >>> grid(np.zeros((5, 8, 8)), columns=5, padding=1).shape
+    (10, 46, 3)
+    """
+    pictures = _pictures(images, layout)
+    if captions is not None and len(captions) != len(pictures):
+        raise ShapeError(f"captions has {len(captions)} entries for {len(pictures)} images")
+    if not isinstance(padding, int) or padding < 0:
+        raise InputError(f"padding must be a whole number of pixels from 0, got {padding!r}")
+    shape = _rows_and_columns(len(pictures), rows, columns)
+    color = (fill,) * 3 if isinstance(fill, int) else tuple(fill)
+    cells = _captioned(pictures, captions, color)
+    tiled = _tile(cells, *shape, padding, np.array(color, np.uint8))
+    return np.stack(
+        [np.pad(tiled[..., c], padding, constant_values=color[c]) for c in range(3)], axis=-1
+    )
+
+
+def _pictures(images: Any, layout: Layout) -> list[np.ndarray]:
+    if isinstance(images, torch.Tensor | np.ndarray):
+        array = as_array(images, "images")
+        batch = array if array.ndim == 3 else _channels_last(images, "images", layout)
+        listed = [as_picture(one[..., :3], "images") for one in _depth(batch)]
+    else:
+        listed = [as_picture(one, f"images[{i}]") for i, one in enumerate(images)]
+    if not listed:
+        raise ShapeError("images holds no picture to lay on a grid")
+    return listed
+
+
+def _depth(batch: np.ndarray) -> np.ndarray:
+    return batch if batch.ndim == 4 else batch[..., None]
+
+
+def _channels_last(values: Any, name: str, layout: Layout) -> np.ndarray:
+    array = as_array(values, name)
+    array = array if array.dtype.kind == "u" else as_floats(array, name)
+    if array.ndim != 4:
+        raise ShapeError(
+            f"{name} must have four axes, (N, H, W, C) or (N, C, H, W), got the shape {array.shape}"
+        )
+    if layout not in ("auto", "NHWC", "NCHW"):
+        raise InputError(f"layout must be 'auto', 'NHWC' or 'NCHW', got {layout!r}")
+    last, first = array.shape[3] in _CHANNELS, array.shape[1] in _CHANNELS
+    if layout == "auto":
+        prefer_first = first and (isinstance(values, torch.Tensor) or not last)
+        layout = "NCHW" if prefer_first else "NHWC"
+    if not (first if layout == "NCHW" else last):
+        raise ShapeError(
+            f"{name} must have 1, 3 or 4 channels to be shown, got the shape {array.shape}; "
+            "to see many channels, make each an image: values.reshape(-1, H, W)"
+        )
+    return np.moveaxis(array, 1, -1) if layout == "NCHW" else array
+
+
+def _rows_and_columns(count: int, rows: int | None, columns: int | None) -> tuple[int, int]:
+    for name, number in (("rows", rows), ("columns", columns)):
+        if number is not None and number < 1:
+            raise ShapeError(f"{name} must be at least 1, got {number}")
+    if columns is None:
+        columns = math.ceil(count / rows) if rows else math.ceil(math.sqrt(count))
+    rows = rows or math.ceil(count / columns)
+    if rows * columns < count:
+        raise ShapeError(
+            f"{count} images do not fit into rows={rows} × columns={columns}; leave out one"
+            " of the two"
+        )
+    return rows, columns
+
+
+def _tile(images: Any, rows: int, columns: int, padding: int, fill: Any) -> np.ndarray:
+    height, width, channels = images[0].shape
+    tall, wide = height + padding, width + padding
+    canvas = np.empty((rows * tall - padding, columns * wide - padding, channels), images[0].dtype)
+    canvas[:] = fill
+    for index, image in enumerate(images):
+        top, left = index // columns * tall, index % columns * wide
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def _captioned(
+    pictures: list[np.ndarray], captions: Sequence[str] | None, color: tuple[int, ...]
+) -> list[np.ndarray]:
+    height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
+    texts = [wrap(text, width, _CAPTION) for text in captions or [""] * len(pictures)]
+    below = max(map(len, texts)) * line_height(_CAPTION)
+    cells = []
+    for picture, lines in zip(pictures, texts, strict=True):
+        cell = Image.new("RGB", (width, height + below), color)
+        corner = ((width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2)
+        cell.paste(Image.fromarray(picture), corner)
+        ink = MUTED if sum(color) > 380 else (225, 225, 225)
+        draw_lines(cell, lines, (width // 2, height), _CAPTION, ink, center=True)
+        cells.append(np.asarray(cell))
+    return cells

@@ -1,0 +1,143 @@
+"""Maps on Matplotlib axes, for custom figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from torchattr.errors import ShapeError
+from torchattr.show.arrays import as_floats, as_picture
+from torchattr.show.channels import How, reduce_channels
+from torchattr.show.colors import default_colormap, is_diverging, table
+from torchattr.show.overlay import overlay
+from torchattr.show.scaling import Sign, rescale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot(
+    values: Any,
+    image: Any = None,
+    ax: Axes | None = None,
+    *,
+    sign: Sign = "all",
+    how: How = "sum",
+    percentile: float | None = 99,
+    cmap: str | None = None,
+    alpha: float = 0.75,
+    threshold: float = 0.0,
+    bar: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Draw one map on Matplotlib axes, alone or over its picture, with a colour bar in its units.
+
+    No window opens: the axes belong to the caller's figure, or to a new one (`ax.figure`) that can
+    be saved or shown like any other.
+
+    values: ``(h, w)``, or ``(C, h, w)``, whose channels are reduced by ``how``.
+    image: see ``overlay``; None draws the map alone.
+    ax: axes to draw on; None creates a figure.
+    sign: which values to draw; see ``rescale``.
+    percentile: where to clip the colours, see ``rescale``; None does not clip.
+    cmap: see ``colormap``.
+    alpha: see ``overlay``; requires an image.
+    threshold: see ``overlay``; a fraction of the largest value.
+    bar: whether to add a colour bar.
+
+    Raises ``ShapeError`` for a batch, and what ``rescale`` and ``overlay`` raise.
+
+    >>> ax = plot(np.array([[0.0, -2.0], [1.0, 0.5]]), title="signed")
+    >>> ax.get_title(), ax.images[0].get_array().shape
+    ('signed', (2, 2, 3))
+    """
+    flat = _one_map(values, how)
+    scaled = rescale(flat, sign, percentile)
+    name = cmap or ("RdBu_r" if sign == "all" else default_colormap(scaled))
+    if image is None:
+        blank = np.full((*scaled.shape, 3), 255, np.uint8)
+        drawn = overlay(blank, scaled, 1.0, threshold, name, follow=False)
+    else:
+        drawn = overlay(as_picture(image), scaled, alpha, threshold, name)
+    axes = _new_axes() if ax is None else ax
+    axes.imshow(drawn, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if title is not None:
+        axes.set_title(title)
+    if bar:
+        _add_bar(axes, name, _unit(flat, sign, percentile))
+    return axes
+
+
+def plot_lines(
+    lines: Sequence[tuple[Any, Any, str]], ax: Axes | None = None, *, fill: bool = False
+) -> Axes:
+    """Plot lines over 0..1 on Matplotlib axes; up to ten are named in a legend.
+
+    lines: positions, values and label of each. ax: see ``plot``. fill: shade the area below them.
+
+    >>> [line.get_label() for line in plot_lines([([0, 1], [0.2, 0.9], "first")]).lines]
+    ['first']
+    """
+    axes = _new_axes() if ax is None else ax
+    for positions, values, label in lines:
+        (line,) = axes.plot(as_floats(positions), as_floats(values), label=label)
+        if fill:
+            x, y = line.get_data()
+            axes.fill_between(x, y, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set_xlim(0, 1)
+    axes.spines[["top", "right"]].set_visible(False)
+    if 1 < len(lines) <= 10:
+        axes.legend(frameon=False)
+    return axes
+
+
+def rendered(axes: Axes) -> np.ndarray:
+    """Return the figure of Matplotlib axes as a picture, uint8 ``(H, W, 3)``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure: Any = axes.figure
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+def _one_map(values: Any, how: How) -> np.ndarray:
+    array = as_floats(values)
+    if array.ndim == 3:
+        return reduce_channels(values, how)
+    if array.ndim != 2:
+        raise ShapeError(
+            f"values must be one map (h, w) or (C, h, w), got the shape {array.shape}; plot the"
+            " maps of a batch one by one"
+        )
+    return array
+
+
+def _unit(flat: np.ndarray, sign: Sign, percentile: float | None) -> float:
+    """Return the value that has the strongest colour."""
+    kept = {"positive": np.maximum(flat, 0), "negative": np.maximum(-flat, 0)}.get(sign, flat)
+    magnitude = np.abs(kept[~np.isnan(kept)])
+    largest = float(magnitude.max(initial=0))
+    if percentile is None or magnitude.size == 0:
+        return largest
+    return float(np.percentile(magnitude, percentile)) or largest
+
+
+def _new_axes() -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(4, 4), layout="constrained").add_subplot()
+
+
+def _add_bar(axes: Any, name: str, unit: float) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    unit = unit or 1.0
+    norm = Normalize(-unit if is_diverging(name) else 0.0, unit)
+    colors = ScalarMappable(norm, ListedColormap(table(name) / 255.0))
+    axes.figure.colorbar(colors, ax=axes, fraction=0.046, pad=0.04)

@@ -1,0 +1,156 @@
+// The parts of a result as elements: maps, pictures, tables, bar charts, figures, texts.
+
+import * as api from "./api.js";
+import { el, percent, short } from "./dom.js";
+import { openFullSize } from "./full_size.js";
+import { resolveStyle } from "./map_style.js";
+import { isDiverging, onCanvas, paint } from "./render.js";
+import { state } from "./state.js";
+
+const SIDE = 640;
+const pixels = new Map();
+
+/** Return the pixels of a picture at the size at which maps are drawn; fetched once. */
+export function pixelsOf(picture) {
+  if (!pixels.has(picture.id)) {
+    if (pixels.size > 8) pixels.delete(pixels.keys().next().value);
+    const request = decode(`api/pictures/${picture.id}.png?side=${SIDE}`);
+    request.catch(() => pixels.delete(picture.id));
+    pixels.set(picture.id, request);
+  }
+  return pixels.get(picture.id);
+}
+
+async function decode(path) {
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  const bitmap = await createImageBitmap(await api.blob(path), options);
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, bitmap.width, bitmap.height);
+}
+
+/** A map on its picture. Fetches its values once and repaints them in any style. */
+export class MapCard {
+  constructor(part, picture, options = {}) {
+    this.part = part;
+    this.picture = picture;
+    this.canvas = el("canvas", { role: "img", "aria-label": part.title });
+    this.bar = el("canvas", { className: "colourbar", width: 128, height: 1, "aria-hidden": "true" });
+    this.range = el("span", { className: "range" });
+    this.empty = el("p", { className: "nothing", hidden: true });
+    this.png = el("a", { className: "link", download: "" }, "PNG");
+    const open = el("button", { type: "button", className: "picture", title: "Full size", "aria-label": `${part.title}: full size`,
+      onclick: () => this.full() }, this.canvas, this.empty);
+    const npz = el("a", { className: "link", href: `api/results/${part.id}.npz`, download: "" }, "NPZ");
+    this.element = el("figure", { className: "result map", dataset: { id: part.id } }, open,
+      el("figcaption", {},
+        el("div", { className: "titles" }, el("strong", {}, options.title ?? part.title),
+          options.detail ? el("span", { className: "more" }, options.detail) : null),
+        el("div", { className: "legend" }, this.bar, this.range),
+        options.note ? el("p", { className: "note" }, options.note) : null,
+        el("div", { className: "actions" }, this.png, npz,
+          options.remove ? el("button", { type: "button", className: "link", onclick: options.remove }, "Remove") : null)));
+  }
+
+  /** Paint in the chosen style; fetches the values the first time. */
+  async paint(chosen) {
+    this.latest = chosen;
+    this.values ??= api.floats(`api/results/${this.part.id}.f32`);
+    const [values, picture] = await Promise.all([this.values, pixelsOf(this.picture)]);
+    if (this.latest !== chosen) return;
+    this.style = resolveStyle(this.part.style, chosen, this.part.shape[0], state.colours);
+    const [width, height] = this.part.size;
+    const [x, y] = [picture.width / width, picture.height / height];
+    const box = this.part.box.map((edge, i) => edge * (i % 2 ? y : x));
+    const { data, scale } = paint({ values, shape: this.part.shape, box }, this.style, picture, state.colours);
+    onCanvas(this.canvas, data, picture.width, picture.height);
+    this.canvas.classList.toggle("small", Math.max(picture.width, picture.height) < 160);
+    this.describe(scale);
+  }
+
+  describe(scale) {
+    const { kind, sign, cmap } = this.style;
+    this.empty.hidden = scale !== 0;
+    this.empty.textContent = sign === "negative" ? "No negative values" : sign === "positive" ? "No positive values" : "Zero everywhere";
+    const gray = kind === "color";
+    const table = state.colours.tables[gray ? "gray" : cmap];
+    const data = new Uint8ClampedArray(128 * 4);
+    for (let i = 0; i < 128; i++) data.set([...table.subarray(6 * i, 6 * i + 3), 255], 4 * i);
+    onCanvas(this.bar, data, 128, 1);
+    const both = gray ? sign === "all" : isDiverging(state.colours, cmap);
+    const end = (sign === "negative" ? "−" : "") + short(scale);
+    this.range.textContent = both ? `−${short(scale)} … ${short(scale)}` : `0 … ${end}`;
+    this.png.href = this.url();
+  }
+
+  url() {
+    return `api/results/${this.part.id}.png?${new URLSearchParams(this.style)}`;
+  }
+
+  full() {
+    if (!this.style) return;
+    openFullSize({ title: `${this.part.title}`, image: this.url(), npz: `api/results/${this.part.id}.npz` });
+  }
+}
+
+/** Return the element of a part, and its card if it is a map. */
+export function partElement(part, picture, options = {}) {
+  if (part.kind === "map") {
+    const card = new MapCard(part, picture, options);
+    return { element: card.element, card };
+  }
+  return { element: ELEMENTS[part.kind](part) };
+}
+
+const ELEMENTS = {
+  picture: (part) => image(part, `api/results/${part.id}.png`, `api/results/${part.id}.npz`),
+  figure: (part) => image(part, `api/results/${part.id}.svg`, null),
+  text: (part) => el("section", { className: "result wide" }, heading(part), el("p", {}, part.text)),
+  table: (part) => el("section", { className: "result wide" }, heading(part), el("div", { className: "scroll" },
+    el("table", {}, el("thead", {}, el("tr", {}, part.columns.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, part.rows.map((row) => el("tr", {}, row.map(cell))))))),
+  bars: (part) => el("section", { className: "result wide" }, heading(part), el("div", { className: "bars" },
+    part.labels.map((label, i) => bar(label, part.values[i], part.largest, part.percent)))),
+};
+
+const heading = (part) => (part.title ? el("h3", {}, part.title) : null);
+
+const cell = (value) => (typeof value === "number"
+  ? el("td", { className: "number" }, Number.isInteger(value) ? String(value) : short(value))
+  : el("td", {}, value === null ? "–" : String(value)));
+
+/** A bar with its label and number. */
+export function bar(label, value, largest, asPercent) {
+  const fillOf = el("span", { className: "fill" });
+  fillOf.style.width = `${Math.min(100, Math.max(0, 100 * (value ?? 0) / largest))}%`;
+  return el("div", { className: "bar" }, el("span", { className: "label", title: label }, label),
+    el("span", { className: "track" }, fillOf),
+    el("span", { className: "value" }, asPercent && value !== null ? percent(value) : short(value)));
+}
+
+function image(part, url, npz) {
+  const img = el("img", { src: url, alt: part.title || "Picture", loading: "lazy" });
+  return el("figure", { className: "result drawn" },
+    el("button", { type: "button", className: "picture", title: "Full size", onclick: () => openFullSize({ title: part.title, image: url, npz }) }, img),
+    el("figcaption", {}, el("strong", {}, part.title), el("div", { className: "actions" },
+      el("a", { className: "link", href: url, download: "" }, npz ? "PNG" : "SVG"),
+      npz ? el("a", { className: "link", href: npz, download: "" }, "NPZ") : null)));
+}
+
+/** A placeholder for a job in progress, with a button to cancel it. */
+export function waiting(text, cancel) {
+  return el("div", { className: "result waiting", "aria-busy": "true" }, el("span", { className: "spinner", "aria-hidden": "true" }), el("p", {}, text),
+    el("button", { type: "button", className: "button cancel", "aria-label": `Cancel: ${text}`, onclick: cancel }, "Cancel"));
+}
+
+/** A message in place of results. */
+export function emptyState(text) {
+  return el("p", { className: "empty" }, text);
+}
+
+/** The notes of an answer, as a paragraph. */
+export function notes(answer) {
+  const texts = [answer.note, ...(answer.notes ?? [])].filter(Boolean);
+  return texts.length ? el("p", { className: "note" }, texts.join(" · ")) : null;
+}

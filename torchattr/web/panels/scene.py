@@ -1,0 +1,99 @@
+"""The input of a panel: the model, and the picture and class chosen on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.core.inputs import as_inputs
+from torchattr.core.targets import Classes
+from torchattr.errors import OutputError, TargetError
+from torchattr.explanation import Explanation, explain
+from torchattr.methods import last_spatial_layer
+from torchattr.models import LoadedModel, PreparedImage
+from torchattr.runs import Answer, ScoreReader, device_of
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The model, and the picture and class chosen on the page.
+
+    Attributes:
+        loaded: the model with its preprocessing and class names.
+        reader: reads the class scores from the model's output.
+        prepared: the picture, as it was read and as the model's input.
+        target: the chosen class; `None` for the predicted one.
+
+    >>> from torchattr.models import load_model, read_image
+    >>> from torchattr.models.collage import examples
+    >>> from torchattr.runs import ScoreReader
+    >>> demo = load_model("demo")
+    >>> picture = demo.preprocess(read_image(examples()[0].path))
+    >>> scene = Scene(demo, ScoreReader(demo), picture, target=1)
+    >>> scene.inputs.shape, scene.class_name
+    (torch.Size([1, 3, 128, 128]), 'cat')
+    """
+
+    loaded: LoadedModel
+    reader: ScoreReader
+    prepared: PreparedImage
+    target: int | None = None
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """The model's input, `(1, C, H, W)`, on its device."""
+        return self.prepared.tensor[None].to(device_of(self.loaded))
+
+    @cached_property
+    def answer(self) -> Answer:
+        """The scores of all classes."""
+        return self.reader.answer(self.inputs)
+
+    @cached_property
+    def chosen(self) -> int:
+        """The chosen class, or the one with the highest score.
+
+        Raises:
+            OutputError: the model returns no scores.
+            TargetError: the class is out of range.
+        """
+        count = len(self.answer.probabilities)
+        if not count:
+            raise OutputError(f"{self.loaded.name} returns no class scores")
+        if self.target is None:
+            return int(self.answer.probabilities.argmax())
+        if not 0 <= self.target < count:
+            raise TargetError(
+                f"class {self.target} is out of range; {self.loaded.name} has classes 0 to"
+                f" {count - 1}"
+            )
+        return self.target
+
+    @property
+    def class_name(self) -> str:
+        return self.loaded.class_name(self.chosen)
+
+    @cached_property
+    def default_layer(self) -> str:
+        """The last layer with spatial dimensions.
+
+        Raises:
+            LayerError: no layer has spatial dimensions.
+        """
+        inputs = as_inputs(self.inputs)
+        name, _ = last_spatial_layer(self.loaded.model, inputs, (), self.reader.scores)
+        return name
+
+    def explain(self, method: Any, options: Mapping[str, Any] | None = None) -> Explanation:
+        """Run a method, by name or as an object, for the chosen class; see :func:`explain`."""
+        return explain(
+            self.loaded.model,
+            self.inputs,
+            {method: options or {}},
+            Classes(self.chosen),
+            output=self.reader.scores,
+        )

@@ -1,0 +1,125 @@
+"""The registered methods and panels with their forms, as the page lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torchattr.errors import InputError
+from torchattr.explanation import METHODS
+from torchattr.methods import Attribution, find_method, registered_methods, takes
+from torchattr.show import title_of
+from torchattr.web.forms import Form, docstring_paragraphs, refuse_unknown
+from torchattr.web.panels.panel import Panel, find_panel, registered_panels
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A registered method with two forms: for its constructor and for `attribute`.
+
+    >>> entry = MethodEntry("grad_cam", find_method("grad_cam"))
+    >>> [field.name for field in entry.made.fields][:2], entry.as_json()["title"]
+    (['layer', 'calls'], 'Grad-CAM')
+    """
+
+    name: str
+    method: type[Attribution]
+
+    @cached_property
+    def made(self) -> Form:
+        return Form.of(self.method, self.method)
+
+    @cached_property
+    def called(self) -> Form:
+        return Form.of(self.method, self.method.attribute)
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why it cannot be run from a form; `None` if it can."""
+        return _unavailable(*self.made.missing, *self.called.missing)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "title": title_of(self.name),
+            "about": docstring_paragraphs(self.method),
+            "fields": [field.as_json() for field in (*self.made.fields, *self.called.fields)],
+            "panel": callable(getattr(self.method, "panel", None)),
+            "unavailable": self.unavailable,
+        }
+
+    def read(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the validated arguments for the constructor and for `attribute`.
+
+        Raises:
+            InputError: an invalid value, or a method that cannot be run from a form.
+        """
+        if self.unavailable:
+            raise InputError(f"{self.name} is not available in the viewer: {self.unavailable}")
+        refuse_unknown(values, (self.made, self.called))
+        return self.made.read(values), self.called.read(values)
+
+    def takes(self, argument: str) -> bool:
+        return takes(self.method, argument)
+
+
+@dataclass(frozen=True)
+class PanelEntry:
+    """A registered panel with its form."""
+
+    name: str
+    panel: type[Panel]
+
+    @cached_property
+    def form(self) -> Form:
+        return Form.of(self.panel, self.panel.show)
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why it cannot be run from a form; `None` if it can."""
+        return _unavailable(*self.form.missing)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "title": self.panel.title or title_of(self.name),
+            "about": docstring_paragraphs(self.panel),
+            "fields": [field.as_json() for field in self.form.fields],
+            "unavailable": self.unavailable,
+        }
+
+    def read(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the validated arguments for `show`.
+
+        Raises:
+            InputError: an invalid value, or a panel that cannot be run from a form.
+        """
+        if self.unavailable:
+            raise InputError(f"{self.name} is not available in the viewer: {self.unavailable}")
+        refuse_unknown(values, (self.form,))
+        return self.form.read(values)
+
+
+def methods() -> list[MethodEntry]:
+    """Return all methods, the defaults of `explain` first."""
+    registered = registered_methods()
+    order = [*(name for name in METHODS if name in registered), *registered]
+    return [MethodEntry(name, registered[name]) for name in dict.fromkeys(order)]
+
+
+def method_entry(name: str) -> MethodEntry:
+    return MethodEntry(name, find_method(name))
+
+
+def panels() -> list[PanelEntry]:
+    """Return all panels, in the order of registration."""
+    return [PanelEntry(name, panel) for name, panel in registered_panels().items()]
+
+
+def panel_entry(name: str) -> PanelEntry:
+    return PanelEntry(name, find_panel(name))
+
+
+def _unavailable(*missing: str) -> str | None:
+    return f"requires {', '.join(missing)}, which no form field can supply" if missing else None

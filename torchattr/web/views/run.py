@@ -1,0 +1,112 @@
+"""Running a method or a panel for the picture and class of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from torchattr.core.stepping import step
+from torchattr.errors import InputTypeError
+from torchattr.methods import Attribution
+from torchattr.runs import squares
+from torchattr.show import as_floats, title_of
+from torchattr.web.panels.parts import Map, Part, Text
+from torchattr.web.panels.scene import Scene
+from torchattr.web.views.catalog import MethodEntry, PanelEntry
+
+
+def run_method(scene: Scene, entry: MethodEntry, values: dict[str, Any]) -> tuple[list[Part], str]:
+    """Run a method; return its maps and the parts of its own panel, and a note on rule coverage.
+
+    Raises:
+        TorchattrError: an invalid option, or a method that does not support the model.
+    """
+    made, called = entry.read(values)
+    method = _build(scene, entry, made)
+    names = [field.name for field in entry.called.fields]
+    if "feature_mask" in names:
+        called["feature_mask"] = squares(scene.inputs, called.get("feature_mask", 14))
+    if "activation" in names and called.get("activation") is None:
+        called["activation"] = scene.reader.activation(scene.answer)
+    explanation = scene.explain(method, called)
+    result = next(iter(explanation.attributions.values()))
+    parts = [*_maps(entry.name, result), *_own_panel(method, result, scene)]
+    return parts, "; ".join(explanation.notes.values())
+
+
+def run_panel(scene: Scene, entry: PanelEntry, values: dict[str, Any]) -> list[Part]:
+    """Run a panel and return its parts.
+
+    Raises:
+        InputTypeError: the panel returned something else.
+    """
+    return _checked(entry.panel().show(scene, **entry.read(values)), entry.name)
+
+
+def _build(scene: Scene, entry: MethodEntry, made: dict[str, Any]) -> Attribution:
+    if entry.takes("layer") and not made.get("layer"):
+        made["layer"] = scene.default_layer
+    if entry.takes("output"):
+        made["output"] = scene.reader.scores
+    return entry.method(scene.loaded.model, **made)
+
+
+def _maps(name: str, result: Any, detail: str = "") -> Iterator[Part]:
+    """Convert the result of a method for one picture and one class into maps."""
+    if isinstance(result, Mapping):
+        for layer, value in result.items():
+            yield from _maps(name, value, layer)
+    elif isinstance(result, (tuple, list)):
+        for number, value in enumerate(result, start=1):
+            yield from _maps(name, value, f"{detail} {number}".strip())
+    else:
+        yield _map(name, result[0, 0], detail)
+
+
+def _map(name: str, values: Tensor, detail: str) -> Part:
+    title = f"{title_of(name)}, {detail}" if detail else title_of(name)
+    if values.dim() not in (2, 3):
+        return Text(
+            f"The result has shape {tuple(values.shape)} and cannot be drawn as a map.", title
+        )
+    array = as_floats(values).astype(np.float32)
+    return Map(array, title, _style(name, array if array.ndim == 3 else array[None]))
+
+
+def _style(name: str, values: np.ndarray) -> Any:
+    from torchattr.show import COLOR, HEAT, style_of
+
+    style = style_of(name, values)
+    return HEAT if style is COLOR and len(values) not in (1, 3) else style
+
+
+def _own_panel(method: Attribution, result: Any, scene: Scene) -> list[Part]:
+    panel: Callable[..., Any] | None = getattr(method, "panel", None)
+    if not callable(panel):
+        return []
+    return _checked(panel(_without_target(result), scene), f"{type(method).__name__}.panel")
+
+
+def _without_target(result: Any) -> Any:
+    """Remove the dimension of the targets, which has size 1."""
+    if isinstance(result, Mapping):
+        return {key: _without_target(value) for key, value in result.items()}
+    if isinstance(result, (tuple, list)):
+        return tuple(map(_without_target, result))
+    return result[:, 0]
+
+
+def _checked(parts: Iterable[Any], name: str) -> list[Part]:
+    checked = []
+    for part in [parts] if isinstance(parts, Part) else parts:
+        step()
+        checked.append(part)
+        if not isinstance(part, Part):
+            raise InputTypeError(
+                f"{name} must return parts such as Map, Picture, Table, Bars, Figure or Text of"
+                f" torchattr.web, got {type(part).__name__}"
+            )
+    return checked
