@@ -1,0 +1,161 @@
+"""A forward without any mode, whose rules hang on the graph that PyTorch's own nodes make.
+
+Nothing runs in Python but the model itself, so that small batches do not wait for it; PyTorch
+remembers what its own gradients need, which is several times what the rules need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from torchattr.core.functorch import is_transformed
+from torchattr.core.torch_private import function_mode_stack
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.undoing import Undo
+from torchattr.layers.autograd import Enter
+from torchattr.layers.capture import TapPoint
+from torchattr.layers.coverage import Coverage
+from torchattr.layers.graph_trace import GraphTrace
+from torchattr.layers.guards import parts_of, random_state
+from torchattr.layers.nodes import UnknownNode, operation_of
+from torchattr.layers.operations.operation import OPERATIONS
+from torchattr.layers.registry import RuleTable, default_rule
+from torchattr.layers.rule import has_native_form, hook_of
+
+
+class NotNative(Exception):
+    """The model, its graph or a rule needs the mode; the message says why."""
+
+
+class NativeTrace(GraphTrace):
+    """Runs the model as it is, and hangs rules on the nodes of its graph.
+
+    Args:
+        model: the module or function to run.
+        inputs: its attributed inputs.
+        arguments: its further positional arguments, which are not attributed.
+        tables: the rules of each backward that may follow.
+        places: modules whose inputs or outputs are recorded.
+        key: which entry of the model's output holds the scores.
+        from_inputs: follow gradients down to the inputs; otherwise only down to the first place,
+            unless its values have uses beside what it gives.
+
+    Raises:
+        NotNative: it is not certain that this would be what :class:`Trace` gives.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any] = (),
+        *,
+        tables: Sequence[RuleTable] = ({},),
+        places: Sequence[TapPoint] = (),
+        key: OutputKey = None,
+        from_inputs: bool = True,
+    ) -> None:
+        super().__init__(model, inputs, arguments, places=places, key=key)
+        _require_native_rules(tables)
+        _require_plain_model(model, places)
+        self._tables = tables
+        draw_again = random_state(inputs)
+        try:
+            self._run_until_complete(from_inputs, draw_again)
+            self.coverage, self._nodes = _read_graph([self.output, *self._recorder.recorded()])
+        except (UnknownNode, RuntimeError) as reason:
+            draw_again()
+            raise NotNative(str(reason)) from reason
+
+    def _run_until_complete(self, follow: bool, draw_again: Any) -> None:
+        self.output = self._run(follow)
+        if not follow and self._recorder.may_miss_uses():
+            draw_again()
+            self.output = self._run(follow=True)
+
+    def _watch_forward(self, undo: Undo) -> None:
+        """Leave the model alone."""
+
+    def _apply_rules(
+        self, undo: Undo, table: int, wanted: Sequence[GradientEdge], of_output: bool
+    ) -> None:
+        for operation, rule in self._tables[table].items():
+            hook = hook_of(rule)
+            if hook is not None:
+                handles = [hook(node) for node in self._nodes.get(operation, ())]
+                undo.later(partial(_remove, handles))
+
+
+def _remove(handles: Sequence[Any]) -> None:
+    for handle in handles:
+        handle.remove()
+
+
+def _require_native_rules(tables: Sequence[RuleTable]) -> None:
+    for table in tables:
+        for operation, rule in table.items():
+            if not has_native_form(rule):
+                raise NotNative(f"the rule {type(rule).__name__} for {operation} has no native form")
+    for operation in OPERATIONS:
+        default = default_rule(operation)
+        if default is not None and not has_native_form(default):
+            raise NotNative(f"the default rule of {operation} has no native form")
+
+
+def _require_plain_model(model: Forward, places: Sequence[TapPoint]) -> None:
+    if is_transformed() or function_mode_stack():
+        raise NotNative("a function mode or transform of the caller's is active")
+    if any(place.read for place in places):
+        raise NotNative("the layout of a layer is followed")
+    for name, part in parts_of(model):
+        if part.training or isinstance(part, (torch.jit.ScriptModule, nn.RNNBase)):
+            raise NotNative(f"{name or type(part).__name__} hides what it runs, or is in training")
+
+
+def _read_graph(outputs: Sequence[Tensor]) -> tuple[Coverage, Mapping[str, list[Any]]]:
+    """Return what ran between the inputs and the outputs, and the nodes of each operation.
+
+    Raises:
+        UnknownNode: some node does not tell its operation.
+    """
+    coverage, found = Coverage(), dict[str, list[Any]]()
+    of_inputs = set[Any]()
+    for node in _oldest_first(outputs):
+        below = [position for position, (n, _) in enumerate(node.next_functions) if n in of_inputs]
+        is_entry = isinstance(node, Enter._backward_cls)
+        if not below and not is_entry:
+            continue
+        of_inputs.add(node)
+        operation = None if is_entry else operation_of(node)
+        if operation is not None:
+            found.setdefault(operation, []).append(node)
+            coverage.calls[operation] += 1
+            coverage.spellings[operation, node.name()] += 1
+            # A factor that depends on the inputs is no parameter.
+            own = OPERATIONS[operation].kind == "linear" and len(below) > 1
+            coverage.own[operation] += own
+    coverage.own = +coverage.own
+    return coverage, found
+
+
+def _oldest_first(outputs: Sequence[Tensor]) -> list[Any]:
+    """Return the nodes below some tensors, each after those that it leads to."""
+    waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        for below, _ in waiting.pop().next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                waiting.append(below)
+    return sorted(seen, key=_age)
+
+
+def _age(node: Any) -> int:
+    number: int = node._sequence_nr()
+    return number
