@@ -136,7 +136,7 @@ def _read_graph(outputs: Sequence[Tensor]) -> tuple[Coverage, Mapping[str, list[
         if operation is not None:
             found.setdefault(operation, []).append(node)
             coverage.calls[operation] += 1
-            coverage.spellings[operation, node.name()] += 1
+            coverage.spellings[operation, type(node).__name__] += 1
             # A factor that depends on the inputs is no parameter.
             own = OPERATIONS[operation].kind == "linear" and len(below) > 1
             coverage.own[operation] += own
