@@ -43,9 +43,11 @@ def every(base):
 
 
 def own(base):
+    """Kinds of error that a command may raise: those of the viewer answer requests only."""
+    kinds = (kind for kind in every(base) if kind.__module__.startswith("torchattr."))
     return sorted(
-        (one for one in every(base) if one.__module__.startswith("torchattr")),
-        key=lambda one: one.__name__,
+        (kind for kind in kinds if not kind.__module__.startswith("torchattr.web.")),
+        key=lambda kind: kind.__name__,
     )
 
 

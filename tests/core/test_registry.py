@@ -78,6 +78,19 @@ def test_a_file_that_is_executed_again_replaces_its_entries(
         execute(shapes, other)
 
 
+def test_a_cell_of_a_notebook_that_is_executed_again_replaces_its_entries(
+    shapes: Registry[type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace())  # type: ignore[arg-type]
+    cell = {"__name__": "__main__", "shapes": shapes}
+    exec(SOURCE, cell)
+    first = shapes["square"]
+    exec(SOURCE, cell)
+    assert shapes["square"] is cell["Square"] is not first
+    with refused(RegistryError, "'square' is registered already"):
+        exec(SOURCE.replace("Square", "Other"), cell)
+
+
 def test_unknown_names_are_answered_by_the_closest(shapes: Registry[type]) -> None:
     shapes.add("number", int)
     with refused(RegistryError, "no shape is called 'circel'; did you mean 'circle'?"):

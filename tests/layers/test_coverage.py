@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -11,7 +13,14 @@ from helpers import noise, refused, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.layers import Trace, rule_table
+from torchattr.layers import (
+    OPERATIONS,
+    Coverage,
+    Operation,
+    Trace,
+    register_operation,
+    rule_table,
+)
 
 X = noise(2, 3, 8, 8, dtype=torch.float32)
 GUIDED = rule_table({"relu": "guided"})
@@ -49,6 +58,16 @@ def test_nothing_matched_names_what_ran_and_the_way_in(
     assert torch.equal(plain, ta.Saliency(model).attribute(X, target=0, abs=False))
     rewritten = method(model, rules={name: rule}).attribute(X, target=0)
     assert not torch.equal(rewritten, plain)
+
+
+def test_only_rules_that_exist_are_a_way_in() -> None:
+    with mock.patch.dict(OPERATIONS):
+        register_operation(Operation("hinge", "rectifier"))
+        coverage = Coverage(calls=Counter(hinge=1))
+        with pytest.raises(ta.NoRuleMatched, match="1 hinge call") as caught:
+            coverage.demand(GUIDED, "GuidedBackprop", strict=True)
+    assert "pass rules=" not in str(caught.value)
+    assert str(caught.value).endswith("To lower this to a warning, pass strict=False")
 
 
 def test_nothing_matched_without_any_activation() -> None:

@@ -10,8 +10,13 @@ import pytest
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.layers import registry
-from torchattr.layers.registry import register_rule, registered_rules, rule_table
+from torchattr.layers import OPERATIONS, Operation, register_operation, registry
+from torchattr.layers.registry import (
+    register_kind_rule,
+    register_rule,
+    registered_rules,
+    rule_table,
+)
 
 
 class Open(ta.LayerRule):
@@ -25,7 +30,11 @@ class Other(Open):
 
 @pytest.fixture(autouse=True)
 def own_rules() -> Iterator[None]:
-    with mock.patch.dict(registry._registries, deepcopy(registry._registries)):
+    with (
+        mock.patch.dict(registry._registries, deepcopy(registry._registries)),
+        mock.patch.dict(registry._kind_rules),
+        mock.patch.dict(OPERATIONS),
+    ):
         yield
 
 
@@ -34,6 +43,18 @@ def test_a_rule_may_serve_several_operations() -> None:
     known = registered_rules()
     assert known["relu", "open for tests"] is known["gelu", "open for tests"] is Open
     assert isinstance(rule_table({"gelu": "open for tests"})["gelu"], Open)
+
+
+def test_a_rule_may_serve_a_kind_and_the_operations_that_join_it_later() -> None:
+    register_kind_rule("activation", "open for tests")(Open)
+    register_operation(Operation("softsign", "activation"))
+    register_operation(Operation("sum", "merge"))
+    known = registered_rules()
+    assert known["gelu", "open for tests"] is known["softsign", "open for tests"] is Open
+    assert {name for operation, name in known if operation == "softsign"} == {
+        *("guided", "deconvolution", "open for tests")
+    }
+    assert not any(operation == "sum" for operation, _ in known)
 
 
 def test_a_name_is_taken_once() -> None:

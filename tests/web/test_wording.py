@@ -25,7 +25,7 @@ def test_rules_and_strictness_are_fields_of_the_form() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.GELU())
     said = refusal(lambda: ta.GuidedBackprop(model).attribute(torch.ones(1, 2), target=0))
     assert "pass gelu=guided (field “rules”)" in said
-    assert said.endswith("off (field “strict”) lowers this to a warning")
+    assert said.endswith("to lower this to a warning, pass off (field “strict”)")
 
 
 def test_a_way_out_without_a_field_is_left_out() -> None:

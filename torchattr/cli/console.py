@@ -17,6 +17,7 @@ from rich.text import Text
 from torchattr.cli.options import in_command
 from torchattr.cli.signals import ending_like_ctrl_c, exit_code
 from torchattr.core.printable import printable
+from torchattr.errors import CoverageWarning, TorchattrError, TorchattrWarning
 
 USAGE = 2
 """The exit code of bad input."""
@@ -54,8 +55,6 @@ def reported() -> Iterator[None]:
     Ctrl-C does. Any other error keeps its traceback.
     """
     try:
-        from torchattr.errors import TorchattrError
-
         with ending_like_ctrl_c(), _FaultsOfUsers(), _warnings_as_notes():
             yield
     except TorchattrError as error:
@@ -80,7 +79,6 @@ class _FaultsOfUsers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        from torchattr.errors import TorchattrError
         from torchattr.models import blamed
 
         if error is None or isinstance(error, (TorchattrError, KeyboardInterrupt, typer.Exit)):
@@ -93,8 +91,6 @@ class _FaultsOfUsers:
 
 @contextmanager
 def _warnings_as_notes() -> Iterator[None]:
-    from torchattr.errors import CoverageWarning, TorchattrWarning
-
     reported: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning

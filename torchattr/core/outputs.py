@@ -103,10 +103,10 @@ def _entries(output: Any) -> dict[Any, Any]:
         return dict(output)
     if is_dataclass(output) and not isinstance(output, type):
         return {field.name: getattr(output, field.name) for field in fields(output)}
-    if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return dict(zip(output._fields, output, strict=True))
     if isinstance(output, (list, tuple)):
-        return dict(enumerate(output))
+        # A named tuple has names for its entries.
+        keys = getattr(output, "_fields", range(len(output)))
+        return dict(zip(keys, output, strict=True))
     return {}
 
 

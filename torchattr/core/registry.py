@@ -43,8 +43,8 @@ class Registry(Generic[T]):
     """Classes or objects by name.
 
     Installed packages name a module in an entry point group; importing it registers what it
-    defines. A file that is executed again, such as a reloaded module, replaces its own entries; any
-    other second use of a name raises an error.
+    defines. A file or a notebook's cell that is executed again replaces its own entries; any other
+    second use of a name raises an error.
 
     Args:
         noun: what an entry is called in messages, such as `method`.
@@ -109,7 +109,8 @@ class Registry(Generic[T]):
     def _is_again(self, name: str, entry: T, origin: _Origin) -> bool:
         """Whether an entry replaces its former self, because its file was executed again."""
         known = self._entries[name]
-        return entry is not known and origin == self._origins[name] and origin[2] is not None
+        is_same = origin == self._origins[name] and (origin[2] or origin[0] == "__main__")
+        return entry is not known and bool(is_same)
 
     def __getitem__(self, name: str) -> T:
         """Return the entry of a name.

@@ -9,12 +9,10 @@ scale is never judged by its size alone, since an array of 1e-30 is as good as a
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any, overload
 
 import numpy as np
 import torch
-
-Values = TypeVar("Values", np.ndarray, torch.Tensor)
 
 TERM = 2.0
 """How far a term may be off, in units of its type: that of up to four roundings of half a unit."""
@@ -44,7 +42,15 @@ def share(terms: float, additions: float, total: float) -> float:
     return TERM * terms + additions * total
 
 
-def settled(totals: Values, errors: Values) -> Values:
+@overload
+def settled(totals: np.ndarray, errors: np.ndarray) -> np.ndarray: ...
+
+
+@overload
+def settled(totals: torch.Tensor, errors: torch.Tensor) -> torch.Tensor: ...
+
+
+def settled(totals: Any, errors: Any) -> Any:
     """Return sums, with zero for those that are smaller than their rounding error may be.
 
     NaN and infinite sums stay.

@@ -91,8 +91,14 @@ class Neuron:
 
 
 Target: TypeAlias = (
-    "SingleTarget | Sequence[int | Tensor] | Sequence[tuple[int, ...]] | np.integer[Any]"
-    " | NDArray[np.integer[Any]] | TopK | Classes | Neuron"
+    SingleTarget
+    | Sequence[int | Tensor]
+    | Sequence[tuple[int, ...]]
+    | np.integer[Any]
+    | NDArray[np.integer[Any]]
+    | TopK
+    | Classes
+    | Neuron
 )
 """Everything that names what is explained."""
 

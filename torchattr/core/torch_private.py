@@ -12,7 +12,9 @@ import sys
 from typing import Any
 
 import torch
+import torch._C._nn as aten_nn
 from torch._C import DisableTorchFunction, DisableTorchFunctionSubclass, ScriptMethod
+from torch._C._autograd import _top_saved_tensors_default_hooks as top_saved_tensors_hooks
 from torch._C._functorch import (
     TransformType,
     get_interpreter_stack,
@@ -21,6 +23,7 @@ from torch._C._functorch import (
     peek_interpreter_stack,
 )
 from torch._ops import OpOverload, OpOverloadPacket
+from torch._VF import _make_dual as make_dual
 from torch.autograd.graph import _engine_run_backward as engine_run_backward
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import _get_current_function_mode_stack as function_mode_stack
@@ -60,26 +63,20 @@ __all__ = [
 # ScriptMethod: scripted models hide their operations and are refused.
 # TransformType to peek_interpreter_stack: what `torch.func` transforms hand to a function.
 # OpOverload, OpOverloadPacket: exported programs call operators by them.
+# aten_nn: functions that `torch.nn.functional` only names, such as its pools with indices.
+# top_saved_tensors_hooks: whose hooks pack what the forward saves at present.
+# make_dual: starts forward-mode differentiation.
 # engine_run_backward: torch.autograd.grad is a function that modes see; this is what it runs.
 # BackwardHookFunction: the identity that carries a module's backward hooks.
 # function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left behind.
 # pytree: containers of tensors, those that users register included.
 # TorchDispatchMode: counting what a forward really runs.
 
-aten_nn = torch._C._nn
-"""The functions of `torch.nn.functional` that Python only names, such as its pools with indices."""
-
-make_dual = torch._make_dual
-"""Starts forward-mode differentiation."""
-
 make_wrapper_subclass = torch.Tensor._make_wrapper_subclass
 """Makes a tensor of a subclass that has a shape but no memory."""
 
 set_grad_enabled = torch._C._set_grad_enabled
 """Sets gradient mode without a context, so that it can be undone in any order."""
-
-top_saved_tensors_hooks = torch._C._autograd._top_saved_tensors_default_hooks
-"""Whose hooks pack what the forward saves at present."""
 
 _EVAL_FRAME = "torch._dynamo.eval_frame"
 

@@ -15,8 +15,13 @@ Baselines: TypeAlias = "Tensor | float | Sequence[Tensor | float] | None"
 Forward: TypeAlias = "nn.Module | Callable[..., Any]"
 Index: TypeAlias = "int | tuple[int | slice, ...]"
 SingleTarget: TypeAlias = (
-    "int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]]"
-    " | Callable[[Any], Tensor] | None"
+    int
+    | tuple[int, ...]
+    | Tensor
+    | list[int]
+    | list[tuple[int, ...]]
+    | Callable[[Any], Tensor]
+    | None
 )
 Layer: TypeAlias = "str | nn.Module"
 Selection: TypeAlias = "Layer | re.Pattern[str] | type[nn.Module] | int | slice"

@@ -86,7 +86,9 @@ def _rates_of(read: Any) -> Rates:
     Raises:
         ValueError: they are invalid.
     """
-    rates = [{kind: float(read[way][kind]) for kind in _USUAL} for way in ("patches", "whole")]
+    rates: list[dict[ConvolutionKind, float]] = [
+        {kind: float(read[way][kind]) for kind in _USUAL} for way in ("patches", "whole")
+    ]
     if not all(0 < rate < inf for way in rates for rate in way.values()):
         raise ValueError(f"invalid rates: {read}")
     return Rates(*rates)

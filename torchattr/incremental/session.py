@@ -14,7 +14,7 @@ from torch import Tensor
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
-from torchattr.incremental.cost import USUAL, Rates, estimates, rates
+from torchattr.incremental.cost import USUAL, Estimate, Rates, estimates, rates
 from torchattr.incremental.execute import Allowance, CleanValues, run
 from torchattr.incremental.operators.operator import Changed
 from torchattr.incremental.replay import Diverged, Replay
@@ -229,10 +229,7 @@ class Incremental:
         ways = estimates(lowered, sources, self._rates(lowered, mode), at_once)
         if mode is True:
             ways.sort(key=lambda way: -way.cut)
-        for way in ways:
-            schedule = Schedule(lowered, way.cut)
-            if schedule.is_possible:
-                break
+        schedule, way = _first_possible(lowered, ways)
         followed = len(schedule.followed) if schedule.saves else 0
         saved = max(1 - way.seconds / way.whole, 0.0) if way.whole and followed else 0.0
         reasons = tuple(fallback_reasons(lowered, way.cut))
@@ -273,6 +270,15 @@ def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], A
         return run(model, args)
 
     return MethodType(forward, getattr(model, "__self__", model))
+
+
+def _first_possible(lowered: LoweredTape, ways: Sequence[Estimate]) -> tuple[Schedule, Estimate]:
+    """Return the first cut whose clean values were kept, or else the last one."""
+    for way in ways[:-1]:
+        schedule = Schedule(lowered, way.cut)
+        if schedule.is_possible:
+            return schedule, way
+    return Schedule(lowered, ways[-1].cut), ways[-1]
 
 
 def _of_images(boxes: Sequence[Boxes | None], lowered: LoweredTape) -> dict[int, Boxes]:

@@ -52,10 +52,11 @@ def draw_input(values: Any) -> np.ndarray:
 
 def enlarged(picture: np.ndarray, side: int) -> np.ndarray:
     """Enlarge a picture `(H, W, 3)` so that its longer side has at least `side` pixels."""
-    factor = side / max(picture.shape[:2])
+    height, width = picture.shape[:2]
+    factor = side / max(height, width)
     if factor <= 1:
         return picture
-    size = tuple(max(1, round(extent * factor)) for extent in reversed(picture.shape[:2]))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 

@@ -254,8 +254,11 @@ def _read(item: Any, transform: Transform | None) -> Iterator[_Source]:
             "images holds files or pictures, so transform=... is required to convert them to the"
             " model's inputs (C, H, W)"
         )
-    path = Path(item) if isinstance(item, (str, Path)) else None
-    yield _Source(transform(item if path is None else read_image(path)), path)
+    if isinstance(item, Image.Image):
+        yield _Source(transform(item))
+        return
+    path = Path(item)
+    yield _Source(transform(read_image(path)), path)
 
 
 def _batches(sources: Iterator[_Source], size: int) -> Iterator[list[_Source]]:

@@ -14,6 +14,9 @@ from torchattr.kernels.gates import Gate as Gate
 from torchattr.kernels.layout import Order as Order
 from torchattr.kernels.layout import Window as Window
 from torchattr.kernels.layout import along_channels as along_channels
+from torchattr.kernels.layout import from_order as from_order
+from torchattr.kernels.layout import in_order as in_order
+from torchattr.kernels.layout import mask_bytes as mask_bytes
 from torchattr.kernels.layout import order_of as order_of
 from torchattr.kernels.patches import IMAGE as IMAGE
 from torchattr.kernels.patches import Boxes as Boxes

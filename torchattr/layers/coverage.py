@@ -196,16 +196,17 @@ class Coverage:
         return Message(f"{method}: {self.describe(table)}", Hint(ways_out=ways_out))
 
 
-_LENIENT = WayOut("{setting} lowers this to a warning", "strict", False)
+_LENIENT = WayOut("to lower this to a warning, pass {setting}", "strict", False)
 
 
 def _ways_in(operations: Iterable[str], table: RuleTable) -> list[WayOut]:
     known = registered_rules()
     used = [name for (operation, name), rule in known.items() if type(table.get(operation)) is rule]
-    rules = {
-        operation: next((name for name in used if (operation, name) in known), "guided")
+    chosen = {
+        operation: next((name for name in (*used, "guided") if (operation, name) in known), None)
         for operation in operations
     }
+    rules = {operation: name for operation, name in chosen.items() if name}
     advice = WayOut("to treat them like a ReLU, pass {setting}", "rules", rules)
     return [advice] if rules else []
 

@@ -86,19 +86,19 @@ class FusedPair(ABC):
         """
 
 
-P = TypeVar("P", bound=type[FusedPair])
+P = TypeVar("P", bound=FusedPair)
 
 FUSED_PAIRS: Registry[FusedPair] = Registry("fused pair", group="torchattr.fused_pairs")
 
 
-def register_fused_pair(name: str) -> Callable[[P], P]:
+def register_fused_pair(name: str) -> Callable[[type[P]], type[P]]:
     """Register an instance of the decorated :class:`FusedPair` under a name.
 
     Raises:
         RegistryError: the name is taken.
     """
 
-    def register(pair: P) -> P:
+    def register(pair: type[P]) -> type[P]:
         FUSED_PAIRS.add(name, pair())
         return pair
 

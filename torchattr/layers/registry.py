@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from torchattr.core.registry import Registry, suggest
 from torchattr.errors import RuleError
-from torchattr.layers.operations.operation import OPERATIONS
+from torchattr.layers.operations.operation import OPERATIONS, OperationKind
 from torchattr.layers.rule import LayerRule
 
 ENTRY_POINTS = "torchattr.rules"
@@ -23,12 +23,18 @@ R = TypeVar("R", bound=type[LayerRule])
 _registries: dict[str, Registry[type[LayerRule]]] = {}
 """By operation; one loader imports the modules of installed packages for all of them."""
 
+_kind_rules: dict[tuple[OperationKind, str], type[LayerRule]] = {}
+"""By kind and name: what each operation of that kind starts with."""
+
 
 def _rules_of(operation: str) -> Registry[type[LayerRule]]:
     if operation not in OPERATIONS:
         raise RuleError(f"no operation is called {operation!r}; {suggest(operation, OPERATIONS)}")
     if operation not in _registries:
         _registries[operation] = Registry(f"rule for {operation!r}", error=RuleError)
+        for (kind, name), rule in _kind_rules.items():
+            if kind == OPERATIONS[operation].kind:
+                _registries[operation].add(name, rule)
     return _registries[operation]
 
 
@@ -62,13 +68,24 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
     return register
 
 
+def register_kind_rule(kind: OperationKind, name: str) -> Callable[[R], R]:
+    """Register the decorated rule for all operations of a kind, also for those registered later."""
+
+    def register(rule: R) -> R:
+        register_rule(tuple(op.name for op in OPERATIONS.values() if op.kind == kind), name)(rule)
+        _kind_rules[kind, name] = rule
+        return rule
+
+    return register
+
+
 def registered_rules() -> dict[tuple[str, str], type[LayerRule]]:
     """Return a snapshot of all rules: `{(operation, name): class}`."""
     _load_installed()
     return {
         (operation, name): rule
-        for operation, rules in list(_registries.items())
-        for name, rule in rules.snapshot().items()
+        for operation in list(OPERATIONS)
+        for name, rule in _rules_of(operation).snapshot().items()
     }
 
 
@@ -90,6 +107,7 @@ def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
 
 
 def _rule(operation: str, rule: Any) -> LayerRule:
+    _load_installed()  # A module may register the operation, too.
     rules = _rules_of(operation)
     if isinstance(rule, LayerRule):
         return rule
@@ -99,7 +117,6 @@ def _rule(operation: str, rule: Any) -> LayerRule:
         raise RuleError(
             f"the rule for {operation!r} must be a name or a LayerRule, got {type(rule).__name__}"
         )
-    _load_installed()
     return rules[rule]()
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, check_aligned
-from torchattr.core.targets import Classes, TopK
+from torchattr.core.targets import Classes, Several, TopK
 from torchattr.core.types import Forward
 from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.evaluate_copies import (
@@ -116,7 +116,11 @@ def _require_per_example(scores: TargetScores) -> None:
 def _of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
     first = inputs.tensors[0]
     kind = first.dtype if first.is_floating_point() else torch.get_default_dtype()
-    several = isinstance(target, (TopK, Classes))
-    count = target.k if isinstance(target, TopK) else len(target.indices) if several else 1
-    elements = features.to_elements(first.new_zeros(len(features), 0, count, dtype=kind))
-    return elements if several else [part[:, 0] for part in elements]
+    elements = features.to_elements(first.new_zeros(len(features), 0, _count(target), dtype=kind))
+    return elements if isinstance(target, Several) else [part[:, 0] for part in elements]
+
+
+def _count(target: Any) -> int:
+    if isinstance(target, TopK):
+        return target.k
+    return len(target.indices) if isinstance(target, Classes) else 1

@@ -72,7 +72,7 @@ class GradCAM(GradientAttribution):
     ) -> None:
         super().__init__(model, rules=rules, output=output, strict=strict)
         self._layers = LayerChoice(model, layer, calls)
-        self._layout = checked_layout(layout)
+        self._layout: LayoutChoice = checked_layout(layout)
 
     @property
     def several(self) -> bool:

@@ -104,7 +104,7 @@ class IntegratedGradients(Attribution):
     @overload
     def attribute(
         self,
-        inputs: TensorsT,
+        inputs: Tensors,
         baselines: Baselines = None,
         target: Target = None,
         additional_forward_args: Any = None,

@@ -100,7 +100,7 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
 def _open(file: Path | BinaryIO, formats: Sequence[str]) -> Image.Image:
     with _FILTERS, own_filters():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(file, formats=formats)
+        return Image.open(file, formats=tuple(formats))
 
 
 def _expanded(item: str | Path) -> Path:

@@ -149,8 +149,8 @@ def _run(path: Path) -> ModuleType:
 def _as_loaded(made: Any, name: str) -> LoadedModel:
     if isinstance(made, LoadedModel):
         return made
-    parts = made if isinstance(made, tuple) else (made,)
-    if not 1 <= len(parts) <= 3 or not isinstance(parts[0], nn.Module):
+    parts: tuple[Any, ...] = made if isinstance(made, tuple) else (made,)
+    if len(parts) > 3 or not parts or not isinstance(parts[0], nn.Module):
         got = f"({', '.join(type(part).__name__ for part in parts)})"
         raise ModelError(
             f"{name} must return an nn.Module, (model, transform), "

@@ -48,7 +48,7 @@ def _alias(tensor: Tensor) -> Tensor:
     if type(tensor) in (Tensor, nn.Parameter) or not issubclass(type(tensor), nn.Parameter):
         return nn.Parameter(tensor.detach(), tensor.requires_grad)
     alias = Tensor._make_subclass(type(tensor), tensor.detach(), tensor.requires_grad)
-    alias.__dict__.update(vars(tensor))
+    vars(alias).update(vars(tensor))
     return alias
 
 

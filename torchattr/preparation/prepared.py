@@ -43,7 +43,7 @@ class Prepared(nn.Module, Traceable):
         super().__init__()
         # Not registered as a submodule: its submodules are this one's, under the same names.
         for held in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
-            self.__dict__[held] = forward.model.__dict__[held]
+            vars(self)[held] = vars(forward.model)[held]
         self.training = False
         self._prepared_forward = forward
         self._report = report

@@ -13,8 +13,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -175,16 +176,16 @@ def locked(folder: Path, option: str) -> Iterator[None]:
     except OSError as error:
         raise FolderError(cannot_write(folder, option, error)) from error
     try:
-        _lock(handle, folder, option)
+        _lock(partial(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB), folder, option)
         yield
     finally:
         # Closing gives the lock back.
         os.close(handle)
 
 
-def _lock(handle: int, folder: Path, option: str) -> None:
+def _lock(take: Callable[[], object], folder: Path, option: str) -> None:
     end = time.monotonic() + LOCK_SECONDS
-    while not _has_locked(handle):
+    while not _has_locked(take):
         if time.monotonic() > end:
             raise FolderError(
                 printable(
@@ -195,10 +196,10 @@ def _lock(handle: int, folder: Path, option: str) -> None:
         time.sleep(0.01)
 
 
-def _has_locked(handle: int) -> bool:
+def _has_locked(take: Callable[[], object]) -> bool:
     """Whether nobody else holds the lock, which is now taken; or there are no locks here."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take()
     except BlockingIOError:
         return False
     except OSError:

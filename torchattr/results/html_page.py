@@ -63,7 +63,7 @@ def page(title: str, parts: Sequence[PagePart], skipped: Mapping[str, str]) -> s
     return _SHELL.format(
         generator=GENERATOR,
         title=title,
-        style=files(__package__).joinpath("report.css").read_text(encoding="utf-8"),
+        style=files("torchattr.results").joinpath("report.css").read_text(encoding="utf-8"),
         contents="".join(_contents(sections)),
         sections="".join(_section(subject, listed) for subject, listed in sections.items()),
         skipped=_listed("Left out", skipped),

@@ -60,7 +60,7 @@ def _sum(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted sum over the first axis in double precision, and its rounding error."""
     # Channel by channel, so that the order of summation does not depend on the machine.
-    total, size = np.zeros((2, *channels.shape[1:]))
+    total, size = np.zeros(channels.shape[1:]), np.zeros(channels.shape[1:])
     for weight, channel in zip(weights, channels, strict=True):
         term = weight * channel.astype(np.float64)
         total += term

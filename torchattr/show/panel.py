@@ -88,9 +88,9 @@ class _Scene:
         whole = Box(0, 0, *original.size)
         seen = whole if box is None else _checked(box)
         factor = cell / max(original.size)
-        size = tuple(max(1, round(side * factor)) for side in original.size)
-        picture = np.asarray(original.resize(size, Image.Resampling.LANCZOS))
-        scaled = seen.scaled(size[0] / original.width, size[1] / original.height)
+        width, height = (max(1, round(side * factor)) for side in original.size)
+        picture = np.asarray(original.resize((width, height), Image.Resampling.LANCZOS))
+        scaled = seen.scaled(width / original.width, height / original.height)
         unseen = np.isnan(place(np.zeros((1, 1)), scaled, picture.shape[:2]))
         return cls(picture, scaled, faded(picture, unseen), bool(unseen.any()))
 

@@ -86,7 +86,8 @@ def plot_lines(
     for positions, values, label in lines:
         (line,) = axes.plot(as_floats(positions), as_floats(values), label=label)
         if fill:
-            axes.fill_between(*line.get_data(), color=line.get_color(), alpha=0.2, linewidth=0)
+            x, y = line.get_data()
+            axes.fill_between(x, y, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
     if 1 < len(lines) <= 10:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -34,12 +36,17 @@ def font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
 
 @cache
 def _is_built_in(letter: str) -> bool:
-    return letter.isspace() or bytes(font(16).getmask(letter)) != _missing_glyph()
+    return letter.isspace() or _glyph(letter) != _missing_glyph()
 
 
 @cache
 def _missing_glyph() -> bytes:
-    return bytes(font(16).getmask("\U0010ffff"))
+    return _glyph("\U0010ffff")
+
+
+def _glyph(letter: str) -> bytes:
+    # A mask is a sequence of grey levels, which Pillow's stub does not know.
+    return bytes(cast("Iterable[int]", font(16).getmask(letter)))
 
 
 @cache

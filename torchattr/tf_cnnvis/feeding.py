@@ -37,9 +37,10 @@ class Feed:
 
     @classmethod
     def of(cls, model: Any, value: Any, input_tensor: str | None) -> Feed:
-        loaded = load_model(str(model)) if isinstance(model, (str, Path)) else model
-        loaded = loaded if isinstance(loaded, LoadedModel) else None
-        run: Forward = model if loaded is None else loaded.model
+        if isinstance(model, (str, Path)):
+            model = load_model(str(model))
+        loaded = model if isinstance(model, LoadedModel) else None
+        run: Forward = model.model if isinstance(model, LoadedModel) else model
         name, fed = _image_entry(value, input_tensor)
         arguments = {key: _tensor(one, run) for key, one in fed.items()}
         images = arguments.pop(name)

@@ -94,7 +94,7 @@ class BackProjector:
                 "calls='sum' has no meaning here, since each call has its own positions; use"
                 " calls='each' and add the pictures"
             )
-        self._kinds = [_checked(kind) for kind in kinds]
+        self._kinds: list[Rule] = [_checked(kind) for kind in kinds]
         self._lock = Lock()
         self._inputs = as_inputs(inputs)
         self._batch = self._inputs.batch_size

@@ -83,7 +83,7 @@ class Ascent:
     def climb(self, image: Tensor) -> Tensor:
         """Return an image `(N, C, ...)` optimised through all octaves, as a new tensor."""
         with gradients(False), self._counting() as self._bar:
-            base = image.detach().clone()
+            found = base = image.detach().clone()
             detail = torch.zeros_like(base)
             for octave, size in enumerate(self._sizes(base.shape[2:])):
                 start = resized(base, size)

@@ -11,14 +11,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from torchattr.layers.operations.operation import OPERATIONS, Call
-from torchattr.layers.registry import register_rule
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.registry import register_kind_rule
 from torchattr.layers.rule import LayerRule
 
-ACTIVATIONS = tuple(name for name, op in OPERATIONS.items() if op.kind == "activation")
 
-
-@register_rule(ACTIVATIONS, "guided")
+@register_kind_rule("activation", "guided")
 class ActivationGuided(LayerRule):
     """`g · f'(x) · [x > 0] · [g > 0]`: guided backpropagation of an activation with tails."""
 
@@ -30,7 +28,7 @@ class ActivationGuided(LayerRule):
         return call.vjp(grad.clamp(min=0), x)[0] * (x > 0)
 
 
-@register_rule(ACTIVATIONS, "deconvolution")
+@register_kind_rule("activation", "deconvolution")
 class ActivationDeconvolution(LayerRule):
     """`g · [g > 0]`: the deconvnet rectifies the signal, whatever the forward pass did."""
 

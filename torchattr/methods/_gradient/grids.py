@@ -17,7 +17,7 @@ LayoutChoice: TypeAlias = "Named | Callable[[Tensor], Tensor] | None"
 """How a layer is laid out, by name or function; `None` infers it."""
 
 
-def checked_layout(layout: Any) -> LayoutChoice:
+def checked_layout(layout: LayoutChoice) -> LayoutChoice:
     """Return a layout as it was given.
 
     Raises:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from torchattr.core.select import find_layer
 from torchattr.core.targets import Neuron, select_scores
-from torchattr.core.types import Forward
+from torchattr.core.types import Forward, Index
 from torchattr.errors import LayerError, TargetError
 from torchattr.layers import Captured, TapPoint
 from torchattr.methods._gradient.forward_result import ForwardResult
@@ -69,7 +70,7 @@ def last_call(trace: ForwardResult, tap: TapPoint) -> Captured:
     return calls[-1]
 
 
-def select_neuron(captured: Captured, selector: Any) -> Tensor:
+def select_neuron(captured: Captured, selector: Index | Callable[[Any], Tensor]) -> Tensor:
     """Return one value per example: the sum of what `selector` takes of a layer's values.
 
     Raises:

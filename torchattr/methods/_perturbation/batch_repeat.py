@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import map_batched
-from torchattr.core.targets import Classes, bundle, plain
+from torchattr.core.targets import Classes, TopK, bundle, plain
+from torchattr.core.types import SingleTarget
 
 
 def repeat_rows(rows: Tensor, times: int) -> Tensor:
@@ -28,7 +29,7 @@ def repeat_arguments(arguments: Sequence[Any], times: int, batch_size: int) -> t
     return map_batched(arguments, batch_size, lambda rows: repeat_rows(rows, times))
 
 
-def repeat_target(target: Any, times: int) -> Any:
+def repeat_target(target: SingleTarget | TopK | Classes, times: int) -> Any:
     """Repeat a target that has one entry per example; others fit a batch of any size.
 
     A callable is called with one block at a time, since it may hold one entry per example, too.

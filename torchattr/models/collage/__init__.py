@@ -50,7 +50,7 @@ def collage(weights: bool = True) -> CollageNet:
     """
     net = CollageNet(len(CLASSES))
     if weights:
-        net.load_state_dict(load(files(__package__).joinpath("weights.safetensors").read_bytes()))
+        net.load_state_dict(load(files(__name__).joinpath("weights.safetensors").read_bytes()))
     return net.eval()
 
 
@@ -61,7 +61,7 @@ def examples() -> list[Example]:
         >>> sorted(examples()[0].labels)
         ['astronaut', 'cat']
     """
-    with as_file(files(__package__).joinpath("examples")) as folder:
+    with as_file(files(__name__).joinpath("examples")) as folder:
         rows = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
         return [
             Example(folder / row["file"], tuple(row["labels"]), tuple(map(_as_box, row["boxes"])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def _style(name: str, values: np.ndarray) -> Any:
 
 
 def _own_panel(method: Attribution, result: Any, scene: Scene) -> list[Part]:
-    panel = getattr(method, "panel", None)
+    panel: Callable[..., Any] | None = getattr(method, "panel", None)
     if not callable(panel):
         return []
     return _checked(panel(_without_target(result), scene), f"{type(method).__name__}.panel")

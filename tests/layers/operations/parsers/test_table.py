@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from math import inf
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from helpers import assert_same, autograd, noise, seeded, weighted
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.layers import Trace
+from torchattr.layers import Parsed, Trace, call_pattern
+from torchattr.layers.operations.parsers import CALL_PATTERNS
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
@@ -303,3 +305,34 @@ def test_a_compiled_function() -> None:
     forward(X)
     result = ta.GuidedBackprop(forward).attribute(X, target=TARGET)
     assert_same(result, expected("guided_backprop"), 1e-12)
+
+
+CUSTOM = """
+@call_pattern("gelu", smooth)
+def parse(input):
+    return Parsed((input,), {})
+"""
+
+
+def smooth(input: Tensor) -> Tensor:
+    return input.sigmoid() * input
+
+
+def test_a_parser_is_replaced_by_its_own_file_or_cell_only() -> None:
+    def execute(source: str, file: str, name: str) -> Any:
+        scope = {"__name__": name, "call_pattern": call_pattern, "Parsed": Parsed, "smooth": smooth}
+        exec(compile(source, file, "exec"), scope)
+        return scope
+
+    with mock.patch.dict(CALL_PATTERNS):
+        execute(CUSTOM, "mine.py", "mine")
+        again = execute(CUSTOM, "mine.py", "mine")
+        assert CALL_PATTERNS[smooth].parse is again["parse"]
+        with pytest.raises(ValueError, match="has a parser already"):
+            execute(CUSTOM, "other.py", "mine")
+    with mock.patch.dict(CALL_PATTERNS):
+        execute(CUSTOM, "cell 1", "__main__")
+        again = execute(CUSTOM, "cell 2", "__main__")
+        assert CALL_PATTERNS[smooth].parse is again["parse"]
+        with pytest.raises(ValueError, match="has a parser already"):
+            execute(CUSTOM.replace("parse(", "read("), "cell 3", "__main__")

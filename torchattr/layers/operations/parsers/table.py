@@ -7,6 +7,7 @@ say).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -55,25 +56,39 @@ def call_pattern(
 ) -> Callable[[Parser], Parser]:
     """Register the decorated parser for functions; an aten packet stands for all its overloads.
 
+    A file that is executed again replaces its own parsers.
+
     Args:
         operation: the operation's name in `OPERATIONS`.
         functions: the functions whose calls may be this operation.
         masked: whether the parser takes the origins of the forward's masks as its first argument.
 
     Raises:
-        ValueError: a function has a parser already.
+        ValueError: a function has another parser already.
     """
 
     def register(parser: Parser) -> Parser:
         for function in functions:
             for callee in (function, *_overloads(function)):
-                if callee in CALL_PATTERNS:
+                known = CALL_PATTERNS.get(callee)
+                if known is not None and not _is_again(known.parse, parser):
                     raise ValueError(f"{callee} has a parser already")
                 inplace = writes_in_place(callee)
                 CALL_PATTERNS[callee] = CallPattern(operation, parser, inplace, masked)
         return parser
 
     return register
+
+
+def _is_again(known: Parser, parser: Parser) -> bool:
+    """Whether a parser replaces its former self, because its file or cell was executed again."""
+    origins = [(p.__module__, p.__qualname__, _file_of(p)) for p in (known, parser)]
+    return known is not parser and origins[0] == origins[1]
+
+
+def _file_of(parser: Parser) -> str | None:
+    """Return the file of a parser; cells of a notebook count as one."""
+    return None if parser.__module__ == "__main__" else inspect.getfile(parser)
 
 
 def parse_call(

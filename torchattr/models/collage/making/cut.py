@@ -6,6 +6,7 @@ scikit-image, since the files that it writes are part of the repository.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,9 +117,13 @@ def _outlined(pixels: NDArray[np.generic], outline: Outline) -> Image.Image:
     return picture
 
 
+def _above(threshold: int) -> Callable[[int], float]:
+    return lambda value: 255 * (value > threshold)
+
+
 def _retina() -> Image.Image:
     picture = _rgb(data.retina())
-    disc = picture.convert("L").filter(ImageFilter.MedianFilter(9)).point(lambda v: 255 * (v > 24))
+    disc = picture.convert("L").filter(ImageFilter.MedianFilter(9)).point(_above(24))
     alpha = disc.filter(ImageFilter.MinFilter(9)).filter(ImageFilter.GaussianBlur(4))
     picture.putalpha(alpha)
     return picture
@@ -137,7 +142,7 @@ def _horse() -> Image.Image:
 
 def _trimmed(picture: Image.Image) -> Image.Image:
     """Cropped to what is visible, at most `OBJECT_SIDE` pixels on its longer side."""
-    box = picture.getchannel("A").point(lambda value: 255 * (value > 8)).getbbox()
+    box = picture.getchannel("A").point(_above(8)).getbbox()
     cut = picture.crop(box)
     factor = min(1.0, OBJECT_SIDE / max(cut.size))
     size = (max(1, round(cut.width * factor)), max(1, round(cut.height * factor)))
