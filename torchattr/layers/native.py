@@ -30,7 +30,16 @@ from torchattr.layers.rule import has_native_form, hook_of
 
 
 class NotNative(Exception):
-    """The model, its graph or a rule needs the mode; the message says why."""
+    """The model, its graph or a rule needs the mode; the message says why.
+
+    Args:
+        reason: why, as a clause.
+        is_of_graph: whether it lies in what the model runs, so that it will be so again.
+    """
+
+    def __init__(self, reason: str, *, is_of_graph: bool = False) -> None:
+        super().__init__(reason)
+        self.is_of_graph = is_of_graph
 
 
 class NativeTrace(GraphTrace):
@@ -71,7 +80,8 @@ class NativeTrace(GraphTrace):
             self.coverage, self._nodes = _read_graph([self.output, *self._recorder.recorded()])
         except (UnknownNode, RuntimeError) as reason:
             draw_again()
-            raise NotNative(str(reason)) from reason
+            is_of_graph = isinstance(reason, UnknownNode)
+            raise NotNative(str(reason), is_of_graph=is_of_graph) from reason
 
     def _run_until_complete(self, follow: bool, draw_again: Any) -> None:
         self.output = self._run(follow)
@@ -101,7 +111,9 @@ def _require_native_rules(tables: Sequence[RuleTable]) -> None:
     for table in tables:
         for operation, rule in table.items():
             if not has_native_form(rule):
-                raise NotNative(f"the rule {type(rule).__name__} for {operation} has no native form")
+                raise NotNative(
+                    f"the rule {type(rule).__name__} for {operation} has no native form"
+                )
     for operation in OPERATIONS:
         default = default_rule(operation)
         if default is not None and not has_native_form(default):

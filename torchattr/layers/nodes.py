@@ -43,7 +43,9 @@ def _unknown(node: Any) -> str | None:
 
 def _product(node: Any) -> str | None:
     """A product of two results, or with a number: any other factor could be a mask."""
-    for (below, _), factor in zip(node.next_functions, ("_saved_self", "_saved_other"), strict=True):
+    for (below, _), factor in zip(
+        node.next_functions, ("_saved_self", "_saved_other"), strict=True
+    ):
         if below is None and getattr(node, factor).dim() > 0:
             raise UnknownNode("a product with a constant tensor may be a rectifier's mask")
     return None
@@ -111,7 +113,12 @@ _OTHERS = (
     *("PixelUnshuffle0", "ReflectionPad1D0", "ReflectionPad2D0", "ReflectionPad3D0", "Repeat0"),
     *("ReplicationPad1D0", "ReplicationPad2D0", "ReplicationPad3D0", "Roll0", "Stack0", "Im2Col0"),
     *("UpsampleBicubic2D0", "UpsampleBilinear2D0", "UpsampleLinear1D0", "UpsampleNearest1D0"),
-    *("UpsampleNearest2D0", "UpsampleNearest3D0", "UpsampleNearestExact2D0", "UpsampleTrilinear3D0"),
+    *(
+        "UpsampleNearest2D0",
+        "UpsampleNearest3D0",
+        "UpsampleNearestExact2D0",
+        "UpsampleTrilinear3D0",
+    ),
     # Arithmetic, products and functions that no rule can serve.
     *("Baddbmm0", "Bmm0", "Div0", "Div1", "Exp0", "Expm10", "Log0", "LogSoftmax0", "Neg0", "Mv0"),
     *("Dot0", "Pow0", "Rsqrt0", "Rsub1", "Sqrt0", "Sub0", "Sub1", "Sum0", "Sum1", "Softmax0"),
