@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from torchattr.core.functorch import is_transformed
-from torchattr.core.torch_private import function_mode_stack
+from torchattr.core.torch_private import AccumulateGrad, function_mode_stack
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.layers.autograd import Enter
@@ -27,6 +27,8 @@ from torchattr.layers.nodes import UnknownNode, operation_of
 from torchattr.layers.operations.operation import OPERATIONS
 from torchattr.layers.registry import RuleTable, default_rule
 from torchattr.layers.rule import has_native_form, hook_of
+
+_Nodes: TypeAlias = Mapping[str, list[Any]]
 
 
 class NotNative(Exception):
@@ -77,11 +79,18 @@ class NativeTrace(GraphTrace):
         draw_again = random_state(inputs)
         try:
             self._run_until_complete(from_inputs, draw_again)
-            self.coverage, self._nodes = _read_graph([self.output, *self._recorder.recorded()])
+            graph = _read_graph([self.output, *self._recorder.recorded()])
         except (UnknownNode, RuntimeError) as reason:
             draw_again()
             is_of_graph = isinstance(reason, UnknownNode)
             raise NotNative(str(reason), is_of_graph=is_of_graph) from reason
+        self.coverage, self._nodes, self._of_inputs = graph
+
+    def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
+        # With one entry to the graph, what depends on any depends on it.
+        if edges == self.input_edges and len(edges) == 1 and scores.grad_fn in self._of_inputs:
+            return (True,)
+        return super().connected(scores, edges)
 
     def _run_until_complete(self, follow: bool, draw_again: Any) -> None:
         self.output = self._run(follow)
@@ -130,44 +139,54 @@ def _require_plain_model(model: Forward, places: Sequence[TapPoint]) -> None:
             raise NotNative(f"{name or type(part).__name__} hides what it runs, or is in training")
 
 
-def _read_graph(outputs: Sequence[Tensor]) -> tuple[Coverage, Mapping[str, list[Any]]]:
-    """Return what ran between the inputs and the outputs, and the nodes of each operation.
+def _read_graph(outputs: Sequence[Tensor]) -> tuple[Coverage, _Nodes, frozenset[Any]]:
+    """Return what ran between the inputs and the outputs.
+
+    Returns:
+        the counts; the nodes of each operation; all nodes that depend on the inputs.
 
     Raises:
         UnknownNode: some node does not tell its operation.
     """
-    coverage, found = Coverage(), dict[str, list[Any]]()
-    of_inputs = set[Any]()
-    for node in _oldest_first(outputs):
-        below = [position for position, (n, _) in enumerate(node.next_functions) if n in of_inputs]
-        is_entry = isinstance(node, Enter._backward_cls)
-        if not below and not is_entry:
-            continue
-        of_inputs.add(node)
-        operation = None if is_entry else operation_of(node)
-        if operation is not None:
-            found.setdefault(operation, []).append(node)
-            coverage.calls[operation] += 1
-            coverage.spellings[operation, type(node).__name__] += 1
-            # A factor that depends on the inputs is no parameter.
-            own = OPERATIONS[operation].kind == "linear" and len(below) > 1
-            coverage.own[operation] += own
-    coverage.own = +coverage.own
-    return coverage, found
+    coverage, nodes, of_inputs = Coverage(), dict[str, list[Any]](), set[Any]()
+    for node, below in _oldest_first(outputs):
+        uses = sum(one in of_inputs for one in below)
+        if type(node) is Enter._backward_cls:
+            of_inputs.add(node)
+        elif uses:
+            of_inputs.add(node)
+            operation = operation_of(node)
+            if operation is not None:
+                nodes.setdefault(operation, []).append(node)
+                # A factor that depends on the inputs is no parameter.
+                own = uses > 1 and OPERATIONS[operation].kind == "linear"
+                _count(coverage, operation, type(node).__name__, own=own)
+    return coverage, nodes, frozenset(of_inputs)
 
 
-def _oldest_first(outputs: Sequence[Tensor]) -> list[Any]:
-    """Return the nodes below some tensors, each after those that it leads to."""
+def _count(coverage: Coverage, operation: str, spelling: str, *, own: bool) -> None:
+    coverage.calls[operation] += 1
+    coverage.spellings[operation, spelling] += 1
+    if own:
+        coverage.own[operation] += 1
+
+
+def _oldest_first(outputs: Sequence[Tensor]) -> list[tuple[Any, list[Any]]]:
+    """Return the nodes below some tensors, each after those below it, with these.
+
+    Leaves are left out: they are parameters.
+    """
     waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
-    seen = set(waiting)
+    found: dict[Any, list[Any]] = {}
     while waiting:
-        for below, _ in waiting.pop().next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                waiting.append(below)
-    return sorted(seen, key=_age)
+        node = waiting.pop()
+        if node not in found:
+            below = [n for n, _ in node.next_functions if n and type(n) is not AccumulateGrad]
+            found[node] = below
+            waiting += below
+    return sorted(found.items(), key=_age)
 
 
-def _age(node: Any) -> int:
-    number: int = node._sequence_nr()
+def _age(entry: tuple[Any, list[Any]]) -> int:
+    number: int = entry[0]._sequence_nr()
     return number
