@@ -74,7 +74,7 @@ def measure(chosen: list[str], options: argparse.Namespace) -> None:
 def sections(case: Case, settings: Settings, before: list[Any]) -> Iterator[dict[str, Any]]:
     """Measure a case and yield its section as it grows, so that an interrupted run keeps its rows.
 
-    Of the rows from before, those that the case leaves out stay.
+    Earlier rows that the case does not renew stay.
     """
     missing = case.missing(settings)
     if missing:
@@ -89,14 +89,14 @@ def sections(case: Case, settings: Settings, before: list[Any]) -> Iterator[dict
 
 
 def _in_order(rows: list[Any]) -> list[Any]:
-    """Put the rows of a network side by side, by method, those of smaller batches first."""
+    """Sort rows by network, method and batch."""
     networks = list(dict.fromkeys(row.get("network") for row in rows))
 
-    def place(row: Any) -> tuple[int, int, int]:
+    def order(row: Any) -> tuple[int, int, int]:
         method = METHODS.index(row["method"]) if "method" in row else 0
         return networks.index(row.get("network")), method, row.get("batch", 0)
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=order)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -104,7 +104,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("case", nargs="*", metavar="CASE", help=", ".join([*CASES, *AFTERWARDS]))
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="rounds for the figures that targets depend on"
+        "--rounds", type=int, default=5, help="number of rounds for figures with a target"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(

@@ -16,18 +16,18 @@ NETWORKS = ("alexnet", "mobilenet_v2", "googlenet", "densenet121", "resnet50", "
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure. Everything that depends on the device or on `quick` is decided here.
+    """The settings of a run. Everything that depends on the device or on `quick` is decided here.
 
     Attributes:
-        device: where the models and images are.
-        rounds: how often the sides alternate where a target depends on the figure; elsewhere
-            at most that often, as far as the budget goes.
+        device: the device of models and images.
+        rounds: number of rounds for figures with a target; for others the maximum, limited by
+            the budget.
         quick: tiny images and one round, to check that everything runs; its times are meaningless.
-        networks: what the cases `methods` and `incremental` look at; the latter at all of its own
-            if these are the default ones.
+        networks: the networks of the cases `methods` and `incremental`; the latter uses all of its
+            own if these are the default ones.
         largest: the largest batch of `methods`, if it is bounded.
-        whole: whether the case `incremental` stops no side early.
-        methods: those that the case `methods` looks at.
+        whole: whether the case `incremental` never stops a side early.
+        methods: the methods of the case `methods`.
     """
 
     device: torch.device
@@ -76,7 +76,7 @@ class Settings:
 
     @property
     def longest_round(self) -> float:
-        """Predicted seconds per round above which a cell is left out, with a remark."""
+        """Predicted seconds per round above which a cell is skipped, with a remark."""
         return 100.0
 
     @property

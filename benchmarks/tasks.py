@@ -43,7 +43,7 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class Task:
-    """One thing to do, for any library."""
+    """One task, for any library."""
 
     method: str
     model: nn.Module
@@ -53,7 +53,7 @@ class Task:
 
     @property
     def grid(self) -> Tensor:
-        """The number of the feature that each pixel belongs to."""
+        """The feature mask of ablation: the number of each pixel's cell."""
         rows, columns = (
             torch.arange(side, device=self.images.device) * FEATURES_A_SIDE // side
             for side in self.images.shape[-2:]
@@ -73,14 +73,14 @@ class Task:
 def network(name: str, size: int = 224) -> nn.Module:
     """Make a torchvision network with random weights and fitting batch-norm statistics.
 
-    Without the latter, activations of a deep random network vanish or explode.
+    Without the latter, the activations of a deep random network vanish or explode.
     """
     torch.manual_seed(0)
     options = {"init_weights": True} if name == "googlenet" else {}
     model = torchvision.models.get_model(name, weights=None, **options)
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = 1.0  # Take the statistics of the pictures below, and nothing else.
+        norm.momentum = 1.0  # Collect the statistics of the images below, and nothing else.
     with torch.no_grad():
         model.train()(torch.randn(4, 3, size, size))
     for norm in norms:
@@ -95,13 +95,13 @@ def predicted(model: nn.Module, shown: Tensor) -> int:
 
 
 def images(batch: int, size: int, device: torch.device) -> Tensor:
-    """Return noise images, the same in every run."""
+    """Return noise images, identical in every run."""
     return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1)).to(device)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network on a device: what tasks are made of."""
+    """A network on a device, which tasks are made from."""
 
     name: str
     model: nn.Module
@@ -120,14 +120,14 @@ class Subject:
 
     @cached_property
     def exact(self) -> Subject:
-        """The same in float64."""
+        """The same subject in float64."""
         return replace(self, model=copy.deepcopy(self.model).double())
 
 
 def floor(task: Task) -> Run:
-    """Return the minimum that a gradient method must do: forward, and backward to the input.
+    """Return a run of what every gradient method must do: forward, and backward to the input.
 
-    It freezes the task's model.
+    Freezes the task's model.
     """
     task.model.requires_grad_(False)
 

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 class Visitor:
-    """A client's connection to the viewer, with its cookie."""
+    """A client connection to the viewer, with its cookie."""
 
     def __init__(self, host: str, port: int) -> None:
         self._connection = HTTPConnection(host, port)

@@ -1,4 +1,4 @@
-"""What several tests share: a strict comparison, and plain autograd to compare with."""
+"""Helpers of several tests: a strict comparison, and plain autograd to compare with."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def reported(method: Any, *args: Any, **options: Any) -> tuple[Any, Recomputed]:
 
 
 def autograd(function: Callable[..., Tensor], x: Tensor, target: Callable[[Tensor], Tensor]) -> Any:
-    """Give PyTorch's own gradient of the summed target."""
+    """Return PyTorch's own gradient of the summed target."""
     leaf = x.detach().clone().requires_grad_()
-    # A clone, so that an in-place model does not write over a leaf.
+    # A clone, so that an in-place model does not overwrite a leaf.
     (grad,) = torch.autograd.grad(target(function(leaf.clone())).sum(), leaf)
     return grad
 
 
 def weighted(output: Tensor) -> Tensor:
-    """Give one value per example that looks at every entry of the output with another weight."""
+    """Return a weighted sum of the output of each example; all weights differ."""
     flat = output.flatten(1)
     weights = torch.linspace(-1.0, 1.7, flat.shape[1], dtype=flat.dtype) + 0.1
     return (flat * weights).sum(1)
@@ -65,7 +65,7 @@ def sent_back(
 
 
 class Rectifier(torch.autograd.Function):
-    """A rectifier with a backward from the literature, written down once more."""
+    """An independent rectifier with a backward from the literature."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rule: str) -> Tensor:
@@ -112,7 +112,7 @@ def noise(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Ten
 
 @contextmanager
 def refused(kind: type[Exception], *words: str) -> Iterator[None]:
-    """Demand an error of this kind whose message holds all these words."""
+    """Expect an error of this kind whose message contains all these words."""
     with pytest.raises(kind) as info:
         yield
     for word in words:

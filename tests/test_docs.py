@@ -37,9 +37,11 @@ from torchattr.cli import app
 from torchattr.kernels.dispatch import BACKENDS
 from torchattr.layers import OPERATIONS
 from torchattr.layers import registry as rule_registry
+from torchattr.layers.fusion import FUSED_PAIRS
 from torchattr.layers.operations.parsers import CALL_PATTERNS
 from torchattr.methods import registry as method_registry
 from torchattr.models.collage import examples
+from torchattr.web.panels.panel import PANELS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(torchattr.__file__).parent
@@ -136,7 +138,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         restored.enter_context(mock.patch.dict(rule_registry._registries, rules))
         restored.enter_context(mock.patch.dict(OPERATIONS))
         restored.enter_context(mock.patch.dict(CALL_PATTERNS))
-        restored.enter_context(method_registry.METHODS.temporary())
+        restored.enter_context(mock.patch.dict(rule_registry._kind_rules))
+        for registry in (FUSED_PAIRS, method_registry.METHODS, PANELS):
+            restored.enter_context(registry.temporary())
         restored.enter_context(torch.random.fork_rng(devices=[]))
         torch.manual_seed(0)
         yield tmp_path

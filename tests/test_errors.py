@@ -1,4 +1,4 @@
-"""Messages: what is wrong, and ways out that each reader is told in their own words."""
+"""Messages: the fault, and the ways out as Python, the command and the viewer render them."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def test_a_question_needs_no_full_stop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"), [("gelu", "To treat them like a ReLU, pass rules={'gelu': 'guided'}")]
+    ("reason", "expected"), [("gelu", "To treat them like a ReLU, pass rules={'gelu': 'guided'}")]
 )
-def test_a_refusal_is_told_with_its_ways_out(reason: str, said: str) -> None:
+def test_a_refusal_is_told_with_its_ways_out(reason: str, expected: str) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.GELU())
     explained = ta.explain(
         model, torch.ones(1, 2), ["saliency", "guided_backprop"], skip_refused=True
     )
     refusal = explained.refused["guided_backprop"]
-    assert said in refusal
+    assert expected in refusal
     assert reason in refusal.text
     assert "--rules" in refusal.said(dashes)
     assert "strict" not in refusal.said(dashes)

@@ -1,4 +1,4 @@
-"""Nothing is held when a call has ended, also where no garbage collector runs."""
+"""Nothing is kept alive after a call, even without the garbage collector."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ CALLS: dict[str, Callable[[], Any]] = {
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
     gc.disable()
-    # What was there before need not be looked through.
+    # Earlier objects need not be searched.
     gc.freeze()
     yield
     gc.unfreeze()
@@ -117,7 +117,7 @@ def collector() -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[list[Any]]:
-    """Give what only a garbage collector would free of what is made in a `with` block."""
+    """Yield the objects made in a `with` block that only a garbage collector would free."""
     gc.collect()
     found: list[Any] = []
     yield found
@@ -151,7 +151,7 @@ def test_nothing_keeps_what_a_call_made(name: str) -> None:
         with uncollected() as found:
             before = alive()
             call()
-            # What only the graph holds, which no collector sees into, would be here for ever.
+            # What only the graph holds, which no collector sees into, would never be freed.
             assert alive() <= before
     # Functions of PyTorch itself leave some small ones, such as its `tree_flatten`.
     assert [type(held) for held in found if is_heavy(held)] == []

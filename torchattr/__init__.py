@@ -17,7 +17,7 @@ if _typing.TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return _version()
+        return str(_importlib.import_module("torchattr.core.versions").own_version())
     public = {} if name.startswith("__") and name != "__all__" else _public_names()
     globals().update(public)
     if name == "__all__":
@@ -35,13 +35,3 @@ def __dir__() -> list[str]:
 def _public_names() -> dict[str, object]:
     names = vars(_importlib.import_module("torchattr._public"))
     return {name: value for name, value in names.items() if not name.startswith("_")}
-
-
-def _version() -> str:
-    """Return the version of the installed distribution; `unknown` in a bare checkout."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("torchattr")
-    except PackageNotFoundError:
-        return "unknown"

@@ -12,8 +12,9 @@ from torchattr.errors import InputError as InputError
 from torchattr.errors import LayerChoiceWarning as LayerChoiceWarning
 from torchattr.errors import LayerError as LayerError
 from torchattr.errors import LayerReuseWarning as LayerReuseWarning
-from torchattr.errors import NoPlacesWarning as NoPlacesWarning
 from torchattr.errors import NoRuleMatched as NoRuleMatched
+from torchattr.errors import NotSpatialWarning as NotSpatialWarning
+from torchattr.errors import RegistryError as RegistryError
 from torchattr.errors import RuleError as RuleError
 from torchattr.errors import ScriptedModelError as ScriptedModelError
 from torchattr.errors import ShapeError as ShapeError

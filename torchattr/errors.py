@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Renderer: TypeAlias = Callable[[str, Any], "str | None"]
-"""Words an argument and its value for the readers of Python, the command or the viewer.
+"""Renders an argument and its value for users of Python, the command or the viewer.
 
-`None` if they have no such setting: a way out that needs it is then left out.
+`None` if they have no such setting: a way out that needs it is then omitted.
 """
 
 FUNCTION: Any = type("Function", (), {"__repr__": lambda self: "lambda returned: ..."})()
@@ -20,7 +20,7 @@ SETTING = "{setting}"
 
 
 def in_python(argument: str, value: Any) -> str:
-    """Word an argument as a call in Python passes it.
+    """Render an argument as it is passed in Python.
 
     >>> in_python("rules", {"gelu": "guided"}), in_python("layer", ...)
     ("rules={'gelu': 'guided'}", 'layer=...')
@@ -33,9 +33,9 @@ class WayOut:
     """Something that would help, such as an argument to pass.
 
     Attributes:
-        text: the advice; `{setting}` stands for the argument in the reader's words.
+        text: the advice; `{setting}` is replaced by the rendered argument.
         argument: the argument's name in Python; `None` if the advice needs no argument.
-        value: what to pass; `...` where the reader must choose.
+        value: the value to pass; `...` where the user must choose.
 
     >>> WayOut("to treat it like a ReLU, pass {setting}", "rules", {"gelu": "guided"}).said()
     "to treat it like a ReLU, pass rules={'gelu': 'guided'}"
@@ -46,7 +46,7 @@ class WayOut:
     value: Any = ...
 
     def said(self, renderer: Renderer = in_python) -> str | None:
-        """Return the advice, or `None` if the reader has no such setting."""
+        """Return the advice as rendered; `None` if the user has no such setting."""
         if self.argument is None:
             return self.text
         setting = renderer(self.argument, self.value)
@@ -55,13 +55,13 @@ class WayOut:
 
 @dataclass(frozen=True)
 class Hint:
-    """What an error or a warning is about, as data.
+    """The structured part of an error or warning: the argument at fault and the ways out.
 
     Attributes:
         argument: the argument at fault, by its name in Python.
         given: its value.
-        allowed: the values that it may have, where they can be listed.
-        ways_out: what would help.
+        allowed: the allowed values, where they can be listed.
+        ways_out: the remedies.
 
     >>> Hint(ways_out=[WayOut("pass {setting}", "strict", False)]).said()
     'Pass strict=False'
@@ -73,23 +73,23 @@ class Hint:
     ways_out: Sequence[WayOut] = ()
 
     def said(self, renderer: Renderer = in_python) -> str:
-        """Return the ways out as a sentence; empty if the reader has none of them."""
+        """Return the rendered ways out as a sentence; empty if the user has none of them."""
         advice = [text for way in self.ways_out if (text := way.said(renderer)) is not None]
         sentence = "; ".join(advice)
         return sentence[:1].upper() + sentence[1:]
 
     def setting(self, renderer: Renderer = in_python) -> str:
-        """Return the argument at fault and its value, in Python's words if the reader has none."""
+        """Return the argument at fault and its value, as in Python if the user has no setting."""
         argument = self.argument or ""
         return renderer(argument, self.given) or in_python(argument, self.given)
 
 
 class Message(str):
-    """A fault and the ways out of it: a text in Python's words, which can be said in others'.
+    """A fault and the ways out, worded for Python, and rendered anew for the command or viewer.
 
     Attributes:
-        text: the fault; `{setting}` stands for the argument of the hint and its value.
-        hint: what it is about.
+        text: the fault; `{setting}` is replaced by the hint's argument and value.
+        hint: the argument at fault and the ways out.
 
     >>> fault = Message("there is no layer", Hint(ways_out=[WayOut("see {setting}", "layers")]))
     >>> fault
@@ -111,11 +111,11 @@ class Message(str):
         return Message, (self.text, self.hint)
 
     def said(self, renderer: Renderer = in_python) -> str:
-        """Return the whole message in the reader's words."""
+        """Return the whole message as rendered."""
         return _said(self.text, self.hint, renderer)
 
     def after(self, introduction: str) -> Message:
-        """Return the same message with words before it."""
+        """Return the same message after an introduction."""
         return Message(f"{introduction}{self.text}", self.hint)
 
 
@@ -128,13 +128,13 @@ def _said(text: str, hint: Hint, renderer: Renderer) -> str:
 
 
 NOTHING = Message()
-"""The message that says nothing."""
+"""The empty message."""
 
 
 class _Hinted(Exception):
-    """An error or warning whose message Python, the command and the viewer word differently.
+    """An error or warning whose message Python, the command and the viewer render differently.
 
-    `str()` words it for Python.
+    `str()` renders it for Python.
     """
 
     def __init__(self, message: str = "", *, hint: Hint | None = None) -> None:
@@ -144,11 +144,11 @@ class _Hinted(Exception):
 
     @property
     def message(self) -> Message:
-        """The fault and the ways out of it."""
+        """The fault and the ways out."""
         return Message(str(self.args[0]) if self.args else "", self.hint)
 
     def said(self, renderer: Renderer = in_python) -> str:
-        """Return the whole message in the reader's words."""
+        """Return the whole message as rendered."""
         return self.message.said(renderer)
 
     def __str__(self) -> str:
@@ -164,7 +164,7 @@ class InputError(TorchattrError, ValueError):
 
 
 class InputTypeError(TorchattrError, TypeError):
-    """An argument of a type that the call does not take."""
+    """An argument of a type that the call does not accept."""
 
 
 class ShapeError(InputError):
@@ -184,7 +184,7 @@ class LayerError(TorchattrError, ValueError):
 
 
 class ModelError(TorchattrError, ValueError):
-    """A model that cannot be loaded, or cannot be run under interception."""
+    """A model that cannot be loaded, or whose operations cannot be intercepted."""
 
 
 class TrainingModeError(ModelError):
@@ -192,15 +192,15 @@ class TrainingModeError(ModelError):
 
 
 class ScriptedModelError(ModelError):
-    """A scripted or traced module hides its operations."""
+    """A scripted or traced module, which hides its operations."""
 
 
 class WeightsError(TorchattrError, ValueError):
-    """Weights that cannot be read, downloaded or fitted to the model."""
+    """Weights that cannot be read or downloaded, or that do not fit the model."""
 
 
 class ImageError(TorchattrError, ValueError):
-    """A picture that cannot be found or read."""
+    """An image that cannot be found or read."""
 
 
 class FolderError(TorchattrError, OSError):
@@ -208,7 +208,7 @@ class FolderError(TorchattrError, OSError):
 
 
 class PackageError(TorchattrError, ImportError):
-    """An optional package that is asked for and not installed."""
+    """An optional package that is required but not installed."""
 
 
 class RegistryError(TorchattrError, ValueError):
@@ -224,15 +224,15 @@ class NoRuleMatched(TorchattrError, RuntimeError):
 
 
 class DisconnectedError(TorchattrError, RuntimeError):
-    """A target that does not depend on the inputs, or the layer, by the graph."""
+    """A target that the autograd graph does not connect to the inputs or the layer."""
 
 
 class BackendError(TorchattrError, RuntimeError):
-    """A backend asked for by name that cannot serve the call."""
+    """A backend requested by name that cannot serve the call."""
 
 
 class OutOfMemory(TorchattrError, MemoryError):
-    """Not even a single perturbation fits into memory."""
+    """Not even a single perturbed copy fits into memory."""
 
 
 class TorchattrWarning(_Hinted, UserWarning):
@@ -244,11 +244,11 @@ class CoverageWarning(TorchattrWarning):
 
 
 class DisconnectedWarning(TorchattrWarning):
-    """Some inputs, examples or targets get zeros because nothing leads back to them."""
+    """Some inputs, examples or targets get zeros because no gradient reaches them."""
 
 
-class NoPlacesWarning(TorchattrWarning):
-    """An input without places gets an empty tensor where a layer's map was to be laid over it."""
+class NotSpatialWarning(TorchattrWarning):
+    """An input without spatial dimensions gets an empty tensor instead of a layer's map."""
 
 
 class LayerReuseWarning(TorchattrWarning):
@@ -260,8 +260,8 @@ class LayerChoiceWarning(TorchattrWarning):
 
 
 class RowsWarning(TorchattrWarning):
-    """A result without one row for each example was left out."""
+    """A result without one row per example was omitted."""
 
 
 class BackendWarning(TorchattrWarning):
-    """A backend that was chosen automatically failed, and another one serves."""
+    """An automatically chosen backend failed, and another one is used instead."""

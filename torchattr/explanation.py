@@ -54,7 +54,7 @@ class Explanation(Generic[TensorsT]):
 
     Attributes:
         attributions: the result of each method, by name.
-        targets: the class of each target, `(N, T)`, or `None` where targets are no classes.
+        targets: the class of each target, `(N, T)`, or `None` if targets are not classes.
         scores: the model's score of each target, `(N, T)`.
         output: all scores of the model.
         inputs: the inputs that were explained.
@@ -135,17 +135,17 @@ def explain(
             objects; or a dict from names to the options of their `attribute`.
         targets: :class:`TopK`, :class:`Classes`, or any target of :class:`Attribution`; `None`
             explains the predicted class of each example.
-        layer: for the methods that use a layer; `None` takes the last spatial one.
-        rules: further rules for the methods that have rules, such as `{"gelu": "guided"}`; the
+        layer: for the methods that use a layer; `None` uses the last spatial one.
+        rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`; the
             gradient of the others stays the gradient.
         additional_forward_args: see :class:`Attribution`.
         output: see :class:`Attribution`.
-        skip_refused: leave out methods whose rules match nothing, or whose target is disconnected
-            from what they attribute to, and note the reasons in `refused`.
+        skip_refused: skip methods whose rules match nothing, or whose target does not depend on
+            what they attribute to, and record the reasons in `refused`.
 
     Raises:
         NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
-        RegistryError: a name that no method has.
+        RegistryError: an unknown method name.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -159,7 +159,7 @@ def explain(
     given = as_inputs(inputs, differentiable=any(map(_differentiates_inputs, asked)))
     arguments = as_arguments(additional_forward_args)
     if layer is None and sum(map(_chooses_layer, asked)) > 1:
-        # Found once for all of them.
+        # Located once for all methods.
         layer, _ = default_layer(model, given, arguments, output, targets)
     requests = _requests(asked, model, layer=layer, rules=rules, output=output)
     calls = {

@@ -69,8 +69,8 @@ class Watched:
         self._scores: list[float] = []
         self._ends: list[tuple[int, float]] = []
 
-    def outcome(self, ask: Callable[[Any], Any], places: Any) -> Outcome:
-        """Run a method on this model; `places` are its positions in their order."""
+    def outcome(self, ask: Callable[[Any], Any], positions: Any) -> Outcome:
+        """Run a method on this model; `positions` are in the order in which it visits them."""
 
         def forward(x: Tensor) -> Tensor:
             return self._forward(x)
@@ -81,9 +81,9 @@ class Watched:
             seconds = perf_counter() - begun
         except Stopped:
             (fewer, first), (few, last) = self._ends[1], self._ends[-1]
-            counts, whole = (fewer, few), len(places)
+            counts, whole = (fewer, few), len(positions)
             seconds = extrapolated(last - begun, first - begun, counts, whole)
-        return Outcome(seconds, dict(zip(places, self._scores[1:], strict=False)))
+        return Outcome(seconds, dict(zip(positions, self._scores[1:], strict=False)))
 
     def _forward(self, x: Tensor) -> Tensor:
         output = self._model(x)
@@ -128,23 +128,23 @@ SIDES = {"torchattr": incremental, "dense": dense, "captum": captums}
 
 @torch.no_grad()
 def by_hand(asked: OcclusionTask, model: Any, target: int) -> dict[int, float]:
-    """Compute the scores of the corners, of the first ones in each order, and of random positions.
+    """Compute the scores of the corners, the first positions in each order, and random ones.
 
     No library is involved.
     """
     count = len(asked)
     shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(2)).tolist()
     first = [0, count - 1, 1, *asked.captums_order[1:3]]
-    places = list(dict.fromkeys([*first, *shuffled]))[:CHECKED]
-    return {place: float(model(asked.without(place))[0, target]) for place in places}
+    checked = list(dict.fromkeys([*first, *shuffled]))[:CHECKED]
+    return {index: float(model(asked.without(index))[0, target]) for index in checked}
 
 
 def difference(found: Mapping[int, float], right: Mapping[int, float]) -> float:
-    """Return the largest difference of scores, relative to the range of the right ones."""
+    """Return the largest difference of scores, relative to the range of the correct ones."""
     apart = [abs(found[place] - score) for place, score in right.items() if place in found]
     span = max(right.values()) - min(right.values())
     if not apart or not span:
-        raise ValueError("nothing is compared: no places, or all have the same score")
+        raise ValueError("nothing is compared: no positions, or all have the same score")
     return float("inf") if any(one != one for one in apart) else max(apart) / span
 
 
@@ -174,7 +174,7 @@ def _multiply_adds(work: OpCounts) -> int:
 
 
 def timed(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Check every side, then time the right ones alternately; one row for each task."""
+    """Check every side, then time the correct ones alternately; one row per task."""
     model, device = network(options.network, options.size), torch.device(options.device)
     model.to(device)
     asked = [occlusion_task(one, options.size, device) for one in options.what]
@@ -208,12 +208,12 @@ def _row(
     }
 
 
-def _figures(runs: Sequence[Mapping[str, Outcome]], places: int) -> dict[str, dict[str, Any]]:
+def _figures(runs: Sequence[Mapping[str, Outcome]], positions: int) -> dict[str, dict[str, Any]]:
     """Return each side's ms per position, and that as a multiple of torchattr's."""
     times = {name: [run[name].seconds for run in runs] for name in runs[0]}
     found: dict[str, dict[str, Any]] = {}
     for name, taken in times.items():
-        found[name] = {"ms": milliseconds(taken, places), "looked_at": len(runs[0][name].scores)}
+        found[name] = {"ms": milliseconds(taken, positions), "looked_at": len(runs[0][name].scores)}
         if name != "torchattr" and "torchattr" in times:
             found[name]["times"] = ratio(times, name, "torchattr")
     return found

@@ -22,7 +22,7 @@ class Case(ABC):
     )
 
     def missing(self, settings: Settings) -> str | None:
-        """Return what the case needs and this machine lacks; it is then left out."""
+        """Return what the case needs and this machine lacks; the case is then skipped."""
         return None
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Ours against a peer where many results are asked for at once."""
+"""torchattr against a peer on tasks with many results."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Comparison:
 
     Attributes:
         name: what is compared, for the tables and targets.
-        network: of which network.
-        batch: how many images.
-        sides: makes the runs of a task, by the name of the side.
-        right: gives what is right, in the same order; if shorter, for the first results.
+        network: name of the network.
+        batch: number of images.
+        sides: makes the runs of a task, by name of the side.
+        right: returns the correct results in the same order; if fewer, those of the first ones.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Comparison:
     right: Callable[[Task], Results]
 
     def row(self, subject: Subject, settings: Settings) -> dict[str, Any]:
-        """Check every side in float64, then time those that are right."""
+        """Check every side in float64, then time the correct ones."""
         wrong = self.wrong_sides(subject)
         runs = self.sides(subject.task(self.name, self.batch).on_own_model())
         kept = {name: quiet(run) for name, run in runs.items() if name not in wrong}
@@ -56,7 +56,7 @@ class Comparison:
         }
 
     def wrong_sides(self, subject: Subject) -> dict[str, str]:
-        """Return what is wrong with each side that is not right."""
+        """Return the error of each side whose results are wrong."""
         task = subject.exact.task(self.name, 1)
         right = self.right(task)
         verdicts = {
@@ -67,7 +67,7 @@ class Comparison:
 
 
 def out_of_place(model: nn.Module) -> nn.Module:
-    """Let a model's ReLUs write into new tensors; it is changed."""
+    """Make a model's ReLUs out-of-place; modifies the model."""
     for part in model.modules():
         if isinstance(part, nn.ReLU):
             part.inplace = False

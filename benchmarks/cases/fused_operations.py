@@ -71,7 +71,7 @@ class Operation(ABC):
 
 
 class Relu(Operation):
-    """Rectify, and remember where the output is positive."""
+    """Rectify, and record where the output is positive."""
 
     @property
     def moved(self) -> int:
@@ -126,7 +126,7 @@ class ReluBackward(Operation):
 
 
 class MaxPool(Operation):
-    """Take the maximum of each window, and remember which place won."""
+    """Take the maximum of each window, and record which position won."""
 
     def __init__(self, name: str, x: Tensor, window: Window) -> None:
         super().__init__(name, x)
@@ -190,7 +190,7 @@ class Unpool(Operation):
 
 
 class BatchNormRelu(Operation):
-    """Normalise as in eval mode, rectify, and remember where the output is positive."""
+    """Normalise as in eval mode, rectify, and record where the output is positive."""
 
     def __init__(self, name: str, x: Tensor) -> None:
         super().__init__(name, x)
@@ -252,7 +252,7 @@ class BatchNormReluBackward(ReluBackward):
 def operations(
     images: int, device: torch.device, dtype: torch.dtype, memory: torch.memory_format
 ) -> dict[str, Callable[[], Operation]]:
-    """Give, by name, what makes each operation on tensors of so many images."""
+    """Return a factory per operation, by name, on tensors of `images` images."""
 
     def x() -> Tensor:
         torch.manual_seed(0)
@@ -279,7 +279,7 @@ def operations(
 
 
 def wrong(operation: Operation, backend: Backend) -> str | None:
-    """Return what is wrong with a backend's result, if anything is."""
+    """Return the error of a backend's result, or `None`."""
     found = operation.plainly(operation.by(backend))
     for one, right in zip(found, operation.expected(), strict=True):
         apart = (one.double() - right.double()).abs().max() / right.double().abs().max()

@@ -135,7 +135,7 @@ def ours(task: Task, start: Start, channels: list[int]) -> Callable[[], Results]
 
 
 def captums(task: Task, start: Start, channels: list[int]) -> Callable[[], Results]:
-    """Captum needs a model without in-place ReLUs: a layer that is written over is lost to it."""
+    """Captum needs a model without in-place ReLUs: it cannot read a layer that is overwritten."""
     peer = out_of_place(task.on_own_model().model)
     method = captum.attr.NeuronDeconvolution(peer, peer.get_submodule(LAYER))
     leaf = task.images.clone().requires_grad_()
@@ -144,7 +144,7 @@ def captums(task: Task, start: Start, channels: list[int]) -> Callable[[], Resul
 
 
 def energy(channel: int, start: Start) -> Callable[[Tensor], Tensor]:
-    """Return the neuron whose gradient is the map itself, or its largest value at its place."""
+    """Return the neuron whose gradient is the map itself, or the largest value of the map."""
 
     def whole(values: Tensor) -> Tensor:
         return values[:, channel].square().sum((1, 2)) / 2

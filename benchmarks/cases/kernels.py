@@ -53,7 +53,7 @@ def dtypes(settings: Settings) -> tuple[torch.dtype, ...]:
 
 
 def images(settings: Settings, dtype: torch.dtype) -> int:
-    """Return how many images make a tensor of 64 MiB, or of 256 MiB on a GPU."""
+    """Return the number of images in a tensor of 64 MiB, or of 256 MiB on a GPU."""
     if settings.quick:
         return 1
     wanted = (256 if settings.on_gpu else 64) * MIB
@@ -61,13 +61,13 @@ def images(settings: Settings, dtype: torch.dtype) -> int:
 
 
 def serving(device: torch.device, dtype: torch.dtype) -> list[Backend]:
-    """Return the backends that would be taken for such tensors, the first of them first."""
+    """Return the backends that support such tensors, by priority."""
     request = Request(device, dtype)
     return [backend for backend in backends().values() if backend.is_offered(request)]
 
 
 def of_operation(operation: Operation, memory: str, settings: Settings) -> list[dict[str, Any]]:
-    """Check each backend's result, then time those that are right."""
+    """Check each backend's result, then time the correct ones."""
     x = operation.x
     offered = serving(x.device, x.dtype)
     verdicts = {backend.name: wrong(operation, backend) for backend in offered}
@@ -101,7 +101,7 @@ def of_operation(operation: Operation, memory: str, settings: Settings) -> list[
 
 
 def _beside(operation: Operation) -> dict[str, Callable[[], Any]]:
-    """Return what the backends are compared with."""
+    """Return the runs that the backends are compared with."""
     x = operation.x
     into = torch.empty_like(x)
     runs: dict[str, Callable[[], Any]] = {"copy": lambda: into.copy_(x), "eager": operation.eager}
@@ -115,7 +115,7 @@ def _by(operation: Operation, backend: Backend) -> Callable[[], Any]:
 
 
 def _compiled(operation: Operation) -> Callable[[], Any] | None:
-    """Return the compiled eager sequence, if there is a compiler that works."""
+    """Return the compiled eager sequence, if there is a working compiler."""
     torch.compiler.reset()
     run = torch.compile(operation.eager)
     try:

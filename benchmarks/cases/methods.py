@@ -62,7 +62,7 @@ def of_network(name: str, settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _checked(subject: Subject, method: str) -> dict[str, dict[str, Any]]:
-    """Judge every library that has the method; count what the right ones remember."""
+    """Check every library that has the method; measure the saved bytes of the correct ones."""
     task = subject.exact.task(method, IMAGES_CHECKED)
     right = reference(task)
     found: dict[str, dict[str, Any]] = {}

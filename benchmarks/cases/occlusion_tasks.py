@@ -44,7 +44,7 @@ class OcclusionTask(ABC):
 
     @abstractmethod
     def ours(self, forward: Any, target: Any, incremental: Any) -> str:
-        """Ask torchattr, and return its report of what was recomputed."""
+        """Run torchattr, and return its report of what was recomputed."""
 
     @abstractmethod
     def captums(self, forward: Any, target: int) -> None:
@@ -69,7 +69,7 @@ class OcclusionTask(ABC):
 
 @dataclass(frozen=True)
 class Windows(OcclusionTask):
-    """A square window that moves by `stride` pixels, until all of the image is covered."""
+    """A square window that moves by `stride` pixels until the whole image is covered."""
 
     picture: Tensor
     size: int

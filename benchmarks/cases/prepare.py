@@ -59,7 +59,7 @@ def of_batch(subject: Subject, batch: int, settings: Settings) -> Iterator[dict[
 def of_method(
     subject: Subject, fast: Any, exact: Any, method: str, batch: int, settings: Settings
 ) -> dict[str, Any]:
-    """Check every side, then time those that are right."""
+    """Check every side, then time the correct ones."""
     task, wide = subject.task(method, batch), subject.exact.task(method, 1)
     libraries = {"prepared": OURS, "torchattr": OURS, "captum": PEERS[0]}
     sides: dict[str, dict[str, Any]] = {}
@@ -91,7 +91,7 @@ def of_method(
 
 
 def of_report(subject: Subject, fast: Any, batch: int, settings: Settings) -> dict[str, Any]:
-    """Return what the preparation said, and time guided backpropagation in lower precision."""
+    """Return the preparation report, and time guided backpropagation in lower precision."""
     task = subject.task("GuidedBackprop", batch)
     low = ta.prepare(subject.model, task.images, precision=LOWER)
     runs = {LOWER: OURS.run(task.on(low)), "prepared": OURS.run(task.on(fast))}

@@ -20,7 +20,7 @@ from benchmarks.tasks import Subject
 SIDES = ("torchattr", "inference", "captum")
 NETWORKS = ("resnet50", "vgg16")
 BUDGET = 8192
-"""MiB of a GPU's memory in which the largest batch is sought."""
+"""MiB of GPU memory that the largest batch must fit into."""
 
 
 class Scale(Case):
@@ -57,7 +57,7 @@ class Scale(Case):
 
 
 def _right_sides(network: str, settings: Settings) -> dict[str, str | None]:
-    """Return what is wrong with each side, if anything is."""
+    """Return the error of each side, if any."""
     exact = Subject.of(network, settings.size, torch.device("cpu")).exact
     task = exact.task("GuidedBackprop", 1)
     libraries = {one.name: one for one in (OURS, *PEERS)}
@@ -93,7 +93,7 @@ def _largest(network: str, sides: dict[str, str | None]) -> dict[str, Any]:
 
 
 def _compare(sides: dict[str, dict[str, Any]], figure: str, name: str) -> None:
-    """Set ours in relation to each other side."""
+    """Add torchattr's figures relative to those of each other side."""
     ours = sides[OURS.name].get(figure)
     for side, figures in sides.items():
         if side != OURS.name and ours and figures.get(figure):

@@ -41,8 +41,8 @@ def judge(
     Args:
         library: the library to check.
         task: what it computes.
-        right: the right result, if already known.
-        model: a model that should behave like the task's, used in its place.
+        right: the correct result, if already known.
+        model: a model that should behave like the task's, used instead of it.
     """
     if task.method in library.one_image_methods:
         task, right = task.for_first_image(), None
@@ -69,7 +69,7 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 def _diagnosis(library: Library, found: Tensor, task: Task, apart: float) -> str:
-    """Return what the result is instead, if it is the method with plain gradients."""
+    """Describe a wrong result: whether it is the method with plain gradients."""
     if task.method in WITH_RULES:
         plain = library.in_own_form(task, WITH_RULES[task.method](task))
         if difference(found, plain) <= library.allowed(task.method):

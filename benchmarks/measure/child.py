@@ -29,7 +29,7 @@ KEEPING: Allocator = {
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-"""Nothing is returned, so that reused memory causes no page faults."""
+"""Freed memory is kept, so that its reuse causes no page faults."""
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +71,7 @@ def grown(run: Callable[[], Any], first: Callable[[], Any]) -> int:
     """
     first()
     before = _resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # Begin a new peak.
+    Path("/proc/self/clear_refs").write_text("5")  # Reset the peak.
     run()
     return _resident("VmHWM") - before
 

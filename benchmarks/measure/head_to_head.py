@@ -20,7 +20,7 @@ class HeadToHead:
 
     Attributes:
         times: the seconds of each run in each round.
-        peaks: the most bytes that each run held at once.
+        peaks: the peak memory of each run in bytes.
         failed: why a run has no time.
     """
 
@@ -50,7 +50,7 @@ def head_to_head(runs: Runs, settings: Settings, all_rounds: bool = False) -> He
     Args:
         runs: what to run, by name.
         settings: the device, rounds and budget.
-        all_rounds: take all rounds, whatever they cost.
+        all_rounds: run all rounds, regardless of the budget.
     """
     start = time.perf_counter()
     tried = {name: _rehearsed(run, settings.device) for name, run in runs.items()}
@@ -65,7 +65,7 @@ def head_to_head(runs: Runs, settings: Settings, all_rounds: bool = False) -> He
 
 
 def _rehearsed(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Return the peak of a first run, or nothing if memory ran out."""
+    """Return the peak of a first run, or `None` if memory ran out."""
     try:
         return peak_bytes(run, device)
     except torch.OutOfMemoryError:

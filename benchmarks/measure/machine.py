@@ -23,13 +23,13 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def stem(described: dict[str, Any]) -> str:
-    """Return the name of the files of results."""
+    """Return the stem of the result files."""
     name = described.get("gpu") or f"{described['processor']} {described['threads']} threads"
     return re.sub(r"\W+", "-", name).strip("-").lower()
 
 
 def circumstances(device: torch.device, peers: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what a section was measured with."""
+    """Return the settings and versions that a section was measured with."""
     return {
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),

@@ -36,7 +36,7 @@ def state(model: nn.Module) -> list[Tensor]:
 
 
 def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
-    """Return the most bytes of tensors that a run holds at once, above those before it."""
+    """Return the peak of tensor bytes during a run, above those before it."""
     return _peak_on_gpu(run, device) if device.type == "cuda" else _peak_on_cpu(run)
 
 
@@ -65,7 +65,7 @@ def _peak_on_cpu(run: Callable[[], Any]) -> int:
 
 
 def highest_level(changes: Iterable[tuple[float, int, int]]) -> int:
-    """Return the highest sum of changes `(time, number, bytes)` in their order."""
+    """Return the highest running sum of changes `(time, number, bytes)`."""
     level = highest = 0
     for _, _, change in sorted(changes):
         level += change

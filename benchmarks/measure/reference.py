@@ -18,7 +18,7 @@ from benchmarks.tasks import Task
 
 
 def reference(task: Task) -> Tensor:
-    """Return the right result of a task."""
+    """Return the correct result of a task."""
     return _REFERENCES[task.method](task)
 
 
@@ -26,7 +26,7 @@ def gradient(task: Task, rule: str = "gradient") -> Tensor:
     """Return the signed gradient of the target, with every rectifier's backward under a rule."""
     leaf = task.images.clone().requires_grad_()
     with rectifiers(rule):
-        # A clone, so that an in-place model does not write over a leaf.
+        # A clone, so that an in-place model does not overwrite a leaf.
         score = task.model(leaf.clone())[:, task.target].sum()
         return torch.autograd.grad(score, leaf)[0]
 
@@ -37,7 +37,7 @@ def grad_cam(task: Task) -> Tensor:
 
     def keep(module: Any, inputs: Any, output: Tensor) -> Tensor:
         seen.append(output)
-        return output.clone()  # What comes later may write over its input.
+        return output.clone()  # A later operation may overwrite its input.
 
     handle = task.model.get_submodule(task.layer).register_forward_hook(keep)
     try:
@@ -55,7 +55,7 @@ def guided_grad_cam(task: Task, rule: str = "guided") -> Tensor:
 
 @torch.no_grad()
 def feature_ablation(task: Task) -> Tensor:
-    """Return, on each cell of the grid, what the score loses when the cell is black."""
+    """Return for each cell of the grid the drop of the score when the cell is black."""
     result = torch.zeros_like(task.images)
     score = task.model(task.images.clone())[:, task.target]
     for feature in task.grid.unique():
@@ -115,7 +115,7 @@ class Rectifier(torch.autograd.Function):
 
 @contextmanager
 def rectifiers(rule: str) -> Iterator[None]:
-    """Replace every rectifier that the networks call by the one above."""
+    """Patch every rectifier that the networks call with the one above."""
 
     def relu(x: Tensor, inplace: bool = False) -> Tensor:
         return Rectifier.apply(x, rule, float("inf"))

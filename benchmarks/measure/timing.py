@@ -45,8 +45,8 @@ def by_turns(
 
     Args:
         runs: what to run, by name.
-        rounds: how often.
-        device: where the work is done.
+        rounds: number of rounds.
+        device: the device that the work is done on.
         repeats: more than one for short runs on a GPU, which are then timed by its own clock.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -58,7 +58,7 @@ def by_turns(
 
 
 def ratio(times: Times, one: str, other: str) -> float:
-    """Return the median over rounds of how long `one` took, as a share of `other`."""
+    """Return the median over rounds of the time of `one`, as a share of that of `other`."""
     return median(a / b for a, b in zip(times[one], times[other], strict=True))
 
 
@@ -73,7 +73,7 @@ def rounds_within(budget: float, cost: float, most: int) -> int:
 
 
 def extrapolated(few: float, fewer: float, counts: tuple[int, int], whole: int) -> float:
-    """Return the time of `whole` items from those of two counts, as a fixed part and one an item.
+    """Return the time of `whole` items from those of two counts: a fixed part plus one per item.
 
     `few` is the time of `counts[1]` items, `fewer` that of `counts[0]`.
     """

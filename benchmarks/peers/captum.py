@@ -12,11 +12,11 @@ from benchmarks.peers.base import Library
 from benchmarks.tasks import FEATURES_A_SIDE, GRADIENT_METHODS, Run, Task
 
 ROWS_AT_ONCE = 16
-"""Captum leaves the batch of an ablation to its user: so many images go through the model."""
+"""Number of images per forward of an ablation, which Captum leaves to its user."""
 
 
 class Captum(Library):
-    """Inputs require gradients already, so that Captum need not set that in each call."""
+    """Inputs already require gradients, so that Captum need not set that in each call."""
 
     name = "captum"
 

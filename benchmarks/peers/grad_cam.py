@@ -14,7 +14,7 @@ from benchmarks.tasks import Run, Task
 
 
 class GradCam(Library):
-    """Gives NumPy arrays: guided backpropagation of one image, channels last; maps from 0 to 1."""
+    """Returns NumPy arrays: guided backpropagation of one image, channels last; maps in 0..1."""
 
     name = "grad-cam"
     one_image_methods = frozenset({"GuidedBackprop"})
@@ -31,7 +31,7 @@ class GradCam(Library):
         return _from_0_to_1(F.interpolate(small, size, mode="bilinear"))[:, 0].cpu()
 
     def allowed(self, method: str) -> float:
-        # Its maps are float32 whatever the model is, and enlarged by OpenCV.
+        # Its maps are always float32, and enlarged by OpenCV.
         return EXACT if method == "GuidedBackprop" else 1e-4
 
 
@@ -41,7 +41,7 @@ def _guided_backprop(task: Task) -> Run:
     method = GuidedBackpropReLUModel(model=task.model, device=task.images.device)
 
     def run() -> Tensor:
-        # It adds to the gradient of the tensor that it is given, so it needs a new one each time.
+        # It accumulates into the gradient of its input, so each call needs a new tensor.
         return torch.from_numpy(method(task.images.clone(), target_category=task.target))
 
     return run

@@ -10,7 +10,7 @@ from benchmarks.tasks import GRADIENT_METHODS, Run, Task
 
 
 class Torchattr(Library):
-    """The methods under the names that the benchmarks use, too."""
+    """The methods, under their own names, which the benchmarks use."""
 
     name = "torchattr"
 

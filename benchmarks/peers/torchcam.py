@@ -11,7 +11,7 @@ from benchmarks.tasks import Run, Task
 
 
 class TorchCam(Library):
-    """Maps in the layer's own resolution, rectified; asked not to rescale them."""
+    """Rectified maps in the layer's own resolution, without rescaling."""
 
     name = "torchcam"
 

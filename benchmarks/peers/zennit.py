@@ -13,7 +13,7 @@ from benchmarks.tasks import Run, Task
 
 
 class Zennit(Library):
-    """The hooks of a composite are registered once, outside of the clock."""
+    """The hooks of a composite are registered once, outside the timing."""
 
     name = "zennit"
 

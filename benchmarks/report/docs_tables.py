@@ -1,7 +1,7 @@
 """Tables of the results, copied into the documentation between two comments.
 
-A page asks for a section of a machine's results by `<!-- results: MACHINE SECTION -->`; what
-stands from there to `<!-- end of results -->` is the table as the run printed it.
+A page requests a section of a machine's results by `<!-- results: MACHINE SECTION -->`; from there
+to `<!-- end of results -->`, it holds the table as the run printed it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ Section = Mapping[str, Any]
 
 
 def draw_all(results: Path, out: Path = IMAGES) -> list[Path]:
-    """Draw what each machine's results hold; return the files."""
+    """Draw the figures of each machine's results; return the files."""
     written = []
     for path in sorted(results.glob("*.json")):
         sections = json.loads(path.read_text())["sections"]
@@ -87,12 +87,12 @@ def methods(rows: Sequence[Section]) -> Figure | None:
     wrong = _wrong(shown)
     figure, (left, right) = _page(2, height=1.2 + 0.62 * len(names))
     _bars(left, names, _by_side(shown, "ms"), COLOURS, "{:.3g}", wrong)
-    left.set_xlabel(f"GuidedBackprop, batch {batch}: ms an image")
+    left.set_xlabel(f"GuidedBackprop, batch {batch}: ms per image")
     memory = {k: v for k, v in _by_side(shown, "remembered_mib").items() if k != "floor"}
     _bars(right, names, memory, COLOURS, "{:.3g}")
     right.set_xscale("log")
     right.set_xlim(right=right.get_xlim()[1] * 2)
-    right.set_xlabel("remembered for the backward: MiB an image")
+    right.set_xlabel("saved for backward: MiB per image")
     right.get_legend().remove()
     return figure
 
@@ -114,7 +114,7 @@ def scale(rows: Sequence[Section]) -> Figure | None:
 
 
 def incremental(rows: Sequence[Section]) -> Figure | None:
-    """Time of a place against the size of the window, with the bound by operations."""
+    """Time per position against the size of the window, with the bound by operations."""
     shown = [row for row in rows if "curve" in row and _both_timed(row)]
     networks = list(dict.fromkeys(row["network"] for row in shown))
     if not networks:
@@ -123,7 +123,7 @@ def incremental(rows: Sequence[Section]) -> Figure | None:
     for ax, network in zip(axes, networks, strict=True):
         _against_size(ax, [row for row in shown if row["network"] == network])
         ax.set_title(TITLES[network], fontsize=10)
-    axes[0].set_ylabel("ms for each place of the window")
+    axes[0].set_ylabel("ms per position of the window")
     axes[0].legend(frameon=False, fontsize=8)
     return figure
 
@@ -209,13 +209,13 @@ def _bars(
     label: str,
     wrong: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Draw one bar for each series below each other, name by name; where one is wrong, say so."""
+    """Draw horizontal bars, grouped by name, one per series; wrong results are labelled."""
     thickness = 0.8 / max(1, len(series))
     for number, (side, values) in enumerate(series.items()):
         offset = (number + 0.5) * thickness - 0.4
-        places = [names.index(name) + offset for name in values]
+        heights = [names.index(name) + offset for name in values]
         colour = colours.get(side)
-        bars = ax.barh(places, list(values.values()), thickness * 0.9, color=colour, label=side)
+        bars = ax.barh(heights, list(values.values()), thickness * 0.9, color=colour, label=side)
         ax.bar_label(bars, [f" {label.format(v)}" for v in values.values()], fontsize=7)
         for name in (wrong or {}).get(side, ()):
             text = f" {side} is wrong"

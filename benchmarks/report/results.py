@@ -16,12 +16,12 @@ FOLDER = Path(__file__).parents[1] / "results"
 
 @dataclass
 class Results:
-    """What was measured on one machine.
+    """The measurements of one machine.
 
     Attributes:
         machine: its description.
-        sections: by case, what it was measured with, and its rows; or why it was left out.
-        reasons: why a target is missed, by the target's words; written by hand, kept by each run.
+        sections: by case, its settings and rows; or why it was skipped.
+        reasons: why targets are missed, by the target's text; written by hand, kept by each run.
     """
 
     machine: dict[str, Any]

@@ -18,14 +18,14 @@ class Target:
     """A bound for a figure of the results; of several rows that fit, the worst counts.
 
     Attributes:
-        what: what is bounded, in words.
+        what: description of the figure.
         limit: the bound.
         case: the section of the results.
-        where: what a row must hold for the target to rest on it; a tuple lists alternatives.
-        figure: the way to the figure inside the row.
-        device: where it is to be measured; `None` for anywhere.
+        where: the values that select the rows of the target; a tuple lists alternatives.
+        figure: path of the figure within the row.
+        device: device that it applies to; `None` for any.
         at_least: whether the bound is a lower one.
-        unit: what the figure is counted in, if it is no ratio.
+        unit: unit of the figure, unless it is a ratio.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Target:
     def measured(self, sections: Mapping[str, Any]) -> float | None:
         """Return the worst figure of its rows, if each has one.
 
-        A row that was left out because it would take too long does not count.
+        A row that was skipped because it would take too long does not count.
         """
         rows = [row for row in sections.get(self.case, {}).get("rows", ()) if "left_out" not in row]
         found = [_at(row, self.figure) for row in rows if self.rests_on(self.case, row)]

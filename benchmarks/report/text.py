@@ -7,12 +7,12 @@ from typing import Any
 
 
 def say(*words: object) -> None:
-    """Print progress at once, also where the output is a pipe."""
+    """Print progress without buffering, even to a pipe."""
     print(*words, flush=True)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a table, with an empty line behind it."""
+    """Return a table, followed by an empty line."""
     return [_line(head), "|---" * len(head) + "|", *map(_line, rows), ""]
 
 

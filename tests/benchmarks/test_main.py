@@ -88,7 +88,7 @@ def test_refuses_a_gpu_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> 
 
 
 class Counted(Case):
-    """Measures nothing, and says what it was asked for."""
+    """Measures nothing, and records its settings."""
 
     name = title = "counted"
 

@@ -1,4 +1,4 @@
-"""Running a method of Captum's and ours of the same name side by side, in float64."""
+"""Compare a Captum method with ours of the same name, in float64."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def assert_parity(
     tolerance: float = TOLERANCE,
     **options: Any,
 ) -> Any:
-    """Fail unless both libraries give the same form and the same numbers; give ours.
+    """Fail unless both libraries return the same form and the same numbers; return ours.
 
     Args:
-        name: the class.
-        model: in eval mode; Captum is given a copy, since it leaves hooks behind.
-        inputs: likewise copied for Captum, which sets their flags.
-        layer: by name; both are given the modules.
+        name: name of the class.
+        model: in eval mode; Captum gets a copy, since it leaves hooks behind.
+        inputs: Captum gets copies, since it sets their flags.
+        layer: by name; both get the modules.
         of: the method that the class (a noise tunnel) smooths.
-        wrap: makes the function to explain out of the model.
-        tolerance: the largest difference, as a share of Captum's largest magnitude.
-        options: those of `attribute`; `multiply_by_inputs` is given to the class.
+        wrap: makes the function to explain from the model.
+        tolerance: largest allowed difference, relative to Captum's largest magnitude.
+        options: those of `attribute`; `multiply_by_inputs` is passed to the class.
     """
     ours = _run(torchattr.captum, name, model, inputs, layer, of, wrap, dict(options))
     with warnings.catch_warnings():
@@ -100,7 +100,7 @@ def _cloned(inputs: Any) -> Any:
 
 
 def calibrated(model: nn.Module, *shape: int) -> nn.Module:
-    """Give batch norms the statistics of noise, so that deep random models pass signals on."""
+    """Set batch-norm statistics from noise, so that deep random models propagate signals."""
     model = model.double()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -111,7 +111,7 @@ def calibrated(model: nn.Module, *shape: int) -> nn.Module:
 
 
 def convolutions() -> nn.Module:
-    """Give the first model below such that no method gives zeros for its third class."""
+    """Return the first model below for which no method is zero for its third class."""
     return calibrated(seeded(Convolutions, seed=1), 8, 3, 12, 8)
 
 
@@ -163,7 +163,7 @@ class Values(nn.Module):
 
 
 class Segmentation(nn.Sequential):
-    """Scores `(N, 4, H, W)`: one for each class and place."""
+    """Scores `(N, 4, H, W)`: one for each class and position."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -189,7 +189,7 @@ class TwoInputs(nn.Module):
 
 
 class Both(nn.Module):
-    """A layer that takes and gives two tensors."""
+    """A layer that takes and returns two tensors."""
 
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         return left * 2 + right, right * left

@@ -1,4 +1,4 @@
-"""Captum's names: signatures, the small things that scripts ask for, and whole scripts."""
+"""Captum's names: signatures, attributes that scripts use, and whole scripts."""
 
 from __future__ import annotations
 

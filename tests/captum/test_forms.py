@@ -1,4 +1,4 @@
-"""The same numbers as Captum's: forms of call that it documents beside the usual one."""
+"""The same numbers as Captum's: its documented alternative forms of a call."""
 
 from __future__ import annotations
 
@@ -167,14 +167,14 @@ def test_windows_of_a_single_input(form: Any, windows: Any, strides: Any) -> Non
 
 
 def asked(method: Any, *args: Any, **options: Any) -> Any:
-    """Ask a method of Captum's without its warnings."""
+    """Run a Captum method without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return method.attribute(*args, **options)
 
 
 class Beside(nn.Module):
-    """Scores of a picture, scaled by what stands beside it."""
+    """Scores of a picture, scaled by a second input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class Beside(nn.Module):
 )
 def test_guided_grad_cam_beside_inputs_without_places(inputs: tuple[Tensor, ...]) -> None:
     model = seeded(Beside).double()
-    with pytest.warns(ta.NoPlacesWarning, match="empty tensor"):
+    with pytest.warns(ta.NotSpatialWarning, match="empty tensor"):
         found = ta.GuidedGradCAM(model, "conv1").attribute(inputs, target=1)
     theirs = captum.attr.GuidedGradCam(model, model.conv1)
     expected = asked(theirs, tuple(x.clone() for x in inputs), target=1)

@@ -117,7 +117,7 @@ def test_a_layer_of_two_tensors(of_input: bool) -> None:
 
 
 def test_a_layer_of_one_tensor_in_a_tuple() -> None:
-    """Captum takes it out of its tuple, also before it hands it to a neuron selector."""
+    """Captum unpacks it, also before passing it to a neuron selector."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), _InTuple(), _Out(), nn.Flatten())
     model = seeded(lambda: model).double()
     assert_parity("LayerGradCam", model, IMAGES, layer="2", target=17)
@@ -135,7 +135,7 @@ def test_guided_grad_cam_enlarged(mode: str, of_input: bool, model: nn.Module) -
 
 
 def test_guided_grad_cam_of_two_inputs() -> None:
-    """Both inputs are as large as the layer's map may be enlarged to."""
+    """Both inputs have a size that the layer's map may be enlarged to."""
     assert_parity("GuidedGradCam", _Pair().double().eval(), (IMAGES, IMAGES + 1), layer="conv")
 
 

@@ -33,7 +33,7 @@ TARGETS = {
 }
 ROWS = torch.arange(12).reshape(1, 1, 12, 1) // 3
 OWN = (torch.arange(3 * 12).reshape(3, 1, 12, 1) * 7) % 4
-# Captum makes a float32 of a number; this one is the same in float64.
+# Captum converts numbers to float32; this one is exact in it.
 QUARTER = 0.25
 BASELINES = {
     "none": None,
@@ -113,7 +113,7 @@ def test_a_function_that_aggregates_the_batch(wrap: Callable[..., Any], model: n
 @pytest.mark.parametrize("at_once", [1, 3])
 @pytest.mark.parametrize("joint", [True, False])
 def test_two_inputs_and_further_arguments(joint: bool, at_once: int, arguments: Any) -> None:
-    """Elements of equal number are replaced together, also where they are in two inputs."""
+    """Elements with the same number are replaced together, even across inputs."""
     features = torch.tensor([[0, 1, 2, 3, 3, 0]]) + (0 if joint else 4)
     assert_parity(
         "FeatureAblation",

@@ -1,4 +1,4 @@
-"""Captum's pictures: the same arrays on the axes, and sentences instead of assertions."""
+"""Captum's pictures: the same arrays on the axes, and error messages instead of assertions."""
 
 from __future__ import annotations
 

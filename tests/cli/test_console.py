@@ -85,7 +85,7 @@ def test_every_warning_of_the_package_is_a_note(here, monkeypatch, warning):
     monkeypatch.setattr(plan, "explain", warning_first)
     result = explain("photo.png", "--method", "saliency")
     assert result.exit_code == 0, result.output
-    # What was rewritten is said by the command itself, for all methods at once.
+    # The command itself reports coverage, for all methods at once.
     expected = 0 if warning is ta.errors.CoverageWarning else 1
     assert result.stderr.count("note: what to know") == expected
 

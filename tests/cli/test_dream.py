@@ -74,7 +74,7 @@ _STD = torch.tensor([[0.27], [0.25], [0.24]])
     [
         ((), "pass a --target or a --layer"),
         (("--target", "drak"), "did you mean 'dark'?"),
-        (("--target", "top2"), "'top2' is no single class"),
+        (("--target", "top2"), "'top2' does not select a single class"),
         (("--target", "7"), "7 is out of range"),
         (("--layer", "9"), "has no layer '9'"),
         (("--layer", "0", "--channel", "4"), "channel 4 is out of range"),
@@ -87,7 +87,7 @@ _STD = torch.tensor([[0.27], [0.25], [0.24]])
         (("photo.png", "--target", "0"), "--target is for images from noise"),
         (("photo.png", "--size", "32"), "--size is for images from noise"),
         (("photo.png", "--layer", "0", "--channel", "4"), "channel 4 is out of range"),
-        (("--target", "0", "--out", "photo.png/x"), "nothing can be written"),
+        (("--target", "0", "--out", "photo.png/x"), "cannot write to"),
         (("--target", "0", "--backend", "tritn"), "no backend is called"),
     ],
 )
@@ -97,7 +97,7 @@ def test_wrong_dreams_are_named_and_nothing_is_written(here, arguments, said):
 
 def test_a_model_of_one_size_is_named(here):
     flat = {"model": "models.py:flat"}
-    refused(relu("dream", "--target", "0", "--octaves", "2", **flat), "more than one octave")
+    refused(relu("dream", "--target", "0", "--octaves", "2", **flat), "several octaves")
     refused(relu("dream", "--target", "0", "--size", "64", **flat), "mit the size")
     assert relu("dream", "--target", "0", "--steps", "2", **flat).exit_code == 0
 

@@ -40,8 +40,8 @@ def test_a_rerun_gives_the_same_bytes(here):
 def test_bad_places_and_pictures_are_named(here, command):
     Path("mine.html").write_text("mine")
     Path("empty").mkdir()
-    refused(run(command, "--out", "photo.png/x"), "out: nothing can be written to photo.png/x")
-    refused(run(command, "--logdir", "photo.png"), "logdir: nothing can be written to photo.png")
+    refused(run(command, "--out", "photo.png/x"), "out: cannot write to photo.png/x")
+    refused(run(command, "--logdir", "photo.png"), "logdir: cannot write to photo.png")
     refused(run(command, "--html", "mine.html"), "html: mine.html was not created by torchattr")
     refused(call(command, "empty"), "empty: no picture directly in this folder")
     refused(run(command, "--backend", "tritn"), "no backend is called 'tritn'")

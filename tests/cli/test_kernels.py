@@ -50,8 +50,8 @@ def test_chosen_kernels(here):
         (("--layer", "x*"), "no layer matches 'x*'"),
         (("--mode", "colour"), "mode must be one of"),
         (("--mode", "rgb", "--input-channel", "0"), "--mode rgb needs kernels"),
-        (("--out", "photo.png/x"), "nothing can be written"),
-        (("--logdir", "photo.png"), "logdir: nothing can be written"),
+        (("--out", "photo.png/x"), "cannot write to"),
+        (("--logdir", "photo.png"), "logdir: cannot write to"),
     ],
 )
 def test_wrong_kernels_are_named_and_nothing_is_written(here, arguments, said):

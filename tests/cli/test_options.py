@@ -16,9 +16,9 @@ from torchattr.cli.options import (
     entry_of,
     in_command,
     meaning_of,
-    place_of,
     rules_of,
     size_of,
+    start_of,
 )
 from torchattr.core.outputs import activated_by
 from torchattr.errors import FUNCTION, InputError, RuleError, TorchattrError
@@ -83,12 +83,12 @@ def test_texts_are_parsed() -> None:
     assert rules_of(["gelu=guided", " a = b "]) == {"gelu": "guided", "a": "b"}
     assert [entry_of(text) for text in (None, "logits", "-1")] == [None, "logits", -1]
     assert [meaning_of(text) for text in (None, *MEANINGS)] == [None, *MEANINGS.values()]
-    assert [place_of(text) for text in ("max", "map", "7,12")] == ["max", "map", (7, 12)]
+    assert [start_of(text) for text in ("max", "map", "7,12")] == ["max", "map", (7, 12)]
     assert [size_of(text) for text in (None, "224", "2x3")] == [None, (224, 224), (2, 3)]
 
 
 def test_other_texts_are_refused() -> None:
-    for parse in (meaning_of, place_of, size_of):
+    for parse in (meaning_of, start_of, size_of):
         with pytest.raises(InputError, match="got 'x,y'"):
             parse("x,y")
     with pytest.raises(RuleError, match="OPERATION=RULE"):

@@ -48,7 +48,7 @@ def test_a_report_leaves_out_what_a_model_has_not(here, model, without):
     result = run("report", model=f"models.py:{model}")
     assert result.exit_code == 0, result.output
     text = Path("torchattr-report.html").read_text()
-    for title in ("What speaks for each class", "Feature maps", "Back-projections"):
+    for title in ("Evidence per class", "Feature maps", "Back-projections"):
         missing = title == without or (model == "flat" and title == "Back-projections")
         assert (title in text) != missing
-    assert ("are left out" in result.stderr) == (model != "segments")
+    assert ("are skipped" in result.stderr) == (model != "segments")

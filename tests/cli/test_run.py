@@ -1,4 +1,4 @@
-"""Folders of results from the command line: ended, repeated, shared, and filled."""
+"""Result folders from the command line: interrupted, repeated, shared, and on full disks."""
 
 import json
 import os
@@ -39,7 +39,7 @@ OUT = Path("torchattr-out")
 
 @pytest.fixture
 def pictures(here):  # noqa: F811
-    """Eight pictures, and a model that takes as long as it is told to."""
+    """Eight pictures, and a model whose forward takes a given time."""
     Path("in").mkdir()
     for number in range(8):
         Image.new("RGB", (40, 30), (20 * number, 80, 90)).save(f"in/p{number}.png")
@@ -108,8 +108,8 @@ def test_a_disk_that_fills_up_keeps_what_is_done(pictures, monkeypatch):
     result = explain("in")
     assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit)
-    assert "error: out: nothing can be written to torchattr-out (No space left" in result.stderr
-    assert "make room and run the same again" in result.stderr
+    assert "error: out: cannot write to torchattr-out (No space left" in result.stderr
+    assert "free some space and rerun" in result.stderr
     done = len(manifest()["finished"])
     assert 1 < done < 8
     assert f"Kept {done} of 8 finished results in torchattr-out" in result.stderr
@@ -193,9 +193,9 @@ def test_a_manifest_that_is_none_is_a_sentence(pictures, content):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--out", ""], "out: '' is no path"),
-        (["--html", ""], "html: '' is no path"),
-        (["--logdir", ""], "logdir: '' is no path"),
+        (["--out", ""], "out: '' is not a path"),
+        (["--html", ""], "html: '' is not a path"),
+        (["--logdir", ""], "logdir: '' is not a path"),
         (["--out", "~nobody-of-this-name/x"], "write out the path"),
         (["--html", "/dev/null", "--overwrite"], "is no file that can be replaced"),
         (["--out", "photo.png"], "is not a folder"),

@@ -1,4 +1,4 @@
-"""What the command says of a model's scores: percentages only where they are probabilities."""
+"""How the command shows a model's scores: percentages only if they are probabilities."""
 
 import json
 from pathlib import Path
@@ -94,7 +94,7 @@ def rows():
 
 @pytest.fixture
 def shown(here):
-    """Explain the picture with one of the models; give what was said, and the targets' records."""
+    """Explain the picture with one of the models; return the output and the targets' records."""
     Path("heads.py").write_text(HEADS)
 
     def run(function, *options):

@@ -41,7 +41,7 @@ OUT = Path("torchattr-out")
 
 @pytest.fixture
 def pictures(here):  # noqa: F811
-    """Eight pictures, and a model that takes as long as it is told to."""
+    """Eight pictures, and a model whose forward takes a given time."""
     Path("in").mkdir()
     for number in range(8):
         Image.new("RGB", (40, 30), (20 * number, 80, 90)).save(f"in/p{number}.png")

@@ -54,7 +54,7 @@ def test_a_model_that_cannot_be_traced_by_shapes_is_named(here):
     ("arguments", "said"),
     [
         (("--size", "big"), "--size must be a number of pixels, or 224x320, got 'big'"),
-        (("--out", "photo.png/x"), "nothing can be written"),
+        (("--out", "photo.png/x"), "cannot write to"),
         (("--html", "photo.png"), "photo.png was not created by torchattr"),
     ],
 )

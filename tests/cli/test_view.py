@@ -1,4 +1,4 @@
-"""`torchattr view`: it starts, says where, ends in peace, and names what is wrong."""
+"""`torchattr view`: it starts, prints its URL, ends quietly, and names what is wrong."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def view(*arguments: str) -> Any:
 
 
 def refused(result: Any, *words: str) -> None:
-    """The command ended with exit code 2 and one sentence that holds these words."""
+    """Check that the command ended with exit code 2 and one sentence with these words."""
     assert result.exit_code == 2, result.output
     said = " ".join(result.stderr.split())
     assert said.startswith("error: ")
@@ -56,7 +56,7 @@ def refused(result: Any, *words: str) -> None:
 
 
 class Running:
-    """The command in a process of its own."""
+    """The command in a separate process."""
 
     def __init__(self, *arguments: str, folder: Path) -> None:
         line = [sys.executable, "-m", "torchattr", "view", "--no-open", "--port", "0", *arguments]

@@ -1,4 +1,4 @@
-"""The cache of compiled code and measurements: its folder, and that only whole files are read."""
+"""The cache of compiled code and measurements: its folder, and that damaged files are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transforms of `torch.func` as code inside of them sees them."""
+"""Transforms of `torch.func`, as seen from code inside them."""
 
 from __future__ import annotations
 

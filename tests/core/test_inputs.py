@@ -1,4 +1,4 @@
-"""What inputs, baselines and additional arguments look like."""
+"""Checks of inputs, baselines and additional arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of others that cannot command the terminal."""
+"""Untrusted text cannot control the terminal."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The registry: duplicates, files executed again, entry points, and answers to unknown names."""
+"""The registry: duplicates, files executed again, entry points, and errors for unknown names."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_entry_points_are_loaded_once_at_the_first_look_up(monkeypatch: pytest.M
 
     def load() -> None:
         loaded.append("shapes")
-        # A module may look something up while it registers.
+        # A module may look up an entry while it registers.
         assert "number" not in installed.snapshot()
         installed.add("number", int)
 

@@ -1,4 +1,4 @@
-"""What cancels up to rounding is zero, by exact sums of fractions; what is merely small stays."""
+"""Sums that cancel up to rounding become zero, by exact fractions; small sums are kept."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_largest_numbers_have_an_error_too() -> None:
 
 
 class Weighed(torch.nn.Module):
-    """Three channels whose weights cancel at the first place only."""
+    """Three channels whose weights cancel at the first position only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,14 +86,14 @@ def test_a_class_activation_map_that_cancels_is_drawn_as_zero(dtype, factor: flo
     method = ta.GradCAM(Weighed(), "layer")
     cam = method.attribute(x, target=0)
     assert not rescale(cam, "absolute").any()
-    # One place with evidence is drawn, however small it is.
+    # One position with evidence is drawn, however small it is.
     x[0, 2, 0, 1] = 1e-5 * factor
     assert rescale(method.attribute(x, target=0), "absolute").ravel().tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("rectify", [True, False])
 def test_gradients_that_cancel_weigh_nothing(rectify: bool) -> None:
-    places = torch.tensor([0.1, 0.2, -0.3, 0.0], dtype=torch.float64)
+    weights = torch.tensor([0.1, 0.2, -0.3, 0.0], dtype=torch.float64)
 
     class Differences(torch.nn.Module):
         def __init__(self) -> None:
@@ -101,7 +101,7 @@ def test_gradients_that_cancel_weigh_nothing(rectify: bool) -> None:
             self.layer = torch.nn.Identity()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return (self.layer(x)[:, 0, 0] * places).sum(1, keepdim=True)
+            return (self.layer(x)[:, 0, 0] * weights).sum(1, keepdim=True)
 
     x = torch.rand(1, 1, 1, 4, dtype=torch.float64)
     cam = ta.GradCAM(Differences(), "layer").attribute(x, target=0, relu_attributions=rectify)

@@ -1,4 +1,4 @@
-"""A layer is named by name, pattern, class, index or module; what is unknown is answered kindly."""
+"""Layers are selected by name, pattern, class, index or module; errors suggest close names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long work says where it may be paused or ended, and is right when it goes on."""
+"""Long work announces where it may be paused or cancelled, and is correct after a pause."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ LONG: dict[str, Run] = {
 
 
 def ended_at(last: int | None, work: Callable[[], Any]) -> int:
-    """Run something, end it at a step, and count the steps."""
+    """Run `work`, cancel it at a step, and count the steps."""
     counted: list[int] = []
 
-    def told() -> None:
+    def count() -> None:
         assert last is None or len(counted) < last, "it went on after its end"
         counted.append(1)
         if len(counted) == last:
             raise Cancelled
 
-    with stepping(told):
+    with stepping(count):
         work()
     return len(counted)
 

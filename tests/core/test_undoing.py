@@ -1,4 +1,4 @@
-"""Steps that undo what was done run once the block ends, however it ends."""
+"""Undo steps run when the block ends, however it ends."""
 
 from __future__ import annotations
 

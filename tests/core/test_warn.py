@@ -1,4 +1,4 @@
-"""Warnings name the line of the caller, and can be listened to instead."""
+"""Warnings name the caller's line, or go to a listener."""
 
 from __future__ import annotations
 

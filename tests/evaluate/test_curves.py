@@ -120,7 +120,7 @@ def test_the_ends_are_the_input_and_the_baseline() -> None:
 @pytest.mark.parametrize("kind", CURVES)
 @pytest.mark.parametrize("own", [False, True])
 def test_features_of_a_mask_equal_a_literal_loop(kind: str, own: bool) -> None:
-    """Also where examples have masks, and numbers of features, of their own."""
+    """Also if examples have different masks and numbers of features."""
     model, x, maps = net(), pictures(), noise(2, 2, 7, 8, seed=3)
     columns = torch.arange(8).expand(1, 1, 7, 8) // 2 * 10
     mask = torch.cat([columns, torch.arange(7).reshape(1, 1, 7, 1).expand(1, 1, 7, 8)])
@@ -178,7 +178,7 @@ def test_the_batching_changes_nothing(kind: str, at_once: int | None) -> None:
 
 
 def test_a_better_order_has_the_better_area() -> None:
-    """For a linear score the sizes of its terms are the best order there is."""
+    """For a linear score, the order by the size of its terms is optimal."""
     weights, x = noise(1, 40).abs(), torch.ones(1, 40).double()
     options: dict[str, Any] = {"activation": "none", "baselines": 0}
 

@@ -23,11 +23,11 @@ ELSEWHERE = (
     "dlpack",
     "lobpcg",
 )
-"""In the names of functions that leave the process or its memory."""
+"""Parts of the names of functions that leave the process or its memory."""
 
 
 def functions() -> list[Callable[..., Any]]:
-    """Return them in the order of their names."""
+    """Return these functions in the order of their names."""
     found = {one for group in get_overridable_functions().values() for one in group}
     return sorted(found, key=name_of)
 
@@ -41,7 +41,7 @@ def is_local(function: Callable[..., Any]) -> bool:
 
 
 def arguments(function: Callable[..., Any]) -> Iterator[Callable[[Tensor], tuple[Any, ...]]]:
-    """Yield ways to make positional arguments of a picture, some of which may be wrong ones."""
+    """Yield functions from an image to positional arguments, some of which may be invalid."""
     dummy = get_testing_overrides().get(function)
     needed = 1 if dummy is None else _needed(dummy)
     rests: list[list[Any]] = [
@@ -70,7 +70,7 @@ def _needed(dummy: Callable[..., Any]) -> int:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """Return what a call gives, or the class of what it raises."""
+    """Return the result of a call, or the class of the error that it raises."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Small networks drawn at random, for the tests of what is recomputed of them."""
+"""Small random networks, for tests of incremental computation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SqueezeExcite(nn.Module):
 
 
 class Shuffled(nn.Module):
-    """Channels in another order, as ShuffleNet does it."""
+    """Channels in another order, as in ShuffleNet."""
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -68,7 +68,7 @@ class Mixer(nn.Module):
 
 
 def convolution(random: np.random.Generator, x: Tensor, out: int | None = None) -> nn.Module:
-    """Draw a convolution; where `out` is said, one that keeps height and width."""
+    """Draw a convolution; with `out`, one that keeps height and width."""
     channels = x.shape[1]
     extent = tuple(int(k) for k in random.choice([1, 2, 3, 3, 5], 2))
     dilation = tuple(int(d) for d in random.integers(1, 3, 2))
@@ -149,7 +149,7 @@ def residual(random: np.random.Generator, x: Tensor) -> nn.Module:
 
 
 def block(random: np.random.Generator, x: Tensor) -> nn.Module:
-    """What is taken together: a convolution, its batch-norm and its rectifier."""
+    """Draw a convolution with its batch-norm and rectifier, which are fused."""
     first = convolution(random, x)
     made = first.double()(x)
     return nn.Sequential(first, batch_norm(random, made), nn.ReLU(bool(random.integers(2))))
@@ -194,7 +194,7 @@ STEPS: dict[str, Step] = {
 
 
 def head(random: np.random.Generator, x: Tensor) -> nn.Module:
-    """Draw what makes scores of features: most often a flat product, sometimes nothing."""
+    """Draw a head from features to scores: most often flattening and a product, sometimes none."""
     kind = random.integers(4)
     if kind == 0:
         return nn.Identity()
@@ -204,7 +204,7 @@ def head(random: np.random.Generator, x: Tensor) -> nn.Module:
 
 
 def built(kinds: list[str], seed: int, shape: tuple[int, int, int]) -> nn.Module:
-    """Make a network of some steps; those that are not possible are left out."""
+    """Build a network of some steps, without those that are not possible."""
     random = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -214,7 +214,7 @@ def built(kinds: list[str], seed: int, shape: tuple[int, int, int]) -> nn.Module
                 step = make(random, x).double().eval()
                 found = step(x.clone())
             except (RuntimeError, ValueError):
-                continue  # the picture is too small for it by now
+                continue  # the image is too small for it by now
             if found.numel():
                 x = found
                 made.append(step)
@@ -223,7 +223,7 @@ def built(kinds: list[str], seed: int, shape: tuple[int, int, int]) -> nn.Module
 
 @st.composite
 def networks(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
-    """Draw a network in float64, and pictures for it."""
+    """Draw a network in float64, and images for it."""
     kinds = draw(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=7))
     shape = draw(st.tuples(st.integers(1, 4), st.integers(3, 17), st.integers(3, 17)))
     seed, count = draw(st.integers(0, 2**16)), draw(st.integers(1, 3))

@@ -1,4 +1,4 @@
-"""The cost model: what it counts, where it cuts, what it measures, and when."""
+"""The cost model: its counts, its cuts, and what it measures when."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read(model: nn.Module, x: Tensor) -> LoweredTape:
 
 
 def deep() -> nn.Module:
-    """Three convolutions whose reach grows until it covers most of a small picture."""
+    """Three convolutions whose receptive field grows to most of a small image."""
     return seeded(
         lambda: nn.Sequential(
             nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 5, padding=2),
@@ -83,7 +83,7 @@ def test_cuts_where_the_whole_becomes_cheaper(
 ) -> None:
     """Of 144 pixels the three layers recompute 9, 25 and 49: each pays below 16, 5.8 and 2.9.
 
-    The first one alone is too little of all to be worth it.
+    The first one alone is too small a part to be worth it.
     """
     monkeypatch.setattr(cost, "STEP", 0.0)
     monkeypatch.setattr(cost, "CALL", 0.0)
@@ -96,7 +96,7 @@ def test_small_gains_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "STEP", 0.0)
     monkeypatch.setattr(cost, "CALL", 0.0)
     found = read(deep(), noise(1, 2, 12, 12))
-    # Followed, the first layer takes half, which is 4 % of all.
+    # On changed pixels the first layer takes half the time, which saves 4 % of all.
     assert estimates(found, corner(2), made_up(8.0, 1.0), 10)[0].cut == 0
 
 
@@ -122,7 +122,7 @@ def test_handing_over_costs_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own, and nothing remembered from before."""
+    """A new cache, and nothing kept from before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     cost.rates.cache_clear()
@@ -141,12 +141,12 @@ def test_rates_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.Monke
     for side in (found.patches, found.whole):
         assert sorted(side) == sorted(KINDS)
         assert all(0 < rate < 1e-3 for rate in side.values())
-    (place,) = cache.rglob("rates-*.json")
+    (path,) = cache.rglob("rates-*.json")
     monkeypatch.setattr(cost, "_measured", lambda *_: pytest.fail("measured again"))
     assert ask() is found
     cost.rates.cache_clear()
     assert ask() == found
-    assert list(cache.rglob("*.json")) == [place]
+    assert list(cache.rglob("*.json")) == [path]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"patches": {}}', '{"other": 1}'])
@@ -155,8 +155,8 @@ def test_rates_that_cannot_be_read_are_measured_again(
 ) -> None:
     monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0))
     ask()
-    (place,) = cache.rglob("rates-*.json")
-    place.write_text(text)
+    (path,) = cache.rglob("rates-*.json")
+    path.write_text(text)
     cost.rates.cache_clear()
     assert ask() == made_up(1.0, 2.0)
 
@@ -187,8 +187,8 @@ def test_what_pays_is_chosen_by_what_was_measured(
     occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
     for rate, followed in ((1e-9, True), (1.0, False)):
         cost.rates.cache_clear()
-        for place in cache.rglob("rates-*.json"):
-            place.unlink()
+        for path in cache.rglob("rates-*.json"):
+            path.unlink()
         monkeypatch.setattr(cost, "_measured", lambda *_, rate=rate: made_up(rate, 1e-2))
         _, report = reported(occlusion, noise(1, 2, 12, 12), (2, 3, 3), (2, 3, 3), target=1)
         assert (report.followed > 0) == followed, str(report)
@@ -215,8 +215,8 @@ def test_odd_rates_are_measured_again(
 ) -> None:
     monkeypatch.setattr(cost, "_measured", lambda *_: made_up(2.0, 3.0, 1.0))
     right = ask()
-    (place,) = cache.rglob("rates-*.json")
-    with put_in_place(place) as part:
+    (path,) = cache.rglob("rates-*.json")
+    with put_in_place(path) as part:
         part.write_text(json.dumps(ODD[name]))
     cost.rates.cache_clear()
     assert ask() == right

@@ -1,4 +1,4 @@
-"""Values that are handed over lie in memory as the model's own forward lays them."""
+"""Frontier values have the strides that the model's own forward gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken together: convolutions, batch-norms, sums, rectifiers."""
+"""Fusing convolutions, batch-norms, sums and rectifiers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NORM = seeded(nn.BatchNorm2d, 4).double().requires_grad_(False)
 
 
 def steps(model: Any) -> list[str]:
-    """Name the steps that are left of a model."""
+    """Return the names of a model's operators after fusing."""
     recording = TapeMode([X])
     with torch.no_grad(), recording:
         output = model(X)

@@ -1,4 +1,4 @@
-"""Where tensors have their rows, columns and channels."""
+"""Which dimensions of a tensor are rows, columns and channels."""
 
 from __future__ import annotations
 

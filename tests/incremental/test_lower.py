@@ -1,4 +1,4 @@
-"""Reading calls as operators on changed pixels: what is followed, and why the rest is not."""
+"""Lowering calls to operators on changed pixels: which are lowered, and why others are not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINEAR = seeded(nn.Linear, 2, 3).double().requires_grad_(False)
 
 
 def calls(model: Any) -> tuple[int, int, str]:
-    """Compare on changed copies, and say what was followed, what not, and why."""
+    """Compare on changed copies; return the numbers of incremental and dense calls, and reasons."""
     result = compared(model, X, MASKS)
     result.agree()
     recomputed = result.recomputed

@@ -19,7 +19,7 @@ from torchattr.layers.operations.parsers import writes_in_place
 
 FUNCTIONS = [one for one in functions() if is_local(one)]
 ONLY_NOTED = ("requires_grad_", "detach_", "resize_as_", "rename_", "resize_", "set_")
-"""They end like what writes, and may change what PyTorch notes of a tensor, or nothing."""
+"""Their names look like those of writing functions, but they change metadata only, or nothing."""
 
 WEIGHT = noise(3, 3, 3, 3, seed=3)
 
@@ -60,7 +60,7 @@ def check_detection(function: Callable[..., Any], args: tuple[Any, ...], wrote: 
 
 
 def followed(function: Callable[..., Any], make: Any) -> Callable[[Tensor], Tensor]:
-    """Return a model that calls a function in its middle, and reads what it was given after it."""
+    """Return a model that calls a function in its middle, and reads its input again after it."""
 
     def model(x: Tensor) -> Tensor:
         h = F.conv2d(x, WEIGHT, padding=1).sigmoid() + 0.1
@@ -72,7 +72,7 @@ def followed(function: Callable[..., Any], make: Any) -> Callable[[Tensor], Tens
 
 
 def can_run(model: Callable[[Tensor], Tensor]) -> bool:
-    """Whether a model runs, and gives each time, and for each example by itself, the same."""
+    """Whether a model runs, with the same result each time and for each example by itself."""
     x = picture()
     with torch.no_grad():
         once, again = (outcome(lambda: model(x.clone())) for _ in range(2))
@@ -171,7 +171,7 @@ def test_writing_is_known_by_schema_and_by_name() -> None:
 
 
 class Own(Tensor):
-    """A tensor of a class of its own."""
+    """A tensor subclass."""
 
 
 def test_what_is_no_plain_tensor_is_computed_as_a_whole() -> None:

@@ -1,4 +1,4 @@
-"""The model run once more: what must be as before, and what may differ."""
+"""Replaying a model: what must equal the clean forward, and what may differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: what runs incrementally up to a cut, what is handed over there, and why not more."""
+"""Schedules: the operators before a cut, the frontier at the cut, and the reasons for it."""
 
 from __future__ import annotations
 

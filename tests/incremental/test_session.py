@@ -1,4 +1,4 @@
-"""Changed copies of pictures: as recomputed where a change reaches, as computed as a whole."""
+"""Perturbed copies of images: incremental results equal whole forwards."""
 
 from __future__ import annotations
 

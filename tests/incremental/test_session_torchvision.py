@@ -1,4 +1,4 @@
-"""torchvision's networks: windows at all places of a coarse grid, corners included."""
+"""torchvision's networks: windows at all positions of a coarse grid, including the corners."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ SIZES = {**FAST, **SLOW}
 NAMES = [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 WINDOW = 16
 KNOWN = {"alexnet": 0.5, "swin_t": 0.0, "vgg11": 0.6, "vgg16": 0.6}
-"""What share of the calls is followed at least.
+"""Minimum share of the calls that are computed incrementally.
 
-Few are where small pictures are pooled to larger ones, and of a transformer.
+It is low where small images are pooled to larger ones, and in a transformer.
 """
 
 
 @cache
 def network(name: str) -> nn.Module:
-    """Build a network in float64 whose batch-norms fit what they are given."""
+    """Build a network in float64 whose batch-norms fit their inputs."""
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         options = {"init_weights": False, "aux_logits": False}
@@ -57,10 +57,10 @@ def network(name: str) -> nn.Module:
 
 
 def windows(size: int) -> Tensor:
-    """Return windows at a coarse grid of places, one of them cut at the border."""
-    places = np.linspace(0, size - WINDOW, 3).astype(int)
+    """Return windows on a coarse grid, one of them clipped at the border."""
+    starts = np.linspace(0, size - WINDOW, 3).astype(int)
     mask = torch.zeros(10, 1, 1, size, size, dtype=torch.bool)
-    for one, (top, left) in zip(mask, ((y, x) for y in places for x in places), strict=False):
+    for one, (top, left) in zip(mask, ((y, x) for y in starts for x in starts), strict=False):
         one[..., top : top + WINDOW, left : left + WINDOW] = True
     mask[9, ..., size - 3 :, 5:20] = True
     return mask

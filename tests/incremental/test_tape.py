@@ -1,4 +1,4 @@
-"""The tape: what is written down of a forward, and what clean values it keeps."""
+"""The tape: which calls of a forward it records, and which clean values it keeps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_what_is_written_over_becomes_another_value() -> None:
     tape = recorded(lambda x: x.exp().relu_().add_(x), x)
     assert [entry.same for entry in tape.entries] == [False, True, True]
     assert [writes_input(entry) for entry in tape.entries] == [False, True, True]
-    # Only what a later step may look up outside of what changed is worth a copy.
+    # Only values that a later operator may read outside of its box are worth a copy.
     assert tape.values[1].clean is None
     assert tape.values[2].clean is not None
     assert torch.equal(tape.values[2].clean, x.exp().relu())

@@ -1,4 +1,4 @@
-"""Changed copies of pictures, and what a model makes of them as whole pictures."""
+"""Perturbed copies of images, and a model's scores of them from whole forwards."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from torchattr.methods._perturbation.features import FeatureMasks
 from torchattr.methods._perturbation.perturbation import Perturbation
 
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4}
-"""Of the range of the scores and 0."""
+"""Tolerance, relative to the range of the scores and 0."""
 
 
 class Given(FeatureMasks):
-    """Masks as they are, for each input `(masks, N or 1, C or 1, H, W)`."""
+    """Masks held as tensors, for each input `(masks, N or 1, C or 1, H, W)`."""
 
     def __init__(self, masks: Sequence[Tensor]) -> None:
         self._masks = masks
@@ -40,16 +40,16 @@ class Given(FeatureMasks):
 
 
 def patches(random: np.random.Generator, count: int, x: Tensor, *, alike: bool = False) -> Tensor:
-    """Draw patches of any place: at the borders, in the corners, nowhere, everywhere.
+    """Draw patches at any position: at the borders, in the corners, empty, everywhere.
 
     Args:
-        random: what draws them.
-        count: how many.
-        x: the pictures.
-        alike: the same patch for all pictures.
+        random: the random generator.
+        count: number of patches.
+        x: the images.
+        alike: the same patch for all images.
     """
-    pictures = 1 if alike else len(x)
-    mask = torch.zeros(count, pictures, 1, *x.shape[2:], dtype=torch.bool)
+    images = 1 if alike else len(x)
+    mask = torch.zeros(count, images, 1, *x.shape[2:], dtype=torch.bool)
     for variant in mask.flatten(0, 1):
         (top, bottom), (left, right) = (
             np.sort(random.integers(0, side + 1, 2)) for side in x.shape[2:]
@@ -68,13 +68,13 @@ def patches(random: np.random.Generator, count: int, x: Tensor, *, alike: bool =
 
 @dataclass
 class Compared:
-    """What an incremental run gave, and what the model gives for the same copies.
+    """The scores of an incremental run, and the model's own for the same copies.
 
     Attributes:
-        found: the scores.
-        expected: those of whole pictures.
-        recomputed: what was followed.
-        exact: those of whole pictures in float64, for networks in float32.
+        found: the incremental scores.
+        expected: the scores of whole images.
+        recomputed: how much was recomputed incrementally.
+        exact: the scores of whole images in float64, for networks in float32.
     """
 
     found: Tensor
@@ -86,7 +86,7 @@ class Compared:
         """Fail if they differ by more than rounding.
 
         Networks in float32 are judged by float64. Some convolutions of PyTorch itself are wrong
-        in float32 (docs/limits.md); where its own forward is, nothing can be said.
+        in float32 (docs/limits.md); where its own forward is, nothing can be concluded.
         """
         assert self.found.shape == self.expected.shape
         assert self.found.dtype == self.expected.dtype
@@ -123,15 +123,15 @@ def compared(
     baseline: float | Tensor = 0.3,
     backend: str = "torch",
 ) -> Compared:
-    """Run a model both ways on the copies that some masks make.
+    """Run a model both ways on the copies of some masks.
 
     Args:
         model: the model.
         inputs: the clean batch.
-        masks: what is replaced in each copy.
-        cut: from which call on everything is computed as a whole.
+        masks: the elements that each copy replaces.
+        cut: the first call from which everything is computed densely.
         baseline: what replaces it.
-        backend: what runs the hot parts.
+        backend: runs convolutions, pools and gathers.
     """
     tensors = inputs if isinstance(inputs, tuple) else (inputs,)
     given = Given(masks if isinstance(masks, tuple) else (masks,))
@@ -143,7 +143,7 @@ def compared(
         expected = model(*(one.clone() for one in copied))
     with ta.backend(backend), pytest.MonkeyPatch.context() as patch:
         if cut is not None:
-            ways = [Estimate(place, 1.0, 2.0) for place in (cut, 0)]
+            ways = [Estimate(entry, 1.0, 2.0) for entry in (cut, 0)]
             patch.setattr("torchattr.incremental.session.estimates", lambda *_: ways)
         way = Incremental(model, tensors, [], True, perturbation.boxes(0, copies), copies)
         around = way.around(model, perturbation.changes(0, copies), copies)
@@ -152,7 +152,7 @@ def compared(
 
 
 def _exactly(model: Callable[..., Any], copied: Sequence[Tensor]) -> Tensor | None:
-    """Return what a network in float32 gives in float64."""
+    """Return the result of a float32 network in float64."""
     if not isinstance(model, nn.Module) or copied[0].dtype != torch.float32:
         return None
     result: Tensor = deepcopy(model).double()(*(one.double() for one in copied))

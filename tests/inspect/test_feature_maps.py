@@ -27,7 +27,7 @@ class Twice(nn.Module):
 
 
 class Odd(nn.Module):
-    """Gives what has no maps: a pair, a dictionary, and nothing."""
+    """Layers whose outputs are not maps: a pair, a dictionary, and `None`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def test_a_picture_holds_all_maps_or_those_asked_for() -> None:
 
 
 def grey(picture: Image.Image, columns: int) -> list[int]:
-    """Give the grey level in the upper left corner of each place of a grid of one row."""
+    """Return the grey level in the upper left corner of each cell of a one-row grid."""
     array = np.asarray(picture)
     width, rest = divmod(array.shape[1] - 4, columns)
     assert rest == 0

@@ -10,7 +10,7 @@ from torchattr.errors import LayerReuseWarning
 
 
 class Net(nn.Module):
-    """Counts its forwards, and defines its layers in another order than it runs them."""
+    """Counts its forwards, and defines its layers in another order than it calls them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers that are not (N, C, h, w): what is looked at equals what permutations by hand give."""
+"""Layers that are not (N, C, h, w): results equal those of permutations by hand."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ X = noise(2, 3, 8, 12)
 
 
 class Same(nn.Module):
-    """Names what passes through it."""
+    """The identity, which gives a value a layer name."""
 
     def forward(self, x: Any) -> Any:
         return x
 
 
 class Net(nn.Module):
-    """Patches of two pixels; how they go on is for others to say."""
+    """Patches of two pixels; subclasses define the rest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Given:
 
 
 class InDict(Net):
-    """A layer that gives a dict with one tensor, whose channels come last, beside other things."""
+    """A layer that returns a dict with one channels-last tensor among other values."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.patches(x).permute(0, 2, 3, 1))
@@ -119,7 +119,7 @@ each_net = pytest.mark.parametrize("name", NETS)
 
 
 def by_hand(name: str, x: Tensor, layer: str = "named") -> tuple[Net, Tensor, Tensor, Any]:
-    """Give a network, its scores, and a layer's values as a grid and as they are."""
+    """Return a network, its scores, and a layer's values as a grid and unchanged."""
     kind, to_grid = NETS[name]
     model, seen = seeded(kind).eval(), []
     hook = model.get_submodule(layer).register_forward_hook(lambda *given: seen.append(given[2]))
@@ -286,7 +286,7 @@ ODD: dict[str, Callable[[Tensor], Any]] = {
 
 
 class Odd(Net):
-    """A layer off the way to the scores that gives something odd."""
+    """A layer with an unusual output, which the scores do not depend on."""
 
     def __init__(self, made: Callable[[Tensor], Any]) -> None:
         super().__init__()

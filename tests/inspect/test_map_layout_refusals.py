@@ -1,4 +1,4 @@
-"""Layers whose values are no maps of the inputs are refused in words, wherever they are named."""
+"""Layers whose values are not maps of the inputs are refused with a reason, by every function."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Part(nn.Module):
 
 
 class Net(nn.Module):
-    """Runs a part in the middle, and takes the first tensor of what it gives."""
+    """Runs a given layer in the middle, and uses the first tensor that it returns."""
 
     def __init__(self, made: Callable[[Tensor], Any]) -> None:
         super().__init__()

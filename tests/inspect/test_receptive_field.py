@@ -11,7 +11,7 @@ import torchattr as ta
 
 
 def support(model: nn.Module, shape: tuple[int, ...], position: tuple[int, ...]) -> list[slice]:
-    """What each place of the input changes at the position, found by changing it."""
+    """Whether each input position affects the output position, found by changing it."""
     base = model(torch.zeros(shape))[(0, slice(None), *position)]
     changed = torch.zeros(shape[2:], dtype=torch.bool)
     for place in changed.nonzero().new_ones(shape[2:]).nonzero().tolist():
@@ -26,7 +26,7 @@ def support(model: nn.Module, shape: tuple[int, ...], position: tuple[int, ...])
 
 
 def positive(model: nn.Module) -> nn.Module:
-    """Make all weights positive, so that whatever changes in the input shows."""
+    """Make all weights positive, so that no changes of the input cancel."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.abs() + 0.1)
@@ -45,7 +45,7 @@ class Branches(nn.Module):
 
 
 class Last(nn.Sequential):
-    """Runs with the channels last."""
+    """Runs in channels-last layout."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

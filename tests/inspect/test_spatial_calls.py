@@ -32,7 +32,7 @@ X = noise(2, 3, 8, 8, dtype=torch.float32)
 
 def test_calls_with_places_are_named_with_their_shapes(model):
     found = spatial_calls(model, X, "r")
-    # The rectified scores have no places, so their call is left out.
+    # The rectified scores have no spatial dimensions, so their call is skipped.
     assert list(found) == ["act#1", "act#2", "relu#1"]
     assert set(found.values()) == {torch.Size([4, 6, 6])}
     assert list(spatial_calls(model, X, ["conv", "act#2"])) == ["conv", "act#2"]

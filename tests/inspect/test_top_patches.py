@@ -19,7 +19,7 @@ IMAGES = noise(23, 3, 9, 9, dtype=torch.float32)
 
 
 def strongest(images: Tensor, channel: int) -> list[tuple[float, int, tuple[int, int]]]:
-    """The strongest place of each image, found without any batching, strongest first."""
+    """The strongest position of each image, computed without batching, strongest first."""
     found = []
     for index, image in enumerate(images):
         with torch.no_grad():

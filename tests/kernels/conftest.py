@@ -1,4 +1,4 @@
-"""Every backend that can run here, for the tests of what all of them must do."""
+"""Every backend that can run here, for the contract tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchattr.kernels import Request, backends
 from torchattr.kernels.cuda.backend import CudaBackend
 
 NAMES = tuple(backends())
-"""All that are installed, those of other packages, too."""
+"""All installed backends, including those of other packages."""
 
 # The sources of the CUDA kernels, compiled for the CPU: with windows as arguments, which one
 # compilation serves, and with windows built in, one compilation each.

@@ -1,4 +1,4 @@
-"""A backend of the four operations alone, and one without any."""
+"""A backend with the four required operations only, and one without any."""
 
 from __future__ import annotations
 

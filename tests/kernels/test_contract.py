@@ -1,4 +1,4 @@
-"""What every backend must do, against loops over single elements, bits and windows."""
+"""The contract of every backend, against loops over single elements, bits and windows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ orders = st.randoms(use_true_random=False)
 
 @pytest.fixture(autouse=True)
 def nan_in_fresh_memory() -> Iterator[None]:
-    """What is read before it is written shows as NaN."""
+    """Memory that is read before it is written shows as NaN."""
     with deterministic():
         yield
 

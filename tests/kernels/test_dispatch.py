@@ -1,4 +1,4 @@
-"""Which backend serves a call, and what one that cannot says."""
+"""Which backend serves a call, and how others refuse."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Failing(TorchPatches):
 
 
 class Broken(Picky):
-    """Fails where it is run, whatever it said before."""
+    """Fails when it runs, although it refused nothing."""
 
     name: ClassVar[str] = "broken"
 

@@ -1,4 +1,4 @@
-"""Operations on patches, against PyTorch's own on whole pictures in float64."""
+"""Operations on patches, against PyTorch's own on whole images in float64."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def some_patches(
 
 
 def agree(actual: Tensor, expected: Tensor, relative: float = 1e-5) -> None:
-    """Fail if both differ by more than a share of their range; what is read is about 1."""
+    """Fail if both differ by more than a share of their range; the inputs are about 1."""
     limit = 1e-12 if actual.dtype == torch.float64 else relative
     known = expected[expected.isfinite()]
     scale = max(1.0, float(known.abs().max())) if known.numel() else 1.0

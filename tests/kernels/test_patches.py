@@ -1,4 +1,4 @@
-"""Boxes of changed pixels and what describes the operations on them."""
+"""Boxes of changed pixels, and the descriptions of operations on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What compiled code is given: right values from parameters that lie anyhow, or a refusal."""
+"""Arguments of compiled code: correct values from parameters in any layout, or a refusal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAID: dict[str, Callable[[int], Tensor]] = {
     "negated": lambda count: torch._neg_view(of(count)),
     "a row of a wider one": lambda count: of(3 * count + 6).reshape(3, -1)[1, 1 : count + 1],
 }
-"""Parameters of one value a channel."""
+"""Parameters with one value per channel."""
 
 WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda w: w,

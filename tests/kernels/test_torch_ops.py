@@ -75,7 +75,7 @@ def test_each_gives_what_the_backend_gives(name: str, last: bool) -> None:
 
 
 def guided(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """A network of one layer and its guided backward, in these operations only."""
+    """A network of one layer and its guided backward, using these operations only."""
     rectified, mask = ops.batch_norm_relu(x, scale, shift)
     pooled, switches = ops.max_pool(rectified, *SETTINGS)
     grad = ops.unpool(pooled.square(), switches, x.shape, *SETTINGS, "guided")

@@ -1,4 +1,4 @@
-"""What holds for the tests of the engine."""
+"""Checks around every test of the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchattr.layers import Trace
 
 @pytest.fixture
 def outputs_are_the_models_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Demand of each watched forward that it gives what the model gives by itself."""
+    """Check that each intercepted forward returns what the model returns by itself."""
     init = Trace.__init__
 
     def comparing(
@@ -33,7 +33,7 @@ def outputs_are_the_models_own(monkeypatch: pytest.MonkeyPatch) -> None:
             expected = select_output(model(*before, *arguments), options.get("key"))
         found = self.output.detach()
         assert found.dtype == expected.dtype
-        # PyTorch itself takes other ways, which round differently, where no graph is made.
+        # PyTorch itself takes other paths, which round differently, where no graph is made.
         rounding = 64 * torch.finfo(found.dtype).eps if found.is_floating_point() else 0
         torch.testing.assert_close(found, expected, rtol=rounding, atol=rounding, equal_nan=True)
 

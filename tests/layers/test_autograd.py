@@ -1,4 +1,4 @@
-"""What an operation gives may be written over, also where PyTorch gives a view."""
+"""The output of an operation may be written over, even where PyTorch returns a view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forwards that take gradients themselves: PyTorch's own values, or a refusal that says why."""
+"""Forwards that compute gradients themselves: PyTorch's own values, or a refusal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ X = noise(4, 6)
 pytestmark = [
     pytest.mark.usefixtures("outputs_are_the_models_own"),
     pytest.mark.filterwarnings(
-        # What PyTorch says of its own parts, and of models such as these.
+        # PyTorch's warnings about its own code, and about models such as these.
         "ignore:.*torch.jit.*",
         "ignore:Using backward.. with create_graph=True",
-        # Smooth activations inside have no say here.
+        # Smooth activations inside do not matter here.
         "ignore:.*softplus:torchattr.CoverageWarning",
     ),
 ]
@@ -36,7 +36,7 @@ def energy() -> nn.Sequential:
 
 
 class Inside(nn.Module):
-    """Answers with something that holds a gradient of its energy."""
+    """Returns an output that contains a gradient of its energy."""
 
     def __init__(self, form: Callable[[Inside, Tensor], Tensor]) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def test_saliency_is_the_gradient(form: str) -> None:
     assert torch.equal(explained.output, model(X).detach())
 
 
-# The gradient of what is cut off is none of the whole, and that of a parameter is of the batch.
+# A detached gradient is constant for the model, and that of a parameter sums over the batch.
 @pytest.mark.parametrize(
     "form", [f for f in FORMS if f not in ("a constant", "Tensor.backward", "of a parameter")]
 )
@@ -147,7 +147,7 @@ def test_integrated_gradients_is_complete(form: str) -> None:
     assert not found.requires_grad
 
 
-# A gradient with regard to a parameter is a sum over the batch.
+# A gradient with respect to a parameter is a sum over the batch.
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "of a parameter"])
 @pytest.mark.parametrize("method", [ta.FeatureAblation, ta.Occlusion])
 def test_methods_without_gradients_see_the_scores(form: str, method: Any) -> None:
@@ -179,7 +179,7 @@ def test_rules_are_refused(form: str, method: Any) -> None:
 
 @pytest.mark.parametrize("method", [ta.GuidedBackprop, ta.Deconvolution])
 def test_rules_hold_beside_a_constant_gradient(method: Any) -> None:
-    """The rule is for the model's output alone; the gradient inside stays the true one."""
+    """The rule applies to the model's output only; the gradient inside stays the true one."""
     model = Inside(constant).eval()
     with torch.enable_grad():
         hidden = (torch.relu(model.first(X)) + X).detach().requires_grad_()
@@ -303,7 +303,7 @@ def test_the_rectifier_of_a_pool_is_its_own(pool: nn.Module) -> None:
         return pool(h.view(4, *(lead if len(lead) > 1 else (1, 6)))).flatten(1)
 
     class Own(torch.autograd.Function):
-        """The pool by itself, out of reach of whatever replaces rectifiers."""
+        """The pool by itself, hidden from everything that replaces rectifiers."""
 
         @staticmethod
         def forward(ctx: Any, h: Tensor) -> Tensor:

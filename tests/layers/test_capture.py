@@ -1,4 +1,4 @@
-"""What a layer took and gave is recorded during the user's own forward, call by call."""
+"""A layer's inputs and outputs are recorded during the user's own forward, call by call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchattr.layers import TapPoint, Trace
 
 
 class Twice(nn.Module):
-    """Calls one layer twice, and one with keyword arguments that gives a tuple."""
+    """Calls one layer twice, and one with keyword arguments that returns a tuple."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def model() -> Twice:
 
 def test_values_are_those_before_the_model_wrote_over_them() -> None:
     net = model()
-    calls = Trace(net, (X,), places=[TapPoint(net.conv)]).calls(TapPoint(net.conv))
+    calls = Trace(net, (X,), taps=[TapPoint(net.conv)]).calls(TapPoint(net.conv))
     first = net.conv(X)
     assert len(calls) == 2
     assert_same(calls[0].values[0].detach(), first.detach())
@@ -52,7 +52,7 @@ def test_values_are_those_before_the_model_wrote_over_them() -> None:
 
 def test_gradients_of_each_call_are_those_of_autograd() -> None:
     net = model()
-    trace = Trace(net, (X,), places=[TapPoint(net.conv)])
+    trace = Trace(net, (X,), taps=[TapPoint(net.conv)])
     edges = [call.edges[0] for call in trace.calls(TapPoint(net.conv))]
     found = trace.gradients(trace.output[:, 1], edges)
     first = net.conv(X).detach().requires_grad_()
@@ -79,9 +79,9 @@ def test_policy_for_a_layer_that_is_called_twice() -> None:
 
 def test_tuples_and_keyword_arguments() -> None:
     net = model()
-    place, taken = TapPoint(net.split), TapPoint(net.split, of_input=True)
-    trace = Trace(net, (X,), places=[place, taken])
-    (given,), (took,) = trace.calls(place), trace.calls(taken)
+    tap, taken = TapPoint(net.split), TapPoint(net.split, of_input=True)
+    trace = Trace(net, (X,), taps=[tap, taken])
+    (given,), (took,) = trace.calls(tap), trace.calls(taken)
     assert given.form == (0, 1)
     assert len(given.values) == 2
     assert len(took.values) == 1
@@ -119,7 +119,7 @@ def test_a_layer_at_which_the_graph_begins(as_input: bool) -> None:
 
 
 class Hoarder(nn.Module):
-    """Keeps what it gives, if it is told to."""
+    """Keeps its outputs, on request."""
 
     def __init__(self, keeps: bool, pair: bool = False) -> None:
         super().__init__()
@@ -145,10 +145,10 @@ def test_the_graph_begins_above_a_layer_only_where_it_must(keeps: bool, pair: bo
         other = given[1] if pair else layer.kept if keeps else first
         return (first * 2 + other).mean((2, 3))
 
-    place = TapPoint(layer)
-    trace = Trace(net, (X,), places=[place], from_inputs=False)
+    tap = TapPoint(layer)
+    trace = Trace(net, (X,), taps=[tap], from_inputs=False)
     assert layer.runs == (2 if keeps or pair else 1)
-    found = trace.gradients(trace.output[:, 1], trace.calls(place)[0].edges[:1])[0]
+    found = trace.gradients(trace.output[:, 1], trace.calls(tap)[0].edges[:1])[0]
     values = layer.conv(X).detach().requires_grad_()
     other = values.exp() if pair else values
     (wanted,) = torch.autograd.grad((values * 2 + other).mean((2, 3))[:, 1].sum(), values)
@@ -160,7 +160,7 @@ def test_other_threads_pass_by() -> None:
     from threading import Thread
 
     net = model()
-    place = TapPoint(net.conv)
+    tap = TapPoint(net.conv)
     other = Thread(target=lambda: net(X))
     seen = []
 
@@ -171,5 +171,5 @@ def test_other_threads_pass_by() -> None:
         seen.append(result)
         return result
 
-    assert len(Trace(run, (X,), places=[place]).calls(place)) == 2
+    assert len(Trace(run, (X,), taps=[tap]).calls(tap)) == 2
     assert len(seen) == 1

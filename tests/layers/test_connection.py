@@ -1,4 +1,4 @@
-"""What cuts scores off, and what does not."""
+"""What disconnects scores from the inputs, and what does not."""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +47,7 @@ def into_a_buffer(x: Tensor) -> Tensor:
 
 
 class Straight(torch.autograd.Function):
-    """Rounds, with the gradient of nothing."""
+    """Rounds, with the gradient of the identity."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Straight(torch.autograd.Function):
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 @pytest.mark.parametrize(
-    ("run", "said"),
+    ("run", "expected"),
     [
         (no_grad, "exp ran under torch.no_grad() (at test_connection.py:"),
         (inference, "exp ran under torch.inference_mode()"),
@@ -83,8 +83,8 @@ class Straight(torch.autograd.Function):
         (lambda x: Straight.apply(x).argmax(1) * 1.0, "argmax gives integers"),
     ],
 )
-def test_causes(run: Callable[[Tensor], Tensor], said: str) -> None:
-    assert said in str(cause(run))
+def test_causes(run: Callable[[Tensor], Tensor], expected: str) -> None:
+    assert expected in str(cause(run))
 
 
 @pytest.mark.parametrize(

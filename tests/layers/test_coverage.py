@@ -1,4 +1,4 @@
-"""What ran is counted; what a rule-based method could not rewrite is said aloud."""
+"""Calls are counted; rule-based methods report what they could not rewrite."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_bounds_that_are_tensors_are_not_unpacked(
 
 
 class Heads(nn.Module):
-    """The answer, and beside it what auxiliary heads with rectifiers of their own say."""
+    """Returns the scores, and the outputs of auxiliary heads with their own rectifiers."""
 
     def __init__(self) -> None:
         super().__init__()

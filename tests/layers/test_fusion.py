@@ -1,4 +1,4 @@
-"""A fused pair of a third party: one class, asked only where nobody reads between its calls."""
+"""A third-party fused pair: one class, used only where nothing reads between its calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that go back together, and those that must not."""
+"""Calls whose backwards are fused, and calls whose backwards must not be."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ X = noise(2, 3, 16, 16)
 
 
 class Gradient(ReLUGradient):
-    """Is no rule that pairs are known for, and does what its base does."""
+    """A subclass of a rule with fused pairs: it behaves like its base, but is not fused."""
 
 
 class Guided(ReLUGuided):
-    """Likewise."""
+    """Such a subclass of the guided rule."""
 
 
 class Deconvolution(ReLUDeconvolution):
-    """Likewise."""
+    """Such a subclass of the deconvnet's rule."""
 
 
 ALONE = [{"relu": Gradient()}, {"relu": Guided()}, {"relu": Deconvolution()}]
@@ -58,12 +58,12 @@ def with_norm() -> nn.BatchNorm2d:
 
 NETS: dict[str, tuple[Callable[[], list[nn.Module]], int]] = {
     "pool": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2), *head(64)], 1),
-    "in place": (lambda: [conv(), nn.ReLU(True), nn.MaxPool2d(2), *head(64)], 1),
+    "in tap": (lambda: [conv(), nn.ReLU(True), nn.MaxPool2d(2), *head(64)], 1),
     "overlapping": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(3, 1, 1), *head(256)], 1),
     "relu6": (lambda: [conv(), nn.ReLU6(), nn.MaxPool2d(2), *head(64)], 0),
     "wide": (lambda: [conv(), nn.ReLU(), nn.MaxPool2d(12), *head(1)], 0),
     "norm": (lambda: [conv(), with_norm(), nn.ReLU(), *head(256)], 1),
-    "norm, in place": (lambda: [conv(), with_norm(), nn.ReLU6(True), *head(256)], 1),
+    "norm, in tap": (lambda: [conv(), with_norm(), nn.ReLU6(True), *head(256)], 1),
     "norm and pool": (lambda: [conv(), with_norm(), nn.ReLU(), nn.MaxPool2d(2), *head(64)], 1),
     "plain": (lambda: [conv(), nn.ReLU(), conv_after(), nn.ReLU(), *head(256)], 0),
 }
@@ -125,7 +125,7 @@ def test_the_mask_is_given_back_where_a_pool_gates() -> None:
 
 
 class Branches(nn.Module):
-    """Two read the rectifier; or its output is given, too."""
+    """Two calls read the rectifier; or its output is returned, too."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -163,10 +163,10 @@ def test_recorded_layers_are_read_and_start_gradients_as_ever(name: str) -> None
     if name == "norm":
         model = nn.Sequential(conv(), with_norm(), nn.ReLU(), *head(256)).double().eval()
     layer = model[1] if isinstance(model, nn.Sequential) else model.relu
-    place = TapPoint(layer)
-    trace = Trace(model, (X,), tables=TABLES, places=[place])
+    tap = TapPoint(layer)
+    trace = Trace(model, (X,), tables=TABLES, taps=[tap])
     assert paired(trace) == 0
-    (call,) = trace.calls(place)
+    (call,) = trace.calls(tap)
     leaf = call.values[0].detach().requires_grad_()
     if isinstance(model, nn.Sequential):
         rest = model[2:](leaf)

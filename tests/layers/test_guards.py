@@ -1,4 +1,4 @@
-"""Scripted, traced and compiled code: seen, refused, or found out afterwards."""
+"""Scripted, traced and compiled code: intercepted, refused, or detected afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from torchattr.layers.guards import modules_behind
 X = noise(2, 3, 8, 8)
 
 pytestmark = pytest.mark.filterwarnings(
-    # torch.jit says of itself that it is deprecated.
+    # torch.jit warns that it is deprecated.
     "ignore:.*torch.jit.*",
     "ignore:.*jit.script.*",
 )
@@ -72,7 +72,7 @@ def test_scripted_code_is_refused_with_the_way_out(form: str, method: Any) -> No
 
 
 class CallsScripted(nn.Module):
-    """Its forward calls a scripted function, which no look at its modules can find."""
+    """Its forward calls a scripted function, which its modules do not show."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], also: bool) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ def test_layers_after_a_reentrant_checkpoint_are_served() -> None:
 
 
 def test_the_stance_ends_with_the_last_of_several_threads() -> None:
-    """Compiled code runs eagerly while anyone attributes, and compiled again afterwards."""
+    """Compiled code runs eagerly while any attribution runs, and compiled again afterwards."""
     torch.compiler.reset()
     runs: list[int] = []
 
@@ -272,7 +272,7 @@ GLOBAL = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
 
 
 def reaching(kind: str) -> tuple[nn.Module, Any]:
-    """Give a module in training mode and a function that reaches it in some way."""
+    """Return a module in training mode and a function that reaches it in a given way."""
     model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
     if kind == "global":
         return GLOBAL, lambda x: GLOBAL(x).flatten(1)
@@ -319,7 +319,7 @@ def found_elsewhere(x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_what_an_unknown_module_counted_is_put_back(momentum: float | None) -> None:
-    """No look at the function finds the module, so its counter is written before it is stopped."""
+    """The module cannot be found from the function, so its counter is written before it stops."""
     norm = HIDDEN_AWAY["net"][0]
     norm.momentum = momentum
     before = {name: value.clone() for name, value in norm.state_dict().items()}
@@ -330,7 +330,7 @@ def test_what_an_unknown_module_counted_is_put_back(momentum: float | None) -> N
 
 
 def test_a_buffer_that_is_gone_refuses_nothing() -> None:
-    """Another tensor may come to lie where a buffer was, under the same `id`."""
+    """A new tensor may be allocated where a buffer was, with the same `id`."""
 
     class Replacing(nn.Module):
         def __init__(self) -> None:
@@ -366,7 +366,7 @@ def test_a_custom_activation_is_named_where_nothing_else_ran(name: str) -> None:
 
 @pytest.mark.parametrize("leaf", ["requires_grad_", "requires_grad"])
 def test_a_function_that_runs_its_part_again_in_backward(leaf: str) -> None:
-    """As reversible networks do: the rules hold for what runs again."""
+    """As reversible networks do: the rules apply to parts that run again."""
     part, rest = small()[:2], small()[2:]
 
     class Again(torch.autograd.Function):

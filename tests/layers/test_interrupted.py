@@ -41,7 +41,7 @@ def small() -> nn.Module:
 
 
 def traces(model: nn.Module) -> dict[str, Any]:
-    """Take down everything that may have been left behind."""
+    """Record everything that may have been left behind."""
     names = [f"_forward{kind}" for kind in ("_hooks", "_pre_hooks")]
     names += [f"{name}_{flag}" for name in names for flag in ("with_kwargs",)]
     names += ["_forward_hooks_always_called"]
@@ -58,7 +58,7 @@ def traces(model: nn.Module) -> dict[str, Any]:
 
 
 def _is_free(lock: Any) -> bool:
-    """Ask in another thread: the one that holds a lock may take it again."""
+    """Try from another thread: the one that holds a lock may take it again."""
     free = bool(lock.acquire(blocking=False))
     if free:
         lock.release()

@@ -1,4 +1,4 @@
-"""What a forward remembers for its backwards, in bytes, counted in two independent ways."""
+"""The bytes that a forward saves for its backwards, counted in two independent ways."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TABLES: list[RuleTable] = [
 
 
 def storages(tensors: Iterable[Tensor]) -> dict[int, int]:
-    """Give the bytes of each distinct storage, by its address."""
+    """Return the bytes of each distinct storage, by its address."""
     held = (tensor.untyped_storage() for tensor in tensors)
     return {storage.data_ptr(): storage.nbytes() for storage in held if storage.nbytes()}
 
@@ -41,7 +41,7 @@ def own(model: Any, *inputs: Tensor) -> set[int]:
 
 
 class Saved:
-    """First way: everything that autograd is asked to save."""
+    """First way: every tensor that autograd saves."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
@@ -49,7 +49,7 @@ class Saved:
     @contextmanager
     def counting(self) -> Iterator[None]:
         def pack(tensor: Tensor) -> Tensor:
-            # The storage is what is remembered; a detached alias keeps no graph alive.
+            # Only the storage matters; a detached alias keeps no graph alive.
             self.tensors.append(tensor.detach())
             return tensor
 
@@ -70,7 +70,7 @@ def saved_bytes(run: Callable[[], Any], known: set[int]) -> int:
 
 
 class Alive(TorchDispatchMode):
-    """Second way: every storage that any operation made and that is still there afterwards."""
+    """Second way: every storage that an operation allocated and that is still alive afterwards."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Alive(TorchDispatchMode):
 
 
 def reachable(trace: Trace) -> list[Tensor]:
-    """Find the tensors that hang on the nodes of the graph, saved or as attributes of a call."""
+    """Find the tensors that the nodes of the graph hold, saved or as attributes of a call."""
     found: list[Tensor] = []
     waiting, seen = [trace.output.grad_fn], set()
     while waiting:
@@ -133,7 +133,7 @@ def has_storage(tensor: Tensor) -> bool:
 
 
 def both_ways(model: Any, x: Tensor, tables: list[RuleTable] | None = None) -> tuple[int, int]:
-    """Count what one forward remembers for all tables, without the scores that it returns."""
+    """Count what one forward saves for all tables, without the scores that it returns."""
     known = own(model, x)
     run = lambda: Trace(model, (x,), tables=tables or TABLES)  # noqa: E731  # run twice
     first = saved_bytes(run, known)
@@ -237,7 +237,7 @@ def test_no_gradient_of_a_parameter_is_computed(rule: str, monkeypatch: pytest.M
 
 
 def test_parameters_that_depend_on_others_get_no_gradient_either() -> None:
-    """Weight norm computes the weight anew in each forward, from parameters."""
+    """Weight norm recomputes the weight from parameters in each forward."""
     layer = nn.utils.parametrizations.weight_norm(seeded(nn.Conv2d, 4, 8, 3))
     run = lambda: Trace(layer, (X,), tables=TABLES)  # noqa: E731
     # What is left alive is the computed weight, which the backward needs.

@@ -1,4 +1,4 @@
-"""The model is never touched: on success and errors, in every grad mode, from several threads."""
+"""The model is never changed: on success and errors, in every grad mode, from several threads."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ X = noise(2, 3, 8, 8, dtype=torch.float32)
 
 
 def state(model: nn.Module) -> dict[str, Any]:
-    """Take down everything that an attribution could change in a model."""
+    """Record everything that an attribution could change in a model."""
     taken: dict[str, Any] = {}
     for name, part in model.named_modules():
         hooks = {key: dict(value) for key, value in vars(part).items() if key.endswith("_hooks")}
@@ -207,7 +207,7 @@ def test_training_goes_on_within_the_same_autocast() -> None:
 
 
 def test_threads_share_a_model() -> None:
-    """Four threads, each 28 calls of all methods with targets of its own, equal the serial run."""
+    """Four threads, each with 28 calls of all methods and its own targets, equal the serial run."""
     model = prepared()
     before = state(model)
     jobs = [(method, target) for target in range(4) for method in METHODS]
@@ -256,7 +256,7 @@ def test_another_thread_may_run_the_model_meanwhile() -> None:
     assert all(torch.equal(one, expected) for one in maps)
 
 
-# Training mode is refused before anything ran.
+# Training mode is refused before anything runs.
 
 
 class Attending(nn.Module):
@@ -368,7 +368,7 @@ def test_training_of_what_has_no_effect_is_no_problem() -> None:
     assert model.training
 
 
-# Operations of which nothing is known, or less than usual.
+# Operations that are unknown, or known less well than usual.
 
 
 def test_convolution_whose_weight_depends_on_the_input_keeps_both_gradients() -> None:

@@ -1,4 +1,4 @@
-"""What silence hides: dtypes, layouts, odd and empty shapes, and memory that nobody cleared."""
+"""Silent errors: dtypes, layouts, odd and empty shapes, and uninitialised memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_sizes_and_dimensions(method: Any, size: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_dtypes(method: Any, dtype: torch.dtype) -> None:
-    """The same roundings as PyTorch's own: only sums may be taken in another order."""
+    """The same rounding as in PyTorch: only sums may be in a different order."""
     model = seeded(net, 2).to(dtype)
     x = noise(2, 3, 14, 11, dtype=dtype)
     result = method(model).attribute(x, target=1)

@@ -14,7 +14,7 @@ from torchattr.layers import TapPoint, Trace, rule_table
 
 
 class Counting(nn.Module):
-    """Counts its forwards outside of anything that an attribution could see."""
+    """Counts its forwards where no attribution can interfere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def test_in_place_on_a_view_of_the_input(view: Any) -> None:
 
 
 class Chain(nn.Module):
-    """Gradients that one node alone reads, shared ones, and a hook that keeps one."""
+    """Gradients with a single reader, shared ones, and a hook that keeps one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,10 +132,10 @@ PARTS = ["first.0", "first.1", "first.2", "second.0", "second.1", "second", "thi
 @pytest.mark.parametrize("of_output", [False, True])
 def test_a_gradient_that_is_read_is_not_written_over(table: dict, of_output: bool) -> None:
     model = seeded(Chain).double()
-    places = [TapPoint(model.get_submodule(name)) for name in PARTS]
+    taps = [TapPoint(model.get_submodule(name)) for name in PARTS]
     x = noise(2, 3, 8, 8)
-    every = Trace(model, (x,), tables=[rule_table(table)], places=places)
-    edges = [*every.input_edges, *(every.calls(place)[0].edges[0] for place in places)]
+    every = Trace(model, (x,), tables=[rule_table(table)], taps=taps)
+    edges = [*every.input_edges, *(every.calls(tap)[0].edges[0] for tap in taps)]
     found = every.gradients(every.output[:, 1], edges, of_output=of_output)
     for edge, gradient in zip(edges, found, strict=True):
         alone = every.gradients(every.output[:, 1], [edge])[0]

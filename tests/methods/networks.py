@@ -57,7 +57,7 @@ def pooled(net: Any, h: Tensor) -> Tensor:
 
 
 def through(change: Callable[[Any, Tensor], Tensor], **parts: Any) -> Net:
-    """A network whose layer `last`, a normalisation, comes right after a change of values."""
+    """A network whose layer `last`, a normalisation, directly follows a change of the values."""
     parts = {"first": conv(), "last": nn.BatchNorm2d(8), "head": head(), **parts}
     return Net(lambda net, x: pooled(net, net.last(change(net, x))), **parts)
 
@@ -99,7 +99,7 @@ def tokens(height: int, width: int, before: int = 0, after: int = 0) -> ToGrid:
 
 
 def vit(before: int = 1, after: int = 0, *, batch_first: bool = True, pool: str = "mean") -> Net:
-    """A vision transformer with tokens beside those of its grid."""
+    """A vision transformer with tokens besides those of its grid."""
 
     def run(net: Any, x: Tensor) -> Tensor:
         h = net.stem(x).flatten(2).transpose(1, 2)
@@ -121,7 +121,7 @@ def vit(before: int = 1, after: int = 0, *, batch_first: bool = True, pool: str 
 
 
 def attention_by_hand(net: Any, x: Tensor) -> Tensor:
-    """Attention of which the weights are a layer's output."""
+    """Attention whose weights are a layer's output."""
     h = net.stem(x).flatten(2).transpose(1, 2)
     n, length, width = h.shape
     q, k, v = net.qkv(h).reshape(n, length, 3, 2, width // 2).permute(2, 0, 3, 1, 4).unbind(0)
@@ -171,7 +171,7 @@ def windowed(shift: int = 0) -> Net:
 
 
 def patchify(kind: str) -> Net:
-    """A transformer whose patches of 2 × 2 are cut in another way each time."""
+    """A transformer whose 2 × 2 patches are extracted in the given way."""
 
     def cut(x: Tensor) -> Tensor:
         n, c, height, width = x.shape

@@ -39,14 +39,14 @@ def pictures(count: int = 2) -> Tensor:
 
 
 def asked(peer: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """Ask a method for attributions without its warnings."""
+    """Return a method's attributions, without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return peer.attribute(*args, **kwargs)
 
 
 class Counting(nn.Module):
-    """Notes how many rows each forward is given; runs out of memory above a limit."""
+    """Records the number of rows of each forward; runs out of memory above a limit."""
 
     def __init__(self, model: nn.Module, limit: int | None = None, error: Any = None) -> None:
         super().__init__()

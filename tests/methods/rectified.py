@@ -1,4 +1,4 @@
-"""A network of ReLUs, and its gradients by plain autograd with another backward."""
+"""A network of ReLUs, and its gradients by plain autograd with a handwritten backward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of the ablations, by a method of its own."""
+"""The base of the ablations, tested with a subclass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base classes: subclasses, arguments, and what an object shows of itself."""
+"""The base classes: subclasses, arguments, and `repr`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_rectifies_the_signal_whatever_the_forward_was(target: int) -> None:
 
 
 def test_does_not_depend_on_the_input_without_max_pools() -> None:
-    """Only their switches know the input."""
+    """Only their switches depend on the input."""
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)).double()
     found = [ta.Deconvolution(model).attribute(noise(2, 6, seed=seed), 1) for seed in (1, 2)]
     assert_same(found[0], found[1])

@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 import torchattr as ta
 
 SHAPES = [(2, 3, 8, 12), (1, 3, 8, 8), (8, 3, 8, 8), (1, 3, 8, 12)]
-"""Among them one example, squares, and as many examples as channels or places."""
+"""Including one example, squares, and as many examples as channels or pixels."""
 
 
 def check(net: nn.Module, layer: str, inputs: Any, to_grid: ToGrid) -> None:
@@ -333,7 +333,7 @@ def test_models_in_other_wrappers() -> None:
 
 
 def test_a_block_says_nothing_of_another_input() -> None:
-    """What has the places of one input only by chance is not read as a picture of it."""
+    """Values that have an input's spatial size only by chance are not read as a map of it."""
     net = Net(
         lambda net, x: net.head(
             net.last(net.first(x).flatten(2).sort(2)[0].transpose(1, 2)).mean(1)
@@ -346,7 +346,7 @@ def test_a_block_says_nothing_of_another_input() -> None:
 
 
 def test_uses_inside_a_layer_count() -> None:
-    """A value made of another one inside the layer: in company of other methods or alone."""
+    """A value computed from another one inside the layer: with other methods or alone."""
 
     def run(net: Any, x: Tensor) -> Tensor:
         return net.head(sum(one.mean((2, 3)) for one in net.backbone(x).values()))
@@ -359,7 +359,7 @@ def test_uses_inside_a_layer_count() -> None:
 
 
 def test_values_that_a_hook_keeps() -> None:
-    """The skip connections of some U-Nets are what hooks keep of the encoder's layers."""
+    """The skip connections of some U-Nets are outputs of the encoder that hooks keep."""
     kept: list[Tensor] = []
 
     def run(net: Any, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Models that take gradients inside their forward: their own output, and whole copies."""
+"""Models that compute gradients inside their forward: their own output, and whole copies."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_masks_at_random() -> None:
 
 
 class Own(Tensor):
-    """A tensor of a class of its own that does not tell its size."""
+    """A tensor subclass without a known size."""
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

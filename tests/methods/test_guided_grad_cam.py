@@ -12,7 +12,7 @@ from networks import Net, cam, channels_first, channels_last, conv, head, pictur
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputError, NoPlacesWarning
+from torchattr.errors import InputError, NotSpatialWarning
 
 
 def network() -> Net:
@@ -59,7 +59,7 @@ def test_an_input_that_no_map_can_be_enlarged_to_gets_an_empty_tensor() -> None:
 
     net = Net(run, first=conv(), head=head(), table=nn.Linear(5, 3))
     x, table = pictures(2, 3, 8, 8), noise(2, 5)
-    with pytest.warns(NoPlacesWarning, match=r"inputs\[1\]"):
+    with pytest.warns(NotSpatialWarning, match=r"inputs\[1\]"):
         picture, nothing = ta.GuidedGradCAM(net, "first").attribute((x, table), 1)
     assert picture.shape == x.shape
     assert nothing.shape == (0,)

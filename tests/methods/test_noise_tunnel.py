@@ -234,7 +234,7 @@ def test_copies_of_a_single_example_do_not_mix_in_a_mean(target: Any, at_once: i
     def forward(x: Tensor) -> Tensor:
         return classifier()(x).mean(0, keepdim=True)
 
-    # What is drawn at once decides the noise.
+    # The chunk size determines the noise.
     options = {"nt_samples": 4, "nt_samples_batch_size": 1, "target": target}
     for method in (ta.InputXGradient, ta.FeatureAblation):
         expected = seeded_call(ta.NoiseTunnel(method(classifier())), rows(1), **options)

@@ -16,7 +16,7 @@ import torchattr as ta
 from torchattr.errors import InputTypeError, OutputError
 
 EXACT = 1e-12
-# Captum divides in single precision, and answers in it.
+# Captum divides in single precision, and returns it.
 CAPTUM = 1e-6
 
 WINDOWS = [

@@ -17,7 +17,7 @@ from torchattr.methods.registry import METHODS
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """What a test registers is forgotten afterwards."""
+    """Discard a test's registrations afterwards."""
     registered_methods()
     with mock.patch.dict(METHODS._entries):
         yield
@@ -39,7 +39,7 @@ def test_unknown_names_are_answered_with_the_closest() -> None:
 def test_a_name_is_taken_once() -> None:
     @ta.register_method("own")
     class Own(ta.GradientAttribution):
-        """A method of a user's."""
+        """A user's method."""
 
     assert find_method("own") is Own
     with refused(RegistryError, "a method called 'own' is registered already", "Own"):

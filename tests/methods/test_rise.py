@@ -86,7 +86,7 @@ def test_masks_and_scores_of_a_tuple_belong_together() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 22, 23, 64, None])
 def test_the_result_does_not_depend_on_the_batching(at_once: int | None) -> None:
-    """Row by row in exact arithmetic: nothing but the batching could make a difference."""
+    """Row by row in exact arithmetic: only the batching could make a difference."""
     x = pictures(3)
 
     def forward(v: Tensor) -> Tensor:
@@ -218,9 +218,9 @@ def test_explain_knows_it() -> None:
 
 def test_progress_counts_masks(capsys: pytest.CaptureFixture[str]) -> None:
     ta.RISE(picture_net()).attribute(pictures(), 1, **SMALL, show_progress=True)
-    said = capsys.readouterr().err
-    assert "RISE" in said
-    assert "23/23" in said
+    shown = capsys.readouterr().err
+    assert "RISE" in shown
+    assert "23/23" in shown
 
 
 def test_an_interruption_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""One method object in several threads, each with another layer and target."""
+"""One method object in several threads, each with its own layer and target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def towers() -> nn.Module:
     """A model whose second argument chooses the tower, and so its last spatial layer."""
 
     def run(net: Any, x: Tensor, tower: int) -> Tensor:
-        # Each tower has a width of its own, so that a map of another one has another shape.
+        # Each tower has its own width, so that a map of another one has a different shape.
         features: Tensor = net.towers[tower](x)
         return net.head(features.mean((2, 3)).repeat(1, 3)[:, :6])
 

@@ -1,4 +1,4 @@
-"""Grey levels of values of more than 8 bits; files that hold them are read in test_images."""
+"""Grey levels of values of more than 8 bits; test_images reads files of them."""
 
 import warnings
 

@@ -36,7 +36,7 @@ def exported(tmp_path, monkeypatch):
 
 
 def rewritten(source, target, change):
-    """Write an archive whose members are `change(name, content)`; `None` leaves one out."""
+    """Write an archive whose members are `change(name, content)`; `None` omits one."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             content = change(name, old.read(name))
@@ -152,7 +152,7 @@ def test_damage_under_right_sums_is_one_sentence(exported, seed):
 
 
 def loads_or_says(path):
-    """The command shows the model, or refuses it in a sentence; never a traceback."""
+    """Check that the command shows the model, or refuses it in a sentence without traceback."""
     result = call("summary", "--model", path, "--trust")
     if result.exit_code != 0:
         refused(result, f"error: {path} ")

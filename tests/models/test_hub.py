@@ -29,7 +29,7 @@ def create(name, pretrained):
 
 @pytest.fixture
 def timm(monkeypatch):
-    """As much of timm's interface as is used, so that the tests need no timm."""
+    """A stand-in for the used part of timm's interface, so that the tests need no timm."""
     data = SimpleNamespace(
         resolve_model_data_config=lambda model: {"input_size": (3, 8, 8)},
         create_transform=lambda input_size, is_training: ToTensor(),

@@ -75,7 +75,7 @@ def test_fewer_bits_than_the_file_has_are_stretched_with_a_warning(tmp_path, bit
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int16])
 def test_values_that_are_no_grey_levels_are_stretched_with_a_warning(tmp_path, dtype):
     values = np.linspace(-1000, 2000, 3000).reshape(50, 60).astype(dtype)
-    # Metal and what lies outside the scanner must not darken the rest.
+    # Metal and values outside the scanner must not darken the rest.
     values[0, :3], values[1, :3] = -30000, 30000
     image = values.astype(np.int32) if dtype == np.int16 else values
     with pytest.warns(BrightnessWarning, match=r"a\.tif: values from -30000 to 30000 are not grey"):

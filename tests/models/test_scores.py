@@ -17,7 +17,7 @@ LOGARITHMS = LOGITS.log_softmax(1)
 @pytest.mark.parametrize(
     ("scores", "meaning", "ending", "named", "shown", "kind"),
     [
-        # Nothing is said: only what is known counts.
+        # No meaning is declared: only known operations count.
         (LOGITS, "auto", None, False, LOGITS, "none"),
         (LOGITS, "auto", "addmm", False, LOGITS, "none"),
         (ONE, "auto", "addmm", True, ONE, "none"),
@@ -30,7 +30,7 @@ LOGARITHMS = LOGITS.log_softmax(1)
         (ONE.sigmoid(), "auto", "sigmoid", False, ONE.sigmoid(), "sigmoid"),
         (LOGARITHMS, "auto", "log_softmax", False, SOFTMAX, "softmax"),
         (LOGARITHMS, "auto", None, False, SOFTMAX, "softmax"),
-        # What is said is done, but never twice.
+        # A declared activation is applied, but never twice.
         (LOGITS, "softmax", None, False, SOFTMAX, "softmax"),
         (LOGITS, "logits", None, False, SOFTMAX, "softmax"),
         (LOGITS, "sigmoid", None, False, SIGMOID, "sigmoid"),
@@ -43,7 +43,7 @@ LOGARITHMS = LOGITS.log_softmax(1)
         (ONE, "logits", None, False, ONE.sigmoid(), "sigmoid"),
         (ONE, "sigmoid", None, False, ONE.sigmoid(), "sigmoid"),
         (ONE, "softmax", None, False, ONE, "none"),
-        # Values stay values, whatever they look like.
+        # Raw values stay raw, whatever they look like.
         (SOFTMAX, "none", "softmax", True, SOFTMAX, "none"),
         (ONE, "none", None, False, ONE, "none"),
         (LOGITS, "none", "addmm", True, LOGITS, "none"),

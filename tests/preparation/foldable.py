@@ -33,7 +33,7 @@ class Sequential(nn.Sequential):
 
 
 class Net(nn.Module):
-    """Two convolutions, each with a batch-norm, put together by a subclass."""
+    """Two convolutions, each with a batch-norm; subclasses define the forward."""
 
     def __init__(self, **norm: Any) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Net(nn.Module):
 
 
 class Functional(Net):
-    """The module that normalises is called in another place than the one that convolves."""
+    """Calls the batch-norm in another module than the convolution."""
 
     def features(self, x: Tensor) -> Tensor:
         first = self.conv1(x)
@@ -71,7 +71,7 @@ class Residual(Net):
 
 
 class OtherReader(Net):
-    """What the first convolution gives goes around its batch-norm, too."""
+    """The output of the first convolution also bypasses its batch-norm."""
 
     def features(self, x: Tensor) -> Tensor:
         y = self.conv1(x)
@@ -79,7 +79,7 @@ class OtherReader(Net):
 
 
 class Rewriter(Net):
-    """Something writes over what the convolution gave before it is normalised."""
+    """Overwrites the output of the convolution before it is normalised."""
 
     def features(self, x: Tensor) -> Tensor:
         y = self.conv1(x)
@@ -130,7 +130,7 @@ class NormFirst(Net):
 
 
 class Branching(Net):
-    """Which way the first convolution's output goes depends on the input."""
+    """The use of the first convolution's output depends on the input."""
 
     def features(self, x: Tensor) -> Tensor:
         y = self.conv1(x)
@@ -180,7 +180,7 @@ FOLDED: dict[type[nn.Module], int] = {
     **dict.fromkeys((Concatenated, NormFirst), 1),
     SharedNorm: 0,
 }
-"""How many batch-norms of each can be folded."""
+"""Number of batch-norms of each that can be folded."""
 
 
 def network(kind: type[nn.Module], **options: Any) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A recorder for the CPU: does the recorded work again on the same memory, as a CUDA graph does."""
+"""A recorder for the CPU: repeats the recorded work on the same memory, as a CUDA graph does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CannotRecord(RuntimeError):
 
 
 class Tape(TorchDispatchMode):
-    """Notes each operation below autograd, with the tensors that it read and gave."""
+    """Records each operation below autograd, with the tensors that it read and returned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class Tape(TorchDispatchMode):
     def replay(self) -> None:
         for func, args, kwargs, result in self._steps:
             read, given = tensors((args, kwargs)), tensors(result)
-            # Autograd does not learn of a replayed CUDA graph, either.
+            # A replayed CUDA graph is hidden from autograd, too.
             kept = _unsafe_preserve_version_counter((*read, *given))
             with torch.no_grad(), torch._C._AutoDispatchBelowAutograd(), kept:
                 again = func(*args, **kwargs)
                 places = set(map(place, read))
                 for old, new in zip(given, tensors(again), strict=True):
-                    # A view, or what an operation wrote over, has its values already.
+                    # A view, or an overwritten tensor, already has its values.
                     if place(old) not in places:
                         old.copy_(new)
 
@@ -55,7 +55,7 @@ def place(tensor: Tensor) -> int:
 
 
 class TapeRecorder(GraphRecorder):
-    """Records tapes; counts what it is asked for."""
+    """Records tapes, and counts its calls."""
 
     def __init__(self) -> None:
         self.recorded = 0

@@ -1,4 +1,4 @@
-"""The copy holds other objects over the same memory."""
+"""The copy has new objects over the same memory."""
 
 from __future__ import annotations
 

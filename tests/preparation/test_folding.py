@@ -1,4 +1,4 @@
-"""Folding is exact, whatever the model does with what its convolutions give."""
+"""Folding is exact, whatever the model does with the outputs of its convolutions."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_layers_inside_a_pair_have_their_true_values(
 
 
 class Block(nn.Module):
-    """A part whose output is what its convolution gives; its batch-norm runs outside."""
+    """A block that returns the output of its convolution; its batch-norm runs outside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def test_another_way_through_the_model_reads_what_the_convolution_gives() -> Non
 
 
 class Early(Net):
-    """Does something to what the convolution gave before the batch-norm takes it, at times."""
+    """On some inputs, changes the convolution's output before the batch-norm."""
 
     before: Any = staticmethod(lambda model, y: y)
 
@@ -173,7 +173,7 @@ def test_a_hook_may_keep_what_it_was_given() -> None:
 
 
 class Late(Net):
-    """Reads what the convolution gave after the batch-norm has taken it, on some inputs."""
+    """On some inputs, reads the convolution's output after the batch-norm."""
 
     after: Any = staticmethod(lambda model, x, y: 0)
 
@@ -197,7 +197,7 @@ READERS = {
 
 @pytest.fixture
 def late() -> tuple[nn.Module, Prepared, Tensor]:
-    """A model, the same prepared, and an input on which it reads its convolution late."""
+    """A model, its prepared copy, and an input on which it reads its convolution late."""
     torch.manual_seed(0)
     model = calibrated(Late(), 3, 14, 14)
     x = noise(2, 3, 14, 14)
@@ -237,7 +237,7 @@ class Hidden(torch.autograd.Function):
 
 
 def unseen(x: Tensor) -> Tensor:
-    """Read a tensor so that function modes do not see it."""
+    """Read a tensor in a way that function modes do not see."""
     with torch._C.DisableTorchFunction():
         return 2 * x
 
@@ -258,7 +258,7 @@ def test_an_unseen_reader_gets_no_number_that_looks_right(late: Any) -> None:
     model, fast, x = late
     model.after = fast._prepared_forward.model.after = lambda x, y: unseen(y)
     assert fast(x).isnan().all()
-    # On the example inputs it is found out at once.
+    # On the example inputs it is detected at once.
     with refused(ModelError, "output differs", "fold=False"):
         prepared(model, x)
     assert_same(prepared(model, x, fold=False)(x), model(x))

@@ -1,4 +1,4 @@
-"""The forward of a prepared model: folding, memory order and precision, all fixed when made."""
+"""The forward of a prepared model: folding, memory order and precision, fixed when made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flipped gates are counted, each kind for itself."""
+"""Flipped gates are counted separately for each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replayed forwards and backwards give what traces give; a tape stands in for CUDA graphs."""
+"""Replayed forwards and backwards equal traces; a tape stands in for CUDA graphs."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_other_forms_have_other_graphs_and_the_oldest_goes() -> None:
 def test_a_forward_that_was_replayed_over_is_replayed_again() -> None:
     model = network(Net)
     fast, recorder = graphed(model)
-    wanted: Any = {"tables": [{}], "places": [], "key": None, "from_inputs": True}
+    wanted: Any = {"tables": [{}], "taps": [], "key": None, "from_inputs": True}
     first = fast.trace([X], (), **wanted, of_output=True)
     given = X.clone()
     second = fast.trace([given], (), **wanted, of_output=True)
@@ -146,7 +146,7 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 
 class Deciding(Net):
-    """Looks at a value of its input."""
+    """Branches on a value of its input."""
 
     def features(self, x: Tensor) -> Tensor:
         x = super().features(x)
@@ -162,11 +162,11 @@ def test_what_cannot_be_recorded_runs_eagerly_and_is_reported() -> None:
     assert recorder.replayed == 0
     reason = "(2, 3, 14, 14) runs eagerly: a value was read while the graph was recorded"
     assert fast.report.graphs == (reason,)
-    assert reason in repr(fast.report)
+    assert reason in str(fast.report)
 
 
 class Looking(torch.autograd.Function):
-    """Looks at a value of the gradient."""
+    """Reads a value of the gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

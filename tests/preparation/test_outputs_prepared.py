@@ -1,4 +1,4 @@
-"""Models that return something else than scores (N, classes) are prepared, or refused in words."""
+"""Models that do not return scores (N, classes) are prepared, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ X = noise(2, 3, 8, 8)
 
 
 class Returning(nn.Module):
-    """A convolution, a batch-norm and a ReLU, of which any function makes an output."""
+    """A convolution, a batch-norm and a ReLU, from which a given function makes the output."""
 
     def __init__(self, made: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -104,14 +104,14 @@ def test_what_holds_no_scores_is_refused(name: str) -> None:
 
 @dataclass
 class Kept:
-    """An output of a class that PyTorch does not look into."""
+    """An output of a class that PyTorch does not traverse."""
 
     scores: Tensor
     convolved: Any
 
 
 class Keeping(nn.Module):
-    """Hands on or keeps what its convolution gives, where nobody reads it during the forward."""
+    """Returns or keeps its convolution's output, which nothing reads during the forward."""
 
     def __init__(self, kept: Callable[[Any, Tensor, Tensor], Any]) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ def test_detectors(name: str) -> None:
 
 def test_another_number_of_detections_is_refused_in_words() -> None:
     class Counting(Returning):
-        """Gives fewer values where its convolution was folded."""
+        """Returns fewer values if its convolution was folded."""
 
         def forward(self, x: Tensor) -> Tensor:
             y = self.conv(x)

@@ -1,4 +1,4 @@
-"""What is folded is found by what runs; what is not has a reason."""
+"""Pairs are found from the operations that run; every other batch-norm has a reason."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class OwnConv(nn.Conv2d):
 
 
 class OwnNorm(nn.BatchNorm2d):
-    """Normalises by other numbers than those that it holds."""
+    """Normalises by other statistics than its own."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         held = (self.running_mean, self.running_var, self.weight + 1, self.bias)
@@ -167,7 +167,7 @@ class Scaling(nn.BatchNorm2d):
 
 
 class Adding(nn.BatchNorm2d):
-    """A batch-norm that looks at its input besides."""
+    """A batch-norm that also reads its input."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(input) + input.mean()
@@ -195,7 +195,7 @@ NORMS: dict[Any, str | None] = {
     Adding: "is also read by mean",
     FrozenBatchNorm2d: "does not normalise",
 }
-"""Modules that normalise as a batch-norm does, and why those that are left are."""
+"""Modules that normalise as a batch-norm does, and why some are not folded."""
 
 
 @pytest.mark.parametrize("norm", NORMS)

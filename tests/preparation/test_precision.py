@@ -1,4 +1,4 @@
-"""A lower precision is only taken when asked for, and its error is measured."""
+"""Lower precision is used only if requested, and its error is measured."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_error_is_measured(precision: Any, channels_last: bool) -> None:
     assert report.gates.forward.gates == 4 * 2 * 6 * 14 * 14
     assert fast(X).dtype == torch.float32
     assert fast(X).ne(fast(X.double().float() + 1e-3)).any()
-    assert "correlation" in repr(report)
+    assert "correlation" in str(report)
 
 
 def test_it_is_never_chosen_by_itself() -> None:
@@ -134,7 +134,7 @@ def test_rounding_knows_autocast_and_mixed_types() -> None:
 
 def test_models_are_prepared_however_coarse_their_arithmetic_is(settings: Any) -> None:
     class Coarse(Fold):
-        """Loses as much of the weights as a product in TF32 does."""
+        """Rounds the weights as a product in TF32 does."""
 
         def weights(self) -> tuple[Tensor, Tensor]:
             weight, bias = super().weights()

@@ -1,4 +1,4 @@
-"""The prepared model itself: one that is built whole, and what it shows of itself."""
+"""The prepared model itself: its construction and its repr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What prepare returns, what it refuses, and that it leaves the model as it was."""
+"""What prepare returns and refuses, and that it does not change the model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ X = noise(2, 3, 14, 14)
 
 
 def snapshot(model: nn.Module) -> Any:
-    """Return all that could be changed about a model."""
+    """Return everything about a model that could change."""
     return [
         *(
             (name, id(one), one.clone(), one.requires_grad)
@@ -127,7 +127,7 @@ def test_rules_that_match_nothing_are_still_refused() -> None:
 
 def test_the_report_says_what_was_done() -> None:
     report = ta.prepare(network(Functional), X, channels_last=False).report
-    text = repr(report)
+    text = str(report)
     for words in (
         "batch-norms folded    2 of 2",
         "no: as requested",
@@ -146,7 +146,7 @@ def test_the_report_says_what_was_done() -> None:
     assert set(unfolded.left.values()) == {"fold=False"}
     assert unfolded.new == 0
     smooth = nn.Sequential(nn.Flatten(), nn.Linear(588, 3), nn.GELU()).double().eval()
-    assert "no ReLU" in repr(ta.prepare(smooth, X).report)
+    assert "no ReLU" in str(ta.prepare(smooth, X).report)
 
 
 class Moody(nn.Module):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from torchattr.preparation import Preparation
 from torchattr.preparation.memory_order import Decision
 from torchattr.preparation.pairs import Pair
+from torchattr.preparation.precision import Deviation
 
 REPORT = Preparation(
     folded=(Pair("conv1", "bn1"),),
@@ -32,6 +33,18 @@ def test_reasons_are_grouped_and_names_are_shortened() -> None:
 
 def test_a_model_without_batch_norms_says_so() -> None:
     assert replace(REPORT, folded=(), left={}).folded_of_all == "none"
+
+
+def test_the_repr_is_one_short_line_and_the_text_has_all_rows() -> None:
+    moved = Deviation(0.25, 0.5, 0.999)
+    report = replace(REPORT, maps={"saliency": moved}, graphs=("(2, 3, 8, 8) is replayed",) * 8)
+    assert repr(report) == (
+        "Preparation(batch-norms folded: 1 of 6, contiguous, float32; output differs by 1e-07)"
+    )
+    lines = str(report).splitlines()
+    assert lines[0] == "Preparation"
+    assert len(lines) == 1 + len(report.rows())
+    assert "  saliency maps       relative error 0.25" in str(report)
 
 
 def test_html_is_escaped() -> None:

@@ -1,4 +1,4 @@
-"""What other threads do with a model changes no bit of what this one is given."""
+"""What other threads do with a model changes no bit of this thread's results."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_hooks_of_a_user_see_true_values_in_every_thread() -> None:
 
 
 class HooksMeanwhile:
-    """A hook that is copied just when another thread hooks the same module."""
+    """A hook that is copied while another thread hooks the same module."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

@@ -1,4 +1,4 @@
-"""Models of timm, whose batch-norms often bring their activation along."""
+"""Models of timm, whose batch-norms often include the activation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NORMS: dict[str, tuple[Any, int]] = {
     "arithmetic": (layers.FrozenBatchNormAct2d, 0),
     "groups": (lambda n: layers.GroupNormAct(n, 2), 0),
 }
-"""Norms, and how many of two are folded."""
+"""Norms, and the number of two that are folded."""
 
 
 @pytest.mark.parametrize("name", NORMS)

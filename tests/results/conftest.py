@@ -1,4 +1,4 @@
-"""What the tests of results share."""
+"""Fixtures of the tests of results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise, also where the tests run in the background of a shell that ignores it."""
+    """Let Ctrl-C raise, even if the tests run in the background of a shell that ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""What is kept of one example of an explanation."""
+"""The entry of one example of an explanation."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def saliency(path):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """Count what changes the disk, and let it fail from a given step on."""
+    """Count the operations that change the disk, and let them fail from a given step on."""
     state = {"count": 0, "last": None, "error": Killed}
 
     def watched(change):
@@ -153,10 +153,10 @@ def test_a_disk_that_fails_at_any_step_keeps_what_is_done(tmp_path, steps, code)
     for last in range(total):
         out = tmp_path / str(last)
         steps.update(count=0, last=last, error=OSError(code, os.strerror(code)))
-        # A file that only cannot be removed any more is no reason to stop.
+        # A file that cannot be removed does not stop a run.
         said = refusal_of(lambda out=out: run(out))
         assert not said or os.strerror(code) in said
-        assert not said or ("make room and run the same again" in said) == (code != 5)
+        assert not said or ("free some space and rerun" in said) == (code != 5)
         steps.update(last=None)
         if (out / "manifest.json").exists():
             check_consistent(RunFolder(out).out)

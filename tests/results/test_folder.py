@@ -106,18 +106,18 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch
 @pytest.mark.parametrize("below", ["", "x", "x/y"])
 def test_a_folder_below_a_file_is_refused_at_once(tmp_path, below):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(FolderError, match=r"nothing can be written to .* is not a folder"):
+    with pytest.raises(FolderError, match=r"cannot write to .* is not a folder"):
         RunFolder(tmp_path / "file" / below)
 
 
 def test_a_name_that_no_file_system_takes_is_refused_at_once(tmp_path):
-    with pytest.raises(FolderError, match="nothing can be written"):
+    with pytest.raises(FolderError, match="cannot write to"):
         RunFolder(tmp_path / ("x" * 300))
 
 
 def test_a_folder_without_permission_is_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(FolderError, match="may not be written to"):
+    with pytest.raises(FolderError, match="is not writable"):
         RunFolder(tmp_path / "new")
 
 

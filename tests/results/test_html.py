@@ -83,7 +83,7 @@ def test_every_text_is_escaped(tmp_path):
     nasty = entry(NASTY, title=NASTY, group=NASTY, text=NASTY)
     text, found = page(tmp_path, nasty, title=NASTY)
     assert "<script" not in text
-    # In the title twice, the contents twice, headings twice, and once in each place of the record.
+    # In the title twice, the contents twice, headings twice, and once in each field of the record.
     assert "".join(found.words).count(NASTY) >= 10
 
 
@@ -131,7 +131,7 @@ def test_a_place_that_cannot_be_written_to_is_named_at_once(tmp_path):
     with pytest.raises(FolderError, match="is a folder; name a file"):
         Report(tmp_path)
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(FolderError, match=r"html: nothing can be written to"):
+    with pytest.raises(FolderError, match=r"html: cannot write to"):
         Report(tmp_path / "file" / "report.html")
 
 

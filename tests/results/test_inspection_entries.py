@@ -1,4 +1,4 @@
-"""What is kept of feature maps, back-projections and kernels."""
+"""Entries of feature maps, back-projections and kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests that are none, or that say odd things."""
+"""Invalid manifests, and unusual values in them."""
 
 import json
 import os
@@ -74,9 +74,9 @@ def test_places_where_no_manifest_can_be_are_named(tmp_path, overwrite):
     (tmp_path / "link" / "manifest.json").symlink_to(tmp_path / "nothing")
     os.mkfifo(tmp_path / "fifo" / "manifest.json")
     for name, said in (
-        ("folder", "is no file"),
-        ("link", "is a link to nothing"),
-        ("fifo", "no file"),
+        ("folder", "is not a file"),
+        ("link", "is a broken link"),
+        ("fifo", "not a file"),
     ):
         with pytest.raises(FolderError, match=rf"{said}; remove .*or choose another folder"):
             RunFolder(tmp_path / name, overwrite)

@@ -1,4 +1,4 @@
-"""Results that have not one row for each example are nobody's."""
+"""Results without one row per example are not saved."""
 
 import dataclasses
 import json

@@ -75,7 +75,7 @@ def test_nothing_is_made_before_something_is_written(tmp_path):
 
 def test_a_place_that_cannot_be_written_to_is_named_at_once(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(FolderError, match=r"logdir: nothing can be written to .*is not a folder"):
+    with pytest.raises(FolderError, match=r"logdir: cannot write to .*is not a folder"):
         TensorBoard(tmp_path / "file" / "log")
 
 

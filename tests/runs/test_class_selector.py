@@ -65,7 +65,7 @@ def test_defaults_follow_the_meaning_of_the_scores():
         ("taby", r"unknown class 'taby'; did you mean 'tabby'\?"),
         ("cat", r"did you mean .*'tiger cat'"),
         ("zzzz", r"the classes are tabby, tiger cat"),
-        ("crane", r"the name of 2 classes; say which by its index: 2, 3"),
+        ("crane", r"the name of 2 classes; choose one by its index: 2, 3"),
     ],
 )
 def test_wrong_targets_are_named(text, said):

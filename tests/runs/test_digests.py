@@ -1,4 +1,4 @@
-"""What a result depends on changes its digest; what it does not depend on does not."""
+"""The digest changes with everything that a result depends on, and with nothing else."""
 
 import dataclasses
 import subprocess
@@ -113,7 +113,7 @@ def test_a_quantised_model_has_a_digest():
 
 @pytest.mark.slow
 def test_source_files_change_the_digest(tmp_path):
-    """Code is not in the weights; it is read anew in a process of its own."""
+    """Code is not part of the weights; a separate process imports the changed files."""
     script = """
         import sys
         sys.path.insert(0, sys.argv[1])

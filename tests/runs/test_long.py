@@ -1,4 +1,4 @@
-"""Long runs hold no more at their end than at their beginning."""
+"""Long runs keep no more memory at their end than at their beginning."""
 
 import gc
 
@@ -35,7 +35,7 @@ def looks(kind):
 
 
 def alive():
-    """Count tensors, also those that only the collector would free, and what it leaves."""
+    """Count tensors, including those that only the collector would free, and other objects."""
     held = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
     # Python's own JSON and its lists of packages make small cycles, which hold none.
     gc.collect()
@@ -43,14 +43,14 @@ def alive():
 
 
 def run(paths, kind, out):
-    """Look at pictures without the collector; give what is alive after each tenth."""
+    """Process pictures without the collector; return what is alive after every tenth."""
     gc.collect()
     gc.disable()
     try:
         with RunFolder(out) as folder:
             events = run_jobs(paths, looks(kind), folder)
             finished = enumerate(one for one in events if isinstance(one, PictureDone))
-            # A step of ten: to count tensors is to walk over all objects.
+            # Every tenth only: counting tensors walks over all objects.
             return [alive() for number, _ in finished if number % 10 == 0]
     finally:
         gc.enable()
@@ -72,5 +72,5 @@ def test_memory_is_flat_over_many_pictures(pictures, tmp_path, kind):
     held = run(pictures(500 if kind == "explain" else 41), kind, tmp_path / "out")
     (tensors_before, before), (tensors_after, after) = held[1], held[-1]
     assert tensors_after <= tensors_before
-    # The manifest grows by an entry for each picture, and nothing else does.
+    # Only the manifest grows, by one entry per picture.
     assert after - before < 20 * 10 * len(held)

@@ -9,7 +9,7 @@ from torchattr.runs.score_reader import ScoreReader
 
 
 class Scores(nn.Module):
-    """Gives what it was made with, so that the reader is seen alone."""
+    """Returns a fixed output, so that the reader is tested alone."""
 
     def __init__(self, output):
         super().__init__()

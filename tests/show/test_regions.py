@@ -7,7 +7,7 @@ from torchattr.show import box_from_map, largest_component
 
 
 def flood(mask):
-    """The largest component by repeated spreading: slow, and written another way."""
+    """The largest component by repeated spreading: slow, and independent of the implementation."""
     best = np.zeros_like(mask)
     left = mask.copy()
     while left.any():

@@ -1,4 +1,4 @@
-"""What is fed to a call: the model, the images, and its further arguments."""
+"""What is fed to a call: the model, the images, and additional arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the viewer share: pictures to send, and reading what comes back."""
+"""Helpers of the tests of the viewer: pictures to send, and readers of responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def upload(client: TestClient, data: bytes, name: str = "photo.png") -> Any:
 
 
 def sentence(response: Any, status: int) -> str:
-    """The error of an answer, which must be a sentence and no trace."""
+    """The error of a response, which must be a sentence and not a traceback."""
     assert response.status_code == status, response.text
     said = response.json()["error"]
     assert list(response.json()) == ["error"]
@@ -63,7 +63,7 @@ def unpacked(response: Any) -> dict[str, np.ndarray]:
 
 
 def attribute(client: TestClient, picture: str, method: str, **more: Any) -> Any:
-    """The answer of a method for the cat."""
+    """The response of a method for the cat."""
     question = {"picture": picture, "method": method, "target": CAT, **more}
     response = client.post("/api/attributions", json=question)
     assert response.status_code == 200, response.text

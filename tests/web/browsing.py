@@ -1,4 +1,4 @@
-"""A viewer that is really served, and a browser that really looks at it."""
+"""A real server with the viewer, and a real browser on it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def browser(profile: Path, size: tuple[int, int] = (1440, 1000)) -> Iterator[Bro
 
 
 class Browser:
-    """The page as a visitor has it."""
+    """The page in one visitor's browser."""
 
     def __init__(self, driver: Chrome, downloads: Path) -> None:
         self.driver = driver
@@ -68,7 +68,7 @@ class Browser:
         self.settle()
 
     def forget(self) -> None:
-        """Become a new visitor: leave first, so that nothing is asked under the next cookie."""
+        """Become a new visitor; leave first, so that the page sends nothing with the new cookie."""
         self.driver.get("about:blank")
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         self.complaints()
@@ -87,7 +87,7 @@ class Browser:
         return self.find(selector).text
 
     def wait(self, selector: str, seconds: float = 20) -> Any:
-        """Wait until something is there and can be seen."""
+        """Wait until an element is visible."""
 
         def seen(_: Any) -> Any:
             found = self.all(selector)
@@ -96,12 +96,12 @@ class Browser:
         return WebDriverWait(self.driver, seconds).until(seen, f"never seen: {selector}")
 
     def until(self, condition: Any, what: str) -> None:
-        # The page may draw anew between finding an element and asking it.
+        # The page may be redrawn between finding an element and reading it.
         stale = [StaleElementReferenceException]
         WebDriverWait(self.driver, 20, ignored_exceptions=stale).until(lambda _: condition(), what)
 
     def settle(self) -> None:
-        """Wait until nothing is on its way."""
+        """Wait until no request is in progress."""
         busy = "return document.querySelectorAll('.waiting, [aria-busy=true]').length"
         self.until(lambda: not self.run(busy), "something is still on its way")
 
@@ -138,7 +138,7 @@ class Browser:
         return np.array(data, np.uint8).reshape(height, width, 4)[..., :3]
 
     def fetched(self, path: str) -> bytes:
-        """What the page itself gets at an address."""
+        """The response that the page itself gets for an address."""
         script = (
             "const done = arguments[arguments.length - 1];"
             "fetch(arguments[0]).then(r => r.arrayBuffer())"
@@ -161,5 +161,5 @@ class Browser:
         return list(self._requests)
 
     def complaints(self) -> list[str]:
-        """What the console holds against the page."""
+        """Errors and warnings in the browser console."""
         return [entry["message"] for entry in self.driver.get_log("browser")]

@@ -38,7 +38,7 @@ def app(demo: LoadedModel) -> Any:
 
 @pytest.fixture
 def visit(app: Any) -> Iterator[Visit]:
-    """Visitors of the viewer, or of another application; each has cookies of its own."""
+    """Visitors of the viewer, or of another application; each has separate cookies."""
 
     def visitor(application: Any = None, **options: Any) -> TestClient:
         options = {"base_url": HOME, "raise_server_exceptions": False, **options}
@@ -60,7 +60,7 @@ def picture(client: TestClient) -> str:
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    """What a test registers is forgotten afterwards."""
+    """Undo afterwards what a test registers."""
     panels.registered_panels()
     with methods.METHODS.temporary(), panels.PANELS.temporary():
         yield

@@ -1,4 +1,7 @@
-"""Take the pictures of `docs/viewer.md`: `python tests/web/screenshots.py` in the checkout."""
+"""Take the pictures of the viewer and of a report in `docs`.
+
+`python tests/web/screenshots.py` in the checkout renews all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ from pathlib import Path
 
 from browsing import MISSING, Browser, browser, served
 from PIL import Image
+from typer.testing import CliRunner
 
+from torchattr.cli import app
+from torchattr.models.collage import examples
 from torchattr.web import create_app
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MOST_BYTES = 300_000
 SIZE = (1240, 1000)
+REPORT_SIZE = (1225, 2331)
+REPORT_WIDTH = 980
 
 
 def main() -> None:
@@ -36,6 +44,8 @@ def main() -> None:
             page.run("document.querySelector('#explain .stylebar').scrollIntoView()")
             page.run("scrollBy(0, -70)")
             keep(page, "narrow")
+        with browser(Path(folder) / "report", REPORT_SIZE) as page:
+            report(page, Path(folder))
 
 
 def explain(page: Browser) -> None:
@@ -72,14 +82,34 @@ def panels(page: Browser) -> None:
     to_the_top(page)
 
 
+def report(page: Browser, folder: Path) -> None:
+    """The beginning of a report of one image, in the dark scheme."""
+    file, title = folder / "report.html", "Evidence of the bundled model"
+    picture = str(examples()[0].path)
+    made = CliRunner().invoke(app, ["report", picture, "--title", title, "--html", str(file)])
+    if made.exit_code:
+        raise SystemExit(made.output)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": dark})
+    page.driver.get(file.as_uri())
+    seen = screenshot(page)
+    height = seen.height * REPORT_WIDTH // seen.width
+    small = seen.resize((REPORT_WIDTH, height), Image.Resampling.LANCZOS)
+    small.save(IMAGES / "report.jpg", quality=85, optimize=True)
+
+
+def screenshot(page: Browser) -> Image.Image:
+    return Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
+
+
 def to_the_top(page: Browser) -> None:
     page.run("scrollTo(0, 0); document.querySelector('.side').scrollTop = 0")
     page.run("document.activeElement.blur()")
 
 
 def keep(page: Browser, name: str) -> None:
-    """Write what is seen, in as many colours as fit into the size of a file."""
-    seen = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
+    """Write the visible page, with as many colours as the size of the file allows."""
+    seen = screenshot(page)
     for colors in (256, 192, 128, 64):
         file = io.BytesIO()
         seen.quantize(colors, dither=Image.Dither.FLOYDSTEINBERG).save(file, "PNG", optimize=True)

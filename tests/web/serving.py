@@ -1,4 +1,4 @@
-"""A viewer that is really served, and sockets that talk to it byte by byte."""
+"""A real server with the viewer, and sockets that talk to it byte by byte."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchattr.web.server import server_of
 
 @contextmanager
 def served(app: Any) -> Iterator[str]:
-    """Serve an application on a free port, and give its address."""
+    """Serve an application on a free port, and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = server_of(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -26,7 +26,7 @@ def served(app: Any) -> Iterator[str]:
 
 
 class Wire:
-    """A connection over which a test sends what it likes."""
+    """A connection over which a test sends arbitrary bytes."""
 
     def __init__(self, address: str, seconds: float = 15) -> None:
         host, _, port = address.removeprefix("http://").strip("/").rpartition(":")
@@ -47,7 +47,7 @@ class Wire:
         self.send("\r\n".join(lines).encode("latin-1") + body)
 
     def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """Read one answer: its status, headers and body."""
+        """Read one response: its status, headers and body."""
         head = self._until(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").strip().split("\r\n")
         headers = {
@@ -56,7 +56,7 @@ class Wire:
         return int(first.split()[1]), headers, self._exactly(int(headers.get("content-length", 0)))
 
     def is_closed(self) -> bool:
-        """Wait for the end of the connection; what else comes is no end."""
+        """Whether the connection ends without further data."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a visitor does, and what the page then asks and shows."""
+"""The page in a real browser: actions of a visitor, and the requests and results that follow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SVG = "<svg xmlns='http://www.w3.org/2000/svg' width='80' height='40'><g/></svg>
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[None]:
-    """A method and a panel as a user's file registers them."""
+    """A method and a panel, registered as by a user's file."""
     panels.registered_panels()
     with methods.METHODS.temporary(), panels.PANELS.temporary():
 
@@ -54,7 +54,7 @@ def own() -> Iterator[None]:
 
         @register_panel("drawing")
         class Drawing(Panel):
-            """A figure of one's own."""
+            """A custom figure."""
 
             def show(self, scene: Scene, times: int = 1) -> Iterable[Part]:
                 for _ in range(times):
@@ -78,7 +78,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(started: Browser, address: str) -> Iterator[Browser]:
-    """The page as it opens for a new visitor; afterwards nobody may have complained."""
+    """The page as it opens for a new visitor; the console must be empty afterwards."""
     started.forget()
     started.open(address)
     yield started
@@ -332,7 +332,7 @@ def test_a_map_and_a_place_go_back_to_the_picture(page: Browser) -> None:
     width, height = large.size["width"], large.size["height"]
     offset = (round(width * (4.5 / 16 - 0.5)), round(height * (7.5 / 16 - 0.5)))
     ActionChains(page.driver).move_to_element_with_offset(large, *offset).click().perform()
-    page.until(lambda: page.text(".pair strong") == "Row 7, column 4", "not that place")
+    page.until(lambda: page.text(".pair strong") == "Row 7, column 4", "not that position")
     page.settle()
     assert not np.array_equal(page.pixels(".pair canvas"), first)
     np.testing.assert_array_equal(page.pixels(".pair figure:last-child canvas"), whole)

@@ -1,4 +1,4 @@
-"""Whatever is asked, in whatever way: an answer that is right, or a sentence; never a fault."""
+"""Any request gets a correct response or an error message, never a server error."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ NAMES = (
 
 
 def judge(response: Any) -> None:
-    """Whatever was asked: no fault, and every refusal is one sentence."""
+    """Check that a response is not a server error, and that every refusal is one sentence."""
     assert response.status_code < 500, response.text
     if response.status_code >= 400:
         found = response.json()
@@ -79,7 +79,7 @@ def judge(response: Any) -> None:
 
 
 def text(value: Any) -> bytes:
-    """JSON with everything that a program may put into it."""
+    """JSON with any value that a program may send."""
     return json.dumps(value).encode()
 
 

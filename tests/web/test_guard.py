@@ -1,4 +1,4 @@
-"""Who may ask, from where, and how much."""
+"""Which requests are accepted: token, host, origin and size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = "a token that nobody guesses"
 
 @pytest.fixture(scope="module")
 def closed(demo: LoadedModel) -> Any:
-    """A viewer that others can reach, with a token."""
+    """A viewer on a non-local address, with a token."""
     return create_app(demo, token=TOKEN, hosts=None)
 
 

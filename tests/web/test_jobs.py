@@ -1,4 +1,4 @@
-"""Long questions through the API: others get their turn, they can be cancelled, they end alone."""
+"""Long jobs through the API: they take turns, can be cancelled, and end on disconnect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def app(demo: LoadedModel) -> Any:
 
 
 class Asked:
-    """A question in a thread of its own."""
+    """A request in a separate thread."""
 
     def __init__(self, client: TestClient, path: str, question: dict[str, Any]) -> None:
         self.response: Any = None
@@ -150,7 +150,7 @@ def test_a_panel_is_ended_between_its_parts_and_at_its_own_steps(visit: Any, app
                     while True:
                         time.sleep(0.001)
                         step()
-                except Exception:  # noqa: BLE001 - what a careless panel may do
+                except Exception:  # noqa: BLE001 - as a careless panel may do
                     yield Text("survived")
 
         for name in ("many_parts", "own_steps"):
@@ -163,7 +163,7 @@ def test_a_panel_is_ended_between_its_parts_and_at_its_own_steps(visit: Any, app
 
 
 def test_results_of_jobs_that_ran_in_turn_are_those_of_the_library(visit: Any, app: Any) -> None:
-    """Several stepping methods at once, each compared with what it gives alone."""
+    """Several stepping methods at once, each compared with its result alone."""
     questions = [
         {"method": "rise", "options": {"n_masks": 600}},
         {"method": "integrated_gradients", "options": {"n_steps": 200}},

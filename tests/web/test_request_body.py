@@ -28,7 +28,7 @@ def address(demo: LoadedModel) -> Iterator[str]:
 
 
 def said(wire: Wire, status: int) -> str:
-    """The sentence of an answer after which the connection ends."""
+    """The error message of a response after which the connection ends."""
     found, headers, body = wire.answer()
     assert (found, headers["connection"]) == (status, "close"), body
     assert wire.is_closed()
@@ -66,7 +66,7 @@ def test_a_body_without_end_is_cut_off(address: str, kind: str) -> None:
                 sent += len(chunk)
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             pass
-    # What lies in the buffers of the system counts as sent.
+    # Data in the buffers of the system counts as sent.
     assert sent < 20_000_000
 
 
@@ -116,7 +116,7 @@ def test_only_so_many_bodies_are_on_their_way_at_once(address: str) -> None:
         status, headers, body = wires[4].answer()
         assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
         assert "4 requests are already being received" in json.loads(body)["error"]
-        # Those without a body are answered all the same.
+        # Requests without a body are still answered.
         with Wire(address) as other:
             other.ask("GET", "/api/model")
             assert other.answer()[0] == 200

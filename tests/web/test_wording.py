@@ -1,4 +1,4 @@
-"""What the library refuses, in the words of the page."""
+"""The library's errors in the words of the page."""
 
 from __future__ import annotations
 

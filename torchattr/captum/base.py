@@ -89,11 +89,11 @@ def one_device(device_ids: Sequence[int] | None) -> Sequence[int] | None:
     return device_ids
 
 
-def in_captums_form(found: Any) -> Any:
+def in_captums_form(result: Any) -> Any:
     """Return a list for several layers, and a tensor for a layer with a single one."""
-    if isinstance(found, dict):
-        return [bare(values) for values in found.values()]
-    return bare(found)
+    if isinstance(result, dict):
+        return [bare(values) for values in result.values()]
+    return bare(result)
 
 
 def bare(values: Any) -> Any:

@@ -13,7 +13,7 @@ from torchattr.methods import Calls
 
 
 class LayerActivation(LayerAttribution, methods.LayerActivation):
-    """:class:`torchattr.LayerActivation`; several layers give a list in their order."""
+    """:class:`torchattr.LayerActivation`; several layers return a list in their order."""
 
     multiplies_by_inputs = True
 

@@ -22,13 +22,14 @@ from torchattr.cli.lists import info, methods
 from torchattr.cli.report import report
 from torchattr.cli.summary import summary
 from torchattr.cli.view import view
+from torchattr.core.versions import own_version
 
 app = typer.Typer(
     name="torchattr",
     help="Show which parts of an image a model's prediction depends on.",
     no_args_is_help=True,
     add_completion=False,
-    # A traceback is for those who can fix the fault, so it is printed as Python prints it.
+    # Tracebacks are for developers, so they are printed as Python prints them.
     pretty_exceptions_enable=False,
 )
 app.command()(explain)
@@ -48,16 +49,14 @@ def main() -> None:
     """Run the command; the entry point of the package."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that cannot print a character gets a question mark, not a traceback.
+            # A character that a terminal cannot print becomes a question mark, not a traceback.
             stream.reconfigure(errors="replace")
     app()
 
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"torchattr {version('torchattr')}")
+        typer.echo(f"torchattr {own_version()}")
         raise typer.Exit()
 
 

@@ -59,7 +59,7 @@ def backproject(
 
         channels = _channels(channel, top, every)
         kind, further = _kind_and_rules(rule or ())
-        begin: Any = options.place_of(start)
+        begin: Any = options.start_of(start)
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
             layers = layers_or_last(loaded, layer)

@@ -79,7 +79,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(total: int, doing: str = "running", console: Console = out) -> Iterator[Bar]:
-    """Show a bar that disappears at the end; nothing if the output is no terminal."""
+    """Show a bar that disappears at the end; nothing if the output is not a terminal."""
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns,

@@ -58,7 +58,7 @@ def explain(
             options.rules_of(rule or ()),
             options.entry_of(output),
         )
-        # The file of a model may register methods, which are then checked after it has run.
+        # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 

@@ -63,7 +63,7 @@ def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> No
     found = list(kernels_of(loaded, *chosen))
     drawn = {"mode": settings["mode"], "shared": settings["shared"]}
     with sink:
-        # All are drawn before any is written: a mode that does not fit writes nothing.
+        # All are drawn before any is written, so that an unsuitable mode writes nothing.
         entries = list(kernel_entries(loaded, found, drawn, settings))
         sink.claim([f"{KERNELS}/{name}" for name in kernel_names(found)])
         for entry in entries:

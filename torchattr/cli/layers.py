@@ -87,7 +87,7 @@ def layers(
 
 
 def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
-    """Check the methods of a layer grid; none means both.
+    """Check the methods of a layer grid; empty means both.
 
     Raises:
         InputError: any other method.

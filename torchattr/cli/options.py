@@ -212,7 +212,7 @@ def meaning_of(scores: str | None) -> Meaning | None:
     return None if scores is None else MEANINGS[scores]
 
 
-def place_of(text: str) -> str | tuple[int, ...]:
+def start_of(text: str) -> str | tuple[int, ...]:
     """Parse the start of a back-projection: `max`, `map`, or a position such as `7,12`.
 
     Raises:
@@ -237,7 +237,7 @@ def size_of(text: str | None) -> tuple[int, int] | None:
 
     if text is None:
         return None
-    found = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text)
-    if not found:
+    match = re.fullmatch(r"([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?", text)
+    if not match:
         raise InputError(f"--size must be a number of pixels, or 224x320, got {text!r}")
-    return int(found[1]), int(found[2] or found[1])
+    return int(match[1]), int(match[2] or match[1])

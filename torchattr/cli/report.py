@@ -105,5 +105,5 @@ def _some_layers(loaded: LoadedModel) -> list[str]:
     try:
         return some_convolutions(loaded)
     except LayerError as reason:
-        note(reason.message.after("feature maps are left out: ").said(in_command))
+        note(reason.message.after("feature maps are skipped: ").said(in_command))
         return []

@@ -37,7 +37,7 @@ class ModelSpec:
         from torchattr.kernels import backend
         from torchattr.models import is_user_file, load_model
 
-        # A user's file may register the backend, which is then checked after it has run.
+        # A user's file may register the backend, so it is checked after that file has run.
         with backend("auto" if is_user_file(self.model) else self.backend):
             device = device_named(self.device)
             loaded = load_model(self.model, self.weights, device, trust=self.trust)

@@ -98,7 +98,7 @@ def _run(files: Sequence[Path]) -> None:
     from torchattr.models import run_file
     from torchattr.web import registered_panels
 
-    # The built-in panels are registered first, so that a name taken twice is the file's fault.
+    # The built-in panels are registered first, so that a duplicate name is an error of the file.
     registered_panels()
     for file in files:
         run_file(file.expanduser())

@@ -1,7 +1,7 @@
-"""The cache of compiled kernels and measurements between processes.
+"""The on-disk cache of compiled kernels and measurements.
 
-Libraries loaded from the cache run, so its folder must not be writable by anybody else; and a file
-is used only if it is whole: it ends with a digest of the rest.
+Libraries loaded from the cache are executed, so its folder must not be writable by anybody else. A
+file is used only if it is complete: it ends with a digest of the rest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 
 def private_folder() -> Path:
-    """Return a new folder of this process, removed when it exits."""
+    """Return the temporary folder of this process, removed when it exits."""
     return _private_folder(os.getpid())
 
 

@@ -17,30 +17,30 @@ from torchattr.core.torch_private import (
 
 
 def is_wrapped(tensor: Tensor) -> bool:
-    """Whether a tensor stands for another one inside a transform (`vmap`, `grad`, `jvp`, ...)."""
+    """Whether a tensor is a wrapper made by a transform (`vmap`, `grad`, `jvp`, ...)."""
     return bool(is_functorch_wrapped_tensor(tensor))
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
-    """Return the plain tensor that holds what this one stands for."""
+    """Return the plain tensor inside all wrappers."""
     while is_wrapped(tensor):
         tensor = get_unwrapped(tensor)
     return tensor
 
 
 def is_transformed() -> bool:
-    """Whether a transform of `torch.func` runs."""
+    """Whether a transform of `torch.func` is active."""
     return peek_interpreter_stack() is not None
 
 
 def is_only_mapped() -> bool:
-    """Whether all the transforms that run are `vmap`, which takes no gradient."""
+    """Whether all active transforms are `vmap`, which takes no gradient."""
     stack = get_interpreter_stack() or ()
     return all(transform.key() == TransformType.Vmap for transform in stack)
 
 
 class VmapFunction(torch.autograd.Function):
-    """Runs an elementwise function of one tensor on all the examples of `vmap` at once."""
+    """Runs an elementwise function of one tensor on the whole batch of `vmap` at once."""
 
     @staticmethod
     def forward(function: Any, tensor: Tensor) -> Any:
@@ -48,7 +48,7 @@ class VmapFunction(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Remember nothing: the function makes its own graph, below `vmap`."""
+        """Save nothing: the function builds its own graph, below `vmap`."""
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, function: Any, tensor: Tensor) -> tuple[Any, int | None]:

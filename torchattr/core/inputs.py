@@ -15,9 +15,9 @@ from torchattr.errors import InputError, InputTypeError, ShapeError
 
 @dataclass(frozen=True)
 class Inputs:
-    """Tensors of one call, and whether they came as a tuple.
+    """The input tensors of one call, and whether they were given as a tuple.
 
-    Results are handed back in the same form by :meth:`restore`.
+    :meth:`restore` returns results in the same form.
     """
 
     tensors: tuple[Tensor, ...]
@@ -36,21 +36,21 @@ class Inputs:
         return f"Inputs({', '.join(str(tuple(tensor.shape)) for tensor in self.tensors)})"
 
     def restore(self, results: Sequence[Any]) -> Any:
-        """Give a tuple for a tuple, a single result for a single tensor."""
+        """Return a tuple of results for a tuple of inputs, a single result for a single tensor."""
         return tuple(results) if self.is_tuple else results[0]
 
 
 def as_inputs(inputs: Tensors, *, differentiable: bool = True, aligned: bool = True) -> Inputs:
-    """Check `inputs` and remember their form.
+    """Check `inputs` and record whether they are a tuple.
 
     Args:
         inputs: a tensor, or a tuple of tensors with equal first dimensions (the batch).
-        differentiable: demand a floating type, as every gradient method must.
-        aligned: demand equal first dimensions.
+        differentiable: require a floating dtype, as every gradient method does.
+        aligned: require equal first dimensions.
 
     Raises:
-        InputTypeError: not a tensor or tuple of tensors, or not of a floating type.
-        ShapeError: a tensor without batch dimension, or batches of different sizes.
+        InputTypeError: not a tensor or tuple of tensors, or not of a floating dtype.
+        ShapeError: a tensor without a batch dimension, or batches of different sizes.
         InputError: NaN or infinite values.
 
     >>> import torch
@@ -73,7 +73,7 @@ def as_inputs(inputs: Tensors, *, differentiable: bool = True, aligned: bool = T
 
 
 def as_tensors(value: Any, name: str) -> tuple[Tensor, ...]:
-    """Give a tuple of tensors for a tensor or a sequence of tensors."""
+    """Return a tensor or a sequence of tensors as a tuple of tensors."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if not values:
         raise InputTypeError(f"{name} is empty; pass a tensor or a tuple of tensors")
@@ -86,7 +86,7 @@ def as_tensors(value: Any, name: str) -> tuple[Tensor, ...]:
 
 
 def as_arguments(additional_forward_args: Any) -> tuple[Any, ...]:
-    """Give the additional positional arguments of the forward as a tuple."""
+    """Return the additional positional arguments of the forward as a tuple."""
     if additional_forward_args is None:
         return ()
     if isinstance(additional_forward_args, tuple):
@@ -97,7 +97,7 @@ def as_arguments(additional_forward_args: Any) -> tuple[Any, ...]:
 def map_batched(
     arguments: Sequence[Any], batch_size: int, function: Callable[[Tensor], Tensor]
 ) -> tuple[Any, ...]:
-    """Apply `function` to the tensors among `arguments` that hold one row per example."""
+    """Apply `function` to the tensors among `arguments` that have one row per example."""
 
     def apply(argument: Any) -> Any:
         batched = isinstance(argument, Tensor) and argument.dim() and len(argument) == batch_size
@@ -107,14 +107,14 @@ def map_batched(
 
 
 def as_baselines(baselines: Any, inputs: Inputs) -> tuple[Tensor | int | float, ...]:
-    """Give one baseline per input: a number, or a tensor that broadcasts to it.
+    """Return one baseline per input: a number, or a tensor that broadcasts to the input.
 
     `None` means 0. A tensor may have one row for all examples or one row for each. The baseline of
     a bool input may be a bool.
 
     Raises:
-        InputTypeError: something that is neither a number nor a tensor.
-        ShapeError: a wrong count, or a tensor that does not broadcast to its input.
+        InputTypeError: a baseline that is neither a number nor a tensor.
+        ShapeError: a wrong number of baselines, or a tensor that does not broadcast to its input.
     """
     if baselines is None:
         baselines = (0,) * len(inputs.tensors)
@@ -163,7 +163,7 @@ def check_aligned(tensors: Sequence[Tensor]) -> None:
     """Check that tensors have the same first dimension.
 
     Raises:
-        ShapeError: they have not.
+        ShapeError: the first dimensions differ.
     """
     sizes = [len(tensor) for tensor in tensors]
     if len(set(sizes)) > 1:
@@ -178,12 +178,12 @@ def _check_values(tensor: Tensor, name: str) -> None:
     if samples:
         raise InputError(
             f"{name} holds NaN or infinite values in sample {_listed(samples)};"
-            " attributions of them would be NaN without a word: repair or drop these samples"
+            " their attributions would silently be NaN: repair or drop these samples"
         )
 
 
 def _sums_to_a_number(tensor: Tensor) -> bool:
-    """Tell whether all values are finite, at a fraction of the cost of looking at each."""
+    """Whether all values are finite: checks their sum, at a fraction of the cost of each value."""
     return bool(
         torch.isfinite(tensor.detach().sum(dtype=torch.promote_types(tensor.dtype, torch.float32)))
     )

@@ -14,15 +14,15 @@ from torchattr.errors import FUNCTION, Hint, InputError, OutputError, WayOut
 
 
 def select_output(output: Any, key: OutputKey = None) -> Tensor:
-    """Take the tensor of scores out of whatever the model returned.
+    """Return the tensor of scores from a model's output.
 
     Args:
         output: a tensor, mapping, sequence or dataclass.
-        key: the entry to take (a name or position), or a callable that takes it. `None` serves
-            a tensor, or a container that holds exactly one.
+        key: the name or position of the entry, or a callable that returns it. `None` is enough for
+            a tensor, or for a container that holds exactly one.
 
     Raises:
-        OutputError: no such entry, several entries and no `key`, or an entry without tensor.
+        OutputError: no such entry, several tensors and no `key`, or an entry that is no tensor.
     """
     if callable(key):
         chosen = key(output)
@@ -57,11 +57,11 @@ def activate(scores: Tensor, activation: Activation) -> Tensor:
 
 
 def activated_by(activation: Activation) -> Callable[[Tensor], Tensor]:
-    """Return what makes probabilities of scores `(N, classes, ...)`, or leaves them as they are.
+    """Return a function from scores `(N, classes, ...)` to probabilities, or the identity.
 
     Raises:
-        InputError: an activation that is not known.
-        OutputError: when it is used: a softmax of a single score, or of what are probabilities.
+        InputError: an unknown activation.
+        OutputError: (from the function) a softmax of a single score, or of probabilities.
     """
     if activation not in get_args(Activation):
         raise InputError(f"activation must be one of {get_args(Activation)}, got {activation!r}")
@@ -137,8 +137,8 @@ _USUAL = ("logits", "scores", "out", "output", "pred", "predictions")
 
 
 def _ways_out(output: Any) -> list[WayOut]:
-    """Return how to choose the scores; the example is an entry that is a tensor of them."""
-    tensors = {key: one for key, one in _entries(output).items() if _may_be_scores(one)}
+    """Return how to choose the scores, with an entry that may hold them as the example."""
+    tensors = {key: entry for key, entry in _entries(output).items() if _may_be_scores(entry)}
     if not tensors:
         return [
             WayOut("no entry of it is a tensor of scores: wrap the model in one that returns them"),

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Return a text whose control, format and undecodable characters are written as escapes.
+    r"""Escape the control, format and undecodable characters of a text.
 
-    A terminal obeys what stands in a file name (colours, titles, line breaks), and a byte that is
-    no UTF-8, which Python holds as a lone surrogate, cannot be encoded again.
+    A terminal interprets control characters in a file name (colours, titles, line breaks), and a
+    byte that is not UTF-8, which Python keeps as a lone surrogate, cannot be encoded again.
 
     Args:
         text: any text.
@@ -18,11 +18,14 @@ def printable(text: str, keep: str = "") -> str:
     >>> printable("red\x1b[31m.png"), printable("caf\udce9.png"), printable("caf\u00e9.png")
     ('red\\x1b[31m.png', 'caf\\xe9.png', 'café.png')
     """
-    return "".join(one if one.isprintable() or one in keep else _escaped(one) for one in text)
+    return "".join(
+        character if character.isprintable() or character in keep else _escaped(character)
+        for character in text
+    )
 
 
 def listed(texts: Iterable[str], most: int = 6) -> str:
-    """Return texts separated by commas, and how many more there are than fit on a line or two.
+    """Join texts with commas; if there are more than `most`, show the first and the total number.
 
     >>> listed(["a", "b", "c", "d"], most=2)
     'a, b, ... (4 in all)'

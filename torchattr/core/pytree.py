@@ -20,7 +20,7 @@ tree_map_only = pytree.tree_map_only
 
 
 def tensors_of(value: Any) -> list[Tensor]:
-    """Return the tensors in nested containers, in their order.
+    """Return the tensors in nested containers, in order.
 
     >>> import torch
     >>> len(tensors_of({"low": torch.ones(1), "rest": [torch.ones(2), None]}))
@@ -37,7 +37,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def shape_of(tensor: Tensor) -> torch.Size:
-    """Return the shape of a tensor; one that holds tensors of several shapes has none.
+    """Return the shape of a tensor; empty for a nested tensor, which has no single shape.
 
     >>> shape_of(torch.ones(2, 3))
     torch.Size([2, 3])
@@ -50,8 +50,8 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if _is_plain_dataclass(value):
         changed = copy(value)
         for field in dataclasses.fields(value):
-            part = with_tensors(getattr(value, field.name), change)
-            object.__setattr__(changed, field.name, part)
+            entry = with_tensors(getattr(value, field.name), change)
+            object.__setattr__(changed, field.name, entry)
         return changed
     return pytree.tree_map(
         lambda leaf: _changed_leaf(leaf, change), value, is_leaf=_is_plain_dataclass
@@ -59,7 +59,7 @@ def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def joined(values: Sequence[Any], join: Callable[[list[Tensor]], Tensor]) -> Any:
-    """Return a container like the first of several of one form, their tensors joined.
+    """Merge containers of the same structure: join their corresponding tensors.
 
     >>> import torch
     >>> joined([(torch.ones(1),), (torch.zeros(1),)], torch.cat)
@@ -85,7 +85,7 @@ def _is_plain_dataclass(value: Any) -> bool:
 
 
 def skeleton(value: Any) -> Any:
-    """Return the form of nested containers: a number for each tensor, nothing for the rest.
+    """Return the structure of nested containers: a number for each tensor, without other leaves.
 
     Sequences become tuples, mappings and dataclasses dicts.
 
@@ -102,22 +102,22 @@ def _skeleton(value: Any, numbers: Iterator[int]) -> Any:
     if _is_plain_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        parts = {key: _skeleton(part, numbers) for key, part in value.items()}
-        return {key: part for key, part in parts.items() if part is not None} or None
+        parts = {key: _skeleton(entry, numbers) for key, entry in value.items()}
+        return {key: entry for key, entry in parts.items() if entry is not None} or None
     if isinstance(value, (tuple, list)):
-        made = tuple(_skeleton(part, numbers) for part in value)
-        return tuple(part for part in made if part is not None) or None
+        made = tuple(_skeleton(entry, numbers) for entry in value)
+        return tuple(entry for entry in made if entry is not None) or None
     return None
 
 
 def filled(form: Any, results: Sequence[Any]) -> Any:
-    """Replace the numbers of a form by results.
+    """Replace the numbers of a :func:`skeleton` by results.
 
     >>> filled({"low": 0, "rest": (1,)}, ["a", "b"])
     {'low': 'a', 'rest': ('b',)}
     """
     if isinstance(form, dict):
-        return {key: filled(part, results) for key, part in form.items()}
+        return {key: filled(entry, results) for key, entry in form.items()}
     if isinstance(form, tuple):
-        return tuple(filled(part, results) for part in form)
+        return tuple(filled(entry, results) for entry in form)
     return () if form is None else results[form]

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def closest(name: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0.4) -> list[str]:
-    """Return the names most like a misspelled one, the best first.
+    """Return the names closest to a misspelled one, best first.
 
     >>> closest("guided-backprop", ["saliency", "guided_backprop"])
     ['guided_backprop']
@@ -107,7 +107,7 @@ class Registry(Generic[T]):
         self._entries[name], self._origins[name] = entry, origin
 
     def _is_again(self, name: str, entry: T, origin: _Origin) -> bool:
-        """Whether an entry replaces its former self, because its file was executed again."""
+        """Whether this is a new definition of a registered entry: its file was executed again."""
         known = self._entries[name]
         is_same = origin == self._origins[name] and (origin[2] or origin[0] == "__main__")
         return entry is not known and bool(is_same)
@@ -127,7 +127,7 @@ class Registry(Generic[T]):
         """Return the error about an unknown name; it names the closest ones.
 
         Args:
-            name: what was asked for.
+            name: the unknown name.
             also: names that are accepted besides those of the entries.
         """
         known = [*also, *self.snapshot()]
@@ -144,7 +144,7 @@ class Registry(Generic[T]):
 
     @contextmanager
     def temporary(self) -> Iterator[None]:
-        """Forget at the end of the block what is registered within it, as tests need it."""
+        """Discard at the end of the block what was registered within it; for tests."""
         entries = self.snapshot()
         origins = dict(self._origins)
         try:

@@ -1,9 +1,9 @@
-"""Sums that are zero up to the rounding of their terms are zero.
+"""Set sums to zero that are zero up to rounding error.
 
-What is drawn is divided by its largest value first. Where terms cancel, all that is left may be
-the rounding of these terms, and dividing by it would show noise at full brightness. How large a
-sum's terms were is known only where it is formed, so each sum that is drawn is settled there; a
-scale is never judged by its size alone, since an array of 1e-30 is as good as any other.
+An image is divided by its largest value before it is drawn. Where terms cancel, only their rounding
+error may be left, and dividing by it would show noise at full brightness. How large the terms were
+is known only where they are summed, so each sum that is drawn is settled there. The magnitude alone
+decides nothing: an array of 1e-30 is as valid as any other.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 TERM = 2.0
-"""How far a term may be off, in units of its type: that of up to four roundings of half a unit."""
+"""Largest error of a term, in units of its dtype: up to four roundings of half a unit each."""
 
 
 def unit(values: Any) -> float:
-    """Return the relative spacing of the numbers of a tensor's or array's type; integers have 0.
+    """Return the machine epsilon of a tensor's or array's dtype; 0 for integers.
 
     >>> unit(torch.zeros(1, dtype=torch.bfloat16)), unit(np.zeros(1, np.uint8))
     (0.0078125, 0.0)
@@ -31,13 +31,15 @@ def unit(values: Any) -> float:
 
 
 def share(terms: float, additions: float, total: float) -> float:
-    """Return how far a sum may be off by rounding, as a share of the sum of its magnitudes.
+    """Return a bound on the rounding error of a sum, relative to the sum of its magnitudes.
 
-    TERM · terms + additions · total.
+    `TERM · terms + additions · total`
 
-    terms: the unit of the type that the terms had. additions: how many roundings of the running
-        sum may add up: their number at worst, its square root as a rule. total: the unit of the
-        type that it is summed in.
+    Args:
+        terms: machine epsilon of the terms' dtype.
+        additions: number of roundings of the running sum that may add up: all of them at worst,
+            the square root of their number typically.
+        total: machine epsilon of the dtype of the running sum.
     """
     return TERM * terms + additions * total
 
@@ -51,9 +53,9 @@ def settled(totals: torch.Tensor, errors: torch.Tensor) -> torch.Tensor: ...
 
 
 def settled(totals: Any, errors: Any) -> Any:
-    """Return sums, with zero for those that are smaller than their rounding error may be.
+    """Return the sums, with zeros for those smaller than the bound on their rounding error.
 
-    NaN and infinite sums stay.
+    NaN and infinite sums are kept.
 
     >>> settled(np.array([1e-17, 1e-17, np.nan]), np.array([2e-16, 0.0, 2e-16]))
     array([0.e+00, 1.e-17,      nan])
@@ -62,7 +64,7 @@ def settled(totals: Any, errors: Any) -> Any:
 
 
 def settled_sum(terms: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    """Return a tensor's sum over some dimensions, which stay; see ``settled``.
+    """Return a tensor's sum over some dimensions, which are kept with size 1; see :func:`settled`.
 
     >>> settled_sum(torch.tensor([[0.1, 0.2, -0.3], [1.0, 1.0, 1.0]]), (1,)).tolist()
     [[0.0], [3.0]]
@@ -71,7 +73,7 @@ def settled_sum(terms: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
 
 
 def settled_mean(terms: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    """Return a tensor's mean over some dimensions, which stay; see ``settled``."""
+    """Return a tensor's mean over some dimensions, kept with size 1; see :func:`settled`."""
     error = _sum_error(terms, dims)
     count = math.prod(terms.shape[dim] for dim in dims)
     return settled(terms.mean(dims, keepdim=True), error / count)

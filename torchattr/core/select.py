@@ -17,7 +17,7 @@ COMPILED = "_orig_mod."
 
 
 def layer_names(model: Any) -> dict[str, nn.Module]:
-    """Give every named part of a model; a compiled model's parts have their original names.
+    """Return every named submodule of a model; those of a compiled model have their original names.
 
     >>> list(layer_names(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())))
     ['0', '1']
@@ -26,27 +26,28 @@ def layer_names(model: Any) -> dict[str, nn.Module]:
     if not isinstance(module, nn.Module):
         return {}
     named: dict[str, nn.Module] = {}
-    for name, part in module.named_modules():
-        # A compiled part and the original within it share a name, which the outer one takes.
-        named.setdefault(f"{name}.".replace(COMPILED, "")[:-1], part)
+    for name, submodule in module.named_modules():
+        # A compiled module and the original within it share a name, which the outer one takes.
+        named.setdefault(f"{name}.".replace(COMPILED, "")[:-1], submodule)
     named.pop("", None)
     return named
 
 
 def find_layer(model: Any, layer: Layer) -> tuple[str, nn.Module]:
-    """Give the name and module of one layer.
+    """Return the name and module of one layer.
 
     Args:
         model: the model, or a function; a function's layers can be given as modules only.
         layer: a name such as `"layer4.1.conv2"`, or the module itself.
 
     Raises:
-        LayerError: no layer has this name; the message holds the closest ones.
+        LayerError: no layer has this name; the message lists the closest ones.
         InputTypeError: neither a name nor a module.
     """
     names = layer_names(model)
     if isinstance(layer, nn.Module):
-        return next((name for name, part in names.items() if part is layer), _type(layer)), layer
+        name = next((name for name, module in names.items() if module is layer), _type(layer))
+        return name, layer
     if not isinstance(layer, str):
         raise InputTypeError(f"layer must be a name or a module, got {type(layer).__name__}")
     if layer not in names:
@@ -55,69 +56,69 @@ def find_layer(model: Any, layer: Layer) -> tuple[str, nn.Module]:
 
 
 def find_layers(model: Any, layers: Layers) -> dict[str, nn.Module]:
-    """Give several layers by name.
+    """Return several layers by name.
 
     Args:
         model: the model.
         layers: a name; a name with the wildcards `*`, `?` and `[...]`; a compiled regular
             expression, searched for in the names; a class of modules; an index or slice into the
-            layers without parts of their own, in the order in which the model lists them; a
-            module; or a sequence of these.
+            layers without children, in the order in which the model lists them; a module; or a
+            sequence of these.
 
     Raises:
         LayerError: a name, pattern, class or index that no layer has.
-        InputTypeError: something else.
+        InputTypeError: any other type.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Conv2d(1, 1, 1))
     >>> list(find_layers(model, nn.Conv2d)), list(find_layers(model, slice(1, None)))
     (['0', '2'], ['1', '2'])
     """
     names = layer_names(model)
-    found: dict[str, nn.Module] = {}
+    selected: dict[str, nn.Module] = {}
     for selection in as_selections(layers):
         if isinstance(selection, nn.Module):
-            found.update([find_layer(model, selection)])
+            selected.update([find_layer(model, selection)])
             continue
         matching = match(names, selection)
         if not matching:
             raise LayerError(missing(selection, names))
-        found.update(matching)
-    return found
+        selected.update(matching)
+    return selected
 
 
 def as_selections(layers: Layers) -> list[Selection]:
-    """Give one or several selections as a list.
+    """Return one or several selections as a list.
 
     Raises:
-        InputTypeError: something that selects no layer.
+        InputTypeError: something that cannot select a layer.
     """
-    several: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]
-    for one in several:
-        is_class = isinstance(one, type) and issubclass(one, nn.Module)
-        if not is_class and (not isinstance(one, _SELECTIONS) or isinstance(one, bool)):
+    selections: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+    for selection in selections:
+        is_class = isinstance(selection, type) and issubclass(selection, nn.Module)
+        if not is_class and (not isinstance(selection, _SELECTIONS) or isinstance(selection, bool)):
             raise InputTypeError(
                 f"a layer must be a name, a pattern, a module, a class of modules, an index or a"
-                f" slice, got {one!r}"
+                f" slice, got {selection!r}"
             )
-    return several
+    return selections
 
 
 _SELECTIONS = (str, nn.Module, re.Pattern, int, slice)
 
 
 def match(names: Mapping[str, nn.Module], selection: Selection) -> dict[str, nn.Module]:
-    """Give the named layers that a selection means; none if it means no layer."""
+    """Return the layers that match a selection, by name; empty if none does."""
     if isinstance(selection, (int, slice)):
         return _at(names, selection)
     if isinstance(selection, (str, re.Pattern)):
-        return {name: part for name, part in names.items() if name_matches(name, selection)}
+        return {name: module for name, module in names.items() if name_matches(name, selection)}
     if isinstance(selection, nn.Module):
-        return {name: part for name, part in names.items() if part is selection}
-    return {name: part for name, part in names.items() if isinstance(part, selection)}
+        return {name: module for name, module in names.items() if module is selection}
+    return {name: module for name, module in names.items() if isinstance(module, selection)}
 
 
 def name_matches(name: str, selection: str | re.Pattern[str]) -> bool:
-    """Tell whether a name is the selected one, or fits the pattern.
+    """Whether a name equals the selected one or matches the pattern.
 
     >>> name_matches("layer1.0", "layer1.*"), name_matches("layer1.0", re.compile("0$"))
     (True, True)
@@ -128,12 +129,12 @@ def name_matches(name: str, selection: str | re.Pattern[str]) -> bool:
 
 
 def is_pattern(name: str) -> bool:
-    """Tell whether a name holds wildcards."""
+    """Whether a name contains wildcards."""
     return bool(set(name) & set("*?["))
 
 
 def missing(selection: Any, names: Iterable[str]) -> str:
-    """Say that a selection means none of these layers, and which come closest."""
+    """Return the message that no layer matches a selection, with the closest names."""
     names = list(names)
     if isinstance(selection, str) and not is_pattern(selection):
         return f"the model has no layer {selection!r}; {_closest(selection, names)}"
@@ -147,7 +148,7 @@ def missing(selection: Any, names: Iterable[str]) -> str:
 
 
 def _at(names: Mapping[str, nn.Module], index: int | slice) -> dict[str, nn.Module]:
-    leaves = [name for name, part in names.items() if next(part.children(), None) is None]
+    leaves = [name for name, module in names.items() if next(module.children(), None) is None]
     if isinstance(index, int):
         inside = -len(leaves) <= index < len(leaves)
         return {leaves[index]: names[leaves[index]]} if inside else {}

@@ -1,7 +1,8 @@
-"""Work in steps, so that whoever runs it can let others have a turn between two, or end it.
+"""Cooperative scheduling: long loops call :func:`step` in each iteration.
 
-Loops that may take long call :func:`step` once each time round. Nothing happens unless somebody
-asked to be told, as the viewer does for each of its jobs.
+A caller that installed a callback with :func:`stepping` can then let other work run between two
+steps, or cancel the loop, as the viewer does for each of its jobs. Without a callback, nothing
+happens.
 """
 
 from __future__ import annotations
@@ -13,32 +14,32 @@ from functools import partial
 
 from torchattr.core.undoing import undone
 
-_told: ContextVar[Callable[[], None] | None] = ContextVar("torchattr_step", default=None)
+_callback: ContextVar[Callable[[], None] | None] = ContextVar("torchattr_step", default=None)
 
 
 class Cancelled(BaseException):
-    """The work is not wanted any more; not an `Exception`, so that nothing takes it for a fault."""
+    """The work was cancelled; not an `Exception`, so that no handler mistakes it for a failure."""
 
 
 def step() -> None:
-    """Say that a step is about to begin.
+    """Announce that a step is about to begin.
 
     A loop calls it where it holds no lock and has nothing installed on the model, since another
     job may run the same model before it returns.
 
     Raises:
-        Cancelled: if the work is to end here.
+        Cancelled: the work was cancelled.
 
     >>> step()
     """
-    told = _told.get()
-    if told is not None:
-        told()
+    callback = _callback.get()
+    if callback is not None:
+        callback()
 
 
 @contextmanager
-def stepping(told: Callable[[], None]) -> Iterator[None]:
-    """Call `told` before each step of what runs inside, in this thread; it may wait or raise.
+def stepping(callback: Callable[[], None]) -> Iterator[None]:
+    """Call `callback` before each step within the block, in this thread; it may block or raise.
 
     >>> counted = []
     >>> with stepping(lambda: counted.append(1)):
@@ -47,6 +48,6 @@ def stepping(told: Callable[[], None]) -> Iterator[None]:
     [1]
     """
     with undone() as undo:
-        undo.later(partial(_told.set, _told.get()), of_thread=True)
-        _told.set(told)
+        undo.later(partial(_callback.set, _callback.get()), of_thread=True)
+        _callback.set(callback)
         yield

@@ -44,8 +44,8 @@ class Classes:
     one class, as for `target`: it indexes the dimensions after the batch.
 
     Raises:
-        TargetError: there is none.
-        InputTypeError: one that is no int, and no tuple of them.
+        TargetError: no classes.
+        InputTypeError: a class that is neither an int nor a tuple of ints.
 
     >>> Classes(281, 7).indices
     (281, 7)
@@ -55,16 +55,16 @@ class Classes:
 
     def __init__(self, *indices: Any) -> None:
         given = indices[0] if len(indices) == 1 and _is_series(indices[0]) else indices
-        found = plain(tuple(given))
-        if not found:
+        classes = plain(tuple(given))
+        if not classes:
             raise TargetError("Classes needs at least one class index")
-        for index in found:
+        for index in classes:
             if not all(map(_is_int, index if isinstance(index, tuple) else (index,))):
                 raise InputTypeError(
                     "Classes takes class indices, one after the other or in a list, got"
                     f" {_shown(index)}; pass one class per example as target itself"
                 )
-        object.__setattr__(self, "indices", found)
+        object.__setattr__(self, "indices", classes)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Neuron:
     Args:
         layer: the layer's name or module.
         selector: an index into the layer's output without its batch dimension: an int for
-            `(N, C)`, a tuple of ints and slices otherwise (what slices take is summed), or a
-            callable from the layer's output to one value per example.
+            `(N, C)`, a tuple of ints and slices otherwise (the values that it selects are summed),
+            or a callable from the layer's output to one value per example.
         of_input: take the layer's input instead of its output.
 
     >>> import torch, torchattr as ta
@@ -106,14 +106,14 @@ Several = (TopK, Classes)
 
 
 def bundle(targets: Iterable[Any]) -> Classes:
-    """Return several single targets of any kind as one, also such as differ by example."""
+    """Return several single targets of any type as one target; each may differ by example."""
     bundled = object.__new__(Classes)
     object.__setattr__(bundled, "indices", tuple(targets))
     return bundled
 
 
 def plain(target: Any) -> Any:
-    """Return a target with ints for the integers of NumPy, arrays and tensors without dimensions.
+    """Return a target with NumPy integers and zero-dimensional arrays and tensors as ints.
 
     Raises:
         InputTypeError: an array of anything but integers.
@@ -147,27 +147,27 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_series(indices: Any) -> bool:
-    """Whether this holds class indices, one after the other; a tuple is a single one."""
+    """Whether these are several class indices; a tuple is a single one."""
     return isinstance(indices, (list, range)) or (
         isinstance(indices, (Tensor, np.ndarray)) and indices.ndim == 1
     )
 
 
 def one_per_example(output: Tensor) -> bool:
-    """Tell whether the output holds a single value for each example already."""
+    """Whether the output already holds a single value per example."""
     return output.dim() == 0 or output[:1].numel() == 1 or output.shape[1:].numel() == 1
 
 
 def predicted(output: Tensor) -> Tensor:
-    """Give the highest-scoring class of each example, `(N,)`."""
+    """Return the highest-scoring class of each example, `(N,)`."""
     return output.detach().argmax(1) if len(output) else output.new_zeros(0, dtype=torch.long)
 
 
 def each(target: Any, output: Tensor) -> tuple[list[SingleTarget], bool]:
-    """Split `target` into single ones, and tell whether there were several.
+    """Split `target` into single targets; also return whether it named several.
 
-    `None` becomes the predicted class of each example, unless the output holds one value
-    per example already.
+    `None` becomes the predicted class of each example, unless the output already holds one value
+    per example.
     """
     target = plain(target)
     if isinstance(target, TopK):
@@ -199,8 +199,9 @@ def select_scores(output: Tensor, target: SingleTarget) -> Tensor:
             from the output to one value per example; or `None` if there is only one already.
 
     Raises:
-        TargetError: out of range, of the wrong count, or leaving more than one value each.
-        InputTypeError: a type that is none of these.
+        TargetError: a target out of range, of the wrong length, or that selects several values
+            per example.
+        InputTypeError: any other type.
     """
     scores = _picked(output, target)
     if scores.dim() == 0:
@@ -269,9 +270,9 @@ def _by_list(output: Tensor, target: list[Any]) -> Tensor:
             _check_range(position, size, row, output)
     if not rows:
         return output.reshape(0)
-    index = torch.tensor(rows, device=output.device).unbind(1)
-    places = (torch.arange(len(output), device=output.device), *index)
-    return output[places]
+    examples = torch.arange(len(output), device=output.device)
+    index = (examples, *torch.tensor(rows, device=output.device).unbind(1))
+    return output[index]
 
 
 def _by_call(output: Tensor, target: Callable[[Any], Tensor]) -> Tensor:

@@ -63,34 +63,34 @@ __all__ = [
     "top_saved_tensors_hooks",
 ]
 
-# DisableTorchFunction(Subclass): our own arithmetic, unseen by modes or tensor subclasses.
+# DisableTorchFunction(Subclass): our own arithmetic, hidden from modes or tensor subclasses.
 # ScriptMethod: scripted models hide their operations and are refused.
-# TransformType to peek_interpreter_stack: what `torch.func` transforms hand to a function.
+# TransformType to peek_interpreter_stack: the tensors that `torch.func` transforms pass.
 # OpOverload, OpOverloadPacket: exported programs call operators by them.
 # aten_nn: functions that `torch.nn.functional` only names, such as its pools with indices.
 # top_saved_tensors_hooks: whose hooks pack what the forward saves at present.
 # make_dual: starts forward-mode differentiation.
-# engine_run_backward: torch.autograd.grad is a function that modes see; this is what it runs.
+# engine_run_backward: torch.autograd.grad is a function that modes intercept; it runs this.
 # BackwardHookFunction: the identity that carries a module's backward hooks.
-# function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left behind.
-# pytree: containers of tensors, those that users register included.
-# TorchDispatchMode: counting what a forward really runs.
+# function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left active.
+# pytree: containers of tensors, including those that users register.
+# TorchDispatchMode: counting the operators that a forward runs.
 
 make_wrapper_subclass = torch.Tensor._make_wrapper_subclass
-"""Makes a tensor of a subclass that has a shape but no memory."""
+"""Creates a tensor of a subclass that has a shape but no memory."""
 
 set_grad_enabled = torch._C._set_grad_enabled
-"""Sets gradient mode without a context, so that it can be undone in any order."""
+"""Sets gradient mode without a context manager, so that it can be undone in any order."""
 
 _EVAL_FRAME = "torch._dynamo.eval_frame"
 
 
 def dynamo_stance() -> Any | None:
-    """Return how compiled code runs at present; nothing if the compiler is not loaded."""
+    """Return the current stance of `torch.compile`; `None` if the compiler is not loaded."""
     module = sys.modules.get(_EVAL_FRAME)
     return None if module is None else module._stance
 
 
 def set_dynamo_stance(stance: Any) -> None:
-    """Set again how compiled code runs; `torch.compiler.set_stance` cannot give a stance back."""
+    """Restore a stance of `torch.compile`, which `torch.compiler.set_stance` cannot do."""
     sys.modules[_EVAL_FRAME]._set_stance(stance)

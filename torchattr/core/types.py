@@ -1,4 +1,4 @@
-"""Names for the shapes that arguments and results take."""
+"""Type aliases for arguments and results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 Tensors: TypeAlias = "Tensor | tuple[Tensor, ...]"
 TensorsT = TypeVar("TensorsT", bound=Tensors)
-"""A tensor in gives a tensor out, a tuple gives a tuple."""
+"""A tensor gives a tensor, a tuple gives a tuple."""
 Baselines: TypeAlias = "Tensor | float | Sequence[Tensor | float] | None"
 Forward: TypeAlias = "nn.Module | Callable[..., Any]"
 Index: TypeAlias = "int | tuple[int | slice, ...]"

@@ -1,4 +1,4 @@
-"""Undoing what was set for a while, also when Ctrl-C comes between any two steps."""
+"""Undo temporary changes, even if Ctrl-C interrupts between any two steps."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Step = Callable[[], object]
 
 
 class Undo:
-    """The steps that put everything back, the last first.
+    """The steps that undo temporary changes, run in reverse order.
 
-    Each is noted before what it undoes is done, and each may be done twice. So whoever is
-    interrupted, also while undoing, can begin anew. What nobody undid is undone when this object
-    is lost, which is when the traceback of the interrupt is.
+    Each is registered before the change that it undoes, and each may run twice. So after an
+    interrupt, even one during undoing, all of it can start again. Whatever is left runs when this
+    object is deleted, which is when the traceback of the interrupt is.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class Undo:
         self._thread = get_ident()
 
     def later(self, step: Step, *, of_thread: bool = False) -> None:
-        """Note a step; one that is about the running thread is useless once that has gone on."""
+        """Register a step; one `of_thread` concerns this thread only and is dropped elsewhere."""
         self._steps.append((step, of_thread))
 
     def run(self) -> None:
-        """Do the steps that remain."""
+        """Run the steps that are left."""
         while self._steps:
             step, of_thread = self._steps[-1]
             if not of_thread or self._thread == get_ident():
@@ -44,7 +44,7 @@ class Undo:
 
 
 def undoing(work: Callable[[Undo], T]) -> T:
-    """Do some work, and undo what it says; if that is interrupted, once more."""
+    """Run `work` and then the steps that it registered; if undoing is interrupted, resume it."""
     undo = Undo()
     try:
         try:
@@ -57,10 +57,10 @@ def undoing(work: Callable[[Undo], T]) -> T:
 
 @contextmanager
 def undone() -> Iterator[Undo]:
-    """Undo at the end of a `with` block what was noted in it; if that is interrupted, once more.
+    """Run at the end of a `with` block the steps registered in it; resume if interrupted.
 
-    Where the interrupt keeps the block from being left at all, Python closes this generator when
-    it lets go of the traceback.
+    Where the interrupt keeps the block from being exited at all, Python closes this generator when
+    it releases the traceback.
 
     >>> with undone() as undo:
     ...     undo.later(lambda: print("undone"))
@@ -78,7 +78,7 @@ def undone() -> Iterator[Undo]:
 
 @contextmanager
 def own_filters() -> Iterator[None]:
-    """Let the filters of warnings be changed within a `with` block.
+    """Restore the warning filters at the end of a `with` block, even after an interrupt.
 
     >>> import warnings
     >>> with own_filters():
@@ -93,6 +93,6 @@ def own_filters() -> Iterator[None]:
 
 
 def _put_back(caught: warnings.catch_warnings) -> None:
-    # It raises where it was not entered, or not wholly, after it has put back what it can.
+    # It raises if it was not entered, or not completely, after it has restored what it can.
     with suppress(RuntimeError, AttributeError):
         caught.__exit__(None, None, None)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 
 PACKAGES = ("torchattr", "torch", "torchvision", "numpy", "pillow", "triton", "timm", "captum")
+
+
+def own_version() -> str:
+    """Return the version of the installed torchattr; `unknown` in a bare checkout."""
+    return _version("torchattr") or "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -14,13 +19,13 @@ def versions() -> dict[str, str]:
     >>> {"numpy", "pillow", "python", "torch"} <= set(versions())
     True
     """
-    found = {package: _version(package) for package in PACKAGES}
-    installed = {package: number for package, number in found.items() if number}
+    numbers = {package: _version(package) for package in PACKAGES}
+    installed = {package: number for package, number in numbers.items() if number}
     return {"python": platform.python_version(), **installed}
 
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None

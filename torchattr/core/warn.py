@@ -1,4 +1,4 @@
-"""Warnings: raised at the line of the caller's own code, or handed to a listener."""
+"""Warnings: reported at the line of the caller's own code, or passed to a listener."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _listener: ContextVar[Listener | None] = ContextVar("torchattr_listener", defaul
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Hand the warnings raised within the block to a function instead.
+    """Pass the warnings raised within the block to a function instead.
 
     Unlike `warnings.catch_warnings`, whose filters belong to the whole process, it affects this
     thread only.

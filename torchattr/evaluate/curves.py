@@ -42,7 +42,7 @@ class Curve:
 
     Attributes:
         kind: `"insertion"` or `"deletion"`.
-        fractions: 0 to 1, `(N, steps + 1)`; they differ between examples only where these have
+        fractions: 0 to 1, `(N, steps + 1)`; they differ between examples only if these have
             different numbers of features.
         scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets.
     """
@@ -59,7 +59,7 @@ class Curve:
         return torch.trapezoid(self.scores.to(kind), fractions.to(kind), dim=-1)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw a line for each example and target on Matplotlib axes, a figure's own if `None`.
+        """Draw a line for each example and target on Matplotlib axes; `None` creates a figure.
 
         The area below a single line is filled.
         """
@@ -123,25 +123,25 @@ def deletion_curve(
     Args:
         model: as for every method, see :class:`torchattr.Attribution`.
         inputs: as for every method.
-        attributions: what to judge, in the form in which methods give it: for pictures
-            `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each judged
-            by its own order, or without that dimension one order for all of them.
-        target: as for every method; `None` is the class predicted for the inputs as they are.
+        attributions: the maps to evaluate, as methods return them: for pictures
+            `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each with
+            its own order, or without that dimension one order for all of them.
+        target: as for every method; `None` is the class predicted for the unchanged inputs.
         baselines: what deleted features become: a number, `"blur"` for pictures `(N, C, h, w)`, a
             Gaussian of 5 pixels cut to 11 as in the paper, or a tensor that broadcasts to the
-            input; for a tuple of inputs one of these for all of them, or a tuple.
+            input; for a tuple of inputs, one of these for all, or a tuple.
         feature_mask: features, as for :class:`torchattr.FeatureAblation`, such as superpixels;
-            each counts by the mean of its attributions. By default a pixel with all its channels
-            is a feature, and of rows `(N, C)` each element. Among features of equal attribution
-            the first one comes first.
-        steps: into how many steps the features are divided; a float below 1 is the fraction of
-            them in each step. At most one step for each feature.
-        activation: what makes probabilities of the model's scores: `"softmax"` as in the paper,
-            `"sigmoid"`, or `"none"` for scores as they are. A :class:`torchattr.Neuron` is taken
-            as it is.
+            each is ranked by its mean attribution. By default each pixel, with all its channels,
+            is a feature, or each element of rows `(N, C)`. Features of equal attribution keep
+            their order.
+        steps: number of steps; a float below 1 is the fraction of the features in each step. At
+            most one step per feature.
+        activation: how the model's scores become probabilities: `"softmax"` as in the paper,
+            `"sigmoid"`, or `"none"` for raw scores. It does not apply to a
+            :class:`torchattr.Neuron`.
         additional_forward_args: as for every method.
         output: as for every method.
-        perturbations_per_eval: maximum number of steps per forward; `None` takes as many as
+        perturbations_per_eval: maximum number of steps per forward; `None` uses as many as
             memory allows.
         show_progress: show a progress bar on stderr.
 
@@ -149,7 +149,8 @@ def deletion_curve(
         ShapeError: attributions, masks or baselines that do not fit the inputs.
         InputTypeError: an argument of the wrong type.
         InputError: attributions that are not finite, or an argument out of range.
-        OutputError: a softmax of a single score, or of probabilities; no row for each example.
+        OutputError: a softmax of a single score, or of probabilities; an output without one row
+            per example.
 
     >>> import torch
     >>> x, weights = torch.ones(1, 3), torch.tensor([[3.0, 1.0, 2.0]])
@@ -268,7 +269,7 @@ def _curve(
 
 
 def _with_clean(values: Tensor, clean: Tensor, kind: CurveKind) -> Tensor:
-    """Add the end at which nothing is replaced, whose score is known."""
+    """Add the endpoint at which nothing is replaced, whose score is known."""
     ends = [clean[None], values] if kind == "deletion" else [values, clean[None]]
     return torch.cat(ends)
 
@@ -283,7 +284,7 @@ def _of_each_target(values: Sequence[Tensor]) -> Tensor:
 def _need_rows(scores: TargetScores, inputs: Inputs) -> None:
     if not scores.per_example:
         raise OutputError(
-            "each example has features of an order of its own, but the model gives"
+            "each example has its own order of features, but the model returns"
             f" {len(scores.clean)} values for {inputs.batch_size} examples; pass a model with one"
             " row of scores for each, or a single example"
         )

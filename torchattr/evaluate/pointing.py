@@ -54,7 +54,7 @@ def pointing_game(
     `hits / (hits + misses)`, averaged over the classes. Zhang et al. 2016, arXiv:1608.00507, who
     allow a tolerance of 15 pixels.
 
-    It says whether the strongest place is on the object, and does *not* measure how much of the
+    It shows whether the strongest position is on the object, and does *not* measure how much of the
     object a map finds, nor whether it is what the model really used. Compare it with what a point
     in the middle of each picture would reach.
 
@@ -63,9 +63,9 @@ def pointing_game(
         boxes: for each map left, top, right and bottom of the object, right and bottom exclusive;
             or several such boxes, where any of them is right.
         labels: the class of each; `None` counts all as one class.
-        size: height and width of the picture that the boxes count pixels of; `None` means those of
-            the map.
-        tolerance: how far outside a box, in its pixels, still is a hit.
+        size: height and width of the picture that the boxes refer to; `None` means those of the
+            map.
+        tolerance: maximum distance from the box, in pixels, that still counts as a hit.
 
     Raises:
         ShapeError: maps, boxes and labels of different numbers, no map, or a wrong shape.
@@ -100,8 +100,8 @@ def points_at(
 ) -> bool:
     """Whether the maximum of one map is in a box, or in any of several.
 
-    The arguments are those of :func:`pointing_game`. Where several places share the maximum, all
-    of them must lie in the boxes, so a map that is the same everywhere points at nothing.
+    The arguments are those of :func:`pointing_game`. If several positions share the maximum, all
+    of them must lie in the boxes, so a constant map points at nothing.
 
     >>> points_at([[0.0, 0.0], [0.0, 1.0]], (60, 60, 90, 90), size=(100, 100))
     True

@@ -21,7 +21,7 @@ class Nested(FeatureMasks):
 
     Args:
         ranks: for each input the rank of each element's feature, `(N, ...)`.
-        counts: the number of features, step by step, of each example: `(steps, N)`.
+        counts: the number of features at each step of each example, `(steps, N)`.
         first: whether the first features are replaced; otherwise the others are.
     """
 
@@ -103,31 +103,31 @@ def as_fractions(steps: Any, features: int) -> Tensor:
 
 
 def pixels(tensors: Sequence[Tensor]) -> Segments:
-    """Make each position a feature, with all its channels; of rows `(N, C)` each element.
+    """Return a mask with one feature per position, or per element of rows `(N, C)`.
 
     >>> len(pixels([torch.zeros(1, 3, 4, 5)])), len(pixels([torch.zeros(1, 6)]))
     (20, 6)
     """
     masks, count = [], 0
     for tensor in tensors:
-        places = tensor.shape[2:] if tensor.dim() > 2 else tensor.shape[1:]
-        numbers = torch.arange(count, count + places.numel(), device=tensor.device)
-        masks.append(numbers.reshape(1, *(1 for _ in tensor.shape[2:3]), *places))
-        count += places.numel()
+        size = tensor.shape[2:] if tensor.dim() > 2 else tensor.shape[1:]
+        numbers = torch.arange(count, count + size.numel(), device=tensor.device)
+        masks.append(numbers.reshape(1, *(1 for _ in tensor.shape[2:3]), *size))
+        count += size.numel()
     return Segments([tensor.shape for tensor in tensors], masks)
 
 
 def as_orders(attributions: Any, inputs: Inputs, targets: int) -> list[list[Tensor]]:
-    """Return for each target, or once for all of them, one attribution for each input.
+    """Return one attribution per input, for each target or once for all of them.
 
     Args:
         attributions: a tensor for each input, in the inputs' form: it broadcasts to the input, or
             does so without its second dimension, which then counts targets.
-        inputs: what is attributed to.
-        targets: how many targets there are.
+        inputs: the attributed inputs.
+        targets: number of targets.
 
     Raises:
-        InputTypeError: no tensors.
+        InputTypeError: an attribution that is not a tensor.
         ShapeError: a wrong count, or a tensor that does not fit.
         InputError: NaN or infinite values.
     """

@@ -44,8 +44,8 @@ def blurred(pictures: Tensor) -> Tensor:
     _check_picture(pictures)
     from torchvision.transforms.functional import gaussian_blur
 
-    found: Tensor = gaussian_blur(pictures.detach(), [BLUR_KERNEL] * 2, [BLUR_SIGMA] * 2)
-    return found
+    smooth: Tensor = gaussian_blur(pictures.detach(), [BLUR_KERNEL] * 2, [BLUR_SIGMA] * 2)
+    return smooth
 
 
 def _check_picture(pictures: Tensor) -> None:

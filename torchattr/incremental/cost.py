@@ -75,8 +75,8 @@ def rates(
     with suppress(OSError, ValueError, TypeError, LookupError):
         return _rates_of(json.loads(read_whole(path)))
     measured = _measured(backend, dtype, device)
-    with suppress(OSError), put_in_place(path) as part:
-        part.write_text(json.dumps(asdict(measured)))
+    with suppress(OSError), put_in_place(path) as partial:
+        partial.write_text(json.dumps(asdict(measured)))
     return measured
 
 
@@ -189,7 +189,7 @@ def estimates(
         at_once: number of variants per chunk.
     """
     schedule = Schedule(lowered, len(lowered.operators))
-    variants = max(len(boxes) for boxes in sources.values())
+    variants = max(map(len, sources.values()))
     chunks = max(variants / at_once, 1e-9)
     spent = _incremental_costs(schedule, sources, rates, chunks)
     entries = len(lowered.operators)
@@ -207,7 +207,7 @@ def estimates(
         )
         for cut in range(entries + 1)
     ]
-    return sorted(made, key=lambda one: one.seconds / (WORTHWHILE if one.cut else 1))
+    return sorted(made, key=lambda estimate: estimate.seconds / (WORTHWHILE if estimate.cut else 1))
 
 
 def _incremental_costs(
@@ -215,10 +215,10 @@ def _incremental_costs(
 ) -> list[float]:
     """Return the cost of each entry on changed pixels; its dense cost if it is not lowered."""
     lowered = schedule.lowered
-    # What is fused into a convolution costs nothing, and cannot be cut off from it.
+    # Calls fused into a convolution cost nothing, and cannot be separated from it.
     alone = {id(step) for step in schedule.operators}
     boxes = dict(sources)
-    variants = max(len(one) for one in sources.values())
+    variants = max(map(len, sources.values()))
     costs = []
     for position, steps in enumerate(lowered.operators):
         if not steps:
@@ -265,9 +265,11 @@ def _products(entry: TapeEntry, values: Sequence[TapeValue]) -> OpCounts:
     if entry.function not in PRODUCTS:
         return OpCounts()
     given = (*entry.args, *entry.kwargs.values())
-    weights = [one for one in given if isinstance(one, Tensor) and one.dim() > 1]
+    weights = [tensor for tensor in given if isinstance(tensor, Tensor) and tensor.dim() > 1]
     outputs = values[entry.outputs[0]].shape.numel() if entry.outputs else 0
-    return OpCounts({"1x1": sum(outputs * one.numel() // max(len(one), 1) for one in weights)})
+    return OpCounts(
+        {"1x1": sum(outputs * tensor.numel() // max(len(tensor), 1) for tensor in weights)}
+    )
 
 
 def _batch(lowered: LoweredTape) -> int:
@@ -285,4 +287,4 @@ def _crossing(lowered: LoweredTape) -> Sequence[int]:
         size = values[index].shape.numel() * values[index].dtype.itemsize // _batch(lowered)
         change[first] += size
         change[max(read.get(index, len(entries)), first - 1) + 1] -= size
-    return [int(one) for one in np.cumsum(change)]
+    return [int(total) for total in np.cumsum(change)]

@@ -76,7 +76,7 @@ def run(
     frontier = {}
     for step, last_uses in zip(schedule.operators, schedule.last_uses, strict=True):
         given = [live[index] for index in step.inputs]
-        boxes = step.boxes([one.boxes for one in given])
+        boxes = step.boxes([value.boxes for value in given])
         rows = step.run(given, boxes, backend)
         allowance.spend(step)
         for index, is_last in zip(step.inputs, last_uses, strict=True):

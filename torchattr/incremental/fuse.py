@@ -1,4 +1,4 @@
-"""Fuse an inference batch-norm, a sum and a ReLU into the convolution conv them."""
+"""Fuse an inference batch-norm, a sum and a ReLU into the convolution before them."""
 
 from __future__ import annotations
 

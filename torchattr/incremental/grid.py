@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from math import prod
 
 import torch
@@ -91,19 +92,21 @@ def decoded(tensor: Tensor, grid: Grid) -> tuple[Grid, Tensor] | None:
     """
     wanted = torch.arange(grid.shape[0] * grid.pixels)
     for spatial in _spatial(tensor.dim()):
-        found = Grid(tuple(tensor.shape), spatial)
-        if (found.height, found.width) != (grid.height, grid.width) or found.channels == 0:
+        rearranged = Grid(tuple(tensor.shape), spatial)
+        if (rearranged.height, rearranged.width) != (
+            grid.height,
+            grid.width,
+        ) or rearranged.channels == 0:
             continue
-        rows = found.channels_last(tensor).reshape(-1, found.channels)
+        rows = rearranged.channels_last(tensor).reshape(-1, rearranged.channels)
         channels = rows[0] % grid.channels
         if len(rows) == len(wanted) and torch.equal(
             rows, wanted[:, None] * grid.channels + channels
         ):
-            return found, channels
+            return rearranged, channels
     return None
 
 
 def _spatial(dims: int) -> list[tuple[int, int] | tuple[()]]:
     """Return the pairs of dimensions that may be rows and columns."""
-    pairs = [(one, other) for one in range(1, dims) for other in range(1, dims) if one != other]
-    return [*pairs, ()]
+    return [*permutations(range(1, dims), 2), ()]

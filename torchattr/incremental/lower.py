@@ -155,7 +155,7 @@ def _cat(call: Call, entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operato
 
 def _batch_norm(call: Call, entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:
     if 1 in grids[entry.inputs[0]].spatial:
-        raise CannotLower("batch_norm normalises each row of pixels apartly")
+        raise CannotLower("batch_norm normalises each row of pixels separately")
     return _pointwise(call, entry, tape, grids)
 
 

@@ -46,7 +46,7 @@ class Placeholder(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        raise Diverged(f"{func} was called where function modes do not see it")
+        raise Diverged(f"{func} was called where function modes cannot intercept it")
 
 
 class Replay(TorchFunctionMode):
@@ -127,7 +127,8 @@ class Replay(TorchFunctionMode):
         position, entry = self._awaited[self._next]
         self._next += 1
         followed = [index for index in entry.inputs if index in self._schedule.grids]
-        if entry.function != function or followed != [one.value for one in placeholders]:
+        given = [placeholder.value for placeholder in placeholders]
+        if entry.function != function or followed != given:
             raise Diverged(
                 f"the model called {name_of(function)} where it had called"
                 f" {name_of(entry.function)}"
@@ -177,15 +178,15 @@ class Replay(TorchFunctionMode):
 
 
 def _placeholders(value: Any) -> list[Placeholder]:
-    found: list[Placeholder] = []
+    placeholders: list[Placeholder] = []
 
     def note(tensor: Tensor) -> Tensor:
         if isinstance(tensor, Placeholder) and tensor.overwritten is None:
-            found.append(tensor)
+            placeholders.append(tensor)
         return tensor
 
     map_tensors(value, note)
-    return found
+    return placeholders
 
 
 def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
@@ -194,8 +195,8 @@ def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
     Args:
         recorded: those on the tape.
         given: the current ones.
-        numbers: the factor by which an integer may be larger, as it may be the batch size.
-        rows: the number of copies of its rows that a tensor may hold.
+        numbers: the factor by which an integer may be larger, since it may be the batch size.
+        rows: the factor by which a tensor may have more rows, since they may be copies.
 
     >>> alike((Ref(0), [2, -1], None), (Ref(0), [6, -1], None), numbers=3, rows=1)
     True

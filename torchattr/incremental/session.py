@@ -45,7 +45,7 @@ class Recomputed:
         whole: number of calls computed densely.
         saved: the share of the dense time that the cost model expects to save; with
             `incremental=True`, where nothing is measured, by typical rates.
-        reasons: why the rest was computed densely.
+        reasons: why the other calls were computed densely.
     """
 
     followed: int
@@ -69,7 +69,7 @@ class Change:
     """How the copies of one input differ from it.
 
     Attributes:
-        boxes: where, if the input is a batch of images.
+        boxes: the changed boxes, if the input is a batch of images.
         rows: returns the pixels inside the boxes.
         whole: returns the copies.
     """
@@ -83,7 +83,7 @@ class TapeRecorder:
     """Records a model's forward to a tape.
 
     Args:
-        inputs: how many of the leading arguments will change.
+        inputs: number of leading arguments that will change.
         most: maximum bytes of clean values; beyond that there is no tape.
     """
 
@@ -121,13 +121,13 @@ class Incremental:
         arguments: further positional arguments of the model.
         mode: compute incrementally as far as possible (`True`) or as far as it is faster
             (`"auto"`).
-        boxes: for each input where a sample of the variants changes it; `None` if it is not a
-            batch of images.
+        boxes: for each input, the boxes that a sample of the variants changes; `None` if it is not
+            a batch of images.
         at_once: expected number of variants per chunk.
-        tape: that of a forward of these inputs and arguments, if there is one; it is consumed.
+        tape: the tape of a forward of these inputs and arguments, if there is one; it is consumed.
 
     Attributes:
-        recomputed: what is computed incrementally.
+        recomputed: how much is computed incrementally.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Incremental:
             most: the chunk size beyond which larger chunks are no faster.
         """
         sources = self._sources_in(boxes)
-        sample = max(len(one) for one in sources.values())
+        sample = max(map(len, sources.values()))
         loads = self._schedule.loads(self._schedule.boxes(sources))
         left = allowed - self._schedule.clean_bytes - SCRATCH * torch.get_num_threads()
         fits = [
@@ -191,7 +191,7 @@ class Incremental:
         sources = self._sources_in([change.boxes for change in changes])
 
         def compute() -> dict[int, Tensor]:
-            # These calls are not the model's: no mode may see them.
+            # These calls are not the model's: no mode may intercept them.
             with DisableTorchFunction():
                 given = {i: self._changed(i, changes[i], box) for i, box in sources.items()}
                 return run(self._schedule, self._clean, given, self._backend, self._allowance)

@@ -81,10 +81,10 @@ def show_kernels(
     >>> ta.show_kernels(torch.nn.Sequential(torch.nn.Conv2d(3, 16, 5)), "0").mode
     'RGB'
     """
-    found = conv_kernels(
+    kernels = conv_kernels(
         model, layer, output_channels=output_channels, input_channels=input_channels
     )
-    return found.picture(**options)
+    return kernels.picture(**options)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,14 +25,14 @@ def list_devices() -> list[Device]:
     """Return the devices that PyTorch can use on this machine, the CPU first."""
     cores = os.cpu_count() or 1
     cpu = f"{platform.processor() or platform.machine()}, {cores} cores"
-    found = [Device("cpu", f"{cpu}, {torch.get_num_threads()} threads used")]
+    devices = [Device("cpu", f"{cpu}, {torch.get_num_threads()} threads used")]
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)
         memory = properties.total_memory / 2**30
-        found.append(Device(f"cuda:{number}", f"{properties.name}, {memory:.0f} GiB"))
+        devices.append(Device(f"cuda:{number}", f"{properties.name}, {memory:.0f} GiB"))
     if torch.backends.mps.is_available():
-        found.append(Device("mps", "Apple GPU"))
-    return found
+        devices.append(Device("mps", "Apple GPU"))
+    return devices
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def backend_reasons() -> Mapping[str, Mapping[str, list[str]]]:
     """
     return {
         name: {
-            device.name: found.refusals(Request(torch.device(device.name), torch.float32))
+            device.name: backend.refusals(Request(torch.device(device.name), torch.float32))
             for device in list_devices()
         }
-        for name, found in backends().items()
+        for name, backend in backends().items()
     }

@@ -279,7 +279,9 @@ class FeatureMaps(Mapping[str, Any]):
         values = self.as_maps(layer, call=call)
         if not -len(values) <= image < len(values):
             within = (
-                f"be within 0..{len(values) - 1}" if len(values) else "name one: there are none"
+                f"be within 0..{len(values) - 1}"
+                if len(values)
+                else "select one, but there are none"
             )
             raise InputError(f"image must {within}, got {image}")
         return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)

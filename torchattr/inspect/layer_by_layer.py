@@ -163,18 +163,18 @@ def layer_by_layer(
     chosen = _spatial_layers(model, layers, given, additional_forward_args)
     modules = list(chosen.values())
     if method == "grad_cam":
-        found = GradCAM(model, modules, calls=calls, output=output).attribute(
+        result = GradCAM(model, modules, calls=calls, output=output).attribute(
             inputs, target, additional_forward_args, relu_attributions=True
         )
     else:
         guided = GuidedGradCAM(
             model, modules, calls=calls, rules=rules, output=output, strict=strict
         )
-        found = guided.attribute(
+        result = guided.attribute(
             inputs, target, additional_forward_args, interpolate_mode=interpolate_mode
         )
     # A layer may return its one tensor in a container; its map then comes in one, too.
-    maps = {name: tensors_of(one)[0] for name, one in zip(chosen, found.values(), strict=True)}
+    maps = {name: tensors_of(value)[0] for name, value in zip(chosen, result.values(), strict=True)}
     return LayerMaps(maps, method, given.tensors[0])
 
 
@@ -221,11 +221,9 @@ def _last_calls(
 ) -> dict[nn.Module, Captured]:
     """Return the last output of each layer, in the order in which they first ran."""
     arguments = as_arguments(additional_forward_args)
-    places = [TapPoint(module, read=True, keep=False) for module in modules]
-    trace = Trace(
-        model, inputs.tensors, arguments, places=places, key=any_output, differentiable=False
-    )
-    return {place.module: call for place, call in trace.order}
+    taps = [TapPoint(module, with_layout=True, with_values=False) for module in modules]
+    trace = Trace(model, inputs.tensors, arguments, taps=taps, key=any_output, differentiable=False)
+    return {tap.module: call for tap, call in trace.order}
 
 
 def _asked_for_by_name(named: Mapping[str, nn.Module], layers: Layers | None) -> list[str]:

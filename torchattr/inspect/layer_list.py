@@ -51,22 +51,23 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[LayerRow]:
     [('0', 'Flatten', (1, 12)), ('1', 'Linear', (1, 2))]
     """
     names = layer_names(model)
-    places = {name: TapPoint(module, read=True, keep=False) for name, module in names.items()}
-    trace = Trace(
-        model, (inputs,), places=list(places.values()), key=any_output, differentiable=False
-    )
-    return [_row(name, place.module, trace.calls(place), inputs) for name, place in places.items()]
+    taps = {
+        name: TapPoint(module, with_layout=True, with_values=False)
+        for name, module in names.items()
+    }
+    trace = Trace(model, (inputs,), taps=list(taps.values()), key=any_output, differentiable=False)
+    return [_row(name, tap.module, trace.calls(tap), inputs) for name, tap in taps.items()]
 
 
 def _row(name: str, module: nn.Module, calls: Sequence[Captured], inputs: Tensor) -> LayerRow:
     shape, maps, why = None, None, "it did not run"
     if calls:
         last = calls[-1]
-        found = maps_layout(last, (inputs,))
+        layout = maps_layout(last, (inputs,))
         shape = tuple(last.shapes[0]) if last.form == 0 else None
-        if isinstance(found, Layout) and found.sizes:
-            maps, why = maps_shape(last, found), ""
+        if isinstance(layout, Layout) and layout.sizes:
+            maps, why = maps_shape(last, layout), ""
         else:
-            why = found if isinstance(found, str) else "it has no spatial dimensions"
+            why = layout if isinstance(layout, str) else "it has no spatial dimensions"
     description = module.extra_repr().replace("\n", " ")
     return LayerRow(name, type(module).__name__, description, shape, len(calls), maps, why)

@@ -1,4 +1,4 @@
-"""Reading layer outputs as feature maps `(N, channels, spatial...)`, or why they are none.
+"""Read layer outputs as feature maps `(N, channels, spatial...)`, or explain why they are not.
 
 The layout of values is tracked through the forward (see :class:`torchattr.layers.Layout`): channels
 may come last, and tokens form a grid, without the class token. Attention weights, heads, and values
@@ -18,21 +18,23 @@ from torchattr.layers import Captured, Layout, channels_first
 
 
 def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
-    """Return the layout of the feature maps that a layer returned, or why they are none.
+    """Return the layout of the feature maps that a layer returned, or why they are not maps.
 
     Args:
         call: the captured output.
         inputs: the model's inputs.
     """
     if len(call.shapes) != 1:
-        return f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is no tensor"
-    (shape,), (found,) = call.shapes, call.layouts
+        return (
+            f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is not a tensor"
+        )
+    (shape,), (layout,) = call.shapes, call.layouts
     # Tables and texts have no spatial dimensions; their layers are read as rows of channels.
     if all(tensor.dim() < 3 for tensor in inputs):
-        found = channels_first(shape)
-    if isinstance(found, str):
-        return found
-    return why_unfit(shape, found, len(inputs[0])) or found
+        layout = channels_first(shape)
+    if isinstance(layout, str):
+        return layout
+    return why_unfit(shape, layout, len(inputs[0])) or layout
 
 
 def why_unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | None:
@@ -60,13 +62,13 @@ def spatial_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
     Otherwise, return the reason why there are none.
     """
     like = inputs[0].shape
-    found = maps_layout(call, inputs)
-    if isinstance(found, Layout) and (len(like) < 3 or len(found.sizes) != len(like) - 2):
+    layout = maps_layout(call, inputs)
+    if isinstance(layout, Layout) and (len(like) < 3 or len(layout.sizes) != len(like) - 2):
         return (
-            f"it has {len(found.sizes) or 'no'} spatial dimensions, but inputs of shape"
+            f"it has {len(layout.sizes) or 'no'} spatial dimensions, but inputs of shape"
             f" {tuple(like)} have {max(len(like) - 2, 0) or 'none'}"
         )
-    return found
+    return layout
 
 
 def maps_shape(call: Captured, layout: Layout) -> tuple[int, ...]:
@@ -85,10 +87,10 @@ def maps_of(name: str, call: Captured, inputs: Sequence[Tensor]) -> Tensor:
     Raises:
         LayerError: it has none with as many spatial dimensions as the first input.
     """
-    found = spatial_layout(call, inputs)
-    if isinstance(found, str):
-        raise no_maps_error(name, call, found)
-    return found.to_grid(call.values[0])
+    layout = spatial_layout(call, inputs)
+    if isinstance(layout, str):
+        raise no_maps_error(name, call, layout)
+    return layout.to_grid(call.values[0])
 
 
 def no_maps_error(name: str, call: Captured, why: str) -> LayerError:

@@ -45,7 +45,7 @@ def receptive_field(
     window. Branches and borders are therefore accounted for. An operation that mixes all positions,
     such as attention or squeeze-and-excitation, makes it the whole input.
 
-    It is *not* the effective receptive field: it says what can matter, not how much.
+    It is *not* the effective receptive field: it shows what can matter, not how much.
 
     Args:
         model: the model.
@@ -65,18 +65,18 @@ def receptive_field(
     """
     given = as_inputs(inputs)
     name, module = find_layer(model, layer)
-    place = TapPoint(module, read=True)
+    tap = TapPoint(module, with_layout=True)
     arguments = as_arguments(additional_forward_args)
-    trace = Trace(model, given.tensors, arguments, tables=[REACH], places=[place], key=any_output)
+    trace = Trace(model, given.tensors, arguments, tables=[REACH], taps=[tap], key=any_output)
     with gradients():
-        values = maps_of(name, last_call(trace, place), given.tensors)
+        values = maps_of(name, last_call(trace, tap), given.tensors)
         checked = check_position(position, values.shape[2:])
         index: tuple[slice | int, ...] = (slice(None), slice(None), *checked)
         # Different weights: the sum of channels that were normalised together is constant.
         weights = torch.linspace(1, 2, values.shape[1], dtype=values.dtype, device=values.device)
         scores = (values[index] * weights).sum(1)
-    (found,) = trace.gradients(scores, trace.input_edges[:1], keep=False)
-    box = None if found is None else bounding_box(found.flatten(0, 1))
+    (marks,) = trace.gradients(scores, trace.input_edges[:1], keep=False)
+    box = None if marks is None else bounding_box(marks.flatten(0, 1))
     if box is None:
         raise LayerError("no input reaches this position of the layer")
     return box

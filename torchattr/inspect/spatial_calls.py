@@ -42,15 +42,15 @@ def spatial_calls(
     given = as_inputs(inputs, differentiable=False)
     recording = Recording(model, given.tensors, as_arguments(additional_forward_args), layers)
     asked = {one for one in as_selections(layers) if isinstance(one, str) and one not in CODES}
-    found = {}
+    shapes = {}
     for name, calls in recording.calls.items():
         for number, call in enumerate(calls, 1):
             layout = spatial_layout(call, given.tensors)
             if isinstance(layout, Layout):
                 key = f"{name}#{number}" if len(calls) > 1 else name
-                found[key] = torch.Size(maps_shape(call, layout))
+                shapes[key] = torch.Size(maps_shape(call, layout))
             elif name in asked:
                 raise no_maps_error(name, call, layout)
-    if not found:
+    if not shapes:
         raise LayerError("none of these layers has an output with spatial dimensions; name others")
-    return found
+    return shapes

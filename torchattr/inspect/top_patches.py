@@ -125,8 +125,8 @@ def top_patches(
     """Find the patches of a data set that activate a channel most, and back-project them.
 
     The figure of Zeiler and Fergus (2014, arXiv:1311.2901): the patches that activate a channel
-    most beside their projections by the deconvnet. Images are processed batch by batch and only the
-    best are kept, so the data set may be of any size.
+    most, next to their projections by the deconvnet. Images are processed batch by batch and only
+    the best are kept, so the data set may be of any size.
 
     The patches show what activates the channel *most*, which is *not* all that it responds to, and
     depend on the data set.
@@ -207,10 +207,10 @@ class _Best:
     def offer(self, maps: Tensor, batch: list[_Source]) -> None:
         """Consider the maps `(N, spatial...)` of the next images."""
         most = min(self.per_image, self.k, maps[0].numel())
-        values, places = maps.flatten(1).topk(most, dim=1)
-        for source, row, found in zip(batch, values.tolist(), places.cpu(), strict=True):
-            for activation, place in zip(row, found, strict=True):
-                position = tuple(int(p) for p in torch.unravel_index(place, maps.shape[1:]))
+        values, positions = maps.flatten(1).topk(most, dim=1)
+        for source, row, hits in zip(batch, values.tolist(), positions.cpu(), strict=True):
+            for activation, hit in zip(row, hits, strict=True):
+                position = tuple(int(p) for p in torch.unravel_index(hit, maps.shape[1:]))
                 self._add(_Hit(activation, self.seen, position, source))
             self.seen += 1
 
@@ -276,8 +276,8 @@ def _map(
     model: Forward, name: str, module: nn.Module, batch: list[_Source], channel: int
 ) -> Tensor:
     inputs = torch.stack([source.tensor for source in batch])
-    place = TapPoint(module, read=True)
-    trace = Trace(model, (inputs,), places=[place], key=any_output, differentiable=False)
+    place = TapPoint(module, with_layout=True)
+    trace = Trace(model, (inputs,), taps=[place], key=any_output, differentiable=False)
     maps = maps_of(name, last_call(trace, place), (inputs,))
     if type(channel) is not int or not 0 <= channel < maps.shape[1]:
         raise InputError(

@@ -25,7 +25,7 @@ from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Poo
 
 @dataclass(frozen=True)
 class Request:
-    """The device and dtype of the tensors that a backend is asked to serve."""
+    """The device and dtype of the tensors of a call."""
 
     device: torch.device
     dtype: torch.dtype
@@ -38,7 +38,7 @@ class PatchOperations(ABC):
 
     @abstractmethod
     def gather(self, x: Patches, boxes: Boxes) -> Tensor:
-        """Return the rows of `boxes`: changed where `x` is, clean elsewhere."""
+        """Return the rows of `boxes`: changed where `x` is changed, clean elsewhere."""
 
     @abstractmethod
     def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
@@ -78,7 +78,7 @@ class Backend(ABC):
     def patches(self) -> PatchOperations | None:
         """This backend's own operations on patches, always the same object; `None` if it has none.
 
-        Without them the reference's serve incremental ablation.
+        Without them, incremental ablation uses the reference's.
         """
         return None
 
@@ -86,7 +86,7 @@ class Backend(ABC):
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
         """Pack where `0 < output < upper` into bits; without `upper` there is no upper bound.
 
-        A rule with a gate of its own packs that: a boolean tensor is its own mask.
+        A rule with a custom gate packs that: a boolean tensor is its own mask.
         """
 
     @abstractmethod

@@ -104,7 +104,9 @@ def choose(request: Request, name: str) -> Backend:
     """
     if name == AUTO:
         working = (backend for backend in backends().values() if not has_failed(backend))
-        return with_fallback(next(one for one in working if one.is_offered(request)))
+        return with_fallback(
+            next(candidate for candidate in working if candidate.is_offered(request))
+        )
     named = backends()[name]
     reasons = named.refusals(request)
     if reasons:

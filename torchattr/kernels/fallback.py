@@ -108,7 +108,7 @@ class FallbackBackend(Backend):
 
 @cache
 def with_fallback(backend: Backend) -> Backend:
-    """Return the backend that serves where this one is chosen automatically; always the same."""
+    """Return the wrapper used when this backend is chosen automatically; always the same object."""
     return backend if isinstance(backend, TorchBackend) else FallbackBackend(backend)
 
 

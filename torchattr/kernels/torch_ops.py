@@ -1,8 +1,8 @@
 """The hot operations as `torch.ops.torchattr.*`, for compiled and exported code.
 
-Each runs on the backend chosen when it runs. They have no gradient of their own: they *are* what
-gradients are made of. Windows are given as in PyTorch's own pools. Results have the memory order of
-the fake implementations, whatever a backend prefers.
+Each uses the backend chosen at run time. They are not differentiable: they are the building blocks
+of gradients. Windows are given as in PyTorch's own pools. Results have the memory order of the fake
+implementations, on every backend.
 
 >>> import torch, torchattr.kernels
 >>> y, mask = torch.ops.torchattr.relu(torch.tensor([-1.0, 2.0, 0.0, 3.0]))

@@ -24,33 +24,33 @@ SavedTensors: TypeAlias = tuple[Tensor, ...]
 class OperationRules:
     """The rule of each table for one operation.
 
-    Rules without parameters that share their `save` share what it saves of a call.
+    Rules without parameters that share their `save` share the tensors that it saves.
 
     Args:
         rules: the rule of each table.
-        backward_state: which table is in force.
+        backward_state: holds which table is in force.
     """
 
     def __init__(self, rules: Sequence[LayerRule], backward_state: BackwardState) -> None:
         self.rules = rules
         self.backward_state = backward_state
         self.fresh = all(rule.fresh for rule in rules)
-        savers = {_saving(rule): rule for rule in rules if _remembers(rule)}
+        savers = {_saving(rule): rule for rule in rules if _saves(rule)}
         self._savers = list(savers.values())
         self._needs_input = any(rule.needs_input for rule in self._savers)
         keys = list(savers)
-        self._parts = [keys.index(_saving(rule)) if _remembers(rule) else None for rule in rules]
+        self._groups = [keys.index(_saving(rule)) if _saves(rule) else None for rule in rules]
 
     def run(
         self, call: Call, inputs: Sequence[Tensor]
     ) -> tuple[tuple[Any, ...], list[SavedTensors]]:
-        """Run the operation; return its outputs, and what each group of rules saved of it."""
+        """Run the operation; return its outputs, and the tensors that each group of rules saved."""
         if len(self._savers) == 1:
-            done = self._savers[0].run(call, *inputs)
-            if done is not None:
-                output, part = done
+            run_and_saved = self._savers[0].run(call, *inputs)
+            if run_and_saved is not None:
+                output, saved = run_and_saved
                 call.order = order_of(output)
-                return (output,), [part]
+                return (output,), [saved]
         before = inputs
         if call.inplace and self._needs_input:
             before = (inputs[0].clone(), *inputs[1:])
@@ -63,17 +63,17 @@ class OperationRules:
         self, call: Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
     ) -> list[SavedTensors]:
         x: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
-        shown = outputs[: 1 + call.operation.extras]
-        return [rule.save(call, x, *shown) for rule in self._savers]
+        visible = outputs[: 1 + call.operation.extras]
+        return [rule.save(call, x, *visible) for rule in self._savers]
 
     def backward(
         self, state: NodeState, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
     ) -> tuple[Tensor, ...]:
-        """Send a gradient back by the rule in force, or through both calls of a fused pair."""
+        """Propagate a gradient by the rule in force, or through both calls of a fused pair."""
         table = self.backward_state.table
-        part = self._parts[table]
-        before = 0 if part is None else sum(sizes[:part])
-        own = () if part is None else saved[before : before + sizes[part]]
+        group = self._groups[table]
+        start = 0 if group is None else sum(sizes[:group])
+        own = () if group is None else saved[start : start + sizes[group]]
         if state.partner is not None:
             pair, below = state.partner
             fused = pair.backward(state, below, table, grad, *own)
@@ -90,12 +90,12 @@ class RuleFunction(torch.autograd.Function):
     def forward(ctx: Any, rules: OperationRules, call: Call, *inputs: Tensor) -> Any:
         if call.inplace:
             ctx.mark_dirty(inputs[0])
-        outputs, parts = rules.run(call, inputs)
+        outputs, groups = rules.run(call, inputs)
         outputs = tuple(_owned(output, inputs) for output in outputs)
-        saved = [tensor for part in parts for tensor in part]
+        saved = [tensor for group in groups for tensor in group]
         call.readers = readers = CallReaders(rules.backward_state)
         ctx.state = NodeState(call, rules.rules, saved, readers)
-        ctx.rules, ctx.sizes = rules, [*map(len, parts)]
+        ctx.rules, ctx.sizes = rules, [*map(len, groups)]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*saved)
         if len(outputs) == 1 or call.drop_extras:
@@ -139,7 +139,7 @@ def _owned(output: Any, inputs: Sequence[Tensor]) -> Any:
 
 
 def may_be_mapped(call: Call) -> bool:
-    """Whether a call is elementwise and runs inside of `vmap` alone, so that rules can serve it."""
+    """Whether rules can serve a call inside `vmap`: it is elementwise, in no other transform."""
     kind, name = call.operation.kind, call.operation.name
     is_elementwise = kind in ("rectifier", "activation") and name != "prelu"
     return (
@@ -148,20 +148,20 @@ def may_be_mapped(call: Call) -> bool:
 
 
 def mapped(rules: OperationRules, call: Call, tensor: Tensor) -> Any:
-    """Run an operation by its rules inside of `vmap`, on the tensor that holds all examples."""
+    """Run an operation by its rules inside `vmap`, on the tensor that holds the whole batch."""
 
-    def run(held: Tensor) -> Any:
-        # Nothing may write over it while `vmap` looks at it.
-        return RuleFunction.apply(rules, call.of(held), held.clone() if call.inplace else held)
+    def run(batch: Tensor) -> Any:
+        # Nothing may write over it while `vmap` reads it.
+        return RuleFunction.apply(rules, call.of(batch), batch.clone() if call.inplace else batch)
 
     result = VmapFunction.apply(run, tensor)
     return tensor.copy_(result) if call.inplace else result
 
 
 class Enter(torch.autograd.Function):
-    """Starts the graph: a copy of a tensor that requires a gradient and is no leaf.
+    """Starts the graph: a copy of a tensor that requires a gradient and is not a leaf.
 
-    The caller's own tensor stays as it is, even if the model writes over its input.
+    The caller's own tensor is unchanged, even if the model writes over its input.
     """
 
     @staticmethod
@@ -181,11 +181,11 @@ def enter(tensor: Tensor) -> Tensor:
 
 
 def runs_rules(node: Any) -> TypeGuard[Any]:
-    """Whether a node of a graph is a call whose backward is a rule's."""
+    """Whether a node of the graph is a call whose backward is that of a rule."""
     return isinstance(node, RuleFunction._backward_cls)
 
 
-def _remembers(rule: LayerRule) -> bool:
+def _saves(rule: LayerRule) -> bool:
     return type(rule).save is not LayerRule.save
 
 
@@ -198,10 +198,10 @@ def _checked(author: str, call: Call, result: Any) -> tuple[Tensor, ...]:
     if len(results) == len(call.shapes) and all(map(_fits, results, call.shapes)):
         return results
     got = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in results]
-    wanted = [tuple(shape) for shape in call.shapes]
+    expected = [tuple(shape) for shape in call.shapes]
     raise RuleError(
         f"the {author} sent back {got} through {call.spelling}, whose inputs have the shapes"
-        f" {wanted}; backward must return one tensor of each shape"
+        f" {expected}; backward must return one tensor of each shape"
     )
 
 

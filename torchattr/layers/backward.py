@@ -1,4 +1,4 @@
-"""State of a forward's backward passes: the rule table in force, and the gradients it may reuse."""
+"""State of the current backward pass: the rule table in force, and which gradients it may reuse."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torchattr.layers.operations.operation import GradientReaders
 
 
 class InnerGradients(IntEnum):
-    """Which gradients a forward takes itself, before any backward of ours.
+    """Which gradients a forward computes itself, before any backward of ours.
 
-    `CONSTANT` ones are not differentiated in their turn: rules hold beside them. `ANY` needs
-    PyTorch's own operations throughout, since a rule has no derivative.
+    `CONSTANT` ones are not differentiated again: rules can stay in force. `ANY` needs PyTorch's own
+    operations throughout, since a rule has no derivative.
     """
 
     NONE = 0
@@ -20,9 +20,9 @@ class InnerGradients(IntEnum):
 
 
 class GradientInside(BaseException):
-    """The forward takes a gradient that it was not prepared for, and must run once more.
+    """The forward computes a gradient that it was not prepared for, and must run again.
 
-    No `Exception`, so that a model that catches its own errors does not catch this one.
+    Not an `Exception`, so that a model that catches its own errors does not catch this one.
     """
 
 
@@ -30,11 +30,11 @@ class BackwardState:
     """State that the calls of one forward share; set before each backward.
 
     Attributes:
-        table: the position of the rule table in force. Before the first backward of ours, the last:
-            the table for gradients that the forward itself takes.
-        inner: which gradients the forward takes itself, as far as known.
-        prepared: which of them it runs for.
-        readers_known: whether gradients flow only as the graph of the output says.
+        table: the position of the rule table in force. Before the first backward of ours, that is
+            the last: the table for gradients that the forward computes itself.
+        inner: which gradients the forward computes itself, as far as known.
+        prepared: which of them this forward is prepared for.
+        readers_known: whether gradients flow only along the graph of the output.
         read: the `id` of the readers of each gradient that is a result of this backward.
     """
 
@@ -48,7 +48,7 @@ class BackwardState:
         """Stop the forward if it is not prepared for such a gradient.
 
         Raises:
-            GradientInside: it must run once more.
+            GradientInside: it must run again.
         """
         self.inner = max(self.inner, inner)
         if self.inner > self.prepared:
@@ -56,13 +56,13 @@ class BackwardState:
 
 
 class CallReaders(GradientReaders):
-    """The readers of the gradient that comes back to one call.
+    """The readers of the gradient that arrives at one call.
 
     Args:
-        state: that of the forward that made the call.
+        state: the state of the call's forward.
 
     Attributes:
-        only_itself: whether the graph holds no other reader, and the gradient is a rule's result.
+        only_itself: whether the graph has no other reader, and the gradient is a rule's result.
     """
 
     __slots__ = ("_state", "only_itself")

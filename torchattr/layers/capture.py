@@ -1,4 +1,4 @@
-"""Records inputs and outputs of chosen modules during the model's own forward."""
+"""Records the inputs and outputs of chosen modules during the model's own forward."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ class TapPoint:
     Attributes:
         module: the module.
         of_input: whether its input is recorded instead of its output.
-        read: whether the layout of its values is tracked.
-        keep: whether its values are kept; otherwise only the edges of their gradients.
+        with_layout: whether to track the layout of its values.
+        with_values: whether to keep its values; otherwise only their gradient edges.
     """
 
     module: nn.Module
     of_input: bool = False
-    read: bool = False
-    keep: bool = True
+    with_layout: bool = False
+    with_values: bool = True
 
 
 Note: TypeAlias = Callable[[TapPoint, Any], Any]
-"""Called with a tap point and its value; returns the value that the model goes on with."""
+"""Called with a tap point and its value; returns the value that the model continues with."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """Input or output of one call of a module.
+    """The input or output of one call of a module.
 
     Attributes:
         values: copies (the model may write over its own), still connected to the graph.
-        edges: where gradients with regard to the values are read.
-        form: the containers that hold them, with a number for each tensor.
-        layouts: how each of them is laid out, or why that is not known, if that was asked for.
-        shapes: their shapes, also where the values are not kept.
+        edges: where gradients with respect to the values are read.
+        form: the containers that hold the values, with a number for each tensor.
+        layouts: the layout of each value, or why it is unknown; empty unless requested.
+        shapes: the shapes of the values, even if these are not kept.
     """
 
     values: tuple[Tensor, ...]
@@ -66,116 +66,116 @@ class Captured:
 
 
 class TapRecorder:
-    """Records the calls at some tap points while a forward runs in this thread.
+    """Records the calls at tap points while a forward runs in this thread.
 
-    Hooks are there only while the forward runs. Another thread that runs the same modules passes
-    them by.
+    Hooks are installed only while the forward runs, and do nothing in other threads that run the
+    same modules.
 
     Args:
-        places: where to look.
-        differentiable: enter into the graph what is not in it.
-        tracker: knows how tensors are laid out.
+        taps: the tap points.
+        differentiable: whether to enter values into the graph that are not in it yet.
+        tracker: tracks the layouts of tensors.
 
     Attributes:
-        calls: by place what was recorded, call by call.
-        order: all that was recorded, in the order of the calls.
+        calls: the recorded calls of each tap point.
+        order: the recorded calls of all tap points, in execution order.
     """
 
     def __init__(
         self,
-        places: Sequence[TapPoint],
+        taps: Sequence[TapPoint],
         *,
         differentiable: bool,
         tracker: LayoutTracker | None = None,
     ) -> None:
-        self.calls: dict[TapPoint, list[Captured]] = {place: [] for place in places}
+        self.calls: dict[TapPoint, list[Captured]] = {tap: [] for tap in taps}
         self.order: list[tuple[TapPoint, Captured]] = []
         self._differentiable = differentiable
         self._tracker = tracker
         self._replaced: list[ReferenceType[Tensor]] = []
-        self._gave_several = False
+        self._entered_several = False
 
     def may_miss_uses(self) -> bool:
-        """Whether values may have been used otherwise than as what entered the graph for them.
+        """Whether the model may use a recorded value other than through its copy in the graph.
 
-        One value of a module may be made of another, and the model may have kept a value that a
-        module gave: these uses are in the graph only if it begins above the module.
+        One output of a module may be computed from another, and the model may have kept an output:
+        such uses are in the graph only if it begins above the module.
         """
-        return self._gave_several or any(one() is not None for one in self._replaced)
+        return self._entered_several or any(value() is not None for value in self._replaced)
 
     def record(self, undo: Undo) -> None:
-        """Hook the modules until that is undone."""
+        """Hook the modules and record their calls, until that is undone."""
         self._hook(undo, self._record)
 
     def repeat(self, undo: Undo) -> None:
-        """Hook the modules while a backward runs: a checkpointed part runs them once more.
+        """Hook the modules while a backward runs, without recording.
 
-        It must build the same graph then. Nothing is recorded.
+        A checkpointed part runs its modules again then, and must build the same graph.
         """
-        self._hook(undo, lambda place, value: self._all_live(value))
+        self._hook(undo, lambda tap, value: self._all_live(value))
 
     def recorded(self) -> list[Tensor]:
         """Return all recorded values."""
         return [value for calls in self.calls.values() for call in calls for value in call.values]
 
     def _hook(self, undo: Undo, note: Note) -> None:
-        for place in self.calls:
-            hook = self._taken(place, note) if place.of_input else self._given(place, note)
-            hook_forward(undo, place.module, ThreadHook(hook), before=place.of_input)
+        for tap in self.calls:
+            hook = self._input_hook(tap, note) if tap.of_input else self._output_hook(tap, note)
+            hook_forward(undo, tap.module, ThreadHook(hook), before=tap.of_input)
 
-    def _given(self, place: TapPoint, note: Note) -> Callable[..., Any]:
+    def _output_hook(self, tap: TapPoint, note: Note) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            if self._tracker is not None and place.read:
-                self._hand_on(module, args, output)
-            return note(place, output)
+            if self._tracker is not None and tap.with_layout:
+                self._copy_axes(module, args, output)
+            return note(tap, output)
 
         return hook
 
-    def _taken(self, place: TapPoint, note: Note) -> Callable[..., Any]:
-        # PyTorch passes no keywords to a hook that is being removed by its own thread meanwhile.
+    def _input_hook(self, tap: TapPoint, note: Note) -> Callable[..., Any]:
+        # PyTorch passes no keywords if the thread that owns the hook is removing it meanwhile.
         def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
             if args:
-                recorded = note(place, args if len(args) > 1 else args[0])
+                recorded = note(tap, args if len(args) > 1 else args[0])
                 return (recorded if isinstance(recorded, tuple) else (recorded,)), kwargs
-            taken = note(place, tuple(kwargs.values()))
-            return args, dict(zip(kwargs, taken, strict=True))
+            values = note(tap, tuple(kwargs.values()))
+            return args, dict(zip(kwargs, values, strict=True))
 
         return hook
 
-    def _hand_on(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Let a layer without parts, whose function is not seen, keep the layout with the shape."""
+    def _copy_axes(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Let a shape-preserving leaf module keep the layout, even if its function is opaque."""
         is_leaf = next(module.children(), None) is None
         if self._tracker and is_leaf and len(args) == 1 and isinstance(args[0], Tensor):
             for tensor in tensors_of(output):
-                self._tracker.hand_on(args[0], tensor)
+                self._tracker.copy_axes(args[0], tensor)
 
-    def _record(self, place: TapPoint, value: Any) -> Any:
-        """Note the tensors of `value`; give it back, entered into the graph where it was not."""
+    def _record(self, tap: TapPoint, value: Any) -> Any:
+        """Record the tensors of `value`; return it with all of them in the graph."""
         fresh = [tensor for tensor in tensors_of(value) if self._is_fresh(tensor)]
-        self._gave_several = self._gave_several or len(fresh) > 1
+        self._entered_several = self._entered_several or len(fresh) > 1
         self._replaced += map(ref, fresh)
         live = value if is_transformed() else self._all_live(value)
-        captured = self._unseen(place, live) if is_transformed() else self._captured(place, live)
-        self.calls[place].append(captured)
-        self.order.append((place, captured))
+        captured = self._unseen(tap, live) if is_transformed() else self._captured(tap, live)
+        self.calls[tap].append(captured)
+        self.order.append((tap, captured))
         return live
 
-    def _captured(self, place: TapPoint, live: Any) -> Captured:
+    def _captured(self, tap: TapPoint, live: Any) -> Captured:
         tensors = tensors_of(live)
         return Captured(
-            tuple(map(self._copied, tensors)) if place.keep else (),
+            tuple(map(self._copied, tensors)) if tap.with_values else (),
             tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
             skeleton(live),
-            tuple(map(self._layout, tensors)) if place.read else (),
+            tuple(map(self._layout, tensors)) if tap.with_layout else (),
             tuple(map(shape_of, tensors)),
         )
 
-    def _unseen(self, place: TapPoint, value: Any) -> Captured:
-        """Return what is known of values inside a transform, which cannot be read outside."""
+    def _unseen(self, tap: TapPoint, value: Any) -> Captured:
+        """Capture the form and shapes of values inside a transform, unreadable outside of it."""
         where = "a transform of torch.func (vmap, grad, jvp, ...)"
-        if place.keep:
+        if tap.with_values:
             raise LayerError(
-                f"the layer {type(place.module).__name__} ran inside {where}, whose values cannot"
+                f"the layer {type(tap.module).__name__} ran inside {where}, whose values cannot"
                 " be read outside; choose a layer before or after it"
             )
         tensors = tensors_of(value)
@@ -192,8 +192,8 @@ class TapRecorder:
 
     def _layout(self, tensor: Tensor) -> Layout | str:
         if self._tracker is None:
-            return "it was not followed"
-        # What stands for a value that is not there yet (see `prepare`) is not followed; a copy is.
+            return "it was not tracked"
+        # Placeholders of values computed later (see `prepare`) are not tracked; copies are.
         known = not is_dense(tensor) or self._tracker.axes(tensor) is not None
         return self._tracker.layout(tensor if known else tensor.clone())
 
@@ -203,7 +203,7 @@ class TapRecorder:
         return value
 
     def _is_fresh(self, item: Tensor) -> bool:
-        """Whether a tensor that could be in the graph is not."""
+        """Whether a tensor could be in the graph but is not."""
         could = self._differentiable and item.is_floating_point() and is_dense(item)
         return could and not item.requires_grad
 
@@ -212,5 +212,5 @@ class TapRecorder:
             return item
         entered = enter(item)
         if self._tracker is not None:
-            self._tracker.hand_on(item, entered)
+            self._tracker.copy_axes(item, entered)
         return entered

@@ -1,4 +1,4 @@
-"""What scores depend on by the graph, and what cut them off from the inputs."""
+"""What the graph connects the scores to, and what disconnected them from the inputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from torchattr.layers.layouts.calls import base_name, tensors_in
 from torchattr.layers.layouts.notes import TensorNotes
 
 Port: TypeAlias = tuple[Any, int]
-"""A node of the graph, and which of its outputs."""
+"""A node of the graph and the number of one of its outputs."""
 
 _FLAT = ("Sign", "Round", "Floor", "Ceil", "Trunc", "Sgn")
-"""Functions with a gradient that is zero wherever it exists: nothing passes them."""
+"""Functions whose gradient is zero wherever it exists: nothing flows back through them."""
 
-# PyTorch's own nodes are numbered; those of a user's function are named like it, without a number.
+# PyTorch's own nodes are numbered; those of a user's function carry its name, without a number.
 _FLAT_NODES = frozenset(f"{name}Backward{number}" for name in _FLAT for number in range(2))
 _FLAT_NAMES = frozenset(name.lower() for name in _FLAT) | {"heaviside", "fix"}
 
@@ -31,12 +31,12 @@ _FLAT_NAMES = frozenset(name.lower() for name in _FLAT) | {"heaviside", "fix"}
 def ports_below(
     scores: Tensor, *, known: frozenset[Port] = frozenset(), at: Tensor | None = None
 ) -> frozenset[Port]:
-    """Return all outputs of nodes that scores depend on.
+    """Return the outputs of all nodes that scores depend on.
 
     Args:
         scores: where to begin.
-        known: those below the tensor `at`, if they have been found before.
-        at: that tensor.
+        known: the outputs below the tensor `at`, if already known.
+        at: a tensor on the way.
     """
     if scores.grad_fn is None:
         return frozenset()
@@ -63,17 +63,17 @@ def why_disconnected(
     arguments: Sequence[Any],
     score: Callable[[Any], Tensor],
 ) -> str | None:
-    """Return what cut the scores off from the inputs, found by running forward once more.
+    """Return what disconnected the scores from the inputs, found by running another forward.
 
     Args:
         model: the model.
         inputs: its inputs.
         arguments: its further arguments.
-        score: takes the scores from what the model gives.
+        score: returns the scores of the model's output.
 
     Returns:
         a clause such as `conv2d ran under torch.no_grad() (at net.py:12)`; an empty one if the
-        scores depend on the inputs by the graph; `None` if they were made without the inputs.
+        graph connects the scores to the inputs; `None` if they were computed without the inputs.
     """
     with gradients():
         copies = [_live(tensor) for tensor in inputs]
@@ -91,7 +91,7 @@ def _live(tensor: Tensor) -> Tensor:
 
 
 class _CutFinder(TorchFunctionMode):
-    """Notes for every tensor that depends on the inputs whether the graph says so, or what cut it.
+    """Records for each tensor computed from the inputs what disconnected it; empty if nothing did.
 
     Args:
         inputs: the model's inputs.
@@ -111,8 +111,8 @@ class _CutFinder(TorchFunctionMode):
         kwargs = kwargs or {}
         causes = [
             cause
-            for one in tensors_in([args, kwargs])
-            if (cause := self._cause_at(one)) is not None
+            for tensor in tensors_in([args, kwargs])
+            if (cause := self._cause_at(tensor)) is not None
         ]
         result = func(*args, **kwargs)
         if causes:
@@ -121,13 +121,12 @@ class _CutFinder(TorchFunctionMode):
         return result
 
     def cause(self, scores: Tensor) -> str | None:
-        """Return what cut the scores off."""
-        found = self._cause_at(scores)
-        return self._left if found is None else found
+        """Return what disconnected the scores."""
+        cause = self._cause_at(scores)
+        return self._left if cause is None else cause
 
     def _cause_at(self, tensor: Tensor) -> str | None:
-        # A function of the user's with a gradient of its own runs in no_grad, and its results come
-        # into the graph afterwards.
+        # A custom autograd function runs under no_grad, and its results enter the graph afterwards.
         revived = tensor.requires_grad and self._dead.get(tensor)
         return "" if revived else self._causes.get(tensor)
 
@@ -172,7 +171,7 @@ _OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def _where() -> str:
-    """Say in which line of the model's own code this is."""
+    """Return the current line of the model's own code, as a clause."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OWN):
         if frame.f_back is None:

@@ -21,22 +21,22 @@ from torchattr.layers.operations.operation import OPERATIONS, Call
 from torchattr.layers.registry import RuleTable, registered_rules
 
 GATES = ("rectifier", "activation")
-"""The kinds of operation that let a signal through or stop it."""
+"""The kinds of operation that pass or block a signal."""
 
 
 @dataclass
 class Coverage:
-    """Counts the calls of one forward that lie between the input and the output.
+    """Counts the calls of one forward between its inputs and its output.
 
     Attributes:
-        calls: how often each operation ran on the way from the inputs to the output.
-        own: how many of these calls no rule can serve (a convolution whose weights depend on the
+        calls: number of calls of each operation between the inputs and the output.
+        own: number of these calls that no rule can serve (a convolution whose weights depend on the
             input, say), so that they keep PyTorch's own gradient.
-        spellings: how often each operation ran under each of its spellings.
+        spellings: number of calls of each operation under each of its spellings.
         hidden: rectifiers in scripted or foreign compiled code, which no rule can reach.
         custom: custom autograd functions, whose backward is kept.
-        inside: how often each operation ran where the forward takes a gradient itself, or inside a
-            transform of `torch.func`, so that it keeps PyTorch's own gradient.
+        inside: number of calls of each operation where the forward computes a gradient itself, or
+            inside a transform of `torch.func`, so that they keep PyTorch's own gradient.
         lean_because: why the forward ran under the rule mode, in the least memory; empty if its
             rules hang on PyTorch's own graph.
 
@@ -80,13 +80,13 @@ class Coverage:
             self.own[name] += 1
 
     def keep_reached(self, *outputs: Tensor) -> None:
-        """Count only what gradients of these tensors go back through, of what rules can serve.
+        """Stop counting calls that rules can serve but gradients of these tensors do not reach.
 
-        An auxiliary head may run rectifiers that have nothing to do with the target.
+        An auxiliary head, for example, may run rectifiers that do not affect the target.
         """
         nodes = list(nodes_of(*outputs))
         reached = {id(node.state.call.original) for node in nodes if runs_rules(node)}
-        # What works in place on a view is out of sight inside of this node, but kept by it.
+        # In-place calls on a view are hidden inside this node, which keeps them alive.
         hides = any(node.name().endswith("CopySlices") for node in nodes)
         for held, name, spelling in self._served:
             call = held()
@@ -144,7 +144,7 @@ class Coverage:
         """Raise or warn if a rule-based method's result is not what its name promises.
 
         Raises:
-            NoRuleMatched: nothing was rewritten, or a rectifier ran out of sight; a
+            NoRuleMatched: nothing was rewritten, or a rectifier could not be intercepted; a
                 :class:`CoverageWarning` instead if not `strict`.
         """
         if not table:
@@ -241,7 +241,7 @@ _HIDDEN_BOUNDS = {
 }
 
 COMPOSITES = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)
-"""PyTorch's own functions that are no activation, but are made of rectifiers among others."""
+"""PyTorch functions that are not activations, but are composed of rectifiers among others."""
 
 _OWN = "torchattr: part of a composite"
 
@@ -253,7 +253,7 @@ def own_gradient(output: Any, input: Tensor) -> None:
             node.metadata[_OWN] = True
 
 
-# Ours, and the identity that carries a module's backward hooks.
+# Our own, and the identity that carries a module's backward hooks.
 _KNOWN = (Enter._backward_cls, BackwardHookFunction._backward_cls)
 
 

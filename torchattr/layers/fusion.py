@@ -1,7 +1,7 @@
 """Pairs of calls whose backward is one pass over memory.
 
-A later call that alone reads what an earlier one returns may run the earlier one's backward with
-its own. Each such pair is a :class:`FusedPair`, in a file of its own that registers it.
+A call that is the only consumer of an earlier one's output may run the earlier one's backward
+together with its own. Each such pair is a :class:`FusedPair`, registered in a separate file.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torchattr.layers.rule import LayerRule
 
 
 class NodeState:
-    """A call in the graph, with what the walk over the finished forward finds out about it.
+    """A call in the graph, with the findings of the walk over the finished forward.
 
     Args:
         call: the call.
         rules: its rule under each table.
-        saved: what its rules remember, held until the walk is over.
-        readers: the readers of the gradient that comes back to it.
+        saved: the tensors that its rules saved, held until the walk is over.
+        readers: the readers of the gradient that arrives at it.
 
     Attributes:
-        partner: the earlier call whose backward this one runs, too, and the pair that says how.
+        partner: the fused pair and the earlier call, if this call runs that one's backward, too.
         is_done_above: whether the later call runs this one's backward.
     """
 
@@ -54,9 +54,9 @@ class NodeState:
 
 
 class FusedPair(ABC):
-    """Two calls that go back together: the later one (`above`) runs the backward of both.
+    """Two calls with one backward: the later one (`above`) runs that of both.
 
-    Register it with :func:`register_fused_pair`; the first that fits is taken. It must return
+    Register it with :func:`register_fused_pair`; the first that fits is used. It must return
     exactly what the two rules return one after the other.
     """
 
@@ -65,10 +65,10 @@ class FusedPair(ABC):
 
     @abstractmethod
     def fits(self, above: NodeState, below: NodeState) -> bool:
-        """Whether these two calls can go back together, whatever table is in force.
+        """Whether the backwards of these calls can be fused under every rule table.
 
-        The engine fuses them only if nothing but `above` reads what `below` returned, and if each
-        has one input and these have the same shape.
+        The engine fuses them only if `above` is the only consumer of the output of `below`, and if
+        each has one input, of the same shape.
         """
 
     @abstractmethod
@@ -78,7 +78,7 @@ class FusedPair(ABC):
         """Return the gradient of the earlier call's input.
 
         Args:
-            above: the later call; `above.call.owns_grad` is about `grad`.
+            above: the later call; `above.call.owns_grad` refers to `grad`.
             below: the earlier call.
             table: the position of the rules in force among `rules`.
             grad: the gradient of the later call's output.

@@ -11,7 +11,7 @@ from torchattr.layers.autograd import runs_rules
 from torchattr.layers.fusion import FUSED_PAIRS, FusedPair
 
 Readers = Mapping[Any, list[Any]]
-"""For each node those that read its output."""
+"""The nodes that read each node's gradient."""
 
 
 def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
@@ -28,11 +28,11 @@ def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
 
 
 def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
-    """Find out for each call who reads its gradient, and fuse it with the call after it.
+    """Determine the readers of each call's gradient, and fuse calls that form a pair.
 
     Args:
         output: where gradients start.
-        recorded: where they may also start or be read.
+        recorded: tensors where they may also start or be read.
     """
     if output.grad_fn is None:
         return
@@ -55,17 +55,17 @@ def _readers(nodes: Iterator[Any]) -> dict[Any, list[Any]]:
 
 
 def _is_read_by_maker(readers: list[Any]) -> bool:
-    """Whether the only gradient that comes here is one that a rule has just made."""
+    """Whether the only gradient that arrives here was newly allocated by a rule."""
     return len(readers) == 1 and runs_rules(readers[0]) and readers[0].rules.fresh
 
 
 def _fuse(node: Any, readers: Readers, pairs: Iterable[FusedPair]) -> None:
-    """Let the only reader of this node run its backward, if some pair fits."""
+    """Let the only reader of this node run its backward, if a fused pair fits."""
     if len(readers[node]) != 1 or not runs_rules(readers[node][0]):
         return
     above, below = readers[node][0].state, node.state
     pair = next((pair for pair in pairs if pair.fits(above, below)), None)
-    # Autograd checks the shape of what the later call sends to the earlier one.
+    # Autograd checks the shape of the gradient that the later call sends to the earlier one.
     if pair is None or len(above.call.shapes) != 1 or above.call.shapes != below.call.shapes:
         return
     above.partner, below.is_done_above = (pair, below), True
@@ -75,6 +75,6 @@ def _fuse(node: Any, readers: Readers, pairs: Iterable[FusedPair]) -> None:
 
 
 def _free(storage: UntypedStorage) -> None:
-    """Free the memory at once; the graph holds the tensor itself, which nobody will read."""
+    """Free the memory at once; the graph keeps the tensor itself, which is never read again."""
     if storage.resizable():
         storage.resize_(0)

@@ -32,7 +32,7 @@ class GraphTrace(ABC):
         model: the module or function to run.
         inputs: its attributed inputs.
         arguments: its further positional arguments, which are not attributed.
-        places: modules whose inputs or outputs are recorded.
+        taps: modules whose inputs or outputs are recorded.
         key: which entry of the model's output holds the scores.
         differentiable: build a graph at all.
         tracked: is given what knows how tensors are laid out, when the forward begins.
@@ -53,7 +53,7 @@ class GraphTrace(ABC):
         inputs: Sequence[Tensor],
         arguments: Sequence[Any],
         *,
-        places: Sequence[TapPoint],
+        taps: Sequence[TapPoint],
         key: OutputKey,
         differentiable: bool = True,
         tracked: Callable[[LayoutTracker], None] | None = None,
@@ -61,7 +61,7 @@ class GraphTrace(ABC):
         self._model = model
         self._inputs = inputs
         self._arguments = arguments
-        self._places = places
+        self._taps = places
         self._key = key
         self._differentiable = differentiable
         self._tracked = tracked
@@ -81,7 +81,7 @@ class GraphTrace(ABC):
         """Run the model forward and return the scores.
 
         Args:
-            follow: whether the graph begins at the inputs; otherwise at the recorded places.
+            follow: whether the graph begins at the inputs; otherwise at the recorded tap points.
         """
         return undoing(partial(self._forward, follow))
 
@@ -91,12 +91,12 @@ class GraphTrace(ABC):
         entered = [_entered(tensor, follow) for tensor in self._inputs]
         self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
         given = [*entered, *map(ordinary, self._arguments)]
-        read = self._tracked is not None or any(place.read for place in self._places)
+        read = self._tracked is not None or any(tap.with_layout for tap in self._taps)
         tracker = LayoutTracker(entered) if read else None
         if self._tracked is not None and tracker is not None:
             self._tracked(tracker)
         self._recorder = TapRecorder(
-            self._places, differentiable=self._differentiable, tracker=tracker
+            self._taps, differentiable=self._differentiable, tracker=tracker
         )
         output = undoing(partial(self._watched, given, tracker))
         scores = select_output(output, self._key)
@@ -110,9 +110,9 @@ class GraphTrace(ABC):
             enter_mode(undo, tracker)
         return self._model(*given)
 
-    def calls(self, place: TapPoint) -> list[Captured]:
+    def calls(self, tap: TapPoint) -> list[Captured]:
         """Return the recorded calls at a tap point."""
-        return self._recorder.calls[place]
+        return self._recorder.calls[tap]
 
     @property
     def order(self) -> list[tuple[TapPoint, Captured]]:
@@ -120,7 +120,7 @@ class GraphTrace(ABC):
         return self._recorder.order
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
-        """Return for each edge whether the scores depend on it by the graph."""
+        """Return for each edge whether the graph connects the scores to it."""
         if self._below is None:
             self._below = ports_below(self.output)
         below = ports_below(scores, known=self._below, at=self.output)
@@ -142,8 +142,8 @@ class GraphTrace(ABC):
             edges: where gradients are read; `None` stays `None`.
             table: the position of the rules among `tables`.
             keep: whether another backward will follow.
-            of_output: whether the scores come from the output alone. Then it is known who reads
-                each gradient on the way, and rules may write over what nobody else does.
+            of_output: whether the scores are computed from the output alone. Then all readers of
+                each gradient are known, and rules may write over gradients that nothing else reads.
         """
         wanted = [edge for edge in edges if edge is not None]
         if not wanted or not scores.requires_grad:
@@ -166,8 +166,8 @@ class GraphTrace(ABC):
         self._apply_rules(undo, table, wanted, of_output)
         above = (torch.ones_like(scores),)
         try:
-            # torch.autograd.grad is a function that modes see, and so would run without ours,
-            # which checkpointed parts need when they run again.
+            # Not torch.autograd.grad: modes intercept it, and it would run without this mode, which
+            # checkpointed parts need when they run again.
             return engine_run_backward(
                 (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
             )

@@ -32,26 +32,26 @@ from torchattr.errors import ScriptedModelError
 
 
 def modules_behind(forward: Any) -> list[nn.Module]:
-    """Return the modules that a model is, or that a function can reach by itself.
+    """Return the module itself, or the modules that a function can reach.
 
-    These are the owner of a method, what a partial, a closure or a callable object holds, also in
-    lists and dictionaries, and what a function names of its globals. A module that it gets in
-    another way stays unknown.
+    These are the owner of a method, what a partial, a closure or a callable object holds, even in
+    lists and dictionaries, and the globals that a function names. Modules that it reaches in other
+    ways stay unknown.
     """
-    found: list[nn.Module] = []
-    _collect(forward, found, set())
-    return found
+    modules: list[nn.Module] = []
+    _collect(forward, modules, set())
+    return modules
 
 
-def _collect(value: Any, found: list[nn.Module], seen: set[int]) -> None:
+def _collect(value: Any, modules: list[nn.Module], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
     if isinstance(value, nn.Module):
-        found.append(value)
+        modules.append(value)
         return
     for held in _held(value):
-        _collect(held, found, seen)
+        _collect(held, modules, seen)
 
 
 def _held(value: Any) -> list[Any]:
@@ -62,24 +62,24 @@ def _held(value: Any) -> list[Any]:
     if isinstance(value, FunctionType):
         return _named_by(value)
     if isinstance(value, (list, tuple, set, frozenset, dict)):
-        return list(islice(value.values() if isinstance(value, dict) else value, _MOST_LOOKED_AT))
+        return list(islice(value.values() if isinstance(value, dict) else value, _MOST_ENTRIES))
     if isinstance(value, (type, ModuleType, Tensor)):
         return []
     return _attributes(value) if callable(value) or is_dataclass(value) else []
 
 
-_MOST_LOOKED_AT = 1000
-"""Of a list: one with more entries holds data."""
+_MOST_ENTRIES = 1000
+"""Number of entries of a container that are searched: a longer one holds data."""
 
 
 def _named_by(function: FunctionType) -> list[Any]:
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     named = (function.__globals__.get(name) for name in function.__code__.co_names)
-    return [*cells, *(one for one in named if not isinstance(one, (FunctionType, type)))]
+    return [*cells, *(value for value in named if not isinstance(value, (FunctionType, type)))]
 
 
 def _attributes(value: Any) -> list[Any]:
-    """Return what an object holds, and the functions that make it callable."""
+    """Return the attributes of an object, and the functions that make it callable."""
     kinds = type(value).__mro__
     slots = [name for kind in kinds for name in getattr(kind, "__slots__", ())]
     held = [getattr(value, name, None) for name in slots if not name.startswith("__")]
@@ -88,28 +88,28 @@ def _attributes(value: Any) -> list[Any]:
 
 
 def _is_filled(cell: CellType) -> bool:
-    """Whether a closure's variable has a value yet."""
+    """Whether a closure's variable has been assigned."""
     try:
         return cell.cell_contents is not None
     except ValueError:
         return False
 
 
-def parts_of(forward: Any) -> list[tuple[str, nn.Module]]:
-    """Return all the modules that a model consists of, each with its name."""
-    return [part for module in modules_behind(forward) for part in module.named_modules()]
+def named_modules_of(forward: Any) -> list[tuple[str, nn.Module]]:
+    """Return all modules of a model or function, each with its name."""
+    return [named for module in modules_behind(forward) for named in module.named_modules()]
 
 
 def refuse_scripted(forward: Any) -> None:
-    """Raise if the model, or a part of it, is scripted or traced.
+    """Raise if the model or one of its submodules is scripted or traced.
 
     Raises:
-        ScriptedModelError: naming the part and the way out.
+        ScriptedModelError: names the submodule and the way out.
     """
     if isinstance(forward, (torch.jit.ScriptFunction, ScriptMethod)):
         _refuse("the model")
-    for name, part in parts_of(forward):
-        if isinstance(part, torch.jit.ScriptModule):
+    for name, module in named_modules_of(forward):
+        if isinstance(module, torch.jit.ScriptModule):
             _refuse(f"its part {name!r}" if name else "the model")
 
 
@@ -121,10 +121,10 @@ def _refuse(what: str) -> None:
 
 
 class _EagerStance:
-    """Makes compiled code run eagerly while any attribution runs, in whatever thread."""
+    """Makes compiled code run eagerly while an attribution runs in any thread."""
 
     def __init__(self) -> None:
-        # Whoever was interrupted with the lock in its hand takes it again, and gives all back.
+        # A thread that was interrupted while it held the lock can take it again and release it.
         self._lock = RLock()
         self._users: set[object] = set()
         self._before: Any = None
@@ -158,9 +158,10 @@ _stance = _EagerStance()
 
 
 def run_eagerly(undo: Undo) -> None:
-    """Run compiled models eagerly, so that every operation is seen.
+    """Run compiled models eagerly, so that every operation is intercepted.
 
-    Nothing is compiled unless TorchDynamo is loaded, and loading it takes seconds.
+    Nothing is done unless TorchDynamo is loaded: nothing is compiled then, and loading it takes
+    seconds.
     """
     if dynamo_stance() is not None:
         user = object()
@@ -169,10 +170,10 @@ def run_eagerly(undo: Undo) -> None:
 
 
 def keep_no_casts(undo: Undo) -> None:
-    """Keep autocast from handing on the copies of weights that it makes meanwhile.
+    """Disable autocast's cache of cast weights.
 
-    They are made without a graph. In some versions of torch, a training step later in the same
-    `with torch.autocast(...)` block would take them and give the weights no gradient.
+    The casts are made without a graph here. In some versions of torch, a training step later in the
+    same `with torch.autocast(...)` block would reuse them, and the weights would get no gradient.
     """
     before = torch.is_autocast_cache_enabled()
     undo.later(partial(torch.set_autocast_cache_enabled, before), of_thread=True)
@@ -180,7 +181,7 @@ def keep_no_casts(undo: Undo) -> None:
 
 
 def autocast(undo: Undo, device: str, dtype: torch.dtype) -> None:
-    """Cast to a type on a kind of device; no cast weight is kept for whoever comes next."""
+    """Autocast to a dtype on a device type, without caching cast weights."""
     before = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     undo.later(partial(torch.set_autocast_enabled, device, before[0]), of_thread=True)
     undo.later(partial(torch.set_autocast_dtype, device, before[1]), of_thread=True)
@@ -190,7 +191,7 @@ def autocast(undo: Undo, device: str, dtype: torch.dtype) -> None:
 
 
 def set_gradients(undo: Undo, enabled: bool) -> None:
-    """Leave inference mode, and let a graph be made or not."""
+    """Leave inference mode, and enable or disable gradients."""
     undo.later(partial(set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
     if torch.is_inference_mode_enabled():
         outside: Any = torch.inference_mode(False)
@@ -206,7 +207,7 @@ def _leave(context: Any) -> None:
 
 @contextmanager
 def gradients(enabled: bool = True) -> Iterator[None]:
-    """Leave inference mode and let a graph be made or not, whatever mode the caller is in.
+    """Leave inference mode and enable or disable gradients within a `with` block.
 
     >>> with torch.no_grad(), gradients():
     ...     torch.is_grad_enabled()
@@ -218,10 +219,10 @@ def gradients(enabled: bool = True) -> Iterator[None]:
 
 
 class _Watch(TorchFunctionMode):
-    """Hands every function to a mode; once that is let go, all pass by.
+    """Passes every call to a mode until that is detached.
 
-    While a mode acts, PyTorch takes it from the stack and puts it back, and where that is
-    interrupted, Python may put it back only after all else was undone.
+    While a mode acts, PyTorch removes it from the stack and restores it, and after an interrupt,
+    Python may restore it only after everything else was undone.
     """
 
     def __init__(self, mode: TorchFunctionMode) -> None:
@@ -244,13 +245,13 @@ def enter_mode(undo: Undo, mode: TorchFunctionMode) -> None:
 
 
 def _drop_mode(watch: _Watch) -> None:
-    """Take a mode from the stack, if it is there, and what was left above it."""
+    """Remove a mode from the stack, if it is there, and any leftovers above it."""
     while watch in function_mode_stack():
         pop_function_mode()
 
 
 def _drop_leftovers() -> None:
-    """Take from the stack what an interrupted call left on it."""
+    """Remove modes from the stack that an interrupted call left on it."""
     while (stack := function_mode_stack()) and _is_over(stack[-1]):
         pop_function_mode()
 
@@ -260,9 +261,9 @@ def _is_over(mode: TorchFunctionMode) -> bool:
 
 
 def enter_dispatch_mode(undo: Undo, mode: TorchDispatchMode) -> None:
-    """Let a mode see every operation of this thread.
+    """Push a dispatch mode onto this thread's stack.
 
-    What its own `__enter__` notes besides is for code that is compiled, which runs eagerly here.
+    Its own `__enter__` does more, but only for compiled code, which runs eagerly here.
     """
     undo.later(partial(_drop_dispatch_mode, mode), of_thread=True)
     python_dispatch._push_mode(mode)
@@ -274,7 +275,7 @@ def _drop_dispatch_mode(mode: TorchDispatchMode) -> None:
 
 
 def pack_saved(undo: Undo, hooks: saved_tensors_hooks) -> None:
-    """Install hooks on what this thread saves for backward."""
+    """Install hooks on the tensors that this thread saves for backward."""
     undo.later(partial(_drop_saved_hooks, hooks), of_thread=True)
     hooks.__enter__()
 
@@ -299,9 +300,9 @@ def hook_forward(
 
 
 def _unhook(hook: Any, hooks: dict[int, Any], flags: Sequence[dict[int, bool]]) -> None:
-    for key in [key for key, one in list(hooks.items()) if one is hook]:
-        for one in flags:
-            one.pop(key, None)
+    for key in [key for key, registered in list(hooks.items()) if registered is hook]:
+        for flag in flags:
+            flag.pop(key, None)
         hooks.pop(key, None)
 
 
@@ -310,7 +311,7 @@ def random_state(inputs: Sequence[Tensor]) -> Callable[[], None]:
     before = torch.get_rng_state()
     devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
     if devices and torch.cuda.is_current_stream_capturing():
-        # What is captured draws by an offset of the graph's own, whose state cannot be asked.
+        # A captured graph draws from an offset of its own, whose state cannot be queried.
         devices.clear()
     others = {device: torch.cuda.get_rng_state(device) for device in devices}
 

@@ -1,4 +1,4 @@
-"""Hooks that serve one thread; a model that several threads run at once has those of all."""
+"""Hooks that act in one thread only, since concurrent threads share a model's hooks."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 class ThreadHook:
-    """A forward hook that acts in the thread that made it, and passes by in every other.
+    """A forward hook that acts in the thread that created it, and does nothing in all others.
 
-    PyTorch calls every hook of a module in whatever thread runs the module. What looks at the
-    hooks of a module must not be led by those that will pass by.
+    PyTorch calls every hook of a module in any thread that runs the module. Code that inspects a
+    module's hooks must ignore those that will do nothing (:func:`any_acts`).
 
-    A copy of the module, or one read from a file, gets one that passes by everywhere.
+    In a copy of the module, or one read from a file, the hook never acts.
 
     Args:
-        hook: what a module calls; it may return `None`.
-        thread: the thread that it serves; 0 is this one.
+        hook: the hook; it may return `None`.
+        thread: the thread that it acts in; 0 for this one.
 
     >>> import torch
     >>> seen = []
@@ -35,7 +35,7 @@ class ThreadHook:
         return self._hook(*args, **kwargs) if self.acts() else None
 
     def acts(self) -> bool:
-        """Whether it does anything in this thread."""
+        """Whether it acts in this thread."""
         return get_ident() == self._thread
 
     def __reduce__(self) -> Any:
@@ -46,14 +46,14 @@ _NOBODY = -1
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Stand in a copied hook for what the original does."""
+    """Do nothing: the hook of a copy."""
 
 
 def any_acts(hooks: Mapping[int, Callable[..., Any]]) -> bool:
-    """Whether a module has a hook that does something in this thread.
+    """Whether any of a module's hooks acts in this thread.
 
     >>> any_acts({0: print}), any_acts({0: ThreadHook(print)}), any_acts({})
     (True, True, False)
     """
-    # A list is made at once; another thread may add a hook while a dictionary is walked.
+    # A list, made at once: another thread may add a hook while a dictionary is iterated.
     return any(not isinstance(hook, ThreadHook) or hook.acts() for hook in list(hooks.values()))

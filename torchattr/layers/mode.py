@@ -1,4 +1,4 @@
-"""The mode under which a model runs: it routes every known operation to its rules and counts."""
+"""The function mode under which a model runs: it routes each operation to its rules and counts."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class RuleMode(TorchFunctionMode):
     Args:
         tables: the rules of each backward pass that may follow; `backward_state.table` is the
             position of the one in force. An operation that a table does not name keeps its
-            gradient, in the least memory.
-        model: the model that runs, whose submodules a refusal names.
-        prepared: which gradients the forward may take itself; any other stops it.
+            gradient, with as little memory as possible.
+        model: the model that runs, whose submodules error messages name.
+        prepared: which gradients the forward may compute itself; any other stops it.
 
     Attributes:
-        coverage: the counts of what ran.
+        coverage: the counts of the calls.
         counting: whether calls are counted; a checkpointed part that runs again is not.
         hooked: whether the model registered a hook on a tensor.
     """
@@ -92,12 +92,12 @@ class RuleMode(TorchFunctionMode):
         return RuleFunction.apply(rules, call, *map(ordinary, inputs))
 
     def _run_other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Run a function that is no operation, and note what later calls depend on."""
+        """Run a function that is not an operation, and record what later calls depend on."""
         if func in _TAKES_GRADIENTS and self.counting and not is_transformed():
             self.backward_state.require(_inner_gradients(func, *args, **kwargs))
-            # A part of the graph may be needed again, for the gradients of ours.
+            # Our own backwards may need the same part of the graph again.
             kwargs = {**kwargs, **_TAKES_GRADIENTS[func]}
-        # A hook of the model's own may keep a gradient.
+        # The model's own hook may keep a gradient.
         self.hooked = self.hooked or func in _HOOKS_TENSORS
         result = self._run(func, args, kwargs)
         self._masks.note(func, args, kwargs, result)
@@ -113,7 +113,7 @@ class RuleMode(TorchFunctionMode):
         return self._backends[device, dtype]
 
     def _rules_for(self, call: Call) -> OperationRules | None:
-        """Return the rules of this call; none if PyTorch's own gradient serves every table."""
+        """Return the rules of this call; `None` if PyTorch's own gradient serves every table."""
         if self._all_native or (is_transformed() and not may_be_mapped(call)):
             self.coverage.inside[call.operation.name] += self.counting
             return None
@@ -134,9 +134,10 @@ class RuleMode(TorchFunctionMode):
         return OperationRules([*rules, *for_inner], self.backward_state)
 
     def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Run a function as it is, but without a graph to the model's parameters.
+        """Run a function unchanged, but without a graph to the model's parameters.
 
-        If the forward takes gradients itself, they may be those of parameters, which then stay.
+        If the forward computes gradients itself, the parameters stay in the graph: it may need
+        theirs.
         """
         name = getattr(func, "__name__", "")
         if name in ("__get__", "__set__") or self._all_native or is_transformed():
@@ -157,8 +158,8 @@ class RuleMode(TorchFunctionMode):
         return any(isinstance(value, Tensor) and self._is_in_graph(value) for value in values)
 
     def _is_in_graph(self, tensor: Tensor) -> bool:
-        held = unwrapped(tensor)
-        return held.requires_grad and (not held.is_leaf or held in self._leaves)
+        plain = unwrapped(tensor)
+        return plain.requires_grad and (not plain.is_leaf or plain in self._leaves)
 
 
 def ordinary(value: Any) -> Any:
@@ -170,10 +171,10 @@ def ordinary(value: Any) -> Any:
 
 _HOOKS_TENSORS = (Tensor.register_hook, Tensor.retain_grad)
 
-# Functions that make leaves: a checkpointed part that runs again in backward ends at its own.
+# Functions that create leaves: the graph of a checkpointed part that runs again ends at its own.
 _MAKES_LEAVES = (Tensor.requires_grad_, Tensor.requires_grad.__set__)  # type: ignore[attr-defined]
 
-# Functions that take gradients, and the keywords added to such calls.
+# Functions that compute gradients, and the keywords added to such calls.
 _TAKES_GRADIENTS: Mapping[Any, Mapping[str, Any]] = {
     torch.autograd.grad: {"retain_graph": True},
     torch.autograd.backward: {"retain_graph": True},
@@ -185,9 +186,9 @@ _TAKES_GRADIENTS: Mapping[Any, Mapping[str, Any]] = {
 def _inner_gradients(
     func: Any, *args: Any, create_graph: bool = False, **kwargs: Any
 ) -> InnerGradients:
-    """Return which gradients a call takes: constant ones of tensors inside our graph, or any.
+    """Return which gradients a call computes: constant ones of tensors inside our graph, or any.
 
-    Gradients of leaves need the graph to parameters, which is cut otherwise.
+    Gradients of leaves need the graph to parameters, which is otherwise cut.
     """
     if func is not torch.autograd.grad or create_graph:
         return InnerGradients.ANY

@@ -22,7 +22,7 @@ from torchattr.layers.autograd import Enter
 from torchattr.layers.capture import TapPoint
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.graph_trace import GraphTrace
-from torchattr.layers.guards import parts_of, random_state
+from torchattr.layers.guards import named_modules_of, random_state
 from torchattr.layers.nodes import UnknownNode, operation_of
 from torchattr.layers.operations.operation import OPERATIONS
 from torchattr.layers.registry import RuleTable, default_rule
@@ -52,9 +52,9 @@ class NativeTrace(GraphTrace):
         inputs: its attributed inputs.
         arguments: its further positional arguments, which are not attributed.
         tables: the rules of each backward that may follow.
-        places: modules whose inputs or outputs are recorded.
+        taps: modules whose inputs or outputs are recorded.
         key: which entry of the model's output holds the scores.
-        from_inputs: follow gradients down to the inputs; otherwise only down to the first place,
+        from_inputs: follow gradients down to the inputs; otherwise only down to the first tap point,
             unless its values have uses beside what it gives.
 
     Raises:
@@ -68,13 +68,13 @@ class NativeTrace(GraphTrace):
         arguments: Sequence[Any] = (),
         *,
         tables: Sequence[RuleTable] = ({},),
-        places: Sequence[TapPoint] = (),
+        taps: Sequence[TapPoint] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
     ) -> None:
-        super().__init__(model, inputs, arguments, places=places, key=key)
+        super().__init__(model, inputs, arguments, taps=taps, key=key)
         _require_native_rules(tables)
-        _require_plain_model(model, places)
+        _require_plain_model(model, taps)
         self._tables = tables
         draw_again = random_state(inputs)
         try:
@@ -129,12 +129,12 @@ def _require_native_rules(tables: Sequence[RuleTable]) -> None:
             raise NotNative(f"the default rule of {operation} has no native form")
 
 
-def _require_plain_model(model: Forward, places: Sequence[TapPoint]) -> None:
+def _require_plain_model(model: Forward, taps: Sequence[TapPoint]) -> None:
     if is_transformed() or function_mode_stack():
         raise NotNative("a function mode or transform of the caller's is active")
-    if any(place.read for place in places):
+    if any(tap.with_layout for tap in taps):
         raise NotNative("the layout of a layer is followed")
-    for name, part in parts_of(model):
+    for name, part in named_modules_of(model):
         if part.training or isinstance(part, (torch.jit.ScriptModule, nn.RNNBase)):
             raise NotNative(f"{name or type(part).__name__} hides what it runs, or is in training")
 

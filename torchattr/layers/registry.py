@@ -21,7 +21,7 @@ RuleTable: TypeAlias = Mapping[str, LayerRule]
 R = TypeVar("R", bound=type[LayerRule])
 
 _registries: dict[str, Registry[type[LayerRule]]] = {}
-"""By operation; one loader imports the modules of installed packages for all of them."""
+"""The rules of each operation; one loader imports the modules of installed packages for all."""
 
 _kind_rules: dict[tuple[OperationKind, str], type[LayerRule]] = {}
 """By kind and name: what each operation of that kind starts with."""
@@ -58,7 +58,7 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
     True
     """
     operations = (operation,) if isinstance(operation, str) else operation
-    registries = [_rules_of(one) for one in operations]
+    registries = list(map(_rules_of, operations))
 
     def register(rule: R) -> R:
         for rules in registries:
@@ -99,7 +99,7 @@ def rule_table(rules: Mapping[str, Any]) -> dict[str, LayerRule]:
     """Turn `{operation: name, rule or None}` into rules; `None` keeps PyTorch's own gradient.
 
     Raises:
-        RuleError: an operation or name is unknown, or a value is no rule.
+        RuleError: an operation or name is unknown, or a value is not a rule.
     """
     return {
         operation: _rule(operation, rule) for operation, rule in rules.items() if rule is not None

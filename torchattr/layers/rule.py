@@ -1,4 +1,4 @@
-"""The base class of rules: what to save of a call, and what to send back through it."""
+"""The base class of rules: what to save in the forward, and what to propagate in the backward."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class LayerRule(ABC):
     :meth:`run` may replace the operation and `save`. Register a rule with
     :func:`torchattr.register_rule`.
 
-    A rule must keep to this:
+    The contract of a rule:
 
-    * `backward` never writes into what was saved, nor into `grad` unless `call.owns_grad`: others
+    * `backward` never writes into saved tensors, nor into `grad` unless `call.owns_grad`: others
       read them, too;
-    * what `backward` returns has the shape of the operation's input;
+    * `backward` returns a tensor of the shape of the operation's input;
     * `backward` gets what `save` returned and nothing else, so save as little as possible.
 
     >>> import torch, torchattr as ta
@@ -38,7 +38,7 @@ class LayerRule(ABC):
     """Whether `save` reads `x`. If not, an operation that writes over its input keeps no copy."""
 
     fresh: ClassVar[bool] = False
-    """Whether `backward` always returns a new tensor, which the rule below may write over."""
+    """Whether `backward` always returns a new tensor, which the next rule may write over."""
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the tensors that :meth:`backward` needs; none by default.
@@ -55,18 +55,19 @@ class LayerRule(ABC):
         """Run the operation and save for :meth:`backward` in one pass over memory, where possible.
 
         Return the output that the model's own function would return, and what :meth:`save` would.
-        `None`, the default, runs that function and then `save`. It is not used where rules that
-        save different things share a forward, so a rule that overrides it overrides `save`, too.
+        `None`, the default, runs that function and then `save`. This method is not used where rules
+        that save different tensors share a forward, so a rule that overrides it overrides `save`,
+        too.
         """
         return None
 
     @abstractmethod
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return what goes back to the input; to several inputs, a tuple with one tensor for each.
+        """Return the gradient of the input; for several inputs, a tuple with one tensor for each.
 
         Args:
             call: as for :meth:`save`; `call.shape` and `call.dtype` are the input's.
-            grad: what came back from above, shaped like the output.
+            grad: the gradient of the output, in its shape.
             saved: what :meth:`save` returned.
         """
 

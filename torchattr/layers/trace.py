@@ -30,16 +30,16 @@ class Trace(GraphTrace):
         inputs: its attributed inputs.
         arguments: its further positional arguments, which are not attributed.
         tables: the rules of each backward that may follow.
-        places: modules whose inputs or outputs are recorded.
+        taps: tap points whose values are recorded.
         key: which entry of the model's output holds the scores.
-        from_inputs: follow gradients down to the inputs; otherwise only down to the first place,
-            unless its values have uses beside what it gives.
-        differentiable: build a graph at all.
-        tracked: is given what knows how tensors are laid out, when the forward begins.
+        from_inputs: whether gradients reach the inputs; otherwise they end at the first tap point,
+            unless its values have other uses than its output.
+        differentiable: whether to build a graph at all.
+        tracked: called with the layout tracker when the forward begins.
 
     Attributes:
         output: the scores.
-        coverage: what ran and what was rewritten.
+        coverage: which operations ran, and which were rewritten.
 
     Raises:
         ScriptedModelError: a part of the model hides its operations.
@@ -53,19 +53,19 @@ class Trace(GraphTrace):
         arguments: Sequence[Any] = (),
         *,
         tables: Sequence[RuleTable] = ({},),
-        places: Sequence[TapPoint] = (),
+        taps: Sequence[TapPoint] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
         differentiable: bool = True,
         tracked: Callable[[LayoutTracker], None] | None = None,
     ) -> None:
-        if differentiable or places:
+        if differentiable or taps:
             refuse_scripted(model)
         super().__init__(
             model,
             inputs,
             arguments,
-            places=places,
+            taps=taps,
             key=key,
             differentiable=differentiable,
             tracked=tracked,

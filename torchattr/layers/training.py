@@ -11,15 +11,15 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.core.types import Forward
 from torchattr.errors import TrainingModeError
-from torchattr.layers.guards import parts_of
+from torchattr.layers.guards import named_modules_of
 from torchattr.layers.operations.parsers import writes_in_place
 
 
 class TrainingGuard:
     """Watches one forward for updates by modules in training mode.
 
-    Batch-norm counts its batches before it runs. Buffers of modules that the model can be asked
-    for are known, so their update is stopped; what another module has counted is put back.
+    Batch-norm counts its batches before it runs. The buffers of modules that can be found are
+    known, so their update is stopped; counters of other modules are restored.
     """
 
     def __init__(self, model: Forward) -> None:
@@ -28,7 +28,7 @@ class TrainingGuard:
         self._counters: Any = WeakTensorKeyDictionary()
 
     def watch(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Look at a call before it runs.
+        """Check a call before it runs.
 
         Raises:
             TrainingModeError: it would update a module in training mode.
@@ -42,7 +42,7 @@ class TrainingGuard:
             self._counters[written] = written.clone()
 
     def refuse(self, what: str) -> NoReturn:
-        """Raise because something was about to run in training mode, and leave the model as it was.
+        """Raise because something was about to run in training mode, and restore the model.
 
         Raises:
             TrainingModeError: always.
@@ -60,13 +60,13 @@ def _may_count(tensor: Tensor) -> bool:
     return tensor.dim() == 0 and tensor.dtype == torch.long and not tensor.requires_grad
 
 
-def _way_out(parts: Sequence[str]) -> str:
-    if not parts:
+def _way_out(modules: Sequence[str]) -> str:
+    if not modules:
         return (
-            "call eval() on the module that it belongs to, of which nothing in training mode was"
-            " found, or say training=False in the call itself. It was stopped before it ran"
+            "call eval() on the module that it belongs to (no module in training mode was found),"
+            " or pass training=False in the call itself. It was stopped before it ran"
         )
-    names = ", ".join(map(repr, parts[:8])) + (", ..." if len(parts) > 8 else "")
+    names = ", ".join(map(repr, modules[:8])) + (", ..." if len(modules) > 8 else "")
     return (
         f"call model.eval() first (in training mode: {names}). It was stopped before it changed"
         " anything"
@@ -76,9 +76,10 @@ def _way_out(parts: Sequence[str]) -> str:
 def _training_buffers(forward: Forward) -> Any:
     """Return the buffers that a module in training mode may update, each with its name."""
     buffers = WeakTensorKeyDictionary()
-    for name, part in parts_of(forward):
-        if part.training:
-            buffers.update((b, name or type(part).__name__) for b in part.buffers(recurse=False))
+    for name, module in named_modules_of(forward):
+        if module.training:
+            label = name or type(module).__name__
+            buffers.update((buffer, label) for buffer in module.buffers(recurse=False))
     return buffers
 
 
@@ -92,8 +93,10 @@ _DIFFER_IN_TRAINING = (
 
 
 def training_parts(forward: Forward) -> list[str]:
-    """Return the names of the modules in training mode, those first whose results differ there."""
-    parts = parts_of(forward)
-    training = [(name or type(part).__name__, part) for name, part in parts if part.training]
-    differing = [name for name, part in training if isinstance(part, _DIFFER_IN_TRAINING)]
-    return differing or [name for name, _ in training]
+    """Return the names of the modules in training mode, if possible only those that it affects."""
+    named = named_modules_of(forward)
+    training = [
+        (name or type(module).__name__, module) for name, module in named if module.training
+    ]
+    affected = [name for name, module in training if isinstance(module, _DIFFER_IN_TRAINING)]
+    return affected or [name for name, _ in training]

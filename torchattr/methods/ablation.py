@@ -1,8 +1,8 @@
 """The base of the methods that replace features of the inputs and compare scores.
 
-A call goes through four objects, each of which knows one thing:
+A call uses four objects, each with one responsibility:
 
-1. :class:`Features`: which elements are replaced together, and what each is given in the end;
+1. :class:`Features`: which elements are replaced together, and what is attributed to each;
 2. :class:`Perturbation`: the copies of the inputs with features replaced;
 3. :class:`TargetScores`: the scores that the target names, for the batch and for copies of it;
 4. :func:`evaluate_copies`: the scores of all copies, in batches that fit into memory, by whole
@@ -55,13 +55,13 @@ class Ablation(Attribution):
         Args:
             inputs: the batch.
             baselines: what replaces them, as for :class:`Perturbation`.
-            features: what is replaced.
+            features: the features to replace.
             target: as for every method.
             additional_forward_args: as for every method.
             at_once: number of features to replace in one forward; `None` chooses.
             progress: whether to show a progress bar.
             incremental: whether to recompute only what a change can reach.
-            report: called with what was recomputed, and why not more.
+            report: called with how much was recomputed, and why not less.
             then: applied to the model's scores, if given.
         """
         check_at_once(at_once)
@@ -92,14 +92,16 @@ class Ablation(Attribution):
         if report:
             report(recomputed)
         elements = features.to_elements(features.effects(scores.clean, values))
-        return inputs.restore(elements if scores.several else [part[:, 0] for part in elements])
+        return inputs.restore(
+            elements if scores.several else [element[:, 0] for element in elements]
+        )
 
 
 def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> TargetScores:
     try:
         return TargetScores(model, inputs, *args, **options)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-        # The model's own error about inputs of different batch sizes would help nobody.
+        # The model's own error about inputs of different batch sizes would not help.
         check_aligned(inputs.tensors)
         raise
 
@@ -107,7 +109,7 @@ def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> Targe
 def _require_per_example(scores: TargetScores) -> None:
     if not scores.per_example:
         raise NotPerExample(
-            "feature_mask has different features for each example, but the model gives"
+            "feature_mask has different features for each example, but the model returns"
             f" {len(scores.clean)} values for the whole batch, or an input has another number of"
             " rows; pass one mask for all, (1, ...)"
         )

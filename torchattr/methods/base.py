@@ -18,12 +18,12 @@ from torchattr.methods._gradient.passes import MethodCall, Pass, PassResult, sol
 
 
 class Attribution(ABC):
-    """Attributes one value of a model's output to the parts of its input.
+    """Attributes one value of a model's output to the elements of its input.
 
     Args:
         model: an `nn.Module`, or any function from the inputs to scores of shape `(N, ...)`. It
-            is run as it is and stays as it was: no hook, flag, gradient or buffer of it is
-            changed.
+            runs unmodified and is left unchanged: no hook, flag, gradient or buffer of it is
+            altered.
         output: which entry of the model's output holds the scores, if it returns a dict, tuple
             or dataclass; a name, a position or a callable.
 
@@ -51,7 +51,7 @@ class Attribution(ABC):
 
     @property
     def title(self) -> str:
-        """What messages call this method."""
+        """Name of this method in messages."""
         return type(self).__name__
 
     def __repr__(self) -> str:
@@ -60,7 +60,7 @@ class Attribution(ABC):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _settings(self) -> dict[str, Any]:
-        """Return what `repr` shows beside the model, by argument; `None` is left out."""
+        """Return the arguments that `repr` shows after the model, by name; without `None`."""
         return {"output": self.output}
 
 
@@ -76,7 +76,7 @@ class GradientAttribution(Attribution):
         strict: whether rules that matched nothing raise :class:`NoRuleMatched` or only warn.
 
     Raises:
-        NoRuleMatched: the rules found nothing to rewrite, so the result would be the gradient.
+        NoRuleMatched: the rules rewrote nothing, so the result would be the plain gradient.
 
     >>> import torch, torchattr as ta
     >>> class Doubled(ta.GradientAttribution):
@@ -88,7 +88,7 @@ class GradientAttribution(Attribution):
 
     rules: ClassVar[Mapping[str, Any]] = {}
     differentiates_inputs: ClassVar[bool] = True
-    """Whether gradients are followed down to the inputs, which must then be of a floating type."""
+    """Whether gradients reach the inputs, which must then have a floating dtype."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class GradientAttribution(Attribution):
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:
-        """Return the backward passes that this method asks for; one, read at the inputs."""
+        """Return the backward passes that this method needs; by default one, read at the inputs."""
         return [Pass(self._table)]
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
@@ -144,7 +144,7 @@ class GradientAttribution(Attribution):
 
 
 def _shown(value: Any) -> str:
-    """Return a value as `repr` shows it: short, and never the contents of tensors or models."""
+    """Return a value for `repr`: short, and without the contents of tensors or models."""
     if isinstance(value, nn.Module):
         return type(value).__name__
     if value is None or isinstance(value, (Attribution, str, int, float, slice, re.Pattern)):

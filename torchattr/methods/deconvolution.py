@@ -1,4 +1,4 @@
-"""The deconvnet: the gradient with another ReLU backward."""
+"""The deconvnet: the gradient with a different ReLU backward."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Deconvolution(GradientAttribution):
     Equal to transposed convolution, rectification and unpooling by switches, layer by layer, from
     the target down. Zeiler and Fergus 2014, arXiv:1311.2901.
 
-    It is *not* the gradient of anything: the signal is rectified on its way down without looking
-    at the forward pass, which enters through the max-pools' switches only.
+    It is *not* the gradient of anything: the signal is rectified on its way down, independently of
+    the forward pass, which only enters through the max-pools' switches.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))

@@ -1,4 +1,4 @@
-"""Feature ablation: what the score loses when a part of the input is replaced."""
+"""Feature ablation: the decrease of the score when a part of the input is replaced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FeatureAblation(Ablation):
     Every element of a feature gets the feature's value, so the result is shaped like the input. For
     a forward that aggregates the batch, there is one attribution for each of its values: the
     result's first dimension is then the number of values (1 for a scalar). The model may be any
-    function: nothing is differentiated. The result has the type of the scores.
+    function: nothing is differentiated. The result has the dtype of the scores.
 
     It is *not* additive: the effect of two features together is in general not the sum of their
     effects, and it depends on the baseline.
@@ -50,24 +50,25 @@ class FeatureAblation(Ablation):
 
         Args:
             inputs: as for every method, see :class:`Attribution`; integers are allowed. An input
-                may have another number of rows than the first (indices of sparse features, say):
-                its attributions are then one for each row of scores, `(rows, ...)`.
+                may have a different number of rows than the first (indices of sparse features,
+                say): it then gets one attribution for each row of scores, `(rows, ...)`.
             baselines: what replaces a feature: a number or a tensor that broadcasts to the
-                input, one for each input; 0 by default. That of a bool input may be a bool.
+                input, one for each input; 0 by default. The baseline of a bool input may be a bool.
             target: as for every method; `None` explains each value of a forward that aggregates
                 the batch, whose output does not have one row for each example.
             additional_forward_args: as for every method.
             feature_mask: integers that broadcast to the input, one tensor for each input; elements
-                of equal number are replaced together, in all inputs. Examples may have masks of
-                their own. By default every element is a feature.
-            perturbations_per_eval: most features replaced in one forward; `None` takes as many as
-                memory allows. It is halved when memory runs out. The result does not depend on it
-                beyond rounding.
+                with equal numbers are replaced together, in all inputs. Each example may have its
+                own mask. By default every element is a feature.
+            perturbations_per_eval: maximum number of features replaced in one forward; `None` uses
+                as many as memory allows. It is halved when memory runs out. It affects the result
+                by rounding only.
             show_progress: show a progress bar on stderr, with the time that remains.
-            incremental: recompute only what a change can reach, exactly, up to rounding: `"auto"`
-                where that pays, `True` as far as it is possible, `False` never.
-            report: called with a :class:`~torchattr.incremental.Recomputed`: what was recomputed
-                for changed pixels only, what as a whole, and why; `reports.append`, say.
+            incremental: recompute only what a change can reach, exactly up to rounding: `"auto"`
+                where that pays, `True` as far as possible, `False` never.
+            report: called with a :class:`~torchattr.incremental.Recomputed`, which says how much
+                was recomputed for changed pixels only, and why the rest was not; for example
+                `reports.append`.
 
         Raises:
             ShapeError: a mask or baseline that does not broadcast to its input.

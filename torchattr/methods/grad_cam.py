@@ -31,23 +31,23 @@ class GradCAM(GradientAttribution):
     A map shows *where* the layer holds evidence, at its own, coarse resolution; it is *not* a pixel
     attribution, and enlarging it does not make it one. A map that is zero everywhere after
     rectification means that the evidence is against the class: it stays zero. So do weights and
-    positions whose terms cancel up to the rounding of their type.
+    positions whose terms cancel up to the rounding error of their dtype.
 
     Args:
         layer: a name, pattern or module, or several; `None` takes the last layer with spatial
             dimensions on the path to the target, with a warning that names it.
         calls: which call counts of a layer that is called several times: `"last"` (the default,
             with a warning), `"first"`, `"sum"` or `"each"`.
-        layout: how the layer's values are laid out: `"channels_first"`, `"channels_last"`,
-            `"tokens"` `(N, tokens, C)` whose last ones form a grid with the input's aspect, or a
-            function from the values to `(N, C, h, w)`. By default it is inferred by following the
+        layout: the layout of the layer's values: `"channels_first"`, `"channels_last"`, `"tokens"`
+            `(N, tokens, C)` whose last ones form a grid with the input's aspect ratio, or a
+            function from the values to `(N, C, h, w)`. By default it is inferred by tracking the
             input's dimensions through the model.
 
     Raises:
         LayerError: an unknown layer; one that did not run; one whose values have no spatial
             dimensions (attention heads and weights), or none that are known; one whose first
             dimension is not the batch of the inputs (frames, windows, regions).
-        DisconnectedError: the target does not depend on the layer by the graph.
+        DisconnectedError: the graph does not connect the target with the layer.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -95,7 +95,7 @@ class GradCAM(GradientAttribution):
             target: as for every method.
             additional_forward_args: as for every method.
             attribute_to_layer_input: use the layer's input instead of its output.
-            relu_attributions: keep only evidence for the target, as the paper does.
+            relu_attributions: keep only evidence for the target, as in the paper.
             attr_dim_summation: sum over the channels; otherwise one map per channel.
         """
         return self._attribute(
@@ -122,7 +122,7 @@ class GradCAM(GradientAttribution):
     ) -> Sequence[Pass]:
         layers = self._layers.resolve(inputs, arguments, self.output, target)
         return [
-            Pass(self.table, TapPoint(module, attribute_to_layer_input, read=True), name)
+            Pass(self.table, TapPoint(module, attribute_to_layer_input, with_layout=True), name)
             for name, module in layers.items()
         ]
 

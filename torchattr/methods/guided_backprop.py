@@ -1,4 +1,4 @@
-"""Guided backpropagation: the gradient with another ReLU backward."""
+"""Guided backpropagation: the gradient with a different ReLU backward."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class GuidedBackprop(GradientAttribution):
 
     Springenberg, Dosovitskiy, Brox and Riedmiller 2015, arXiv:1412.6806.
 
-    It is *not* class-discriminative: it shows what the network sees sharply, nearly the same for
-    every class, and hardly changes when upper layers are randomised (Adebayo et al. 2018,
-    arXiv:1810.03292). Negative values come from below the first ReLU.
+    It is *not* class-discriminative: it shows sharply what the network detects, nearly the same
+    for every class, and hardly changes when upper layers are randomised (Adebayo et al. 2018,
+    arXiv:1810.03292). Negative values arise below the first ReLU.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))

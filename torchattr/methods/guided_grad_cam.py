@@ -11,7 +11,7 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.core.warn import warn
-from torchattr.errors import LayerError, NoPlacesWarning
+from torchattr.errors import LayerError, NotSpatialWarning
 from torchattr.methods._gradient.grids import LayoutChoice, check_mode, enlarge, fits
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods._gradient.passes import Pass, PassResult
@@ -29,11 +29,11 @@ class GuidedGradCAM(GradientAttribution):
     guided backward. Selvaraju et al. 2017, arXiv:1610.02391.
 
     With several inputs each gets the product of its own gradient; one onto which the map cannot be
-    enlarged (a table beside a picture) gets an empty tensor of shape `(0,)`, and a
-    :class:`NoPlacesWarning` says so. That is *not* zero: such an input is not attributed at all.
+    enlarged (a table next to an image) gets an empty tensor of shape `(0,)`, with a
+    :class:`NotSpatialWarning`. That is *not* zero: such an input is not attributed at all.
 
-    It is as sharp as guided backpropagation and points where Grad-CAM points; the sharp part is
-    still *not* class-discriminative (see :class:`GuidedBackprop`).
+    It is as sharp as guided backpropagation and localises like Grad-CAM; its fine detail is still
+    *not* class-discriminative (see :class:`GuidedBackprop`).
 
     Args:
         layer: as for :class:`GradCAM`.
@@ -83,8 +83,8 @@ class GuidedGradCAM(GradientAttribution):
             attribute_to_layer_input: as for :class:`GradCAM`.
 
         Raises:
-            InputError: a mode that does not exist, or is not for maps of so many dimensions.
-            ShapeError: no input onto whose shape the layer's map can be enlarged.
+            InputError: a mode that does not exist, or does not support the map's dimensions.
+            ShapeError: the layer's map cannot be enlarged to any input.
             LayerError: a layer that returns several tensors, and so has several maps.
         """
         check_mode(interpolate_mode)
@@ -154,7 +154,7 @@ def _warn_of_empty(positions: Sequence[int], maps: Tensor) -> None:
     if positions:
         names = ", ".join(f"inputs[{position}]" for position in positions)
         warn(
-            f"GuidedGradCAM: the layer's map of shape {tuple(maps.shape)} cannot be laid over"
-            f" {names}, which gets an empty tensor; ask GuidedBackprop for what it contributes",
-            NoPlacesWarning,
+            f"GuidedGradCAM: the layer's map of shape {tuple(maps.shape)} cannot be enlarged to"
+            f" {names}, which gets an empty tensor; use GuidedBackprop for its contribution",
+            NotSpatialWarning,
         )

@@ -25,7 +25,7 @@ Quadrature = tuple[Sequence[float], Sequence[float]]
 
 
 class _StepGradient(GradientAttribution):
-    """The gradient at the steps, under the title of the method that asks for it."""
+    """The gradient at the steps, under the title of the method that needs it."""
 
     @property
     def title(self) -> str:
@@ -39,13 +39,13 @@ class IntegratedGradients(Attribution):
     Sundararajan, Taly and Yan 2017, arXiv:1703.01365.
 
     The sum of the attributions is `s(x) − s(b)` up to the error of the numerical integral, which
-    `return_convergence_delta` returns. It is *not* independent of the baseline: what equals the
-    baseline (black, for zeros) gets nothing, whatever it shows.
+    `return_convergence_delta` returns. It is *not* independent of the baseline: elements that equal
+    the baseline (black pixels, for zeros) get 0, whether or not they matter.
 
     Args:
         multiply_by_inputs: multiply by `x − b`; otherwise the mean gradient itself.
-        rules: other rules for the backward, as for :class:`GradientAttribution`; by default it is
-            the gradient.
+        rules: rules for the backward, as for :class:`GradientAttribution`; by default none, so it
+            is the plain gradient.
         strict: as for :class:`GradientAttribution`.
 
     >>> import torch, torchattr as ta
@@ -129,7 +129,7 @@ class IntegratedGradients(Attribution):
 
         Args:
             inputs: as for every method, see :class:`Attribution`.
-            baselines: where the path begins: a number or a tensor that broadcasts to the input,
+            baselines: where the path starts: a number or a tensor that broadcasts to the input,
                 one for each input; 0 by default.
             target: as for every method; the predicted class is that of the input.
             additional_forward_args: as for every method.
@@ -143,7 +143,7 @@ class IntegratedGradients(Attribution):
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
-            OutputError: the model does not give one row of scores for each example.
+            OutputError: the model does not return one row of scores for each example.
             OutOfMemory: not even one step fits.
         """
         given = as_inputs(inputs)
@@ -171,7 +171,7 @@ class IntegratedGradients(Attribution):
         """Return the sum of the attributions minus `s(end) − s(start)`, one for each example.
 
         Args:
-            attributions: those of the path from `start_point` to `end_point`.
+            attributions: the attributions of the path from `start_point` to `end_point`.
             start_point: as `baselines` of :meth:`attribute`.
             end_point: as its `inputs`.
             target: the same target.
@@ -207,7 +207,7 @@ class IntegratedGradients(Attribution):
         except NotPerExample:
             if size == 1 or inputs.batch_size != 1:
                 raise
-            # A number for a single example: right as long as it is asked one step at a time.
+            # A number for a single example: correct as long as it runs one step at a time.
             return _summed(in_batches(len(rule[0]), 1, evaluate, "step"))
 
     def _gradients(
@@ -226,7 +226,7 @@ class IntegratedGradients(Attribution):
             repeat_arguments(arguments, copies, batch_size),
             [MethodCall(self._gradient)],
             key=self.output,
-            # At a black baseline, say, many models are flat.
+            # At a black baseline, for example, many models are flat.
             warns_of_zeros=False,
         )
         if copies > 1:
@@ -330,7 +330,7 @@ def _points(start: Tensor, end: Tensor, alphas: Sequence[float]) -> Tensor:
 
 
 def _weighted(grads: Tensor, weights: Sequence[float]) -> Tensor:
-    """Sum the copies of the batch; in single precision at least."""
+    """Sum the copies of the batch, in single precision or higher."""
     kind = torch.promote_types(grads.dtype, torch.float32)
     blocks = grads.reshape(len(weights), len(grads) // len(weights), *grads.shape[1:])
     return torch.tensordot(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
@@ -61,8 +59,8 @@ class LayerActivation(Attribution):
             self.model,
             given.tensors,
             arguments,
-            places=list(taps.values()),
-            key=_ignored,
+            taps=list(taps.values()),
+            key=any_output,
             differentiable=False,
         )
         activations = {}
@@ -71,8 +69,3 @@ class LayerActivation(Attribution):
             values = [call.restore(call.values) for call in trace.calls(tap)]
             activations[name] = self._layers.pick(name, values)
         return self._layers.form(activations)
-
-
-def _ignored(output: Any) -> Tensor:
-    """Accept any output: activations do not depend on which of its entries holds the scores."""
-    return torch.empty(0)

@@ -82,8 +82,8 @@ class NoiseTunnel(Attribution):
                 each input.
             draw_baseline_from_distrib: take `baselines` as samples, any number of rows, and draw
                 one for each noisy example.
-            **kwargs: the method's own arguments. What has one entry per example is repeated; a
-                `target` of predicted classes is that of the input without noise. With
+            **kwargs: the method's own arguments. Those with one entry per example are repeated; the
+                predicted classes of `target=None` are those of the input without noise. With
                 `return_convergence_delta=True` there is one delta for each noisy example, the
                 copies of an example side by side.
 
@@ -115,9 +115,9 @@ class NoiseTunnel(Attribution):
     def _fixed(
         self, inputs: Inputs, options: Mapping[str, Any], at_once: int
     ) -> tuple[dict[str, Any], int]:
-        """Return options with a target that ignores the noise, and the copies to run at once.
+        """Return options with a target that ignores the noise, and the number of copies at once.
 
-        A forward that aggregates the batch must get each copy by itself.
+        A forward that aggregates the batch must get one copy at a time.
         """
         target = options.get("target")
         takes = inspect.signature(self.attribution_method.attribute).parameters
@@ -216,7 +216,7 @@ def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
 
 
 def _scales(scores: TargetScores, inputs: Inputs) -> bool:
-    """Whether two copies of the batch have twice the rows; one example alone does not show it."""
+    """Whether two copies of the batch give twice the rows; a single example does not show it."""
     if inputs.batch_size != 1:
         return True
     try:
@@ -234,8 +234,8 @@ def _chunks(total: int, size: int) -> Iterator[int]:
 def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
     """Return noisy copies of a batch, copy after copy.
 
-    The noise is drawn example by example and in the default type, so that a seed gives the same
-    noise for inputs of every type, and the noise that Captum draws.
+    The noise is drawn example by example and in the default dtype, so that a seed gives the same
+    noise for inputs of every dtype, and the same noise as in Captum.
     """
     shape = (len(tensor), copies, *tensor.shape[1:])
     noise = torch.normal(0.0, torch.full(shape, float(stdev), device=tensor.device))
@@ -291,12 +291,12 @@ def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
         return result.detach()[None]
     if len(result) != copies * batch_size:
         raise OutputError(
-            f"the method gave {len(result)} rows for {copies * batch_size} noisy examples; the"
+            f"the method returned {len(result)} rows for {copies * batch_size} noisy examples; the"
             " noise tunnel needs a model with one row of scores for each example"
         )
     return result.detach().reshape(copies, batch_size, *result.shape[1:])
 
 
 def _single(block: Tensor) -> Tensor:
-    """Sum in single precision at least."""
+    """Sum in single precision or higher."""
     return block.to(torch.promote_types(block.dtype, torch.float32))

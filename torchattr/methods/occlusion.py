@@ -20,8 +20,8 @@ class Occlusion(Ablation):
     """The mean, over the windows that cover an element, of `s(x) − s(x with the window replaced)`.
 
     The window starts at the first corner and moves by `strides` until all of the input is
-    covered; the last one of a row is cut where the input ends. Zeiler and Fergus 2014,
-    arXiv:1311.2901 (who grey out a square of a picture).
+    covered; the last one of a row is clipped where the input ends. Zeiler and Fergus 2014,
+    arXiv:1311.2901 (who grey out a square of an image).
 
     It is *not* sharper than its window, and not additive (see :class:`FeatureAblation`).
 
@@ -111,14 +111,14 @@ def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:
 
 
 def _of_single(value: Any, name: str) -> Any:
-    """Return what is meant for a single input, also out of a tuple with one entry for each input.
+    """Return the argument of a single input, unpacked from a tuple with one entry per input.
 
     >>> _of_single(((3, 2, 2),), "strides"), _of_single((3, 2, 2), "strides")
     ((3, 2, 2), (3, 2, 2))
     """
     if not isinstance(value, (tuple, list)) or len(value) != 1:
         return value
-    # A single stride is that of all dimensions anyway.
+    # A single stride applies to all dimensions anyway.
     return value[0] if name == "strides" or isinstance(value[0], (tuple, list)) else value
 
 

@@ -49,7 +49,7 @@ def find_method(name: str) -> type[Attribution]:
     """Return the method of a name.
 
     Raises:
-        RegistryError: there is none; the message names the closest ones.
+        RegistryError: an unknown name; the message lists the closest ones.
     """
     return METHODS[name]
 
@@ -70,10 +70,10 @@ def build(
     rules: Any = None,
     output: OutputKey = None,
 ) -> Attribution:
-    """Return a method for a model, made with those of the arguments that it takes.
+    """Construct a method for a model, with those of the arguments that it accepts.
 
-    Further `rules` go only to methods that have rules themselves; the gradient of the others stays
-    the gradient. An object is returned as it is.
+    Further `rules` are passed only to methods that have rules themselves; the others keep the plain
+    gradient. An object is returned unchanged.
     """
     if isinstance(method, Attribution):
         return method
@@ -96,5 +96,5 @@ def class_of(method: str | type[Attribution] | Attribution) -> type[Attribution]
 
 
 def takes(method: str | type[Attribution], argument: str) -> bool:
-    """Whether a method is made with an argument of this name, such as `layer`."""
+    """Whether a method's constructor accepts an argument of this name, such as `layer`."""
     return argument in inspect.signature(class_of(method)).parameters

@@ -22,11 +22,11 @@ class RISE(Ablation):
 
     Masks are coarse random grids, enlarged and shifted; `n` of them, whose cells are visible with
     probability `p`. Petsiuk, Das and Saenko 2018, arXiv:1806.07421, who take 4000 masks for VGG-16
-    and 8000 for ResNet-50. All channels share a mask, so maps of pictures `(N, C, h, w)` are
+    and 8000 for ResNet-50. All channels share a mask, so maps of images `(N, C, h, w)` are
     `(N, 1, h, w)`. The model may be any function: nothing is differentiated.
 
     It is *not* zero where the input does not matter: there it is the mean score of all masked
-    pictures, so only differences within a map are meaningful. It is a random estimate, whose noise
+    images, so only differences within a map are meaningful. It is a random estimate, whose noise
     falls with the square root of the number of masks.
 
     >>> import torch, torchattr as ta
@@ -53,35 +53,35 @@ class RISE(Ablation):
     ) -> TensorsT:
         """Return the maps, `(N, 1, ...)` for each input.
 
-        The masks are made batch after batch, the same for all examples and targets; several
+        The masks are generated batch by batch, the same for all examples and targets; several
         targets take no more forwards than one.
 
         Args:
             inputs: floating tensors `(N, C, ...)` with one to three more dimensions; those of a
-                tuple are masked at once, each by masks of its own. What is not to be masked goes
-                into `additional_forward_args`.
+                tuple are masked at the same time, each by its own masks. Pass tensors that must not
+                be masked as `additional_forward_args`.
             target: as for every method.
             additional_forward_args: as for every method.
             n_masks: number of masks.
             grid_size: cells of a grid in each dimension; a tuple has one number for each. Fewer
-                cells give larger patches, and maps with less noise and detail.
+                cells give larger patches, and maps with less noise and less detail.
             probability: probability that a cell is visible.
             baselines: what replaces the input where a mask hides it, as for
                 :class:`FeatureAblation`.
             activation: how the model's scores become probabilities: `"softmax"`, `"sigmoid"`, or
-                `"none"` for scores as they are. A :class:`Neuron` is taken as it is.
+                `"none"` to keep the scores. A :class:`Neuron` has no activation.
             normalisation: `"probability"` divides by `n·p`, the expected sum of the masks, as in
                 the paper. `"coverage"` divides by their sum at each pixel: a constant added to
                 all scores then adds no noise, which matters for scores far from zero. A pixel that
                 no mask leaves visible is then 0.
             seed: seed of the masks, 0 or more; equal seeds give equal masks.
-            perturbations_per_eval: most masks in one forward, as for
+            perturbations_per_eval: maximum number of masks in one forward, as for
                 :class:`FeatureAblation`.
             show_progress: show a progress bar on stderr.
 
         Raises:
             InputTypeError: inputs of integers, or an argument of the wrong type.
-            ShapeError: inputs without dimensions to mask, or a grid of another number of them.
+            ShapeError: inputs without dimensions to mask, or a grid with a wrong number of them.
             InputError: an argument out of range, or a grid finer than the input.
             OutputError: a softmax of a single score, or of probabilities; several masks at once
                 for a forward that aggregates the batch.

@@ -14,7 +14,7 @@ from torchattr.methods.registry import register_method
 
 @register_method("saliency")
 class Saliency(GradientAttribution):
-    """The gradient of the target with regard to the input, `|∂s/∂x|`, shaped like the input.
+    """The gradient of the target with respect to the input, `|∂s/∂x|`, shaped like the input.
 
     Simonyan, Vedaldi and Zisserman 2014, arXiv:1312.6034.
 

@@ -71,7 +71,7 @@ def load_model(
     if is_user_file(spec):
         path, _, function = spec.rpartition(":")
         return user_file.load(Path(path).expanduser(), function, weights, place)
-    raise ModelError(f"unknown model {spec!r}; give one of: {', '.join(FORMS)}")
+    raise ModelError(f"unknown model {spec!r}; use one of: {', '.join(FORMS)}")
 
 
 def is_user_file(spec: str) -> bool:

@@ -53,9 +53,9 @@ class LoadedModel:
     class_names: one name for each output, or None.
     activation: how scores become probabilities: ``"softmax"`` (mutually exclusive classes),
         ``"sigmoid"`` (independent classes), ``"logits"`` (softmax of several scores, sigmoid of a
-        single one) or ``"none"`` (they are values). Scores that are probabilities already stay
-        unchanged. With ``"auto"`` scores are probabilities only where that is known, and values
-        otherwise; see ``torchattr.models.read_scores``.
+        single one) or ``"none"`` (raw values). Scores that are already probabilities stay
+        unchanged. With ``"auto"``, scores are shown as probabilities only if they are known to be;
+        see ``torchattr.models.read_scores``.
     geometry: which rectangle of an image ``transform`` keeps; determined if not given.
 
     >>> from torchvision.transforms import ToTensor
@@ -108,7 +108,7 @@ class LoadedModel:
         return PreparedImage(tensor, image, geometry.box(*image.size))
 
     def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
-        """Return the probabilities of scores ``(N, K)``; scores that are values stay unchanged.
+        """Return the probabilities of scores ``(N, K)``; raw values stay unchanged.
 
         Raises ``ShapeError`` for scores of another shape.
         """

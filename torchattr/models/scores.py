@@ -24,10 +24,10 @@ _LINEAR = ("addmm", "mm", "bmm", "baddbmm", "addmv", "mv", "linear", "convolutio
 class ScoreReading:
     """How scores are shown.
 
-    applied: what is made of the scores to show them.
-    kind: what is shown: probabilities of which one is right (`"softmax"`), of each class for itself
-        (`"sigmoid"`), or values that are no probabilities (`"none"`).
-    note: what a reader should know of it, or nothing.
+    applied: the activation that is applied to the scores.
+    kind: what is shown: probabilities of exclusive classes (`"softmax"`), of independent ones
+        (`"sigmoid"`), or values that are not probabilities (`"none"`).
+    note: a remark on what the numbers mean; may be empty.
     """
 
     applied: Activation = "none"
@@ -40,24 +40,24 @@ class ScoreReading:
         return self.kind != "none"
 
     def shown(self, scores: Tensor) -> Tensor:
-        """Return what is shown of scores `(N, K)`."""
+        """Return scores `(N, K)` as they are shown."""
         return activate(scores, self.applied)
 
 
 def read_scores(
     scores: Tensor, meaning: Meaning = "auto", ending: str | None = None, named: bool = False
 ) -> ScoreReading:
-    """Return how scores are shown: as probabilities only where it is known what makes them such.
+    """Return how scores are shown: as probabilities only if their meaning is known.
 
-    What is a softmax or a sigmoid already is not put through another one. It is *not* a guess at
-    what values mean: where nothing says so, they are shown as they are, with a note.
+    A softmax or sigmoid is not applied to scores that already are one. It is *not* a guess at what
+    values mean: if nothing tells, they are shown as they are, with a note.
 
     scores: `(N, K)`.
-    meaning: what is said of them: `"softmax"` (one class is right), `"sigmoid"` (each for itself),
-        `"logits"` (the first of several, the second of one), `"none"` (values as they are), or
-        `"auto"`, when nothing is.
-    ending: the operation that made them, where that is known.
-    named: whether each has the name of a class.
+    meaning: their declared meaning: `"softmax"` (logits of exclusive classes), `"sigmoid"` (logits
+        of independent classes), `"logits"` (softmax of several scores, sigmoid of a single one),
+        `"none"` (values as they are), or `"auto"`, if none is declared.
+    ending: the operation that produced them, if known.
+    named: whether each score has a class name.
 
     >>> read_scores(torch.tensor([[-5.0]]), "logits").shown(torch.tensor([[-5.0]]))
     tensor([[0.0067]])
@@ -91,8 +91,8 @@ _NAMED = Message(
     "scores are taken as logits of mutually exclusive classes (softmax)",
     Hint(
         ways_out=[
-            WayOut("if each class is judged by itself, pass {setting}", *_SIGMOID_MEANING),
-            WayOut("if they are no logits, pass {setting}", "activation", "none"),
+            WayOut("if the classes are independent, pass {setting}", *_SIGMOID_MEANING),
+            WayOut("if they are not logits, pass {setting}", "activation", "none"),
         ]
     ),
 )
@@ -114,7 +114,7 @@ def _unknown(meaning: Meaning, otherwise: str = "") -> Message:
 
 
 def _probabilities(scores: Tensor, meaning: Meaning, ending: str | None) -> ScoreReading | None:
-    """Return how scores are shown that are a softmax, its logarithm or a sigmoid already."""
+    """Return how scores that already are a softmax, its logarithm or a sigmoid are shown."""
     if ending in _SIGMOID and _within_unit(scores):
         return ScoreReading("none", "sigmoid", _differs(meaning, "sigmoid"))
     if ending in _SOFTMAX and _sums_to_one(scores, 0.02):

@@ -73,7 +73,7 @@ def run_file(path: Path) -> ModuleType:
 
 @contextmanager
 def _siblings_importable(path: Path) -> Iterator[None]:
-    """Make modules beside the file importable, as when it is run by ``python file.py``."""
+    """Make modules next to the file importable, as when it is run by ``python file.py``."""
     folder = str(path.resolve().parent)
     with undone() as undo:
         undo.later(partial(_leave_on_path, folder, sys.path.count(folder)))
@@ -125,8 +125,8 @@ def blamed(error: BaseException) -> str | None:
         place = f"{error.filename}, line {error.lineno}"
     if place is None:
         return None
-    said = str(error.msg if isinstance(error, SyntaxError) else error)
-    return f"{place}: {type(error).__name__}{': ' if said else ''}{said}"
+    message = str(error.msg if isinstance(error, SyntaxError) else error)
+    return f"{place}: {type(error).__name__}{': ' if message else ''}{message}"
 
 
 def _run(path: Path) -> ModuleType:

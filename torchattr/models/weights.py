@@ -50,7 +50,7 @@ def read_weights(path: str | Path) -> StateDict:
 
     Checkpoints are read with ``weights_only=True``, so no code in them runs. A training checkpoint
     that keeps the weights under ``state_dict``, ``model`` or a similar key is unwrapped; a
-    ``WeightsWarning`` names other weights beside them, which are not used.
+    ``WeightsWarning`` names the other weights, which are not used.
 
     Raises ``WeightsError`` if the file is missing or damaged, contains no named tensors, or is a
     pickle that runs code on loading.

@@ -60,7 +60,7 @@ class PreparedForward:
         with undone() as undo:
             enter_mode(undo, folding)
             returned = [self.model(*args, **kwargs)]
-        # Popped, so that only tensors that somebody else holds are filled in.
+        # Popped, so that only tensors that are referenced elsewhere are filled in.
         return folding.resolved(returned.pop())
 
     def unfolded(self) -> PreparedForward:

@@ -102,8 +102,8 @@ def flipped_gates(
         other: one that runs the same ReLUs in the same order.
         inputs: the attributed inputs.
         arguments: further positional arguments.
-        key: which entry of the output holds the scores.
-        target: what is explained; `None` is the largest score of `one` for each example.
+        key: the entry of the output that holds the scores.
+        target: the target; `None` is the largest score of `one` for each example.
 
     Raises:
         InputError: the two do not run the same ReLUs.

@@ -102,7 +102,7 @@ class RecordedGraph:
 
 
 class Replayed:
-    """One replayed forward; it offers what a :class:`Trace` does."""
+    """One replayed forward, with the interface of :class:`Trace`."""
 
     def __init__(self, recorded: RecordedGraph, inputs: Sequence[Tensor]) -> None:
         self.inputs = [tensor.detach().clone() for tensor in inputs]
@@ -118,14 +118,14 @@ class Replayed:
     def coverage(self) -> Coverage:
         return self._recorded.trace.coverage
 
-    def calls(self, place: TapPoint) -> list[Captured]:
+    def calls(self, tap: TapPoint) -> list[Captured]:
         """Return what was captured at a tap point, call by call."""
-        if place not in self._calls:
+        if tap not in self._calls:
             with torch.inference_mode(False), self._recorded.lock:
                 self._recorded.forward(self)
-                calls = self._recorded.trace.calls(place)
-                self._calls[place] = [self._copied(call) for call in calls]
-        return self._calls[place]
+                calls = self._recorded.trace.calls(tap)
+                self._calls[tap] = [self._copied(call) for call in calls]
+        return self._calls[tap]
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         """Return for each edge whether the recorded output depends on it by the graph."""
@@ -160,8 +160,8 @@ class Graphs:
     """The recorded graphs of one model, for the most recently used input signatures.
 
     Args:
-        recorder: records, and says what it cannot record.
-        limit: how many signatures are kept; the least recently used goes first.
+        recorder: records graphs, and explains what it cannot record.
+        limit: number of signatures to keep; the least recently used is dropped first.
     """
 
     def __init__(self, recorder: GraphRecorder, limit: int) -> None:
@@ -173,7 +173,7 @@ class Graphs:
     def trace(
         self, run: Run, inputs: Sequence[Tensor], tables: Sequence[RuleTable], state: Any
     ) -> ForwardResult:
-        """Return a replayed forward, or an eager one where nothing can be recorded."""
+        """Return a replayed forward, or an eager one if it cannot be recorded."""
         reason = self._recorder.refusal(inputs)
         if reason is not None:
             return run(inputs)
@@ -184,7 +184,7 @@ class Graphs:
         return run(inputs) if isinstance(recorded, str) else Replayed(recorded, inputs)
 
     def notes(self) -> tuple[str, ...]:
-        """Say for each input signature whether it is replayed, and if not, why."""
+        """Return for each input signature whether it is replayed, and if not, why."""
         with self._lock:
             return tuple(map(str, self._recorded.values()))
 

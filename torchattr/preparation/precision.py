@@ -26,10 +26,10 @@ _OTHER_OUTPUT = Hint(
 
 
 def check_precision(precision: Any) -> Precision:
-    """Return a precision.
+    """Return the precision if it is known.
 
     Raises:
-        InputError: it is not one.
+        InputError: an unknown precision.
     """
     if precision not in get_args(Precision):
         names = ", ".join(map(repr, get_args(Precision)))

@@ -63,7 +63,7 @@ class Prepared(nn.Module, Traceable):
         arguments: Sequence[Any],
         *,
         tables: Sequence[RuleTable],
-        places: Sequence[TapPoint],
+        taps: Sequence[TapPoint],
         key: OutputKey,
         from_inputs: bool,
         of_output: bool,
@@ -77,14 +77,14 @@ class Prepared(nn.Module, Traceable):
                 given,
                 arguments,
                 tables=tables,
-                places=places,
+                taps=taps,
                 key=key,
                 from_inputs=from_inputs,
             )
 
         if self._graphs is None or arguments or not of_output or model is not self:
             return run(inputs)
-        state = tuple(places), key, from_inputs, self._prepared_forward.state()
+        state = tuple(taps), key, from_inputs, self._prepared_forward.state()
         return self._graphs.trace(run, inputs, tables, state)
 
     def _unfolded(self) -> Prepared:
@@ -121,13 +121,9 @@ class Prepared(nn.Module, Traceable):
             return getattr(self._prepared_forward.model, name)
 
     def __repr__(self) -> str:
-        report, name = self._report, type(self._prepared_forward.model).__name__
-        order = "channels-last" if report.memory_order.channels_last else "contiguous"
+        name = type(self._prepared_forward.model).__name__
         graphs = "" if self._graphs is None else ", CUDA graphs"
-        return (
-            f"Prepared({name}: batch-norms folded: {report.folded_of_all}, {order},"
-            f" {report.precision}{graphs})"
-        )
+        return f"Prepared({name}: {self._report.summary}{graphs})"
 
 
 def _names_folded(tables: Sequence[RuleTable]) -> bool:

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
 from torchattr.core.inputs import as_arguments, as_inputs
+from torchattr.core.outputs import any_output
 from torchattr.core.pytree import tree_leaves
 from torchattr.core.types import OutputKey, Tensors
 from torchattr.errors import (
@@ -154,7 +155,7 @@ class _Builder:
             returned.append(model(*args))
             return returned[0]
 
-        Trace(run, self._inputs, self._arguments, key=_no_scores, differentiable=False)
+        Trace(run, self._inputs, self._arguments, key=any_output, differentiable=False)
         return returned[0]
 
     def _verified(self, prepared: PreparedForward) -> float:
@@ -213,10 +214,6 @@ def _cause(error: Exception) -> str:
     text = (str(error) or type(error).__name__).splitlines()[0]
     expected = (RuntimeError, ValueError, IndexError)
     return text if isinstance(error, expected) else f"{type(error).__name__}: {text}"
-
-
-def _no_scores(output: Any) -> Tensor:
-    return torch.empty(0)
 
 
 def _values(output: Any) -> list[Tensor]:

@@ -49,13 +49,13 @@ class Preparation:
 
     @property
     def folded_of_all(self) -> str:
-        """How many of the batch-norms were folded, such as `20 of 20`; `none` if there are none."""
+        """Number of batch-norms folded, such as `20 of 20`; `none` if the model has none."""
         count = len(self.folded) + len(self.left)
         return f"{len(self.folded)} of {count}" if count else "none"
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the report as pairs of heading and text."""
-        maps = [(f"{name} maps", str(one)) for name, one in self.maps.items()]
+        maps = [(f"{name} maps", str(moved)) for name, moved in self.maps.items()]
         flips = "not counted: the model runs no ReLU" if self.gates is None else str(self.gates)
         return [
             (
@@ -72,7 +72,16 @@ class Preparation:
             *(("CUDA graphs", graph) for graph in self.graphs),
         ]
 
+    @property
+    def summary(self) -> str:
+        """How the model runs now, as a short phrase."""
+        order = "channels-last" if self.memory_order.channels_last else "contiguous"
+        return f"batch-norms folded: {self.folded_of_all}, {order}, {self.precision}"
+
     def __repr__(self) -> str:
+        return f"Preparation({self.summary}; output differs by {self.difference:.2g})"
+
+    def __str__(self) -> str:
         rows = self.rows()
         width = max(len(name) for name, _ in rows)
         return "\n".join(("Preparation", *(f"  {name:<{width}}  {text}" for name, text in rows)))
@@ -86,7 +95,7 @@ class Preparation:
 
 
 def _left(left: Mapping[str, str], most: int = 3) -> list[str]:
-    """Return a sentence for each reason, with the first names that it concerns."""
+    """Return one line per reason, with the first names that it applies to."""
     sentences = []
     for why in dict.fromkeys(left.values()):
         names = [name for name, reason in left.items() if reason == why]

@@ -1,4 +1,4 @@
-"""Inputs of a model as the pictures that they stand for."""
+"""Turn the inputs of a model back into pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchattr.models import LoadedModel
 
 @dataclass(frozen=True, eq=False)
 class Display:
-    """The reverse of a model's normalisation, found out from what black and white become.
+    """The inverse of a model's normalisation, derived from what black and white become.
 
     black, white: the input `(C, 1, 1)` that a black and a white picture become.
 
@@ -31,22 +31,22 @@ class Display:
 
     @classmethod
     def of(cls, loaded: LoadedModel) -> Display:
-        """Ask the model's own preprocessing."""
+        """Derive it from the model's own preprocessing."""
         seen = [loaded.transform(Image.new("RGB", (64, 64), (v,) * 3)) for v in (0, 255)]
         return cls(*(one.double().mean((1, 2), keepdim=True) for one in seen))
 
     @property
     def is_known(self) -> bool:
-        """Whether white is brighter than black in each channel, as no standardisation leaves it."""
+        """Whether white is brighter than black in each channel, as any standardisation keeps it."""
         return bool((self.white > self.black).all())
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor] | None:
-        """The least and the largest value that a picture can become."""
+        """The smallest and largest input values that a picture can have."""
         return (self.black.float(), self.white.float()) if self.is_known else None
 
     def picture(self, inputs: Tensor) -> Image.Image:
-        """Draw an input `(C, H, W)`; where the reverse is not known, stretch its brightness."""
+        """Draw an input `(C, H, W)`; if the inverse is not known, stretch its brightness."""
         if not self.is_known or len(inputs) not in (1, 3) or len(inputs) != len(self.black):
             return Image.fromarray(draw_input(inputs))
         unit = (inputs.detach().cpu().double() - self.black) / (self.white - self.black)

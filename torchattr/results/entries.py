@@ -1,4 +1,4 @@
-"""What is kept of one example of an explanation: arrays, a panel, and a record."""
+"""Entries of explanations: the arrays, the panel and the record of one example."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ClassNames = Sequence[str] | Mapping[int, str]
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One example as a reader should see it.
+    """How one example of an explanation is shown.
 
-    name: what its files are called.
+    name: the stem of its files.
     image: the picture as it was read; `None` draws the input itself.
     box: the part of `image`, in its pixels, that the input shows; `None` for all of it.
-    probabilities: `(T,)` of its targets, in 0..1, where the model has such.
+    probabilities: `(T,)` of its targets, in 0..1, if the model has any.
     title, subtitle: text above the panel.
-    details: what else the manifest says of it.
+    details: further fields of its manifest record.
     """
 
     name: str
@@ -58,7 +58,7 @@ def entry_of(
     class_names: ClassNames | None = None,
     cell: int = 224,
 ) -> Entry:
-    """Gather what is kept of the example at `index`."""
+    """Return the entry of the example at `index`."""
     maps = {
         key: array_of(value[index])
         for name, values in explanation.attributions.items()
@@ -91,7 +91,7 @@ def shown(explanation: Explained) -> str:
 
 
 def flat(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Give each tensor of a result with a name: `grad_cam`, or `grad_cam/layer4` of several.
+    """Yield the tensors of a result by name: `grad_cam`, or `grad_cam/layer4` if several.
 
     >>> [key for key, _ in flat("grad_cam", {"layer3": torch.ones(1), "layer4": torch.ones(1)})]
     ['grad_cam/layer3', 'grad_cam/layer4']
@@ -105,7 +105,7 @@ def flat(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def array_of(value: Tensor) -> np.ndarray:
-    """A tensor as an array; bfloat16, which NumPy has not, becomes float32."""
+    """Return a tensor as an array; bfloat16, which NumPy lacks, becomes float32."""
     value = value.detach().cpu()
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
@@ -138,7 +138,7 @@ def _class_name(index: int, names: ClassNames | None) -> str:
 
 
 def _input_picture(explanation: Explained, index: int) -> np.ndarray | None:
-    """The first input stretched over 0..1, if it has the shape of a picture."""
+    """Return the first input stretched over 0..1, if it has the shape of a picture."""
     tensor = explanation.inputs.tensors[0]
     if tensor.dim() != 4 or tensor.shape[1] not in (1, 3) or 0 in tensor.shape:
         return None

@@ -1,4 +1,4 @@
-"""What results are made from: the fields of an explanation."""
+"""The interface that results are made from: the fields of an explanation."""
 
 from __future__ import annotations
 

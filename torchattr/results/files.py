@@ -1,8 +1,8 @@
-"""Files that are whole or absent, in folders that are asked before anything is computed.
+"""Atomic writes: files are complete or absent, and folders are checked before any computation.
 
-New contents are first written beside their places, under names that are torchattr's own; only when
-all of them are on the disk are they moved. A run that is killed in between leaves a note of what it
-was moving, so that the next one knows these files as its own.
+New contents are first written to temporary files next to their destinations, and moved once all of
+them are on disk. A run that is killed in between leaves a list of the files that it was moving, so
+that the next run recognises them as its own.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from torchattr.errors import FolderError, WayOut
 
 try:
     import fcntl
-except ImportError:  # Windows has no locks of this kind.
+except ImportError:  # Windows has no such locks.
     fcntl = None  # type: ignore[assignment]
 
 MOVING = ".torchattr-moving"
-"""The note of files that are being moved to their places; there only while they are."""
+"""The file that lists what is being moved to its destination; it exists only meanwhile."""
 
 LOCK_SECONDS = 60.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -38,14 +38,16 @@ _ENDING = [
 ]
 
 
-def place_of(given: str | Path, option: str) -> Path:
+def as_destination(given: str | Path, option: str) -> Path:
     """Return the path that an option names, with `~` expanded.
 
     Raises:
-        FolderError: it is empty, or no path.
+        FolderError: it is empty, or not a path.
     """
     if not str(given) or "\0" in str(given):
-        raise FolderError(f"{option}: {str(given)!r} is no path; name a place for the results")
+        raise FolderError(
+            f"{option}: {str(given)!r} is not a path; choose a destination for the results"
+        )
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
@@ -55,25 +57,25 @@ def place_of(given: str | Path, option: str) -> Path:
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """Check that files can be written below a folder, which need not be there; make nothing.
+    """Check that files can be written below a folder, which need not exist; create nothing.
 
     Raises:
         FolderError: it is or lies below a file, or may not be written to.
     """
     try:
-        there = next(
+        existing = next(
             path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
         )
     except OSError as error:
         raise FolderError(cannot_write(folder, option, error)) from error
-    if not there.is_dir():
-        raise FolderError(cannot_write(folder, option, f"{there} is not a folder"))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise FolderError(cannot_write(folder, option, f"{there} may not be written to"))
+    if not existing.is_dir():
+        raise FolderError(cannot_write(folder, option, f"{existing} is not a folder"))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise FolderError(cannot_write(folder, option, f"{existing} is not writable"))
 
 
 def write_whole(path: Path, content: bytes, option: str) -> Path:
-    """Write a file beside its place and move it there, so that none is ever half-written.
+    """Write a file atomically: to a temporary file, which is then moved.
 
     Raises:
         FolderError: it cannot be written.
@@ -83,9 +85,9 @@ def write_whole(path: Path, content: bytes, option: str) -> Path:
 
 
 def write_all(folder: Path, contents: Mapping[str, bytes], option: str) -> list[Path]:
-    """Write several files of a folder, all of them or none, and move them there in their order.
+    """Write several files of a folder, all or none, and move them to it in the given order.
 
-    Where the move itself is cut short, what is in place is listed by :func:`moving`.
+    If the move itself is interrupted, :func:`moving` lists the files.
 
     Raises:
         FolderError: they cannot be written.
@@ -103,24 +105,24 @@ def write_all(folder: Path, contents: Mapping[str, bytes], option: str) -> list[
 
 
 def moving(folder: Path) -> list[str]:
-    """Return the files of a folder that a run was moving to their places when it was killed."""
+    """Return the files of a folder that a run was moving when it was killed."""
     try:
         listed = json.loads((folder / MOVING).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # A note that is not whole was being written, so nothing had been moved yet.
+        # An incomplete list was still being written, so nothing had been moved yet.
         return []
     return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
 
 
 def forget_moving(folder: Path) -> None:
-    """Remove the note; whoever read it has kept what it says."""
+    """Remove the list, once the manifest has its files."""
     with suppress(OSError):
         (folder / MOVING).unlink(missing_ok=True)
 
 
 def _move(folder: Path, parts: Mapping[Path, Path]) -> None:
     if len(parts) == 1:
-        # One file is moved or not: there is nothing between to note.
+        # A single move is atomic, and needs no list.
         ((path, part),) = parts.items()
         os.replace(part, path)
         return
@@ -137,7 +139,7 @@ def _move(folder: Path, parts: Mapping[Path, Path]) -> None:
 
 
 def _part(path: Path) -> Path:
-    # As short for a long name as for any, and the same each time: a rerun replaces a leftover.
+    # Short for any name, and deterministic, so that a rerun replaces a leftover.
     digest = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
     return path.with_name(f".torchattr-{digest}.part")
 
@@ -153,7 +155,7 @@ def _removed_at_the_end(parts: Any) -> Iterator[None]:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what killed runs left half-written in a folder, which must be locked."""
+    """Remove the temporary files that killed runs left in a folder, which must be locked."""
     for part in folder.glob(".torchattr-*.part"):
         with suppress(OSError):
             part.unlink()
@@ -161,9 +163,9 @@ def remove_parts(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, option: str) -> Iterator[None]:
-    """Keep other runs from a folder that is there, for as long as its files are put in place.
+    """Lock an existing folder against other runs while its files are replaced.
 
-    On Windows, and on a file system without locks, nothing is kept out.
+    On Windows, and on file systems without locks, this does nothing.
 
     Raises:
         FolderError: another run holds it for more than a minute.
@@ -179,7 +181,7 @@ def locked(folder: Path, option: str) -> Iterator[None]:
         _lock(partial(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB), folder, option)
         yield
     finally:
-        # Closing gives the lock back.
+        # Closing releases the lock.
         os.close(handle)
 
 
@@ -189,7 +191,7 @@ def _lock(take: Callable[[], object], folder: Path, option: str) -> None:
         if time.monotonic() > end:
             raise FolderError(
                 printable(
-                    f"{option}: another run has held {folder} for {LOCK_SECONDS:.0f} seconds; end"
+                    f"{option}: another run has held {folder} for {LOCK_SECONDS:.0f} seconds; stop"
                     " it, or choose another folder"
                 )
             )
@@ -197,7 +199,7 @@ def _lock(take: Callable[[], object], folder: Path, option: str) -> None:
 
 
 def _has_locked(take: Callable[[], object]) -> bool:
-    """Whether nobody else holds the lock, which is now taken; or there are no locks here."""
+    """Whether the lock was acquired, or the file system has no locks."""
     try:
         take()
     except BlockingIOError:
@@ -209,32 +211,32 @@ def _has_locked(take: Callable[[], object]) -> bool:
 
 @contextmanager
 def not_interrupted() -> Iterator[None]:
-    """Put off Ctrl-C and requests to end until a file is done; they are answered after it."""
+    """Defer Ctrl-C and termination signals until a file is written."""
     if threading.current_thread() is not threading.main_thread():
-        # Python answers signals in the main thread only.
+        # Python handles signals in the main thread only.
         yield
         return
-    came: list[int] = []
-    # What no Python code set cannot be put back by it.
-    before = {one: how for one in _ENDING if (how := signal.getsignal(one)) is not None}
+    received: list[int] = []
+    # A handler that was not set by Python code cannot be restored by it.
+    handlers = {number: old for number in _ENDING if (old := signal.getsignal(number)) is not None}
     try:
-        for one in before:
-            signal.signal(one, lambda number, frame: came.append(number))
+        for number in handlers:
+            signal.signal(number, lambda caught, frame: received.append(caught))
         yield
     finally:
-        for one, how in before.items():
-            signal.signal(one, how)
-        if came:
-            signal.raise_signal(came[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
 
 
 OVERWRITE = WayOut("or allow it with {setting}", "overwrite", True)
 
 
 def cannot_write(folder: Path, option: str, reason: str | OSError) -> str:
-    """Say which option names a place that takes no files, why, and the way out."""
+    """Return the message about a folder that cannot be written to, with the way out."""
     why = (reason.strerror or str(reason)) if isinstance(reason, OSError) else reason
-    way = "give a folder that you may write to, or a new one"
+    way = "choose a writable folder, or a new one"
     if isinstance(reason, OSError) and reason.errno in _FULL:
-        way = "make room and run the same again, which goes on from what is done"
-    return printable(f"{option}: nothing can be written to {folder} ({why}); {way}")
+        way = "free some space and rerun; finished results are kept"
+    return printable(f"{option}: cannot write to {folder} ({why}); {way}")

@@ -1,4 +1,4 @@
-"""A folder of results: each file is whole or absent, and a manifest says which are its own."""
+"""A folder of results: files are complete or absent, and a manifest lists those of torchattr."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torchattr.core.printable import printable
 from torchattr.errors import FolderError, Hint, WayOut
 from torchattr.results.files import (
     OVERWRITE,
+    as_destination,
     cannot_write,
     check_writable,
     forget_moving,
     locked,
     moving,
-    place_of,
     remove_parts,
     write_all,
 )
@@ -34,25 +34,24 @@ class RunFolder(Sink):
     """Writes entries as files, and after each of them the manifest.
 
     An entry `cat` of the group `activations/features.3` becomes `activations/features.3/cat.png`
-    (what there is to see), `.npz` (its arrays) and `.txt` (what there is to read). What a former
-    run wrote (its manifest lists it) is replaced; any other file stays as it is.
+    (the picture), `.npz` (the arrays) and `.txt` (the text, if any). Files of earlier runs, which
+    the manifest lists, are replaced; any other file is left alone.
 
-    The files of an entry and the manifest are put in place together, while the folder is locked:
-    several runs into one folder keep each other's entries, and of two with the same name the later
-    one stays. After a run that was killed the same run goes on from what is done.
+    The files of an entry and the manifest are replaced together, while the folder is locked:
+    concurrent runs keep each other's entries, and of two entries with the same name the later one
+    wins. A rerun of a killed run resumes where that stopped.
 
     Args:
-        out: the folder; made when the first file is written.
-        overwrite: also replace files of the same names that no manifest lists, and take nothing
-            as done.
+        out: the folder; created with the first file.
+        overwrite: also replace files of the same names that no manifest lists, and redo finished
+            pictures.
 
     Raises:
-        FolderError: `out` is or lies below a file, may not be written to, or holds a manifest that
-            is none.
+        FolderError: `out` is or lies below a file, is not writable, or holds an invalid manifest.
     """
 
     def __init__(self, out: str | Path, overwrite: bool = False) -> None:
-        self.out = place_of(out, "out")
+        self.out = as_destination(out, "out")
         self._overwrite = overwrite
         self._manifest = Manifest()
         self._version: tuple[int, ...] | None = None
@@ -77,7 +76,7 @@ class RunFolder(Sink):
             self._check_foreign([f"{path}{suffix}" for path in paths for suffix in SUFFIXES])
 
     def add(self, entry: Entry) -> list[Path]:
-        """Write the files of one entry; all are made before the first is written."""
+        """Write the files of one entry; all are encoded before the first is written."""
         made = _files(entry)
         recorded = ManifestEntry.of(made, entry.record)
         sizes = {file: len(content) for file, content in made.items()}
@@ -87,7 +86,7 @@ class RunFolder(Sink):
             stale = {f"{entry.path}{suffix}" for suffix in SUFFIXES} & manifest.leftovers
             written = self._write({**made, MANIFEST: manifest.encoded()})
             for file in stale:
-                # Of the same entry, as it was before: it no longer goes with the others.
+                # A file of the replaced entry that does not belong to the new one.
                 with suppress(OSError):
                     (self.out / file).unlink(missing_ok=True)
             manifest.leftovers -= stale
@@ -110,7 +109,7 @@ class RunFolder(Sink):
         if not self._has_written:
             return
         with self._changed() as manifest:
-            # Where another run has replaced an entry since, this picture is not done any more.
+            # If another run has replaced an entry since, this picture is not finished.
             if all(manifest.pictures.get(path) == one for path, (one, _) in done.items()):
                 manifest.finished[key] = {
                     file: size for _, sizes in done.values() for file, size in sizes.items()
@@ -118,11 +117,11 @@ class RunFolder(Sink):
                 self._write({MANIFEST: manifest.encoded()})
 
     def close(self) -> list[Path]:
-        """Give the manifest, if anything was written."""
+        """Return the path of the manifest, if anything was written."""
         return [self.manifest] if self._has_written else []
 
     def write_manifest(self) -> Path:
-        """Write what the manifest says now."""
+        """Write the current manifest."""
         with self._changed() as manifest:
             (written,) = self._write({MANIFEST: manifest.encoded()})
         return written
@@ -137,7 +136,7 @@ class RunFolder(Sink):
 
     @contextmanager
     def _changed(self) -> Iterator[Manifest]:
-        """Hold the folder, and give the manifest as it is now, to be written."""
+        """Lock the folder and yield its current manifest, to be changed and written."""
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -147,7 +146,7 @@ class RunFolder(Sink):
             try:
                 yield self._manifest
             except BaseException:
-                # What the manifest says now is on the disk, not here: it is read again.
+                # The manifest in memory may differ from that on disk: read it again.
                 self._version = None
                 raise
 
@@ -158,7 +157,7 @@ class RunFolder(Sink):
         return written
 
     def _refresh(self) -> None:
-        """Read the manifest, unless it is the one that was read or written last."""
+        """Read the manifest if it has changed since it was last read or written."""
         version = _version(self.manifest)
         if version == self._version:
             return
@@ -171,7 +170,7 @@ class RunFolder(Sink):
         self._version = version
 
     def _recover(self) -> None:
-        """Read the manifest, and take files that a killed run was moving as a run's own."""
+        """Read the manifest, and add the files that a killed run was moving as leftovers."""
         self._refresh()
         doubtful = set(moving(self.out)) - {MANIFEST}
         self._manifest.doubt(doubtful)
@@ -226,9 +225,9 @@ def _size(path: Path) -> int | None:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Tell one manifest from another: each is a new file, moved over the one before."""
+    """Return what identifies a version of the manifest: each is a new file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

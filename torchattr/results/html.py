@@ -1,4 +1,4 @@
-"""Results as one HTML page that needs nothing but itself."""
+"""Results as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torchattr.core.printable import printable
 from torchattr.errors import FolderError, Hint, WayOut
 from torchattr.results.files import (
     OVERWRITE,
+    as_destination,
     cannot_write,
     check_writable,
     locked,
-    place_of,
     write_whole,
 )
 from torchattr.results.html_page import GENERATOR, PagePart, page, part_of
@@ -21,24 +21,24 @@ from torchattr.results.sink import Entry, Sink
 
 
 class Report(Sink):
-    """Gathers entries and writes them as one page, which opens offline and runs no scripts.
+    """Collects entries and writes them as one page, which works offline and runs no scripts.
 
-    A section for each thing that was looked at, with a table of contents; pictures are part of the
-    file. A page that a former run wrote is replaced; any other file stays as it is.
+    One section per picture, with a table of contents; images are embedded. A page of an earlier
+    run is replaced; any other file is left alone.
 
     Args:
-        file: where the page goes, such as `report.html`.
-        overwrite: also replace a file that no former run wrote.
-        title: what stands above the page.
+        file: the path of the page, such as `report.html`.
+        overwrite: also replace a file that was not created by torchattr.
+        title: the page title.
 
     Raises:
-        FolderError: the file cannot be written, or is someone else's.
+        FolderError: the file cannot be written, or was not created by torchattr.
     """
 
     def __init__(
-        self, file: str | Path, overwrite: bool = False, title: str = "What the model looks at"
+        self, file: str | Path, overwrite: bool = False, title: str = "torchattr report"
     ) -> None:
-        self.file = place_of(file, "html")
+        self.file = as_destination(file, "html")
         self._title = title
         self._parts: list[PagePart] = []
         self._skipped: dict[str, str] = {}
@@ -55,7 +55,7 @@ class Report(Sink):
             )
 
     def add(self, entry: Entry) -> list[Path]:
-        """Take an entry; its files come when the page is written."""
+        """Add an entry; nothing is written before :meth:`close`."""
         self._parts.append(part_of(entry))
         return []
 
@@ -63,7 +63,7 @@ class Report(Sink):
         self._skipped[source] = reason
 
     def close(self) -> list[Path]:
-        """Write the page, if there is anything to show."""
+        """Write the page, if it has any entries."""
         if not self._parts and not self._skipped:
             return []
         text = page(escape(self._title), self._parts, self._skipped)

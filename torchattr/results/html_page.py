@@ -1,4 +1,4 @@
-"""The parts of an HTML report, and the page around them; every text is escaped where it enters."""
+"""The parts and the page of an HTML report; every text is escaped where it is inserted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchattr.show import image_tag, percent
 GENERATOR = '<meta name="generator" content="torchattr">'
 
 NARROW = 420
-"""Pictures up to this width share a row."""
+"""Maximum width of pictures that share a row."""
 
 _SHOWN_ELSEWHERE = ("targets", "coverage", "refused", "versions", "settings")
 
@@ -24,11 +24,11 @@ _SHOWN_ELSEWHERE = ("targets", "coverage", "refused", "versions", "settings")
 class PagePart:
     """One entry as HTML.
 
-    subject: what was looked at; the parts of one subject stand together.
-    title: what was looked for.
-    body: the HTML below it.
-    versions: of the packages that made it.
-    wide: whether it has a row of its own.
+    subject: the picture or model that it is about; parts with the same subject form a section.
+    title: its heading.
+    body: the HTML below the heading.
+    versions: of the packages that it was made with.
+    wide: whether it takes a whole row.
     """
 
     subject: str
@@ -39,9 +39,9 @@ class PagePart:
 
 
 def part_of(entry: Entry) -> PagePart:
-    """Turn an entry into HTML."""
+    """Return an entry as HTML."""
     record = entry.record
-    title = entry.title or entry.group or "What speaks for each class"
+    title = entry.title or entry.group or "Evidence per class"
     body = [
         _scores(record.get("targets", [])),
         f"<pre>{escape(entry.text)}</pre>" if entry.text else "",
@@ -56,7 +56,7 @@ def part_of(entry: Entry) -> PagePart:
 
 
 def page(title: str, parts: Sequence[PagePart], skipped: Mapping[str, str]) -> str:
-    """Set the whole page. title: already escaped."""
+    """Return the whole page. title: already escaped."""
     sections: dict[str, list[tuple[str, PagePart]]] = {}
     for number, part in enumerate(parts):
         sections.setdefault(part.subject, []).append((f"part-{number}", part))

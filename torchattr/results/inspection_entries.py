@@ -1,4 +1,4 @@
-"""What is kept of looks inside a model: one entry for each layer and picture."""
+"""Entries of inspections: feature maps, back-projections, layer grids, kernels and dreams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KERNELS, LAYERS, DREAMS, SUMMARY = "kernels", "layers", "dreams", "summary"
 
 
 def groups_of(kind: str, layers: Sequence[str]) -> dict[str, str]:
-    """Give the group of each layer, which is also the folder of its files.
+    """Return the group of each layer, which is also the folder of its files.
 
     >>> groups_of("activations", ["features.3", "relu#2"])
     {'features.3': 'activations/features.3', 'relu#2': 'activations/relu_2'}
@@ -36,8 +36,9 @@ def maps_entry(
     channels: Sequence[int] | None,
     **entry: Any,
 ) -> Entry:
-    """Keep the feature maps `(K, h, w)` of one example, `None` for all channels.
+    """Return the entry of the feature maps of one example.
 
+    channels: which maps; `None` for all.
     entry: the other fields of the entry.
     """
     values = maps.as_maps(layer)[example]
@@ -52,42 +53,42 @@ def maps_entry(
     )
 
 
-def projection_entry(found: BackProjection, example: int, crop: bool, **entry: Any) -> Entry:
-    """Keep the back-projections `(K, C, H, W)` of one example."""
-    if isinstance(found.pictures, tuple):
-        pictures = found.pictures[0][example]
+def projection_entry(result: BackProjection, example: int, crop: bool, **entry: Any) -> Entry:
+    """Return the entry of the back-projections `(K, C, H, W)` of one example."""
+    if isinstance(result.pictures, tuple):
+        pictures = result.pictures[0][example]
     else:
-        pictures = found.pictures[example]
-    channels = found.channels[example].tolist()
+        pictures = result.pictures[example]
+    channels = result.channels[example].tolist()
     arrays = {
         "pictures": array_of(pictures),
         "channels": np.array(channels),
-        "activations": array_of(found.activations[example]),
+        "activations": array_of(result.activations[example]),
     }
-    if found.positions is not None:
-        arrays["positions"] = array_of(found.positions[example])
-    start = found.start if isinstance(found.start, str) else list(found.start)
+    if result.positions is not None:
+        arrays["positions"] = array_of(result.positions[example])
+    start = result.start if isinstance(result.start, str) else list(result.start)
     return Entry(
-        picture=found.picture(example, crop=crop),
+        picture=result.picture(example, crop=crop),
         arrays=arrays,
-        title=f"Back-projections of {found.layer}",
+        title=f"Back-projections of {result.layer}",
         singles=lambda: _signals(pictures, channels),
-        **_with(entry, layer=found.layer, channels=channels, start=start, rule=found.rule),
+        **_with(entry, layer=result.layer, channels=channels, start=start, rule=result.rule),
     )
 
 
-def layers_entry(found: LayerMaps, example: int, image: Any, target: str, **entry: Any) -> Entry:
-    """Keep the maps of all layers of one example."""
+def layers_entry(maps: LayerMaps, example: int, image: Any, target: str, **entry: Any) -> Entry:
+    """Return the entry of the maps of all layers for one example."""
     return Entry(
-        picture=found.picture(example, image=image),
-        arrays={name: array_of(one[example]) for name, one in found.items()},
-        title=f"{_METHODS[found.method]} layer by layer: {target}",
-        **_with(entry, layers=list(found), method=found.method, target=target),
+        picture=maps.picture(example, image=image),
+        arrays={name: array_of(values[example]) for name, values in maps.items()},
+        title=f"{_METHODS[maps.method]} layer by layer: {target}",
+        **_with(entry, layers=list(maps), method=maps.method, target=target),
     )
 
 
 def kernels_entry(kernels: Kernels, drawn: Mapping[str, Any], **entry: Any) -> Entry:
-    """Keep the kernels of a layer. drawn: see :meth:`Kernels.picture`."""
+    """Return the entry of the kernels of a layer. drawn: see :meth:`Kernels.picture`."""
     shape = list(kernels.values.shape)
     return Entry(
         picture=kernels.picture(**drawn),
@@ -103,7 +104,7 @@ def kernels_entry(kernels: Kernels, drawn: Mapping[str, Any], **entry: Any) -> E
 
 
 def dream_entry(image: Tensor, picture: Image.Image, of: str, **entry: Any) -> Entry:
-    """Keep one image `(C, H, W)` that was made."""
+    """Return the entry of one synthesised image `(C, H, W)`."""
     return Entry(
         picture=picture,
         arrays={"image": array_of(image)},

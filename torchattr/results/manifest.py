@@ -1,4 +1,4 @@
-"""The manifest of a folder of results: which files are a run's own, and what each of them shows."""
+"""The manifest of a folder of results: which files torchattr wrote, and what each of them shows."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Sizes = dict[str, int]
 class ManifestEntry:
     """One entry.
 
-    files: its files, below the folder.
-    text: all that is said of it, as JSON, so that a long manifest is not made anew each time.
+    files: its files, relative to the folder.
+    text: its record as JSON, kept so that a long manifest need not be encoded again each time.
     """
 
     files: tuple[str, ...]
@@ -32,19 +32,19 @@ class ManifestEntry:
     @classmethod
     def of(cls, files: Iterable[str], record: Mapping[str, Any]) -> ManifestEntry:
         names = tuple(files)
-        said = {key: value for key, value in record.items() if key != "files"}
-        return cls(names, _json({"files": list(names), **said}))
+        fields = {key: value for key, value in record.items() if key != "files"}
+        return cls(names, _json({"files": list(names), **fields}))
 
 
 @dataclass
 class Manifest:
-    """What is known of a folder.
+    """The content of a manifest.
 
-    pictures: the entries by name; all their files are there.
-    skipped: the reason of each picture that could not be read, by its path.
-    finished: for each picture that is done, by the digest of all that its results depend on, its
+    pictures: the entries by name; all their files exist.
+    skipped: the paths of pictures that could not be read, each with the reason.
+    finished: for each finished picture, by the digest of all that its results depend on, its
         files and their sizes.
-    leftovers: further files of runs, which belong to no whole entry.
+    leftovers: further files of earlier runs, which belong to no complete entry.
     """
 
     pictures: dict[str, ManifestEntry] = field(default_factory=dict)
@@ -54,23 +54,23 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read a manifest; where there is none, nothing is known.
+        """Read a manifest; a missing file is an empty manifest.
 
         Raises:
-            FolderError: the file is no manifest, or cannot be read.
+            FolderError: the file is not a manifest, or cannot be read.
         """
         if path.is_symlink() and not path.exists():
-            raise _refusal(path, "is a link to nothing", "remove the link")
+            raise _refusal(path, "is a broken link", "remove the link")
         if not path.exists():
             return cls()
         if not path.is_file():
-            raise _refusal(path, "is no file", "remove it")
+            raise _refusal(path, "is not a file", "remove it")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise _refusal(path, f"cannot be read ({error.strerror or error})") from error
         except (ValueError, RecursionError) as error:
-            raise _foreign(path, "it is no JSON") from error
+            raise _foreign(path, "it is not JSON") from error
         return cls._of(content, path)
 
     @classmethod
@@ -88,26 +88,26 @@ class Manifest:
             and _is_names(leftovers)
         )
         if not whole:
-            raise _foreign(path, "entries of it are missing or damaged")
+            raise _foreign(path, "some entries are missing or damaged")
         read = {name: ManifestEntry.of(one["files"], one) for name, one in pictures.items()}
         return cls(read, skipped, finished, set(leftovers))
 
     @property
     def own(self) -> set[str]:
-        """The files that runs wrote."""
+        """The files that torchattr wrote."""
         return {file for one in self.pictures.values() for file in one.files} | self.leftovers
 
     def add(self, path: str, entry: ManifestEntry) -> None:
-        """Take an entry, whose files are no others' from now on."""
+        """Add an entry; entries that listed any of its files are dropped."""
         former = self.pictures.get(path)
-        # Written over in its place, so that a rerun keeps the order.
+        # Assigned first, so that a rerun keeps the order.
         self.pictures[path] = ManifestEntry((), "")
         self.doubt({*entry.files, *(former.files if former else ())})
         self.leftovers -= set(entry.files)
         self.pictures[path] = entry
 
     def doubt(self, files: Iterable[str]) -> None:
-        """Remember files as a run's own whose contents are no longer those of their entries."""
+        """Drop the entries of changed files, and keep the files as leftovers."""
         changed = set(files)
         for path in [p for p, one in self.pictures.items() if changed & set(one.files)]:
             self.leftovers |= set(self.pictures.pop(path).files)
@@ -117,10 +117,12 @@ class Manifest:
         }
 
     def without_missing(self, folder: Path) -> Manifest:
-        """Return the manifest of the entries whose files are all there."""
-        there = {file for file in self.own if (folder / file).is_file()}
-        kept = {path: one for path, one in self.pictures.items() if there.issuperset(one.files)}
-        left = there - {file for one in kept.values() for file in one.files}
+        """Return the manifest with only the entries whose files all exist."""
+        existing = {file for file in self.own if (folder / file).is_file()}
+        kept = {
+            path: entry for path, entry in self.pictures.items() if existing.issuperset(entry.files)
+        }
+        left = existing - {file for entry in kept.values() for file in entry.files}
         return Manifest(kept, dict(self.skipped), dict(self.finished), left)
 
     def encoded(self) -> bytes:
@@ -134,7 +136,7 @@ class Manifest:
         if self.leftovers:
             parts["leftovers"] = json.dumps(sorted(self.leftovers), ensure_ascii=False)
         lines = ",\n".join(f'  "{key}": {text}' for key, text in parts.items())
-        # JSON writes a byte that is no text as Python does: as an escape.
+        # Bytes that are not UTF-8 are written as escapes, as in Python.
         return f"{{\n{lines}\n}}\n".encode("utf-8", "backslashreplace")
 
 
@@ -142,13 +144,13 @@ _INSET = " " * 4
 
 
 def _json(value: Any) -> str:
-    """Write a value that stands two levels deep."""
+    """Return a value as JSON, indented by two levels."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return indent(text, _INSET).lstrip()
 
 
 def _object(parts: Mapping[str, str]) -> str:
-    """Join values that are JSON already."""
+    """Return an object of values that are already JSON."""
     if not parts:
         return "{}"
     lines = (f"{_INSET}{json.dumps(key, ensure_ascii=False)}: {one}" for key, one in parts.items())

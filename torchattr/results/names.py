@@ -1,4 +1,4 @@
-"""What the files of each picture are called."""
+"""File names for the results of each picture."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torchattr.core.printable import printable
 from torchattr.errors import InputError
 
 LONGEST = 200
-"""The most bytes of a name: file systems take 255, and a number and a suffix come behind."""
+"""Maximum length of a name in bytes: file systems allow 255, with a number and a suffix."""
 
 _FORBIDDEN = '<>:"/\\|?*'
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 
 
 def distinct_names(wanted: Sequence[str]) -> list[str]:
-    """Number what is called the same: the first keeps its name, also where case does not count.
+    """Number equal names, ignoring case; the first one keeps its name.
 
     Raises:
-        InputError: a name that is no plain file name.
+        InputError: a name that is not a plain file name.
 
     >>> distinct_names(["cat", "dog", "Cat", "cat-2"])
     ['cat', 'dog', 'Cat-3', 'cat-2']
@@ -41,8 +41,8 @@ def distinct_names(wanted: Sequence[str]) -> list[str]:
 def plain_name(text: str) -> str:
     r"""Return a text such as the stem of a picture as a name that any file system takes.
 
-    What a terminal obeys, what no text is, and what Windows reserves is replaced; a name that is
-    too long is cut, and a digest keeps it apart from others.
+    Control characters, bytes that are not UTF-8 and what Windows reserves are replaced; a name that
+    is too long is cut, with a digest that keeps it distinct.
 
     >>> plain_name("my cat (2)"), plain_name("red\x1b[31m"), plain_name("aux"), plain_name("..")
     ('my cat (2)', 'red_[31m', 'aux_', '_')
@@ -57,7 +57,7 @@ def plain_name(text: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """Make a plain file name of any text, such as the name of a layer.
+    """Return a plain file name for any text, such as the name of a layer.
 
     >>> file_name("block/relu#2"), file_name("..")
     ('block_relu_2', '_')
@@ -70,12 +70,12 @@ def _shortened(name: str) -> str:
     if len(encoded) <= LONGEST:
         return name
     digest = blake2b(encoded, digest_size=4).hexdigest()
-    # A character that is cut in two is left out.
+    # A character that was cut in two is dropped.
     return f"{encoded[: LONGEST - 9].decode(errors='ignore')}-{digest}"
 
 
 def _folded(name: str) -> str:
-    """Return what is the same for names that some file system takes for the same."""
+    """Return a key that is equal for names that some file systems do not distinguish."""
     return normalize("NFC", normalize("NFC", name).casefold())
 
 
@@ -93,6 +93,6 @@ def _check(name: str) -> None:
         )
     if name != plain_name(name):
         raise InputError(
-            f"names must be file names that any system takes, got {printable(repr(name))}; call it"
-            f" {plain_name(name)!r}, for example"
+            f"names must be file names that are valid on any system, got {printable(repr(name))};"
+            f" use {plain_name(name)!r}, for example"
         )

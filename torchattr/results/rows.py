@@ -1,4 +1,4 @@
-"""Which results of an explanation have a row for each example, so that each keeps its own."""
+"""Drop results of an explanation that do not have one row per example."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _E = TypeVar("_E", bound=Explained)
 
 
 def with_rows(explanation: _E) -> _E:
-    """Return the explanation of the methods whose results have one row for each example.
+    """Return the explanation with only the methods whose results have one row per example.
 
     The others move to `refused`, with the reason: it is not known which example a row belongs to,
-    such as where a layer treats each frame or patch of an example as a batch item.
+    for instance if a layer treats each frame or patch as a batch item.
 
     Raises:
-        ShapeError: the scores themselves, or the targets, have other rows.
+        ShapeError: the scores or the targets do not have one row per example.
     """
     count = explanation.inputs.batch_size
     for name, value in (("scores", explanation.scores), ("targets", explanation.targets)):

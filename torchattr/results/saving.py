@@ -1,4 +1,4 @@
-"""Saving an explanation that is at hand."""
+"""Save an explanation to a folder."""
 
 from __future__ import annotations
 
@@ -33,33 +33,34 @@ def save_explanation(
 ) -> list[Path]:
     """Write a panel `<name>.png` and the raw maps `<name>.npz` of each example, and a manifest.
 
-    The arrays are on the grid of the tensors, under the methods' names, with `targets` and
-    `scores`; a panel is drawn where inputs or images are pictures. Files are whole or absent. A
-    second call replaces what the first one wrote, and no other file.
+    The arrays have the resolution of the tensors and the names of the methods, with `targets` and
+    `scores`; a panel is drawn if inputs or images are pictures. Files are complete or absent. A
+    second call replaces the files of the first one, and no others.
 
     Args:
-        explanation: what :func:`torchattr.explain` gave.
-        out: the folder, made when it is not there.
+        explanation: the result of :func:`torchattr.explain`.
+        out: the folder; created if needed.
         images: the N pictures as they were read; `None` draws the inputs, rescaled.
         boxes: for each picture left, top, right and bottom of what the model saw, in its pixels
             (`Prepared.box`); `None` for all of it.
         class_names: one name for each output, or a dict from indices.
-        names: what the files of each example are called, without suffix; equal ones are numbered.
-        probabilities: `(N, T)`, or `(N, K)` of all the classes, in 0..1, to show instead of scores.
+        names: the file name of each example, without suffix; equal ones are numbered.
+        probabilities: `(N, T)`, or `(N, K)` of all classes, in 0..1, to show instead of scores.
         details: further plain data for each example's entry in the manifest.
-        overwrite: replace files of the same names that no former call wrote.
+        overwrite: replace files of the same names that were not created by torchattr.
         cell: the longer side of each picture in a panel, in pixels.
 
     Returns:
-        all the files, the manifest last.
+        the paths of all files, the manifest last.
 
     Raises:
-        FolderError: `out` cannot be written to, or holds a foreign file of the same name.
-        ShapeError: images, boxes, names or probabilities that are not one for each example.
+        FolderError: `out` cannot be written to, or holds a file of the same name that was not
+            created by torchattr.
+        ShapeError: images, boxes, names or probabilities that are not one per example.
 
     Warns:
-        RowsWarning: a method's result has not one row for each example; it is left out, since it
-            might be saved under another example's name.
+        RowsWarning: a method's result does not have one row per example; it is not saved, since it
+            might end up under another example's name.
 
     >>> import torch, torchattr as ta
     >>> from tempfile import TemporaryDirectory
@@ -103,7 +104,7 @@ def _check_counts(count: int, **given: Any) -> None:
 
 
 def numbered_names(count: int) -> list[str]:
-    """Name examples by their number: `00`, `01`, ..."""
+    """Return numbers as names: `00`, `01`, ..."""
     digits = max(len(str(count - 1)), 2)
     return [f"{index:0{digits}}" for index in range(count)]
 

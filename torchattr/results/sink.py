@@ -1,6 +1,6 @@
-"""Where results go: what is kept of one thing that was looked at, and the interface that takes it.
+"""Entries, and the interface of the sinks that take them.
 
-A sink is a folder of files, a TensorBoard log or one HTML page; the commands hand the same entries
+A sink is a folder of files, a TensorBoard log or one HTML page; the commands pass the same entries
 to each of them.
 """
 
@@ -27,15 +27,15 @@ Singles = Callable[[], Iterable[tuple[str, Any]]]
 class Entry:
     """A named picture with its arrays and a record.
 
-    name: of what was looked at, such as a picture; what its files are called.
-    picture: what there is to see: a panel or a grid.
+    name: of the picture or model that it is about; the stem of its files.
+    picture: a panel or a grid, if any.
     arrays: the raw values by name.
-    record: what the manifest says of it, as plain data.
-    group: what it is of, such as `activations/features.3`: the folder of its files.
-    title: the same in words.
-    index: the position of what was looked at in the run, from 0.
-    singles: makes the single pictures of a grid when they are wanted, each with its name.
-    text: what there is to read, such as a table.
+    record: its manifest record, as plain data.
+    group: the folder of its files, such as `activations/features.3`.
+    title: its heading.
+    index: the position of the picture in the run, from 0.
+    singles: makes the single pictures of a grid on demand, each with its name.
+    text: a text to show, such as a table.
     """
 
     name: str
@@ -50,14 +50,14 @@ class Entry:
 
     @property
     def path(self) -> str:
-        """The name below the group: `activations/features.3/cat`."""
+        """The group and the name: `activations/features.3/cat`."""
         return f"{self.group}/{self.name}" if self.group else self.name
 
 
 class Sink(ABC):
-    """Takes entries one after another, and finishes when its `with` block ends, however it ends.
+    """Takes entries one by one, and is closed at the end of its `with` block, also after an error.
 
-    What was added before an error stays, and is whole.
+    Entries added before an error are kept, and are complete.
     """
 
     def __enter__(self: _S) -> _S:
@@ -72,16 +72,16 @@ class Sink(ABC):
         self.close()
 
     def claim(self, paths: Sequence[str]) -> None:
-        """Make sure that entries of these paths replace nothing that is not a run's own.
+        """Check that entries of these paths would replace only files created by torchattr.
 
         Raises:
-            FolderError: a file of the same name was written by someone else.
+            FolderError: a file of the same name was not created by torchattr.
         """
         return
 
     @abstractmethod
     def add(self, entry: Entry) -> list[Path]:
-        """Take one entry; give the files that were written for it.
+        """Add one entry and return the files that were written for it.
 
         Raises:
             FolderError: they cannot be written.
@@ -89,26 +89,26 @@ class Sink(ABC):
 
     @abstractmethod
     def skip(self, source: str, reason: str) -> None:
-        """Note that something could not be looked at, and why."""
+        """Record that a picture could not be read, and why."""
 
     def has_finished(self, key: str) -> bool:
-        """Whether a former run handed over all results of a picture, and they are still there.
+        """Whether an earlier run finished a picture, and its results still exist.
 
-        key: the digest of all that they depend on.
+        key: the digest of everything that they depend on.
         """
         return False
 
     def finish(self, key: str) -> None:
-        """Remember that the entries since the last call are all the results of a picture."""
+        """Record that the entries since the last call are all the results of a picture."""
         return
 
     @abstractmethod
     def close(self) -> list[Path]:
-        """Write what is written last; give its files."""
+        """Write what remains and return its files."""
 
 
 class Tee(Sink):
-    """Hands everything to several sinks, and counts the pictures that are done (`finished`)."""
+    """Passes everything to several sinks, and counts the finished pictures (`finished`)."""
 
     def __init__(self, *sinks: Sink) -> None:
         self._sinks = sinks
@@ -129,7 +129,7 @@ class Tee(Sink):
         return bool(self._sinks) and all(sink.has_finished(key) for sink in self._sinks)
 
     def finish(self, key: str) -> None:
-        # Counted before a signal is answered, so that what is said of an ended run is right.
+        # Counted before a deferred signal is raised, so that an interrupted run reports it.
         with not_interrupted():
             for sink in self._sinks:
                 sink.finish(key)
@@ -138,7 +138,7 @@ class Tee(Sink):
     def close(self) -> list[Path]:
         files: list[Path] = []
         with ExitStack() as closing:
-            # Each is closed, also when another fails to.
+            # Each is closed, even if another one fails to.
             for sink in reversed(self._sinks):
                 closing.callback(_close, sink, files)
         return files

@@ -1,4 +1,4 @@
-"""Results as images of TensorBoard."""
+"""Results as TensorBoard images."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from torchattr.core.printable import printable
 from torchattr.errors import FolderError, PackageError
-from torchattr.results.files import cannot_write, check_writable, place_of
+from torchattr.results.files import as_destination, cannot_write, check_writable
 from torchattr.results.sink import Entry, Sink
 
 
 class TensorBoard(Sink):
-    """Writes each entry's picture, and the single ones of a grid; the step is the image's index.
+    """Writes the picture of each entry and the single pictures of grids; steps are image indices.
 
     A grid has the tag `activations features.3/grid`, its single pictures `.../12` and so on, so
-    that TensorBoard's *Images* tab shows one section for each layer and a slider over the images.
-    What is read rather than seen, such as which file a step is, goes to the *Text* tab. Show them
-    with `tensorboard --logdir LOGDIR`.
+    that TensorBoard's *Images* tab shows one section per layer and a slider over the images.
+    Texts, such as the file of each step, go to the *Text* tab. Show them with
+    `tensorboard --logdir LOGDIR`.
 
-    Every run adds a file of its own; no file is ever replaced.
+    Every run adds a new file; no file is ever replaced.
 
     Args:
-        logdir: the folder of the log; made when the first entry comes.
+        logdir: the folder of the log; created with the first entry.
 
     Raises:
         PackageError: TensorBoard is not installed.
@@ -33,7 +33,7 @@ class TensorBoard(Sink):
     """
 
     def __init__(self, logdir: str | Path) -> None:
-        self.logdir = place_of(logdir, "logdir")
+        self.logdir = as_destination(logdir, "logdir")
         self._make = _summary_writer()
         check_writable(self.logdir, "logdir")
         self._writer: Any = None
@@ -55,7 +55,7 @@ class TensorBoard(Sink):
         self._skipped += 1
 
     def close(self) -> list[Path]:
-        """Finish the log; its files stand in the folder from the first entry on."""
+        """Close the log and return no files: they exist since the first entry."""
         if self._writer is not None:
             self._guarded(lambda writer: writer.close())
         return []
@@ -65,7 +65,7 @@ class TensorBoard(Sink):
         self._guarded(lambda to: to.add_image(tag, pixels, entry.index, dataformats="HWC"))
 
     def _text(self, tag: str, text: str, step: int) -> None:
-        # Markdown shows what is indented as it is.
+        # Markdown shows indented text verbatim.
         indented = "\n".join(f"    {line}" for line in printable(text, keep="\n").splitlines())
         self._guarded(lambda writer: writer.add_text(tag, indented, step))
 

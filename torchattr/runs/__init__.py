@@ -1,4 +1,4 @@
-"""Jobs on images: run a model and its explanations, and hand the results to sinks."""
+"""Jobs on images: run a model and its explanations, and pass the results to sinks."""
 
 from torchattr.runs.dream_jobs import DreamJob as DreamJob
 from torchattr.runs.dream_jobs import NoiseDream as NoiseDream

@@ -19,11 +19,11 @@ _INDEX = re.compile(r"[+-]?\d+")
 
 
 class ClassSelector(ABC):
-    """One target as it was asked for."""
+    """One requested target."""
 
     @abstractmethod
     def classes(self, probabilities: Tensor) -> list[int]:
-        """Give class indices for the probabilities `(K,)` of one picture, best first."""
+        """Return the class indices for the probabilities `(K,)` of one picture, best first."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Index(ClassSelector):
 
 @dataclass(frozen=True)
 class Top(ClassSelector):
-    """The best `k` classes; with `clip` fewer where the others are not there at all."""
+    """The best `k` classes; with `clip`, fewer if the others have probability zero."""
 
     k: int
     clip: bool = False
@@ -56,25 +56,25 @@ class Top(ClassSelector):
                 f"target 'top{self.k}' asks for {self.k} of {len(probabilities)} classes;"
                 f" allowed are top1 to top{len(probabilities)}"
             )
-        found: list[int] = probabilities.topk(count).indices.tolist()
-        return found
+        best: list[int] = probabilities.topk(count).indices.tolist()
+        return best
 
 
 @dataclass(frozen=True)
 class Present(ClassSelector):
-    """The classes above one half, where each class is judged for itself; at least the best."""
+    """The classes above one half, for independent (sigmoid) scores; at least the best one."""
 
     def classes(self, probabilities: Tensor) -> list[int]:
         count = max(1, int((probabilities > THRESHOLD).sum()))
-        found: list[int] = probabilities.topk(count).indices.tolist()
-        return found
+        best: list[int] = probabilities.topk(count).indices.tolist()
+        return best
 
 
 def parse_targets(texts: Sequence[str], class_names: Sequence[str] | None) -> list[ClassSelector]:
-    """Understand targets: an index, a class name in any case, `top3`, or `present`.
+    """Parse targets: an index, a case-insensitive class name, `top3`, or `present`.
 
     Raises:
-        TargetError: a name that no class has, with the closest ones, or that several have.
+        TargetError: an unknown name, with the closest ones, or an ambiguous one.
 
     >>> parse_targets(["7", "Top2", "TABBY"], ["tiger cat", "tabby"])
     [Index(index=7), Top(k=2, clip=False), Index(index=1)]
@@ -85,22 +85,21 @@ def parse_targets(texts: Sequence[str], class_names: Sequence[str] | None) -> li
 def chosen(
     wanted: Sequence[ClassSelector], probabilities: Tensor, bounded: bool = True
 ) -> list[int]:
-    """Return the class indices of one picture in the order asked for, each once.
+    """Return the class indices of one picture in the requested order, without duplicates.
 
-    bounded: whether these are probabilities; of other values none says what is present.
+    bounded: whether these are probabilities; `present` is undefined for other values.
 
     Raises:
-        TargetError: a class that is not there, or `present` of values that are no probabilities.
+        TargetError: an index out of range, or `present` of values that are not probabilities.
     """
     if not bounded and any(isinstance(one, Present) for one in wanted):
         raise TargetError(
-            "target 'present' needs probabilities, and the scores of this model are shown as they"
-            " are",
+            "target 'present' needs probabilities, but the scores of this model are raw values",
             hint=Hint(
                 "target",
                 "present",
                 ways_out=[
-                    WayOut("say what the scores are with {setting}", "activation"),
+                    WayOut("declare the meaning of the scores with {setting}", "activation"),
                     WayOut("or name classes"),
                 ],
             ),
@@ -127,14 +126,14 @@ def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
 
 
 def _by_name(text: str, names: Sequence[str]) -> int | None:
-    found = [index for index, name in enumerate(names) if _plain(name) == _plain(text)]
-    exact = [index for index in found if names[index] == text]
-    if len(found) > 1 and len(exact) != 1:
+    matches = [index for index, name in enumerate(names) if _plain(name) == _plain(text)]
+    exact = [index for index in matches if names[index] == text]
+    if len(matches) > 1 and len(exact) != 1:
         raise TargetError(
-            f"target {text!r} is the name of {len(found)} classes; say which by its index:"
-            f" {', '.join(map(str, found))}"
+            f"target {text!r} is the name of {len(matches)} classes; choose one by its index:"
+            f" {', '.join(map(str, matches))}"
         )
-    return next(iter(exact or found), None)
+    return next(iter(exact or matches), None)
 
 
 def _known(text: str, names: Sequence[str] | None) -> str:
@@ -153,5 +152,5 @@ def _plain(name: str) -> str:
 
 
 def default_targets(activation: str) -> list[ClassSelector]:
-    """Give what is explained unless told otherwise: what is there, or the best three."""
+    """Return the default targets: the classes that are present, or the best three."""
     return [Present()] if activation == "sigmoid" else [Top(3, clip=True)]

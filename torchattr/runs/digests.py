@@ -1,4 +1,4 @@
-"""What the results of a picture depend on, as one digest: the same digest, the same results."""
+"""Digests of everything that the results of a picture depend on."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ _UNREADABLE = (RuntimeError, TypeError, AttributeError, ValueError, PickleError)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-def run_digest(looks: Sequence[PictureJob]) -> str:
-    """Return the digest of models, looks and versions; what is made of a picture, but for itself.
+def run_digest(jobs: Sequence[PictureJob]) -> str:
+    """Return the digest of models, jobs and versions: all inputs of a result but the picture.
 
-    Of a model it takes parameters and buffers, what it is printed as, and the source files of its
-    layers, its transform and the methods. What these read besides (another file, the environment)
-    is not seen.
+    Of a model, it covers parameters and buffers, its repr, and the source files of its layers, its
+    transform and the methods. Whatever else these read (another file, the environment) is not
+    covered.
     """
-    models = {id(look.loaded): look.loaded for look in looks}
-    said = [[type(look).__qualname__, look.chosen(), made_by(look.loaded)] for look in looks]
-    digest = sha256(_plain(said).encode())
+    models = {id(job.loaded): job.loaded for job in jobs}
+    settings = [[type(job).__qualname__, job.chosen(), made_by(job.loaded)] for job in jobs]
+    digest = sha256(_plain(settings).encode())
     for loaded in models.values():
         digest.update(_model_digest(loaded).encode())
-    for file in sorted({file for look in looks for file in _sources(look)}):
+    for file in sorted({file for job in jobs for file in _sources(job)}):
         digest.update(_file_digest(file).encode())
     return digest.hexdigest()
 
 
 def picture_digest(run: str, path: Path, name: str) -> str:
-    """Return the digest of all the results of a picture. name: what their files are called."""
-    said = json.dumps([run, str(path), name, _file_digest(str(path))])
-    return sha256(said.encode()).hexdigest()
+    """Return the digest of all the results of a picture. name: the stem of their files."""
+    identity = json.dumps([run, str(path), name, _file_digest(str(path))])
+    return sha256(identity.encode()).hexdigest()
 
 
 def _model_digest(loaded: LoadedModel) -> str:
-    said = [repr(loaded.model), repr(loaded.transform), loaded.class_names, loaded.activation]
-    digest = sha256(_plain(said).encode())
+    parts = [repr(loaded.model), repr(loaded.transform), loaded.class_names, loaded.activation]
+    digest = sha256(_plain(parts).encode())
     digest.update(str(getattr(loaded.model, "code", "")).encode())
     try:
         torch.save(_state(loaded.model), cast(Any, _Hashing(digest)))
     except _UNREADABLE:
-        # Weights that cannot be read are never known to be the same as before.
+        # Weights that cannot be read may have changed, so the digest is never the same.
         digest.update(uuid4().bytes)
     return digest.hexdigest()
 
@@ -65,7 +65,7 @@ def _state(model: nn.Module) -> dict[str, Any]:
 
 
 class _Hashing:
-    """A file that keeps nothing but the digest of what is written to it."""
+    """A write-only file that keeps just the digest of its content."""
 
     def __init__(self, digest: Any) -> None:
         self._digest = digest
@@ -78,14 +78,14 @@ class _Hashing:
         return
 
 
-def _sources(look: PictureJob) -> Iterator[str]:
-    settings = getattr(look, "settings", look)
+def _sources(job: PictureJob) -> Iterator[str]:
+    settings = getattr(job, "settings", job)
     for name in (*getattr(settings, "names", ()), *getattr(settings, "methods", ())):
         yield from _files_of(find_method(name), "attribute")
-    for module in look.loaded.model.modules():
+    for module in job.loaded.model.modules():
         yield from _files_of(type(module), "forward")
-    yield from _files_of(type(look.loaded.transform), "__call__")
-    yield from _file_of(look.loaded.transform)
+    yield from _files_of(type(job.loaded.transform), "__call__")
+    yield from _file_of(job.loaded.transform)
 
 
 def _files_of(kind: type, function: str) -> Iterator[str]:
@@ -110,6 +110,6 @@ def _file_digest(file: str) -> str:
     return digest.hexdigest()
 
 
-def _plain(said: Any) -> str:
-    """Write plain data and reprs, without the addresses that differ from run to run."""
-    return _ADDRESS.sub("", json.dumps(said, default=repr))
+def _plain(data: Any) -> str:
+    """Return data as JSON or reprs, without memory addresses, which differ between runs."""
+    return _ADDRESS.sub("", json.dumps(data, default=repr))

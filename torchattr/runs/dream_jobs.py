@@ -1,4 +1,4 @@
-"""Pictures that a model makes: from a picture, or from noise."""
+"""Jobs that synthesise images: deep dreams of pictures, and maximised activations from noise."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from torchattr.runs.model_overview import example_input
 from torchattr.runs.score_reader import ScoreReader
 
 STEPS, OCTAVES = 12, 4
-"""What :func:`torchattr.deepdream` does unless told otherwise."""
+"""The defaults of :func:`torchattr.deepdream`."""
 NOISE_STEPS, NOISE_OCTAVES = 128, 1
-"""What :func:`torchattr.maximise` does unless told otherwise."""
+"""The defaults of :func:`torchattr.maximise`."""
 
 
 @dataclass(frozen=True, eq=False)
 class DreamJob(PictureJob):
     """Deep dreams of each picture.
 
-    layer, channel: what is to see more of what it sees; no channel means all of them.
+    layer, channel: what is amplified; without a channel, all of them.
     options: see :func:`torchattr.deepdream`.
     """
 
@@ -75,11 +75,11 @@ class DreamJob(PictureJob):
 
 @dataclass(frozen=True, eq=False)
 class NoiseDream:
-    """Images made from noise for one class, channel or layer.
+    """Images synthesised from noise for one class, channel or layer.
 
     loaded: the model.
     target, layer, channel: a class, or a layer, or one channel of it.
-    size: height and width in pixels; `None` takes those that the model's pictures have.
+    size: height and width in pixels; `None` uses the input size of the model.
     options: see :func:`torchattr.maximise`.
     output: the entry of the model's output that holds the scores.
     """
@@ -136,21 +136,23 @@ class NoiseDream:
 
 
 def class_index(loaded: LoadedModel, text: str) -> int:
-    """Give the index of one class by its index or name.
+    """Return the index of one class, given by its index or name.
 
     Raises:
-        TargetError: no such class, or several.
+        TargetError: an unknown class, or several.
     """
     (wanted,) = parse_targets([text], loaded.class_names)
     if not isinstance(wanted, Index):
-        raise TargetError(f"target {text!r} is no single class; name one by its index or name")
+        raise TargetError(
+            f"target {text!r} does not select a single class; give an index or a name"
+        )
     return wanted.index
 
 
 def objective_name(
     loaded: LoadedModel, target: int | None, layer: str | None, channel: int | None
 ) -> str:
-    """Say what an image is made for."""
+    """Return the display name of what an image maximises."""
     if layer is None:
         return loaded.class_name(target or 0)
     return layer if channel is None else f"{layer} channel {channel}"
@@ -170,7 +172,7 @@ def _counted(progress: JobProgress, total: int) -> Callable[[Step], None]:
 def _at_any_size(
     dream: Callable[[], Tensor], octaves: int, size: tuple[int, int] | None = None
 ) -> Tensor:
-    """Make an image; say so when the model takes one size only."""
+    """Make an image; explain the failure if the model accepts only one input size."""
     try:
         return dream()
     except RuntimeError as error:
@@ -178,7 +180,7 @@ def _at_any_size(
             raise
         reason = str(error).splitlines()[0]
         raise ModelError(
-            "more than one octave, or another size, needs a model that takes pictures of any size,"
-            f" and this one does not ({reason})",
+            "several octaves, or another size, need a model that accepts images of any size, which"
+            f" this one does not ({reason})",
             hint=Hint(ways_out=[WayOut("omit the size and pass {setting}", "octaves", 1)]),
         ) from error

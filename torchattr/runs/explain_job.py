@@ -1,4 +1,4 @@
-"""The look of `torchattr explain`: what speaks for each class, by several methods."""
+"""The job of `torchattr explain`: the evidence for each class, by several methods."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ExplainJob(PictureJob):
         explanation = with_rows(plan.explain(picture.inputs, targets, answer))
         refused = {**plan.dropped, **explanation.refused}
         if not len(explanation):
-            # What stands in the way of the last method does so for the others, too, as a rule.
+            # What prevents the last method usually prevents the others, too.
             last = list(refused.values())[-1]
             raise ModelError(last.after("no method can explain this model: "))
         for method, reason in refused.items():
@@ -75,15 +75,13 @@ class ExplainJob(PictureJob):
                 yield Note(default_layer_note(layer))
 
     def _subject(self, picture: InputPicture, answer: Answer, targets: list[int]) -> Subject:
-        layers = ", ".join(self.plan.layers)
         return Subject(
             picture.name,
             picture.prepared.original,
             picture.prepared.box,
             answer.probabilities[targets].tolist() if answer.bounded else None,
             title=printable(picture.path.name),
-            subtitle=f"What makes {self.loaded.name} think so?"
-            + (f" Class activation maps look at {layers}." if layers else ""),
+            subtitle=self._subtitle(),
             details={
                 "source": str(picture.path),
                 **made_by(self.loaded),
@@ -92,6 +90,12 @@ class ExplainJob(PictureJob):
                 "settings": self.chosen(),
             },
         )
+
+    def _subtitle(self) -> str:
+        layers = self.plan.layers
+        noun = "CAM layer" if len(layers) == 1 else "CAM layers"
+        read = [f"{noun}: {', '.join(layers)}"] if layers else []
+        return " · ".join(("Evidence per class", f"model: {self.loaded.name}", *read))
 
     def chosen(self) -> dict[str, Any]:
         return {**settings_of(self.settings), "weights": self.weights}

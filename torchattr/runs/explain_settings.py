@@ -1,4 +1,4 @@
-"""What is run on each picture: the methods, made for the model, and the layer they look at."""
+"""What is run on each picture: the methods, with options for the model, and their layer."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ CELLS = 14
 class ExplainSettings:
     """What to run.
 
-    methods: names; empty for the default ones, of which those that refuse the model are left out.
-    targets: see :func:`torchattr.runs.class_selector.parse_targets`; empty for what is present, or
-        the best three.
+    methods: names; empty for the defaults, without those that refuse the model.
+    targets: see :func:`torchattr.runs.class_selector.parse_targets`; empty for the classes that
+        are present, or the best three.
     layers: names or patterns; empty for the last spatial layer.
-    rules: further rules for the rule-based methods, such as `{"gelu": "guided"}`.
+    rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`.
     output: the entry of the model's output that holds the scores.
     """
 
@@ -49,7 +49,7 @@ class ExplainSettings:
 
 @dataclass
 class ExplainPlan:
-    """The methods of a run; `dropped` holds the reasons of those that were left out."""
+    """The methods of a run; `dropped` maps those that were left out to their reasons."""
 
     loaded: LoadedModel
     settings: ExplainSettings
@@ -59,11 +59,11 @@ class ExplainPlan:
 
     @classmethod
     def of(cls, loaded: LoadedModel, settings: ExplainSettings) -> ExplainPlan:
-        """Check all that can be checked before a picture is read.
+        """Check everything that can be checked before a picture is read.
 
         Raises:
-            RuleError: a method, operation or rule that is unknown.
-            LayerError: a layer that the model has not.
+            RuleError: an unknown method, operation or rule.
+            LayerError: an unknown layer.
         """
         for name in settings.names:
             find_method(name)
@@ -83,10 +83,10 @@ class ExplainPlan:
         return not self.layers and any(takes(name, "layer") for name in self._names)
 
     def choose_layer(self, inputs: Tensor) -> str | None:
-        """Take the last spatial layer; where there is none, do without the default methods for it.
+        """Choose the last spatial layer; if there is none, drop the default methods that need one.
 
         Raises:
-            LayerError: there is none, and a method asked for by name needs one.
+            LayerError: there is none, and an explicitly requested method needs one.
         """
         try:
             name, _ = last_spatial_layer(
@@ -102,10 +102,10 @@ class ExplainPlan:
         return name
 
     def explain(self, inputs: Tensor, targets: Sequence[int], answer: Answer) -> Explanation:
-        """Run the methods for these classes of one picture, to which this is the model's answer.
+        """Run the methods for these classes of one picture, given the model's answer to it.
 
         Raises:
-            NoRuleMatched: a method asked for by name found nothing to rewrite.
+            NoRuleMatched: an explicitly requested method found nothing to rewrite.
         """
         activation = self.reader.activation(answer)
         return explain(
@@ -150,10 +150,10 @@ def _rules(name: str) -> Mapping[str, Any]:
 
 
 def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any]:
-    """Give what the run knows better than a method's own defaults.
+    """Return the options for which a run has better values than a method's own defaults.
 
-    Single pixels are far too many to be replaced one by one, so squares are; and the model says
-    how its scores become probabilities.
+    Ablating single pixels would take far too many forwards, so squares are ablated; and the
+    activation that turns scores into probabilities is the model's.
     """
     taken = inspect.signature(find_method(name).attribute).parameters
     known = {"feature_mask": squares(inputs), "activation": activation}
@@ -161,7 +161,7 @@ def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any
 
 
 def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
-    """Number the squares of a grid over pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
+    """Return a feature mask of squares for pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
 
     >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]

@@ -1,4 +1,4 @@
-"""The looks inside a model: feature maps, back-projections, class maps of all layers."""
+"""Jobs that look inside a model: feature maps, back-projections, CAMs of many layers."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class ActivationsJob(PictureJob):
     """The feature maps of layers, as grids and raw.
 
     layers: names, patterns, or the codes `r`, `p` and `c`.
-    channels: which maps; none for all of them.
-    top: only so many of the strongest.
+    channels: which maps; `None` for all.
+    top: number of the strongest maps to keep.
     """
 
     layers: tuple[str, ...] = ("r",)
@@ -82,13 +82,13 @@ class ActivationsJob(PictureJob):
 
 @dataclass(frozen=True, eq=False)
 class BackProjectionsJob(PictureJob):
-    """What in a picture excites maps of layers.
+    """Back-projections of feature maps: what in a picture excites them.
 
     layers: as for :class:`ActivationsJob`.
-    channels, start, rule, rules: see :func:`torchattr.back_project`; of `"top9"` a layer with
-        fewer maps gives all of them.
+    channels, start, rule, rules: see :func:`torchattr.back_project`; `"top9"` means
+        all maps of a layer that has fewer.
     crop: draw only the part that the signal reached.
-    skip_refused: leave the back-projections out of a model in which the rule matches nothing.
+    skip_refused: skip a model in which the rule matches nothing, instead of raising.
     """
 
     layers: tuple[str, ...]
@@ -116,7 +116,7 @@ class BackProjectionsJob(PictureJob):
             except NoRuleMatched as reason:
                 if not self.skip_refused:
                     raise
-                yield Note(reason.message.after("back-projections are left out: "))
+                yield Note(reason.message.after("back-projections are skipped: "))
                 return
             found = projector.project(self._clipped(shapes[name][0]), self.start)
             yield projection_entry(
@@ -131,7 +131,7 @@ class BackProjectionsJob(PictureJob):
             progress((number + 1) / len(groups))
 
     def _clipped(self, count: int) -> Channels:
-        """Take all maps of a layer that has fewer than the number asked for."""
+        """Return the channels, with the number of strongest maps limited to `count`."""
         if not isinstance(self.channels, str) or not self.channels[3:].isdecimal():
             return self.channels
         return f"top{min(int(self.channels[3:]), count)}"
@@ -141,10 +141,10 @@ class BackProjectionsJob(PictureJob):
 class LayerGridsJob(PictureJob):
     """Grad-CAM and Guided Grad-CAM of many layers, a grid for each class and method.
 
-    layers: names or patterns; none for all convolutions.
+    layers: names or patterns; empty for all convolutions.
     methods: `grad_cam`, `guided_grad_cam`.
-    targets: as for explanations; none for the best class.
-    rules: further rules for the guided part.
+    targets: as for explanations; empty for the best class.
+    rules: additional rules for the guided part.
     output: the entry of the model's output that holds the scores.
     """
 
@@ -188,7 +188,7 @@ class LayerGridsJob(PictureJob):
             progress((number + 1) / len(jobs))
 
     def _jobs(self, targets: list[int]) -> dict[str, tuple[Method, int]]:
-        """Give the method and the class of each group."""
+        """Return the method and the class of each group."""
         names = [self.loaded.class_name(target) for target in targets]
         return {
             group: (method, target)
@@ -200,7 +200,7 @@ class LayerGridsJob(PictureJob):
 
 
 def _check_channels(channels: Channels, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Refuse a channel that one of the layers has not, before anything of the others is written."""
+    """Refuse a channel that is out of range for any layer, before anything is written."""
     for name, shape in shapes.items():
         for channel in channels if isinstance(channels, tuple) else ():
             if not 0 <= channel < shape[0]:

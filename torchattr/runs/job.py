@@ -1,4 +1,4 @@
-"""What a look at a picture is: it takes a picture, and gives what is to be kept and said of it."""
+"""The interface of jobs: a job takes a picture and yields entries, notes and predictions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from torchattr.runs.score_reader import Answer
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the user should know; each is reported once."""
+    """A remark for the user; each is reported once."""
 
     message: Message
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the model sees in a picture, and the classes that are explained."""
+    """The scores of a picture, and the classes that are explained."""
 
     path: Path
     answer: Answer
@@ -37,10 +37,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class OutputGroups:
-    """The places of the entries that follow, so that they can be asked for before.
+    """The paths of the entries that follow, so that they can be claimed first.
 
-    names: groups that have an entry for each picture.
-    paths: of entries that no picture has.
+    names: groups that have one entry per picture.
+    paths: of entries that belong to no picture.
     """
 
     names: tuple[str, ...]
@@ -56,9 +56,9 @@ class InputPicture:
     """One picture of a run.
 
     path: its file.
-    name: what the files of its results are called.
+    name: the stem of its results' files.
     index: its position in the run.
-    prepared: the picture as it was read and as the model takes it.
+    prepared: the picture as it was read, and preprocessed.
     inputs: the latter as a batch `(1, C, H, W)` on the model's device.
     """
 
@@ -71,7 +71,7 @@ class InputPicture:
 
 @dataclass(frozen=True, eq=False)
 class PictureJob(ABC):
-    """Something to make of each picture of a run; its fields are its settings.
+    """What is done with each picture of a run; its fields are its settings.
 
     loaded: the model.
     weights: where its weights came from, for the manifest.
@@ -82,15 +82,15 @@ class PictureJob(ABC):
 
     @abstractmethod
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
-        """Look at a picture; before its entries comes a :class:`OutputGroups` that names theirs.
+        """Process a picture; an :class:`OutputGroups` is yielded before the entries that it names.
 
         Args:
-            picture: what to look at.
-            progress: told which share of the look is done.
+            picture: the picture to process.
+            progress: called with the completed fraction of the job.
         """
 
     def record(self, picture: InputPicture, **facts: Any) -> dict[str, Any]:
-        """Give what the manifest says of an entry, as plain data."""
+        """Return the manifest record of an entry, as plain data."""
         width, height = picture.prepared.original.size
         return {
             "source": str(picture.path),
@@ -102,17 +102,17 @@ class PictureJob(ABC):
         }
 
     def chosen(self) -> dict[str, Any]:
-        """Give the settings, as plain data."""
+        """Return the settings, as plain data."""
         return settings_of(self)
 
 
 def made_by(loaded: LoadedModel) -> dict[str, Any]:
-    """Give what a result was made by."""
+    """Return the model, device and package versions that a result was made with."""
     return {"model": loaded.name, "device": str(device_of(loaded)), "versions": versions()}
 
 
 def settings_of(settings: Any) -> dict[str, Any]:
-    """Give the fields of a look but its model, and the backend."""
+    """Return the fields of a job except its model, and the requested backend."""
     names = [one.name for one in fields(settings) if one.name != "loaded"]
     chosen = {name: getattr(settings, name) for name in names}
     return {
@@ -122,6 +122,6 @@ def settings_of(settings: Any) -> dict[str, Any]:
 
 
 def device_of(loaded: LoadedModel) -> torch.device:
-    """Give the device on which a model lies."""
+    """Return the device of a model's first parameter or buffer; the CPU if it has none."""
     tensors = (*loaded.model.parameters(), *loaded.model.buffers())
     return next((tensor.device for tensor in tensors), torch.device("cpu"))

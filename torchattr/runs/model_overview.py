@@ -1,4 +1,4 @@
-"""What can be said of a model without a picture of the user's: its parts, and its kernels."""
+"""What is shown of a model without a user's picture: its summary and its kernels."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from torchattr.runs.job import (
 
 
 def example_input(loaded: LoadedModel) -> Tensor:
-    """Give a batch of one picture as the model takes it, on its device."""
+    """Return a batch with one preprocessed example picture, on the model's device."""
     tensor = loaded.preprocess(read_image(examples()[0].path)).tensor
     return tensor[None].to(device_of(loaded))
 
 
-def summary_entry(loaded: LoadedModel, found: Summary) -> Entry:
-    """Keep a summary as text."""
-    title = f"What {loaded.name} consists of"
-    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=str(found))
+def summary_entry(loaded: LoadedModel, result: Summary) -> Entry:
+    """Return the entry of a summary, as text."""
+    title = f"Summary of {loaded.name}"
+    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=str(result))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +61,14 @@ def kernels_of(
     output_channels: Sequence[int] | None,
     input_channels: Sequence[int] | None,
 ) -> Iterator[Kernels]:
-    """Give the kernels of convolutions by name, pattern or the code `c`; of all if none is named.
+    """Yield the kernels of convolutions by name, pattern or the code `c`; by default, of all.
 
     Raises:
-        LayerError: something that is no convolution.
+        LayerError: a layer that is not a convolution.
         InputError: a channel out of range.
     """
     for name in _convolutions(loaded.model, layers or ["c"]):
-        # Only a run shows the kernels of what is no layer.
+        # Kernels that belong to no module are seen only in a forward.
         inputs = None if name in layer_names(loaded.model) else example_input(loaded)
         yield conv_kernels(
             loaded.model,
@@ -81,32 +81,32 @@ def kernels_of(
 
 def kernel_entries(
     loaded: LoadedModel,
-    found: Sequence[Kernels],
+    per_layer: Sequence[Kernels],
     drawn: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> Iterator[Entry]:
-    """Keep kernels of several layers. drawn: see :meth:`Kernels.picture`."""
-    names = kernel_names(found)
-    for index, (name, kernels) in enumerate(zip(names, found, strict=True)):
+    """Yield an entry for the kernels of each layer. drawn: see :meth:`Kernels.picture`."""
+    names = kernel_names(per_layer)
+    for index, (name, kernels) in enumerate(zip(names, per_layer, strict=True)):
         record = {**made_by(loaded), "settings": dict(settings)}
         yield kernels_entry(kernels, drawn, name=name, index=index, record=record)
 
 
-def kernel_names(found: Sequence[Kernels]) -> list[str]:
-    """Give the names of the entries of kernels."""
-    return distinct_names([file_name(kernels.layer) for kernels in found])
+def kernel_names(per_layer: Sequence[Kernels]) -> list[str]:
+    """Return the entry names of kernels, one per layer."""
+    return distinct_names([file_name(kernels.layer) for kernels in per_layer])
 
 
 def has_convolutions(loaded: LoadedModel) -> bool:
-    """Tell whether the model has layers that are convolutions."""
+    """Whether the model has convolutional layers."""
     return any(map(_is_convolution, loaded.model.modules()))
 
 
 def some_convolutions(loaded: LoadedModel, count: int = 3) -> list[str]:
-    """Choose convolutions evenly from the first to the last; all where there are few.
+    """Choose convolutions spaced evenly from the first to the last; all if there are few.
 
     Raises:
-        LayerError: the model runs none with places.
+        LayerError: the model runs none with spatial dimensions.
     """
     names = list(spatial_calls(loaded.model, example_input(loaded), "c"))
     last = len(names) - 1
@@ -118,12 +118,12 @@ def _convolutions(model: nn.Module, layers: Sequence[str]) -> list[str]:
     for layer in layers:
         if layer == "c" or is_pattern(layer):
             fitting = find_layers(model, nn.Module if layer in CODES else layer)
-            found = [name for name, part in fitting.items() if _is_convolution(part)]
-            if not found:
+            convolutions = [name for name, module in fitting.items() if _is_convolution(module)]
+            if not convolutions:
                 raise LayerError(
-                    f"the layer {layer!r} means no convolution, so there are no kernels"
+                    f"the layer {layer!r} matches no convolution, so it has no kernels"
                 )
-            names.update(dict.fromkeys(found))
+            names.update(dict.fromkeys(convolutions))
         else:
             names[layer] = None
     return list(names)

@@ -1,4 +1,4 @@
-"""Looking at pictures one after another, each written as soon as it is done."""
+"""Run jobs on pictures, one after another; results are written as soon as they are done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from torchattr.runs.job import (
 
 @dataclass(frozen=True)
 class Written:
-    """An entry is done, and these are its files."""
+    """An entry is written, to these files."""
 
     path: Path
     files: list[Path]
@@ -32,14 +32,14 @@ class Written:
 
 @dataclass(frozen=True)
 class PictureDone:
-    """Everything about a picture is done."""
+    """All jobs of a picture are done."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class AlreadyDone:
-    """A former run did all of a picture with the same model and settings, and it is still there."""
+    """An earlier run finished a picture with the same model and settings; its files still exist."""
 
     path: Path
 
@@ -58,71 +58,71 @@ Progress = Callable[[float], None]
 
 def run_jobs(
     paths: Sequence[Path],
-    looks: Sequence[PictureJob],
+    jobs: Sequence[PictureJob],
     sink: Sink,
     progress: Progress = lambda pictures: None,
 ) -> Iterator[Event]:
-    """Look at pictures and hand what is found to a sink; say what happens.
+    """Run jobs on pictures, pass their entries to a sink, and yield what happens.
 
-    A picture that cannot be read is skipped, and one that the sink has already, made by the same
-    model and settings, is kept. When the iteration ends early, what was handed over before stays.
+    A picture that cannot be read is skipped. One that is already in the sink, made with the same
+    model and settings, is kept. If the iteration ends early, finished entries stay.
 
     Args:
         paths: the pictures.
-        looks: what to make of each, in this order.
+        jobs: the jobs for each picture, in this order.
         sink: takes the entries; it is left open.
-        progress: told how many pictures are done, in parts.
+        progress: called with the number of pictures done, including fractions.
 
     Raises:
-        TorchattrError: a setting that does not fit the model, or a sink that takes nothing.
+        TorchattrError: a setting that does not fit the model, or a sink that cannot be written.
     """
     run = _Run(distinct_names([plain_name(path.stem) for path in paths]), sink)
-    made_by = run_digest(looks)
+    made_by = run_digest(jobs)
     for index, path in enumerate(paths):
         key = picture_digest(made_by, path, run.names[index])
         if sink.has_finished(key):
             yield AlreadyDone(path)
             continue
         try:
-            picture = _read(path, run.names[index], index, looks[0])
+            picture = _read(path, run.names[index], index, jobs[0])
         except ImageError as error:
             sink.skip(str(path), str(error))
             yield Skipped(path, str(error))
             continue
-        parts = [_Part(progress, index, number, len(looks)) for number in range(len(looks))]
-        found = [look.at(picture, part.done) for look, part in zip(looks, parts, strict=True)]
-        # What a look refuses, it refuses before it names its groups: nothing is written until then.
-        for one in found:
-            yield from run.taken(one, until_claimed=True)
-        for one in found:
-            yield from run.taken(one)
+        shares = [_JobShare(progress, index, number, len(jobs)) for number in range(len(jobs))]
+        results = [job.at(picture, share.done) for job, share in zip(jobs, shares, strict=True)]
+        # A job raises its errors before it names its groups: nothing is written until then.
+        for of_job in results:
+            yield from run.taken(of_job, until_claimed=True)
+        for of_job in results:
+            yield from run.taken(of_job)
         sink.finish(key)
         yield PictureDone(path)
 
 
 @dataclass
 class _Run:
-    """Hands what looks find to the sink: each group claimed first, each note told once."""
+    """Passes results of jobs to the sink: groups are claimed first, notes are reported once."""
 
     names: list[str]
     sink: Sink
     claimed: set[str] = field(default_factory=set)
-    told: set[Note | Path] = field(default_factory=set)
+    reported: set[Note | Path] = field(default_factory=set)
 
-    def taken(self, found: Iterator[JobResult], until_claimed: bool = False) -> Iterator[Event]:
-        for one in found:
-            if isinstance(one, OutputGroups):
-                self._claim(one)
+    def taken(self, results: Iterator[JobResult], until_claimed: bool = False) -> Iterator[Event]:
+        for result in results:
+            if isinstance(result, OutputGroups):
+                self._claim(result)
                 if until_claimed:
                     return
-            elif isinstance(one, Entry):
-                yield Written(Path(one.name), self.sink.add(one))
+            elif isinstance(result, Entry):
+                yield Written(Path(result.name), self.sink.add(result))
             else:
-                # What the model sees in a picture is told once, however many looks ask it.
-                said = one if isinstance(one, Note) else one.path
-                if said not in self.told:
-                    self.told.add(said)
-                    yield one
+                # The prediction of a picture is reported once, even if several jobs yield it.
+                key = result if isinstance(result, Note) else result.path
+                if key not in self.reported:
+                    self.reported.add(key)
+                    yield result
 
     def _claim(self, groups: OutputGroups) -> None:
         prefixes = [f"{group}/" if group else "" for group in groups.names]
@@ -132,19 +132,19 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One of several looks at one of several pictures."""
+class _JobShare:
+    """One job on one picture, as a share of the progress of the run."""
 
     progress: Progress
     picture: int
-    look: int
-    looks: int
+    job: int
+    jobs: int
 
     def done(self, share: float) -> None:
-        self.progress(self.picture + (self.look + share) / self.looks)
+        self.progress(self.picture + (self.job + share) / self.jobs)
 
 
-def _read(path: Path, name: str, index: int, look: PictureJob) -> InputPicture:
-    prepared = look.loaded.preprocess(read_image(path))
-    inputs = prepared.tensor[None].to(device_of(look.loaded))
+def _read(path: Path, name: str, index: int, job: PictureJob) -> InputPicture:
+    prepared = job.loaded.preprocess(read_image(path))
+    inputs = prepared.tensor[None].to(device_of(job.loaded))
     return InputPicture(path, name, index, prepared, inputs)

@@ -1,4 +1,4 @@
-"""What a model answers to a picture, as one score for each class."""
+"""Read one score per class from whatever a model returns for a picture."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from torchattr.runs.class_selector import ClassSelector, chosen
 from torchattr.show import percent
 
 SEGMENTATION = Message(
-    "this model segments: the score of a class is the sum of its logits over the pixels where it"
-    " is the highest, its percentage their share of the picture"
+    "segmentation model: the score of a class is the sum of its logits over the pixels where it"
+    " is the highest, its percentage the share of these pixels"
 )
 _WRAP = WayOut("wrap the model so that it returns scores (N, classes): path/to/file.py:FUNCTION")
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is shown of one picture's classes, `(K,)`: probabilities where it is known, else values.
+    """The displayed scores `(K,)` of one picture: probabilities if they are known to be, else raw.
 
-    probabilities: what is shown; *not* probabilities unless `bounded`.
-    is_share: whether these are shares of the picture that a segmentation gives to each class.
-    reading: how they were made of the scores.
+    probabilities: the displayed values; *not* probabilities unless `bounded`.
+    is_share: whether these are the shares of pixels that a segmentation assigns to each class.
+    reading: how they were computed from the scores.
     """
 
     probabilities: Tensor
@@ -40,21 +40,21 @@ class Answer:
 
     @property
     def bounded(self) -> bool:
-        """Whether these are probabilities or shares, in 0..1, so that they may be percentages."""
+        """Whether these are probabilities or shares, in 0..1, and can be shown as percentages."""
         return self.is_share or self.reading.bounded
 
     @property
     def kind(self) -> Activation:
-        """Whether one class is right (`softmax`), each is for itself (`sigmoid`), or neither."""
+        """`softmax` for exclusive classes, `sigmoid` for independent ones, or `none`."""
         return self.reading.kind
 
     @property
     def note(self) -> Message:
-        """What a reader should know of the numbers; empty if there is nothing."""
+        """A remark on what the numbers mean; may be empty."""
         return SEGMENTATION if self.is_share else self.reading.note
 
     def said(self, value: float) -> str:
-        """Write one of the numbers: as a percentage only if it is a probability or a share.
+        """Format a value: as a percentage only if it is a probability or a share.
 
         >>> Answer(torch.tensor([-5.0])).said(-5.0)
         '-5'
@@ -70,9 +70,9 @@ class Answer:
 class ScoreReader:
     """Reads scores `(N, K)` from whatever a model returns.
 
-    A segmentation, `(N, K, H, W)`, gives for each class the sum of its logits over the pixels that
-    it wins: those where it is the highest, or, if it is the only one, where its logit is positive.
-    Scores `(N,)` are one for each example.
+    A segmentation, `(N, K, H, W)`, is reduced to the sum of each class's logits over the pixels
+    that it wins: those where it is the highest, or, for a single class, where its logit is
+    positive. Scores `(N,)` are one per example.
 
     Args:
         loaded: the model.
@@ -83,7 +83,7 @@ class ScoreReader:
     key: OutputKey = None
 
     def scores(self, output: Any) -> Tensor:
-        """Give the scores `(N, K)` in an output of the model; differentiable."""
+        """Return the scores `(N, K)` in an output of the model; differentiable."""
         raw = self._raw(output)
         return (raw * _wins(raw)).sum((2, 3)) if raw.dim() == 4 else raw
 
@@ -91,8 +91,8 @@ class ScoreReader:
         """Run the model for one picture `(1, C, H, W)`.
 
         Raises:
-            OutputError: scores of another shape, or none that are finite.
-            ModelError: the model cannot be run on it.
+            OutputError: scores of another shape, or NaN or infinite ones.
+            ModelError: the model fails on it.
         """
         with gradients(False):
             ending = OutputOperation()
@@ -119,7 +119,7 @@ class ScoreReader:
             ) from error
 
     def activation(self, answer: Answer) -> Activation:
-        """Say what makes probabilities of the scores; nothing does of a segmentation's sums."""
+        """Return the activation that turns scores into probabilities; `none` for a segmentation."""
         return "none" if answer.is_share else answer.reading.applied
 
     def _raw(self, output: Any) -> Tensor:
@@ -148,11 +148,11 @@ class ScoreReader:
         if not raw.isfinite().all():
             raise OutputError(
                 f"the scores of {self.loaded.name} hold NaN or infinite values, so nothing can"
-                " be explained; look at its weights and its transform"
+                " be explained; check its weights and its transform"
             )
 
     def _check_single_map(self, raw: Tensor, ending: str | None) -> None:
-        """Refuse one map of values of which it is not known that they are logits of a mask."""
+        """Refuse a single map unless it is known to hold the logits of a mask."""
         if raw.shape[1] > 1:
             return
         if self.loaded.activation not in ("logits", "sigmoid") or ending in ("sigmoid", "softmax"):

@@ -40,7 +40,7 @@ def convert_into_grid(
     if not len(images):
         raise ShapeError("Xs holds no image to lay on a grid")
     stretched = image_normalization(images, ubound)
-    return _tile(stretched, *_places(len(images), None, None), padding, 0.0)
+    return _tile(stretched, *_rows_and_columns(len(images), None, None), padding, 0.0)
 
 
 def grid(
@@ -73,10 +73,10 @@ def grid(
         raise ShapeError(f"captions has {len(captions)} entries for {len(pictures)} images")
     if not isinstance(padding, int) or padding < 0:
         raise InputError(f"padding must be a whole number of pixels from 0, got {padding!r}")
-    places = _places(len(pictures), rows, columns)
+    shape = _rows_and_columns(len(pictures), rows, columns)
     color = (fill,) * 3 if isinstance(fill, int) else tuple(fill)
     cells = _captioned(pictures, captions, color)
-    tiled = _tile(cells, *places, padding, np.array(color, np.uint8))
+    tiled = _tile(cells, *shape, padding, np.array(color, np.uint8))
     return np.stack(
         [np.pad(tiled[..., c], padding, constant_values=color[c]) for c in range(3)], axis=-1
     )
@@ -119,7 +119,7 @@ def _channels_last(values: Any, name: str, layout: Layout) -> np.ndarray:
     return np.moveaxis(array, 1, -1) if layout == "NCHW" else array
 
 
-def _places(count: int, rows: int | None, columns: int | None) -> tuple[int, int]:
+def _rows_and_columns(count: int, rows: int | None, columns: int | None) -> tuple[int, int]:
     for name, number in (("rows", rows), ("columns", columns)):
         if number is not None and number < 1:
             raise ShapeError(f"{name} must be at least 1, got {number}")

@@ -152,18 +152,19 @@ def deconv_visualization(
     sink = _sink(path_logdir, path_outdir)
     fed = Feed.of(sess_graph_path, value_feed_dict, input_tensor)
     shapes = spatial_calls(fed.run, fed.images, layers)
-    found = {}
+    results = {}
     for name, (count, *_) in shapes.items():
         channels = None if top is None else f"top{min(top, count)}"
         projector = BackProjector(fed.run, fed.images, name, (rule,), chunk=fed.chunk)
-        found[name] = projector.project(channels, "map")
+        results[name] = projector.project(channels, "map")
 
     def entry(layer: str, example: int, **fields: Any) -> Entry:
-        return projection_entry(found[layer], example, crop=False, **fields)
+        return projection_entry(results[layer], example, crop=False, **fields)
 
-    paths = _kept(sink, _each(PROJECTIONS, list(found), len(fed.images), entry))
+    paths = _kept(sink, _each(PROJECTIONS, list(results), len(fed.images), entry))
     return Visualization(
-        {name: array_of(as_tensors(one.pictures, name)[0]) for name, one in found.items()}, paths
+        {name: array_of(as_tensors(result.pictures, name)[0]) for name, result in results.items()},
+        paths,
     )
 
 
@@ -186,7 +187,7 @@ def deepdream_visualization(
         sess_graph_path: see :func:`activation_visualization`.
         value_feed_dict: see :func:`activation_visualization`.
         layer: the layer whose units are meant, by name or as a module: its channels, or its values
-            if it has no places. `None` means the model's own output.
+            if it has no spatial dimensions. `None` means the model's own output.
         classes: the units, one or several.
         input_tensor: see :func:`activation_visualization`.
         path_logdir: see :func:`activation_visualization`.

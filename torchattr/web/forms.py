@@ -270,7 +270,7 @@ def argument_docs(owner: type, *functions: Callable[..., Any]) -> dict[str, str]
 
     >>> from torchattr.methods import GradCAM
     >>> argument_docs(GradCAM, GradCAM.attribute)["relu_attributions"]
-    'keep only evidence for the target, as the paper does.'
+    'keep only evidence for the target, as in the paper.'
     """
     docs: dict[str, str] = {}
     for docstring in _docstrings(owner, functions):

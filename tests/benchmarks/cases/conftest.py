@@ -35,7 +35,7 @@ def of(name: str, size: int, device: torch.device) -> Subject:
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small networks and pictures in place of all."""
+    """Small networks and pictures instead of the real ones."""
     monkeypatch.setattr(Settings, "size", property(lambda self: 64))
     monkeypatch.setattr(Settings, "growth_batches", property(lambda self: (1,)))
     monkeypatch.setattr(prepare, "NETWORKS", ("resnet18",))

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 class Net(nn.Module):
-    """Two convolutions, and scores that depend on where things are."""
+    """Two convolutions, and scores that depend on positions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def net() -> nn.Module:
 @pytest.mark.parametrize("asked", ["8/8", "8/5", "9 superpixels"])
 @pytest.mark.parametrize("side", SIDES)
 def test_each_side_asks_the_same(asked: str, side: str, net: nn.Module) -> None:
-    """Scores are attributed to the right places, in whatever order they come."""
+    """Scores are assigned to the right positions, in any order."""
     made = occlusion_task(asked, 24, CPU)
     right = by_hand(made, net, 2)
     found = SIDES[side](made, net, 2, 0)
@@ -68,7 +68,7 @@ def test_a_side_that_runs_whole_forwards_is_stopped(
 
 
 def test_what_was_stopped_is_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fixed part and the clean forward take 3 s, each place 0.5 s."""
+    """The fixed part and the clean forward take 3 s, each position 0.5 s."""
     clock = iter([0.0, 2.0, 5.0, 7.0])
     monkeypatch.setattr(ablation, "perf_counter", lambda: next(clock))
 
@@ -90,7 +90,7 @@ def test_nothing_compared_and_nan_are_no_agreement() -> None:
         difference({0: 1.0}, {0: 1.0})
 
 
-def test_bound_counts_what_places_can_reach() -> None:
+def test_bound_counts_what_positions_can_reach() -> None:
     """Of 8 × 8 pixels a 1 × 1 convolution sees 4 × 4, a 3 × 3 one 5 × 5 from each corner."""
     made = Windows(torch.rand(1, 3, 8, 8), 4, 4)
     assert bound(made, nn.Conv2d(3, 2, 1)) == pytest.approx(64 / 16)

@@ -26,7 +26,7 @@ def test_targets_rest_on_what_is_asked() -> None:
 
 @pytest.mark.slow
 def test_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In processes of their own, on pictures of 64 pixels."""
+    """In separate processes, on pictures of 64 pixels."""
     monkeypatch.setattr(Settings, "size", property(lambda self: 64))
     windows, superpixels, curve = CASES["incremental"].run(QUICK)
     for row in (windows, superpixels, curve):

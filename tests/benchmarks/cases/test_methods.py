@@ -44,7 +44,7 @@ def test_methods() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cheap")
 def test_a_cell_that_would_take_too_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not one that a target rests on."""
+    """No target rests on it."""
     monkeypatch.setattr(Settings, "batch", property(lambda self: 1))
     monkeypatch.setattr(Settings, "longest_round", property(lambda self: 1e-6))
     first, second = CASES["methods"].run(replace(QUICK, methods=("Saliency",)))

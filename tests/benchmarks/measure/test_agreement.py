@@ -1,4 +1,4 @@
-"""What is wrong gets the reason instead of a time. Nothing here is timed."""
+"""Wrong results get a reason instead of a time. Nothing here is timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that only rearrange values: channels, pixels, and whole images made rows."""
+"""Calls that only rearrange values: channels, pixels, and images flattened to rows."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MODEL = seeded(make)
 
 
 def deconvnet(model: nn.Sequential, x: Tensor, signal_of: str) -> Tensor:
-    """The deconvnet of layer 9, written down step by step: unpool, rectify, transpose."""
+    """The deconvnet of layer 9, step by step: unpool, rectify, transpose."""
     a1 = F.relu(model[0](x))
     p1, switches1 = F.max_pool2d(a1, 2, return_indices=True)
     a2 = F.relu(model[3](p1))
@@ -62,7 +62,7 @@ def deconvnet(model: nn.Sequential, x: Tensor, signal_of: str) -> Tensor:
 
 
 def unpool(down: Tensor, switches: Tensor, like: Tensor) -> Tensor:
-    """Put each value back to the place that won; windows that overlap add up."""
+    """Return each value to the position that won; overlapping windows add up."""
     flat = torch.zeros_like(like).flatten(2)
     flat = flat.scatter_add(2, switches.flatten(2), down.flatten(2))
     return flat.view_as(like)

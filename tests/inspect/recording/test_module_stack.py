@@ -1,4 +1,4 @@
-"""Which module runs is known in its own thread only, and nothing stays on the model."""
+"""The running module is known in its own thread only, and no hook stays on the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchattr.inspect.recording.module_stack import ModuleStack
 
 
 class Noting(nn.Module):
-    """Notes which module is said to run while it does."""
+    """Records the name of the current module during its forward."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every call of an operation has a readable, stable name and a graph that goes on."""
+"""Every call of an operation has a readable, stable name and an output in the graph."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_names_are_those_of_layers_or_of_the_module_and_the_operation() -> None:
     seen = watched(seeded(Net), noise(1, 2, 8, 8, dtype=torch.float32))
     assert [ran.name for ran, _ in seen] == [
         *("block.conv", "block.relu", "block.conv#2", "block.relu#2"),
-        # The block has a layer called relu, so its functional ones are told apart.
+        # The block has a layer called relu, so its functional ones get other names.
         *("block.conv#3", "block.relu()", "block.conv#4", "block.relu()#2"),
         *("block.conv#5", "block.relu()#3"),
         *("relu", "pool", "relu#2", "avg_pool"),

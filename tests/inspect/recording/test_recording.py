@@ -1,4 +1,4 @@
-"""Layers and operations are recorded together, by whatever way they are named."""
+"""Layers and operations are recorded together, however they are selected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Branch(nn.Module):
 
 
 class Net(nn.Module):
-    """Calls one branch twice and leaves another out."""
+    """Calls one branch twice and another one never."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ def test_training_and_scripted_models_are_refused_and_nothing_stays() -> None:
         recorded("r", model)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated, and says so.
+        warnings.simplefilter("ignore")  # torch.jit warns that it is deprecated.
         traced = torch.jit.trace(seeded(Branch), X, check_trace=False)
     with refused(ScriptedModelError, "hides its operations"):
         recorded("r", traced)

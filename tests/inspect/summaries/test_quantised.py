@@ -78,7 +78,7 @@ MADE: dict[str, tuple[Callable[[nn.Module], nn.Module], type[nn.Module], int]] =
     "static": (static, Net, 0),
     "fused": (fused, Net, 0),
 }
-"""How models are quantised, and how many of their rectifiers rules still reach."""
+"""Ways to quantise a model, and the number of its rectifiers that rules still reach."""
 
 
 @pytest.mark.parametrize("name", MADE)

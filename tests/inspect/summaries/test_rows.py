@@ -1,4 +1,4 @@
-"""The counts of a row are those of its module and of its parts, and of no namesake."""
+"""The counts of a row include its submodules, and no modules with a similar name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchattr.inspect.summaries.rows import summary_rows
 
 
 class Two(nn.Module):
-    """Has two parts of which one's name begins like the other's."""
+    """Two submodules, of which one's name is a prefix of the other's."""
 
     def __init__(self) -> None:
         super().__init__()

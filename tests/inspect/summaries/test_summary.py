@@ -1,4 +1,4 @@
-"""A summary counts what the forward really did, and leaves the model as it was."""
+"""A summary counts what the forward really ran, and does not change the model."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_a_model_that_looks_at_values_has_no_shapes_without_them() -> None:
 
 
 class Scaled(nn.Module):
-    """A weight that a rectifier makes of constants, and parts that lead nowhere."""
+    """A weight that a rectifier computes from constants, and branches that no output depends on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ def test_only_rectifiers_that_rules_reach_are_counted() -> None:
 
 
 class Written(nn.Module):
-    """Rectifiers that write over a tensor, over parts of one, and by an assignment."""
+    """Rectifiers that overwrite a tensor, a slice of one, and by assignment."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = x * 2

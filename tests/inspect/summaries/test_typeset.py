@@ -1,4 +1,4 @@
-"""Tables are aligned, and leave out what is empty."""
+"""Tables are aligned, without empty columns."""
 
 from __future__ import annotations
 

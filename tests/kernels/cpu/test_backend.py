@@ -1,4 +1,4 @@
-"""The compiled CPU backend: what keeps it from serving, where its code is kept, its threads."""
+"""The compiled CPU backend: its refusals, its code cache and its threads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if CpuBackend().refusals(REQUEST):
 
 @pytest.fixture
 def anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Forget what is compiled; keep what will be in a folder of its own."""
+    """Forget the compiled libraries, and cache the next ones in a new folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     kept = (cpu_compile.shared_library, cpu_backend._missing, cpu_compile.compiles)
     for one in kept:

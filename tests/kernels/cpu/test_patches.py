@@ -1,4 +1,4 @@
-"""Compiled operations on patches: which form serves, how exact each is, that threads share it."""
+"""Compiled operations on patches: which algorithm is chosen, its accuracy, and its threads."""
 
 from __future__ import annotations
 

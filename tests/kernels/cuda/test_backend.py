@@ -1,6 +1,6 @@
-"""The CUDA kernels: compiled for GPUs, run on the host, and what the backend says without one.
+"""The CUDA kernels: compiled for GPUs, run on the host, and refused without a GPU.
 
-What they compute is tested by `test_contract.py`, on the host everywhere and on a GPU where one is.
+`test_contract.py` tests their results, on the host everywhere and on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def test_autograd_hears_of_what_is_written_over(host) -> None:
 
 @pytest.mark.slow
 def test_no_access_outside_of_any_tensor(host) -> None:
-    """Tensors stand between walls of the address sanitizer; undefined behaviour stops it, too."""
+    """The address sanitizer guards both ends of every tensor; undefined behaviour also fails."""
     libraries = [
         subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True)
         for name in ("libasan.so", "libubsan.so")

@@ -1,4 +1,4 @@
-"""The CUDA kernels compiled for GPUs, which need not be there, and the cache of their code."""
+"""The CUDA kernels, compiled without a GPU, and the cache of their code."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pools(kind: str, index: str, vector: int) -> list[Kernel]:
 
 
 class Reported(Kernel):
-    """A kernel whose compiler tells of registers and spills."""
+    """A kernel whose compiler reports registers and spills."""
 
     @property
     def options(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What keeps the CUDA driver from launching kernels."""
+"""Reasons why the CUDA driver cannot launch kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the CUDA kernels are launched with."""
+"""The launch arguments of the CUDA kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference backend: both its ways to pack, and that it always serves."""
+"""The reference backend: both its packing algorithms, and that it is always available."""
 
 from __future__ import annotations
 

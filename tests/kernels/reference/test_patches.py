@@ -1,4 +1,4 @@
-"""What the contract of operations on patches does not reach: chunks, and divisors of means."""
+"""Operations on patches beyond the contract tests: chunks, and divisors of means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backend as the tests of what all backends must do see it."""
+"""A backend as the contract tests see it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torchattr.kernels.reference.patches import TorchPatches
 
 @dataclass(frozen=True)
 class Bench:
-    """A backend, and where its tensors must lie."""
+    """A backend, and the device of its tensors."""
 
     backend: Backend
     device: torch.device
 
     @property
     def patches(self) -> PatchOperations:
-        """Its operations on patches, or those of the reference that serve in their place."""
+        """Its operations on patches, or else those of the reference."""
         return self.backend.patches or TorchPatches()
 
     @property
     def dtypes(self) -> list[torch.dtype]:
-        """Those that it serves, the reference float64, too."""
+        """The dtypes that it serves; for the reference float64, too."""
         every = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
         return [dtype for dtype in every if not self.backend.refusals(Request(self.device, dtype))]

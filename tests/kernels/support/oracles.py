@@ -1,4 +1,4 @@
-"""What the operations of a backend mean, element by element, in plain Python."""
+"""The operations of a backend, defined element by element in plain Python."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def naive_relu_backward(grad: Tensor, open_: Tensor, gate: Gate) -> Tensor:
 
 
 def naive_max_pool(x: Tensor, window: Window, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Return the maxima and switches of windows at so many positions.
+    """Return the maxima and switches of windows at an output's positions.
 
-    A later place wins only if it is larger, or NaN.
+    A later element wins only if it is larger, or NaN.
     """
     values = torch.full((*x.shape[: -len(sizes)], *sizes), -torch.inf, dtype=torch.float64)
     switches = torch.zeros(values.shape, dtype=torch.int64)
     for at in product(*map(range, values.shape)):
         best, won = -math.inf, None
-        for number, place in _places(at, x.shape, window):
-            value = float(x[place])
+        for number, position in _window(at, x.shape, window):
+            value = float(x[position])
             if won is None or value > best or math.isnan(value):
                 best, won = value, number
         values[at], switches[at] = best, 0 if won is None else won
@@ -58,28 +58,28 @@ def naive_max_pool(x: Tensor, window: Window, sizes: Sequence[int]) -> tuple[Ten
 def naive_unpool(
     grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
 ) -> Tensor:
-    """Add each element to the place that its switch names, in the precision of the result."""
+    """Add each element at the position that its switch names, in the precision of the result."""
     result = torch.zeros(tuple(input_shape), dtype=torch.float64)
     for at in product(*map(range, grad.shape)):
         chosen = int(switches[at]) & (127 if window.tells_open else -1)
-        for number, place in _places(at, input_shape, window):
+        for number, position in _window(at, input_shape, window):
             if number == chosen:
-                result[place] += float(grad[at])
+                result[position] += float(grad[at])
     return result.to(grad.dtype)
 
 
-def _places(
+def _window(
     at: Sequence[int], shape: Sequence[int], window: Window
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yield the elements of one window that are inside the input, with their numbers."""
     dims = len(window.extent)
     for number, steps in enumerate(product(*map(range, window.extent))):
-        place = [
+        position = [
             at[d - dims] * window.stride[d] - window.padding[d] + steps[d] * window.dilation[d]
             for d in range(dims)
         ]
-        if all(0 <= p < size for p, size in zip(place, shape[-dims:], strict=True)):
-            yield number, (*at[:-dims], *place)
+        if all(0 <= p < size for p, size in zip(position, shape[-dims:], strict=True)):
+            yield number, (*at[:-dims], *position)
 
 
 def same(one: Tensor, other: Tensor) -> bool:

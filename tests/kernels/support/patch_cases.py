@@ -1,4 +1,4 @@
-"""Boxes, patches and whole pictures for the tests of operations on patches."""
+"""Boxes, patches and whole images for the tests of operations on patches."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def cast(x: Patches, dtype: torch.dtype) -> Patches:
 
 
 def dense(x: Patches) -> Tensor:
-    """Assemble each variant's whole picture, `(variants, C, H, W)`."""
-    pictures = x.clean[x.boxes.table[:, IMAGE]].clone()
-    for picture, row, area in zip(pictures, x.boxes.table, x.boxes.areas, strict=True):
-        box = picture[row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]]
+    """Assemble each variant's whole image, `(variants, C, H, W)`."""
+    images = x.clean[x.boxes.table[:, IMAGE]].clone()
+    for image, row, area in zip(images, x.boxes.table, x.boxes.areas, strict=True):
+        box = image[row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]]
         box[:] = x.changed[row[-1] : row[-1] + area].view(box.shape)
-    return pictures.permute(0, 3, 1, 2)
+    return images.permute(0, 3, 1, 2)
 
 
-def rows(pictures: Tensor, boxes: Boxes) -> Tensor:
-    """Cut boxes out of pictures."""
+def rows(images: Tensor, boxes: Boxes) -> Tensor:
+    """Cut boxes out of images."""
     pieces = [
-        picture[:, row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]].flatten(1).T
-        for picture, row in zip(pictures, boxes.table, strict=True)
+        image[:, row[TOP] : row[BOTTOM], row[LEFT] : row[RIGHT]].flatten(1).T
+        for image, row in zip(images, boxes.table, strict=True)
     ]
     return torch.cat(pieces)
 

@@ -1,10 +1,10 @@
-"""Compile every kernel as the backend launches it, for a GPU that need not be there.
+"""Compile every kernel as the backend launches it, without needing a GPU.
 
-Prints, as JSON, what was compiled: the kernel, the operation that launched it, the compute
-capability, how often each instruction that loads from global memory or stores there stands in its
-PTX, and in which types its tensor cores multiply. Run as a script: Triton's interpreter, in which
-the tests run, compiles nothing. Arguments: the compute capability, the names of windows, among them
-`blocks` to have products of every block, and the dtypes.
+Prints, as JSON, for each compilation: the kernel, the operation that launched it, the compute
+capability, the number of each instruction in its PTX that loads from or stores to global memory,
+and the dtypes that its tensor cores multiply. Run as a script, since Triton's interpreter, in which
+the tests run, compiles nothing. Arguments: the compute capability, the names of windows (`blocks`
+adds products of every block), and the dtypes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ CONVOLUTIONS = {
     "3x3 in groups": (64, 64, 4, 3),
     "3x3 depthwise": (64, 64, 64, 3),
 }
-"""Channels there and back, groups and extent."""
+"""Input channels, output channels, groups and kernel size."""
 
 
 def patches(channels: int, dtype: torch.dtype, size: int = 28) -> Patches:
@@ -153,7 +153,7 @@ def launches(dtype: torch.dtype, names: list[str]):
 
 
 def driven(calls):
-    """Send each operation's result back to it, and give its name once it is launched."""
+    """Send each operation's result back to it, and yield its name once it is launched."""
     result = None
     while True:
         try:
@@ -187,7 +187,7 @@ def main(capability: int, names: list[str], dtypes: list[str]) -> None:
             for name in driven(launched):
                 rows += [row(name, dtype, capability, call) for call in calls]
                 calls.clear()
-    # Other sizes of pictures, with rows that start as evenly, need no other kernels.
+    # Other image sizes, with rows aligned as well, need no other kernels.
     for size, activation in ((40, 28), (72, 48), (104, 9)):
         x = torch.ones(3, 32, size, size)
         again = convolved("3x3", torch.float32, size=activation)

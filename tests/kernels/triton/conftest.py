@@ -7,6 +7,6 @@ import pytest
 
 @pytest.fixture
 def compiling(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Triton as users have it: it compiles."""
+    """Triton as users run it: it compiles."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     return monkeypatch

@@ -1,4 +1,4 @@
-"""The Triton backend: what it refuses, how it cuts up its work, and that its kernels compile."""
+"""The Triton backend: its refusals, how it splits its work, and that its kernels compile."""
 
 from __future__ import annotations
 

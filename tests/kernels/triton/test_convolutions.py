@@ -1,4 +1,4 @@
-"""Triton's operations on patches: every block and dtype, several programs, what is kept."""
+"""Triton's convolutions of patches: every block and dtype, several programs, and caches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRITON, REFERENCE = TritonPatches(), TorchPatches()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-"""Channels there and back, groups and extent."""
+"""Input channels, output channels, groups and kernel size."""
 
 
 def agrees(x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue, unit: float) -> None:

@@ -90,7 +90,7 @@ def test_pooled_and_whole() -> None:
 
 
 def test_random_reshapes_agree_with_the_elements() -> None:
-    """A dimension that is said to run through one coordinate does so."""
+    """A dimension whose axis names one coordinate does run over it."""
     sizes = {"y": 4, "x": 6, "z": 2}
     axes = tuple(axis(label, size) for label, size in sizes.items())
     values = torch.stack(torch.meshgrid(*map(torch.arange, sizes.values()), indexing="ij"))

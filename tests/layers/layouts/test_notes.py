@@ -1,4 +1,4 @@
-"""Notes about tensors."""
+"""Values attached to tensors."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""What functions do to dimensions, against what they do to the elements."""
+"""The effect of functions on axes, against their effect on the elements."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 def labels(run: Run, *shape: int) -> list[Any]:
-    """Return, dimension by dimension, what `run` gives runs through, of an input `(N, C, y, x)`."""
+    """Return which coordinates of `(N, C, y, x)` each dimension of the result of `run` has."""
     x = torch.rand(*shape)
     tracker = LayoutTracker([x])
     with tracker:
@@ -66,7 +66,7 @@ CASES: dict[str, tuple[Run, str]] = {
     "einsum": (lambda x: torch.einsum("nchw->nhwc", x), "n y x c"),
     "einsum of two": (lambda x: torch.einsum("nchw,dc->nhwd", x, torch.rand(2, 3)), "n y x -"),
     "cat of channels": (lambda x: torch.cat([x, x], 1), "n - y x"),
-    "cat of places": (lambda x: torch.cat([x, x], 3), "n c y -"),
+    "cat of rows": (lambda x: torch.cat([x, x], 3), "n c y -"),
     "cat of examples": (lambda x: torch.cat([x, x]), "- c y x"),
     "stack": (lambda x: torch.stack([x, x], 1), "n - c y x"),
     "unfold": (lambda x: F.unfold(x, 2, stride=2), "n - yx"),
@@ -116,7 +116,7 @@ def test_labels(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_equal_sizes_do_not_confuse(name: str) -> None:
-    """No dimension is taken for another one because both are as long."""
+    """No dimension is mistaken for another of the same size."""
     run, wanted = CASES[name]
     try:
         found = labels(run, 4, 4, 4, 4)

@@ -38,7 +38,7 @@ def tokens(x: Tensor) -> Tensor:
         (tokens, "tokens"),
         (lambda x: tokens(x).transpose(0, 1), "tokens"),
         (lambda x: x.flatten(2), "tokens"),
-        (lambda x: x.mean((2, 3)), "no places"),
+        (lambda x: x.mean((2, 3)), "not spatial"),
         (lambda x: x.mean((2, 3), keepdim=True), "channels first"),
     ],
 )
@@ -54,13 +54,13 @@ def test_kinds(run: Callable[[Tensor], Tensor], wanted: str) -> None:
         (lambda x: x[[1, 0]], "which of its dimensions is the batch"),
         (lambda x: torch.cat([x, x]), "which of its dimensions is the batch"),
         (lambda x: x.sum(0), "which of its dimensions is the batch"),
-        (lambda x: x.flip(2), "moved about"),
-        (lambda x: x.roll(1, 3), "moved about"),
+        (lambda x: x.flip(2), "positions were moved"),
+        (lambda x: x.roll(1, 3), "positions were moved"),
         (lambda x: torch.cat([x, x], 2), "only some"),
         (lambda x: x.sort(2)[0], "only some"),
         (lambda x: tokens(x) @ tokens(x).mT, "several of its dimensions"),
         (lambda x: x @ x.mT, "several of its dimensions"),
-        (lambda x: x.mT.flatten(2), "row by row"),
+        (lambda x: x.mT.flatten(2), "row-major order"),
         (lambda x: x.unflatten(3, (2, 3)), "several of its dimensions"),
     ],
 )
@@ -69,7 +69,7 @@ def test_reasons(run: Callable[[Tensor], Tensor], reason: str) -> None:
 
 
 def test_what_was_not_seen_is_not_known() -> None:
-    assert "not known" in str(layout(lambda x: torch.rand(2, 3), PICTURE))
+    assert "unknown how its values" in str(layout(lambda x: torch.rand(2, 3), PICTURE))
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 0), (0, 2), (3, 1)])
@@ -101,8 +101,8 @@ def test_two_inputs_with_the_same_places_are_aligned() -> None:
     assert "several of its dimensions" in str(mixed)
 
 
-def test_a_convolution_shows_where_the_places_are() -> None:
-    """After a function that is not seen they are known again."""
+def test_a_convolution_shows_which_dimensions_are_spatial() -> None:
+    """After a function that cannot be intercepted they are known again."""
     net = nn.Conv2d(3, 5, 1)
 
     class Hidden(torch.autograd.Function):
@@ -110,7 +110,7 @@ def test_a_convolution_shows_where_the_places_are() -> None:
         def forward(ctx: Any, x: Tensor) -> Tensor:
             return torch.from_numpy(x.numpy() * 2)
 
-    assert "not known" in str(layout(lambda x: Hidden.apply(x), PICTURE))
+    assert "unknown" in str(layout(lambda x: Hidden.apply(x), PICTURE))
     assert kind(lambda x: net(Hidden.apply(x)), PICTURE) == "channels first"
 
 

@@ -1,4 +1,4 @@
-"""What a call remembers of its arguments, and that it can be run again on other inputs."""
+"""Which arguments a call keeps, and that it can run again on other inputs."""
 
 from __future__ import annotations
 

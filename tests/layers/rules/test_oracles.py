@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
 Forward = Callable[[Tensor], Tensor]
 Oracle = Callable[[Forward, Tensor, Tensor], Tensor]
-"""From an operation, its input and what comes back from above to what goes on to the input."""
+"""From an operation, its input and the gradient of its output to the gradient of its input."""
 
 ORACLES: dict[tuple[str, str], tuple[Oracle, list[tuple[Forward, Tensor]]]] = {}
 
@@ -128,7 +128,7 @@ oracle(
 )(transposed_matrix)
 
 
-# Maxima: look through every window, one after another, for the first largest place.
+# Maxima: search every window, one after another, for the first largest element.
 
 
 def windows(
@@ -139,17 +139,17 @@ def windows(
     count = (math.ceil if ceil else math.floor)(reach / stride) + 1
     if (count - 1) * stride >= size + padding:
         count -= 1
-    places = [[w * stride - padding + dilation * k for k in range(extent)] for w in range(count)]
-    return [[place for place in window if 0 <= place < size] for window in places]
+    windows = [[w * stride - padding + dilation * k for k in range(extent)] for w in range(count)]
+    return [[index for index in window if 0 <= index < size] for window in windows]
 
 
 def unpooled(axes: list[list[list[int]]], x: Tensor, g: Tensor) -> Tensor:
     result = torch.zeros_like(x)
     for plane in product(*(range(size) for size in x.shape[: -len(axes)])):
         for number in product(*(range(len(axis)) for axis in axes)):
-            places = list(product(*(axis[n] for axis, n in zip(axes, number, strict=True))))
-            values = [x[(*plane, *place)].item() for place in places]
-            winner = places[values.index(max(values))]
+            positions = list(product(*(axis[n] for axis, n in zip(axes, number, strict=True))))
+            values = [x[(*plane, *position)].item() for position in positions]
+            winner = positions[values.index(max(values))]
             result[(*plane, *winner)] += g[(*plane, *number)]
     return result
 
@@ -281,10 +281,10 @@ class Small(nn.Module):
 
 
 class Deconvnet:
-    """Goes back down a stack of layers as Zeiler and Fergus (2014) draw it.
+    """Goes back down a stack of layers as in Zeiler and Fergus (2014).
 
-    `rectify_first` is the deconvnet's order: what comes from above is unpooled, rectified and
-    then filtered. Otherwise it is filtered before it is rectified.
+    `rectify_first` is the deconvnet's order: the signal from above is unpooled, rectified and then
+    filtered. Otherwise it is filtered before it is rectified.
     """
 
     def __init__(self, layers: list[nn.Module], *, rectify_first: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Targets that gradients do not come from."""
+"""Targets from which no gradient reaches the inputs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which layer is taken when none is named."""
+"""The layer that is chosen when none is named."""
 
 from typing import Any
 
@@ -27,9 +27,9 @@ X = pictures(2, 3, 8, 12)
 
 
 def chosen(net: nn.Module, inputs: Any = X, target: Any = 1, **options: Any) -> str:
-    with pytest.warns(ta.LayerChoiceWarning) as said:
+    with pytest.warns(ta.LayerChoiceWarning) as warned:
         ta.GradCAM(net, **options).attribute(inputs, target=target)
-    return str(said[0].message).partition("layer=")[2].strip("'")
+    return str(warned[0].message).partition("layer=")[2].strip("'")
 
 
 def test_the_last_with_a_grid() -> None:
@@ -50,16 +50,16 @@ def test_layouts_other_than_channels_first() -> None:
 
 
 def test_tokens_that_the_target_reads() -> None:
-    """Of a class token alone nothing comes back to the places of the last block.
+    """From the class token alone, no gradient reaches the grid of the last block.
 
-    The norm of the last block would do, but not its last call, which is what counts.
+    The norm of the last block would do, but not its last call, which is the one that counts.
     """
     assert chosen(vit(1, pool="class")) == "blocks.0"
     assert chosen(vit(0, 1, pool="last")) == "blocks.0"
 
 
 class Levels(nn.Module):
-    """A head that is called for each level of a pyramid, the last of which has a single place."""
+    """A head that is called for each level of a pyramid, the last of which is a single pixel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def two_heads(net: Any, x: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("task", ["main", "other"])
 def test_the_way_to_the_target(task: str) -> None:
-    """Layers of another task ran later, but matter nothing to this one."""
+    """Layers of another task ran later, but do not affect this one."""
     net = Net(two_heads, stem=conv(), main=conv(8), other=conv(8), head=head(), other_head=head())
     assert chosen(net, output=task) == task
 
@@ -155,7 +155,7 @@ def test_no_layer_is_better_than_a_wrong_one(run: Any) -> None:
 
 
 def test_long_grids_that_are_no_picture() -> None:
-    """A picture squeezed along one side has another aspect than the input."""
+    """An image squeezed along one side has a different aspect ratio from the input."""
     net = through(
         lambda net, x: net.first(F.adaptive_avg_pool2d(net.stem(x), (1, 12))), stem=conv(3, 3)
     )
@@ -187,7 +187,7 @@ def test_architectures(name: str, size: int, grid: int) -> None:
 
 def test_grids_of_another_aspect_are_named_and_not_taken() -> None:
     class Resized(nn.Module):
-        """Works on a square of its own, whatever it is given."""
+        """Resizes every input to the same square."""
 
         def __init__(self) -> None:
             super().__init__()

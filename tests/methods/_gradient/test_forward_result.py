@@ -1,4 +1,4 @@
-"""Models that run their forwards for the methods themselves."""
+"""Models that run their own forwards for the methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchattr.methods import ForwardResult, Traceable
 
 
 class Doubling(nn.Module, Traceable):
-    """Runs another model than its own forward, and notes what is asked of it."""
+    """Runs a model other than its own forward, and records the options."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def test_methods_use_the_forward_that_a_model_offers() -> None:
     (asked,) = doubling.asked
     assert asked["of_output"]
     assert asked["from_inputs"]
-    assert asked["places"] == []
+    assert asked["taps"] == []
 
 
 def test_a_model_is_told_what_is_read_inside_it() -> None:
@@ -52,4 +52,4 @@ def test_a_model_is_told_what_is_read_inside_it() -> None:
     (asked,) = doubling.asked
     assert not asked["of_output"]
     assert not asked["from_inputs"]
-    assert [tap.module for tap in asked["places"]] == [model[0], model[4]]
+    assert [tap.module for tap in asked["taps"]] == [model[0], model[4]]

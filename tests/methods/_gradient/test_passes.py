@@ -18,7 +18,7 @@ from torchattr.methods import MethodCall, Pass, PassResult, SolveResult, solve
 
 
 class Reading:
-    """A method that returns the gradients of its passes as they are."""
+    """A method that returns the gradients of its passes unchanged."""
 
     strict = True
 

@@ -1,4 +1,4 @@
-"""Where the values of a target are read: the output, or a layer."""
+"""Reading a target's values: from the output, or from a layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchattr.methods._gradient.target_reader import TargetReader
 
 def read(model: nn.Module, target: Any) -> Tensor:
     reader = TargetReader(model, target)
-    trace = Trace(model, (X,), (), places=reader.taps)
+    trace = Trace(model, (X,), (), taps=reader.taps)
     return reader.read(trace, trace.output, target).detach()
 
 

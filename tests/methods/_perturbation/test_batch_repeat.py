@@ -1,4 +1,4 @@
-"""Repeating a batch and what belongs to its examples."""
+"""Repeating a batch with its per-example arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring perturbed copies: the order of the values, how many at once, what is refused."""
+"""Evaluating perturbed copies: the order of the scores, the chunk size, the refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features: their masks, range by range, and how their values are spread."""
+"""Features: their masks, range by range, and the distribution of their effects."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def by_array(x: Tensor) -> Tensor:
 def test_what_depends_on_values_is_computed_as_a_whole(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One picture in one copy at a time, since these models mix what is in a batch."""
+    """One image in one copy at a time, since these models mix the examples of a batch."""
     monkeypatch.setattr(incremental_scores._IncrementalRun, "_fitting", lambda *_: 1)
     ablation = ta.FeatureAblation(model)
     options: dict[str, Any] = {"target": 1, "feature_mask": SEGMENTS, "perturbations_per_eval": 1}
@@ -286,7 +286,7 @@ def test_in_place(model: Any) -> None:
 
 
 class Alternating:
-    """Another model each time that it is called."""
+    """A model that changes with each call."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -314,7 +314,7 @@ def test_a_random_model_is_computed_as_a_whole() -> None:
 
 
 class Shrinking:
-    """Fewer scores with each call."""
+    """Returns fewer scores with each call."""
 
     def __init__(self) -> None:
         self.left = 5
@@ -379,7 +379,7 @@ def test_what_was_followed_reads_well() -> None:
 
 @pytest.fixture
 def model() -> Iterator[nn.Module]:
-    """A model that must be left as it was."""
+    """A model that must be left unchanged."""
     made = network()
     before = {name: value.clone() for name, value in made.state_dict().items()}
     yield made

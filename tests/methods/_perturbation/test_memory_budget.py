@@ -1,4 +1,4 @@
-"""How much is run at once."""
+"""The number of copies to run at once."""
 
 from __future__ import annotations
 

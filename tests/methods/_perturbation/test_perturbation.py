@@ -1,4 +1,4 @@
-"""The perturbation engine: what is replaced, in what types, and how much at once."""
+"""The perturbation engine: which elements are replaced, dtypes, and chunk sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random masks: those drawn by hand, each by its number alone."""
+"""Random masks: equal to those drawn by hand, each determined by its number alone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_each_pixel_lets_through_the_probability_on_average(probability: float) 
 
 
 def test_shifts_reach_every_place_of_a_cell() -> None:
-    """A grid of one cell is the same everywhere; one of two has its edge in as many places."""
+    """A grid of one cell is constant; the edge of a grid of two takes every position."""
     (masks,) = random_masks((12,), (2,), count=400).masks(0, 400)
     assert masks is not None
     assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 2 + 2 * 6

@@ -1,4 +1,4 @@
-"""The values of a target, for a batch and for copies of it."""
+"""The scores of a target, for a batch and for copies of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads: kept in memory, and errors for everything that is no file."""
+"""Uploads: kept in memory, and errors for everything that is not a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every limit is named in the docstring, and can be changed by itself."""
+"""Every limit is documented, and can be changed independently."""
 
 from __future__ import annotations
 

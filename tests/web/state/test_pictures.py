@@ -1,4 +1,4 @@
-"""Uploaded pictures, and files that are none."""
+"""Uploaded pictures, and files that are not pictures."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG that says it is huge, in a few bytes."""
+    """A PNG of a few bytes whose header declares a huge size."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
     return b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b"")
 
 
 def real_bomb(side: int) -> bytes:
-    """A picture that really has so many pixels, in few bytes."""
+    """A picture that really has that many pixels, in few bytes."""
     file = io.BytesIO()
     Image.new("1", (side, side)).save(file, "PNG")
     return file.getvalue()

@@ -25,7 +25,7 @@ from torchattr.web.state.stored import StoredFeatureMaps, StoredImage
 
 
 def item(count: int = 10_000) -> StoredFeatureMaps:
-    """Something of `4 * count` bytes, and a little for what describes it."""
+    """An item of `4 * count` bytes plus a small overhead."""
     return StoredFeatureMaps("grey", "layer", np.zeros((count, 1, 1), np.float32))
 
 
@@ -94,7 +94,7 @@ def test_empty_sessions_make_room_before_others() -> None:
 
 
 def full(limits: Limits, count: int) -> tuple[Sessions, list[str], list[float]]:
-    """So many sessions that all hold something, and a clock that can be set."""
+    """Several non-empty sessions, and a clock that can be set."""
     now = [0.0]
     sessions, keys = Sessions(limits, clock=lambda: now[0]), []
     for _ in range(count):
@@ -181,7 +181,7 @@ def test_numbers_of_sessions_cannot_be_chosen_or_guessed() -> None:
 
 
 def test_several_visitors_at_once_get_their_own_answers(visit: Any, demo: LoadedModel) -> None:
-    """Everybody asks about another picture, at the same layers; the library says what is right."""
+    """Each visitor uses another picture and the same layers; results equal the library's."""
     layers = ["stem", "stage1", "stage2", "stage3"]
     found: dict[tuple[int, int], Any] = {}
 

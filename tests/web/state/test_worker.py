@@ -90,7 +90,7 @@ def test_warnings_become_notes_each_once(worker: Worker) -> None:
 
 
 class Trail:
-    """Jobs that note each of their steps."""
+    """Jobs that record each of their steps."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -110,7 +110,7 @@ class Trail:
 
 
 def together(worker: Worker, *asked: tuple[str, str, Callable[[], Any]]) -> list[Any]:
-    """Run jobs that are asked for at once, while the worker is busy with another one."""
+    """Run jobs that are submitted together while the worker is busy with another one."""
     gate = threading.Event()
 
     async def all_of_them() -> list[Any]:
@@ -171,7 +171,7 @@ def test_only_one_job_runs_at_any_time() -> None:
 
 
 def cancelled(worker: Worker, steps: int) -> tuple[list[Any], Trail]:
-    """Cancel a job of `a` among two others, all of them well on their way."""
+    """Cancel a job of `a` among two others, all of them in progress."""
     trail, reached = Trail(), threading.Event()
 
     def job() -> None:

@@ -76,7 +76,7 @@ def test_calls_of_a_layer_are_told_apart(client: TestClient, picture: str) -> No
 
 
 class Smooth(nn.Module):
-    """A model without any rectifier, whose scores are no probabilities."""
+    """A model without rectifiers, whose scores are not probabilities."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def test_an_operation_that_is_no_layer_can_be_looked_into(
 
 
 class Folded(nn.Module):
-    """A model that folds two halves of the picture into the batch for a while."""
+    """A model that temporarily folds two halves of the picture into the batch."""
 
     def __init__(self) -> None:
         super().__init__()

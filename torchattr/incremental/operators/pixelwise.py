@@ -34,14 +34,14 @@ class Pointwise(Operator):
 
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         result = given[0]
-        for one in given[1:]:
-            result = result.joined(one)
+        for other in given[1:]:
+            result = result.joined(other)
         return result
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         tensors = {
-            index: one.grid.spread(one.within(boxes, backend))
-            for index, one in zip(self.inputs, given, strict=True)
+            index: value.grid.spread(value.within(boxes, backend))
+            for index, value in zip(self.inputs, given, strict=True)
         }
         return self.grid.gathered(_repeat(self.entry, tensors))
 
@@ -87,7 +87,7 @@ class ChannelGate(Operator):
 
 
 def _repeat(entry: TapeEntry, tensors: dict[int, Tensor]) -> Tensor:
-    """Repeat a call on other tensors, of which it may overwrite copies only."""
+    """Repeat a call on other tensors; an in-place call gets copies."""
     if writes_input(entry):
         tensors[entry.inputs[0]] = tensors[entry.inputs[0]].clone()
     args = fill(entry.args, tensors.__getitem__)

@@ -145,8 +145,8 @@ def lower_pixel_gather(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Opera
         torch.arange(grid.height).double(), torch.arange(grid.width).double(), indexing="ij"
     )
     rows, columns, ones = (
-        _called_on(entry, one.expand(grid.shape[0], 1, -1, -1))[0, 0]
-        for one in (y, x, torch.ones_like(y))
+        _called_on(entry, coordinate.expand(grid.shape[0], 1, -1, -1))[0, 0]
+        for coordinate in (y, x, torch.ones_like(y))
     )
     marks = _called_on(entry, torch.zeros_like(y).expand(grid.shape[0], 1, -1, -1))[0, 0]
     inside = (ones == 1) & (marks == 0) if not torch.equal(ones, marks) else None

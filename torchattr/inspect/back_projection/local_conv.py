@@ -70,15 +70,15 @@ def bounding_box(values: Tensor) -> tuple[slice, ...] | None:
     """Return the smallest box around the non-zero positions of `(C, ...)`, if there are any."""
     # Faster than asking for any(), and NaN stays marked.
     marked = values.abs().amax(0).ne(0)
-    found = []
+    box = []
     for d in range(marked.dim()):
         others = [other for other in range(marked.dim()) if other != d]
         line = marked.any(others) if others else marked
-        places = line.nonzero()
-        if not len(places):
+        marks = line.nonzero()
+        if not len(marks):
             return None
-        found.append(slice(int(places[0]), int(places[-1]) + 1))
-    return tuple(found)
+        box.append(slice(int(marks[0]), int(marks[-1]) + 1))
+    return tuple(box)
 
 
 def padding_before(call: Call) -> list[int]:

@@ -252,8 +252,8 @@ def _run(
     """
     if not isinstance(layer, str) or layer in layer_names(model) or is_pattern(layer):
         name, module = _single(find_layers(model, layer))
-        tap = TapPoint(module, read=True)
-        trace = Trace(model, inputs, arguments, tables=tables, places=[tap], key=any_output)
+        tap = TapPoint(module, with_layout=True)
+        trace = Trace(model, inputs, arguments, tables=tables, taps=[tap], key=any_output)
         last_call(trace, tap)
         return name, trace, trace.calls(tap)
     recording = Recording(model, inputs, arguments, layer, tables)

@@ -42,11 +42,11 @@ class Seeds:
             ShapeError: a start outside the map.
         """
         flat = values.flatten(2)
-        place = _places(flat, values.shape[2:], start)
-        reached = flat.gather(2, place[:, :, None]).squeeze(2)
+        starts = _start_positions(flat, values.shape[2:], start)
+        reached = flat.gather(2, starts[:, :, None]).squeeze(2)
         whole = isinstance(start, str) and start == "map"
         index = _channels(channels, flat.mean(2) if whole else reached)
-        positions = None if whole else _unravelled(place.gather(1, index), values.shape[2:])
+        positions = None if whole else _unravelled(starts.gather(1, index), values.shape[2:])
         return cls(index, reached.gather(1, index), positions)
 
     def columns(self, first: int, stop: int) -> Seeds:
@@ -66,13 +66,13 @@ class Seeds:
         if self.positions is None:
             signal[copy, row, self.channels.T] = values[row, self.channels.T]
         else:
-            places = self.positions.transpose(0, 1).unbind(2)
-            index = (copy, row, self.channels.T, *places)
+            indices = self.positions.transpose(0, 1).unbind(2)
+            index = (copy, row, self.channels.T, *indices)
             signal[index] = self.activations.T
         return signal.flatten(0, 1)
 
 
-def _places(flat: Tensor, shape: Sequence[int], start: Any) -> Tensor:
+def _start_positions(flat: Tensor, shape: Sequence[int], start: Any) -> Tensor:
     """Return one flat position in each map, `(N, channels)`."""
     if isinstance(start, str) and start in ("max", "map"):
         return flat.argmax(2)
@@ -80,17 +80,17 @@ def _places(flat: Tensor, shape: Sequence[int], start: Any) -> Tensor:
         raise InputError(
             f"start must be 'max', 'map' or a position such as (row, column), got {start!r}"
         )
-    place = 0
+    flat_index = 0
     for position, size in zip(check_position(start, shape), shape, strict=True):
-        place = place * size + position
-    return torch.full(flat.shape[:2], place, device=flat.device)
+        flat_index = flat_index * size + position
+    return torch.full(flat.shape[:2], flat_index, device=flat.device)
 
 
-def _unravelled(places: Tensor, shape: Sequence[int]) -> Tensor:
+def _unravelled(flat_indices: Tensor, shape: Sequence[int]) -> Tensor:
     positions = []
     for size in reversed(shape):
-        positions.append(places % size)
-        places = places // size
+        positions.append(flat_indices % size)
+        flat_indices = flat_indices // size
     return torch.stack(positions[::-1], dim=2)
 
 
@@ -127,10 +127,10 @@ def _listed(channels: Any) -> list[int]:
 
 
 def _number(channels: str, count: int) -> int:
-    found = _STRONGEST.fullmatch(channels)
-    if not found or int(found[1]) > count:
+    match = _STRONGEST.fullmatch(channels)
+    if not match or int(match[1]) > count:
         raise InputError(
             f"channels must be 'top1' to 'top{count}' for a layer of {count} maps, ints, or None,"
             f" got {channels!r}"
         )
-    return int(found[1])
+    return int(match[1])

@@ -39,20 +39,20 @@ class Goal:
             )
         layer, self._measured = _understood(objective)
         self._model, self._key = model, key
-        self._place = None if layer is None else _place(model, layer, objective)
+        self._tap = None if layer is None else _tap(model, layer, objective)
 
     def trace(self, image: Tensor, arguments: Sequence[Any]) -> Trace:
         """Run the model on an image."""
-        places = [] if self._place is None else [self._place]
-        return Trace(self._model, (image,), arguments, places=places, key=self._scores)
+        taps = [] if self._tap is None else [self._tap]
+        return Trace(self._model, (image,), arguments, taps=taps, key=self._scores)
 
     def measure(self, trace: Trace, image: Tensor) -> Tensor:
         """Return one value per example of the image, connected to the graph."""
-        ran = trace if self._place is None else last_call(trace, self._place)
+        ran = trace if self._tap is None else last_call(trace, self._tap)
         return self._measured(ran, image)
 
     def _scores(self, output: Any) -> Tensor:
-        if self._place is None:
+        if self._tap is None:
             return select_output(output, self._key)
         return any_output(output)
 
@@ -71,9 +71,9 @@ def _understood(objective: Any) -> tuple[Layer | None, Callable[[Any, Tensor], T
     return None, lambda trace, _: select_scores(trace.output, objective)
 
 
-def _place(model: Forward, layer: Layer, objective: Any) -> TapPoint:
+def _tap(model: Forward, layer: Layer, objective: Any) -> TapPoint:
     of_input = isinstance(objective, Neuron) and objective.of_input
-    return TapPoint(find_layer(model, layer)[1], of_input, read=True)
+    return TapPoint(find_layer(model, layer)[1], of_input, with_layout=True)
 
 
 def _energy(captured: Captured, image: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
     if sigma <= 0:
         return images
     reach = max(1, round(3 * sigma))
-    places = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
-    weights = torch.exp(-0.5 * (places / sigma) ** 2)
+    offsets = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = (weights / weights.sum())[None, None]
     for d in range(2, images.dim()):
         lines = images.movedim(d, -1)
@@ -59,8 +59,8 @@ def laplacian_normalised(images: Tensor, levels: int) -> Tensor:
 
     The bands are differences of Gaussians, each twice as wide as the one before.
     """
-    found = torch.zeros_like(images)
+    bands = torch.zeros_like(images)
     for level in range(levels - 1):
         coarse = blurred(images, float(2**level))
-        found, images = found + normalised(images - coarse), coarse
-    return normalised(found + normalised(images))
+        bands, images = bands + normalised(images - coarse), coarse
+    return normalised(bands + normalised(images))

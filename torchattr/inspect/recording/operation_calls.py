@@ -24,35 +24,35 @@ class OperationCall:
     """One call of an operation.
 
     Attributes:
-        place: where it ran: the name of the layer that is this operation (`layer1.0.relu`), or
+        origin: where it ran: the name of the layer that is this operation (`layer1.0.relu`), or
             else the names of the enclosing module and the operation (`inception3a.branch1.relu`).
-        number: number of the call at this place, from 1.
+        number: number of the call of this origin, from 1.
         path: the name of the module in which it ran; empty for the model itself.
         call: the operation and its arguments.
     """
 
-    place: str
+    origin: str
     number: int
     path: str
     call: Call
 
     @property
     def name(self) -> str:
-        """The place, with the number of the call from the second on: `layer1.0.relu#2`."""
-        return numbered(self.place, self.number)
+        """The origin, with the number of the call from the second on: `layer1.0.relu#2`."""
+        return numbered(self.origin, self.number)
 
     @property
     def operation(self) -> str:
         return self.call.operation.name
 
 
-def numbered(place: str, number: int) -> str:
-    """Return the name of one call of a place.
+def numbered(origin: str, number: int) -> str:
+    """Return the name of one call of an origin.
 
     >>> numbered("layer1.0.relu", 1), numbered("layer1.0.relu", 2)
     ('layer1.0.relu', 'layer1.0.relu#2')
     """
-    return place if number == 1 else f"{place}#{number}"
+    return origin if number == 1 else f"{origin}#{number}"
 
 
 Ran = Callable[[OperationCall, Tensor], None]
@@ -126,16 +126,16 @@ class OperationWatcher(TorchFunctionMode):
     def _note(self, call: Call, output: Any) -> None:
         first = output[0] if isinstance(output, (tuple, list)) else output
         path = self._paths.current
-        place = self._place(path, call.operation.name)
-        self._counts[place] += 1
-        self._ran(OperationCall(place, self._counts[place], path, call), first)
+        origin = self._origin(path, call.operation.name)
+        self._counts[origin] += 1
+        self._ran(OperationCall(origin, self._counts[origin], path, call), first)
 
-    def _place(self, path: str, operation: str) -> str:
+    def _origin(self, path: str, operation: str) -> str:
         if path and _is_one_operation(self._names[path]):
             return path
-        place = f"{path}.{operation}" if path else operation
+        origin = f"{path}.{operation}" if path else operation
         # A block with a layer called relu may also call a functional one.
-        return f"{place}()" if place in self._names else place
+        return f"{origin}()" if origin in self._names else origin
 
 
 def _is_one_operation(module: nn.Module) -> bool:

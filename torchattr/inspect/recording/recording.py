@@ -88,7 +88,7 @@ class Recording:
             inputs,
             arguments,
             tables=tables,
-            places=[self._place(part) for parts in self._modules for part in parts.values()],
+            taps=[self._tap(part) for parts in self._modules for part in parts.values()],
             key=any_output,
             tracked=self._begin_reading,
         )
@@ -98,8 +98,8 @@ class Recording:
             self._collect(selection, modules)
 
     @staticmethod
-    def _place(module: nn.Module) -> TapPoint:
-        return TapPoint(module, read=True)
+    def _tap(module: nn.Module) -> TapPoint:
+        return TapPoint(module, with_layout=True)
 
     def _begin_reading(self, tracker: LayoutTracker) -> None:
         self._tracker = tracker
@@ -109,7 +109,7 @@ class Recording:
         self._ran.clear()
 
     def _note(self, ran: OperationCall, output: Tensor) -> None:
-        self._ran[ran.place] = ran.operation
+        self._ran[ran.origin] = ran.operation
         if any(_takes(one, ran, self._names) for one in self._selections):
             edge = get_gradient_edge(output) if output.requires_grad else None
             layouts = (self._tracker.layout(output),) if self._tracker is not None else ()
@@ -117,10 +117,10 @@ class Recording:
             self._taken.append((ran, call))
 
     def _collect(self, selection: Selection, modules: Mapping[str, nn.Module]) -> None:
-        found = {name: list(self.trace.calls(self._place(part))) for name, part in modules.items()}
+        found = {name: list(self.trace.calls(self._tap(part))) for name, part in modules.items()}
         for ran, captured in self._taken:
             if _takes(selection, ran, self._names):
-                found.setdefault(ran.place, []).append(captured)
+                found.setdefault(ran.origin, []).append(captured)
         base, number = split_number(selection)
         if number is not None and base in found:
             found = {f"{base}#{number}": found[base][number - 1 : number]}
@@ -160,15 +160,15 @@ def split_number(selection: Selection) -> tuple[str | None, int | None]:
     >>> split_number("layer1.0.relu#2")
     ('layer1.0.relu', 2)
     """
-    found = _NUMBERED.fullmatch(selection) if isinstance(selection, str) else None
-    return (found[1], int(found[2])) if found else (None, None)
+    match = _NUMBERED.fullmatch(selection) if isinstance(selection, str) else None
+    return (match[1], int(match[2])) if match else (None, None)
 
 
 def _takes(selection: Selection, ran: OperationCall, names: Iterable[str]) -> bool:
     """Whether an operation is selected, other than as a layer."""
     if isinstance(selection, str) and selection in CODES:
         return ran.operation in CODES[selection]
-    if ran.place in names or not isinstance(selection, (str, re.Pattern)):
+    if ran.origin in names or not isinstance(selection, (str, re.Pattern)):
         return False
     base, _ = split_number(selection)
-    return name_matches(ran.place, base or selection)
+    return name_matches(ran.origin, base or selection)

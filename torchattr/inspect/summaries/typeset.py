@@ -67,7 +67,7 @@ def _add_rows(table: Table, rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     for row in rows:
-        # As a text, so that brackets in names are no markup.
+        # As a Text, so that brackets in names are not markup.
         table.add_row(*map(Text, row))
 
 

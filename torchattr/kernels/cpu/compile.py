@@ -31,7 +31,7 @@ OPTIONS = (
     "-ffp-contract=fast",
 )
 TIMEOUT = 300
-"""Seconds after which a compilation is given up."""
+"""Seconds after which a compilation is abandoned."""
 
 _POINTER, _SIZE, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 _VIEWS = [_POINTER, _POINTER]

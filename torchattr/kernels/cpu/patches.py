@@ -228,7 +228,7 @@ def _tiling(boxes: Boxes) -> tuple[int, int]:
 
 
 def _winograd(views: tuple[Any, Any], conv: Convolution, epilogue: _EpilogueArgument) -> bool:
-    """Convolve by Winograd's filtering; false if a result is not finite and so none can be used."""
+    """Convolve by Winograd's filtering; false if a result is not finite and none can be used."""
     outputs, inputs = conv.weight.shape[:2]
     if "winograd" not in conv.packed:
         conv.packed["winograd"] = _filtered(conv)

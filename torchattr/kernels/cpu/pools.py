@@ -59,13 +59,13 @@ def unpool(
     only_open: bool = False,
     clamps: bool = False,
 ) -> Tensor:
-    """Send gradients to the winners.
+    """Send gradients back to the winners of a max-pool.
 
     Args:
-        grad: as in :meth:`Backend.unpool`, like the switches, the input's shape and the window.
-        switches: see `grad`.
-        input_shape: see `grad`.
-        window: see `grad`.
+        grad: as in :meth:`Backend.unpool`.
+        switches: as in :meth:`Backend.unpool`.
+        input_shape: as in :meth:`Backend.unpool`.
+        window: as in :meth:`Backend.unpool`.
         order: memory order of the switches and of the result.
         only_open: whether windows whose maximum is not positive send back zero.
         clamps: whether negative results become zero.

@@ -127,7 +127,7 @@ def architecture_for(nvrtc: Nvrtc, capability: tuple[int, int]) -> str:
         BackendError: the compiler supports none that the device could run.
     """
     device = capability[0] * 10 + capability[1]
-    known = [one for one in nvrtc.architectures if one <= device]
+    known = [architecture for architecture in nvrtc.architectures if architecture <= device]
     if device < OLDEST or not known:
         raise BackendError(
             f"its kernels need compute capability 7.0 or newer and NVRTC {nvrtc.version}"

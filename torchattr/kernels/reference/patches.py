@@ -1,7 +1,7 @@
 """Operations on patches in plain PyTorch: each output row from the rows that its window covers.
 
 All rows form one table: the clean pixels, the changed ones, and last a row of padding. A window is
-then a list of indices into the table, in whatever box it lies.
+then a list of indices into the table, in whichever box it lies.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TorchPatches(PatchOperations):
 
 
 def mean_divisors(boxes: Boxes, pooling: Pooling, size: Sequence[int]) -> Ints:
-    """Return the divisor of each row's sum; a window can reach beyond the padding that counts."""
+    """Return the divisor of each row's sum; a window can extend beyond the padding that counts."""
     if pooling.divisor is not None:
         return np.full(boxes.rows, pooling.divisor)
     counts = []

@@ -21,7 +21,7 @@ def max_pool(x: Tensor, window: Window) -> tuple[Tensor, Tensor] | None:
     """Return each maximum of a contiguous tensor and its position; `None` if any is not finite.
 
     One position of all windows is compared at once. PyTorch's own pool compares element by element,
-    which takes about twice as long on a CPU. Which of several NaN wins cannot be told this way.
+    which takes about twice as long on a CPU. This cannot determine which of several NaN wins.
     """
     shape = pooled_shape(tuple(x.shape), window)
     dims = len(window.extent)
@@ -88,7 +88,7 @@ def scatter(grad: Tensor, positions: Tensor, input_shape: Sequence[int], window:
     offsets = _offsets(spatial, window).to(grad.device)
     corners = _corners(grad.shape, spatial, window, grad.device)
     dims = len(spatial)
-    # Not allocated flat: autograd accumulates in place only into what is no view.
+    # Not allocated flat: autograd accumulates in place only into tensors that are not views.
     result = grad.new_zeros(tuple(input_shape))
     chunks = zip(
         _examples(grad), _examples(positions), _examples(result.flatten(-dims)), strict=True
@@ -108,7 +108,7 @@ def _positions_by_dimension(indices: Tensor, spatial: Sequence[int], window: Win
     """Return positions found one dimension after the other.
 
     Where a padded window is wider than its input, two of its elements can be equally far from the
-    first one, so that the distance alone does not tell them apart.
+    first one, so that the distance alone does not distinguish them.
     """
     switch, rest = torch.zeros_like(indices), indices
     for d, extent in enumerate(window.extent):

@@ -1,6 +1,6 @@
 """The Triton backend. Importing this package or its `backend` does not import Triton.
 
-Each kernel stands in one file with its launch. All but the products are bound by memory, so each
+Each kernel is in one file with its launch. All but the products are bound by memory, so each
 reads and writes every byte once. For `n` elements of `b` bytes (pools: `n` of the input, `m`
 windows; patches: `n` of the input, `m` of the output):
 

@@ -22,7 +22,7 @@ def divisor(number: int) -> tuple[int, int]:
     """
     shift = (number - 1).bit_length()
     factor = ((1 << 32) * ((1 << shift) - number)) // number + 1
-    # As a signed number, so that a kernel sees one type whatever the factor.
+    # As a signed number, so that a kernel sees one type for every factor.
     return factor - (1 << 32) if factor > LARGEST else factor, shift
 
 

@@ -2,7 +2,7 @@
 
 A program works on some rows of an output's boxes. The variant of a row is looked up; its position
 in the image follows from the variant's box. For each pixel of its window, the variant's box in the
-input tells whether the pixel is changed or clean.
+input determines whether the pixel is changed or clean.
 
 Boxes are `(rows, 1)` tensors in kernels, and positions are that or broadcast against it. An
 activation is a tuple of its clean pixels, its changed ones and its boxes; its `size` is height and
@@ -48,7 +48,9 @@ class Lookup(NamedTuple):
 def lookup_of(boxes: Boxes, device: torch.device) -> Lookup:
     """Return boxes on a device, to which they are copied once."""
     if device not in boxes.packed:
-        table, areas = (torch.from_numpy(part).to(device) for part in (boxes.table, boxes.areas))
+        table, areas = (
+            torch.from_numpy(tensor).to(device) for tensor in (boxes.table, boxes.areas)
+        )
         numbers = torch.arange(len(boxes), dtype=torch.int32, device=device)
         variants = torch.repeat_interleave(numbers, areas, output_size=boxes.rows)
         boxes.packed[device] = Lookup(table, variants)
@@ -64,14 +66,14 @@ def source_of(x: Patches) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def are_wide(*activations: Patches | None) -> bool:
-    """Whether the offset of any element of these needs more than 32 bits."""
+    """Whether the offset of any element of these activations needs more than 32 bits."""
     return any(is_wide(x.clean, x.changed) for x in activations if x is not None)
 
 
 def are_aligned(*activations: Patches | None) -> bool:
-    """Whether all of these are aligned for 16-byte loads."""
-    parts = [part for x in activations if x is not None for part in (x.clean, x.changed)]
-    return all(part.data_ptr() % 16 == 0 for part in parts)
+    """Whether all of these activations are aligned for 16-byte loads."""
+    tensors = [tensor for x in activations if x is not None for tensor in (x.clean, x.changed)]
+    return all(tensor.data_ptr() % 16 == 0 for tensor in tensors)
 
 
 @triton.jit

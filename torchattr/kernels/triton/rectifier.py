@@ -2,7 +2,7 @@
 
 Tensors are runs in memory order. A program works on `BLOCK` elements, in groups of the eight that
 share a byte of the mask. Only the last program checks where the run ends: all others load and store
-without a mask, 16 bytes at once whatever the run's length.
+without a mask, 16 bytes at once for any length.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Channels:
 
 
 @triton.jit
-def channel_of(place, channels, step_factor, step_shift, factor, shift):
+def channel_of(offset, channels, step_factor, step_shift, factor, shift):
     """Return the channel of an element from its offset after the start of a channel 0."""
-    number = divide(place, step_factor, step_shift)
+    number = divide(offset, step_factor, step_shift)
     return number - divide(number, factor, shift) * channels
 
 
@@ -63,9 +63,9 @@ def _rectify_block(
 ):
     groups = tl.arange(0, BLOCK // 8)
     bits = tl.arange(0, 8)[None, :]
-    place = groups[:, None] * 8 + bits
-    inside = place < left if LAST else None
-    value = tl.load(x + place, inside, other=0 if LAST else None).to(tl.float32)
+    offset = groups[:, None] * 8 + bits
+    inside = offset < left if LAST else None
+    value = tl.load(x + offset, inside, other=0 if LAST else None).to(tl.float32)
     if NORMED:
         value = value * tl.load(scale + channel, inside) + tl.load(shift + channel, inside)
     if KEPT:
@@ -74,7 +74,7 @@ def _rectify_block(
         if BOUNDED:
             value = tl.where(value >= upper, upper, value)
         kept = value.to(y.dtype.element_ty)
-        tl.store(y + place, kept, inside)
+        tl.store(y + offset, kept, inside)
         value = kept.to(tl.float32)
     passed = value > 0
     if BOUNDED:
@@ -109,8 +109,8 @@ def rectify_kernel(
     start = tl.program_id(0).to(tl.int64) * BLOCK
     bytes_before = tl.program_id(0).to(tl.int64) * (BLOCK // 8)
     if NORMED:
-        place = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
-        channel = channel_of(first + start.to(tl.int32) + place, channels, sf, ss, cf, cs)
+        offset = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
+        channel = channel_of(first + start.to(tl.int32) + offset, channels, sf, ss, cf, cs)
     else:
         channel = 0
     x += start
@@ -143,9 +143,9 @@ def _gate_block(
 ):
     groups = tl.arange(0, BLOCK // 8)
     bits = tl.arange(0, 8)[None, :]
-    place = groups[:, None] * 8 + bits
-    inside = place < left if LAST else None
-    value = tl.load(grad + place, inside, other=0 if LAST else None).to(tl.float32)
+    offset = groups[:, None] * 8 + bits
+    inside = offset < left if LAST else None
+    value = tl.load(grad + offset, inside, other=0 if LAST else None).to(tl.float32)
     if SIGNED:
         value = tl.where(value < 0, 0.0, value)
     if MASKED:
@@ -154,7 +154,7 @@ def _gate_block(
         value = tl.where((packed[:, None] >> bits) & 1 != 0, value, 0.0)
     if SCALED:
         value = value * tl.load(scale + channel, inside)
-    tl.store(result + place, value.to(result.dtype.element_ty), inside)
+    tl.store(result + offset, value.to(result.dtype.element_ty), inside)
 
 
 @triton.jit(do_not_specialize=["n", "first", "channels", "sf", "ss", "cf", "cs"])
@@ -178,8 +178,8 @@ def gate_kernel(
     start = tl.program_id(0).to(tl.int64) * BLOCK
     bytes_before = tl.program_id(0).to(tl.int64) * (BLOCK // 8)
     if SCALED:
-        place = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
-        channel = channel_of(first + start.to(tl.int32) + place, channels, sf, ss, cf, cs)
+        offset = tl.arange(0, BLOCK // 8)[:, None] * 8 + tl.arange(0, 8)[None, :]
+        channel = channel_of(first + start.to(tl.int32) + offset, channels, sf, ss, cf, cs)
     else:
         channel = 0
     grad += start

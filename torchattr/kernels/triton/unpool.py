@@ -1,9 +1,9 @@
-"""Back through a max-pool by its switches: each input element gathers what is meant for it.
+"""Max-pool backward from switches: each input element gathers the gradients that it gets.
 
 Tiles, tuples and steps are those of :mod:`torchattr.kernels.triton.max_pool`. A program fills a
 tile of *cells*, which hold as many input elements as the strides say. All elements at the same
-position of their cell meet the same windows, at the same positions of these. So what would be a
-search for one element is known for the whole tile when the kernel is compiled.
+position of their cell are covered by the same windows, at the same positions of these. So what
+would be a search for one element is known for the whole tile when the kernel is compiled.
 
 `WINDOW` holds `K`, `S`, `P` and `L`, then the first window over a cell and their number, in each
 dimension. Where cells are two wide along a row, both halves are gathered, laid side by side and
@@ -164,14 +164,14 @@ def fill(
     h = h * S[1] + residue // WAYS % S[1]
     if LAST:
         w = w * S[2] + residue % WAYS
-        place = (((n * size[0] + d) * size[1] + h) * size[2] + w) * (units * UNIT) + c
+        offset = (((n * size[0] + d) * size[1] + h) * size[2] + w) * (units * UNIT) + c
         there = inside & (w < size[2])
     else:
         w = (start * SPLIT + tl.arange(0, COLUMNS * SPLIT)[None, :]) * WAYS + residue % WAYS
-        place = (((n * channels + c) * size[0] + d) * size[1] + h) * (units * UNIT) + w
+        offset = (((n * channels + c) * size[0] + d) * size[1] + h) * (units * UNIT) + w
         there = row_inside & (w < units * UNIT)
     there = there & (d < size[0]) & (h < size[1])
-    tl.store(result + place, total.to(result.dtype.element_ty), there)
+    tl.store(result + offset, total.to(result.dtype.element_ty), there)
 
 
 @triton.jit(

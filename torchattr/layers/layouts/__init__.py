@@ -1,1 +1,1 @@
-"""How the dimensions of the inputs are followed through a forward."""
+"""Tracking the dimensions of the inputs through a forward."""

@@ -1,8 +1,8 @@
-"""Where the dimensions of a tensor come from: the batch, the places of an input, or neither.
+"""Where a tensor's dimensions come from: the batch, a spatial dimension of an input, or neither.
 
-A dimension is described by the digits of the coordinates that it runs through, the slowest first.
-A grid of 8 × 8 places that is flattened has one dimension with the digits of both coordinates; a
-window of it has the low digits in one dimension and the high ones in another.
+A dimension is described by the digits of the coordinates that it runs over, the slowest first. A
+flattened 8 × 8 grid has one dimension with the digits of both coordinates; a grid split into
+windows has the low digits of a coordinate in one dimension and the high ones in another.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 BATCH = "batch"
 OTHER = "other"
-"""What is no place: channels, heads, and whatever is not known."""
+"""Not spatial: channels, heads, and everything unknown."""
 
 Label: TypeAlias = Hashable
 """A coordinate: `BATCH`, `OTHER`, or a dimension of an input."""
@@ -25,9 +25,9 @@ class Digit:
     """One digit of a coordinate.
 
     Attributes:
-        label: which coordinate.
-        size: how many values it takes.
-        weight: how far a step of it goes along the coordinate.
+        label: the coordinate.
+        size: number of its values.
+        weight: distance along the coordinate between two of its values.
     """
 
     label: Label
@@ -40,9 +40,9 @@ class Axis:
     """One dimension of a tensor.
 
     Attributes:
-        digits: what it runs through, the slowest first; none for a dimension of size 1.
-        before: how many elements stand before these (the class token, say).
-        after: how many stand after them.
+        digits: the digits that it runs over, the slowest first; none for a dimension of size 1.
+        before: number of other elements before these, such as a class token.
+        after: number of other elements after them.
     """
 
     digits: tuple[Digit, ...] = ()
@@ -66,7 +66,7 @@ Axes: TypeAlias = tuple[Axis, ...]
 
 
 def axis(label: Label, size: int) -> Axis:
-    """Return an axis that runs through one coordinate.
+    """Return an axis that runs over one coordinate.
 
     >>> axis(BATCH, 3).labels, axis(BATCH, 1).labels
     (('batch',), ('batch',))
@@ -75,12 +75,12 @@ def axis(label: Label, size: int) -> Axis:
 
 
 def others(shape: Sequence[int]) -> Axes:
-    """Return the axes of a tensor of which nothing is known."""
+    """Return unknown axes for a tensor of this shape."""
     return tuple(axis(OTHER, size) for size in shape)
 
 
 def resized(old: Axis, size: int) -> Axis:
-    """Return the axis of a coordinate whose places became more or fewer: pooled, padded or cropped.
+    """Return an axis after its size has changed by pooling, padding or cropping.
 
     >>> resized(axis("y", 8), 4) == axis("y", 4), resized(Axis((Digit("y", 4, 2),)), 4).digits
     (True, (Digit(label='y', size=4, weight=2),))
@@ -92,7 +92,7 @@ def resized(old: Axis, size: int) -> Axis:
 
 
 def whole(axes: Axes) -> Axes:
-    """Take a coordinate of which a single digit is left for the coordinate itself.
+    """Treat a coordinate of which a single digit is left as the whole coordinate.
 
     >>> whole((Axis((Digit("y", 4, 2),)),)) == (axis("y", 4),)
     True
@@ -113,16 +113,16 @@ def whole(axes: Axes) -> Axes:
 
 
 def joined(several: Sequence[Axes], shape: Sequence[int]) -> Axes:
-    """Return the axes of what tensors that are broadcast together give.
+    """Return the axes of the result of tensors that are broadcast together.
 
-    What is known of one of them goes for all: they are aligned. Where they contradict each other,
-    nothing is known.
+    They are aligned, so what is known of one of them holds for all. Where they contradict each
+    other, the axis is unknown.
     """
-    found = []
+    result = []
     for dim, size in enumerate(shape):
         back = dim - len(shape)
-        found.append(_joined([axes[back] for axes in several if len(axes) >= -back], size))
-    return tuple(found)
+        result.append(_joined([axes[back] for axes in several if len(axes) >= -back], size))
+    return tuple(result)
 
 
 def _joined(candidates: Sequence[Axis], size: int) -> Axis:
@@ -133,7 +133,7 @@ def _joined(candidates: Sequence[Axis], size: int) -> Axis:
 
 
 def _agree(vague: Axis, sure: Axis) -> bool:
-    """Whether two axes are the same as far as the first one is known."""
+    """Whether two axes agree as far as the first one is known."""
     if vague == sure:
         return True
     if not (vague.is_plain and sure.is_plain and OTHER in vague.labels):
@@ -155,14 +155,14 @@ def reshaped(axes: Axes, shape: Sequence[int]) -> Axes:
     """
     if prod(one.size for one in axes) == 0:
         return others(shape)
-    found: list[Axis] = []
+    result: list[Axis] = []
     for old, new in _groups([one.size for one in axes], list(shape)):
-        found += _regrouped([axes[dim] for dim in old], [shape[dim] for dim in new])
-    return tuple(found)
+        result += _regrouped([axes[dim] for dim in old], [shape[dim] for dim in new])
+    return tuple(result)
 
 
 def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Return the runs of dimensions, before and after, that hold the same elements."""
+    """Return matching runs of old and new dimensions that hold the same elements."""
     groups: list[tuple[list[int], list[int]]] = []
     first, second = list(range(len(old))), list(range(len(new)))
     while first or second:
@@ -189,15 +189,15 @@ def _regrouped(old: Sequence[Axis], sizes: Sequence[int]) -> list[Axis]:
 
 
 def _alone(one: Axis, sizes: Sequence[int]) -> list[Axis]:
-    """Put an axis that cannot be split among dimensions of size 1."""
+    """Place an axis that cannot be split among dimensions of size 1."""
     if one.size not in sizes:
         return list(others(sizes))
-    place = list(sizes).index(one.size)
-    return [one if dim == place else Axis() for dim in range(len(sizes))]
+    position = list(sizes).index(one.size)
+    return [one if dim == position else Axis() for dim in range(len(sizes))]
 
 
 def _taken(digits: list[Digit], size: int) -> list[Digit] | None:
-    """Take so many elements' worth of digits from the front, splitting the last one if needed."""
+    """Take digits with `size` elements in all from the front, splitting the last one if needed."""
     taken: list[Digit] = [digits.pop(0)] if digits and digits[0].size == 1 else []
     left = size
     while left > 1:
@@ -218,15 +218,15 @@ def _taken(digits: list[Digit], size: int) -> list[Digit] | None:
 
 
 def _merged(digits: Sequence[Digit]) -> tuple[Digit, ...]:
-    """Put digits together that follow each other along their coordinate."""
-    found: list[Digit] = []
+    """Merge consecutive digits of a coordinate."""
+    merged: list[Digit] = []
     for digit in digits:
-        last = found[-1] if found else None
+        last = merged[-1] if merged else None
         if last and last.label == digit.label and _follow(last, digit):
-            found[-1] = Digit(digit.label, last.size * digit.size, digit.weight)
+            merged[-1] = Digit(digit.label, last.size * digit.size, digit.weight)
         else:
-            found.append(digit)
-    return tuple(found)
+            merged.append(digit)
+    return tuple(merged)
 
 
 def _follow(slow: Digit, fast: Digit) -> bool:

@@ -1,4 +1,4 @@
-"""A call of a function, as the rules for axes read it."""
+"""A call of a function, as the axis rules read it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchattr.layers.layouts.axes import Axes, joined, others
 
 @lru_cache(maxsize=4096)
 def base_name(function: Any) -> str:
-    """Return the name of a function without what tells its spellings apart.
+    """Return the name that all spellings of a function share.
 
     >>> import torch
     >>> base_name(Tensor.__getitem__), base_name(torch.relu_), base_name(Tensor.T.__get__)
@@ -31,41 +31,41 @@ def base_name(function: Any) -> str:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors of arguments, those in lists and tuples included."""
-    return (one for one in flat(value) if isinstance(one, Tensor))
+    """Yield the tensors among arguments, including those in lists, tuples and dicts."""
+    return (leaf for leaf in flat(value) if isinstance(leaf, Tensor))
 
 
 def flat(value: Any) -> list[Any]:
-    """Return what lists, tuples and dicts hold, however deep."""
-    found: list[Any] = []
-    _collect(value, found)
-    return found
+    """Return the leaves of nested lists, tuples and dicts."""
+    leaves: list[Any] = []
+    _collect(value, leaves)
+    return leaves
 
 
-def _collect(value: Any, found: list[Any]) -> None:
+def _collect(value: Any, leaves: list[Any]) -> None:
     if isinstance(value, dict):
         value = tuple(value.values())
     if isinstance(value, (list, tuple)):
-        for one in value:
-            _collect(one, found)
+        for entry in value:
+            _collect(entry, leaves)
     else:
-        found.append(value)
+        leaves.append(value)
 
 
 Lookup: TypeAlias = Callable[[Tensor], "Axes | None"]
-"""Gives what is known of a tensor."""
+"""Returns the axes of a tensor, if known."""
 
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """A call, and what is known of its tensors.
+    """A call, with the known axes of its tensors.
 
     Attributes:
-        function: what was called.
+        function: the called function.
         args: its positional arguments.
-        kwargs: its keywords.
-        outputs: the tensors that it gave.
-        known: gives the axes of a tensor.
+        kwargs: its keyword arguments.
+        outputs: the tensors that it returned.
+        known: returns the axes of a tensor, if known.
     """
 
     function: Any
@@ -85,13 +85,13 @@ class FunctionCall:
 
     @property
     def source(self) -> Axes | None:
-        """What is known of the first tensor, which the function is applied to."""
+        """Axes of the first tensor argument, if known."""
         return self.known(self.tensors[0])
 
     @property
     def sources(self) -> list[Axes]:
-        """What is known of all tensors of which anything is."""
-        return [axes for one in self.tensors if (axes := self.known(one)) is not None]
+        """Axes of the tensor arguments whose axes are known."""
+        return [axes for tensor in self.tensors if (axes := self.known(tensor)) is not None]
 
     def argument(self, position: int, *names: str, default: Any = None) -> Any:
         """Return an argument by one of its names, or by its position."""
@@ -101,16 +101,16 @@ class FunctionCall:
         return self.args[position] if len(self.args) > position else default
 
     def unknown(self) -> list[Axes]:
-        """Return that nothing is known of what the call gave."""
+        """Return unknown axes for all outputs."""
         return [others(output.shape) for output in self.outputs]
 
 
 AxisRule: TypeAlias = Callable[[FunctionCall], "list[Axes]"]
-"""From a call to the axes of its outputs."""
+"""Returns the axes of a call's outputs."""
 
 
 def alike(call: FunctionCall) -> list[Axes]:
-    """Keep what is known where the result has the shape that its inputs have together."""
+    """Keep the known axes if the result has the shape of the inputs broadcast together."""
     several = call.sources
     shape: Sequence[int] = [one.size for one in several[0]]
     same = all(axes == several[0] for axes in several[1:])
@@ -125,7 +125,7 @@ def alike(call: FunctionCall) -> list[Axes]:
 
 
 def _broadcast(one: Sequence[int], other: Sequence[int]) -> Sequence[int]:
-    """Return the shape of two tensors together; what no tensor has where they do not fit."""
+    """Return the broadcast shape of two tensors; -1 where they do not fit."""
     count = max(len(one), len(other))
     pairs = zip(_filled(one, count), _filled(other, count), strict=True)
     return [b if a == 1 else a if b in (1, a) else -1 for a, b in pairs]
@@ -135,12 +135,12 @@ def _filled(shape: Sequence[int], count: int) -> list[int]:
     return [1] * (count - len(shape)) + list(shape)
 
 
-def _covers(shape: Sequence[int], part: Sequence[int]) -> bool:
-    """Whether tensors of the second shape, and constants, are broadcast to the first."""
-    if len(part) > len(shape):
+def _covers(shape: Sequence[int], smaller: Sequence[int]) -> bool:
+    """Whether a tensor of the second shape, perhaps with constants, broadcasts to the first."""
+    if len(smaller) > len(shape):
         return False
-    tail = shape[len(shape) - len(part) :]
-    return all(small in (1, size) for size, small in zip(tail, part, strict=True))
+    tail = shape[len(shape) - len(smaller) :]
+    return all(small in (1, size) for size, small in zip(tail, smaller, strict=True))
 
 
 def unknown(call: FunctionCall) -> list[Axes]:

@@ -1,4 +1,4 @@
-"""Remembering something of tensors for as long as they live."""
+"""Values attached to tensors for as long as these live."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class TensorNotes(Generic[T]):
-    """Maps tensors, told apart by identity and not kept alive, to values.
+    """Maps tensors, by identity and without keeping them alive, to values.
 
     `torch.utils.weak.WeakTensorKeyDictionary` does the same, but is too slow for every call of a
-    forward. This one holds the values of tensors that are gone until it goes itself.
+    forward. This one keeps the values of deleted tensors until it is deleted itself.
 
     >>> import torch
     >>> notes, tensor = TensorNotes[str](), torch.ones(2)
@@ -31,5 +31,5 @@ class TensorNotes(Generic[T]):
 
     def get(self, tensor: Tensor) -> T | None:
         entry = self._entries.get(id(tensor))
-        # Another tensor may have got the number of one that is gone.
+        # A new tensor may have the `id` of a deleted one.
         return entry[1] if entry is not None and entry[0]() is tensor else None

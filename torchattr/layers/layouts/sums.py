@@ -1,4 +1,4 @@
-"""Functions that compute new values: what they do to axes."""
+"""The effect on axes of functions that compute new values: convolutions, products, reductions."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torchattr.layers.layouts.calls import FunctionCall, alike, base_name, flat
 
 
 def windowed(call: FunctionCall) -> list[Axes]:
-    """Convolutions and pools: channels change, places become more or fewer."""
+    """Convolutions and pools: channels change, spatial dimensions are resized."""
     source = call.source
     if source is None:
         return call.unknown()
     return [
-        _slid(source, output.shape, places_of(call.function, source)) for output in call.outputs
+        _slid(source, output.shape, sliding_dims(call.function, source)) for output in call.outputs
     ]
 
 
-def _slid(source: Axes, shape: Sequence[int], places: int) -> Axes:
+def _slid(source: Axes, shape: Sequence[int], dims: int) -> Axes:
     if len(shape) != len(source):
         return others(shape)
-    channel = len(source) - places - 1
+    channel = len(source) - dims - 1
     spatial = map(resized, source[channel + 1 :], shape[channel + 1 :])
     return (*source[:channel], axis(OTHER, shape[channel]), *spatial)
 
 
-def places_of(function: Any, source: Axes) -> int:
-    """Return over how many dimensions, the last ones, a function slides."""
-    digits = [one for one in base_name(function) if one in "123"]
+def sliding_dims(function: Any, source: Axes) -> int:
+    """Return the number of trailing dimensions over which a function slides its window."""
+    digits = [character for character in base_name(function) if character in "123"]
     named = int(digits[0]) if digits else len(source) - 2
     return max(min(named, len(source) - 1), 0)
 
@@ -46,18 +46,18 @@ def linear(call: FunctionCall) -> list[Axes]:
 def product(call: FunctionCall) -> list[Axes]:
     """A matrix product: the rows of the first tensor, the columns of the last."""
     tensors = call.tensors[-2:]
-    if len(tensors) < 2 or any(one.dim() < 2 for one in tensors):
+    if len(tensors) < 2 or any(tensor.dim() < 2 for tensor in tensors):
         return call.unknown()
     if call.name == "rmatmul":
         tensors.reverse()
-    one, other = (call.known(tensor) or others(tensor.shape) for tensor in tensors)
+    left, right = (call.known(tensor) or others(tensor.shape) for tensor in tensors)
     (output,) = call.outputs
-    stacked = joined([one[:-2], other[:-2]], output.shape[:-2])
-    return [(*stacked, one[-2], other[-1])]
+    stacked = joined([left[:-2], right[:-2]], output.shape[:-2])
+    return [(*stacked, left[-2], right[-1])]
 
 
 def attention(call: FunctionCall) -> list[Axes]:
-    """Attention gives each query a mixture of values; its weights are no places."""
+    """Attention: the result has the axes of the queries; the attention weights are unknown."""
     query = call.source
     if query is None:
         return call.unknown()
@@ -67,7 +67,8 @@ def attention(call: FunctionCall) -> list[Axes]:
 
 def contracted(call: FunctionCall) -> list[Axes]:
     """Einsum by its equation: each letter is a dimension."""
-    equation = next((one for one in flat([call.args, call.kwargs]) if isinstance(one, str)), "")
+    leaves = flat([call.args, call.kwargs])
+    equation = next((leaf for leaf in leaves if isinstance(leaf, str)), "")
     left, arrow, right = equation.replace(" ", "").partition("->")
     tensors = call.tensors
     if not arrow or "." in equation or left.count(",") + 1 != len(tensors):
@@ -77,11 +78,11 @@ def contracted(call: FunctionCall) -> list[Axes]:
         for name, one in zip(names, call.known(tensor) or others(tensor.shape), strict=True):
             letters.setdefault(name, []).append((one,))
     (output,) = call.outputs
-    found = [
+    axes = [
         joined(letters.get(name, []), [size])[0]
         for name, size in zip(right, output.shape, strict=True)
     ]
-    return [tuple(found)]
+    return [tuple(axes)]
 
 
 def reduced(call: FunctionCall) -> list[Axes]:
@@ -91,22 +92,22 @@ def reduced(call: FunctionCall) -> list[Axes]:
     dims = _dims(call.args, call.kwargs, len(source))
     if dims is None:
         return alike(call)
-    found = []
+    results = []
     for output in call.outputs:
-        keeps = output.dim() == len(source)
+        keepdim = output.dim() == len(source)
         left = [Axis() if dim in dims else one for dim, one in enumerate(source)]
-        found.append(tuple(one for dim, one in enumerate(left) if keeps or dim not in dims))
-    return found
+        results.append(tuple(one for dim, one in enumerate(left) if keepdim or dim not in dims))
+    return results
 
 
 def _dims(args: Sequence[Any], kwargs: Mapping[str, Any], count: int) -> set[int] | None:
-    """Return the dimensions that a reduction names; `None` if it reduces two tensors to one."""
+    """Return the dimensions that are reduced; `None` for the elementwise form of two tensors."""
     named = kwargs.get("dim", kwargs.get("axis"))
-    rest = [one for one in args[1:] if not isinstance(one, bool)]
+    rest = [argument for argument in args[1:] if not isinstance(argument, bool)]
     if named is None and rest:
         if isinstance(rest[0], Tensor):
             return None
-        ints = [one for one in rest if isinstance(one, (int, list, tuple))]
+        ints = [argument for argument in rest if isinstance(argument, (int, list, tuple))]
         named = ints[-1] if ints and not isinstance(rest[0], float) else None
     if named is None or named == []:
         return set(range(count))
@@ -115,7 +116,7 @@ def _dims(args: Sequence[Any], kwargs: Mapping[str, Any], count: int) -> set[int
 
 
 def unfolded(call: FunctionCall) -> list[Axes]:
-    """Windows of a picture, beside each other as columns: `(N, C · window, windows)`."""
+    """Windows of an image as columns: `(N, C · window, windows)`."""
     source = call.source
     names = ("input", "kernel_size", "dilation", "padding", "stride")
     given = {
@@ -158,13 +159,13 @@ def _along_one(source: Axes, shape: Sequence[int], dim: int, size: int, step: in
 
 
 def folded(call: FunctionCall) -> list[Axes]:
-    """Columns of windows put together to a picture again."""
+    """Columns of windows, folded back into an image."""
     source = call.source
     (output,) = call.outputs
     if source is None or len(source) != 3 or output.dim() != 4 or len(source[2].labels) != 2:
         return call.unknown()
-    places = map(axis, source[2].labels, output.shape[2:])
-    return [(source[0], axis(OTHER, output.shape[1]), *places)]
+    spatial = map(axis, source[2].labels, output.shape[2:])
+    return [(source[0], axis(OTHER, output.shape[1]), *spatial)]
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""What functions of PyTorch do to the axes of their inputs.
+"""The effect of PyTorch's functions on the axes of their inputs, as one table.
 
-A function that is not named here keeps the axes where it keeps the shape, as everything that treats
-each element by itself does; otherwise nothing is known of what it gives.
+A function that is not listed keeps the axes if it keeps the shape, as elementwise functions do;
+otherwise the axes of its result are unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torchattr.layers.layouts.calls import (
     Lookup,
     alike,
     base_name,
-    flat,
+    tensors_in,
     unknown,
 )
 from torchattr.layers.layouts.sums import (
@@ -53,19 +53,17 @@ def axes_of_results(
     """Yield the tensors of a result with their axes.
 
     Args:
-        function: what was called.
+        function: the called function.
         args: its positional arguments.
-        kwargs: its keywords.
-        result: what it gave.
-        known: gives the axes of its inputs.
+        kwargs: its keyword arguments.
+        result: its result.
+        known: returns the axes of its inputs.
     """
-    outputs = [one for one in flat(result) if isinstance(one, Tensor)]
+    outputs = list(tensors_in(result))
     rule = RULES.get(base_name(function), alike)
-    found = rule(FunctionCall(function, args, kwargs, outputs, known))
-    for output, axes in zip(outputs, found, strict=True):
-        fits = len(axes) == output.dim() and all(
-            one.size == size for one, size in zip(axes, output.shape, strict=True)
-        )
+    axes_of_outputs = rule(FunctionCall(function, args, kwargs, outputs, known))
+    for output, axes in zip(outputs, axes_of_outputs, strict=True):
+        fits = tuple(one.size for one in axes) == tuple(output.shape)
         yield output, whole(axes) if fits else others(output.shape)
 
 

@@ -1,4 +1,4 @@
-"""How the values of a layer are laid out: a grid of places, tokens, or no picture at all."""
+"""How a layer's values are laid out: spatial dimensions, tokens, or neither."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.layers.layouts.axes import BATCH, OTHER, Axes, Axis, Label, axis, others
 from torchattr.layers.layouts.calls import base_name, tensors_in
 from torchattr.layers.layouts.notes import TensorNotes
-from torchattr.layers.layouts.sums import places_of
+from torchattr.layers.layouts.sums import sliding_dims
 from torchattr.layers.layouts.table import RULES, axes_of_results
 
 
 @dataclass(frozen=True)
 class Coordinate:
-    """A coordinate of the places of an input.
+    """A spatial coordinate of an input.
 
     Attributes:
         input: the position of the input.
-        dim: the input's dimension that runs through it.
-        extent: how many places the input has along it. Inputs of several sizes that a model adds
-            place by place have the same coordinates.
+        dim: the input's dimension that runs over it.
+        extent: the input's size along it. It is not compared: inputs of several sizes that a model
+            adds position by position share their coordinates.
     """
 
     input: int
@@ -37,10 +37,10 @@ class Coordinate:
 
 @dataclass
 class Uses:
-    """What a model does with a tensor afterwards.
+    """What a model does with a tensor later.
 
     Attributes:
-        split: whether its last dimension was split or cut.
+        split: whether its last dimension was split or sliced.
     """
 
     split: bool = False
@@ -48,23 +48,23 @@ class Uses:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which dimensions of a layer's values hold the batch, the channels and the places.
+    """Which dimensions of a layer's values are batch, channels and space.
 
     Attributes:
-        batch: the dimension of the batch.
-        spatial: for each dimension of the grid of places, in the input's order, the dimension of
-            the values that holds it; one dimension holds all of them for tokens.
-        sizes: how many places there are along each.
-        places: which of the input's coordinates these are.
-        before: tokens that stand before those of the grid, such as a class token.
-        after: tokens that stand after them.
-        uses: what became of the channels after the layer.
+        batch: the batch dimension.
+        spatial: for each dimension of the grid, in the input's order, the dimension of the values
+            that holds it; for tokens, the one dimension that holds the whole grid.
+        sizes: the sizes of the grid.
+        coordinates: the input's coordinate of each dimension of the grid.
+        before: number of tokens before those of the grid, such as a class token.
+        after: number of tokens after them.
+        uses: what the model does with the channels after the layer.
     """
 
     batch: int
     spatial: tuple[int, ...]
     sizes: tuple[int, ...]
-    places: tuple[Coordinate, ...] = ()
+    coordinates: tuple[Coordinate, ...] = ()
     before: int = 0
     after: int = 0
     uses: Uses = field(default_factory=lambda: Uses(), compare=False)
@@ -76,15 +76,15 @@ class Layout:
 
     @property
     def kind(self) -> str:
-        """`"channels first"`, `"channels last"`, `"tokens"` or `"no places"`."""
+        """`"channels first"`, `"channels last"`, `"tokens"` or `"not spatial"`."""
         if not self.sizes:
-            return "no places"
+            return "not spatial"
         if len(self.spatial) < len(self.sizes):
             return "tokens"
         return "channels first" if self.spatial[0] > 1 else "channels last"
 
     def to_grid(self, values: Tensor) -> Tensor:
-        """Return values as `(N, C, ...)`, the places last; tokens outside the grid are left out.
+        """Return values as `(N, C, ...)`, without the tokens outside the grid.
 
         >>> tokens = Layout(0, (1,), (2, 3), before=1)
         >>> tokens.to_grid(torch.zeros(5, 7, 4)).shape
@@ -110,7 +110,7 @@ def channels_last(shape: Sequence[int]) -> Layout:
 
 
 def is_dense(tensor: Tensor) -> bool:
-    """Whether a tensor has a number at each place of its shape."""
+    """Whether a tensor is strided, not nested and not quantised."""
     return tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
 
 
@@ -119,10 +119,10 @@ def _all_dense(value: Any) -> bool:
 
 
 class LayoutTracker(TorchFunctionMode):
-    """Follows the dimensions of the inputs through a forward.
+    """Tracks the dimensions of the inputs through a forward.
 
-    Every call is seen once; what it does to the axes is known by its name. Where it is not, nothing
-    is known of its result, until a convolution says where its places are.
+    It intercepts every call, and the function's name determines the effect on the axes. After an
+    unknown function the axes are unknown, until a convolution shows which of them are spatial.
 
     Args:
         inputs: the model's inputs, `(N, ...)`.
@@ -147,19 +147,19 @@ class LayoutTracker(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if isinstance(result, (Tensor, tuple, list)):
-            # Nothing that is asked of tensors here is the model's.
+            # The calls made here are not the model's.
             with DisableTorchFunction():
                 if _all_dense([args, kwargs, result]):
                     self._note(func, args, kwargs, result)
         return result
 
     def axes(self, tensor: Tensor) -> Axes | None:
-        """Return what is known of the dimensions of a tensor."""
-        found = self._axes.get(tensor)
-        return found if found is not None and len(found) == tensor.dim() else None
+        """Return the axes of a tensor, if known."""
+        axes = self._axes.get(tensor)
+        return axes if axes is not None and len(axes) == tensor.dim() else None
 
-    def hand_on(self, source: Tensor, result: Tensor) -> None:
-        """Take a tensor of the same shape, made out of sight, to have the same axes."""
+    def copy_axes(self, source: Tensor, result: Tensor) -> None:
+        """Assume that a result of the same shape, computed unseen, has the axes of its source."""
         known = self.axes(source)
         if known is None or not is_dense(result) or self.axes(result) is not None:
             return
@@ -167,16 +167,16 @@ class LayoutTracker(TorchFunctionMode):
             self._axes[result] = known
 
     def layout(self, tensor: Tensor) -> Layout | str:
-        """Return how a tensor is laid out, or why that is not known."""
+        """Return the layout of a tensor, or why it is unknown."""
         if not is_dense(tensor):
             return "it is sparse, nested or quantised, and such tensors are not read as maps"
         axes = self.axes(tensor)
         if axes is None:
-            return _no_picture_known(tensor)
-        found = layout_of(axes, self._spatial)
-        if isinstance(found, Layout):
-            return replace(found, uses=self._uses_of(tensor))
-        return found
+            return _unknown(tensor)
+        layout = layout_of(axes, self._spatial)
+        if isinstance(layout, Layout):
+            return replace(layout, uses=self._uses_of(tensor))
+        return layout
 
     def _uses_of(self, tensor: Tensor) -> Uses:
         uses = self._uses.get(tensor)
@@ -185,13 +185,13 @@ class LayoutTracker(TorchFunctionMode):
         return uses
 
     def _plane(self, position: int) -> int:
-        """Return the first input with as many dimensions as this one: their places are aligned."""
+        """Return the first input with as many dimensions as this one: their grids are aligned."""
         dims = len(self._inputs[position])
         return next(i for i, shape in enumerate(self._inputs) if len(shape) == dims)
 
     @property
     def _spatial(self) -> set[Label]:
-        """The coordinates of places: those that windows slid over, else all beyond the channels."""
+        """The spatial coordinates: those that windows slid over, else all after the channels."""
         slid = {label for label in self._slid if isinstance(label, Coordinate)}
         if slid:
             return set(slid)
@@ -214,7 +214,7 @@ class LayoutTracker(TorchFunctionMode):
             self._note_uses(given[0], tensor, name)
 
     def _note_uses(self, source: Tensor, result: Tensor, name: str) -> None:
-        """Note that the last dimension was split, whatever views were taken before."""
+        """Record that the last dimension was split, even through other views."""
         uses = self._uses.get(source)
         if uses is None or source.dim() < 2:
             return
@@ -226,11 +226,11 @@ class LayoutTracker(TorchFunctionMode):
             self._uses[result] = uses
 
     def _anchor(self, func: Any, tensor: Tensor) -> None:
-        """Take the dimensions that a window slides over for those of the places."""
+        """Treat the dimensions that a window slides over as spatial."""
         known = self.axes(tensor)
-        places = places_of(func, known or others(tensor.shape))
-        if known is None and tensor.dim() == places + 2 and len(tensor) == self._batch:
-            alike = next((s for s in self._inputs if len(s) == places + 2), None)
+        dims = sliding_dims(func, known or others(tensor.shape))
+        if known is None and tensor.dim() == dims + 2 and len(tensor) == self._batch:
+            alike = next((shape for shape in self._inputs if len(shape) == dims + 2), None)
             if alike is None:
                 return
             position = self._inputs.index(alike)
@@ -239,21 +239,21 @@ class LayoutTracker(TorchFunctionMode):
                 axis(OTHER, tensor.shape[1]),
                 *(
                     axis(Coordinate(position, dim, alike[dim]), tensor.shape[dim])
-                    for dim in range(2, places + 2)
+                    for dim in range(2, dims + 2)
                 ),
             )
             self._axes[tensor] = known
-        elif known is not None and self._is_batch_again(known, places):
+        elif known is not None and self._is_batch_again(known, dims):
             known = (axis(BATCH, len(tensor)), *known[1:])
             self._axes[tensor] = known
-        for one in (known or ())[len(known or ()) - places :]:
-            self._slid.update(label for label in one.labels if label not in (OTHER, BATCH))
+        for slid in (known or ())[len(known or ()) - dims :]:
+            self._slid.update(label for label in slid.labels if label not in (OTHER, BATCH))
 
-    def _is_batch_again(self, axes: Axes, places: int) -> bool:
-        """Whether examples that were taken one by one, as detectors do, are put together again."""
-        first, rest = axes[0], axes[len(axes) - places :]
+    def _is_batch_again(self, axes: Axes, dims: int) -> bool:
+        """Whether separate examples were stacked to a batch again, as detectors do."""
+        first, rest = axes[0], axes[len(axes) - dims :]
         return (
-            len(axes) == places + 2
+            len(axes) == dims + 2
             and first.size == self._batch
             and first.labels in ((), (OTHER,))
             and not any(BATCH in one.labels for one in axes)
@@ -262,58 +262,58 @@ class LayoutTracker(TorchFunctionMode):
 
 
 def layout_of(axes: Axes, spatial: set[Label]) -> Layout | str:
-    """Return the layout that axes mean, or why they mean none.
+    """Return the layout of values with these axes, or why they have none.
 
     Args:
-        axes: those of a layer's values.
-        spatial: the coordinates of the inputs' places.
+        axes: the axes of a layer's values.
+        spatial: the spatial coordinates of the inputs.
     """
     batch = [dim for dim, one in enumerate(axes) if BATCH in one.labels]
     if not batch:
         return _LOST
     if len(batch) != 1 or axes[batch[0]].labels != (BATCH,) or not axes[batch[0]].is_plain:
         return _WITHOUT_BATCH
-    placed = [dim for dim, one in enumerate(axes) if _leads(one, spatial)]
+    grid = [dim for dim, one in enumerate(axes) if _leads(one, spatial)]
     moved = [label for one in axes for label in one.labels if not _is_known(label, spatial)]
     if moved:
-        return "its places were moved about (mirrored, shifted, warped or made to frequencies)"
-    if not placed and all(one.size == 1 for one in axes[2:]):
+        return "its positions were moved (mirrored, shifted, warped or Fourier-transformed)"
+    if not grid and all(one.size == 1 for one in axes[2:]):
         return channels_first([one.size for one in axes])
-    if not placed:
-        return "none of its dimensions is known to run through places"
-    if len(placed) == 1 and sum(label in spatial for label in axes[placed[0]].labels) > 1:
-        return _tokens(batch[0], placed[0], axes)
-    labels = [axes[dim].labels[0] for dim in placed]
-    if len(set(labels)) < len(labels) or any(not axes[dim].is_plain for dim in placed):
-        return "several of its dimensions run through the same places, as attention weights do"
-    if len({place.input for place in labels if isinstance(place, Coordinate)}) > 1:
-        return "its dimensions run through the places of several inputs"
-    if len(placed) < _count_of_places(labels[0], spatial) and _has_further(axes, batch[0], placed):
-        return "only some of the coordinates of its places are known"
-    placed.sort(key=lambda dim: _order(axes[dim].labels[0]))
+    if not grid:
+        return "none of its dimensions is known to be spatial"
+    if len(grid) == 1 and sum(label in spatial for label in axes[grid[0]].labels) > 1:
+        return _tokens(batch[0], grid[0], axes)
+    labels = [axes[dim].labels[0] for dim in grid]
+    if len(set(labels)) < len(labels) or any(not axes[dim].is_plain for dim in grid):
+        return "several of its dimensions run over the same positions, as attention weights do"
+    if len({label.input for label in labels if isinstance(label, Coordinate)}) > 1:
+        return "its dimensions run over the positions of several inputs"
+    if len(grid) < _spatial_dims(labels[0], spatial) and _has_further(axes, batch[0], grid):
+        return "only some of its spatial dimensions are known"
+    grid.sort(key=lambda dim: _order(axes[dim].labels[0]))
     return Layout(
         batch[0],
-        tuple(placed),
-        tuple(axes[dim].size for dim in placed),
-        tuple(label for dim in placed if isinstance(label := axes[dim].labels[0], Coordinate)),
+        tuple(grid),
+        tuple(axes[dim].size for dim in grid),
+        tuple(label for dim in grid if isinstance(label := axes[dim].labels[0], Coordinate)),
     )
 
 
-def _count_of_places(label: Label, spatial: set[Label]) -> int:
-    """Return how many coordinates the places of an input have."""
+def _spatial_dims(label: Label, spatial: set[Label]) -> int:
+    """Return the number of spatial coordinates of a label's input."""
     of = label.input if isinstance(label, Coordinate) else None
-    return sum(isinstance(one, Coordinate) and one.input == of for one in spatial)
+    return sum(isinstance(other, Coordinate) and other.input == of for other in spatial)
 
 
-def _has_further(axes: Axes, batch: int, placed: Sequence[int]) -> bool:
-    """Whether there are more dimensions than one for the channels."""
-    rest = [dim for dim in range(len(axes)) if dim != batch and dim not in placed]
+def _has_further(axes: Axes, batch: int, grid: Sequence[int]) -> bool:
+    """Whether more than one dimension is left for the channels."""
+    rest = [dim for dim in range(len(axes)) if dim != batch and dim not in grid]
     return sum(dim == 1 or axes[dim].size > 1 for dim in rest) > 1
 
 
 _LOST = (
-    "which of its dimensions is the batch is not known, because a function on the way moves them"
-    " about (picks examples, regions or frames, say)"
+    "it is unknown which of its dimensions is the batch, because a function before it rearranges"
+    " them (picks examples, regions or frames, say)"
 )
 
 _WITHOUT_BATCH = (
@@ -322,8 +322,8 @@ _WITHOUT_BATCH = (
 )
 
 
-def _no_picture_known(tensor: Tensor) -> str:
-    return f"how its values of shape {tuple(tensor.shape)} came from the inputs is not known"
+def _unknown(tensor: Tensor) -> str:
+    return f"it is unknown how its values of shape {tuple(tensor.shape)} depend on the inputs"
 
 
 def _is_known(label: Label, spatial: set[Label]) -> bool:
@@ -331,7 +331,7 @@ def _is_known(label: Label, spatial: set[Label]) -> bool:
 
 
 def _leads(one: Axis, spatial: set[Label]) -> bool:
-    """Whether an axis runs through places; channels may hold the low digits of some."""
+    """Whether an axis is spatial; channels may hold the low digits of spatial coordinates."""
     return bool(one.digits) and one.labels[0] in spatial
 
 
@@ -347,9 +347,10 @@ def _tokens(batch: int, dim: int, axes: Axes) -> Layout | str:
         or len(set(labels)) < len(labels)
         or not all(isinstance(label, Coordinate) for label in labels)
     ):
-        return "it mixes places with other dimensions"
-    places = tuple(label for label in labels if isinstance(label, Coordinate))
-    if [place.dim for place in places] != sorted(place.dim for place in places):
-        return "its tokens do not run through the places row by row"
+        return "it mixes spatial and other dimensions"
+    coordinates = tuple(label for label in labels if isinstance(label, Coordinate))
+    dims = [coordinate.dim for coordinate in coordinates]
+    if dims != sorted(dims):
+        return "its tokens are not in row-major order of the grid"
     sizes = tuple(digit.size for digit in row.digits)
-    return Layout(batch, (dim,), sizes, places, row.before, row.after)
+    return Layout(batch, (dim,), sizes, coordinates, row.before, row.after)

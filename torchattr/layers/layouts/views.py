@@ -1,4 +1,4 @@
-"""Functions that move elements about: what they do to axes."""
+"""The effect on axes of functions that rearrange elements: views, indexing, joining, shifts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ FAILURES = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError
 
 @dataclass(frozen=True)
 class MovedAxes:
-    """A coordinate whose places are shifted in a circle, mirrored, or made to frequencies.
+    """A coordinate whose positions were shifted cyclically, mirrored, or Fourier-transformed.
 
     Attributes:
         label: the coordinate.
-        kind: what was done: `"roll"`, `"flip"`, `"fft"`, `"fftshift"` or `"warp"`.
-        amount: how far it is shifted.
+        kind: the transformation: `"roll"`, `"flip"`, `"fft"`, `"fftshift"` or `"warp"`.
+        amount: the shift.
     """
 
     label: Label
@@ -49,12 +49,12 @@ def shaped(call: FunctionCall) -> list[Axes]:
 
 
 def viewed(call: FunctionCall) -> list[Axes]:
-    """Ask the function itself, with a tensor whose strides tell its dimensions apart."""
+    """Run the function on a meta tensor whose strides identify its dimensions."""
     source = call.tensors[0]
     axes = call.known(source)
     if axes is None:
         return call.unknown()
-    # Not the shape of the source itself: it may have been changed in place.
+    # Not the shape of the source itself, which may have been changed in place.
     shape = [one.size for one in axes]
     strides = _marks(shape)
     try:
@@ -74,13 +74,13 @@ def viewed(call: FunctionCall) -> list[Axes]:
 
 
 def picked(call: FunctionCall) -> list[Axes]:
-    """Index: a list takes the coordinate away, as it does to make RGB of BGR; a slice does not."""
+    """Indexing: a list discards the coordinate (RGB from BGR, say); a slice keeps it."""
     keys = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
     lists = [i for i, key in enumerate(keys) if isinstance(key, (list, Tensor, np.ndarray))]
     if len(lists) != 1:
         return viewed(call)
     (output,) = call.outputs
-    # An empty slice in its stead shows which dimension it is.
+    # An empty slice instead of the list shows which dimension it indexes.
     without = tuple(slice(0) if i in lists else key for i, key in enumerate(keys))
     (axes,) = viewed(replace(call, args=(call.args[0], without)))
     if len(axes) != output.dim():
@@ -94,7 +94,7 @@ def picked(call: FunctionCall) -> list[Axes]:
 
 
 def along(call: FunctionCall) -> list[Axes]:
-    """What sorts or picks along one dimension takes its coordinate away; copies enlarge it."""
+    """Sorting or picking along a dimension discards its coordinate; repeating enlarges it."""
     source = call.source
     name = call.name
     position, changed = _POSITIONS[name], resized if name == "repeat_interleave" else _lost
@@ -123,11 +123,11 @@ _POSITIONS = {
     **dict.fromkeys(["index_add", "index_copy", "index_fill"], 1),
     **dict.fromkeys(["topk", "take_along_dim", "repeat_interleave"], 2),
 }
-"""Where functions name their dimension."""
+"""Position of the argument that names the dimension."""
 
 
 def repeated(call: FunctionCall) -> list[Axes]:
-    """Copies side by side: of gray values for three channels, say."""
+    """Copies side by side: of a grayscale channel for RGB, say."""
     source = call.source
     (output,) = call.outputs
     if source is None:
@@ -152,7 +152,7 @@ def _replaced(value: Any, old: Tensor, new: Tensor) -> Any:
 
 
 def _marks(shape: Sequence[int]) -> list[int]:
-    """Return strides of which every multiple up to its dimension's size belongs to it alone."""
+    """Return strides whose multiples, up to the size of their dimension, identify it."""
     strides = [2]
     for size in shape[:-1]:
         strides.append(strides[-1] * (size + 2))
@@ -160,23 +160,23 @@ def _marks(shape: Sequence[int]) -> list[int]:
 
 
 def _decoded(view: Tensor, axes: Axes, strides: Sequence[int]) -> Axes:
-    """Read the strides of a view: which dimension each one is of, and where it starts."""
+    """Return the axes of a view: strides identify its dimensions, the offset where they start."""
     sources = [_source(stride, axes, strides) for stride in view.stride()]
-    found = []
+    decoded = []
     for dim, size in enumerate(view.shape):
         source = sources[dim]
-        # A dimension of size 1 may be new, and look like the one behind it.
+        # A dimension of size 1 may be new, with the stride of the next one.
         rivals = [d for d, other in enumerate(sources) if other == source and d != dim]
         ambiguous = any(view.shape[d] > 1 for d in rivals) or (
             size == 1 and any(d < dim for d in rivals)
         )
         if source is None or ambiguous or (size == 1 and axes[source].size != 1):
-            found.append(axis(OTHER, size))
+            decoded.append(axis(OTHER, size))
         else:
             mark = strides[source]
             start = int(view.storage_offset()) // mark % (axes[source].size + 2)
-            found.append(_cut(axes[source], start, size, int(view.stride(dim)) // mark))
-    return tuple(found)
+            decoded.append(_cut(axes[source], start, size, int(view.stride(dim)) // mark))
+    return tuple(decoded)
 
 
 def _source(stride: int, axes: Axes, strides: Sequence[int]) -> int | None:
@@ -187,7 +187,7 @@ def _source(stride: int, axes: Axes, strides: Sequence[int]) -> int | None:
 
 
 def _cut(one: Axis, start: int, size: int, step: int) -> Axis:
-    """Return the part of an axis that a slice takes."""
+    """Return an axis after a slice."""
     if size == one.size and step == 1:
         return one
     if one.is_plain:
@@ -198,28 +198,27 @@ def _cut(one: Axis, start: int, size: int, step: int) -> Axis:
 
 
 def joined_along(call: FunctionCall) -> list[Axes]:
-    """Concatenation: constants may stand before and after places, as class tokens do."""
+    """Concatenation: constants, such as class tokens, may come before and after known positions."""
     given = call.argument(0, "tensors", default=())
-    tensors = [one for one in given if isinstance(one, Tensor)]
+    tensors = [tensor for tensor in given if isinstance(tensor, Tensor)]
     (output,) = call.outputs
     named = call.argument(1, "dim", "axis", default=0)
-    if any(one.dim() != output.dim() for one in tensors) or not isinstance(named, int):
+    if any(tensor.dim() != output.dim() for tensor in tensors) or not isinstance(named, int):
         return call.unknown()
     dim = named % output.dim()
-    parts = [call.known(tensor) or others(tensor.shape) for tensor in tensors]
-    rest = joined([(*one[:dim], Axis(), *one[dim + 1 :]) for one in parts],
+    sources = [call.known(tensor) or others(tensor.shape) for tensor in tensors]
+    rest = joined([(*axes[:dim], Axis(), *axes[dim + 1 :]) for axes in sources],
                   [1 if d == dim else size for d, size in enumerate(output.shape)])  # fmt: skip
-    return [(*rest[:dim], _row([one[dim] for one in parts]), *rest[dim + 1 :])]
+    return [(*rest[:dim], _concatenated([axes[dim] for axes in sources]), *rest[dim + 1 :])]
 
 
-def _row(parts: Sequence[Axis]) -> Axis:
-    size = sum(one.size for one in parts)
-    placed = [i for i, one in enumerate(parts) if any(label != OTHER for label in one.labels)]
-    if len(placed) != 1:
-        return axis(OTHER, size)
-    only = parts[placed[0]]
-    before = sum(one.size for one in parts[: placed[0]])
-    after = sum(one.size for one in parts[placed[0] + 1 :])
+def _concatenated(pieces: Sequence[Axis]) -> Axis:
+    known = [i for i, piece in enumerate(pieces) if any(label != OTHER for label in piece.labels)]
+    if len(known) != 1:
+        return axis(OTHER, sum(piece.size for piece in pieces))
+    only = pieces[known[0]]
+    before = sum(piece.size for piece in pieces[: known[0]])
+    after = sum(piece.size for piece in pieces[known[0] + 1 :])
     return Axis(only.digits, only.before + before, only.after + after)
 
 
@@ -230,14 +229,14 @@ def stacked(call: FunctionCall) -> list[Axes]:
     if not isinstance(named, int):
         return call.unknown()
     dim = named % output.dim()
-    parts = [call.known(one) or others(one.shape) for one in given]
+    sources = [call.known(tensor) or others(tensor.shape) for tensor in given]
     shape = [*output.shape[:dim], *output.shape[dim + 1 :]]
-    rest = joined(parts, shape)
+    rest = joined(sources, shape)
     return [(*rest[:dim], axis(OTHER, output.shape[dim]), *rest[dim:])]
 
 
 def rolled(call: FunctionCall) -> list[Axes]:
-    """A cyclic shift: places are known again once they are shifted back."""
+    """A cyclic shift: positions are known again once they are shifted back."""
     source = call.source
     shifts = call.argument(1, "shifts")
     dims = call.argument(2, "dims")
@@ -245,28 +244,26 @@ def rolled(call: FunctionCall) -> list[Axes]:
     along = dims if isinstance(dims, (list, tuple)) else [dims]
     if source is None or None in along or len(steps) != len(along):
         return call.unknown()
-    found = list(source)
+    shifted = list(source)
     for step, dim in zip(steps, along, strict=True):
-        found[dim] = _shifted(found[dim], ("roll", step % max(found[dim].size, 1)))
-    return [tuple(found)]
+        shifted[dim] = _moved(shifted[dim], ("roll", step % max(shifted[dim].size, 1)))
+    return [tuple(shifted)]
 
 
 def flipped(call: FunctionCall) -> list[Axes]:
     source = call.source
     named = call.kwargs.get("dims", call.args[1:] if len(call.args) > 1 else ())
-    dims = [one for one in flat(named) if isinstance(one, int)]
+    dims = [dim for dim in flat(named) if isinstance(dim, int)]
     if source is None:
         return call.unknown()
     marked = {dim % len(source) for dim in dims}
     return [
-        tuple(
-            _shifted(one, ("flip", 1)) if dim in marked else one for dim, one in enumerate(source)
-        )
+        tuple(_moved(one, ("flip", 1)) if dim in marked else one for dim, one in enumerate(source))
     ]
 
 
 def transformed(call: FunctionCall) -> list[Axes]:
-    """Fourier transforms: places are known again after the inverse."""
+    """Fourier transforms: positions are known again after the inverse."""
     source = call.source
     (output,) = call.outputs
     if source is None or len(source) != output.dim():
@@ -279,24 +276,24 @@ def transformed(call: FunctionCall) -> list[Axes]:
     changed = {dim % len(source) for dim in dims}
     return [
         tuple(
-            resized(_shifted(one, (kind, 1)), output.shape[dim]) if dim in changed else one
+            resized(_moved(one, (kind, 1)), output.shape[dim]) if dim in changed else one
             for dim, one in enumerate(source)
         )
     ]
 
 
 def warped(call: FunctionCall) -> list[Axes]:
-    """Places are taken from anywhere, so that those of the result are others."""
+    """Sampling from a grid: elements come from anywhere, so the positions are no longer known."""
     source = call.source
     (output,) = call.outputs
     if source is None:
         return call.unknown()
-    moved = [_shifted(one, ("warp", 1)) for one in source[2:]]
-    places = [resized(one, size) for one, size in zip(moved, output.shape[2:], strict=True)]
-    return [(*source[:2], *places)]
+    moved = [_moved(one, ("warp", 1)) for one in source[2:]]
+    spatial = [resized(one, size) for one, size in zip(moved, output.shape[2:], strict=True)]
+    return [(*source[:2], *spatial)]
 
 
-def _shifted(one: Axis, how: tuple[str, int]) -> Axis:
+def _moved(one: Axis, how: tuple[str, int]) -> Axis:
     """Mark a coordinate as moved, or as moved back."""
     if len(one.digits) != 1 or not one.is_plain or one.labels == (OTHER,):
         return one if one.labels in ((), (OTHER,)) else axis(OTHER, one.size)

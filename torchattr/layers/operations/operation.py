@@ -19,13 +19,13 @@ OperationKind = Literal["rectifier", "activation", "linear", "pool", "norm", "me
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation, whatever function the model calls for it.
+    """One operation, for all of its spellings.
 
     Attributes:
-        name: how rules and messages call it.
+        name: its name in rules and messages.
         kind: its group in coverage reports. A `rectifier` is zero below zero and is rewritten by
             the rules for `relu`; an `activation` is rewritten only on request.
-        extras: number of outputs after the first that rules see, whatever the model called.
+        extras: number of outputs after the first that rules see, under every spelling.
     """
 
     name: str
@@ -86,7 +86,7 @@ class _Slot:
 
 
 class GradientReaders(ABC):
-    """The readers of the gradient that comes back to a call."""
+    """The readers of the gradient that arrives at a call."""
 
     @property
     @abstractmethod
@@ -100,13 +100,13 @@ class Call:
     The operation's own arguments are attributes under their names: `call.weight`, `call.stride`,
     ... Further attributes are:
 
-    * `operation` and `spelling`: what ran, and the name of the function that the model called;
+    * `operation` and `spelling`: the operation, and the name of the function that the model called;
     * `inplace`: whether it wrote over its first input;
     * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
     * `backend`: where the hot operations run;
-    * `owns_grad`, in backward: whether nothing else reads the gradient that comes back, so that a
-      rule may write over it.
+    * `owns_grad`, in backward: whether nothing else reads the gradient that arrives, so that a rule
+      may write over it.
     """
 
     operation: Operation
@@ -149,7 +149,7 @@ class Call:
         self.shapes = [tensor.shape for tensor in inputs]
 
     def of(self, *inputs: Tensor) -> Call:
-        """Return the same call of other inputs."""
+        """Return the same call on other inputs."""
         other = object.__new__(Call)
         vars(other).update(vars(self))
         other._original = self.original
@@ -192,7 +192,7 @@ class Call:
         """Return PyTorch's own gradient with respect to each of `inputs`."""
         with torch.enable_grad():
             fresh = [tensor.detach().requires_grad_() for tensor in inputs]
-            # An in-place spelling must not write over a leaf, nor over what a rule remembers.
+            # An in-place spelling must not write over a leaf, nor over tensors that a rule saved.
             output = self.compute(*(leaf.clone() for leaf in fresh))
             first = output if isinstance(output, Tensor) else output[0]
             return torch.autograd.grad(first, fresh, grad)

@@ -1,4 +1,4 @@
-"""Rules that treat a leaky, smooth or gated activation like a rectifier, when asked to.
+"""Rules that treat a leaky, smooth or gated activation like a rectifier, on request.
 
 With `f` the activation, `x` its input and `g` what comes back from above, `guided` sends
 `g · f'(x)` back where both `x` and `g` are positive, and `deconvolution` sends `g` where it is
@@ -30,7 +30,7 @@ class ActivationGuided(LayerRule):
 
 @register_kind_rule("activation", "deconvolution")
 class ActivationDeconvolution(LayerRule):
-    """`g · [g > 0]`: the deconvnet rectifies the signal, whatever the forward pass did."""
+    """`g · [g > 0]`: the deconvnet rectifies the signal, independently of the forward pass."""
 
     needs_input: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""Convolution and transposed convolution, sent back through their own weights."""
+"""Convolution and transposed convolution: back through their own weights."""
 
 from __future__ import annotations
 

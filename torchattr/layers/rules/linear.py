@@ -1,4 +1,4 @@
-"""The matrix product of a linear layer, sent back through its own weights."""
+"""The matrix product of a linear layer: back through its own weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pools: the maximum by its switches, the average by its shape alone."""
+"""Pools: max-pools need their switches, mean pools only the input's shape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ aten = torch.ops.aten
 @register_rule("max_pool", "gradient")
 @native_form()
 class MaxPoolGradient(LayerRule):
-    """Sends each element back to the place that won its window: one byte a window remembers it.
+    """Sends each element back to the winner of its window, which one byte per window records.
 
     This is the unpooling by switches of Zeiler and Fergus (2014, 1311.2901).
     """
@@ -50,7 +50,7 @@ class MaxPoolGradient(LayerRule):
 @register_rule("adaptive_max_pool", "gradient")
 @native_form()
 class AdaptiveMaxPoolGradient(LayerRule):
-    """Sends each element back to the place that won: its windows differ, so it keeps the index."""
+    """Sends each element back to the winner; since its windows differ, it saves the index."""
 
     needs_input: ClassVar[bool] = False
 
@@ -108,10 +108,10 @@ def window_of(call: Call) -> Window:
 
 
 def _refuse_empty_windows(shape: Sequence[int], window: Window) -> None:
-    """Raise if a window lies in the padding as a whole, as a dilated one may.
+    """Raise if a window lies completely in the padding, as a dilated one may.
 
-    Nothing wins there: PyTorch gives minus infinity, and an index outside of the input to which its
-    own backward then writes.
+    Nothing wins there: PyTorch returns minus infinity and an index outside of the input, to which
+    its own backward then writes.
 
     Raises:
         ModelError: there is such a window.
@@ -136,7 +136,7 @@ def _has_empty_window(
     reach = size + 2 * padding - dilation * (extent - 1) - 1
     last = -(-reach // stride) if ceil_mode else reach // stride
     if ceil_mode and last * stride >= size + padding:
-        last -= 1  # PyTorch leaves out a window that would begin in the padding at the end.
+        last -= 1  # PyTorch omits windows that would start in the padding at the end.
     return any(
         not any(0 <= index * stride - padding + tap * dilation < size for tap in range(extent))
         for index in range(last + 1)

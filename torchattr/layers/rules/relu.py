@@ -1,8 +1,8 @@
-"""The rectifier's backward, in the three ways of the literature.
+"""The rectifier's backward, in the three forms of the literature.
 
-With `x` the rectifier's input and `g` what comes back from above:
+With `x` the rectifier's input and `g` the gradient of its output:
 
-| rule            | sends back            | remembers      |
+| rule            | sends back            | saves          |
 |-----------------|-----------------------|----------------|
 | `gradient`      | `g · [x > 0]`         | 1 bit          |
 | `deconvolution` | `g · [g > 0]`         | nothing        |
@@ -22,7 +22,7 @@ from torchattr.layers.rule import LayerRule, native_form
 
 
 class _Gated(LayerRule):
-    """A rule that needs to know where the rectifier let its input through."""
+    """A rule that reads where the rectifier passed its input."""
 
     needs_input: ClassVar[bool] = False
     fresh: ClassVar[bool] = True
@@ -79,7 +79,7 @@ class ReLUGuided(_Gated):
 class ReLUDeconvolution(LayerRule):
     """The deconvnet's rectifier: `g · [g > 0]` (Zeiler and Fergus 2014, 1311.2901).
 
-    It rectifies the signal on its way down and does not look at the forward pass.
+    It rectifies the signal on its way down and reads nothing of the forward pass.
     """
 
     needs_input: ClassVar[bool] = False

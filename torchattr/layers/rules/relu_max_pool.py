@@ -1,4 +1,4 @@
-"""A max-pool that gates for the rectifier before it: its switches tell whether that is open."""
+"""A max-pool that gates for the rectifier before it: its switches hold whether that is open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchattr.layers.rules.relu import KNOWN_GATES, gate_of
 
 @register_fused_pair("relu_max_pool")
 class ReLUMaxPool(FusedPair):
-    """The pool's switches say whether its maximum is positive, so the rectifier's mask can go."""
+    """The switches hold whether each maximum is positive, so the rectifier's mask can be freed."""
 
     forgets_below: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Refuses targets whose gradient cannot reach the inputs, and warns where parts get none."""
+"""Refuses targets whose gradient cannot reach the inputs, and warns of inputs without one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ConnectionCheck:
     Args:
         trace: the forward.
         inputs: its inputs.
-        scores: those of each target.
-        cause: returns what cut the scores off.
+        scores: the scores of each target.
+        cause: returns what disconnected the scores from the inputs.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class ConnectionCheck:
         self._zeros: dict[str, set[int]] = {}
 
     def demand(self, method: str, name: str, calls: Sequence[Captured]) -> None:
-        """Raise if no target depends on a tap point by the graph; warn if some, or parts, do not.
+        """Raise if the graph connects no target with a tap point; warn if it misses some.
 
         Raises:
-            DisconnectedError: naming what cut the target off.
+            DisconnectedError: names what disconnected the target.
         """
         edges = [edge for call in calls for edge in call.edges]
         if not edges or not self._scores:
@@ -58,17 +58,17 @@ class ConnectionCheck:
             warn(f"{method}: {note}", DisconnectedWarning)
 
     def note_zeros(self, name: str, calls: Sequence[Sequence[Tensor]]) -> None:
-        """Note the examples whose gradients at a tap point are all zero."""
+        """Record the examples whose gradients at a tap point are all zero."""
         gradients = [gradient for call in calls for gradient in call]
         if gradients and all(len(gradient) == self.inputs.batch_size for gradient in gradients):
             rows = zero_rows(gradients)
             self._zeros.setdefault(name, set()).update(rows.nonzero().flatten().tolist())
 
     def warn_of_zeros(self, with_open_gates: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Warn of examples that are cut off: their gradient stays 0 where every gate is open.
+        """Warn of disconnected examples: their gradient is 0 even if every gate is open.
 
         Args:
-            with_open_gates: returns, by tap point, which examples have zeros then.
+            with_open_gates: returns for each tap point which examples have zeros then.
         """
         if not any(self._zeros.values()):
             return
@@ -77,10 +77,10 @@ class ConnectionCheck:
             cut = [example for example in sorted(examples) if bool(still[name][example].any())]
             if cut:
                 warn(
-                    f"the gradient with regard to {_named(name)} is exactly 0 for example"
-                    f" {_listed(cut)}, though not because of closed ReLUs: it is cut off from the"
-                    " score by the graph, or a function is saturated or weights are 0 there. The"
-                    " zeros say nothing about what the score rests on",
+                    f"the gradient with respect to {_named(name)} is exactly 0 for example"
+                    f" {_listed(cut)}, though not because of closed ReLUs: the graph disconnects it"
+                    " from the score, or a function is saturated or weights are 0 there. The zeros"
+                    " do not show what the score depends on",
                     DisconnectedWarning,
                 )
 
@@ -128,17 +128,19 @@ def _named(name: str) -> str:
 
 
 def _note(name: str, reached: Sequence[Sequence[bool]]) -> str | None:
-    """Return which parts of a tap point, or which targets, get zeros; `None` if none."""
+    """Return which targets, inputs or tensors get zeros, as a clause; `None` if none do."""
     cut = [number for number, row in enumerate(reached) if not any(row)]
     if cut:
         return f"target {_listed(cut)} does not depend on {name} by the graph, and gets zeros"
-    parts = [number for number, column in enumerate(zip(*reached, strict=True)) if not any(column)]
-    if not parts:
+    columns = enumerate(zip(*reached, strict=True))
+    unreached = [number for number, column in columns if not any(column)]
+    if not unreached:
         return None
     kind = "input" if name == _INPUTS else "tensor"
     of = "" if name == _INPUTS else f" of {name}"
     return (
-        f"the target does not depend on {kind} {_listed(parts)}{of} by the graph, which gets zeros"
+        f"the target does not depend on {kind} {_listed(unreached)}{of} by the graph, which gets"
+        " zeros"
     )
 
 

@@ -44,24 +44,24 @@ def last_spatial_layer(
     """Return the last layer with spatial dimensions that gets a gradient from the target.
 
     Its layout must be known: channels first, channels last, or tokens of a grid (see
-    :class:`torchattr.layers.Layout`). Of several modules that return the same tensor the outermost
-    is taken (`layer4`, not `layer4.2.relu`); pooling to a fixed size does not count, nor
-    do projections to attention heads. This runs one forward, and the last part of a backward.
+    :class:`torchattr.layers.Layout`). Of several modules that return the same tensor, the outermost
+    is chosen (`layer4`, not `layer4.2.relu`); pooling to a fixed size does not count, nor do
+    projections to attention heads. This runs one forward, and the last part of a backward.
 
     Args:
         model: the model.
         inputs: its inputs.
         arguments: its further arguments.
         key: which entry of its output holds the scores.
-        target: what is explained.
+        target: the target.
 
     Raises:
         LayerError: the model has no modules, or none with such an output.
     """
     names = {module: name for name, module in layer_names(model).items()}
     reader = TargetReader(model, target)
-    taps = [TapPoint(module, read=True, keep=False) for module in names]
-    trace = Trace(model, inputs.tensors, arguments, places=taps + reader.taps, key=key)
+    taps = [TapPoint(module, with_layout=True, with_values=False) for module in names]
+    trace = Trace(model, inputs.tensors, arguments, taps=taps + reader.taps, key=key)
     pictures = list(_pictures(trace, inputs))
     candidates = [layer for layer in pictures if layer.edge is not None]
     if not candidates:
@@ -91,7 +91,7 @@ def last_spatial_layer(
                     ]
                 ),
             )
-        # The gradient is 0 wherever one looks; which layer is taken does not matter.
+        # The gradient is 0 everywhere, so any layer will do.
         chosen = (alike or candidates)[-1]
     return names[chosen.module], chosen.module
 
@@ -114,7 +114,7 @@ class _Candidate:
 
 
 def _pictures(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
-    # Of a module that is called several times, the last call is what Grad-CAM takes.
+    # Of a module that is called several times, Grad-CAM uses the last call.
     last = {tap: number for number, (tap, _) in enumerate(trace.order)}
     for number, (tap, captured) in enumerate(trace.order):
         layout = _single_layout(tap, captured)
@@ -125,30 +125,30 @@ def _pictures(trace: Trace, inputs: Inputs) -> Iterator[_Candidate]:
 
 
 def _single_layout(tap: TapPoint, captured: Captured) -> Layout | None:
-    """Return the layout of a layer that returns one tensor; `None` if it is not known."""
-    if not tap.read or captured.form != 0:
+    """Return the layout of a layer that returns one tensor; `None` if it is unknown."""
+    if not tap.with_layout or captured.form != 0:
         return None
     layout = captured.layouts[0]
     return layout if isinstance(layout, Layout) else None
 
 
 def _is_picture(module: nn.Module, layout: Layout, inputs: Inputs) -> bool:
-    if isinstance(module, _FIXED_SIZE) or layout.splits_channels or not layout.places:
+    if isinstance(module, _FIXED_SIZE) or layout.splits_channels or not layout.coordinates:
         return False
-    extents = inputs.tensors[layout.places[0].input].shape[2:]
-    return len(layout.places) == len(extents) and torch.Size(layout.sizes).numel() > 1
+    extents = inputs.tensors[layout.coordinates[0].input].shape[2:]
+    return len(layout.coordinates) == len(extents) and torch.Size(layout.sizes).numel() > 1
 
 
 _FIXED_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 _LOST = 2
-"""Convolutions without padding take about as many pixels from each dimension of a small grid."""
+"""About the pixels that convolutions without padding remove from each side of a small grid."""
 _LOOSE = 1.1
 
 
 def _has_aspect(layout: Layout) -> bool:
-    """Whether a grid is about as wide and high as the input, whatever its scale and time."""
-    pairs = list(zip(layout.sizes, layout.places, strict=True))[-2:]
+    """Whether a grid has about the aspect ratio of the input, at any scale and duration."""
+    pairs = list(zip(layout.sizes, layout.coordinates, strict=True))[-2:]
     scales = [size / dimension.extent for size, dimension in pairs]
     whole = [(size + _LOST) / dimension.extent for size, dimension in pairs]
     return max(scales) <= _LOOSE * min(whole)
@@ -170,7 +170,7 @@ def _scores(reader: TargetReader, trace: Trace, output: Tensor, target: Any) -> 
 def _last_that_matters(
     trace: Trace, candidates: Sequence[_Candidate], scores: Tensor
 ) -> _Candidate | None:
-    """Return the last candidate whose grid gets a gradient that is not zero."""
+    """Return the last candidate whose grid gets a nonzero gradient."""
     connected = trace.connected(scores, [layer.edge for layer in candidates])
     reached = [layer for layer, yes in zip(candidates, connected, strict=True) if yes]
     seen: set[GradientEdge | None] = set()

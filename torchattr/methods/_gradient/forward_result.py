@@ -1,4 +1,4 @@
-"""The interface of a forward that methods differentiate, and of models that run it themselves."""
+"""The interfaces of a forward that methods differentiate, and of models that run it themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ForwardResult(Protocol):
     @property
     def coverage(self) -> Coverage: ...
 
-    def calls(self, place: TapPoint) -> list[Captured]: ...
+    def calls(self, tap: TapPoint) -> list[Captured]: ...
 
     def connected(
         self, scores: Tensor, edges: Sequence[GradientEdge | None]
@@ -49,7 +49,7 @@ class Traceable(ABC):
         arguments: Sequence[Any],
         *,
         tables: Sequence[RuleTable],
-        places: Sequence[TapPoint],
+        taps: Sequence[TapPoint],
         key: OutputKey,
         from_inputs: bool,
         of_output: bool,
@@ -60,7 +60,7 @@ class Traceable(ABC):
             inputs: as for :class:`torchattr.layers.Trace`.
             arguments: as for :class:`torchattr.layers.Trace`.
             tables: as for :class:`torchattr.layers.Trace`.
-            places: as for :class:`torchattr.layers.Trace`.
+            taps: as for :class:`torchattr.layers.Trace`.
             key: as for :class:`torchattr.layers.Trace`.
             from_inputs: as for :class:`torchattr.layers.Trace`.
             of_output: whether all scores will be entries of the output.

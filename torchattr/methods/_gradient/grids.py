@@ -1,4 +1,4 @@
-"""Reads a layer's values as a grid `(N, C, h, w)`, or refuses them, and enlarges maps."""
+"""Converts a layer's values to a grid `(N, C, h, w)`, or refuses them, and enlarges maps."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torchattr.layers import Layout, channels_first, channels_last
 
 Named = Literal["channels_first", "channels_last", "tokens"]
 LayoutChoice: TypeAlias = "Named | Callable[[Tensor], Tensor] | None"
-"""How a layer is laid out, by name or function; `None` infers it."""
+"""The layout of a layer, by name or function; `None` infers it."""
 
 
 def checked_layout(layout: LayoutChoice) -> LayoutChoice:
-    """Return a layout as it was given.
+    """Return a layout unchanged after a check.
 
     Raises:
         InputError: neither a known name nor a function.
@@ -36,7 +36,7 @@ class Grids:
 
     Args:
         name: the layer's name.
-        inputs: those of the model.
+        inputs: the model's inputs.
         choice: the layout that the user named, if any.
     """
 
@@ -50,11 +50,11 @@ class Grids:
 
         Args:
             values: the layer's.
-            gradients: with regard to them.
+            gradients: the gradients with respect to them.
             layout: the layout that was inferred, or why there is none.
 
         Raises:
-            LayerError: they have no grid, or another first dimension than the inputs.
+            LayerError: they have no grid, or a different first dimension than the inputs.
         """
         if callable(self._choice):
             grids = self._choice(values), self._choice(gradients)
@@ -87,7 +87,7 @@ class Grids:
                 ways_out=[
                     WayOut("choose another layer"),
                     WayOut(
-                        "say how it is laid out ('channels_first', 'channels_last' or 'tokens')"
+                        "name its layout ('channels_first', 'channels_last' or 'tokens')"
                         " with {setting}",
                         "layout",
                     ),
@@ -101,7 +101,7 @@ class Grids:
         )
         if values.dim() != 3 or extents is None:
             raise ShapeError(
-                "{setting} needs values (N, tokens, C) of a picture, but layer"
+                "{setting} needs values (N, tokens, C) of an image, but layer"
                 f" {self._name!r} returns {tuple(values.shape)}",
                 hint=Hint("layout", "tokens"),
             )
@@ -110,7 +110,7 @@ class Grids:
 
 
 def grid_of_tokens(tokens: int, height: int, width: int) -> tuple[int, int]:
-    """Return the largest grid with a picture's aspect that so many tokens can fill.
+    """Return the largest grid with an image's aspect ratio that this many tokens can fill.
 
     >>> grid_of_tokens(197, 224, 224), grid_of_tokens(99, 96, 192)
     ((14, 14), (7, 14))
@@ -123,8 +123,8 @@ def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor
     """Resize maps `(N, C, ...)` to spatial extents, as `F.interpolate` does.
 
     Raises:
-        ShapeError: the number of spatial dimensions differs, or is none of 1 to 3.
-        InputError: a mode that does not exist, or is not for so many dimensions.
+        ShapeError: the number of spatial dimensions differs, or is not 1 to 3.
+        InputError: a mode that does not exist, or does not support this number of dimensions.
     """
     if not fits(maps, size):
         raise ShapeError(
@@ -155,7 +155,7 @@ def check_mode(mode: Any, dimensions: int | None = None) -> None:
     """Check a mode of `F.interpolate`, for a number of spatial dimensions if that is known.
 
     Raises:
-        InputError: a mode that does not exist, or is not for so many dimensions.
+        InputError: a mode that does not exist, or does not support this number of dimensions.
     """
     modes = [known for known, spatial in _MODES.items() if dimensions in (None, *spatial)]
     if mode not in modes:

@@ -22,13 +22,13 @@ _CHOOSE_CALLS = WayOut("choose 'last', 'first', 'sum' or 'each' with {setting}",
 
 
 class LayerChoice:
-    """The layers that a method uses, and which call counts of one that is called several times.
+    """The layers that a method uses, and which call counts if a layer is called several times.
 
     Args:
         model: the model.
         layer: a name, pattern or module, several of them, or `None` for the last spatial layer.
-        calls: which call of a layer counts if the forward makes several: the `last` (with a
-            warning), the `first`, the `sum` of their results, or `each` as a tuple.
+        calls: which call of a layer counts if there are several: the `last` (with a warning), the
+            `first`, the `sum` of their results, or `each` as a tuple.
 
     Attributes:
         several: whether results are a dict by layer.
@@ -70,7 +70,7 @@ class LayerChoice:
             return joined(list(map(result, calls)), _summed)
         if len(calls) > 1 and self._calls is None:
             warn(
-                f"layer {name!r} was called {len(calls)} times; the last call is taken",
+                f"layer {name!r} was called {len(calls)} times; the last call is used",
                 LayerReuseWarning,
                 Hint(ways_out=[_CHOOSE_CALLS]),
             )

@@ -35,13 +35,13 @@ from torchattr.methods._gradient.target_reader import TargetReader, last_call
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """A backward pass that a method asks for.
+    """A backward pass that a method needs.
 
     Attributes:
         rules: its rules.
         tap: where its gradients are read: a module's output or input; `None` means the inputs of
             the model.
-        name: what messages call that tap point.
+        name: name of the tap point in messages.
     """
 
     rules: RuleTable
@@ -56,9 +56,9 @@ class PassResult:
     The inputs of the model count as one call.
 
     Attributes:
-        name: what messages call the tap point.
+        name: name of the tap point in messages.
         calls: the calls, whose values are detached.
-        gradients: the gradients with regard to each of these values.
+        gradients: the gradients with respect to each of these values.
     """
 
     name: str
@@ -71,7 +71,7 @@ class PassResult:
 
 
 class Method(Protocol):
-    """What `solve` needs of a method: the passes it asks for, and what it makes of the results."""
+    """What `solve` needs of a method: its passes, and how it combines their results."""
 
     strict: bool
 
@@ -101,13 +101,13 @@ class SolveResult:
     """The results of all method calls.
 
     Attributes:
-        results: one for each call; with several targets their tensors have one more dimension
+        results: the result of each call; with several targets, its tensors have one more dimension
             after the batch.
         targets: the single targets that were explained.
-        scores: for each of them, one score per example.
+        scores: for each target, one score per example.
         output: all scores of the model.
         trace: the forward.
-        refused: why calls were left out, by position; their result is `None`.
+        refused: why calls were omitted, by position; their result is `None`.
     """
 
     results: list[Any]
@@ -142,16 +142,16 @@ def solve(
         arguments: further arguments of the model.
         calls: the methods, with their options.
         key: which entry of the output holds the scores.
-        skip_refused: leave out the calls that raise :class:`NoRuleMatched` or
-            :class:`DisconnectedError`, and note the reasons.
-        warns_of_zeros: whether gradients of zeros are worth a warning.
+        skip_refused: omit the calls that raise :class:`NoRuleMatched` or
+            :class:`DisconnectedError`, and record the reasons.
+        warns_of_zeros: whether to warn of gradients of zeros.
         memory: how much the forward may remember.
 
     Raises:
-        DisconnectedError: no target of a call depends on what it attributes to, by the graph.
+        DisconnectedError: the graph connects no target of a call with what it attributes to.
         TargetError: the target does not fit the output, or the output does not have one row for
             each example.
-        NoRuleMatched: the rules of a call found nothing to rewrite.
+        NoRuleMatched: the rules of a call rewrote nothing.
     """
     problem = _Problem(model, inputs, target, arguments, key, memory)
     options = {"skip_refused": skip_refused, "warns_of_zeros": warns_of_zeros}
@@ -185,7 +185,7 @@ def _solve(
         rounds.append(
             [_combined(calls[k], inputs, [read[request] for request in asked[k]]) for k in served]
         )
-        # Rules may well leave nothing; a gradient of nothing but zeros is suspicious.
+        # Rules may legitimately leave only zeros; a plain gradient of zeros is suspicious.
         for request in passes if warns_of_zeros else ():
             if not request.rules:
                 check.note_zeros(request.name, read[request].gradients)
@@ -201,7 +201,7 @@ def _solve(
 
 @dataclass(frozen=True)
 class _Problem:
-    """What is run and explained."""
+    """The model, its inputs and the target."""
 
     model: Forward
     inputs: Inputs
@@ -223,7 +223,7 @@ class _Forward:
             self.trace.output, problem.inputs, problem.model, problem.arguments, problem.key
         )
         self.targets, self.several = each(problem.target, self.output)
-        # The caller may be in no_grad or inference mode, where picking would cut the graph off.
+        # The caller may be in no_grad or inference mode, where indexing would leave the graph.
         with gradients():
             self.scores = [
                 self._reader.read(self.trace, self.output, single) for single in self.targets
@@ -256,7 +256,7 @@ class _Forward:
         }
 
     def why_disconnected(self) -> str | None:
-        """Return what cut the scores off from the inputs."""
+        """Return what disconnected the scores from the inputs."""
         return why_disconnected(
             self._problem.model,
             self._problem.inputs.tensors,
@@ -276,7 +276,7 @@ class _Forward:
             tensors,
             arguments,
             tables=self._tables,
-            places=list(dict.fromkeys(taps)),
+            taps=list(dict.fromkeys(taps)),
             key=self._problem.key,
             # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.
@@ -287,7 +287,7 @@ class _Forward:
 
 
 class _Open(LayerRule):
-    """Lets everything through: what comes back then is 0 only where nothing leads back."""
+    """An activation's backward that passes everything: only disconnected gradients stay 0."""
 
     needs_input: ClassVar[bool] = False
 
@@ -301,7 +301,7 @@ _OPEN: RuleTable = {
 
 
 def _zeros_with_open_gates(problem: _Problem, passes: Sequence[Pass]) -> dict[str, Tensor]:
-    """Return, by tap point, which examples get only zeros though every activation is open."""
+    """Return for each tap point which examples get only zeros although every activation is open."""
     taps = {request.name: request.tap for request in passes}
     opened = [Pass(_OPEN, tap, name) for name, tap in taps.items()]
     forward = _Forward(problem, opened)
@@ -324,7 +324,7 @@ def _refusal(
     *,
     skip: bool,
 ) -> Message | None:
-    """Return why a call cannot be served, if so; raise it unless it may be skipped."""
+    """Return why a call cannot be served, if so; raise unless it may be skipped."""
     try:
         for request in passes:
             check.demand(call.method.title, request.name, _calls(trace, check.inputs, request))

@@ -21,14 +21,14 @@ def per_example(
     arguments: Sequence[Any],
     key: OutputKey,
 ) -> Tensor:
-    """Return an output whose first dimension is the batch, where that can be known.
+    """Return an output with the batch as its first dimension, if that can be determined.
 
-    A model that squeezes its output drops the batch dimension of a single example. Whether it does
-    is found by running it with the same example twice. An output with one row for two examples
-    aggregates the batch, and stays as it is.
+    A model that squeezes its output drops the batch dimension of a single example. Running it on
+    the same example twice shows whether it does. An output with one row for two examples aggregates
+    the batch, and is returned unchanged.
 
     Args:
-        output: the model's output, one row for each example or not.
+        output: the model's output, with or without one row per example.
         inputs: its inputs.
         model: the model.
         arguments: its further arguments.
@@ -43,10 +43,10 @@ def per_example(
 
 
 def require_rows(scores: Sequence[Tensor], inputs: Inputs) -> None:
-    """Check that scores are one for each example, or one for all of them.
+    """Check that there is one score per example, or one for all of them.
 
     Raises:
-        TargetError: there is one for each of something else, such as patches or frames.
+        TargetError: the rows are something else, such as patches or frames.
     """
     for values in scores:
         if len(values) not in (1, inputs.batch_size):
@@ -76,5 +76,5 @@ def _shape_for_two(
     try:
         return Trace(model, tensors, doubled, key=key, differentiable=False).output.shape
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
-        # A model for single examples only; what its output means stays open.
+        # A model for single examples only; whether its output has a batch dimension stays open.
         return None

@@ -50,7 +50,7 @@ def run_forward(
     arguments: Sequence[Any],
     *,
     tables: Sequence[RuleTable],
-    places: Sequence[TapPoint],
+    taps: Sequence[TapPoint],
     key: OutputKey,
     from_inputs: bool,
     of_output: bool,
@@ -63,7 +63,7 @@ def run_forward(
         inputs: its attributed inputs.
         arguments: its further arguments.
         tables: the rules of each backward.
-        places: where values are recorded.
+        taps: where values are recorded.
         key: which entry of the output holds the scores.
         from_inputs: whether gradients are followed down to the inputs.
         of_output: whether all scores are entries of the output.
@@ -71,7 +71,7 @@ def run_forward(
     """
     options: dict[str, Any] = {
         "tables": tables,
-        "places": places,
+        "taps": taps,
         "key": key,
         "from_inputs": from_inputs,
     }

@@ -1,4 +1,4 @@
-"""Where a target's values are read in a forward: in the output, or in a layer for a neuron."""
+"""Reads a target's values from a forward: from the output, or from a layer for a neuron."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class TargetReader:
 
     Args:
         model: the model.
-        target: the target, of any kind.
+        target: the target, of any type.
 
     Attributes:
-        taps: what the forward must capture: the layer of a :class:`Neuron`, else nothing.
+        taps: the tap points that the forward must capture: the layer of a :class:`Neuron`, or none.
     """
 
     def __init__(self, model: Forward, target: Any) -> None:
@@ -39,8 +39,8 @@ class TargetReader:
 
         Args:
             trace: the forward.
-            output: its scores, in the form from which targets are picked.
-            target: a single target: this one, or one of those that it stands for.
+            output: its scores, in the shape that targets index.
+            target: a single target: this reader's, or one of several that it names.
 
         Raises:
             TargetError: the target does not fit the output, or the layer.
@@ -71,11 +71,11 @@ def last_call(trace: ForwardResult, tap: TapPoint) -> Captured:
 
 
 def select_neuron(captured: Captured, selector: Index | Callable[[Any], Tensor]) -> Tensor:
-    """Return one value per example: the sum of what `selector` takes of a layer's values.
+    """Return one value per example: the sum of the layer's values that `selector` selects.
 
     Raises:
         TargetError: the selector does not fit the layer's shape, or the layer returns several
-            tensors and the selector is no callable.
+            tensors and the selector is not a callable.
     """
     if callable(selector):
         scores = selector(captured.restore(captured.values))

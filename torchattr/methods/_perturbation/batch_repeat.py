@@ -14,7 +14,7 @@ from torchattr.core.types import SingleTarget
 
 
 def repeat_rows(rows: Tensor, times: int) -> Tensor:
-    """Put `times` copies of a batch one after another.
+    """Concatenate `times` copies of a batch.
 
     >>> repeat_rows(torch.tensor([1, 2]), 2)
     tensor([1, 2, 1, 2])
@@ -32,7 +32,7 @@ def repeat_arguments(arguments: Sequence[Any], times: int, batch_size: int) -> t
 def repeat_target(target: SingleTarget | TopK | Classes, times: int) -> Any:
     """Repeat a target that has one entry per example; others fit a batch of any size.
 
-    A callable is called with one block at a time, since it may hold one entry per example, too.
+    A callable is called with one block at a time, since it may hold one entry per example.
     """
     target = plain(target)
     if times == 1:
@@ -47,7 +47,7 @@ def repeat_target(target: SingleTarget | TopK | Classes, times: int) -> Any:
 
 
 def several(targets: Any) -> Classes:
-    """Bundle single targets of any kind, so that one forward serves them all."""
+    """Bundle single targets of any type, so that one forward serves them all."""
     return bundle(targets)
 
 

@@ -26,13 +26,13 @@ def evaluate_copies(
     incremental: Mode = "auto",
     recorder: TapeRecorder | None = None,
 ) -> tuple[Tensor, Recomputed]:
-    """Return the scores of all perturbed copies, `(masks, rows, targets)`, and how it got them.
+    """Return the scores of all perturbed copies, `(masks, rows, targets)`, and a report.
 
     Copies are evaluated incrementally where that is possible and pays, otherwise by whole
-    forwards. A forward that aggregates the batch is given one copy at a time.
+    forwards. A forward that aggregates the batch gets one copy at a time.
 
     Args:
-        perturbation: what is replaced in which inputs.
+        perturbation: the perturbed copies.
         scores: the scores to evaluate.
         at_once: number of copies in one forward; `None` chooses.
         progress: title of the progress bar; `None` shows none.

@@ -38,12 +38,12 @@ class FeatureMasks(ABC):
 
         Returns:
             for each input a tensor that broadcasts to `(stop - start, N, ...)`, or `None` where
-            none of them touches that input. It is boolean, or holds for each element the share
+            none of them changes that input. It is boolean, or holds for each element the share
             that is replaced, 0 to 1.
         """
 
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
-        """Return the boxes that masks `[start, stop)` change in the pictures of each input.
+        """Return the boxes that masks `[start, stop)` change in the images of each input.
 
         Args:
             start: the first mask.
@@ -51,8 +51,8 @@ class FeatureMasks(ABC):
             shapes: the shape of each input.
 
         Returns:
-            the boxes of each mask's pictures, mask after mask; `None` for an input that is no batch
-            of pictures `(N, C, H, W)`.
+            the boxes of each mask's images, mask after mask; `None` for an input that is not a
+            batch of images `(N, C, H, W)`.
         """
         return [
             boxes_of(mask, shape, stop - start)
@@ -64,8 +64,8 @@ class MaskSubset(FeatureMasks):
     """The masks of some of the images.
 
     Args:
-        masks: those of all.
-        images: which.
+        masks: the masks of all images.
+        images: the subset.
     """
 
     def __init__(self, masks: FeatureMasks, images: slice) -> None:
@@ -93,20 +93,20 @@ class MaskSubset(FeatureMasks):
 
 
 class Features(FeatureMasks):
-    """Parts of the inputs, each with a mask of its own, and their effects on the score."""
+    """Parts of the inputs, each with its own mask, and their effects on the score."""
 
     def effects(self, clean: Tensor, replaced: Tensor) -> Tensor:
-        """Return the effect of each feature: what the score loses without it.
+        """Return the effect of each feature: the decrease of the score without it.
 
         Args:
-            clean: the scores of the inputs as they are, `(rows, targets)`.
+            clean: the scores of the unperturbed inputs, `(rows, targets)`.
             replaced: the scores with each feature replaced, `(features, rows, targets)`.
         """
         return clean - replaced
 
     @abstractmethod
     def to_elements(self, effects: Tensor) -> list[Tensor]:
-        """Give each element the effects of its features.
+        """Distribute the effects of the features to their elements.
 
         Args:
             effects: `(features, rows, targets)`.
@@ -117,15 +117,15 @@ class Features(FeatureMasks):
 
 
 class Windows(Features):
-    """Boxes that slide over each input, one input after another; they may overlap.
+    """Windows that slide over each input, one input after another; they may overlap.
 
     The effect of an element is the mean of the windows that cover it. The last window of a row is
-    cut where the input ends.
+    clipped where the input ends.
 
     Args:
         tensors: the inputs.
         sizes: the window of each, without the batch dimension.
-        strides: its step in each dimension.
+        strides: its stride in each dimension.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Windows(Features):
 
 
 def windows(shape: Sequence[int], size: Sequence[int], stride: Sequence[int]) -> list[Window]:
-    """Return the positions of a window that moves over a shape until all of it is covered.
+    """Return the positions of a window that slides over a shape until all of it is covered.
 
     >>> windows((5,), (3,), (2,))
     [(slice(0, 3, None),), (slice(2, 5, None),)]
@@ -201,7 +201,7 @@ def _boxes(tensor: Tensor, boxes: Sequence[Window], count: int, rows: range) -> 
 
 
 def _mean_over(effects: Tensor, tensor: Tensor, boxes: Sequence[Window]) -> Tensor:
-    """Sum window by window: a product with zeros would spread what is not finite."""
+    """Sum window by window: a product with zeros would spread non-finite values."""
     shape = tensor.shape[1:]
     total = effects.new_zeros(*effects.shape[1:], *shape)
     count = torch.zeros(shape, dtype=torch.long, device=tensor.device)
@@ -221,18 +221,18 @@ def _at(windows: Sequence[Window], here: slice, count: int, batch: int) -> Boxes
 
 
 def as_boxes(sides: NDArray[np.int64], batch: int) -> Boxes:
-    """Return the boxes of all pictures.
+    """Return the boxes of all images.
 
     Args:
         sides: top, left, bottom and right, `(masks, N or 1, 4)`.
-        batch: number of pictures.
+        batch: number of images.
     """
     each = np.broadcast_to(sides, (len(sides), batch, 4)).reshape(-1, 4)
     return Boxes.of(np.tile(np.arange(batch), len(sides)), *each.T)
 
 
 def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | None:
-    """Return the box of what each mask replaces in each picture of a batch `(N, C, H, W)`.
+    """Return the bounding box of each mask in each image of a batch `(N, C, H, W)`.
 
     >>> mask = torch.zeros(1, 1, 1, 5, 5)
     >>> mask[0, 0, 0, 2, 1:3] = 1
@@ -249,7 +249,7 @@ def boxes_of(mask: Tensor | None, shape: torch.Size, copies: int) -> Boxes | Non
 
 
 def _span(touched: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first touched index of the last dimension, and the one after the last."""
+    """Return the first masked index of the last dimension, and the one after the last."""
     marks = touched.to(torch.uint8)
     last = marks.shape[-1] - marks.flip(-1).argmax(-1)
     return marks.argmax(-1), torch.where(touched.any(-1), last, 0)

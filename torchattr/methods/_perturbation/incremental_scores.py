@@ -1,4 +1,4 @@
-"""The scores of perturbed copies by recomputing only what a perturbation can reach."""
+"""Scores of perturbed copies, recomputing only what a perturbation can reach."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_RECORDED = 2**29
 SAMPLE = 24
 """Number of perturbations from which the cost of all is estimated."""
 SMALL = 2**28
-"""Forwards that make fewer bytes altogether are not worth planning for."""
+"""Forwards that allocate fewer bytes in all are not worth the planning."""
 AT_ONCE = 16
 """Memory allowed by default, in whole copies."""
 ROWS = 128
@@ -46,17 +46,18 @@ def scores_incrementally(
     recorder: TapeRecorder | None,
     bar: tqdm,
 ) -> tuple[Tensor | None, Recomputed]:
-    """Return the scores of all perturbed copies, `(masks, rows, targets)`, or `None`, and why.
+    """Return the scores of all perturbed copies, `(masks, rows, targets)`, or `None`, and a report.
 
     Args:
-        perturbation: what is replaced in which inputs.
+        perturbation: the perturbed copies.
         scores: the scores to evaluate.
-        mode: follow changes as far as possible (`True`), or as far as it pays (`"auto"`).
+        mode: recompute incrementally as far as possible (`True`), or as far as it is faster
+            (`"auto"`).
         at_once: number of whole copies that may be in memory.
         recorder: holds the tape of the clean forward, if that was recorded.
         bar: the progress bar.
     """
-    # Taken in any case: a tape holds memory.
+    # Taken even if it is not used: a tape holds memory.
     tape = recorder.take() if recorder else None
     reason = _obstacle(perturbation, scores, mode)
     if reason:
@@ -77,8 +78,8 @@ def scores_incrementally(
     except (Diverged, NotPerExample) as error:
         return None, _nothing_saved(recomputed, str(error))
     except Exception as error:  # noqa: BLE001 - the model's own errors come again from whole copies
-        why = f"following changes failed ({type(error).__name__}: {first_line(error)})"
-        return None, _nothing_saved(recomputed, why)
+        reason = f"incremental computation failed ({type(error).__name__}: {first_line(error)})"
+        return None, _nothing_saved(recomputed, reason)
     return torch.cat(values, dim=1), recomputed
 
 
@@ -87,17 +88,17 @@ def _nothing_saved(planned: Recomputed, reason: str) -> Recomputed:
 
 
 def _obstacle(perturbation: Perturbation, scores: TargetScores, mode: Mode) -> str:
-    """Return why changes cannot, or need not, be followed; empty if they should be."""
+    """Return why not to compute incrementally; empty if there is no reason."""
     tensors = perturbation.inputs.tensors
     device = tensors[0].device
     if not scores.repeatable:
-        return "the model does not give one row of scores for each example of any batch"
+        return "the model does not return one row of scores per example for every batch size"
     if not scores.reads_output:
         return "the target is inside the model"
     if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in tensors):
-        return "only float32 and float64 are followed: what changes is too small for others"
+        return "only float32 and float64 are supported: others are too imprecise for small changes"
     if torch.is_autocast_enabled(device.type):
-        return "autocast is on: what changes is too small for lower precision"
+        return "autocast is on, and lower precision is too imprecise for small changes"
     if len(perturbation.masks) < 2:
         return "there is nothing to repeat"
     if mode == "auto" and scores.footprint.total * len(perturbation.masks) < SMALL:

@@ -37,8 +37,8 @@ class Footprint(TorchFunctionMode):
     Attributes:
         total: bytes of all of them together.
         largest: bytes of the largest.
-        elements: elements of the one that has most.
-        peak: bytes of all that were alive at the same time, at most.
+        elements: number of elements of the one that has most.
+        peak: maximum bytes of all that were alive at the same time.
     """
 
     def __init__(self) -> None:
@@ -52,14 +52,14 @@ class Footprint(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is Tensor.detach:
-            return result  # A parameter's: nothing is made.
+            return result  # Of a parameter: nothing is allocated.
         for value in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(value, Tensor):
                 self.note(value)
         return result
 
     def note(self, tensor: Tensor) -> None:
-        """Count a tensor, if its size is known: other tensor classes need not have one."""
+        """Count a tensor, if its size is known: some tensor classes have none."""
         with suppress(Exception), DisableTorchFunction():
             self._count(tensor)
 
@@ -105,10 +105,10 @@ def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.de
 def has_fixed_batch(forward: Forward) -> bool:
     """Whether a model takes only batches of the size that it was exported with."""
     graphs = [
-        part.graph
+        submodule.graph
         for module in modules_behind(forward)
-        for part in module.modules()
-        if isinstance(part, torch.fx.GraphModule)
+        for submodule in module.modules()
+        if isinstance(submodule, torch.fx.GraphModule)
     ]
     values = [
         node.meta.get("val") for graph in graphs for node in graph.nodes if node.op == "placeholder"
@@ -117,7 +117,7 @@ def has_fixed_batch(forward: Forward) -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device in bytes, or a modest guess where it is unknown."""
+    """Return the free memory of a device in bytes, or a conservative guess if it is unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -55,7 +55,7 @@ class Perturbation:
         ]
 
     def boxes(self, start: int, stop: int) -> list[Boxes | None]:
-        """Return for each input the box in its pictures that each copy changes."""
+        """Return for each input the box of its images that each copy changes."""
         return self.masks.boxes(start, stop, [tensor.shape for tensor in self.inputs.tensors])
 
     def of_images(self, images: slice) -> Perturbation:
@@ -92,7 +92,7 @@ class Perturbation:
 
 
 def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
-    """Return a baseline of the input's own type; only an integer input may become floating."""
+    """Return a baseline in the input's dtype; only an integer input may become floating."""
     value = torch.as_tensor(baseline, device=tensor.device)
     if tensor.is_floating_point() or not value.is_floating_point():
         return value.detach().to(tensor.dtype)

@@ -16,7 +16,7 @@ from torchattr.methods._perturbation.features import Features
 
 Normalisation = Literal["probability", "coverage"]
 
-# Masks that are made at a time when scores are spread over them, in elements.
+# Elements of the masks that are generated at a time when they are weighted by scores.
 CHUNK_ELEMENTS = 2**22
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 # The generator returns four numbers for each value of its counter.
@@ -24,22 +24,22 @@ _BLOCK = 4
 
 
 class RandomMasks(Features):
-    """Coarse random grids, enlarged linearly and shifted, that let parts of the inputs through.
+    """Coarse random grids, upsampled linearly and shifted, that leave parts of the inputs visible.
 
     Each cell of a grid is 1 with some probability. A grid of `g` cells is stretched over `g + 1`
-    cells of `⌈size / g⌉` pixels, of which a window as large as the input is kept that begins
-    anywhere in the first cell. So each pixel lets through the cell's probability on average.
-    A pixel is worth the mean score of the masks, weighted by how much of it they let through.
+    cells of `⌈size / g⌉` pixels, and cropped to the size of the input at a random offset within the
+    first cell. So the expected visibility of each pixel is the cell's probability. The attribution
+    of a pixel is the mean score of the masks, weighted by its visibility.
 
     Args:
-        tensors: the inputs, `(N, C, ...)` with one to three more dimensions; all channels are
-            masked alike.
+        tensors: the inputs, `(N, C, ...)` with one to three more dimensions; all channels share a
+            mask.
         count: number of masks.
-        grids: for each input the cells of its grid in each of these dimensions.
-        probability: how likely a cell lets through.
-        seed: the masks' seed. They depend neither on the device nor on what is made at a time.
-        normalisation: what the weighted sum is divided by: the masks' expected sum, or at each
-            pixel their own.
+        grids: for each input the number of cells of its grid in each of these dimensions.
+        probability: probability that a cell is visible.
+        seed: the masks' seed. They depend neither on the device nor on the chunk size.
+        normalisation: the divisor of the weighted sum: the masks' expected sum, or their actual sum
+            at each pixel.
     """
 
     def __init__(
@@ -62,18 +62,18 @@ class RandomMasks(Features):
         return self._count
 
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        """Return the shares that are replaced: what the masks do not let through."""
+        """Return the shares that are replaced: one minus the visibility."""
         return [1 - stream.visible(start, stop)[:, None, None] for stream in self._streams]
 
     def effects(self, clean: Tensor, replaced: Tensor) -> Tensor:
-        """Return the scores themselves: each is that of what the mask let through."""
+        """Return the scores themselves: each is that of the visible part."""
         return replaced
 
     def to_elements(self, effects: Tensor) -> list[Tensor]:
         return [self._weighted(stream, effects) for stream in self._streams]
 
     def _weighted(self, stream: _Stream, effects: Tensor) -> Tensor:
-        """Weight the masks by the scores, `(rows, targets, 1, ...)`; they are made once more."""
+        """Weight the masks, which are generated again, by the scores: `(rows, targets, 1, ...)`."""
         kind = effects.dtype if effects.is_floating_point() else torch.get_default_dtype()
         precise = torch.promote_types(kind, torch.float32)
         scores = effects.to(stream.device, precise).flatten(1)
@@ -90,7 +90,7 @@ class RandomMasks(Features):
         return total.reshape(*effects.shape[1:], 1, *stream.shape).to(kind)
 
     def _expected(self, coverage: Tensor) -> Tensor | float:
-        """Return the divisor; where no mask let anything through, the sum is zero as well."""
+        """Return the divisor; where no mask is visible, the sum is zero as well."""
         if self._by_coverage:
             return torch.where(coverage > 0, coverage, 1)
         return self._count * self._probability
@@ -109,7 +109,7 @@ class _Stream:
         self._cells = [ceil(n / g) for n, g in zip(self.shape, grid, strict=True)]
 
     def visible(self, start: int, stop: int) -> Tensor:
-        """Return what masks `[start, stop)` let through, `(stop - start, ...)`, 0 to 1."""
+        """Return the visibility under masks `[start, stop)`, `(stop - start, ...)`, 0 to 1."""
         uniform = _uniform(self._key, start, stop, prod(self._grid) + len(self._grid))
         grids = uniform[:, : prod(self._grid)] < self._probability
         shifts = (uniform[:, prod(self._grid) :] * self._cells).astype(int)
@@ -129,7 +129,8 @@ class _Stream:
 def _uniform(key: int, start: int, stop: int, width: int) -> np.ndarray:
     """Return rows `[start, stop)` of a stream of numbers within [0, 1), `(stop - start, width)`.
 
-    The generator counts, so it can begin at any row. NumPy promises that its raw numbers stay.
+    The generator is counter-based, so it can start at any row. NumPy guarantees that its raw
+    numbers stay the same.
     """
     blocks = ceil(width / _BLOCK)
     generator = np.random.Philox(key=key, counter=start * blocks)

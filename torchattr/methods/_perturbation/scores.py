@@ -1,4 +1,4 @@
-"""The scores that a target names, for a batch and for changed copies of it, without a graph."""
+"""The scores of a target, for a batch and for perturbed copies of it, without a graph."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from torchattr.methods._perturbation.memory_budget import Footprint, has_fixed_b
 
 
 class NotPerExample(OutputError):
-    """The forward does not give one row of scores for each example that it is given."""
+    """The forward does not return one row of scores for each example."""
 
 
 class TargetScores:
-    """The values that a target names; it is fixed by the forward of the clean batch.
+    """The scores that a target names; the forward of the clean batch fixes what it names.
 
     Args:
         model: the module or function to run.
         inputs: the batch.
-        target: what is explained; the predicted classes and the best `k` are those of this batch.
+        target: the target; predicted classes and the best `k` are those of this batch.
         arguments: further positional arguments of the model.
         key: which entry of the model's output holds the scores; a number counts as a tensor.
-        then: applied to the scores, if given; a neuron's value stays as it is.
-        through: returns the model to run for that forward in the place of this one, such as one
-            that records a tape.
+        then: applied to the scores, if given, but not to a neuron's value.
+        through: returns the model to run for that forward instead of this one, such as one that
+            records a tape.
 
     Attributes:
         clean: the scores of the clean batch, `(rows, targets)`: one row for each example, or for
@@ -104,7 +104,7 @@ class TargetScores:
 
     @property
     def divisible(self) -> bool:
-        """Whether the target can be evaluated for a part of the batch."""
+        """Whether the target can be evaluated for a subset of the batch."""
         return not any(callable(target) for target in self.targets)
 
     def of_images(self, images: slice) -> TargetScores:
@@ -127,10 +127,10 @@ class TargetScores:
         Args:
             tensors: the copies.
             copies: number of copies.
-            through: returns the model to run in the place of this one.
+            through: returns the model to run instead of this one.
 
         Raises:
-            NotPerExample: several copies, but the forward aggregates what it is given.
+            NotPerExample: several copies, but the forward aggregates the batch.
         """
         arguments = repeat_arguments(self.arguments, copies, self.batch)
         model = self.model if through is None else through(self.model)
@@ -146,13 +146,13 @@ class TargetScores:
             model,
             tensors,
             arguments,
-            places=self._reader.taps,
+            taps=self._reader.taps,
             key=self._scores_in,
             differentiable=False,
         )
 
     def _formed(self, output: Tensor) -> Tensor:
-        """Return an output in the form in which targets pick from it."""
+        """Return an output in the shape that targets index."""
         for form in self._forms:
             output = form(output)
         return output
@@ -164,7 +164,7 @@ class TargetScores:
         return self._formed(select_output(output, self._key))
 
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
-        # A forward that takes gradients may give a graph with its output.
+        # The output of a forward that computes gradients may have a graph.
         output = trace.output.detach()
         values = [self._reader.read(trace, output, target) for target in targets]
         return torch.stack(values, dim=1).detach()
@@ -176,7 +176,7 @@ def _values(output: Tensor) -> Tensor:
 
 
 def _batched(dimensions: int, output: Tensor) -> Tensor:
-    """Return an output with the dimension of the batch, which some models squeeze if it is 1."""
+    """Return an output with its batch dimension, which some models squeeze if it is 1."""
     return output.unsqueeze(0) if output.dim() == dimensions - 1 else output
 
 
@@ -188,7 +188,7 @@ def _of_images(target: Any, images: slice) -> Any:
 
 
 def require_copies(output: Tensor, rows: int) -> None:
-    """Check that a forward gave one row for each of the examples that it was given.
+    """Check that a forward returned one row for each example.
 
     Raises:
         NotPerExample: it did not.

@@ -1,4 +1,4 @@
-"""Disjoint features: elements that carry the same number."""
+"""Disjoint features: the elements with the same number in a feature mask."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from torchattr.methods._perturbation.features import Features, as_boxes
 
 
 class Segments(Features):
-    """Disjoint features: the elements that carry the same number, in whichever input.
+    """Disjoint features: the elements with the same number, across all inputs.
 
-    Each element has the effect of its feature.
+    Each element gets the effect of its feature.
 
     Args:
         shapes: the shape of each input.
@@ -60,7 +60,7 @@ class Segments(Features):
 
     @cached_property
     def _sides(self) -> list[NDArray[np.int64] | None]:
-        """For each input that is a picture top, left, bottom and right: `(features, N or 1, 4)`."""
+        """For each image input, top, left, bottom and right: `(features, N or 1, 4)`."""
         return [
             _sides(index, shape, self._count) if len(shape) == 4 else None
             for index, shape in zip(self._indices, self._shapes, strict=True)
@@ -94,10 +94,10 @@ class Segments(Features):
 
 
 def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
-    """Return the features that a user's masks number; without masks every element is one.
+    """Return the features of a user's masks; without masks every element is a feature.
 
     Raises:
-        ShapeError: a wrong count of masks, or one that does not broadcast to its input.
+        ShapeError: a wrong number of masks, or one that does not broadcast to its input.
         InputTypeError: a mask that does not hold integers.
     """
     if feature_mask is None:
@@ -167,7 +167,7 @@ def _looked_up(effects: Tensor, index: Tensor) -> Tensor:
 
 
 def _sides(index: Tensor, shape: torch.Size, count: int) -> NDArray[np.int64]:
-    """Find where in a picture each feature begins and ends, in each example that has its own."""
+    """Find the bounds of each feature in an image, for each example with its own mask."""
     height, width = shape[2:]
     examples = torch.arange(len(index)).reshape(-1, 1, 1, 1)
     positions = (index.cpu() + count * examples).expand(-1, -1, height, width).reshape(-1)

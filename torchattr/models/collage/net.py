@@ -16,7 +16,7 @@ CLASSES: tuple[str, ...] = (
     "rocket",
     "shuttle",
 )
-"""What the outputs of the network stand for."""
+"""The classes of the network's outputs."""
 
 
 def _conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

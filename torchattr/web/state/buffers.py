@@ -27,12 +27,12 @@ def buffers(root: Any) -> dict[int, int]:
     sizes: dict[int, int] = {}
     pending, seen = [root, *getattr(root, "__dict__", {}).values()], set[int]()
     while pending:
-        thing = pending.pop()
-        if id(thing) not in seen:
-            seen.add(id(thing))
-            address, size = _buffer(thing)
+        item = pending.pop()
+        if id(item) not in seen:
+            seen.add(id(item))
+            address, size = _buffer(item)
             sizes[address] = size
-            pending += _children(thing)
+            pending += _children(item)
     return sizes
 
 
@@ -40,7 +40,7 @@ class Ledger:
     """Sums up buffers that several items may share.
 
     Args:
-        free: addresses of buffers that are alive in any case, and are not counted.
+        free: addresses of buffers that stay alive anyway, and are not counted.
 
     >>> ledger = Ledger()
     >>> ledger.add({1: 100, 2: 50}), ledger.add({1: 100}), ledger.remove({1: 100, 2: 50})
@@ -74,20 +74,20 @@ class Ledger:
                     self.nbytes -= size
 
 
-def _buffer(thing: Any) -> tuple[int, int]:
-    if isinstance(thing, Tensor):
-        return _storage(thing) or (id(thing), sys.getsizeof(thing))
-    if isinstance(thing, np.ndarray) and thing.base is None:
-        return thing.__array_interface__["data"][0], thing.nbytes
-    if isinstance(thing, Image.Image):
-        return id(thing), thing.width * thing.height * BYTES_OF_A_PIXEL.get(thing.mode, 4)
-    return id(thing), sys.getsizeof(thing)
+def _buffer(item: Any) -> tuple[int, int]:
+    if isinstance(item, Tensor):
+        return _storage(item) or (id(item), sys.getsizeof(item))
+    if isinstance(item, np.ndarray) and item.base is None:
+        return item.__array_interface__["data"][0], item.nbytes
+    if isinstance(item, Image.Image):
+        return id(item), item.width * item.height * BYTES_OF_A_PIXEL.get(item.mode, 4)
+    return id(item), sys.getsizeof(item)
 
 
 def _storage(tensor: Tensor) -> tuple[int, int] | None:
     """Return address and bytes of a tensor's numbers.
 
-    None for lazy, fake, meta, sparse and opaque tensors, whose storage is not there to be asked.
+    None for lazy, fake, meta, sparse and opaque tensors, whose storage cannot be inspected.
     """
     try:
         storage = tensor.untyped_storage()
@@ -98,16 +98,16 @@ def _storage(tensor: Tensor) -> tuple[int, int] | None:
     return (address, storage.nbytes()) if address else None
 
 
-def _children(thing: Any) -> list[Any]:
-    if isinstance(thing, np.ndarray):
-        return [] if thing.base is None else [thing.base]
-    if isinstance(thing, memoryview):
-        return [thing.obj]
-    if isinstance(thing, Mapping):
-        return [*thing.keys(), *thing.values()]
-    if isinstance(thing, (list, tuple, set, frozenset)):
-        return list(thing)
-    if isinstance(thing, Image.Image):
-        return [thing.info]
-    own = type(thing).__module__.partition(".")[0] == "torchattr" and not isinstance(thing, type)
-    return list(vars(thing).values()) if own and hasattr(thing, "__dict__") else []
+def _children(item: Any) -> list[Any]:
+    if isinstance(item, np.ndarray):
+        return [] if item.base is None else [item.base]
+    if isinstance(item, memoryview):
+        return [item.obj]
+    if isinstance(item, Mapping):
+        return [*item.keys(), *item.values()]
+    if isinstance(item, (list, tuple, set, frozenset)):
+        return list(item)
+    if isinstance(item, Image.Image):
+        return [item.info]
+    own = type(item).__module__.partition(".")[0] == "torchattr" and not isinstance(item, type)
+    return list(vars(item).values()) if own and hasattr(item, "__dict__") else []

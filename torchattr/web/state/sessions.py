@@ -64,7 +64,7 @@ class Session:
 
     Args:
         limit: memory that it may keep alive, in bytes.
-        free: addresses of buffers that are alive in any case, and are not counted.
+        free: addresses of buffers that stay alive anyway, and are not counted.
         kept: called after an item was stored.
 
     >>> Session(limit=1000).holds("anything")
@@ -174,7 +174,7 @@ class Sessions:
     Args:
         limits: number of sessions, their duration and memory.
         clock: returns the time in seconds.
-        free: addresses of buffers that are alive in any case, and are not counted.
+        free: addresses of buffers that stay alive anyway, and are not counted.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class JobCancelled(TorchattrError):
 
 
 class JobNotFound(TorchattrError):
-    """There is no queued or running job of this key."""
+    """No queued or running job has this key."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def layer_entries(scene: Scene) -> list[LayerEntry]:
 
 
 def _of_one(shape: tuple[int, ...] | None, scene: Scene) -> tuple[int, ...] | None:
-    """Return the shape without the batch, unless frames or windows stand in the batch dimension."""
+    """Return the shape without the batch, unless frames or windows are in the batch dimension."""
     return shape[1:] if shape and shape[0] == len(scene.inputs) else None
 
 

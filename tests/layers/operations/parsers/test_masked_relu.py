@@ -148,7 +148,7 @@ OTHERS = {
 }
 
 
-# A mask may leave nothing of an example, and that is said.
+# A mask may leave nothing of an example, with a warning.
 @pytest.mark.filterwarnings("ignore::torchattr.errors.DisconnectedWarning")
 @pytest.mark.parametrize("other", OTHERS)
 def test_other_masks_keep_their_gradient(layers: list[nn.Linear], other: str) -> None:
@@ -174,7 +174,7 @@ MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def test_a_mask_beside_the_picture_is_none_of_a_rectifier(
     layers: list[nn.Linear], form: str, method: type
 ) -> None:
-    """A picture that is positive where its mask is 1, and zero elsewhere."""
+    """An image that is positive where its mask is 1, and zero elsewhere."""
     mask = torch.ones(5, 4, dtype=torch.float64)
     mask[:, 2:] = 0
     x = torch.rand(5, 4, dtype=torch.float64) * mask

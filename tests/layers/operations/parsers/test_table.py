@@ -1,4 +1,4 @@
-"""However a model spells an operation, every method gives what the module spelling gives."""
+"""Under every spelling of an operation, each method returns the same as under the module's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ aten = torch.ops.aten
 
 
 class Residual(nn.Module):
-    """A small residual net in which one rectifier, however spelled, runs four times."""
+    """A small residual net in which one rectifier, in a given spelling, runs four times."""
 
     def __init__(self, rectify: Callable[[], Callable[[Tensor], Tensor]]) -> None:
         super().__init__()

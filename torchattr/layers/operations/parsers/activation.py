@@ -1,4 +1,4 @@
-"""Rectifiers, and the activations that are rewritten only when asked for."""
+"""Rectifiers, and the activations that are rewritten only on request."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _of_two(input: Tensor) -> Parsed:
     return Parsed((input,), {"upper": None, "of_two": True})
 
 
-# Activations that are rewritten only when asked for.
+# Activations that are rewritten only on request.
 
 
 @call_pattern("leaky_relu", F.leaky_relu, F.leaky_relu_, aten.leaky_relu, aten.leaky_relu_)

@@ -1,7 +1,7 @@
 """Rectifiers written as arithmetic: a mask of the positive elements, applied to the same tensor.
 
-Whether a mask is that of its tensor cannot be known from the call alone, nor from its values. The
-forward remembers where its masks come from, and without that memory nothing is a rectifier here.
+Neither the call nor the values show whether a mask was made from its tensor. The forward records
+the origins of its masks, and without them nothing is parsed as a rectifier here.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _set_item(masks: MaskOrigins, input: Tensor, index: Any, value: Any) -> Pars
 
 
 def _is_blank(zero: Any, tensor: Tensor) -> bool:
-    """Whether `zero` is zero throughout and does not widen the tensor that it stands in for."""
+    """Whether `zero` is zero throughout and does not widen the tensor that it replaces."""
     return is_zero(zero) and (not isinstance(zero, Tensor) or _fits_into(zero.shape, tensor.shape))
 
 

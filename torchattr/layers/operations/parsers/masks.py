@@ -1,7 +1,7 @@
-"""Where the masks of a forward come from: which tensor was compared with zero to make them.
+"""The origins of a forward's masks: which tensor was compared with zero to make each of them.
 
-A mask is known by its origin alone. Its values may match those of a comparison by chance, as a mask
-that came with the picture does where the picture is positive throughout.
+Only its origin identifies a mask. Its values may match those of a comparison by chance: so do those
+of a mask that was loaded with an image, if the image is positive throughout.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ aten = torch.ops.aten
 
 
 class MaskValue:
-    """What a tensor holds at one moment, recognised without keeping it.
+    """The content of a tensor at one moment, recognised without keeping the tensor alive.
 
-    Aliases of the whole of it (`detach`, `view_as`) have the same value, as long as nothing wrote
+    Aliases of the whole tensor (`detach`, `view_as`) have the same value until something writes
     over it.
     """
 
@@ -34,7 +34,7 @@ class MaskValue:
         self._form = _form(tensor)
 
     def is_held_by(self, tensor: Tensor) -> bool:
-        """Whether `tensor` holds this very value now."""
+        """Whether `tensor` holds this value now."""
         if _form(tensor) != self._form:
             return False
         if self._storage is None or not _has_memory(tensor):
@@ -44,9 +44,9 @@ class MaskValue:
 
 @dataclass(frozen=True)
 class Origin:
-    """What was compared with zero, and whether the mask is true where it is positive.
+    """The tensor that was compared with zero, and whether the mask is true where it is positive.
 
-    `made` is the mask's own value: one that was written over has no origin any more.
+    `made` is the mask's own value: a mask that was written over has no origin any more.
     """
 
     compared: MaskValue
@@ -55,7 +55,7 @@ class Origin:
 
 
 class MaskOrigins:
-    """Remembers where the masks of one forward come from; it keeps no tensor alive."""
+    """Records the origins of the masks of one forward, without keeping any tensor alive."""
 
     def __init__(self) -> None:
         self._origins: Any = WeakTensorKeyDictionary()
@@ -64,17 +64,17 @@ class MaskOrigins:
     def note(
         self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
-        """Look at a call that has run: it may have made a mask, or changed the form of one."""
+        """Record a finished call: it may have made a mask, or changed the form of one."""
         noting = _NOTING.get(function)
         if noting is not None and isinstance(result, Tensor):
             noting(self, result, *args, *kwargs.values())
 
     def is_positive(self, mask: Any, tensor: Any) -> bool:
-        """Whether `mask` says where `tensor`, of the graph, is positive."""
+        """Whether `mask` is true exactly where `tensor`, of the graph, is positive."""
         return self._gates(mask, tensor, positive=True)
 
     def is_negative(self, mask: Any, tensor: Any) -> bool:
-        """Whether `mask` says where `tensor`, of the graph, is negative."""
+        """Whether `mask` is true exactly where `tensor`, of the graph, is negative."""
         return self._gates(mask, tensor, positive=False)
 
     def _gates(self, mask: Any, tensor: Any, *, positive: bool) -> bool:
@@ -100,20 +100,20 @@ class MaskOrigins:
     def _set(self, mask: Tensor, compared: MaskValue, positive: bool) -> None:
         self._origins[mask] = Origin(compared, positive, MaskValue(mask))
 
-    def _compared(self, result: Tensor, one: Any, other: Any, *, greater: bool) -> None:
-        if isinstance(one, Tensor) and is_zero(other):
-            self._set(result, self._value(one), greater)
-        elif isinstance(other, Tensor) and is_zero(one):
-            self._set(result, self._value(other), not greater)
+    def _compared(self, result: Tensor, left: Any, right: Any, *, greater: bool) -> None:
+        if isinstance(left, Tensor) and is_zero(right):
+            self._set(result, self._value(left), greater)
+        elif isinstance(right, Tensor) and is_zero(left):
+            self._set(result, self._value(right), not greater)
 
     def _turned(self, result: Tensor, mask: Any, *rest: Any, flip: bool = False) -> None:
         origin = self._origin(mask) if isinstance(mask, Tensor) else None
         if origin is not None:
             self._set(result, origin.compared, origin.positive is not flip)
 
-    def _stepped(self, result: Tensor, one: Any, *rest: Any) -> None:
-        if isinstance(one, Tensor):
-            self._set(result, self._value(one), True)
+    def _stepped(self, result: Tensor, tensor: Any, *rest: Any) -> None:
+        if isinstance(tensor, Tensor):
+            self._set(result, self._value(tensor), True)
 
     def _aliased(self, result: Tensor, tensor: Any, *rest: Any) -> None:
         if isinstance(tensor, Tensor):
@@ -144,12 +144,12 @@ def _form(tensor: Tensor) -> tuple[Any, ...]:
 Noting = Callable[..., None]
 
 
-def _greater(masks: MaskOrigins, result: Tensor, one: Any, other: Any, *rest: Any) -> None:
-    masks._compared(result, one, other, greater=True)
+def _greater(masks: MaskOrigins, result: Tensor, left: Any, right: Any, *rest: Any) -> None:
+    masks._compared(result, left, right, greater=True)
 
 
-def _less(masks: MaskOrigins, result: Tensor, one: Any, other: Any, *rest: Any) -> None:
-    masks._compared(result, one, other, greater=False)
+def _less(masks: MaskOrigins, result: Tensor, left: Any, right: Any, *rest: Any) -> None:
+    masks._compared(result, left, right, greater=False)
 
 
 def _flipped(masks: MaskOrigins, result: Tensor, *args: Any) -> None:
@@ -158,10 +158,10 @@ def _flipped(masks: MaskOrigins, result: Tensor, *args: Any) -> None:
 
 def _spelled(noting: Noting, *names: str) -> dict[Any, Noting]:
     """Return the function for each spelling of these names: torch's, the method, and aten's."""
-    found = [getattr(owner, name, None) for owner in (torch, Tensor) for name in names]
+    functions = [getattr(owner, name, None) for owner in (torch, Tensor) for name in names]
     for packet in (getattr(aten, name) for name in names if hasattr(aten, name)):
-        found += [packet, *(getattr(packet, o) for o in packet.overloads() if "out" not in o)]
-    return {function: noting for function in found if callable(function)}
+        functions += [packet, *(getattr(packet, o) for o in packet.overloads() if "out" not in o)]
+    return {function: noting for function in functions if callable(function)}
 
 
 _NOTING: Mapping[Any, Noting] = {

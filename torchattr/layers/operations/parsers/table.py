@@ -103,7 +103,7 @@ def parse_call(
         masks: the origins of the forward's masks; without them, a product with a mask is no ReLU.
 
     Returns:
-        the call and its inputs, or `None` if it is no operation of the table.
+        the call and its inputs, or `None` if it is not an operation of the table.
     """
     pattern = CALL_PATTERNS.get(function)
     if pattern is None or "out" in kwargs or (pattern.masked and masks is None):

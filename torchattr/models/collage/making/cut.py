@@ -165,7 +165,7 @@ def objects() -> dict[str, Image.Image]:
 
 
 def _mirrored(strip: Image.Image) -> Image.Image:
-    """The strip beside its own mirror image, so that a narrow texture fills a square."""
+    """Return the strip next to its mirror image, so that a narrow texture fills a square."""
     both = Image.new("RGB", (2 * strip.width, strip.height))
     both.paste(strip, (0, 0))
     both.paste(strip.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (strip.width, 0))
