@@ -61,7 +61,7 @@ class GraphTrace(ABC):
         self._model = model
         self._inputs = inputs
         self._arguments = arguments
-        self._taps = places
+        self._taps = taps
         self._key = key
         self._differentiable = differentiable
         self._tracked = tracked

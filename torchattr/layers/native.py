@@ -54,8 +54,8 @@ class NativeTrace(GraphTrace):
         tables: the rules of each backward that may follow.
         taps: modules whose inputs or outputs are recorded.
         key: which entry of the model's output holds the scores.
-        from_inputs: follow gradients down to the inputs; otherwise only down to the first tap point,
-            unless its values have uses beside what it gives.
+        from_inputs: follow gradients down to the inputs; otherwise only down to the first tap
+            point, unless its values have uses beside what it gives.
 
     Raises:
         NotNative: it is not certain that this would be what :class:`Trace` gives.
