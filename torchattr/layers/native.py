@@ -22,7 +22,7 @@ from torchattr.layers.autograd import Enter
 from torchattr.layers.capture import TapPoint
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.graph_trace import GraphTrace
-from torchattr.layers.guards import named_modules_of, random_state
+from torchattr.layers.guards import named_modules_of, random_state, refuse_scripted
 from torchattr.layers.nodes import UnknownNode, operation_of
 from torchattr.layers.operations.operation import OPERATIONS
 from torchattr.layers.registry import RuleTable, default_rule
@@ -58,6 +58,7 @@ class NativeTrace(GraphTrace):
             point, unless its values have uses beside what it gives.
 
     Raises:
+        ScriptedModelError: a part of the model hides its operations.
         NotNative: it is not certain that this would be what :class:`Trace` gives.
     """
 
@@ -72,6 +73,7 @@ class NativeTrace(GraphTrace):
         key: OutputKey = None,
         from_inputs: bool = True,
     ) -> None:
+        refuse_scripted(model)
         super().__init__(model, inputs, arguments, taps=taps, key=key)
         _require_native_rules(tables)
         _require_plain_model(model, taps)
@@ -134,7 +136,10 @@ def _require_plain_model(model: Forward, taps: Sequence[TapPoint]) -> None:
         raise NotNative("a function mode or transform of the caller's is active")
     if any(tap.with_layout for tap in taps):
         raise NotNative("the layout of a layer is followed")
-    for name, part in named_modules_of(model):
+    parts = named_modules_of(model)
+    if not parts:
+        raise NotNative("the modules of a function are not known, so one may be in training mode")
+    for name, part in parts:
         if part.training or isinstance(part, (torch.jit.ScriptModule, nn.RNNBase)):
             raise NotNative(f"{name or type(part).__name__} hides what it runs, or is in training")
 
