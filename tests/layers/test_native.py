@@ -39,9 +39,11 @@ def test_maps_and_counts_equal_those_of_the_mode(name: str) -> None:
         assert torch.equal(*maps)
         assert maps[0].abs().max() > 0
     # Dropout at inference leaves no node.
-    counts = {name: count for name, count in lean.coverage.calls.items() if name != "dropout"}
-    assert dict(native.coverage.calls) == counts
-    assert native.coverage.own == lean.coverage.own
+    for found, expected in (
+        (native.coverage.calls, lean.coverage.calls),
+        (native.coverage.own, lean.coverage.own),
+    ):
+        assert dict(found) == {key: value for key, value in expected.items() if key != "dropout"}
 
 
 def test_values_and_gradients_of_layers_equal_those_of_the_mode() -> None:
@@ -54,16 +56,18 @@ def test_values_and_gradients_of_layers_equal_those_of_the_mode() -> None:
     for from_inputs in (True, False):
         options = {"tables": TABLES, "taps": taps, "from_inputs": from_inputs}
         lean, native = (kind(model, (X,), **options) for kind in (Trace, NativeTrace))
+        assert native.coverage.calls == lean.coverage.calls
         for tap in taps:
             pairs = list(zip(lean.calls(tap), native.calls(tap), strict=True))
             assert pairs
             for calls in pairs:
                 assert torch.equal(*(call.values[0] for call in calls))
-                found = [
-                    trace.gradients(trace.output[:, 1], call.edges, table=1)[0]
-                    for trace, call in zip((lean, native), calls, strict=True)
-                ]
-                assert torch.equal(*found)
+                for table in range(3):
+                    found = [
+                        trace.gradients(trace.output[:, 1], call.edges, table=table)[0]
+                        for trace, call in zip((lean, native), calls, strict=True)
+                    ]
+                    assert torch.equal(*found)
 
 
 def test_nothing_stays_on_the_graph_of_a_backward() -> None:
@@ -120,6 +124,13 @@ def test_whatever_may_differ_needs_the_mode(name: str) -> None:
         NativeTrace(model, (noise(2, 3, 8, 8),), **options)
 
 
+def test_inputs_without_a_gradient_need_the_mode() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.ReLU(), nn.Flatten()).eval()
+    with pytest.raises(NotNative, match="no gradient"):
+        NativeTrace(model, (torch.ones(2, 4, dtype=torch.long),), taps=[TapPoint(model[0])])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script. is deprecated")
 def test_scripted_models_are_refused() -> None:
     model = torch.jit.script(nn.Sequential(nn.Linear(3, 2), nn.ReLU()))
     with pytest.raises(ScriptedModelError):

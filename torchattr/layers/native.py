@@ -18,7 +18,6 @@ from torchattr.core.functorch import is_transformed
 from torchattr.core.torch_private import AccumulateGrad, function_mode_stack
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
-from torchattr.layers.autograd import Enter
 from torchattr.layers.capture import TapPoint
 from torchattr.layers.coverage import Coverage
 from torchattr.layers.graph_trace import GraphTrace
@@ -77,20 +76,37 @@ class NativeTrace(GraphTrace):
         super().__init__(model, inputs, arguments, taps=taps, key=key)
         _require_native_rules(tables)
         _require_plain_model(model, taps)
+        if not all(tensor.is_floating_point() for tensor in inputs):
+            raise NotNative("some input has no gradient, so the graph does not begin at the inputs")
         self._tables = tables
         draw_again = random_state(inputs)
         try:
-            self._run_until_complete(from_inputs, draw_again)
-            graph = _read_graph([self.output, *self._recorder.recorded()])
+            # The graph begins at the parameters in any case, so it costs nothing to begin it at the
+            # inputs: what has uses elsewhere is found then.
+            self.output = self._run(follow=True)
+            graph = _read_graph(self._ends(), self._sources(from_inputs), tables)
         except (UnknownNode, RuntimeError) as reason:
             draw_again()
             is_of_graph = isinstance(reason, UnknownNode)
             raise NotNative(str(reason), is_of_graph=is_of_graph) from reason
-        self.coverage, self._nodes, self._of_inputs = graph
+        self.coverage, self._nodes, above = graph
+        self._above_inputs = above if from_inputs else frozenset()
+
+    def _ends(self) -> list[Any]:
+        """Return the nodes where gradients may start."""
+        tensors = [self.output, *self._recorder.recorded()]
+        return [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+
+    def _sources(self, from_inputs: bool) -> set[Any]:
+        """Return the nodes where gradients may be read."""
+        edges = (
+            self.input_edges if from_inputs else [e for _, call in self.order for e in call.edges]
+        )
+        return {edge.node for edge in edges if edge is not None}
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         # With one entry to the graph, what depends on any depends on it.
-        if edges == self.input_edges and len(edges) == 1 and scores.grad_fn in self._of_inputs:
+        if edges == self.input_edges and len(edges) == 1 and scores.grad_fn in self._above_inputs:
             return (True,)
         return super().connected(scores, edges)
 
@@ -144,29 +160,32 @@ def _require_plain_model(model: Forward, taps: Sequence[TapPoint]) -> None:
             raise NotNative(f"{name or type(part).__name__} hides what it runs, or is in training")
 
 
-def _read_graph(outputs: Sequence[Tensor]) -> tuple[Coverage, _Nodes, frozenset[Any]]:
-    """Return what ran between the inputs and the outputs.
+def _read_graph(
+    ends: Sequence[Any], sources: set[Any], tables: Sequence[RuleTable]
+) -> tuple[Coverage, _Nodes, frozenset[Any]]:
+    """Return what ran between some nodes, the sources, and others, the ends.
 
     Returns:
-        the counts; the nodes of each operation; all nodes that depend on the inputs.
+        the counts; the nodes of each operation; all nodes that lead to a source, and the sources.
 
     Raises:
         UnknownNode: some node does not tell its operation.
     """
-    coverage, nodes, of_inputs = Coverage(), dict[str, list[Any]](), set[Any]()
-    for node, below in _oldest_first(outputs):
-        uses = sum(one in of_inputs for one in below)
-        if type(node) is Enter._backward_cls:
-            of_inputs.add(node)
-        elif uses:
-            of_inputs.add(node)
+    coverage, nodes, above = Coverage(), dict[str, list[Any]](), set(sources)
+    for node, below in _oldest_first(ends):
+        uses = sum(one in above for one in below)
+        if uses:
+            above.add(node)
             operation = operation_of(node)
             if operation is not None:
                 nodes.setdefault(operation, []).append(node)
                 # A factor that depends on the inputs is no parameter.
                 own = uses > 1 and OPERATIONS[operation].kind == "linear"
                 _count(coverage, operation, type(node).__name__, own=own)
-    return coverage, nodes, frozenset(of_inputs)
+    for operation, found in nodes.items():
+        if default_rule(operation) is None and not any(operation in table for table in tables):
+            coverage.own[operation] = len(found)
+    return coverage, nodes, frozenset(above)
 
 
 def _count(coverage: Coverage, operation: str, spelling: str, *, own: bool) -> None:
@@ -176,12 +195,12 @@ def _count(coverage: Coverage, operation: str, spelling: str, *, own: bool) -> N
         coverage.own[operation] += 1
 
 
-def _oldest_first(outputs: Sequence[Tensor]) -> list[tuple[Any, list[Any]]]:
-    """Return the nodes below some tensors, each after those below it, with these.
+def _oldest_first(ends: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
+    """Return the nodes below some others, each after those below it, with these.
 
     Leaves are left out: they are parameters.
     """
-    waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+    waiting = list(ends)
     found: dict[Any, list[Any]] = {}
     while waiting:
         node = waiting.pop()

@@ -38,7 +38,7 @@ def operation_of(node: Any) -> str | None:
 
 
 def _unknown(node: Any) -> str | None:
-    raise UnknownNode(f"{node.name()} may hide an operation")
+    raise UnknownNode(f"{type(node).__name__} may hide an operation")
 
 
 def _product(node: Any) -> str | None:
