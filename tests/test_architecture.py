@@ -324,3 +324,32 @@ def test_every_public_name_is_documented() -> None:
     ]
     bare = [one for one in public if not getattr(getattr(torchattr, one), "__doc__", None)]
     assert bare == []
+
+
+BROUGHT_BY = {
+    "PIL": "pillow",
+    "mpl_toolkits": "matplotlib",
+    "pydantic": "fastapi",
+    "skimage": "scikit-image",
+    "starlette": "fastapi",
+}
+"""The project of modules that are called otherwise, or that are part of what it offers itself."""
+
+
+def test_whatever_is_imported_is_declared() -> None:
+    """What another dependency happens to install may be gone with its next release."""
+    listed = "\n".join(
+        line for line in (TESTS.parent / "pyproject.toml").read_text().splitlines() if ">=" in line
+    )
+    declared = set(re.findall(r'"([a-z0-9-]+)(?:\[[a-z]+\])?>=', listed))
+    imported_roots = {
+        (name or "").split(".")[0]
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+        )
+    }
+    foreign = imported_roots - sys.stdlib_module_names - {"torchattr"}
+    assert {BROUGHT_BY.get(name, name) for name in foreign} <= declared

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
 import pytest
 import torch
 from torch import nn
+from typer.main import get_command
 
 import torchattr as ta
+from torchattr.cli import app
 from torchattr.cli.options import (
     MEANINGS,
     OPTIONS,
     entry_of,
     in_command,
     meaning_of,
+    offering,
     rules_of,
     size_of,
     start_of,
@@ -42,17 +44,37 @@ def test_arguments_are_named_as_options(argument: str, value: Any, said: str | N
 
 
 def test_an_option_that_the_command_lacks_is_not_named() -> None:
-    command = click.Command("view", params=[click.Option(["--layer"])])
-    with click.Context(command):
+    with offering(["--layer"]):
         assert in_command("layer", "1") == "--layer 1"
         assert in_command("output", "a") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "worded"),
+    [
+        ("explain", ["--rule gelu=guided", "--layer 1", None]),
+        ("dream", [None, "--layer 1", "--octaves 3"]),
+        ("methods", [None, None, None]),
+    ],
+)
+def test_a_running_command_offers_its_own_options(
+    monkeypatch: pytest.MonkeyPatch, name: str, worded: list[str | None]
+) -> None:
+    found: list[str | None] = []
+
+    def run(**options: Any) -> None:
+        hints = [("rules", {"gelu": "guided"}), ("layer", 1), ("octaves", 3)]
+        found.extend(in_command(argument, value) for argument, value in hints)
+
+    group: Any = get_command(app)
+    monkeypatch.setattr(group.commands[name], "callback", run)
+    group.main([name], standalone_mode=False)
+    assert found == worded
+    # No command runs any longer.
+    assert in_command("octaves", 3) == "--octaves 3"
+
+
 def test_every_option_of_the_table_exists() -> None:
-    from typer.main import get_command
-
-    from torchattr.cli import app
-
     known = {
         option
         for command in get_command(app).commands.values()  # type: ignore[attr-defined]

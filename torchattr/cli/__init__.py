@@ -11,6 +11,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from torchattr.cli.activations import activations
 from torchattr.cli.backproject import backproject
@@ -19,6 +20,7 @@ from torchattr.cli.explain import explain
 from torchattr.cli.kernels import kernels
 from torchattr.cli.layers import layers
 from torchattr.cli.lists import info, methods
+from torchattr.cli.options import offering
 from torchattr.cli.report import report
 from torchattr.cli.summary import summary
 from torchattr.cli.view import view
@@ -62,6 +64,7 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -74,3 +77,7 @@ def _options(
     Without arguments, [bold]torchattr explain[/bold] explains bundled sample images with a bundled
     small model; nothing is downloaded.
     """
+    group, name = context.command, context.invoked_subcommand
+    if isinstance(group, TyperGroup) and name is not None and name in group.commands:
+        parameters = group.commands[name].params
+        context.with_resource(offering(text for one in parameters for text in one.opts))

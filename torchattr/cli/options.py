@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from torchattr.errors import FUNCTION
@@ -131,6 +132,20 @@ MEANINGS: Mapping[str, Meaning] = {
 """What `--scores` takes, and what the library calls it."""
 
 
+_offered: ContextVar[frozenset[str] | None] = ContextVar("_offered", default=None)
+"""The options of the running command; `None` outside of any."""
+
+
+@contextmanager
+def offering(options: Iterable[str]) -> Iterator[None]:
+    """Let messages name only these options, which the running command has."""
+    token = _offered.set(frozenset(options))
+    try:
+        yield
+    finally:
+        _offered.reset(token)
+
+
 def in_command(argument: str, value: Any) -> str | None:
     """Word an argument of the library as an option; `None` if the command has no such option.
 
@@ -158,10 +173,8 @@ def _texts(argument: str, value: Any) -> list[str]:
 
 
 def _is_offered(option: str) -> bool:
-    context = click.get_current_context(silent=True)
-    if not option or context is None:
-        return bool(option)
-    return any(option in parameter.opts for parameter in context.command.params)
+    offered = _offered.get()
+    return bool(option) and (offered is None or option in offered)
 
 
 def device_named(name: str) -> str:
