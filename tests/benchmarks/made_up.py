@@ -1,8 +1,10 @@
-"""Made-up rows of results."""
+"""Made-up rows of results, and what tests read of rows."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from benchmarks.cases import CASES
 
 MACHINE = {"processor": "Abacus 3", "system": "Linux", "threads": 2}
 
@@ -43,3 +45,11 @@ def scale_rows() -> list[dict[str, Any]]:
 
 def section(*rows: dict[str, Any]) -> dict[str, Any]:
     return {"measured": MEASURED, "rows": list(rows)}
+
+
+def shown(case: str, rows: list[dict[str, Any]]) -> str:
+    return "\n".join(CASES[case].tables(rows))
+
+
+def right(row: dict[str, Any]) -> list[str]:
+    return [name for name, side in row["sides"].items() if "wrong" not in side]

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from made_up import shown
 
 from benchmarks.cases import CASES, fused_operations, kernels
 from benchmarks.settings import Settings
 
 QUICK = Settings(torch.device("cpu"), rounds=1, quick=True, networks=("resnet18",))
-
-
-def shown(case: str, rows: list[dict[str, Any]]) -> str:
-    return "\n".join(CASES[case].tables(rows))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_up import right, shown
 
 from benchmarks.cases import CASES
 from benchmarks.cases.base import Row
@@ -13,14 +14,6 @@ from benchmarks.report import plots
 from benchmarks.settings import Settings
 
 QUICK = Settings(torch.device("cpu"), rounds=1, quick=True, networks=("resnet18",))
-
-
-def shown(case: str, rows: list[dict[str, Any]]) -> str:
-    return "\n".join(CASES[case].tables(rows))
-
-
-def right(row: dict[str, Any]) -> list[str]:
-    return [name for name, side in row["sides"].items() if "wrong" not in side]
 
 
 @pytest.mark.slow
