@@ -117,3 +117,14 @@ def refused(kind: type[Exception], *words: str) -> Iterator[None]:
         yield
     for word in words:
         assert word in str(info.value), f"{word!r} is missing in: {info.value}"
+
+
+class Part(nn.Module):
+    """A layer that applies a function."""
+
+    def __init__(self, made: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.made = made
+
+    def forward(self, x: Tensor) -> Any:
+        return self.made(x)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_same, noise, refused, seeded
+from helpers import Part, assert_same, noise, refused, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
@@ -296,15 +296,6 @@ class Odd(Net):
         y = self.patches(x).relu()
         self.odd(y)
         return self.head(y.mean((2, 3)))
-
-
-class Part(nn.Module):
-    def __init__(self, made: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.made = made
-
-    def forward(self, x: Tensor) -> Any:
-        return self.made(x)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning", "ignore:The PyTorch API of nested")

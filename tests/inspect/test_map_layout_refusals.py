@@ -7,21 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import noise, refused
+from helpers import Part, noise, refused
 from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import LayerError
 from torchattr.inspect.spatial_calls import spatial_calls
-
-
-class Part(nn.Module):
-    def __init__(self, made: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.made = made
-
-    def forward(self, x: Tensor) -> Any:
-        return self.made(x)
 
 
 class Net(nn.Module):

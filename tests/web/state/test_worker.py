@@ -221,8 +221,8 @@ def test_nobody_cancels_the_jobs_of_others(worker: Worker) -> None:
     assert asyncio.run(run()).value is True
 
 
-def test_a_job_whose_asker_goes_while_it_runs_is_ended(worker: Worker) -> None:
-    seen: list[int] = []
+def long_job(seen: list[int]) -> Callable[[], None]:
+    """Return a job of many steps, each of which leaves a mark."""
 
     def job() -> None:
         while len(seen) < 10**5:
@@ -230,11 +230,17 @@ def test_a_job_whose_asker_goes_while_it_runs_is_ended(worker: Worker) -> None:
             seen.append(1)
             time.sleep(0.001)
 
+    return job
+
+
+def test_a_job_whose_asker_goes_while_it_runs_is_ended(worker: Worker) -> None:
+    seen: list[int] = []
+
     async def gone() -> bool:
         return len(seen) > 5
 
     with pytest.raises(JobCancelled):
-        asyncio.run(worker.run(job, gone))
+        asyncio.run(worker.run(long_job(seen), gone))
     time.sleep(0.05)
     count = len(seen)
     time.sleep(0.05)
@@ -244,14 +250,8 @@ def test_a_job_whose_asker_goes_while_it_runs_is_ended(worker: Worker) -> None:
 def test_a_question_that_is_dropped_ends_its_job(worker: Worker) -> None:
     seen: list[int] = []
 
-    def job() -> None:
-        while len(seen) < 10**5:
-            step()
-            seen.append(1)
-            time.sleep(0.001)
-
     async def dropped() -> None:
-        await asyncio.wait_for(worker.run(job), 0.1)
+        await asyncio.wait_for(worker.run(long_job(seen)), 0.1)
 
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(dropped())
@@ -292,14 +292,8 @@ def test_a_name_is_given_once_at_a_time(worker: Worker) -> None:
 def test_a_worker_that_is_closed_ends_its_jobs_and_takes_no_more() -> None:
     worker, seen = Worker(waiting=3), []
 
-    def job() -> None:
-        while len(seen) < 10**5:
-            step()
-            seen.append(1)
-            time.sleep(0.001)
-
     async def closed() -> list[Any]:
-        jobs = [asyncio.ensure_future(worker.run(job, owner=n)) for n in range(3)]
+        jobs = [asyncio.ensure_future(worker.run(long_job(seen), owner=n)) for n in range(3)]
         await asyncio.sleep(0.05)
         worker.close()
         return await asyncio.gather(*jobs, return_exceptions=True)
