@@ -179,6 +179,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # kernels
     "kernels.triton.unpool": "kernels/triton/test_max_pool.py: each pool with its backward",
     # layers
+    "layers.graph_trace": "layers/test_trace.py: what traces share, run by each kind",
     "layers.layouts.calls": "layers/layouts/test_tracker.py: reads calls for the tracker alone",
     "layers.layouts.sums": "layers/layouts/test_table.py: one table of functions, each compared"
     " with what it does to elements",

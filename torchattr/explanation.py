@@ -19,9 +19,11 @@ from torchattr.layers import Coverage
 from torchattr.methods import (
     Attribution,
     GradientAttribution,
+    Memory,
     MethodCall,
     SolveResult,
     build,
+    checked_memory,
     class_of,
     default_layer,
     name_of,
@@ -125,6 +127,7 @@ def explain(
     additional_forward_args: Any = None,
     output: OutputKey = None,
     skip_refused: bool = False,
+    memory: Memory = "auto",
 ) -> Explanation[TensorsT]:
     """Run several methods for several targets, all gradient methods from one forward.
 
@@ -142,6 +145,8 @@ def explain(
         output: see :class:`Attribution`.
         skip_refused: skip methods whose rules match nothing, or whose target does not depend on
             what they attribute to, and record the reasons in `refused`.
+        memory: how much the one forward may remember, see :class:`GradientAttribution`;
+            `coverage.lean_because` says which way was taken.
 
     Raises:
         NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
@@ -175,6 +180,7 @@ def explain(
         list(calls.values()),
         key=output,
         skip_refused=skip_refused,
+        memory=checked_memory(memory),
     )
     results = dict(zip(calls, solved.results, strict=True))
     for name, request in requests.items():

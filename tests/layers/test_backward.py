@@ -280,8 +280,13 @@ def test_spellings_inside_of_vmap(spelling: str, method: Any, dim: int) -> None:
 
 def test_other_rules_are_refused_inside_of_vmap() -> None:
     model = ensemble(members())
+    rules = {"linear": "gradient"}
     with refused(ta.NoRuleMatched, "linear", "torch.func"):
-        ta.GuidedBackprop(model, rules={"linear": "gradient"}).attribute(X, target=1)
+        ta.GuidedBackprop(model, rules=rules, memory="lean").attribute(X, target=1)
+    # On PyTorch's own graph, its own gradient needs no rule.
+    expected = ta.GuidedBackprop(model).attribute(X, target=1)
+    found = ta.GuidedBackprop(model, rules=rules, memory="native").attribute(X, target=1)
+    assert_same(found, expected, 1e-12)
 
 
 def test_a_layer_inside_of_a_transform_is_refused() -> None:

@@ -96,7 +96,7 @@ def test_a_result_of_another_shape_is_refused() -> None:
 
     register_fused_pair("wrong")(Wrong)
     with pytest.raises(ta.RuleError, match=r"the fused pair Wrong sent back \[\(1, 4\)\]"):
-        ta.Saliency(model()).attribute(X, target=1)
+        ta.Saliency(model(), memory="lean").attribute(X, target=1)
 
 
 def test_calls_say_whether_they_own_their_gradient() -> None:

@@ -230,7 +230,7 @@ def test_no_gradient_of_a_parameter_is_computed(rule: str, monkeypatch: pytest.M
     touched: list[str] = []
     for name, parameter in model.named_parameters():
         parameter.register_hook(lambda grad, name=name: touched.append(name))
-    ta.Saliency(model, rules={"relu": rule}).attribute(X, target=1)
+    ta.Saliency(model, rules={"relu": rule}, memory="lean").attribute(X, target=1)
     assert asked == [(True, False, False)]
     assert touched == []
     assert all(parameter.grad is None for parameter in model.parameters())

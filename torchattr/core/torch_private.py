@@ -32,7 +32,11 @@ from torch.utils import _python_dispatch as python_dispatch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+AccumulateGrad: Any = torch._C._functions.AccumulateGrad
+"""The node of a leaf of the graph, such as a parameter."""
+
 __all__ = [
+    "AccumulateGrad",
     "BackwardHookFunction",
     "DisableTorchFunction",
     "DisableTorchFunctionSubclass",

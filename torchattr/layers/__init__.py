@@ -24,6 +24,8 @@ from torchattr.layers.layouts.tracker import Layout as Layout
 from torchattr.layers.layouts.tracker import LayoutTracker as LayoutTracker
 from torchattr.layers.layouts.tracker import channels_first as channels_first
 from torchattr.layers.layouts.tracker import channels_last as channels_last
+from torchattr.layers.native import NativeTrace as NativeTrace
+from torchattr.layers.native import NotNative as NotNative
 from torchattr.layers.operations.operation import OPERATIONS as OPERATIONS
 from torchattr.layers.operations.operation import Call as Call
 from torchattr.layers.operations.operation import Operation as Operation

@@ -45,7 +45,7 @@ def ports_below(
     waiting, seen, meets = [first], {first}, first == end
     while waiting:
         node, _ = waiting.pop()
-        if node.name() in _FLAT_NODES:
+        if type(node).__name__ in _FLAT_NODES:
             continue
         for below, number in node.next_functions:
             port = (below, number)

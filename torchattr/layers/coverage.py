@@ -37,6 +37,8 @@ class Coverage:
         custom: custom autograd functions, whose backward is kept.
         inside: number of calls of each operation where the forward computes a gradient itself, or
             inside a transform of `torch.func`, so that they keep PyTorch's own gradient.
+        lean_because: why the forward ran under the rule mode, in the least memory; empty if its
+            rules hang on PyTorch's own graph.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -50,6 +52,7 @@ class Coverage:
     hidden: Counter[str] = field(default_factory=Counter)
     custom: Counter[str] = field(default_factory=Counter)
     inside: Counter[str] = field(default_factory=Counter)
+    lean_because: str = ""
 
     _served: list[tuple[ReferenceType[Call], str, str]] = field(
         default_factory=list, repr=False, compare=False

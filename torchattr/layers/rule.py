@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -71,6 +72,41 @@ class LayerRule(ABC):
         """
 
 
+NodeHook: TypeAlias = Callable[[Any], Any]
+"""Hangs a rule on a node of PyTorch's own graph; returns a handle whose `remove` undoes that."""
+
+_NATIVE_FORMS: dict[type[LayerRule], NodeHook | None] = {}
+_R = TypeVar("_R", bound=type[LayerRule])
+
+
+def native_form(hook: NodeHook | None = None) -> Callable[[_R], _R]:
+    """Declare how the decorated rule acts on PyTorch's own node of the operation.
+
+    A rule without such a declaration, a subclass of a declared one included, needs the forward to
+    run under the mode.
+
+    Args:
+        hook: hangs the rule on the node; `None` for a rule that is the node's own gradient.
+    """
+
+    def declare(rule: _R) -> _R:
+        _NATIVE_FORMS[rule] = hook
+        return rule
+
+    return declare
+
+
+def has_native_form(rule: LayerRule) -> bool:
+    """Whether a rule can hang on PyTorch's own graph."""
+    return type(rule) in _NATIVE_FORMS
+
+
+def hook_of(rule: LayerRule) -> NodeHook | None:
+    """Return what hangs a rule with a native form on a node, if it changes the gradient at all."""
+    return _NATIVE_FORMS[type(rule)]
+
+
+@native_form()
 class OwnGradient(LayerRule):
     """PyTorch's own gradient of an operation, computed by running it again on the saved inputs."""
 

@@ -12,6 +12,8 @@ from torchattr.methods._gradient.passes import Pass as Pass
 from torchattr.methods._gradient.passes import PassResult as PassResult
 from torchattr.methods._gradient.passes import SolveResult as SolveResult
 from torchattr.methods._gradient.passes import solve as solve
+from torchattr.methods._gradient.run_forward import Memory as Memory
+from torchattr.methods._gradient.run_forward import checked_memory as checked_memory
 from torchattr.methods._gradient.target_reader import last_call as last_call
 from torchattr.methods._gradient.target_reader import select_neuron as select_neuron
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments as repeat_arguments

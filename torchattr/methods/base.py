@@ -15,6 +15,7 @@ from torchattr.core.types import Forward, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputTypeError
 from torchattr.layers import RuleTable, rule_table
 from torchattr.methods._gradient.passes import MethodCall, Pass, PassResult, solve
+from torchattr.methods._gradient.run_forward import Memory, checked_memory
 
 
 class Attribution(ABC):
@@ -74,6 +75,10 @@ class GradientAttribution(Attribution):
         rules: rules that this object adds or replaces: `{"gelu": "guided"}`; `None` restores an
             operation's own gradient.
         strict: whether rules that matched nothing raise :class:`NoRuleMatched` or only warn.
+        memory: how much the forward may remember: `"native"` differentiates on PyTorch's own graph,
+            which is fast for small inputs; `"lean"` remembers what the rules need, a fraction of
+            that; `"auto"` chooses by the size of the inputs. Promises about memory are of `"lean"`.
+            A model that PyTorch's graph does not describe with certainty runs lean.
 
     Raises:
         NoRuleMatched: the rules rewrote nothing, so the result would be the plain gradient.
@@ -97,11 +102,13 @@ class GradientAttribution(Attribution):
         rules: Mapping[str, Any] | None = None,
         output: OutputKey = None,
         strict: bool = True,
+        memory: Memory = "auto",
     ) -> None:
         super().__init__(model, output=output)
         self._further_rules = rules or None
         self._table = rule_table({**self.rules, **(rules or {})})
         self.strict = strict
+        self.memory = checked_memory(memory)
 
     def attribute(
         self, inputs: TensorsT, target: Target = None, additional_forward_args: Any = None
@@ -132,7 +139,9 @@ class GradientAttribution(Attribution):
 
     def _settings(self) -> dict[str, Any]:
         strict = None if self.strict else False
-        return {"rules": self._further_rules, **super()._settings(), "strict": strict}
+        memory = None if self.memory == "auto" else self.memory
+        settings = {"rules": self._further_rules, **super()._settings()}
+        return {**settings, "strict": strict, "memory": memory}
 
     def _attribute(
         self, inputs: Tensors, target: Any, additional_forward_args: Any, **options: Any
@@ -140,7 +149,10 @@ class GradientAttribution(Attribution):
         given = as_inputs(inputs, differentiable=self.differentiates_inputs)
         arguments = as_arguments(additional_forward_args)
         call = MethodCall(self, options)
-        return solve(self.model, given, target, arguments, [call], key=self.output).results[0]
+        solved = solve(
+            self.model, given, target, arguments, [call], key=self.output, memory=self.memory
+        )
+        return solved.results[0]
 
 
 def _shown(value: Any) -> str:

@@ -16,6 +16,7 @@ from torchattr.layers import TapPoint
 from torchattr.methods._gradient.grids import Grids, LayoutChoice, checked_layout
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._gradient.passes import Pass, PassResult
+from torchattr.methods._gradient.run_forward import Memory
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.registry import register_method
 
@@ -69,8 +70,9 @@ class GradCAM(GradientAttribution):
         rules: Mapping[str, Any] | None = None,
         output: OutputKey = None,
         strict: bool = True,
+        memory: Memory = "auto",
     ) -> None:
-        super().__init__(model, rules=rules, output=output, strict=strict)
+        super().__init__(model, rules=rules, output=output, strict=strict, memory=memory)
         self._layers = LayerChoice(model, layer, calls)
         self._layout: LayoutChoice = checked_layout(layout)
 

@@ -15,6 +15,7 @@ from torchattr.errors import LayerError, NotSpatialWarning
 from torchattr.methods._gradient.grids import LayoutChoice, check_mode, enlarge, fits
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods._gradient.passes import Pass, PassResult
+from torchattr.methods._gradient.run_forward import Memory
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.grad_cam import GradCAM
 from torchattr.methods.guided_backprop import GuidedBackprop
@@ -60,10 +61,13 @@ class GuidedGradCAM(GradientAttribution):
         rules: Mapping[str, Any] | None = None,
         output: OutputKey = None,
         strict: bool = True,
+        memory: Memory = "auto",
     ) -> None:
-        super().__init__(model, rules=rules, output=output, strict=strict)
+        super().__init__(model, rules=rules, output=output, strict=strict, memory=memory)
         self._cam = GradCAM(model, layer, calls=calls, layout=layout, output=output)
-        self._guided = GuidedBackprop(model, rules=rules, output=output, strict=strict)
+        self._guided = GuidedBackprop(
+            model, rules=rules, output=output, strict=strict, memory=memory
+        )
 
     def attribute(
         self,

@@ -15,6 +15,7 @@ from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, Tensors
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, InputTypeError, TorchattrWarning
 from torchattr.methods._gradient.passes import MethodCall, solve
+from torchattr.methods._gradient.run_forward import Memory
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies
@@ -47,6 +48,7 @@ class IntegratedGradients(Attribution):
         rules: rules for the backward, as for :class:`GradientAttribution`; by default none, so it
             is the plain gradient.
         strict: as for :class:`GradientAttribution`.
+        memory: as for :class:`GradientAttribution`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Linear(3, 2)
@@ -65,9 +67,12 @@ class IntegratedGradients(Attribution):
         rules: Mapping[str, Any] | None = None,
         output: OutputKey = None,
         strict: bool = True,
+        memory: Memory = "auto",
     ) -> None:
         super().__init__(model, output=output)
-        self._gradient = _StepGradient(model, rules=rules, output=output, strict=strict)
+        self._gradient = _StepGradient(
+            model, rules=rules, output=output, strict=strict, memory=memory
+        )
         self.multiply_by_inputs = multiply_by_inputs
 
     def _settings(self) -> dict[str, Any]:
@@ -226,6 +231,7 @@ class IntegratedGradients(Attribution):
             repeat_arguments(arguments, copies, batch_size),
             [MethodCall(self._gradient)],
             key=self.output,
+            memory=self._gradient.memory,
             # At a black baseline, for example, many models are flat.
             warns_of_zeros=False,
         )

@@ -9,10 +9,11 @@ from torch import Tensor
 from torchattr.kernels import along_channels
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rule import LayerRule
+from torchattr.layers.rule import LayerRule, native_form
 
 
 @register_rule("batch_norm", "gradient")
+@native_form()
 class BatchNormGradient(LayerRule):
     """`g · w / √(var + ε)`, per channel: the running statistics are constants at inference."""
 

@@ -14,12 +14,13 @@ from torchattr.errors import ModelError
 from torchattr.kernels import Window
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rule import LayerRule
+from torchattr.layers.rule import LayerRule, native_form
 
 aten = torch.ops.aten
 
 
 @register_rule("max_pool", "gradient")
+@native_form()
 class MaxPoolGradient(LayerRule):
     """Sends each element back to the winner of its window, which one byte per window records.
 
@@ -47,6 +48,7 @@ class MaxPoolGradient(LayerRule):
 
 
 @register_rule("adaptive_max_pool", "gradient")
+@native_form()
 class AdaptiveMaxPoolGradient(LayerRule):
     """Sends each element back to the winner; since its windows differ, it saves the index."""
 
@@ -62,6 +64,7 @@ class AdaptiveMaxPoolGradient(LayerRule):
 
 
 @register_rule("avg_pool", "gradient")
+@native_form()
 class AvgPoolGradient(LayerRule):
     """Spreads each element evenly over its window: needs the input's shape, nothing else."""
 
@@ -81,6 +84,7 @@ class AvgPoolGradient(LayerRule):
 
 
 @register_rule("adaptive_avg_pool", "gradient")
+@native_form()
 class AdaptiveAvgPoolGradient(LayerRule):
     """Spreads each element evenly over its window: needs the input's shape, nothing else."""
 

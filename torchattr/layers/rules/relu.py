@@ -18,7 +18,7 @@ from torch import Tensor
 from torchattr.kernels import Gate
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rule import LayerRule
+from torchattr.layers.rule import LayerRule, native_form
 
 
 class _Gated(LayerRule):
@@ -42,6 +42,7 @@ class _Gated(LayerRule):
 
 
 @register_rule("relu", "gradient")
+@native_form()
 class ReLUGradient(_Gated):
     """The gradient: `g · [x > 0]`, zero at `x = 0`.
 
@@ -51,7 +52,22 @@ class ReLUGradient(_Gated):
     gate: ClassVar[Gate] = "gradient"
 
 
+def _clamp_above(node: Any) -> Any:
+    """Let only positive gradients reach a rectifier, which then gates them by its own input."""
+    return node.register_prehook(lambda grads: (_positive(grads[0]), *grads[1:]))
+
+
+def _replace(node: Any) -> Any:
+    """Send back the positive gradients whatever the rectifier's input was."""
+    return node.register_hook(lambda below, above: (_positive(above[0]), *below[1:]))
+
+
+def _positive(grad: Tensor | None) -> Tensor | None:
+    return None if grad is None else grad.clamp(min=0)
+
+
 @register_rule("relu", "guided")
+@native_form(_clamp_above)
 class ReLUGuided(_Gated):
     """Guided backpropagation: `g · [x > 0] · [g > 0]` (Springenberg et al. 2015, 1412.6806)."""
 
@@ -59,6 +75,7 @@ class ReLUGuided(_Gated):
 
 
 @register_rule("relu", "deconvolution")
+@native_form(_replace)
 class ReLUDeconvolution(LayerRule):
     """The deconvnet's rectifier: `g · [g > 0]` (Zeiler and Fergus 2014, 1311.2901).
 

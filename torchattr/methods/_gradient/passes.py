@@ -14,7 +14,7 @@ from torchattr.core.outputs import select_output
 from torchattr.core.pytree import joined
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
-from torchattr.errors import DisconnectedError, Message, NoRuleMatched
+from torchattr.errors import DisconnectedError, Message, NoRuleMatched, TorchattrError
 from torchattr.layers import (
     GATES,
     OPERATIONS,
@@ -23,13 +23,13 @@ from torchattr.layers import (
     LayerRule,
     RuleTable,
     TapPoint,
-    Trace,
     gradients,
     why_disconnected,
 )
 from torchattr.methods._gradient.connections import ConnectionCheck, zero_rows
-from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
+from torchattr.methods._gradient.forward_result import ForwardResult
 from torchattr.methods._gradient.rows import per_example, require_rows
+from torchattr.methods._gradient.run_forward import Memory, run_forward
 from torchattr.methods._gradient.target_reader import TargetReader, last_call
 
 
@@ -128,6 +128,7 @@ def solve(
     key: OutputKey = None,
     skip_refused: bool = False,
     warns_of_zeros: bool = True,
+    memory: Memory = "auto",
 ) -> SolveResult:
     """Run the model forward once, and every pass of every method backward for every target.
 
@@ -144,6 +145,7 @@ def solve(
         skip_refused: omit the calls that raise :class:`NoRuleMatched` or
             :class:`DisconnectedError`, and record the reasons.
         warns_of_zeros: whether to warn of gradients of zeros.
+        memory: how much the forward may remember.
 
     Raises:
         DisconnectedError: the graph connects no target of a call with what it attributes to.
@@ -151,7 +153,21 @@ def solve(
             each example.
         NoRuleMatched: the rules of a call rewrote nothing.
     """
-    problem = _Problem(model, inputs, target, arguments, key)
+    problem = _Problem(model, inputs, target, arguments, key, memory)
+    options = {"skip_refused": skip_refused, "warns_of_zeros": warns_of_zeros}
+    try:
+        return _solve(problem, calls, **options)
+    except RuntimeError as error:
+        if memory == "lean" or isinstance(error, TorchattrError):
+            raise
+    # PyTorch's own graph may be too large, or used up by gradients that the forward takes itself.
+    return _solve(replace(problem, memory="lean"), calls, **options)
+
+
+def _solve(
+    problem: _Problem, calls: Sequence[MethodCall], *, skip_refused: bool, warns_of_zeros: bool
+) -> SolveResult:
+    inputs, arguments, target = problem.inputs, problem.arguments, problem.target
     asked = [
         list(call.method.passes(inputs, arguments, target=target, **call.options)) for call in calls
     ]
@@ -192,6 +208,7 @@ class _Problem:
     target: Any
     arguments: Sequence[Any]
     key: OutputKey
+    memory: Memory
 
 
 class _Forward:
@@ -254,18 +271,19 @@ class _Forward:
             self._problem.inputs.tensors,
             self._problem.arguments,
         )
-        options: dict[str, Any] = {
-            "tables": self._tables,
-            "taps": list(dict.fromkeys(taps)),
-            "key": self._problem.key,
+        return run_forward(
+            model,
+            tensors,
+            arguments,
+            tables=self._tables,
+            taps=list(dict.fromkeys(taps)),
+            key=self._problem.key,
             # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.
-            "from_inputs": any(request.tap is None or request.tap.of_input for request in passes),
-        }
-        if isinstance(model, Traceable):
-            of_output = self._reader.reads_output
-            return model.trace(tensors, arguments, **options, of_output=of_output)
-        return Trace(model, tensors, arguments, **options)
+            from_inputs=any(request.tap is None or request.tap.of_input for request in passes),
+            of_output=self._reader.reads_output,
+            memory=self._problem.memory,
+        )
 
 
 class _Open(LayerRule):

@@ -1,0 +1,199 @@
+"""One forward of the user's model, ready for any number of backwards."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from torchattr.core.outputs import select_output
+from torchattr.core.torch_private import engine_run_backward
+from torchattr.core.types import Forward, OutputKey
+from torchattr.core.undoing import Undo, undoing
+from torchattr.errors import DisconnectedError
+from torchattr.layers.autograd import enter
+from torchattr.layers.capture import Captured, TapPoint, TapRecorder
+from torchattr.layers.connection import Port, ports_below
+from torchattr.layers.coverage import Coverage
+from torchattr.layers.guards import enter_mode, keep_no_casts, run_eagerly, set_gradients
+from torchattr.layers.layouts.tracker import LayoutTracker
+from torchattr.layers.mode import ordinary
+
+
+class GraphTrace(ABC):
+    """A finished forward whose graph backwards run through.
+
+    Args:
+        model: the module or function to run.
+        inputs: its attributed inputs.
+        arguments: its further positional arguments, which are not attributed.
+        taps: modules whose inputs or outputs are recorded.
+        key: which entry of the model's output holds the scores.
+        differentiable: build a graph at all.
+        tracked: is given what knows how tensors are laid out, when the forward begins.
+
+    Attributes:
+        output: the scores.
+        coverage: what ran and what was rewritten.
+        input_edges: where gradients of the inputs are read.
+    """
+
+    output: Tensor
+    coverage: Coverage
+    input_edges: list[GradientEdge | None]
+
+    def __init__(
+        self,
+        model: Forward,
+        inputs: Sequence[Tensor],
+        arguments: Sequence[Any],
+        *,
+        taps: Sequence[TapPoint],
+        key: OutputKey,
+        differentiable: bool = True,
+        tracked: Callable[[LayoutTracker], None] | None = None,
+    ) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._arguments = arguments
+        self._taps = taps
+        self._key = key
+        self._differentiable = differentiable
+        self._tracked = tracked
+        self._below: frozenset[Port] | None = None
+
+    @abstractmethod
+    def _watch_forward(self, undo: Undo) -> None:
+        """Prepare this thread for the model's forward."""
+
+    @abstractmethod
+    def _apply_rules(
+        self, undo: Undo, table: int, wanted: Sequence[GradientEdge], of_output: bool
+    ) -> None:
+        """Put the rules of one table in force for a backward."""
+
+    def _run(self, follow: bool) -> Tensor:
+        """Run the model forward and return the scores.
+
+        Args:
+            follow: whether the graph begins at the inputs; otherwise at the recorded tap points.
+        """
+        return undoing(partial(self._forward, follow))
+
+    def _forward(self, follow: bool, undo: Undo) -> Tensor:
+        set_gradients(undo, self._differentiable)
+        run_eagerly(undo)
+        entered = [_entered(tensor, follow) for tensor in self._inputs]
+        self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
+        given = [*entered, *map(ordinary, self._arguments)]
+        read = self._tracked is not None or any(tap.with_layout for tap in self._taps)
+        tracker = LayoutTracker(entered) if read else None
+        if self._tracked is not None and tracker is not None:
+            self._tracked(tracker)
+        self._recorder = TapRecorder(
+            self._taps, differentiable=self._differentiable, tracker=tracker
+        )
+        output = undoing(partial(self._watched, given, tracker))
+        scores = select_output(output, self._key)
+        return scores if self._differentiable else scores.detach()
+
+    def _watched(self, given: Sequence[Any], tracker: LayoutTracker | None, undo: Undo) -> Any:
+        self._recorder.record(undo)
+        keep_no_casts(undo)
+        self._watch_forward(undo)
+        if tracker is not None:
+            enter_mode(undo, tracker)
+        return self._model(*given)
+
+    def calls(self, tap: TapPoint) -> list[Captured]:
+        """Return the recorded calls at a tap point."""
+        return self._recorder.calls[tap]
+
+    @property
+    def order(self) -> list[tuple[TapPoint, Captured]]:
+        """Return the recorded calls at all tap points, in execution order."""
+        return self._recorder.order
+
+    def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
+        """Return for each edge whether the graph connects the scores to it."""
+        if self._below is None:
+            self._below = ports_below(self.output)
+        below = ports_below(scores, known=self._below, at=self.output)
+        return tuple(edge is not None and (edge.node, edge.output_nr) in below for edge in edges)
+
+    def gradients(
+        self,
+        scores: Tensor,
+        edges: Sequence[GradientEdge | None],
+        *,
+        table: int = 0,
+        keep: bool = True,
+        of_output: bool = False,
+    ) -> list[Tensor | None]:
+        """Run a backward under one of the tables.
+
+        Args:
+            scores: one value per example; their sum is differentiated.
+            edges: where gradients are read; `None` stays `None`.
+            table: the position of the rules among `tables`.
+            keep: whether another backward will follow.
+            of_output: whether the scores are computed from the output alone. Then all readers of
+                each gradient are known, and rules may write over gradients that nothing else reads.
+        """
+        wanted = [edge for edge in edges if edge is not None]
+        if not wanted or not scores.requires_grad:
+            return [None] * len(edges)
+        read = iter(undoing(partial(self._backward, scores, wanted, table, keep, of_output)))
+        return [None if edge is None else next(read) for edge in edges]
+
+    def _backward(
+        self,
+        scores: Tensor,
+        wanted: Sequence[GradientEdge],
+        table: int,
+        keep: bool,
+        of_output: bool,
+        undo: Undo,
+    ) -> Sequence[Tensor | None]:
+        set_gradients(undo, torch.is_grad_enabled())
+        run_eagerly(undo)
+        self._recorder.repeat(undo)
+        self._apply_rules(undo, table, wanted, of_output)
+        above = (torch.ones_like(scores),)
+        try:
+            # Not torch.autograd.grad: modes intercept it, and it would run without this mode, which
+            # checkpointed parts need when they run again.
+            return engine_run_backward(
+                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
+            )
+        except RuntimeError as error:
+            refusal = _refusal(str(error))
+            if refusal is None:
+                raise
+            raise DisconnectedError(refusal) from error
+
+
+def _entered(tensor: Tensor, differentiable: bool) -> Tensor:
+    if differentiable and tensor.is_floating_point():
+        return enter(tensor)
+    return tensor.detach().clone()
+
+
+def _refusal(error: str) -> str | None:
+    if "use_reentrant=True" in error:
+        return (
+            "a part of the model is checkpointed with use_reentrant=True, through which no gradient"
+            " of a layer or input can be read; set use_reentrant=False there"
+        )
+    if not error.startswith("derivative for"):
+        return None
+    return (
+        "the target depends on the inputs through a function that PyTorch cannot differentiate:"
+        f" {error}. Detach it or explain a value before it; FeatureAblation, Occlusion and RISE"
+        " need no gradient"
+    )
