@@ -28,6 +28,11 @@ _FLAT_NODES = frozenset(f"{name}Backward{number}" for name in _FLAT for number i
 _FLAT_NAMES = frozenset(name.lower() for name in _FLAT) | {"heaviside", "fix"}
 
 
+def is_flat(node: Any) -> bool:
+    """Whether a node belongs to a function whose gradient is zero wherever it exists."""
+    return type(node).__name__ in _FLAT_NODES
+
+
 def ports_below(
     scores: Tensor, *, known: frozenset[Port] = frozenset(), at: Tensor | None = None
 ) -> frozenset[Port]:
@@ -45,7 +50,7 @@ def ports_below(
     waiting, seen, meets = [first], {first}, first == end
     while waiting:
         node, _ = waiting.pop()
-        if type(node).__name__ in _FLAT_NODES:
+        if is_flat(node):
             continue
         for below, number in node.next_functions:
             port = (below, number)

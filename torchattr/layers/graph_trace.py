@@ -73,9 +73,23 @@ class GraphTrace(ABC):
 
     @abstractmethod
     def _apply_rules(
-        self, undo: Undo, table: int, wanted: Sequence[GradientEdge], of_output: bool
+        self,
+        undo: Undo,
+        table: int,
+        wanted: Sequence[GradientEdge],
+        *,
+        of_output: bool,
+        keep: bool,
     ) -> None:
-        """Put the rules of one table in force for a backward."""
+        """Put the rules of one table in force for a backward.
+
+        Args:
+            undo: ends that.
+            table: the position of the rules among `tables`.
+            wanted: where gradients are read.
+            of_output: whether the scores are computed from the output alone.
+            keep: whether another backward will follow.
+        """
 
     def _run(self, follow: bool) -> Tensor:
         """Run the model forward and return the scores.
@@ -163,7 +177,7 @@ class GraphTrace(ABC):
         set_gradients(undo, torch.is_grad_enabled())
         run_eagerly(undo)
         self._recorder.repeat(undo)
-        self._apply_rules(undo, table, wanted, of_output)
+        self._apply_rules(undo, table, wanted, of_output=of_output, keep=keep)
         above = (torch.ones_like(scores),)
         try:
             # Not torch.autograd.grad: modes intercept it, and it would run without this mode, which

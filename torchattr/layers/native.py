@@ -6,28 +6,24 @@ remembers what its own gradients need, which is several times what the rules nee
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from torchattr.core.functorch import is_transformed
-from torchattr.core.torch_private import AccumulateGrad, function_mode_stack
+from torchattr.core.torch_private import function_mode_stack
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.layers.capture import TapPoint
-from torchattr.layers.coverage import Coverage
 from torchattr.layers.graph_trace import GraphTrace
-from torchattr.layers.guards import named_modules_of, random_state, refuse_scripted
-from torchattr.layers.nodes import UnknownNode, operation_of
-from torchattr.layers.operations.operation import OPERATIONS
-from torchattr.layers.registry import RuleTable, default_rule
+from torchattr.layers.guards import has_hidden_modules, modules_of, random_state, refuse_scripted
+from torchattr.layers.native_graph import NativeGraph
+from torchattr.layers.nodes import UnknownNode
+from torchattr.layers.registry import RuleTable, default_rules
 from torchattr.layers.rule import has_native_form, hook_of
-
-_Nodes: TypeAlias = Mapping[str, list[Any]]
 
 
 class NotNative(Exception):
@@ -84,13 +80,13 @@ class NativeTrace(GraphTrace):
             # The graph begins at the parameters in any case, so it costs nothing to begin it at the
             # inputs: what has uses elsewhere is found then.
             self.output = self._run(follow=True)
-            graph = _read_graph(self._ends(), self._sources(from_inputs), tables)
+            graph = NativeGraph(self._ends(), self._sources(from_inputs), tables)
         except (UnknownNode, RuntimeError) as reason:
             draw_again()
             is_of_graph = isinstance(reason, UnknownNode)
             raise NotNative(str(reason), is_of_graph=is_of_graph) from reason
-        self.coverage, self._nodes, above = graph
-        self._above_inputs = above if from_inputs else frozenset()
+        self.coverage, self._graph = graph.coverage, graph
+        self._is_from_inputs = from_inputs
 
     def _ends(self) -> list[Any]:
         """Return the nodes where gradients may start."""
@@ -106,8 +102,8 @@ class NativeTrace(GraphTrace):
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         # With one entry to the graph, what depends on any depends on it.
-        if edges == self.input_edges and len(edges) == 1 and scores.grad_fn in self._above_inputs:
-            return (True,)
+        if self._is_from_inputs and len(edges) == 1 and edges == self.input_edges:
+            return (self._graph.leads_to_source(scores.grad_fn),)
         return super().connected(scores, edges)
 
     def _run_until_complete(self, follow: bool, draw_again: Any) -> None:
@@ -120,13 +116,21 @@ class NativeTrace(GraphTrace):
         """Leave the model alone."""
 
     def _apply_rules(
-        self, undo: Undo, table: int, wanted: Sequence[GradientEdge], of_output: bool
+        self,
+        undo: Undo,
+        table: int,
+        wanted: Sequence[GradientEdge],
+        *,
+        of_output: bool,
+        keep: bool,
     ) -> None:
         for operation, rule in self._tables[table].items():
             hook = hook_of(rule)
             if hook is not None:
-                handles = [hook(node) for node in self._nodes.get(operation, ())]
-                undo.later(partial(_remove, handles))
+                handles = [hook(node) for node in self._graph.nodes.get(operation, ())]
+                # The last backward takes the nodes with it.
+                if keep:
+                    undo.later(partial(_remove, handles))
 
 
 def _remove(handles: Sequence[Any]) -> None:
@@ -141,9 +145,8 @@ def _require_native_rules(tables: Sequence[RuleTable]) -> None:
                 raise NotNative(
                     f"the rule {type(rule).__name__} for {operation} has no native form"
                 )
-    for operation in OPERATIONS:
-        default = default_rule(operation)
-        if default is not None and not has_native_form(default):
+    for operation, default in default_rules().items():
+        if not has_native_form(default):
             raise NotNative(f"the default rule of {operation} has no native form")
 
 
@@ -152,65 +155,19 @@ def _require_plain_model(model: Forward, taps: Sequence[TapPoint]) -> None:
         raise NotNative("a function mode or transform of the caller's is active")
     if any(tap.with_layout for tap in taps):
         raise NotNative("the layout of a layer is followed")
-    parts = named_modules_of(model)
-    if not parts:
+    modules = modules_of(model)
+    if not modules:
         raise NotNative("the modules of a function are not known, so one may be in training mode")
-    for name, part in parts:
-        if part.training or isinstance(part, (torch.jit.ScriptModule, nn.RNNBase)):
-            raise NotNative(f"{name or type(part).__name__} hides what it runs, or is in training")
+    if any(module.training for module in modules):
+        raise NotNative("a module is in training mode")
+    if any(issubclass(kind, _HIDING) for kind in set(map(type, modules))):
+        raise NotNative("a recurrent module hides what it runs")
+    if has_hidden_modules(model, modules):
+        raise NotNative(
+            "a module keeps others in a list or dictionary, one of which may be in training mode",
+            is_of_graph=True,
+        )
 
 
-def _read_graph(
-    ends: Sequence[Any], sources: set[Any], tables: Sequence[RuleTable]
-) -> tuple[Coverage, _Nodes, frozenset[Any]]:
-    """Return what ran between some nodes, the sources, and others, the ends.
-
-    Returns:
-        the counts; the nodes of each operation; all nodes that lead to a source, and the sources.
-
-    Raises:
-        UnknownNode: some node does not tell its operation.
-    """
-    coverage, nodes, above = Coverage(), dict[str, list[Any]](), set(sources)
-    for node, below in _oldest_first(ends):
-        uses = sum(one in above for one in below)
-        if uses:
-            above.add(node)
-            operation = operation_of(node)
-            if operation is not None:
-                nodes.setdefault(operation, []).append(node)
-                # A factor that depends on the inputs is no parameter.
-                own = uses > 1 and OPERATIONS[operation].kind == "linear"
-                _count(coverage, operation, type(node).__name__, own=own)
-    for operation, found in nodes.items():
-        if default_rule(operation) is None and not any(operation in table for table in tables):
-            coverage.own[operation] = len(found)
-    return coverage, nodes, frozenset(above)
-
-
-def _count(coverage: Coverage, operation: str, spelling: str, *, own: bool) -> None:
-    coverage.calls[operation] += 1
-    coverage.spellings[operation, spelling] += 1
-    if own:
-        coverage.own[operation] += 1
-
-
-def _oldest_first(ends: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
-    """Return the nodes below some others, each after those below it, with these.
-
-    Leaves are left out: they are parameters.
-    """
-    waiting = list(ends)
-    found: dict[Any, list[Any]] = {}
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            below = [n for n, _ in node.next_functions if n and type(n) is not AccumulateGrad]
-            found[node] = below
-            waiting += below
-    return sorted(found.items(), key=_age)
-
-
-def _age(entry: tuple[Any, list[Any]]) -> int:
-    number: int = entry[0]._sequence_nr()
-    return number
+_HIDING = (nn.RNNBase, nn.RNNCellBase)
+"""Modules that run several operations as one node."""

@@ -17,28 +17,37 @@ NodeReader: TypeAlias = Callable[[Any], str | None]
 
 Raises :class:`UnknownNode` where the node does not tell."""
 
+_OTHER = ""
+"""Stands for a function that is no operation, so that no rule can serve it."""
+
 
 class UnknownNode(Exception):
     """The graph has a node that does not tell which operation it is."""
 
 
-def operation_of(node: Any) -> str | None:
-    """Return the name of the operation that a node is the backward of; `None` for other functions.
+def operations_of(kind: type, nodes: list[Any]) -> Mapping[str, list[Any]]:
+    """Return the operations that nodes of one type are the backward of, without other functions.
 
     Raises:
-        UnknownNode: the node could belong to an operation in another spelling, or to a function
+        UnknownNode: a node could belong to an operation in another spelling, or to a function
             that is not PyTorch's own.
 
     >>> import torch
-    >>> y = torch.ones(2, requires_grad=True).relu()
-    >>> operation_of(y.grad_fn)
-    'relu'
+    >>> node = torch.ones(2, requires_grad=True).relu().grad_fn
+    >>> list(operations_of(type(node), [node]))
+    ['relu']
     """
-    return _READERS.get(type(node).__name__, _unknown)(node)
-
-
-def _unknown(node: Any) -> str | None:
-    raise UnknownNode(f"{type(node).__name__} may hide an operation")
+    known = _OPERATIONS.get(kind.__name__)
+    if known is None:
+        raise UnknownNode(f"{kind.__name__} may hide an operation")
+    if isinstance(known, str):
+        return {known: nodes} if known else {}
+    found: dict[str, list[Any]] = {}
+    for node in nodes:
+        operation = known(node)
+        if operation is not None:
+            found.setdefault(operation, []).append(node)
+    return found
 
 
 def _product(node: Any) -> str | None:
@@ -94,14 +103,6 @@ def _matrix_product(node: Any) -> str | None:
     return "linear" if factor is not None and factor.name() == "TBackward0" else None
 
 
-def _none(node: Any) -> str | None:
-    return None
-
-
-def _always(operation: str) -> NodeReader:
-    return lambda node: operation
-
-
 _OTHERS = (
     # Views and copies.
     *("Alias0", "AsStrided0", "AsStrided1", "Clone0", "Diagonal0", "Expand0", "Permute0"),
@@ -126,43 +127,43 @@ _OTHERS = (
     *("LinalgVectorNorm0", "Norm0", "Norm1", "AvgPool3D0"),
 )
 
-_READERS: Mapping[str, NodeReader] = MappingProxyType(
+_OPERATIONS: Mapping[str, str | NodeReader] = MappingProxyType(
     {
-        **{f"{name[:-1]}Backward{name[-1]}": _none for name in _OTHERS},
-        "ReluBackward0": _always("relu"),
+        **{f"{name[:-1]}Backward{name[-1]}": _OTHER for name in _OTHERS},
+        "ReluBackward0": "relu",
         "HardtanhBackward0": _hardtanh,
         "ClampBackward1": _clamp,
         "ClampMinBackward0": _clamp,
-        "ClampMaxBackward0": _none,
-        "LeakyReluBackward0": _always("leaky_relu"),
-        "PreluKernelBackward0": _always("prelu"),
+        "ClampMaxBackward0": _OTHER,
+        "LeakyReluBackward0": "leaky_relu",
+        "PreluKernelBackward0": "prelu",
         "EluBackward0": _elu,
         "EluBackward1": _elu,
-        "CeluBackward0": _always("celu"),
-        "CeluBackward1": _always("celu"),
-        "GeluBackward0": _always("gelu"),
-        "SiluBackward0": _always("silu"),
-        "MishBackward0": _always("mish"),
-        "HardswishBackward0": _always("hardswish"),
-        "SoftplusBackward0": _always("softplus"),
-        "ConvolutionBackward0": _always("conv"),
-        "AddmmBackward0": _always("linear"),
+        "CeluBackward0": "celu",
+        "CeluBackward1": "celu",
+        "GeluBackward0": "gelu",
+        "SiluBackward0": "silu",
+        "MishBackward0": "mish",
+        "HardswishBackward0": "hardswish",
+        "SoftplusBackward0": "softplus",
+        "ConvolutionBackward0": "conv",
+        "AddmmBackward0": "linear",
         "MmBackward0": _matrix_product,
         "MaxPool2DWithIndicesBackward0": _max_pool,
         "MaxPool3DWithIndicesBackward0": _max_pool,
-        "AvgPool2DBackward0": _always("avg_pool"),
-        "AdaptiveAvgPool2DBackward0": _always("adaptive_avg_pool"),
-        "AdaptiveAvgPool3DBackward0": _always("adaptive_avg_pool"),
-        "AdaptiveMaxPool2DBackward0": _always("adaptive_max_pool"),
-        "AdaptiveMaxPool3DBackward0": _always("adaptive_max_pool"),
-        "MeanBackward0": _none,
+        "AvgPool2DBackward0": "avg_pool",
+        "AdaptiveAvgPool2DBackward0": "adaptive_avg_pool",
+        "AdaptiveAvgPool3DBackward0": "adaptive_avg_pool",
+        "AdaptiveMaxPool2DBackward0": "adaptive_max_pool",
+        "AdaptiveMaxPool3DBackward0": "adaptive_max_pool",
+        "MeanBackward0": _OTHER,
         "MeanBackward1": _mean,
         "NativeBatchNormBackward0": _batch_norm,
         "CudnnBatchNormBackward0": _batch_norm,
-        "NativeLayerNormBackward0": _always("layer_norm"),
-        "NativeGroupNormBackward0": _always("group_norm"),
-        "AddBackward0": _always("add"),
-        "CatBackward0": _always("cat"),
+        "NativeLayerNormBackward0": "layer_norm",
+        "NativeGroupNormBackward0": "group_norm",
+        "AddBackward0": "add",
+        "CatBackward0": "cat",
         "MulBackward0": _product,
         "ScaledDotProductFlashAttentionForCpuBackward0": _attention,
         "ScaledDotProductFlashAttentionBackward0": _attention,

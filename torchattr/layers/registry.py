@@ -63,6 +63,7 @@ def register_rule(operation: str | tuple[str, ...], name: str) -> Callable[[R], 
     def register(rule: R) -> R:
         for rules in registries:
             rules.add(name, rule)
+        default_rules.cache_clear()
         return rule
 
     return register
@@ -87,6 +88,13 @@ def registered_rules() -> dict[tuple[str, str], type[LayerRule]]:
         for operation in list(OPERATIONS)
         for name, rule in _rules_of(operation).snapshot().items()
     }
+
+
+@cache
+def default_rules() -> Mapping[str, LayerRule]:
+    """Return the memory-lean gradient of each operation that has one."""
+    defaults = {operation: default_rule(operation) for operation in OPERATIONS}
+    return {operation: rule for operation, rule in defaults.items() if rule is not None}
 
 
 def default_rule(operation: str) -> LayerRule | None:

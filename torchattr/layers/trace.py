@@ -103,7 +103,13 @@ class Trace(GraphTrace):
         enter_mode(undo, self._mode)
 
     def _apply_rules(
-        self, undo: Undo, table: int, wanted: Sequence[GradientEdge], of_output: bool
+        self,
+        undo: Undo,
+        table: int,
+        wanted: Sequence[GradientEdge],
+        *,
+        of_output: bool,
+        keep: bool,
     ) -> None:
         backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
         backward.table, backward.readers_known = table, of_output

@@ -63,7 +63,7 @@ def _replace(node: Any) -> Any:
 
 
 def _positive(grad: Tensor | None) -> Tensor | None:
-    return None if grad is None else grad.clamp(min=0)
+    return None if grad is None else grad.relu()
 
 
 @register_rule("relu", "guided")
