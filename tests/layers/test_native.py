@@ -148,3 +148,54 @@ def test_a_refused_forward_draws_no_random_numbers() -> None:
     with pytest.raises(NotNative):
         NativeTrace(Noisy().eval(), (noise(2, 3, 4, 4),))
     assert torch.equal(before, torch.get_rng_state())
+
+
+class Noisy(nn.Module):
+    """Draws random numbers without a node of its own in the graph."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) * 2 + torch.rand(()).item()
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return x.flatten(1) * 2
+
+
+@pytest.mark.parametrize("kind", [Noisy, Counting])
+@pytest.mark.parametrize("counted", [True, False])
+def test_models_that_draw_or_count_run_under_the_mode(kind: type[nn.Module], counted: bool) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(())
+    torch.manual_seed(3)
+    with pytest.raises(NotNative, match="draws"):
+        NativeTrace(kind().eval(), (X,), counted=counted)
+    assert torch.equal(torch.rand(()), expected)
+
+
+def test_modules_in_plain_containers_may_train_unseen() -> None:
+    class Hiding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = {"norms": [nn.BatchNorm2d(3)]}
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.parts["norms"][0](x).flatten(1)
+
+    model = Hiding().double().eval()
+    hidden = model.parts["norms"][0].double()
+    with pytest.raises(NotNative, match="list or dictionary"):
+        NativeTrace(model, (X,))
+    assert hidden.num_batches_tracked == 0
+
+
+def test_nothing_is_counted_where_nothing_needs_it() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2), nn.ReLU()).double().eval()
+    assert NativeTrace(model, (X,)).coverage.calls
+    assert not NativeTrace(model, (X,), counted=False).coverage.calls
+    assert NativeTrace(model, (X,), tables=TABLES, counted=False).coverage.calls["relu"] == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import partial
@@ -350,18 +350,25 @@ def _unhook(hook: Any, hooks: dict[int, Any], flags: Sequence[dict[int, bool]]) 
         hooks.pop(key, None)
 
 
-def random_state(inputs: Sequence[Tensor]) -> Callable[[], None]:
-    """Return a function that resets the random state, so that a forward draws the same numbers."""
-    before = torch.get_rng_state()
-    devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
-    if devices and torch.cuda.is_current_stream_capturing():
-        # A captured graph draws from an offset of its own, whose state cannot be queried.
-        devices.clear()
-    others = {device: torch.cuda.get_rng_state(device) for device in devices}
+class RandomState:
+    """The random state before a forward, so that another one draws the same numbers."""
 
-    def restore() -> None:
-        torch.set_rng_state(before)
-        for device, state in others.items():
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        self._devices = {tensor.device for tensor in inputs if tensor.device.type == "cuda"}
+        if self._devices and torch.cuda.is_current_stream_capturing():
+            # A captured graph draws from an offset of its own, whose state cannot be queried.
+            self._devices.clear()
+        self._states = self._read()
+
+    def has_changed(self) -> bool:
+        """Whether anything was drawn since."""
+        return not all(map(torch.equal, self._states, self._read()))
+
+    def restore(self) -> None:
+        """Reset the random state."""
+        torch.set_rng_state(self._states[0])
+        for device, state in zip(self._devices, self._states[1:], strict=True):
             torch.cuda.set_rng_state(state, device)
 
-    return restore
+    def _read(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]

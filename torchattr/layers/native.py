@@ -18,8 +18,9 @@ from torchattr.core.torch_private import function_mode_stack
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.layers.capture import TapPoint
+from torchattr.layers.coverage import Coverage
 from torchattr.layers.graph_trace import GraphTrace
-from torchattr.layers.guards import has_hidden_modules, modules_of, random_state, refuse_scripted
+from torchattr.layers.guards import RandomState, has_hidden_modules, modules_of, refuse_scripted
 from torchattr.layers.native_graph import NativeGraph
 from torchattr.layers.nodes import UnknownNode
 from torchattr.layers.registry import RuleTable, default_rules
@@ -51,6 +52,10 @@ class NativeTrace(GraphTrace):
         key: which entry of the model's output holds the scores.
         from_inputs: follow gradients down to the inputs; otherwise only down to the first tap
             point, unless its values have uses beside what it gives.
+        counted: whether to count what ran; without rules, nothing else needs it.
+
+    Attributes:
+        coverage: what ran; nothing is counted unless `counted` or there are rules.
 
     Raises:
         ScriptedModelError: a part of the model hides its operations.
@@ -67,25 +72,31 @@ class NativeTrace(GraphTrace):
         taps: Sequence[TapPoint] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
+        counted: bool = True,
     ) -> None:
         refuse_scripted(model)
         super().__init__(model, inputs, arguments, taps=taps, key=key)
         _require_native_rules(tables)
-        _require_plain_model(model, taps)
+        modules = _plain_modules(model, taps)
         if not all(tensor.is_floating_point() for tensor in inputs):
             raise NotNative("some input has no gradient, so the graph does not begin at the inputs")
         self._tables = tables
-        draw_again = random_state(inputs)
+        self._graph: NativeGraph | None = None
+        draws, versions = RandomState(inputs), _buffer_versions(modules)
         try:
             # The graph begins at the parameters in any case, so it costs nothing to begin it at the
             # inputs: what has uses elsewhere is found then.
             self.output = self._run(follow=True)
-            graph = NativeGraph(self._ends(), self._sources(from_inputs), tables)
+            if counted or any(tables):
+                self._graph = NativeGraph(self._ends(), self._sources(from_inputs), tables)
         except (UnknownNode, RuntimeError) as reason:
-            draw_again()
+            draws.restore()
             is_of_graph = isinstance(reason, UnknownNode)
             raise NotNative(str(reason), is_of_graph=is_of_graph) from reason
-        self.coverage, self._graph = graph.coverage, graph
+        if draws.has_changed() or _buffer_versions(modules) != versions:
+            draws.restore()
+            raise NotNative("the model draws random numbers or counts its calls", is_of_graph=True)
+        self.coverage = self._graph.coverage if self._graph else Coverage()
         self._is_from_inputs = from_inputs
 
     def _ends(self) -> list[Any]:
@@ -102,15 +113,9 @@ class NativeTrace(GraphTrace):
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         # With one entry to the graph, what depends on any depends on it.
-        if self._is_from_inputs and len(edges) == 1 and edges == self.input_edges:
+        if self._graph and self._is_from_inputs and len(edges) == 1 and edges == self.input_edges:
             return (self._graph.leads_to_source(scores.grad_fn),)
         return super().connected(scores, edges)
-
-    def _run_until_complete(self, follow: bool, draw_again: Any) -> None:
-        self.output = self._run(follow)
-        if not follow and self._recorder.may_miss_uses():
-            draw_again()
-            self.output = self._run(follow=True)
 
     def _watch_forward(self, undo: Undo) -> None:
         """Leave the model alone."""
@@ -126,7 +131,7 @@ class NativeTrace(GraphTrace):
     ) -> None:
         for operation, rule in self._tables[table].items():
             hook = hook_of(rule)
-            if hook is not None:
+            if hook is not None and self._graph is not None:
                 handles = [hook(node) for node in self._graph.nodes.get(operation, ())]
                 # The last backward takes the nodes with it.
                 if keep:
@@ -150,7 +155,8 @@ def _require_native_rules(tables: Sequence[RuleTable]) -> None:
             raise NotNative(f"the default rule of {operation} has no native form")
 
 
-def _require_plain_model(model: Forward, taps: Sequence[TapPoint]) -> None:
+def _plain_modules(model: Forward, taps: Sequence[TapPoint]) -> list[nn.Module]:
+    """Return the modules of a model of which nothing hides."""
     if is_transformed() or function_mode_stack():
         raise NotNative("a function mode or transform of the caller's is active")
     if any(tap.with_layout for tap in taps):
@@ -167,6 +173,16 @@ def _require_plain_model(model: Forward, taps: Sequence[TapPoint]) -> None:
             "a module keeps others in a list or dictionary, one of which may be in training mode",
             is_of_graph=True,
         )
+    return modules
+
+
+def _buffer_versions(modules: Sequence[nn.Module]) -> list[int]:
+    return [
+        buffer._version
+        for module in modules
+        for buffer in module._buffers.values()
+        if buffer is not None and not buffer.is_inference()
+    ]
 
 
 _HIDING = (nn.RNNBase, nn.RNNCellBase)

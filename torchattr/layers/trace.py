@@ -16,7 +16,7 @@ from torchattr.layers.backward import GradientInside, InnerGradients
 from torchattr.layers.capture import TapPoint
 from torchattr.layers.graph import prepare_backward
 from torchattr.layers.graph_trace import GraphTrace
-from torchattr.layers.guards import enter_mode, random_state, refuse_scripted
+from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
 from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.mode import RuleMode
 from torchattr.layers.registry import RuleTable
@@ -84,7 +84,7 @@ class Trace(GraphTrace):
         """Run forward, again if it takes gradients itself or its graph must begin further up."""
         # Without a graph of ours, the forward may still take gradients of its own.
         inside = InnerGradients.NONE if self._differentiable else InnerGradients.ANY
-        draw_again = random_state(self._inputs)
+        draws = RandomState(self._inputs)
         while True:
             self._mode = RuleMode(self._tables, self._model, inside)
             with suppress(GradientInside):
@@ -95,7 +95,7 @@ class Trace(GraphTrace):
                 follow = True
             else:
                 break
-            draw_again()
+            draws.restore()
         # A checkpointed part runs again in each backward.
         self._mode.counting = False
 
