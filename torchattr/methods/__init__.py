@@ -7,13 +7,13 @@ from torchattr.methods._gradient.forward_result import Traceable as Traceable
 from torchattr.methods._gradient.grids import enlarge as enlarge
 from torchattr.methods._gradient.layer_choice import Calls as Calls
 from torchattr.methods._gradient.layer_choice import LayerChoice as LayerChoice
+from torchattr.methods._gradient.memory import Memory as Memory
+from torchattr.methods._gradient.memory import checked_memory as checked_memory
 from torchattr.methods._gradient.passes import MethodCall as MethodCall
 from torchattr.methods._gradient.passes import Pass as Pass
 from torchattr.methods._gradient.passes import PassResult as PassResult
 from torchattr.methods._gradient.passes import SolveResult as SolveResult
 from torchattr.methods._gradient.passes import solve as solve
-from torchattr.methods._gradient.run_forward import Memory as Memory
-from torchattr.methods._gradient.run_forward import checked_memory as checked_memory
 from torchattr.methods._gradient.target_reader import last_call as last_call
 from torchattr.methods._gradient.target_reader import select_neuron as select_neuron
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments as repeat_arguments

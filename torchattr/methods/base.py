@@ -14,8 +14,8 @@ from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputTypeError
 from torchattr.layers import RuleTable, rule_table
+from torchattr.methods._gradient.memory import Memory, checked_memory
 from torchattr.methods._gradient.passes import MethodCall, Pass, PassResult, solve
-from torchattr.methods._gradient.run_forward import Memory, checked_memory
 
 
 class Attribution(ABC):

@@ -15,8 +15,8 @@ from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import TapPoint
 from torchattr.methods._gradient.grids import Grids, LayoutChoice, checked_layout
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
+from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.passes import Pass, PassResult
-from torchattr.methods._gradient.run_forward import Memory
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.registry import register_method
 

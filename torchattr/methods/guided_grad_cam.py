@@ -14,8 +14,8 @@ from torchattr.core.warn import warn
 from torchattr.errors import LayerError, NotSpatialWarning
 from torchattr.methods._gradient.grids import LayoutChoice, check_mode, enlarge, fits
 from torchattr.methods._gradient.layer_choice import Calls
+from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.passes import Pass, PassResult
-from torchattr.methods._gradient.run_forward import Memory
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.grad_cam import GradCAM
 from torchattr.methods.guided_backprop import GuidedBackprop

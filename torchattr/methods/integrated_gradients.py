@@ -14,8 +14,8 @@ from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, TensorsT
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, InputTypeError, TorchattrWarning
+from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.passes import MethodCall, solve
-from torchattr.methods._gradient.run_forward import Memory
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies

@@ -43,7 +43,7 @@ def test_coverage_says_which_way_was_taken_and_why() -> None:
     large = torch.rand(40, 3, 40, 40, dtype=torch.float64)
     model[4] = seeded(nn.Linear, 1444, 3).double()
     found = ta.explain(model, large, ["guided_backprop"]).coverage.lean_because
-    assert found == "the inputs are large"
+    assert found == "what it makes is large"
 
 
 class Masked(nn.Module):

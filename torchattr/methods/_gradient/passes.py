@@ -28,8 +28,9 @@ from torchattr.layers import (
 )
 from torchattr.methods._gradient.connections import ConnectionCheck, zero_rows
 from torchattr.methods._gradient.forward_result import ForwardResult
+from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.rows import per_example, require_rows
-from torchattr.methods._gradient.run_forward import Memory, run_forward
+from torchattr.methods._gradient.run_forward import run_forward
 from torchattr.methods._gradient.target_reader import TargetReader, last_call
 
 

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
 from torchattr.core.types import Forward, OutputKey
-from torchattr.errors import InputError
-from torchattr.layers import NativeTrace, NotNative, RuleTable, TapPoint, Trace
+from torchattr.layers import NativeTrace, NotNative, RandomState, RuleTable, TapPoint, Trace
 from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
-
-Memory = Literal["auto", "lean", "native"]
-"""How much a forward may remember for its backwards.
-
-* `lean`: every operation runs under the rule mode and remembers what its rule needs, a fraction of
-  what PyTorch remembers. It costs some Python per operation.
-* `native`: the model runs as it is, and rules hang on PyTorch's own graph, where that is certain to
-  be the same; otherwise lean, and `coverage.lean_because` says why.
-* `auto`: native for small inputs, whose memory is small and whose time is Python's.
-"""
-
-SMALL_ELEMENTS = {"cpu": 30_000, "cuda": 10_000_000}
-"""Up to so many elements of all inputs, native is faster: on a CPU a picture of 100 × 100 pixels,
-on a GPU some 64 of 224 × 224, where it waits for Python otherwise."""
-
-
-def checked_memory(memory: str) -> Memory:
-    """Return a choice of memory.
-
-    Raises:
-        InputError: it is none.
-    """
-    if memory not in get_args(Memory):
-        raise InputError(f"memory must be one of {', '.join(get_args(Memory))}, got {memory!r}")
-    return memory  # type: ignore[return-value]
-
-
-_unknown_graphs: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-"""Models whose graph has a node that no table knows, and which: they are not tried again."""
+from torchattr.methods._gradient.memory import (
+    Memory,
+    knows_size,
+    note_size,
+    owner_of,
+    prefers_native,
+)
 
 
 def run_forward(
@@ -55,6 +33,7 @@ def run_forward(
     from_inputs: bool,
     of_output: bool,
     memory: Memory,
+    counted: bool = True,
 ) -> ForwardResult:
     """Run a model forward once, ready for a backward under each of the tables.
 
@@ -68,6 +47,7 @@ def run_forward(
         from_inputs: whether gradients are followed down to the inputs.
         of_output: whether all scores are entries of the output.
         memory: how much the forward may remember.
+        counted: whether coverage is asked for, beyond what the rules need.
     """
     options: dict[str, Any] = {
         "tables": tables,
@@ -77,40 +57,84 @@ def run_forward(
     }
     if isinstance(model, Traceable):
         return model.trace(inputs, arguments, **options, of_output=of_output)
-    reason = _why_not_native(model, inputs, memory)
-    if not reason:
-        try:
-            return NativeTrace(model, inputs, arguments, **options)
-        except NotNative as refusal:
-            reason = str(refusal)
-            if refusal.is_of_graph:
-                _note_unknown(model, reason)
-    trace = Trace(model, inputs, arguments, **options)
-    trace.coverage.lean_because = reason
-    return trace
+    forward = _ForwardRun(model, inputs, arguments, options, counted)
+    if memory == "auto":
+        return forward.faster()
+    return forward.native() if memory == "native" else forward.lean("it was asked for")
 
 
-def _why_not_native(model: Forward, inputs: Sequence[Tensor], memory: Memory) -> str:
-    if memory == "lean":
-        return "it was asked for"
-    if memory == "auto" and not _is_small(inputs):
-        return "the inputs are large"
+@dataclass(frozen=True)
+class _ForwardRun:
+    """A forward that can run either way."""
+
+    model: Forward
+    inputs: Sequence[Tensor]
+    arguments: Sequence[Any]
+    options: Mapping[str, Any]
+    counted: bool
+
+    def faster(self) -> ForwardResult:
+        """Run the way that is faster by what the model makes, as its first forward shows.
+
+        If that shows that the other way is faster, the first forward runs again, so that the same
+        inputs always run the same way: they differ in rounding.
+        """
+        draws, is_known = RandomState(self.inputs), knows_size(self.model)
+        is_native = prefers_native(self.model, self.inputs)
+        trace = self._chosen(is_native)
+        if is_known:
+            return trace
+        note_size(self.model, self.inputs, trace.output)
+        if prefers_native(self.model, self.inputs) == is_native or is_native != _is_native(trace):
+            return trace
+        del trace
+        draws.restore()
+        return self._chosen(not is_native)
+
+    def _chosen(self, is_native: bool) -> ForwardResult:
+        return self.native() if is_native else self.lean("what it makes is large")
+
+    def native(self) -> ForwardResult:
+        """Run on PyTorch's own graph, or lean if that could differ."""
+        reason = _unknown_graph(self.model)
+        if not reason:
+            try:
+                return NativeTrace(
+                    self.model, self.inputs, self.arguments, **self.options, counted=self.counted
+                )
+            except NotNative as refusal:
+                reason = str(refusal)
+                if refusal.is_of_graph:
+                    _note_unknown(self.model, reason)
+        return self.lean(reason)
+
+    def lean(self, reason: str) -> ForwardResult:
+        """Run under the rule mode.
+
+        Args:
+            reason: why, for the report.
+        """
+        trace = Trace(self.model, self.inputs, self.arguments, **self.options)
+        trace.coverage.lean_because = reason
+        return trace
+
+
+def _is_native(trace: ForwardResult) -> bool:
+    return isinstance(trace, NativeTrace)
+
+
+_unknown_graphs: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""Models whose graph has a node that no table knows, and which: they are not tried again."""
+
+
+def _unknown_graph(model: Forward) -> str:
+    """Return why the graph of a model was refused before; empty if it was not."""
     with suppress(TypeError):
-        return _unknown_graphs.get(_owner(model), "")
+        return _unknown_graphs.get(owner_of(model), "")
     return ""
 
 
 def _note_unknown(model: Forward, reason: str) -> None:
     # What cannot be referred to weakly is tried each time.
     with suppress(TypeError):
-        _unknown_graphs[_owner(model)] = reason
-
-
-def _owner(model: Any) -> Any:
-    """Return what lives as long as the model: a bound method is a new object each time."""
-    return getattr(model, "__self__", model)
-
-
-def _is_small(inputs: Sequence[Tensor]) -> bool:
-    limit = SMALL_ELEMENTS.get(inputs[0].device.type, SMALL_ELEMENTS["cuda"])
-    return sum(tensor.numel() for tensor in inputs) <= limit
+        _unknown_graphs[owner_of(model)] = reason

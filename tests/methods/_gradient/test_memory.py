@@ -1,0 +1,98 @@
+"""Which way is taken, by the counted bytes and calls of a model."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from helpers import noise, refused, seeded
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.errors import InputError
+from torchattr.layers import Trace
+from torchattr.methods._gradient import memory
+from torchattr.methods._gradient.memory import (
+    ForwardSize,
+    checked_memory,
+    knows_size,
+    note_size,
+    prefers_native,
+)
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+
+
+X = noise(2, 3, 8, 8).float()
+
+
+def noted(model: nn.Module, x: Tensor = X) -> nn.Module:
+    note_size(model, (x,), Trace(model, (x,)).output)
+    return model
+
+
+def test_an_unknown_choice_is_refused() -> None:
+    with refused(InputError, "auto, lean, native", "'little'"):
+        checked_memory("little")
+
+
+def test_the_bytes_and_calls_of_a_forward_are_counted() -> None:
+    model = noted(seeded(net))
+    size = memory._sizes[model]
+    # Convolution, rectifier and flattening return 288 numbers each, the linear layer 6, and the
+    # entry to the graph repeats the inputs.
+    assert size.inputs == X.numel() * 4
+    assert size.calls == 5
+    assert size.bytes == 4 * (3 * 288 + 6 + X.numel())
+    assert size.of(3 * size.inputs) == ForwardSize(3 * size.inputs, 5, 3 * size.bytes)
+
+
+def test_large_operations_are_lean(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = noted(seeded(net))
+    average = memory._sizes[model].bytes / 5
+    monkeypatch.setitem(memory.SMALL_CALL, "cpu", average)
+    assert prefers_native(model, (X,))
+    assert not prefers_native(model, (X.repeat(2, 1, 1, 1),))
+
+
+def test_what_is_large_beside_free_memory_is_lean(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = noted(seeded(net))
+    monkeypatch.setattr(memory, "ALWAYS_FREE", 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10 * memory._sizes[model].bytes)
+    assert prefers_native(model, (X,))
+    assert not prefers_native(model, (X.repeat(3, 1, 1, 1),))
+
+
+def test_nothing_outlives_the_model() -> None:
+    model = noted(seeded(net))
+    before = len(memory._sizes)
+    del model
+    gc.collect()
+    assert len(memory._sizes) == before - 1
+
+
+@pytest.mark.parametrize("small", [2, 2**30])
+def test_the_same_inputs_always_run_the_same_way(monkeypatch, small: int) -> None:
+    """Also the first time, when the inputs' size alone says otherwise."""
+    monkeypatch.setitem(memory.SMALL_CALL, "cpu", small)
+    monkeypatch.setitem(memory.SMALL_INPUT, "cpu", 2**30 if small == 2 else 2)
+    model = seeded(net)
+    reasons = [ta.explain(model, X, ["saliency"]).coverage.lean_because for _ in range(2)]
+    assert reasons == 2 * ["what it makes is large" if small == 2 else ""]
+    assert knows_size(model)
+
+
+def test_the_first_forward_draws_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1) * torch.rand(())
+
+    monkeypatch.setitem(memory.SMALL_INPUT, "cpu", 2)
+    torch.manual_seed(1)
+    expected = torch.rand(())
+    torch.manual_seed(1)
+    found = ta.Saliency(Noisy().eval()).attribute(X, target=0)
+    assert torch.equal(found.flatten(1)[:, 0], expected.expand(2))

@@ -1,0 +1,124 @@
+"""How much a forward may remember, and which way is faster by its counted bytes and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+
+from torchattr.core.types import Forward
+from torchattr.errors import InputError
+from torchattr.layers import nodes_of
+from torchattr.methods._perturbation.memory_budget import free_bytes
+
+Memory = Literal["auto", "lean", "native"]
+"""How much a forward may remember for its backwards.
+
+* `lean`: every operation runs under the rule mode and remembers what its rule needs, a fraction of
+  what PyTorch remembers. It costs some Python per operation.
+* `native`: the model runs as it is, and rules hang on PyTorch's own graph, where that is certain to
+  be the same; otherwise lean, and `coverage.lean_because` says why.
+* `auto`: native while its operations are so small that Python is what takes the time, and what it
+  remembers is small beside free memory.
+"""
+
+SMALL_CALL = {"cpu": 2**17, "cuda": 2**25}
+"""Up to so many bytes that an operation returns, on average, the time is Python's."""
+
+SMALL_INPUT = {"cpu": 2**17, "cuda": 2**25}
+"""What the inputs may hold in bytes if nothing is known of the model yet."""
+
+SHARE_OF_FREE = 0.25
+"""The share of free memory that a native forward may remember."""
+
+ALWAYS_FREE = 2**28
+"""Bytes for which nobody needs to ask how much memory is free."""
+
+
+def checked_memory(memory: str) -> Memory:
+    """Return a choice of memory.
+
+    Raises:
+        InputError: it is none.
+    """
+    if memory not in get_args(Memory):
+        raise InputError(f"memory must be one of {', '.join(get_args(Memory))}, got {memory!r}")
+    return memory  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class ForwardSize:
+    """What a forward makes: `bytes` in `calls` of operations, from `inputs` bytes."""
+
+    inputs: int
+    calls: int
+    bytes: int
+
+    def of(self, inputs: int) -> ForwardSize:
+        """Return the size of a forward of other inputs, which grows as they do."""
+        return ForwardSize(inputs, self.calls, self.bytes * inputs // max(self.inputs, 1))
+
+
+_sizes: WeakKeyDictionary[Any, ForwardSize] = WeakKeyDictionary()
+"""Of the first forward of each model."""
+
+
+def prefers_native(model: Forward, inputs: Sequence[Tensor]) -> bool:
+    """Whether PyTorch's own graph is faster for these inputs, and small beside free memory."""
+    kind = inputs[0].device.type
+    given = _bytes_of(inputs)
+    known = _known_size(model)
+    if known is None:
+        return given <= SMALL_INPUT.get(kind, SMALL_INPUT["cuda"])
+    size = known.of(given)
+    if size.bytes > SMALL_CALL.get(kind, SMALL_CALL["cuda"]) * size.calls:
+        return False
+    return size.bytes <= ALWAYS_FREE or size.bytes <= SHARE_OF_FREE * free_bytes(inputs[0].device)
+
+
+def knows_size(model: Forward) -> bool:
+    """Whether a forward of this model was measured."""
+    return _known_size(model) is not None
+
+
+def _known_size(model: Forward) -> ForwardSize | None:
+    with suppress(TypeError):
+        return _sizes.get(owner_of(model))
+    return None
+
+
+def note_size(model: Forward, inputs: Sequence[Tensor], output: Tensor) -> None:
+    """Remember how much a forward of a model made, whichever way it ran.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        output: the end of its graph.
+    """
+    # What cannot be referred to weakly is not remembered.
+    with suppress(TypeError):
+        _sizes[owner_of(model)] = _size(_bytes_of(inputs), output)
+
+
+def owner_of(model: Any) -> Any:
+    """Return what lives as long as the model: a bound method is a new object each time."""
+    return getattr(model, "__self__", model)
+
+
+def _size(inputs: int, output: Tensor) -> ForwardSize:
+    made = [
+        prod(result.shape) * result.dtype.itemsize
+        for node in nodes_of(output)
+        if node.next_functions
+        for result in node._input_metadata
+    ]
+    return ForwardSize(inputs, len(made), sum(made))
+
+
+def _bytes_of(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
