@@ -134,6 +134,16 @@ def test_a_torchvision_model_with_weights_from_a_file(here, shelf):
     assert entry["settings"]["backend"] == "torch"
 
 
+def test_both_ways_to_differentiate_give_the_same_maps(here):
+    maps = []
+    for way in ("lean", "native"):
+        options = ("--method", "guided_backprop", "--target", 1, "--memory", way, "--out", way)
+        assert explain("photo.png", *options).exit_code == 0
+        assert manifest(way)["pictures"]["photo"]["settings"]["memory"] == way
+        maps.append(arrays_of("photo", way)["guided_backprop"])
+    np.testing.assert_allclose(*maps, atol=1e-6 * np.abs(maps[0]).max())
+
+
 def test_a_negative_class_counts_from_the_end_as_in_the_library(here):
     kept = []
     for target in (-1, 2):
@@ -267,6 +277,7 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--method", "salience"], "did you mean 'saliency'"),
         (["--backend", "tritn"], "no backend is called 'tritn'; did you mean 'triton' or 'torch'?"),
         (["--device", "gpu"], "device 'gpu' cannot be used"),
+        (["--memory", "little"], "--memory little is none of auto, lean, native"),
         (["--rule", "gelu"], "--rule must be OPERATION=RULE, such as gelu=guided, got 'gelu'"),
         (["--rule", "gellu=guided"], "did you mean 'gelu' or 'elu' or 'selu'?"),
         (["--rule", "gelu=guide"], "no rule for 'gelu' is called 'guide'; did you mean 'guided'?"),

@@ -34,6 +34,7 @@ def explain(
     scores: options.Scores = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
+    memory: options.Memory = "auto",
     out: options.Out = options.OUT,
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
@@ -47,7 +48,7 @@ def explain(
     """
     with reported():
         which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
-        from torchattr.methods import find_method
+        from torchattr.methods import checked_memory, find_method
         from torchattr.models import is_user_file
         from torchattr.runs import ExplainJob, ExplainSettings
 
@@ -57,6 +58,7 @@ def explain(
             tuple(layer or ()),
             options.rules_of(rule or ()),
             options.entry_of(output),
+            checked_memory(memory),
         )
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:

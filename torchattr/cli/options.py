@@ -69,6 +69,14 @@ Rules = Annotated[
 Output = Annotated[
     str | None, typer.Option(help="Entry of the model's output that holds the scores")
 ]
+Memory = Annotated[
+    str,
+    typer.Option(
+        help="What a forward may remember: lean (in the least memory), native (faster on small"
+        " images), or auto",
+        metavar="WAY",
+    ),
+]
 Channels = Annotated[
     list[int] | None, typer.Option("--channel", help="Channel of the layer; repeatable")
 ]
@@ -105,6 +113,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "rules": ("--rule", "OPERATION=RULE"),
     "output": ("--output", "NAME"),
     "activation": ("--scores", "MEANING"),
+    "memory": ("--memory", "WAY"),
     "layer": ("--layer", "NAME"),
     "layers": ("--layer", "NAME"),
     "target": ("--target", "CLASS"),

@@ -17,7 +17,7 @@ from torchattr.core.types import Activation
 from torchattr.errors import Hint, LayerError, Message, RuleError, WayOut
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
-from torchattr.methods import find_method, last_spatial_layer, takes
+from torchattr.methods import Memory, find_method, last_spatial_layer, takes
 from torchattr.models import LoadedModel
 from torchattr.runs.score_reader import Answer, ScoreReader
 
@@ -34,6 +34,7 @@ class ExplainSettings:
     layers: names or patterns; empty for the last spatial layer.
     rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`.
     output: the entry of the model's output that holds the scores.
+    memory: how much the forward may remember.
     """
 
     methods: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class ExplainSettings:
     layers: tuple[str, ...] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
     output: str | int | None = None
+    memory: Memory = "auto"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,6 +119,7 @@ class ExplainPlan:
             rules=self.settings.rules,
             output=self.reader.scores,
             skip_refused=not self.settings.methods,
+            memory=self.settings.memory,
         )
 
     @property

@@ -35,7 +35,7 @@ def noted(model: nn.Module, x: Tensor = X) -> nn.Module:
 
 
 def test_an_unknown_choice_is_refused() -> None:
-    with refused(InputError, "auto, lean, native", "'little'"):
+    with refused(InputError, "memory='little' is none of auto, lean, native"):
         checked_memory("little")
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import assert_same, noise, refused, seeded
+from helpers import assert_same, noise, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputError
 
 
 def net() -> nn.Sequential:
@@ -87,8 +86,3 @@ def test_a_graph_that_the_forward_uses_up_itself_is_built_again() -> None:
     (expected,) = torch.autograd.grad(2 * scores[:, 1].sum(), leaf)
     found = ta.Saliency(model).attribute(leaf.detach(), target=1, abs=False)
     assert_same(found, expected, 1e-12)
-
-
-def test_an_unknown_choice_is_refused() -> None:
-    with refused(InputError, "auto, lean, native", "'little'"):
-        ta.Saliency(net(), memory="little")  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 
 from torchattr.core.types import Forward
-from torchattr.errors import InputError
+from torchattr.errors import Hint, InputError
 from torchattr.layers import nodes_of
 from torchattr.methods._perturbation.memory_budget import free_bytes
 
@@ -47,7 +47,9 @@ def checked_memory(memory: str) -> Memory:
         InputError: it is none.
     """
     if memory not in get_args(Memory):
-        raise InputError(f"memory must be one of {', '.join(get_args(Memory))}, got {memory!r}")
+        raise InputError(
+            f"{{setting}} is none of {', '.join(get_args(Memory))}", hint=Hint("memory", memory)
+        )
     return memory  # type: ignore[return-value]
 
 
