@@ -86,3 +86,11 @@ def test_a_graph_that_the_forward_uses_up_itself_is_built_again() -> None:
     (expected,) = torch.autograd.grad(2 * scores[:, 1].sum(), leaf)
     found = ta.Saliency(model).attribute(leaf.detach(), target=1, abs=False)
     assert_same(found, expected, 1e-12)
+
+
+def test_a_backend_that_is_asked_for_serves() -> None:
+    model = seeded(net).double().eval()
+    with ta.backend("torch"):
+        coverage = ta.explain(model, X, ["guided_backprop"]).coverage
+        assert coverage.lean_because == "a backend was asked for"
+        assert not ta.explain(model, X, ["saliency"], memory="native").coverage.lean_because

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 
 from torchattr.core.types import Forward, OutputKey
+from torchattr.kernels import requested_backend
 from torchattr.layers import NativeTrace, NotNative, RandomState, RuleTable, TapPoint, Trace
 from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
 from torchattr.methods._gradient.memory import (
@@ -58,9 +59,14 @@ def run_forward(
     if isinstance(model, Traceable):
         return model.trace(inputs, arguments, **options, of_output=of_output)
     forward = _ForwardRun(model, inputs, arguments, options, counted)
-    if memory == "auto":
-        return forward.faster()
-    return forward.native() if memory == "native" else forward.lean("it was asked for")
+    if memory == "native":
+        return forward.native()
+    if memory == "lean":
+        return forward.lean("it was asked for")
+    # PyTorch's own nodes use no backend.
+    if requested_backend() != "auto":
+        return forward.lean("a backend was asked for")
+    return forward.faster()
 
 
 @dataclass(frozen=True)
