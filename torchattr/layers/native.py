@@ -150,8 +150,6 @@ def _require_native_rules(tables: Sequence[RuleTable]) -> None:
 def _require_plain_model(model: Forward, taps: Sequence[TapPoint]) -> None:
     if is_transformed() or function_mode_stack():
         raise NotNative("a function mode or transform of the caller's is active")
-    if any(tap.with_layout for tap in taps):
-        raise NotNative("the layout of a layer is followed")
     parts = named_modules_of(model)
     if not parts:
         raise NotNative("the modules of a function are not known, so one may be in training mode")
