@@ -76,7 +76,7 @@ __all__ = [
 # BackwardHookFunction: the identity that carries a module's backward hooks.
 # function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left active.
 # pytree: containers of tensors, including those that users register.
-# vmap_with_none: the public vmap refuses `None`, which a backward returns for what it does not reach.
+# vmap_with_none: the public vmap refuses `None`, the gradient of what a backward does not reach.
 # TorchDispatchMode: counting the operators that a forward runs.
 
 make_wrapper_subclass = torch.Tensor._make_wrapper_subclass

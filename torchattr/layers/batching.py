@@ -24,6 +24,7 @@ from torchattr.layers.guards import enter_mode
 from torchattr.layers.nodes import UnknownNode, operation_of
 from torchattr.layers.rule import is_batchable
 
+
 class NotBatched(RuntimeError):
     """A backward would show a batch of gradients to code that expects a single one."""
 

@@ -1,5 +1,7 @@
 """The attribution methods, one file each."""
 
+from torchattr.methods._gradient.backward_pass import Pass as Pass
+from torchattr.methods._gradient.backward_pass import PassResult as PassResult
 from torchattr.methods._gradient.default_layer import default_layer as default_layer
 from torchattr.methods._gradient.default_layer import last_spatial_layer as last_spatial_layer
 from torchattr.methods._gradient.forward_result import ForwardResult as ForwardResult
@@ -8,8 +10,6 @@ from torchattr.methods._gradient.grids import enlarge as enlarge
 from torchattr.methods._gradient.layer_choice import Calls as Calls
 from torchattr.methods._gradient.layer_choice import LayerChoice as LayerChoice
 from torchattr.methods._gradient.passes import MethodCall as MethodCall
-from torchattr.methods._gradient.passes import Pass as Pass
-from torchattr.methods._gradient.passes import PassResult as PassResult
 from torchattr.methods._gradient.passes import SolveResult as SolveResult
 from torchattr.methods._gradient.passes import solve as solve
 from torchattr.methods._gradient.run_forward import Memory as Memory

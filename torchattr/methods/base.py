@@ -14,7 +14,8 @@ from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputTypeError
 from torchattr.layers import RuleTable, rule_table
-from torchattr.methods._gradient.passes import MethodCall, Pass, PassResult, solve
+from torchattr.methods._gradient.backward_pass import Pass, PassResult
+from torchattr.methods._gradient.passes import MethodCall, solve
 from torchattr.methods._gradient.run_forward import Memory, checked_memory
 
 
@@ -119,6 +120,11 @@ class GradientAttribution(Attribution):
     def finish(self, inputs: Tensor, grads: Tensor, *args: Any, **options: Any) -> Tensor:
         """Return the attribution of one input from its gradient; the gradient by default."""
         return grads
+
+    @property
+    def combines_at_once(self) -> bool:
+        """Whether :meth:`combine` may be mapped over targets: functions of PyTorch alone."""
+        return False
 
     @property
     def table(self) -> RuleTable:

@@ -13,9 +13,9 @@ from torchattr.core.rounding import settled_mean, settled_sum
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import TapPoint
+from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.grids import Grids, LayoutChoice, checked_layout
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
-from torchattr.methods._gradient.passes import Pass, PassResult
 from torchattr.methods._gradient.run_forward import Memory
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.registry import register_method
@@ -108,6 +108,11 @@ class GradCAM(GradientAttribution):
             relu_attributions=relu_attributions,
             attr_dim_summation=attr_dim_summation,
         )
+
+    @property
+    def combines_at_once(self) -> bool:
+        # A layout of the user's may do anything.
+        return not callable(self._layout)
 
     def _settings(self) -> dict[str, Any]:
         layout = {"layout": self._layout}

@@ -38,7 +38,7 @@ class ConnectionCheck:
         self._scores = scores
         self._find_cause = cause
         self._warned: set[str] = set()
-        self._zeros: dict[str, set[int]] = {}
+        self._zeros: dict[str, Tensor] = {}
 
     def demand(self, method: str, name: str, calls: Sequence[Captured]) -> None:
         """Raise if the graph connects no target with a tap point; warn if it misses some.
@@ -57,12 +57,27 @@ class ConnectionCheck:
             self._warned.add(note)
             warn(f"{method}: {note}", DisconnectedWarning)
 
-    def note_zeros(self, name: str, calls: Sequence[Sequence[Tensor]]) -> None:
-        """Record the examples whose gradients at a tap point are all zero."""
-        gradients = [gradient for call in calls for gradient in call]
-        if gradients and all(len(gradient) == self.inputs.batch_size for gradient in gradients):
-            rows = zero_rows(gradients)
-            self._zeros.setdefault(name, set()).update(rows.nonzero().flatten().tolist())
+    def note_zeros(
+        self, name: str, calls: Sequence[Sequence[Tensor]], count: int | None = None
+    ) -> None:
+        """Record the examples whose gradients at a tap point are all zero.
+
+        Args:
+            name: the tap point's name.
+            calls: the gradients of each of its calls.
+            count: the number of targets, if they are the first dimension of the gradients.
+        """
+        batch = self.inputs.batch_size
+        gradients = [
+            gradient if count is None else gradient.flatten(0, 1)
+            for call in calls
+            for gradient in call
+        ]
+        if gradients and all(len(gradient) == batch * (count or 1) for gradient in gradients):
+            # Read only once all targets are done: a GPU would be waited for each time.
+            rows = zero_rows(gradients).view(count or 1, batch).any(0)
+            known = self._zeros.get(name)
+            self._zeros[name] = rows if known is None else known | rows
 
     def warn_of_zeros(self, with_open_gates: Callable[[], Mapping[str, Tensor]]) -> None:
         """Warn of disconnected examples: their gradient is 0 even if every gate is open.
@@ -70,11 +85,12 @@ class ConnectionCheck:
         Args:
             with_open_gates: returns for each tap point which examples have zeros then.
         """
-        if not any(self._zeros.values()):
+        zeros = {name: rows.nonzero().flatten().tolist() for name, rows in self._zeros.items()}
+        if not any(zeros.values()):
             return
         still = with_open_gates()
-        for name, examples in self._zeros.items():
-            cut = [example for example in sorted(examples) if bool(still[name][example].any())]
+        for name, examples in zeros.items():
+            cut = [example for example in examples if bool(still[name][example].any())]
             if cut:
                 warn(
                     f"the gradient with respect to {_named(name)} is exactly 0 for example"
