@@ -204,6 +204,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.training": "layers/test_mode.py: refusals need a whole forward",
     # incremental
     # methods
+    "methods._gradient.backward_pass": "methods/_gradient/test_passes.py: what a solution yields",
     # models
     "models.collage.making.cut": "models/collage/making/test_train.py: needs scikit-image,"
     " which is not installed",

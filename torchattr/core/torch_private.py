@@ -24,6 +24,7 @@ from torch._C._functorch import (
 )
 from torch._ops import OpOverload, OpOverloadPacket
 from torch._VF import _make_dual as make_dual
+from torch._vmap_internals import _vmap as vmap_with_none
 from torch.autograd.graph import _engine_run_backward as engine_run_backward
 from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import _get_current_function_mode_stack as function_mode_stack
@@ -61,6 +62,7 @@ __all__ = [
     "set_dynamo_stance",
     "set_grad_enabled",
     "top_saved_tensors_hooks",
+    "vmap_with_none",
 ]
 
 # DisableTorchFunction(Subclass): our own arithmetic, hidden from modes or tensor subclasses.
@@ -74,6 +76,7 @@ __all__ = [
 # BackwardHookFunction: the identity that carries a module's backward hooks.
 # function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left active.
 # pytree: containers of tensors, including those that users register.
+# vmap_with_none: the public vmap refuses `None`, the gradient of what a backward does not reach.
 # TorchDispatchMode: counting the operators that a forward runs.
 
 make_wrapper_subclass = torch.Tensor._make_wrapper_subclass

@@ -17,6 +17,7 @@ from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo, undoing
 from torchattr.errors import DisconnectedError
 from torchattr.layers.autograd import enter
+from torchattr.layers.batching import largest_gradient, mapped_backward
 from torchattr.layers.capture import Captured, TapPoint, TapRecorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
@@ -162,34 +163,75 @@ class GraphTrace(ABC):
         wanted = [edge for edge in edges if edge is not None]
         if not wanted or not scores.requires_grad:
             return [None] * len(edges)
-        read = iter(undoing(partial(self._backward, scores, wanted, table, keep, of_output)))
+        ones = torch.ones_like(scores)
+        run = partial(_run_engine, scores, tuple(wanted), keep)
+        read = iter(undoing(partial(self._backward, run, ones, wanted, table, of_output, keep)))
+        return [None if edge is None else next(read) for edge in edges]
+
+    def largest_gradient(self, edges: Sequence[GradientEdge | None], table: int) -> int | None:
+        """Return the size of the largest gradient that passes from the output to some edges.
+
+        `None` if there is none, or if :meth:`gradients_of_several` cannot serve them.
+        """
+        wanted = [edge for edge in edges if edge is not None]
+        if not wanted or not self.output.requires_grad:
+            return None
+        return largest_gradient(self.output, wanted, table)
+
+    def gradients_of_several(
+        self,
+        output: Tensor,
+        seeds: Tensor,
+        edges: Sequence[GradientEdge | None],
+        *,
+        table: int = 0,
+    ) -> list[Tensor | None]:
+        """Run one backward from several gradients of the output.
+
+        Args:
+            output: the output, or what is computed from it alone.
+            seeds: the gradients with respect to it, `(T, *output.shape)`.
+            edges: where gradients `(T, ...)` are read; `None` stays `None`.
+            table: the position of the rules among `tables`.
+
+        Raises:
+            NotBatched: a part of the backward cannot take several; gradients are as they were.
+        """
+        wanted = [edge for edge in edges if edge is not None]
+        engine = partial(_run_engine, output, tuple(wanted), True)
+        run = partial(mapped_backward, engine)
+        read = iter(undoing(partial(self._backward, run, seeds, wanted, table, True, True)))
         return [None if edge is None else next(read) for edge in edges]
 
     def _backward(
         self,
-        scores: Tensor,
+        run: Callable[[Tensor], Sequence[Tensor | None]],
+        above: Tensor,
         wanted: Sequence[GradientEdge],
         table: int,
-        keep: bool,
         of_output: bool,
+        keep: bool,
         undo: Undo,
     ) -> Sequence[Tensor | None]:
         set_gradients(undo, torch.is_grad_enabled())
         run_eagerly(undo)
         self._recorder.repeat(undo)
         self._apply_rules(undo, table, wanted, of_output=of_output, keep=keep)
-        above = (torch.ones_like(scores),)
         try:
-            # Not torch.autograd.grad: modes intercept it, and it would run without this mode, which
-            # checkpointed parts need when they run again.
-            return engine_run_backward(
-                (scores,), above, keep, False, tuple(wanted), True, accumulate_grad=False
-            )
+            return run(above)
         except RuntimeError as error:
             refusal = _refusal(str(error))
             if refusal is None:
                 raise
             raise DisconnectedError(refusal) from error
+
+
+def _run_engine(
+    start: Tensor, wanted: tuple[GradientEdge, ...], keep: bool, above: Tensor
+) -> Sequence[Tensor | None]:
+    # Not torch.autograd.grad: modes intercept it, and it would run without the rule mode, which
+    # checkpointed parts need when they run again.
+    return engine_run_backward((start,), (above,), keep, False, wanted, True, accumulate_grad=False)
 
 
 def _entered(tensor: Tensor, differentiable: bool) -> Tensor:

@@ -142,15 +142,19 @@ def _hides_any(modules: Sequence[nn.Module]) -> bool:
     return not set(found) <= set(modules)
 
 
-def refuse_scripted(forward: Any) -> None:
+def refuse_scripted(forward: Any, modules: Sequence[nn.Module] | None = None) -> None:
     """Raise if the model or one of its submodules is scripted or traced.
+
+    Args:
+        forward: the model or function.
+        modules: its modules, if they are known already.
 
     Raises:
         ScriptedModelError: names the submodule and the way out.
     """
     if isinstance(forward, (torch.jit.ScriptFunction, ScriptMethod)):
         _refuse("the model")
-    kinds = set(map(type, modules_of(forward)))
+    kinds = set(map(type, modules_of(forward) if modules is None else modules))
     if any(issubclass(kind, torch.jit.ScriptModule) for kind in kinds):
         named = named_modules_of(forward)
         name = next(name for name, part in named if isinstance(part, torch.jit.ScriptModule))

@@ -74,15 +74,17 @@ class NativeTrace(GraphTrace):
         from_inputs: bool = True,
         counted: bool = True,
     ) -> None:
-        refuse_scripted(model)
+        modules = modules_of(model)
+        refuse_scripted(model, modules)
         super().__init__(model, inputs, arguments, taps=taps, key=key)
         _require_native_rules(tables)
-        modules = _plain_modules(model, taps)
+        _require_plain_modules(model, modules)
         if not all(tensor.is_floating_point() for tensor in inputs):
             raise NotNative("some input has no gradient, so the graph does not begin at the inputs")
         self._tables = tables
         self._graph: NativeGraph | None = None
-        draws, versions = RandomState(inputs), _buffer_versions(modules)
+        draws, buffers = RandomState(inputs), _buffers(modules)
+        versions = [buffer._version for buffer in buffers]
         try:
             # The graph begins at the parameters in any case, so it costs nothing to begin it at the
             # inputs: what has uses elsewhere is found then.
@@ -93,11 +95,16 @@ class NativeTrace(GraphTrace):
             draws.restore()
             is_of_graph = isinstance(reason, UnknownNode)
             raise NotNative(str(reason), is_of_graph=is_of_graph) from reason
-        if draws.has_changed() or _buffer_versions(modules) != versions:
+        if draws.has_changed() or versions != [buffer._version for buffer in buffers]:
             draws.restore()
             raise NotNative("the model draws random numbers or counts its calls", is_of_graph=True)
         self.coverage = self._graph.coverage if self._graph else Coverage()
         self._is_from_inputs = from_inputs
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the graph was read: nothing is known of it otherwise."""
+        return self._graph is not None
 
     def _ends(self) -> list[Any]:
         """Return the nodes where gradients may start."""
@@ -155,13 +162,9 @@ def _require_native_rules(tables: Sequence[RuleTable]) -> None:
             raise NotNative(f"the default rule of {operation} has no native form")
 
 
-def _plain_modules(model: Forward, taps: Sequence[TapPoint]) -> list[nn.Module]:
-    """Return the modules of a model of which nothing hides."""
+def _require_plain_modules(model: Forward, modules: Sequence[nn.Module]) -> None:
     if is_transformed() or function_mode_stack():
         raise NotNative("a function mode or transform of the caller's is active")
-    if any(tap.with_layout for tap in taps):
-        raise NotNative("the layout of a layer is followed")
-    modules = modules_of(model)
     if not modules:
         raise NotNative("the modules of a function are not known, so one may be in training mode")
     if any(module.training for module in modules):
@@ -173,16 +176,12 @@ def _plain_modules(model: Forward, taps: Sequence[TapPoint]) -> list[nn.Module]:
             "a module keeps others in a list or dictionary, one of which may be in training mode",
             is_of_graph=True,
         )
-    return modules
 
 
-def _buffer_versions(modules: Sequence[nn.Module]) -> list[int]:
-    return [
-        buffer._version
-        for module in modules
-        for buffer in module._buffers.values()
-        if buffer is not None and not buffer.is_inference()
-    ]
+def _buffers(modules: Sequence[nn.Module]) -> list[Tensor]:
+    """Return the buffers of modules that count how often they are written."""
+    buffers = [b for module in modules for b in module._buffers.values() if b is not None]
+    return [buffer for buffer in buffers if not buffer.is_inference()]
 
 
 _HIDING = (nn.RNNBase, nn.RNNCellBase)

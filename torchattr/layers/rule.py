@@ -106,6 +106,23 @@ def hook_of(rule: LayerRule) -> NodeHook | None:
     return _NATIVE_FORMS[type(rule)]
 
 
+_BATCHABLE: set[type[LayerRule]] = set()
+
+
+def batchable(rule: _R) -> _R:
+    """Declare that the decorated rule's backward calls only functions of PyTorch that `vmap` maps.
+
+    A backward from several targets at once may then run through it. A subclass declares it anew.
+    """
+    _BATCHABLE.add(rule)
+    return rule
+
+
+def is_batchable(rule: LayerRule) -> bool:
+    """Whether several gradients may pass through a rule at once."""
+    return type(rule) in _BATCHABLE
+
+
 @native_form()
 class OwnGradient(LayerRule):
     """PyTorch's own gradient of an operation, computed by running it again on the saved inputs."""

@@ -1,5 +1,7 @@
 """The attribution methods, one file each."""
 
+from torchattr.methods._gradient.backward_pass import Pass as Pass
+from torchattr.methods._gradient.backward_pass import PassResult as PassResult
 from torchattr.methods._gradient.default_layer import default_layer as default_layer
 from torchattr.methods._gradient.default_layer import last_spatial_layer as last_spatial_layer
 from torchattr.methods._gradient.forward_result import ForwardResult as ForwardResult
@@ -10,8 +12,6 @@ from torchattr.methods._gradient.layer_choice import LayerChoice as LayerChoice
 from torchattr.methods._gradient.memory import Memory as Memory
 from torchattr.methods._gradient.memory import checked_memory as checked_memory
 from torchattr.methods._gradient.passes import MethodCall as MethodCall
-from torchattr.methods._gradient.passes import Pass as Pass
-from torchattr.methods._gradient.passes import PassResult as PassResult
 from torchattr.methods._gradient.passes import SolveResult as SolveResult
 from torchattr.methods._gradient.passes import solve as solve
 from torchattr.methods._gradient.target_reader import last_call as last_call

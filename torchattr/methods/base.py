@@ -14,8 +14,9 @@ from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputTypeError
 from torchattr.layers import RuleTable, rule_table
+from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.memory import Memory, checked_memory
-from torchattr.methods._gradient.passes import MethodCall, Pass, PassResult, solve
+from torchattr.methods._gradient.passes import MethodCall, solve
 
 
 class Attribution(ABC):
@@ -121,6 +122,11 @@ class GradientAttribution(Attribution):
         return grads
 
     @property
+    def combines_at_once(self) -> bool:
+        """Whether :meth:`combine` may be mapped over targets: functions of PyTorch alone."""
+        return False
+
+    @property
     def table(self) -> RuleTable:
         """The rules in force, by operation."""
         return self._table
@@ -150,7 +156,14 @@ class GradientAttribution(Attribution):
         arguments = as_arguments(additional_forward_args)
         call = MethodCall(self, options)
         solved = solve(
-            self.model, given, target, arguments, [call], key=self.output, memory=self.memory
+            self.model,
+            given,
+            target,
+            arguments,
+            [call],
+            key=self.output,
+            memory=self.memory,
+            counted=False,
         )
         return solved.results[0]
 

@@ -13,10 +13,15 @@ from torchattr.core.rounding import settled_mean, settled_sum
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import TapPoint
-from torchattr.methods._gradient.grids import Grids, LayoutChoice, checked_layout
+from torchattr.methods._gradient.backward_pass import Pass, PassResult
+from torchattr.methods._gradient.grids import (
+    NOT_INFERRED,
+    Grids,
+    LayoutChoice,
+    checked_layout,
+)
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._gradient.memory import Memory
-from torchattr.methods._gradient.passes import Pass, PassResult
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.registry import register_method
 
@@ -109,6 +114,11 @@ class GradCAM(GradientAttribution):
             attr_dim_summation=attr_dim_summation,
         )
 
+    @property
+    def combines_at_once(self) -> bool:
+        # A layout of the user's may do anything.
+        return not callable(self._layout)
+
     def _settings(self) -> dict[str, Any]:
         layout = {"layout": self._layout}
         return {**self._layers.settings, **layout, **super()._settings()}
@@ -123,8 +133,9 @@ class GradCAM(GradientAttribution):
         **options: Any,
     ) -> Sequence[Pass]:
         layers = self._layers.resolve(inputs, arguments, self.output, target)
+        inferred = self._layout is None
         return [
-            Pass(self.table, TapPoint(module, attribute_to_layer_input, with_layout=True), name)
+            Pass(self.table, TapPoint(module, attribute_to_layer_input, inferred), name)
             for name, module in layers.items()
         ]
 
@@ -150,7 +161,8 @@ def _maps_of_call(
 ) -> Any:
     """Return the map of each tensor of one call of a layer, in the form of its output."""
     call = result.calls[number]
-    read = map(grids.of, call.values, result.gradients[number], call.layouts)
+    layouts = call.layouts or (NOT_INFERRED,) * len(call.values)
+    read = map(grids.of, call.values, result.gradients[number], layouts)
     return call.restore([_map(*pair, rectify, sum_channels) for pair in read])
 
 

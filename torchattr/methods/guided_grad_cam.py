@@ -12,10 +12,10 @@ from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.core.warn import warn
 from torchattr.errors import LayerError, NotSpatialWarning
+from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.grids import LayoutChoice, check_mode, enlarge, fits
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods._gradient.memory import Memory
-from torchattr.methods._gradient.passes import Pass, PassResult
 from torchattr.methods.base import GradientAttribution
 from torchattr.methods.grad_cam import GradCAM
 from torchattr.methods.guided_backprop import GuidedBackprop
@@ -99,6 +99,10 @@ class GuidedGradCAM(GradientAttribution):
             interpolate_mode=interpolate_mode,
             attribute_to_layer_input=attribute_to_layer_input,
         )
+
+    @property
+    def combines_at_once(self) -> bool:
+        return self._cam.combines_at_once
 
     def _settings(self) -> dict[str, Any]:
         return {**self._cam._settings(), **super()._settings()}

@@ -21,6 +21,7 @@ class Reading:
     """A method that returns the gradients of its passes unchanged."""
 
     strict = True
+    combines_at_once = False
 
     def __init__(self, *passes: Pass) -> None:
         self._passes = passes

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rule import LayerRule, native_form
+from torchattr.layers.rule import LayerRule, batchable, native_form
 
 
 @register_rule("conv", "gradient")
 @native_form()
+@batchable
 class ConvGradient(LayerRule):
     """The transposed convolution of `g`: needs the weights and the input's shape, nothing else."""
 

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rule import LayerRule, native_form
+from torchattr.layers.rule import LayerRule, batchable, native_form
 
 
 @register_rule("linear", "gradient")
 @native_form()
+@batchable
 class LinearGradient(LayerRule):
     """`g · W`: needs the weights, nothing else."""
 

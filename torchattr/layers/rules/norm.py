@@ -9,11 +9,12 @@ from torch import Tensor
 from torchattr.kernels import along_channels
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rule import LayerRule, native_form
+from torchattr.layers.rule import LayerRule, batchable, native_form
 
 
 @register_rule("batch_norm", "gradient")
 @native_form()
+@batchable
 class BatchNormGradient(LayerRule):
     """`g · w / √(var + ε)`, per channel: the running statistics are constants at inference."""
 

@@ -14,7 +14,7 @@ from torchattr.errors import ModelError
 from torchattr.kernels import Window
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rule import LayerRule, native_form
+from torchattr.layers.rule import LayerRule, batchable, native_form
 
 aten = torch.ops.aten
 
@@ -49,6 +49,7 @@ class MaxPoolGradient(LayerRule):
 
 @register_rule("adaptive_max_pool", "gradient")
 @native_form()
+@batchable
 class AdaptiveMaxPoolGradient(LayerRule):
     """Sends each element back to the winner; since its windows differ, it saves the index."""
 
@@ -65,6 +66,7 @@ class AdaptiveMaxPoolGradient(LayerRule):
 
 @register_rule("avg_pool", "gradient")
 @native_form()
+@batchable
 class AvgPoolGradient(LayerRule):
     """Spreads each element evenly over its window: needs the input's shape, nothing else."""
 
@@ -85,6 +87,7 @@ class AvgPoolGradient(LayerRule):
 
 @register_rule("adaptive_avg_pool", "gradient")
 @native_form()
+@batchable
 class AdaptiveAvgPoolGradient(LayerRule):
     """Spreads each element evenly over its window: needs the input's shape, nothing else."""
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.kernels import Gate
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
@@ -63,7 +64,9 @@ def _replace(node: Any) -> Any:
 
 
 def _positive(grad: Tensor | None) -> Tensor | None:
-    return None if grad is None else grad.relu()
+    # Without modes: one that acts in a backward looks for the model's code.
+    with DisableTorchFunction():
+        return None if grad is None else grad.relu()
 
 
 @register_rule("relu", "guided")

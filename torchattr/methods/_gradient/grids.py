@@ -17,6 +17,10 @@ LayoutChoice: TypeAlias = "Named | Callable[[Tensor], Tensor] | None"
 """The layout of a layer, by name or function; `None` infers it."""
 
 
+NOT_INFERRED = "its layout was named"
+"""Why nothing is known of a layout that is not inferred, since the user named it."""
+
+
 def checked_layout(layout: LayoutChoice) -> LayoutChoice:
     """Return a layout unchanged after a check.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
-from torchattr.core.pytree import joined
+from torchattr.core.pytree import joined, with_tensors
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import DisconnectedError, Message, NoRuleMatched, TorchattrError
@@ -20,61 +21,37 @@ from torchattr.layers import (
     OPERATIONS,
     Call,
     Captured,
+    GraphTrace,
     LayerRule,
+    NativeTrace,
     RuleTable,
-    TapPoint,
     gradients,
     why_disconnected,
+)
+from torchattr.methods._gradient.backward_pass import (
+    Pass,
+    PassResult,
+    distinct_tables,
+    edges_of,
+    pass_results,
+    same_rules,
 )
 from torchattr.methods._gradient.connections import ConnectionCheck, zero_rows
 from torchattr.methods._gradient.forward_result import ForwardResult
 from torchattr.methods._gradient.memory import Memory
+from torchattr.methods._gradient.rounds import Round, seeds_of, targets_at_once
 from torchattr.methods._gradient.rows import per_example, require_rows
 from torchattr.methods._gradient.run_forward import run_forward
 from torchattr.methods._gradient.target_reader import TargetReader, last_call
-
-
-@dataclass(frozen=True, eq=False)
-class Pass:
-    """A backward pass that a method needs.
-
-    Attributes:
-        rules: its rules.
-        tap: where its gradients are read: a module's output or input; `None` means the inputs of
-            the model.
-        name: name of the tap point in messages.
-    """
-
-    rules: RuleTable
-    tap: TapPoint | None = None
-    name: str = "the inputs"
-
-
-@dataclass(frozen=True)
-class PassResult:
-    """Values and gradients at the tap point of a pass, for each call of the module.
-
-    The inputs of the model count as one call.
-
-    Attributes:
-        name: name of the tap point in messages.
-        calls: the calls, whose values are detached.
-        gradients: the gradients with respect to each of these values.
-    """
-
-    name: str
-    calls: tuple[Captured, ...]
-    gradients: tuple[tuple[Tensor, ...], ...]
-
-    @property
-    def values(self) -> tuple[tuple[Tensor, ...], ...]:
-        return tuple(call.values for call in self.calls)
 
 
 class Method(Protocol):
     """What `solve` needs of a method: its passes, and how it combines their results."""
 
     strict: bool
+
+    @property
+    def combines_at_once(self) -> bool: ...
 
     @property
     def title(self) -> str: ...
@@ -130,6 +107,7 @@ def solve(
     skip_refused: bool = False,
     warns_of_zeros: bool = True,
     memory: Memory = "auto",
+    counted: bool = True,
 ) -> SolveResult:
     """Run the model forward once, and every pass of every method backward for every target.
 
@@ -147,6 +125,7 @@ def solve(
             :class:`DisconnectedError`, and record the reasons.
         warns_of_zeros: whether to warn of gradients of zeros.
         memory: how much the forward may remember.
+        counted: whether the coverage of the forward is asked for.
 
     Raises:
         DisconnectedError: the graph connects no target of a call with what it attributes to.
@@ -154,7 +133,7 @@ def solve(
             each example.
         NoRuleMatched: the rules of a call rewrote nothing.
     """
-    problem = _Problem(model, inputs, target, arguments, key, memory)
+    problem = _Problem(model, inputs, target, arguments, key, memory, counted)
     options = {"skip_refused": skip_refused, "warns_of_zeros": warns_of_zeros}
     try:
         return _solve(problem, calls, **options)
@@ -173,27 +152,31 @@ def _solve(
         list(call.method.passes(inputs, arguments, target=target, **call.options)) for call in calls
     ]
     forward = _Forward(problem, [request for passes in asked for request in passes])
-    check = ConnectionCheck(forward.trace, inputs, forward.scores, forward.why_disconnected)
+    check = ConnectionCheck(
+        forward.trace,
+        inputs,
+        forward.scores,
+        forward.why_disconnected,
+        by_gradients=warns_of_zeros and not forward.is_read,
+    )
     reasons = [
         _refusal(forward.trace, call, passes, check, skip=skip_refused)
         for call, passes in zip(calls, asked, strict=True)
     ]
     served = [number for number, reason in enumerate(reasons) if reason is None]
     passes = [request for number in served for request in asked[number]]
-    rounds = []
-    for number in range(len(forward.targets)):
-        read = forward.back(number, passes)
-        rounds.append(
-            [_combined(calls[k], inputs, [read[request] for request in asked[k]]) for k in served]
-        )
+    parts: dict[int, list[Any]] = {number: [] for number in served}
+    for one in forward.rounds(passes):
+        for k in served:
+            parts[k] += _combined(calls[k], inputs, one, asked[k], several=forward.several)
         # Rules may legitimately leave only zeros; a plain gradient of zeros is suspicious.
         for request in passes if warns_of_zeros else ():
             if not request.rules:
-                check.note_zeros(request.name, read[request].gradients)
+                check.note_zeros(request.name, one.results[request].gradients, one.count)
     check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
     results: list[Any] = [None] * len(calls)
-    for number, column in zip(served, zip(*rounds, strict=True), strict=True):
-        results[number] = joined(column, _side_by_side) if forward.several else column[0]
+    for number, of_call in parts.items():
+        results[number] = _joined(of_call, several=forward.several)
     scores = [values.detach() for values in forward.scores]
     output = forward.output.detach()
     refused = {number: reason for number, reason in enumerate(reasons) if reason is not None}
@@ -210,6 +193,7 @@ class _Problem:
     arguments: Sequence[Any]
     key: OutputKey
     memory: Memory
+    counted: bool
 
 
 class _Forward:
@@ -217,7 +201,7 @@ class _Forward:
 
     def __init__(self, problem: _Problem, passes: Sequence[Pass]) -> None:
         self._problem = problem
-        self._tables = _distinct([request.rules for request in passes])
+        self._tables = distinct_tables([request.rules for request in passes])
         self._reader = TargetReader(problem.model, problem.target)
         self.trace = self._traced(passes)
         self.output = per_example(
@@ -231,30 +215,76 @@ class _Forward:
             ]
         require_rows(self.scores, problem.inputs)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the graph of the forward was read, so that its connections are known."""
+        return not isinstance(self.trace, NativeTrace) or self.trace.is_read
+
+    def rounds(self, passes: Sequence[Pass]) -> Iterator[Round]:
+        """Run the backwards from all targets, several at once where that is possible."""
+        numbers = range(len(self.targets))
+        size = self._at_once(passes) if len(numbers) > 1 else 1
+        seeds = seeds_of(self.output, self.targets) if size > 1 else None
+        while seeds is not None and numbers:
+            some = numbers[:size]
+            try:
+                together = self._back_together(seeds[some.start : some.stop], passes)
+            except RuntimeError:
+                # Out of memory, or code of the model's that runs in the backward: one at a time.
+                break
+            yield together
+            numbers = numbers[size:]
+        for number in numbers:
+            yield Round(self.back(number, passes))
+
     def back(self, number: int, passes: Sequence[Pass]) -> dict[Pass, PassResult]:
         """Run one backward for each rule table from one of the targets."""
         results: dict[Pass, PassResult] = {}
-        for position, table in enumerate(self._tables):
+        for position, sharing in self._by_table(passes):
             last = position + 1 == len(self._tables) and number + 1 == len(self.targets)
-            sharing = [request for request in passes if _same(request.rules, table)]
-            results |= self._read(self.scores[number], sharing, position, keep=not last)
+            calls = self._calls(sharing)
+            found = self.trace.gradients(
+                self.scores[number],
+                edges_of(calls),
+                table=position,
+                keep=not last,
+                of_output=self._reader.reads_output,
+            )
+            results |= pass_results(sharing, calls, found)
         return results
 
-    def _read(
-        self, scores: Tensor, passes: Sequence[Pass], table: int, *, keep: bool
-    ) -> dict[Pass, PassResult]:
-        """Run one backward, and read all the passes that share it."""
-        calls = [_calls(self.trace, self._problem.inputs, request) for request in passes]
-        edges = [edge for group in calls for call in group for edge in call.edges]
-        remaining = iter(
-            self.trace.gradients(
-                scores, edges, table=table, keep=keep, of_output=self._reader.reads_output
-            )
-        )
-        return {
-            request: _pass_result(request.name, group, remaining)
-            for request, group in zip(passes, calls, strict=True)
-        }
+    def _back_together(self, seeds: Tensor, passes: Sequence[Pass]) -> Round:
+        """Run one backward for each rule table from several gradients of the output."""
+        results: dict[Pass, PassResult] = {}
+        for position, sharing in self._by_table(passes):
+            calls = self._calls(sharing)
+            edges = edges_of(calls)
+            found = self.trace.gradients_of_several(self.output, seeds, edges, table=position)
+            results |= pass_results(sharing, calls, found, (len(seeds),))
+        return Round(results, len(seeds))
+
+    def _at_once(self, passes: Sequence[Pass]) -> int:
+        """Return the number of targets that one backward of each table can serve."""
+        if not (isinstance(self.trace, GraphTrace) and self._reader.reads_output):
+            return 1
+        largest = 1
+        for position, sharing in self._by_table(passes):
+            size = self.trace.largest_gradient(edges_of(self._calls(sharing)), position)
+            if size is None:
+                return 1
+            largest = max(largest, size)
+        return targets_at_once(largest, self.output.device)
+
+    def _by_table(self, passes: Sequence[Pass]) -> list[tuple[int, list[Pass]]]:
+        """Return the passes that share a backward, by the position of their table."""
+        shared = [
+            (position, [request for request in passes if same_rules(request.rules, table)])
+            for position, table in enumerate(self._tables)
+        ]
+        return [(position, sharing) for position, sharing in shared if sharing]
+
+    def _calls(self, passes: Sequence[Pass]) -> list[list[Captured]]:
+        return [_calls(self.trace, self._problem.inputs, request) for request in passes]
 
     def why_disconnected(self) -> str | None:
         """Return what disconnected the scores from the inputs."""
@@ -284,6 +314,7 @@ class _Forward:
             from_inputs=any(request.tap is None or request.tap.of_input for request in passes),
             of_output=self._reader.reads_output,
             memory=self._problem.memory,
+            counted=self._problem.counted,
         )
 
 
@@ -313,8 +344,15 @@ def _zeros_with_open_gates(problem: _Problem, passes: Sequence[Pass]) -> dict[st
     return {name: torch.stack(rows, 1) for name, rows in zeros.items()}
 
 
-def _combined(call: MethodCall, inputs: Inputs, results: Sequence[PassResult]) -> Any:
-    return call.method.combine(inputs, results, **call.options)
+def _combined(
+    call: MethodCall, inputs: Inputs, one: Round, asked: Sequence[Pass], *, several: bool
+) -> list[Any]:
+    """Return a call's results for the targets of one round, as :meth:`Round.combined` does."""
+    combine = partial(call.method.combine, inputs, **call.options)
+    parts = one.combined(combine, asked, at_once=call.method.combines_at_once)
+    if several and one.count is None:
+        return [with_tensors(part, lambda tensor: tensor.unsqueeze(1)) for part in parts]
+    return parts
 
 
 def _refusal(
@@ -345,42 +383,6 @@ def _calls(trace: ForwardResult, inputs: Inputs, asked: Pass) -> list[Captured]:
     return trace.calls(asked.tap)
 
 
-def _pass_result(
-    name: str, calls: Sequence[Captured], remaining: Iterator[Tensor | None]
-) -> PassResult:
-    gradients = []
-    for call in calls:
-        of_call = [next(remaining) for _ in call.edges]
-        gradients.append(
-            tuple(
-                torch.zeros_like(value) if gradient is None else gradient
-                for value, gradient in zip(call.values, of_call, strict=True)
-            )
-        )
-    detached = [
-        replace(call, values=tuple(value.detach() for value in call.values)) for call in calls
-    ]
-    return PassResult(name, tuple(detached), tuple(gradients))
-
-
-def _distinct(tables: Sequence[RuleTable]) -> list[RuleTable]:
-    distinct: list[RuleTable] = []
-    for table in tables:
-        if not any(_same(table, known) for known in distinct):
-            distinct.append(table)
-    return distinct
-
-
-def _same(table: RuleTable, other: RuleTable) -> bool:
-    return {name: _identity(rule) for name, rule in table.items()} == {
-        name: _identity(rule) for name, rule in other.items()
-    }
-
-
-def _identity(rule: LayerRule) -> Any:
-    return id(rule) if vars(rule) else type(rule)
-
-
-def _side_by_side(of_targets: Sequence[Tensor]) -> Tensor:
-    """Stack the results of several targets in a dimension after the batch."""
-    return torch.stack(list(of_targets), dim=1)
+def _joined(parts: Sequence[Any], *, several: bool) -> Any:
+    """Put the results of all targets side by side; the only one has no such dimension."""
+    return joined(parts, lambda tensors: torch.cat(tensors, dim=1)) if several else parts[0]

@@ -1,0 +1,117 @@
+"""A backward pass that a method asks for, and what it yields where the method reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from torchattr.layers import Captured, LayerRule, RuleTable, TapPoint
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A backward pass that a method needs.
+
+    Attributes:
+        rules: its rules.
+        tap: where its gradients are read: a module's output or input; `None` means the inputs of
+            the model.
+        name: name of the tap point in messages.
+    """
+
+    rules: RuleTable
+    tap: TapPoint | None = None
+    name: str = "the inputs"
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """Values and gradients at the tap point of a pass, for each call of the module.
+
+    The inputs of the model count as one call.
+
+    Attributes:
+        name: name of the tap point in messages.
+        calls: the calls, whose values are detached.
+        gradients: the gradients with respect to each of these values.
+    """
+
+    name: str
+    calls: tuple[Captured, ...]
+    gradients: tuple[tuple[Tensor, ...], ...]
+
+    @property
+    def values(self) -> tuple[tuple[Tensor, ...], ...]:
+        return tuple(call.values for call in self.calls)
+
+
+def edges_of(calls: Sequence[Sequence[Captured]]) -> list[GradientEdge | None]:
+    """Return where the gradients of a backward are read, for the calls of each of its passes."""
+    return [edge for group in calls for call in group for edge in call.edges]
+
+
+def pass_results(
+    passes: Sequence[Pass],
+    calls: Sequence[Sequence[Captured]],
+    found: Sequence[Tensor | None],
+    before: tuple[int, ...] = (),
+) -> dict[Pass, PassResult]:
+    """Return the result of each pass of one backward.
+
+    Args:
+        passes: the passes that share it.
+        calls: the calls that each of them reads.
+        found: the gradients at their edges, in this order; `None` for zeros.
+        before: dimensions that all gradients have before those of the values.
+    """
+    remaining = iter(found)
+    return {
+        request: _pass_result(request.name, group, remaining, before)
+        for request, group in zip(passes, calls, strict=True)
+    }
+
+
+def _pass_result(
+    name: str,
+    calls: Sequence[Captured],
+    remaining: Iterator[Tensor | None],
+    before: tuple[int, ...],
+) -> PassResult:
+    gradients = []
+    for call in calls:
+        of_call = [next(remaining) for _ in call.edges]
+        gradients.append(
+            tuple(
+                torch.zeros_like(value).expand(*before, *value.shape) if grad is None else grad
+                for value, grad in zip(call.values, of_call, strict=True)
+            )
+        )
+    detached = [
+        replace(call, values=tuple(value.detach() for value in call.values)) for call in calls
+    ]
+    return PassResult(name, tuple(detached), tuple(gradients))
+
+
+def distinct_tables(tables: Sequence[RuleTable]) -> list[RuleTable]:
+    """Return the tables without those that have the rules of an earlier one."""
+    distinct: list[RuleTable] = []
+    for table in tables:
+        if not any(same_rules(table, known) for known in distinct):
+            distinct.append(table)
+    return distinct
+
+
+def same_rules(table: RuleTable, other: RuleTable) -> bool:
+    """Whether two tables give the same backward."""
+    return {name: _identity(rule) for name, rule in table.items()} == {
+        name: _identity(rule) for name, rule in other.items()
+    }
+
+
+def _identity(rule: LayerRule) -> Any:
+    return id(rule) if vars(rule) else type(rule)
