@@ -44,7 +44,7 @@ def largest_gradient(output: Tensor, edges: Sequence[GradientEdge], table: int) 
         if not _takes_several(node, table):
             return None
         sizes += [prod(one.shape) for one in node._input_metadata]
-    sizes += [prod(edge.node._input_metadata[edge.output_nr].shape) for edge in edges]  # type: ignore[attr-defined]
+    sizes += [prod(edge.node._input_metadata[edge.output_nr].shape) for edge in edges]
     return max(sizes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -222,20 +223,22 @@ class _Forward:
 
     def rounds(self, passes: Sequence[Pass]) -> Iterator[Round]:
         """Run the backwards from all targets, several at once where that is possible."""
-        numbers = range(len(self.targets))
-        size = self._at_once(passes) if len(numbers) > 1 else 1
-        seeds = seeds_of(self.output, self.targets) if size > 1 else None
-        while seeds is not None and numbers:
-            some = numbers[:size]
-            try:
-                together = self._back_together(seeds[some.start : some.stop], passes)
-            except RuntimeError:
-                # Out of memory, or code of the model's that runs in the backward: one at a time.
-                break
-            yield together
-            numbers = numbers[size:]
-        for number in numbers:
+        done = 0
+        if len(self.targets) > 1 and isinstance(self.trace, GraphTrace):
+            for one in self._together(self.trace, passes):
+                done += one.count or 1
+                yield one
+        for number in range(done, len(self.targets)):
             yield Round(self.back(number, passes))
+
+    def _together(self, trace: GraphTrace, passes: Sequence[Pass]) -> Iterator[Round]:
+        """Run backwards from several targets each, up to the first that cannot be run so."""
+        size = self._at_once(trace, passes)
+        seeds = seeds_of(self.output, self.targets) if size > 1 else None
+        # Out of memory, or code of the model's that runs in the backward: one at a time.
+        with suppress(RuntimeError):
+            for some in () if seeds is None else seeds.split(size):
+                yield self._back_together(trace, some, passes)
 
     def back(self, number: int, passes: Sequence[Pass]) -> dict[Pass, PassResult]:
         """Run one backward for each rule table from one of the targets."""
@@ -253,23 +256,23 @@ class _Forward:
             results |= pass_results(sharing, calls, found)
         return results
 
-    def _back_together(self, seeds: Tensor, passes: Sequence[Pass]) -> Round:
+    def _back_together(self, trace: GraphTrace, seeds: Tensor, passes: Sequence[Pass]) -> Round:
         """Run one backward for each rule table from several gradients of the output."""
         results: dict[Pass, PassResult] = {}
         for position, sharing in self._by_table(passes):
             calls = self._calls(sharing)
             edges = edges_of(calls)
-            found = self.trace.gradients_of_several(self.output, seeds, edges, table=position)
+            found = trace.gradients_of_several(self.output, seeds, edges, table=position)
             results |= pass_results(sharing, calls, found, (len(seeds),))
         return Round(results, len(seeds))
 
-    def _at_once(self, passes: Sequence[Pass]) -> int:
+    def _at_once(self, trace: GraphTrace, passes: Sequence[Pass]) -> int:
         """Return the number of targets that one backward of each table can serve."""
-        if not (isinstance(self.trace, GraphTrace) and self._reader.reads_output):
+        if not self._reader.reads_output:
             return 1
         largest = 1
         for position, sharing in self._by_table(passes):
-            size = self.trace.largest_gradient(edges_of(self._calls(sharing)), position)
+            size = trace.largest_gradient(edges_of(self._calls(sharing)), position)
             if size is None:
                 return 1
             largest = max(largest, size)
