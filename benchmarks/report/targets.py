@@ -50,7 +50,7 @@ class Target:
         A row that was skipped because it would take too long does not count.
         """
         rows = [row for row in sections.get(self.case, {}).get("rows", ()) if "left_out" not in row]
-        found = [_at(row, self.figure) for row in rows if self.rests_on(self.case, row)]
+        found = [figure_of(row, self.figure) for row in rows if self.rests_on(self.case, row)]
         known = [value for value in found if value is not None]
         if not known or len(known) < len(found):
             return None
@@ -70,7 +70,8 @@ class Target:
 _NAMES: dict[Any, str] = {"cpu": "CPU", "cuda": "GPU"}
 
 
-def _at(row: Any, path: Sequence[str]) -> float | None:
+def figure_of(row: Any, path: Sequence[str]) -> float | None:
+    """Return the figure at a path within a row, if it is there."""
     for name in path:
         row = row.get(name) if isinstance(row, Mapping) else None
     return row
