@@ -29,7 +29,7 @@ def measured(name: str, device: torch.device, seconds: float, skip: int) -> Iter
     """
     section, asked = SECTIONS[name], scope(device)
     cells = section.cells(asked)[skip:]
-    bench = Bench(asked, seconds, len(cells))
+    bench = Bench(asked, seconds, len(cells), section.shortest)
     for cell in cells:
         if bench.is_over:
             return

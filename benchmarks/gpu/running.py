@@ -74,8 +74,8 @@ def run(
     end = time.perf_counter() + seconds
     for number, name in enumerate(names):
         shares = [SECTIONS[one].share for one in names[number:]]
-        given = max(0.0, end - time.perf_counter()) * shares[0] / sum(shares)
-        yield name, rows_of(name, device, given, measure)
+        left = end - time.perf_counter() - START * len(shares)
+        yield name, rows_of(name, device, START + left * shares[0] / sum(shares), measure)
 
 
 def rows_of(name: str, device: torch.device, seconds: float, measure: Measure) -> list[Row]:

@@ -25,57 +25,59 @@ class Outcome:
         worst: the worst figure and its row; `None` if there is none.
         measured: number of rows with a figure.
         missed: number of these that miss the bound.
-        failed: the rows without a figure because of an error.
+        errors: why rows have no figure.
+        unmatched: number of rows without a figure only because the other side has none.
         not_reached: number of rows that no time was left for.
     """
 
     worst: tuple[float, Row] | None
     measured: int
     missed: int
-    failed: Sequence[Row]
+    errors: Sequence[str]
+    unmatched: int
     not_reached: int
-
-    @property
-    def passes(self) -> bool:
-        """Whether every row was measured and meets the bound."""
-        return bool(self.measured) and not (self.missed or self.failed or self.not_reached)
 
     def __str__(self) -> str:
         """Say whether it passes, and what was not reached."""
-        parts = [f"{self.missed} of {self.measured} miss it"] if self.missed else []
-        if self.failed:
-            parts.append(f"{len(self.failed)} with errors: {self.failed[0]['error']}")
-        late = f"{self.not_reached} not reached" if self.not_reached else ""
-        if parts:
-            return f"fail: {'; '.join([*parts, late] if late else parts)}"
-        if not self.measured:
-            return "not reached"
-        return f"pass so far, {late}" if late else "pass"
+        parts = [
+            (self.missed, f"{self.missed} of {self.measured} miss it"),
+            (self.errors, f"{len(self.errors)} with errors: {next(iter(self.errors), '')}"),
+            (self.unmatched, f"{self.unmatched} where Captum has no result"),
+            (self.not_reached, f"{self.not_reached} not reached"),
+        ]
+        return "; ".join([self._verdict, *(text for count, text in parts if count)])
+
+    @property
+    def _verdict(self) -> str:
+        if self.missed or self.errors:
+            return "fail"
+        return "pass" if self.measured else "not measured"
 
 
 def outcome(target: Target, sections: Mapping[str, Any]) -> Outcome:
     """Return what was measured of a target."""
-    rows = [
-        row
-        for row in sections.get(target.case, {}).get("rows", ())
-        if target.rests_on(target.case, row)
+    rows = sections.get(target.case, {}).get("rows", ())
+    found = [
+        (figure_of(row, target.figure), row) for row in rows if target.rests_on(target.case, row)
     ]
-    found = [(figure_of(row, target.figure), row) for row in rows]
     known = [(value, row) for value, row in found if value is not None]
+    others = [row for value, row in found if value is None and "not_reached" not in row]
+    errors = [why for why in map(_error, others) if why is not None]
     choose: Callable[..., Any] = min if target.at_least else max
     return Outcome(
         choose(known, key=lambda one: one[0]) if known else None,
         len(known),
         sum(not target.is_met(value) for value, _ in known),
-        [_with_reason(row) for value, row in found if value is None and "not_reached" not in row],
+        errors,
+        len(others) - len(errors),
         sum("not_reached" in row for _, row in found),
     )
 
 
-def _with_reason(row: Row) -> Row:
-    """Return a row that has no figure, with the reason: an error, or that of one of its sides."""
-    wrong = [f"{n} {s['wrong']}" for n, s in row.get("sides", {}).items() if "wrong" in s]
-    return {"error": ", ".join(wrong) or "no figure", **row}
+def _error(row: Row) -> str | None:
+    """Return why torchattr has no figure in a row; `None` if it has one, unlike the other side."""
+    own = [side for name, side in row.get("sides", {}).items() if name in ("torchattr", "prepared")]
+    return row.get("error") or next((side["wrong"] for side in own if "wrong" in side), None)
 
 
 def as_table(sections: Mapping[str, Any]) -> list[str]:

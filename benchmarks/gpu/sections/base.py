@@ -13,10 +13,8 @@ from benchmarks.report.text import number, table
 
 T = TypeVar("T")
 
-SHORTEST = 0.1
-"""Seconds that a cell gets even where no time is left for it."""
-LONGEST = 4.0
-"""Seconds above which more rounds tell nothing new."""
+LONGEST = 1.0
+"""Seconds above which more rounds tell little, so that larger cells get what smaller ones leave."""
 
 
 class Bench:
@@ -26,10 +24,12 @@ class Bench:
         scope: what is measured.
         seconds: how long the process may take.
         cells: number of cells to measure.
+        shortest: seconds that a cell gets even where no time is left for it.
     """
 
-    def __init__(self, scope: Scope, seconds: float, cells: int) -> None:
+    def __init__(self, scope: Scope, seconds: float, cells: int, shortest: float) -> None:
         self.scope = scope
+        self.shortest = shortest
         self._end = time.perf_counter() + seconds
         self._left = cells
         self._key: Any = None
@@ -42,9 +42,9 @@ class Bench:
 
     def next_cell(self) -> float:
         """Return the seconds of the next cell: its share of what is left."""
-        share = (self._end - time.perf_counter()) / max(1, self._left)
+        share = (self._end - time.perf_counter()) / self._left
         self._left -= 1
-        return min(max(share, SHORTEST), LONGEST)
+        return min(max(share, self.shortest), max(LONGEST, self.shortest))
 
     def kept(self, key: Any, make: Callable[[], T]) -> T:
         """Return what was made for a key; another key drops it first, so that memory is free."""
@@ -59,11 +59,13 @@ class Section(ABC):
 
     Attributes:
         share: its share of a run's time.
+        shortest: seconds that a cell gets even where no time is left for it.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     share: ClassVar[float]
+    shortest: ClassVar[float] = 2.0
     how: ClassVar[str] = (
         "All sides alternate in one process; times are medians over the rounds, ratios are medians"
         " of the ratio in each round."

@@ -42,7 +42,7 @@ class Incremental(Section):
             apart = difference(runs["torchattr"](), runs["captum"]())
             if apart > ALLOWED:
                 return [{"error": f"differs from Captum by {apart:.2g} of the largest value"}]
-            measured = within(runs, scope.device, max(seconds, 2.0))
+            measured = within(runs, scope.device, seconds)
         sides = measured.figures("torchattr")
         for name in ("dense", "captum"):
             sides[name]["times"] = sides[name]["ms"] / sides["torchattr"]["ms"]

@@ -24,6 +24,7 @@ class Kernels(Section):
     name = "gpu-kernels"
     title = "Kernels on a GPU"
     share = 2.5
+    shortest = 0.2
 
     def cells(self, scope: Scope) -> list[Row]:
         return [

@@ -17,7 +17,7 @@ from benchmarks.tasks import Run, Subject, Task
 class Memory(Section):
     name = "gpu-memory"
     title = "Memory on a GPU"
-    share = 0.5
+    share = 1.0
     how = "The peak of allocated memory above that before a call, of the second call."
 
     def cells(self, scope: Scope) -> list[Row]:

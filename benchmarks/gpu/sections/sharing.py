@@ -16,7 +16,7 @@ from benchmarks.tasks import Subject, quiet
 class Sharing(Section):
     name = "gpu-sharing"
     title = "Sharing on a GPU"
-    share = 1.0
+    share = 1.5
 
     def cells(self, scope: Scope) -> list[Row]:
         return [
@@ -35,7 +35,7 @@ class Sharing(Section):
                 return [{"error": f"wrong results: {wrong}"}]
             task = subject.task(compared.name, compared.batch).on_own_model()
             runs = {name: quiet(run) for name, run in compared.sides(task).items()}
-            measured = within(runs, scope.device, max(seconds, 3.0))
+            measured = within(runs, scope.device, seconds)
         return [{"rounds": measured.rounds, "sides": measured.figures("torchattr")}]
 
 
