@@ -282,7 +282,7 @@ def operations(
 
 def images_of(mebibytes: int, dtype: torch.dtype) -> int:
     """Return the number of images in a tensor of this size."""
-    return ceil(mebibytes * MIB / (prod(PLANES) * dtype.itemsize))
+    return max(1, ceil(mebibytes * MIB / (prod(PLANES) * dtype.itemsize)))
 
 
 def wrong(operation: Operation, backend: Backend) -> str | None:

@@ -6,7 +6,6 @@ Each cell's rows are printed as soon as they are known, so that what comes later
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import sys
@@ -39,7 +38,6 @@ def measured(name: str, device: torch.device, seconds: float, skip: int) -> Iter
         except Exception as error:  # noqa: BLE001 - whatever fails is one row of the table
             figures = [{"error": described(error)}] * len(rows)
         yield [{**row, **found} for row, found in zip(rows, figures, strict=True)]
-        gc.collect()
         if not is_usable(device):
             return
 
@@ -56,7 +54,6 @@ def is_usable(device: torch.device) -> bool:
         return True
     try:
         torch.cuda.synchronize(device)
-        torch.cuda.empty_cache()
     except RuntimeError:
         return False
     return True

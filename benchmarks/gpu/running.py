@@ -36,10 +36,12 @@ def in_child(name: str, device: torch.device, seconds: float, skip: int) -> Iter
     """Measure the cells of a section in a child process."""
     options = [name, f"--device={device}", f"--seconds={seconds}", f"--skip={skip}"]
     command = [sys.executable, "-m", "benchmarks.gpu.child", *options]
-    with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True
-        )
+        ) as child,
+    ):
         stopping = Timer(seconds + GRACE, child.kill)
         stopping.start()
         try:
@@ -51,7 +53,6 @@ def in_child(name: str, device: torch.device, seconds: float, skip: int) -> Iter
         finally:
             stopping.cancel()
             child.kill()
-            child.wait()
 
 
 def _why(code: int, errors: Any) -> str:

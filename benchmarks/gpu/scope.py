@@ -64,6 +64,9 @@ WINDOWS = (
 )
 
 
+MEBIBYTES_OF_TINY = 1
+
+
 def scope(device: torch.device) -> Scope:
     """Return the whole scope of a GPU, or a tiny one on a CPU, which shows that everything runs."""
     return whole(device) if device.type == "cuda" else tiny(device)
@@ -103,7 +106,7 @@ def tiny(device: torch.device) -> Scope:
         prepared=((1, "float32"), (2, "bfloat16")),
         windows=(("resnet18", "24/24"),),
         at_once=(2, 4),
-        mebibytes=1,
+        mebibytes=MEBIBYTES_OF_TINY,
         backends=("torch",),
         memory_orders=("contiguous", "channels-last"),
     )

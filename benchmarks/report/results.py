@@ -16,9 +16,6 @@ from benchmarks.report.targets import as_table
 
 FOLDER = Path(__file__).parents[1] / "results"
 
-SHOWN: dict[str, Case | Section] = {**CASES, **{one.name: one for one in SECTIONS.values()}}
-"""What shows each section."""
-
 
 @dataclass
 class Results:
@@ -61,7 +58,7 @@ class Results:
         """Return one section as Markdown: a case, or `targets`."""
         if name == "targets":
             return "\n".join(["## Targets", "", *self._targets()])
-        section, case = self.sections[name], SHOWN[name]
+        section, case = self.sections[name], _case(name)
         head = [f"## {case.title}", ""]
         if "skipped" in section:
             return "\n".join([*head, f"Left out: {section['skipped']}.", ""])
@@ -76,3 +73,8 @@ class Results:
 def _measured_with(measured: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in measured.items())
     return f"Measured with {versions}."
+
+
+def _case(name: str) -> Case | Section:
+    """Return what shows a section of the results."""
+    return CASES[name] if name in CASES else SECTIONS[name.removeprefix("gpu-")]

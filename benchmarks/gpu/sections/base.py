@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
+
+import torch
 
 from benchmarks.cases.base import Row
 from benchmarks.gpu.scope import Scope
@@ -50,6 +53,8 @@ class Bench:
         """Return what was made for a key; another key drops it first, so that memory is free."""
         if key != self._key:
             self._key = self._kept = None
+            gc.collect()
+            torch.cuda.empty_cache()  # Does nothing without a GPU.
             self._kept, self._key = make(), key
         return self._kept
 

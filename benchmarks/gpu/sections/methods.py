@@ -54,7 +54,8 @@ class Compared:
     def __init__(self, network: str, scope: Scope) -> None:
         self._subject = Subject.of(network, scope.size, scope.device)
         self._methods = scope.methods
-        self._wrong = wrong_sides(self._subject, scope.methods)
+        with precision("float32", scope.device):
+            self._wrong = wrong_sides(self._subject, scope.methods)
         task = self._subject.task(scope.methods[0], 1)
         sides = (OURS.name, CAPTUM.name, "floor")
         self._models = {name: task.on_own_model().model for name in sides}

@@ -32,7 +32,6 @@ class Prepared(Section):
             cell["network"], lambda: Subject.of(cell["network"], scope.size, scope.device)
         )
         task = subject.task(cell["method"], cell["batch"])
-        fast = ta.prepare(subject.model, task.images, precision=cell["precision"])
         captum = PEERS[0].run(task.on_own_model())
 
         is_low = cell["precision"] == "bfloat16"
@@ -41,8 +40,9 @@ class Prepared(Section):
             with torch.autocast(scope.device.type, torch.bfloat16, enabled=is_low):
                 return captum()
 
-        runs: dict[str, Run] = {"prepared": OURS.run(task.on(fast)), "captum": peer}
         with precision("float32", scope.device):
+            fast = ta.prepare(subject.model, task.images, precision=cell["precision"])
+            runs: dict[str, Run] = {"prepared": OURS.run(task.on(fast)), "captum": peer}
             measured = within(runs, scope.device, seconds)
         figures = measured.figures("prepared", cell["batch"])
         report = dict(fast.report.rows())
