@@ -144,8 +144,9 @@ def candidates(options: Options) -> list[Configuration]:
     >>> print(*candidates(both), sep=", ")
     contiguous, channels-last
     """
-    values = product(*(one.values for one in reversed(options.values())))
-    return [Configuration(**dict(zip(options, reversed(one), strict=True))) for one in values]
+    names = [*options][::-1]
+    values = product(*(options[name].values for name in names))
+    return [Configuration(**dict(zip(names, one, strict=True))) for one in values]
 
 
 def decide(
