@@ -94,7 +94,9 @@ def rows_of(name: str, device: torch.device, seconds: float, measure: Measure) -
                 found += rows
                 done += 1
         except Died as died:
-            found += [{**row, "error": str(died)} for row in section.rows(cells[done], asked)]
+            # It may also die after its last cell, which then costs nothing.
+            for cell in cells[done : done + 1]:
+                found += [{**row, "error": str(died)} for row in section.rows(cell, asked)]
             done += 1
         if done == before:
             break

@@ -48,6 +48,15 @@ def test_a_process_that_dies_costs_one_cell() -> None:
     assert {**CELLS[1], "method": "Saliency"}.items() <= lost[0].items()
 
 
+def test_a_process_that_dies_after_its_last_cell_costs_nothing() -> None:
+    def dying(*asked: Any) -> Iterator[Any]:
+        yield from [[{"number": number}] * METHODS for number in range(len(CELLS))]
+        raise Died("the process ended with -11: it said nothing")
+
+    rows = rows_of("methods", CPU, 60.0, dying)
+    assert [row.get("number") for row in rows[::METHODS]] == [0, 1, 2, 3]
+
+
 def test_after_an_error_that_stays_another_process_goes_on() -> None:
     made = Made([1], dies=False)
     rows = rows_of("methods", CPU, 60.0, made)
