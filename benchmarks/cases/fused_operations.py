@@ -9,12 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil, prod
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.measure.memory import MIB
 from torchattr.kernels import Backend, Gate
 from torchattr.kernels.layout import Window, from_order, in_order, order_of
 from torchattr.kernels.reference.backend import TorchBackend
@@ -276,6 +278,11 @@ def operations(
         "batch_norm_relu_backward guided": lambda name: BatchNormReluBackward(name, x(), "guided"),
     }
     return {name: partial(make, name) for name, make in made.items()}
+
+
+def images_of(mebibytes: int, dtype: torch.dtype) -> int:
+    """Return the number of images in a tensor of this size."""
+    return max(1, ceil(mebibytes * MIB / (prod(PLANES) * dtype.itemsize)))
 
 
 def wrong(operation: Operation, backend: Backend) -> str | None:

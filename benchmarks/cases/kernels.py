@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from math import ceil, prod
 from statistics import median
 from typing import Any
 
 import torch
 
 from benchmarks.cases.base import Case, Row
-from benchmarks.cases.fused_operations import PLANES, Operation, operations, wrong
+from benchmarks.cases.fused_operations import Operation, images_of, operations, wrong
 from benchmarks.measure.memory import MIB
 from benchmarks.measure.timing import Times, by_turns, ratio
 from benchmarks.report.text import number, say, table
@@ -56,8 +55,7 @@ def images(settings: Settings, dtype: torch.dtype) -> int:
     """Return the number of images in a tensor of 64 MiB, or of 256 MiB on a GPU."""
     if settings.quick:
         return 1
-    wanted = (256 if settings.on_gpu else 64) * MIB
-    return ceil(wanted / (prod(PLANES) * dtype.itemsize))
+    return images_of(256 if settings.on_gpu else 64, dtype)
 
 
 def serving(device: torch.device, dtype: torch.dtype) -> list[Backend]:
@@ -71,13 +69,13 @@ def of_operation(operation: Operation, memory: str, settings: Settings) -> list[
     x = operation.x
     offered = serving(x.device, x.dtype)
     verdicts = {backend.name: wrong(operation, backend) for backend in offered}
-    runs = _beside(operation)
+    runs = beside(operation)
     compiled = _compiled(operation)
     if compiled is not None:
         runs["compiled"] = compiled
     for backend in offered:
         if not verdicts[backend.name]:
-            runs[backend.name] = _by(operation, backend)
+            runs[backend.name] = by(operation, backend)
     for run in runs.values():
         run()
     rounds = 1 if settings.quick else 4 * settings.rounds
@@ -94,13 +92,13 @@ def of_operation(operation: Operation, memory: str, settings: Settings) -> list[
             "rounds": rounds,
         }
         why = verdicts[backend.name]
-        row |= {"wrong": why} if why else _figures(times, backend.name, operation)
+        row |= {"wrong": why} if why else figures(times, backend.name, operation)
         say(*_cells(row))
         rows.append(row)
     return rows
 
 
-def _beside(operation: Operation) -> dict[str, Callable[[], Any]]:
+def beside(operation: Operation) -> dict[str, Callable[[], Any]]:
     """Return the runs that the backends are compared with."""
     x = operation.x
     into = torch.empty_like(x)
@@ -110,7 +108,7 @@ def _beside(operation: Operation) -> dict[str, Callable[[], Any]]:
     return runs
 
 
-def _by(operation: Operation, backend: Backend) -> Callable[[], Any]:
+def by(operation: Operation, backend: Backend) -> Callable[[], Any]:
     return lambda: operation.by(backend)
 
 
@@ -126,7 +124,7 @@ def _compiled(operation: Operation) -> Callable[[], Any] | None:
     return run
 
 
-def _figures(times: Times, name: str, operation: Operation) -> dict[str, Any]:
+def figures(times: Times, name: str, operation: Operation) -> dict[str, Any]:
     """Return a backend's figures; those of bandwidth as medians of each round."""
     copied = 2 * operation.x.nbytes
     gb_s = {side: operation.moved / median(taken) / 1e9 for side, taken in times.items()}

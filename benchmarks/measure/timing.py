@@ -57,6 +57,22 @@ def by_turns(
     return times
 
 
+def by_turns_until(
+    runs: Runs, end: float, device: torch.device, least: int, most: int, repeats: int = 1
+) -> dict[str, list[float]]:
+    """Time each run once per round until `time.perf_counter()` reaches `end`.
+
+    At least `least` rounds and at most `most` are run.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for done in range(most):
+        if done >= least and time.perf_counter() >= end:
+            break
+        for name, taken in by_turns(runs, 1, device, repeats).items():
+            times[name] += taken
+    return times
+
+
 def ratio(times: Times, one: str, other: str) -> float:
     """Return the median over rounds of the time of `one`, as a share of that of `other`."""
     return median(a / b for a, b in zip(times[one], times[other], strict=True))

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES
+from benchmarks.cases.base import Case
+from benchmarks.gpu.sections import SECTIONS, Section
+from benchmarks.gpu.targets import as_table as gpu_table
 from benchmarks.report.targets import as_table
 
 FOLDER = Path(__file__).parents[1] / "results"
@@ -54,16 +57,24 @@ class Results:
     def part(self, name: str) -> str:
         """Return one section as Markdown: a case, or `targets`."""
         if name == "targets":
-            lines = as_table(self.sections, self.device, self.reasons)
-            return "\n".join(["## Targets", "", *lines])
-        section = self.sections[name]
-        head = [f"## {CASES[name].title}", ""]
+            return "\n".join(["## Targets", "", *self._targets()])
+        section, case = self.sections[name], _case(name)
+        head = [f"## {case.title}", ""]
         if "skipped" in section:
             return "\n".join([*head, f"Left out: {section['skipped']}.", ""])
-        below = [f"{CASES[name].how} {_measured_with(section['measured'])}", ""]
-        return "\n".join([*head, *CASES[name].tables(section["rows"]), *below])
+        below = [f"{case.how} {_measured_with(section['measured'])}", ""]
+        return "\n".join([*head, *case.tables(section["rows"]), *below])
+
+    def _targets(self) -> list[str]:
+        lines = as_table(self.sections, self.device, self.reasons)
+        return [*lines, *gpu_table(self.sections)] if self.device == "cuda" else lines
 
 
 def _measured_with(measured: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in measured.items())
     return f"Measured with {versions}."
+
+
+def _case(name: str) -> Case | Section:
+    """Return what shows a section of the results."""
+    return CASES[name] if name in CASES else SECTIONS[name.removeprefix("gpu-")]

@@ -50,7 +50,7 @@ class Target:
         A row that was skipped because it would take too long does not count.
         """
         rows = [row for row in sections.get(self.case, {}).get("rows", ()) if "left_out" not in row]
-        found = [_at(row, self.figure) for row in rows if self.rests_on(self.case, row)]
+        found = [figure_of(row, self.figure) for row in rows if self.rests_on(self.case, row)]
         known = [value for value in found if value is not None]
         if not known or len(known) < len(found):
             return None
@@ -70,7 +70,8 @@ class Target:
 _NAMES: dict[Any, str] = {"cpu": "CPU", "cuda": "GPU"}
 
 
-def _at(row: Any, path: Sequence[str]) -> float | None:
+def figure_of(row: Any, path: Sequence[str]) -> float | None:
+    """Return the figure at a path within a row, if it is there."""
     for name in path:
         row = row.get(name) if isinstance(row, Mapping) else None
     return row
@@ -217,38 +218,6 @@ TARGETS: tuple[Target, ...] = (
     *(
         _incremental(network, "16/8", 1.0, "growth_ratio", "growth of memory, of Captum's")
         for network in _FASTER
-    ),
-    *(
-        Target(
-            f"each {backend} kernel, ≥ 256 MiB: {what}",
-            limit,
-            "kernels",
-            {"backend": backend},
-            (figure,),
-            device="cuda",
-            at_least=True,
-        )
-        for backend in ("triton", "cuda")
-        for what, limit, figure in (
-            ("share of the bandwidth of a copy", 0.9, "of_copy"),
-            ("speed, of the eager sequence's", 2.0, "faster_than_eager"),
-        )
-    ),
-    Target(
-        "GuidedBackprop, ResNet-50, batch 256: of Captum's time (1.5 × its throughput)",
-        1 / 1.5,
-        "methods",
-        {"network": "resnet50", "method": "GuidedBackprop", "batch": 256},
-        ("sides", "captum", "ratio"),
-        device="cuda",
-    ),
-    Target(
-        "GuidedBackprop, ResNet-50, batch 1, prepared: of Captum's time (3 × its throughput)",
-        1 / 3,
-        "prepare",
-        {"network": "resnet50", "method": "GuidedBackprop", "batch": 1, "precision": "float32"},
-        ("sides", "captum", "prepared_ratio"),
-        device="cuda",
     ),
     Target(
         "largest batch at fixed memory, guided, ResNet-50: of Captum's",

@@ -7,6 +7,7 @@ import torch
 from foldable import Net, network
 from helpers import assert_same, noise
 
+from torchattr.preparation.choosing import Configuration
 from torchattr.preparation.forward import PreparedForward
 from torchattr.preparation.pairs import Pair
 
@@ -18,7 +19,7 @@ PAIRS = (Pair("conv1", "bn1"), Pair("conv2", "bn2"))
 @pytest.mark.parametrize("pairs", [(), PAIRS[:1], PAIRS])
 def test_it_computes_what_the_model_computes(pairs: tuple[Pair, ...], channels_last: bool) -> None:
     model = network(Net)
-    forward = PreparedForward(model, pairs, channels_last=channels_last)
+    forward = PreparedForward(model, pairs, configuration=Configuration(channels_last))
     assert len(forward.folds) == len(pairs)
     assert_same(forward(X), model(X), 1e-10)
     assert_same(forward.unfolded()(X), model(X), 1e-10)
@@ -26,7 +27,8 @@ def test_it_computes_what_the_model_computes(pairs: tuple[Pair, ...], channels_l
 
 
 def test_folded_weights_lie_in_the_chosen_memory_order() -> None:
-    (fold,) = PreparedForward(network(Net), PAIRS[1:], channels_last=True).folds
+    forward = PreparedForward(network(Net), PAIRS[1:], configuration=Configuration(True))
+    (fold,) = forward.folds
     assert fold.weights()[0].is_contiguous(memory_format=torch.channels_last)
 
 

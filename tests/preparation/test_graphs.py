@@ -249,6 +249,19 @@ class TestCuda:
             assert_same(method(fast).attribute(x, target=1), expected, 1e-10)
         assert fast.report.graphs == ("(2, 3, 14, 14) is replayed",)
 
+    def test_what_cudnn_searched_for_is_timed_as_replays(self) -> None:
+        model, x = network(Net).float().cuda(), X.float().cuda()
+        before = torch.backends.cudnn.benchmark
+        report = ta.prepare(model, x).report
+        assert torch.backends.cudnn.benchmark is before
+        assert len(report.configuration.seconds) == (2 if before else 4)
+        for searched in (True, False):
+            fast = ta.prepare(model, x, cudnn_benchmark=searched, channels_last=True)
+            found = ta.GuidedBackprop(fast).attribute(x, target=1)
+            assert_same(found, ta.GuidedBackprop(model).attribute(x, target=1), 1e-2)
+            assert fast.report.graphs == ("(2, 3, 14, 14) is replayed",)
+            assert torch.backends.cudnn.benchmark is before
+
     def test_layers_and_streams(self) -> None:
         model = network(Net).cuda()
         fast = ta.prepare(model, X.cuda())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from foldable import Net, network
+import torchvision
+from foldable import Net, calibrated, network
 from helpers import noise, refused
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import torchattr as ta
 from torchattr.errors import ModelError
@@ -85,7 +87,8 @@ SINGLE, TF32, BF16 = 2.0**-23, 2.0**-10, 2.0**-7
 def settings() -> Iterator[Any]:
     """PyTorch's settings of float32 arithmetic, each of which is reset to `ieee` and back."""
     backends = torch.backends
-    held = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    used = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    held = (*used, backends.cudnn.rnn, backends.mkldnn.rnn)
     before = [one.fp32_precision for one in held]
     for one in held:
         one.fp32_precision = "ieee"
@@ -95,13 +98,15 @@ def settings() -> Iterator[Any]:
 
 
 def test_rounding_knows_the_arithmetic_of_float32(settings: Any) -> None:
-    matmul, conv, cpu_matmul, cpu_conv = settings
+    matmul, conv, cpu_matmul, cpu_conv, rnn, cpu_rnn = settings
     assert rounding([torch.float32], CUDA) == rounding([torch.float32], CPU) == SINGLE
     for one, precision, device, expected in (
         (matmul, "tf32", CUDA, TF32),
         (conv, "tf32", CUDA, TF32),
         (cpu_matmul, "tf32", CPU, TF32),
         (cpu_conv, "bf16", CPU, BF16),
+        (rnn, "tf32", CUDA, TF32),
+        (cpu_rnn, "bf16", CPU, BF16),
     ):
         one.fp32_precision = precision
         other = CPU if device is CUDA else CUDA
@@ -149,6 +154,80 @@ def test_models_are_prepared_however_coarse_their_arithmetic_is(settings: Any) -
         report = ta.prepare(model, X).report
     assert len(report.folded) == 2
     assert report.difference > SINGLE**0.5
+
+
+class Tf32(TorchDispatchMode):
+    """Rounds the factors of convolutions and linear layers to 10 bits, as a GPU does in TF32."""
+
+    FACTORS: ClassVar[dict[Any, int]] = {
+        torch.ops.aten.convolution.default: 0,
+        torch.ops.aten.convolution_backward.default: 0,
+        torch.ops.aten.addmm.default: 1,
+        torch.ops.aten.mm.default: 0,
+    }
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        rounded = list(args)
+        if func in self.FACTORS:
+            first = self.FACTORS[func]
+            # The factors of a backward of a convolution are three.
+            last = first + (3 if "backward" in str(func) else 2)
+            rounded[first:last] = map(rounded_to_tf32, args[first:last])
+        return func(*rounded, **(kwargs or {}))
+
+
+def rounded_to_tf32(x: Tensor) -> Tensor:
+    """Round to the nearest float of 10 bits, ties to even, in the memory order of `x`."""
+    bits = x.view(torch.int32)
+    return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.fixture
+def residual() -> nn.Module:
+    return calibrated(torchvision.models.resnet18(weights=None), 3, 32, 32).float()
+
+
+PICTURES = noise(2, 3, 32, 32, dtype=torch.float32)
+
+
+def test_rounding_to_tf32() -> None:
+    x = torch.tensor([1.0, 1 + 2.0**-10, 1 + 2.0**-11, 1 + 3 * 2.0**-11, -1 - 2.0**-12])
+    assert rounded_to_tf32(x).tolist() == [1.0, 1 + 2.0**-10, 1.0, 1 + 2.0**-9, -1.0]
+
+
+@pytest.mark.parametrize("form", ["named", "matmul", "conv"])
+def test_networks_are_prepared_in_tf32(form: str, residual: nn.Module, settings: Any) -> None:
+    """Their outputs differ by more than the rounding of float32 explains."""
+    with Tf32(), refused(ModelError, "output differs", "rounding explains 0.00035"):
+        ta.prepare(residual, PICTURES, channels_last=False)
+    if form == "named":
+        torch.set_float32_matmul_precision("high")
+    elif form == "matmul":
+        settings[2].fp32_precision = "tf32"
+    else:
+        settings[3].fp32_precision = "tf32"
+    with Tf32():
+        report = ta.prepare(residual, PICTURES, channels_last=False).report
+    assert SINGLE**0.5 < report.difference < TF32**0.5
+    assert report.maps["saliency"].correlation > 0.99
+
+
+@pytest.mark.parametrize("lost", ["weight", "shift"])
+def test_a_wrong_network_is_refused_in_tf32_too(
+    lost: str, residual: nn.Module, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Fold.weights
+
+    def wrong(fold: Fold) -> tuple[Tensor, Tensor]:
+        weight, bias = right(fold)
+        if weight.shape != (256, 128, 3, 3):
+            return weight, bias
+        return (weight, torch.zeros_like(bias)) if lost == "shift" else (1.1 * weight, bias)
+
+    monkeypatch.setattr(Fold, "weights", wrong)
+    settings[3].fp32_precision = "tf32"
+    with Tf32(), refused(ModelError, "output differs", "rounding explains 0.031"):
+        ta.prepare(residual, PICTURES, channels_last=False)
 
 
 def test_a_part_in_half_precision_is_prepared() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from torchattr.preparation import Preparation
-from torchattr.preparation.memory_order import Decision
+from torchattr.preparation.choosing import SIMPLEST, Decision
 from torchattr.preparation.pairs import Pair
 from torchattr.preparation.precision import Deviation
 
@@ -15,7 +15,7 @@ REPORT = Preparation(
     difference=1e-7,
     maps={},
     gates=None,
-    memory_order=Decision(False, "as requested"),
+    configuration=Decision(SIMPLEST, {"channels_last": "as requested"}),
     precision="float32",
     shared=2**21,
     new=2**19,

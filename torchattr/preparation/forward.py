@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from torchattr.core.undoing import undone
 from torchattr.layers import enter_mode
+from torchattr.preparation.choosing import SIMPLEST, Configuration
+from torchattr.preparation.cudnn import benchmark_cudnn
 from torchattr.preparation.folding import Fold, FoldingMode
 from torchattr.preparation.memory_order import to_channels_last
 from torchattr.preparation.pairs import Pair
@@ -22,7 +24,7 @@ class PreparedForward:
     Args:
         model: the model; its modules are not changed.
         pairs: the names of what is folded.
-        channels_last: whether images and folded weights are in channels-last memory.
+        configuration: how it runs.
         precision: that of the forward; `"float32"` is the model's own.
     """
 
@@ -31,23 +33,25 @@ class PreparedForward:
         model: nn.Module,
         pairs: Sequence[Pair],
         *,
-        channels_last: bool = False,
+        configuration: Configuration = SIMPLEST,
         precision: Precision = "float32",
     ) -> None:
         modules = dict(model.named_modules())
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        is_last = configuration.channels_last
+        memory_format = torch.channels_last if is_last else torch.contiguous_format
         self.model = model
-        self.channels_last = channels_last
+        self.configuration = configuration
         self.precision: Precision = precision
         self.folds = [Fold(modules[pair.conv], modules[pair.norm], memory_format) for pair in pairs]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         first = next((one for one in args if isinstance(one, Tensor)), None)
         device = torch.device("cpu") if first is None else first.device
-        if self.channels_last:
+        if self.configuration.channels_last:
             args = tuple(map(to_channels_last, args))
         with undone() as undo:
             cast(undo, self.precision, device)
+            benchmark_cudnn(undo, self.configuration.cudnn_benchmark)
             output = self._run(*args, **kwargs)
         if self.precision == "float32" or first is None or not first.is_floating_point():
             return output
@@ -66,7 +70,7 @@ class PreparedForward:
     def unfolded(self) -> PreparedForward:
         """Return the same forward with every convolution and batch-norm run separately."""
         return PreparedForward(
-            self.model, (), channels_last=self.channels_last, precision=self.precision
+            self.model, (), configuration=self.configuration, precision=self.precision
         )
 
     def state(self) -> Any:

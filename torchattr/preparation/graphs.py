@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from torchattr.kernels import requested_backend
-from torchattr.layers import Captured, Coverage, RuleTable, TapPoint, Trace, gradients
+from torchattr.layers import Captured, Coverage, RuleTable, TapPoint, gradients
 from torchattr.methods import ForwardResult
 from torchattr.preparation.replay import GraphRecorder
 
-Run = Callable[[Sequence[Tensor]], Trace]
+Run = Callable[[Sequence[Tensor]], ForwardResult]
 
 
 class RecordedGraph:

@@ -77,9 +77,10 @@ def _coarse(device: torch.device) -> list[float]:
     """Return the roundings that float32 products may have on a device."""
     backends: Any = torch.backends
     cuda = device.type == "cuda"
+    library = backends.cudnn if cuda else backends.mkldnn
     multiplying = backends.cuda.matmul if cuda else backends.mkldnn.matmul
-    convolving = backends.cudnn.conv if cuda else backends.mkldnn.conv
-    units = [_COARSE.get(one.fp32_precision, 0.0) for one in (multiplying, convolving)]
+    settings = (multiplying, library.conv, library.rnn)
+    units = [_COARSE.get(one.fp32_precision, 0.0) for one in settings]
     if torch.is_autocast_enabled(device.type):
         units.append(torch.finfo(torch.get_autocast_dtype(device.type)).eps)
     return units

@@ -12,6 +12,7 @@ from torchattr.core.types import OutputKey
 from torchattr.errors import ModelError
 from torchattr.layers import RuleTable, TapPoint, Trace
 from torchattr.methods import ForwardResult, Traceable
+from torchattr.preparation.cudnn import with_benchmarked_backwards
 from torchattr.preparation.forward import PreparedForward
 from torchattr.preparation.graphs import Graphs
 from torchattr.preparation.report import Preparation
@@ -71,8 +72,8 @@ class Prepared(nn.Module, Traceable):
         """Run forward for the methods, replaying a recorded CUDA graph where possible."""
         model = self._unfolded() if _names_folded(tables) else self
 
-        def run(given: Sequence[Tensor]) -> Trace:
-            return Trace(
+        def run(given: Sequence[Tensor]) -> ForwardResult:
+            trace = Trace(
                 model,
                 given,
                 arguments,
@@ -81,7 +82,9 @@ class Prepared(nn.Module, Traceable):
                 key=key,
                 from_inputs=from_inputs,
             )
+            return with_benchmarked_backwards(trace) if benchmark else trace
 
+        benchmark = self._prepared_forward.configuration.cudnn_benchmark
         if self._graphs is None or arguments or not of_output or model is not self:
             return run(inputs)
         state = tuple(taps), key, from_inputs, self._prepared_forward.state()

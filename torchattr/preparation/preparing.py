@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.pytree import tree_leaves
 from torchattr.core.types import OutputKey, Tensors
+from torchattr.core.undoing import undone
 from torchattr.errors import (
     InputError,
     InputTypeError,
@@ -22,11 +24,20 @@ from torchattr.errors import (
     TorchattrError,
 )
 from torchattr.layers import Trace, refuse_scripted
+from torchattr.preparation.choosing import (
+    Choice,
+    Configuration,
+    Decision,
+    Options,
+    check_choice,
+    decide,
+    options,
+)
 from torchattr.preparation.copying import shared_copy, state, storages
+from torchattr.preparation.cudnn import benchmark_cudnn
 from torchattr.preparation.forward import PreparedForward
 from torchattr.preparation.gates import FlippedGates, flipped_gates
 from torchattr.preparation.graphs import Graphs
-from torchattr.preparation.memory_order import Decision, check_choice, decide
 from torchattr.preparation.pairs import Pairs, find_pairs, is_norm
 from torchattr.preparation.precision import (
     Deviation,
@@ -37,7 +48,7 @@ from torchattr.preparation.precision import (
     rounding,
 )
 from torchattr.preparation.prepared import Prepared
-from torchattr.preparation.replay import CudaRecorder
+from torchattr.preparation.replay import CudaRecorder, GraphRecorder, replays
 from torchattr.preparation.report import Preparation
 
 
@@ -47,7 +58,8 @@ def prepare(
     additional_forward_args: Any = None,
     *,
     fold: bool = True,
-    channels_last: bool | Literal["measure"] = "measure",
+    channels_last: Choice = "measure",
+    cudnn_benchmark: Choice = "measure",
     graphs: bool | int = True,
     precision: Precision = "float32",
     output: OutputKey = None,
@@ -71,6 +83,8 @@ def prepare(
         additional_forward_args: further positional arguments, as for :class:`Attribution`.
         fold: whether to fold batch-norms.
         channels_last: whether to use channels-last memory; `"measure"` decides by timing.
+        cudnn_benchmark: whether cuDNN times its algorithms for each new shape, on a GPU; set only
+            while this model runs. `"measure"` decides by timing.
         graphs: whether to record CUDA graphs, or for how many input shapes at most.
         precision: `"bfloat16"` or `"float16"` run the forward under autocast. The report shows
             the cost in accuracy.
@@ -94,10 +108,13 @@ def prepare(
     source = _checked(model)
     inputs = _examples(example_inputs, source)
     arguments = as_arguments(additional_forward_args)
-    check_choice(channels_last)
+    check_choice("channels_last", channels_last)
+    check_choice("cudnn_benchmark", cudnn_benchmark)
     check_precision(precision)
+    has_convolutions = any(weight.dim() == 4 for weight in source.parameters())
+    settings = options(channels_last, cudnn_benchmark, inputs, has_convolutions)
     builder = _Builder(source, inputs, arguments, output)
-    return builder.build(fold, channels_last, _graphs(graphs, inputs[0].device), precision)
+    return builder.build(fold, settings, _limit(graphs, inputs[0].device), precision)
 
 
 class _Builder:
@@ -115,19 +132,18 @@ class _Builder:
         self._arguments = arguments
         self._key = key
 
-    def build(
-        self, fold: bool, channels_last: Any, graphs: Graphs | None, precision: Precision
-    ) -> Prepared:
+    def build(self, fold: bool, settings: Options, limit: int, precision: Precision) -> Prepared:
         copy = shared_copy(self._model)
-        self._try(copy)
-        pairs = find_pairs(copy, self._run) if fold else Pairs((), _not_requested(copy))
-        difference = self._verified(PreparedForward(copy, pairs.foldable))
-        variants = {
-            order: PreparedForward(copy, pairs.foldable, channels_last=order, precision=precision)
-            for order in (False, True)
-        }
-        decision = self._decided(variants, channels_last)
-        forward = variants[decision.channels_last]
+        with undone() as undo:
+            benchmark_cudnn(undo, True in settings["cudnn_benchmark"].values)
+            self._try(copy)
+            pairs = find_pairs(copy, self._run) if fold else Pairs((), _not_requested(copy))
+            difference = self._verified(PreparedForward(copy, pairs.foldable))
+        variant = partial(PreparedForward, copy, pairs.foldable, precision=precision)
+        recorder = CudaRecorder(self._inputs[0].device) if limit else None
+        decision = self._decided(settings, variant, recorder)
+        forward = variant(configuration=decision.configuration)
+        graphs = None if recorder is None else Graphs(recorder, limit)
         maps, gates = self._compared(forward)
         shared, new = _memory(self._model, forward)
         report = Preparation(
@@ -178,12 +194,26 @@ class _Builder:
             " deterministic, prepare it with fold=False"
         )
 
-    def _decided(self, variants: Mapping[bool, PreparedForward], choice: Any) -> Decision:
-        def run(channels_last: bool) -> None:
-            maps_of(variants[channels_last], self._inputs, self._arguments, self._key, None)
+    def _decided(
+        self,
+        settings: Options,
+        variant: Callable[..., PreparedForward],
+        recorder: GraphRecorder | None,
+    ) -> Decision:
+        """Decide how to run, timed as it will run: by replays where graphs are recorded."""
 
-        parameters = variants[False].model.parameters()
-        return decide(choice, self._inputs, run, any(weight.dim() == 4 for weight in parameters))
+        def run(configuration: Configuration, forward: PreparedForward) -> None:
+            with undone() as undo:
+                benchmark_cudnn(undo, configuration.cudnn_benchmark)
+                maps_of(forward, self._inputs, self._arguments, self._key, None)
+
+        def runs(tried: Sequence[Configuration]) -> dict[Configuration, Callable[[], Any]]:
+            # What cuDNN is to search for comes first, before its heuristics choose.
+            first = sorted(tried, key=lambda one: not one.cudnn_benchmark)
+            made = {one: partial(run, one, variant(configuration=one)) for one in first}
+            return dict(made) if recorder is None else replays(made, recorder)
+
+        return decide(settings, runs, self._inputs)
 
     def _compared(
         self, prepared: PreparedForward
@@ -240,14 +270,15 @@ def _memory(model: nn.Module, prepared: PreparedForward) -> tuple[int, int]:
     return shared, sum(held.values()) - shared
 
 
-def _graphs(graphs: bool | int, device: torch.device) -> Graphs | None:
+def _limit(graphs: bool | int, device: torch.device) -> int:
+    """Return for how many input shapes graphs are recorded; 0 for none."""
     if not isinstance(graphs, int) or graphs < 0:
         raise InputError(
             f"graphs must be True, False or a number of input shapes to keep, got {graphs!r}"
         )
-    if device.type != "cuda" or not graphs:
-        return None
-    return Graphs(CudaRecorder(device), 8 if graphs is True else graphs)
+    if device.type != "cuda":
+        return 0
+    return 8 if graphs is True else int(graphs)
 
 
 def _checked(model: Any) -> nn.Module:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class GraphRecorder(ABC):
@@ -32,6 +33,16 @@ class GraphRecorder(ABC):
     @abstractmethod
     def finish(self) -> None:
         """Make later replays wait for reads of the last results."""
+
+
+def replays(
+    runs: Mapping[K, Callable[[], Any]], recorder: GraphRecorder
+) -> dict[K, Callable[[], Any]]:
+    """Return replays of runs, or the runs themselves if any of them cannot be recorded."""
+    try:
+        return {name: recorder.record(run)[1] for name, run in runs.items()}
+    except recorder.failures:
+        return dict(runs)
 
 
 class CudaRecorder(GraphRecorder):

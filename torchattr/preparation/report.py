@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from torchattr.preparation.choosing import Decision
 from torchattr.preparation.gates import FlippedGates
-from torchattr.preparation.memory_order import Decision
 from torchattr.preparation.pairs import Pair
 from torchattr.preparation.precision import Deviation, Precision
 
@@ -24,7 +24,7 @@ class Preparation:
         difference: the largest difference of the output, over its largest magnitude.
         maps: how far saliency and guided backpropagation are from the original model's.
         gates: the ReLU gates that flipped.
-        memory_order: whether it runs in channels-last memory, and why.
+        configuration: how it runs, such as in channels-last memory, and why.
         precision: that of the forward.
         shared: bytes of parameters and buffers shared with the original.
         new: bytes of folded weights.
@@ -41,7 +41,7 @@ class Preparation:
     difference: float
     maps: Mapping[str, Deviation]
     gates: FlippedGates | None
-    memory_order: Decision
+    configuration: Decision
     precision: Precision
     shared: int
     new: int
@@ -63,7 +63,8 @@ class Preparation:
                 self.folded_of_all if self.folded or self.left else "none in this model",
             ),
             *(("not folded", text) for text in _left(self.left)),
-            ("channels-last", str(self.memory_order)),
+            *self.configuration.rows(),
+            ("torch.compile", "no: compiled code hides the operations that rules rewrite"),
             ("precision", self.precision),
             ("output", f"differs by {self.difference:.2g} of its largest value"),
             *maps,
@@ -75,8 +76,8 @@ class Preparation:
     @property
     def summary(self) -> str:
         """How the model runs now, as a short phrase."""
-        order = "channels-last" if self.memory_order.channels_last else "contiguous"
-        return f"batch-norms folded: {self.folded_of_all}, {order}, {self.precision}"
+        runs = self.configuration.configuration
+        return f"batch-norms folded: {self.folded_of_all}, {runs}, {self.precision}"
 
     def __repr__(self) -> str:
         return f"Preparation({self.summary}; output differs by {self.difference:.2g})"

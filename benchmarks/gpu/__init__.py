@@ -1,0 +1,1 @@
+"""Every target of a GPU, measured within minutes by `python -m benchmarks.gpu`."""
