@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from weakref import ReferenceType, ref
 
@@ -113,6 +113,24 @@ class TapRecorder:
         A checkpointed part runs its modules again then, and must build the same graph.
         """
         self._hook(undo, lambda tap, value: self._all_live(value))
+
+    def add_layouts(self, earlier: Mapping[TapPoint, Sequence[Captured]]) -> bool:
+        """Add the layouts of the calls of an earlier forward, unless the modules ran otherwise.
+
+        Returns:
+            whether all calls have their layouts.
+        """
+        for tap, known in earlier.items():
+            if [call.shapes for call in self.calls[tap]] != [call.shapes for call in known]:
+                return False
+        layouts = {tap: iter([call.layouts for call in known]) for tap, known in earlier.items()}
+        self.order = [
+            (tap, replace(call, layouts=next(layouts[tap]) if tap in layouts else call.layouts))
+            for tap, call in self.order
+        ]
+        for tap in earlier:
+            self.calls[tap] = [call for other, call in self.order if other == tap]
+        return True
 
     def recorded(self) -> list[Tensor]:
         """Return all recorded values."""

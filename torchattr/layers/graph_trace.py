@@ -21,7 +21,14 @@ from torchattr.layers.batching import largest_gradient, mapped_backward
 from torchattr.layers.capture import Captured, TapPoint, TapRecorder
 from torchattr.layers.connection import Port, ports_below
 from torchattr.layers.coverage import Coverage
-from torchattr.layers.guards import enter_mode, keep_no_casts, run_eagerly, set_gradients
+from torchattr.layers.guards import (
+    RandomState,
+    enter_mode,
+    keep_no_casts,
+    run_eagerly,
+    set_gradients,
+)
+from torchattr.layers.known_layouts import known_calls, note_calls
 from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.mode import ordinary
 
@@ -98,16 +105,24 @@ class GraphTrace(ABC):
         Args:
             follow: whether the graph begins at the inputs; otherwise at the recorded tap points.
         """
-        return undoing(partial(self._forward, follow))
+        earlier = known_calls(self._model, self._taps, self._inputs)
+        if self._tracked is None and earlier is not None:
+            draws = RandomState(self._inputs)
+            output = undoing(partial(self._forward, follow, False))
+            if self._recorder.add_layouts(earlier):
+                return output
+            draws.restore()
+        output = undoing(partial(self._forward, follow, True))
+        note_calls(self._model, self._inputs, self._recorder.calls)
+        return output
 
-    def _forward(self, follow: bool, undo: Undo) -> Tensor:
+    def _forward(self, follow: bool, tracked: bool, undo: Undo) -> Tensor:
         set_gradients(undo, self._differentiable)
         run_eagerly(undo)
         entered = [_entered(tensor, follow) for tensor in self._inputs]
         self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
         given = [*entered, *map(ordinary, self._arguments)]
-        read = self._tracked is not None or any(tap.with_layout for tap in self._taps)
-        tracker = LayoutTracker(entered) if read else None
+        tracker = LayoutTracker(entered) if tracked else None
         if self._tracked is not None and tracker is not None:
             self._tracked(tracker)
         self._recorder = TapRecorder(
