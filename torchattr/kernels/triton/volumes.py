@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import gcd, prod
 
 import torch
@@ -151,6 +151,7 @@ class Frame:
     dilation: Three
 
     @staticmethod
+    @lru_cache(maxsize=256)
     def of(window: Window) -> Frame:
         missing = 3 - len(window.extent)
         ones, zeros = (1,) * missing, (0,) * missing
@@ -161,7 +162,7 @@ class Frame:
             (*ones, *window.dilation),
         )
 
-    @property
+    @cached_property
     def elements(self) -> int:
         return prod(self.extent)
 
@@ -199,12 +200,12 @@ class Tiles:
             return Tiles(n * d * h * w, c, (w, h, d, 1), shape, wide)
         return Tiles(n * c * d * h * w, 1, (w, h, d, c), (ROWS, 1), wide)
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int]:
         rows, columns = self.shape
         return (-(-self.rows // rows) * -(-self.columns // columns),)
 
-    @property
+    @cached_property
     def counted(self) -> tuple[int, ...]:
         """The arguments for :data:`COUNTED`."""
         divisors = [(0, 0) if self.wide else divisor(part) for part in self.parts]
@@ -215,11 +216,11 @@ class Tiles:
             *(n for part, pair in pairs for n in (part, *pair)),
         )
 
-    @property
+    @cached_property
     def unit(self) -> int:
         return gcd(self.columns, UNIT)
 
-    @property
+    @cached_property
     def options(self) -> dict[str, int | bool]:
         rows, columns = self.shape
         return {
