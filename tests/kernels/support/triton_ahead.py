@@ -5,7 +5,8 @@ capability, the number of each instruction in its PTX that loads from or stores 
 those of them that are wider than the launched tensors allow, and the dtypes that its tensor cores
 multiply. Run as a script, since Triton's interpreter, in which
 the tests run, compiles nothing. Arguments: the compute capability, the names of windows (`blocks`
-adds products of every block, `misplaced` or `every misplaced` tensors of odd places), and the dtypes.
+adds products of every block, `misplaced` or `every misplaced` a few or
+all tensors of odd places), and the dtypes.
 """
 
 from __future__ import annotations

@@ -105,6 +105,44 @@ def compare(
     return tl.where(wins, value, best), tl.where(wins, number, won)
 
 
+@triton.jit
+def winners(
+    x,
+    corner,
+    inside,
+    size,
+    step,
+    K: tl.constexpr,
+    P: tl.constexpr,
+    L: tl.constexpr,
+    UNROLLED: tl.constexpr,
+    CHECKED: tl.constexpr,
+    PAIRED: tl.constexpr,
+    WIDE: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Return the maximum of every window of a tile, and its number."""
+    ELEMENTS: tl.constexpr = K[0] * K[1] * K[2]
+    won = tl.zeros([ROWS, COLUMNS], tl.int32)
+    if CHECKED:
+        won += first_element(corner[0], L[0]) * (K[1] * K[2])
+        won += first_element(corner[1], L[1]) * K[2] + first_element(corner[2], L[2])
+    # The first that is inside has won so far: only a larger one, or NaN, can win over it.
+    best = element(0, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE)
+    if UNROLLED:
+        for number in tl.static_range(1, ELEMENTS):
+            best, won = compare(
+                number, best, won, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE
+            )
+    else:
+        for number in range(1, ELEMENTS):
+            best, won = compare(
+                number, best, won, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE
+            )
+    return best, won
+
+
 @triton.jit(do_not_specialize=["zero", *COUNTED, "D", "H", "W"])
 def max_pool_kernel(
     x,
@@ -145,31 +183,16 @@ def max_pool_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    ELEMENTS: tl.constexpr = K[0] * K[1] * K[2]
     columns = units * UNIT if LAST else 1
     first, row, column, inside = tile_of_volume(rows, columns, ROWS, COLUMNS, WIDE)
     counted = (p0, f0, s0, p1, f1, s1, p2, f2, s2, p3, f3, s3)
     n, c, d, h, w = position_of(first, row, column, counted, DEEP, LAST, JOINED, WIDE)
     corner = (d * S[0] - P[0], h * S[1] - P[1], w * S[2] - P[2])
-    size = (D, H, W)
     step = steps_of(step, WIDE)
     x += offset_of((n, c, corner[0], corner[1], corner[2]), step)
-    won = tl.zeros([ROWS, COLUMNS], tl.int32)
-    if CHECKED:
-        won += first_element(corner[0], L[0]) * (K[1] * K[2])
-        won += first_element(corner[1], L[1]) * K[2] + first_element(corner[2], L[2])
-    # The first that is inside has won so far: only a larger one, or NaN, can win over it.
-    best = element(0, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE)
-    if UNROLLED:
-        for number in tl.static_range(1, ELEMENTS):
-            best, won = compare(
-                number, best, won, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE
-            )
-    else:
-        for number in range(1, ELEMENTS):
-            best, won = compare(
-                number, best, won, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE
-            )
+    best, won = winners(
+        x, corner, inside, (D, H, W), step, K, P, L, UNROLLED, CHECKED, PAIRED, WIDE, ROWS, COLUMNS
+    )
     if TELLS:
         won = won | ((best > 0).to(tl.int32) << 7)
     offset = (first + row) * columns + column

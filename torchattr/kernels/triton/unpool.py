@@ -170,6 +170,61 @@ def write(
         tl.store(result + offset, total.to(result.dtype.element_ty), inside)
 
 
+@triton.jit
+def fill(
+    source,
+    result,
+    position,
+    inside,
+    size,
+    out,
+    channels,
+    step,
+    switch_step,
+    WINDOW: tl.constexpr,
+    TURNS: tl.constexpr,
+    HELD: tl.constexpr,
+    LAST: tl.constexpr,
+    UNROLLED: tl.constexpr,
+    PAIRED: tl.constexpr,
+    LIFTED: tl.constexpr,
+    TELLS: tl.constexpr,
+    SIGNED: tl.constexpr,
+    WIDE: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Fill all positions of the cells of a tile."""
+    _n, _c, d, h, w = position
+    if UNROLLED:
+        for turn in tl.static_range(TURNS // HELD):
+            totals = ()
+            for held in tl.static_range(HELD):
+                for lane in tl.static_range(2 if PAIRED else 1):
+                    total = gather(
+                        turn * HELD + held, lane, source, (d, h, w), inside, out,
+                        step, switch_step,
+                        WINDOW, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
+                    )  # fmt: skip
+                    totals = totals + (total,)  # type: ignore[assignment]  # noqa: RUF005
+            for held in tl.static_range(HELD):
+                write(
+                    turn * HELD + held, totals[held * 2 if PAIRED else held],
+                    totals[held * 2 + 1 if PAIRED else held], result, position,
+                    inside, size, channels, WINDOW, LAST, PAIRED,
+                )  # fmt: skip
+    else:
+        for residue in range(TURNS):
+            total = gather(
+                residue, 0, source, (d, h, w), inside, out, step, switch_step,
+                WINDOW, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
+            )  # fmt: skip
+            write(
+                residue, total, total, result, position, inside, size, channels,
+                WINDOW, LAST, PAIRED,
+            )  # fmt: skip
+
+
 @triton.jit(do_not_specialize=[*COUNTED, "D", "H", "W", "OD", "OH", "OW"])
 def unpool_kernel(
     grad,
@@ -221,33 +276,10 @@ def unpool_kernel(
     position = (n, channel, d, h, w)
     step, switch_step = steps_of(step, WIDE), steps_of(switch_step, WIDE)
     source = (grad + offset_of(position, step), switches + offset_of(position, switch_step))
-    if UNROLLED:
-        for turn in tl.static_range(TURNS // HELD):
-            totals = ()
-            for held in tl.static_range(HELD):
-                for lane in tl.static_range(2 if PAIRED else 1):
-                    total = gather(
-                        turn * HELD + held, lane, source, (d, h, w), inside, (OD, OH, OW),
-                        step, switch_step,
-                        WINDOW, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
-                    )  # fmt: skip
-                    totals = totals + (total,)  # noqa: RUF005 - as Triton compiles it
-            for held in tl.static_range(HELD):
-                write(
-                    turn * HELD + held, totals[held * 2 if PAIRED else held],
-                    totals[held * 2 + 1 if PAIRED else held], result, (n, channel, d, h, w),
-                    inside, (D, H, W), channels, WINDOW, LAST, PAIRED,
-                )  # fmt: skip
-    else:
-        for residue in range(TURNS):
-            total = gather(
-                residue, 0, source, (d, h, w), inside, (OD, OH, OW), step, switch_step,
-                WINDOW, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
-            )  # fmt: skip
-            write(
-                residue, total, total, result, (n, channel, d, h, w), inside, (D, H, W), channels,
-                WINDOW, LAST, PAIRED,
-            )  # fmt: skip
+    fill(
+        source, result, position, inside, (D, H, W), (OD, OH, OW), channels, step, switch_step,
+        WINDOW, TURNS, HELD, LAST, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
+    )  # fmt: skip
 
 
 def unpool(
