@@ -2,9 +2,11 @@
 
 Prints, as JSON, for each compilation: the kernel, the operation that launched it, the compute
 capability, the number of each instruction in its PTX that loads from or stores to global memory,
-and the dtypes that its tensor cores multiply. Run as a script, since Triton's interpreter, in which
+those of them that are wider than the launched tensors allow, and the dtypes that its tensor cores
+multiply. Run as a script, since Triton's interpreter, in which
 the tests run, compiles nothing. Arguments: the compute capability, the names of windows (`blocks`
-adds products of every block), and the dtypes.
+adds products of every block, `misplaced` or `every misplaced` a few or
+all tensors of odd places), and the dtypes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver, jit
+from triton_accesses import misaligned, tensors_of
 
 from torchattr.kernels import Window, order_of
 from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
@@ -52,14 +55,17 @@ class Pretended:
         return 0
 
 
-def compiled_calls() -> list[tuple[str, object]]:
+Call = tuple[str, object, list[torch.Tensor]]
+
+
+def compiled_calls() -> list[Call]:
     """Make launches only compile, and return the list to which their kernels are added."""
-    calls: list[tuple[str, object]] = []
+    calls: list[Call] = []
     launch = jit.JITFunction.run
 
     def run(self, *args, grid, warmup, **kwargs):
         kernel = launch(self, *args, grid=grid, warmup=True, **kwargs)
-        calls.append((self.fn.__name__, kernel))
+        calls.append((self.fn.__name__, kernel, list(tensors_of(args))))
         return kernel
 
     jit.JITFunction.run = run
@@ -142,7 +148,66 @@ def on_patches(dtype: torch.dtype, every: bool):
     convolutions._block_for = CHOSEN
 
 
+def elsewhere(tensor: torch.Tensor, offset: int) -> torch.Tensor:
+    """Return a tensor like another, so many elements after an aligned address."""
+    room = tensor.new_ones(tensor.numel() + offset)[offset:]
+    return room.as_strided(tensor.shape, tensor.stride(), room.storage_offset())
+
+
+def misplaced_patches(dtype: torch.dtype, channels: int, clean: int, changed: int):
+    """Launch the kernels on patches that start so many elements after an aligned address."""
+    x = patches(channels, dtype)
+    x = Patches(elsewhere(x.clean, clean), elsewhere(x.changed, changed), x.boxes)
+    kind = f" of {channels} channels at {clean} and {changed}"
+    whole = Boxes.whole(x.boxes.table[:, 0], 28, 28)
+    yield f"misplaced gather{kind}", PATCHES.gather(x, whole)
+    yield f"misplaced pool{kind}", PATCHES.pool(x, x.boxes, Pooling(True, (3, 3), (2, 2), (1, 1)))
+    for groups in (1, channels):
+        weight = torch.ones(channels, channels // groups, 3, 3, dtype=dtype)
+        bias = elsewhere(weight[:, 0, 0, 0].contiguous(), changed)
+        conv = Convolution(weight, bias, padding=(1, 1), groups=groups)
+        for at, after in (("", Epilogue()), (" and residual", Epilogue(x, 0.0))):
+            done = PATCHES.convolve(x, x.boxes, conv, after)
+            yield f"misplaced convolve in {groups} groups{at}{kind}", done
+
+
+def renamed(calls, prefix: str):
+    result = None
+    while True:
+        try:
+            name, result = calls.send(result)
+        except StopIteration:
+            return
+        result = yield prefix + name, result
+
+
+PLACES = ((64, 0, 1), (64, 2, 0), (37, 0, 0), (24, 0, 0), (6, 8, 8))
+"""Channels of patches, and the offsets of their clean and their changed pixels."""
+
+
+def misplaced(dtype: torch.dtype, every: bool):
+    """Launch kernels on tensors whose rows start where no 16-byte access may, all or a few."""
+    for channels, clean, changed in PLACES if every else PLACES[:1]:
+        yield misplaced_patches(dtype, channels, clean, changed)
+    whole = torch.ones(2, 24, 12, 30, dtype=dtype)
+    views = {
+        "1 element on": elsewhere(whole, 1),
+        "odd rows": whole[..., :29].contiguous(),
+        "part of rows": whole[..., 1:29],
+        "every other channel": whole[:, ::2],
+        "every other element": whole[..., ::2],
+        "channels last": whole.contiguous(memory_format=torch.channels_last),
+        "odd channels last": whole[:, :23].contiguous(memory_format=torch.channels_last),
+        **{f"{offset} elements on": elsewhere(whole, offset) for offset in (2, 4, 8)},
+    }
+    for name, x in list(views.items())[: None if every else 2]:
+        yield renamed(rectifiers(x), f"misplaced, {name}: ")
+        yield renamed(pools(x, WINDOWS["3x3"], "3x3"), f"misplaced, {name}: ")
+
+
 def launches(dtype: torch.dtype, names: list[str]):
+    if {"misplaced", "every misplaced"} & set(names):
+        yield from misplaced(dtype, "every misplaced" in names)
     yield rectifiers(torch.ones(2, 32, 56, 56, dtype=dtype))
     yield on_patches(dtype, "blocks" in names)
     for name in [name for name in names if name in WINDOWS]:
@@ -163,8 +228,8 @@ def driven(calls):
         yield name
 
 
-def row(name: str, dtype: torch.dtype, capability: int, call: tuple[str, object]) -> dict:
-    kernel, found = call
+def row(name: str, dtype: torch.dtype, capability: int, call: Call) -> dict:
+    kernel, found, tensors = call
     memory = Counter(re.findall(r"\b(?:ld|st)\.global[\w.:]*|cp\.async\.cg", found.asm["ptx"]))
     return {
         "operation": name,
@@ -174,6 +239,7 @@ def row(name: str, dtype: torch.dtype, capability: int, call: tuple[str, object]
         "hash": found.hash,
         "binary": len(found.asm["cubin"]),
         "memory": memory,
+        "misaligned": misaligned(found.asm["ptx"], tensors),
         "products": sorted(set(re.findall(r"\bw?g?mma\S*?\.f32\.(\w+)\.", found.asm["ptx"]))),
     }
 

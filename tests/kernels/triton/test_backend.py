@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from triton_accesses import accesses, misaligned
 
 from torchattr.kernels import Request, TorchBackend
 from torchattr.kernels.triton import backend as backend_module
@@ -93,6 +94,8 @@ def check_patches(row: dict) -> None:
 def check(rows: list[dict]) -> None:
     for row in rows:
         assert row["binary"] > 0
+        assert not row["misaligned"], f"{row['kernel']} in {row['operation']}"
+    rows = [row for row in rows if not row["operation"].startswith("misplaced")]
     wide = [row for row in rows if row["kernel"] in ("rectify_kernel", "gate_kernel")]
     assert wide
     for row in wide:
@@ -110,12 +113,36 @@ def check(rows: list[dict]) -> None:
     assert len(kernels) == len({row["operation"] for row in again}), "a kernel for each size"
 
 
+PTX = """
+.param .u64 .ptr .global .align 1 kernel_param_0,
+.param .u64 .ptr .global .align 1 kernel_param_1,
+ld.param.b64 \t%rd1, [kernel_param_0];
+mov.b64 \t%rd2, kernel_param_1;
+ld.param.b64 \t%rd3, [%rd2];
+selp.b64 \t%rd4, %rd1, %rd3, %p1;
+mad.wide.s32 \t%rd5, %r1, 4, %rd4;
+@%p2 ld.global.v4.b32 { %r2, %r3, %r4, %r5 }, [ %rd5 + 16 ];
+cp.async.cg.shared.global [ %r6 + 0 ], [ %rd1 + 0 ], 0x10, %r7;
+st.global.b32 [ %rd3 + 0 ], { %r2 };
+"""
+
+
+def test_accesses_are_followed_to_their_tensors() -> None:
+    assert accesses(PTX) == [(16, {0, 1}), (16, {0}), (4, {1})]
+    room = torch.empty(64)
+    good, further, odd = room[:64].view(4, 16), room[1:33].view(2, 16), room[:60].view(4, 15)
+    assert misaligned(PTX, [good, good]) == []
+    assert misaligned(PTX, [good, further]) == ["16 bytes of (2, 16) in (16, 1)"]
+    assert len(misaligned(PTX, [odd, good])) == 2
+    assert misaligned("ld.global.v2.b32 {%r1, %r2}, [%rd1];", []) == ["8 bytes somewhere"]
+
+
 def test_kernels_compile_with_16_byte_loads(tmp_path: Path) -> None:
-    check(compiled(tmp_path, 90, "2x2", "bfloat16"))
+    check(compiled(tmp_path, 90, "2x2,misplaced", "bfloat16"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
 def test_every_kernel_compiles(tmp_path: Path, capability: int) -> None:
-    windows = "2x2,3x3,3x3x3,16x16,200,blocks"
+    windows = "2x2,3x3,3x3x3,16x16,200,blocks,every misplaced"
     check(compiled(tmp_path, capability, windows, "float32", "bfloat16", "float16"))

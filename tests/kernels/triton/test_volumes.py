@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ pytest.importorskip("triton.language")
 from torchattr.kernels.triton.volumes import (
     Frame,
     Tiles,
+    are_joined,
     as_volume,
     blank_volume,
     is_channels_last,
@@ -50,10 +53,24 @@ def test_windows_over_a_cell() -> None:
 
 
 def test_tiles_cover_a_volume() -> None:
-    tiles = Tiles.over(torch.Size((2, 3, 1, 4, 5)), last=False, wide=False)
-    assert (tiles.rows, tiles.length, tiles.parts) == (24, 5, (4, 1, 3))
+    shape = torch.Size((2, 3, 1, 4, 5))
+    tiles = Tiles.over(shape, itemsize=4, last=False, wide=False)
+    assert (tiles.rows, tiles.columns, tiles.parts, tiles.unit) == (120, 1, (5, 4, 1, 3), 1)
     height, width = tiles.shape
-    assert tiles.grid == (-(-24 // height) * -(-5 // width),)
-    last = Tiles.over(torch.Size((2, 3, 1, 4, 5)), last=True, wide=True)
-    assert (last.rows, last.length, last.parts) == (40, 3, (5, 4, 1))
+    assert tiles.grid == (-(-120 // height) * -(-1 // width),)
+    last = Tiles.over(shape, itemsize=4, last=True, wide=True)
+    assert (last.rows, last.columns, last.parts) == (40, 3, (5, 4, 1, 1))
     assert last.options["WIDE"] is True
+
+
+@pytest.mark.parametrize("itemsize", [2, 4])
+def test_each_thread_of_channels_last_tiles_has_16_bytes(itemsize: int) -> None:
+    tiles = Tiles.over(torch.Size((2, 64, 1, 4, 5)), itemsize, last=True, wide=False)
+    assert prod(tiles.shape) * itemsize == 16 * 128
+
+
+def test_volumes_whose_examples_follow_each_other() -> None:
+    volume = torch.empty(4, 6, 1, 5, 7)
+    assert are_joined(volume, volume[:2])
+    assert not are_joined(volume, volume[:, :3])
+    assert not are_joined(volume[::2])

@@ -35,6 +35,13 @@ def divide(dividend, factor, shift):
 
 
 @triton.jit
+def is_below(index, size, WIDE: tl.constexpr):
+    """Whether indices are in `[0, size)`, in one comparison."""
+    unsigned: tl.constexpr = tl.uint64 if WIDE else tl.uint32
+    return index.to(unsigned) < size.to(unsigned)
+
+
+@triton.jit
 def tile_of(rows, length, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WIDE: tl.constexpr):
     """Return this program's rows, first column and columns, and which of its elements exist."""
     blocks = tl.cdiv(length, COLUMNS)

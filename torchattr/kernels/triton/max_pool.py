@@ -5,25 +5,36 @@ unrolled, so that most of their arithmetic is done when the kernel is compiled; 
 loop at run time.
 
 Window parameters come as tuples `K` (extents), `S` (strides), `P` (paddings) and `L` (dilations).
-`a`, `b` and `c` are the sizes of the dimensions before the fastest, from the fastest of these.
 Tuples of steps are strides in elements; results are dense.
 
-Rows have `units * UNIT` elements: a kernel that knows that they start where 16-byte loads may can
-use these. If it knew the length itself, each image size would need one more kernel.
+Channels-last rows have `units * UNIT` elements: a kernel that knows that they start where 16-byte
+loads may can use these. If it knew the length itself, each number of channels would need one more
+kernel. In all other volumes, neighbouring threads take neighbouring windows. `zero` is zero, which
+the compiler must not know: if it saw aligned results there, it would give each thread several
+neighbours, whose inputs are far apart for one instruction.
 """
 
 from __future__ import annotations
-
-from math import gcd
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from torchattr.kernels.layout import Window
-from torchattr.kernels.triton.indexing import UNIT, is_wide, tile_of
+from torchattr.kernels.triton.indexing import is_below, is_wide
+from torchattr.kernels.triton.pairs import are_paired, half_of, load_pair
 from torchattr.kernels.triton.tuning import UNROLLED_TURNS
-from torchattr.kernels.triton.volumes import Frame, Tiles, is_channels_last, position_of
+from torchattr.kernels.triton.volumes import (
+    COUNTED,
+    Frame,
+    Tiles,
+    are_joined,
+    is_channels_last,
+    offset_of,
+    position_of,
+    steps_of,
+    tile_of_volume,
+)
 
 
 @triton.jit
@@ -33,43 +44,125 @@ def first_element(corner, L: tl.constexpr):
 
 
 @triton.jit
-def compare(
+def element(
     number,
-    best,
-    won,
     x,
-    offset,
     corner,
     inside,
     size,
     step,
     K: tl.constexpr,
+    P: tl.constexpr,
     L: tl.constexpr,
     CHECKED: tl.constexpr,
+    PAIRED: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """Return one element of every window of a tile, or minus infinity outside the input."""
+    deep = number // (K[1] * K[2]) * L[0]
+    high = number // K[2] % K[1] * L[1]
+    # Which element of its pair it is; the pair is loaded for both.
+    LANE: tl.constexpr = (number % K[2] * L[2] - P[2]) % 2 if PAIRED else 0
+    wide = number % K[2] * L[2] - LANE
+    if CHECKED:
+        # A window of one element lies inside.
+        if K[0] > 1:
+            inside = inside & is_below(corner[0] + deep, size[0], WIDE)
+        if K[1] > 1:
+            inside = inside & is_below(corner[1] + high, size[1], WIDE)
+        if K[2] > 1:
+            inside = inside & is_below(corner[2] + wide, size[2], WIDE)
+    # Distances within a window are the same for all of a tile, mostly known to the compiler.
+    x += deep * step[2] + high * step[3]
+    x += wide * step[4]
+    if PAIRED:
+        value = half_of(load_pair(x, inside), LANE, x.dtype.element_ty)
+    else:
+        value = tl.load(x, inside, other=float("-inf")).to(tl.float32)
+    return value
+
+
+@triton.jit
+def compare(
+    number,
+    best,
+    won,
+    x,
+    corner,
+    inside,
+    size,
+    step,
+    K: tl.constexpr,
+    P: tl.constexpr,
+    L: tl.constexpr,
+    CHECKED: tl.constexpr,
+    PAIRED: tl.constexpr,
+    WIDE: tl.constexpr,
 ):
     """Compare one element of every window of a tile: it wins if it is larger, or NaN."""
-    d = corner[0] + number // (K[1] * K[2]) * L[0]
-    h = corner[1] + number // K[2] % K[1] * L[1]
-    w = corner[2] + number % K[2] * L[2]
-    if CHECKED:
-        inside = inside & (d >= 0) & (d < size[0]) & (h >= 0) & (h < size[1])
-        inside = inside & (w >= 0) & (w < size[2])
-    offset += d * step[2] + h * step[3] + w * step[4]
-    value = tl.load(x + offset, inside, other=float("-inf")).to(tl.float32)
+    value = element(number, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE)
     wins = (value > best) | (value != value)
     return tl.where(wins, value, best), tl.where(wins, number, won)
 
 
-@triton.jit(do_not_specialize=["rows", "units", "a", "b", "c", "D", "H", "W"])
+@triton.jit
+def winners(
+    x,
+    corner,
+    inside,
+    size,
+    step,
+    K: tl.constexpr,
+    P: tl.constexpr,
+    L: tl.constexpr,
+    UNROLLED: tl.constexpr,
+    CHECKED: tl.constexpr,
+    PAIRED: tl.constexpr,
+    WIDE: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Return the maximum of every window of a tile, and its number."""
+    ELEMENTS: tl.constexpr = K[0] * K[1] * K[2]
+    won = tl.zeros([ROWS, COLUMNS], tl.int32)
+    if CHECKED:
+        won += first_element(corner[0], L[0]) * (K[1] * K[2])
+        won += first_element(corner[1], L[1]) * K[2] + first_element(corner[2], L[2])
+    # The first that is inside has won so far: only a larger one, or NaN, can win over it.
+    best = element(0, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE)
+    if UNROLLED:
+        for number in tl.static_range(1, ELEMENTS):
+            best, won = compare(
+                number, best, won, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE
+            )
+    else:
+        for number in range(1, ELEMENTS):
+            best, won = compare(
+                number, best, won, x, corner, inside, size, step, K, P, L, CHECKED, PAIRED, WIDE
+            )
+    return best, won
+
+
+@triton.jit(do_not_specialize=["zero", *COUNTED, "D", "H", "W"])
 def max_pool_kernel(
     x,
     values,
     switches,
+    zero,
     rows,
     units,
-    a,
-    b,
-    c,
+    p0,
+    f0,
+    s0,
+    p1,
+    f1,
+    s1,
+    p2,
+    f2,
+    s2,
+    p3,
+    f3,
+    s3,
     D,
     H,
     W,
@@ -78,38 +171,33 @@ def max_pool_kernel(
     S: tl.constexpr,
     P: tl.constexpr,
     L: tl.constexpr,
+    DEEP: tl.constexpr,
     LAST: tl.constexpr,
+    JOINED: tl.constexpr,
     UNIT: tl.constexpr,
     UNROLLED: tl.constexpr,
     CHECKED: tl.constexpr,
+    PAIRED: tl.constexpr,
     TELLS: tl.constexpr,
     WIDE: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    ELEMENTS: tl.constexpr = K[0] * K[1] * K[2]
-    row, _start, column, inside = tile_of(rows, units * UNIT, ROWS, COLUMNS, WIDE)
-    n, c, d, h, w = position_of(row, column, (a, b, c), LAST, WIDE)
+    columns = units * UNIT if LAST else 1
+    first, row, column, inside = tile_of_volume(rows, columns, ROWS, COLUMNS, WIDE)
+    counted = (p0, f0, s0, p1, f1, s1, p2, f2, s2, p3, f3, s3)
+    n, c, d, h, w = position_of(first, row, column, counted, DEEP, LAST, JOINED, WIDE)
     corner = (d * S[0] - P[0], h * S[1] - P[1], w * S[2] - P[2])
-    offset = n * step[0] + c * step[1]
-    best = tl.full([ROWS, COLUMNS], float("-inf"), tl.float32)
-    won = tl.zeros([ROWS, COLUMNS], tl.int32)
-    if CHECKED:
-        won += first_element(corner[0], L[0]) * (K[1] * K[2])
-        won += first_element(corner[1], L[1]) * K[2] + first_element(corner[2], L[2])
-    if UNROLLED:
-        for number in tl.static_range(ELEMENTS):
-            best, won = compare(
-                number, best, won, x, offset, corner, inside, (D, H, W), step, K, L, CHECKED
-            )
-    else:
-        for number in range(ELEMENTS):
-            best, won = compare(
-                number, best, won, x, offset, corner, inside, (D, H, W), step, K, L, CHECKED
-            )
+    step = steps_of(step, WIDE)
+    x += offset_of((n, c, corner[0], corner[1], corner[2]), step)
+    best, won = winners(
+        x, corner, inside, (D, H, W), step, K, P, L, UNROLLED, CHECKED, PAIRED, WIDE, ROWS, COLUMNS
+    )
     if TELLS:
         won = won | ((best > 0).to(tl.int32) << 7)
-    offset = row * (units * UNIT) + column
+    offset = (first + row) * columns + column
+    if not LAST:
+        offset += zero
     tl.store(values + offset, best.to(values.dtype.element_ty), inside)
     tl.store(switches + offset, won.to(switches.dtype.element_ty), inside)
 
@@ -118,16 +206,14 @@ def max_pool(x: Tensor, values: Tensor, switches: Tensor, window: Window) -> Non
     """Write the maxima of the windows over the volume `x`, and their switches."""
     frame = Frame.of(window)
     last = is_channels_last(values)
-    tile = Tiles.over(values.shape, last, is_wide(x, values))
-    length = values.shape[1] if last else values.shape[4]
-    unit = gcd(length, UNIT)
+    tile = Tiles.over(values.shape, x.itemsize, last, is_wide(x, values))
+    is_unrolled = frame.elements <= UNROLLED_TURNS
     max_pool_kernel[tile.grid](
         x,
         values,
         switches,
-        tile.rows,
-        length // unit,
-        *tile.parts,
+        0,
+        *tile.counted,
         *x.shape[2:],
         x.stride(),
         K=frame.extent,
@@ -135,9 +221,10 @@ def max_pool(x: Tensor, values: Tensor, switches: Tensor, window: Window) -> Non
         P=frame.padding,
         L=frame.dilation,
         LAST=last,
-        UNIT=unit,
-        UNROLLED=frame.elements <= UNROLLED_TURNS,
+        JOINED=are_joined(x),
+        UNROLLED=is_unrolled,
         CHECKED=window.ceil_mode or any(window.padding),
+        PAIRED=is_unrolled and not last and frame.stride[2] == 2 and are_paired(x),
         TELLS=window.tells_open,
         **tile.options,
     )

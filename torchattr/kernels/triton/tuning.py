@@ -23,6 +23,12 @@ UNROLLED_TURNS = 64
 # Elements of a tile of rows and columns, and its widest row.
 TILE, ROW = 512, 128
 
+VOLUME_BYTES = 2048
+"""Bytes of a tile of a channels-last volume: 16 for each thread, which it loads at once."""
+
+ROWS = 512
+"""Rows of a tile of any other volume."""
+
 Choice = TypeVar("Choice")
 
 
@@ -92,8 +98,8 @@ def fastest(milliseconds: Callable[[Choice], float], choices: Sequence[Choice]) 
         return choices[0]
 
 
-def tile_shape(length: int) -> tuple[int, int]:
+def tile_shape(length: int, elements: int = TILE) -> tuple[int, int]:
     """Return height and width of tiles over rows of `length` elements: least waste, then widest."""
     widths = [2**power for power in range(3, ROW.bit_length())]
     columns = min(widths, key=lambda width: (-(-length // width) * width, -width))
-    return max(1, TILE // columns), columns
+    return max(1, elements // columns), columns

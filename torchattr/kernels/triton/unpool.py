@@ -6,13 +6,14 @@ position of their cell are covered by the same windows, at the same positions of
 would be a search for one element is known for the whole tile when the kernel is compiled.
 
 `WINDOW` holds `K`, `S`, `P` and `L`, then the first window over a cell and their number, in each
-dimension. Where cells are two wide along a row, both halves are gathered, laid side by side and
-written at once, as whole rows of the result (`SPLIT` is 2).
+dimension. Where cells are two wide along a row, both halves are gathered and written at once
+(`PAIRED`). A kernel gathers `HELD` positions before it writes any, so that it waits for its loads
+once, and loads once what several of them need.
 """
 
 from __future__ import annotations
 
-from math import gcd, prod
+from math import prod
 
 import torch
 import triton
@@ -20,9 +21,23 @@ import triton.language as tl
 from torch import Tensor
 
 from torchattr.kernels.layout import OPEN, Window
-from torchattr.kernels.triton.indexing import UNIT, is_wide, tile_of
+from torchattr.kernels.triton.indexing import is_below, is_wide
+from torchattr.kernels.triton.pairs import are_paired, store_pair
 from torchattr.kernels.triton.tuning import UNROLLED_TURNS
-from torchattr.kernels.triton.volumes import Frame, Tiles, is_channels_last, position_of
+from torchattr.kernels.triton.volumes import (
+    COUNTED,
+    Frame,
+    Tiles,
+    are_joined,
+    is_channels_last,
+    offset_of,
+    position_of,
+    steps_of,
+    tile_of_volume,
+)
+
+MOST_HELD = 8
+"""So many sums of each thread's cells fit its registers."""
 
 
 @triton.jit
@@ -44,9 +59,10 @@ def add_window(
     step,
     switch_step,
     WINDOW: tl.constexpr,
-    SPLIT: tl.constexpr,
+    PAIRED: tl.constexpr,
     LIFTED: tl.constexpr,
     TELLS: tl.constexpr,
+    WIDE: tl.constexpr,
 ):
     """Add what one of the windows over each element of a tile sends to it."""
     K: tl.constexpr = WINDOW[0]
@@ -55,7 +71,7 @@ def add_window(
     L: tl.constexpr = WINDOW[3]
     FIRST: tl.constexpr = WINDOW[4]
     COUNT: tl.constexpr = WINDOW[5]
-    WAYS: tl.constexpr = S[2] // SPLIT
+    WAYS: tl.constexpr = 1 if PAIRED else S[2]
     md = FIRST[0] + number // (COUNT[1] * COUNT[2])
     mh = FIRST[1] + number // COUNT[2] % COUNT[1]
     mw = FIRST[2] + number % COUNT[2]
@@ -64,15 +80,16 @@ def add_window(
     away_h = residue // WAYS % S[1] + P[1] - S[1] * mh
     away_w = residue % WAYS + lane + P[2] - S[2] * mw
     target = (away_d // L[0] * K[1] + away_h // L[1]) * K[2] + away_w // L[2] + LIFTED
-    # The window that it is an element of: none, if it falls between those of a dilated one.
-    d = tl.where(covers(away_d, K[0], L[0]), cell[0] + md, -1)
-    h = tl.where(covers(away_h, K[1], L[1]), cell[1] + mh, -1)
-    w = tl.where(covers(away_w, K[2], L[2]), cell[2] + mw, -1)
-    inside = inside & (d >= 0) & (d < out[0]) & (h >= 0) & (h < out[1]) & (w >= 0) & (w < out[2])
-    there = d * step[2] + h * step[3] + w * step[4]
-    value = tl.load(source[0] + there, inside, other=0).to(tl.float32)
-    there = d * switch_step[2] + h * switch_step[3] + w * switch_step[4]
-    switch = tl.load(source[1] + there, inside, other=0).to(tl.int32)
+    # Not an element of the window, if it falls between those of a dilated one.
+    inside = inside & covers(away_h, K[1], L[1]) & covers(away_w, K[2], L[2])
+    inside = inside & is_below(cell[1] + mh, out[1], WIDE) & is_below(cell[2] + mw, out[2], WIDE)
+    # Images have the depth of their windows.
+    if K[0] * S[0] > 1:
+        inside = inside & covers(away_d, K[0], L[0]) & is_below(cell[0] + md, out[0], WIDE)
+    gradient = source[0] + (md * step[2] + mh * step[3])
+    value = tl.load(gradient + mw * step[4], inside, other=0).to(tl.float32)
+    chosen = source[1] + (md * switch_step[2] + mh * switch_step[3])
+    switch = tl.load(chosen + mw * switch_step[4], inside, other=0).to(tl.int32)
     if TELLS and LIFTED == 0:
         switch = switch & 127
     # Selected, not multiplied: an infinite gradient goes to its winner alone.
@@ -91,10 +108,11 @@ def gather(
     switch_step,
     WINDOW: tl.constexpr,
     UNROLLED: tl.constexpr,
-    SPLIT: tl.constexpr,
+    PAIRED: tl.constexpr,
     LIFTED: tl.constexpr,
     TELLS: tl.constexpr,
     SIGNED: tl.constexpr,
+    WIDE: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -107,13 +125,13 @@ def gather(
         for number in tl.static_range(WINDOWS):
             total = add_window(
                 number, total, residue, lane, source, cell, inside, out, step, switch_step,
-                WINDOW, SPLIT, LIFTED, TELLS,
+                WINDOW, PAIRED, LIFTED, TELLS, WIDE,
             )  # fmt: skip
     else:
         for number in range(WINDOWS):
             total = add_window(
                 number, total, residue, lane, source, cell, inside, out, step, switch_step,
-                WINDOW, SPLIT, LIFTED, TELLS,
+                WINDOW, PAIRED, LIFTED, TELLS, WIDE,
             )  # fmt: skip
     if SIGNED:
         total = tl.where(total < 0, 0.0, total)
@@ -121,85 +139,111 @@ def gather(
 
 
 @triton.jit
-def fill(
+def write(
     residue,
+    total,
+    neighbour,
+    result,
+    position,
+    inside,
+    size,
+    channels,
+    WINDOW: tl.constexpr,
+    LAST: tl.constexpr,
+    PAIRED: tl.constexpr,
+):
+    """Write one position of the cells of a tile, or a pair of neighbours."""
+    S: tl.constexpr = WINDOW[1]
+    WAYS: tl.constexpr = 1 if PAIRED else S[2]
+    n, c, d, h, w = position
+    d = d * S[0] + residue // (S[1] * WAYS)
+    h = h * S[1] + residue // WAYS % S[1]
+    w = w * S[2] + residue % WAYS
+    if LAST:
+        offset = (((n * size[0] + d) * size[1] + h) * size[2] + w) * channels + c
+    else:
+        offset = (((n * channels + c) * size[0] + d) * size[1] + h) * size[2] + w
+    inside = inside & (d < size[0]) & (h < size[1]) & (w < size[2])
+    if PAIRED:
+        store_pair(result + offset, total, neighbour, inside)
+    else:
+        tl.store(result + offset, total.to(result.dtype.element_ty), inside)
+
+
+@triton.jit
+def fill(
     source,
     result,
-    start,
-    row_inside,
-    inside,
-    units,
     position,
+    inside,
     size,
     out,
     channels,
     step,
     switch_step,
     WINDOW: tl.constexpr,
+    TURNS: tl.constexpr,
+    HELD: tl.constexpr,
     LAST: tl.constexpr,
-    UNIT: tl.constexpr,
     UNROLLED: tl.constexpr,
-    SPLIT: tl.constexpr,
+    PAIRED: tl.constexpr,
     LIFTED: tl.constexpr,
     TELLS: tl.constexpr,
     SIGNED: tl.constexpr,
+    WIDE: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Fill one position of the cells of a tile, or `SPLIT` neighbours."""
-    S: tl.constexpr = WINDOW[1]
-    WAYS: tl.constexpr = S[2] // SPLIT
-    n, c, d, h, w = position
-    total = gather(
-        residue, 0, source, (d, h, w), inside, out, step, switch_step,
-        WINDOW, UNROLLED, SPLIT, LIFTED, TELLS, SIGNED, ROWS, COLUMNS,
-    )  # fmt: skip
-    if SPLIT == 2:
-        right = gather(
-            residue, 1, source, (d, h, w), inside, out, step, switch_step,
-            WINDOW, UNROLLED, SPLIT, LIFTED, TELLS, SIGNED, ROWS, COLUMNS,
-        )  # fmt: skip
-        total = tl.interleave(total, right)
-    d = d * S[0] + residue // (S[1] * WAYS)
-    h = h * S[1] + residue // WAYS % S[1]
-    if LAST:
-        w = w * S[2] + residue % WAYS
-        offset = (((n * size[0] + d) * size[1] + h) * size[2] + w) * (units * UNIT) + c
-        there = inside & (w < size[2])
+    """Fill all positions of the cells of a tile."""
+    _n, _c, d, h, w = position
+    if UNROLLED:
+        for turn in tl.static_range(TURNS // HELD):
+            totals = ()
+            for held in tl.static_range(HELD):
+                for lane in tl.static_range(2 if PAIRED else 1):
+                    total = gather(
+                        turn * HELD + held, lane, source, (d, h, w), inside, out,
+                        step, switch_step,
+                        WINDOW, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
+                    )  # fmt: skip
+                    totals = totals + (total,)  # type: ignore[assignment]  # noqa: RUF005
+            for held in tl.static_range(HELD):
+                write(
+                    turn * HELD + held, totals[held * 2 if PAIRED else held],
+                    totals[held * 2 + 1 if PAIRED else held], result, position,
+                    inside, size, channels, WINDOW, LAST, PAIRED,
+                )  # fmt: skip
     else:
-        w = (start * SPLIT + tl.arange(0, COLUMNS * SPLIT)[None, :]) * WAYS + residue % WAYS
-        offset = (((n * channels + c) * size[0] + d) * size[1] + h) * (units * UNIT) + w
-        there = row_inside & (w < units * UNIT)
-    there = there & (d < size[0]) & (h < size[1])
-    tl.store(result + offset, total.to(result.dtype.element_ty), there)
+        for residue in range(TURNS):
+            total = gather(
+                residue, 0, source, (d, h, w), inside, out, step, switch_step,
+                WINDOW, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
+            )  # fmt: skip
+            write(
+                residue, total, total, result, position, inside, size, channels,
+                WINDOW, LAST, PAIRED,
+            )  # fmt: skip
 
 
-@triton.jit(
-    do_not_specialize=[
-        "rows",
-        "length",
-        "units",
-        "a",
-        "b",
-        "c",
-        "D",
-        "H",
-        "W",
-        "OD",
-        "OH",
-        "OW",
-    ]
-)
+@triton.jit(do_not_specialize=[*COUNTED, "D", "H", "W", "OD", "OH", "OW"])
 def unpool_kernel(
     grad,
     switches,
     result,
     rows,
-    length,
     units,
-    a,
-    b,
-    c,
+    p0,
+    f0,
+    s0,
+    p1,
+    f1,
+    s1,
+    p2,
+    f2,
+    s2,
+    p3,
+    f3,
+    s3,
     D,
     H,
     W,
@@ -210,10 +254,13 @@ def unpool_kernel(
     switch_step,
     WINDOW: tl.constexpr,
     TURNS: tl.constexpr,
+    HELD: tl.constexpr,
+    DEEP: tl.constexpr,
     LAST: tl.constexpr,
+    JOINED: tl.constexpr,
     UNIT: tl.constexpr,
     UNROLLED: tl.constexpr,
-    SPLIT: tl.constexpr,
+    PAIRED: tl.constexpr,
     LIFTED: tl.constexpr,
     TELLS: tl.constexpr,
     SIGNED: tl.constexpr,
@@ -221,27 +268,18 @@ def unpool_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    columns = units * UNIT if LAST else length
-    row, start, column, inside = tile_of(rows, columns, ROWS, COLUMNS, WIDE)
-    n, channel, d, h, w = position_of(row, column, (a, b, c), LAST, WIDE)
-    source = (
-        grad + (n * step[0] + channel * step[1]),
-        switches + (n * switch_step[0] + channel * switch_step[1]),
-    )
-    if UNROLLED:
-        for residue in tl.static_range(TURNS):
-            fill(
-                residue, source, result, start, row < rows, inside, units,
-                (n, channel, d, h, w), (D, H, W), (OD, OH, OW), c, step, switch_step,
-                WINDOW, LAST, UNIT, UNROLLED, SPLIT, LIFTED, TELLS, SIGNED, ROWS, COLUMNS,
-            )  # fmt: skip
-    else:
-        for residue in range(TURNS):
-            fill(
-                residue, source, result, start, row < rows, inside, units,
-                (n, channel, d, h, w), (D, H, W), (OD, OH, OW), c, step, switch_step,
-                WINDOW, LAST, UNIT, UNROLLED, SPLIT, LIFTED, TELLS, SIGNED, ROWS, COLUMNS,
-            )  # fmt: skip
+    columns = units * UNIT if LAST else 1
+    channels = columns if LAST else p3
+    first, row, column, inside = tile_of_volume(rows, columns, ROWS, COLUMNS, WIDE)
+    counted = (p0, f0, s0, p1, f1, s1, p2, f2, s2, p3, f3, s3)
+    n, channel, d, h, w = position_of(first, row, column, counted, DEEP, LAST, JOINED, WIDE)
+    position = (n, channel, d, h, w)
+    step, switch_step = steps_of(step, WIDE), steps_of(switch_step, WIDE)
+    source = (grad + offset_of(position, step), switches + offset_of(position, switch_step))
+    fill(
+        source, result, position, inside, (D, H, W), (OD, OH, OW), channels, step, switch_step,
+        WINDOW, TURNS, HELD, LAST, UNROLLED, PAIRED, LIFTED, TELLS, SIGNED, WIDE, ROWS, COLUMNS,
+    )  # fmt: skip
 
 
 def unpool(
@@ -261,32 +299,28 @@ def unpool(
     frame = Frame.of(window)
     last = is_channels_last(result)
     cells = [-(-size // step) for size, step in zip(result.shape[2:], frame.stride, strict=True)]
-    split = 2 if frame.stride[2] == 2 and not last else 1
-    residues = prod(frame.stride) // split
     first, count = frame.windows_over_a_cell()
+    is_unrolled = prod(frame.stride) * prod(count) <= UNROLLED_TURNS
+    is_paired = is_unrolled and not last and frame.stride[2] == 2 and are_paired(result)
+    residues = prod(frame.stride) // (2 if is_paired else 1)
     shape = torch.Size([*result.shape[:2], *cells])
-    unrolled = residues * prod(count) <= UNROLLED_TURNS
-    tile = Tiles.over(shape, last, is_wide(grad, switches, result))
-    length = result.shape[1] if last else result.shape[4]
-    unit = gcd(length, UNIT)
+    tile = Tiles.over(shape, grad.itemsize, last, is_wide(grad, switches, result))
     unpool_kernel[tile.grid](
         grad,
         switches,
         result,
-        tile.rows,
-        cells[2],
-        length // unit,
-        *tile.parts,
+        *tile.counted,
         *result.shape[2:],
         *grad.shape[2:],
         grad.stride(),
         switches.stride(),
         WINDOW=(frame.extent, frame.stride, frame.padding, frame.dilation, first, count),
         TURNS=residues,
+        HELD=residues if residues <= MOST_HELD else 1,
         LAST=last,
-        UNIT=unit,
-        UNROLLED=unrolled,
-        SPLIT=split,
+        JOINED=are_joined(grad, switches),
+        UNROLLED=is_unrolled,
+        PAIRED=is_paired,
         LIFTED=OPEN if only_open else 0,
         TELLS=window.tells_open,
         SIGNED=clamped,

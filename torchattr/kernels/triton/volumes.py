@@ -1,16 +1,20 @@
 """Tensors of one to three spatial dimensions as volumes, windows over them, and tiles of both.
 
 A volume is `(N, C, D, H, W)`: an image is a volume of depth 1. A program works on a tile of rows
-and columns. Columns run along the dimension that is fastest in memory: the width, or in
-channels-last tensors the channels. So what all elements of a row share is computed once a row. A
-row's number counts the dimensions before the fastest.
+and columns. In channels-last tensors, columns are the channels, and a row's number counts the
+dimensions before them. In all others a row is one element, and there is one column: neighbouring
+threads then work on neighbouring elements for any width of an image.
+
+The position of a row follows from its number by division. That of a program's first row is divided
+once for all of its rows; what is left for each row is small and divided by multiplication.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from functools import cached_property, lru_cache
+from math import gcd, prod
 
 import torch
 import triton
@@ -18,20 +22,93 @@ import triton.language as tl
 from torch import Tensor
 
 from torchattr.kernels.layout import Window
-from torchattr.kernels.triton.tuning import OPTIONS, tile_shape
+from torchattr.kernels.triton.indexing import UNIT, divide, divisor
+from torchattr.kernels.triton.tuning import OPTIONS, ROWS, VOLUME_BYTES, tile_shape
 
 Three = tuple[int, ...]
 
+COUNTED = ["rows", "units", *(f"{part}{number}" for number in range(4) for part in "pfs")]
+"""Parameters whose values a kernel is not compiled for: the number of rows, and what divides it."""
+
 
 @triton.jit
-def position_of(row, column, parts, LAST: tl.constexpr, WIDE: tl.constexpr):
-    """Return example, channel and position of the elements of a tile."""
-    rest, a = row // parts[0], row % parts[0]
-    rest, b = rest // parts[1], rest % parts[1]
-    n, c = rest // parts[2], rest % parts[2]
+def digit_of(first, number, size, factor, shift, WIDE: tl.constexpr):
+    """Return the last digit of `first + number` to the base `size`, and both without it."""
     if WIDE:
-        column = column.to(tl.int64)
-    return (n, column, c, b, a) if LAST else (n, c, b, a, column)
+        rest = first // size
+        low = first - rest * size + number
+        carry = low // size
+    else:
+        rest = divide(first, factor, shift)
+        low = first - rest * size + number
+        carry = divide(low, factor, shift)
+    return low - carry * size, rest, carry
+
+
+@triton.jit
+def position_of(
+    first,
+    number,
+    column,
+    counted,
+    DEEP: tl.constexpr,
+    LAST: tl.constexpr,
+    JOINED: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """Return example, channel and position of the elements of a tile.
+
+    `counted` holds each dimension that a row's number counts, from the fastest, and its divisor.
+    `JOINED` is whether the channels of all examples count as those of one.
+    """
+    w, first, number = digit_of(first, number, counted[0], counted[1], counted[2], WIDE)
+    h, first, number = digit_of(first, number, counted[3], counted[4], counted[5], WIDE)
+    if DEEP:
+        d, first, number = digit_of(first, number, counted[6], counted[7], counted[8], WIDE)
+    else:
+        d = first * 0
+    n = first + number
+    if LAST:
+        c = column
+    elif JOINED:
+        c, n = n, n * 0
+    else:
+        c, first, number = digit_of(first, number, counted[9], counted[10], counted[11], WIDE)
+        n = first + number
+    return n, c, d, h, w
+
+
+@triton.jit
+def step_of(step, WIDE: tl.constexpr):
+    """Return the distance between neighbours of a dimension, whose products may need 64 bits."""
+    return tl.cast(step, tl.int64) if WIDE else step
+
+
+@triton.jit
+def steps_of(step, WIDE: tl.constexpr):
+    """Return the distance between neighbours of every dimension."""
+    n, c = step_of(step[0], WIDE), step_of(step[1], WIDE)
+    return n, c, step_of(step[2], WIDE), step_of(step[3], WIDE), step_of(step[4], WIDE)
+
+
+@triton.jit
+def offset_of(position, step):
+    """Return the distance of positions from the first element of a volume."""
+    n, c, d, h, w = position
+    return n * step[0] + c * step[1] + d * step[2] + h * step[3] + w * step[4]
+
+
+@triton.jit
+def tile_of_volume(rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WIDE: tl.constexpr):
+    """Return this program's first row, rows after it, columns, and which elements exist."""
+    blocks = tl.cdiv(columns, COLUMNS)
+    first = tl.program_id(0) // blocks
+    if WIDE:
+        first = first.to(tl.int64)
+    first *= ROWS
+    number = tl.arange(0, ROWS)[:, None]
+    column = tl.program_id(0) % blocks * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    return first, number, column, (first + number < rows) & (column < columns)
 
 
 def as_volume(tensor: Tensor, dims: int) -> Tensor:
@@ -49,6 +126,11 @@ def volume_shape(shape: Sequence[int], dims: int) -> torch.Size:
 def is_channels_last(volume: Tensor) -> bool:
     """Whether the channels of a volume are its fastest dimension."""
     return not volume.is_contiguous() and volume.stride(1) == 1 and volume.shape[1] > 1
+
+
+def are_joined(*volumes: Tensor) -> bool:
+    """Whether the channels of all examples of these volumes follow each other evenly."""
+    return all(volume.stride(0) == volume.shape[1] * volume.stride(1) for volume in volumes)
 
 
 def blank_volume(like: Tensor, shape: torch.Size, last: bool, dtype: torch.dtype) -> Tensor:
@@ -69,6 +151,7 @@ class Frame:
     dilation: Three
 
     @staticmethod
+    @lru_cache(maxsize=256)
     def of(window: Window) -> Frame:
         missing = 3 - len(window.extent)
         ones, zeros = (1,) * missing, (0,) * missing
@@ -79,7 +162,7 @@ class Frame:
             (*ones, *window.dilation),
         )
 
-    @property
+    @cached_property
     def elements(self) -> int:
         return prod(self.extent)
 
@@ -103,23 +186,48 @@ class Tiles:
     """How a volume is cut into tiles, and the dimensions that a row's number counts."""
 
     rows: int
-    length: int
-    parts: Three
+    columns: int
+    parts: tuple[int, ...]
     shape: tuple[int, int]
     wide: bool
 
     @staticmethod
-    def over(volume: torch.Size, last: bool, wide: bool) -> Tiles:
+    @lru_cache(maxsize=256)
+    def over(volume: torch.Size, itemsize: int, last: bool, wide: bool) -> Tiles:
         n, c, d, h, w = volume
-        parts, length = ((w, h, d), c) if last else ((h, d, c), w)
-        return Tiles(n * prod(parts), length, parts, tile_shape(length), wide)
+        if last:
+            shape = tile_shape(c, VOLUME_BYTES // itemsize)
+            return Tiles(n * d * h * w, c, (w, h, d, 1), shape, wide)
+        return Tiles(n * c * d * h * w, 1, (w, h, d, c), (ROWS, 1), wide)
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int]:
         rows, columns = self.shape
-        return (-(-self.rows // rows) * -(-self.length // columns),)
+        return (-(-self.rows // rows) * -(-self.columns // columns),)
 
-    @property
+    @cached_property
+    def counted(self) -> tuple[int, ...]:
+        """The arguments for :data:`COUNTED`."""
+        divisors = [(0, 0) if self.wide else divisor(part) for part in self.parts]
+        pairs = zip(self.parts, divisors, strict=True)
+        return (
+            self.rows,
+            self.columns // self.unit,
+            *(n for part, pair in pairs for n in (part, *pair)),
+        )
+
+    @cached_property
+    def unit(self) -> int:
+        return gcd(self.columns, UNIT)
+
+    @cached_property
     def options(self) -> dict[str, int | bool]:
         rows, columns = self.shape
-        return {"ROWS": rows, "COLUMNS": columns, "WIDE": self.wide, **OPTIONS}
+        return {
+            "DEEP": self.parts[2] > 1,
+            "UNIT": self.unit,
+            "ROWS": rows,
+            "COLUMNS": columns,
+            "WIDE": self.wide,
+            **OPTIONS,
+        }
