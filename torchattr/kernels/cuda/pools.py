@@ -65,6 +65,12 @@ class Windowed:
             f"{name}={','.join(map(str, of))}" for name, of in zip(settings, values, strict=True)
         ]
 
+    def ends(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Return a bound of the positions of windows in each dimension, padding included."""
+        padded = zip(in_three(sizes, 1), self.padding, strict=True)
+        reach = zip(padded, self.extent, self.dilation, self.stride, strict=True)
+        return tuple(n + 2 * p + k * d + s for (n, p), k, d, s in reach)
+
     def covering(self, d: int, tile: int) -> int:
         """Return how many windows can cover part of so many elements of one dimension."""
         span = self.dilation[d] * (self.extent[d] - 1) + tile
@@ -88,6 +94,8 @@ def pool_call(
     sizes = in_three(output.shape[2:], 1)
     threads = outers * prod(sizes) * (groups if last else 1)
     reach = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))
+    # A window's start can lie beyond the memory that strides of 0 reach.
+    reach = max(reach, *windowed.ends(x.shape[2:]))
     defines = [
         *(TYPES[x.dtype], index_bits(reach, output.numel(), threads * lanes), f"LANES={lanes}"),
         *windowed.defines,
@@ -144,7 +152,7 @@ def unpool_call(
     tiles = (sizes[0], -(-sizes[1] // tile[0]), -(-sizes[2] // tile[1]))
     threads = outers * prod(tiles) * (channels // lanes)
     defines = [
-        *(TYPES[result.dtype], index_bits(result.numel(), grad.numel())),
+        *(TYPES[result.dtype], index_bits(result.numel(), grad.numel(), *windowed.ends(result.shape[2:]))),
         *(f"LANES={lanes}", f"TILE_H={tile[0]}", f"TILE_W={tile[1]}", *windowed.defines, *gates),
         *(["CHANNELS_LAST"] if last else []),
         *(["VECTORISED"] if vectorised else []),
