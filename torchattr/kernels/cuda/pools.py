@@ -152,7 +152,10 @@ def unpool_call(
     tiles = (sizes[0], -(-sizes[1] // tile[0]), -(-sizes[2] // tile[1]))
     threads = outers * prod(tiles) * (channels // lanes)
     defines = [
-        *(TYPES[result.dtype], index_bits(result.numel(), grad.numel(), *windowed.ends(result.shape[2:]))),
+        *(
+            TYPES[result.dtype],
+            index_bits(result.numel(), grad.numel(), *windowed.ends(result.shape[2:])),
+        ),
         *(f"LANES={lanes}", f"TILE_H={tile[0]}", f"TILE_W={tile[1]}", *windowed.defines, *gates),
         *(["CHANNELS_LAST"] if last else []),
         *(["VECTORISED"] if vectorised else []),
