@@ -152,8 +152,8 @@ def drop(backend: Candidate, operation: str, error: Exception) -> None:
     """Use a backend for an operation no more, and warn of it."""
     _failed.add((backend, operation))
     warn(
-        f"the backend {backend.name!r} failed in {operation} ({type(error).__name__}: {error}); another"
-        " one is used for this operation from now on, with the same results",
+        f"the backend {backend.name!r} failed in {operation} ({type(error).__name__}: {error});"
+        " another one is used for this operation from now on, with the same results",
         BackendWarning,
     )
 

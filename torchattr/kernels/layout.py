@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import prod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +66,21 @@ def order_of(tensor: Tensor) -> Order:
     if tensor.is_contiguous():
         return _plain(tensor.dim())
     return tuple(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+
+
+class Layout(NamedTuple):
+    """How memory holds a tensor: its order, and whether it is one run without gaps or overlaps."""
+
+    order: Order
+    is_run: bool
+
+
+@lru_cache(maxsize=4096)
+def layout_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
+    """Return the layout of tensors with memory, not of ones whose sizes are symbols."""
+    tensor = torch.empty_strided(shape, strides, device="meta")
+    order = order_of(tensor)
+    return Layout(order, tensor.permute(order).is_contiguous())
 
 
 def in_order(tensor: Tensor, order: Order) -> Tensor:
