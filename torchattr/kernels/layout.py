@@ -111,8 +111,9 @@ def lies_in(tensor: Tensor, order: Order) -> bool:
 
 def is_dense(tensor: Tensor) -> bool:
     """Whether the tensor is one run of memory without gaps or overlaps, in any order."""
-    plain = tensor.is_contiguous() and is_materialised(tensor)
-    return plain or lies_in(tensor, order_of(tensor))
+    if not is_materialised(tensor):
+        return False
+    return tensor.is_contiguous() or layout_of(tensor.shape, tensor.stride()).is_run
 
 
 def empty_in(

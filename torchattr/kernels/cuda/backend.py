@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchattr.kernels.api import Backend, Request
 from torchattr.kernels.cuda.driver import DriverLauncher
-from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, Plan, divisor
+from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, Plan, Value, divisor
 from torchattr.kernels.cuda.pools import (
     TYPES,
     index_bits,
@@ -243,7 +243,7 @@ def run_plan(
     if aligned_factors is not None and count:
         step, channels = channel_step(shape, order), shape[1]
         macros += ["AFFINE", *_channel_layout(step, channels, vector, aligned_factors)]
-    values = (count, *bounds, (*divisor(step), *divisor(channels)))
+    values: list[Value] = [count, *bounds, (*divisor(step), *divisor(channels))]
     # A lane takes two vectors.
     threads = -(-count // (2 * 32 * vector)) * 32
     return Plan(Kernel(name, tuple(macros)), threads, pointers, *values)
@@ -274,7 +274,8 @@ def _gates(masked: bool, clamped: bool) -> tuple[str, ...]:
 
 
 def _vector(values: Tensor) -> Tensor:
-    return run_of(values, torch.float32)
+    is_run = values.is_contiguous() and not values.is_neg()
+    return values if is_run and values.dtype == torch.float32 else run_of(values, torch.float32)
 
 
 def _buffers(tensor: Tensor, order: Order, overwrite: bool) -> tuple[Tensor, Tensor]:

@@ -28,10 +28,7 @@ def vector_of(dtype: torch.dtype) -> int:
 
 
 def is_aligned(*tensors: Tensor) -> bool:
-    for tensor in tensors:
-        if tensor.data_ptr() % 16:
-            return False
-    return True
+    return all(tensor.data_ptr() % 16 == 0 for tensor in tensors)
 
 
 def has_channels_last(tensor: Tensor, spatial: int) -> bool:
