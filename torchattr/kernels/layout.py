@@ -68,7 +68,7 @@ def order_of(tensor: Tensor) -> Order:
     return tuple(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
-class Layout(NamedTuple):
+class MemoryLayout(NamedTuple):
     """How memory holds a tensor: its order, and whether it is one run without gaps or overlaps."""
 
     order: Order
@@ -76,11 +76,11 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def layout_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
+def layout_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> MemoryLayout:
     """Return the layout of tensors with memory, not of ones whose sizes are symbols."""
     tensor = torch.empty_strided(shape, strides, device="meta")
     order = order_of(tensor)
-    return Layout(order, tensor.permute(order).is_contiguous())
+    return MemoryLayout(order, tensor.permute(order).is_contiguous())
 
 
 def in_order(tensor: Tensor, order: Order) -> Tensor:

@@ -79,7 +79,7 @@ class Windowed:
         return -(-span // self.stride[d]) + 1
 
 
-class Pooling(NamedTuple):
+class PoolPlan(NamedTuple):
     """A max-pool of inputs in one layout: its plan, and its results' shape and strides."""
 
     plan: Plan
@@ -95,13 +95,13 @@ def pool_plan(
     dtype: torch.dtype,
     aligned: bool,
     window: Window,
-) -> Pooling:
+) -> PoolPlan:
     """Return the plan of a max-pool of an input with a batch and channels."""
     x = torch.empty_strided(shape, strides, dtype=dtype, device="meta")
     sizes = pooled_shape(shape, window)
     order = channels_last(x.dim()) if has_channels_last(x, x.dim() - 2) else tuple(range(x.dim()))
     output = empty_in(order, sizes, x)
-    return Pooling(_pool_plan(launcher, x, output, aligned, window), sizes, output.stride())
+    return PoolPlan(_pool_plan(launcher, x, output, aligned, window), sizes, output.stride())
 
 
 def _pool_plan(
