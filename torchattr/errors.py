@@ -231,6 +231,10 @@ class BackendError(TorchattrError, RuntimeError):
     """A backend requested by name that cannot serve the call."""
 
 
+class DeviceLost(TorchattrError, RuntimeError):
+    """A GPU whose context is lost: it vanished, or a kernel made an invalid access."""
+
+
 class OutOfMemory(TorchattrError, MemoryError):
     """Not even a single perturbed copy fits into memory."""
 

@@ -87,7 +87,7 @@ def test_registered_backends_come_first_in_their_order(picky: Picky) -> None:
     class Later(Picky):
         name: ClassVar[str] = "later"
 
-    built_in = ["triton", "cuda", "cpu", "torch"]
+    built_in = ["cuda", "triton", "cpu", "torch"]
     assert [name for name in backends() if name in ("picky", "later", *built_in)] == [
         *("picky", "later"),
         *built_in,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchattr.kernels import Window, order_of
-from torchattr.kernels.layout import from_order, in_order, mask_bytes
+from torchattr.kernels.layout import from_order, in_order, is_dense, layout_of, mask_bytes
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
@@ -54,3 +54,13 @@ def test_switch_takes_a_byte_for_windows_of_up_to_256_places(
 ) -> None:
     ones = (1,) * len(extent)
     assert Window(extent, ones, ones, ones).switch_dtype == dtype
+
+
+def test_the_layout_of_memory() -> None:
+    x = torch.empty(2, 3, 4, 5)
+    for tensor in (x, x.permute(0, 2, 3, 1), x.transpose(0, 3), x[:, :1]):
+        layout = layout_of(tensor.shape, tensor.stride())
+        assert layout.order == order_of(tensor)
+        assert layout.is_run == is_dense(tensor)
+    assert not layout_of((2, 3), (6, 2)).is_run
+    assert not layout_of((2, 3), (0, 1)).is_run

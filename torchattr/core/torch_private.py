@@ -47,6 +47,7 @@ __all__ = [
     "TorchDispatchMode",
     "TransformType",
     "aten_nn",
+    "current_raw_stream",
     "dynamo_stance",
     "engine_run_backward",
     "function_mode_stack",
@@ -84,6 +85,13 @@ make_wrapper_subclass = torch.Tensor._make_wrapper_subclass
 
 set_grad_enabled = torch._C._set_grad_enabled
 """Sets gradient mode without a context manager, so that it can be undone in any order."""
+
+
+def current_raw_stream(device: int) -> int:
+    """Return the handle of the current stream of a CUDA device, without an object around it."""
+    handle: int = torch._C._cuda_getCurrentRawStream(device)
+    return handle
+
 
 _EVAL_FRAME = "torch._dynamo.eval_frame"
 

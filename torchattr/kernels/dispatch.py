@@ -1,4 +1,4 @@
-"""Which backend serves a call: the one requested by name, else the first that can."""
+"""Which backend serves a call: the one requested by name, else the fastest on offer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import TypeVar
 
+from torchattr.core.device_faults import refuse_lost
 from torchattr.core.registry import Registry
 from torchattr.core.undoing import undone
 from torchattr.errors import BackendError
 from torchattr.kernels.api import Backend, PatchOperations, Request
+from torchattr.kernels.automatic import AutomaticBackend, stopwatch_for
 from torchattr.kernels.cpu.backend import CpuBackend
 from torchattr.kernels.cuda.backend import CudaBackend
-from torchattr.kernels.fallback import has_failed, with_fallback
 from torchattr.kernels.reference.backend import TorchBackend
 from torchattr.kernels.reference.patches import TorchPatches
 from torchattr.kernels.triton.backend import TritonBackend
@@ -26,8 +27,11 @@ AUTO = "auto"
 
 B = TypeVar("B", bound=type[Backend])
 
-BUILT_IN: tuple[type[Backend], ...] = (TritonBackend, CudaBackend, CpuBackend, TorchBackend)
-"""In the order in which they are tried. The reference is last: it serves what the others refuse."""
+BUILT_IN: tuple[type[Backend], ...] = (CudaBackend, TritonBackend, CpuBackend, TorchBackend)
+"""In the order in which they are tried where speed is not measured or does not differ.
+
+The reference is last: it serves what the others refuse.
+"""
 
 BACKENDS: Registry[type[Backend]] = Registry("backend", group=ENTRY_POINTS, error=BackendError)
 
@@ -97,16 +101,16 @@ def requested_backend() -> str:
 
 
 def choose(request: Request, name: str) -> Backend:
-    """Return the backend called `name`, for `"auto"` the first on offer that has not failed.
+    """Return the backend called `name`, for `"auto"` one that chooses for each operation.
 
     Raises:
         BackendError: the backend requested by name refuses, with all its reasons.
+        DeviceLost: the context of the GPU was lost before.
     """
+    refuse_lost(request.device)
     if name == AUTO:
-        working = (backend for backend in backends().values() if not has_failed(backend))
-        return with_fallback(
-            next(candidate for candidate in working if candidate.is_offered(request))
-        )
+        offered = (one for one in backends().values() if one.is_offered(request))
+        return _automatic(request, tuple(offered))
     named = backends()[name]
     reasons = named.refusals(request)
     if reasons:
@@ -115,6 +119,14 @@ def choose(request: Request, name: str) -> Backend:
             f" {'; '.join(reasons)}. Choose another, or 'auto'"
         )
     return named
+
+
+@cache
+def _automatic(request: Request, candidates: tuple[Backend, ...]) -> Backend:
+    """Return what chooses among candidates: the same object for the same request."""
+    if len(candidates) == 1:
+        return candidates[0]
+    return AutomaticBackend(request, candidates, stopwatch_for(request.device))
 
 
 def choose_patches(request: Request, name: str) -> PatchOperations:

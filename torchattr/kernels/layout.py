@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import prod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,21 @@ def order_of(tensor: Tensor) -> Order:
     return tuple(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
+class MemoryLayout(NamedTuple):
+    """How memory holds a tensor: its order, and whether it is one run without gaps or overlaps."""
+
+    order: Order
+    is_run: bool
+
+
+@lru_cache(maxsize=4096)
+def layout_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> MemoryLayout:
+    """Return the layout of tensors with memory, not of ones whose sizes are symbols."""
+    tensor = torch.empty_strided(shape, strides, device="meta")
+    order = order_of(tensor)
+    return MemoryLayout(order, tensor.permute(order).is_contiguous())
+
+
 def in_order(tensor: Tensor, order: Order) -> Tensor:
     """Return the elements of `tensor` as one contiguous run in `order`; copies only if needed."""
     tensor = tensor.resolve_neg()
@@ -95,8 +111,9 @@ def lies_in(tensor: Tensor, order: Order) -> bool:
 
 def is_dense(tensor: Tensor) -> bool:
     """Whether the tensor is one run of memory without gaps or overlaps, in any order."""
-    plain = tensor.is_contiguous() and is_materialised(tensor)
-    return plain or lies_in(tensor, order_of(tensor))
+    if not is_materialised(tensor):
+        return False
+    return tensor.is_contiguous() or layout_of(tensor.shape, tensor.stride()).is_run
 
 
 def empty_in(

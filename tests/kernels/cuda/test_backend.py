@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,8 +28,9 @@ from oracles import (
 
 import torchattr as ta
 from torchattr.kernels import Request, Window, backends
-from torchattr.kernels.cuda.backend import CudaBackend
+from torchattr.kernels.cuda.backend import CudaBackend, run_plan
 from torchattr.kernels.cuda.launch import Kernel
+from torchattr.kernels.cuda.pools import pool_plan, unpool_plan
 from torchattr.kernels.layout import order_of
 
 CPU = torch.device("cpu")
@@ -136,6 +141,17 @@ def test_rows_of_each_width(host, width: int) -> None:
         check_pool(host, [1, 3, 7, width], WINDOWS["3x3 by 2"], dtype, False)
 
 
+@pytest.fixture
+def no_plans() -> Iterator[None]:
+    """Plans are made anew within a test, and not kept."""
+    for plan in (run_plan, pool_plan, unpool_plan):
+        plan.cache_clear()
+    yield
+    for plan in (run_plan, pool_plan, unpool_plan):
+        plan.cache_clear()
+
+
+@pytest.mark.usefixtures("no_plans")
 def test_indices_of_64_bits(host, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("cuda.pools", "cuda.backend"):
         monkeypatch.setattr(
@@ -147,6 +163,132 @@ def test_indices_of_64_bits(host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all("INDEX_BITS=64" in kernel.defines for kernel in used_by(host))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("channels", [8, 7])
+@pytest.mark.parametrize("last", [False, True])
+def test_tensors_that_begin_at_any_offset(host, dtype, channels: int, last: bool) -> None:
+    """The shim of the host refuses a vector's access that is not aligned, as a GPU does."""
+    window = WINDOWS["3x3 by 2"]
+    right = values(2, channels, 6, 8, dtype=dtype)
+    right = channels_last(right) if last else right
+    expected, expected_switches = naive_max_pool(right, window, (3, 4))
+    grad = values(*expected.shape, dtype=dtype, seed=1)
+    factors = values(channels + 16, seed=2)
+    for offset in range(1, 16):
+        x, moved = at_offset(right, offset), at_offset(grad, offset)
+        y, switches = host.max_pool(x, window)
+        assert same(y, expected)
+        assert same(switches, expected_switches)
+        chosen = at_offset(channels_last(switches) if last else switches, offset)
+        back = host.unpool(moved, chosen, x.shape, window)
+        assert same(back, naive_unpool(grad, switches, x.shape, window))
+        scale = factors[offset : offset + channels]
+        rectified, mask = host.batch_norm_relu(x, scale, scale)
+        along = scale.view(-1, 1, 1)
+        assert same(rectified, (x * along + along).relu().to(dtype))
+        back = host.relu_backward(x, at_offset(mask, offset), order_of(x), "guided")
+        assert same(back, x.where((rectified > 0) & (x > 0), 0))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_slice_of_a_batch_with_an_odd_pitch(host, last: bool) -> None:
+    whole = values(3, 19, 7, 9, dtype=torch.bfloat16)
+    whole = channels_last(whole) if last else whole
+    for x in (whole[1:, 1:17], whole[:, :16, 1:, 1:], whole[..., ::2]):
+        y, switches = host.max_pool(x, WINDOWS["2x2"])
+        expected, expected_switches = naive_max_pool(x, WINDOWS["2x2"], y.shape[2:])
+        assert same(y, expected)
+        assert same(switches, expected_switches)
+        assert same(host.relu(x)[0], x.relu())
+
+
+def at_offset(tensor: torch.Tensor, offset: int) -> torch.Tensor:
+    """Return a tensor in the same layout, so many elements after an aligned address."""
+    memory = torch.zeros(tensor.numel() + offset, dtype=tensor.dtype)
+    return memory.as_strided(tensor.shape, tensor.stride(), offset).copy_(tensor)
+
+
+# Past 31 bits, on the host: only the last blocks run, so only the end of memory is ever touched.
+
+ENDS = 2**31 + 1024
+
+
+@pytest.fixture
+def at_the_end() -> CudaBackend:
+    backend = CudaBackend(HostLauncher(last_blocks=2))
+    reasons = backend.refusals(Request(CPU, torch.float32))
+    if reasons:
+        pytest.skip("; ".join(reasons))
+    return backend
+
+
+def lazily(shape: tuple[int, ...], dtype: torch.dtype, last: bool = False) -> torch.Tensor:
+    """Return memory that takes no room before it is touched."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux gives memory that nothing stands for yet")
+    not_reserved = 0x4000  # Python names it since 3.13
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | not_reserved
+    memory = mmap.mmap(-1, prod(shape) * dtype.itemsize, flags=flags)
+    run = torch.frombuffer(memory, dtype=dtype)
+    if not last:
+        return run.view(shape)
+    return run.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("odd", [0, 3])
+def test_runs_past_31_bits(at_the_end, affine: bool, odd: int) -> None:
+    x = lazily((1, 8, ENDS // 8 + odd), torch.bfloat16)
+    x[0, -1, -4:] = torch.tensor([3, -2, 5, 0], dtype=torch.bfloat16)
+    factors = torch.ones(8), torch.full((8,), 1.0)
+    factors[0][-1] = 2.0
+    if affine:
+        y, mask = at_the_end.batch_norm_relu(x, factors[0], factors[1])
+        assert y[0, -1, -4:].tolist() == [7, 0, 11, 1]
+        assert mask[-1].item() >> 4 == 0b1101
+    else:
+        y, mask = at_the_end.relu(x)
+        assert y[0, -1, -4:].tolist() == [3, 0, 5, 0]
+        assert mask[-1].item() >> 4 == 0b0101
+    back = at_the_end.batch_norm_relu_backward(x, mask, factors[0], (0, 1, 2), "gradient")
+    assert back[0, -1, -4:].tolist() == [6, 0, 10, 0]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("shape", [(1, 2, ENDS), (2, 8, ENDS // 8), (1, 8, 2**14, 2**15)], ids=str)
+def test_pools_past_31_bits(at_the_end, shape: tuple[int, ...], last: bool) -> None:
+    dims = len(shape) - 2
+    window = Window((2,) * dims, (2,) * dims, (0,) * dims, (1,) * dims)
+    x = lazily(shape, torch.bfloat16, last)
+    corner = (-1, -1, *(slice(-1, None),) * (dims - 1), slice(-4, None))
+    x[corner] = torch.tensor([1, 2, 4, 3], dtype=torch.bfloat16)
+    values, switches = at_the_end.max_pool(x, window)
+    corner = (-1, -1, *(-1,) * (dims - 1), slice(-2, None))
+    below = 2 * (dims - 1)
+    assert values[corner].tolist() == [2, 4]
+    assert switches[corner].tolist() == [128 | below | 1, 128 | below]
+    back = at_the_end.unpool_gated(values, switches, x.shape, window, "guided")
+    corner = (-1, -1, *(-1,) * (dims - 1), slice(-4, None))
+    assert back[corner].tolist() == [0, 2, 4, 0]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_windows_and_strides_past_31_bits(host, last: bool) -> None:
+    """A row of 2^34 elements that share their memory, and planes 2^31 elements apart."""
+    row = torch.tensor([1.0, 5.0]).view(1, 2, 1).expand(1, 2, 2**34)
+    window = Window((2,), (2**33,), (0,), (2**32,))
+    values, switches = host.max_pool(row, window)
+    assert values.tolist() == [[[1.0, 1.0], [5.0, 5.0]]]
+    assert switches.tolist() == [[[128, 128], [128, 128]]]
+    far = lazily((2, 8, 2**31), torch.bfloat16)[:, :, :8]
+    if last:
+        far = lazily((2, 2**31, 8), torch.bfloat16)[:, :8].movedim(-1, 1)
+    far[1, 7, 5] = 3
+    values, switches = host.max_pool(far, Window((2,), (2,), (0,), (1,)))
+    assert values.nonzero().tolist() == [[1, 7, 2]]
+    assert switches[1, 7, 2].item() == 129
+
+
 def test_autograd_hears_of_what_is_written_over(host) -> None:
     x = values(10)
     before = x._version
@@ -154,8 +296,22 @@ def test_autograd_hears_of_what_is_written_over(host) -> None:
     assert x._version == before + 1
 
 
+CONTRACT = Path(__file__).parents[1] / "test_contract.py"
+
+
 @pytest.mark.slow
-def test_no_access_outside_of_any_tensor(host) -> None:
+@pytest.mark.parametrize(
+    ("file", "selected"),
+    [
+        (
+            Path(__file__),
+            "many_tiles or each_lie or built_in or each_width or of_64_bits or offset",
+        ),
+        (CONTRACT, "host and not built"),
+    ],
+    ids=["variants", "contract"],
+)
+def test_no_access_outside_of_any_tensor(host, file: Path, selected: str) -> None:
     """The address sanitizer guards both ends of every tensor; undefined behaviour also fails."""
     libraries = [
         subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True)
@@ -172,8 +328,7 @@ def test_no_access_outside_of_any_tensor(host) -> None:
     probe = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     if probe.returncode:
         pytest.skip("the sanitizers cannot be loaded before Python here")
-    selected = "many_tiles or each_lie or built_in or each_width or of_64_bits"
-    command = [sys.executable, "-m", "pytest", "-qxs", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-qxs", "-p", "no:cacheprovider", str(file)]
     done = subprocess.run(
         [*command, "-k", selected], env=environment, capture_output=True, text=True, check=False
     )

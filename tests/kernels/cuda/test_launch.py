@@ -6,10 +6,8 @@ import ctypes
 
 import pytest
 import torch
-from helpers import refused
 
-import torchattr as ta
-from torchattr.kernels.cuda.launch import THREADS, Kernel, Packed, Strided, divisor
+from torchattr.kernels.cuda.launch import THREADS, Kernel, Plan, divisor
 
 
 @pytest.mark.parametrize("value", [1, 2, 3, 7, 112, 12544, 2**31 - 1, 2**30 + 1])
@@ -23,18 +21,25 @@ def test_division_by_multiplication(value: int) -> None:
 
 def test_arguments_in_c_form() -> None:
     x = torch.arange(6.0).view(2, 3)
-    arguments = [x, Strided(x.T), None, 7, 2.5, (1, 2)]
-    packed = Packed(arguments, torch.device("cpu"))
-    types = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_longlong, ctypes.c_float)
+    plan = Plan(Kernel("gate", ()), 257, 2, 7, 2.5, (1, 2))
+    assert plan.blocks == 2
+    parameters = plan.parameters([x.data_ptr(), None])
+    types = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_longlong, ctypes.c_float)
     values = [
         ctypes.cast(pointer, ctypes.POINTER(kind)).contents.value
-        for pointer, kind in zip(packed.pointers, types, strict=False)
+        for pointer, kind in zip(parameters.array, types, strict=False)
     ]
-    assert values == [x.data_ptr(), x.data_ptr(), None, 7, 2.5]
-    pair = ctypes.cast(packed.pointers[5], ctypes.POINTER(ctypes.c_longlong))
+    assert values == [x.data_ptr(), None, 7, 2.5]
+    pair = ctypes.cast(parameters.array[4], ctypes.POINTER(ctypes.c_longlong))
     assert pair[:2] == [1, 2]
-    with refused(ta.BackendError, "one run of memory"):
-        Packed([torch.ones(4, 4)[:, ::2]], torch.device("cpu"))
+
+
+def test_launches_of_one_plan_share_no_addresses() -> None:
+    plan = Plan(Kernel("gate", ()), 1, 1, 7)
+    one, other = plan.parameters([1]), plan.parameters([2])
+    assert [of.held[0] for of in (one, other)] == [1, 2]
+    assert one.array[0] != other.array[0]
+    assert one.array[1] == other.array[1]
 
 
 def test_a_kernel_is_its_name_and_macros() -> None:

@@ -15,17 +15,22 @@ from pathlib import Path
 import torch
 
 from torchattr.kernels.cuda.compile import SOURCES
-from torchattr.kernels.cuda.launch import THREADS, Argument, Kernel, Launcher, Packed
+from torchattr.kernels.cuda.launch import Kernel, Launcher, Plan
 
 SHIM = Path(__file__).with_name("host_cuda")
 SANITIZERS = "TORCHATTR_HOST_SANITIZERS"
 
 
 class HostLauncher(Launcher):
-    """Compiles with g++; `widest` bounds the windows that are built into their kernels."""
+    """Compiles with g++.
 
-    def __init__(self, widest: int | None = None) -> None:
-        self._widest = widest
+    Args:
+        widest: bounds the windows that are built into their kernels.
+        last_blocks: how many of the last blocks to run; without it, all of them.
+    """
+
+    def __init__(self, widest: int | None = None, last_blocks: int | None = None) -> None:
+        self._widest, self._last_blocks = widest, last_blocks
         self.launched: list[Kernel] = []
 
     def refusals(self, device: torch.device) -> list[str]:
@@ -37,13 +42,12 @@ class HostLauncher(Launcher):
             return super().builds_in(comparisons)
         return comparisons <= self._widest
 
-    def launch(
-        self, kernel: Kernel, device: torch.device, threads: int, arguments: Sequence[Argument]
-    ) -> None:
-        self.launched.append(kernel)
-        packed = Packed(arguments, device)
-        blocks = ctypes.c_longlong(-(-threads // THREADS))
-        _library(kernel).launch(blocks, packed.pointers)
+    def launch(self, plan: Plan, device: torch.device, addresses: Sequence[int | None]) -> None:
+        self.launched.append(plan.kernel)
+        first = 0 if self._last_blocks is None else max(0, plan.blocks - self._last_blocks)
+        limits = ctypes.c_longlong(first), ctypes.c_longlong(plan.blocks)
+        parameters = plan.parameters(addresses)
+        _library(plan.kernel).launch(*limits, parameters.array)
 
 
 @cache

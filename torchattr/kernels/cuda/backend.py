@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
 from typing import ClassVar
 
 import torch
@@ -10,14 +12,13 @@ from torch import Tensor
 
 from torchattr.kernels.api import Backend, Request
 from torchattr.kernels.cuda.driver import DriverLauncher
-from torchattr.kernels.cuda.launch import Argument, Kernel, Launcher, divisor
+from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, Plan, Value, divisor
 from torchattr.kernels.cuda.pools import (
     TYPES,
-    has_channels_last,
     index_bits,
     is_aligned,
-    pool_call,
-    unpool_call,
+    pool_plan,
+    unpool_plan,
     vector_of,
 )
 from torchattr.kernels.gates import Gate, Gating, clamps, reads_mask
@@ -25,13 +26,14 @@ from torchattr.kernels.layout import (
     Order,
     Window,
     channel_step,
+    channels_last,
+    empty_in,
     in_order,
+    layout_of,
     mask_bytes,
-    order_of,
-    pooled_shape,
     prepare_buffers,
 )
-from torchattr.kernels.pointers import run_of
+from torchattr.kernels.pointers import address, run_of, strided_address
 from torchattr.kernels.reference.backend import TorchBackend
 
 
@@ -55,7 +57,7 @@ class CudaBackend(Backend):
         return request.device.type == "cuda" and not self.refusals(request)
 
     def pack_mask(self, output: Tensor, order: Order, upper: float | None) -> Tensor:
-        return self._rectify(in_order(output, order), None, order, output.shape, upper)
+        return self._rectify(in_order(output, order), None, output.shape, order, upper)
 
     def relu(
         self, x: Tensor, upper: float | None = None, overwrite: bool = False
@@ -95,20 +97,24 @@ class CudaBackend(Backend):
         return self._reference.pack_switches(indices, output, input_shape, window)
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        dims = len(window.extent)
-        shape = pooled_shape(tuple(x.shape), window)
-        batched = x if x.dim() == dims + 2 else x.unsqueeze(0)
-        sizes = shape if x.dim() == dims + 2 else (1, *shape)
-        output = _blank(batched, sizes, has_channels_last(batched, dims))
+        if x.dim() == len(window.extent) + 1:
+            values, switches = self.max_pool(x[None], window)
+            return values[0], switches[0]
+        x = x.resolve_neg()
+        plan, sizes, strides = pool_plan(
+            self._launcher, x.shape, x.stride(), x.dtype, is_aligned(x), window
+        )
+        output = torch.empty_strided(sizes, strides, dtype=x.dtype, device=x.device)
         switches = torch.empty_like(output, dtype=window.switch_dtype)
-        if output.numel():
-            self._launch(x, *pool_call(self._launcher, batched, output, switches, window))
-        return output.view(shape), switches.view(shape)
+        self._launch(
+            plan, x.device, strided_address(x, x.device), output.data_ptr(), switches.data_ptr()
+        )
+        return output, switches
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
     ) -> Tensor:
-        return self._unpooled(grad, switches, input_shape, window, ())
+        return self._unpooled(grad, switches, input_shape, window, _gates(False, False))
 
     def unpool_gated(
         self,
@@ -129,113 +135,159 @@ class CudaBackend(Backend):
         switches: Tensor,
         input_shape: Sequence[int],
         window: Window,
-        gates: Sequence[str],
+        gates: tuple[str, ...],
     ) -> Tensor:
         dims, shape = len(window.extent), tuple(input_shape)
         if len(shape) == dims + 1:
             batch = self._unpooled(grad[None], switches[None], (1, *shape), window, gates)
             return batch[0]
-        last = has_channels_last(switches, dims)
-        result = _blank(grad, shape, last)
-        if result.numel():
-            grad, switches = _in_layout(grad, last), _in_layout(switches, last)
-            call = unpool_call(self._launcher, grad, switches, result, last, window, gates)
-            self._launch(grad, *call)
+        last = layout_of(switches.shape, switches.stride()).order == channels_last(dims + 2)
+        grad, switches = _in_layout(grad, last), _in_layout(switches, last)
+        result = empty_in(channels_last(dims + 2), shape, grad) if last else grad.new_empty(shape)
+        aligned = is_aligned(grad, switches)
+        plan = unpool_plan(
+            self._launcher, grad.shape, shape, grad.dtype, last, aligned, window, gates
+        )
+        addresses = (
+            _address(grad, grad.device, grad.dtype, grad.numel()),
+            _address(switches, grad.device, window.switch_dtype, grad.numel()),
+        )
+        self._launch(plan, grad.device, *addresses, result.data_ptr())
         return result
 
     def _rectified(
-        self,
-        x: Tensor,
-        upper: float | None,
-        overwrite: bool,
-        affine: Sequence[Tensor] = (),
+        self, x: Tensor, upper: float | None, overwrite: bool, affine: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Tensor]:
-        order = order_of(x)
-        source, output = prepare_buffers(x, order, overwrite)
-        runs = in_order(source, order), in_order(output, order)
-        mask = self._rectify(*runs, order, x.shape, upper, affine)
+        order = layout_of(x.shape, x.stride()).order
+        source, output = _buffers(x, order, overwrite)
+        mask = self._rectify(source, output, x.shape, order, upper, affine)
         return (_overwritten(x, output) if overwrite else output), mask
 
     def _rectify(
         self,
-        run: Tensor,
+        source: Tensor,
         output: Tensor | None,
-        order: Order,
         shape: Sequence[int],
+        order: Order,
         upper: float | None,
         affine: Sequence[Tensor] = (),
     ) -> Tensor:
-        """Launch the kernel over a run of memory and return the mask."""
-        mask = run.new_empty(mask_bytes(len(run)), dtype=torch.uint8)
-        defines = ["BOUNDED"] if upper is not None else []
-        defines += ["STORES"] if output is not None else []
-        kernel, channels = _over_run("rectify", run, output, order, shape, affine, defines)
-        scale, shift = affine or (None, None)
-        bound = 0.0 if upper is None else float(upper)
-        arguments = (run, output, mask, len(run), bound, scale, shift, channels)
-        self._launch(run, kernel, _threads(run), arguments)
+        """Launch the kernel over memory without gaps and return the mask."""
+        count, device = source.numel(), source.device
+        mask = source.new_empty(mask_bytes(count), dtype=torch.uint8)
+        flags = _RECTIFIES[output is not None, upper is not None]
+        aligned = is_aligned(source) if output is None else is_aligned(source, output)
+        plan = run_plan(
+            "rectify", 5, source.dtype, shape, order, flags, aligned,
+            is_aligned(*affine) if affine else None, 0.0 if upper is None else float(upper),
+        )  # fmt: skip
+        factors = [_address(one, device, torch.float32, shape[1]) for one in affine]
+        self._launch(
+            plan,
+            device,
+            _address(source, device, source.dtype, count),
+            None if output is None else output.data_ptr(),
+            mask.data_ptr(),
+            *(factors or (None, None)),
+        )
         return mask
 
     def _gated(
         self, grad: Tensor, gating: Gating, overwrite: bool, scale: Tensor | None = None
     ) -> Tensor:
-        order, affine = gating.order, [] if scale is None else [scale]
-        grad, result = prepare_buffers(grad, order, overwrite)
-        run, target = in_order(grad, order), in_order(result, order)
-        defines = _gates(gating.mask is not None, gating.clamps)
-        kernel, channels = _over_run("gate", run, target, order, grad.shape, affine, defines)
-        arguments = (run, target, gating.mask, len(run), scale, channels)
-        self._launch(run, kernel, _threads(run), arguments)
+        order, mask, device = gating.order, gating.mask, grad.device
+        grad, result = _buffers(grad, order, overwrite)
+        count = grad.numel()
+        plan = run_plan(
+            "gate", 4, grad.dtype, grad.shape, order, _gates(mask is not None, gating.clamps),
+            is_aligned(grad, result), None if scale is None else is_aligned(scale),
+        )  # fmt: skip
+        self._launch(
+            plan,
+            device,
+            _address(grad, device, grad.dtype, count),
+            result.data_ptr(),
+            None if mask is None else _address(mask, device, torch.uint8, mask_bytes(count)),
+            None if scale is None else _address(scale, device, torch.float32, grad.shape[1]),
+        )
         return result
 
-    def _launch(
-        self, at: Tensor, kernel: Kernel, threads: int, arguments: Sequence[Argument]
-    ) -> None:
-        if threads:
-            self._launcher.launch(kernel, at.device, threads, arguments)
+    def _launch(self, plan: Plan, device: torch.device, *addresses: int | None) -> None:
+        if plan.threads:
+            self._launcher.launch(plan, device, addresses)
 
 
-def _threads(run: Tensor) -> int:
-    """Return the number of threads for a run: one warp a tile, two vectors a thread."""
-    tile = 2 * 32 * vector_of(run.dtype)
-    return -(-len(run) // tile) * 32
-
-
-def _over_run(
+@lru_cache(maxsize=PLANS)
+def run_plan(
     name: str,
-    run: Tensor,
-    output: Tensor | None,
+    pointers: int,
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
     order: Order,
-    shape: Sequence[int],
-    affine: Sequence[Tensor],
-    defines: Sequence[str],
-) -> tuple[Kernel, tuple[int, ...]]:
-    """Return the variant of a kernel over a run of memory, and its channel argument."""
-    step, count = 1, 1
-    element = "BOOL" if run.dtype == torch.bool else TYPES[run.dtype]
-    macros = [element, index_bits(len(run)), *defines]
-    if is_aligned(run, *([] if output is None else [output])):
-        macros.append("ALIGNED")
-    if affine and len(run):
-        step, count = channel_step(shape, order), shape[1]
-        macros += ["AFFINE", *_channel_layout(step, count, vector_of(run.dtype), affine)]
-    return Kernel(name, tuple(macros)), (*divisor(step), *divisor(count))
+    flags: tuple[str, ...],
+    aligned: bool,
+    aligned_factors: bool | None,
+    *bounds: float,
+) -> Plan:
+    """Return the plan of a kernel over a run of memory, which takes a warp for each tile.
+
+    Args:
+        aligned: whether the run lies at a multiple of 16 bytes.
+        aligned_factors: the same of the factors of each channel, if there are any.
+        bounds: values between the number of elements and the channels.
+    """
+    count, vector = prod(shape), 16 if dtype == torch.bool else vector_of(dtype)
+    step = channels = 1
+    macros = ["BOOL" if dtype == torch.bool else TYPES[dtype], index_bits(count), *flags]
+    macros += ["ALIGNED"] if aligned else []
+    if aligned_factors is not None and count:
+        step, channels = channel_step(shape, order), shape[1]
+        macros += ["AFFINE", *_channel_layout(step, channels, vector, aligned_factors)]
+    values: list[Value] = [count, *bounds, (*divisor(step), *divisor(channels))]
+    # A lane takes two vectors.
+    threads = -(-count // (2 * 32 * vector)) * 32
+    return Plan(Kernel(name, tuple(macros)), threads, pointers, *values)
 
 
-def _channel_layout(step: int, count: int, vector: int, affine: Sequence[Tensor]) -> list[str]:
+def _channel_layout(step: int, count: int, vector: int, aligned: bool) -> list[str]:
     if step % vector == 0:
         return ["ONE_CHANNEL"]
-    if step == 1 and count % vector == 0 and is_aligned(*affine):
+    if step == 1 and count % vector == 0 and aligned:
         return ["ADJACENT_CHANNELS"]
     return []
 
 
-def _gates(masked: bool, clamped: bool) -> list[str]:
-    return [*(["MASKED"] if masked else []), *(["POSITIVE"] if clamped else [])]
+_RECTIFIES = {
+    (stores, bounded): ("BOUNDED",) * bounded + ("STORES",) * stores
+    for stores in (False, True)
+    for bounded in (False, True)
+}
+_GATES = {
+    (masked, clamped): ("MASKED",) * masked + ("POSITIVE",) * clamped
+    for masked in (False, True)
+    for clamped in (False, True)
+}
+
+
+def _gates(masked: bool, clamped: bool) -> tuple[str, ...]:
+    return _GATES[masked, clamped]
 
 
 def _vector(values: Tensor) -> Tensor:
-    return run_of(values, torch.float32)
+    is_run = values.is_contiguous() and not values.is_neg()
+    return values if is_run and values.dtype == torch.float32 else run_of(values, torch.float32)
+
+
+def _buffers(tensor: Tensor, order: Order, overwrite: bool) -> tuple[Tensor, Tensor]:
+    """Return what :func:`prepare_buffers` does, faster where nothing is to be copied."""
+    layout = layout_of(tensor.shape, tensor.stride())
+    if layout.is_run and layout.order == order and not tensor.is_neg():
+        return tensor, tensor if overwrite else torch.empty_like(tensor)
+    return prepare_buffers(tensor, order, overwrite)
+
+
+def _address(tensor: Tensor, device: torch.device, dtype: torch.dtype, elements: int) -> int:
+    return address(tensor, dtype, elements, device=device, any_order=True)
 
 
 def _overwritten(x: Tensor, result: Tensor) -> Tensor:
@@ -247,15 +299,11 @@ def _overwritten(x: Tensor, result: Tensor) -> Tensor:
     return x
 
 
-def _blank(like: Tensor, shape: Sequence[int], last: bool) -> Tensor:
-    """Allocate a result, with channels last or contiguous."""
-    if not last:
-        return like.new_empty(shape)
-    return like.new_empty((shape[0], *shape[2:], shape[1])).movedim(-1, 1)
-
-
 def _in_layout(tensor: Tensor, last: bool) -> Tensor:
     """Return a tensor with channels last or contiguous; copies only if needed."""
     if not last:
         return tensor.contiguous()
-    return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
+    order, layout = channels_last(tensor.dim()), layout_of(tensor.shape, tensor.stride())
+    if layout.is_run and layout.order == order:
+        return tensor
+    return empty_in(order, tensor.shape, tensor).copy_(tensor)

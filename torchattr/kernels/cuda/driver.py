@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
 
+from torchattr.core.torch_private import current_raw_stream
 from torchattr.errors import BackendError
 from torchattr.kernels.cuda.compile import architecture_for, compiled, find_nvrtc
-from torchattr.kernels.cuda.launch import THREADS, Argument, Kernel, Launcher, Packed
+from torchattr.kernels.cuda.launch import THREADS, Kernel, Launcher, Plan
 
 
 class DriverLauncher(Launcher):
@@ -30,20 +31,31 @@ class DriverLauncher(Launcher):
             return [f"it runs on CUDA devices, not on {device.type}", *reasons]
         return reasons or list(_unsuitable(_number(device)))
 
-    def launch(
-        self, kernel: Kernel, device: torch.device, threads: int, arguments: Sequence[Argument]
-    ) -> None:
-        packed = Packed(arguments, device)
+    def launch(self, plan: Plan, device: torch.device, addresses: Sequence[int | None]) -> None:
         number = _number(device)
-        with torch.cuda.device(number):
-            # Autograd's threads may not have a context yet, which the driver needs.
-            _call("cuCtxSetCurrent", _context(number))
-            stream = ctypes.c_void_p(torch.cuda.current_stream(number).cuda_stream)
-            grid, block = (-(-threads // THREADS), 1, 1), (THREADS, 1, 1)
-            function = self._function(kernel, number)
-            _call("cuLaunchKernel", function, *grid, *block, 0, stream, packed.pointers, None)
+        if number == torch.cuda.current_device():
+            self._enqueue(plan, number, addresses)
+        else:
+            with torch.cuda.device(number):
+                self._enqueue(plan, number, addresses)
 
-    def _function(self, kernel: Kernel, number: int) -> ctypes.c_void_p:
+    def _enqueue(self, plan: Plan, number: int, addresses: Sequence[int | None]) -> None:
+        # Autograd's threads may not have a context yet, which the driver needs.
+        _check("cuCtxSetCurrent", _set_context()(_context(number)))
+        function, stream = self._function(plan, number), current_raw_stream(number)
+        parameters = plan.parameters(addresses)
+        status = _launch_kernel()(
+            *(function, plan.blocks, 1, 1, THREADS, 1, 1, 0, stream, parameters.array, None)
+        )
+        _check("cuLaunchKernel", status)
+
+    def _function(self, plan: Plan, number: int) -> ctypes.c_void_p:
+        function = plan.loaded.get(number)
+        if function is None:
+            function = plan.loaded[number] = self._of_kernel(plan.kernel, number)
+        return function
+
+    def _of_kernel(self, kernel: Kernel, number: int) -> ctypes.c_void_p:
         function = self._functions.get((kernel, number))
         if function is None:
             function = self._functions[kernel, number] = _loaded(kernel, number)
@@ -106,7 +118,26 @@ def _driver() -> ctypes.CDLL | None:
         *(ctypes.c_void_p, *(number,) * 7, ctypes.c_void_p),
         *(ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p),
     ]
+    driver.cuCtxSetCurrent.argtypes = [ctypes.c_void_p]
     return driver
+
+
+@cache
+def _launch_kernel() -> Callable[..., int]:
+    return _entry("cuLaunchKernel")
+
+
+@cache
+def _set_context() -> Callable[..., int]:
+    return _entry("cuCtxSetCurrent")
+
+
+def _entry(name: str) -> Callable[..., int]:
+    driver = _driver()
+    if driver is None:
+        raise BackendError(_NO_DRIVER)
+    function: Callable[..., int] = getattr(driver, name)
+    return function
 
 
 @cache
@@ -123,11 +154,12 @@ def _number(device: torch.device) -> int:
 
 
 def _call(name: str, *arguments: object) -> None:
+    _check(name, _entry(name)(*arguments))
+
+
+def _check(name: str, status: int) -> None:
     driver = _driver()
-    if driver is None:
-        raise BackendError(_NO_DRIVER)
-    status = getattr(driver, name)(*arguments)
-    if status:
+    if status and driver is not None:
         text = ctypes.c_char_p()
         driver.cuGetErrorString(status, ctypes.byref(text))
         reason = (text.value or b"unknown error").decode()

@@ -6,28 +6,19 @@ import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-
-from torchattr.kernels.pointers import address, strided_address
 
 THREADS = 256
 """Threads per block, for all kernels."""
 
-
-@dataclass(frozen=True)
-class Strided:
-    """A tensor in any layout, whose strides the kernel receives."""
-
-    tensor: Tensor
+PLANS = 4096
+"""Number of plans that are kept, of each kind."""
 
 
-Argument = Tensor | Strided | int | float | tuple[int, ...] | None
-"""A pointer (or none), a `long long`, a `float`, or a structure of `long long` in this order.
-
-A tensor without its strides must be dense, in any memory order.
-"""
+Value = int | float | tuple[int, ...]
+"""A `long long`, a `float`, or a structure of `long long` in this order."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +33,54 @@ class Kernel:
         return [f"-D{define}" for define in (f"THREADS={THREADS}", *self.defines)]
 
 
+class Plan:
+    """A kernel and its arguments in C form, for tensors of one layout: all but their addresses.
+
+    A kernel's first parameters are pointers, the others are the plan's values.
+
+    Attributes:
+        kernel: the kernel.
+        threads: number of threads.
+        blocks: number of blocks of them.
+        loaded: what the launcher has loaded to run the kernel, by device.
+    """
+
+    def __init__(self, kernel: Kernel, threads: int, pointers: int, *values: Value) -> None:
+        self.kernel, self.threads = kernel, threads
+        self.blocks = -(-threads // THREADS)
+        self.loaded: dict[int, ctypes.c_void_p] = {}
+        self._values = [_as_c(value) for value in values]
+        self._behind = [ctypes.addressof(value) for value in self._values]
+        self._pointers = ctypes.c_void_p * pointers
+        self._parameters = ctypes.c_void_p * (pointers + len(values))
+        self._offsets = [ctypes.sizeof(ctypes.c_void_p) * i for i in range(pointers)]
+
+    def parameters(self, addresses: Sequence[int | None]) -> Parameters:
+        """Return the kernel's parameters for tensors at some addresses.
+
+        They are made anew for each launch, as several threads may share a plan.
+        """
+        held = self._pointers(*addresses)
+        first = ctypes.addressof(held)
+        array = self._parameters(*[first + offset for offset in self._offsets], *self._behind)
+        return Parameters(array, held)
+
+
+class Parameters(NamedTuple):
+    """An array of pointers to a kernel's arguments, and the memory of those that are pointers."""
+
+    array: ctypes.Array[ctypes.c_void_p]
+    held: ctypes.Array[ctypes.c_void_p]
+
+
+def _as_c(value: Value) -> ctypes._SimpleCData[Any] | ctypes.Array[Any]:
+    if isinstance(value, float):
+        return ctypes.c_float(value)
+    if isinstance(value, tuple):
+        return (ctypes.c_longlong * len(value))(*value)
+    return ctypes.c_longlong(value)
+
+
 class Launcher(ABC):
     """Compiles and launches kernels."""
 
@@ -50,41 +89,12 @@ class Launcher(ABC):
         """Return every reason why nothing can be launched on `device`."""
 
     @abstractmethod
-    def launch(
-        self, kernel: Kernel, device: torch.device, threads: int, arguments: Sequence[Argument]
-    ) -> None:
-        """Launch at least so many threads, in whole blocks."""
+    def launch(self, plan: Plan, device: torch.device, addresses: Sequence[int | None]) -> None:
+        """Launch a plan's threads, in whole blocks, on memory of `device`."""
 
     def builds_in(self, comparisons: int) -> bool:
         """Whether a window with so many comparisons per thread is compiled into its kernel."""
         return comparisons <= 160
-
-
-class Packed:
-    """Arguments in C form: an array of pointers to their values."""
-
-    def __init__(self, arguments: Sequence[Argument], device: torch.device) -> None:
-        self._values = [_as_c(argument, device) for argument in arguments]
-        addresses = [ctypes.addressof(value) for value in self._values]
-        self.pointers = (ctypes.c_void_p * len(addresses))(*addresses)
-
-
-def _as_c(argument: Argument, device: torch.device) -> ctypes._SimpleCData | ctypes.Array:
-    if argument is None:
-        return ctypes.c_void_p(None)
-    if isinstance(argument, Strided):
-        return ctypes.c_void_p(strided_address(argument.tensor, device))
-    if isinstance(argument, Tensor):
-        return ctypes.c_void_p(_dense_address(argument, device))
-    if isinstance(argument, float):
-        return ctypes.c_float(argument)
-    if isinstance(argument, tuple):
-        return (ctypes.c_longlong * len(argument))(*argument)
-    return ctypes.c_longlong(argument)
-
-
-def _dense_address(tensor: Tensor, device: torch.device) -> int:
-    return address(tensor, tensor.dtype, tensor.numel(), device=device, any_order=True)
 
 
 def divisor(value: int) -> tuple[int, int, int]:

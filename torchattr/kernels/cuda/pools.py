@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchattr.kernels.cuda.launch import Argument, Kernel, Launcher, Strided, divisor
-from torchattr.kernels.layout import Window
+from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, Plan, divisor
+from torchattr.kernels.layout import Window, channels_last, empty_in, pooled_shape
 
 TYPES = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float16: "FLOAT16"}
 LIMIT = 2**31 - 2**16
@@ -65,22 +67,52 @@ class Windowed:
             f"{name}={','.join(map(str, of))}" for name, of in zip(settings, values, strict=True)
         ]
 
+    def ends(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Return a bound of the positions of windows in each dimension, padding included."""
+        padded = zip(in_three(sizes, 1), self.padding, strict=True)
+        reach = zip(padded, self.extent, self.dilation, self.stride, strict=True)
+        return tuple(n + 2 * p + k * d + s for (n, p), k, d, s in reach)
+
     def covering(self, d: int, tile: int) -> int:
         """Return how many windows can cover part of so many elements of one dimension."""
         span = self.dilation[d] * (self.extent[d] - 1) + tile
         return -(-span // self.stride[d]) + 1
 
 
-def pool_call(
-    launcher: Launcher, x: Tensor, output: Tensor, switches: Tensor, window: Window
-) -> tuple[Kernel, int, Sequence[Argument]]:
-    """Return the kernel, threads and arguments of a max-pool; `x` has a batch and channels."""
+class PoolPlan(NamedTuple):
+    """A max-pool of inputs in one layout: its plan, and its results' shape and strides."""
+
+    plan: Plan
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@lru_cache(maxsize=PLANS)
+def pool_plan(
+    launcher: Launcher,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    dtype: torch.dtype,
+    aligned: bool,
+    window: Window,
+) -> PoolPlan:
+    """Return the plan of a max-pool of an input with a batch and channels."""
+    x = torch.empty_strided(shape, strides, dtype=dtype, device="meta")
+    sizes = pooled_shape(shape, window)
+    order = channels_last(x.dim()) if has_channels_last(x, x.dim() - 2) else tuple(range(x.dim()))
+    output = empty_in(order, sizes, x)
+    return PoolPlan(_pool_plan(launcher, x, output, aligned, window), sizes, output.stride())
+
+
+def _pool_plan(
+    launcher: Launcher, x: Tensor, output: Tensor, aligned: bool, window: Window
+) -> Plan:
     spatial, windowed = x.dim() - 2, Windowed(window)
     last = has_channels_last(output, spatial)
     batch, channels = x.shape[:2]
     vector = vector_of(x.dtype)
     strides = (*x.stride()[:2], *in_three(x.stride()[2:], 0))
-    takes_vectors = _has_bytes(window) and channels % vector == 0 and _takes_vectors(x, vector)
+    takes_vectors = aligned and _has_bytes(window) and _takes_vectors(x, vector)
     vectorised = last and takes_vectors
     lanes = (vector if vectorised else 1) if last else max(2, vector // 2)
     groups = channels // lanes if last else channels
@@ -88,6 +120,8 @@ def pool_call(
     sizes = in_three(output.shape[2:], 1)
     threads = outers * prod(sizes) * (groups if last else 1)
     reach = sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))
+    # A window's start can lie beyond the memory that strides of 0 reach.
+    reach = max(reach, *windowed.ends(x.shape[2:]))
     defines = [
         *(TYPES[x.dtype], index_bits(reach, output.numel(), threads * lanes), f"LANES={lanes}"),
         *windowed.defines,
@@ -96,13 +130,12 @@ def pool_call(
     ]
     if launcher.builds_in(window.elements * lanes):
         defines += windowed.built_in
-    shape = (
+    layout = (
         *in_three(x.shape[2:], 1),
         *(*strides, batch if last else batch * channels, threads),
-        *(number for size in (*sizes, groups) for number in divisor(size)),
+        *(number for size in (*sizes, groups) for number in divisor(max(1, size))),
     )
-    kernel = Kernel("max_pool", tuple(defines))
-    return kernel, threads, (Strided(x), output, switches, shape, windowed.argument)
+    return Plan(Kernel("max_pool", tuple(defines)), threads, 3, layout, windowed.argument)
 
 
 def _has_bytes(window: Window) -> bool:
@@ -111,29 +144,35 @@ def _has_bytes(window: Window) -> bool:
 
 
 def _takes_vectors(x: Tensor, vector: int) -> bool:
-    moved = [s for n, s in zip(x.shape, x.stride(), strict=True) if n > 1]
-    return is_aligned(x) and x.stride(1) == 1 and all(s % vector == 0 for s in moved if s != 1)
+    """Whether all vectors of adjacent channels begin at multiples of a vector."""
+    others = [d for d, size in enumerate(x.shape) if size > 1 and d != 1]
+    pitches = (x.stride(d) for d in others)
+    in_vectors = x.shape[1] % vector == 0 and x.stride(1) == 1
+    return in_vectors and all(pitch % vector == 0 for pitch in pitches)
 
 
-def unpool_call(
+@lru_cache(maxsize=PLANS)
+def unpool_plan(
     launcher: Launcher,
-    grad: Tensor,
-    switches: Tensor,
-    result: Tensor,
+    pooled: tuple[int, ...],
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
     last: bool,
+    aligned: bool,
     window: Window,
     gates: Sequence[str],
-) -> tuple[Kernel, int, Sequence[Argument]]:
-    """Return the kernel, threads and arguments of an unpooling.
+) -> Plan:
+    """Return the plan of an unpooling from shape `pooled` to `shape`, which have a batch.
 
     All tensors have the same layout: contiguous or, with `last`, channels last.
     """
+    grad, result = (torch.empty(of, dtype=dtype, device="meta") for of in (pooled, shape))
     windowed = Windowed(window)
     vector, sizes = vector_of(result.dtype), in_three(result.shape[2:], 1)
     channels = result.shape[1] if last else 1
     outers = result.shape[0] if last else result.shape[0] * result.shape[1]
     takes_vectors = _has_bytes(window) and channels % vector == 0
-    vectorised = last and takes_vectors and is_aligned(grad, switches)
+    vectorised = last and takes_vectors and aligned
     lanes = vector if vectorised else 1
     tile = _tile(windowed, sizes, lanes, 1 if last else vector)
     work = windowed.extent[0] * prod(tile) * lanes
@@ -143,20 +182,20 @@ def unpool_call(
     runs = vectorised if last else tile[1] in _runs(sizes[2], vector)
     tiles = (sizes[0], -(-sizes[1] // tile[0]), -(-sizes[2] // tile[1]))
     threads = outers * prod(tiles) * (channels // lanes)
+    index = index_bits(result.numel(), grad.numel(), *windowed.ends(result.shape[2:]))
     defines = [
-        *(TYPES[result.dtype], index_bits(result.numel(), grad.numel())),
+        *(TYPES[result.dtype], index),
         *(f"LANES={lanes}", f"TILE_H={tile[0]}", f"TILE_W={tile[1]}", *windowed.defines, *gates),
         *(["CHANNELS_LAST"] if last else []),
         *(["VECTORISED"] if vectorised else []),
         *(["STORES_RUNS"] if runs else []),
         *(windowed.built_in if built_in else []),
     ]
-    shape = (
+    layout = (
         *(*sizes, *in_three(grad.shape[2:], 1), channels, threads),
-        *(number for size in (*tiles, channels // lanes) for number in divisor(size)),
+        *(number for size in (*tiles, channels // lanes) for number in divisor(max(1, size))),
     )
-    kernel = Kernel("unpool", tuple(defines))
-    return kernel, threads, (grad, switches, result, shape, windowed.argument)
+    return Plan(Kernel("unpool", tuple(defines)), threads, 3, layout, windowed.argument)
 
 
 def _tile(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from torchattr.core.device_faults import is_out_of_memory
 from torchattr.core.stepping import step
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
@@ -149,16 +150,6 @@ def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: s
             continue
         yield result
         start = stop
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on any device."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(sign in str(error) for sign in _SIGNS)
-
-
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def first_line(error: BaseException) -> str:

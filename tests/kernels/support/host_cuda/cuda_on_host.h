@@ -142,11 +142,13 @@ template <class... Arguments> struct Call {
 };
 
 template <class... Arguments>
-void launch(void (*kernel)(Arguments...), long long blocks, int threads, void* const* arguments) {
+void launch(
+    void (*kernel)(Arguments...), long long first, long long blocks, int threads,
+    void* const* arguments) {
     const Call<Arguments...> one = {kernel, arguments};
     body = Call<Arguments...>::run;
     data = &one;
-    for (long long block = 0; block < blocks; ++block) {
+    for (long long block = first; block < blocks; ++block) {
         blockIdx.x = static_cast<unsigned>(block);
         for (first_thread = 0; first_thread < static_cast<unsigned>(threads); first_thread += WARP_SIZE)
             run_warp();

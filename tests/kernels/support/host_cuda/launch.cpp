@@ -3,6 +3,6 @@
 
 #include SOURCE
 
-extern "C" void launch(long long blocks, void* const* arguments) {
-    host::launch(KERNEL, blocks, THREADS, arguments);
+extern "C" void launch(long long first, long long blocks, void* const* arguments) {
+    host::launch(KERNEL, first, blocks, THREADS, arguments);
 }

@@ -13,14 +13,17 @@ using Byte = unsigned char;
 using Raw = unsigned;
 __device__ __forceinline__ float widened(Raw raw) { return __uint_as_float(raw); }
 __device__ __forceinline__ Raw narrowed(float value) { return __float_as_uint(value); }
+constexpr Raw LEAST = 0xff800000u;   // minus infinity
 #elif defined(BFLOAT16)
 using Raw = unsigned short;
 __device__ __forceinline__ float widened(Raw raw) { return float_of_bfloat(raw); }
 __device__ __forceinline__ Raw narrowed(float value) { return bfloat_of_float(value); }
+constexpr Raw LEAST = 0xff80;
 #elif defined(FLOAT16)
 using Raw = unsigned short;
 __device__ __forceinline__ float widened(Raw raw) { return float_of_half(raw); }
 __device__ __forceinline__ Raw narrowed(float value) { return half_of_float(value); }
+constexpr Raw LEAST = 0xfc00;
 #elif defined(BOOL)
 using Raw = unsigned char;
 __device__ __forceinline__ float widened(Raw raw) { return raw ? 1.0f : 0.0f; }
@@ -65,10 +68,13 @@ __device__ __forceinline__ void load_run(const Item* __restrict__ from, Item (&t
     for (int i = 0; i < COUNT; ++i) to[i] = run.at[i];
 }
 
+// An offset in memory, and a position in one dimension, which is negative in the padding.
 #if INDEX_BITS == 64
 using Index = unsigned long long;
+using Position = long long;
 #else
 using Index = unsigned;
+using Position = int;
 #endif
 
 // A divisor, prepared for cheap division: with 32 bits a multiplication and a shift

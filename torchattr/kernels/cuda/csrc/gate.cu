@@ -83,8 +83,8 @@ __device__ __forceinline__ void gate_elements(
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) gate(
-    const Raw* grad, Raw* result, const Byte* __restrict__ mask, long long count,
-    const float* __restrict__ scale, Channels channels) {
+    const Raw* grad, Raw* result, const Byte* __restrict__ mask,
+    const float* __restrict__ scale, long long count, Channels channels) {
     const long long first = tile_of_warp();
     const Gate gate = {scale, channels};
     if (first >= count) return;

@@ -20,18 +20,48 @@ struct PoolShape {
     Divisor output[3], channels;   // channels: all of them, or with CHANNELS_LAST, groups of LANES
 };
 
+// The places of a window that are loaded at once: ROWS × COLUMNS of them, all of a small plane, as
+// many as registers hold of a large one, and one if the window is an argument.
+#ifdef EXTENT
+#ifdef VECTORISED
+constexpr int WORDS = 4;
+#else
+constexpr int WORDS = LANES;
+#endif
+#ifndef MOST_WORDS
+#define MOST_WORDS 12
+#endif
+constexpr int COLUMNS = at_most(EXTENT_OF(2), MOST_WORDS / WORDS);
+constexpr int ROWS = at_most(EXTENT_OF(1), MOST_WORDS / (WORDS * COLUMNS));
+#else
+constexpr int ROWS = 1, COLUMNS = 1;
+#endif
+
 struct Best {
     float value[LANES];
     int place[LANES];
 };
 
+__device__ __forceinline__ Index offset_of(
+    const PoolShape& shape, Position d, Position h, Position w) {
+    return static_cast<Index>(d) * static_cast<Index>(shape.strides[2])
+        + static_cast<Index>(h) * static_cast<Index>(shape.strides[3])
+        + static_cast<Index>(w) * static_cast<Index>(shape.strides[4]);
+}
+
+// Loads the element at one offset of each lane's plane. What is not there is minus infinity, which
+// never wins: loads without branches can be in flight together.
 __device__ __forceinline__ void load_lanes(
-    const Raw* __restrict__ x, const Index (&offsets)[LANES], Raw (&into)[LANES]) {
+    const Raw* __restrict__ x, const Index (&planes)[LANES], Index offset, bool is_there,
+    Raw (&into)[LANES]) {
+#pragma unroll
+    for (int lane = 0; lane < LANES; ++lane) into[lane] = LEAST;
+    if (!is_there) return;
 #ifdef VECTORISED
-    load_run<LANES>(x + offsets[0], into);
+    load_run<LANES>(x + planes[0] + offset, into);
 #else
 #pragma unroll
-    for (int lane = 0; lane < LANES; ++lane) into[lane] = __ldg(x + offsets[lane]);
+    for (int lane = 0; lane < LANES; ++lane) into[lane] = __ldg(x + planes[lane] + offset);
 #endif
 }
 
@@ -47,9 +77,9 @@ __device__ __forceinline__ void take_place(Best& best, const Raw (&raws)[LANES],
 }
 
 // The first element of a window inside the input: it wins if all are minus infinity.
-__device__ __forceinline__ int first_inside(int start, int dilation, int extent) {
-    const int first = start < 0 ? (dilation - 1 - start) / dilation : 0;
-    return first < extent ? first : 0;
+__device__ __forceinline__ int first_inside(Position start, Position dilation, int extent) {
+    const Position first = start < 0 ? (dilation - 1 - start) / dilation : 0;
+    return first < extent ? static_cast<int>(first) : 0;
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
@@ -62,12 +92,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
 #ifdef CHANNELS_LAST
     const Index inner = shape.channels.take(rest) * LANES;
 #endif
-    int start[3];
+    Position start[3];
     Index position = 0, positions = 1;
 #pragma unroll
     for (int d = 2; d >= 0; --d) {
         const Index at = shape.output[d].take(rest);
-        start[d] = static_cast<int>(at) * STRIDE_OF(d) - PADDING_OF(d);
+        start[d] = static_cast<Position>(at) * STRIDE_OF(d) - PADDING_OF(d);
         position += at * positions;
         positions *= static_cast<Index>(shape.output[d].value);
     }
@@ -108,25 +138,32 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
 
 FOR_PLACES
     for (int i = 0; i < EXTENT_OF(0); ++i) {
-        const int d = start[0] + i * DILATION_OF(0);
-        if (d < 0 || d >= shape.input[0]) continue;
+        const Position d = start[0] + i * DILATION_OF(0);
+        if (!is_within(d, shape.input[0])) continue;
 FOR_PLACES
-        for (int j = 0; j < EXTENT_OF(1); ++j) {
-            const int h = start[1] + j * DILATION_OF(1);
-            if (h < 0 || h >= shape.input[1]) continue;
-            const Index row = static_cast<Index>(d) * static_cast<Index>(shape.strides[2])
-                + static_cast<Index>(h) * static_cast<Index>(shape.strides[3]);
+        for (int j = 0; j < EXTENT_OF(1); j += ROWS) {
 FOR_PLACES
-            for (int k = 0; k < EXTENT_OF(2); ++k) {
-                const int w = start[2] + k * DILATION_OF(2);
-                if (w < 0 || w >= shape.input[2]) continue;
-                const Index at = row + static_cast<Index>(w) * static_cast<Index>(shape.strides[4]);
-                Index offsets[LANES];
+            for (int k = 0; k < EXTENT_OF(2); k += COLUMNS) {
+                // All loads are issued before the first comparison waits for one of them.
+                Raw raws[ROWS][COLUMNS][LANES];
 #pragma unroll
-                for (int lane = 0; lane < LANES; ++lane) offsets[lane] = planes[lane] + at;
-                Raw raws[LANES];
-                load_lanes(x, offsets, raws);
-                take_place(best, raws, (i * EXTENT_OF(1) + j) * EXTENT_OF(2) + k);
+                for (int r = 0; r < ROWS; ++r) {
+                    const Position h = start[1] + (j + r) * DILATION_OF(1);
+#pragma unroll
+                    for (int c = 0; c < COLUMNS; ++c) {
+                        const Position w = start[2] + (k + c) * DILATION_OF(2);
+                        const bool is_there = j + r < EXTENT_OF(1) && k + c < EXTENT_OF(2)
+                            && is_within(h, shape.input[1]) && is_within(w, shape.input[2]);
+                        load_lanes(x, planes, offset_of(shape, d, h, w), is_there, raws[r][c]);
+                    }
+                }
+#pragma unroll
+                for (int r = 0; r < ROWS; ++r)
+#pragma unroll
+                    for (int c = 0; c < COLUMNS; ++c)
+                        take_place(
+                            best, raws[r][c],
+                            (i * EXTENT_OF(1) + j + r) * EXTENT_OF(2) + k + c);
             }
         }
     }

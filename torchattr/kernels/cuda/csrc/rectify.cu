@@ -98,8 +98,8 @@ __device__ __forceinline__ void rectify_elements(
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) rectify(
-    const Raw* x, Raw* output, Byte* __restrict__ mask, long long count, float upper,
-    const float* __restrict__ scale, const float* __restrict__ shift, Channels channels) {
+    const Raw* x, Raw* output, Byte* __restrict__ mask, const float* __restrict__ scale,
+    const float* __restrict__ shift, long long count, float upper, Channels channels) {
     const long long first = tile_of_warp();
     // The bound in the precision of an element.
     const Rectifier rectifier = {scale, shift, widened(narrowed(upper)), channels};

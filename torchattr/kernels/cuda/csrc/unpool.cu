@@ -26,11 +26,12 @@ struct UnpoolShape {
 //
 // Window `base - back` begins `phase + back * stride` before the tile's first element.
 struct Reach {
-    int base, phase, most, least;
+    Position base, phase, most, least;
 };
 
 __device__ __forceinline__ Reach reach_of(
-    int tile, int width, int extent, int stride, int padding, int dilation) {
+    Position tile, int width, Position extent, Position stride, Position padding,
+    Position dilation) {
     Reach reach;
     if (width % stride == 0) {
         reach.phase = padding % stride;
@@ -46,36 +47,48 @@ __device__ __forceinline__ Reach reach_of(
 }
 
 // The index, in one dimension of a window, of the element this far from its first one; -1: none.
-__device__ __forceinline__ int place_at(int distance, int extent, int dilation) {
+__device__ __forceinline__ int place_at(Position distance, Position extent, Position dilation) {
     const bool is_in = distance >= 0 && distance <= dilation * (extent - 1);
-    return is_in && distance % dilation == 0 ? distance / dilation : -1;
+    return is_in && distance % dilation == 0 ? static_cast<int>(distance / dilation) : -1;
+}
+
+// Whether a window that begins this far before a tile holds an element of it.
+template <int WIDTH>
+__device__ __forceinline__ bool holds_any(Position distance, Position extent, Position dilation) {
+    bool any = false;
+#pragma unroll
+    for (int i = 0; i < WIDTH; ++i) any = any || place_at(distance + i, extent, dilation) >= 0;
+    return any;
 }
 
 #define REACH(d, tile, width) \
     reach_of(tile, width, EXTENT_OF(d), STRIDE_OF(d), PADDING_OF(d), DILATION_OF(d))
 
+// A window that is not there has chosen no place. Without branches, loads can be in flight together.
 __device__ __forceinline__ void load_windows(
-    const Raw* __restrict__ grads, const Switch* __restrict__ switches, Index at,
+    const Raw* __restrict__ grads, const Switch* __restrict__ switches, Index at, bool is_there,
     float (&values)[LANES], int (&places)[LANES]) {
-    Raw raws[LANES];
-    Switch chosen[LANES];
+    Raw raws[LANES] = {};
+    Switch chosen[LANES] = {};
+    if (is_there) {
 #ifdef VECTORISED
-    load_run<LANES>(grads + at, raws);
-    load_run<LANES>(switches + at, chosen);
+        load_run<LANES>(grads + at, raws);
+        load_run<LANES>(switches + at, chosen);
 #else
 #pragma unroll
-    for (int lane = 0; lane < LANES; ++lane) {
-        raws[lane] = __ldg(grads + at + lane);
-        chosen[lane] = __ldg(switches + at + lane);
-    }
+        for (int lane = 0; lane < LANES; ++lane) {
+            raws[lane] = __ldg(grads + at + lane);
+            chosen[lane] = __ldg(switches + at + lane);
+        }
 #endif
+    }
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
         values[lane] = widened(raws[lane]);
 #ifdef MASKED
         values[lane] = chosen[lane] & 0x80 ? values[lane] : 0.0f;
 #endif
-        places[lane] = chosen[lane] & ~OPEN;
+        places[lane] = is_there ? chosen[lane] & ~OPEN : -1;
     }
 }
 
@@ -87,9 +100,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) unpool(
 
     Index rest = static_cast<Index>(thread);
     const Index inner = shape.groups.take(rest) * LANES;
-    const int tile_w = static_cast<int>(shape.tiles[2].take(rest));
-    const int tile_h = static_cast<int>(shape.tiles[1].take(rest));
-    const int tile_d = static_cast<int>(shape.tiles[0].take(rest));
+    const Position tile_w = static_cast<Position>(shape.tiles[2].take(rest));
+    const Position tile_h = static_cast<Position>(shape.tiles[1].take(rest));
+    const Position tile_d = static_cast<Position>(shape.tiles[0].take(rest));
     const Index outer = rest;
     const Index inners = static_cast<Index>(shape.inners);
 
@@ -99,33 +112,35 @@ extern "C" __global__ void __launch_bounds__(THREADS) unpool(
 
     float sums[TILE_H][TILE_W][LANES] = {};
 FOR_PLACES
-    for (int i = depth.most; i >= depth.least; --i) {
-        const int d = depth.base - i;
+    for (Position i = depth.most; i >= depth.least; --i) {
+        const Position d = depth.base - i;
         const int place_d = place_at(
             depth.phase + i * STRIDE_OF(0), EXTENT_OF(0), DILATION_OF(0));
-        if (place_d < 0 || d < 0 || d >= shape.output[0]) continue;
+        if (place_d < 0 || !is_within(d, shape.output[0])) continue;
 FOR_PLACES
-        for (int j = rows.most; j >= rows.least; --j) {
-            const int h = rows.base - j;
-            if (h < 0 || h >= shape.output[1]) continue;
+        for (Position j = rows.most; j >= rows.least; --j) {
+            const Position h = rows.base - j;
+            const Position down = rows.phase + j * STRIDE_OF(1);
+            if (!holds_any<TILE_H>(down, EXTENT_OF(1), DILATION_OF(1))) continue;
 FOR_PLACES
-            for (int k = columns.most; k >= columns.least; --k) {
-                const int w = columns.base - k;
-                if (w < 0 || w >= shape.output[2]) continue;
+            for (Position k = columns.most; k >= columns.least; --k) {
+                const Position w = columns.base - k;
+                const Position along = columns.phase + k * STRIDE_OF(2);
+                if (!holds_any<TILE_W>(along, EXTENT_OF(2), DILATION_OF(2))) continue;
+                const bool is_there =
+                    is_within(h, shape.output[1]) && is_within(w, shape.output[2]);
                 Index at = outer * static_cast<Index>(shape.output[0]) + static_cast<Index>(d);
                 at = at * static_cast<Index>(shape.output[1]) + static_cast<Index>(h);
                 at = at * static_cast<Index>(shape.output[2]) + static_cast<Index>(w);
                 float values[LANES];
                 int places[LANES];
-                load_windows(grads, switches, at * inners + inner, values, places);
+                load_windows(grads, switches, at * inners + inner, is_there, values, places);
 #pragma unroll
                 for (int r = 0; r < TILE_H; ++r) {
-                    const int place_h = place_at(
-                        rows.phase + r + j * STRIDE_OF(1), EXTENT_OF(1), DILATION_OF(1));
+                    const int place_h = place_at(down + r, EXTENT_OF(1), DILATION_OF(1));
 #pragma unroll
                     for (int c = 0; c < TILE_W; ++c) {
-                        const int place_w = place_at(
-                            columns.phase + c + k * STRIDE_OF(2), EXTENT_OF(2), DILATION_OF(2));
+                        const int place_w = place_at(along + c, EXTENT_OF(2), DILATION_OF(2));
                         if (place_h < 0 || place_w < 0) continue;
                         const int place =
                             (place_d * EXTENT_OF(1) + place_h) * EXTENT_OF(2) + place_w;
@@ -140,7 +155,7 @@ FOR_PLACES
 
 #pragma unroll
     for (int r = 0; r < TILE_H; ++r) {
-        const int h = tile_h * TILE_H + r;
+        const Position h = tile_h * TILE_H + r;
         if (h >= shape.input[1]) continue;
         Index row = outer * static_cast<Index>(shape.input[0]) + static_cast<Index>(tile_d);
         row = row * static_cast<Index>(shape.input[1]) + static_cast<Index>(h);

@@ -21,27 +21,35 @@ struct Window {
     long long extent[3], stride[3], padding[3], dilation[3];
 };
 
-__device__ __forceinline__ constexpr int picked(int d, int first, int second, int third) {
+__device__ __forceinline__ constexpr Position picked(
+    int d, Position first, Position second, Position third) {
     return d == 0 ? first : d == 1 ? second : third;
+}
+
+// The smaller of the two, and at least 1.
+__device__ __forceinline__ constexpr int at_most(int wanted, int limit) {
+    return wanted < limit ? wanted : limit < 1 ? 1 : limit;
+}
+
+// Whether a position is inside, and not in the padding.
+__device__ __forceinline__ bool is_within(Position at, long long size) {
+    return at >= 0 && at < size;
 }
 
 #ifdef EXTENT
 #define PICKED(d, ...) picked(d, __VA_ARGS__)
-#define EXTENT_OF(d) PICKED(d, EXTENT)
+#define EXTENT_OF(d) static_cast<int>(PICKED(d, EXTENT))
 #define STRIDE_OF(d) PICKED(d, STRIDE)
 #define PADDING_OF(d) PICKED(d, PADDING)
 #define DILATION_OF(d) PICKED(d, DILATION)
 #define FOR_PLACES _Pragma("unroll")
 #else
 #define EXTENT_OF(d) static_cast<int>(window.extent[d])
-#define STRIDE_OF(d) static_cast<int>(window.stride[d])
-#define PADDING_OF(d) static_cast<int>(window.padding[d])
-#define DILATION_OF(d) static_cast<int>(window.dilation[d])
+#define STRIDE_OF(d) static_cast<Position>(window.stride[d])
+#define PADDING_OF(d) static_cast<Position>(window.padding[d])
+#define DILATION_OF(d) static_cast<Position>(window.dilation[d])
 #define FOR_PLACES _Pragma("unroll 1")
 #endif
-
-// The distance from a window's first element to the one after its last.
-#define SPAN_OF(d) (DILATION_OF(d) * (EXTENT_OF(d) - 1) + 1)
 
 #ifdef TELLS_OPEN
 constexpr int OPEN = 0x80;
