@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, UntypedStorage
 
 from torchattr.layers.autograd import runs_rules
+from torchattr.layers.backward import CallReaders
 from torchattr.layers.fusion import FUSED_PAIRS, FusedPair
 
 Readers = Mapping[Any, list[Any]]
@@ -40,7 +41,8 @@ def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
     readers[output.grad_fn].append(None)
     pairs = list(FUSED_PAIRS.snapshot().values())
     for node in filter(runs_rules, readers):
-        node.state.readers.only_itself = _is_read_by_maker(readers[node])
+        if _is_read_by_maker(readers[node]):
+            node.state.call.readers = CallReaders(node.rules.backward_state)
         _fuse(node, readers, pairs)
         node.state.saved = ()
 

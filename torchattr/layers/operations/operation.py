@@ -112,9 +112,12 @@ class Call:
     operation: Operation
     shape: torch.Size
     dtype: torch.dtype
+    device: torch.device
+    shapes: list[torch.Size]
     order: Order
     backend: Backend
     readers: GradientReaders | None = None
+    drop_extras: bool = False
     is_masked: bool = False
     once: Callable[[], Any] | None = None
     _original: Call | None = None
@@ -132,21 +135,22 @@ class Call:
     ) -> None:
         self.operation = operation
         self.inplace = inplace
-        self._set_inputs(inputs)
+        self.arguments = arguments
         self._function = function
         self._spelling = spelling
+        self._set_inputs(inputs)
         self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
-        self._args, self._kwargs = (
-            (args[1:], kwargs) if self._led else _without_inputs(args, kwargs, inputs)
-        )
-        self.arguments = arguments
+        if self._led:
+            self._args, self._kwargs = args[1:], kwargs
+        else:
+            self._args, self._kwargs = _without_inputs(args, kwargs, inputs)
         self.__dict__.update(arguments)
 
     def _set_inputs(self, inputs: Sequence[Tensor]) -> None:
-        self.shape, self.dtype = inputs[0].shape, inputs[0].dtype
-        self.device = inputs[0].device
-        self._stride = inputs[0].stride()
-        self.shapes = [tensor.shape for tensor in inputs]
+        first = inputs[0]
+        self.shape, self.dtype, self.device = first.shape, first.dtype, first.device
+        self._stride = first.stride()
+        self.shapes = [tensor.shape for tensor in inputs] if len(inputs) > 1 else [self.shape]
 
     def of(self, *inputs: Tensor) -> Call:
         """Return the same call on other inputs."""
@@ -174,9 +178,9 @@ class Call:
 
     def run(self, *inputs: Tensor) -> Any:
         """Run the model's own function the first time, even if rules see it as another one."""
-        once, self.once = self.once, None
-        if once is None:
+        if self.once is None:
             return self.compute(*inputs)
+        once, self.once = self.once, None
         output = once()
         return inputs[0] if self.inplace else output
 
