@@ -14,7 +14,7 @@ from torchattr.errors import RuleError
 from torchattr.kernels import order_of
 from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.fusion import FusedPair, NodeState
-from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.rule import LayerRule
 
 SavedTensors: TypeAlias = tuple[Tensor, ...]
@@ -79,8 +79,7 @@ class OperationRules:
             result = author.backward(state, below, table, grad, *own)
         results = result if isinstance(result, tuple) else (result,)
         _check(author, call, results)
-        dtype = call.dtype
-        return [one if one.dtype is dtype else one.to(dtype) for one in results]
+        return [in_dtype(one, call.dtype) for one in results]
 
     def _of_table(
         self, table: int, saved: Sequence[Tensor], sizes: Sequence[int]
@@ -104,10 +103,12 @@ class RuleFunction(torch.autograd.Function):
         if call.inplace:
             ctx.mark_dirty(inputs[0])
         result, groups = rules.run(call, inputs)
-        saved = [tensor for group in groups for tensor in group]
-        if saved:
+        saved: Sequence[Tensor] = ()
+        sizes: Sequence[int] = ()
+        if groups:
+            saved, sizes = [tensor for group in groups for tensor in group], [*map(len, groups)]
             ctx.save_for_backward(*saved)
-        ctx.rules, ctx.state = rules, NodeState(call, rules.rules, saved, [*map(len, groups)])
+        ctx.rules, ctx.state = rules, NodeState(call, rules.rules, saved, sizes)
         if not isinstance(result, tuple):
             return _owned(result, inputs)
         if len(result) == 1 or call.drop_extras:
