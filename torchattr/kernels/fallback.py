@@ -38,11 +38,11 @@ class Failover:
         """Return the result of an operation, from `chosen` if it can."""
         if self.failed:
             return getattr(reference, operation)(*args, **kwargs)
-        version = _version(args[0]) if operation in _SCALING else None
+        versions = _versions(args)
         try:
             return getattr(chosen, operation)(*args, **kwargs)
         except Exception as error:
-            half_done = operation in _SCALING and _version(args[0]) != version
+            half_done = operation in _SCALING and _versions(args) != versions
             if _is_out_of_memory(error) or half_done:
                 raise
             # Invalid arguments are invalid for the reference, too, which then raises.
@@ -119,11 +119,12 @@ def has_failed(backend: Backend) -> bool:
 
 
 _SCALING = ("batch_norm_relu", "batch_norm_relu_backward")
-"""Operations whose result differs if they run a second time on their first argument."""
+"""Operations whose result differs if they run a second time on what they overwrite."""
 
 
-def _version(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
+def _versions(args: Sequence[Any]) -> list[int]:
+    tensors = (arg for arg in args if isinstance(arg, Tensor) and not arg.is_inference())
+    return [tensor._version for tensor in tensors]
 
 
 def _is_out_of_memory(error: Exception) -> bool:
