@@ -63,9 +63,7 @@ class OperationRules:
         visible = outputs[: 1 + call.operation.extras]
         return [rule.save(call, x, *visible) for rule in self._savers]
 
-    def backward(
-        self, state: NodeState, grad: Tensor, saved: Sequence[Tensor]
-    ) -> Sequence[Tensor]:
+    def backward(self, state: NodeState, grad: Tensor, saved: Sequence[Tensor]) -> Sequence[Tensor]:
         """Propagate a gradient by the rule in force, or through both calls of a fused pair."""
         table = self.backward_state.table
         own = self._of_table(table, saved, state.sizes) if saved else saved
@@ -214,8 +212,8 @@ def _check(author: LayerRule | FusedPair, call: Call, results: Sequence[Any]) ->
     got = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in results]
     expected = [tuple(shape) for shape in call.shapes]
     raise RuleError(
-        f"the {kind} {type(author).__name__} sent back {got} through {call.spelling}, whose inputs have the shapes"
-        f" {expected}; backward must return one tensor of each shape"
+        f"the {kind} {type(author).__name__} sent back {got} through {call.spelling}, whose inputs"
+        f" have the shapes {expected}; backward must return one tensor of each shape"
     )
 
 

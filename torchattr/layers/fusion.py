@@ -49,10 +49,7 @@ class NodeState:
 
     def consists_of(self, *kinds: type[LayerRule]) -> bool:
         """Whether every rule is of exactly one of these classes, not of a subclass."""
-        for rule in self.rules:
-            if type(rule) not in kinds:
-                return False
-        return True
+        return not set(map(type, self.rules)).difference(kinds)
 
 
 class FusedPair(ABC):

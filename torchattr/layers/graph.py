@@ -11,6 +11,7 @@ from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import CallReaders
 from torchattr.layers.fusion import FUSED_PAIRS, FusedPair
 
+
 def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
     """Walk the graph from `outputs` down to where it was entered, or to the node `until`."""
     waiting = [tensor.grad_fn for tensor in outputs if tensor.grad_fn not in (None, until)]

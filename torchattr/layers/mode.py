@@ -162,7 +162,7 @@ class RuleMode(TorchFunctionMode):
         return value
 
     def _any_in_graph(self, values: Iterable[Any]) -> bool:
-        for value in values:
+        for value in values:  # noqa: SIM110 - twice a call, where a generator costs more than this
             if isinstance(value, Tensor) and self._is_in_graph(value):
                 return True
         return False
