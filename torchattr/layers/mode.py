@@ -186,7 +186,7 @@ _READS_SIZES = frozenset(
         Tensor.shape.__get__,  # type: ignore[attr-defined]
         Tensor.ndim.__get__,  # type: ignore[attr-defined]
         Tensor.dtype.__get__,  # type: ignore[attr-defined]
-        Tensor.device.__get__,  # type: ignore[attr-defined]
+        Tensor.device.__get__,
         Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
     )
 )
