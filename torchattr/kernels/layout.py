@@ -106,7 +106,8 @@ def is_materialised(tensor: Tensor) -> bool:
 
 def lies_in(tensor: Tensor, order: Order) -> bool:
     """Whether the tensor is one run of memory in `order`, without gaps or overlaps."""
-    return tensor.permute(order).is_contiguous() and is_materialised(tensor)
+    run = tensor if order == _plain(len(order)) else tensor.permute(order)
+    return run.is_contiguous() and is_materialised(tensor)
 
 
 def is_dense(tensor: Tensor) -> bool:

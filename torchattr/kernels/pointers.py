@@ -21,7 +21,10 @@ CPU = torch.device("cpu")
 
 def run_of(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return a tensor as one run of memory, converted to `dtype`; copies only if needed."""
-    return tensor.detach().to(dtype or tensor.dtype).resolve_neg().contiguous()
+    tensor = tensor.detach()
+    if dtype in (None, tensor.dtype) and tensor.is_contiguous() and is_materialised(tensor):
+        return tensor
+    return tensor.to(dtype or tensor.dtype).resolve_neg().contiguous()
 
 
 def address(
@@ -44,12 +47,12 @@ def address(
     Raises:
         BackendError: the tensor is not as expected.
     """
-    if (tensor.dtype, tensor.device, tensor.numel()) != (dtype, device, elements):
+    if tensor.dtype is not dtype or tensor.numel() != elements or tensor.device != device:
         raise BackendError(
             f"a kernel expects {elements} elements of {dtype} on {device}, got {tensor.numel()} of"
             f" {tensor.dtype} on {tensor.device}"
         )
-    is_run = is_dense(tensor) if any_order else tensor.is_contiguous()
+    is_run = tensor.is_contiguous() or (any_order and is_dense(tensor))
     if not (is_run and is_materialised(tensor)):
         raise BackendError(
             f"a kernel expects one run of memory, got shape {tuple(tensor.shape)} with strides"

@@ -12,9 +12,9 @@ from torchattr.core.functorch import VmapFunction, is_only_mapped
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import RuleError
 from torchattr.kernels import order_of
-from torchattr.layers.backward import BackwardState, CallReaders, InnerGradients
-from torchattr.layers.fusion import NodeState
-from torchattr.layers.operations.operation import Call
+from torchattr.layers.backward import BackwardState, InnerGradients
+from torchattr.layers.fusion import FusedPair, NodeState
+from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.rule import LayerRule
 
 SavedTensors: TypeAlias = tuple[Tensor, ...]
@@ -37,50 +37,59 @@ class OperationRules:
         self.fresh = all(rule.fresh for rule in rules)
         savers = {_saving(rule): rule for rule in rules if _saves(rule)}
         self._savers = list(savers.values())
+        self._only_saver = self._savers[0] if len(savers) == 1 else None
         self._needs_input = any(rule.needs_input for rule in self._savers)
         keys = list(savers)
         self._groups = [keys.index(_saving(rule)) if _saves(rule) else None for rule in rules]
 
-    def run(
-        self, call: Call, inputs: Sequence[Tensor]
-    ) -> tuple[tuple[Any, ...], list[SavedTensors]]:
-        """Run the operation; return its outputs, and the tensors that each group of rules saved."""
-        if len(self._savers) == 1:
-            run_and_saved = self._savers[0].run(call, *inputs)
+    def run(self, call: Call, inputs: Sequence[Tensor]) -> tuple[Any, Sequence[SavedTensors]]:
+        """Run the operation; return its result, and the tensors that each group of rules saved."""
+        if self._only_saver is not None:
+            run_and_saved = self._only_saver.run(call, *inputs)
             if run_and_saved is not None:
                 output, saved = run_and_saved
                 call.order = order_of(output)
-                return (output,), [saved]
+                return output, (saved,)
         before = inputs
-        if call.inplace and self._needs_input:
+        if self._needs_input and call.inplace:
             before = (inputs[0].clone(), *inputs[1:])
         result = call.run(*inputs)
-        outputs = result if isinstance(result, tuple) else (result,)
-        call.order = order_of(outputs[0])
-        return outputs, self._save(call, before, outputs)
+        call.order = order_of(result[0] if isinstance(result, tuple) else result)
+        return result, self._save(call, before, result) if self._savers else ()
 
-    def _save(
-        self, call: Call, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
-    ) -> list[SavedTensors]:
+    def _save(self, call: Call, inputs: Sequence[Tensor], result: Any) -> list[SavedTensors]:
+        outputs = result if isinstance(result, tuple) else (result,)
         x: Any = inputs[0] if len(inputs) == 1 else tuple(inputs)
         visible = outputs[: 1 + call.operation.extras]
         return [rule.save(call, x, *visible) for rule in self._savers]
 
-    def backward(
-        self, state: NodeState, grad: Tensor, saved: Sequence[Tensor], sizes: Sequence[int]
-    ) -> tuple[Tensor, ...]:
+    def backward(self, state: NodeState, grad: Tensor, saved: Sequence[Tensor]) -> Sequence[Tensor]:
         """Propagate a gradient by the rule in force, or through both calls of a fused pair."""
         table = self.backward_state.table
+        own = self._of_table(table, saved, state.sizes) if saved else saved
+        author: LayerRule | FusedPair
+        if state.partner is None:
+            author, call = self.rules[table], state.call
+            result = author.backward(call, grad, *own)
+        else:
+            author, below = state.partner
+            call = below.call
+            result = author.backward(state, below, table, grad, *own)
+        results = result if isinstance(result, tuple) else (result,)
+        _check(author, call, results)
+        return [in_dtype(one, call.dtype) for one in results]
+
+    def _of_table(
+        self, table: int, saved: Sequence[Tensor], sizes: Sequence[int]
+    ) -> Sequence[Tensor]:
+        """Return what the rule of a table saved."""
         group = self._groups[table]
-        start = 0 if group is None else sum(sizes[:group])
-        own = () if group is None else saved[start : start + sizes[group]]
-        if state.partner is not None:
-            pair, below = state.partner
-            fused = pair.backward(state, below, table, grad, *own)
-            return _checked(f"fused pair {type(pair).__name__}", below.call, fused)
-        rule = self.rules[table]
-        result = rule.backward(state.call, grad, *own)
-        return _checked(f"rule {type(rule).__name__}", state.call, result)
+        if group is None:
+            return ()
+        if len(sizes) == 1:
+            return saved
+        start = sum(sizes[:group])
+        return saved[start : start + sizes[group]]
 
 
 class RuleFunction(torch.autograd.Function):
@@ -88,18 +97,21 @@ class RuleFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rules: OperationRules, call: Call, *inputs: Tensor) -> Any:
+        ctx.set_materialize_grads(False)
         if call.inplace:
             ctx.mark_dirty(inputs[0])
-        outputs, groups = rules.run(call, inputs)
-        outputs = tuple(_owned(output, inputs) for output in outputs)
-        saved = [tensor for group in groups for tensor in group]
-        call.readers = readers = CallReaders(rules.backward_state)
-        ctx.state = NodeState(call, rules.rules, saved, readers)
-        ctx.rules, ctx.sizes = rules, [*map(len, groups)]
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*saved)
-        if len(outputs) == 1 or call.drop_extras:
-            return outputs[0]
+        result, groups = rules.run(call, inputs)
+        saved: Sequence[Tensor] = ()
+        sizes: Sequence[int] = ()
+        if groups:
+            saved, sizes = [tensor for group in groups for tensor in group], [*map(len, groups)]
+            ctx.save_for_backward(*saved)
+        ctx.rules, ctx.state = rules, NodeState(call, rules.rules, saved, sizes)
+        if not isinstance(result, tuple):
+            return _owned(result, inputs)
+        if len(result) == 1 or call.drop_extras:
+            return _owned(result[0], inputs)
+        outputs = tuple(_owned(output, inputs) for output in result)
         ctx.mark_non_differentiable(*outputs[1:])
         return outputs
 
@@ -118,8 +130,7 @@ class RuleFunction(torch.autograd.Function):
         # A checkpointed part runs again here, under the mode; the rules themselves need no mode.
         saved = ctx.saved_tensors
         with DisableTorchFunction():
-            results = rules.backward(state, grad, saved, ctx.sizes)
-            return (None, None, *[result.to(call.dtype) for result in results])
+            return None, None, *rules.backward(state, grad, saved)
 
 
 def _owned(output: Any, inputs: Sequence[Tensor]) -> Any:
@@ -129,9 +140,9 @@ def _owned(output: Any, inputs: Sequence[Tensor]) -> Any:
     PyTorch's operations return such views (`F.linear` of a batch of sequences is a view of a matrix
     product).
     """
-    if not isinstance(output, Tensor) or output._base is None:
+    base = output._base if isinstance(output, Tensor) else None
+    if base is None:
         return output
-    base = output._base
     if any(output is x or base is x or base is x._base for x in inputs):
         return output
     geometry = (output.storage_offset(), output.shape, output.stride())
@@ -193,15 +204,16 @@ def _saving(rule: LayerRule) -> Any:
     return id(rule) if vars(rule) else type(rule).save
 
 
-def _checked(author: str, call: Call, result: Any) -> tuple[Tensor, ...]:
-    results = result if isinstance(result, tuple) else (result,)
-    if len(results) == len(call.shapes) and all(map(_fits, results, call.shapes)):
-        return results
+def _check(author: LayerRule | FusedPair, call: Call, results: Sequence[Any]) -> None:
+    shapes = call.shapes
+    if len(results) == len(shapes) and all(map(_fits, results, shapes)):
+        return
+    kind = "rule" if isinstance(author, LayerRule) else "fused pair"
     got = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in results]
     expected = [tuple(shape) for shape in call.shapes]
     raise RuleError(
-        f"the {author} sent back {got} through {call.spelling}, whose inputs have the shapes"
-        f" {expected}; backward must return one tensor of each shape"
+        f"the {kind} {type(author).__name__} sent back {got} through {call.spelling}, whose inputs"
+        f" have the shapes {expected}; backward must return one tensor of each shape"
     )
 
 

@@ -56,22 +56,17 @@ class BackwardState:
 
 
 class CallReaders(GradientReaders):
-    """The readers of the gradient that arrives at one call.
+    """The readers of a gradient that a rule newly allocated, and that one call reads in the graph.
 
     Args:
         state: the state of the call's forward.
-
-    Attributes:
-        only_itself: whether the graph has no other reader, and the gradient is a rule's result.
     """
 
-    __slots__ = ("_state", "only_itself")
+    __slots__ = ("_state",)
 
     def __init__(self, state: BackwardState) -> None:
         self._state = state
-        self.only_itself = False
 
     @property
     def is_sole(self) -> bool:
-        state = self._state
-        return self.only_itself and state.readers_known and id(self) not in state.read
+        return self._state.readers_known and id(self) not in self._state.read

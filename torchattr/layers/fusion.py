@@ -13,7 +13,6 @@ from typing import ClassVar, TypeVar
 from torch import Tensor
 
 from torchattr.core.registry import Registry
-from torchattr.layers.backward import CallReaders
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.rule import LayerRule
 
@@ -25,32 +24,32 @@ class NodeState:
         call: the call.
         rules: its rule under each table.
         saved: the tensors that its rules saved, held until the walk is over.
-        readers: the readers of the gradient that arrives at it.
+        sizes: number of tensors that each group of rules saved.
 
     Attributes:
         partner: the fused pair and the earlier call, if this call runs that one's backward, too.
         is_done_above: whether the later call runs this one's backward.
     """
 
-    __slots__ = ("call", "is_done_above", "partner", "readers", "rules", "saved")
+    __slots__ = ("call", "is_done_above", "partner", "rules", "saved", "sizes")
 
     def __init__(
         self,
         call: Call,
         rules: Sequence[LayerRule],
         saved: Sequence[Tensor],
-        readers: CallReaders,
+        sizes: Sequence[int],
     ) -> None:
         self.call = call
         self.rules = rules
         self.saved = saved
-        self.readers = readers
+        self.sizes = sizes
         self.partner: tuple[FusedPair, NodeState] | None = None
         self.is_done_above = False
 
     def consists_of(self, *kinds: type[LayerRule]) -> bool:
         """Whether every rule is of exactly one of these classes, not of a subclass."""
-        return all(type(rule) in kinds for rule in self.rules)
+        return not set(map(type, self.rules)).difference(kinds)
 
 
 class FusedPair(ABC):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, UntypedStorage
 
 from torchattr.layers.autograd import runs_rules
+from torchattr.layers.backward import CallReaders
 from torchattr.layers.fusion import FUSED_PAIRS, FusedPair
-
-Readers = Mapping[Any, list[Any]]
-"""The nodes that read each node's gradient."""
 
 
 def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
@@ -36,34 +34,40 @@ def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
     """
     if output.grad_fn is None:
         return
-    readers = _readers(nodes_of(output, *recorded))
+    readers = _readers(output, *recorded)
     readers[output.grad_fn].append(None)
     pairs = list(FUSED_PAIRS.snapshot().values())
-    for node in filter(runs_rules, readers):
-        node.state.readers.only_itself = _is_read_by_maker(readers[node])
-        _fuse(node, readers, pairs)
-        node.state.saved = ()
+    for node, above in readers.items():
+        if runs_rules(node):
+            if len(above) == 1 and runs_rules(above[0]):
+                _prepare_pair(above[0], node, pairs)
+            node.state.saved = ()
 
 
-def _readers(nodes: Iterator[Any]) -> dict[Any, list[Any]]:
-    readers: dict[Any, list[Any]] = {}
-    for node in nodes:
-        readers.setdefault(node, [])
-        for below, _ in node.next_functions:
-            readers.setdefault(below, []).append(node)
+def _readers(*outputs: Tensor) -> dict[Any, list[Any]]:
+    """Return the nodes that read each node's gradient."""
+    waiting = list(dict.fromkeys(tensor.grad_fn for tensor in outputs))
+    readers: dict[Any, list[Any]] = {node: [] for node in waiting}
+    while waiting:
+        node = waiting.pop()
+        for below, _ in () if node is None else node.next_functions:
+            if below in readers:
+                readers[below].append(node)
+            else:
+                readers[below] = [node]
+                waiting.append(below)
     return readers
 
 
-def _is_read_by_maker(readers: list[Any]) -> bool:
-    """Whether the only gradient that arrives here was newly allocated by a rule."""
-    return len(readers) == 1 and runs_rules(readers[0]) and readers[0].rules.fresh
+def _prepare_pair(reader: Any, node: Any, pairs: Iterable[FusedPair]) -> None:
+    """Prepare a call whose only reader is another call that runs rules.
 
-
-def _fuse(node: Any, readers: Readers, pairs: Iterable[FusedPair]) -> None:
-    """Let the only reader of this node run its backward, if a fused pair fits."""
-    if len(readers[node]) != 1 or not runs_rules(readers[node][0]):
-        return
-    above, below = readers[node][0].state, node.state
+    It may write over the gradient that arrives if the reader newly allocated it, and the reader
+    runs its backward if a fused pair fits.
+    """
+    above, below = reader.state, node.state
+    if reader.rules.fresh:
+        below.call.readers = CallReaders(node.rules.backward_state)
     pair = next((pair for pair in pairs if pair.fits(above, below)), None)
     # Autograd checks the shape of the gradient that the later call sends to the earlier one.
     if pair is None or len(above.call.shapes) != 1 or above.call.shapes != below.call.shapes:

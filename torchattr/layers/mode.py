@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.core.functorch import is_transformed, unwrapped
 from torchattr.core.torch_private import make_dual
@@ -23,8 +22,9 @@ from torchattr.layers.autograd import (
 )
 from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
+from torchattr.layers.layouts.notes import TensorNotes
 from torchattr.layers.operations.operation import Call
-from torchattr.layers.operations.parsers import MaskOrigins, parse_call
+from torchattr.layers.operations.parsers import MAKES_MASKS, MaskOrigins, parse_call
 from torchattr.layers.registry import RuleTable, default_rule
 from torchattr.layers.rule import OwnGradient
 from torchattr.layers.training import TrainingGuard
@@ -61,7 +61,7 @@ class RuleMode(TorchFunctionMode):
         self._all_native = prepared is InnerGradients.ANY
         self._training = TrainingGuard(model)
         self._masks = MaskOrigins()
-        self._leaves: Any = WeakTensorKeyDictionary()
+        self._leaves: TensorNotes[bool] = TensorNotes()
         self._requested = requested_backend()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._rules: dict[str, OperationRules | None] = {}
@@ -69,7 +69,10 @@ class RuleMode(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        if kwargs is None:
+            kwargs = {}
+        if func in _READS_SIZES:
+            return func(*args, **kwargs)
         self._training.watch(func, args, kwargs)
         parsed = parse_call(func, args, kwargs, self._masks)
         if parsed is None:
@@ -89,10 +92,12 @@ class RuleMode(TorchFunctionMode):
             return mapped(rules, call, inputs[0])
         if call.is_masked:
             call.once = partial(func, *args, **kwargs)
-        return RuleFunction.apply(rules, call, *map(ordinary, inputs))
+        return RuleFunction.apply(rules, call, *[ordinary(tensor) for tensor in inputs])
 
     def _run_other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run a function that is not an operation, and record what later calls depend on."""
+        if func not in _RECORDED:
+            return self._run(func, args, kwargs)
         if func in _TAKES_GRADIENTS and self.counting and not is_transformed():
             self.backward_state.require(_inner_gradients(func, *args, **kwargs))
             # Our own backwards may need the same part of the graph again.
@@ -108,9 +113,11 @@ class RuleMode(TorchFunctionMode):
         return result
 
     def _backend_for(self, device: torch.device, dtype: torch.dtype) -> Backend:
-        if (device, dtype) not in self._backends:
-            self._backends[device, dtype] = choose(Request(device, dtype), self._requested)
-        return self._backends[device, dtype]
+        backend = self._backends.get((device, dtype))
+        if backend is None:
+            backend = choose(Request(device, dtype), self._requested)
+            self._backends[device, dtype] = backend
+        return backend
 
     def _rules_for(self, call: Call) -> OperationRules | None:
         """Return the rules of this call; `None` if PyTorch's own gradient serves every table."""
@@ -148,18 +155,21 @@ class RuleMode(TorchFunctionMode):
     def _frozen(self, value: Any) -> Any:
         """Detach parameters: their gradients are never computed, so nothing is saved for them."""
         if isinstance(value, Tensor):
-            frozen = value.requires_grad and value.is_leaf and value not in self._leaves
+            frozen = value.requires_grad and value.is_leaf and not self._leaves.get(value)
             return value.detach() if frozen else ordinary(value)
         if type(value) in (list, tuple) and any(isinstance(item, Tensor) for item in value):
             return type(value)(self._frozen(item) for item in value)
         return value
 
     def _any_in_graph(self, values: Iterable[Any]) -> bool:
-        return any(isinstance(value, Tensor) and self._is_in_graph(value) for value in values)
+        for value in values:  # noqa: SIM110 - twice a call, where a generator costs more than this
+            if isinstance(value, Tensor) and self._is_in_graph(value):
+                return True
+        return False
 
     def _is_in_graph(self, tensor: Tensor) -> bool:
-        plain = unwrapped(tensor)
-        return plain.requires_grad and (not plain.is_leaf or plain in self._leaves)
+        plain = unwrapped(tensor) if is_transformed() else tensor
+        return plain.requires_grad and (not plain.is_leaf or bool(self._leaves.get(plain)))
 
 
 def ordinary(value: Any) -> Any:
@@ -168,6 +178,18 @@ def ordinary(value: Any) -> Any:
         return value.clone()
     return value
 
+
+# What these return is no tensor.
+_READS_SIZES = frozenset(
+    (
+        *(Tensor.dim, Tensor.size, Tensor.numel, Tensor.stride, Tensor.is_floating_point),
+        Tensor.shape.__get__,  # type: ignore[attr-defined]
+        Tensor.ndim.__get__,  # type: ignore[attr-defined]
+        Tensor.dtype.__get__,  # type: ignore[attr-defined]
+        Tensor.device.__get__,
+        Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
+    )
+)
 
 _HOOKS_TENSORS = (Tensor.register_hook, Tensor.retain_grad)
 
@@ -181,6 +203,11 @@ _TAKES_GRADIENTS: Mapping[Any, Mapping[str, Any]] = {
     Tensor.backward: {"retain_graph": True},
     make_dual: {},
 }
+
+_RECORDED = frozenset(
+    (*_TAKES_GRADIENTS, *_HOOKS_TENSORS, *_MAKES_LEAVES, *COMPOSITES, *MAKES_MASKS)
+)
+"""Functions that are more than run."""
 
 
 def _inner_gradients(

@@ -113,5 +113,5 @@ class Trace(GraphTrace):
     ) -> None:
         backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
         backward.table, backward.readers_known = table, of_output
-        backward.read = frozenset(id(node.state.readers) for node in nodes if runs_rules(node))
+        backward.read = frozenset(id(node.state.call.readers) for node in nodes if runs_rules(node))
         enter_mode(undo, self._mode)

@@ -11,7 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from torchattr.core.types import Forward
 from torchattr.errors import TrainingModeError
-from torchattr.layers.guards import named_modules_of
+from torchattr.layers.guards import modules_behind, named_modules_of
 from torchattr.layers.operations.parsers import writes_in_place
 
 
@@ -76,11 +76,21 @@ def _way_out(modules: Sequence[str]) -> str:
 def _training_buffers(forward: Forward) -> Any:
     """Return the buffers that a module in training mode may update, each with its name."""
     buffers = WeakTensorKeyDictionary()
+    if not any(map(_is_training, modules_behind(forward))):
+        return buffers
     for name, module in named_modules_of(forward):
         if module.training:
             label = name or type(module).__name__
             buffers.update((buffer, label) for buffer in module.buffers(recurse=False))
     return buffers
+
+
+def _is_training(module: nn.Module) -> bool:
+    """Whether a module or any part of it is in training mode."""
+    # Not `modules()`, which looks for repeated ones and takes several times as long.
+    return module.training or any(
+        part is not None and _is_training(part) for part in module._modules.values()
+    )
 
 
 _DIFFER_IN_TRAINING = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ def test_keeps_no_input_alive() -> None:
     for call in (call_of(torch.relu, X), call_of(torch.add, X, Y), call_of(F.silu, input=X)):
         held = [*call._args, *call._kwargs.values()]
         assert not any(isinstance(value, Tensor) for value in held)
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda call: call.of(Y)])
+def test_a_copy_has_the_same_arguments(copied: Any) -> None:
+    call = call_of(F.leaky_relu, X, negative_slope=0.5)
+    other = copied(call)
+    assert (other.negative_slope, other.shape, other.spelling) == (0.5, X.shape, call.spelling)
+    assert torch.equal(other.compute(Y), F.leaky_relu(Y, 0.5))
+    with pytest.raises(AttributeError, match="leaky_relu has no argument 'order'"):
+        other.order  # noqa: B018 - no output is known yet
 
 
 def test_arguments_are_attributes_under_their_own_names() -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable, native_form
 
@@ -22,23 +22,25 @@ class ConvGradient(LayerRule):
     fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        if isinstance(call.padding, str):
+        padding = call.arguments["padding"]
+        if isinstance(padding, str):
             return _padded_backward(call, grad)
-        return _backward(call, grad, call.blank(grad), call.padding)
+        return _backward(call, grad, call.blank(grad), padding)
 
 
 def _backward(call: Call, grad: Tensor, blank: Tensor, padding: tuple[int, ...]) -> Tensor:
+    settings = call.arguments
     result = torch.ops.aten.convolution_backward(
         grad,
         blank,
-        call.weight.to(grad.dtype),
+        in_dtype(settings["weight"], grad.dtype),
         None,
-        call.stride,
+        settings["stride"],
         padding,
-        call.dilation,
-        call.transposed,
-        call.output_padding,
-        call.groups,
+        settings["dilation"],
+        settings["transposed"],
+        settings["output_padding"],
+        settings["groups"],
         (True, False, False),
     )
     return result[0]

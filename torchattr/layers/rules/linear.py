@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable, native_form
 
@@ -21,4 +21,4 @@ class LinearGradient(LayerRule):
     fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        return (grad @ call.weight.to(grad.dtype)).reshape(call.shape)
+        return (grad @ in_dtype(call.weight, grad.dtype)).reshape(call.shape)

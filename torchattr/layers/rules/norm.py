@@ -28,5 +28,5 @@ class BatchNormGradient(LayerRule):
 
 def scale_of(call: Call) -> Tensor:
     """Return `w / √(var + ε)`, one value a channel."""
-    scale = (call.running_var + call.eps).rsqrt()
+    scale = (call.running_var + call.eps).rsqrt_()
     return scale if call.weight is None else scale * call.weight

@@ -8,6 +8,7 @@ from torchattr.layers.operations.parsers import (
     norm,
     pool,
 )
+from torchattr.layers.operations.parsers.masks import MAKES_MASKS as MAKES_MASKS
 from torchattr.layers.operations.parsers.masks import MaskOrigins as MaskOrigins
 from torchattr.layers.operations.parsers.table import CALL_PATTERNS as CALL_PATTERNS
 from torchattr.layers.operations.parsers.table import Parsed as Parsed

@@ -176,3 +176,6 @@ _NOTING: Mapping[Any, Noting] = {
     **_spelled(MaskOrigins._turned, "float", "double", "half", "bfloat16"),
     Tensor.data.__get__: MaskOrigins._aliased,  # type: ignore[attr-defined]
 }
+
+MAKES_MASKS = frozenset(_NOTING)
+"""The functions whose calls :meth:`MaskOrigins.note` records."""

@@ -108,22 +108,22 @@ def parse_call(
     pattern = CALL_PATTERNS.get(function)
     if pattern is None or "out" in kwargs or (pattern.masked and masks is None):
         return None
-    parsed = pattern.parse(*((masks,) if pattern.masked else ()), *args, **kwargs)
-    if parsed is None or not all(isinstance(tensor, Tensor) for tensor in parsed.inputs):
+    masked = pattern.masked
+    parsed = pattern.parse(masks, *args, **kwargs) if masked else pattern.parse(*args, **kwargs)
+    if parsed is None:
         return None
-    run, run_args = parsed.instead or (function, tuple(args))
-    call = Call(
-        OPERATIONS[pattern.operation],
-        run,
-        run_args,
-        {} if parsed.instead else kwargs,
-        parsed.inputs,
-        pattern.inplace or parsed.inplace,
-        {"drop_extras": parsed.drop_extras, **parsed.arguments},
-        function,
-    )
-    call.is_masked = pattern.masked
-    return call, parsed.inputs
+    inputs, arguments, inplace, instead, drop_extras = parsed
+    for tensor in inputs:
+        if not isinstance(tensor, Tensor):
+            return None
+    run, run_args, run_kwargs = (function, args, kwargs) if instead is None else (*instead, {})
+    operation, inplace = OPERATIONS[pattern.operation], pattern.inplace or inplace
+    call = Call(operation, run, run_args, run_kwargs, inputs, inplace, arguments, function)
+    if drop_extras:
+        call.drop_extras = True
+    if masked:
+        call.is_masked = True
+    return call, inputs
 
 
 def _overloads(function: Any) -> list[Any]:
