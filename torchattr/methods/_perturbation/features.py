@@ -233,7 +233,7 @@ def _masks(tensor: Tensor, sides: Ints, before: int, count: int) -> Tensor:
     replaced = slice(before, before + len(sides))
     padded = np.zeros((count, *sides.shape[1:]), dtype=np.int64)
     padded[replaced] = sides
-    low, high = torch.from_numpy(padded).to(tensor.device).unbind(1)
+    low, high = torch.from_numpy(padded).to(tensor.device, non_blocking=True).unbind(1)
     single = [1] * tensor.dim()
     mask = torch.zeros(count, *single, dtype=torch.bool, device=tensor.device)
     mask[replaced] = True

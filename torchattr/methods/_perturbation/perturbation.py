@@ -79,7 +79,7 @@ class Perturbation:
         if boxes is None:
             raise ValueError("only what changes in boxes can be cut out")
         tensor = self.inputs.tensors[position].detach()
-        copy, y, x = (torch.from_numpy(axis).to(tensor.device) for axis in boxes.positions)
+        copy, y, x = _positions(boxes, tensor.device)
         image = copy % len(tensor)
         own = mask
         if mask is not None:
@@ -89,6 +89,18 @@ class Perturbation:
         if baseline.dim():
             baseline = baseline.expand_as(tensor)[image, :, y, x]
         return _mixed(tensor[image, :, y, x], baseline, own)
+
+
+def _positions(boxes: Boxes, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return variant, row and column of every pixel of the boxes, without waiting for a device."""
+    table = torch.from_numpy(boxes.table).to(device, non_blocking=True)
+    areas = torch.from_numpy(boxes.areas).to(device, non_blocking=True)
+    numbers = torch.arange(len(boxes), device=device)
+    variant = torch.repeat_interleave(numbers, areas, output_size=boxes.rows)
+    _, top, left, _, right, start = table[variant].unbind(1)
+    within = torch.arange(boxes.rows, device=device) - start
+    down = within.div(right - left, rounding_mode="floor")
+    return variant, top + down, left + within - down * (right - left)
 
 
 def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
