@@ -24,14 +24,14 @@ from torchattr.kernels.reference.patches import TorchPatches
 from torchattr.methods._perturbation import incremental_scores
 
 BACKEND = TorchPatches()
-KINDS = ("3x3", "1x1", "other", "depthwise", "bytes")
+KINDS = ("3x3", "1x1", "other", "depthwise", "bytes", "launches")
 
 
-def made_up(patches: float, whole: float, a_byte: float = 0.0) -> Rates:
+def made_up(patches: float, whole: float, a_byte: float = 0.0, a_launch: float = 0.0) -> Rates:
     """Return the same rate for each kind of convolution."""
     return Rates(
-        {**dict.fromkeys(KINDS, patches), "bytes": a_byte},
-        {**dict.fromkeys(KINDS, whole), "bytes": a_byte},
+        {**dict.fromkeys(KINDS, patches), "bytes": a_byte, "launches": a_launch},
+        {**dict.fromkeys(KINDS, whole), "bytes": a_byte, "launches": a_launch},
     )
 
 
@@ -125,9 +125,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new cache, and nothing kept from before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     yield tmp_path
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
 
 
 def ask() -> Rates:
@@ -144,7 +144,7 @@ def test_rates_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.Monke
     (path,) = cache.rglob("rates-*.json")
     monkeypatch.setattr(cost, "_measured", lambda *_: pytest.fail("measured again"))
     assert ask() is found
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     assert ask() == found
     assert list(cache.rglob("*.json")) == [path]
 
@@ -153,20 +153,20 @@ def test_rates_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.Monke
 def test_rates_that_cannot_be_read_are_measured_again(
     cache: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0))
+    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0, 1.0, 1.0))
     ask()
     (path,) = cache.rglob("rates-*.json")
     path.write_text(text)
-    cost.rates.cache_clear()
-    assert ask() == made_up(1.0, 2.0)
+    cost._rates.cache_clear()
+    assert ask() == made_up(1.0, 2.0, 1.0, 1.0)
 
 
 def test_rates_serve_where_nothing_can_be_written(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cache / "torchattr").write_text("a file where a folder should be")
-    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0))
-    assert ask() == made_up(1.0, 2.0)
+    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0, 1.0, 1.0))
+    assert ask() == made_up(1.0, 2.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("mode", [True, False, "auto"])
@@ -186,7 +186,7 @@ def test_what_pays_is_chosen_by_what_was_measured(
     monkeypatch.setattr(cost, "STEP", 0.0)
     occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
     for rate, followed in ((1e-9, True), (1.0, False)):
-        cost.rates.cache_clear()
+        cost._rates.cache_clear()
         for path in cache.rglob("rates-*.json"):
             path.unlink()
         monkeypatch.setattr(cost, "_measured", lambda *_, rate=rate: made_up(rate, 1e-2))
@@ -213,13 +213,13 @@ ODD: dict[str, Any] = {
 def test_odd_rates_are_measured_again(
     name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(2.0, 3.0, 1.0))
+    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(2.0, 3.0, 1.0, 1.0))
     right = ask()
     (path,) = cache.rglob("rates-*.json")
     with put_in_place(path) as part:
         part.write_text(json.dumps(ODD[name]))
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     assert ask() == right
     monkeypatch.setattr(cost, "_measured", lambda *_: pytest.fail("measured again"))
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     assert ask() == right

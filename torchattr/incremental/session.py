@@ -31,7 +31,9 @@ Mode = bool | Literal["auto"]
 SHARE_OF_PIXELS = 0.85
 """Share of the memory for changed pixels; the rest is for packed weights."""
 SCRATCH = 12 * 2**20
-"""Approximate scratch bytes per backend thread."""
+"""Approximate scratch bytes per thread of a backend for CPUs."""
+LARGEST_ELEMENTS = 2**31 - 1
+"""Beyond this many elements in one tensor many dense kernels fall back to slower ones, or fail."""
 LEAST = 8
 """Minimum number of variants per chunk; if memory runs out, chunks are halved."""
 
@@ -167,15 +169,20 @@ class Incremental:
         sources = self._sources_in(boxes)
         sample = max(map(len, sources.values()))
         loads = self._schedule.loads(self._schedule.boxes(sources))
-        left = allowed - self._schedule.clean_bytes - SCRATCH * torch.get_num_threads()
+        left = allowed - self._schedule.clean_bytes - self._scratch
         fits = [
             (SHARE_OF_PIXELS * left - packing) * sample / max(pixels, 1)
             for pixels, packing in loads
         ]
-        size = max(int(min(*fits, most)), LEAST)
+        whole = LARGEST_ELEMENTS // max(self._schedule.largest_whole, 1)
+        size = max(int(min(*fits, most, whole)), LEAST)
         used = max(pixels * size // sample + packing for pixels, packing in loads)
         self._allowance = Allowance(max(left - used, 0))
         return size
+
+    @property
+    def _scratch(self) -> int:
+        return SCRATCH * torch.get_num_threads() if self._device.type == "cpu" else 0
 
     def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:
         """Return a function of the further arguments that runs a model on copies of the batch.
