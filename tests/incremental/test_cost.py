@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import noise, reported, seeded
+from fake_device import DenseCalls, FakeClock, FakePatches
+from helpers import assert_same, noise, reported, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.core.cache_dir import put_in_place
-from torchattr.incremental import cost
+from torchattr.incremental import cost, session
 from torchattr.incremental.cost import Rates, estimates, seconds
 from torchattr.incremental.op_counts import OpCounts
 from torchattr.incremental.schedule import LoweredTape, lower_tape
@@ -223,3 +224,59 @@ def test_odd_rates_are_measured_again(
     monkeypatch.setattr(cost, "_measured", lambda *_: pytest.fail("measured again"))
     cost._rates.cache_clear()
     assert ask() == right
+
+
+def small_classifier() -> nn.Module:
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3),
+        )
+    )  # fmt: skip
+
+
+def spent(mode: Any, launch: float, rate: float, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the map, the report, and the time that the device took, after its rates are known."""
+    clock = FakeClock()
+    backend = FakePatches(clock, launch, rate)
+    monkeypatch.setattr(cost, "perf_counter", clock)
+    monkeypatch.setattr(session, "choose_patches", lambda *_: backend)
+    monkeypatch.setattr(incremental_scores, "SMALL", 0)
+    occlusion, x = ta.Occlusion(small_classifier()), noise(1, 3, 32, 32).float()
+    with DenseCalls(clock, 2e-11):
+        for _ in range(2):
+            began = clock.now
+            found, report = reported(occlusion, x, (3, 4, 4), (3, 4, 4), target=1, incremental=mode)
+    return found, report, clock.now - began
+
+
+@pytest.mark.parametrize(
+    ("launch", "rate", "pays"),
+    [(1e-3, 2e-11, False), (1e-5, 2e-11, True), (1e-5, 2e-9, False), (1e-3, 1e-14, False)],
+    ids=["slow launches", "fast", "slow products", "only launches"],
+)
+def test_the_automatic_choice_is_never_slower_than_whole_forwards(
+    launch: float, rate: float, pays: bool, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a device whose launches take a millisecond, or whose products are slow."""
+    whole, _, dense = spent(False, launch, rate, monkeypatch)
+    _, _, followed = spent(True, launch, rate, monkeypatch)
+    found, report, automatic = spent("auto", launch, rate, monkeypatch)
+    assert (followed < dense) == pays
+    assert (report.followed > 0) == pays, str(report)
+    assert automatic <= min(dense, followed) * 1.001
+    assert_same(found, whole, 1e-4)
+
+
+def test_measuring_tells_launches_from_work(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(cost, "perf_counter", clock)
+    backend = FakePatches(clock, 1e-3, 1e-9)
+    with DenseCalls(clock, 2e-9):
+        found = cost.rates(backend, torch.float32, torch.device("cpu"), 1)
+    assert found.patches["launches"] == pytest.approx(1e-3, rel=1e-3)
+    assert found.whole["launches"] == pytest.approx(1e-5, rel=0.1)
+    for kind in ("3x3", "1x1", "other"):
+        assert found.patches[kind] == pytest.approx(1e-9, rel=1e-3)
+        assert found.whole[kind] == pytest.approx(2e-9, rel=1e-2)

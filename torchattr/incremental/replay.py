@@ -56,7 +56,7 @@ class Replay(TorchFunctionMode):
         schedule: which calls are computed incrementally.
         copies: number of copies of the clean batch that the model runs on.
         device: their device.
-        compute: computes the frontier as dense tensors.
+        frontier: the values of the frontier as dense tensors.
         inputs: for each input, returns its copies.
     """
 
@@ -65,15 +65,14 @@ class Replay(TorchFunctionMode):
         schedule: Schedule,
         copies: int,
         device: torch.device,
-        compute: Callable[[], Mapping[int, Tensor]],
+        frontier: Mapping[int, Tensor],
         inputs: Sequence[Callable[[], Tensor]],
     ) -> None:
         super().__init__()
         self._schedule = schedule
         self._copies = copies
         self._device = device
-        self._compute = compute
-        self._frontier: Mapping[int, Tensor] | None = None
+        self._frontier = frontier
         self._inputs = inputs
         self._copied: dict[int, Tensor] = {}
         tape = schedule.lowered.tape
@@ -163,8 +162,6 @@ class Replay(TorchFunctionMode):
             return tensor.overwritten
         if tensor.value < len(self._inputs):
             return self._input(tensor.value)
-        if self._frontier is None:
-            self._frontier = self._compute()
         try:
             return self._frontier[tensor.value]
         except KeyError:

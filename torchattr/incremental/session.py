@@ -205,7 +205,8 @@ class Incremental:
 
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             whole = [change.whole for change in changes]
-            replay = Replay(self._schedule, copies, self._device, compute, whole)
+            # First, so that a GPU works while the interpreter walks through the model.
+            replay = Replay(self._schedule, copies, self._device, compute(), whole)
             entered = [
                 replay.placeholder(i) if i in sources else change.whole()
                 for i, change in enumerate(changes)
