@@ -61,6 +61,15 @@ class FeatureMasks(ABC):
         ]
 
 
+    def fill_boxes(self, position: int) -> bool:
+        """Whether each mask replaces every element of its boxes in an input.
+
+        Args:
+            position: the input.
+        """
+        return False
+
+
 class MaskSubset(FeatureMasks):
     """The masks of some of the images.
 
@@ -91,6 +100,9 @@ class MaskSubset(FeatureMasks):
         if self._masks.per_example:
             return super().boxes(start, stop, shapes)
         return self._masks.boxes(start, stop, shapes)
+
+    def fill_boxes(self, position: int) -> bool:
+        return self._masks.fill_boxes(position)
 
 
 class Features(FeatureMasks):
@@ -167,6 +179,9 @@ class Windows(Features):
             of_inputs.append(_at(own, before, stop - start, shape[0]) if len(shape) == 4 else None)
             first += len(sides)
         return of_inputs
+
+    def fill_boxes(self, position: int) -> bool:
+        return self._positions[position][0].count == 1
 
     def to_elements(self, effects: Tensor) -> list[Tensor]:
         sizes = [len(sides) for sides in self._sides]
