@@ -185,8 +185,8 @@ def test_what_pays_is_chosen_by_what_was_measured(
 ) -> None:
     monkeypatch.setattr(incremental_scores, "SMALL", 0)
     monkeypatch.setattr(cost, "STEP", 0.0)
-    occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
     for rate, followed in ((1e-9, True), (1.0, False)):
+        occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
         cost._rates.cache_clear()
         for path in cache.rglob("rates-*.json"):
             path.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from torch import Tensor
 
@@ -62,6 +62,11 @@ class Operator(ABC):
             boxes: the result of :meth:`boxes`.
             backend: runs convolutions, pools and gathers.
         """
+
+    @property
+    def reach(self) -> Hashable:
+        """What :meth:`boxes`, its cost and its memory depend on, beside the shapes of values."""
+        return ()
 
     @abstractmethod
     def op_counts(self, pixels: int, item: int) -> OpCounts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,10 @@ class ChannelGate(Operator):
     entry: TapeEntry
     single: int
 
+    @property
+    def reach(self) -> Hashable:
+        return self.single
+
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         image = given[0].table[:, IMAGE]
         whole = Boxes.whole(image, self.grid.height, self.grid.width)
@@ -74,7 +78,8 @@ class ChannelGate(Operator):
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         single, picture = given[self.single], given[1 - self.single]
         values = single.within(Boxes.whole(boxes.table[:, IMAGE], 1, 1), backend)
-        repeated = values.repeat_interleave(torch.from_numpy(boxes.areas).to(values.device), 0)
+        areas = torch.from_numpy(boxes.areas).to(values.device, non_blocking=True)
+        repeated = values.repeat_interleave(areas, 0, output_size=boxes.rows)
         rows = picture.within(boxes, backend)
         tensors = {
             self.inputs[self.single]: single.grid.spread(repeated),

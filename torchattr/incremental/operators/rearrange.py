@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,10 @@ class ChannelGather(Operator):
     output: int
     grid: Grid
     channels: Tensor | None
+
+    @property
+    def reach(self) -> Hashable:
+        return self.channels is None
 
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         return given[0]
@@ -87,6 +91,10 @@ class PixelGather(Operator):
     rows: np.ndarray[Any, Any]
     columns: np.ndarray[Any, Any]
     constant: float
+
+    @property
+    def reach(self) -> Hashable:
+        return self.rows.tobytes(), self.columns.tobytes()
 
     def of_whole(self, pictures: Tensor) -> Tensor:
         """Apply it to whole images `(N, C, H, W)`."""

@@ -60,7 +60,6 @@ class FeatureMasks(ABC):
             for mask, shape in zip(self.masks(start, stop), shapes, strict=True)
         ]
 
-
     def fill_boxes(self, position: int) -> bool:
         """Whether each mask replaces every element of its boxes in an input.
 
