@@ -315,11 +315,19 @@ def _position_of_inplace(function: Function) -> int | None:
 # general ones of `core.pytree` would cost as much as a small call itself.
 
 
+ATOMS = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device})
+"""Types of arguments that hold nothing else; most arguments of a call are such."""
+
+
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     """Return nested tuples, lists and dicts with each tensor replaced."""
+    if type(value) in ATOMS:
+        return value
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
+        if type(value) is tuple and ATOMS.issuperset(map(type, value)):
+            return value
         items = [map_tensors(item, change) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else _like(value, items)
     if isinstance(value, dict):
@@ -359,6 +367,8 @@ def _dict_like(value: dict[Any, Any], items: dict[Any, Any]) -> Any:
 
 def refs(value: Any) -> Iterator[int]:
     """Yield the values referenced in nested tuples, lists and dicts, in order."""
+    if type(value) in ATOMS:
+        return
     if isinstance(value, Ref):
         yield value.value
     elif isinstance(value, (tuple, list)):
