@@ -14,7 +14,9 @@ from peers import Counting
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.incremental import Recomputed, TapeRecorder
+from torchattr.incremental import Recomputed, TapeRecorder, session
+from torchattr.kernels import Boxes, Convolution, Epilogue, Patches
+from torchattr.kernels.reference.patches import TorchPatches
 from torchattr.methods._perturbation import incremental_scores
 
 EXACT = 1e-10
@@ -421,6 +423,57 @@ def test_halves_the_chunk_when_memory_runs_out() -> None:
     assert report.followed
     assert max(model.seen) > 5
     assert model.seen[-1] <= 5
+
+
+class Cramped(TorchPatches):
+    """A device whose memory holds a number of pixels."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.fitted: list[int] = []
+
+    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
+        if boxes.rows > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.fitted.append(boxes.rows)
+        return super().convolve(x, boxes, conv, epilogue)
+
+
+@pytest.mark.parametrize("most", [150, 400, 900])
+def test_a_device_that_runs_out_of_memory_halves_and_goes_on(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it runs out in the operations on changed pixels."""
+    device = Cramped(most)
+    occlusion = ta.Occlusion(network())
+    expected = occlusion.attribute(pictures(), target=1, incremental=False, **WINDOW)
+    monkeypatch.setattr(session, "choose_patches", lambda *_: device)
+    found, report = reported(occlusion, pictures(), target=1, incremental=True, **WINDOW)
+    assert_same(found, expected, EXACT)
+    assert report.followed
+    assert max(device.fitted) <= most
+
+
+def test_a_device_without_memory_for_one_variant_computes_whole_forwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    occlusion = ta.Occlusion(network())
+    expected = occlusion.attribute(pictures(), target=1, incremental=False, **WINDOW)
+    monkeypatch.setattr(session, "choose_patches", lambda *_: Cramped(1))
+    found, report = reported(occlusion, pictures(), target=1, incremental=True, **WINDOW)
+    assert torch.equal(found, expected)
+    assert "OutOfMemory" in str(report)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7])
+def test_whole_forwards_halve_too(limit: int) -> None:
+    plain, options = network(), {"target": 1, "incremental": False, **WINDOW}
+    expected = ta.Occlusion(plain).attribute(pictures(1), **options)
+    model = Counting(plain, limit=limit)
+    assert_same(ta.Occlusion(model).attribute(pictures(1), **options), expected, EXACT)
+    assert max(model.seen) > limit
+    assert model.seen[-1] <= limit
 
 
 def test_under_inference_mode() -> None:
