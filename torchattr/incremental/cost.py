@@ -78,7 +78,8 @@ def precision(dtype: torch.dtype, device: torch.device) -> tuple[object, ...]:
     """Return the settings of PyTorch that change the speed of products."""
     if device.type != "cuda":
         return ()
-    multiplying, convolving = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    backends: Any = torch.backends
+    multiplying, convolving = backends.cuda.matmul, backends.cudnn.conv
     return (
         *((multiplying.fp32_precision, convolving.fp32_precision) if dtype.itemsize == 4 else ()),
         torch.backends.cudnn.benchmark,

@@ -13,9 +13,9 @@ from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from torchattr.incremental.arguments import tensors_in
 from torchattr.incremental.function_sets import name_of
 from torchattr.incremental.schedule import LoweredTape, Schedule
-from torchattr.incremental.tape import tensors_in
 from torchattr.kernels import IMAGE, Boxes
 
 MOST_PLANS = 8

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.torch_private import DisableTorchFunctionSubclass, make_wrapper_subclass
+from torchattr.incremental.arguments import Ref, fill, map_tensors
 from torchattr.incremental.function_sets import POINTWISE, RESHAPING, name_of
 from torchattr.incremental.schedule import Schedule
-from torchattr.incremental.tape import ABOUT_SHAPE, Ref, TapeEntry, fill, map_tensors
+from torchattr.incremental.tape import ABOUT_SHAPE, TapeEntry
 
 
 class Diverged(Exception):

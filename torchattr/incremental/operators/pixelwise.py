@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.incremental.arguments import fill
 from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
-from torchattr.incremental.tape import TapeEntry, fill, writes_input
+from torchattr.incremental.tape import TapeEntry, writes_input
 from torchattr.kernels import IMAGE, Boxes, PatchOperations
 from torchattr.layers import Call
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.incremental.arguments import fill
 from torchattr.incremental.function_sets import CannotLower, name_of, single_output
 from torchattr.incremental.grid import Grid, Grids, codes, decoded
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator
-from torchattr.incremental.tape import Tape, TapeEntry, fill
+from torchattr.incremental.tape import Tape, TapeEntry
 from torchattr.kernels import IMAGE, Boxes, Patches, PatchOperations
 
 
