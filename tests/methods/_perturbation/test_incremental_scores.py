@@ -17,7 +17,7 @@ import torchattr as ta
 from torchattr.incremental import Recomputed, TapeRecorder, session
 from torchattr.kernels import Boxes, Convolution, Epilogue, Patches
 from torchattr.kernels.reference.patches import TorchPatches
-from torchattr.methods._perturbation import incremental_scores
+from torchattr.methods._perturbation import incremental_scores, memory_budget
 
 EXACT = 1e-10
 WINDOW: dict[str, Any] = {"sliding_window_shapes": (3, 4, 3), "strides": (3, 3, 2)}
@@ -474,6 +474,39 @@ def test_whole_forwards_halve_too(limit: int) -> None:
     assert_same(ta.Occlusion(model).attribute(pictures(1), **options), expected, EXACT)
     assert max(model.seen) > limit
     assert model.seen[-1] <= limit
+
+
+def chunks(
+    device: str, free: int, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> tuple[list[int], Recomputed]:
+    """Return the rows of each forward after the clean one, on a device with so much free memory."""
+    model = Counting(network())
+    monkeypatch.setattr(incremental_scores, "free_bytes", lambda _: free)
+    monkeypatch.setattr(memory_budget, "free_bytes", lambda _: free)
+    monkeypatch.setattr(incremental_scores._IncrementalRun, "_device", torch.device(device))
+    # The scratch of a CPU's threads is not taken from the memory of another device.
+    monkeypatch.setattr(session, "SCRATCH", 0 if device == "cuda" else session.SCRATCH)
+    occlusion, x = ta.Occlusion(model), noise(1, 3, 40, 40)
+    window: dict[str, Any] = {"sliding_window_shapes": (3, 4, 4), "strides": (3, 2, 2), "target": 1}
+    _, report = reported(occlusion, x, incremental=True, **window, **options)
+    assert report.followed
+    return model.seen[1:], report
+
+
+def test_a_gpu_gets_all_copies_at_once_if_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch costs as much for one variant as for thousands."""
+    everything, _ = chunks("cuda", 2**34, monkeypatch)
+    assert everything == [19 * 19]
+    on_cpu, _ = chunks("cpu", 2**34, monkeypatch)
+    assert max(on_cpu) <= incremental_scores.CPU_ROWS
+
+
+def test_a_gpu_gets_fewer_copies_if_its_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, _ = chunks("cuda", 2**21, monkeypatch)
+    assert 1 < len(few) < 19 * 19
+    assert sum(few) == 19 * 19
+    asked, _ = chunks("cuda", 2**34, monkeypatch, perturbations_per_eval=2)
+    assert len(asked) > 1
 
 
 def test_under_inference_mode() -> None:
