@@ -36,6 +36,14 @@ class Changed:
         return self.rows if boxes == self.boxes else backend.gather(self.patches(), boxes)
 
 
+def derived(boxes: Boxes, key: Hashable, make: Callable[[], Boxes]) -> Boxes:
+    """Return boxes that follow from others, kept with them, so that a device gets them once."""
+    if key not in boxes.packed:
+        boxes.packed[key] = make()
+    made: Boxes = boxes.packed[key]
+    return made
+
+
 class Operator(ABC):
     """One operation, or several fused ones, on changed pixels.
 

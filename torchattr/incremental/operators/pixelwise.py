@@ -12,7 +12,7 @@ from torch import Tensor
 from torchattr.incremental.arguments import fill
 from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes
-from torchattr.incremental.operators.operator import Changed, Operator
+from torchattr.incremental.operators.operator import Changed, Operator, derived
 from torchattr.incremental.tape import TapeEntry, writes_input
 from torchattr.kernels import IMAGE, Boxes, PatchOperations
 from torchattr.layers import Call
@@ -78,7 +78,8 @@ class ChannelGate(Operator):
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         single, picture = given[self.single], given[1 - self.single]
-        values = single.within(Boxes.whole(boxes.table[:, IMAGE], 1, 1), backend)
+        every = derived(boxes, "single", lambda: Boxes.whole(boxes.table[:, IMAGE], 1, 1))
+        values = single.within(every, backend)
         areas = torch.from_numpy(boxes.areas).to(values.device, non_blocking=True)
         repeated = values.repeat_interleave(areas, 0, output_size=boxes.rows)
         rows = picture.within(boxes, backend)
