@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import noise, reported, seeded
+from fake_device import DenseCalls, FakeClock, FakePatches
+from helpers import assert_same, noise, reported, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.core.cache_dir import put_in_place
-from torchattr.incremental import cost
+from torchattr.incremental import cost, session
 from torchattr.incremental.cost import Rates, estimates, seconds
 from torchattr.incremental.op_counts import OpCounts
 from torchattr.incremental.schedule import LoweredTape, lower_tape
@@ -24,14 +25,14 @@ from torchattr.kernels.reference.patches import TorchPatches
 from torchattr.methods._perturbation import incremental_scores
 
 BACKEND = TorchPatches()
-KINDS = ("3x3", "1x1", "other", "depthwise", "bytes")
+KINDS = ("3x3", "1x1", "other", "depthwise", "bytes", "launches")
 
 
-def made_up(patches: float, whole: float, a_byte: float = 0.0) -> Rates:
+def made_up(patches: float, whole: float, a_byte: float = 0.0, a_launch: float = 0.0) -> Rates:
     """Return the same rate for each kind of convolution."""
     return Rates(
-        {**dict.fromkeys(KINDS, patches), "bytes": a_byte},
-        {**dict.fromkeys(KINDS, whole), "bytes": a_byte},
+        {**dict.fromkeys(KINDS, patches), "bytes": a_byte, "launches": a_launch},
+        {**dict.fromkeys(KINDS, whole), "bytes": a_byte, "launches": a_launch},
     )
 
 
@@ -125,9 +126,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new cache, and nothing kept from before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     yield tmp_path
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
 
 
 def ask() -> Rates:
@@ -144,7 +145,7 @@ def test_rates_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.Monke
     (path,) = cache.rglob("rates-*.json")
     monkeypatch.setattr(cost, "_measured", lambda *_: pytest.fail("measured again"))
     assert ask() is found
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     assert ask() == found
     assert list(cache.rglob("*.json")) == [path]
 
@@ -153,20 +154,20 @@ def test_rates_are_measured_once_and_kept(cache: Path, monkeypatch: pytest.Monke
 def test_rates_that_cannot_be_read_are_measured_again(
     cache: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0))
+    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0, 1.0, 1.0))
     ask()
     (path,) = cache.rglob("rates-*.json")
     path.write_text(text)
-    cost.rates.cache_clear()
-    assert ask() == made_up(1.0, 2.0)
+    cost._rates.cache_clear()
+    assert ask() == made_up(1.0, 2.0, 1.0, 1.0)
 
 
 def test_rates_serve_where_nothing_can_be_written(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cache / "torchattr").write_text("a file where a folder should be")
-    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0))
-    assert ask() == made_up(1.0, 2.0)
+    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(1.0, 2.0, 1.0, 1.0))
+    assert ask() == made_up(1.0, 2.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("mode", [True, False, "auto"])
@@ -184,9 +185,9 @@ def test_what_pays_is_chosen_by_what_was_measured(
 ) -> None:
     monkeypatch.setattr(incremental_scores, "SMALL", 0)
     monkeypatch.setattr(cost, "STEP", 0.0)
-    occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
     for rate, followed in ((1e-9, True), (1.0, False)):
-        cost.rates.cache_clear()
+        occlusion = ta.Occlusion(lambda x: deep()(x).mean((2, 3)))
+        cost._rates.cache_clear()
         for path in cache.rglob("rates-*.json"):
             path.unlink()
         monkeypatch.setattr(cost, "_measured", lambda *_, rate=rate: made_up(rate, 1e-2))
@@ -213,13 +214,69 @@ ODD: dict[str, Any] = {
 def test_odd_rates_are_measured_again(
     name: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(2.0, 3.0, 1.0))
+    monkeypatch.setattr(cost, "_measured", lambda *_: made_up(2.0, 3.0, 1.0, 1.0))
     right = ask()
     (path,) = cache.rglob("rates-*.json")
     with put_in_place(path) as part:
         part.write_text(json.dumps(ODD[name]))
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     assert ask() == right
     monkeypatch.setattr(cost, "_measured", lambda *_: pytest.fail("measured again"))
-    cost.rates.cache_clear()
+    cost._rates.cache_clear()
     assert ask() == right
+
+
+def small_classifier() -> nn.Module:
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3),
+        )
+    )  # fmt: skip
+
+
+def spent(mode: Any, launch: float, rate: float, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the map, the report, and the time that the device took, after its rates are known."""
+    clock = FakeClock()
+    backend = FakePatches(clock, launch, rate)
+    monkeypatch.setattr(cost, "perf_counter", clock)
+    monkeypatch.setattr(session, "choose_patches", lambda *_: backend)
+    monkeypatch.setattr(incremental_scores, "SMALL", 0)
+    occlusion, x = ta.Occlusion(small_classifier()), noise(1, 3, 32, 32).float()
+    with DenseCalls(clock, 2e-11):
+        for _ in range(2):
+            began = clock.now
+            found, report = reported(occlusion, x, (3, 4, 4), (3, 4, 4), target=1, incremental=mode)
+    return found, report, clock.now - began
+
+
+@pytest.mark.parametrize(
+    ("launch", "rate", "pays"),
+    [(1e-3, 2e-11, False), (1e-5, 2e-11, True), (1e-5, 2e-9, False), (1e-3, 1e-14, False)],
+    ids=["slow launches", "fast", "slow products", "only launches"],
+)
+def test_the_automatic_choice_is_never_slower_than_whole_forwards(
+    launch: float, rate: float, pays: bool, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a device whose launches take a millisecond, or whose products are slow."""
+    whole, _, dense = spent(False, launch, rate, monkeypatch)
+    _, _, followed = spent(True, launch, rate, monkeypatch)
+    found, report, automatic = spent("auto", launch, rate, monkeypatch)
+    assert (followed < dense) == pays
+    assert (report.followed > 0) == pays, str(report)
+    assert automatic <= min(dense, followed) * 1.001
+    assert_same(found, whole, 1e-4)
+
+
+def test_measuring_tells_launches_from_work(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(cost, "perf_counter", clock)
+    backend = FakePatches(clock, 1e-3, 1e-9)
+    with DenseCalls(clock, 2e-9):
+        found = cost.rates(backend, torch.float32, torch.device("cpu"), 1)
+    assert found.patches["launches"] == pytest.approx(1e-3, rel=1e-3)
+    assert found.whole["launches"] == pytest.approx(1e-5, rel=0.1)
+    for kind in ("3x3", "1x1", "other"):
+        assert found.patches[kind] == pytest.approx(1e-9, rel=1e-3)
+        assert found.whole[kind] == pytest.approx(2e-9, rel=1e-2)

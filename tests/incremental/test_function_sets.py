@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.incremental.arguments import Ref
 from torchattr.incremental.function_sets import (
     POINTWISE,
     REARRANGING,
@@ -15,7 +16,7 @@ from torchattr.incremental.function_sets import (
     name_of,
     single_output,
 )
-from torchattr.incremental.tape import Ref, TapeEntry
+from torchattr.incremental.tape import TapeEntry
 
 
 @pytest.mark.parametrize(

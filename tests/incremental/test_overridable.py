@@ -14,7 +14,8 @@ from helpers import noise, reported
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.incremental.tape import TapeMode, _written, tensors_in
+from torchattr.incremental.arguments import tensors_in
+from torchattr.incremental.tape import TapeMode, _written
 from torchattr.layers.operations.parsers import writes_in_place
 
 FUNCTIONS = [one for one in functions() if is_local(one)]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from variants import compared, patches
 
 from torchattr.incremental import Diverged
+from torchattr.incremental.arguments import Ref
 from torchattr.incremental.replay import alike
-from torchattr.incremental.tape import Ref
 
 X = noise(1, 3, 8, 9)
 ONE = patches(np.random.default_rng(5), 2, X)[1:]

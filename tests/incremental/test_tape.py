@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from helpers import noise
 from torch import Tensor
 
-from torchattr.incremental.tape import Ref, Tape, TapeMode, fill, map_tensors, refs, writes_input
+from torchattr.incremental.tape import Tape, TapeMode, writes_input
 
 
 def recorded(model: Any, *inputs: Tensor) -> Tape:
@@ -128,14 +127,3 @@ def test_a_tape_has_room_for_so_much() -> None:
         assert torch.equal(output, model(x))
         assert recording.is_full == full
         assert len(recording.tape.entries) == (0 if full else 4)
-
-
-def test_nested_values_keep_their_form() -> None:
-    pair = namedtuple("pair", ["a", "b"])
-    nested = {"one": [torch.ones(1), 2], "two": pair(torch.zeros(1), (torch.ones(2),))}
-    taken = map_tensors(nested, lambda tensor: Ref(int(tensor.numel())))
-    assert list(refs(taken)) == [1, 1, 2]
-    assert taken["two"] == pair(Ref(1), (Ref(2),))
-    assert fill(taken, str) == {"one": ["1", 2], "two": pair("1", ("2",))}
-    constant = {"scale": 2}
-    assert map_tensors(constant, Ref) is constant

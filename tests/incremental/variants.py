@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from math import inf
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -145,6 +146,8 @@ def compared(
         if cut is not None:
             ways = [Estimate(entry, 1.0, 2.0) for entry in (cut, 0)]
             patch.setattr("torchattr.incremental.session.estimates", lambda *_: ways)
+            # A plan of an earlier comparison has another cut.
+            patch.setattr("torchattr.incremental.plan._plans", WeakKeyDictionary())
         way = Incremental(model, tensors, [], True, perturbation.boxes(0, copies), copies)
         around = way.around(model, perturbation.changes(0, copies), copies)
         found = Trace(around, [], differentiable=False).output

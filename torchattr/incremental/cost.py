@@ -1,4 +1,4 @@
-"""Cost model: rates measured once per machine, and where to switch to dense computation."""
+"""Cost model: rates measured once per device, and where to switch to dense computation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from math import inf
 from time import perf_counter
@@ -19,16 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.cache_dir import cache_folder, put_in_place, read_whole
-from torchattr.incremental.op_counts import ConvolutionKind, OpCounts, kind_of, of_bytes
+from torchattr.incremental.op_counts import CostKind, OpCounts, kind_of, of_bytes
 from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.operators.windows import Convolved
 from torchattr.incremental.schedule import LoweredTape, Schedule
 from torchattr.incremental.tape import TapeEntry, TapeValue
 from torchattr.kernels import Boxes, Convolution, Epilogue, Patches, PatchOperations
 
-# Fixed overhead of an operator and of a dense call, in seconds.
+# What the interpreter takes for an operator and for a dense call beside the launch, in seconds.
 STEP = 1e-4
-CALL = 3e-5
+CALL = 2e-5
 MEASURED = 3
 
 WORTHWHILE = 0.9
@@ -42,36 +42,59 @@ PRODUCTS = frozenset(
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds per multiply-add of each kind of convolution, and per byte.
+    """Seconds per multiply-add of each kind of convolution, per byte, and per launch.
 
     Attributes:
         patches: on changed pixels.
         whole: on whole images.
     """
 
-    patches: Mapping[ConvolutionKind, float]
-    whole: Mapping[ConvolutionKind, float]
+    patches: Mapping[CostKind, float]
+    whole: Mapping[CostKind, float]
 
 
-_USUAL: Mapping[ConvolutionKind, float] = {
+_USUAL: Mapping[CostKind, float] = {
     **dict.fromkeys(("3x3", "1x1", "other", "depthwise"), 5e-11),
     "bytes": 1e-10,
+    "launches": 1e-5,
 }
 USUAL = Rates(_USUAL, _USUAL)
 """Typical rates, for estimates where nothing is chosen by cost and so nothing is measured."""
 
 
-def seconds(counts: OpCounts, rates: Mapping[ConvolutionKind, float]) -> float:
+def seconds(counts: OpCounts, rates: Mapping[CostKind, float]) -> float:
     """Return the estimated time of some operations."""
     return sum(count * rates[kind] for kind, count in counts.items())
 
 
-@cache
 def rates(
     backend: PatchOperations, dtype: torch.dtype, device: torch.device, threads: int
 ) -> Rates:
     """Return the rates of this machine, from the user's cache or else measured and cached."""
-    path = cache_folder() / f"rates-{_key(backend, dtype, device, threads)}.json"
+    return _rates(backend, dtype, device, (threads, *precision(dtype, device)))
+
+
+def precision(dtype: torch.dtype, device: torch.device) -> tuple[object, ...]:
+    """Return the settings of PyTorch that change the speed of products."""
+    if device.type != "cuda":
+        return ()
+    backends: Any = torch.backends
+    multiplying, convolving = backends.cuda.matmul, backends.cudnn.conv
+    return (
+        *((multiplying.fp32_precision, convolving.fp32_precision) if dtype.itemsize == 4 else ()),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.deterministic,
+    )
+
+
+@cache
+def _rates(
+    backend: PatchOperations,
+    dtype: torch.dtype,
+    device: torch.device,
+    settings: tuple[object, ...],
+) -> Rates:
+    path = cache_folder() / f"rates-{_key(backend, dtype, device, settings)}.json"
     with suppress(OSError, ValueError, TypeError, LookupError):
         return _rates_of(json.loads(read_whole(path)))
     measured = _measured(backend, dtype, device)
@@ -86,7 +109,7 @@ def _rates_of(read: Any) -> Rates:
     Raises:
         ValueError: they are invalid.
     """
-    rates: list[dict[ConvolutionKind, float]] = [
+    rates: list[dict[CostKind, float]] = [
         {kind: float(read[way][kind]) for kind in _USUAL} for way in ("patches", "whole")
     ]
     if not all(0 < rate < inf for way in rates for rate in way.values()):
@@ -94,9 +117,14 @@ def _rates_of(read: Any) -> Rates:
     return Rates(*rates)
 
 
-def _key(backend: PatchOperations, dtype: torch.dtype, device: torch.device, threads: int) -> str:
+def _key(
+    backend: PatchOperations,
+    dtype: torch.dtype,
+    device: torch.device,
+    settings: tuple[object, ...],
+) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    text = (1, backend.name, str(dtype), device.type, threads, name, platform.machine())
+    text = (2, backend.name, str(dtype), device.type, settings, name, platform.machine())
     return hashlib.sha256(repr((*text, torch.__version__)).encode()).hexdigest()[:24]
 
 
@@ -109,44 +137,64 @@ SAMPLES = (
 """One convolution of each kind, on 28 x 28 pixels of 128 channels."""
 
 
+TINY = Convolution(torch.zeros(16, 16, 1, 1), None)
+"""A convolution that takes no longer than its launch."""
+
+
 def _measured(backend: PatchOperations, dtype: torch.dtype, device: torch.device) -> Rates:
-    patches: dict[ConvolutionKind, float] = {}
-    whole: dict[ConvolutionKind, float] = {}
+    # A GPU is busy with hundreds of variants only.
+    variants = 16 if device.type == "cpu" else 512
+    tiny = _on(TINY, dtype, device)
+    patches: dict[CostKind, float] = {"launches": _time_patches(backend, tiny, 1, 1)}
+    whole: dict[CostKind, float] = {"launches": _time_whole(tiny, 1, 1)}
     for sample in SAMPLES:
-        # Values do not matter, and random ones would advance the caller's generator.
-        weight = torch.ones_like(sample.weight, device=device, dtype=dtype)
-        conv = Convolution(
-            weight, None, sample.stride, sample.padding, sample.dilation, sample.groups
-        )
-        kind = kind_of(conv)
-        patches[kind] = _time_patches(backend, conv)
-        whole[kind] = _time_whole(conv)
-    x = torch.ones(2**22, dtype=dtype, device=device)
-    byte = _time(lambda: torch.relu(x), device) / (2 * x.nbytes)
+        conv, kind = _on(sample, dtype, device), kind_of(sample)
+        took = _time_patches(backend, conv, variants, 12)
+        out = _reached(_boxes(variants, 12), conv)
+        patches[kind] = _beyond(patches, took) / (out.rows * conv.weight.numel())
+        pixels = variants * (28 // conv.stride[0]) ** 2
+        took = _time_whole(conv, variants, 28)
+        whole[kind] = _beyond(whole, took) / (pixels * conv.weight.numel())
+    x = torch.ones(2**18 * variants, dtype=dtype, device=device)
+    byte = _beyond(whole, _time(lambda: torch.relu(x), device)) / (2 * x.nbytes)
     return Rates({**patches, "bytes": byte}, {**whole, "bytes": byte})
 
 
-def _time_patches(backend: PatchOperations, conv: Convolution) -> float:
-    variants, side = 16, 12
+def _on(sample: Convolution, dtype: torch.dtype, device: torch.device) -> Convolution:
+    """Return a convolution of ones: random weights would advance the caller's generator."""
+    weight = torch.ones_like(sample.weight, device=device, dtype=dtype)
+    return replace(sample, weight=weight, packed={})
+
+
+def _beyond(rates: Mapping[CostKind, float], took: float) -> float:
+    """Return the time beyond the launch; timers are too coarse to trust a small difference."""
+    return max(took - rates["launches"], took / 4)
+
+
+def _boxes(variants: int, side: int) -> Boxes:
     zeros = np.zeros(variants, dtype=np.int64)
-    boxes = Boxes.of(zeros, zeros + 8, zeros + 8, zeros + 8 + side, zeros + 8 + side)
-    clean, changed = torch.ones(1, 28, 28, 128), torch.ones(boxes.rows, 128)
-    patches = Patches(clean.to(conv.weight), changed.to(conv.weight), boxes)
-    out = boxes.reached(
-        conv.extent, conv.stride, conv.padding, conv.dilation, (28 // conv.stride[0],) * 2
+    return Boxes.of(zeros, zeros + 8, zeros + 8, zeros + 8 + side, zeros + 8 + side)
+
+
+def _reached(boxes: Boxes, conv: Convolution) -> Boxes:
+    size = (28 // conv.stride[0],) * 2
+    return boxes.reached(conv.extent, conv.stride, conv.padding, conv.dilation, size)
+
+
+def _time_patches(backend: PatchOperations, conv: Convolution, variants: int, side: int) -> float:
+    boxes, inputs = _boxes(variants, side), conv.weight.shape[1] * conv.groups
+    clean = conv.weight.new_ones(1, 28, 28, inputs)
+    patches = Patches(clean, conv.weight.new_ones(boxes.rows, inputs), boxes)
+    out = _reached(boxes, conv)
+    return _time(lambda: backend.convolve(patches, out, conv, Epilogue()), conv.weight.device)
+
+
+def _time_whole(conv: Convolution, variants: int, side: int) -> float:
+    x = conv.weight.new_ones(variants, conv.weight.shape[1] * conv.groups, side, side)
+    return _time(
+        lambda: F.conv2d(x, conv.weight, None, conv.stride, conv.padding, groups=conv.groups),
+        x.device,
     )
-    took = _time(lambda: backend.convolve(patches, out, conv, Epilogue()), conv.weight.device)
-    return took / (out.rows * conv.weight.numel())
-
-
-def _time_whole(conv: Convolution) -> float:
-    x = torch.ones(16, 128, 28, 28, dtype=conv.weight.dtype, device=conv.weight.device)
-
-    def call() -> Tensor:
-        return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, groups=conv.groups)
-
-    pixels = call().numel() // conv.weight.shape[0]
-    return _time(call, x.device) / (pixels * conv.weight.numel())
 
 
 def _time(call: Callable[[], Any], device: torch.device) -> float:
@@ -154,12 +202,17 @@ def _time(call: Callable[[], Any], device: torch.device) -> float:
     call()
     times = []
     for _ in range(MEASURED):
+        _wait(device)
         began = perf_counter()
         call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _wait(device)
         times.append(perf_counter() - began)
     return min(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @dataclass(frozen=True)
@@ -194,7 +247,8 @@ def estimates(
     spent = _incremental_costs(schedule, sources, rates, chunks)
     entries = len(lowered.operators)
     dense = [_dense_cost(lowered, position, rates) for position in range(entries)]
-    whole = [cost * variants / _batch(lowered) + CALL * chunks for cost in dense]
+    call = CALL + rates.whole["launches"]
+    whole = [cost * variants / _batch(lowered) + call * chunks for cost in dense]
     crossing = _crossing(lowered)
     rest = np.cumsum([0.0, *whole[::-1]])[::-1]
     before = np.cumsum([0.0, *spent])
@@ -223,7 +277,7 @@ def _incremental_costs(
     for position, steps in enumerate(lowered.operators):
         if not steps:
             whole = _dense_cost(lowered, position, rates) * variants / _batch(lowered)
-            costs.append(whole + CALL * chunks)
+            costs.append(whole + (CALL + rates.whole["launches"]) * chunks)
             continue
         boxes |= {step.output: step.boxes([boxes[i] for i in step.inputs]) for step in steps}
         costs.append(
@@ -240,7 +294,8 @@ def _operator_cost(
     step: Operator, boxes: Boxes, lowered: LoweredTape, rates: Rates, chunks: float
 ) -> float:
     item = lowered.tape.values[step.output].dtype.itemsize
-    return seconds(step.op_counts(boxes.rows, item), rates.patches) + STEP * chunks
+    launched = (STEP + rates.patches["launches"]) * chunks
+    return seconds(step.op_counts(boxes.rows, item), rates.patches) + launched
 
 
 def _dense_cost(lowered: LoweredTape, position: int, rates: Rates) -> float:

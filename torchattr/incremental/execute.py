@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from torchattr.incremental.operators.operator import Changed, Operator
+from torchattr.incremental.plan import ChunkBoxes
 from torchattr.incremental.schedule import Schedule
-from torchattr.kernels import IMAGE, Boxes, PatchOperations
+from torchattr.kernels import Boxes, PatchOperations
 
 
 class CleanValues:
@@ -59,7 +60,8 @@ class Allowance:
 def run(
     schedule: Schedule,
     clean: CleanValues,
-    sources: Mapping[int, Changed],
+    sources: Mapping[int, Tensor],
+    boxes: ChunkBoxes,
     backend: PatchOperations,
     allowance: Allowance,
 ) -> dict[int, Tensor]:
@@ -68,26 +70,31 @@ def run(
     Args:
         schedule: the operators to run.
         clean: the clean values.
-        sources: the changed inputs.
+        sources: the changed pixels of the inputs.
+        boxes: those of all values.
         backend: runs convolutions, pools and gathers.
         allowance: memory for caches that outlive the chunk.
     """
-    live = dict(sources)
+
+    def changed(index: int, rows: Tensor) -> Changed:
+        grid = schedule.grids[index]
+        return Changed(grid, rows, boxes.changed[index], partial(clean, index))
+
+    live = {index: changed(index, rows) for index, rows in sources.items()}
     frontier = {}
     for step, last_uses in zip(schedule.operators, schedule.last_uses, strict=True):
         given = [live[index] for index in step.inputs]
-        boxes = step.boxes([value.boxes for value in given])
-        rows = step.run(given, boxes, backend)
+        live[step.output] = changed(
+            step.output, step.run(given, boxes.changed[step.output], backend)
+        )
         allowance.spend(step)
         for index, is_last in zip(step.inputs, last_uses, strict=True):
             if is_last:
                 live.pop(index, None)
-        live[step.output] = Changed(step.grid, rows, boxes, partial(clean, step.output))
         if step.output in schedule.frontier:
             value = schedule.lowered.tape.values[step.output]
-            frontier[step.output] = as_strided_like(
-                whole(live[step.output], backend), value.shape, value.strides
-            )
+            dense = whole(live[step.output], boxes.whole[step.output], backend)
+            frontier[step.output] = as_strided_like(dense, value.shape, value.strides)
     return frontier
 
 
@@ -129,9 +136,14 @@ def _strides_of_copies(
     return [batch, *(step * copies if step > batch else step for step in others)]
 
 
-def whole(changed: Changed, backend: PatchOperations) -> Tensor:
-    """Return a value as one dense tensor for all variants, with the model's dimensions."""
+def whole(changed: Changed, boxes: Boxes, backend: PatchOperations) -> Tensor:
+    """Return a value as one dense tensor for all variants, with the model's dimensions.
+
+    Args:
+        changed: the value.
+        boxes: boxes that cover all of it.
+        backend: gathers the pixels.
+    """
     grid = changed.grid
-    boxes = Boxes.whole(changed.boxes.table[:, IMAGE], grid.height, grid.width)
     rows = changed.within(boxes, backend)
     return grid.tensor(rows.reshape(len(boxes), grid.height, grid.width, -1))

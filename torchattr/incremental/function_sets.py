@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.torch_private import OpOverloadPacket, aten_nn
-from torchattr.incremental.tape import Ref, TapeEntry
+from torchattr.incremental.arguments import Ref
+from torchattr.incremental.tape import TapeEntry
 
 _OWNERS = (torch, Tensor, F, aten_nn)
 

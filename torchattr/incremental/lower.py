@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from torchattr.incremental.arguments import fill, tensors_in
 from torchattr.incremental.function_sets import (
     AVERAGING,
     PADDING,
@@ -22,14 +23,7 @@ from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.operators.pixelwise import ChannelGate, Pointwise
 from torchattr.incremental.operators.rearrange import lower_channel_gather, lower_pixel_gather
 from torchattr.incremental.operators.windows import Convolved, Pooled
-from torchattr.incremental.tape import (
-    Tape,
-    TapeEntry,
-    TapeValue,
-    fill,
-    tensors_in,
-    writes_elsewhere,
-)
+from torchattr.incremental.tape import Tape, TapeEntry, TapeValue, writes_elsewhere
 from torchattr.kernels import Convolution, Pooling
 from torchattr.layers import Call, parse_call
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 from torchattr.kernels import Convolution
 
-ConvolutionKind = Literal["3x3", "1x1", "other", "depthwise", "bytes"]
-OpCounts = Counter[ConvolutionKind]
+CostKind = Literal["3x3", "1x1", "other", "depthwise", "bytes", "launches"]
+"""A kind of convolution, the bytes moved, or the launches."""
+OpCounts = Counter[CostKind]
 """Multiply-adds by the kind of convolution, and bytes under `bytes`."""
 
 
@@ -22,7 +23,7 @@ def of_convolution(conv: Convolution, pixels: int) -> OpCounts:
     return Counter({kind_of(conv): pixels * prod(conv.weight.shape)})
 
 
-def kind_of(conv: Convolution) -> ConvolutionKind:
+def kind_of(conv: Convolution) -> CostKind:
     """Return which of the measured kinds a convolution is."""
     if conv.groups > 1:
         return "depthwise"

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.torch_private import DisableTorchFunctionSubclass, make_wrapper_subclass
+from torchattr.incremental.arguments import Ref, fill, map_tensors
 from torchattr.incremental.function_sets import POINTWISE, RESHAPING, name_of
 from torchattr.incremental.schedule import Schedule
-from torchattr.incremental.tape import ABOUT_SHAPE, Ref, TapeEntry, fill, map_tensors
+from torchattr.incremental.tape import ABOUT_SHAPE, TapeEntry
 
 
 class Diverged(Exception):
@@ -56,7 +57,7 @@ class Replay(TorchFunctionMode):
         schedule: which calls are computed incrementally.
         copies: number of copies of the clean batch that the model runs on.
         device: their device.
-        compute: computes the frontier as dense tensors.
+        frontier: the values of the frontier as dense tensors.
         inputs: for each input, returns its copies.
     """
 
@@ -65,15 +66,14 @@ class Replay(TorchFunctionMode):
         schedule: Schedule,
         copies: int,
         device: torch.device,
-        compute: Callable[[], Mapping[int, Tensor]],
+        frontier: Mapping[int, Tensor],
         inputs: Sequence[Callable[[], Tensor]],
     ) -> None:
         super().__init__()
         self._schedule = schedule
         self._copies = copies
         self._device = device
-        self._compute = compute
-        self._frontier: Mapping[int, Tensor] | None = None
+        self._frontier = frontier
         self._inputs = inputs
         self._copied: dict[int, Tensor] = {}
         tape = schedule.lowered.tape
@@ -163,8 +163,6 @@ class Replay(TorchFunctionMode):
             return tensor.overwritten
         if tensor.value < len(self._inputs):
             return self._input(tensor.value)
-        if self._frontier is None:
-            self._frontier = self._compute()
         try:
             return self._frontier[tensor.value]
         except KeyError:
@@ -203,10 +201,10 @@ def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
     >>> alike({"alpha": 2.0}, {"alpha": 6.0}, numbers=1, rows=3)
     False
     """
-    if isinstance(recorded, Ref):
+    if recorded is given or isinstance(recorded, Ref):
         return True
     if isinstance(recorded, Tensor):
-        return recorded is given or (isinstance(given, Tensor) and _equal(recorded, given, rows))
+        return isinstance(given, Tensor) and _equal(recorded, given, rows)
     if isinstance(recorded, slice):
         return isinstance(given, slice) and alike(_bounds(recorded), _bounds(given), numbers, rows)
     if isinstance(recorded, (tuple, list)):

@@ -113,7 +113,32 @@ class Schedule:
             if step.output in self.frontier:
                 whole = len(boxes[step.output]) * self.grids[step.output].pixels
                 dense += whole * self._pixel_bytes(step.output)
-        return [*loads, (dense, 0)]
+        variants = max(map(len, boxes.values()), default=0)
+        return [*loads, (dense + variants * self._whole_bytes(), 0)]
+
+    @property
+    def largest_whole(self) -> int:
+        """Number of elements that a variant has in the largest value that is computed densely."""
+        return max((elements for elements, _ in self._whole()), default=0)
+
+    def _whole_bytes(self) -> int:
+        """Return about how many bytes a variant needs for the calls that are computed densely.
+
+        They read the frontier, and few of their values are needed at a time.
+        """
+        sizes = [elements * item for elements, item in self._whole()]
+        return min(sum(sizes), 4 * max(sizes, default=0))
+
+    def _whole(self) -> list[tuple[int, int]]:
+        """Return elements per variant, and bytes of one, of each value computed densely."""
+        entries, values = self.lowered.tape.entries, self.lowered.tape.values
+        batch = values[0].shape[0] if values[0].shape else 1
+        return [
+            (values[index].shape.numel() // max(batch, 1), values[index].dtype.itemsize)
+            for position, entry in enumerate(entries)
+            if position not in self.followed
+            for index in entry.outputs
+        ]
 
     def release(self) -> None:
         """Release the clean values that no operator reads."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
-from torchattr.incremental.cost import USUAL, Estimate, Rates, estimates, rates
+from torchattr.incremental.cost import USUAL, Estimate, Rates, estimates, precision, rates
 from torchattr.incremental.execute import Allowance, CleanValues, run
-from torchattr.incremental.operators.operator import Changed
+from torchattr.incremental.plan import Plan, Recomputed, plan_of, positions, signature
 from torchattr.incremental.replay import Diverged, Replay
 from torchattr.incremental.schedule import LoweredTape, Schedule, fallback_reasons, lower_tape
 from torchattr.incremental.tape import Tape, TapeMode
@@ -31,37 +31,11 @@ Mode = bool | Literal["auto"]
 SHARE_OF_PIXELS = 0.85
 """Share of the memory for changed pixels; the rest is for packed weights."""
 SCRATCH = 12 * 2**20
-"""Approximate scratch bytes per backend thread."""
+"""Approximate scratch bytes per thread of a backend for CPUs."""
+LARGEST_ELEMENTS = 2**31 - 1
+"""Beyond this many elements in one tensor many dense kernels fall back to slower ones, or fail."""
 LEAST = 8
 """Minimum number of variants per chunk; if memory runs out, chunks are halved."""
-
-
-@dataclass(frozen=True)
-class Recomputed:
-    """How much of a model was recomputed on changed pixels only.
-
-    Attributes:
-        followed: number of the model's calls computed on changed pixels.
-        whole: number of calls computed densely.
-        saved: the share of the dense time that the cost model expects to save; with
-            `incremental=True`, where nothing is measured, by typical rates.
-        reasons: why the other calls were computed densely.
-    """
-
-    followed: int
-    whole: int
-    saved: float
-    reasons: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        if not self.followed:
-            why = "; ".join(self.reasons) or "the model made no call that can be recorded"
-            return f"nothing could be saved: {why}"
-        because = f" ({'; '.join(self.reasons)})" if self.reasons else ""
-        return (
-            f"{self.followed} calls on changed pixels, {self.whole} as a whole{because};"
-            f" about {self.saved:.0%} of the time saved"
-        )
 
 
 @dataclass(frozen=True)
@@ -126,8 +100,6 @@ class Incremental:
         at_once: expected number of variants per chunk.
         tape: the tape of a forward of these inputs and arguments, if there is one; it is consumed.
 
-    Attributes:
-        recomputed: how much is computed incrementally.
     """
 
     def __init__(
@@ -145,11 +117,16 @@ class Incremental:
             Request(self._device, dtype), requested_backend()
         )
         lowered = lower_tape(tape or _recorded(model, inputs, arguments), len(inputs))
-        sources = _of_images(boxes, lowered)
-        self._schedule, self.recomputed = self._chosen(lowered, mode, sources, at_once)
+        self._plan = self._planned(model, lowered, mode, _of_images(boxes, lowered), at_once)
+        self._schedule = Schedule(lowered, self._plan.cut)
         self._schedule.release()
         self._clean = CleanValues(self._schedule)
         self._allowance = Allowance(0)
+
+    @property
+    def recomputed(self) -> Recomputed:
+        """How much is computed incrementally."""
+        return self._plan.recomputed
 
     @property
     def saves(self) -> bool:
@@ -166,16 +143,21 @@ class Incremental:
         """
         sources = self._sources_in(boxes)
         sample = max(map(len, sources.values()))
-        loads = self._schedule.loads(self._schedule.boxes(sources))
-        left = allowed - self._schedule.clean_bytes - SCRATCH * torch.get_num_threads()
+        loads = self._schedule.loads(self._plan.boxes(self._schedule, sources).changed)
+        left = allowed - self._schedule.clean_bytes - self._scratch
         fits = [
             (SHARE_OF_PIXELS * left - packing) * sample / max(pixels, 1)
             for pixels, packing in loads
         ]
-        size = max(int(min(*fits, most)), LEAST)
+        whole = LARGEST_ELEMENTS // max(self._schedule.largest_whole, 1)
+        size = max(int(min(*fits, most, whole)), LEAST)
         used = max(pixels * size // sample + packing for pixels, packing in loads)
         self._allowance = Allowance(max(left - used, 0))
         return size
+
+    @property
+    def _scratch(self) -> int:
+        return SCRATCH * torch.get_num_threads() if self._device.type == "cpu" else 0
 
     def around(self, model: Forward, changes: Sequence[Change], copies: int) -> Forward:
         """Return a function of the further arguments that runs a model on copies of the batch.
@@ -193,12 +175,14 @@ class Incremental:
         def compute() -> dict[int, Tensor]:
             # These calls are not the model's: no mode may intercept them.
             with DisableTorchFunction():
-                given = {i: self._changed(i, changes[i], box) for i, box in sources.items()}
-                return run(self._schedule, self._clean, given, self._backend, self._allowance)
+                boxes = self._plan.boxes(self._schedule, sources)
+                rows = {index: changes[index].rows() for index in sources}
+                return run(self._schedule, self._clean, rows, boxes, self._backend, self._allowance)
 
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             whole = [change.whole for change in changes]
-            replay = Replay(self._schedule, copies, self._device, compute, whole)
+            # First, so that a GPU works while the interpreter walks through the model.
+            replay = Replay(self._schedule, copies, self._device, compute(), whole)
             entered = [
                 replay.placeholder(i) if i in sources else change.whole()
                 for i, change in enumerate(changes)
@@ -213,27 +197,36 @@ class Incremental:
     def _sources_in(self, boxes: Sequence[Boxes | None]) -> dict[int, Boxes]:
         return _of_images(boxes, self._schedule.lowered)
 
-    def _changed(self, index: int, change: Change, boxes: Boxes) -> Changed:
-        grid = self._schedule.grids[index]
-        return Changed(grid, change.rows(), boxes, lambda: self._clean(index))
+    def _planned(
+        self,
+        model: Forward,
+        lowered: LoweredTape,
+        mode: Mode,
+        sources: dict[int, Boxes],
+        at_once: int,
+    ) -> Plan:
+        unusable = lowered.tape.failed or (ALIASED if lowered.tape.aliased else "")
+        unusable = unusable or ("" if sources else NO_PICTURE)
+        if unusable:
+            return Plan(0, Recomputed(0, len(lowered.operators), 0.0, (unusable,)))
+        dtype, threads = lowered.tape.values[0].dtype, torch.get_num_threads()
+        measured = (self._backend.name, dtype, self._device, threads)
+        settings = (mode, at_once, *measured, precision(dtype, self._device))
+        key = signature(lowered), positions(sources), settings
+        return plan_of(model, key, lambda: self._chosen(lowered, mode, sources, at_once))
 
     def _chosen(
         self, lowered: LoweredTape, mode: Mode, sources: dict[int, Boxes], at_once: int
-    ) -> tuple[Schedule, Recomputed]:
-        everything = len(lowered.operators)
-        unusable = lowered.tape.failed or (ALIASED if lowered.tape.aliased else "")
-        if unusable:
-            return Schedule(lowered, 0), Recomputed(0, everything, 0.0, (unusable,))
-        if not sources:
-            return Schedule(lowered, 0), Recomputed(0, everything, 0.0, (NO_PICTURE,))
+    ) -> Plan:
         ways = estimates(lowered, sources, self._rates(lowered, mode), at_once)
         if mode is True:
             ways.sort(key=lambda way: -way.cut)
         schedule, way = _first_possible(lowered, ways)
+        everything = len(lowered.operators)
         followed = len(schedule.followed) if schedule.saves else 0
         saved = max(1 - way.seconds / way.whole, 0.0) if way.whole and followed else 0.0
         reasons = tuple(fallback_reasons(lowered, way.cut))
-        return schedule, Recomputed(followed, everything - followed, saved, reasons)
+        return Plan(way.cut, Recomputed(followed, everything - followed, saved, reasons))
 
     def _rates(self, lowered: LoweredTape, mode: Mode) -> Rates:
         if mode is True:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torchattr.methods._perturbation.features import Features, Windows, windows
+from torchattr.methods._perturbation.features import Features, Steps, Windows
 from torchattr.methods._perturbation.segments import Segments, single_elements
 
 
@@ -77,7 +79,7 @@ def test_windows_cover_everything_and_end_with_the_input(
 ) -> None:
     width = min(width, extent)
     step = min(step, width)
-    found = [box[0] for box in windows((extent,), (width,), (step,))]
+    found = Steps(extent, width, step).slices
     assert {i for box in found for i in range(box.start, box.stop)} == set(range(extent))
     assert [box.start for box in found] == [i * step for i in range(len(found))]
     assert found[-1].stop == extent
@@ -89,3 +91,36 @@ def test_overlapping_windows_are_averaged() -> None:
     features = Windows([x], [(3,)], [(1,)])
     (found,) = features.to_elements(torch.tensor([[[2.0]], [[6.0]]]))
     assert found.tolist() == [[[2.0, 4.0, 4.0, 6.0]]]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 7), st.integers(1, 7), st.integers(1, 7)), min_size=1, max_size=3
+    ),
+    st.integers(0, 2**16),
+)
+def test_elements_get_the_mean_of_the_windows_that_cover_them(
+    drawn: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Bit for bit what adding window by window gives, in the order of the windows."""
+    sides = [(extent, min(width, extent), step) for extent, width, step in drawn]
+    sides = [(extent, width, min(step, width)) for extent, width, step in sides]
+    shape, size, stride = zip(*sides, strict=True)
+    x = torch.zeros(2, *shape)
+    windows = Windows([x], [size], [stride])
+    generator = torch.Generator().manual_seed(seed)
+    effects = torch.randn(len(windows), 2, 3, generator=generator)
+    effects[seed % len(windows), 0, 0] = torch.inf
+    total, count = torch.zeros(2, 3, *shape), torch.zeros(shape)
+    (masks,) = windows.masks(0, len(windows))
+    assert masks is not None
+    for effect, mask in zip(effects, masks.expand(-1, 1, *shape), strict=True):
+        total[:, :, mask[0]] += effect[:, :, None]
+        count += mask[0]
+    (found,) = windows.to_elements(effects)
+    assert torch.equal(found, total / count)
+    slices = itertools.product(*(Steps(*one).slices for one in sides))
+    for mask, window in zip(masks.expand(-1, 1, *shape), slices, strict=True):
+        expected = torch.zeros(shape, dtype=torch.bool)
+        expected[window] = True
+        assert torch.equal(mask[0], expected)

@@ -14,8 +14,10 @@ from peers import Counting
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.incremental import Recomputed, TapeRecorder
-from torchattr.methods._perturbation import incremental_scores
+from torchattr.incremental import Recomputed, TapeRecorder, session
+from torchattr.kernels import Boxes, Convolution, Epilogue, Patches
+from torchattr.kernels.reference.patches import TorchPatches
+from torchattr.methods._perturbation import incremental_scores, memory_budget
 
 EXACT = 1e-10
 WINDOW: dict[str, Any] = {"sliding_window_shapes": (3, 4, 3), "strides": (3, 3, 2)}
@@ -421,6 +423,90 @@ def test_halves_the_chunk_when_memory_runs_out() -> None:
     assert report.followed
     assert max(model.seen) > 5
     assert model.seen[-1] <= 5
+
+
+class Cramped(TorchPatches):
+    """A device whose memory holds a number of pixels."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.fitted: list[int] = []
+
+    def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
+        if boxes.rows > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.fitted.append(boxes.rows)
+        return super().convolve(x, boxes, conv, epilogue)
+
+
+@pytest.mark.parametrize("most", [150, 400, 900])
+def test_a_device_that_runs_out_of_memory_halves_and_goes_on(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it runs out in the operations on changed pixels."""
+    device = Cramped(most)
+    occlusion = ta.Occlusion(network())
+    expected = occlusion.attribute(pictures(), target=1, incremental=False, **WINDOW)
+    monkeypatch.setattr(session, "choose_patches", lambda *_: device)
+    found, report = reported(occlusion, pictures(), target=1, incremental=True, **WINDOW)
+    assert_same(found, expected, EXACT)
+    assert report.followed
+    assert max(device.fitted) <= most
+
+
+def test_a_device_without_memory_for_one_variant_computes_whole_forwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    occlusion = ta.Occlusion(network())
+    expected = occlusion.attribute(pictures(), target=1, incremental=False, **WINDOW)
+    monkeypatch.setattr(session, "choose_patches", lambda *_: Cramped(1))
+    found, report = reported(occlusion, pictures(), target=1, incremental=True, **WINDOW)
+    assert torch.equal(found, expected)
+    assert "OutOfMemory" in str(report)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7])
+def test_whole_forwards_halve_too(limit: int) -> None:
+    plain, options = network(), {"target": 1, "incremental": False, **WINDOW}
+    expected = ta.Occlusion(plain).attribute(pictures(1), **options)
+    model = Counting(plain, limit=limit)
+    assert_same(ta.Occlusion(model).attribute(pictures(1), **options), expected, EXACT)
+    assert max(model.seen) > limit
+    assert model.seen[-1] <= limit
+
+
+def chunks(
+    device: str, free: int, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> tuple[list[int], Recomputed]:
+    """Return the rows of each forward after the clean one, on a device with so much free memory."""
+    model = Counting(network())
+    monkeypatch.setattr(incremental_scores, "free_bytes", lambda _: free)
+    monkeypatch.setattr(memory_budget, "free_bytes", lambda _: free)
+    monkeypatch.setattr(incremental_scores._IncrementalRun, "_device", torch.device(device))
+    # The scratch of a CPU's threads is not taken from the memory of another device.
+    monkeypatch.setattr(session, "SCRATCH", 0 if device == "cuda" else session.SCRATCH)
+    occlusion, x = ta.Occlusion(model), noise(1, 3, 40, 40)
+    window: dict[str, Any] = {"sliding_window_shapes": (3, 4, 4), "strides": (3, 2, 2), "target": 1}
+    _, report = reported(occlusion, x, incremental=True, **window, **options)
+    assert report.followed
+    return model.seen[1:], report
+
+
+def test_a_gpu_gets_all_copies_at_once_if_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch costs as much for one variant as for thousands."""
+    everything, _ = chunks("cuda", 2**34, monkeypatch)
+    assert everything == [19 * 19]
+    on_cpu, _ = chunks("cpu", 2**34, monkeypatch)
+    assert max(on_cpu) <= incremental_scores.CPU_ROWS
+
+
+def test_a_gpu_gets_fewer_copies_if_its_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, _ = chunks("cuda", 2**21, monkeypatch)
+    assert 1 < len(few) < 19 * 19
+    assert sum(few) == 19 * 19
+    asked, _ = chunks("cuda", 2**34, monkeypatch, perturbations_per_eval=2)
+    assert len(asked) > 1
 
 
 def test_under_inference_mode() -> None:

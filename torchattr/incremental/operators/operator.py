@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from torch import Tensor
 
@@ -36,6 +36,14 @@ class Changed:
         return self.rows if boxes == self.boxes else backend.gather(self.patches(), boxes)
 
 
+def derived(boxes: Boxes, key: Hashable, make: Callable[[], Boxes]) -> Boxes:
+    """Return boxes that follow from others, kept with them, so that a device gets them once."""
+    if key not in boxes.packed:
+        boxes.packed[key] = make()
+    made: Boxes = boxes.packed[key]
+    return made
+
+
 class Operator(ABC):
     """One operation, or several fused ones, on changed pixels.
 
@@ -62,6 +70,11 @@ class Operator(ABC):
             boxes: the result of :meth:`boxes`.
             backend: runs convolutions, pools and gathers.
         """
+
+    @property
+    def reach(self) -> Hashable:
+        """What :meth:`boxes`, its cost and its memory depend on, beside the shapes of values."""
+        return ()
 
     @abstractmethod
     def op_counts(self, pixels: int, item: int) -> OpCounts:

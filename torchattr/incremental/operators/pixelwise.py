@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.incremental.arguments import fill
 from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes
-from torchattr.incremental.operators.operator import Changed, Operator
-from torchattr.incremental.tape import TapeEntry, fill, writes_input
+from torchattr.incremental.operators.operator import Changed, Operator, derived
+from torchattr.incremental.tape import TapeEntry, writes_input
 from torchattr.kernels import IMAGE, Boxes, PatchOperations
 from torchattr.layers import Call
 
@@ -62,6 +63,10 @@ class ChannelGate(Operator):
     entry: TapeEntry
     single: int
 
+    @property
+    def reach(self) -> Hashable:
+        return self.single
+
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         image = given[0].table[:, IMAGE]
         whole = Boxes.whole(image, self.grid.height, self.grid.width)
@@ -73,8 +78,10 @@ class ChannelGate(Operator):
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         single, picture = given[self.single], given[1 - self.single]
-        values = single.within(Boxes.whole(boxes.table[:, IMAGE], 1, 1), backend)
-        repeated = values.repeat_interleave(torch.from_numpy(boxes.areas).to(values.device), 0)
+        every = derived(boxes, "single", lambda: Boxes.whole(boxes.table[:, IMAGE], 1, 1))
+        values = single.within(every, backend)
+        areas = torch.from_numpy(boxes.areas).to(values.device, non_blocking=True)
+        repeated = values.repeat_interleave(areas, 0, output_size=boxes.rows)
         rows = picture.within(boxes, backend)
         tensors = {
             self.inputs[self.single]: single.grid.spread(repeated),

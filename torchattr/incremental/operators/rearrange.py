@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.incremental.arguments import fill
 from torchattr.incremental.function_sets import CannotLower, name_of, single_output
 from torchattr.incremental.grid import Grid, Grids, codes, decoded
 from torchattr.incremental.op_counts import OpCounts, of_bytes
-from torchattr.incremental.operators.operator import Changed, Operator
-from torchattr.incremental.tape import Tape, TapeEntry, fill
+from torchattr.incremental.operators.operator import Changed, Operator, derived
+from torchattr.incremental.tape import Tape, TapeEntry
 from torchattr.kernels import IMAGE, Boxes, Patches, PatchOperations
 
 
@@ -31,12 +32,20 @@ class ChannelGather(Operator):
     grid: Grid
     channels: Tensor | None
 
+    @property
+    def reach(self) -> Hashable:
+        return self.channels is None
+
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         return given[0]
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
         rows = given[0].rows
-        return rows if self.channels is None else rows[:, self.channels.to(rows.device)]
+        return (
+            rows
+            if self.channels is None
+            else rows[:, self.channels.to(rows.device, non_blocking=True)]
+        )
 
     def op_counts(self, pixels: int, item: int) -> OpCounts:
         moved = 0 if self.channels is None else 2 * pixels * self.grid.channels * item
@@ -62,13 +71,21 @@ class Flattened(Operator):
         return Boxes.of(given[0].table[:, IMAGE], none, none, changed, changed)
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
-        grid, (image, top, left, changed, _, _) = given[0].grid, boxes.table.T
-        whole = Boxes.of(image, top, left, grid.height * changed, grid.width * changed)
+        grid = given[0].grid
+        whole = derived(
+            boxes, ("unflattened", grid.height, grid.width), lambda: _enlarged(boxes, grid)
+        )
         rows = given[0].within(whole, backend).reshape(boxes.rows, grid.pixels * grid.channels)
-        return rows[:, self.order.to(rows.device)]
+        return rows[:, self.order.to(rows.device, non_blocking=True)]
 
     def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_bytes(2 * pixels * self.grid.channels * item)
+
+
+def _enlarged(boxes: Boxes, grid: Grid) -> Boxes:
+    """Return boxes that cover a grid wherever the single pixel of a flattened image changes."""
+    image, top, left, changed, _, _ = boxes.table.T
+    return Boxes.of(image, top, left, grid.height * changed, grid.width * changed)
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,10 @@ class PixelGather(Operator):
     columns: np.ndarray[Any, Any]
     constant: float
 
+    @property
+    def reach(self) -> Hashable:
+        return self.rows.tobytes(), self.columns.tobytes()
+
     def of_whole(self, pictures: Tensor) -> Tensor:
         """Apply it to whole images `(N, C, H, W)`."""
         taken = pictures[:, :, self.rows][:, :, :, self.columns]
@@ -106,7 +127,7 @@ class PixelGather(Operator):
         constant = clean.new_full((1, clean.shape[1]), self.constant)
         sources = self._sources(patches, boxes)
         rows = torch.cat([clean, patches.changed, constant])
-        return rows[torch.from_numpy(sources).to(rows.device)]
+        return rows[torch.from_numpy(sources).to(rows.device, non_blocking=True)]
 
     def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_bytes(2 * pixels * self.grid.channels * item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -53,6 +53,12 @@ class Convolved(Operator):
         single = self.convolution.extent == (1, 1)
         return 0 if single else PACKED * self.convolution.weight.nbytes
 
+    @property
+    def reach(self) -> Hashable:
+        conv = self.convolution
+        window = (conv.stride, conv.padding, conv.dilation)
+        return (*window, conv.groups, tuple(conv.weight.shape), conv.weight.dtype)
+
     def release(self) -> None:
         self.folded.packed.clear()
 
@@ -80,6 +86,10 @@ class Pooled(Operator):
     output: int
     grid: Grid
     pooling: Pooling
+
+    @property
+    def reach(self) -> Hashable:
+        return self.pooling
 
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         pooling = self.pooling

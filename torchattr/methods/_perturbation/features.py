@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from torchattr.kernels import Boxes
 
-Window = tuple[slice, ...]
+Ints = NDArray[np.int64]
 
 
 class FeatureMasks(ABC):
@@ -59,6 +60,14 @@ class FeatureMasks(ABC):
             for mask, shape in zip(self.masks(start, stop), shapes, strict=True)
         ]
 
+    def fill_boxes(self, position: int) -> bool:
+        """Whether each mask replaces every element of its boxes in an input.
+
+        Args:
+            position: the input.
+        """
+        return False
+
 
 class MaskSubset(FeatureMasks):
     """The masks of some of the images.
@@ -90,6 +99,9 @@ class MaskSubset(FeatureMasks):
         if self._masks.per_example:
             return super().boxes(start, stop, shapes)
         return self._masks.boxes(start, stop, shapes)
+
+    def fill_boxes(self, position: int) -> bool:
+        return self._masks.fill_boxes(position)
 
 
 class Features(FeatureMasks):
@@ -135,92 +147,148 @@ class Windows(Features):
         strides: Sequence[tuple[int, ...]],
     ) -> None:
         self._tensors = tensors
-        self._windows = [
-            windows(tensor.shape[1:], size, stride)
+        self._positions = [
+            [Steps(*one) for one in zip(tensor.shape[1:], size, stride, strict=True)]
             for tensor, size, stride in zip(tensors, sizes, strides, strict=True)
         ]
+        self._sides = [_sides(positions) for positions in self._positions]
 
     def __len__(self) -> int:
-        return sum(map(len, self._windows))
+        return sum(map(len, self._sides))
 
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
         of_inputs: list[Tensor | None] = []
         first = 0
-        for tensor, boxes in zip(self._tensors, self._windows, strict=True):
-            low, high = max(start - first, 0), min(stop - first, len(boxes))
-            here = range(first + low - start, first + high - start)
-            of_inputs.append(_boxes(tensor, boxes[low:high], stop - start, here) if here else None)
-            first += len(boxes)
+        for tensor, sides in zip(self._tensors, self._sides, strict=True):
+            low, high = max(start - first, 0), min(stop - first, len(sides))
+            before = first + low - start
+            of_inputs.append(
+                _masks(tensor, sides[low:high], before, stop - start) if low < high else None
+            )
+            first += len(sides)
         return of_inputs
 
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
         of_inputs: list[Boxes | None] = []
         first = 0
-        for shape, boxes in zip(shapes, self._windows, strict=True):
-            low, high = max(start - first, 0), min(stop - first, len(boxes))
-            here = slice(first + low - start, first + high - start)
-            own = boxes[low:high] if low < high else []
-            here = here if own else slice(0)
-            of_inputs.append(_at(own, here, stop - start, shape[0]) if len(shape) == 4 else None)
-            first += len(boxes)
+        for shape, sides in zip(shapes, self._sides, strict=True):
+            low = min(max(start - first, 0), len(sides))
+            own = sides[low : max(stop - first, low)]
+            before = max(first - start, 0)
+            of_inputs.append(_at(own, before, stop - start, shape[0]) if len(shape) == 4 else None)
+            first += len(sides)
         return of_inputs
 
+    def fill_boxes(self, position: int) -> bool:
+        return self._positions[position][0].count == 1
+
     def to_elements(self, effects: Tensor) -> list[Tensor]:
-        sizes = [len(boxes) for boxes in self._windows]
+        sizes = [len(sides) for sides in self._sides]
         return [
-            _mean_over(own.to(tensor.device), tensor, boxes)
-            for own, tensor, boxes in zip(
-                effects.split(sizes), self._tensors, self._windows, strict=True
+            _mean_over(own.to(tensor.device), tensor, positions)
+            for own, tensor, positions in zip(
+                effects.split(sizes), self._tensors, self._positions, strict=True
             )
         ]
 
 
-def windows(shape: Sequence[int], size: Sequence[int], stride: Sequence[int]) -> list[Window]:
-    """Return the positions of a window that slides over a shape until all of it is covered.
+@dataclass(frozen=True)
+class Steps:
+    """The positions of a window in one dimension, until all of it is covered.
 
-    >>> windows((5,), (3,), (2,))
-    [(slice(0, 3, None),), (slice(2, 5, None),)]
+    Attributes:
+        extent: size of the dimension.
+        width: size of the window.
+        step: its stride.
+
+    >>> Steps(5, 3, 2).slices
+    [slice(0, 3, None), slice(2, 5, None)]
     """
-    rows = [
-        [slice(i * step, min(i * step + width, extent)) for i in range(_steps(extent, width, step))]
-        for extent, width, step in zip(shape, size, stride, strict=True)
-    ]
-    return list(product(*rows))
+
+    extent: int
+    width: int
+    step: int
+
+    @property
+    def count(self) -> int:
+        return ceil((self.extent - self.width) / self.step) + 1
+
+    @property
+    def slices(self) -> list[slice]:
+        starts = [number * self.step for number in range(self.count)]
+        return [slice(start, min(start + self.width, self.extent)) for start in starts]
+
+    def turns(self, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+        """Return for each turn the window at each element, and whether it covers the element.
+
+        The first turn has the first windows that cover an element, the next those after them.
+        """
+        at = torch.arange(self.extent, device=device)
+        last = at.div(self.step, rounding_mode="floor").clamp(max=self.count - 1)
+        turns = []
+        for back in reversed(range(min(ceil(self.width / self.step), self.count))):
+            number = last - back
+            covers = (number >= 0) & (at < number * self.step + self.width)
+            turns.append((number.clamp(min=0), covers))
+        return turns
 
 
-def _steps(extent: int, width: int, step: int) -> int:
-    return ceil((extent - width) / step) + 1
+def _sides(positions: Sequence[Steps]) -> Ints:
+    """Return where windows begin and end in each dimension, `(windows, 2, dimensions)`."""
+    counts = [one.count for one in positions]
+    numbers = np.indices(counts).reshape(len(counts), prod(counts)).T
+    low = numbers * [one.step for one in positions]
+    high = low + [one.width for one in positions]
+    return np.stack([low, np.minimum(high, [one.extent for one in positions])], axis=1)
 
 
-def _boxes(tensor: Tensor, boxes: Sequence[Window], count: int, rows: range) -> Tensor:
-    shape = (count, 1, *tensor.shape[1:])
-    mask = torch.zeros(shape, dtype=torch.bool, device=tensor.device)
-    for row, box in zip(rows, boxes, strict=True):
-        mask[row, 0][box] = True
+def _masks(tensor: Tensor, sides: Ints, before: int, count: int) -> Tensor:
+    """Return the masks of `count` copies; those after `before` replace windows with these sides."""
+    replaced = slice(before, before + len(sides))
+    padded = np.zeros((count, *sides.shape[1:]), dtype=np.int64)
+    padded[replaced] = sides
+    low, high = torch.from_numpy(padded).to(tensor.device, non_blocking=True).unbind(1)
+    single = [1] * tensor.dim()
+    mask = torch.zeros(count, *single, dtype=torch.bool, device=tensor.device)
+    mask[replaced] = True
+    for dim, size in enumerate(tensor.shape[1:]):
+        at = torch.arange(size, device=tensor.device)
+        own = (at >= low[:, dim, None]) & (at < high[:, dim, None])
+        if (sides[:, 0, dim] == 0).all() and (sides[:, 1, dim] == size).all():
+            own = own[:, :1]  # Every window spans this dimension.
+        mask = mask & own.reshape(count, *single[: dim + 1], -1, *single[dim + 2 :])
     return mask
 
 
-def _mean_over(effects: Tensor, tensor: Tensor, boxes: Sequence[Window]) -> Tensor:
-    """Sum window by window: a product with zeros would spread non-finite values."""
-    shape = tensor.shape[1:]
+def _mean_over(effects: Tensor, tensor: Tensor, positions: Sequence[Steps]) -> Tensor:
+    """Return for each element the mean of the windows that cover it.
+
+    Windows that follow each other closely enough to overlap are added in turns, so that a turn
+    adds at most one to each element; a product with zeros would spread non-finite values.
+    """
+    device, shape = tensor.device, tensor.shape[1:]
     total = effects.new_zeros(*effects.shape[1:], *shape)
-    count = torch.zeros(shape, dtype=torch.long, device=tensor.device)
-    for effect, box in zip(effects, boxes, strict=True):
-        whole = (slice(None), slice(None))
-        total[whole + box] += effect.reshape(*effect.shape, *(1 for _ in shape))
-        count[box] += 1
+    counts = [one.count for one in positions]
+    effects = effects.movedim(0, -1).reshape(*effects.shape[1:], *counts)
+    count = torch.zeros(shape, dtype=torch.long, device=device)
+    for turn in product(*(one.turns(device) for one in positions)):
+        taken, covered = effects, torch.ones((), dtype=torch.bool, device=device)
+        for dim, (window, covers) in enumerate(turn):
+            taken = taken.index_select(dim - len(shape), window)
+            covered = covered[..., None] & covers
+        total += torch.where(covered, taken, 0)
+        count += covered
     return total / count
 
 
-def _at(windows: Sequence[Window], here: slice, count: int, batch: int) -> Boxes:
-    """Return the boxes of `count` masks, of which those `here` replace windows `(C, H, W)`."""
-    sides = np.zeros((count, 4), dtype=np.int64)
-    taken = [(y.start, x.start, y.stop, x.stop) for _, y, x in windows]
-    sides[here] = np.array(taken, dtype=np.int64).reshape(-1, 4)
-    return as_boxes(sides[:, None], batch)
+def _at(sides: Ints, before: int, count: int, batch: int) -> Boxes:
+    """Return the boxes of `count` masks; those after `before` replace windows `(C, H, W)`."""
+    table = np.zeros((count, 4), dtype=np.int64)
+    table[before : before + len(sides)] = sides[:, :, 1:].reshape(-1, 4)
+    return as_boxes(table[:, None], batch)
 
 
-def as_boxes(sides: NDArray[np.int64], batch: int) -> Boxes:
+def as_boxes(sides: Ints, batch: int) -> Boxes:
     """Return the boxes of all images.
 
     Args:

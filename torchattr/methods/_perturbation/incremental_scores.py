@@ -15,6 +15,7 @@ from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.memory_budget import (
     SHARE_OF_FREE,
     first_line,
+    fitting,
     free_bytes,
     in_batches,
 )
@@ -27,10 +28,10 @@ SAMPLE = 24
 """Number of perturbations from which the cost of all is estimated."""
 SMALL = 2**28
 """Forwards that allocate fewer bytes in all are not worth the planning."""
-AT_ONCE = 16
-"""Memory allowed by default, in whole copies."""
-ROWS = 128
-"""More copies at once are no faster."""
+CPU_COPIES = 16
+"""Memory allowed by default on a CPU, in whole copies."""
+CPU_ROWS = 128
+"""More copies at once are no faster on a CPU."""
 
 
 def tape_recorder(inputs: Inputs) -> TapeRecorder:
@@ -129,7 +130,13 @@ class _IncrementalRun:
         self._scores = scores
         sample = _sampled(perturbation)
         self._session = Incremental(
-            scores.model, perturbation.inputs.tensors, scores.arguments, mode, sample, AT_ONCE, tape
+            scores.model,
+            perturbation.inputs.tensors,
+            scores.arguments,
+            mode,
+            sample,
+            self._expected(at_once),
+            tape,
         )
         self.recomputed = self._session.recomputed
         self._size = self._fitting(sample, at_once) if self.saves else 1
@@ -152,13 +159,39 @@ class _IncrementalRun:
         masks = len(self._perturbation.masks)
         return torch.cat(list(in_batches(masks, self._size, evaluate, "perturbed copy")))
 
-    def _fitting(self, sample: Sequence[Boxes | None], at_once: int | None) -> int:
-        """Return the number of copies that fit into the memory of `at_once` whole ones."""
+    @property
+    def _device(self) -> torch.device:
+        return self._perturbation.inputs.tensors[0].device
+
+    @property
+    def _variants(self) -> int:
+        return len(self._perturbation.masks) * self._perturbation.inputs.batch_size
+
+    def _expected(self, at_once: int | None) -> int:
+        """Return the number of variants per chunk from which costs are estimated."""
         images = self._perturbation.inputs.batch_size
-        footprint, device = self._scores.footprint, self._perturbation.inputs.tensors[0].device
-        whole = footprint.peak // self._scores.batch * images * (at_once or AT_ONCE)
-        allowed = min(whole, int(free_bytes(device) * SHARE_OF_FREE))
-        return max(self._session.settle(sample, allowed, ROWS) // images, 1)
+        footprint = self._scores.footprint
+        if self._device.type == "cpu":
+            return min(CPU_COPIES, self._variants)
+        copies = at_once or fitting(footprint.bytes, footprint, self._scores.batch, self._device)
+        return min(copies * images, self._variants)
+
+    def _fitting(self, sample: Sequence[Boxes | None], at_once: int | None) -> int:
+        """Return the number of copies that fit into the memory allowed, at least 1.
+
+        That is the memory of `at_once` whole copies. By default, a CPU gets that of a few, since
+        more at once leave its caches; other devices get their free memory, since a launch costs as
+        much for one variant as for thousands.
+        """
+        images = self._perturbation.inputs.batch_size
+        on_cpu = self._device.type == "cpu"
+        allowed = int(free_bytes(self._device) * SHARE_OF_FREE)
+        copies = at_once or (CPU_COPIES if on_cpu else None)
+        if copies is not None:
+            whole = self._scores.footprint.peak // self._scores.batch * images
+            allowed = min(allowed, whole * copies)
+        most = CPU_ROWS if on_cpu else self._variants
+        return max(self._session.settle(sample, allowed, most) // images, 1)
 
 
 def _sampled(perturbation: Perturbation) -> list[Boxes | None]:

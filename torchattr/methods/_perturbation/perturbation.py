@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.features import FeatureMasks, MaskSubset
 
 Baseline = Tensor | int | float
+Masks = Callable[[], list[Tensor | None]]
 
 
 class Perturbation:
@@ -44,14 +45,15 @@ class Perturbation:
 
     def changes(self, start: int, stop: int) -> list[Change]:
         """Return the same copies as changes of the inputs."""
-        masks, boxes = self.masks.masks(start, stop), self.boxes(start, stop)
+        # Masks of windows are made only if a whole copy is needed: their boxes say it all.
+        masks = cache(partial(self.masks.masks, start, stop))
         return [
             Change(
                 box,
-                partial(self._cut_out, position, mask, box),
-                partial(self._replaced, position, mask, stop - start),
+                partial(self._cut_out, position, masks, box),
+                partial(self._copied, position, masks, stop - start),
             )
-            for position, (mask, box) in enumerate(zip(masks, boxes, strict=True))
+            for position, box in enumerate(self.boxes(start, stop))
         ]
 
     def boxes(self, start: int, stop: int) -> list[Boxes | None]:
@@ -68,27 +70,47 @@ class Perturbation:
         masks = MaskSubset(self.masks, images)
         return Perturbation(Inputs(tensors, self.inputs.is_tuple), baselines, masks)
 
+    def _copied(self, position: int, masks: Masks, copies: int) -> Tensor:
+        return self._replaced(position, masks()[position], copies)
+
     def _replaced(self, position: int, mask: Tensor | None, copies: int) -> Tensor:
         tensor = self.inputs.tensors[position]
         copied = tensor.detach().expand(copies, *tensor.shape)
         changed = _mixed(copied, self._baselines[position], mask)
         return changed.reshape(copies * len(tensor), *tensor.shape[1:])
 
-    def _cut_out(self, position: int, mask: Tensor | None, boxes: Boxes | None) -> Tensor:
+    def _cut_out(self, position: int, masks: Masks, boxes: Boxes | None) -> Tensor:
         """Return the pixels of an input's copies that lie in their boxes, `(rows, C)`."""
         if boxes is None:
             raise ValueError("only what changes in boxes can be cut out")
         tensor = self.inputs.tensors[position].detach()
-        copy, y, x = (torch.from_numpy(axis).to(tensor.device) for axis in boxes.positions)
-        image = copy % len(tensor)
-        own = mask
-        if mask is not None:
-            whole = mask.expand(-1, -1, -1, *tensor.shape[2:])
-            own = whole[copy // len(tensor), image % mask.shape[1], :, y, x]
         baseline = self._baselines[position]
+        filled = self.masks.fill_boxes(position)
+        if filled and not baseline.dim():
+            return baseline.expand(boxes.rows, tensor.shape[1]).contiguous()
+        copy, y, x = _positions(boxes, tensor.device)
+        image = copy % len(tensor)
         if baseline.dim():
             baseline = baseline.expand_as(tensor)[image, :, y, x]
-        return _mixed(tensor[image, :, y, x], baseline, own)
+        if filled:
+            return baseline
+        mask = masks()[position]
+        if mask is not None:
+            whole = mask.expand(-1, -1, -1, *tensor.shape[2:])
+            mask = whole[copy // len(tensor), image % mask.shape[1], :, y, x]
+        return _mixed(tensor[image, :, y, x], baseline, mask)
+
+
+def _positions(boxes: Boxes, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return variant, row and column of every pixel of the boxes, without waiting for a device."""
+    table = torch.from_numpy(boxes.table).to(device, non_blocking=True)
+    areas = torch.from_numpy(boxes.areas).to(device, non_blocking=True)
+    numbers = torch.arange(len(boxes), device=device)
+    variant = torch.repeat_interleave(numbers, areas, output_size=boxes.rows)
+    _, top, left, _, right, start = table[variant].unbind(1)
+    within = torch.arange(boxes.rows, device=device) - start
+    down = within.div(right - left, rounding_mode="floor")
+    return variant, top + down, left + within - down * (right - left)
 
 
 def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
