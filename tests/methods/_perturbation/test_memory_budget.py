@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from helpers import assert_same, refused
@@ -16,7 +14,6 @@ from torchattr.methods._perturbation import memory_budget as batching
 from torchattr.methods._perturbation.memory_budget import (
     Footprint,
     fitting,
-    free_bytes,
     has_fixed_batch,
     in_batches,
 )
@@ -53,15 +50,6 @@ def test_what_fits_is_bounded_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fitting(batching.CPU_BYTES // 3, footprint(1), 1, CPU) == 3
     elsewhere = torch.device("meta")
     assert fitting(1, footprint(2**29), 1, elsewhere) == 3
-
-
-def test_free_memory_is_known_or_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert free_bytes(CPU) > 2**20
-    monkeypatch.setattr(Path, "exists", lambda path: False)
-    assert free_bytes(CPU) > 2**20
-    monkeypatch.setattr(batching.os, "sysconf_names", {})
-    assert free_bytes(CPU) == batching.UNKNOWN_FREE_BYTES
-    assert free_bytes(torch.device("meta")) == batching.UNKNOWN_FREE_BYTES
 
 
 def test_ranges_are_halved_and_nothing_is_left_out() -> None:

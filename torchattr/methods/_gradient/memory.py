@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
+from torchattr.core.free_memory import free_bytes
 from torchattr.core.types import Forward
 from torchattr.errors import Hint, InputError
 from torchattr.layers import nodes_of
-from torchattr.methods._perturbation.memory_budget import free_bytes
 
 Memory = Literal["auto", "lean", "native"]
 """How much a forward may remember for its backwards.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from torchattr.core.free_memory import free_bytes
 from torchattr.core.inputs import Inputs
 from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape, TapeRecorder
 from torchattr.kernels import Boxes
@@ -16,7 +17,6 @@ from torchattr.methods._perturbation.memory_budget import (
     SHARE_OF_FREE,
     first_line,
     fitting,
-    free_bytes,
     in_batches,
 )
 from torchattr.methods._perturbation.perturbation import Perturbation

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 from weakref import finalize
 
@@ -14,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.device_faults import is_out_of_memory
+from torchattr.core.free_memory import free_bytes
 from torchattr.core.stepping import step
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
@@ -25,7 +24,6 @@ T = TypeVar("T")
 # On a CPU more rows at once are no faster, but leave the caches.
 CPU_ROWS = 64
 CPU_BYTES = 2**29
-UNKNOWN_FREE_BYTES = 2**30
 # Beyond this many elements in one tensor many kernels fall back to slower ones, or fail.
 LARGEST_ELEMENTS = 2**31 - 1
 # The others on the machine, fragmentation and workspaces need room as well.
@@ -117,15 +115,6 @@ def has_fixed_batch(forward: Forward) -> bool:
     return any(isinstance(v, Tensor) and v.dim() and isinstance(v.shape[0], int) for v in values)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device in bytes, or a conservative guess if it is unknown."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + cached
-    return _free_host_bytes() if device.type == "cpu" else UNKNOWN_FREE_BYTES
-
-
 def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: str) -> Iterator[T]:
     """Evaluate `[0, total)` in ranges of at most `size`, halved whenever memory runs out.
 
@@ -155,15 +144,3 @@ def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: s
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its class."""
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _free_host_bytes() -> int:
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    names = getattr(os, "sysconf_names", {})
-    if "SC_AVPHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return UNKNOWN_FREE_BYTES
