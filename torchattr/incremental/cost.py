@@ -155,7 +155,7 @@ def _measured(backend: PatchOperations, dtype: torch.dtype, device: torch.device
         pixels = variants * (28 // conv.stride[0]) ** 2
         took = _time_whole(conv, variants, 28)
         whole[kind] = _beyond(whole, took) / (pixels * conv.weight.numel())
-    x = torch.ones(2**18 * variants, dtype=dtype, device=device)
+    x = torch.ones(2**22 if device.type == "cpu" else 2**25, dtype=dtype, device=device)
     byte = _beyond(whole, _time(lambda: torch.relu(x), device)) / (2 * x.nbytes)
     return Rates({**patches, "bytes": byte}, {**whole, "bytes": byte})
 
