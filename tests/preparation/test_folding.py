@@ -300,7 +300,7 @@ def test_rules_for_convolutions_meet_the_original_ones() -> None:
     model, x = network(Net), noise(2, 3, 14, 14)
     fast = prepared(model, x)
     for rules in ({"conv": Positive()}, {"batch_norm": "gradient"}):
-        expected = ta.InputXGradient(model, rules=rules).attribute(x, target=1)
+        expected = ta.InputXGradient(model, rules=rules, memory="lean").attribute(x, target=1)
         assert_same(ta.InputXGradient(fast, rules=rules).attribute(x, target=1), expected)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from weakref import ref
 
 import pytest
 import torch
@@ -68,10 +69,11 @@ def test_what_is_large_beside_free_memory_is_lean(monkeypatch: pytest.MonkeyPatc
 
 def test_nothing_outlives_the_model() -> None:
     model = noted(seeded(net))
-    before = len(memory._sizes)
+    known = ref(model)
+    assert model in memory._sizes
     del model
     gc.collect()
-    assert len(memory._sizes) == before - 1
+    assert known() is None
 
 
 @pytest.mark.parametrize("small", [2, 2**30])

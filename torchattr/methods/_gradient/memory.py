@@ -27,7 +27,7 @@ Memory = Literal["auto", "lean", "native"]
   remembers is small beside free memory.
 """
 
-SMALL_CALL = {"cpu": 2**17, "cuda": 2**25}
+SMALL_CALL = {"cpu": 2**17, "cuda": 96 * 2**20}
 """Up to so many bytes that an operation returns, on average, the time is Python's."""
 
 SMALL_INPUT = {"cpu": 2**17, "cuda": 2**25}
