@@ -177,6 +177,7 @@ class _EagerStance:
         self._lock = RLock()
         self._users: set[object] = set()
         self._before: Any = None
+        self._eager: Any = None
 
     def enter(self, user: object) -> None:
         try:
@@ -184,7 +185,7 @@ class _EagerStance:
             self._users.add(user)
             if self._before is None:
                 self._before = dynamo_stance()
-                torch.compiler.set_stance("force_eager")
+                self._force_eager()
         finally:
             self._release()
 
@@ -197,6 +198,14 @@ class _EagerStance:
                 self._before = None
         finally:
             self._release()
+
+    def _force_eager(self) -> None:
+        if self._eager is not None:
+            set_dynamo_stance(self._eager)
+            return
+        # Ten times as slow, so only once.
+        torch.compiler.set_stance("force_eager")
+        self._eager = dynamo_stance()
 
     def _release(self) -> None:
         while self._lock._is_owned():  # type: ignore[attr-defined]

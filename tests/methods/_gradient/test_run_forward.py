@@ -39,7 +39,7 @@ def test_coverage_says_which_way_was_taken_and_why() -> None:
         for way in ("auto", "native", "lean")
     }
     assert reasons == {"auto": "", "native": "", "lean": "it was asked for"}
-    large = torch.rand(40, 3, 40, 40, dtype=torch.float64)
+    large = torch.rand(400, 3, 40, 40, dtype=torch.float64)
     model[4] = seeded(nn.Linear, 1444, 3).double()
     found = ta.explain(model, large, ["guided_backprop"]).coverage.lean_because
     assert found == "what it makes is large"

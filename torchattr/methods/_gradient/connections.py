@@ -86,7 +86,8 @@ class ConnectionCheck:
         ]
         if gradients and all(len(gradient) == batch * (count or 1) for gradient in gradients):
             # Read only once all targets are done: a GPU would be waited for each time.
-            rows = zero_rows(gradients).view(count or 1, batch).any(0)
+            rows = zero_rows(gradients)
+            rows = rows if count is None else rows.view(count, batch).any(0)
             known = self._zeros.get(name)
             self._zeros[name] = rows if known is None else known | rows
         else:
