@@ -167,7 +167,7 @@ def _require_plain_modules(model: Forward, modules: Sequence[nn.Module]) -> None
         raise NotNative("a function mode or transform of the caller's is active")
     if not modules:
         raise NotNative("the modules of a function are not known, so one may be in training mode")
-    if any([vars(module)["training"] for module in modules]):  # noqa: C419 - faster as a list
+    if any([module.training for module in modules]):  # noqa: C419 - faster as a list
         raise NotNative("a module is in training mode")
     if any(issubclass(kind, _HIDING) for kind in set(map(type, modules))):
         raise NotNative("a recurrent module hides what it runs")
@@ -181,10 +181,7 @@ def _require_plain_modules(model: Forward, modules: Sequence[nn.Module]) -> None
 def _buffers(modules: Sequence[nn.Module]) -> list[Tensor]:
     """Return the buffers of modules that count how often they are written."""
     buffers = [
-        buffer
-        for module in modules
-        for buffer in vars(module)["_buffers"].values()
-        if buffer is not None
+        buffer for module in modules for buffer in module._buffers.values() if buffer is not None
     ]
     # Those made in inference mode do not; then all of a model usually are.
     if any(map(Tensor.is_inference, buffers)):

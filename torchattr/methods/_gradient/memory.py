@@ -28,8 +28,8 @@ Memory = Literal["auto", "lean", "native"]
 """
 
 SMALL_CALL = {"cpu": 2**21, "cuda": 96 * 2**20}
-"""Up to so many bytes that an operation returns, on average, the time is Python's: on a CPU some two
-pictures of 224 × 224 pixels in a ResNet-50, on a GPU some 128."""
+"""Up to so many bytes that an operation returns, on average, the time is Python's: on a CPU
+some two pictures of 224 × 224 pixels in a ResNet-50, on a GPU some 128."""
 
 SMALL_INPUT = {"cpu": 2**20, "cuda": 2**26}
 """What the inputs may hold in bytes if nothing is known of the model yet."""
