@@ -105,8 +105,10 @@ class GraphTrace(ABC):
         Args:
             follow: whether the graph begins at the inputs; otherwise at the recorded tap points.
         """
+        if self._tracked is not None:
+            return undoing(partial(self._forward, follow, True))
         earlier = known_calls(self._model, self._taps, self._inputs)
-        if self._tracked is None and earlier is not None:
+        if earlier is not None:
             draws = RandomState(self._inputs)
             output = undoing(partial(self._forward, follow, False))
             if self._recorder.add_layouts(earlier):
