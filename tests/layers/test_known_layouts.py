@@ -100,8 +100,16 @@ def test_nothing_outlives_the_module(model: Net) -> None:
     assert module() is None
 
 
+def test_nothing_is_kept_of_a_model_that_is_made_for_one_call(model: Net) -> None:
+    tap = TapPoint(model.norm, with_layout=True)
+    for _ in range(3):
+        Trace(lambda x: model(x), (X,), taps=[tap])
+    gc.collect()
+    assert not known_layouts._known[model.norm]
+
+
 def test_only_so_many_shapes_are_remembered(model: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_layouts, "_MOST_KEYS", 2)
     for size in (4, 6, 8):
         Trace(model, (X[..., :size],), taps=[TapPoint(model.norm, with_layout=True)])
-    assert len(known_layouts._known[model.norm]) == 2
+    assert len(known_layouts._known[model.norm][model]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,17 +34,33 @@ from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.mode import ordinary
 
 
-class GraphTrace(ABC):
-    """A finished forward whose graph backwards run through.
+@dataclass(frozen=True)
+class ForwardCall:
+    """A forward of the user's model.
 
-    Args:
+    Attributes:
         model: the module or function to run.
         inputs: its attributed inputs.
         arguments: its further positional arguments, which are not attributed.
-        taps: modules whose inputs or outputs are recorded.
         key: which entry of the model's output holds the scores.
-        differentiable: build a graph at all.
         tracked: is given what knows how tensors are laid out, when the forward begins.
+    """
+
+    model: Forward
+    inputs: Sequence[Tensor]
+    arguments: Sequence[Any]
+    key: OutputKey
+    tracked: Callable[[LayoutTracker], None] | None = None
+
+
+class GraphTrace(ABC):
+    """A finished forward whose graph backwards run through.
+
+    It does not keep the model, which may be what keeps it.
+
+    Args:
+        taps: modules whose inputs or outputs are recorded.
+        differentiable: build a graph at all.
 
     Attributes:
         output: the scores.
@@ -55,24 +72,9 @@ class GraphTrace(ABC):
     coverage: Coverage
     input_edges: list[GradientEdge | None]
 
-    def __init__(
-        self,
-        model: Forward,
-        inputs: Sequence[Tensor],
-        arguments: Sequence[Any],
-        *,
-        taps: Sequence[TapPoint],
-        key: OutputKey,
-        differentiable: bool = True,
-        tracked: Callable[[LayoutTracker], None] | None = None,
-    ) -> None:
-        self._model = model
-        self._inputs = inputs
-        self._arguments = arguments
+    def __init__(self, taps: Sequence[TapPoint], *, differentiable: bool = True) -> None:
         self._taps = taps
-        self._key = key
         self._differentiable = differentiable
-        self._tracked = tracked
         self._below: frozenset[Port] | None = None
 
     @abstractmethod
@@ -99,48 +101,51 @@ class GraphTrace(ABC):
             keep: whether another backward will follow.
         """
 
-    def _run(self, follow: bool) -> Tensor:
-        """Run the model forward and return the scores.
+    def _run(self, call: ForwardCall, follow: bool) -> Tensor:
+        """Run a model forward and return the scores.
 
         Args:
+            call: the model and its inputs.
             follow: whether the graph begins at the inputs; otherwise at the recorded tap points.
         """
-        if self._tracked is not None:
-            return undoing(partial(self._forward, follow, True))
-        earlier = known_calls(self._model, self._taps, self._inputs)
+        if call.tracked is not None:
+            return undoing(partial(self._forward, call, follow, True))
+        earlier = known_calls(call.model, self._taps, call.inputs)
         if earlier is not None:
-            draws = RandomState(self._inputs)
-            output = undoing(partial(self._forward, follow, False))
+            draws = RandomState(call.inputs)
+            output = undoing(partial(self._forward, call, follow, False))
             if self._recorder.add_layouts(earlier):
                 return output
             draws.restore()
-        output = undoing(partial(self._forward, follow, True))
-        note_calls(self._model, self._inputs, self._recorder.calls)
+        output = undoing(partial(self._forward, call, follow, True))
+        note_calls(call.model, call.inputs, self._recorder.calls)
         return output
 
-    def _forward(self, follow: bool, tracked: bool, undo: Undo) -> Tensor:
+    def _forward(self, call: ForwardCall, follow: bool, tracked: bool, undo: Undo) -> Tensor:
         set_gradients(undo, self._differentiable)
         run_eagerly(undo)
-        entered = [_entered(tensor, follow) for tensor in self._inputs]
+        entered = [_entered(tensor, follow) for tensor in call.inputs]
         self.input_edges = [get_gradient_edge(t) if t.requires_grad else None for t in entered]
-        given = [*entered, *map(ordinary, self._arguments)]
+        given = [*entered, *map(ordinary, call.arguments)]
         tracker = LayoutTracker(entered) if tracked else None
-        if self._tracked is not None and tracker is not None:
-            self._tracked(tracker)
+        if call.tracked is not None and tracker is not None:
+            call.tracked(tracker)
         self._recorder = TapRecorder(
             self._taps, differentiable=self._differentiable, tracker=tracker
         )
-        output = undoing(partial(self._watched, given, tracker))
-        scores = select_output(output, self._key)
+        output = undoing(partial(self._watched, call.model, given, tracker))
+        scores = select_output(output, call.key)
         return scores if self._differentiable else scores.detach()
 
-    def _watched(self, given: Sequence[Any], tracker: LayoutTracker | None, undo: Undo) -> Any:
+    def _watched(
+        self, model: Forward, given: Sequence[Any], tracker: LayoutTracker | None, undo: Undo
+    ) -> Any:
         self._recorder.record(undo)
         keep_no_casts(undo)
         self._watch_forward(undo)
         if tracker is not None:
             enter_mode(undo, tracker)
-        return self._model(*given)
+        return model(*given)
 
     def calls(self, tap: TapPoint) -> list[Captured]:
         """Return the recorded calls at a tap point."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
-from weakref import ReferenceType, WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,19 @@ from torch import Tensor, nn
 from torchattr.core.types import Forward
 from torchattr.layers.capture import Captured, TapPoint
 
-_Key: TypeAlias = tuple[ReferenceType[Any], bool, tuple[torch.Size, ...]]
-"""The model, whether it is the module's input, and the shapes of the model's inputs."""
+_Key: TypeAlias = tuple[bool, tuple[torch.Size, ...]]
+"""Whether it is the module's input, and the shapes of the model's inputs."""
+
+_OfModels: TypeAlias = WeakKeyDictionary[Any, dict[_Key, list[Captured]]]
 
 KnownCalls: TypeAlias = Mapping[TapPoint, Sequence[Captured]]
 """The calls at each tap point in an earlier forward, without their values."""
 
 _MOST_KEYS = 32
-"""The shapes of inputs that are remembered for each module; the oldest are dropped."""
+"""The shapes of inputs that are remembered for each module of a model; the oldest are dropped."""
 
-_known: WeakKeyDictionary[nn.Module, dict[_Key, list[Captured]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, _OfModels] = WeakKeyDictionary()
+"""By the module and the model around it."""
 
 
 def known_calls(
@@ -39,11 +42,7 @@ def known_calls(
         taps: the tap points, of which only those with a layout count.
         inputs: the model's inputs.
     """
-    found = {
-        tap: _known.get(tap.module, {}).get(_key(model, tap, inputs))
-        for tap in taps
-        if tap.with_layout
-    }
+    found = {tap: _of(model, tap).get(_key(tap, inputs)) for tap in taps if tap.with_layout}
     calls = {tap: earlier for tap, earlier in found.items() if earlier is not None}
     return calls if len(calls) == len(found) else None
 
@@ -56,15 +55,17 @@ def note_calls(
     """Remember the layouts of a forward that followed them."""
     for tap, captured in calls.items():
         if tap.with_layout:
-            known = _known.setdefault(tap.module, {})
-            known[_key(model, tap, inputs)] = [
-                replace(call, values=(), edges=()) for call in captured
-            ]
+            known = _of(model, tap)
+            known[_key(tap, inputs)] = [replace(call, values=(), edges=()) for call in captured]
             while len(known) > _MOST_KEYS:
                 known.pop(next(iter(known)), None)
 
 
-def _key(model: Forward, tap: TapPoint, inputs: Sequence[Tensor]) -> _Key:
+def _of(model: Forward, tap: TapPoint) -> dict[_Key, list[Captured]]:
     # A bound method is a new object each time.
-    owner = ref(getattr(model, "__self__", model))
-    return owner, tap.of_input, tuple(tensor.shape for tensor in inputs)
+    owner = getattr(model, "__self__", model)
+    return _known.setdefault(tap.module, WeakKeyDictionary()).setdefault(owner, {})
+
+
+def _key(tap: TapPoint, inputs: Sequence[Tensor]) -> _Key:
+    return tap.of_input, tuple(tensor.shape for tensor in inputs)

@@ -19,7 +19,7 @@ from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.layers.capture import TapPoint
 from torchattr.layers.coverage import Coverage
-from torchattr.layers.graph_trace import GraphTrace
+from torchattr.layers.graph_trace import ForwardCall, GraphTrace
 from torchattr.layers.guards import RandomState, has_hidden_modules, modules_of, refuse_scripted
 from torchattr.layers.native_graph import NativeGraph
 from torchattr.layers.nodes import UnknownNode
@@ -76,7 +76,7 @@ class NativeTrace(GraphTrace):
     ) -> None:
         modules = modules_of(model)
         refuse_scripted(model, modules)
-        super().__init__(model, inputs, arguments, taps=taps, key=key)
+        super().__init__(taps)
         _require_native_rules(tables)
         _require_plain_modules(model, modules)
         if not all(tensor.is_floating_point() for tensor in inputs):
@@ -88,7 +88,7 @@ class NativeTrace(GraphTrace):
         try:
             # The graph begins at the parameters in any case, so it costs nothing to begin it at the
             # inputs: what has uses elsewhere is found then.
-            self.output = self._run(follow=True)
+            self.output = self._run(ForwardCall(model, inputs, arguments, key), follow=True)
             if counted or any(tables):
                 self._graph = NativeGraph(self._ends(), self._sources(from_inputs), tables)
         except (UnknownNode, RuntimeError) as reason:

@@ -15,7 +15,7 @@ from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import GradientInside, InnerGradients
 from torchattr.layers.capture import TapPoint
 from torchattr.layers.graph import prepare_backward
-from torchattr.layers.graph_trace import GraphTrace
+from torchattr.layers.graph_trace import ForwardCall, GraphTrace
 from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
 from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.mode import RuleMode
@@ -61,17 +61,11 @@ class Trace(GraphTrace):
     ) -> None:
         if differentiable or taps:
             refuse_scripted(model)
-        super().__init__(
-            model,
-            inputs,
-            arguments,
-            taps=taps,
-            key=key,
-            differentiable=differentiable,
-            tracked=tracked,
-        )
+        super().__init__(taps, differentiable=differentiable)
         self._tables = tables
-        self._run_until_complete(from_inputs and differentiable)
+        self._run_until_complete(
+            ForwardCall(model, inputs, arguments, key, tracked), from_inputs and differentiable
+        )
         self.coverage = self._mode.coverage
         if differentiable:
             self.coverage.inspect(self.output)
@@ -80,15 +74,15 @@ class Trace(GraphTrace):
             if not self._mode.hooked:
                 prepare_backward(self.output, self._recorder.recorded())
 
-    def _run_until_complete(self, follow: bool) -> None:
+    def _run_until_complete(self, call: ForwardCall, follow: bool) -> None:
         """Run forward, again if it takes gradients itself or its graph must begin further up."""
         # Without a graph of ours, the forward may still take gradients of its own.
         inside = InnerGradients.NONE if self._differentiable else InnerGradients.ANY
-        draws = RandomState(self._inputs)
+        draws = RandomState(call.inputs)
         while True:
-            self._mode = RuleMode(self._tables, self._model, inside)
+            self._mode = RuleMode(self._tables, call.model, inside)
             with suppress(GradientInside):
-                self.output = self._run(follow)
+                self.output = self._run(call, follow)
             if self._mode.backward_state.inner is not inside:
                 inside = self._mode.backward_state.inner
             elif self._differentiable and not follow and self._recorder.may_miss_uses():
