@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.outputs import select_output
 from torchattr.core.torch_private import engine_run_backward
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo, undoing
+from torchattr.core.unlike_inputs import raise_if_unlike
 from torchattr.errors import DisconnectedError
 from torchattr.layers.autograd import enter
 from torchattr.layers.batching import largest_gradient, mapped_backward
@@ -25,6 +27,7 @@ from torchattr.layers.guards import (
     RandomState,
     enter_mode,
     keep_no_casts,
+    modules_behind,
     run_eagerly,
     set_gradients,
 )
@@ -138,7 +141,13 @@ class GraphTrace(ABC):
         self._watch_forward(undo)
         if tracker is not None:
             enter_mode(undo, tracker)
-        return self._model(*given)
+        try:
+            return self._model(*given)
+        except (RuntimeError, ValueError) as error:
+            raise_if_lost(error)
+            modules = modules_behind(self._model)
+            raise_if_unlike(error, modules, self._inputs, self._arguments)
+            raise
 
     def calls(self, tap: TapPoint) -> list[Captured]:
         """Return the recorded calls at a tap point."""
