@@ -7,7 +7,7 @@ import ctypes
 import pytest
 import torch
 
-from torchattr.kernels.cuda.launch import THREADS, Kernel, Plan, divisor
+from torchattr.kernels.cuda.launch import THREADS, Kernel, LaunchPlan, divisor
 
 
 @pytest.mark.parametrize("value", [1, 2, 3, 7, 112, 12544, 2**31 - 1, 2**30 + 1])
@@ -21,7 +21,7 @@ def test_division_by_multiplication(value: int) -> None:
 
 def test_arguments_in_c_form() -> None:
     x = torch.arange(6.0).view(2, 3)
-    plan = Plan(Kernel("gate", ()), 257, 2, 7, 2.5, (1, 2))
+    plan = LaunchPlan(Kernel("gate", ()), 257, 2, 7, 2.5, (1, 2))
     assert plan.blocks == 2
     parameters = plan.parameters([x.data_ptr(), None])
     types = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_longlong, ctypes.c_float)
@@ -35,7 +35,7 @@ def test_arguments_in_c_form() -> None:
 
 
 def test_launches_of_one_plan_share_no_addresses() -> None:
-    plan = Plan(Kernel("gate", ()), 1, 1, 7)
+    plan = LaunchPlan(Kernel("gate", ()), 1, 1, 7)
     one, other = plan.parameters([1]), plan.parameters([2])
     assert [of.held[0] for of in (one, other)] == [1, 2]
     assert one.array[0] != other.array[0]

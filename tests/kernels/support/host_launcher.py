@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from torchattr.kernels.cuda.compile import SOURCES
-from torchattr.kernels.cuda.launch import Kernel, Launcher, Plan
+from torchattr.kernels.cuda.launch import Kernel, Launcher, LaunchPlan
 
 SHIM = Path(__file__).with_name("host_cuda")
 SANITIZERS = "TORCHATTR_HOST_SANITIZERS"
@@ -42,7 +42,9 @@ class HostLauncher(Launcher):
             return super().builds_in(comparisons)
         return comparisons <= self._widest
 
-    def launch(self, plan: Plan, device: torch.device, addresses: Sequence[int | None]) -> None:
+    def launch(
+        self, plan: LaunchPlan, device: torch.device, addresses: Sequence[int | None]
+    ) -> None:
         self.launched.append(plan.kernel)
         first = 0 if self._last_blocks is None else max(0, plan.blocks - self._last_blocks)
         limits = ctypes.c_longlong(first), ctypes.c_longlong(plan.blocks)

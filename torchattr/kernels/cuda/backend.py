@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchattr.kernels.api import Backend, Request
 from torchattr.kernels.cuda.driver import DriverLauncher
-from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, Plan, Value, divisor
+from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, LaunchPlan, Value, divisor
 from torchattr.kernels.cuda.pools import (
     TYPES,
     index_bits,
@@ -212,7 +212,7 @@ class CudaBackend(Backend):
         )
         return result
 
-    def _launch(self, plan: Plan, device: torch.device, *addresses: int | None) -> None:
+    def _launch(self, plan: LaunchPlan, device: torch.device, *addresses: int | None) -> None:
         if plan.threads:
             self._launcher.launch(plan, device, addresses)
 
@@ -228,7 +228,7 @@ def run_plan(
     aligned: bool,
     aligned_factors: bool | None,
     *bounds: float,
-) -> Plan:
+) -> LaunchPlan:
     """Return the plan of a kernel over a run of memory, which takes a warp for each tile.
 
     Args:
@@ -246,7 +246,7 @@ def run_plan(
     values: list[Value] = [count, *bounds, (*divisor(step), *divisor(channels))]
     # A lane takes two vectors.
     threads = -(-count // (2 * 32 * vector)) * 32
-    return Plan(Kernel(name, tuple(macros)), threads, pointers, *values)
+    return LaunchPlan(Kernel(name, tuple(macros)), threads, pointers, *values)
 
 
 def _channel_layout(step: int, count: int, vector: int, aligned: bool) -> list[str]:

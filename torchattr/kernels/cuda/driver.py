@@ -12,7 +12,7 @@ import torch
 from torchattr.core.torch_private import current_raw_stream
 from torchattr.errors import BackendError
 from torchattr.kernels.cuda.compile import architecture_for, compiled, find_nvrtc
-from torchattr.kernels.cuda.launch import THREADS, Kernel, Launcher, Plan
+from torchattr.kernels.cuda.launch import THREADS, Kernel, Launcher, LaunchPlan
 
 
 class DriverLauncher(Launcher):
@@ -31,7 +31,9 @@ class DriverLauncher(Launcher):
             return [f"it runs on CUDA devices, not on {device.type}", *reasons]
         return reasons or list(_unsuitable(_number(device)))
 
-    def launch(self, plan: Plan, device: torch.device, addresses: Sequence[int | None]) -> None:
+    def launch(
+        self, plan: LaunchPlan, device: torch.device, addresses: Sequence[int | None]
+    ) -> None:
         number = _number(device)
         if number == torch.cuda.current_device():
             self._enqueue(plan, number, addresses)
@@ -39,7 +41,7 @@ class DriverLauncher(Launcher):
             with torch.cuda.device(number):
                 self._enqueue(plan, number, addresses)
 
-    def _enqueue(self, plan: Plan, number: int, addresses: Sequence[int | None]) -> None:
+    def _enqueue(self, plan: LaunchPlan, number: int, addresses: Sequence[int | None]) -> None:
         # Autograd's threads may not have a context yet, which the driver needs.
         _check("cuCtxSetCurrent", _set_context()(_context(number)))
         function, stream = self._function(plan, number), current_raw_stream(number)
@@ -49,7 +51,7 @@ class DriverLauncher(Launcher):
         )
         _check("cuLaunchKernel", status)
 
-    def _function(self, plan: Plan, number: int) -> ctypes.c_void_p:
+    def _function(self, plan: LaunchPlan, number: int) -> ctypes.c_void_p:
         function = plan.loaded.get(number)
         if function is None:
             function = plan.loaded[number] = self._of_kernel(plan.kernel, number)

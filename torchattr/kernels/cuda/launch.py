@@ -33,7 +33,7 @@ class Kernel:
         return [f"-D{define}" for define in (f"THREADS={THREADS}", *self.defines)]
 
 
-class Plan:
+class LaunchPlan:
     """A kernel and its arguments in C form, for tensors of one layout: all but their addresses.
 
     A kernel's first parameters are pointers, the others are the plan's values.
@@ -89,7 +89,9 @@ class Launcher(ABC):
         """Return every reason why nothing can be launched on `device`."""
 
     @abstractmethod
-    def launch(self, plan: Plan, device: torch.device, addresses: Sequence[int | None]) -> None:
+    def launch(
+        self, plan: LaunchPlan, device: torch.device, addresses: Sequence[int | None]
+    ) -> None:
         """Launch a plan's threads, in whole blocks, on memory of `device`."""
 
     def builds_in(self, comparisons: int) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, Plan, divisor
+from torchattr.kernels.cuda.launch import PLANS, Kernel, Launcher, LaunchPlan, divisor
 from torchattr.kernels.layout import Window, channels_last, empty_in, pooled_shape
 
 TYPES = {torch.float32: "FLOAT32", torch.bfloat16: "BFLOAT16", torch.float16: "FLOAT16"}
@@ -88,7 +88,7 @@ class Windowed:
 class PoolPlan(NamedTuple):
     """A max-pool of inputs in one layout: its plan, and its results' shape and strides."""
 
-    plan: Plan
+    plan: LaunchPlan
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
@@ -112,7 +112,7 @@ def pool_plan(
 
 def _pool_plan(
     launcher: Launcher, x: Tensor, output: Tensor, aligned: bool, window: Window
-) -> Plan:
+) -> LaunchPlan:
     spatial, windowed = x.dim() - 2, Windowed(window)
     last = has_channels_last(output, spatial)
     batch, channels = x.shape[:2]
@@ -141,7 +141,7 @@ def _pool_plan(
         *(*strides, batch if last else batch * channels, threads),
         *(number for size in (*sizes, groups) for number in divisor(max(1, size))),
     )
-    return Plan(Kernel("max_pool", tuple(defines)), threads, 3, layout, windowed.argument)
+    return LaunchPlan(Kernel("max_pool", tuple(defines)), threads, 3, layout, windowed.argument)
 
 
 def _has_bytes(window: Window) -> bool:
@@ -167,7 +167,7 @@ def unpool_plan(
     aligned: bool,
     window: Window,
     gates: Sequence[str],
-) -> Plan:
+) -> LaunchPlan:
     """Return the plan of an unpooling from shape `pooled` to `shape`, which have a batch.
 
     All tensors have the same layout: contiguous or, with `last`, channels last.
@@ -201,7 +201,7 @@ def unpool_plan(
         *(*sizes, *in_three(grad.shape[2:], 1), channels, threads),
         *(number for size in (*tiles, channels // lanes) for number in divisor(max(1, size))),
     )
-    return Plan(Kernel("unpool", tuple(defines)), threads, 3, layout, windowed.argument)
+    return LaunchPlan(Kernel("unpool", tuple(defines)), threads, 3, layout, windowed.argument)
 
 
 def _tile(
