@@ -13,7 +13,6 @@ from torchattr.core.inputs import (
     as_arguments,
     as_baselines,
     as_inputs,
-    differences_named,
     map_batched,
 )
 from torchattr.errors import DeviceLost, InputError, InputTypeError, ShapeError
@@ -107,46 +106,6 @@ def test_map_batched_leaves_what_has_no_row_per_example() -> None:
     assert torch.equal(found[0], X + 1)
     assert torch.equal(found[1], torch.ones(3))
     assert found[2:] == (torch.tensor(1.0), "a")
-
-
-LINEAR = torch.nn.Linear(2, 1)
-
-
-@pytest.mark.parametrize(
-    ("model", "inputs", "said"),
-    [
-        (
-            LINEAR,
-            [torch.ones(1, 2).to("meta")],
-            ("inputs is on meta", "parameters on cpu", "'cpu'"),
-        ),
-        (
-            torch.nn.Linear(2, 1, device="meta"),
-            [torch.ones(1, 2)],
-            ("inputs is on cpu", "parameters on meta", "inputs.to('meta')"),
-        ),
-        (LINEAR, [torch.ones(1, 2).double()], ("torch.float64", "torch.float32")),
-        (LINEAR, [torch.ones(1, 2).half()], ("torch.float16", "inputs.to(torch.float32)")),
-        (
-            torch.add,
-            [torch.ones(1, 2), torch.ones(1, 2, device="meta")],
-            ("inputs[1] is on meta", "inputs[0] on cpu"),
-        ),
-    ],
-)
-def test_what_differs_between_inputs_and_model_is_named(model, inputs, said) -> None:
-    with refused(InputError, *said), differences_named(model, inputs):
-        model(*inputs)
-
-
-def test_a_model_that_converts_its_inputs_is_left_alone() -> None:
-    x = torch.ones(1, 2).double()
-    with differences_named(LINEAR, [x]):
-        LINEAR(x.float())
-    with pytest.raises(RuntimeError, match="shapes cannot"), differences_named(LINEAR, [x]):
-        LINEAR(x.float()[:, :1])
-    with pytest.raises(RuntimeError, match="same dtype"), differences_named(LINEAR, [x.float()]):
-        LINEAR(x)
 
 
 def test_inputs_on_a_lost_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,11 +71,11 @@ def broken() -> Iterator[Broken]:
 def test_one_that_fails_when_nobody_asked_for_it_is_replaced_and_said_once(broken: Broken) -> None:
     net = model().double()
     with pytest.warns(ta.errors.BackendWarning, match="'broken' failed in relu .*compile"):
-        found = ta.GuidedBackprop(net).attribute(X, target=1)
-    again = ta.GuidedBackprop(net).attribute(X, target=1)
+        found = ta.GuidedBackprop(net, memory="lean").attribute(X, target=1)
+    again = ta.GuidedBackprop(net, memory="lean").attribute(X, target=1)
     assert broken.calls.count("pack_mask") == 1
     with backend("torch"):
-        right = ta.GuidedBackprop(net).attribute(X, target=1)
+        right = ta.GuidedBackprop(net, memory="lean").attribute(X, target=1)
     assert_same(found, right)
     assert_same(again, right)
     assert has_failed(broken, "relu")

@@ -63,12 +63,12 @@ def test_one_asked_for_by_name_gives_every_reason() -> None:
 
 def test_an_installed_backend_does_the_work(picky: Picky) -> None:
     net = model().double()
-    result = ta.GuidedBackprop(net).attribute(X, target=1)
+    result = ta.GuidedBackprop(net, memory="lean").attribute(X, target=1)
     forward = ["pack_mask", "pack_switches", "pack_mask"]
     # The pool gates for the rectifier before it, whose windows do not overlap.
     assert picky.calls == [*forward, "relu_backward", "unpool"]
     with backend("torch"):
-        assert_same(result, ta.GuidedBackprop(net).attribute(X, target=1))
+        assert_same(result, ta.GuidedBackprop(net, memory="lean").attribute(X, target=1))
     assert len(picky.calls) == 5
 
 

@@ -12,7 +12,8 @@ from rectified import X, by_autograd, network
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputTypeError
+from torchattr.core import device_faults
+from torchattr.errors import DeviceLost, InputError, InputTypeError
 
 
 class Signs(ta.GradientAttribution):
@@ -88,3 +89,91 @@ def scores(x: Tensor) -> Tensor:
 )
 def test_repr_fits_on_a_line_and_dumps_no_model(method: Any, expected: str) -> None:
     assert repr(method) == expected
+
+
+class Failing(nn.Module):
+    """Raises an error in its forward or, `behind` it, in its backward; counts the attempts."""
+
+    def __init__(self, error: Exception, *, behind: bool = False) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 2)
+        self.error, self.behind, self.attempts = error, behind, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.attempts += not self.behind
+        result = self.head(self.layer(x).relu().mean((2, 3)))
+        if not self.behind:
+            raise self.error
+        if result.requires_grad:
+            result.register_hook(self._fail)
+        return result
+
+    def _fail(self, _: Tensor) -> None:
+        self.attempts += 1
+        raise self.error
+
+
+IMAGE = torch.rand(2, 3, 8, 8)
+GRADIENTS = {
+    "saliency": lambda model, x: ta.Saliency(model).attribute(x, 0),
+    "guided": lambda model, x: ta.GuidedBackprop(model).attribute(x, 0),
+    "lean": lambda model, x: ta.GuidedBackprop(model, memory="lean").attribute(x, 0),
+    "grad_cam": lambda model, x: ta.GradCAM(model, "layer").attribute(x, 0),
+    "several": lambda model, x: ta.Saliency(model).attribute(x, ta.Classes([0, 1])),
+    "integrated": lambda model, x: ta.IntegratedGradients(model).attribute(x, target=0, n_steps=2),
+    "noise": lambda model, x: ta.NoiseTunnel(ta.Saliency(model)).attribute(x, target=0),
+    "explain": lambda model, x: ta.explain(model, x, ["saliency", "guided_backprop"], 0),
+}
+FORWARDS = {
+    "occlusion": lambda model, x: ta.Occlusion(model).attribute(x, (3, 4, 4), 4, target=0),
+    "ablation": lambda model, x: ta.FeatureAblation(model).attribute(x, target=0),
+    "rise": lambda model, x: ta.RISE(model).attribute(x, target=0),
+    "activation": lambda model, x: ta.LayerActivation(model, "layer").attribute(x),
+}
+CALLS = GRADIENTS | FORWARDS
+
+
+@pytest.fixture
+def illegal(monkeypatch: pytest.MonkeyPatch) -> RuntimeError:
+    """Return what PyTorch raises where a GPU's context is lost."""
+    monkeypatch.setattr(device_faults, "_reported", [])
+    return RuntimeError("CUDA error: an illegal memory access was encountered\nand more")
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_gpu_that_is_lost_in_a_forward_is_named_at_the_first_attempt(
+    call: Any, illegal: RuntimeError
+) -> None:
+    model = Failing(illegal)
+    with refused(DeviceLost, "context is lost", "illegal memory access"):
+        call(model, IMAGE)
+    assert model.attempts == 1
+
+
+@pytest.mark.parametrize("call", GRADIENTS.values(), ids=GRADIENTS)
+def test_a_gpu_that_is_lost_in_a_backward_is_named_at_the_first_attempt(
+    call: Any, illegal: RuntimeError
+) -> None:
+    model = Failing(illegal, behind=True)
+    with refused(DeviceLost, "context is lost", "illegal memory access"):
+        call(model, IMAGE)
+    assert model.attempts == 1
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_an_unlike_dtype_is_named_at_the_first_attempt(call: Any) -> None:
+    model = Failing(RuntimeError("not reached"))
+    with refused(InputError, "inputs is torch.float64", "torch.float32"):
+        call(model, IMAGE.double())
+    assert model.attempts == 1
+
+
+META = {name: CALLS[name] for name in CALLS if name not in ("ablation", "integrated")}
+
+
+@pytest.mark.parametrize("call", META.values(), ids=META)
+def test_an_unlike_device_is_named(call: Any) -> None:
+    """The two that are left out look at their inputs' values first, which these have not."""
+    model = Failing(RuntimeError("not reached"))
+    with refused(InputError, "inputs is on meta", "parameters on cpu", "inputs.to('cpu')"):
+        call(model, IMAGE.to("meta"))

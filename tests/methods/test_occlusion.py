@@ -13,7 +13,7 @@ from peers import Counting, asked, classifier, picture_net, pictures, rows
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.errors import InputTypeError, OutputError
+from torchattr.errors import InputError, InputTypeError, OutputError
 
 EXACT = 1e-12
 # Captum divides in single precision, and returns it.
@@ -116,6 +116,18 @@ def test_integers_and_single_values() -> None:
     assert_same(found, torch.tensor([[1, 2, 4, 6, 8, 9], [13, 14, 16, 18, 20, 21]]).float())
     x = noise(3)
     assert_same(ta.Occlusion(lambda v: v * 2).attribute(x, ()), 2 * x, EXACT)
+
+
+def test_complex_inputs() -> None:
+    x = torch.complex(noise(2, 4), noise(2, 4, seed=1))
+    found = ta.Occlusion(lambda v: v.abs().sum(1)).attribute(x, (1,), target=None)
+    assert_same(found, x.abs(), EXACT)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_inputs_that_the_model_cannot_take_are_named(dtype: torch.dtype) -> None:
+    with refused(InputError, f"inputs is {dtype}", "parameters torch.float64"):
+        ta.Occlusion(picture_net()).attribute(pictures().to(dtype), (1, 2, 2), target=1)
 
 
 def test_an_empty_batch() -> None:

@@ -96,8 +96,10 @@ def lost_device_named() -> Iterator[None]:
 
 
 def raise_if_lost(error: BaseException) -> None:
-    """Raise :class:`DeviceLost` if an error means it, and remember it for later calls."""
-    if isinstance(error, DeviceLost) or not is_lost(error):
+    """Raise :class:`DeviceLost` if an error is or means it, and remember it for later calls."""
+    if isinstance(error, DeviceLost):
+        raise error
+    if not is_lost(error):
         return
     if not _reported:
         _reported.append(next(iter(str(error).splitlines()), type(error).__name__))

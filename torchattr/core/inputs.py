@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,61 +75,6 @@ def as_inputs(inputs: Tensors, *, differentiable: bool = True, aligned: bool = T
                 " (for images: inputs.float() after the model's own normalisation)"
             )
     return Inputs(tensors, isinstance(inputs, (tuple, list)))
-
-
-_DIFFERENT = (
-    "Expected all tensors to be on the same device",
-    "is not on the expected device",
-    "should be the same",
-    "must have the same dtype",
-    "expected scalar type",
-    "expected m1 and m2 to have the same dtype",
-)
-"""What PyTorch says where an operation meets tensors of different devices or dtypes."""
-
-
-@contextmanager
-def differences_named(model: Any, tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Name devices or dtypes that differ where the forward fails because of them.
-
-    A model may move or convert its inputs itself, so that a difference alone is no error.
-
-    Raises:
-        InputError: the block failed because of a difference; the message names both sides.
-
-    >>> import torch
-    >>> model, x = torch.nn.Linear(2, 1), torch.zeros(1, 2).double()
-    >>> with differences_named(model, [x]):
-    ...     model(x)
-    Traceback (most recent call last):
-    torchattr.errors.InputError: the model does not take such inputs: inputs is torch.float64, ...
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        differs = _difference(model, tensors)
-        if differs is None or not any(sign in str(error) for sign in _DIFFERENT):
-            raise
-        raise InputError(f"the model does not take such inputs: {differs}") from error
-
-
-def _difference(model: Any, tensors: Sequence[Tensor]) -> str | None:
-    """Return what differs between inputs, or between them and the model; `None` if nothing."""
-    own = list(model.parameters()) if isinstance(model, torch.nn.Module) else []
-    for read in ((lambda tensor: tensor.device), (lambda tensor: tensor.dtype)):
-        given = {_name("inputs", at, len(tensors) > 1): read(x) for at, x in enumerate(tensors)}
-        expected = read(own[0]) if own else next(iter(given.values()))
-        holder = "the model's parameters" if own else "inputs[0]"
-        for name, value in given.items():
-            if value != expected:
-                argument = f"{str(expected)!r}" if isinstance(value, torch.device) else expected
-                way_out = f"pass {name}.to({argument}), or move the model"
-                return f"{name} is {_said(value)}, {holder} {_said(expected)}; {way_out}"
-    return None
-
-
-def _said(value: torch.device | torch.dtype) -> str:
-    return f"on {value}" if isinstance(value, torch.device) else str(value)
 
 
 def as_tensors(value: Any, name: str) -> tuple[Tensor, ...]:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.outputs import select_output
 from torchattr.core.torch_private import engine_run_backward
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo, undoing
+from torchattr.core.unlike_inputs import raise_if_unlike
 from torchattr.errors import DisconnectedError
 from torchattr.layers.autograd import enter
 from torchattr.layers.batching import largest_gradient, mapped_backward
@@ -26,6 +28,7 @@ from torchattr.layers.guards import (
     RandomState,
     enter_mode,
     keep_no_casts,
+    modules_behind,
     run_eagerly,
     set_gradients,
 )
@@ -133,19 +136,24 @@ class GraphTrace(ABC):
         self._recorder = TapRecorder(
             self._taps, differentiable=self._differentiable, tracker=tracker
         )
-        output = undoing(partial(self._watched, call.model, given, tracker))
+        output = undoing(partial(self._watched, call, given, tracker))
         scores = select_output(output, call.key)
         return scores if self._differentiable else scores.detach()
 
     def _watched(
-        self, model: Forward, given: Sequence[Any], tracker: LayoutTracker | None, undo: Undo
+        self, call: ForwardCall, given: Sequence[Any], tracker: LayoutTracker | None, undo: Undo
     ) -> Any:
         self._recorder.record(undo)
         keep_no_casts(undo)
         self._watch_forward(undo)
         if tracker is not None:
             enter_mode(undo, tracker)
-        return model(*given)
+        try:
+            return call.model(*given)
+        except (RuntimeError, ValueError) as error:
+            raise_if_lost(error)
+            raise_if_unlike(error, modules_behind(call.model), call.inputs, call.arguments)
+            raise
 
     def calls(self, tap: TapPoint) -> list[Captured]:
         """Return the recorded calls at a tap point."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.inputs import Inputs, as_arguments, check_aligned
 from torchattr.core.targets import Classes, Several, TopK
 from torchattr.core.types import Forward
@@ -100,7 +101,8 @@ class Ablation(Attribution):
 def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> TargetScores:
     try:
         return TargetScores(model, inputs, *args, **options)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise_if_lost(error)
         # The model's own error about inputs of different batch sizes would not help.
         check_aligned(inputs.tensors)
         raise

@@ -8,8 +8,9 @@ from helpers import assert_same, refused
 from peers import Counting, classifier, rows
 
 import torchattr as ta
+from torchattr.core import device_faults
 from torchattr.core.inputs import as_inputs
-from torchattr.errors import InputTypeError
+from torchattr.errors import DeviceLost, InputTypeError
 from torchattr.methods._perturbation.evaluate_copies import (
     check_at_once,
     check_incremental,
@@ -67,3 +68,14 @@ def test_the_number_at_once_is_checked() -> None:
 def test_how_to_recompute_is_checked(way: object) -> None:
     with refused(ta.InputError, "incremental", "'auto'", repr(way)):
         check_incremental(way)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_a_gpu_that_is_lost_among_the_copies_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, incremental: bool
+) -> None:
+    monkeypatch.setattr(device_faults, "_reported", [])
+    model = Counting(classifier(), limit=3, error=RuntimeError("CUDA error: misaligned address"))
+    with refused(DeviceLost, "misaligned address"):
+        ta.FeatureAblation(model).attribute(rows(), target=1, incremental=incremental)
+    assert sum(count > 3 for count in model.seen) == 1

@@ -67,6 +67,12 @@ class Windowed:
             f"{name}={','.join(map(str, of))}" for name, of in zip(settings, values, strict=True)
         ]
 
+    @property
+    def is_short(self) -> bool:
+        """Whether all distances inside it fit 32 bits, as they must where it is built in."""
+        settings = zip(self.extent, self.stride, self.padding, self.dilation, strict=True)
+        return all(k * d + s + p < 2**30 for k, s, p, d in settings)
+
     def ends(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """Return a bound of the positions of windows in each dimension, padding included."""
         padded = zip(in_three(sizes, 1), self.padding, strict=True)
@@ -128,7 +134,7 @@ def _pool_plan(
         *(["CHANNELS_LAST"] if last else []),
         *(["VECTORISED"] if vectorised else []),
     ]
-    if launcher.builds_in(window.elements * lanes):
+    if windowed.is_short and launcher.builds_in(window.elements * lanes):
         defines += windowed.built_in
     layout = (
         *in_three(x.shape[2:], 1),
@@ -177,7 +183,7 @@ def unpool_plan(
     tile = _tile(windowed, sizes, lanes, 1 if last else vector)
     work = windowed.extent[0] * prod(tile) * lanes
     work *= windowed.covering(1, 1) * windowed.covering(2, 1)
-    built_in = launcher.builds_in(work // 2)
+    built_in = windowed.is_short and launcher.builds_in(work // 2)
     tile = tile if built_in else (1, 1)
     runs = vectorised if last else tile[1] in _runs(sizes[2], vector)
     tiles = (sizes[0], -(-sizes[1] // tile[0]), -(-sizes[2] // tile[1]))

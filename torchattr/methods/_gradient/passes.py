@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
 from torchattr.core.pytree import joined, with_tensors
@@ -129,6 +129,7 @@ def solve(
         counted: whether the coverage of the forward is asked for.
 
     Raises:
+        DeviceLost: the GPU's context was lost in the forward or in a backward.
         DisconnectedError: the graph connects no target of a call with what it attributes to.
         TargetError: the target does not fit the output, or the output does not have one row for
             each example.
@@ -139,6 +140,7 @@ def solve(
     try:
         return _solve(problem, calls, **options)
     except RuntimeError as error:
+        raise_if_lost(error)
         if memory == "lean" or isinstance(error, TorchattrError):
             raise
     # PyTorch's own graph may be too large, or used up by gradients that the forward takes itself.
@@ -236,9 +238,11 @@ class _Forward:
         size = self._at_once(trace, passes)
         seeds = seeds_of(self.output, self.targets) if size > 1 else None
         # Out of memory, or code of the model's that runs in the backward: one at a time.
-        with suppress(RuntimeError):
+        try:
             for some in () if seeds is None else seeds.split(size):
                 yield self._back_together(trace, some, passes)
+        except RuntimeError as error:
+            raise_if_lost(error)
 
     def back(self, number: int, passes: Sequence[Pass]) -> dict[Pass, PassResult]:
         """Run one backward for each rule table from one of the targets."""

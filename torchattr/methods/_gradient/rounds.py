@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.targets import select_scores
 from torchattr.methods._gradient.backward_pass import PassResult
@@ -73,8 +73,10 @@ class Round:
         if self.count is None:
             return [combine([self.results[key] for key in passes])]
         if at_once:
-            with suppress(RuntimeError):
+            try:
                 return [_mapped(combine, [self.results[key] for key in passes])]
+            except RuntimeError as error:
+                raise_if_lost(error)
         singles = map(self._single, range(self.count))
         each = [combine([single[key] for key in passes]) for single in singles]
         return [with_tensors(one, lambda tensor: tensor.unsqueeze(1)) for one in each]

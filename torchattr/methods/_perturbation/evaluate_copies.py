@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from torchattr.core.device_faults import lost_device_named
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, InputTypeError
 from torchattr.incremental import Mode, Recomputed, TapeRecorder
@@ -17,6 +18,7 @@ from torchattr.methods._perturbation.perturbation import Perturbation
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 
 
+@lost_device_named()
 def evaluate_copies(
     perturbation: Perturbation,
     scores: TargetScores,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.free_memory import free_bytes
 from torchattr.core.inputs import Inputs
 from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape, TapeRecorder
@@ -79,6 +80,7 @@ def scores_incrementally(
     except (Diverged, NotPerExample) as error:
         return None, _nothing_saved(recomputed, str(error))
     except Exception as error:  # noqa: BLE001 - the model's own errors come again from whole copies
+        raise_if_lost(error)
         reason = f"incremental computation failed ({type(error).__name__}: {first_line(error)})"
         return None, _nothing_saved(recomputed, reason)
     return torch.cat(values, dim=1), recomputed

@@ -15,7 +15,7 @@
 #define __device__
 #define __global__
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __restrict__
 
 struct Dimensions { unsigned x; };

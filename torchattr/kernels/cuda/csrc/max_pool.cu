@@ -76,13 +76,22 @@ __device__ __forceinline__ void take_place(Best& best, const Raw (&raws)[LANES],
     }
 }
 
+// The steps from a window's first element that stay inside the input.
+__device__ __forceinline__ Span inside_of(
+    Position start, long long size, Step dilation, int extent) {
+    return span_of(start, size, 0, dilation * (extent - 1));
+}
+
 // The first element of a window inside the input: it wins if all are minus infinity.
-__device__ __forceinline__ int first_inside(Position start, Position dilation, int extent) {
-    const Position first = start < 0 ? (dilation - 1 - start) / dilation : 0;
+__device__ __forceinline__ int first_of(const Span& inside, Step dilation, int extent) {
+    const Step first = (inside.low + dilation - 1) / dilation;
     return first < extent ? static_cast<int>(first) : 0;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
+#define INSIDE(d) inside_of(start[d], shape.input[d], DILATION_OF(d), EXTENT_OF(d))
+#define FIRST(d) first_of(inside[d], DILATION_OF(d), EXTENT_OF(d))
+
+extern "C" __global__ void BOUNDS max_pool(
     const Raw* __restrict__ x, Raw* __restrict__ output, Switch* __restrict__ switches,
     const PoolShape shape, const Window window) {
     const long long thread = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
@@ -102,34 +111,38 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
         positions *= static_cast<Index>(shape.output[d].value);
     }
 
-    // Offsets of each lane's plane in the input and of its result.
-    Index planes[LANES], results[LANES];
+    // Offsets of each lane's plane in the input, and of its result from the first one's.
+    Index planes[LANES];
 #ifdef CHANNELS_LAST
+    const Index result = static_cast<Index>(thread) * LANES, pitch = 1;
+    constexpr int there = LANES;
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
         planes[lane] = rest * static_cast<Index>(shape.strides[0])
             + (inner + lane) * static_cast<Index>(shape.strides[1]);
-        results[lane] = static_cast<Index>(thread) * LANES + lane;
     }
 #else
     const Index first_plane = rest * LANES;
+    const Index result = first_plane * positions + position, pitch = positions;
+    const Index left = static_cast<Index>(shape.outers) - first_plane;
+    const int there = left < LANES ? static_cast<int>(left) : LANES;
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
-        const bool is_there = first_plane + lane < static_cast<Index>(shape.outers);
         // A lane without a plane reads the first one again, and writes nothing.
-        Index batch = is_there ? first_plane + lane : first_plane;
-        results[lane] = batch * positions + position;
+        Index batch = first_plane + (lane < there ? lane : 0);
         const Index channel = shape.channels.take(batch);
         planes[lane] = batch * static_cast<Index>(shape.strides[0])
             + channel * static_cast<Index>(shape.strides[1]);
     }
 #endif
 
+    // Where it is before the tensor's first element, it wraps around, and the steps lead it back.
+    const Index corner = offset_of(shape, start[0], start[1], start[2]);
+    const Span inside[3] = {INSIDE(0), INSIDE(1), INSIDE(2)};
+
     Best best;
     const int fallback =
-        (first_inside(start[0], DILATION_OF(0), EXTENT_OF(0)) * EXTENT_OF(1)
-            + first_inside(start[1], DILATION_OF(1), EXTENT_OF(1))) * EXTENT_OF(2)
-        + first_inside(start[2], DILATION_OF(2), EXTENT_OF(2));
+        (FIRST(0) * EXTENT_OF(1) + FIRST(1)) * EXTENT_OF(2) + FIRST(2);
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
         best.value[lane] = -__int_as_float(0x7f800000);
@@ -138,9 +151,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
 
 FOR_PLACES
     for (int i = 0; i < EXTENT_OF(0); ++i) {
-        const Position d = start[0] + i * DILATION_OF(0);
-        if (!is_within(d, shape.input[0])) continue;
-FOR_PLACES
+        const Step d = i * DILATION_OF(0);
+        if (!inside[0].has(d)) continue;
+FOR_ROWS
         for (int j = 0; j < EXTENT_OF(1); j += ROWS) {
 FOR_PLACES
             for (int k = 0; k < EXTENT_OF(2); k += COLUMNS) {
@@ -148,13 +161,14 @@ FOR_PLACES
                 Raw raws[ROWS][COLUMNS][LANES];
 #pragma unroll
                 for (int r = 0; r < ROWS; ++r) {
-                    const Position h = start[1] + (j + r) * DILATION_OF(1);
+                    const Step h = (j + r) * DILATION_OF(1);
 #pragma unroll
                     for (int c = 0; c < COLUMNS; ++c) {
-                        const Position w = start[2] + (k + c) * DILATION_OF(2);
+                        const Step w = (k + c) * DILATION_OF(2);
                         const bool is_there = j + r < EXTENT_OF(1) && k + c < EXTENT_OF(2)
-                            && is_within(h, shape.input[1]) && is_within(w, shape.input[2]);
-                        load_lanes(x, planes, offset_of(shape, d, h, w), is_there, raws[r][c]);
+                            && inside[1].has(h) && inside[2].has(w);
+                        const Index offset = corner + offset_of(shape, d, h, w);
+                        load_lanes(x, planes, offset, is_there, raws[r][c]);
                     }
                 }
 #pragma unroll
@@ -177,15 +191,14 @@ FOR_PLACES
         places[lane] = static_cast<Switch>(best.place[lane] | open);
     }
 #ifdef VECTORISED
-    store_run<LANES>(output + results[0], values);
-    store_run<LANES>(switches + results[0], places);
+    store_run<LANES>(output + result, values);
+    store_run<LANES>(switches + result, places);
 #else
 #pragma unroll
     for (int lane = 0; lane < LANES; ++lane) {
-        // Only a lane without a plane has the same offset as the first one.
-        if (lane == 0 || results[lane] != results[0]) {
-            output[results[lane]] = values[lane];
-            switches[results[lane]] = places[lane];
+        if (lane < there) {
+            output[result + lane * pitch] = values[lane];
+            switches[result + lane * pitch] = places[lane];
         }
     }
 #endif

@@ -24,14 +24,17 @@ struct UnpoolShape {
 
 // One dimension of a tile: the windows that reach into it, and their offsets from it.
 //
-// Window `base - back` begins `phase + back * stride` before the tile's first element.
+// Window `base - back` begins `phase + back * stride` before the tile's first element. It is there if
+// `back` is in `present`.
 struct Reach {
-    Position base, phase, most, least;
+    Position base;
+    Step phase, most, least;
+    Span present;
 };
 
 __device__ __forceinline__ Reach reach_of(
-    Position tile, int width, Position extent, Position stride, Position padding,
-    Position dilation) {
+    Position tile, int width, Step extent, Step stride, Step padding, Step dilation,
+    long long windows) {
     Reach reach;
     if (width % stride == 0) {
         reach.phase = padding % stride;
@@ -39,22 +42,23 @@ __device__ __forceinline__ Reach reach_of(
     } else {
         // The tile is a single element.
         reach.base = (tile + padding) / stride;
-        reach.phase = tile + padding - reach.base * stride;
+        reach.phase = static_cast<Step>(tile + padding - reach.base * stride);
     }
     reach.most = dilation * (extent - 1) / stride;
     reach.least = -((stride - 1 + width - 1) / stride);
+    reach.present = span_of(windows - 1 - reach.base, windows, reach.least, reach.most);
     return reach;
 }
 
 // The index, in one dimension of a window, of the element this far from its first one; -1: none.
-__device__ __forceinline__ int place_at(Position distance, Position extent, Position dilation) {
+__device__ __forceinline__ int place_at(Step distance, Step extent, Step dilation) {
     const bool is_in = distance >= 0 && distance <= dilation * (extent - 1);
     return is_in && distance % dilation == 0 ? static_cast<int>(distance / dilation) : -1;
 }
 
 // Whether a window that begins this far before a tile holds an element of it.
 template <int WIDTH>
-__device__ __forceinline__ bool holds_any(Position distance, Position extent, Position dilation) {
+__device__ __forceinline__ bool holds_any(Step distance, Step extent, Step dilation) {
     bool any = false;
 #pragma unroll
     for (int i = 0; i < WIDTH; ++i) any = any || place_at(distance + i, extent, dilation) >= 0;
@@ -62,9 +66,10 @@ __device__ __forceinline__ bool holds_any(Position distance, Position extent, Po
 }
 
 #define REACH(d, tile, width) \
-    reach_of(tile, width, EXTENT_OF(d), STRIDE_OF(d), PADDING_OF(d), DILATION_OF(d))
+    reach_of( \
+        tile, width, EXTENT_OF(d), STRIDE_OF(d), PADDING_OF(d), DILATION_OF(d), shape.output[d])
 
-// A window that is not there has chosen no place. Without branches, loads can be in flight together.
+// A window that is not there adds zero. Without branches, loads can be in flight together.
 __device__ __forceinline__ void load_windows(
     const Raw* __restrict__ grads, const Switch* __restrict__ switches, Index at, bool is_there,
     float (&values)[LANES], int (&places)[LANES]) {
@@ -88,11 +93,11 @@ __device__ __forceinline__ void load_windows(
 #ifdef MASKED
         values[lane] = chosen[lane] & 0x80 ? values[lane] : 0.0f;
 #endif
-        places[lane] = is_there ? chosen[lane] & ~OPEN : -1;
+        places[lane] = chosen[lane] & ~OPEN;
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) unpool(
+extern "C" __global__ void BOUNDS unpool(
     const Raw* __restrict__ grads, const Switch* __restrict__ switches, Raw* __restrict__ result,
     const UnpoolShape shape, const Window window) {
     const long long thread = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
@@ -110,31 +115,43 @@ extern "C" __global__ void __launch_bounds__(THREADS) unpool(
     const Reach rows = REACH(1, tile_h, TILE_H);
     const Reach columns = REACH(2, tile_w, TILE_W);
 
+    const auto index_of = [&](Position d, Position h, Position w) {
+        const Index row = static_cast<Index>(d) * static_cast<Index>(shape.output[1])
+            + static_cast<Index>(h);
+        return (row * static_cast<Index>(shape.output[2]) + static_cast<Index>(w)) * inners;
+    };
+    const Index volume = index_of(static_cast<Position>(shape.output[0]), 0, 0);
+    const Index nearest =
+        outer * volume + index_of(depth.base, rows.base, columns.base) + inner;
+
+    // Where the tile's result begins, and how much of it is inside.
+    const Position top = tile_h * TILE_H, left = tile_w * TILE_W;
+    const Index slice = outer * static_cast<Index>(shape.input[0]) + static_cast<Index>(tile_d);
+    const Index row = slice * static_cast<Index>(shape.input[1]) + static_cast<Index>(top);
+    const Index column = row * static_cast<Index>(shape.input[2]) + static_cast<Index>(left);
+    Raw* to = result + column * inners + inner;
+    const Step height = span_of(top, shape.input[1], 0, TILE_H - 1).past;
+    const Step width = span_of(left, shape.input[2], 0, TILE_W - 1).past;
+
     float sums[TILE_H][TILE_W][LANES] = {};
 FOR_PLACES
-    for (Position i = depth.most; i >= depth.least; --i) {
-        const Position d = depth.base - i;
+    for (Step i = depth.most; i >= depth.least; --i) {
         const int place_d = place_at(
             depth.phase + i * STRIDE_OF(0), EXTENT_OF(0), DILATION_OF(0));
-        if (place_d < 0 || !is_within(d, shape.output[0])) continue;
-FOR_PLACES
-        for (Position j = rows.most; j >= rows.least; --j) {
-            const Position h = rows.base - j;
-            const Position down = rows.phase + j * STRIDE_OF(1);
+        if (place_d < 0 || !depth.present.has(i)) continue;
+FOR_ROWS
+        for (Step j = rows.most; j >= rows.least; --j) {
+            const Step down = rows.phase + j * STRIDE_OF(1);
             if (!holds_any<TILE_H>(down, EXTENT_OF(1), DILATION_OF(1))) continue;
 FOR_PLACES
-            for (Position k = columns.most; k >= columns.least; --k) {
-                const Position w = columns.base - k;
-                const Position along = columns.phase + k * STRIDE_OF(2);
+            for (Step k = columns.most; k >= columns.least; --k) {
+                const Step along = columns.phase + k * STRIDE_OF(2);
                 if (!holds_any<TILE_W>(along, EXTENT_OF(2), DILATION_OF(2))) continue;
-                const bool is_there =
-                    is_within(h, shape.output[1]) && is_within(w, shape.output[2]);
-                Index at = outer * static_cast<Index>(shape.output[0]) + static_cast<Index>(d);
-                at = at * static_cast<Index>(shape.output[1]) + static_cast<Index>(h);
-                at = at * static_cast<Index>(shape.output[2]) + static_cast<Index>(w);
+                const bool is_there = rows.present.has(j) && columns.present.has(k);
+                const Index at = nearest - index_of(i, j, k);
                 float values[LANES];
                 int places[LANES];
-                load_windows(grads, switches, at * inners + inner, is_there, values, places);
+                load_windows(grads, switches, at, is_there, values, places);
 #pragma unroll
                 for (int r = 0; r < TILE_H; ++r) {
                     const int place_h = place_at(down + r, EXTENT_OF(1), DILATION_OF(1));
@@ -155,12 +172,7 @@ FOR_PLACES
 
 #pragma unroll
     for (int r = 0; r < TILE_H; ++r) {
-        const Position h = tile_h * TILE_H + r;
-        if (h >= shape.input[1]) continue;
-        Index row = outer * static_cast<Index>(shape.input[0]) + static_cast<Index>(tile_d);
-        row = row * static_cast<Index>(shape.input[1]) + static_cast<Index>(h);
-        row = row * static_cast<Index>(shape.input[2]) + static_cast<Index>(tile_w * TILE_W);
-        Raw* to = result + row * inners + inner;
+        if (r >= height) continue;
         Raw raws[TILE_W][LANES];
 #pragma unroll
         for (int c = 0; c < TILE_W; ++c) {
@@ -181,7 +193,7 @@ FOR_PLACES
 #else
 #pragma unroll
         for (int c = 0; c < TILE_W; ++c) {
-            if (tile_w * TILE_W + c >= shape.input[2]) continue;
+            if (c >= width) continue;
 #ifdef STORES_RUNS
             store_run<LANES>(to + c * inners, raws[c]);
 #else
@@ -190,5 +202,6 @@ FOR_PLACES
 #endif
         }
 #endif
+        to += static_cast<Index>(shape.input[2]) * inners;
     }
 }

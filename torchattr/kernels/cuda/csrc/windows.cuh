@@ -31,25 +31,49 @@ __device__ __forceinline__ constexpr int at_most(int wanted, int limit) {
     return wanted < limit ? wanted : limit < 1 ? 1 : limit;
 }
 
-// Whether a position is inside, and not in the padding.
-__device__ __forceinline__ bool is_within(Position at, long long size) {
-    return at >= 0 && at < size;
-}
-
 #ifdef EXTENT
+// A distance inside a window. Those of a window that is built in are small, whatever the tensors.
+using Step = int;
 #define PICKED(d, ...) picked(d, __VA_ARGS__)
 #define EXTENT_OF(d) static_cast<int>(PICKED(d, EXTENT))
-#define STRIDE_OF(d) PICKED(d, STRIDE)
-#define PADDING_OF(d) PICKED(d, PADDING)
-#define DILATION_OF(d) PICKED(d, DILATION)
+#define STRIDE_OF(d) static_cast<Step>(PICKED(d, STRIDE))
+#define PADDING_OF(d) static_cast<Step>(PICKED(d, PADDING))
+#define DILATION_OF(d) static_cast<Step>(PICKED(d, DILATION))
 #define FOR_PLACES _Pragma("unroll")
 #else
+using Step = Position;
 #define EXTENT_OF(d) static_cast<int>(window.extent[d])
-#define STRIDE_OF(d) static_cast<Position>(window.stride[d])
-#define PADDING_OF(d) static_cast<Position>(window.padding[d])
-#define DILATION_OF(d) static_cast<Position>(window.dilation[d])
+#define STRIDE_OF(d) static_cast<Step>(window.stride[d])
+#define PADDING_OF(d) static_cast<Step>(window.padding[d])
+#define DILATION_OF(d) static_cast<Step>(window.dilation[d])
 #define FOR_PLACES _Pragma("unroll 1")
 #endif
+
+// With 64 bits addresses take twice the registers: loops over the rows of a window are not unrolled,
+// and the compiler is to keep as many threads on a multiprocessor as 64 registers each allow.
+#if INDEX_BITS == 64
+#define FOR_ROWS _Pragma("unroll 1")
+#define BOUNDS __launch_bounds__(THREADS, 1024 / THREADS)
+#else
+#define FOR_ROWS FOR_PLACES
+#define BOUNDS __launch_bounds__(THREADS)
+#endif
+
+// The steps from `low` to before `past`: those from a position that stay inside one dimension.
+struct Span {
+    Step low, past;
+
+    __device__ __forceinline__ bool has(Step step) const { return step >= low && step < past; }
+};
+
+// The span of the steps from `least` to `most` that, taken from `start`, stay below a size.
+__device__ __forceinline__ Span span_of(Position start, long long size, Step least, Step most) {
+    const Position low = -start, past = static_cast<Position>(size) - start, end = most + 1;
+    Span span;
+    span.low = static_cast<Step>(low < least ? least : low > end ? end : low);
+    span.past = static_cast<Step>(past < least ? least : past > end ? end : past);
+    return span;
+}
 
 #ifdef TELLS_OPEN
 constexpr int OPEN = 0x80;
