@@ -22,7 +22,6 @@ from torchattr.kernels.layout import (
     in_order,
     mask_bytes,
     order_of,
-    pooled_shape,
     prepare_buffers,
 )
 from torchattr.kernels.pointers import checked_run, run_of
@@ -68,8 +67,7 @@ class TritonBackend(Backend):
         if len(run):
             # A boolean tensor is its own mask.
             run = run.view(torch.uint8) if run.dtype == torch.bool else run
-            with torch.cuda.device_of(run):
-                _rectifier().rectify(run, None, mask, upper)
+            _rectifier().rectify(run, None, mask, upper)
         return mask
 
     def relu(
@@ -88,19 +86,9 @@ class TritonBackend(Backend):
         return self._reference.pack_switches(indices, output, input_shape, window)
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        from torchattr.kernels.triton import max_pool, volumes
+        from torchattr.kernels.triton.max_pool import max_pool
 
-        dims = len(window.extent)
-        shape = pooled_shape(tuple(x.shape), window)
-        volume = volumes.as_volume(x, dims)
-        pooled = volumes.volume_shape(shape, dims)
-        last = volumes.is_channels_last(volume)
-        values = volumes.blank_volume(x, pooled, last, x.dtype)
-        switches = volumes.blank_volume(x, pooled, last, window.switch_dtype)
-        if values.numel():
-            with torch.cuda.device_of(x):
-                max_pool.max_pool(volume, values, switches, window)
-        return values.view(shape), switches.view(shape)
+        return max_pool(x, window)
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
@@ -170,12 +158,10 @@ def _rectified(
 ) -> tuple[Tensor, Tensor]:
     order = order_of(x)
     source, output = prepare_buffers(x, order, overwrite)
-    run = in_order(source, order)
-    mask = _mask_for(run)
-    if len(run):
+    mask = _mask_for(source)
+    if source.numel():
         normed = _channels(x.shape, order, scale, shift)
-        with torch.cuda.device_of(x):
-            _rectifier().rectify(run, in_order(output, order), mask, upper, normed)
+        _rectifier().rectify(source, output, mask, upper, normed)
     return (x.copy_(output) if overwrite and output is not x else output), mask
 
 
@@ -194,12 +180,9 @@ def _channels(
 
 def _gated(grad: Tensor, gating: Gating, overwrite: bool, scale: Tensor | None = None) -> Tensor:
     grad, result = prepare_buffers(grad, gating.order, overwrite)
-    run = in_order(grad, gating.order)
-    if len(run):
+    if grad.numel():
         scaled = _channels(grad.shape, gating.order, scale)
-        target = in_order(result, gating.order)
-        with torch.cuda.device_of(grad):
-            _rectifier().gate(run, target, gating.mask, gating.clamps, scaled)
+        _rectifier().gate(grad, result, gating.mask, gating.clamps, scaled)
     return result
 
 
@@ -211,13 +194,7 @@ def _unpooled(
     only_open: bool = False,
     clamped: bool = False,
 ) -> Tensor:
-    from torchattr.kernels.triton import unpool, volumes
+    from torchattr.kernels.triton.unpool import Settings, unpool
 
-    dims, shape = len(window.extent), tuple(input_shape)
-    grad, switches = volumes.as_volume(grad, dims), volumes.as_volume(switches, dims)
-    last = volumes.is_channels_last(switches)
-    result = volumes.blank_volume(grad, volumes.volume_shape(shape, dims), last, grad.dtype)
-    if result.numel():
-        with torch.cuda.device_of(grad):
-            unpool.unpool(grad, switches, result, window, only_open, clamped)
-    return result.view(shape)
+    shape = torch.Size(input_shape)
+    return unpool(grad, switches, shape, window, Settings(only_open, clamped))
