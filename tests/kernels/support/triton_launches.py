@@ -10,10 +10,20 @@ from __future__ import annotations
 import json
 import sys
 from itertools import count
+from typing import Any
 
 import torch
 from triton.runtime import driver, jit
-from triton_ahead import WINDOWS, Pretended, driven, elsewhere, pools, rectifiers
+from triton_accesses import tensors_of
+from triton_ahead import (
+    WINDOWS,
+    Pretended,
+    driven,
+    elsewhere,
+    misplaced_patches,
+    pools,
+    rectifiers,
+)
 
 from torchattr.kernels.triton.launch import Launch
 
@@ -52,22 +62,30 @@ class Recorder(Pretended):
     launcher_cls, utils = Launcher, Utils()
 
 
-def collected() -> dict[tuple[object, ...], tuple[Launch, tuple[torch.Tensor, ...]]]:
-    """Return the launches of the backend's operations, and their tensors."""
-    found: dict[tuple[object, ...], tuple[Launch, tuple[torch.Tensor, ...]]] = {}
-
-    def noted(self: Launch, *tensors: torch.Tensor) -> None:
-        kinds = [(tensor.dtype, tensor.data_ptr() % 16) for tensor in tensors]
-        found[(self, *kinds)] = self, tensors
-
-    begin, Launch.__call__ = Launch.__call__, noted
+def operations():
+    """Launch each kernel, some of them with other types, layouts and alignments."""
     plain = torch.ones(2, 16, 12, 12)
     last = plain.bfloat16().contiguous(memory_format=torch.channels_last)
     for x in (plain, elsewhere(plain, 1), last):
-        for calls in (rectifiers(x), pools(x, WINDOWS["2x2"], "")):
-            list(driven(calls))
+        yield rectifiers(x)
+        yield pools(x, WINDOWS["2x2"], "")
+    for changed in (0, 1):
+        yield misplaced_patches(torch.float32, 16, 0, changed)
+
+
+def collected() -> list[tuple[Launch, tuple[Any, ...]]]:
+    """Return the launches of the backend's operations, and their tensors."""
+    found: dict[tuple[Any, ...], tuple[Launch, tuple[Any, ...]]] = {}
+
+    def noted(self: Launch, *tensors: Any) -> None:
+        kinds = [(tensor.dtype, tensor.data_ptr() % 16) for tensor in tensors_of(tensors)]
+        found[(self, *kinds)] = self, tensors
+
+    begin, Launch.__call__ = Launch.__call__, noted
+    for calls in operations():
+        list(driven(calls))
     Launch.__call__ = begin
-    return found
+    return list(found.values())
 
 
 def asked() -> list[str]:
@@ -84,6 +102,8 @@ def asked() -> list[str]:
 
 
 def is_same(one: object, other: object) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(is_same, one, other))
     if isinstance(one, torch.Tensor):
         return one is other
     if hasattr(one, "data") and hasattr(one, "extras"):  # The metadata for a user's hooks.
@@ -94,7 +114,7 @@ def is_same(one: object, other: object) -> bool:
 def main() -> None:
     driver.set_active(Recorder(90))
     names = asked()
-    rows, launches = [], list(collected().values())
+    rows, launches = [], collected()
     for launch, tensors in launches:
         launch(*tensors)
     first, asked_first = list(CALLS), len(names)
@@ -102,8 +122,8 @@ def main() -> None:
     for launch, tensors in launches:
         launch(*tensors)
     for one, other in zip(first, CALLS, strict=True):
-        same = len(one) == len(other) and all(map(is_same, one, other))
-        rows.append({"kernel": one[0].fn.fn.__name__, "same": same, "function": one[5]})
+        name = one[0].fn.fn.__name__
+        rows.append({"kernel": name, "same": is_same(one, other), "function": one[5]})
     done = {"rows": rows, "first": asked_first, "second": len(names) - asked_first}
     sys.stdout.write(json.dumps(done))
 

@@ -200,7 +200,8 @@ def test_direct_launches_are_those_of_triton(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     rows = found["rows"]
     assert {row["kernel"] for row in rows} == {
-        "rectify_kernel", "gate_kernel", "max_pool_kernel", "unpool_kernel"
+        "rectify_kernel", "gate_kernel", "max_pool_kernel", "unpool_kernel",
+        "gather_kernel", "pool_kernel", "product_kernel", "depthwise_kernel",
     }  # fmt: skip
     assert all(row["same"] for row in rows)
     assert len({row["function"] for row in rows}) > 15

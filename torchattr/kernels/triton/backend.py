@@ -6,7 +6,7 @@ Triton itself is not imported here, but with the kernels at the first call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -144,9 +144,14 @@ def _mask_for(run: Tensor) -> Tensor:
     return run.new_empty(mask_bytes(run.numel()), dtype=torch.uint8)
 
 
-def _period(shape: Sequence[int], order: Order) -> int:
+@lru_cache(maxsize=1024)
+def _step(shape: torch.Size, order: Order) -> int:
+    return channel_step(shape, order)
+
+
+def _period(shape: torch.Size, order: Order) -> int:
     """Return the number of elements after which the channels repeat."""
-    return channel_step(shape, order) * shape[1]
+    return _step(shape, order) * shape[1]
 
 
 def _rectified(
@@ -166,16 +171,19 @@ def _rectified(
 
 
 def _channels(
-    shape: Sequence[int], order: Order, scale: Tensor | None, shift: Tensor | None = None
+    shape: torch.Size, order: Order, scale: Tensor | None, shift: Tensor | None = None
 ) -> Any:
     """Return the per-channel values as a kernel takes them; `None` without `scale`."""
     if scale is None:
         return None
-    single = [
-        None if value is None else checked_run(run_of(value, torch.float32), shape[1])
-        for value in (scale, shift)
-    ]
-    return _rectifier().Channels(channel_step(shape, order), *single)
+    single = [None if value is None else _numbers(value, shape[1]) for value in (scale, shift)]
+    return _rectifier().Channels(_step(shape, order), *single)
+
+
+def _numbers(values: Tensor, channels: int) -> Tensor:
+    """Return a float32 number for each channel; copies only if needed."""
+    plain = values.dtype == torch.float32 and values.is_contiguous() and not values.is_neg()
+    return checked_run(values if plain else run_of(values, torch.float32), channels)
 
 
 def _gated(grad: Tensor, gating: Gating, overwrite: bool, scale: Tensor | None = None) -> Tensor:

@@ -25,6 +25,8 @@ ALIGNMENT = 16
 PLANS = 1024
 """So many shapes are remembered of each kind of launch."""
 
+Argument: TypeAlias = Tensor | tuple[Tensor, ...]
+
 Key: TypeAlias = tuple[object, ...]
 
 
@@ -32,7 +34,8 @@ class Launch:
     """One launch of a kernel, but for its tensors.
 
     Args:
-        kernel: a kernel whose first parameters are tensors, and whose last ones are constants.
+        kernel: a kernel whose first parameters are tensors or tuples of them, and whose last ones
+            are constants.
         grid: the number of its programs.
         numbers: its arguments after the tensors.
         constants: its constants, and options of the compiler.
@@ -47,16 +50,16 @@ class Launch:
         self._rest = (*numbers, *values)
         self._compiled: dict[Key, Callable[..., None]] = {}
 
-    def __call__(self, *tensors: Tensor) -> None:
-        """Launch the kernel on the device of its tensors, in the current stream of that."""
-        device = tensors[0].get_device()
+    def __call__(self, target: Tensor, *others: Argument) -> None:
+        """Launch the kernel on the device of its first tensor, in the current stream of that."""
+        device, tensors = target.get_device(), (target, *others)
         if device < 0 or device == torch.cuda.current_device():
             self._start(device, tensors)
         else:
             with torch.cuda.device(device):
                 self._start(device, tensors)
 
-    def _start(self, device: int, tensors: tuple[Tensor, ...]) -> None:
+    def _start(self, device: int, tensors: tuple[Argument, ...]) -> None:
         key = _key(device, tensors)
         start = self._compiled.get(key)
         if start is None or _is_watched(self._kernel):
@@ -64,17 +67,22 @@ class Launch:
         else:
             start(*tensors, *self._rest)
 
-    def _start_by_triton(self, key: Key, tensors: tuple[Tensor, ...]) -> None:
+    def _start_by_triton(self, key: Key, tensors: tuple[Argument, ...]) -> None:
         launch = self._kernel[self._grid]
         compiled = launch(*tensors, *self._numbers, **self._constants)
         if _starts_alone(compiled):
             self._compiled[key] = compiled[self._grid]
 
 
-def _key(device: int, tensors: tuple[Tensor, ...]) -> Key:
+def _key(device: int, tensors: tuple[Argument, ...]) -> Key:
     """Return all that Triton compiles a kernel for, but for numbers and constants."""
     mode = getattr(knobs.compilation, "instrumentation_mode", None)
-    kinds = [(tensor.dtype, tensor.data_ptr() % ALIGNMENT == 0) for tensor in tensors]
+    kinds = [
+        tuple([(each.dtype, each.data_ptr() % ALIGNMENT == 0) for each in tensor])
+        if isinstance(tensor, tuple)
+        else (tensor.dtype, tensor.data_ptr() % ALIGNMENT == 0)
+        for tensor in tensors
+    ]
     return device, knobs.runtime.debug, mode, *kinds
 
 
