@@ -59,14 +59,16 @@ Call = tuple[str, object, list[torch.Tensor]]
 
 
 def compiled_calls() -> list[Call]:
-    """Make launches only compile, and return the list to which their kernels are added."""
+    """Make launches only compile, and return the list to which their kernels are added.
+
+    They return nothing, so that Triton is asked each time.
+    """
     calls: list[Call] = []
     launch = jit.JITFunction.run
 
     def run(self, *args, grid, warmup, **kwargs):
         kernel = launch(self, *args, grid=grid, warmup=True, **kwargs)
         calls.append((self.fn.__name__, kernel, list(tensors_of(args))))
-        return kernel
 
     jit.JITFunction.run = run
     return calls
@@ -228,8 +230,15 @@ def driven(calls):
         yield name
 
 
+def as_run(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor as kernels see it that know no rows: from its first element to its last."""
+    return tensor.as_strided((tensor.numel(),), (1,), tensor.storage_offset())
+
+
 def row(name: str, dtype: torch.dtype, capability: int, call: Call) -> dict:
     kernel, found, tensors = call
+    if kernel in ("rectify_kernel", "gate_kernel"):
+        tensors = [as_run(tensor) for tensor in tensors]
     memory = Counter(re.findall(r"\b(?:ld|st)\.global[\w.:]*|cp\.async\.cg", found.asm["ptx"]))
     return {
         "operation": name,

@@ -107,16 +107,3 @@ def test_the_fastest_block_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         agrees(x, x.boxes, convolution("many channels"), Epilogue(), 1e-6)
     assert list(convolutions._measured.values()) == [convolutions.EXACT[1]]
-
-
-def test_float32_is_multiplied_as_pytorch_may_do_it() -> None:
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    try:
-        matmul.fp32_precision = "ieee"
-        assert convolutions._precision(torch.float32) == "ieee"
-        matmul.fp32_precision = "tf32"
-        assert convolutions._precision(torch.float32) == "tf32"
-        assert convolutions._precision(torch.float16) == "ieee"
-    finally:
-        matmul.fp32_precision = before

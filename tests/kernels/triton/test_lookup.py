@@ -7,7 +7,7 @@ from patch_cases import cast
 from torch import Tensor
 from triton_cases import convolution, moved, patches
 
-from torchattr.kernels.patches import Epilogue, Patches
+from torchattr.kernels.patches import Epilogue
 from torchattr.kernels.reference.patches import TorchPatches
 from torchattr.kernels.triton import lookup
 from torchattr.kernels.triton.patches import TritonPatches
@@ -34,6 +34,5 @@ def test_alignment_and_width_of_activations() -> None:
     x = cast(patches(40), torch.float32)
     assert lookup.are_aligned(x, None)
     assert not lookup.are_aligned(moved(x))
-    assert not lookup.are_wide(x, None)
-    far = Patches(torch.empty(2**15, 2**10, 2**7, 1, device="meta"), x.changed, x.boxes)
-    assert lookup.are_wide(x, far)
+    assert not lookup.are_wide(x.clean.shape, x.changed.shape)
+    assert lookup.are_wide(x.clean.shape, torch.Size((2**15, 2**10, 2**7, 1)))

@@ -40,6 +40,8 @@ def test_channels_of_more_elements_than_a_piece(
     whole = TRITON.batch_norm_relu(x, scale, shift)
     back = TRITON.batch_norm_relu_backward(grad, whole[1], scale, order_of(x), "guided")
     monkeypatch.setattr(rectifier, "CHUNK", 328)
+    for plan in ("_rectifications", "_gatings"):
+        monkeypatch.setattr(rectifier, plan, getattr(rectifier, plan).__wrapped__)
     y, mask = TRITON.batch_norm_relu(x, scale, shift)
     assert torch.equal(y, whole[0])
     assert torch.equal(mask, whole[1])

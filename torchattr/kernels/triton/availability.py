@@ -11,6 +11,9 @@ import torch
 OLDEST = (3, 5)
 """The oldest Triton that the kernels have been compiled with."""
 
+NEWEST = (3, 8)
+"""The newest Triton whose compiled kernels are launched directly; later ones by Triton itself."""
+
 CAPABILITY = (8, 0)
 """The lowest compute capability listed in Triton's documentation."""
 
@@ -20,17 +23,22 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "y", "yes", "t", "true", "on")
 
 
+def release(text: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version."""
+    return tuple(int(part) for part in text.split(".")[:2])
+
+
 @cache
 def missing() -> tuple[str, ...]:
     """Return why the installed packages do not suffice, if so."""
     oldest = ".".join(map(str, OLDEST))
     command = f'run: pip install "triton>={oldest}"'
     try:
-        installed = version("triton")
+        found = version("triton")
     except PackageNotFoundError:
         return (f"Triton is not installed ({command})",)
-    if tuple(int(part) for part in installed.split(".")[:2]) < OLDEST:
-        return (f"Triton {installed} is older than {oldest} ({command})",)
+    if release(found) < OLDEST:
+        return (f"Triton {found} is older than {oldest} ({command})",)
     return ()
 
 

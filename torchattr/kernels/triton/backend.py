@@ -6,7 +6,7 @@ Triton itself is not imported here, but with the kernels at the first call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -22,7 +22,6 @@ from torchattr.kernels.layout import (
     in_order,
     mask_bytes,
     order_of,
-    pooled_shape,
     prepare_buffers,
 )
 from torchattr.kernels.pointers import checked_run, run_of
@@ -68,8 +67,7 @@ class TritonBackend(Backend):
         if len(run):
             # A boolean tensor is its own mask.
             run = run.view(torch.uint8) if run.dtype == torch.bool else run
-            with torch.cuda.device_of(run):
-                _rectifier().rectify(run, None, mask, upper)
+            _rectifier().rectify(run, None, mask, upper)
         return mask
 
     def relu(
@@ -88,19 +86,9 @@ class TritonBackend(Backend):
         return self._reference.pack_switches(indices, output, input_shape, window)
 
     def max_pool(self, x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
-        from torchattr.kernels.triton import max_pool, volumes
+        from torchattr.kernels.triton.max_pool import max_pool
 
-        dims = len(window.extent)
-        shape = pooled_shape(tuple(x.shape), window)
-        volume = volumes.as_volume(x, dims)
-        pooled = volumes.volume_shape(shape, dims)
-        last = volumes.is_channels_last(volume)
-        values = volumes.blank_volume(x, pooled, last, x.dtype)
-        switches = volumes.blank_volume(x, pooled, last, window.switch_dtype)
-        if values.numel():
-            with torch.cuda.device_of(x):
-                max_pool.max_pool(volume, values, switches, window)
-        return values.view(shape), switches.view(shape)
+        return max_pool(x, window)
 
     def unpool(
         self, grad: Tensor, switches: Tensor, input_shape: Sequence[int], window: Window
@@ -156,9 +144,14 @@ def _mask_for(run: Tensor) -> Tensor:
     return run.new_empty(mask_bytes(run.numel()), dtype=torch.uint8)
 
 
-def _period(shape: Sequence[int], order: Order) -> int:
+@lru_cache(maxsize=1024)
+def _step(shape: torch.Size, order: Order) -> int:
+    return channel_step(shape, order)
+
+
+def _period(shape: torch.Size, order: Order) -> int:
     """Return the number of elements after which the channels repeat."""
-    return channel_step(shape, order) * shape[1]
+    return _step(shape, order) * shape[1]
 
 
 def _rectified(
@@ -170,36 +163,34 @@ def _rectified(
 ) -> tuple[Tensor, Tensor]:
     order = order_of(x)
     source, output = prepare_buffers(x, order, overwrite)
-    run = in_order(source, order)
-    mask = _mask_for(run)
-    if len(run):
+    mask = _mask_for(source)
+    if source.numel():
         normed = _channels(x.shape, order, scale, shift)
-        with torch.cuda.device_of(x):
-            _rectifier().rectify(run, in_order(output, order), mask, upper, normed)
+        _rectifier().rectify(source, output, mask, upper, normed)
     return (x.copy_(output) if overwrite and output is not x else output), mask
 
 
 def _channels(
-    shape: Sequence[int], order: Order, scale: Tensor | None, shift: Tensor | None = None
+    shape: torch.Size, order: Order, scale: Tensor | None, shift: Tensor | None = None
 ) -> Any:
     """Return the per-channel values as a kernel takes them; `None` without `scale`."""
     if scale is None:
         return None
-    single = [
-        None if value is None else checked_run(run_of(value, torch.float32), shape[1])
-        for value in (scale, shift)
-    ]
-    return _rectifier().Channels(channel_step(shape, order), *single)
+    single = [None if value is None else _numbers(value, shape[1]) for value in (scale, shift)]
+    return _rectifier().Channels(_step(shape, order), *single)
+
+
+def _numbers(values: Tensor, channels: int) -> Tensor:
+    """Return a float32 number for each channel; copies only if needed."""
+    plain = values.dtype == torch.float32 and values.is_contiguous() and not values.is_neg()
+    return checked_run(values if plain else run_of(values, torch.float32), channels)
 
 
 def _gated(grad: Tensor, gating: Gating, overwrite: bool, scale: Tensor | None = None) -> Tensor:
     grad, result = prepare_buffers(grad, gating.order, overwrite)
-    run = in_order(grad, gating.order)
-    if len(run):
+    if grad.numel():
         scaled = _channels(grad.shape, gating.order, scale)
-        target = in_order(result, gating.order)
-        with torch.cuda.device_of(grad):
-            _rectifier().gate(run, target, gating.mask, gating.clamps, scaled)
+        _rectifier().gate(grad, result, gating.mask, gating.clamps, scaled)
     return result
 
 
@@ -211,13 +202,7 @@ def _unpooled(
     only_open: bool = False,
     clamped: bool = False,
 ) -> Tensor:
-    from torchattr.kernels.triton import unpool, volumes
+    from torchattr.kernels.triton.unpool import Settings, unpool
 
-    dims, shape = len(window.extent), tuple(input_shape)
-    grad, switches = volumes.as_volume(grad, dims), volumes.as_volume(switches, dims)
-    last = volumes.is_channels_last(switches)
-    result = volumes.blank_volume(grad, volumes.volume_shape(shape, dims), last, grad.dtype)
-    if result.numel():
-        with torch.cuda.device_of(grad):
-            unpool.unpool(grad, switches, result, window, only_open, clamped)
-    return result.view(shape)
+    shape = torch.Size(input_shape)
+    return unpool(grad, switches, shape, window, Settings(only_open, clamped))

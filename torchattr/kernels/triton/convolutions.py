@@ -13,8 +13,9 @@ Among tuples, `WINDOW` holds extents, strides, paddings and dilations; `bounds` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 from math import gcd, prod
+from typing import Any
 
 import torch
 import triton
@@ -25,10 +26,10 @@ from torch import Tensor
 from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches
 from torchattr.kernels.pointers import checked_run, run_of
 from torchattr.kernels.triton.availability import interpreted
-from torchattr.kernels.triton.indexing import UNIT, is_wide, tile_of
+from torchattr.kernels.triton.convolution_kinds import Kind, kind_of
+from torchattr.kernels.triton.indexing import UNIT, tile_of
+from torchattr.kernels.triton.launch import PLANS, Launch
 from torchattr.kernels.triton.lookup import (
-    are_aligned,
-    are_wide,
     boxes_in,
     input_position,
     locate_rows,
@@ -117,16 +118,16 @@ def taps_of(step, taps, inputs, SEVERAL: tl.constexpr, DEPTH: tl.constexpr):
     ]
 )
 def product_kernel(
+    output,
     x,
-    height,
-    width,
     residual,
-    out_height,
-    out_width,
     boxes,
     weight,
     bias,
-    output,
+    height,
+    width,
+    out_height,
+    out_width,
     bounds,
     rows,
     units,
@@ -203,16 +204,16 @@ def add_tap(
 
 @triton.jit(do_not_specialize=["height", "width", "out_height", "out_width", "rows", "units"])
 def depthwise_kernel(
+    output,
     x,
-    height,
-    width,
     residual,
-    out_height,
-    out_width,
     boxes,
     weight,
     bias,
-    output,
+    height,
+    width,
+    out_height,
+    out_width,
     bounds,
     rows,
     units,
@@ -256,119 +257,101 @@ def convolve(x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) ->
     output = x.changed.new_empty(boxes.rows, len(conv.weight))
     if not output.numel():
         return output
-    with torch.cuda.device_of(output):
-        if conv.weight.shape[1] == 1 and len(conv.weight) == conv.groups:
-            _depthwise(x, boxes, conv, epilogue, output)
-        else:
-            _product(x, boxes, conv, epilogue, output)
+    kind = kind_of(x, conv, epilogue, output)
+    if conv.weight.shape[1] == 1 and len(conv.weight) == conv.groups:
+        _depthwise(kind)(*_tensors(x, boxes, conv, epilogue, output, together=1))
+    else:
+        tensors = _tensors(x, boxes, conv, epilogue, output, together=conv.groups)
+        _product(kind, _block_for(tensors, kind))(*tensors)
     return output
 
 
-def _depthwise(
-    x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue, output: Tensor
-) -> None:
-    rows, channels = output.shape
+@lru_cache(maxsize=PLANS)
+def _depthwise(kind: Kind) -> Launch:
+    rows, channels = kind.sizes[0]
     tall, wide = tile_shape(channels)
     unit = gcd(channels, UNIT)
-    depthwise_kernel[(-(-rows // tall) * -(-channels // wide),)](
-        *_tensors(x, boxes, conv, epilogue, output, together=1),
-        (epilogue.lower, epilogue.upper),
-        rows,
-        channels // unit,
-        WINDOW=_window(conv),
-        UNROLLED=prod(conv.extent) <= UNROLLED_TURNS,
+    return Launch(
+        depthwise_kernel,
+        (-(-rows // tall) * -(-channels // wide),),
+        (*kind.images, kind.bounds, rows, channels // unit),
+        WINDOW=kind.window,
+        UNROLLED=kind.taps <= UNROLLED_TURNS,
         UNIT=unit,
-        FUSED=(conv.bias is not None, epilogue.residual is not None),
-        MEMORY=_memory(x, boxes, conv, epilogue, output),
+        FUSED=kind.fused,
+        MEMORY=kind.memory,
         ROWS=tall,
         COLUMNS=wide,
         **OPTIONS,
     )
 
 
-def _product(
-    x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue, output: Tensor
-) -> None:
-    outputs, inputs = len(conv.weight) // conv.groups, conv.weight.shape[1]
+@lru_cache(maxsize=PLANS)
+def _product(kind: Kind, block: Block) -> Launch:
+    rows, inputs, outputs = kind.sizes[0][0], kind.depth, kind.outputs
     units = gcd(inputs, UNIT), gcd(outputs, UNIT)
-    tensors = _tensors(x, boxes, conv, epilogue, output, together=conv.groups)
-    precision = _precision(output.dtype)
-    memory = _memory(x, boxes, conv, epilogue, output)
-
-    def launch(block: Block) -> None:
-        columns = min(block.columns, _at_least_16(outputs))
-        blocks = -(-len(output) // block.rows) * -(-outputs // columns)
-        product_kernel[(blocks, conv.groups)](
-            *tensors,
-            (epilogue.lower, epilogue.upper),
-            len(output),
+    columns = min(block.columns, _at_least_16(outputs))
+    return Launch(
+        product_kernel,
+        (-(-rows // block.rows) * -(-outputs // columns), kind.groups),
+        (
+            *kind.images,
+            kind.bounds,
+            rows,
             inputs // units[0],
             outputs // units[1],
-            conv.groups,
-            WINDOW=_window(conv),
-            UNITS=units,
-            SEVERAL=inputs < FEW,
-            FUSED=(conv.bias is not None, epilogue.residual is not None),
-            PRECISION=precision,
-            # The interpreter treats the bits of bfloat16 as integers.
-            LIFTED=interpreted(),
-            MEMORY=memory,
-            BLOCK=(block.rows, columns, min(block.depth, _at_least_16(conv.weight[0].numel()))),
-            num_warps=block.warps,
-            num_stages=block.stages,
-            **OPTIONS,
-        )
+            kind.groups,
+        ),
+        WINDOW=kind.window,
+        UNITS=units,
+        SEVERAL=inputs < FEW,
+        FUSED=kind.fused,
+        PRECISION=kind.precision,
+        # The interpreter treats the bits of bfloat16 as integers.
+        LIFTED=interpreted(),
+        MEMORY=kind.memory,
+        BLOCK=(block.rows, columns, min(block.depth, _at_least_16(inputs * kind.taps))),
+        num_warps=block.warps,
+        num_stages=block.stages,
+        **OPTIONS,
+    )
 
-    launch(_block_for(launch, conv, output, precision))
 
-
-def _block_for(
-    launch: Callable[[Block], None], conv: Convolution, output: Tensor, precision: str
-) -> Block:
+def _block_for(tensors: tuple[Any, ...], kind: Kind) -> Block:
     """Return the fastest block for such a convolution, for a small one the first."""
-    exact = output.dtype == torch.float32 and precision == "ieee"
+    exact = kind.dtype == torch.float32 and kind.precision == "ieee"
     choices = EXACT if exact else NARROW
-    outputs, inputs = len(conv.weight) // conv.groups, conv.weight.shape[1]
-    if output.numel() * conv.weight[0].numel() < WORK or not can_measure(output):
+    output: Tensor = tensors[0]
+    if output.numel() * kind.depth * kind.taps < WORK or not can_measure(output):
         return choices[0]
-    widths = min(128, _at_least_16(outputs)), min(128, _at_least_16(inputs)), inputs < FEW
-    key = (output.device, output.dtype, precision, prod(conv.extent) == 1, *widths)
+    widths = min(128, _at_least_16(kind.outputs)), min(128, _at_least_16(kind.depth))
+    few = kind.depth < FEW
+    key = (output.device, kind.dtype, kind.precision, kind.taps == 1, *widths, few)
     if key not in _measured:
 
         def milliseconds(block: Block) -> float:
-            median: float = triton.testing.do_bench(lambda: launch(block), 5, 20)
+            launch = _product(kind, block)
+            median: float = triton.testing.do_bench(lambda: launch(*tensors), 5, 20)
             return median
 
-        _measured[key] = fastest(milliseconds, choices)
+        with torch.cuda.device_of(output):
+            _measured[key] = fastest(milliseconds, choices)
     return _measured[key]
-
-
-def _precision(dtype: torch.dtype) -> str:
-    """Return the precision of float32 products: TF32 only if PyTorch may use it, too."""
-    allowed = torch.backends.cuda.matmul.fp32_precision == "tf32"
-    return "tf32" if dtype == torch.float32 and allowed else "ieee"
 
 
 def _tensors(
     x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue, output: Tensor, together: int
-) -> tuple[object, ...]:
+) -> tuple[Any, ...]:
     """Return the first arguments of both kernels; absent tensors are never read."""
     bias = output if conv.bias is None else checked_run(run_of(conv.bias), len(conv.weight))
-    residual = x if epilogue.residual is None else epilogue.residual
     return (
+        output,
         source_of(x),
-        *x.clean.shape[1:3],
-        source_of(residual),
-        *residual.clean.shape[1:3],
+        source_of(x if epilogue.residual is None else epilogue.residual),
         lookup_of(boxes, output.device),
         _packed_weight(conv, together),
         bias,
-        output,
     )
-
-
-def _window(conv: Convolution) -> tuple[tuple[int, int], ...]:
-    return conv.extent, conv.stride, conv.padding, conv.dilation
 
 
 def _packed_weight(conv: Convolution, groups: int) -> Tensor:
@@ -379,15 +362,6 @@ def _packed_weight(conv: Convolution, groups: int) -> Tensor:
         conv.packed["taps first"] = run_of(grouped.permute(0, 3, 2, 1))
     packed: Tensor = conv.packed["taps first"]
     return packed
-
-
-def _memory(
-    x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue, output: Tensor
-) -> tuple[bool, bool]:
-    """Return whether activations are aligned, and whether offsets need more than 32 bits."""
-    written = Patches(x.clean, output, boxes)
-    wide = are_wide(x, epilogue.residual, written) or is_wide(conv.weight)
-    return are_aligned(x, epilogue.residual), wide
 
 
 def _at_least_16(number: int) -> int:

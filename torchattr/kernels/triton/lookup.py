@@ -65,9 +65,9 @@ def source_of(x: Patches) -> tuple[Tensor, Tensor, Tensor]:
     return clean, changed, lookup_of(x.boxes, x.clean.device).table
 
 
-def are_wide(*activations: Patches | None) -> bool:
-    """Whether the offset of any element of these activations needs more than 32 bits."""
-    return any(is_wide(x.clean, x.changed) for x in activations if x is not None)
+def are_wide(*sizes: torch.Size) -> bool:
+    """Whether the offset of any element of runs of these sizes needs more than 32 bits."""
+    return is_wide(*(torch.empty(size, device="meta") for size in sizes))
 
 
 def are_aligned(*activations: Patches | None) -> bool:

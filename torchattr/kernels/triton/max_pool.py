@@ -16,24 +16,34 @@ neighbours, whose inputs are far apart for one instruction.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from torchattr.kernels.layout import Window
+from torchattr.kernels.layout import Window, pooled_shape
 from torchattr.kernels.triton.indexing import is_below, is_wide
-from torchattr.kernels.triton.pairs import are_paired, half_of, load_pair
+from torchattr.kernels.triton.launch import PLANS, Launch
+from torchattr.kernels.triton.pairs import are_paired, half_of, is_pair_aligned, load_pair
 from torchattr.kernels.triton.tuning import UNROLLED_TURNS
 from torchattr.kernels.triton.volumes import (
     COUNTED,
+    Blank,
     Frame,
     Tiles,
     are_joined,
+    as_volume,
+    blank_volume,
     is_channels_last,
     offset_of,
     position_of,
+    pretended,
     steps_of,
     tile_of_volume,
+    volume_shape,
 )
 
 
@@ -202,20 +212,46 @@ def max_pool_kernel(
     tl.store(switches + offset, won.to(switches.dtype.element_ty), inside)
 
 
-def max_pool(x: Tensor, values: Tensor, switches: Tensor, window: Window) -> None:
-    """Write the maxima of the windows over the volume `x`, and their switches."""
+def max_pool(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """Return the maxima of the windows over `x`, and their switches."""
+    plan = _plan(x.shape, x.stride(), x.dtype, is_pair_aligned(x), window)
+    values = plan.blank.like(x, x.dtype)
+    switches = plan.blank.like(x, window.switch_dtype)
+    if plan.launch is not None:
+        plan.launch(x, values, switches)
+    return values, switches
+
+
+class Plan(NamedTuple):
+    """How inputs alike are pooled."""
+
+    blank: Blank
+    launch: Launch | None
+
+
+@lru_cache(maxsize=PLANS)
+def _plan(
+    shape: torch.Size, steps: tuple[int, ...], dtype: torch.dtype, aligned: bool, window: Window
+) -> Plan:
+    dims = len(window.extent)
+    output = pooled_shape(tuple(shape), window)
+    x = as_volume(pretended(shape, steps, dtype), dims)
+    last = is_channels_last(x)
+    values = blank_volume(x, volume_shape(output, dims), last, dtype)
+    launch = _launch(x, values, aligned, window) if values.numel() else None
+    return Plan(Blank.of(values, output), launch)
+
+
+def _launch(x: Tensor, values: Tensor, aligned: bool, window: Window) -> Launch:
+    """Return the launch for volumes like these, whose pairs are aligned in memory or not."""
     frame = Frame.of(window)
     last = is_channels_last(values)
     tile = Tiles.over(values.shape, x.itemsize, last, is_wide(x, values))
     is_unrolled = frame.elements <= UNROLLED_TURNS
-    max_pool_kernel[tile.grid](
-        x,
-        values,
-        switches,
-        0,
-        *tile.counted,
-        *x.shape[2:],
-        x.stride(),
+    return Launch(
+        max_pool_kernel,
+        tile.grid,
+        (0, *tile.counted, *x.shape[2:], x.stride()),
         K=frame.extent,
         S=frame.stride,
         P=frame.padding,
@@ -224,7 +260,7 @@ def max_pool(x: Tensor, values: Tensor, switches: Tensor, window: Window) -> Non
         JOINED=are_joined(x),
         UNROLLED=is_unrolled,
         CHECKED=window.ceil_mode or any(window.padding),
-        PAIRED=is_unrolled and not last and frame.stride[2] == 2 and are_paired(x),
+        PAIRED=is_unrolled and not last and frame.stride[2] == 2 and aligned and are_paired(x),
         TELLS=window.tells_open,
         **tile.options,
     )

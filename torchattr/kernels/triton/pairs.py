@@ -17,10 +17,17 @@ LOWEST_FLOAT16 = tl.constexpr(0xFC00FC00 - 2**32)
 
 
 def are_paired(volume: Tensor) -> bool:
-    """Whether every even element of each row and its successor are one aligned pair of memory."""
+    """Whether every even element of each row and its successor are one pair of memory.
+
+    Pairs are aligned if the first one is.
+    """
     *steps, step = volume.stride()
-    is_even = step == 1 and not any(size % 2 for size in (volume.shape[-1], *steps))
-    return is_even and volume.data_ptr() % (2 * volume.itemsize) == 0
+    return step == 1 and not any(size % 2 for size in (volume.shape[-1], *steps))
+
+
+def is_pair_aligned(tensor: Tensor) -> bool:
+    """Whether one instruction can load the first two elements."""
+    return tensor.data_ptr() % (2 * tensor.itemsize) == 0
 
 
 @triton.jit

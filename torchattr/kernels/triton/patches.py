@@ -6,8 +6,9 @@ extents, strides, paddings and dilations of a window. Its loop is unrolled if it
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import gcd, prod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import triton
@@ -18,6 +19,7 @@ from torchattr.kernels.api import PatchOperations
 from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches, Pooling
 from torchattr.kernels.triton.convolutions import convolve
 from torchattr.kernels.triton.indexing import UNIT, tile_of
+from torchattr.kernels.triton.launch import PLANS, Launch
 from torchattr.kernels.triton.lookup import (
     are_aligned,
     are_wide,
@@ -33,11 +35,11 @@ from torchattr.kernels.triton.tuning import OPTIONS, UNROLLED_TURNS, tile_shape
 
 @triton.jit(do_not_specialize=["height", "width", "rows", "units"])
 def gather_kernel(
+    output,
     x,
+    boxes,
     height,
     width,
-    boxes,
-    output,
     rows,
     units,
     UNIT: tl.constexpr,
@@ -92,11 +94,11 @@ def counted(
 
 @triton.jit(do_not_specialize=["height", "width", "rows", "units"])
 def pool_kernel(
+    output,
     x,
+    boxes,
     height,
     width,
-    boxes,
-    output,
     rows,
     units,
     WINDOW: tl.constexpr,
@@ -148,56 +150,49 @@ class TritonPatches(PatchOperations):
     name: ClassVar[str] = "triton"
 
     def gather(self, x: Patches, boxes: Boxes) -> Tensor:
-        return x.changed if boxes == x.boxes else _gather(x, boxes)
+        return x.changed if boxes == x.boxes else _tiled(x, boxes, None)
 
     def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
         return convolve(x, boxes, conv.scaled, epilogue)
 
     def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
-        return _pool(x, boxes, pooling)
+        return _tiled(x, boxes, pooling)
 
 
-def _gather(x: Patches, boxes: Boxes) -> Tensor:
+def _tiled(x: Patches, boxes: Boxes, pooling: Pooling | None) -> Tensor:
+    """Return the rows of boxes, pooled, or gathered without a pooling."""
     output = x.changed.new_empty(boxes.rows, x.clean.shape[3])
-    _launch(gather_kernel, x, boxes, output)
+    if output.numel():
+        sizes = (output.shape, x.clean.shape, x.changed.shape)
+        launch = _launch(sizes, are_aligned(x), pooling)
+        launch(output, source_of(x), lookup_of(boxes, output.device))
     return output
 
 
-def _pool(x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
-    output = x.changed.new_empty(boxes.rows, x.clean.shape[3])
-    _launch(
-        pool_kernel,
-        x,
-        boxes,
-        output,
-        WINDOW=(pooling.extent, pooling.stride, pooling.padding, pooling.dilation),
-        BORDER=pooling.padding if pooling.counts_padding else (0, 0),
-        MAXIMUM=pooling.maximum,
-        DIVISOR=pooling.divisor,
-        UNROLLED=prod(pooling.extent) <= UNROLLED_TURNS,
-    )
-    return output
-
-
-def _launch(kernel: Any, x: Patches, boxes: Boxes, output: Tensor, **options: Any) -> None:
-    """Launch a kernel that writes tiles of `output`."""
-    if not output.numel():
-        return
-    rows, channels = output.shape
+@lru_cache(maxsize=PLANS)
+def _launch(sizes: tuple[torch.Size, ...], aligned: bool, pooling: Pooling | None) -> Launch:
+    """Return the launch for an output, clean and changed pixels of these sizes."""
+    (rows, channels), (_, *size, _), _ = sizes
     tall, wide = tile_shape(channels)
     unit = gcd(channels, UNIT)
-    with torch.cuda.device_of(output):
-        kernel[(-(-rows // tall) * -(-channels // wide),)](
-            source_of(x),
-            *x.clean.shape[1:3],
-            lookup_of(boxes, output.device),
-            output,
-            rows,
-            channels // unit,
-            UNIT=unit,
-            MEMORY=(are_aligned(x), are_wide(x, Patches(x.clean, output, boxes))),
-            ROWS=tall,
-            COLUMNS=wide,
-            **options,
-            **OPTIONS,
-        )
+    return Launch(
+        gather_kernel if pooling is None else pool_kernel,
+        (-(-rows // tall) * -(-channels // wide),),
+        (*size, rows, channels // unit),
+        UNIT=unit,
+        MEMORY=(aligned, are_wide(*sizes)),
+        ROWS=tall,
+        COLUMNS=wide,
+        **({} if pooling is None else _constants(pooling)),
+        **OPTIONS,
+    )
+
+
+def _constants(pooling: Pooling) -> dict[str, object]:
+    return {
+        "WINDOW": (pooling.extent, pooling.stride, pooling.padding, pooling.dilation),
+        "BORDER": pooling.padding if pooling.counts_padding else (0, 0),
+        "MAXIMUM": pooling.maximum,
+        "DIVISOR": pooling.divisor,
+        "UNROLLED": prod(pooling.extent) <= UNROLLED_TURNS,
+    }

@@ -8,7 +8,7 @@ without a mask, 16 bytes at once for any length.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 import triton
@@ -16,7 +16,9 @@ import triton.language as tl
 import triton.testing
 from torch import Tensor
 
+from torchattr.kernels.layout import mask_bytes
 from torchattr.kernels.triton.indexing import divide, divisor
+from torchattr.kernels.triton.launch import PLANS, Launch
 from torchattr.kernels.triton.tuning import (
     CHOICES,
     LARGE,
@@ -36,6 +38,11 @@ class Channels:
     step: int
     scale: Tensor
     shift: Tensor | None = None
+
+    @property
+    def period(self) -> tuple[int, int]:
+        """The number of consecutive elements of a channel, and of channels."""
+        return self.step, len(self.scale)
 
 
 @triton.jit
@@ -200,28 +207,43 @@ def rectify(
     normed: Channels | None = None,
     tile: Tile | None = None,
 ) -> None:
-    """Write the ReLU of run `x` into `y` (which may be `x`), and where it was open into `mask`.
+    """Write the ReLU of `x` into `y` (which may be `x`), and where it was open into `mask`.
 
-    Without `y`, `x` is the output of a ReLU, and only its mask is written.
+    Without `y`, `x` is the output of a ReLU, and only its mask is written. Both are runs, or any
+    tensors that are runs in the same memory order.
     """
     tile = tile or tile_for(x.dtype, x.device, is_worth_measuring(x))
-    bound = _rounded(upper, x.dtype)
-    for chunk in _chunks(x, normed):
-        run, bits = x[chunk.run], mask[chunk.bits]
-        rectify_kernel[tile.grid(run.numel())](
+    period = normed and normed.period
+    kept = y is not None
+    for chunk, launch in _rectifications(x.numel(), x.dtype, upper, period, kept, tile):
+        run = chunk.of(x)
+        launch(
             run,
-            run if y is None else y[chunk.run],
-            bits,
+            run if y is None else chunk.of(y),
+            chunk.bits_of(mask),
             normed.scale if normed else run,
-            normed.shift if normed else run,
-            run.numel(),
-            bound,
-            *chunk.channels,
-            NORMED=normed is not None,
-            KEPT=y is not None,
-            BOUNDED=upper is not None,
-            **tile.options,
+            normed.shift if normed and normed.shift is not None else run,
         )
+
+
+@lru_cache(maxsize=PLANS)
+def _rectifications(
+    elements: int,
+    dtype: torch.dtype,
+    upper: float | None,
+    period: tuple[int, int] | None,
+    kept: bool,
+    tile: Tile,
+) -> list[tuple[Chunk, Launch]]:
+    """Return the launches for a run of so many elements."""
+    bound = _rounded(upper, dtype)
+    flags = {"NORMED": period is not None, "KEPT": kept, "BOUNDED": upper is not None}
+    launches = []
+    for chunk in _chunks(elements, period):
+        numbers = (chunk.elements, bound, *chunk.channels)
+        grid = tile.grid(chunk.elements)
+        launches.append((chunk, Launch(rectify_kernel, grid, numbers, **flags, **tile.options)))
+    return launches
 
 
 def gate(
@@ -231,22 +253,30 @@ def gate(
     clamped: bool,
     scaled: Channels | None = None,
 ) -> None:
-    """Write into `result` (which may be `grad`) what the gate of mask and sign lets pass."""
+    """Write into `result` (which may be `grad`) what the gate of mask and sign lets pass.
+
+    Both are runs, or any tensors that are runs in the same memory order.
+    """
     tile = tile_for(grad.dtype, grad.device, is_worth_measuring(grad))
-    for chunk in _chunks(grad, scaled):
-        run = grad[chunk.run]
-        gate_kernel[tile.grid(run.numel())](
-            run,
-            result[chunk.run],
-            run if mask is None else mask[chunk.bits],
-            scaled.scale if scaled else run,
-            run.numel(),
-            *chunk.channels,
-            MASKED=mask is not None,
-            SIGNED=clamped,
-            SCALED=scaled is not None,
-            **tile.options,
-        )
+    period = scaled and scaled.period
+    for chunk, launch in _gatings(grad.numel(), mask is not None, clamped, period, tile):
+        run = chunk.of(grad)
+        bits = run if mask is None else chunk.bits_of(mask)
+        launch(run, chunk.of(result), bits, scaled.scale if scaled else run)
+
+
+@lru_cache(maxsize=PLANS)
+def _gatings(
+    elements: int, masked: bool, clamped: bool, period: tuple[int, int] | None, tile: Tile
+) -> list[tuple[Chunk, Launch]]:
+    """Return the launches for a run of so many elements."""
+    flags = {"MASKED": masked, "SIGNED": clamped, "SCALED": period is not None}
+    launches = []
+    for chunk in _chunks(elements, period):
+        numbers = (chunk.elements, *chunk.channels)
+        grid = tile.grid(chunk.elements)
+        launches.append((chunk, Launch(gate_kernel, grid, numbers, **flags, **tile.options)))
+    return launches
 
 
 @cache
@@ -267,22 +297,35 @@ def tile_for(dtype: torch.dtype, device: torch.device, measured: bool) -> Tile:
 class Chunk:
     """A part of a run and of its mask, and how its elements find their channel."""
 
-    run: slice
-    bits: slice
+    start: int
+    elements: int
+    is_whole: bool
     channels: tuple[int, ...]
 
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return this part of a tensor that is a run in its memory order."""
+        return tensor if self.is_whole else _part(tensor, self.start, self.elements)
 
-def _chunks(run: Tensor, channels: Channels | None) -> list[Chunk]:
-    if channels is None:
-        return [Chunk(slice(None), slice(None), (0,) * 6)]
-    step, count = channels.step, len(channels.scale)
+    def bits_of(self, mask: Tensor) -> Tensor:
+        """Return this part of a mask."""
+        return mask if self.is_whole else _part(mask, self.start // 8, mask_bytes(self.elements))
+
+
+def _part(tensor: Tensor, start: int, elements: int) -> Tensor:
+    return tensor.as_strided((elements,), (1,), tensor.storage_offset() + start)
+
+
+def _chunks(elements: int, period: tuple[int, int] | None) -> list[Chunk]:
+    if period is None:
+        return [Chunk(0, elements, True, (0,) * 6)]
+    step, count = period
     chunks = []
-    for start in range(0, run.numel(), CHUNK):
-        stop = min(start + CHUNK, run.numel())
+    for start in range(0, elements, CHUNK):
+        size = min(CHUNK, elements - start)
         number, rest = divmod(start, step)
         first = number % count * step + rest
         parts = (first, count, *divisor(step), *divisor(count))
-        chunks.append(Chunk(slice(start, stop), slice(start // 8, (stop + 7) // 8), parts))
+        chunks.append(Chunk(start, size, size == elements, parts))
     return chunks
 
 

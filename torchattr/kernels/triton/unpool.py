@@ -13,7 +13,9 @@ once, and loads once what several of them need.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple, TypeAlias
 
 import torch
 import triton
@@ -22,18 +24,24 @@ from torch import Tensor
 
 from torchattr.kernels.layout import OPEN, Window
 from torchattr.kernels.triton.indexing import is_below, is_wide
+from torchattr.kernels.triton.launch import PLANS, Launch
 from torchattr.kernels.triton.pairs import are_paired, store_pair
 from torchattr.kernels.triton.tuning import UNROLLED_TURNS
 from torchattr.kernels.triton.volumes import (
     COUNTED,
+    Blank,
     Frame,
     Tiles,
     are_joined,
+    as_volume,
+    blank_volume,
     is_channels_last,
     offset_of,
     position_of,
+    pretended,
     steps_of,
     tile_of_volume,
+    volume_shape,
 )
 
 MOST_HELD = 8
@@ -282,20 +290,65 @@ def unpool_kernel(
     )  # fmt: skip
 
 
-def unpool(
-    grad: Tensor,
-    switches: Tensor,
-    result: Tensor,
-    window: Window,
-    only_open: bool = False,
-    clamped: bool = False,
-) -> None:
-    """Write into the volume `result` the gradients that the switches send back.
+class Settings(NamedTuple):
+    """What is sent back.
 
-    Args:
+    Attributes:
         only_open: whether windows whose maximum is not positive send back zero.
         clamped: whether negative results become zero.
     """
+
+    only_open: bool
+    clamped: bool
+
+
+def unpool(
+    grad: Tensor,
+    switches: Tensor,
+    input_shape: torch.Size,
+    window: Window,
+    settings: Settings,
+) -> Tensor:
+    """Return the gradients that the switches send back."""
+    plan = _plan(
+        (grad.shape, grad.stride(), grad.dtype),
+        (switches.shape, switches.stride(), switches.dtype),
+        input_shape,
+        window,
+        settings,
+    )
+    result = plan.blank.like(grad, grad.dtype)
+    if plan.launch is not None:
+        plan.launch(grad, switches, result)
+    return result
+
+
+class Plan(NamedTuple):
+    """How gradients alike are sent back."""
+
+    blank: Blank
+    launch: Launch | None
+
+
+Kind: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype]
+
+
+@lru_cache(maxsize=PLANS)
+def _plan(
+    grad: Kind, switches: Kind, shape: torch.Size, window: Window, settings: Settings
+) -> Plan:
+    dims = len(window.extent)
+    source, chosen = (as_volume(pretended(*kind), dims) for kind in (grad, switches))
+    last = is_channels_last(chosen)
+    result = blank_volume(source, volume_shape(shape, dims), last, source.dtype)
+    launch = _launch(source, chosen, result, window, settings) if result.numel() else None
+    return Plan(Blank.of(result, shape), launch)
+
+
+def _launch(
+    grad: Tensor, switches: Tensor, result: Tensor, window: Window, settings: Settings
+) -> Launch:
+    """Return the launch for volumes like these; the result is newly allocated, hence aligned."""
     frame = Frame.of(window)
     last = is_channels_last(result)
     cells = [-(-size // step) for size, step in zip(result.shape[2:], frame.stride, strict=True)]
@@ -305,15 +358,16 @@ def unpool(
     residues = prod(frame.stride) // (2 if is_paired else 1)
     shape = torch.Size([*result.shape[:2], *cells])
     tile = Tiles.over(shape, grad.itemsize, last, is_wide(grad, switches, result))
-    unpool_kernel[tile.grid](
-        grad,
-        switches,
-        result,
-        *tile.counted,
-        *result.shape[2:],
-        *grad.shape[2:],
-        grad.stride(),
-        switches.stride(),
+    return Launch(
+        unpool_kernel,
+        tile.grid,
+        (
+            *tile.counted,
+            *result.shape[2:],
+            *grad.shape[2:],
+            grad.stride(),
+            switches.stride(),
+        ),
         WINDOW=(frame.extent, frame.stride, frame.padding, frame.dilation, first, count),
         TURNS=residues,
         HELD=residues if residues <= MOST_HELD else 1,
@@ -321,8 +375,8 @@ def unpool(
         JOINED=are_joined(grad, switches),
         UNROLLED=is_unrolled,
         PAIRED=is_paired,
-        LIFTED=OPEN if only_open else 0,
+        LIFTED=OPEN if settings.only_open else 0,
         TELLS=window.tells_open,
-        SIGNED=clamped,
+        SIGNED=settings.clamped,
         **tile.options,
     )

@@ -141,6 +141,27 @@ def blank_volume(like: Tensor, shape: torch.Size, last: bool, dtype: torch.dtype
     return like.new_empty((n, *spatial, c), dtype=dtype).movedim(-1, 1)
 
 
+def pretended(shape: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return a tensor without memory, to plan launches for others like it."""
+    return torch.empty_strided(shape, steps, dtype=dtype, device="meta")
+
+
+@dataclass(frozen=True)
+class Blank:
+    """Shape and strides of results, in the dimensions that a user sees."""
+
+    shape: torch.Size
+    steps: tuple[int, ...]
+
+    @classmethod
+    def of(cls, volume: Tensor, shape: torch.Size) -> Blank:
+        return cls(shape, volume.view(shape).stride())
+
+    def like(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        """Allocate such a result on the device of another tensor."""
+        return tensor.new_empty_strided(self.shape, self.steps, dtype=dtype)
+
+
 @dataclass(frozen=True)
 class Frame:
     """A window padded to three dimensions."""
