@@ -120,6 +120,9 @@ class Incremental:
         self._plan = self._planned(model, lowered, mode, _of_images(boxes, lowered), at_once)
         self._schedule = Schedule(lowered, self._plan.cut)
         self._schedule.release()
+        # These calls are not the model's: no mode may intercept them.
+        with DisableTorchFunction():
+            self._schedule.fold()
         self._clean = CleanValues(self._schedule)
         self._allowance = Allowance(0)
 

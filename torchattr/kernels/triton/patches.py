@@ -151,7 +151,7 @@ class TritonPatches(PatchOperations):
         return x.changed if boxes == x.boxes else _gather(x, boxes)
 
     def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
-        return convolve(x, boxes, conv.scaled, epilogue)
+        return convolve(x, boxes, conv, epilogue)
 
     def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
         return _pool(x, boxes, pooling)
