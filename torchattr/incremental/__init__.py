@@ -13,6 +13,16 @@ from torchattr.incremental.session import Diverged as Diverged
 from torchattr.incremental.session import Incremental as Incremental
 from torchattr.incremental.session import Mode as Mode
 from torchattr.incremental.session import TapeRecorder as TapeRecorder
+from torchattr.incremental.session import run_by as run_by
 from torchattr.incremental.tape import Tape as Tape
 
-__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "Tape", "TapeRecorder"]
+__all__ = [
+    "Change",
+    "Diverged",
+    "Incremental",
+    "Mode",
+    "Recomputed",
+    "Tape",
+    "TapeRecorder",
+    "run_by",
+]

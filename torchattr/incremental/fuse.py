@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
 from torchattr.incremental.operators.operator import Operator
 from torchattr.incremental.operators.pixelwise import Pointwise
-from torchattr.incremental.operators.windows import Convolved
+from torchattr.incremental.operators.windows import Convolved, folded
 from torchattr.incremental.tape import TapeValue
 from torchattr.kernels import Epilogue
 from torchattr.layers import Call
@@ -34,6 +34,17 @@ def fuse(operators: Sequence[Operator], values: Sequence[TapeValue]) -> list[Ope
         del result[replaced]
         result[convolution.output] = convolution
     return list(result.values())
+
+
+def fold_norms(operators: Sequence[Operator]) -> list[Operator]:
+    """Return the operators with batch-norms folded into the weights of convolutions."""
+    alike: dict[Hashable, list[Convolved]] = {}
+    for step in operators:
+        if isinstance(step, Convolved) and step.norm is not None:
+            weight = step.convolution.weight
+            alike.setdefault((step.norm.eps, weight.dtype, weight.device), []).append(step)
+    made = {step.output: step for steps in alike.values() for step in folded(steps)}
+    return [made.get(step.output, step) for step in operators]
 
 
 def _fused_with_producer(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torchattr.incremental.function_sets import CannotLower, name_of
-from torchattr.incremental.fuse import fuse
+from torchattr.incremental.fuse import fold_norms, fuse
 from torchattr.incremental.grid import Grid, plain_grid
 from torchattr.incremental.lower import lower_entry
 from torchattr.incremental.operators.operator import Operator
@@ -147,6 +147,10 @@ class Schedule:
         for index, value in enumerate(self.lowered.tape.values):
             if index not in consumed:
                 value.clean = None
+
+    def fold(self) -> None:
+        """Fold batch-norms into the weights of convolutions, which only running them needs."""
+        self.operators = fold_norms(self.operators)
 
     @property
     def clean_bytes(self) -> int:

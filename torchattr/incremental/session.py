@@ -23,7 +23,7 @@ from torchattr.incremental.tape import Tape, TapeMode
 from torchattr.kernels import Boxes, PatchOperations, Request, choose_patches, requested_backend
 from torchattr.layers import Trace, enter_mode
 
-__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "TapeRecorder"]
+__all__ = ["Change", "Diverged", "Incremental", "Mode", "Recomputed", "TapeRecorder", "run_by"]
 
 Mode = bool | Literal["auto"]
 
@@ -78,7 +78,7 @@ class TapeRecorder:
             self._tape = None if recording.is_full else recording.tape
             return output
 
-        return _around(model, record)
+        return run_by(model, record)
 
     def take(self) -> Tape | None:
         """Return the tape of the last run and release it here."""
@@ -120,6 +120,9 @@ class Incremental:
         self._plan = self._planned(model, lowered, mode, _of_images(boxes, lowered), at_once)
         self._schedule = Schedule(lowered, self._plan.cut)
         self._schedule.release()
+        # These calls are not the model's: no mode may intercept them.
+        with DisableTorchFunction():
+            self._schedule.fold()
         self._clean = CleanValues(self._schedule)
         self._allowance = Allowance(0)
 
@@ -192,7 +195,7 @@ class Incremental:
                 output = run_model(*entered, *args)
             return replay.whole(output)
 
-        return _around(model, replayed)
+        return run_by(model, replayed)
 
     def _sources_in(self, boxes: Sequence[Boxes | None]) -> dict[int, Boxes]:
         return _of_images(boxes, self._schedule.lowered)
@@ -256,7 +259,7 @@ def _recorded(model: Forward, inputs: Sequence[Tensor], arguments: Sequence[Any]
     return tape
 
 
-def _around(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], Any]) -> Forward:
+def run_by(model: Forward, run: Callable[[Callable[..., Any], Sequence[Any]], Any]) -> Forward:
     """Return a model that is run by `run`, as a method of its module, so that guards find it."""
 
     def forward(owner: Any, *args: Any) -> Any:

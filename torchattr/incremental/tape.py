@@ -126,7 +126,7 @@ class TapeMode(TorchFunctionMode):
         self._known.clear()
 
     def _finish(self, output: Any) -> None:
-        for index in refs(self._without_tensors(output)):
+        for index in self._without_tensors(output)[1]:
             self.tape.values[index].readers += 1
         seen = all(value.is_as_kept for value in self.tape.values)
         self.tape.aliased = self.tape.aliased or not seen
@@ -150,9 +150,10 @@ class TapeMode(TorchFunctionMode):
 
     def _before(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Call | None:
         """Record what a call reads, and save what it overwrites."""
-        taken = self._without_tensors((args, kwargs))
-        inputs = tuple(refs(taken))
-        if not inputs or func in ABOUT_SHAPE:
+        if func in ABOUT_SHAPE:
+            return None
+        taken, inputs = self._without_tensors((args, kwargs))
+        if not inputs:
             return None
         if self._left < 0:
             self.is_full = True
@@ -177,11 +178,11 @@ class TapeMode(TorchFunctionMode):
         if wrote and not same:
             self.tape.lost.add(wrote[0])
         self.tape.aliased = self.tape.aliased or (bool(wrote) and wrote != [inputs[0]])
+        first = len(self.tape.values)
         given = map_tensors(result, self._add)
+        outputs = tuple(range(first, len(self.tape.values)))
         self.tape.entries.append(
-            TapeEntry(
-                call.function, call.args, call.kwargs, given, inputs, tuple(refs(given)), same
-            )
+            TapeEntry(call.function, call.args, call.kwargs, given, inputs, outputs, same)
         )
 
     def _stop(self, why: str) -> None:
@@ -235,11 +236,18 @@ class TapeMode(TorchFunctionMode):
             and value.clean.untyped_storage().data_ptr() == storage
         ]
 
-    def _without_tensors(self, arguments: Any) -> Any:
-        return map_tensors(
-            arguments,
-            lambda tensor: Ref(self._known[id(tensor)]) if id(tensor) in self._known else tensor,
-        )
+    def _without_tensors(self, arguments: Any) -> tuple[Any, tuple[int, ...]]:
+        """Return arguments with references in place of known tensors, and which were referenced."""
+        found: list[int] = []
+
+        def referenced(tensor: Tensor) -> Tensor | Ref:
+            index = self._known.get(id(tensor))
+            if index is None:
+                return tensor
+            found.append(index)
+            return Ref(index)
+
+        return map_tensors(arguments, referenced), tuple(found)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from math import inf
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -179,10 +180,15 @@ class Convolution:
 
     @property
     def scaled(self) -> Convolution:
-        """The same convolution with scaled weights, for backends that do not apply the scale."""
+        """The same convolution with scaled weights, for backends that do not apply the scale.
+
+        Their taps come first in memory, then inputs, then outputs, as products read them.
+        """
         if self.scale is None:
             return self
-        weight = self.weight * self.scale[:, None, None, None]
+        taps_first = self.weight.detach().permute(2, 3, 1, 0)
+        made = taps_first.new_empty(taps_first.shape)
+        weight = torch.mul(taps_first, self.scale, out=made).permute(3, 2, 0, 1)
         return replace(self, weight=weight, scale=None, packed={})
 
     @property

@@ -44,7 +44,7 @@ def test_rows_are_those_of_the_whole_result(model: Any, kind: type) -> None:
 def test_packed_weights_are_counted_and_released() -> None:
     (operator,) = operators_of(CONV, X)
     assert operator.packing_bytes == 4 * CONV.weight.nbytes
-    operator.folded.packed["backend"] = CONV.weight
+    operator.convolution.packed["backend"] = CONV.weight
     assert operator.held_bytes == CONV.weight.nbytes
     operator.release()
     assert operator.held_bytes == 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from torchattr.incremental.grid import Grid
@@ -39,14 +39,9 @@ class Convolved(Operator):
     after: Epilogue = field(default_factory=Epilogue)
     open: bool = True
 
-    @cached_property
-    def folded(self) -> Convolution:
-        """The convolution with the batch-norm folded into it."""
-        return self.convolution if self.norm is None else _folded(self.convolution, self.norm)
-
     @property
     def held_bytes(self) -> int:
-        return sum(made.nbytes for made in self.folded.packed.values())
+        return sum(made.nbytes for made in self.convolution.packed.values())
 
     @property
     def packing_bytes(self) -> int:
@@ -60,7 +55,7 @@ class Convolved(Operator):
         return (*window, conv.groups, tuple(conv.weight.shape), conv.weight.dtype)
 
     def release(self) -> None:
-        self.folded.packed.clear()
+        self.convolution.packed.clear()
 
     def boxes(self, given: Sequence[Boxes]) -> Boxes:
         conv = self.convolution
@@ -69,10 +64,12 @@ class Convolved(Operator):
         return reached.joined(given[1]) if len(given) > 1 else reached
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
+        if self.norm is not None:
+            return folded([self])[0].run(given, boxes, backend)
         after = self.after
         if len(given) > 1:
             after = replace(after, residual=given[1].patches())
-        return backend.convolve(given[0].patches(), boxes, self.folded, after)
+        return backend.convolve(given[0].patches(), boxes, self.convolution, after)
 
     def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_convolution(self.convolution, pixels)
@@ -106,14 +103,36 @@ class Pooled(Operator):
         return of_bytes(pixels * self.grid.channels * item * (window + 1))
 
 
-def _folded(conv: Convolution, norm: Call) -> Convolution:
-    """Fold an inference batch-norm into the scale of the weights and the bias."""
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double()
-    bias = -norm.running_mean.double() if conv.bias is None else conv.bias - norm.running_mean
-    bias = bias * scale
-    if norm.bias is not None:
-        bias = bias + norm.bias.detach()
-    kind = conv.weight.dtype
-    return replace(conv, scale=scale.to(kind), bias=bias.to(kind), packed={})
+def folded(steps: Sequence[Convolved]) -> list[Convolved]:
+    """Fold inference batch-norms into the scales of the weights and the biases.
+
+    All at once: one after another, they would take more launches than the convolutions.
+
+    Args:
+        steps: convolutions with a batch-norm, of the same `eps`, dtype and device.
+    """
+    sizes = [len(step.convolution.weight) for step in steps]
+    with torch.no_grad():
+        scale, bias = (made.split(sizes) for made in _scale_and_bias(steps, sizes))
+    return [
+        replace(step, norm=None, convolution=replace(step.convolution, scale=s, bias=b, packed={}))
+        for step, s, b in zip(steps, scale, bias, strict=True)
+    ]
+
+
+def _scale_and_bias(steps: Sequence[Convolved], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the factors and the biases of all outputs, computed in double precision."""
+    first = steps[0].convolution.weight
+    zeros, ones = first.new_zeros(max(sizes)), first.new_ones(max(sizes))
+
+    def joined(tensors: Iterable[Tensor | None], absent: Tensor) -> Tensor:
+        several = zip(tensors, sizes, strict=True)
+        return torch.cat([absent[:n] if one is None else one for one, n in several]).double()
+
+    norms = [step.norm for step in steps if step.norm is not None]
+    scale = (joined((norm.running_var for norm in norms), ones) + norms[0].eps).rsqrt()
+    scale *= joined((norm.weight for norm in norms), ones)
+    bias = joined((step.convolution.bias for step in steps), zeros)
+    bias -= joined((norm.running_mean for norm in norms), zeros)
+    bias = bias * scale + joined((norm.bias for norm in norms), zeros)
+    return scale.to(first.dtype), bias.to(first.dtype)

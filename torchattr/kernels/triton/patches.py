@@ -153,7 +153,7 @@ class TritonPatches(PatchOperations):
         return x.changed if boxes == x.boxes else _tiled(x, boxes, None)
 
     def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
-        return convolve(x, boxes, conv.scaled, epilogue)
+        return convolve(x, boxes, conv, epilogue)
 
     def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
         return _tiled(x, boxes, pooling)

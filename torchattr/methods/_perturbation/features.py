@@ -60,6 +60,16 @@ class FeatureMasks(ABC):
             for mask, shape in zip(self.masks(start, stop), shapes, strict=True)
         ]
 
+    def boxes_at(self, numbers: Ints, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
+        """Return the boxes of some masks, as :meth:`boxes`.
+
+        Args:
+            numbers: those of the masks.
+            shapes: the shape of each input.
+        """
+        several = [self.boxes(int(number), int(number) + 1, shapes) for number in numbers]
+        return [_concatenated(boxes) for boxes in zip(*several, strict=True)]
+
     def fill_boxes(self, position: int) -> bool:
         """Whether each mask replaces every element of its boxes in an input.
 
@@ -99,6 +109,11 @@ class MaskSubset(FeatureMasks):
         if self._masks.per_example:
             return super().boxes(start, stop, shapes)
         return self._masks.boxes(start, stop, shapes)
+
+    def boxes_at(self, numbers: Ints, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
+        if self._masks.per_example:
+            return super().boxes_at(numbers, shapes)
+        return self._masks.boxes_at(numbers, shapes)
 
     def fill_boxes(self, position: int) -> bool:
         return self._masks.fill_boxes(position)
@@ -169,13 +184,14 @@ class Windows(Features):
         return of_inputs
 
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
+        return self.boxes_at(np.arange(start, stop), shapes)
+
+    def boxes_at(self, numbers: Ints, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
         of_inputs: list[Boxes | None] = []
         first = 0
         for shape, sides in zip(shapes, self._sides, strict=True):
-            low = min(max(start - first, 0), len(sides))
-            own = sides[low : max(stop - first, low)]
-            before = max(first - start, 0)
-            of_inputs.append(_at(own, before, stop - start, shape[0]) if len(shape) == 4 else None)
+            own = numbers - first
+            of_inputs.append(_at(sides, own, shape[0]) if len(shape) == 4 else None)
             first += len(sides)
         return of_inputs
 
@@ -281,11 +297,20 @@ def _mean_over(effects: Tensor, tensor: Tensor, positions: Sequence[Steps]) -> T
     return total / count
 
 
-def _at(sides: Ints, before: int, count: int, batch: int) -> Boxes:
-    """Return the boxes of `count` masks; those after `before` replace windows `(C, H, W)`."""
-    table = np.zeros((count, 4), dtype=np.int64)
-    table[before : before + len(sides)] = sides[:, :, 1:].reshape(-1, 4)
+def _at(sides: Ints, numbers: Ints, batch: int) -> Boxes:
+    """Return the boxes of windows `(C, H, W)`, empty ones for numbers that none of them has."""
+    table = np.zeros((len(numbers), 4), dtype=np.int64)
+    own = (numbers >= 0) & (numbers < len(sides))
+    table[own] = sides[numbers[own], :, 1:].reshape(-1, 4)
     return as_boxes(table[:, None], batch)
+
+
+def _concatenated(several: Sequence[Boxes | None]) -> Boxes | None:
+    known = [boxes for boxes in several if boxes is not None]
+    if not known:
+        return None
+    table = np.concatenate([boxes.table for boxes in known])
+    return Boxes.of(*table.T[:-1])
 
 
 def as_boxes(sides: Ints, batch: int) -> Boxes:

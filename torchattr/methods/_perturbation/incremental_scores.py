@@ -199,14 +199,6 @@ class _IncrementalRun:
 def _sampled(perturbation: Perturbation) -> list[Boxes | None]:
     """Return the boxes of a few perturbations, taken evenly from all."""
     count = len(perturbation.masks)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).round().astype(int))
-    sampled = [perturbation.boxes(int(mask), int(mask) + 1) for mask in chosen]
-    return [_concatenated(boxes) for boxes in zip(*sampled, strict=True)]
-
-
-def _concatenated(several: Sequence[Boxes | None]) -> Boxes | None:
-    known = [boxes for boxes in several if boxes is not None]
-    if not known:
-        return None
-    table = np.concatenate([boxes.table for boxes in known])
-    return Boxes.of(*table.T[:-1])
+    chosen = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).round().astype(np.int64))
+    shapes = [tensor.shape for tensor in perturbation.inputs.tensors]
+    return perturbation.masks.boxes_at(chosen, shapes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import finalize
@@ -16,8 +16,10 @@ from torchattr.core.free_memory import free_bytes
 from torchattr.core.stepping import step
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
+from torchattr.core.undoing import undone
 from torchattr.errors import OutOfMemory
-from torchattr.layers import modules_behind
+from torchattr.incremental import run_by
+from torchattr.layers import enter_mode, modules_behind
 
 T = TypeVar("T")
 
@@ -56,6 +58,19 @@ class Footprint(TorchFunctionMode):
             if isinstance(value, Tensor):
                 self.note(value)
         return result
+
+    def around(self, model: Forward) -> Forward:
+        """Return the model, recorded.
+
+        Entered after the modes of a trace, this one does not see what they ask tensors.
+        """
+
+        def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
+            with undone() as undo:
+                enter_mode(undo, self)
+                return run_model(*args)
+
+        return run_by(model, record)
 
     def note(self, tensor: Tensor) -> None:
         """Count a tensor, if its size is known: some tensor classes have none."""

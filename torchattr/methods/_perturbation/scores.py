@@ -14,9 +14,8 @@ from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.outputs import select_output
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
-from torchattr.core.undoing import undone
 from torchattr.errors import OutputError
-from torchattr.layers import Trace, enter_mode
+from torchattr.layers import Trace
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target, several
@@ -69,9 +68,8 @@ class TargetScores:
         self.footprint = Footprint()
         for tensor in inputs.tensors:
             self.footprint.note(tensor)
-        with undone() as undo:
-            enter_mode(undo, self.footprint)
-            trace = self._trace(inputs.tensors, arguments, through(model) if through else model)
+        noted = self.footprint.around(through(model) if through else model)
+        trace = self._trace(inputs.tensors, arguments, noted)
         self._aggregates: bool = False
         if self._reader.reads_output:
             rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
