@@ -169,7 +169,10 @@ class RuleMode(TorchFunctionMode):
         for value in values:
             if isinstance(value, Tensor):
                 plain = unwrapped(value) if transformed else value
-                if plain.requires_grad and not (plain.is_leaf and not self._leaves.get(plain)):
+                # Only the graph of a part that runs again begins at leaves.
+                if plain.requires_grad and (
+                    not plain.is_leaf or (not self.counting and self._leaves.get(plain))
+                ):
                     return True
         return False
 

@@ -126,7 +126,8 @@ class Call:
     The operation's own arguments are attributes under their names: `call.weight`, `call.stride`,
     ... Further attributes are:
 
-    * `operation` and `spelling`: the operation, and the name of the function that the model called;
+    * `operation`, `function` and `spelling`: the operation, the function that the model called, and
+      its name;
     * `inplace`: whether it wrote over its first input;
     * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
@@ -140,7 +141,7 @@ class Call:
         *("operation", "inplace", "shape", "shapes", "dtype", "device", "order", "backend"),
         *("arguments", "readers", "drop_extras", "is_masked", "once", "_args", "_function"),
         *("group", "position"),
-        *("_kwargs", "_led", "_original", "_spelling", "_stride", "__weakref__"),
+        *("_kwargs", "_led", "_original", "function", "_stride", "__weakref__"),
     )
 
     order: Order
@@ -167,7 +168,7 @@ class Call:
         self.position = 0
         self._original: Call | None = None
         self._function = function
-        self._spelling = spelling
+        self.function = spelling
         self._set_inputs(inputs)
         self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
         if self._led:
@@ -206,7 +207,7 @@ class Call:
 
     @property
     def spelling(self) -> str:
-        return spelled(self._spelling)
+        return spelled(self.function)
 
     def run(self, *inputs: Tensor) -> Any:
         """Run the model's own function the first time, even if rules see it as another one."""
