@@ -14,7 +14,7 @@ from torchattr.errors import RuleError
 from torchattr.kernels import order_of
 from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.fusion import FusedPair, NodeState
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call, CallGroup, in_dtype
 from torchattr.layers.rule import LayerRule
 
 SavedTensors: TypeAlias = tuple[Tensor, ...]
@@ -34,6 +34,7 @@ class OperationRules:
     def __init__(self, rules: Sequence[LayerRule], backward_state: BackwardState) -> None:
         self.rules = rules
         self.backward_state = backward_state
+        self.group = CallGroup()
         self.fresh = all(rule.fresh for rule in rules)
         savers = {_saving(rule): rule for rule in rules if _saves(rule)}
         self._savers = list(savers.values())
@@ -66,7 +67,11 @@ class OperationRules:
     def backward(self, state: NodeState, grad: Tensor, saved: Sequence[Tensor]) -> Sequence[Tensor]:
         """Propagate a gradient by the rule in force, or through both calls of a fused pair."""
         table = self.backward_state.table
-        own = self._of_table(table, saved, state.sizes) if saved else saved
+        own = saved
+        if saved and self._only_saver is None:
+            own = self._of_table(table, saved, state.sizes)
+        elif saved and self._groups[table] is None:
+            own = ()
         author: LayerRule | FusedPair
         if state.partner is None:
             author, call = self.rules[table], state.call
@@ -75,6 +80,8 @@ class OperationRules:
             author, below = state.partner
             call = below.call
             result = author.backward(state, below, table, grad, *own)
+        if isinstance(result, Tensor) and (result.shape,) == call.shapes:
+            return (in_dtype(result, call.dtype),)
         results = result if isinstance(result, tuple) else (result,)
         _check(author, call, results)
         return [in_dtype(one, call.dtype) for one in results]
@@ -104,7 +111,7 @@ class RuleFunction(torch.autograd.Function):
         saved: Sequence[Tensor] = ()
         sizes: Sequence[int] = ()
         if groups:
-            saved, sizes = [tensor for group in groups for tensor in group], [*map(len, groups)]
+            saved, sizes = _flat(groups)
             ctx.save_for_backward(*saved)
         ctx.rules, ctx.state = rules, NodeState(call, rules.rules, saved, sizes)
         if not isinstance(result, tuple):
@@ -131,6 +138,13 @@ class RuleFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         with DisableTorchFunction():
             return None, None, *rules.backward(state, grad, saved)
+
+
+def _flat(groups: Sequence[SavedTensors]) -> tuple[Sequence[Tensor], Sequence[int]]:
+    """Return all saved tensors, and how many each group saved."""
+    if len(groups) == 1:
+        return groups[0], (len(groups[0]),)
+    return [tensor for group in groups for tensor in group], [*map(len, groups)]
 
 
 def _owned(output: Any, inputs: Sequence[Tensor]) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import ReferenceType, ref
 
 import torch
@@ -17,8 +17,11 @@ from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
 from torchattr.layers.autograd import Enter, runs_rules
 from torchattr.layers.graph import nodes_of
-from torchattr.layers.operations.operation import OPERATIONS, Call
+from torchattr.layers.operations.operation import OPERATIONS, Call, spelled
 from torchattr.layers.registry import RuleTable, registered_rules
+
+_Counted: TypeAlias = tuple[ReferenceType[Call], str, Callable[..., Any], bool]
+"""A call, its operation, the function that the model called, and whether rules serve it."""
 
 GATES = ("rectifier", "activation")
 """The kinds of operation that pass or block a signal."""
@@ -54,9 +57,7 @@ class Coverage:
     inside: Counter[str] = field(default_factory=Counter)
     lean_because: str = ""
 
-    _served: list[tuple[ReferenceType[Call], str, str]] = field(
-        default_factory=list, repr=False, compare=False
-    )
+    _counted: list[_Counted] = field(default_factory=list, repr=False, compare=False)
 
     def __repr__(self) -> str:
         groups = {
@@ -70,35 +71,32 @@ class Coverage:
         return f"Coverage({'; '.join(shown)})"
 
     def count(self, call: Call, *, served: bool) -> None:
-        """Count one call."""
-        name = call.operation.name
-        self.calls[name] += 1
-        self.spellings[name, call.spelling] += 1
-        if served:
-            self._served.append((ref(call), name, call.spelling))
-        else:
-            self.own[name] += 1
+        """Count one call, once the forward is over (:meth:`total`)."""
+        self._counted.append((ref(call), call.operation.name, call.function, served))
 
-    def keep_reached(self, *outputs: Tensor) -> None:
-        """Stop counting calls that rules can serve but gradients of these tensors do not reach.
+    def total(self, nodes: Collection[Any] | None = None) -> None:
+        """Count the calls of the finished forward.
 
-        An auxiliary head, for example, may run rectifiers that do not affect the target.
+        Args:
+            nodes: the nodes that gradients reach, if there are any. Calls that rules can serve
+                but that gradients do not reach are left out: an auxiliary head, for example, may
+                run rectifiers that do not affect the target.
         """
-        nodes = list(nodes_of(*outputs))
-        reached = {id(node.state.call.original) for node in nodes if runs_rules(node)}
-        # In-place calls on a view are hidden inside this node, which keeps them alive.
-        hides = any(node.name().endswith("CopySlices") for node in nodes)
-        for held, name, spelling in self._served:
-            call = held()
-            if call is None or not (hides or id(call) in reached):
-                self.calls[name] -= 1
-                self.spellings[name, spelling] -= 1
-        self._served.clear()
-        self.calls, self.spellings = +self.calls, +self.spellings
+        reached = None if nodes is None else _reached(nodes)
+        kinds: Counter[tuple[str, Callable[..., Any], bool]] = Counter()
+        for held, name, function, served in self._counted:
+            if reached is None or not served or reached.holds(held()):
+                kinds[name, function, served] += 1
+        self._counted.clear()
+        for (name, function, served), count in kinds.items():
+            self.calls[name] += count
+            self.spellings[name, spelled(function)] += count
+            if not served:
+                self.own[name] += count
 
-    def inspect(self, output: Tensor) -> None:
-        """Count hidden rectifiers and custom functions in the graph of `output`."""
-        for node in nodes_of(output):
+    def inspect(self, nodes: Iterable[Any]) -> None:
+        """Count hidden rectifiers and custom functions among the nodes of a graph."""
+        for node in nodes:
             if runs_rules(node) or _OWN in node.metadata:
                 continue
             if _is_hidden_rectifier(node):
@@ -220,6 +218,28 @@ def _calls(count: int, name: str) -> str:
 
 def _keeps(count: int, name: str) -> str:
     return f"{_calls(count, name)} {'keeps its' if count == 1 else 'keep their'} own gradient"
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """The calls that gradients reach, by their `id`.
+
+    In-place calls on a view are hidden inside a node that keeps them alive: `hides`.
+    """
+
+    calls: frozenset[int]
+    hides: bool
+
+    def holds(self, call: Call | None) -> bool:
+        return call is not None and (self.hides or id(call) in self.calls)
+
+
+def _reached(nodes: Collection[Any]) -> _Reached:
+    calls = [node.state.call.original for node in nodes if runs_rules(node)]
+    others = (node for node in nodes if not runs_rules(node))
+    return _Reached(
+        frozenset(map(id, calls)), any(node.name().endswith("CopySlices") for node in others)
+    )
 
 
 def _is_hidden_rectifier(node: Any) -> bool:

@@ -49,7 +49,7 @@ class NodeState:
 
     def consists_of(self, *kinds: type[LayerRule]) -> bool:
         """Whether every rule is of exactly one of these classes, not of a subclass."""
-        return not set(map(type, self.rules)).difference(kinds)
+        return all(type(rule) in kinds for rule in self.rules)
 
 
 class FusedPair(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, UntypedStorage
@@ -25,16 +25,14 @@ def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
                 waiting.append(below)
 
 
-def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
-    """Determine the readers of each call's gradient, and fuse calls that form a pair.
+def prepare_backward(output: Tensor, readers: Mapping[Any, list[Any]]) -> None:
+    """Fuse calls that form a pair, and let calls write over gradients that nothing else reads.
 
     Args:
         output: where gradients start.
-        recorded: tensors where they may also start or be read.
+        readers: the readers of each node's gradient, from there and from all tensors where
+            gradients may also start or be read.
     """
-    if output.grad_fn is None:
-        return
-    readers = _readers(output, *recorded)
     readers[output.grad_fn].append(None)
     pairs = list(FUSED_PAIRS.snapshot().values())
     for node, above in readers.items():
@@ -44,16 +42,16 @@ def prepare_backward(output: Tensor, recorded: Iterable[Tensor]) -> None:
             node.state.saved = ()
 
 
-def _readers(*outputs: Tensor) -> dict[Any, list[Any]]:
-    """Return the nodes that read each node's gradient."""
-    waiting = list(dict.fromkeys(tensor.grad_fn for tensor in outputs))
+def readers_of(*outputs: Tensor) -> dict[Any, list[Any]]:
+    """Return the nodes below `outputs`, and for each those that read its gradient."""
+    waiting = list({tensor.grad_fn: None for tensor in outputs if tensor.grad_fn is not None})
     readers: dict[Any, list[Any]] = {node: [] for node in waiting}
     while waiting:
         node = waiting.pop()
-        for below, _ in () if node is None else node.next_functions:
+        for below, _ in node.next_functions:
             if below in readers:
                 readers[below].append(node)
-            else:
+            elif below is not None:
                 readers[below] = [node]
                 waiting.append(below)
     return readers

@@ -80,15 +80,18 @@ class RuleMode(TorchFunctionMode):
         call, inputs = parsed
         if call.arguments.get("training"):
             self._training.refuse(f"{call.operation.name} ({call.spelling})")
-        if not (torch.is_grad_enabled() and self._any_in_graph(inputs)):
+        transformed = is_transformed()
+        if not (torch.is_grad_enabled() and self._any_in_graph(inputs, transformed)):
             return self._run(func, args, kwargs)
-        rules = self._rules_for(call)
+        rules = self._rules_for(call, transformed)
         if self.counting:
             self.coverage.count(call, served=rules is not None)
         if rules is None:
             return self._run(func, args, kwargs)
+        if self.counting:
+            rules.group.add(call)
         call.backend = self._backend_for(call.device, call.dtype)
-        if is_transformed():
+        if transformed:
             return mapped(rules, call, inputs[0])
         if call.is_masked:
             call.once = partial(func, *args, **kwargs)
@@ -119,12 +122,12 @@ class RuleMode(TorchFunctionMode):
             self._backends[device, dtype] = backend
         return backend
 
-    def _rules_for(self, call: Call) -> OperationRules | None:
+    def _rules_for(self, call: Call, transformed: bool) -> OperationRules | None:
         """Return the rules of this call; `None` if PyTorch's own gradient serves every table."""
-        if self._all_native or (is_transformed() and not may_be_mapped(call)):
+        if self._all_native or (transformed and not may_be_mapped(call)):
             self.coverage.inside[call.operation.name] += self.counting
             return None
-        if self._any_in_graph(call.arguments.values()):
+        if self._any_in_graph(call.arguments.values(), transformed):
             return None
         name = call.operation.name
         if name not in self._rules:
@@ -161,15 +164,17 @@ class RuleMode(TorchFunctionMode):
             return type(value)(self._frozen(item) for item in value)
         return value
 
-    def _any_in_graph(self, values: Iterable[Any]) -> bool:
-        for value in values:  # noqa: SIM110 - twice a call, where a generator costs more than this
-            if isinstance(value, Tensor) and self._is_in_graph(value):
-                return True
+    def _any_in_graph(self, values: Iterable[Any], transformed: bool) -> bool:
+        """Whether any value is in the graph; as one loop, since it runs twice a call."""
+        for value in values:
+            if isinstance(value, Tensor):
+                plain = unwrapped(value) if transformed else value
+                # Only the graph of a part that runs again begins at leaves.
+                if plain.requires_grad and (
+                    not plain.is_leaf or (not self.counting and self._leaves.get(plain))
+                ):
+                    return True
         return False
-
-    def _is_in_graph(self, tensor: Tensor) -> bool:
-        plain = unwrapped(tensor) if is_transformed() else tensor
-        return plain.requires_grad and (not plain.is_leaf or bool(self._leaves.get(plain)))
 
 
 def ordinary(value: Any) -> Any:

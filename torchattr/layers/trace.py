@@ -14,7 +14,7 @@ from torchattr.core.undoing import Undo
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import GradientInside, InnerGradients
 from torchattr.layers.capture import TapPoint
-from torchattr.layers.graph import prepare_backward
+from torchattr.layers.graph import nodes_of, prepare_backward, readers_of
 from torchattr.layers.graph_trace import ForwardCall, GraphTrace
 from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
 from torchattr.layers.layouts.tracker import LayoutTracker
@@ -68,11 +68,21 @@ class Trace(GraphTrace):
         )
         self.coverage = self._mode.coverage
         if differentiable:
-            self.coverage.inspect(self.output)
-            if self.output.grad_fn is not None:
-                self.coverage.keep_reached(self.output, *self._recorder.recorded())
-            if not self._mode.hooked:
-                prepare_backward(self.output, self._recorder.recorded())
+            self._inspect_graph()
+        else:
+            self.coverage.total()
+
+    def _inspect_graph(self) -> None:
+        """Count what ran, and prepare the backwards."""
+        if self.output.grad_fn is None:
+            self.coverage.total()
+            return
+        recorded = self._recorder.recorded()
+        readers = readers_of(self.output, *recorded)
+        self.coverage.inspect(nodes_of(self.output) if recorded else readers)
+        self.coverage.total(readers)
+        if not self._mode.hooked:
+            prepare_backward(self.output, readers)
 
     def _run_until_complete(self, call: ForwardCall, follow: bool) -> None:
         """Run forward, again if it takes gradients itself or its graph must begin further up."""

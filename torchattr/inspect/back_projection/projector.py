@@ -21,7 +21,15 @@ from torchattr.inspect.back_projection.result import BackProjection
 from torchattr.inspect.back_projection.seeds import Channels, Seeds, Start
 from torchattr.inspect.map_layout import maps_of
 from torchattr.inspect.recording.recording import Recording
-from torchattr.layers import Captured, RuleTable, TapPoint, Trace, gradients, rule_table
+from torchattr.layers import (
+    Captured,
+    RuleTable,
+    TapPoint,
+    Trace,
+    gradients,
+    nodes_of,
+    rule_table,
+)
 from torchattr.methods import (
     Calls,
     Deconvolution,
@@ -208,7 +216,7 @@ class BackProjector:
         given = [repeat_rows(tensor, self._copies) for tensor in self._inputs.tensors]
         for call in ran:
             for value in call.values:
-                self._trace.coverage.inspect(value)
+                self._trace.coverage.inspect(nodes_of(value))
         # The caller may be in inference mode, whose views autograd does not follow.
         with torch.inference_mode(False), torch.enable_grad():
             return [maps_of(self._name, call, given) for call in ran]

@@ -86,6 +86,31 @@ class _Slot:
     position: int
 
 
+class CallGroup:
+    """The calls of one operation in one forward, which may compute a constant of each together.
+
+    One pass over the parameters of all calls takes a fraction of the time of one pass a call.
+    """
+
+    def __init__(self) -> None:
+        self._arguments: list[Mapping[str, Any]] = []
+        self._constants: list[Tensor] = []
+
+    def add(self, call: Call) -> None:
+        """Add a call of the forward that is running."""
+        call.group, call.position = self, len(self._arguments)
+        self._arguments.append(call.arguments)
+
+    def constant(
+        self, position: int, compute: Callable[[Sequence[Mapping[str, Any]]], Sequence[Tensor]]
+    ) -> Tensor:
+        """Return the constant of one call, computed for all calls from their arguments once."""
+        known = len(self._constants)
+        if position >= known:  # A forward that takes gradients itself makes calls after the first.
+            self._constants += compute(self._arguments[known:])
+        return self._constants[position]
+
+
 class GradientReaders(ABC):
     """The readers of the gradient that arrives at a call."""
 
@@ -101,7 +126,8 @@ class Call:
     The operation's own arguments are attributes under their names: `call.weight`, `call.stride`,
     ... Further attributes are:
 
-    * `operation` and `spelling`: the operation, and the name of the function that the model called;
+    * `operation`, `function` and `spelling`: the operation, the function that the model called, and
+      its name;
     * `inplace`: whether it wrote over its first input;
     * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
@@ -114,7 +140,8 @@ class Call:
     __slots__ = (
         *("operation", "inplace", "shape", "shapes", "dtype", "device", "order", "backend"),
         *("arguments", "readers", "drop_extras", "is_masked", "once", "_args", "_function"),
-        *("_kwargs", "_led", "_original", "_spelling", "_stride", "__weakref__"),
+        *("group", "position"),
+        *("_kwargs", "_led", "_original", "function", "_stride", "__weakref__"),
     )
 
     order: Order
@@ -137,9 +164,11 @@ class Call:
         self.drop_extras = self.is_masked = False
         self.readers: GradientReaders | None = None
         self.once: Callable[[], Any] | None = None
+        self.group: CallGroup | None = None
+        self.position = 0
         self._original: Call | None = None
         self._function = function
-        self._spelling = spelling
+        self.function = spelling
         self._set_inputs(inputs)
         self._led = len(inputs) == 1 and bool(args) and args[0] is inputs[0]
         if self._led:
@@ -149,9 +178,9 @@ class Call:
 
     def _set_inputs(self, inputs: Sequence[Tensor]) -> None:
         first = inputs[0]
-        self.shape, self.dtype, self.device = first.shape, first.dtype, first.device
-        self._stride = first.stride()
-        self.shapes = (self.shape, *[tensor.shape for tensor in inputs[1:]])
+        self.shape = shape = first.shape
+        self.dtype, self.device, self._stride = first.dtype, first.device, first.stride()
+        self.shapes = (shape,) if len(inputs) == 1 else tuple([one.shape for one in inputs])
 
     def of(self, *inputs: Tensor) -> Call:
         """Return the same call on other inputs."""
@@ -178,7 +207,7 @@ class Call:
 
     @property
     def spelling(self) -> str:
-        return spelled(self._spelling)
+        return spelled(self.function)
 
     def run(self, *inputs: Tensor) -> Any:
         """Run the model's own function the first time, even if rules see it as another one."""

@@ -15,8 +15,8 @@ class BatchNormReLU(FusedPair):
 
     def fits(self, above: NodeState, below: NodeState) -> bool:
         return (
-            below.consists_of(BatchNormGradient)
-            and above.call.operation.name == "relu"
+            above.call.operation.name == "relu"
+            and below.consists_of(BatchNormGradient)
             and not above.is_done_above
             and above.consists_of(*KNOWN_GATES)
         )

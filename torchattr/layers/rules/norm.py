@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from torchattr.kernels import along_channels
@@ -28,5 +30,19 @@ class BatchNormGradient(LayerRule):
 
 def scale_of(call: Call) -> Tensor:
     """Return `w / √(var + ε)`, one value a channel."""
-    scale = (call.running_var + call.eps).rsqrt_()
-    return scale if call.weight is None else scale * call.weight
+    if call.group is None:
+        return _scales([call.arguments])[0]
+    return call.group.constant(call.position, _scales)
+
+
+def _scales(norms: Sequence[Mapping[str, Any]]) -> Sequence[Tensor]:
+    """Return the scale of each batch-norm."""
+    variances = torch._foreach_add(
+        [norm["running_var"] for norm in norms], [norm["eps"] for norm in norms]
+    )
+    torch._foreach_rsqrt_(variances)
+    if any(norm["weight"] is None for norm in norms):
+        weights = [norm["weight"] for norm in norms]
+        pairs = zip(variances, weights, strict=True)
+        return [one if weight is None else one * weight for one, weight in pairs]
+    return torch._foreach_mul(variances, [norm["weight"] for norm in norms])
