@@ -17,7 +17,6 @@ neighbours, whose inputs are far apart for one instruction.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import triton
@@ -33,6 +32,7 @@ from torchattr.kernels.triton.volumes import (
     COUNTED,
     Blank,
     Frame,
+    Plan,
     Tiles,
     are_joined,
     as_volume,
@@ -220,13 +220,6 @@ def max_pool(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     if plan.launch is not None:
         plan.launch(x, values, switches)
     return values, switches
-
-
-class Plan(NamedTuple):
-    """How inputs alike are pooled."""
-
-    blank: Blank
-    launch: Launch | None
 
 
 @lru_cache(maxsize=PLANS)

@@ -31,6 +31,7 @@ from torchattr.kernels.triton.volumes import (
     COUNTED,
     Blank,
     Frame,
+    Plan,
     Tiles,
     are_joined,
     as_volume,
@@ -321,13 +322,6 @@ def unpool(
     if plan.launch is not None:
         plan.launch(grad, switches, result)
     return result
-
-
-class Plan(NamedTuple):
-    """How gradients alike are sent back."""
-
-    blank: Blank
-    launch: Launch | None
 
 
 Kind: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype]

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import gcd, prod
+from typing import NamedTuple
 
 import torch
 import triton
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from torchattr.kernels.layout import Window
 from torchattr.kernels.triton.indexing import UNIT, divide, divisor
+from torchattr.kernels.triton.launch import Launch
 from torchattr.kernels.triton.tuning import OPTIONS, ROWS, VOLUME_BYTES, tile_shape
 
 Three = tuple[int, ...]
@@ -160,6 +162,13 @@ class Blank:
     def like(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         """Allocate such a result on the device of another tensor."""
         return tensor.new_empty_strided(self.shape, self.steps, dtype=dtype)
+
+
+class Plan(NamedTuple):
+    """The results of a pool, and the launch that writes them; none if they are empty."""
+
+    blank: Blank
+    launch: Launch | None
 
 
 @dataclass(frozen=True)
