@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from helpers import noise, seeded
 from torch import Tensor, nn
 
+from torchattr.incremental.operators.windows import Convolved
 from torchattr.incremental.schedule import Schedule, lower_tape
 from torchattr.incremental.tape import TapeMode
 
@@ -77,3 +78,33 @@ def test_what_leads_to_nothing_is_left_out() -> None:
         return NORM(x)
 
     assert steps(model) == ["Pointwise"]
+
+
+def test_batch_norms_of_all_kinds_are_folded_together() -> None:
+    convs = [seeded(nn.Conv2d, 4, 4, 3, padding=1, bias=bias).double() for bias in (True, False)]
+    norms = [
+        seeded(nn.BatchNorm2d, 4, eps=eps, affine=affine).double().eval()
+        for eps, affine in ((1e-5, True), (1e-5, False), (0.1, True))
+    ]
+    for seed, norm in enumerate(norms):
+        norm.running_mean, norm.running_var = noise(4, seed=seed), noise(4, seed=seed).exp()
+        if norm.affine:
+            norm.weight.data, norm.bias.data = noise(4, seed=seed + 7), noise(4, seed=seed + 9)
+    pairs = [(conv, norm) for conv in convs for norm in norms]
+
+    def model(x: Tensor) -> Tensor:
+        for conv, norm in pairs:
+            x = norm(conv(x))
+        return x
+
+    recording = TapeMode([X])
+    with torch.no_grad(), recording:
+        recording.finish(model(X))
+    schedule = Schedule(lower_tape(recording.tape, 1), 2 * len(pairs))
+    schedule.fold()
+    for step, (conv, norm) in zip(schedule.operators, pairs, strict=True):
+        assert isinstance(step, Convolved)
+        assert step.norm is None
+        found = step.convolution.scaled
+        with torch.no_grad():
+            torch.testing.assert_close(F.conv2d(X, found.weight, found.bias, 1, 1), norm(conv(X)))

@@ -88,5 +88,10 @@ def test_scaled_weights() -> None:
     assert plain.scaled is plain
 
 
+def test_scaled_weights_lie_in_the_order_of_products() -> None:
+    conv = Convolution(noise(4, 3, 2, 5), None, scale=noise(4, seed=2))
+    assert conv.scaled.weight.permute(2, 3, 1, 0).is_contiguous()
+
+
 def test_an_epilogue_does_nothing_by_itself() -> None:
     assert Epilogue() == Epilogue(None, -inf, inf)

@@ -143,7 +143,9 @@ class TapeMode(TorchFunctionMode):
 
     def _guarded(self, step: Callable[[], T]) -> T | None:
         try:
-            return step()
+            # No mode may see what the recording itself asks of tensors.
+            with DisableTorchFunction():
+                return step()
         except Exception as error:  # noqa: BLE001 - recording must not affect the model
             self._stop(f"the model could not be recorded ({type(error).__name__}: {error})")
             return None
@@ -195,14 +197,13 @@ class TapeMode(TorchFunctionMode):
     def _add(self, tensor: Tensor) -> Ref:
         """Add a value for a tensor; a tensor modified in place becomes a new value."""
         index, key = len(self.tape.values), id(tensor)
-        with DisableTorchFunction():
-            if _is_plain(tensor):
-                value = TapeValue(tensor.shape, tensor.dtype, tensor.stride(), None)
-                value.keep(tensor.detach())
-                self._left -= tensor.nbytes
-            else:
-                value = TapeValue(torch.Size(()), torch.float32, (), None)
-                self.tape.opaque.add(index)
+        if _is_plain(tensor):
+            value = TapeValue(tensor.shape, tensor.dtype, tensor.stride(), None)
+            value.keep(tensor.detach())
+            self._left -= tensor.nbytes
+        else:
+            value = TapeValue(torch.Size(()), torch.float32, (), None)
+            self.tape.opaque.add(index)
         self.tape.values.append(value)
         if key not in self._known:
             # Once it is freed, another tensor may get its `id`.
@@ -215,12 +216,11 @@ class TapeMode(TorchFunctionMode):
         index = inputs[0]
         value = self.tape.values[index]
         alone = value.readers == 1 == len(inputs)
-        with DisableTorchFunction():
-            for other in self._sharing_memory_with(index):
-                shown = self.tape.values[other]
-                shown.keep(None if shown.clean is None else shown.clean.clone())
-                self._stale.add(other)
-            value.keep(None if alone or value.clean is None else value.clean.clone())
+        for other in self._sharing_memory_with(index):
+            shown = self.tape.values[other]
+            shown.keep(None if shown.clean is None else shown.clean.clone())
+            self._stale.add(other)
+        value.keep(None if alone or value.clean is None else value.clean.clone())
 
     def _sharing_memory_with(self, index: int) -> list[int]:
         """Return the other values in the same storage."""

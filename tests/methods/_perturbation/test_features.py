@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from torchattr.methods._perturbation.features import Features, Steps, Windows
+from torchattr.methods._perturbation.features import Features, MaskSubset, Steps, Windows
 from torchattr.methods._perturbation.segments import Segments, single_elements
 
 
@@ -124,3 +125,21 @@ def test_elements_get_the_mean_of_the_windows_that_cover_them(
         expected = torch.zeros(shape, dtype=torch.bool)
         expected[window] = True
         assert torch.equal(mask[0], expected)
+
+
+def test_boxes_of_some_masks_are_those_of_each() -> None:
+    x, y = torch.zeros(2, 1, 5, 6), torch.zeros(2, 3, 4, 4)
+    shapes = [x.shape, y.shape]
+    parts = [torch.arange(30).reshape(1, 1, 5, 6) // 4, torch.arange(16).reshape(1, 1, 4, 4) - 3]
+    for features in (
+        Windows([x, y], [(1, 2, 3), (3, 2, 2)], [(1, 2, 2), (1, 1, 2)]),
+        Segments(shapes, parts),
+    ):
+        numbers = np.arange(0, len(features), 3)
+        for masks in (features, MaskSubset(features, slice(0, 2))):
+            found = masks.boxes_at(numbers, shapes)
+            for position, boxes in enumerate(found):
+                assert boxes is not None
+                single = [masks.boxes(int(n), int(n) + 1, shapes)[position] for n in numbers]
+                tables = [one.table[:, :5] for one in single if one is not None]
+                assert np.array_equal(boxes.table[:, :5], np.concatenate(tables))

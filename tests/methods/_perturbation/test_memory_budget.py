@@ -7,6 +7,7 @@ import torch
 from helpers import assert_same, refused
 from peers import classifier, rows
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import torchattr as ta
 from torchattr.errors import OutOfMemory
@@ -28,6 +29,18 @@ def test_the_footprint_counts_what_a_forward_makes() -> None:
     assert seen.largest >= 2 * 10 * 4
     assert seen.elements == 20 or seen.elements == 40
     assert seen.bytes <= seen.total < seen.bytes_with_graph
+
+
+def test_the_footprint_of_a_model_leaves_out_what_other_modes_ask() -> None:
+    class Asking(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            torch.zeros(1000)
+            return func(*args, **(kwargs or {}))
+
+    seen = Footprint()
+    with Asking():
+        output = seen.around(nn.Linear(4, 10))(torch.zeros(2, 4))
+    assert seen.total == output.nbytes
 
 
 def footprint(size: int) -> Footprint:
