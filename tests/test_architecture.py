@@ -198,7 +198,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.rules.batch_norm_relu": "layers/test_graph.py: both pairs against each rule alone",
     "layers.rules.conv": "layers/rules/test_oracles.py: as for activation",
     "layers.rules.linear": "layers/rules/test_oracles.py: as for activation",
-    "layers.rules.norm": "layers/rules/test_oracles.py: as for activation",
     "layers.rules.relu": "layers/rules/test_oracles.py: as for activation",
     "layers.rules.relu_max_pool": "layers/test_graph.py: both pairs against each rule alone",
     "layers.training": "layers/test_mode.py: refusals need a whole forward",

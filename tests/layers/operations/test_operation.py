@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call, spelled
+from torchattr.layers.operations.operation import Call, CallGroup, spelled
 from torchattr.layers.operations.parsers import parse_call
 
 X = torch.tensor([[1.0, -2.0, 3.0]])
@@ -84,3 +85,23 @@ def test_arguments_are_attributes_under_their_own_names() -> None:
 )
 def test_spelled(function: Any, name: str) -> None:
     assert spelled(function) == name
+
+
+def test_calls_of_a_group_compute_their_constants_together_and_once() -> None:
+    group, computed = CallGroup(), []
+
+    def doubled(arguments: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+        computed.append(len(arguments))
+        return [2 * each["weight"] for each in arguments]
+
+    def add(weight: Tensor) -> Call:
+        call = call_of(F.prelu, X, weight)
+        group.add(call)
+        return call
+
+    first, second = add(torch.ones(1)), add(torch.ones(1) * 3)
+    assert [group.constant(call.position, doubled).item() for call in (second, first)] == [6, 2]
+    late = add(torch.ones(1) * 5)
+    assert group.constant(late.position, doubled).item() == 10
+    assert group.constant(first.position, doubled).item() == 2
+    assert computed == [2, 1]

@@ -30,7 +30,7 @@ class ConvGradient(LayerRule):
 
 def _backward(call: Call, grad: Tensor, blank: Tensor, padding: tuple[int, ...]) -> Tensor:
     settings = call.arguments
-    result = _convolution_backward(
+    result = torch.ops.aten.convolution_backward(
         grad,
         blank,
         in_dtype(settings["weight"], grad.dtype),
@@ -44,10 +44,6 @@ def _backward(call: Call, grad: Tensor, blank: Tensor, padding: tuple[int, ...])
         (True, False, False),
     )
     return result[0]
-
-
-# One overload: its packet would look for it in each call.
-_convolution_backward = torch.ops.aten.convolution_backward.default
 
 
 def _padded_backward(call: Call, grad: Tensor) -> Tensor:

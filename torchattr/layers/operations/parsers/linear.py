@@ -25,7 +25,7 @@ def _conv(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Any:
-    zeros = [0] * (weight.dim() - 2)
+    zeros = (0,) * (weight.dim() - 2)
     return _convolution(input, weight, bias, stride, padding, dilation, False, zeros, groups)
 
 
