@@ -27,7 +27,7 @@ from torchattr.kernels.automatic import AutomaticBackend, has_failed
 from torchattr.kernels.dispatch import BACKENDS, backend, backends
 from torchattr.kernels.patches import Boxes, Convolution, Epilogue, Patches
 from torchattr.kernels.reference.patches import TorchPatches
-from torchattr.kernels.speed import Kind, Stopwatch, read_order
+from torchattr.kernels.speed import SpeedClass, Stopwatch, read_order
 
 X = noise(2, 3, 8, 8)
 DOUBLE = Request(torch.device("cpu"), torch.float64)
@@ -221,7 +221,9 @@ def test_one_that_fails_while_it_is_measured_is_given_up(broken: Broken) -> None
     assert has_failed(broken, "pack_mask")
     assert fast.calls == ["pack_mask"] * 2
     # It is not stored: another process may be able to use it.
-    assert read_order(Kind("pack_mask", False, False, False), DOUBLE, ["broken", "fast"]) is None
+    assert (
+        read_order(SpeedClass("pack_mask", False, False, False), DOUBLE, ["broken", "fast"]) is None
+    )
 
 
 def test_memory_that_runs_out_while_measuring_leaves_the_fixed_order() -> None:

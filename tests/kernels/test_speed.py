@@ -16,7 +16,7 @@ from torchattr.kernels.speed import (
     POOLS,
     SEPARATE,
     GpuStopwatch,
-    Kind,
+    SpeedClass,
     by_speed,
     read_order,
     sample,
@@ -24,7 +24,7 @@ from torchattr.kernels.speed import (
 )
 
 REQUEST = Request(torch.device("cpu"), torch.float32)
-KIND = Kind("relu", False, False, False)
+KIND = SpeedClass("relu", False, False, False)
 
 
 @pytest.mark.parametrize("operation", MEASURED)
@@ -36,11 +36,11 @@ def test_a_sample_is_of_its_kind(operation: str) -> None:
             return lambda *args: heard.append((name, args))
 
     for last, overlaps in product((False, True), repeat=2):
-        kind = Kind(operation, False, last, overlaps and operation in POOLS)
+        kind = SpeedClass(operation, False, last, overlaps and operation in POOLS)
         call = sample(kind, REQUEST)
         call(Listening())  # type: ignore[arg-type]
         name, args = heard.pop()
-        assert Kind.of(name, args, {}) == kind
+        assert SpeedClass.of(name, args, {}) == kind
         call(TorchBackend())
 
 
@@ -59,12 +59,12 @@ def test_the_large_sample_is_large_and_the_small_one_is_not() -> None:
 def test_kinds() -> None:
     x = torch.ones(2, 8, 4, 4)
     last = x.contiguous(memory_format=torch.channels_last)
-    assert Kind.of("relu", (x, None), {}) == KIND
-    assert Kind.of("relu", (last,), {}).has_channels_last
-    assert not Kind.of("max_pool", (x, SEPARATE), {}).overlaps
-    assert Kind.of("max_pool", (x,), {"window": OVERLAPPING}).overlaps
-    assert Kind.of("relu", (torch.empty(LARGE // 4),), {}).is_large
-    assert Kind.of("max_pool", (x, Window((3,), (1,), (0,), (1,))), {}).overlaps
+    assert SpeedClass.of("relu", (x, None), {}) == KIND
+    assert SpeedClass.of("relu", (last,), {}).has_channels_last
+    assert not SpeedClass.of("max_pool", (x, SEPARATE), {}).overlaps
+    assert SpeedClass.of("max_pool", (x,), {"window": OVERLAPPING}).overlaps
+    assert SpeedClass.of("relu", (torch.empty(LARGE // 4),), {}).is_large
+    assert SpeedClass.of("max_pool", (x, Window((3,), (1,), (0,), (1,))), {}).overlaps
 
 
 def test_ties_are_decided_by_the_fixed_order() -> None:

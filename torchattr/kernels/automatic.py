@@ -17,8 +17,8 @@ from torchattr.kernels.api import Backend, PatchOperations, Request
 from torchattr.kernels.speed import (
     MEASURED,
     GpuStopwatch,
-    Kind,
     Measurement,
+    SpeedClass,
     Stopwatch,
     by_speed,
     measured,
@@ -68,24 +68,24 @@ class MeasuredRanking(Ranking):
     def __init__(self, request: Request, backends: Sequence[Backend], stopwatch: Stopwatch) -> None:
         self._request, self._backends, self._stopwatch = request, backends, stopwatch
         self._names = [backend.name for backend in backends]
-        self._orders: dict[Kind, Sequence[Backend]] = {}
+        self._orders: dict[SpeedClass, Sequence[Backend]] = {}
 
     def order(
         self, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Sequence[Candidate]:
         if operation not in MEASURED or not (args and isinstance(args[0], Tensor)):
             return self._backends
-        kind = Kind.of(operation, args, kwargs)
+        kind = SpeedClass.of(operation, args, kwargs)
         return self._orders.get(kind) or self._found(kind, args[0])
 
-    def _found(self, kind: Kind, x: Tensor) -> Sequence[Backend]:
+    def _found(self, kind: SpeedClass, x: Tensor) -> Sequence[Backend]:
         if not self._stopwatch.may_measure(x):
             return self._backends
         names = read_order(kind, self._request, self._names) or self._measured(kind)
         order = sorted(self._backends, key=lambda backend: names.index(backend.name))
         return self._orders.setdefault(kind, order)
 
-    def _measured(self, kind: Kind) -> list[str]:
+    def _measured(self, kind: SpeedClass) -> list[str]:
         working = [one for one in self._backends if not has_failed(one, kind.operation)]
         times = measured(kind, self._request, working, self._stopwatch)
         if times is None:

@@ -47,7 +47,7 @@ SEPARATE = Window((2, 2), (2, 2), (0, 0), (1, 1))
 OVERLAPPING = Window((3, 3), (2, 2), (1, 1), (1, 1))
 
 
-class Kind(NamedTuple):
+class SpeedClass(NamedTuple):
     """Calls whose fastest backend is the same."""
 
     operation: str
@@ -56,7 +56,7 @@ class Kind(NamedTuple):
     overlaps: bool
 
     @classmethod
-    def of(cls, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Kind:
+    def of(cls, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> SpeedClass:
         """Return the kind of a call."""
         x: Tensor = args[0]
         is_large = x.numel() * x.element_size() >= LARGE
@@ -70,7 +70,7 @@ class Kind(NamedTuple):
 Call = Callable[[Backend], Any]
 
 
-def sample(kind: Kind, request: Request) -> Call:
+def sample(kind: SpeedClass, request: Request) -> Call:
     """Return a representative call of a kind, on values that do not matter."""
     shape = _shape(SAMPLE_BYTES[kind.is_large] // request.dtype.itemsize)
     like = torch.empty(0, dtype=request.dtype, device=request.device)
@@ -86,7 +86,7 @@ def _shape(elements: int) -> tuple[int, int, int, int]:
     return max(1, elements // (CHANNELS * side**2)), CHANNELS, side, side
 
 
-def _run_arguments(kind: Kind, x: Tensor) -> tuple[Any, ...]:
+def _run_arguments(kind: SpeedClass, x: Tensor) -> tuple[Any, ...]:
     factors = torch.ones(CHANNELS, device=x.device)
     order = order_of(x)
     if kind.operation in ("relu", "batch_norm_relu"):
@@ -99,7 +99,7 @@ def _run_arguments(kind: Kind, x: Tensor) -> tuple[Any, ...]:
     return x, mask, factors, order, "guided"
 
 
-def _pool_arguments(kind: Kind, x: Tensor) -> tuple[Any, ...]:
+def _pool_arguments(kind: SpeedClass, x: Tensor) -> tuple[Any, ...]:
     window = OVERLAPPING if kind.overlaps else SEPARATE
     if kind.operation == "max_pool":
         return x, window
@@ -175,7 +175,7 @@ Measurement = dict[str, "float | Exception"]
 
 
 def measured(
-    kind: Kind, request: Request, backends: Sequence[Backend], stopwatch: Stopwatch
+    kind: SpeedClass, request: Request, backends: Sequence[Backend], stopwatch: Stopwatch
 ) -> Measurement | None:
     """Return the time of each backend for one kind of call; `None` if memory does not suffice.
 
@@ -188,7 +188,7 @@ def measured(
 
 
 def _measured(
-    kind: Kind, request: Request, backends: Sequence[Backend], stopwatch: Stopwatch
+    kind: SpeedClass, request: Request, backends: Sequence[Backend], stopwatch: Stopwatch
 ) -> Measurement | None:
     try:
         call = sample(kind, request)
@@ -199,7 +199,9 @@ def _measured(
         return None
 
 
-def _time(backend: Backend, call: Call, kind: Kind, stopwatch: Stopwatch) -> float | Exception:
+def _time(
+    backend: Backend, call: Call, kind: SpeedClass, stopwatch: Stopwatch
+) -> float | Exception:
     try:
         return stopwatch.seconds(partial(call, backend), of_device=kind.is_large)
     except Exception as error:
@@ -220,7 +222,7 @@ def by_speed(seconds: Mapping[str, float], slowest: float) -> list[str]:
     return [first, *sorted(seconds.keys() - {first}, key=seconds.__getitem__)]
 
 
-def read_order(kind: Kind, request: Request, names: Sequence[str]) -> list[str] | None:
+def read_order(kind: SpeedClass, request: Request, names: Sequence[str]) -> list[str] | None:
     """Return the order of the same backends that was stored for a device like this one."""
     with suppress(OSError, ValueError):
         order = json.loads(read_whole(cache_folder() / _file(kind, request, names)))
@@ -229,14 +231,16 @@ def read_order(kind: Kind, request: Request, names: Sequence[str]) -> list[str] 
     return None
 
 
-def store_order(kind: Kind, request: Request, names: Sequence[str], order: Sequence[str]) -> None:
+def store_order(
+    kind: SpeedClass, request: Request, names: Sequence[str], order: Sequence[str]
+) -> None:
     """Store an order for later processes; a folder that cannot be written to is no error."""
     path = cache_folder() / _file(kind, request, names)
     with suppress(OSError), put_in_place(path) as partial_file:
         partial_file.write_text(json.dumps(list(order)))
 
 
-def _file(kind: Kind, request: Request, names: Sequence[str]) -> str:
+def _file(kind: SpeedClass, request: Request, names: Sequence[str]) -> str:
     device = request.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     text = repr((1, name, str(request.dtype), tuple(kind), tuple(names), sorted(_versions())))

@@ -32,8 +32,8 @@ from torchattr.kernels.triton.volumes import (
     COUNTED,
     Blank,
     Frame,
-    Plan,
     Tiles,
+    VolumePlan,
     are_joined,
     as_volume,
     blank_volume,
@@ -225,14 +225,14 @@ def max_pool(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=PLANS)
 def _plan(
     shape: torch.Size, steps: tuple[int, ...], dtype: torch.dtype, aligned: bool, window: Window
-) -> Plan:
+) -> VolumePlan:
     dims = len(window.extent)
     output = pooled_shape(tuple(shape), window)
     x = as_volume(pretended(shape, steps, dtype), dims)
     last = is_channels_last(x)
     values = blank_volume(x, volume_shape(output, dims), last, dtype)
     launch = _launch(x, values, aligned, window) if values.numel() else None
-    return Plan(Blank.of(values, output), launch)
+    return VolumePlan(Blank.of(values, output), launch)
 
 
 def _launch(x: Tensor, values: Tensor, aligned: bool, window: Window) -> Launch:

@@ -31,8 +31,8 @@ from torchattr.kernels.triton.volumes import (
     COUNTED,
     Blank,
     Frame,
-    Plan,
     Tiles,
+    VolumePlan,
     are_joined,
     as_volume,
     blank_volume,
@@ -330,13 +330,13 @@ Kind: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype]
 @lru_cache(maxsize=PLANS)
 def _plan(
     grad: Kind, switches: Kind, shape: torch.Size, window: Window, settings: Settings
-) -> Plan:
+) -> VolumePlan:
     dims = len(window.extent)
     source, chosen = (as_volume(pretended(*kind), dims) for kind in (grad, switches))
     last = is_channels_last(chosen)
     result = blank_volume(source, volume_shape(shape, dims), last, source.dtype)
     launch = _launch(source, chosen, result, window, settings) if result.numel() else None
-    return Plan(Blank.of(result, shape), launch)
+    return VolumePlan(Blank.of(result, shape), launch)
 
 
 def _launch(

@@ -164,7 +164,7 @@ class Blank:
         return tensor.new_empty_strided(self.shape, self.steps, dtype=dtype)
 
 
-class Plan(NamedTuple):
+class VolumePlan(NamedTuple):
     """The results of a pool, and the launch that writes them; none if they are empty."""
 
     blank: Blank
