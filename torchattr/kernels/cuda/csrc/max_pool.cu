@@ -29,7 +29,7 @@ constexpr int WORDS = 4;
 constexpr int WORDS = LANES;
 #endif
 #ifndef MOST_WORDS
-#define MOST_WORDS 12
+#define MOST_WORDS 1
 #endif
 constexpr int COLUMNS = at_most(EXTENT_OF(2), MOST_WORDS / WORDS);
 constexpr int ROWS = at_most(EXTENT_OF(1), MOST_WORDS / (WORDS * COLUMNS));
