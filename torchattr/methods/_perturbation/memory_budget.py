@@ -60,12 +60,15 @@ class Footprint(TorchFunctionMode):
         return result
 
     def around(self, model: Forward) -> Forward:
-        """Return the model, recorded.
+        """Return the model, recorded with what it is given.
 
         Entered after the modes of a trace, this one does not see what they ask tensors.
         """
 
         def record(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
+            for tensor in args:
+                if isinstance(tensor, Tensor):
+                    self.note(tensor)
             with undone() as undo:
                 enter_mode(undo, self)
                 return run_model(*args)
