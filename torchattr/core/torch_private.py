@@ -33,8 +33,12 @@ from torch.utils import _python_dispatch as python_dispatch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-AccumulateGrad: Any = torch._C._functions.AccumulateGrad
+AccumulateGrad: Any = getattr(torch._C, "_functions").AccumulateGrad  # noqa: B009 - not typed
 """The node of a leaf of the graph, such as a parameter."""
+
+foreach_add: Any = getattr(torch, "_foreach_add")  # noqa: B009 - not exported
+foreach_mul: Any = getattr(torch, "_foreach_mul")  # noqa: B009 - not exported
+foreach_rsqrt_: Any = getattr(torch, "_foreach_rsqrt_")  # noqa: B009 - not exported
 
 __all__ = [
     "AccumulateGrad",
@@ -50,6 +54,9 @@ __all__ = [
     "current_raw_stream",
     "dynamo_stance",
     "engine_run_backward",
+    "foreach_add",
+    "foreach_mul",
+    "foreach_rsqrt_",
     "function_mode_stack",
     "get_interpreter_stack",
     "get_unwrapped",
@@ -77,6 +84,7 @@ __all__ = [
 # BackwardHookFunction: the identity that carries a module's backward hooks.
 # function_mode_stack, pop_function_mode, python_dispatch: leaving a mode that an error left active.
 # pytree: containers of tensors, including those that users register.
+# foreach_add, foreach_mul, foreach_rsqrt_: one operation on many small tensors.
 # vmap_with_none: the public vmap refuses `None`, the gradient of what a backward does not reach.
 # TorchDispatchMode: counting the operators that a forward runs.
 

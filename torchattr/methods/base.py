@@ -109,7 +109,7 @@ class GradientAttribution(Attribution):
         self._further_rules = rules or None
         self._table = rule_table({**self.rules, **(rules or {})})
         self.strict = strict
-        self.memory = checked_memory(memory)
+        self.memory: Memory = checked_memory(memory)
 
     def attribute(
         self, inputs: TensorsT, target: Target = None, additional_forward_args: Any = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
+from torchattr.core.torch_private import foreach_add, foreach_mul, foreach_rsqrt_
 from torchattr.kernels import along_channels
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
@@ -37,12 +37,12 @@ def scale_of(call: Call) -> Tensor:
 
 def _scales(norms: Sequence[Mapping[str, Any]]) -> Sequence[Tensor]:
     """Return the scale of each batch-norm."""
-    variances = torch._foreach_add(
+    variances = foreach_add(
         [norm["running_var"] for norm in norms], [norm["eps"] for norm in norms]
     )
-    torch._foreach_rsqrt_(variances)
+    foreach_rsqrt_(variances)
     if any(norm["weight"] is None for norm in norms):
         weights = [norm["weight"] for norm in norms]
         pairs = zip(variances, weights, strict=True)
         return [one if weight is None else one * weight for one, weight in pairs]
-    return torch._foreach_mul(variances, [norm["weight"] for norm in norms])
+    return foreach_mul(variances, [norm["weight"] for norm in norms])
