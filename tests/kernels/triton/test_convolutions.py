@@ -16,15 +16,12 @@ from torchattr.kernels.reference.patches import TorchPatches
 
 pytest.importorskip("triton.language")
 
-from torchattr.kernels.triton import convolutions, lookup
+from torchattr.kernels.triton import convolution_kinds, convolutions, lookup
 from torchattr.kernels.triton import patches as patches_module
 from torchattr.kernels.triton.patches import TritonPatches
 
 TRITON, REFERENCE = TritonPatches(), TorchPatches()
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-"""Input channels, output channels, groups and kernel size."""
 
 
 def agrees(x: Patches, boxes: Boxes, conv: Convolution, after: Epilogue, unit: float) -> None:
@@ -67,11 +64,24 @@ def test_every_block(choose: list[convolutions.Block], block, name: str) -> None
     agrees(x, Boxes.whole(IMAGE, 6, 9), convolution(name), Epilogue(), 1e-6)
 
 
-@pytest.mark.parametrize("wide", [False, True])
+PLANNED = [patches_module._launch, convolutions._depthwise, convolutions._product]
+"""Launches that are kept with the width of their indices."""
+
+
+@pytest.fixture(params=[False, True])
+def wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+    """Whether all indices have 64 bits."""
+    for module in (patches_module, convolution_kinds):
+        monkeypatch.setattr(module, "are_wide", lambda *sizes: request.param)
+    for planned in PLANNED:
+        planned.cache_clear()
+    yield request.param
+    for planned in PLANNED:
+        planned.cache_clear()
+
+
 @pytest.mark.parametrize("aligned", [False, True])
-def test_all_in_64_bits_and_off_16_bytes(monkeypatch, wide: bool, aligned: bool) -> None:
-    monkeypatch.setattr(patches_module, "are_wide", lambda *activations: wide)
-    monkeypatch.setattr(convolutions, "are_wide", lambda *activations: wide)
+def test_all_in_64_bits_and_off_16_bytes(wide: bool, aligned: bool) -> None:
     boxes = Boxes.whole(IMAGE, 6, 9)
     for name in ("many channels", "few channels", "groups", "alone"):
         x, residual = (cast(patches(CASES[name][side]), torch.float32) for side in (0, 1))
