@@ -9,6 +9,7 @@ from torchattr.layers.coverage import Coverage as Coverage
 from torchattr.layers.fusion import FusedPair as FusedPair
 from torchattr.layers.fusion import NodeState as NodeState
 from torchattr.layers.fusion import register_fused_pair as register_fused_pair
+from torchattr.layers.graph import nodes_between as nodes_between
 from torchattr.layers.graph import nodes_of as nodes_of
 from torchattr.layers.graph_trace import GraphTrace as GraphTrace
 from torchattr.layers.guards import RandomState as RandomState

@@ -7,7 +7,7 @@ see one gradient at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torchattr.core.torch_private import vmap_with_none
 from torchattr.core.undoing import Undo, undoing
 from torchattr.layers.autograd import runs_rules
-from torchattr.layers.graph import nodes_of
+from torchattr.layers.graph import nodes_between
 from torchattr.layers.guards import enter_mode
 from torchattr.layers.nodes import UnknownNode, operations_of
 from torchattr.layers.rule import is_batchable
@@ -40,21 +40,12 @@ def largest_gradient(output: Tensor, edges: Sequence[GradientEdge], table: int) 
         table: the position of the rules in force.
     """
     sizes = [output.numel()]
-    for node in _between(output, {edge.node for edge in edges}):
+    for node in nodes_between(output, {edge.node for edge in edges}):
         if not _takes_several(node, table):
             return None
         sizes += [prod(one.shape) for one in node._input_metadata]
     sizes += [prod(edge.node._input_metadata[edge.output_nr].shape) for edge in edges]
     return max(sizes)
-
-
-def _between(output: Tensor, wanted: set[Any]) -> Iterator[Any]:
-    """Return the nodes through which gradients pass on their way to the wanted nodes."""
-    above = set(wanted)
-    for node in sorted(nodes_of(output), key=lambda node: int(node._sequence_nr())):
-        if any(below in above for below, _ in node.next_functions):
-            above.add(node)
-            yield node
 
 
 def _takes_several(node: Any, table: int) -> bool:

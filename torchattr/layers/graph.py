@@ -25,6 +25,15 @@ def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
                 waiting.append(below)
 
 
+def nodes_between(output: Tensor, wanted: Iterable[Any]) -> Iterator[Any]:
+    """Yield the nodes through which gradients of `output` pass on their way to the wanted ones."""
+    above = set(wanted)
+    for node in sorted(nodes_of(output), key=lambda node: int(node._sequence_nr())):
+        if any(below in above for below, _ in node.next_functions):
+            above.add(node)
+            yield node
+
+
 def prepare_backward(output: Tensor, readers: Mapping[Any, list[Any]]) -> None:
     """Fuse calls that form a pair, and let calls write over gradients that nothing else reads.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import InputError
-from torchattr.layers import Trace
+from torchattr.layers import NativeTrace, TapPoint, Trace
 from torchattr.methods._gradient import memory
 from torchattr.methods._gradient.memory import (
     ForwardSize,
@@ -31,7 +31,7 @@ X = noise(2, 3, 8, 8).float()
 
 
 def noted(model: nn.Module, x: Tensor = X) -> nn.Module:
-    note_size(model, (x,), Trace(model, (x,)).output)
+    note_size(model, (x,), Trace(model, (x,)))
     return model
 
 
@@ -41,19 +41,25 @@ def test_an_unknown_choice_is_refused() -> None:
 
 
 def test_the_bytes_and_calls_of_a_forward_are_counted() -> None:
-    model = noted(seeded(net))
-    size = memory._sizes[model]
-    # Convolution, rectifier and flattening return 288 numbers each, the linear layer 6, and the
-    # entry to the graph repeats the inputs.
-    assert size.inputs == X.numel() * 4
-    assert size.calls == 5
-    assert size.bytes == 4 * (3 * 288 + 6 + X.numel())
-    assert size.of(3 * size.inputs) == ForwardSize(3 * size.inputs, 5, 3 * size.bytes)
+    model = seeded(net)
+    # Convolution, rectifier and flattening return 288 numbers each, the linear layer 6. What
+    # PyTorch's own graph makes of the weights is not counted: it does not grow with the inputs.
+    expected = ForwardSize(X.numel() * 4, 4, 4 * (3 * 288 + 6))
+    for trace in (Trace(model, (X,)), NativeTrace(model, (X,))):
+        note_size(model, (X,), trace)
+        assert memory._sizes[model] == expected
+    assert expected.of(3 * expected.inputs) == ForwardSize(X.numel() * 12, 4, 3 * expected.bytes)
+
+
+def test_a_graph_that_begins_at_a_layer_does_not_tell() -> None:
+    model = seeded(net)
+    note_size(model, (X,), Trace(model, (X,), taps=[TapPoint(model[1])], from_inputs=False))
+    assert not knows_size(model)
 
 
 def test_large_operations_are_lean(monkeypatch: pytest.MonkeyPatch) -> None:
     model = noted(seeded(net))
-    average = memory._sizes[model].bytes / 5
+    average = memory._sizes[model].bytes / 4
     monkeypatch.setitem(memory.SMALL_CALL, "cpu", average)
     assert prefers_native(model, (X,))
     assert not prefers_native(model, (X.repeat(2, 1, 1, 1),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -14,7 +14,8 @@ from torch import Tensor
 from torchattr.core.free_memory import free_bytes
 from torchattr.core.types import Forward
 from torchattr.errors import Hint, InputError
-from torchattr.layers import nodes_of
+from torchattr.layers import nodes_between
+from torchattr.methods._gradient.forward_result import ForwardResult
 
 Memory = Literal["auto", "lean", "native"]
 """How much a forward may remember for its backwards.
@@ -95,17 +96,19 @@ def _known_size(model: Forward) -> ForwardSize | None:
     return None
 
 
-def note_size(model: Forward, inputs: Sequence[Tensor], output: Tensor) -> None:
+def note_size(model: Forward, inputs: Sequence[Tensor], trace: ForwardResult) -> None:
     """Remember how much a forward of a model made, whichever way it ran.
 
     Args:
         model: the model.
         inputs: its inputs.
-        output: the end of its graph.
+        trace: the forward; one whose graph does not begin at the inputs does not tell.
     """
+    sources = {edge.node for edge in trace.input_edges if edge is not None}
     # What cannot be referred to weakly is not remembered.
     with suppress(TypeError):
-        _sizes[owner_of(model)] = _size(_bytes_of(inputs), output)
+        if sources:
+            _sizes[owner_of(model)] = _size(_bytes_of(inputs), trace.output, sources)
 
 
 def owner_of(model: Any) -> Any:
@@ -113,11 +116,11 @@ def owner_of(model: Any) -> Any:
     return getattr(model, "__self__", model)
 
 
-def _size(inputs: int, output: Tensor) -> ForwardSize:
+def _size(inputs: int, output: Tensor, sources: Collection[Any]) -> ForwardSize:
+    # Not what is made of parameters alone: it does not grow with the inputs.
     made = [
         prod(result.shape) * result.dtype.itemsize
-        for node in nodes_of(output)
-        if node.next_functions
+        for node in nodes_between(output, sources)
         for result in node._input_metadata
     ]
     return ForwardSize(inputs, len(made), sum(made))

@@ -90,7 +90,7 @@ class _ForwardRun:
         trace = self._chosen(is_native)
         if is_known:
             return trace
-        note_size(self.model, self.inputs, trace.output)
+        note_size(self.model, self.inputs, trace)
         if prefers_native(self.model, self.inputs) == is_native or is_native != _is_native(trace):
             return trace
         del trace
