@@ -13,6 +13,7 @@ from benchmarks.measure.memory import MIB, remembered_bytes, state
 from benchmarks.measure.reference import reference
 from benchmarks.peers import OURS, PEERS
 from benchmarks.peers.base import Library
+from benchmarks.peers.ours import Torchattr
 from benchmarks.report.targets import rests_on
 from benchmarks.report.text import number, say, table, timed
 from benchmarks.settings import Settings
@@ -72,7 +73,8 @@ def _checked(subject: Subject, method: str) -> dict[str, dict[str, Any]]:
         if verdict.wrong:
             entry["wrong"] = verdict.wrong
         elif method != "FeatureAblation":
-            entry["remembered_mib"] = _remembered(library.run, subject.task(method, 1))
+            run = library.lean if isinstance(library, Torchattr) else library.run
+            entry["remembered_mib"] = _remembered(run, subject.task(method, 1))
     if method in GRADIENT_METHODS:
         found["floor"] = {"remembered_mib": _remembered(floor, subject.task(method, 1))}
     ours = found[OURS.name].get("remembered_mib")

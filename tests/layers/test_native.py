@@ -168,13 +168,12 @@ class Counting(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [Noisy, Counting])
-@pytest.mark.parametrize("counted", [True, False])
-def test_models_that_draw_or_count_run_under_the_mode(kind: type[nn.Module], counted: bool) -> None:
+def test_models_that_draw_or_count_run_under_the_mode(kind: type[nn.Module]) -> None:
     torch.manual_seed(3)
     expected = torch.rand(())
     torch.manual_seed(3)
     with pytest.raises(NotNative, match="draws"):
-        NativeTrace(kind().eval(), (X,), counted=counted)
+        NativeTrace(kind().eval(), (X,))
     assert torch.equal(torch.rand(()), expected)
 
 
@@ -192,10 +191,3 @@ def test_modules_in_plain_containers_may_train_unseen() -> None:
     with pytest.raises(NotNative, match="list or dictionary"):
         NativeTrace(model, (X,))
     assert hidden.num_batches_tracked == 0
-
-
-def test_nothing_is_counted_where_nothing_needs_it() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2), nn.ReLU()).double().eval()
-    assert NativeTrace(model, (X,)).coverage.calls
-    assert not NativeTrace(model, (X,), counted=False).coverage.calls
-    assert NativeTrace(model, (X,), tables=TABLES, counted=False).coverage.calls["relu"] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchattr.preparation.copying import shared_copy, storages
 
@@ -47,3 +47,20 @@ def test_parameters_keep_their_class() -> None:
     assert type(copy.weight) is Tagged
     assert copy.weight is not model.weight
     assert copy.weight.data_ptr() == model.weight.data_ptr()
+
+
+def test_what_a_forward_keeps_with_its_graph_is_shared() -> None:
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+            self.kept: dict[str, Tensor] = {}
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.kept.setdefault("table", self.weight * 2)
+
+    model = Keeping()
+    model(torch.ones(3))
+    copied = shared_copy(model)
+    assert copied.kept["table"].data_ptr() == model.kept["table"].data_ptr()
+    assert not copied.kept["table"].requires_grad

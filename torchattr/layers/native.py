@@ -18,13 +18,13 @@ from torchattr.core.torch_private import function_mode_stack
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.layers.capture import TapPoint
-from torchattr.layers.coverage import Coverage
 from torchattr.layers.graph_trace import ForwardCall, GraphTrace
 from torchattr.layers.guards import RandomState, has_hidden_modules, modules_of, refuse_scripted
 from torchattr.layers.native_graph import NativeGraph
 from torchattr.layers.nodes import UnknownNode
 from torchattr.layers.registry import RuleTable, default_rules
 from torchattr.layers.rule import has_native_form, hook_of
+from torchattr.layers.stride_guard import guard_strides
 
 
 class NotNative(Exception):
@@ -52,10 +52,6 @@ class NativeTrace(GraphTrace):
         key: which entry of the model's output holds the scores.
         from_inputs: follow gradients down to the inputs; otherwise only down to the first tap
             point, unless its values have uses beside what it gives.
-        counted: whether to count what ran; without rules, nothing else needs it.
-
-    Attributes:
-        coverage: what ran; nothing is counted unless `counted` or there are rules.
 
     Raises:
         ScriptedModelError: a part of the model hides its operations.
@@ -72,7 +68,6 @@ class NativeTrace(GraphTrace):
         taps: Sequence[TapPoint] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
-        counted: bool = True,
     ) -> None:
         modules = modules_of(model)
         refuse_scripted(model, modules)
@@ -82,15 +77,13 @@ class NativeTrace(GraphTrace):
         if not all(tensor.is_floating_point() for tensor in inputs):
             raise NotNative("some input has no gradient, so the graph does not begin at the inputs")
         self._tables = tables
-        self._graph: NativeGraph | None = None
         draws, buffers = RandomState(inputs), _buffers(modules)
         versions = [buffer._version for buffer in buffers]
         try:
             # The graph begins at the parameters in any case, so it costs nothing to begin it at the
             # inputs: what has uses elsewhere is found then.
             self.output = self._run(ForwardCall(model, inputs, arguments, key), follow=True)
-            if counted or any(tables):
-                self._graph = NativeGraph(self._ends(), self._sources(from_inputs), tables)
+            self._graph = NativeGraph(self._ends(), self._sources(from_inputs), tables)
         except (UnknownNode, RuntimeError) as reason:
             draws.restore()
             is_of_graph = isinstance(reason, UnknownNode)
@@ -98,13 +91,8 @@ class NativeTrace(GraphTrace):
         if draws.has_changed() or versions != [buffer._version for buffer in buffers]:
             draws.restore()
             raise NotNative("the model draws random numbers or counts its calls", is_of_graph=True)
-        self.coverage = self._graph.coverage if self._graph else Coverage()
+        self.coverage = self._graph.coverage
         self._is_from_inputs = from_inputs
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the graph was read: nothing is known of it otherwise."""
-        return self._graph is not None
 
     def _ends(self) -> list[Any]:
         """Return the nodes where gradients may start."""
@@ -120,7 +108,7 @@ class NativeTrace(GraphTrace):
 
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         # With one entry to the graph, what depends on any depends on it.
-        if self._graph and self._is_from_inputs and len(edges) == 1 and edges == self.input_edges:
+        if self._is_from_inputs and len(edges) == 1 and edges == self.input_edges:
             return (self._graph.leads_to_source(scores.grad_fn),)
         return super().connected(scores, edges)
 
@@ -136,9 +124,12 @@ class NativeTrace(GraphTrace):
         of_output: bool,
         keep: bool,
     ) -> None:
+        guards = [guard_strides(node) for node in self._graph.ambiguous]
+        if keep:
+            undo.later(partial(_remove, guards))
         for operation, rule in self._tables[table].items():
             hook = hook_of(rule)
-            if hook is not None and self._graph is not None:
+            if hook is not None:
                 handles = [hook(node) for node in self._graph.nodes.get(operation, ())]
                 # The last backward takes the nodes with it.
                 if keep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from torchattr.core.torch_private import AccumulateGrad
@@ -11,6 +12,7 @@ from torchattr.layers.coverage import Coverage
 from torchattr.layers.nodes import operations_of
 from torchattr.layers.operations.operation import OPERATIONS
 from torchattr.layers.registry import RuleTable, default_rules
+from torchattr.layers.stride_guard import is_ambiguous
 
 _Below: TypeAlias = Mapping[Any, list[Any]]
 """The nodes that each node sends gradients to."""
@@ -47,6 +49,12 @@ class NativeGraph:
         for operation, nodes in self.nodes.items():
             self.coverage.calls[operation] = len(nodes)
         self._count_own(set(joins), tables)
+
+    @cached_property
+    def ambiguous(self) -> list[Any]:
+        """The batch-norms whose backward needs gradients in the strides of a new tensor."""
+        nodes = self.nodes.get("batch_norm", ())
+        return [node for node in nodes if is_ambiguous(node._input_metadata[0].shape)]
 
     def leads_to_source(self, node: Any) -> bool:
         """Whether gradients that start at a node, of this graph or above it, reach a source."""

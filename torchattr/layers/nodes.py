@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from torchattr.layers.stride_guard import is_ambiguous, strides_of_new
+
 NodeReader: TypeAlias = Callable[[Any], str | None]
 """Returns the operation of a node, or `None` for one that no rule can serve.
 
@@ -71,6 +73,9 @@ def _clamp(node: Any) -> str | None:
 def _batch_norm(node: Any) -> str | None:
     if node._saved_training:
         raise UnknownNode("a batch-norm ran in training mode")
+    shape = tuple(node._input_metadata[0].shape)
+    if is_ambiguous(shape) and node._saved_input.stride() not in strides_of_new(shape):
+        raise UnknownNode("PyTorch may mistake the memory order of a batch-norm's input")
     return "batch_norm"
 
 

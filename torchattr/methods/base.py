@@ -163,7 +163,6 @@ class GradientAttribution(Attribution):
             [call],
             key=self.output,
             memory=self.memory,
-            counted=False,
         )
         return solved.results[0]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torchattr.core.pytree import tensors_of
 from torchattr.errors import ModelError
 
 
@@ -57,6 +58,9 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
     yield from model.buffers()
     # Weights that a hook recomputes before each forward are plain attributes.
     yield from (held for held in _held(model) if isinstance(held, Tensor))
+    # So is what a forward keeps for later ones, such as a table of its weights, with its graph.
+    kept = [held for held in _held(model) if isinstance(held, (dict, list, tuple))]
+    yield from (tensor for tensor in tensors_of(kept) if tensor.grad_fn is not None)
 
 
 def _held(model: nn.Module) -> Iterator[Any]:

@@ -24,8 +24,6 @@ class ConnectionCheck:
         inputs: its inputs.
         scores: the scores of each target.
         cause: returns what disconnected the scores from the inputs.
-        by_gradients: whether to look at the graph only where gradients are zero: one that is not
-            shows that the graph connects it.
     """
 
     def __init__(
@@ -34,12 +32,8 @@ class ConnectionCheck:
         inputs: Inputs,
         scores: Sequence[Tensor],
         cause: Callable[[], str | None],
-        *,
-        by_gradients: bool = False,
     ) -> None:
         self.inputs = inputs
-        self._by_gradients = by_gradients
-        self._unchecked: list[tuple[str, str, list[GradientEdge | None]]] = []
         self._trace = trace
         self._scores = scores
         self._find_cause = cause
@@ -53,13 +47,8 @@ class ConnectionCheck:
             DisconnectedError: names what disconnected the target.
         """
         edges = [edge for call in calls for edge in call.edges]
-        # Zeros of one of several tensors are no zeros of an example.
-        if self._by_gradients and len(edges) == 1:
-            self._unchecked.append((method, name, edges))
-        elif edges and self._scores:
-            self._require(method, name, edges)
-
-    def _require(self, method: str, name: str, edges: list[GradientEdge | None]) -> None:
+        if not edges or not self._scores:
+            return
         reached = [self._trace.connected(scores, edges) for scores in self._scores]
         if not any(map(any, reached)):
             raise DisconnectedError(self._refusal(method, name, edges))
@@ -90,29 +79,16 @@ class ConnectionCheck:
             rows = rows if count is None else rows.view(count, batch).any(0)
             known = self._zeros.get(name)
             self._zeros[name] = rows if known is None else known | rows
-        else:
-            self._check_all()
-
-    def _check_all(self) -> None:
-        """Check the connections that were left to the gradients."""
-        unchecked, self._unchecked = self._unchecked, []
-        for method, name, edges in unchecked:
-            self._require(method, name, edges)
 
     def warn_of_zeros(self, with_open_gates: Callable[[], Mapping[str, Tensor]]) -> None:
         """Warn of disconnected examples: their gradient is 0 even if every gate is open.
 
         Args:
             with_open_gates: returns for each tap point which examples have zeros then.
-
-        Raises:
-            DisconnectedError: there are zeros because the graph connects nothing; see
-                :meth:`demand`.
         """
         zeros = {name: _true_rows(rows) for name, rows in self._zeros.items()}
         if not any(zeros.values()):
             return
-        self._check_all()
         still = with_open_gates()
         for name, examples in zeros.items():
             cut = [example for example in examples if bool(still[name][example].any())]

@@ -24,7 +24,6 @@ from torchattr.layers import (
     Captured,
     GraphTrace,
     LayerRule,
-    NativeTrace,
     RuleTable,
     gradients,
     why_disconnected,
@@ -108,7 +107,6 @@ def solve(
     skip_refused: bool = False,
     warns_of_zeros: bool = True,
     memory: Memory = "auto",
-    counted: bool = True,
 ) -> SolveResult:
     """Run the model forward once, and every pass of every method backward for every target.
 
@@ -126,7 +124,6 @@ def solve(
             :class:`DisconnectedError`, and record the reasons.
         warns_of_zeros: whether to warn of gradients of zeros.
         memory: how much the forward may remember.
-        counted: whether the coverage of the forward is asked for.
 
     Raises:
         DeviceLost: the GPU's context was lost in the forward or in a backward.
@@ -135,7 +132,7 @@ def solve(
             each example.
         NoRuleMatched: the rules of a call rewrote nothing.
     """
-    problem = _Problem(model, inputs, target, arguments, key, memory, counted)
+    problem = _Problem(model, inputs, target, arguments, key, memory)
     options = {"skip_refused": skip_refused, "warns_of_zeros": warns_of_zeros}
     try:
         return _solve(problem, calls, **options)
@@ -155,13 +152,7 @@ def _solve(
         list(call.method.passes(inputs, arguments, target=target, **call.options)) for call in calls
     ]
     forward = _Forward(problem, [request for passes in asked for request in passes])
-    check = ConnectionCheck(
-        forward.trace,
-        inputs,
-        forward.scores,
-        forward.why_disconnected,
-        by_gradients=warns_of_zeros and not forward.is_read,
-    )
+    check = ConnectionCheck(forward.trace, inputs, forward.scores, forward.why_disconnected)
     reasons = [
         _refusal(forward.trace, call, passes, check, skip=skip_refused)
         for call, passes in zip(calls, asked, strict=True)
@@ -196,7 +187,6 @@ class _Problem:
     arguments: Sequence[Any]
     key: OutputKey
     memory: Memory
-    counted: bool
 
 
 class _Forward:
@@ -217,11 +207,6 @@ class _Forward:
                 self._reader.read(self.trace, self.output, single) for single in self.targets
             ]
         require_rows(self.scores, problem.inputs)
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the graph of the forward was read, so that its connections are known."""
-        return not isinstance(self.trace, NativeTrace) or self.trace.is_read
 
     def rounds(self, passes: Sequence[Pass]) -> Iterator[Round]:
         """Run the backwards from all targets, several at once where that is possible."""
@@ -321,7 +306,6 @@ class _Forward:
             from_inputs=any(request.tap is None or request.tap.of_input for request in passes),
             of_output=self._reader.reads_output,
             memory=self._problem.memory,
-            counted=self._problem.counted,
         )
 
 

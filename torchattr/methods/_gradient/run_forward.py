@@ -34,7 +34,6 @@ def run_forward(
     from_inputs: bool,
     of_output: bool,
     memory: Memory,
-    counted: bool = True,
 ) -> ForwardResult:
     """Run a model forward once, ready for a backward under each of the tables.
 
@@ -48,7 +47,6 @@ def run_forward(
         from_inputs: whether gradients are followed down to the inputs.
         of_output: whether all scores are entries of the output.
         memory: how much the forward may remember.
-        counted: whether coverage is asked for, beyond what the rules need.
     """
     options: dict[str, Any] = {
         "tables": tables,
@@ -58,7 +56,7 @@ def run_forward(
     }
     if isinstance(model, Traceable):
         return model.trace(inputs, arguments, **options, of_output=of_output)
-    forward = _ForwardRun(model, inputs, arguments, options, counted)
+    forward = _ForwardRun(model, inputs, arguments, options)
     if memory == "native":
         return forward.native()
     if memory == "lean":
@@ -77,7 +75,6 @@ class _ForwardRun:
     inputs: Sequence[Tensor]
     arguments: Sequence[Any]
     options: Mapping[str, Any]
-    counted: bool
 
     def faster(self) -> ForwardResult:
         """Run the way that is faster by what the model makes, as its first forward shows.
@@ -105,9 +102,7 @@ class _ForwardRun:
         reason = _unknown_graph(self.model)
         if not reason:
             try:
-                return NativeTrace(
-                    self.model, self.inputs, self.arguments, **self.options, counted=self.counted
-                )
+                return NativeTrace(self.model, self.inputs, self.arguments, **self.options)
             except NotNative as refusal:
                 reason = str(refusal)
                 if refusal.is_of_graph:
