@@ -25,9 +25,8 @@ class Torchattr(Library):
 
     def lean(self, task: Task) -> Run:
         """Return a run in the least memory, which is what is promised of memory."""
-        return (
-            _gradient(task, memory="lean") if task.layer is None else _of_layer(task, memory="lean")
-        )
+        run = _of_layer if task.method in ("GradCAM", "GuidedGradCAM") else _gradient
+        return run(task, memory="lean")
 
 
 def _gradient(task: Task, **options: Any) -> Run:

@@ -12,7 +12,7 @@ from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes, of_convolution
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.kernels import Boxes, Convolution, Epilogue, PatchOperations, Pooling
-from torchattr.layers import Call
+from torchattr.layers import Call, gradients
 
 PACKED = 4
 """Ratio of the bytes of packed weights to those of the weights."""
@@ -112,7 +112,7 @@ def folded(steps: Sequence[Convolved]) -> list[Convolved]:
         steps: convolutions with a batch-norm, of the same `eps`, dtype and device.
     """
     sizes = [len(step.convolution.weight) for step in steps]
-    with torch.no_grad():
+    with gradients(False):
         scale, bias = (made.split(sizes) for made in _scale_and_bias(steps, sizes))
     return [
         replace(step, norm=None, convolution=replace(step.convolution, scale=s, bias=b, packed={}))
