@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from helpers import assert_same, noise, reported, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.by_model import ByModel
 from torchattr.incremental import plan, session
 from torchattr.incremental.plan import Plan, Recomputed, plan_of, signature
 from torchattr.incremental.schedule import Schedule, lower_tape
@@ -44,7 +45,7 @@ def net() -> Net:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The plans that are made, in a process that has none yet."""
-    monkeypatch.setattr(plan, "_plans", WeakKeyDictionary())
+    monkeypatch.setattr(plan, "_plans", ByModel())
     found: list[int] = []
     estimates = session.estimates
 

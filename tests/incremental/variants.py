@@ -7,7 +7,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from math import inf
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import note
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.core.by_model import ByModel
 from torchattr.core.inputs import Inputs
 from torchattr.incremental import Incremental, Recomputed
 from torchattr.incremental.cost import Estimate
@@ -147,7 +147,7 @@ def compared(
             ways = [Estimate(entry, 1.0, 2.0) for entry in (cut, 0)]
             patch.setattr("torchattr.incremental.session.estimates", lambda *_: ways)
             # A plan of an earlier comparison has another cut.
-            patch.setattr("torchattr.incremental.plan._plans", WeakKeyDictionary())
+            patch.setattr("torchattr.incremental.plan._plans", ByModel())
         way = Incremental(model, tensors, [], True, perturbation.boxes(0, copies), copies)
         around = way.around(model, perturbation.changes(0, copies), copies)
         found = Trace(around, [], differentiable=False).output

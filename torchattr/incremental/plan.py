@@ -7,12 +7,12 @@ to a model and is found by the signature of its tape, so a model that changes fi
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
+from torchattr.core.by_model import ByModel
 from torchattr.incremental.arguments import tensors_in
 from torchattr.incremental.function_sets import name_of
 from torchattr.incremental.schedule import LoweredTape, Schedule
@@ -140,7 +140,7 @@ def signature(lowered: LoweredTape) -> Hashable:
     return tuple(lowered.sources.items()), tuple(values), tuple(entries)
 
 
-_plans: MutableMapping[Any, OrderedDict[Hashable, Plan]] = WeakKeyDictionary()
+_plans = ByModel[OrderedDict[Hashable, Plan]]()
 _lock = Lock()
 
 
@@ -152,24 +152,15 @@ def plan_of(model: Any, key: Hashable, make: Callable[[], Plan]) -> Plan:
         key: all that the plan depends on.
         make: makes the plan.
     """
-    owner = getattr(model, "__self__", model)
     with _lock:
-        kept = _kept(owner)
+        kept = _plans.setdefault(model, OrderedDict())
         if key in kept:
             kept.move_to_end(key)
             return kept[key]
     made = make()
     with _lock:
-        kept = _kept(owner)
+        kept = _plans.setdefault(model, OrderedDict())
         kept[key] = made
         if len(kept) > MOST_PLANS:
             kept.popitem(last=False)
     return made
-
-
-def _kept(owner: Any) -> OrderedDict[Hashable, Plan]:
-    """Return the plans of a model; of one that cannot be a weak key, nothing is kept."""
-    try:
-        return _plans.setdefault(owner, OrderedDict())
-    except TypeError:
-        return OrderedDict()

@@ -25,10 +25,20 @@ def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
                 waiting.append(below)
 
 
+def oldest_first(nodes: Iterable[Any]) -> list[Any]:
+    """Return nodes in the order in which they were made: each after those below it."""
+    return sorted(nodes, key=_age)
+
+
+def _age(node: Any) -> int:
+    number: int = node._sequence_nr()
+    return number
+
+
 def nodes_between(output: Tensor, wanted: Iterable[Any]) -> Iterator[Any]:
     """Yield the nodes through which gradients of `output` pass on their way to the wanted ones."""
     above = set(wanted)
-    for node in sorted(nodes_of(output), key=lambda node: int(node._sequence_nr())):
+    for node in oldest_first(nodes_of(output)):
         if any(below in above for below, _ in node.next_functions):
             above.add(node)
             yield node

@@ -113,6 +113,8 @@ class GraphTrace(ABC):
         """
         if call.tracked is not None:
             return undoing(partial(self._forward, call, follow, True))
+        if not any(tap.with_layout for tap in self._taps):
+            return undoing(partial(self._forward, call, follow, False))
         earlier = known_calls(call.model, self._taps, call.inputs)
         if earlier is not None:
             draws = RandomState(call.inputs)
@@ -193,10 +195,10 @@ class GraphTrace(ABC):
         wanted = [edge for edge in edges if edge is not None]
         if not wanted or not scores.requires_grad:
             return [None] * len(edges)
-        ones = torch.ones_like(scores)
         run = partial(_run_engine, scores, tuple(wanted), keep)
-        read = iter(undoing(partial(self._backward, run, ones, wanted, table, of_output, keep)))
-        return [None if edge is None else next(read) for edge in edges]
+        ones = torch.ones_like(scores)
+        found = undoing(partial(self._backward, run, ones, wanted, table, of_output, keep))
+        return _at_edges(edges, found)
 
     def largest_gradient(self, edges: Sequence[GradientEdge | None], table: int) -> int | None:
         """Return the size of the largest gradient that passes from the output to some edges.
@@ -230,8 +232,8 @@ class GraphTrace(ABC):
         wanted = [edge for edge in edges if edge is not None]
         engine = partial(_run_engine, output, tuple(wanted), True)
         run = partial(mapped_backward, engine)
-        read = iter(undoing(partial(self._backward, run, seeds, wanted, table, True, True)))
-        return [None if edge is None else next(read) for edge in edges]
+        found = undoing(partial(self._backward, run, seeds, wanted, table, True, True))
+        return _at_edges(edges, found)
 
     def _backward(
         self,
@@ -254,6 +256,14 @@ class GraphTrace(ABC):
             if refusal is None:
                 raise
             raise DisconnectedError(refusal) from error
+
+
+def _at_edges(
+    edges: Sequence[GradientEdge | None], found: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """Return the gradients at all edges, given those at the edges that there are."""
+    remaining = iter(found)
+    return [None if edge is None else next(remaining) for edge in edges]
 
 
 def _run_engine(

@@ -10,13 +10,13 @@ from itertools import islice
 from threading import RLock
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
+from torchattr.core.by_model import ByModel
 from torchattr.core.torch_private import (
     ScriptMethod,
     TorchDispatchMode,
@@ -120,16 +120,13 @@ def has_hidden_modules(forward: Any, modules: Sequence[nn.Module]) -> bool:
         forward: the model or function, searched once in its life.
         modules: its modules, as :func:`modules_of` returns them.
     """
-    owner = getattr(forward, "__self__", forward)
-    try:
-        if owner not in _hides_modules:
-            _hides_modules[owner] = _hides_any(modules)
-        return _hides_modules[owner]
-    except TypeError:  # It cannot be referred to weakly.
-        return _hides_any(modules)
+    known = _hides_modules.get(forward)
+    if known is None:
+        known = _hides_modules[forward] = _hides_any(modules)
+    return known
 
 
-_hides_modules: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_hides_modules = ByModel[bool]()
 
 
 def _hides_any(modules: Sequence[nn.Module]) -> bool:

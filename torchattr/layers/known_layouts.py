@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from torchattr.core.by_model import ByModel
 from torchattr.core.types import Forward
 from torchattr.layers.capture import Captured, TapPoint
 
 _Key: TypeAlias = tuple[bool, tuple[torch.Size, ...]]
 """Whether it is the module's input, and the shapes of the model's inputs."""
-
-_OfModels: TypeAlias = WeakKeyDictionary[Any, dict[_Key, list[Captured]]]
 
 KnownCalls: TypeAlias = Mapping[TapPoint, Sequence[Captured]]
 """The calls at each tap point in an earlier forward, without their values."""
@@ -28,7 +27,7 @@ KnownCalls: TypeAlias = Mapping[TapPoint, Sequence[Captured]]
 _MOST_KEYS = 32
 """The shapes of inputs that are remembered for each module of a model; the oldest are dropped."""
 
-_known: WeakKeyDictionary[nn.Module, _OfModels] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, ByModel[dict[_Key, list[Captured]]]] = WeakKeyDictionary()
 """By the module and the model around it."""
 
 
@@ -62,9 +61,7 @@ def note_calls(
 
 
 def _of(model: Forward, tap: TapPoint) -> dict[_Key, list[Captured]]:
-    # A bound method is a new object each time.
-    owner = getattr(model, "__self__", model)
-    return _known.setdefault(tap.module, WeakKeyDictionary()).setdefault(owner, {})
+    return _known.setdefault(tap.module, ByModel()).setdefault(model, {})
 
 
 def _key(tap: TapPoint, inputs: Sequence[Tensor]) -> _Key:

@@ -124,16 +124,14 @@ class NativeTrace(GraphTrace):
         of_output: bool,
         keep: bool,
     ) -> None:
-        guards = [guard_strides(node) for node in self._graph.ambiguous]
-        if keep:
-            undo.later(partial(_remove, guards))
+        handles = [guard_strides(node) for node in self._graph.ambiguous]
         for operation, rule in self._tables[table].items():
             hook = hook_of(rule)
             if hook is not None:
-                handles = [hook(node) for node in self._graph.nodes.get(operation, ())]
-                # The last backward takes the nodes with it.
-                if keep:
-                    undo.later(partial(_remove, handles))
+                handles += [hook(node) for node in self._graph.nodes.get(operation, ())]
+        # The last backward takes the nodes with it.
+        if keep:
+            undo.later(partial(_remove, handles))
 
 
 def _remove(handles: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from torchattr.core.torch_private import AccumulateGrad
 from torchattr.layers.connection import is_flat
 from torchattr.layers.coverage import Coverage
+from torchattr.layers.graph import oldest_first
 from torchattr.layers.nodes import operations_of
 from torchattr.layers.operations.operation import OPERATIONS
 from torchattr.layers.registry import RuleTable, default_rules
@@ -103,8 +104,7 @@ def _leading(
         these; the first of them by the type of node; those that lead there in several ways.
     """
     above, by_type, joins = sources, dict[type, list[Any]](), list[Any]()
-    # Each node was made after those below it.
-    for node in sorted(below, key=_age):
+    for node in oldest_first(below):
         uses = 0
         for other in below[node]:
             if other in above:
@@ -115,8 +115,3 @@ def _leading(
             if uses > 1:
                 joins.append(node)
     return above, by_type, joins
-
-
-def _age(node: Any) -> int:
-    number: int = node._sequence_nr()
-    return number

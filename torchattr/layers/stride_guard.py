@@ -39,7 +39,7 @@ def strides_of_new(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def guard_strides(node: Any) -> Any:
-    """Give gradients that reach a batch-norm's node the strides of a new tensor.
+    """Copy gradients that reach a batch-norm's node in other strides than those of a new tensor.
 
     Returns:
         a handle whose `remove` undoes that.

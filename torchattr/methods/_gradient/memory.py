@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, get_args
-from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
+from torchattr.core.by_model import ByModel
 from torchattr.core.free_memory import free_bytes
 from torchattr.core.types import Forward
 from torchattr.errors import Hint, InputError
@@ -68,7 +67,7 @@ class ForwardSize:
         return ForwardSize(inputs, self.calls, self.bytes * inputs // max(self.inputs, 1))
 
 
-_sizes: WeakKeyDictionary[Any, ForwardSize] = WeakKeyDictionary()
+_sizes = ByModel[ForwardSize]()
 """Of the first forward of each model."""
 
 
@@ -76,7 +75,7 @@ def prefers_native(model: Forward, inputs: Sequence[Tensor]) -> bool:
     """Whether PyTorch's own graph is faster for these inputs, and small beside free memory."""
     kind = inputs[0].device.type
     given = _bytes_of(inputs)
-    known = _known_size(model)
+    known = _sizes.get(model)
     if known is None:
         return given <= SMALL_INPUT.get(kind, SMALL_INPUT["cuda"])
     size = known.of(given)
@@ -87,13 +86,7 @@ def prefers_native(model: Forward, inputs: Sequence[Tensor]) -> bool:
 
 def knows_size(model: Forward) -> bool:
     """Whether a forward of this model was measured."""
-    return _known_size(model) is not None
-
-
-def _known_size(model: Forward) -> ForwardSize | None:
-    with suppress(TypeError):
-        return _sizes.get(owner_of(model))
-    return None
+    return model in _sizes
 
 
 def note_size(model: Forward, inputs: Sequence[Tensor], trace: ForwardResult) -> None:
@@ -105,15 +98,8 @@ def note_size(model: Forward, inputs: Sequence[Tensor], trace: ForwardResult) ->
         trace: the forward; one whose graph does not begin at the inputs does not tell.
     """
     sources = {edge.node for edge in trace.input_edges if edge is not None}
-    # What cannot be referred to weakly is not remembered.
-    with suppress(TypeError):
-        if sources:
-            _sizes[owner_of(model)] = _size(_bytes_of(inputs), trace.output, sources)
-
-
-def owner_of(model: Any) -> Any:
-    """Return what lives as long as the model: a bound method is a new object each time."""
-    return getattr(model, "__self__", model)
+    if sources:
+        _sizes[model] = _size(_bytes_of(inputs), trace.output, sources)
 
 
 def _size(inputs: int, output: Tensor, sources: Collection[Any]) -> ForwardSize:

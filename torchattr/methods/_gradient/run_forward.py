@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
+from torchattr.core.by_model import ByModel
 from torchattr.core.types import Forward, OutputKey
 from torchattr.kernels import requested_backend
 from torchattr.layers import NativeTrace, NotNative, RandomState, RuleTable, TapPoint, Trace
@@ -18,7 +17,6 @@ from torchattr.methods._gradient.memory import (
     Memory,
     knows_size,
     note_size,
-    owner_of,
     prefers_native,
 )
 
@@ -82,13 +80,14 @@ class _ForwardRun:
         If that shows that the other way is faster, the first forward runs again, so that the same
         inputs always run the same way: they differ in rounding.
         """
-        draws, is_known = RandomState(self.inputs), knows_size(self.model)
         is_native = prefers_native(self.model, self.inputs)
+        if knows_size(self.model):
+            return self._chosen(is_native)
+        draws = RandomState(self.inputs)
         trace = self._chosen(is_native)
-        if is_known:
-            return trace
         note_size(self.model, self.inputs, trace)
-        if prefers_native(self.model, self.inputs) == is_native or is_native != _is_native(trace):
+        was_refused = is_native and not isinstance(trace, NativeTrace)
+        if was_refused or prefers_native(self.model, self.inputs) == is_native:
             return trace
         del trace
         draws.restore()
@@ -99,14 +98,14 @@ class _ForwardRun:
 
     def native(self) -> ForwardResult:
         """Run on PyTorch's own graph, or lean if that could differ."""
-        reason = _unknown_graph(self.model)
+        reason = _unknown_graphs.get(self.model) or ""
         if not reason:
             try:
                 return NativeTrace(self.model, self.inputs, self.arguments, **self.options)
             except NotNative as refusal:
                 reason = str(refusal)
                 if refusal.is_of_graph:
-                    _note_unknown(self.model, reason)
+                    _unknown_graphs[self.model] = reason
         return self.lean(reason)
 
     def lean(self, reason: str) -> ForwardResult:
@@ -120,22 +119,5 @@ class _ForwardRun:
         return trace
 
 
-def _is_native(trace: ForwardResult) -> bool:
-    return isinstance(trace, NativeTrace)
-
-
-_unknown_graphs: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+_unknown_graphs = ByModel[str]()
 """Models whose graph has a node that no table knows, and which: they are not tried again."""
-
-
-def _unknown_graph(model: Forward) -> str:
-    """Return why the graph of a model was refused before; empty if it was not."""
-    with suppress(TypeError):
-        return _unknown_graphs.get(owner_of(model), "")
-    return ""
-
-
-def _note_unknown(model: Forward, reason: str) -> None:
-    # What cannot be referred to weakly is tried each time.
-    with suppress(TypeError):
-        _unknown_graphs[owner_of(model)] = reason
