@@ -20,23 +20,6 @@ struct PoolShape {
     Divisor output[3], channels;   // channels: all of them, or with CHANNELS_LAST, groups of LANES
 };
 
-// The places of a window that are loaded at once: ROWS × COLUMNS of them, all of a small plane, as
-// many as registers hold of a large one, and one if the window is an argument.
-#ifdef EXTENT
-#ifdef VECTORISED
-constexpr int WORDS = 4;
-#else
-constexpr int WORDS = LANES;
-#endif
-#ifndef MOST_WORDS
-#define MOST_WORDS 1
-#endif
-constexpr int COLUMNS = at_most(EXTENT_OF(2), MOST_WORDS / WORDS);
-constexpr int ROWS = at_most(EXTENT_OF(1), MOST_WORDS / (WORDS * COLUMNS));
-#else
-constexpr int ROWS = 1, COLUMNS = 1;
-#endif
-
 struct Best {
     float value[LANES];
     int place[LANES];
@@ -154,30 +137,15 @@ FOR_PLACES
         const Step d = i * DILATION_OF(0);
         if (!inside[0].has(d)) continue;
 FOR_ROWS
-        for (int j = 0; j < EXTENT_OF(1); j += ROWS) {
+        for (int j = 0; j < EXTENT_OF(1); ++j) {
+            const Step h = j * DILATION_OF(1);
 FOR_PLACES
-            for (int k = 0; k < EXTENT_OF(2); k += COLUMNS) {
-                // All loads are issued before the first comparison waits for one of them.
-                Raw raws[ROWS][COLUMNS][LANES];
-#pragma unroll
-                for (int r = 0; r < ROWS; ++r) {
-                    const Step h = (j + r) * DILATION_OF(1);
-#pragma unroll
-                    for (int c = 0; c < COLUMNS; ++c) {
-                        const Step w = (k + c) * DILATION_OF(2);
-                        const bool is_there = j + r < EXTENT_OF(1) && k + c < EXTENT_OF(2)
-                            && inside[1].has(h) && inside[2].has(w);
-                        const Index offset = corner + offset_of(shape, d, h, w);
-                        load_lanes(x, planes, offset, is_there, raws[r][c]);
-                    }
-                }
-#pragma unroll
-                for (int r = 0; r < ROWS; ++r)
-#pragma unroll
-                    for (int c = 0; c < COLUMNS; ++c)
-                        take_place(
-                            best, raws[r][c],
-                            (i * EXTENT_OF(1) + j + r) * EXTENT_OF(2) + k + c);
+            for (int k = 0; k < EXTENT_OF(2); ++k) {
+                const Step w = k * DILATION_OF(2);
+                const Index offset = corner + offset_of(shape, d, h, w);
+                Raw raws[LANES];
+                load_lanes(x, planes, offset, inside[1].has(h) && inside[2].has(w), raws);
+                take_place(best, raws, (i * EXTENT_OF(1) + j) * EXTENT_OF(2) + k);
             }
         }
     }

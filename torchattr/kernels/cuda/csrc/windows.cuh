@@ -26,11 +26,6 @@ __device__ __forceinline__ constexpr Position picked(
     return d == 0 ? first : d == 1 ? second : third;
 }
 
-// The smaller of the two, and at least 1.
-__device__ __forceinline__ constexpr int at_most(int wanted, int limit) {
-    return wanted < limit ? wanted : limit < 1 ? 1 : limit;
-}
-
 #ifdef EXTENT
 // A distance inside a window. Those of a window that is built in are small, whatever the tensors.
 using Step = int;
