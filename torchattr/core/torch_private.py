@@ -9,6 +9,9 @@ read where they are needed.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -63,6 +66,7 @@ __all__ = [
     "is_functorch_wrapped_tensor",
     "make_dual",
     "make_wrapper_subclass",
+    "opened",
     "peek_interpreter_stack",
     "pop_function_mode",
     "python_dispatch",
@@ -113,3 +117,29 @@ def dynamo_stance() -> Any | None:
 def set_dynamo_stance(stance: Any) -> None:
     """Restore a stance of `torch.compile`, which `torch.compiler.set_stance` cannot do."""
     sys.modules[_EVAL_FRAME]._set_stance(stance)
+
+
+@cache
+def opened(function: Any) -> Callable[..., Any]:
+    """Return a Python function of PyTorch whose inner calls a mode sees one by one.
+
+    Such a function hands itself to the mode as a whole. In the copy nothing seems to override
+    torch functions, so that it runs its body instead.
+    """
+    hidden = {name: _answer_no for name in function.__globals__ if name in _ASK_FOR_OVERRIDES}
+    scope = {**function.__globals__, **hidden}
+    code, name = function.__code__, function.__name__
+    body = FunctionType(code, scope, name, function.__defaults__, function.__closure__)
+    body.__kwdefaults__ = function.__kwdefaults__
+    return body
+
+
+_ASK_FOR_OVERRIDES = (
+    "has_torch_function",
+    "has_torch_function_unary",
+    "has_torch_function_variadic",
+)
+
+
+def _answer_no(*args: Any) -> bool:
+    return False

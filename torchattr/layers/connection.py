@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.undoing import undone
 from torchattr.layers.guards import enter_mode, gradients
-from torchattr.layers.layouts.calls import base_name, tensors_in
+from torchattr.layers.layouts.calls import tensors_in
+from torchattr.layers.operations.names import base_name
 from torchattr.layers.layouts.notes import TensorNotes
 
 Port: TypeAlias = tuple[Any, int]

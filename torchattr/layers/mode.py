@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.functorch import is_transformed, unwrapped
-from torchattr.core.torch_private import make_dual
+from torchattr.core.torch_private import make_dual, opened
 from torchattr.core.types import Forward
+from torchattr.core.undoing import Undo, undoing
 from torchattr.kernels import Backend, Request, choose, requested_backend
 from torchattr.layers.autograd import (
     OperationRules,
@@ -22,9 +24,16 @@ from torchattr.layers.autograd import (
 )
 from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
+from torchattr.layers.guards import enter_mode
 from torchattr.layers.layouts.notes import TensorNotes
-from torchattr.layers.operations.operation import Call
-from torchattr.layers.operations.parsers import MAKES_MASKS, MaskOrigins, parse_call
+from torchattr.layers.operations.operation import OPERATIONS
+from torchattr.layers.operations.parsers import (
+    MAKES_MASKS,
+    MaskOrigins,
+    ParsedCall,
+    parse_call,
+    parse_requested,
+)
 from torchattr.layers.registry import RuleTable, default_rule
 from torchattr.layers.rule import OwnGradient
 from torchattr.layers.training import TrainingGuard
@@ -65,6 +74,8 @@ class RuleMode(TorchFunctionMode):
         self._requested = requested_backend()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._rules: dict[str, OperationRules | None] = {}
+        named = {name for table in tables for name in table}
+        self._on_request = {name for name in named if OPERATIONS[name].on_request}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -75,11 +86,15 @@ class RuleMode(TorchFunctionMode):
             return func(*args, **kwargs)
         self._training.watch(func, args, kwargs)
         parsed = parse_call(func, args, kwargs, self._masks)
+        if parsed is not None and parsed[0].arguments.get("training"):
+            self._training.refuse(f"{parsed[0].operation.name} ({parsed[0].spelling})")
+        if self._on_request:
+            if func in _OPENED:
+                return undoing(partial(self._run_opened, func, args, kwargs))
+            parsed = self._requested_instead(parsed, func, args, kwargs)
         if parsed is None:
             return self._run_other(func, args, kwargs)
         call, inputs = parsed
-        if call.arguments.get("training"):
-            self._training.refuse(f"{call.operation.name} ({call.spelling})")
         transformed = is_transformed()
         if not (torch.is_grad_enabled() and self._any_in_graph(inputs, transformed)):
             return self._run(func, args, kwargs)
@@ -95,7 +110,29 @@ class RuleMode(TorchFunctionMode):
             return mapped(rules, call, inputs[0])
         if call.is_masked:
             call.once = partial(func, *args, **kwargs)
-        return RuleFunction.apply(rules, call, *[ordinary(tensor) for tensor in inputs])
+        return RuleFunction.apply(rules, call, *map(self._frozen, inputs))
+
+    def _requested_instead(
+        self,
+        parsed: ParsedCall | None,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> ParsedCall | None:
+        """Return a call as a requested operation, unless another one that rules can serve."""
+        if parsed is not None:
+            call = parsed[0]
+            served = call.operation.kind != "dropout"
+            if served and not self._any_in_graph(call.arguments.values(), is_transformed()):
+                return parsed
+        return parse_requested(func, args, kwargs, self._on_request) or parsed
+
+    def _run_opened(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], undo: Undo
+    ) -> Any:
+        """Run the body of a function of PyTorch under this mode."""
+        enter_mode(undo, self)
+        return opened(func)(*args, **kwargs)
 
     def _run_other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run a function that is not an operation, and record what later calls depend on."""
@@ -183,6 +220,9 @@ def ordinary(value: Any) -> Any:
         return value.clone()
     return value
 
+
+# Each hands itself to a mode as a whole, although its body consists of operations.
+_OPENED = (F.multi_head_attention_forward, F.local_response_norm)
 
 # What these return is no tensor.
 _READS_SIZES = frozenset(

@@ -128,7 +128,7 @@ def test_equal_sizes_do_not_confuse(name: str) -> None:
 def test_every_rule_names_a_function_of_pytorch() -> None:
     from torch.overrides import get_testing_overrides
 
-    from torchattr.layers.layouts.calls import base_name
+    from torchattr.layers.operations.names import base_name
 
     known = {base_name(function) for function in get_testing_overrides()}
     aten = {

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from torchattr.core.torch_private import OpOverload
 from torchattr.layers.layouts.axes import Axes, joined, others
-
-
-@lru_cache(maxsize=4096)
-def base_name(function: Any) -> str:
-    """Return the name that all spellings of a function share.
-
-    >>> import torch
-    >>> base_name(Tensor.__getitem__), base_name(torch.relu_), base_name(Tensor.T.__get__)
-    ('getitem', 'relu', 'T')
-    """
-    if isinstance(function, OpOverload):
-        name = function._schema.name.split("::")[-1]
-    else:
-        name = str(getattr(function, "__name__", type(function).__name__))
-    if name == "__get__":
-        name = str(getattr(getattr(function, "__self__", None), "__name__", name))
-    return name.strip("_") or name
+from torchattr.layers.operations.names import base_name
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.layers.layouts.axes import OTHER, Axes, Axis, axis, joined, others, reshaped, resized
-from torchattr.layers.layouts.calls import FunctionCall, alike, base_name, flat
+from torchattr.layers.layouts.calls import FunctionCall, alike, flat
+from torchattr.layers.operations.names import base_name
 
 
 def windowed(call: FunctionCall) -> list[Axes]:

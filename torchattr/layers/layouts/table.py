@@ -17,7 +17,6 @@ from torchattr.layers.layouts.calls import (
     FunctionCall,
     Lookup,
     alike,
-    base_name,
     tensors_in,
     unknown,
 )
@@ -45,6 +44,7 @@ from torchattr.layers.layouts.views import (
     viewed,
     warped,
 )
+from torchattr.layers.operations.names import base_name
 
 
 def axes_of_results(

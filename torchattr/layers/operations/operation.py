@@ -15,7 +15,10 @@ from torch import Tensor
 from torchattr.errors import RuleError
 from torchattr.kernels import Backend, Order
 
-OperationKind = Literal["rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"]
+OperationKind = Literal[
+    *("rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"),
+    *("elementwise", "product", "attention", "reduction", "resampling"),
+]
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,14 @@ class Operation:
         kind: its group in coverage reports. A `rectifier` is zero below zero and is rewritten by
             the rules for `relu`; an `activation` is rewritten only on request.
         extras: number of outputs after the first that rules see, under every spelling.
+        on_request: whether its calls are recognised and counted only where a method or user has a
+            rule for it.
     """
 
     name: str
     kind: OperationKind
     extras: int = 0
+    on_request: bool = False
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -62,6 +68,19 @@ OPERATIONS: dict[str, Operation] = {
         Operation("add", "merge"),
         Operation("cat", "merge"),
         Operation("dropout", "dropout"),
+        Operation("sigmoid", "elementwise", on_request=True),
+        Operation("tanh", "elementwise", on_request=True),
+        Operation("elementwise", "elementwise", on_request=True),
+        Operation("mul", "product", on_request=True),
+        Operation("matmul", "product", on_request=True),
+        Operation("div", "product", on_request=True),
+        Operation("softmax", "attention", on_request=True),
+        Operation("attention", "attention", on_request=True),
+        Operation("rms_norm", "norm", on_request=True),
+        Operation("normalize", "norm", on_request=True),
+        Operation("mean", "reduction", on_request=True),
+        Operation("sum", "reduction", on_request=True),
+        Operation("interpolate", "resampling", on_request=True),
     )
 }
 

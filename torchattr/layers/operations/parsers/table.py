@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -36,6 +36,9 @@ class Parsed(NamedTuple):
 
 
 Parser = Callable[..., Any]
+
+ParsedCall: TypeAlias = tuple[Call, tuple[Tensor, ...]]
+"""A call of an operation, and its differentiable inputs."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _file_of(parser: Parser) -> str | None:
 
 def parse_call(
     function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], masks: MaskOrigins | None = None
-) -> tuple[Call, tuple[Tensor, ...]] | None:
+) -> ParsedCall | None:
     """Parse a function call as an operation.
 
     Args:
@@ -108,6 +111,17 @@ def parse_call(
     pattern = CALL_PATTERNS.get(function)
     if pattern is None or "out" in kwargs or (pattern.masked and masks is None):
         return None
+    return parse_by(pattern, function, args, kwargs, masks)
+
+
+def parse_by(
+    pattern: CallPattern,
+    function: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    masks: MaskOrigins | None = None,
+) -> ParsedCall | None:
+    """Parse a function call by one pattern; as for :func:`parse_call`."""
     masked = pattern.masked
     parsed = pattern.parse(masks, *args, **kwargs) if masked else pattern.parse(*args, **kwargs)
     if parsed is None:

@@ -1,0 +1,153 @@
+"""Operations that are recognised only where a rule table names them, by the function's name.
+
+Products, attention, smooth gates and reductions keep PyTorch's own gradient in most methods, which
+therefore do not pay for looking at them. The name without underscores covers the method, the
+in-place method, the operator and the aten function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.layers.operations.names import base_name
+from torchattr.layers.operations.parsers.table import (
+    CallPattern,
+    Parsed,
+    ParsedCall,
+    Parser,
+    parse_by,
+    writes_in_place,
+)
+
+_PATTERNS: dict[str, tuple[str, Parser]] = {}
+
+
+def parse_requested(
+    function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], requested: Container[str]
+) -> ParsedCall | None:
+    """Parse a function call as one of the requested operations.
+
+    Returns:
+        the call and its inputs, or `None` if it is none of them.
+    """
+    operation, parse = _PATTERNS.get(base_name(function), (None, None))
+    if operation is None or parse is None or operation not in requested or "out" in kwargs:
+        return None
+    pattern = CallPattern(operation, parse, writes_in_place(function), masked=False)
+    return parse_by(pattern, function, args, kwargs)
+
+
+def _named(operation: str, names: str) -> Callable[[Parser], Parser]:
+    """Register the decorated parser for the functions with one of these names."""
+
+    def register(parser: Parser) -> Parser:
+        _PATTERNS.update({name: (operation, parser) for name in names.split()})
+        return parser
+
+    return register
+
+
+def _one(input: Any, *args: Any, **kwargs: Any) -> Parsed:
+    return Parsed((input,))
+
+
+_named("sigmoid", "sigmoid expit special_expit")(_one)
+_named("tanh", "tanh")(_one)
+_named(
+    "elementwise",
+    "hardsigmoid logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink hardtanh clamp"
+    " clip clamp_min clamp_max threshold abs absolute exp expm1 exp2 log log2 log10 log1p sqrt"
+    " rsqrt square reciprocal sin cos tan sinh cosh arcsin asin arccos acos arctan atan arcsinh"
+    " asinh erf special_erf erfc special_erfc sinc",
+)(_one)
+_named("mean", "mean")(_one)
+_named("sum", "sum")(_one)
+_named("interpolate", "interpolate upsample upsample_nearest upsample_bilinear")(_one)
+_named("softmax", "softmax special_softmax")(_one)
+_named("rms_norm", "rms_norm")(_one)
+
+
+@_named("elementwise", "pow ipow float_power")
+def _power(input: Any, exponent: Any) -> Parsed | None:
+    if isinstance(input, Tensor) and not isinstance(exponent, Tensor):
+        return Parsed((input,))
+    return None
+
+
+@_named("elementwise", "rpow")
+def _exponential(input: Tensor, base: Any) -> Parsed | None:
+    return None if isinstance(base, Tensor) else Parsed((input,))
+
+
+@_named("elementwise", "rtruediv rdiv")
+def _reciprocal(input: Tensor, dividend: Any) -> Parsed | None:
+    return None if isinstance(dividend, Tensor) else Parsed((input,))
+
+
+@_named("mul", "mul multiply imul rmul")
+def _product(input: Any, other: Any) -> Parsed | None:
+    return _two(input, other)
+
+
+@_named("div", "div divide true_divide truediv itruediv")
+def _quotient(input: Any, other: Any, *, rounding_mode: Any = None) -> Parsed | None:
+    return _two(input, other) if rounding_mode is None else None
+
+
+@_named("matmul", "matmul rmatmul imatmul bmm mm mv dot vdot inner outer ger kron tensordot cross")
+def _matrix_product(input: Any, other: Any, *args: Any, **kwargs: Any) -> Parsed | None:
+    return _two(input, other)
+
+
+def _two(input: Any, other: Any) -> Parsed | None:
+    """Two tensors; a product with a number is linear and needs no rule."""
+    if isinstance(input, Tensor) and isinstance(other, Tensor):
+        return Parsed((input, other))
+    return None
+
+
+@_named("matmul", "einsum")
+def _einsum(equation: Any, *operands: Any) -> Parsed | None:
+    given = operands[0] if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
+    return Parsed(tuple(given)) if isinstance(equation, str) and len(given) == 2 else None
+
+
+@_named("matmul", "baddbmm addmm addbmm addmv addr")
+def _added_product(input: Tensor, one: Tensor, other: Tensor, **scales: Any) -> Parsed:
+    return Parsed((one, other, input), {"addend": True})
+
+
+@_named(
+    "matmul",
+    "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution",
+)
+def _dependent_weight(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Parsed:
+    """A convolution or linear layer whose weights depend on the input, which no other rule serves."""
+    if bias is None:
+        return Parsed((input, weight))
+    return Parsed((input, weight, bias), {"addend": True})
+
+
+@_named("normalize", "normalize")
+def _normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Parsed:
+    return Parsed((input,), {"p": p, "dim": dim, "eps": eps})
+
+
+@_named("attention", "scaled_dot_product_attention")
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Parsed:
+    arguments = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale}
+    return Parsed((query, key, value), {**arguments, "enable_gqa": enable_gqa})
