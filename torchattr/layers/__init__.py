@@ -3,6 +3,8 @@
 from torchattr.core.pytree import filled as filled
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
+from torchattr.layers.composite import Composite as Composite
+from torchattr.layers.composite import Position as Position
 from torchattr.layers.connection import why_disconnected as why_disconnected
 from torchattr.layers.coverage import GATES as GATES
 from torchattr.layers.coverage import Coverage as Coverage
@@ -55,7 +57,12 @@ from torchattr.layers.rules import (
 )
 from torchattr.layers.rules.conv import ConvGradient as ConvGradient
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
+from torchattr.layers.rules.relevance import gates, norms, products
+from torchattr.layers.rules.relevance import linear as weighted
 from torchattr.layers.trace import Trace as Trace
 
-RULE_MODULES = (activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool)
+RULE_MODULES = (
+    *(activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool),
+    *(gates, norms, products, weighted),
+)
 """The modules whose import registers the rules and fusions of the package."""

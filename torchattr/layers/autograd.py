@@ -64,7 +64,9 @@ class OperationRules:
         visible = outputs[: 1 + call.operation.extras]
         return [rule.save(call, x, *visible) for rule in self._savers]
 
-    def backward(self, state: NodeState, grad: Tensor, saved: Sequence[Tensor]) -> Sequence[Tensor]:
+    def backward(
+        self, state: NodeState, grad: Tensor, saved: Sequence[Tensor]
+    ) -> Sequence[Tensor | None]:
         """Propagate a gradient by the rule in force, or through both calls of a fused pair."""
         table = self.backward_state.table
         own = saved
@@ -74,7 +76,9 @@ class OperationRules:
             own = ()
         author: LayerRule | FusedPair
         if state.partner is None:
-            author, call = self.rules[table], state.call
+            author, call = state.rules[table], state.call
+            if table in state.places:
+                call.place = state.places[table]
             result = author.backward(call, grad, *own)
         else:
             author, below = state.partner
@@ -84,7 +88,7 @@ class OperationRules:
             return (in_dtype(result, call.dtype),)
         results = result if isinstance(result, tuple) else (result,)
         _check(author, call, results)
-        return [in_dtype(one, call.dtype) for one in results]
+        return [None if one is None else in_dtype(one, call.dtype) for one in results]
 
     def _of_table(
         self, table: int, saved: Sequence[Tensor], sizes: Sequence[int]
@@ -232,4 +236,4 @@ def _check(author: LayerRule | FusedPair, call: Call, results: Sequence[Any]) ->
 
 
 def _fits(result: Any, shape: torch.Size) -> bool:
-    return isinstance(result, Tensor) and result.shape == shape
+    return result is None or (isinstance(result, Tensor) and result.shape == shape)

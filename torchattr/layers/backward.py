@@ -6,6 +6,9 @@ from enum import IntEnum
 
 from torchattr.layers.operations.operation import GradientReaders
 
+MOST_KEPT = 2**29
+"""Bytes of constants that the rules of one forward keep at most, for backwards after the first."""
+
 
 class InnerGradients(IntEnum):
     """Which gradients a forward computes itself, before any backward of ours.
@@ -36,6 +39,7 @@ class BackwardState:
         prepared: which of them this forward is prepared for.
         readers_known: whether gradients flow only along the graph of the output.
         read: the `id` of the readers of each gradient that is a result of this backward.
+        keep: whether another backward will follow this one.
     """
 
     def __init__(self, prepared: InnerGradients = InnerGradients.NONE) -> None:
@@ -43,6 +47,15 @@ class BackwardState:
         self.inner = self.prepared = prepared
         self.readers_known = False
         self.read: frozenset[int] = frozenset()
+        self.keep = False
+        self._room = MOST_KEPT
+
+    def may_keep(self, size: int) -> bool:
+        """Whether a rule may keep so many bytes of constants for further backwards; counts them."""
+        if not self.keep or size > self._room:
+            return False
+        self._room -= size
+        return True
 
     def require(self, inner: InnerGradients) -> None:
         """Stop the forward if it is not prepared for such a gradient.

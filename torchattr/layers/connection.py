@@ -15,8 +15,8 @@ from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.undoing import undone
 from torchattr.layers.guards import enter_mode, gradients
 from torchattr.layers.layouts.calls import tensors_in
-from torchattr.layers.operations.names import base_name
 from torchattr.layers.layouts.notes import TensorNotes
+from torchattr.layers.operations.names import base_name
 
 Port: TypeAlias = tuple[Any, int]
 """A node of the graph and the number of one of its outputs."""

@@ -7,13 +7,14 @@ together with its own. Each such pair is a :class:`FusedPair`, registered in a s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
 from torchattr.core.registry import Registry
 from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule
 
 
@@ -29,9 +30,10 @@ class NodeState:
     Attributes:
         partner: the fused pair and the earlier call, if this call runs that one's backward, too.
         is_done_above: whether the later call runs this one's backward.
+        places: what is known of the call's neighbours, by the position of a composite table.
     """
 
-    __slots__ = ("call", "is_done_above", "partner", "rules", "saved", "sizes")
+    __slots__ = ("call", "is_done_above", "partner", "places", "rules", "saved", "sizes")
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class NodeState:
         self.sizes = sizes
         self.partner: tuple[FusedPair, NodeState] | None = None
         self.is_done_above = False
+        self.places: Mapping[int, Place] = {}
 
     def consists_of(self, *kinds: type[LayerRule]) -> bool:
         """Whether every rule is of exactly one of these classes, not of a subclass."""

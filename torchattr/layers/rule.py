@@ -40,6 +40,15 @@ class LayerRule(ABC):
     fresh: ClassVar[bool] = False
     """Whether `backward` always returns a new tensor, which the next rule may write over."""
 
+    ends: ClassVar[bool] = False
+    """Whether nothing goes back: the operation's output counts as a constant."""
+
+    merges: ClassVar[bool] = False
+    """Whether a batch-norm that alone reads the output is treated as a part of the operation."""
+
+    terminal: ClassVar[bool] = False
+    """Whether `backward` returns relevance: the share of each input, not of a unit of it."""
+
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the tensors that :meth:`backward` needs; none by default.
 
@@ -62,11 +71,16 @@ class LayerRule(ABC):
         return None
 
     @abstractmethod
-    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def backward(
+        self, call: Call, grad: Tensor, *saved: Tensor
+    ) -> Tensor | tuple[Tensor | None, ...]:
         """Return the gradient of the input; for several inputs, a tuple with one tensor for each.
 
+        In a tuple, `None` stands for zeros.
+
         Args:
-            call: as for :meth:`save`; `call.shape` and `call.dtype` are the input's.
+            call: as for :meth:`save`; `call.shape` and `call.dtype` are the input's, `call.place`
+                tells of its neighbours.
             grad: the gradient of the output, in its shape.
             saved: what :meth:`save` returned.
         """
@@ -132,3 +146,13 @@ class OwnGradient(LayerRule):
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
         return call.vjp(grad, *saved)
+
+
+@batchable
+class Unchanged(LayerRule):
+    """Hands the gradient on: what the operation does counts as a part of the one below it."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad

@@ -11,9 +11,11 @@ from torch.autograd.graph import GradientEdge
 
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
+from torchattr.layers.arrangement import arrange
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import GradientInside, InnerGradients
 from torchattr.layers.capture import TapPoint
+from torchattr.layers.composite import Composite
 from torchattr.layers.graph import nodes_of, prepare_backward, readers_of
 from torchattr.layers.graph_trace import ForwardCall, GraphTrace
 from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
@@ -68,11 +70,11 @@ class Trace(GraphTrace):
         )
         self.coverage = self._mode.coverage
         if differentiable:
-            self._inspect_graph()
+            self._inspect_graph(model)
         else:
             self.coverage.total()
 
-    def _inspect_graph(self) -> None:
+    def _inspect_graph(self, model: Forward) -> None:
         """Count what ran, and prepare the backwards."""
         if self.output.grad_fn is None:
             self.coverage.total()
@@ -81,8 +83,15 @@ class Trace(GraphTrace):
         readers = readers_of(self.output, *recorded)
         self.coverage.inspect(nodes_of(self.output) if recorded else readers)
         self.coverage.total(readers)
+        self._arrange(model)
         if not self._mode.hooked:
             prepare_backward(self.output, readers)
+
+    def _arrange(self, model: Forward) -> None:
+        """Tell the rules of composites about their places."""
+        for number, table in enumerate(self._tables):
+            if isinstance(table, Composite):
+                arrange(self.output, number, table, model, self._mode.backward_state)
 
     def _run_until_complete(self, call: ForwardCall, follow: bool) -> None:
         """Run forward, again if it takes gradients itself or its graph must begin further up."""
@@ -117,5 +126,6 @@ class Trace(GraphTrace):
     ) -> None:
         backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
         backward.table, backward.readers_known = table, of_output
+        backward.keep = keep
         backward.read = frozenset(id(node.state.call.readers) for node in nodes if runs_rules(node))
         enter_mode(undo, self._mode)

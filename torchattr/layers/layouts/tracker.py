@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.layers.layouts.axes import BATCH, OTHER, Axes, Axis, Label, axis, others
 from torchattr.layers.layouts.calls import tensors_in
-from torchattr.layers.operations.names import base_name
 from torchattr.layers.layouts.notes import TensorNotes
 from torchattr.layers.layouts.sums import sliding_dims
 from torchattr.layers.layouts.table import RULES, axes_of_results
+from torchattr.layers.operations.names import base_name
 
 
 @dataclass(frozen=True)

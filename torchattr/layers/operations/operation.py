@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchattr.errors import RuleError
 from torchattr.kernels import Backend, Order
+from torchattr.layers.operations.place import Place
 
 OperationKind = Literal[
     *("rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"),
@@ -151,6 +152,7 @@ class Call:
     * `shape`, `dtype` and `device` of the first input, and the `shapes` of all of them;
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
     * `backend`: where the hot operations run;
+    * `place`, in backward: its neighbours in the graph, as far as known (:class:`Place`);
     * `owns_grad`, in backward: whether nothing else reads the gradient that arrives, so that a rule
       may write over it.
     """
@@ -159,12 +161,13 @@ class Call:
     __slots__ = (
         *("operation", "inplace", "shape", "shapes", "dtype", "device", "order", "backend"),
         *("arguments", "readers", "drop_extras", "is_masked", "once", "_args", "_function"),
-        *("group", "position"),
+        *("group", "place", "position"),
         *("_kwargs", "_led", "_original", "function", "_stride", "__weakref__"),
     )
 
     order: Order
     backend: Backend
+    place: Place
 
     def __init__(
         self,
@@ -214,6 +217,8 @@ class Call:
         return self._original or self
 
     def __getattr__(self, name: str) -> Any:
+        if name == "place":
+            return Place()
         if name in ("arguments", "operation"):  # A copy that is being made has neither.
             raise AttributeError(name)
         if name in self.arguments:

@@ -22,18 +22,25 @@ class ConvGradient(LayerRule):
     fresh: ClassVar[bool] = True
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        padding = call.arguments["padding"]
-        if isinstance(padding, str):
-            return _padded_backward(call, grad)
-        return _backward(call, grad, call.blank(grad), padding)
+        return conv_backward(call, grad, in_dtype(call.weight, grad.dtype))
 
 
-def _backward(call: Call, grad: Tensor, blank: Tensor, padding: tuple[int, ...]) -> Tensor:
+def conv_backward(call: Call, grad: Tensor, weight: Tensor) -> Tensor:
+    """Return the transposed convolution of a gradient by the call's weight, or one of its shape."""
+    padding = call.arguments["padding"]
+    if isinstance(padding, str):
+        return _padded_backward(call, grad, weight)
+    return _backward(call, grad, call.blank(grad), weight, padding)
+
+
+def _backward(
+    call: Call, grad: Tensor, blank: Tensor, weight: Tensor, padding: tuple[int, ...]
+) -> Tensor:
     settings = call.arguments
     result = torch.ops.aten.convolution_backward(
         grad,
         blank,
-        in_dtype(settings["weight"], grad.dtype),
+        weight,
         None,
         settings["stride"],
         padding,
@@ -46,13 +53,13 @@ def _backward(call: Call, grad: Tensor, blank: Tensor, padding: tuple[int, ...])
     return result[0]
 
 
-def _padded_backward(call: Call, grad: Tensor) -> Tensor:
+def _padded_backward(call: Call, grad: Tensor, weight: Tensor) -> Tensor:
     """Undo `padding="same"` or `"valid"`, which may pad one side more than the other."""
     before, after = _margins(call)
     dims = len(before)
     padded = [size + b + a for size, b, a in zip(call.shape[-dims:], before, after, strict=True)]
     blank = grad.new_empty(1).expand(*call.shape[:-dims], *padded)
-    whole = _backward(call, grad, blank, (0,) * dims)
+    whole = _backward(call, grad, blank, weight, (0,) * dims)
     for d in range(dims):
         whole = whole.narrow(d - dims, before[d], call.shape[d - dims])
     return whole

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from torchattr.layers import Captured, LayerRule, RuleTable, TapPoint
+from torchattr.layers import Captured, Composite, LayerRule, RuleTable, TapPoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +108,10 @@ def distinct_tables(tables: Sequence[RuleTable]) -> list[RuleTable]:
 
 def same_rules(table: RuleTable, other: RuleTable) -> bool:
     """Whether two tables give the same backward."""
+    if table is other:
+        return True
+    if isinstance(table, Composite) or isinstance(other, Composite):
+        return False
     return {name: _identity(rule) for name, rule in table.items()} == {
         name: _identity(rule) for name, rule in other.items()
     }

@@ -92,8 +92,13 @@ def _instance_norm(
     eps: float = 1e-5,
 ) -> Parsed:
     # Without running statistics it normalises by each instance, also at inference.
-    training = use_input_stats and running_mean is not None
-    arguments = {"weight": weight, "bias": bias, "training": training, "eps": eps}
+    arguments = {
+        "weight": weight,
+        "bias": bias,
+        "training": use_input_stats and running_mean is not None,
+        "by_instance": use_input_stats or running_mean is None,
+        "eps": eps,
+    }
     return Parsed((input,), arguments)
 
 

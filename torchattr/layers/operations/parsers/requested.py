@@ -44,7 +44,7 @@ def _named(operation: str, names: str) -> Callable[[Parser], Parser]:
     """Register the decorated parser for the functions with one of these names."""
 
     def register(parser: Parser) -> Parser:
-        _PATTERNS.update({name: (operation, parser) for name in names.split()})
+        _PATTERNS.update(dict.fromkeys(names.split(), (operation, parser)))
         return parser
 
     return register
@@ -67,7 +67,6 @@ _named("mean", "mean")(_one)
 _named("sum", "sum")(_one)
 _named("interpolate", "interpolate upsample upsample_nearest upsample_bilinear")(_one)
 _named("softmax", "softmax special_softmax")(_one)
-_named("rms_norm", "rms_norm")(_one)
 
 
 @_named("elementwise", "pow ipow float_power")
@@ -151,3 +150,11 @@ def _attention(
 ) -> Parsed:
     arguments = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale}
     return Parsed((query, key, value), {**arguments, "enable_gqa": enable_gqa})
+
+
+@_named("rms_norm", "rms_norm")
+def _rms_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Parsed:
+    shape = tuple(normalized_shape)
+    return Parsed((input,), {"normalized_shape": shape, "weight": weight, "eps": eps})

@@ -1,0 +1,252 @@
+"""Walks the graph of a finished forward, and tells the rules of a composite about their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.core.types import Forward
+from torchattr.errors import RuleError
+from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.backward import BackwardState
+from torchattr.layers.composite import Composite, Position
+from torchattr.layers.graph import nodes_of, oldest_first, readers_of
+from torchattr.layers.guards import named_modules_of
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.place import Place
+from torchattr.layers.rule import LayerRule, Unchanged
+
+
+def arrange(
+    output: Tensor, table: int, composite: Composite, model: Forward, state: BackwardState
+) -> None:
+    """Choose the rule of each call, and tell it of its neighbours.
+
+    Args:
+        output: the scores.
+        table: the position of the composite among the tables.
+        composite: the composite.
+        model: names the layers.
+        state: knows whether constants are worth keeping.
+
+    Raises:
+        RuleError: a rule whose result is relevance has operations below it that would change that.
+    """
+    arrangement = _Arrangement(output, table, state)
+    arrangement.choose(composite, _layers_by_weight(model) if composite.layers else {})
+    arrangement.place()
+    arrangement.demand_ends()
+
+
+class _Arrangement:
+    """The places of one table's rules in one graph."""
+
+    def __init__(self, output: Tensor, table: int, state: BackwardState) -> None:
+        self._table = table
+        self._state = state
+        self._nodes = oldest_first(nodes_of(output))
+        self._readers = readers_of(output)
+        self._readers[output.grad_fn].append(None)
+        self._live: set[Any] = set()
+        self._nonnegative: set[Any] = set()
+
+    def choose(self, composite: Composite, layers: Mapping[int, str]) -> None:
+        """Choose rules by position, from the first call on; note where the signal passes."""
+        weighted = []
+        for node in self._nodes:
+            below = [source for source, _ in node.next_functions]
+            if _is_rectifying(node) or (_keeps_sign(node) and self._nonnegative.issuperset(below)):
+                self._nonnegative.add(node)
+            if self._is_live(node):
+                self._live.add(node)
+                if runs_rules(node) and node.state.call.operation.name in ("conv", "linear"):
+                    weighted.append(node)
+        for node in weighted:
+            layer = layers.get(id(node.state.call.weight), "")
+            position = Position(layer, node is weighted[0], node is weighted[-1])
+            self._replace(node, composite.rule_for(node.state.call, position))
+
+    def _is_live(self, node: Any) -> bool:
+        """Whether the signal passes a node on its way to where the graph was entered."""
+        if isinstance(node, Enter._backward_cls):
+            return True
+        if runs_rules(node) and self._rule_of(node).ends:
+            return False
+        return any(below in self._live for below, _ in node.next_functions)
+
+    def place(self) -> None:
+        """Tell each call of its neighbours."""
+        places = {node: self._place_of(node) for node in self._nodes if runs_rules(node)}
+        for node, place in places.items():
+            if self._rule_of(node).merges and node in self._live:
+                self._note_readers(node, place, places)
+            node.state.places = {**node.state.places, self._table: place}
+
+    def _place_of(self, node: Any) -> Place:
+        below = [source for source, _ in node.next_functions]
+        dependent = [source in self._live for source in below]
+        nonnegative = self._nonnegative.issuperset(below)
+        return Place(dependent, nonnegative=nonnegative, keeps=self._state.may_keep)
+
+    def _note_readers(self, node: Any, place: Place, places: Mapping[Any, Place]) -> None:
+        """Merge a batch-norm that alone reads the output, and look for a rectifier behind."""
+        reader = self._sole_reader(node)
+        if reader is not None and _can_merge(node.state.call, reader.state.call):
+            place.norm = reader.state.call
+            self._replace(reader, _MERGED)
+            reader = self._sole_reader(reader)
+        if reader is not None and _is_rectifier(reader.state.call):
+            place.rectified = True
+            places[reader].gates = place
+
+    def _sole_reader(self, node: Any) -> Any:
+        """Return the only call that reads a node's output, if that is an operation's."""
+        readers = self._readers[node]
+        return readers[0] if len(readers) == 1 and runs_rules(readers[0]) else None
+
+    def demand_ends(self) -> None:
+        """Check that relevance which a rule sends back reaches the inputs unchanged.
+
+        Raises:
+            RuleError: an operation below would change it, or the signal passes beside the rule.
+        """
+        ends = [node for node in self._nodes if runs_rules(node) and self._rule_of(node).terminal]
+        for node in ends:
+            self._demand_unchanged(node)
+        if ends and (beside := self._passing_beside(set(ends))) is not None:
+            title = type(self._rule_of(ends[0])).__name__
+            raise RuleError(
+                f"the rule {title} of the first layer gives relevance, but {_named(beside)} also"
+                " reads the inputs, whose share is a gradient there; choose a composite without a"
+                " rule of its own for the first layer"
+            )
+
+    def _demand_unchanged(self, end: Any) -> None:
+        for node in nodes_below(end):
+            if node in self._live and not _only_moves(node):
+                raise RuleError(
+                    f"the rule {type(self._rule_of(end)).__name__} gives relevance, which"
+                    f" {_named(node)} between {end.state.call.spelling} and the inputs would change;"
+                    " do that step before the model, or choose a composite without a rule of its"
+                    " own for the first layer"
+                )
+
+    def _passing_beside(self, ends: set[Any]) -> Any:
+        """Return an operation through which the signal reaches the inputs beside the ends."""
+        waiting, seen = [self._nodes[-1]], set(ends)
+        while waiting:
+            node = waiting.pop()
+            for below, _ in node.next_functions:
+                if isinstance(below, Enter._backward_cls):
+                    return node
+                if below in self._live and below not in seen:
+                    seen.add(below)
+                    waiting.append(below)
+        return None
+
+    def _rule_of(self, node: Any) -> LayerRule:
+        rule: LayerRule = node.state.rules[self._table]
+        return rule
+
+    def _replace(self, node: Any, rule: LayerRule) -> None:
+        rules = list(node.state.rules)
+        rules[self._table] = rule
+        node.state.rules = rules
+
+
+def nodes_below(node: Any) -> Iterator[Any]:
+    """Yield the nodes below one, down to where the graph was entered."""
+    waiting, seen = [node], {node}
+    while waiting:
+        for below, _ in waiting.pop().next_functions:
+            if below is None or below in seen or isinstance(below, Enter._backward_cls):
+                continue
+            seen.add(below)
+            waiting.append(below)
+            yield below
+
+
+def _layers_by_weight(model: Forward) -> dict[int, str]:
+    """Return the name of the layer that holds each parameter, by the parameter's `id`."""
+    return {
+        id(parameter): name
+        for name, module in named_modules_of(model)
+        for parameter in module.parameters(recurse=False)
+    }
+
+
+def _can_merge(call: Call, reader: Call) -> bool:
+    """Whether a reader is a batch-norm over the output channels of a convolution or linear layer."""
+    if reader.operation.name != "batch_norm":
+        return False
+    return call.operation.name == "conv" or len(reader.shape) == 2
+
+
+def _is_rectifier(call: Call) -> bool:
+    return call.operation.name == "relu" and call.upper is None
+
+
+def _is_rectifying(node: Any) -> bool:
+    return runs_rules(node) and node.state.call.operation.name == "relu"
+
+
+def _keeps_sign(node: Any) -> bool:
+    """Whether a node's output has no negative element if its inputs have none."""
+    if runs_rules(node):
+        return node.state.call.operation.name in _SIGN_KEEPING and _adds(node.state.call.arguments)
+    name = type(node).__name__
+    return name in _SIGN_KEEPING_NODES and getattr(node, "_saved_alpha", 1) > 0
+
+
+def _adds(arguments: Mapping[str, Any]) -> bool:
+    alpha = arguments.get("alpha", 1)
+    return isinstance(alpha, (int, float)) and alpha > 0
+
+
+def _only_moves(node: Any) -> bool:
+    """Whether a node puts elements elsewhere without changing them."""
+    if runs_rules(node):
+        return node.state.call.operation.name == "dropout"
+    return type(node).__name__ in _MOVING_NODES
+
+
+def _named(node: Any) -> str:
+    """Return a readable name of the operation that a node is the backward of."""
+    if runs_rules(node):
+        return str(node.state.call.spelling)
+    return type(node).__name__.rstrip("0123456789").removesuffix("Backward").lower()
+
+
+_MERGED = Unchanged()
+
+_SIGN_KEEPING = frozenset(
+    [
+        "max_pool",
+        "avg_pool",
+        "adaptive_avg_pool",
+        "adaptive_max_pool",
+        "add",
+        "cat",
+        "dropout",
+        "mean",
+        "sum",
+    ]
+)
+
+
+def _node_names(names: str) -> frozenset[str]:
+    return frozenset(f"{name}Backward{number}" for name in names.split() for number in range(6))
+
+
+_MOVING_NODES = _node_names(
+    "Alias AsStrided Clone Expand Permute ReshapeAlias Select Slice Split SplitWithSizes Squeeze T"
+    " Transpose Unbind UnsafeSplit UnsafeView Unsqueeze View ToCopy Flip Index IndexSelect"
+    " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy"
+)
+
+_SIGN_KEEPING_NODES = _MOVING_NODES - _node_names("ConstantPadNd") | _node_names(
+    "Add Mean Sum MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D"
+    " AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D"
+)

@@ -1,0 +1,55 @@
+"""What a rule may know of its call's neighbours, once the forward is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torchattr.layers.operations.operation import Call
+
+
+@dataclass(eq=False)
+class Place:
+    """The neighbours of a call in the graph of a finished forward, under one rule table.
+
+    The defaults are what is always true, so a rule that finds no place works without one.
+
+    Attributes:
+        dependent: for each input, whether the signal goes on below it; empty if unknown, which
+            counts as yes.
+        norm: a batch-norm that alone reads the output: both are one linear operation, whose output
+            is the norm's.
+        nonnegative: whether the input has no negative element.
+        gates: the place of the operation whose output a rectifier alone reads, if this call is that
+            rectifier.
+        rectified: whether a rectifier alone reads the output, so that a signal returns only where
+            that is positive.
+        output: the rectified output, while a backward passes from the rectifier to this call.
+        keeps: whether another backward will follow, for which constants are worth keeping.
+    """
+
+    dependent: Sequence[bool] = ()
+    norm: Call | None = None
+    nonnegative: bool = False
+    gates: Place | None = None
+    rectified: bool = False
+    output: Tensor | None = None
+    keeps: Callable[[int], bool] = field(default=lambda size: False, repr=False)
+    kept: Sequence[Tensor] | None = field(default=None, repr=False)
+
+    def is_dependent(self, position: int) -> bool:
+        """Whether the signal goes on below an input."""
+        return not self.dependent or self.dependent[position]
+
+    def remembered(self, compute: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
+        """Return constants of the call, computed once if further backwards follow."""
+        if self.kept is not None:
+            return self.kept
+        constants = compute()
+        if self.keeps(sum(tensor.numel() * tensor.element_size() for tensor in constants)):
+            self.kept = constants
+        return constants

@@ -1,0 +1,1 @@
+"""Rules of relevance propagation, in the currency of gradients: `R = x · g` at every place."""

@@ -1,0 +1,94 @@
+"""A convolution or linear layer as a matrix that can have other entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.rules.conv import conv_backward
+from torchattr.layers.rules.norm import scale_of
+
+
+@dataclass(frozen=True)
+class AffineLayer:
+    """`z = W x + b`: a convolution or linear layer, together with a batch-norm behind it.
+
+    Attributes:
+        call: the call, which gives stride, padding and so on.
+        weight: `W`, in the layout of the call's own weight.
+        bias: `b`, one value for each output channel.
+    """
+
+    call: Call
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, call: Call) -> AffineLayer:
+        """Return the layer of a call, in the dtype of its input."""
+        weight = in_dtype(call.weight, call.dtype)
+        channels = _output_channels(call)
+        bias = weight.new_zeros(channels) if call.bias is None else in_dtype(call.bias, call.dtype)
+        norm = call.place.norm
+        if norm is None:
+            return cls(call, weight, bias)
+        scale = in_dtype(scale_of(norm), call.dtype)
+        shift = (
+            -norm.running_mean * scale
+            if norm.bias is None
+            else (norm.bias - norm.running_mean * scale)
+        )
+        return cls(call, weight * _along_outputs(call, scale), bias * scale + shift)
+
+    def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return `W x + b` for other entries."""
+        settings = self.call.arguments
+        if self.call.operation.name == "linear":
+            return F.linear(x, weight, bias)
+        dims = weight.dim() - 2
+        if settings["transposed"]:
+            names = ("stride", "padding", "output_padding", "groups", "dilation")
+            return _TRANSPOSED[dims](x, weight, bias, *(settings[name] for name in names))
+        names = ("stride", "padding", "dilation", "groups")
+        return _CONVOLUTIONS[dims](x, weight, bias, *(settings[name] for name in names))
+
+    def back(self, signal: Tensor, weight: Tensor) -> Tensor:
+        """Return `Wᵀ s` for other entries, shaped like the input."""
+        if self.call.operation.name == "linear":
+            return (signal @ weight).reshape(self.call.shape)
+        return conv_backward(self.call, signal, weight)
+
+    def along_outputs(self, bias: Tensor) -> Tensor:
+        """Return a bias so that it broadcasts along the output's channels."""
+        if self.call.operation.name == "linear":
+            return bias
+        return bias.view(-1, *(1,) * (self.weight.dim() - 2))
+
+
+_CONVOLUTIONS: Mapping[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED: Mapping[int, Any] = {
+    1: F.conv_transpose1d,
+    2: F.conv_transpose2d,
+    3: F.conv_transpose3d,
+}
+
+
+def _output_channels(call: Call) -> int:
+    is_transposed = call.operation.name == "conv" and call.transposed
+    return int(call.weight.shape[1] * call.groups if is_transposed else call.weight.shape[0])
+
+
+def _along_outputs(call: Call, scale: Tensor) -> Tensor:
+    """Return one value for each output channel so that it broadcasts along the weight."""
+    weight = call.weight
+    if call.operation.name == "conv" and call.transposed:
+        # (in, out / groups, ...): a group of inputs has its own outputs.
+        inputs = weight.shape[0] // call.groups
+        per_group = scale.view(call.groups, 1, -1).expand(-1, inputs, -1)
+        return per_group.reshape(weight.shape[0], -1, *(1,) * (weight.dim() - 2))
+    return scale.view(-1, *(1,) * (weight.dim() - 1))

@@ -1,0 +1,66 @@
+"""Elementwise functions as gates: `g · (f(x) - f(0)) / x`, the secant through the origin.
+
+With the gates of the forward frozen, a network is linear in its input, so that relevance `x · g` is
+conserved; what `f(0)` adds is a constant. Achtibat et al. 2024 (2402.05602), Mehri et al. 2025
+(2411.16760).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.registry import register_kind_rule, register_rule
+from torchattr.layers.rule import LayerRule, batchable
+
+
+@register_kind_rule("activation", "secant")
+@register_kind_rule("elementwise", "secant")
+@batchable
+class Secant(LayerRule):
+    """`g · (f(x) - f(0)) / x`, and `g · f'(0)` at 0.
+
+    A function without a finite value at 0 keeps its gradient, which does not conserve relevance.
+    """
+
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        origin = x.new_zeros(1).expand(x.shape) if _has_own_weights(call) else x.new_zeros(1)
+        constant = call.compute(origin.clone())
+        if not bool(constant.isfinite().all()):
+            return (call.vjp(torch.ones_like(y), x)[0],)
+        slope = call.vjp(torch.ones_like(constant), origin)[0]
+        return (torch.where(x == 0, slope, (y - constant) / x),)
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad * saved[0]
+
+
+def _has_own_weights(call: Call) -> bool:
+    """Whether the function differs between elements."""
+    return any(isinstance(value, Tensor) for value in call.arguments.values())
+
+
+@register_rule("relu", "secant")
+@batchable
+class RectifierRelevance(LayerRule):
+    """The rectifier's secant, which is its gradient; above its bound `g · bound / x`.
+
+    It hands its output to the operation whose output it alone reads: only the positive part of that
+    has relevance.
+    """
+
+    needs_input: ClassVar[bool] = False
+
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return (y,) if call.upper is None else (torch.where(x > 0, y / x, 0),)
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        (kept,) = saved
+        if call.upper is not None:
+            return grad * kept
+        if call.place.gates is not None:
+            call.place.gates.output = kept
+        return grad * (kept > 0)

@@ -1,0 +1,384 @@
+"""Layer-wise relevance propagation through convolutions and linear layers.
+
+With `z = W x + b`, `g` what comes back from above and `R = z · g` the relevance of the output, each
+rule returns a `g` of the input whose relevance is `x · g`. Terms are quotients: the relevance over a
+stabilised denominator goes back through weights that belong to positive and to negative inputs.
+With `x⁺ = max(x, 0)`, `x⁻ = min(x, 0)`, the same for `W` and `b`, and `[ ]` the bias that
+`zero_bias` leaves out:
+
+| rule         | denominators                                      | weights for x > 0, x < 0   |
+|--------------|---------------------------------------------------|----------------------------|
+| `epsilon`    | `W x + [b]`                                       | `W`, `W`                   |
+| `z_plus`     | `W⁺ x⁺ + W⁻ x⁻ + [b⁺]`                            | `W⁺`, `W⁻`                 |
+| `alpha_beta` | `W⁺ x⁺ + W⁻ x⁻ + [b⁺]`, times α                   | `W⁺`, `W⁻`                 |
+|              | `W⁻ x⁺ + W⁺ x⁻ + [b⁻]`, times -β                  | `W⁻`, `W⁺`                 |
+| `gamma`      | `A x⁺ + B x⁻ + [b + γ b⁺]` where z > 0            | `A = W + γ W⁺`, `B`        |
+|              | `B x⁺ + A x⁻ + [b + γ b⁻]` where z < 0            | `B = W + γ W⁻`, `A`        |
+| `w_square`   | `W² 1 + [b²]`                                     | `W²`, relevance            |
+| `flat`       | `1ᵀ 1`                                            | `1`, relevance             |
+| `z_box`      | `W x - W⁺ l - W⁻ h`                               | relevance, see the rule    |
+
+Bach et al. 2015 (10.1371/journal.pone.0130140), Montavon et al. 2017 (1512.02479) and 2019
+(10.1007/978-3-030-28954-6_10), Kohlbrenner et al. 2020 (1910.09840).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import RuleError
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.registry import register_rule
+from torchattr.layers.rule import LayerRule, batchable
+from torchattr.layers.rules.relevance.affine import AffineLayer
+
+WEIGHTED = ("conv", "linear")
+
+
+def stabilised(values: Tensor, epsilon: float) -> Tensor:
+    """Return `z + ε · sign(z)`, where the sign of 0 is positive."""
+    return torch.where(values < 0, values - epsilon, values + epsilon)
+
+
+def dead_free_quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Return a quotient that is 0 where the denominator is."""
+    return torch.where(denominator == 0, 0, numerator / denominator)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a term goes back through: the weights of positive and of negative inputs."""
+
+    positive: Tensor
+    negative: Tensor
+
+
+@dataclass(frozen=True)
+class Term:
+    """One quotient of a rule.
+
+    Attributes:
+        denominator: what the relevance of each output is divided by, before it is stabilised.
+        bias: the part of the denominator that no input has a share in; `None` without one.
+        factor: a number or mask that multiplies the relevance.
+    """
+
+    denominator: Tensor
+    bias: Tensor | None = None
+    factor: Tensor | float = 1.0
+
+
+class RelevanceRule(LayerRule):
+    """A rule of a convolution or linear layer, as a sum of quotients.
+
+    Args:
+        epsilon: what is added to denominators, with their sign.
+        zero_bias: leave the bias out of the denominators, so that it takes no relevance.
+    """
+
+    merges: ClassVar[bool] = True
+
+    def __init__(self, epsilon: float = 1e-6, zero_bias: bool = False) -> None:
+        self.epsilon = epsilon
+        self.zero_bias = zero_bias
+
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return (x,)
+
+    @abstractmethod
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        """Return the weights of each term."""
+
+    @abstractmethod
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        """Yield the terms.
+
+        Args:
+            layer: the layer.
+            weights: the weights of each term.
+            x: its input.
+            z: its output; where a rectifier alone reads it, with zeros for negative values.
+        """
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        (x,) = saved
+        layer = AffineLayer.of(call)
+        weights = self.weights(layer)
+        gates = call.place.remembered(lambda: self._gates(layer, weights, x))
+        found = [
+            self._back(layer, x, grad * gate, own) for gate, own in zip(gates, weights, strict=True)
+        ]
+        call.place.output = None
+        return sum(found[1:], found[0])
+
+    def _gates(self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor) -> list[Tensor]:
+        """Return what the gradient of the output is multiplied by in each term."""
+        z = output_of(layer, x)
+        return [
+            dead_free_quotient(z * term.factor, stabilised(term.denominator, self.epsilon))
+            for term in self.terms(layer, weights, x, z)
+        ]
+
+    def _back(self, layer: AffineLayer, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
+        positive = layer.back(signal, weights.positive)
+        if weights.negative is weights.positive or layer.call.place.nonnegative:
+            return positive
+        return torch.where(
+            x > 0, positive, torch.where(x < 0, layer.back(signal, weights.negative), 0)
+        )
+
+    def _bias(self, bias: Tensor) -> Tensor | None:
+        """Return the bias of a denominator."""
+        return None if self.zero_bias else bias
+
+
+def output_of(layer: AffineLayer, x: Tensor) -> Tensor:
+    """Return the layer's output, or what a rectifier made of it."""
+    known = layer.call.place.output
+    return layer.apply(x, layer.weight, layer.bias) if known is None else known
+
+
+def signed_sum(layer: AffineLayer, x: Tensor, weights: Weights, bias: Tensor | None) -> Tensor:
+    """Return `W₁ x⁺ + W₂ x⁻ + b`."""
+    if layer.call.place.nonnegative:
+        return layer.apply(x, weights.positive, bias)
+    positive = layer.apply(x.clamp(min=0), weights.positive, bias)
+    return positive + layer.apply(x.clamp(max=0), weights.negative)
+
+
+@register_rule(WEIGHTED, "epsilon")
+@batchable
+class Epsilon(RelevanceRule):
+    """Relevance in proportion to the contributions `W x`, damped where they cancel."""
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        return (Weights(layer.weight, layer.weight),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        bias = layer.along_outputs(layer.bias)
+        yield Term(z - bias if self.zero_bias else z, self._bias(bias))
+
+
+@register_rule(WEIGHTED, "z_plus")
+@batchable
+class ZPlus(RelevanceRule):
+    """Relevance in proportion to the positive contributions only."""
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        return (Weights(layer.weight.clamp(min=0), layer.weight.clamp(max=0)),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        bias = self._bias(layer.bias.clamp(min=0))
+        yield Term(signed_sum(layer, x, weights[0], bias), bias)
+
+
+@register_rule(WEIGHTED, "alpha_beta")
+@batchable
+class AlphaBeta(RelevanceRule):
+    """Positive contributions weighted by α, negative ones by -β.
+
+    Args:
+        alpha: the weight of positive contributions.
+        beta: the weight of negative contributions; `alpha - beta` is 1.
+        epsilon: as for :class:`RelevanceRule`.
+        zero_bias: as for :class:`RelevanceRule`.
+
+    Raises:
+        RuleError: `alpha - beta` is not 1, or one is negative.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        beta: float = 1.0,
+        epsilon: float = 1e-6,
+        zero_bias: bool = False,
+    ) -> None:
+        super().__init__(epsilon, zero_bias)
+        if alpha < 0 or beta < 0 or abs(alpha - beta - 1) > 1e-9:
+            raise RuleError(
+                f"alpha - beta must be 1 so that relevance is conserved, and neither negative; got"
+                f" alpha={alpha}, beta={beta}"
+            )
+        self.alpha = alpha
+        self.beta = beta
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        positive, negative = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+        return (Weights(positive, negative), Weights(negative, positive))
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        signed = (layer.bias.clamp(min=0), layer.bias.clamp(max=0))
+        factors = (self.alpha, -self.beta)
+        for own, bias, factor in zip(weights, signed, factors, strict=True):
+            kept = self._bias(bias)
+            yield Term(signed_sum(layer, x, own, kept), kept, factor)
+
+
+@register_rule(WEIGHTED, "gamma")
+@batchable
+class Gamma(RelevanceRule):
+    """Contributions of the output's sign count 1 + γ times; for `γ = 0` the epsilon rule.
+
+    The sign of the output is that with its bias, also where `zero_bias` leaves the bias out.
+
+    Args:
+        gamma: the weight that contributions of the output's sign gain.
+        epsilon: as for :class:`RelevanceRule`.
+        zero_bias: as for :class:`RelevanceRule`.
+
+    Raises:
+        RuleError: a negative `gamma`.
+    """
+
+    def __init__(self, gamma: float = 0.25, epsilon: float = 1e-6, zero_bias: bool = False) -> None:
+        super().__init__(epsilon, zero_bias)
+        if gamma < 0:
+            raise RuleError(f"gamma must not be negative, got {gamma}")
+        self.gamma = gamma
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        raised = self._raised(layer.weight, min=0)
+        lowered = self._raised(layer.weight, max=0)
+        both = (Weights(raised, lowered), Weights(lowered, raised))
+        return both[:1] if layer.call.place.rectified else both
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        signed = (self._raised(layer.bias, min=0), self._raised(layer.bias, max=0))
+        masks = (z > 0, z < 0)
+        for own, bias, mask in zip(weights, signed, masks, strict=False):
+            kept = self._bias(bias)
+            yield Term(signed_sum(layer, x, own, kept), kept, mask.to(z.dtype))
+
+    def _raised(self, values: Tensor, **bounds: float) -> Tensor:
+        return values + self.gamma * values.clamp(**bounds)
+
+
+class TerminalRule(RelevanceRule):
+    """A rule whose result is relevance, also where an input is 0; nothing may change it below."""
+
+    terminal: ClassVar[bool] = True
+
+
+@register_rule(WEIGHTED, "w_square")
+@batchable
+class WSquare(TerminalRule):
+    """Relevance in proportion to the squared weights, whatever the input."""
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        squares = layer.weight.square()
+        return (Weights(squares, squares),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        bias = self._bias(layer.bias.square())
+        yield Term(layer.apply(torch.ones_like(x), weights[0].positive, bias), bias)
+
+
+@register_rule(WEIGHTED, "flat")
+@batchable
+class Flat(TerminalRule):
+    """Relevance evenly to all inputs of an output, whatever weights and input."""
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        ones = torch.ones_like(layer.weight)
+        return (Weights(ones, ones),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        yield Term(layer.apply(torch.ones_like(x), weights[0].positive))
+
+
+@register_rule(WEIGHTED, "z_box")
+@batchable
+class ZBox(TerminalRule):
+    """For inputs within bounds: `x · Wᵀ s - l · W⁺ᵀ s - h · W⁻ᵀ s`, where `s = R / z`.
+
+    Args:
+        low: the lowest value that an input can have: a number, or one that broadcasts to it.
+        high: the highest value.
+        epsilon: as for :class:`RelevanceRule`.
+        zero_bias: without effect, since the biases cancel.
+
+    Raises:
+        RuleError: a bound is missing, or `low` is above `high`.
+    """
+
+    def __init__(
+        self,
+        low: Tensor | float | None = None,
+        high: Tensor | float | None = None,
+        epsilon: float = 1e-6,
+        zero_bias: bool = False,
+    ) -> None:
+        super().__init__(epsilon, zero_bias)
+        if low is None or high is None:
+            raise RuleError(
+                "the z_box rule needs the bounds of the input: low and high, numbers or tensors"
+                " that broadcast to it"
+            )
+        self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
+        if bool((self.low > self.high).any()):
+            raise RuleError(f"low must not be above high, got low={low}, high={high}")
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        return (Weights(layer.weight, layer.weight),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        low, high = self._bounds(x)
+        lowest = layer.apply(low, layer.weight.clamp(min=0))
+        highest = layer.apply(high, layer.weight.clamp(max=0))
+        yield Term(layer.apply(x, layer.weight) - lowest - highest)
+
+    def _back(self, layer: AffineLayer, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
+        low, high = self._bounds(x)
+        of_low = low * layer.back(signal, layer.weight.clamp(min=0))
+        of_high = high * layer.back(signal, layer.weight.clamp(max=0))
+        return x * layer.back(signal, layer.weight) - of_low - of_high
+
+    def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.low.to(x).expand(x.shape), self.high.to(x).expand(x.shape)
+
+
+@register_rule(("add", "avg_pool", "adaptive_avg_pool", "mean", "sum"), "norm")
+class Norm(LayerRule):
+    """The gradient times `y / (y + ε sign y)`: in proportion to the contributions, stabilised.
+
+    Without ε this is the gradient itself, which conserves relevance exactly.
+
+    Args:
+        epsilon: what is added to the output, with its sign.
+    """
+
+    def __init__(self, epsilon: float = 1e-6) -> None:
+        self.epsilon = epsilon
+
+    def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
+        inputs = x if isinstance(x, tuple) else (x,)
+        # Copies: a model often adds in place, and rectifies the sum in place.
+        blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
+        return (dead_free_quotient(y, stabilised(y, self.epsilon)), *blanks)
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+        gate, *blanks = saved
+        return call.vjp(grad * gate, *blanks)
