@@ -128,8 +128,8 @@ class _Arrangement:
             if node in self._live and not _only_moves(node):
                 raise RuleError(
                     f"the rule {type(self._rule_of(end)).__name__} gives relevance, which"
-                    f" {_named(node)} between {end.state.call.spelling} and the inputs would change;"
-                    " do that step before the model, or choose a composite without a rule of its"
+                    f" {_named(node)} between {end.state.call.spelling} and the inputs would"
+                    " change; do that step before the model, or choose a composite without a rule of its"
                     " own for the first layer"
                 )
 
@@ -178,7 +178,7 @@ def _layers_by_weight(model: Forward) -> dict[int, str]:
 
 
 def _can_merge(call: Call, reader: Call) -> bool:
-    """Whether a reader is a batch-norm over the output channels of a convolution or linear layer."""
+    """Whether a reader is a batch-norm over the output channels of a weighted operation."""
     if reader.operation.name != "batch_norm":
         return False
     return call.operation.name == "conv" or len(reader.shape) == 2

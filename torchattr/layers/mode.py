@@ -26,7 +26,7 @@ from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
 from torchattr.layers.guards import enter_mode
 from torchattr.layers.layouts.notes import TensorNotes
-from torchattr.layers.operations.operation import OPERATIONS
+from torchattr.layers.operations.operation import OPERATIONS, Call
 from torchattr.layers.operations.parsers import (
     MAKES_MASKS,
     MaskOrigins,

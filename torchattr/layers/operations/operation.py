@@ -17,8 +17,18 @@ from torchattr.kernels import Backend, Order
 from torchattr.layers.operations.place import Place
 
 OperationKind = Literal[
-    *("rectifier", "activation", "linear", "pool", "norm", "merge", "dropout"),
-    *("elementwise", "product", "attention", "reduction", "resampling"),
+    "rectifier",
+    "activation",
+    "linear",
+    "pool",
+    "norm",
+    "merge",
+    "dropout",
+    "elementwise",
+    "product",
+    "attention",
+    "reduction",
+    "resampling",
 ]
 
 

@@ -126,7 +126,7 @@ def _added_product(input: Tensor, one: Tensor, other: Tensor, **scales: Any) -> 
 def _dependent_weight(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> Parsed:
-    """A convolution or linear layer whose weights depend on the input, which no other rule serves."""
+    """A convolution or linear layer whose weights depend on the input: no other rule serves."""
     if bias is None:
         return Parsed((input, weight))
     return Parsed((input, weight, bias), {"addend": True})

@@ -1,8 +1,8 @@
 """Layer-wise relevance propagation through convolutions and linear layers.
 
 With `z = W x + b`, `g` what comes back from above and `R = z · g` the relevance of the output, each
-rule returns a `g` of the input whose relevance is `x · g`. Terms are quotients: the relevance over a
-stabilised denominator goes back through weights that belong to positive and to negative inputs.
+rule returns a `g` of the input whose relevance is `x · g`. Terms are quotients: the relevance over
+a stabilised denominator goes back through weights that belong to positive and to negative inputs.
 With `x⁺ = max(x, 0)`, `x⁻ = min(x, 0)`, the same for `W` and `b`, and `[ ]` the bias that
 `zero_bias` leaves out:
 
