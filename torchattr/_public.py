@@ -44,7 +44,9 @@ from torchattr.layers import Call as Call
 from torchattr.layers import Coverage as Coverage
 from torchattr.layers import LayerRule as LayerRule
 from torchattr.layers import register_rule as register_rule
+from torchattr.methods import LRP as LRP
 from torchattr.methods import RISE as RISE
+from torchattr.methods import AttnLRP as AttnLRP
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
 from torchattr.methods import FeatureAblation as FeatureAblation
@@ -55,6 +57,8 @@ from torchattr.methods import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods import InputXGradient as InputXGradient
 from torchattr.methods import IntegratedGradients as IntegratedGradients
 from torchattr.methods import LayerActivation as LayerActivation
+from torchattr.methods import Ledger as Ledger
+from torchattr.methods import LibraGrad as LibraGrad
 from torchattr.methods import NoiseTunnel as NoiseTunnel
 from torchattr.methods import Occlusion as Occlusion
 from torchattr.methods import Saliency as Saliency

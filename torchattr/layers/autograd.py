@@ -79,6 +79,9 @@ class OperationRules:
             author, call = state.rules[table], state.call
             if table in state.places:
                 call.place = state.places[table]
+            book = self.backward_state.book
+            if book is not None and (book.whole or author.watched):
+                book.note(call.layer, call.spelling, author.absorbed(call, grad, *own))
             result = author.backward(call, grad, *own)
         else:
             author, below = state.partner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from torchattr.layers.ledger import LedgerBook
 from torchattr.layers.operations.operation import GradientReaders
 
 MOST_KEPT = 2**29
@@ -40,6 +41,7 @@ class BackwardState:
         readers_known: whether gradients flow only along the graph of the output.
         read: the `id` of the readers of each gradient that is a result of this backward.
         keep: whether another backward will follow this one.
+        book: notes where relevance stays, if that is wanted.
     """
 
     def __init__(self, prepared: InnerGradients = InnerGradients.NONE) -> None:
@@ -48,6 +50,7 @@ class BackwardState:
         self.readers_known = False
         self.read: frozenset[int] = frozenset()
         self.keep = False
+        self.book: LedgerBook | None = None
         self._room = MOST_KEPT
 
     def may_keep(self, size: int) -> bool:

@@ -33,6 +33,7 @@ class Composite(dict[str, LayerRule]):
             execution order.
         last: the rule of the last one.
         layers: rules by the name of the layer.
+        strict: whether an operation that is neither linear nor known may not carry relevance.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Composite(dict[str, LayerRule]):
         first: LayerRule | None = None,
         last: LayerRule | None = None,
         layers: Mapping[str, LayerRule] | None = None,
+        strict: bool = True,
     ) -> None:
         super().__init__(rules)
         self.first = first
         self.last = last
         self.layers = layers or {}
+        self.strict = strict
 
     def rule_for(self, call: Call, position: Position) -> LayerRule:
         """Return the rule of one call."""

@@ -17,6 +17,7 @@ from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
 from torchattr.layers.autograd import Enter, runs_rules
 from torchattr.layers.graph import nodes_of
+from torchattr.layers.ledger import LENIENT
 from torchattr.layers.operations.operation import OPERATIONS, Call, spelled
 from torchattr.layers.registry import RuleTable, registered_rules
 
@@ -161,14 +162,14 @@ class Coverage:
                 f"{method} cannot rewrite {', '.join(inside)}, since the forward takes a gradient"
                 " itself (torch.autograd.grad, backward or a transform of torch.func), and a rule"
                 " has no derivative of its own",
-                Hint(ways_out=[WayOut("use a method without rules, such as Saliency"), _LENIENT]),
+                Hint(ways_out=[WayOut("use a method without rules, such as Saliency"), LENIENT]),
             )
         if self.hidden:
             return Message(
                 f"{method} missed {sum(self.hidden.values())} rectifiers that ran out of sight"
                 f" ({', '.join(self.hidden)}), in scripted or foreign code; its result would mix"
                 " two rules",
-                Hint(ways_out=[WayOut("run the Python original of that part"), _LENIENT]),
+                Hint(ways_out=[WayOut("run the Python original of that part"), LENIENT]),
             )
         return None if sum(self.rewritten(table).values()) else self._missing(table, method)
 
@@ -177,7 +178,7 @@ class Coverage:
         ran = [_calls(count, name) for name, count in self.left(table).items()]
         ran += [_calls(count, f"custom {name}") for name, count in sorted(self.custom.items())]
         others = f"but {', '.join(ran)}" if ran else "nor any other activation"
-        ways_out = [*_ways_in(self.left(table), table), *self._custom_ways_in(), _LENIENT]
+        ways_out = [*_ways_in(self.left(table), table), *self._custom_ways_in(), LENIENT]
         return Message(
             f"{method} rewrote nothing: the model ran no {' or '.join(table)} between the input"
             f" and the output, {others}. The result would be the plain gradient",
@@ -195,9 +196,6 @@ class Coverage:
             return None
         ways_out = _ways_in(self.left(table), table)
         return Message(f"{method}: {self.describe(table)}", Hint(ways_out=ways_out))
-
-
-_LENIENT = WayOut("to lower this to a warning, pass {setting}", "strict", False)
 
 
 def _ways_in(operations: Iterable[str], table: RuleTable) -> list[WayOut]:

@@ -81,7 +81,7 @@ class GraphTrace(ABC):
         self._below: frozenset[Port] | None = None
 
     @abstractmethod
-    def _watch_forward(self, undo: Undo) -> None:
+    def _watch_forward(self, model: Forward, undo: Undo) -> None:
         """Prepare this thread for the model's forward."""
 
     @abstractmethod
@@ -103,6 +103,9 @@ class GraphTrace(ABC):
             of_output: whether the scores are computed from the output alone.
             keep: whether another backward will follow.
         """
+
+    def _check(self, table: int) -> None:
+        """Check what a backward under one table did."""
 
     def _run(self, call: ForwardCall, follow: bool) -> Tensor:
         """Run a model forward and return the scores.
@@ -147,7 +150,7 @@ class GraphTrace(ABC):
     ) -> Any:
         self._recorder.record(undo)
         keep_no_casts(undo)
-        self._watch_forward(undo)
+        self._watch_forward(call.model, undo)
         if tracker is not None:
             enter_mode(undo, tracker)
         try:
@@ -250,7 +253,9 @@ class GraphTrace(ABC):
         self._recorder.repeat(undo)
         self._apply_rules(undo, table, wanted, of_output=of_output, keep=keep)
         try:
-            return run(above)
+            found = run(above)
+            self._check(table)
+            return found
         except RuntimeError as error:
             refusal = _refusal(str(error))
             if refusal is None:

@@ -26,6 +26,7 @@ from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
 from torchattr.layers.guards import enter_mode
 from torchattr.layers.layouts.notes import TensorNotes
+from torchattr.layers.ledger import LedgerBook
 from torchattr.layers.operations.operation import OPERATIONS, Call
 from torchattr.layers.operations.parsers import (
     MAKES_MASKS,
@@ -48,6 +49,7 @@ class RuleMode(TorchFunctionMode):
             gradient, with as little memory as possible.
         model: the model that runs, whose submodules error messages name.
         prepared: which gradients the forward may compute itself; any other stops it.
+        book: measures where relevance stays, if that is wanted.
 
     Attributes:
         coverage: the counts of the calls.
@@ -60,9 +62,11 @@ class RuleMode(TorchFunctionMode):
         tables: Sequence[RuleTable],
         model: Forward,
         prepared: InnerGradients = InnerGradients.NONE,
+        book: LedgerBook | None = None,
     ) -> None:
         super().__init__()
         self.backward_state = BackwardState(prepared)
+        self.book = self.backward_state.book = book
         self.coverage = Coverage()
         self.counting = True
         self.hooked = False
@@ -102,7 +106,9 @@ class RuleMode(TorchFunctionMode):
         if self.counting:
             self.coverage.count(call, served=rules is not None)
         if rules is None:
-            return self._run(func, args, kwargs)
+            return self._run_measured(func, args, kwargs)
+        if self.book is not None:
+            call.layer = self.book.layers.current
         if self.counting:
             rules.group.add(call)
         call.backend = self._backend_for(call.device, call.dtype)
@@ -137,7 +143,7 @@ class RuleMode(TorchFunctionMode):
     def _run_other(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run a function that is not an operation, and record what later calls depend on."""
         if func not in _RECORDED:
-            return self._run(func, args, kwargs)
+            return self._run_measured(func, args, kwargs)
         if func in _TAKES_GRADIENTS and self.counting and not is_transformed():
             self.backward_state.require(_inner_gradients(func, *args, **kwargs))
             # Our own backwards may need the same part of the graph again.
@@ -151,6 +157,12 @@ class RuleMode(TorchFunctionMode):
         if func in COMPOSITES:
             own_gradient(result, args[0])
         return result
+
+    def _run_measured(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run a function unchanged; measure its relevance if that is wanted."""
+        if self.book is None or is_transformed() or not self.book.wants(func):
+            return self._run(func, args, kwargs)
+        return self.book.run(self._run, func, args, kwargs)
 
     def _backend_for(self, device: torch.device, dtype: torch.dtype) -> Backend:
         backend = self._backends.get((device, dtype))

@@ -112,7 +112,7 @@ class NativeTrace(GraphTrace):
             return (self._graph.leads_to_source(scores.grad_fn),)
         return super().connected(scores, edges)
 
-    def _watch_forward(self, undo: Undo) -> None:
+    def _watch_forward(self, model: Forward, undo: Undo) -> None:
         """Leave the model alone."""
 
     def _apply_rules(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from torch import Tensor
 
+from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 
 
@@ -49,6 +50,9 @@ class LayerRule(ABC):
     terminal: ClassVar[bool] = False
     """Whether `backward` returns relevance: the share of each input, not of a unit of it."""
 
+    watched: ClassVar[bool] = False
+    """Whether :meth:`absorbed` may find relevance that is lost for an unknown reason."""
+
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the tensors that :meth:`backward` needs; none by default.
 
@@ -84,6 +88,18 @@ class LayerRule(ABC):
             grad: the gradient of the output, in its shape.
             saved: what :meth:`save` returned.
         """
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        """Return the relevance that stays at the call: nothing by default.
+
+        With `R = y · g` of the output and `x · g` of the inputs, it is the difference, by reason.
+
+        Args:
+            call: as for :meth:`backward`.
+            grad: as for :meth:`backward`.
+            saved: as for :meth:`backward`.
+        """
+        return {}
 
 
 NodeHook: TypeAlias = Callable[[Any], Any]

@@ -20,6 +20,7 @@ from torchattr.layers.graph import nodes_of, prepare_backward, readers_of
 from torchattr.layers.graph_trace import ForwardCall, GraphTrace
 from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
 from torchattr.layers.layouts.tracker import LayoutTracker
+from torchattr.layers.ledger import LedgerBook, refuse_unknown
 from torchattr.layers.mode import RuleMode
 from torchattr.layers.registry import RuleTable
 
@@ -38,6 +39,8 @@ class Trace(GraphTrace):
             unless its values have other uses than its output.
         differentiable: whether to build a graph at all.
         tracked: called with the layout tracker when the forward begins.
+        book: notes where relevance stays; without one, operations that are not known are measured
+            where a table is a composite.
 
     Attributes:
         output: the scores.
@@ -60,11 +63,14 @@ class Trace(GraphTrace):
         from_inputs: bool = True,
         differentiable: bool = True,
         tracked: Callable[[LayoutTracker], None] | None = None,
+        book: LedgerBook | None = None,
     ) -> None:
         if differentiable or taps:
             refuse_scripted(model)
         super().__init__(taps, differentiable=differentiable)
         self._tables = tables
+        composites = [table for table in tables if isinstance(table, Composite)]
+        self._book = LedgerBook(whole=False) if composites and book is None else book
         self._run_until_complete(
             ForwardCall(model, inputs, arguments, key, tracked), from_inputs and differentiable
         )
@@ -99,7 +105,7 @@ class Trace(GraphTrace):
         inside = InnerGradients.NONE if self._differentiable else InnerGradients.ANY
         draws = RandomState(call.inputs)
         while True:
-            self._mode = RuleMode(self._tables, call.model, inside)
+            self._mode = RuleMode(self._tables, call.model, inside, self._book)
             with suppress(GradientInside):
                 self.output = self._run(call, follow)
             if self._mode.backward_state.inner is not inside:
@@ -112,8 +118,10 @@ class Trace(GraphTrace):
         # A checkpointed part runs again in each backward.
         self._mode.counting = False
 
-    def _watch_forward(self, undo: Undo) -> None:
+    def _watch_forward(self, model: Forward, undo: Undo) -> None:
         enter_mode(undo, self._mode)
+        if self._book is not None and self._book.whole:
+            self._book.layers.follow(undo, model)
 
     def _apply_rules(
         self,
@@ -127,5 +135,15 @@ class Trace(GraphTrace):
         backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
         backward.table, backward.readers_known = table, of_output
         backward.keep = keep
+        if self._book is not None:
+            self._book.begin()
         backward.read = frozenset(id(node.state.call.readers) for node in nodes if runs_rules(node))
         enter_mode(undo, self._mode)
+
+    def _check(self, table: int) -> None:
+        rules = self._tables[table]
+        if self._book is None or not isinstance(rules, Composite):
+            return
+        self._book.end()
+        if self._book.unknown and not self._book.whole:
+            refuse_unknown(self._book.unknown, strict=rules.strict)

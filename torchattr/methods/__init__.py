@@ -29,6 +29,8 @@ from torchattr.methods._perturbation.perturbation import Perturbation as Perturb
 from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
+from torchattr.methods._relevance.ledger import Ledger as Ledger
+from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
@@ -39,6 +41,8 @@ from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.libra_grad import LibraGrad as LibraGrad
+from torchattr.methods.lrp import LRP as LRP
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.registry import build as build

@@ -163,6 +163,7 @@ class Call:
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
     * `backend`: where the hot operations run;
     * `place`, in backward: its neighbours in the graph, as far as known (:class:`Place`);
+    * `layer`: the name of the module that made it, where a ledger is kept;
     * `owns_grad`, in backward: whether nothing else reads the gradient that arrives, so that a rule
       may write over it.
     """
@@ -171,7 +172,7 @@ class Call:
     __slots__ = (
         *("operation", "inplace", "shape", "shapes", "dtype", "device", "order", "backend"),
         *("arguments", "readers", "drop_extras", "is_masked", "once", "_args", "_function"),
-        *("group", "place", "position"),
+        *("group", "layer", "place", "position"),
         *("_kwargs", "_led", "_original", "function", "_stride", "__weakref__"),
     )
 
@@ -198,6 +199,7 @@ class Call:
         self.once: Callable[[], Any] | None = None
         self.group: CallGroup | None = None
         self.position = 0
+        self.layer = ""
         self._original: Call | None = None
         self._function = function
         self.function = spelling

@@ -39,11 +39,13 @@ class PassResult:
         name: name of the tap point in messages.
         calls: the calls, whose values are detached.
         gradients: the gradients with respect to each of these values.
+        scores: the target's score of each example, `(N,)`.
     """
 
     name: str
     calls: tuple[Captured, ...]
     gradients: tuple[tuple[Tensor, ...], ...]
+    scores: Tensor
 
     @property
     def values(self) -> tuple[tuple[Tensor, ...], ...]:
@@ -59,6 +61,7 @@ def pass_results(
     passes: Sequence[Pass],
     calls: Sequence[Sequence[Captured]],
     found: Sequence[Tensor | None],
+    scores: Tensor,
     before: tuple[int, ...] = (),
 ) -> dict[Pass, PassResult]:
     """Return the result of each pass of one backward.
@@ -67,11 +70,12 @@ def pass_results(
         passes: the passes that share it.
         calls: the calls that each of them reads.
         found: the gradients at their edges, in this order; `None` for zeros.
+        scores: what was differentiated, with the dimensions of `before` first.
         before: dimensions that all gradients have before those of the values.
     """
     remaining = iter(found)
     return {
-        request: _pass_result(request.name, group, remaining, before)
+        request: _pass_result(request.name, group, remaining, scores, before)
         for request, group in zip(passes, calls, strict=True)
     }
 
@@ -80,6 +84,7 @@ def _pass_result(
     name: str,
     calls: Sequence[Captured],
     remaining: Iterator[Tensor | None],
+    scores: Tensor,
     before: tuple[int, ...],
 ) -> PassResult:
     gradients = []
@@ -94,7 +99,7 @@ def _pass_result(
     detached = [
         replace(call, values=tuple(value.detach() for value in call.values)) for call in calls
     ]
-    return PassResult(name, tuple(detached), tuple(gradients))
+    return PassResult(name, tuple(detached), tuple(gradients), scores)
 
 
 def distinct_tables(tables: Sequence[RuleTable]) -> list[RuleTable]:

@@ -222,10 +222,12 @@ class _Forward:
         """Run backwards from several targets each, up to the first that cannot be run so."""
         size = self._at_once(trace, passes)
         seeds = seeds_of(self.output, self.targets) if size > 1 else None
+        done = 0
         # Out of memory, or code of the model's that runs in the backward: one at a time.
         try:
             for some in () if seeds is None else seeds.split(size):
-                yield self._back_together(trace, some, passes)
+                yield self._back_together(trace, some, passes, done)
+                done += len(some)
         except RuntimeError as error:
             raise_if_lost(error)
 
@@ -242,17 +244,27 @@ class _Forward:
                 keep=not last,
                 of_output=self._reader.reads_output,
             )
-            results |= pass_results(sharing, calls, found)
+            results |= pass_results(sharing, calls, found, self.scores[number].detach())
         return results
 
-    def _back_together(self, trace: GraphTrace, seeds: Tensor, passes: Sequence[Pass]) -> Round:
-        """Run one backward for each rule table from several gradients of the output."""
+    def _back_together(
+        self, trace: GraphTrace, seeds: Tensor, passes: Sequence[Pass], first: int
+    ) -> Round:
+        """Run one backward for each rule table from several gradients of the output.
+
+        Args:
+            trace: the forward.
+            seeds: the gradients.
+            passes: the passes.
+            first: the number of the first target.
+        """
         results: dict[Pass, PassResult] = {}
+        scores = torch.stack([one.detach() for one in self.scores[first : first + len(seeds)]])
         for position, sharing in self._by_table(passes):
             calls = self._calls(sharing)
             edges = edges_of(calls)
             found = trace.gradients_of_several(self.output, seeds, edges, table=position)
-            results |= pass_results(sharing, calls, found, (len(seeds),))
+            results |= pass_results(sharing, calls, found, scores, (len(seeds),))
         return Round(results, len(seeds))
 
     def _at_once(self, trace: GraphTrace, passes: Sequence[Pass]) -> int:

@@ -84,7 +84,7 @@ class Round:
 
 def _at(result: PassResult, position: int) -> PassResult:
     gradients = tuple(tuple(one[position] for one in call) for call in result.gradients)
-    return replace(result, gradients=gradients)
+    return replace(result, gradients=gradients, scores=result.scores[position])
 
 
 def _mapped(combine: Callable[[Sequence[PassResult]], Any], results: Sequence[PassResult]) -> Any:

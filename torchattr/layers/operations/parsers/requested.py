@@ -34,7 +34,12 @@ def parse_requested(
         the call and its inputs, or `None` if it is none of them.
     """
     operation, parse = _PATTERNS.get(base_name(function), (None, None))
-    if operation is None or parse is None or operation not in requested or "out" in kwargs:
+    if (
+        operation is None
+        or parse is None
+        or operation not in requested
+        or kwargs.get("out") is not None
+    ):
         return None
     pattern = CallPattern(operation, parse, writes_in_place(function), masked=False)
     return parse_by(pattern, function, args, kwargs)
@@ -133,7 +138,9 @@ def _dependent_weight(
 
 
 @_named("normalize", "normalize")
-def _normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Parsed:
+def _normalize(
+    input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None
+) -> Parsed:
     return Parsed((input,), {"p": p, "dim": dim, "eps": eps})
 
 

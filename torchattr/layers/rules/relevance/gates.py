@@ -7,11 +7,13 @@ conserved; what `f(0)` adds is a constant. Achtibat et al. 2024 (2402.05602), Me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_kind_rule, register_rule
 from torchattr.layers.rule import LayerRule, batchable
@@ -26,21 +28,39 @@ class Secant(LayerRule):
     A function without a finite value at 0 keeps its gradient, which does not conserve relevance.
     """
 
+    watched: ClassVar[bool] = True
+
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        origin = x.new_zeros(1).expand(x.shape) if _has_own_weights(call) else x.new_zeros(1)
+        origin = _origin(call, x)
         constant = call.compute(origin.clone())
         if not bool(constant.isfinite().all()):
-            return (call.vjp(torch.ones_like(y), x)[0],)
-        slope = call.vjp(torch.ones_like(constant), origin)[0]
-        return (torch.where(x == 0, slope, (y - constant) / x),)
+            return call.vjp(torch.ones_like(y), x)[0], x, y
+        slope = call.vjp(torch.ones_like(constant), origin)[0].to(x)
+        if bool(constant.any()):
+            constant = constant.to(x)
+            return torch.where(x == 0, slope, (y - constant) / x), constant
+        return (torch.where(x == 0, slope, y / x),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         return grad * saved[0]
 
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        slope, *rest = saved
+        if len(rest) == 2:
+            x, y = rest
+            return {"unknown": (grad * (y - slope * x)).double().sum()}
+        return {"constant": (grad * rest[0]).double().sum()} if rest else {}
 
-def _has_own_weights(call: Call) -> bool:
-    """Whether the function differs between elements."""
-    return any(isinstance(value, Tensor) for value in call.arguments.values())
+
+def _origin(call: Call, x: Tensor) -> Tensor:
+    """Return zeros for which a function shows all of its values at 0.
+
+    One element on the CPU, where looking at it makes no device wait, unless the function has
+    weights for single elements.
+    """
+    if any(isinstance(value, Tensor) for value in call.arguments.values()):
+        return torch.zeros_like(x)
+    return torch.zeros(1, dtype=x.dtype)
 
 
 @register_rule("relu", "secant")

@@ -25,7 +25,8 @@ Bach et al. 2015 (10.1371/journal.pone.0130140), Montavon et al. 2017 (1512.0247
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import RuleError
+from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
@@ -119,6 +121,29 @@ class RelevanceRule(LayerRule):
         call.place.output = None
         return sum(found[1:], found[0])
 
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        (x,) = saved
+        layer = AffineLayer.of(call)
+        z = output_of(layer, x)
+        relevance = (z * grad).double()
+        kept: Counter[Reason] = Counter()
+        for term in self.terms(layer, self.weights(layer), x, z):
+            kept.update(self._kept(layer, term, relevance * term.factor))
+        return kept
+
+    def _kept(self, layer: AffineLayer, term: Term, relevance: Tensor) -> Mapping[Reason, Tensor]:
+        """Return what one term does not send back."""
+        denominator = term.denominator.double()
+        quotient = dead_free_quotient(relevance, stabilised(denominator, self.epsilon))
+        damped = torch.where(denominator == 0, 0, relevance - quotient * denominator)
+        kept: dict[Reason, Tensor] = {
+            "stabiliser": damped.sum(),
+            "dead": torch.where(denominator == 0, relevance, 0).sum(),
+        }
+        if term.bias is not None:
+            kept["bias"] = (quotient * layer.along_outputs(term.bias)).sum()
+        return kept
+
     def _gates(self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor) -> list[Tensor]:
         """Return what the gradient of the output is multiplied by in each term."""
         z = output_of(layer, x)
@@ -165,8 +190,8 @@ class Epsilon(RelevanceRule):
     def terms(
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
     ) -> Iterator[Term]:
-        bias = layer.along_outputs(layer.bias)
-        yield Term(z - bias if self.zero_bias else z, self._bias(bias))
+        without = z - layer.along_outputs(layer.bias) if self.zero_bias else z
+        yield Term(without, self._bias(layer.bias))
 
 
 @register_rule(WEIGHTED, "z_plus")
@@ -268,6 +293,24 @@ class Gamma(RelevanceRule):
 
     def _raised(self, values: Tensor, **bounds: float) -> Tensor:
         return values + self.gamma * values.clamp(**bounds)
+
+
+@register_rule(WEIGHTED, "zero")
+@batchable
+class Zero(LayerRule):
+    """The gradient: in proportion to the contributions, and to the bias its own share."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        layer = AffineLayer.of(call)
+        return layer.back(grad, layer.weight)
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        if call.bias is None:
+            return {}
+        layer = AffineLayer.of(call)
+        return {"bias": (grad * layer.along_outputs(layer.bias)).double().sum()}
 
 
 class TerminalRule(RelevanceRule):
@@ -377,8 +420,12 @@ class Norm(LayerRule):
         inputs = x if isinstance(x, tuple) else (x,)
         # Copies: a model often adds in place, and rectifies the sum in place.
         blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
-        return (dead_free_quotient(y, stabilised(y, self.epsilon)), *blanks)
+        return (dead_free_quotient(y, stabilised(y, self.epsilon)), y.clone(), *blanks)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-        gate, *blanks = saved
+        gate, _, *blanks = saved
         return call.vjp(grad * gate, *blanks)
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        gate, y, *_ = saved
+        return {"stabiliser": (grad * (1 - gate) * y).double().sum()}

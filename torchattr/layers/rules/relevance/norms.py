@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from torchattr.kernels import along_channels
+from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
-from torchattr.layers.rules.norm import BatchNormGradient
+from torchattr.layers.rules.norm import BatchNormGradient, scale_of
 
 
 @register_rule("batch_norm", "affine")
@@ -22,6 +24,10 @@ class BatchNormRelevance(BatchNormGradient):
 
     fresh: ClassVar[bool] = False
 
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        shift = -call.running_mean * scale_of(call)
+        return _shares(grad, shift if call.bias is None else shift + call.bias)
+
 
 class FrozenNorm(LayerRule):
     """`g` through a normalisation whose scale is a constant of the forward."""
@@ -30,6 +36,13 @@ class FrozenNorm(LayerRule):
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         return (self.scale(call, x),)
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        bias = call.arguments.get("bias")
+        if bias is None:
+            return {}
+        normalized = call.arguments.get("normalized_shape")
+        return _shares(grad, bias) if normalized is None else _shared(grad * bias)
 
     @abstractmethod
     def scale(self, call: Call, x: Tensor) -> Tensor:
@@ -104,6 +117,11 @@ class InstanceNormFrozen(GroupNormFrozen):
             return super().backward(call, grad, *saved)
         return call.vjp(grad, grad.new_zeros(call.shape))[0]
 
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        if saved:
+            return super().absorbed(call, grad, *saved)
+        return _shared(grad * call.compute(grad.new_zeros(call.shape)))
+
 
 @register_rule("normalize", "frozen")
 @batchable
@@ -116,6 +134,15 @@ class NormalizeFrozen(FrozenNorm):
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         return grad * saved[0]
+
+
+def _shares(grad: Tensor, bias: Tensor) -> Mapping[Reason, Tensor]:
+    """Return the share of a bias of each channel."""
+    return _shared(grad * along_channels(bias, grad))
+
+
+def _shared(relevance: Tensor) -> Mapping[Reason, Tensor]:
+    return {"bias": relevance.double().sum()}
 
 
 def _last(count: int) -> tuple[int, ...]:

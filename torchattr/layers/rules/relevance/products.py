@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
+from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
@@ -29,6 +33,17 @@ class Halves(LayerRule):
         of_factors = [found[k] * share if k in factors else None for k in (0, 1)]
         return (*of_factors, *found[2:])
 
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        dependent = [call.place.is_dependent(position) for position in range(len(saved))]
+        if all(dependent):
+            return {}
+        found = call.vjp(grad, *saved)
+        shares = [_product(*pair) for pair in zip(saved, found, strict=True)]
+        summands = zip(shares[2:], dependent[2:], strict=True)
+        constant = [share for share, passes in summands if not passes]
+        constant += [] if any(dependent[:2]) else shares[:1]
+        return {"constant": torch.stack(constant).sum()} if constant else {}
+
 
 @register_rule("div", "frozen")
 class QuotientFrozen(LayerRule):
@@ -40,6 +55,11 @@ class QuotientFrozen(LayerRule):
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
         return call.vjp(grad, *saved)[0], None
 
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        if call.place.is_dependent(0):
+            return {}
+        return {"constant": _product(saved[0], call.vjp(grad, *saved)[0])}
+
 
 @register_rule("softmax", "frozen")
 @batchable
@@ -49,34 +69,92 @@ class SoftmaxFrozen(LayerRule):
     needs_input: ClassVar[bool] = False
     ends: ClassVar[bool] = True
 
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return (y,)
+
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
         return (None,)
 
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        return {"constant": _product(saved[0], grad)}
+
+
+@register_rule("softmax", "own")
+class SoftmaxOwn(LayerRule):
+    """The softmax's own gradient, which conserves relevance only in part (2402.05602)."""
+
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return (x,)
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
+        return call.vjp(grad, *saved)
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        below = _product(saved[0], call.vjp(grad, *saved)[0])
+        return {"softmax": _product(call.compute(*saved), grad) - below}
+
+
+class AttentionRule(LayerRule):
+    """A rule of attention as a whole: a share of the gradient each for queries, keys and values."""
+
+    def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x)
+
+    @abstractmethod
+    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
+        """Return the shares, given which of the three depend on the inputs."""
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
+        pairs = zip(call.vjp(grad, *saved), self._shares(call), strict=True)
+        return tuple(one * share if share else None for one, share in pairs)
+
+    def _shares(self, call: Call) -> tuple[float, float, float]:
+        query, key, value = (call.place.is_dependent(position) for position in range(3))
+        return self.shares(query, key, value)
+
 
 @register_rule("attention", "frozen")
-class AttentionFrozen(LayerRule):
+class AttentionFrozen(AttentionRule):
     """All relevance to the values: the attention weights count as constants.
 
     Ali et al. 2022 (2202.07304), there called conservative propagation.
     """
 
-    shares: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 1.0)
+    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
+        return 0.0, 0.0, float(value)
 
-    def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
-        return tuple(x)
-
-    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
-        found = call.vjp(grad, *saved)
-        pairs = zip(found, self.shares, strict=True)
-        return tuple(one * share if share else None for one, share in pairs)
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        if call.place.is_dependent(2):
+            return {}
+        return {"constant": _product(call.compute(*saved), grad)}
 
 
 @register_rule("attention", "halves")
-class AttentionHalves(AttentionFrozen):
+class AttentionHalves(AttentionRule):
     """A quarter to queries and to keys, half to values: halves of both products.
 
     Achtibat et al. 2024 (2402.05602): the product of weights and values, the softmax by its own
-    gradient, then the product of queries and keys.
+    gradient, then the product of queries and keys. A product with a constant gives the other factor
+    all.
     """
 
-    shares: ClassVar[tuple[float, float, float]] = (0.25, 0.25, 0.5)
+    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
+        of_weights = 0.5 if value else 1.0
+        of_values = 0.5 if query or key else 1.0
+        return (
+            of_weights * query * (0.5 if key else 1.0),
+            of_weights * key * (0.5 if query else 1.0),
+            of_values * value,
+        )
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        found = self.backward(call, grad, *saved)
+        pairs = zip(saved, found, strict=True)
+        below = [_product(value, of_value) for value, of_value in pairs if of_value is not None]
+        kept = _product(call.compute(*saved), grad)
+        return {"softmax": kept - torch.stack(below).sum() if below else kept}
+
+
+def _product(values: Tensor, grad: Tensor) -> Tensor:
+    """Return the relevance of values."""
+    return (values.double() * grad.double()).sum()

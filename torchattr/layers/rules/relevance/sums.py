@@ -1,0 +1,67 @@
+"""Sums and concatenations: each operand keeps its share, and constants are told apart."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from torchattr.layers.ledger import Reason
+from torchattr.layers.operations.operation import Call
+from torchattr.layers.registry import register_rule
+from torchattr.layers.rule import LayerRule, batchable
+
+
+class _Joined(LayerRule):
+    """A rule that is the gradient, and keeps operands that do not depend on the inputs."""
+
+    needs_input: ClassVar[bool] = False
+
+    def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
+        # What an operation overwrites cannot be kept.
+        written = x[:1] if call.inplace else ()
+        return tuple(one for one in x if not one.requires_grad and not _is_any(one, written))
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        constants = [k for k in range(len(call.shapes)) if not call.place.is_dependent(k)]
+        if len(constants) != len(saved) or not saved:
+            return {}
+        found = self.backward(call, grad)
+        amounts = [
+            (value.double() * found[k].double()).sum()
+            for k, value in zip(constants, saved, strict=True)
+        ]
+        return {"constant": torch.stack(amounts).sum()}
+
+    @abstractmethod
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]: ...
+
+
+def _is_any(tensor: Tensor, others: Any) -> bool:
+    return any(tensor is other for other in others)
+
+
+@register_rule("add", "sum")
+@batchable
+class Sum(_Joined):
+    """`g` to both summands."""
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+        first, second = call.shapes
+        scaled = grad if call.alpha == 1 else grad * call.alpha
+        return grad.sum_to_size(first), scaled.sum_to_size(second)
+
+
+@register_rule("cat", "split")
+@batchable
+class Split(_Joined):
+    """`g` to each tensor at its place."""
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+        dim = call.dim % grad.dim()
+        sizes = [shape[dim] if len(shape) == grad.dim() else 0 for shape in call.shapes]
+        parts = grad.split(sizes, dim)
+        return tuple(part.reshape(s) for part, s in zip(parts, call.shapes, strict=True))

@@ -1,0 +1,115 @@
+"""The base class of the relevance methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.targets import Target
+from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.errors import InputError
+from torchattr.layers import Composite
+from torchattr.methods._gradient.backward_pass import PassResult
+from torchattr.methods._relevance.accounting import Accounting
+from torchattr.methods._relevance.composites import (
+    FROZEN,
+    CompositeChoice,
+    RuleSettings,
+    composite_of,
+)
+from torchattr.methods.base import GradientAttribution
+
+Start = Literal["score", "one"]
+"""What relevance begins with: the score itself, or 1 for each example."""
+
+
+class RelevanceAttribution(GradientAttribution):
+    """A method that distributes the score: `R = x · g`, with `g` the backward of a composite.
+
+    Args:
+        model: as for every method, see :class:`Attribution`.
+        composite: see :class:`LRP`.
+        settings: the parameters of rules that are given by name.
+        base: the rules of operations that the composite does not name.
+        start: whether relevance begins with the score or with 1.
+        rules: rules by operation that replace those of the composite.
+        output: as for every method.
+        strict: whether to raise :class:`NoRuleMatched` where an operation that is neither linear
+            nor known carries relevance, or only warn.
+
+    Raises:
+        RuleError: an unknown composite, rule, operation or layer.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        composite: CompositeChoice,
+        settings: RuleSettings,
+        *,
+        base: Mapping[str, str] = FROZEN,
+        start: Start = "score",
+        rules: Mapping[str, Any] | None = None,
+        output: OutputKey = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(model, output=output, strict=strict, memory="lean")
+        if start not in get_args(Start):
+            raise InputError(f"start must be 'score' or 'one', got {start!r}")
+        self._further_rules = rules or None
+        self._composite = composite_of(
+            composite, settings, model, base=base, rules=rules, strict=strict
+        )
+        self._table = self._composite
+        self.start: Start = start
+
+    @property
+    def composite(self) -> Composite:
+        """The rules in force."""
+        return self._composite
+
+    def attribute(  # type: ignore[override]  # a tuple where the ledger is wanted
+        self,
+        inputs: Tensors,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_ledger: bool = False,
+    ) -> Any:
+        """Return the relevance, shaped like the inputs.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`.
+            target: as for every method.
+            additional_forward_args: as for every method.
+            return_ledger: also return a :class:`Ledger` for each example, or a list of them for
+                several targets. It runs the examples one by one.
+        """
+        found = self._attribute(inputs, target, additional_forward_args)
+        if not return_ledger:
+            return found
+        return found, self.ledgers(inputs, target, additional_forward_args)
+
+    def ledgers(
+        self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
+    ) -> list[Any]:
+        """Return where the score of each example went, as a :class:`Ledger`."""
+        accounting = Accounting(self.model, self._composite, self.output, self.start == "one")
+        arguments = as_arguments(additional_forward_args)
+        return accounting.ledgers(as_inputs(inputs), target, arguments)
+
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
+        pairs = zip(inputs.tensors, results[0].gradients[0], strict=True)
+        shares = [self._relevance(x.detach(), grad) for x, grad in pairs]
+        if self.start == "one":
+            shares = [_per_unit(share, results[0].scores) for share in shares]
+        return inputs.restore(shares)
+
+    def _relevance(self, values: Tensor, grads: Tensor) -> Tensor:
+        return grads if self._composite.is_terminal else values * grads
+
+
+def _per_unit(share: Tensor, scores: Tensor) -> Tensor:
+    return share / scores.to(share).view(-1, *(1,) * (share.dim() - 1))
