@@ -11,7 +11,7 @@ from torchattr.core.types import Forward
 from torchattr.errors import RuleError
 from torchattr.layers.autograd import Enter, runs_rules
 from torchattr.layers.backward import BackwardState
-from torchattr.layers.composite import Composite, Position
+from torchattr.layers.composite import WEIGHTED, Composite, Position
 from torchattr.layers.graph import nodes_of, oldest_first, readers_of
 from torchattr.layers.guards import named_modules_of
 from torchattr.layers.operations.operation import Call
@@ -61,7 +61,7 @@ class _Arrangement:
                 self._nonnegative.add(node)
             if self._is_live(node):
                 self._live.add(node)
-                if runs_rules(node) and node.state.call.operation.name in ("conv", "linear"):
+                if runs_rules(node) and node.state.call.operation.name in WEIGHTED:
                     weighted.append(node)
         for node in weighted:
             layer = layers.get(id(node.state.call.weight), "")
@@ -129,8 +129,8 @@ class _Arrangement:
                 raise RuleError(
                     f"the rule {type(self._rule_of(end)).__name__} gives relevance, which"
                     f" {_named(node)} between {end.state.call.spelling} and the inputs would"
-                    " change; do that step before the model, or choose a composite without a rule of its"
-                    " own for the first layer"
+                    " change; do that step before the model, or choose a composite without a rule"
+                    " of its own for the first layer"
                 )
 
     def _passing_beside(self, ends: set[Any]) -> Any:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torchattr.errors import RuleError
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.rule import LayerRule
+
+WEIGHTED = ("conv", "linear")
+"""The operations whose calls have rules by their place."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,19 @@ class Composite(dict[str, LayerRule]):
         self.last = last
         self.layers = layers or {}
         self.strict = strict
+        savers = {type(rule).save for rule in self._of_places()} - {LayerRule.save}
+        if len(savers) > 1:
+            names = ", ".join(sorted({type(rule).__name__ for rule in self._of_places()}))
+            raise RuleError(
+                f"the rules {names} save different tensors, so they cannot serve calls of one"
+                " operation by place; derive them from one class that saves what all need"
+            )
+
+    def _of_places(self) -> list[LayerRule]:
+        """Return the rules that a convolution or linear layer may have."""
+        general = [self[name] for name in WEIGHTED if name in self]
+        places = [rule for rule in (self.first, self.last) if rule is not None]
+        return [*general, *places, *self.layers.values()]
 
     def rule_for(self, call: Call, position: Position) -> LayerRule:
         """Return the rule of one call."""
@@ -58,6 +75,16 @@ class Composite(dict[str, LayerRule]):
         if position.is_last and self.last is not None:
             return self.last
         return self.layers.get(position.layer, self[call.operation.name])
+
+    def saving(self, operation: str) -> LayerRule | None:
+        """Return a rule that saves what each rule of an operation's calls may need.
+
+        Which call is the last is known only when all have run.
+        """
+        if operation not in WEIGHTED:
+            return self.get(operation)
+        saving = [r for r in self._of_places() if type(r).save is not LayerRule.save]
+        return saving[0] if saving else self.get(operation)
 
     @property
     def is_terminal(self) -> bool:

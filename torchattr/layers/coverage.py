@@ -16,8 +16,9 @@ from torchattr.core.torch_private import BackwardHookFunction
 from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
 from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.composite import Composite
 from torchattr.layers.graph import nodes_of
-from torchattr.layers.ledger import LENIENT
+from torchattr.layers.ledger import LENIENT, Probe
 from torchattr.layers.operations.operation import OPERATIONS, Call, spelled
 from torchattr.layers.registry import RuleTable, registered_rules
 
@@ -191,6 +192,8 @@ class Coverage:
         return [WayOut("a rule cannot change a custom autograd function")] if self.custom else []
 
     def _note(self, table: RuleTable, method: str) -> Message | None:
+        if isinstance(table, Composite):
+            return None  # It has a rule for each activation; what it cannot see is refused later.
         gates = any(OPERATIONS[name].kind in GATES for name in table)
         if not gates or not (self.left(table) or self.custom):
             return None
@@ -272,7 +275,7 @@ def own_gradient(output: Any, input: Tensor) -> None:
 
 
 # Our own, and the identity that carries a module's backward hooks.
-_KNOWN = (Enter._backward_cls, BackwardHookFunction._backward_cls)
+_KNOWN = (Enter._backward_cls, Probe._backward_cls, BackwardHookFunction._backward_cls)
 
 
 def _is_custom(node: Any) -> bool:

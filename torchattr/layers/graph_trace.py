@@ -104,7 +104,7 @@ class GraphTrace(ABC):
             keep: whether another backward will follow.
         """
 
-    def _check(self, table: int) -> None:
+    def _check(self, table: int) -> None:  # noqa: B027 - most have nothing to check
         """Check what a backward under one table did."""
 
     def _run(self, call: ForwardCall, follow: bool) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -114,14 +113,13 @@ class LedgerBook:
         return args[0]
 
 
-def refuse_unknown(entries: Sequence[LedgerEntry], *, strict: bool) -> None:
+def refuse_unknown(names: Iterable[str], *, strict: bool) -> None:
     """Raise or warn because operations carried relevance that are neither linear nor known.
 
     Raises:
         NoRuleMatched: `strict`; otherwise a :class:`CoverageWarning`.
     """
-    calls = Counter((entry.operation, entry.layer) for entry in entries)
-    named = [f"{name} in {layer!r}" if layer else name for name, layer in calls]
+    named = list(dict.fromkeys(names))
     shown = ", ".join(named[:3]) + (", ..." if len(named) > 3 else "")
     message = Message(
         f"relevance passed {shown}, which is neither linear nor has a rule, so it is not conserved",
@@ -176,7 +174,7 @@ class _Meter:
 
     def probed(self, tensor: Tensor) -> Tensor:
         """Return a copy of an input, whose relevance counts as leaving the call."""
-        return _Probe.apply(self, tensor) if tensor.requires_grad else tensor
+        return Probe.apply(self, tensor) if tensor.requires_grad else tensor
 
     def probed_in(self, value: Any) -> Any:
         return with_tensors(value, self.probed)
@@ -203,19 +201,18 @@ class _Meter:
         return LedgerEntry(self._layer, spelled(self._func), reason, self._leak)
 
 
-class _Probe(torch.autograd.Function):
+class Probe(torch.autograd.Function):
     """A copy whose gradient shows which relevance leaves a call through one of its inputs."""
 
     @staticmethod
     def forward(ctx: Any, meter: _Meter, tensor: Tensor) -> Tensor:
-        ctx.meter = meter
-        ctx.save_for_backward(tensor)
+        # A copy: the model may write over its own tensor, and over the one returned here.
+        ctx.meter, ctx.values = meter, tensor.detach().clone()
         return tensor.clone()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        (tensor,) = ctx.saved_tensors
-        ctx.meter.count(tensor, grad, -1)
+        ctx.meter.count(ctx.values, grad, -1)
         return None, grad
 
 

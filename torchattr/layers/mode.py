@@ -23,6 +23,7 @@ from torchattr.layers.autograd import (
     may_be_mapped,
 )
 from torchattr.layers.backward import BackwardState, InnerGradients
+from torchattr.layers.composite import Composite
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
 from torchattr.layers.guards import enter_mode
 from torchattr.layers.layouts.notes import TensorNotes
@@ -36,7 +37,7 @@ from torchattr.layers.operations.parsers import (
     parse_requested,
 )
 from torchattr.layers.registry import RuleTable, default_rule
-from torchattr.layers.rule import OwnGradient
+from torchattr.layers.rule import LayerRule, OwnGradient
 from torchattr.layers.training import TrainingGuard
 
 
@@ -188,7 +189,7 @@ class RuleMode(TorchFunctionMode):
         if default is None and not any(name in table for table in self._tables):
             return None
         fallback = default or OwnGradient()
-        rules = [table.get(name, fallback) for table in self._tables]
+        rules = [_saving(table, name) or fallback for table in self._tables]
         for_inner = [fallback] if self.backward_state.prepared else []
         return OperationRules([*rules, *for_inner], self.backward_state)
 
@@ -224,6 +225,11 @@ class RuleMode(TorchFunctionMode):
                 ):
                     return True
         return False
+
+
+def _saving(table: RuleTable, operation: str) -> LayerRule | None:
+    """Return a rule that saves what the table's rules for an operation need."""
+    return table.saving(operation) if isinstance(table, Composite) else table.get(operation)
 
 
 def ordinary(value: Any) -> Any:

@@ -145,5 +145,7 @@ class Trace(GraphTrace):
         if self._book is None or not isinstance(rules, Composite):
             return
         self._book.end()
-        if self._book.unknown and not self._book.whole:
-            refuse_unknown(self._book.unknown, strict=rules.strict)
+        unknown = [entry.operation for entry in self._book.unknown]
+        unknown += [f"the custom function {name}" for name in self.coverage.custom]
+        if unknown and not self._book.whole:
+            refuse_unknown(unknown, strict=rules.strict)

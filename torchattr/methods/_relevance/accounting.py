@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from torch import Tensor
@@ -39,7 +40,7 @@ class Accounting:
         for number in range(inputs.batch_size):
             one = slice(number, number + 1)
             example = Inputs(tuple(tensor[one] for tensor in inputs.tensors), inputs.is_tuple)
-            given = map_batched(arguments, inputs.batch_size, lambda tensor, one=one: tensor[one])
+            given = map_batched(arguments, inputs.batch_size, itemgetter(one))
             of_one = list(self._of_example(example, _of_row(target, number), given))
             found.append(of_one if len(of_one) > 1 else of_one[0])
         return found
@@ -63,7 +64,7 @@ class Accounting:
             scores = [reader.read(trace, output, one) for one in each(target, output)[0]]
         for score in scores:
             found = trace.gradients(score, trace.input_edges, of_output=reader.reads_output)
-            yield self._ledger(float(score), example.tensors, found, book)
+            yield self._ledger(float(score.detach()), example.tensors, found, book)
 
     def _ledger(
         self,

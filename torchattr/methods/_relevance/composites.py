@@ -76,7 +76,7 @@ FROZEN: Mapping[str, str] = MappingProxyType(
 input, so that nothing is lost but what biases and constants take."""
 
 ATTENTION: Mapping[str, str] = MappingProxyType({"softmax": "own", "attention": "halves"})
-"""What attention-aware relevance replaces: both products share, and the softmax has its gradient."""
+"""What attention-aware relevance replaces: both products share, the softmax has its gradient."""
 
 _NAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

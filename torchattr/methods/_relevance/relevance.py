@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError
 from torchattr.layers import Composite
-from torchattr.methods._gradient.backward_pass import PassResult
+from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._relevance.accounting import Accounting
 from torchattr.methods._relevance.composites import (
     FROZEN,
@@ -71,7 +72,7 @@ class RelevanceAttribution(GradientAttribution):
         """The rules in force."""
         return self._composite
 
-    def attribute(  # type: ignore[override]  # a tuple where the ledger is wanted
+    def attribute(
         self,
         inputs: Tensors,
         target: Target = None,
@@ -97,8 +98,15 @@ class RelevanceAttribution(GradientAttribution):
     ) -> list[Any]:
         """Return where the score of each example went, as a :class:`Ledger`."""
         accounting = Accounting(self.model, self._composite, self.output, self.start == "one")
-        arguments = as_arguments(additional_forward_args)
-        return accounting.ledgers(as_inputs(inputs), target, arguments)
+        given = as_inputs(inputs)
+        refuse_half(given)
+        return accounting.ledgers(given, target, as_arguments(additional_forward_args))
+
+    def passes(
+        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
+    ) -> Sequence[Pass]:
+        refuse_half(inputs)
+        return super().passes(inputs, arguments, target=target, **options)
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
         pairs = zip(inputs.tensors, results[0].gradients[0], strict=True)
@@ -109,6 +117,19 @@ class RelevanceAttribution(GradientAttribution):
 
     def _relevance(self, values: Tensor, grads: Tensor) -> Tensor:
         return grads if self._composite.is_terminal else values * grads
+
+
+def refuse_half(inputs: Inputs) -> None:
+    """Check that no input is in half precision, whose range denominators leave.
+
+    Raises:
+        InputTypeError: one is.
+    """
+    if any(tensor.dtype is torch.float16 for tensor in inputs.tensors):
+        raise InputTypeError(
+            "inputs are float16, in whose range the quotients of relevance overflow or vanish; use"
+            " bfloat16 or float32 for inputs and model"
+        )
 
 
 def _per_unit(share: Tensor, scores: Tensor) -> Tensor:

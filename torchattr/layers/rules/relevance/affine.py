@@ -52,10 +52,8 @@ class AffineLayer:
             return F.linear(x, weight, bias)
         dims = weight.dim() - 2
         if settings["transposed"]:
-            names = ("stride", "padding", "output_padding", "groups", "dilation")
-            return _TRANSPOSED[dims](x, weight, bias, *(settings[name] for name in names))
-        names = ("stride", "padding", "dilation", "groups")
-        return _CONVOLUTIONS[dims](x, weight, bias, *(settings[name] for name in names))
+            return _TRANSPOSED[dims](x, weight, bias, **_picked(settings, "output_padding"))
+        return _CONVOLUTIONS[dims](x, weight, bias, **_picked(settings))
 
     def back(self, signal: Tensor, weight: Tensor) -> Tensor:
         """Return `Wᵀ s` for other entries, shaped like the input."""
@@ -76,6 +74,11 @@ _TRANSPOSED: Mapping[int, Any] = {
     2: F.conv_transpose2d,
     3: F.conv_transpose3d,
 }
+
+
+def _picked(settings: Mapping[str, Any], *further: str) -> dict[str, Any]:
+    names = ("stride", "padding", "dilation", "groups", *further)
+    return {name: settings[name] for name in names}
 
 
 def _output_channels(call: Call) -> int:

@@ -25,7 +25,6 @@ Bach et al. 2015 (10.1371/journal.pone.0130140), Montavon et al. 2017 (1512.0247
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -34,13 +33,12 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import RuleError
+from torchattr.layers.composite import WEIGHTED
 from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
 from torchattr.layers.rules.relevance.affine import AffineLayer
-
-WEIGHTED = ("conv", "linear")
 
 
 def stabilised(values: Tensor, epsilon: float) -> Tensor:
@@ -126,9 +124,10 @@ class RelevanceRule(LayerRule):
         layer = AffineLayer.of(call)
         z = output_of(layer, x)
         relevance = (z * grad).double()
-        kept: Counter[Reason] = Counter()
+        kept: dict[Reason, Tensor] = {}
         for term in self.terms(layer, self.weights(layer), x, z):
-            kept.update(self._kept(layer, term, relevance * term.factor))
+            for reason, amount in self._kept(layer, term, relevance * term.factor).items():
+                kept[reason] = amount + kept.get(reason, 0)
         return kept
 
     def _kept(self, layer: AffineLayer, term: Term, relevance: Tensor) -> Mapping[Reason, Tensor]:
