@@ -59,20 +59,20 @@ from torchattr.layers.rules import (
 )
 from torchattr.layers.rules.conv import ConvGradient as ConvGradient
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
-from torchattr.layers.rules.relevance import gates, norms, products, sums
+from torchattr.layers.rules.relevance import gates, norms, products, sums, terminal
 from torchattr.layers.rules.relevance import linear as weighted
 from torchattr.layers.rules.relevance.linear import AlphaBeta as AlphaBeta
 from torchattr.layers.rules.relevance.linear import Epsilon as Epsilon
-from torchattr.layers.rules.relevance.linear import Flat as Flat
 from torchattr.layers.rules.relevance.linear import Gamma as Gamma
-from torchattr.layers.rules.relevance.linear import Norm as Norm
-from torchattr.layers.rules.relevance.linear import WSquare as WSquare
-from torchattr.layers.rules.relevance.linear import ZBox as ZBox
 from torchattr.layers.rules.relevance.linear import ZPlus as ZPlus
+from torchattr.layers.rules.relevance.sums import StabilisedSum as StabilisedSum
+from torchattr.layers.rules.relevance.terminal import Flat as Flat
+from torchattr.layers.rules.relevance.terminal import WSquare as WSquare
+from torchattr.layers.rules.relevance.terminal import ZBox as ZBox
 from torchattr.layers.trace import Trace as Trace
 
 RULE_MODULES = (
     *(activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool),
-    *(gates, norms, products, sums, weighted),
+    *(gates, norms, products, sums, terminal, weighted),
 )
 """The modules whose import registers the rules and fusions of the package."""

@@ -32,10 +32,12 @@ def arrange(
         state: knows whether constants are worth keeping.
 
     Raises:
-        RuleError: a rule whose result is relevance has operations below it that would change that.
+        RuleError: a rule whose result is relevance has operations below it that would change that,
+            or nothing of the signal reaches the inputs.
     """
     arrangement = _Arrangement(output, table, state)
     arrangement.choose(composite, _layers_by_weight(model) if composite.layers else {})
+    arrangement.demand_signal()
     arrangement.place()
     arrangement.demand_ends()
 
@@ -75,6 +77,22 @@ class _Arrangement:
         if runs_rules(node) and self._rule_of(node).ends:
             return False
         return any(below in self._live for below, _ in node.next_functions)
+
+    def demand_signal(self) -> None:
+        """Check that anything reaches the inputs.
+
+        Raises:
+            RuleError: all ways down end at operations whose output the rules count as a constant.
+        """
+        if self._nodes[-1] in self._live:
+            return
+        ends = [node for node in self._nodes if runs_rules(node) and self._rule_of(node).ends]
+        if ends:
+            raise RuleError(
+                f"no relevance reaches the inputs: all of it ends at {_named(ends[-1])}, whose"
+                " output these rules count as a constant; explain a value before it, or pass"
+                ' rules={"softmax": "own"}'
+            )
 
     def place(self) -> None:
         """Tell each call of its neighbours."""

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchattr.models import LoadedModel
 from torchattr.web import Limits, create_app
 from torchattr.web.map_style import MapStyle
-from torchattr.web.state.buffers import Ledger, buffers
+from torchattr.web.state.buffers import ByteLedger, buffers
 from torchattr.web.state.sessions import Session
 from torchattr.web.state.stored import (
     StoredFeatureMaps,
@@ -146,7 +146,7 @@ def test_items_of_ones_own_need_not_say_what_they_hold() -> None:
 
 
 def test_a_ledger_ends_at_nothing() -> None:
-    ledger, maps = Ledger(), [StoredFeatureMaps("f", "l", np.zeros((2, 3, 4))) for _ in range(3)]
+    ledger, maps = ByteLedger(), [StoredFeatureMaps("f", "l", np.zeros((2, 3, 4))) for _ in range(3)]
     image = StoredImage("d", Image.new("L", (3, 3)))
     items = [buffers(item) for item in [*maps, maps, image]]
     for item in items:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from torchattr.layers.operations.operation import Call
 
 
 @dataclass(eq=False)
@@ -21,7 +18,7 @@ class Place:
     Attributes:
         dependent: for each input, whether the signal goes on below it; empty if unknown, which
             counts as yes.
-        norm: a batch-norm that alone reads the output: both are one linear operation, whose output
+        norm: the call of a batch-norm that alone reads the output: both are one linear operation, whose output
             is the norm's.
         nonnegative: whether the input has no negative element.
         gates: the place of the operation whose output a rectifier alone reads, if this call is that
@@ -33,7 +30,7 @@ class Place:
     """
 
     dependent: Sequence[bool] = ()
-    norm: Call | None = None
+    norm: Any = None
     nonnegative: bool = False
     gates: Place | None = None
     rectified: bool = False

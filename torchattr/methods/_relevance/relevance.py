@@ -108,6 +108,9 @@ class RelevanceAttribution(GradientAttribution):
         refuse_half(inputs)
         return super().passes(inputs, arguments, target=target, **options)
 
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._settings().items() if name != "memory"}
+
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
         pairs = zip(inputs.tensors, results[0].gradients[0], strict=True)
         shares = [self._relevance(x.detach(), grad) for x, grad in pairs]

@@ -36,13 +36,13 @@ def buffers(root: Any) -> dict[int, int]:
     return sizes
 
 
-class Ledger:
+class ByteLedger:
     """Sums up buffers that several items may share.
 
     Args:
         free: addresses of buffers that stay alive anyway, and are not counted.
 
-    >>> ledger = Ledger()
+    >>> ledger = ByteLedger()
     >>> ledger.add({1: 100, 2: 50}), ledger.add({1: 100}), ledger.remove({1: 100, 2: 50})
     (None, None, None)
     >>> ledger.nbytes

@@ -14,7 +14,7 @@ from itertools import count
 from typing import TypeVar
 
 from torchattr.errors import TorchattrError
-from torchattr.web.state.buffers import Ledger, buffers
+from torchattr.web.state.buffers import ByteLedger, buffers
 from torchattr.web.state.limits import Limits
 from torchattr.web.state.stored import StoredItem
 
@@ -75,7 +75,7 @@ class Session:
         self, limit: int, free: Iterable[int] = (), kept: Callable[[], None] = lambda: None
     ) -> None:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._ledger = Ledger(free)
+        self._ledger = ByteLedger(free)
         self._limit = limit
         self._kept = kept
         self._lock = threading.Lock()

@@ -14,9 +14,6 @@ With `x⁺ = max(x, 0)`, `x⁻ = min(x, 0)`, the same for `W` and `b`, and `[ ]`
 |              | `W⁻ x⁺ + W⁺ x⁻ + [b⁻]`, times -β                  | `W⁻`, `W⁺`                 |
 | `gamma`      | `A x⁺ + B x⁻ + [b + γ b⁺]` where z > 0            | `A = W + γ W⁺`, `B`        |
 |              | `B x⁺ + A x⁻ + [b + γ b⁻]` where z < 0            | `B = W + γ W⁻`, `A`        |
-| `w_square`   | `W² 1 + [b²]`                                     | `W²`, relevance            |
-| `flat`       | `1ᵀ 1`                                            | `1`, relevance             |
-| `z_box`      | `W x - W⁺ l - W⁻ h`                               | relevance, see the rule    |
 
 Bach et al. 2015 (10.1371/journal.pone.0130140), Montavon et al. 2017 (1512.02479) and 2019
 (10.1007/978-3-030-28954-6_10), Kohlbrenner et al. 2020 (1910.09840).
@@ -27,7 +24,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -310,121 +307,3 @@ class Zero(LayerRule):
             return {}
         layer = AffineLayer.of(call)
         return {"bias": (grad * layer.along_outputs(layer.bias)).double().sum()}
-
-
-class TerminalRule(RelevanceRule):
-    """A rule whose result is relevance, also where an input is 0; nothing may change it below."""
-
-    terminal: ClassVar[bool] = True
-
-
-@register_rule(WEIGHTED, "w_square")
-@batchable
-class WSquare(TerminalRule):
-    """Relevance in proportion to the squared weights, whatever the input."""
-
-    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
-        squares = layer.weight.square()
-        return (Weights(squares, squares),)
-
-    def terms(
-        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
-    ) -> Iterator[Term]:
-        bias = self._bias(layer.bias.square())
-        yield Term(layer.apply(torch.ones_like(x), weights[0].positive, bias), bias)
-
-
-@register_rule(WEIGHTED, "flat")
-@batchable
-class Flat(TerminalRule):
-    """Relevance evenly to all inputs of an output, whatever weights and input."""
-
-    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
-        ones = torch.ones_like(layer.weight)
-        return (Weights(ones, ones),)
-
-    def terms(
-        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
-    ) -> Iterator[Term]:
-        yield Term(layer.apply(torch.ones_like(x), weights[0].positive))
-
-
-@register_rule(WEIGHTED, "z_box")
-@batchable
-class ZBox(TerminalRule):
-    """For inputs within bounds: `x · Wᵀ s - l · W⁺ᵀ s - h · W⁻ᵀ s`, where `s = R / z`.
-
-    Args:
-        low: the lowest value that an input can have: a number, or one that broadcasts to it.
-        high: the highest value.
-        epsilon: as for :class:`RelevanceRule`.
-        zero_bias: without effect, since the biases cancel.
-
-    Raises:
-        RuleError: a bound is missing, or `low` is above `high`.
-    """
-
-    def __init__(
-        self,
-        low: Tensor | float | None = None,
-        high: Tensor | float | None = None,
-        epsilon: float = 1e-6,
-        zero_bias: bool = False,
-    ) -> None:
-        super().__init__(epsilon, zero_bias)
-        if low is None or high is None:
-            raise RuleError(
-                "the z_box rule needs the bounds of the input: low and high, numbers or tensors"
-                " that broadcast to it"
-            )
-        self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
-        if bool((self.low > self.high).any()):
-            raise RuleError(f"low must not be above high, got low={low}, high={high}")
-
-    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
-        return (Weights(layer.weight, layer.weight),)
-
-    def terms(
-        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
-    ) -> Iterator[Term]:
-        low, high = self._bounds(x)
-        lowest = layer.apply(low, layer.weight.clamp(min=0))
-        highest = layer.apply(high, layer.weight.clamp(max=0))
-        yield Term(layer.apply(x, layer.weight) - lowest - highest)
-
-    def _back(self, layer: AffineLayer, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
-        low, high = self._bounds(x)
-        of_low = low * layer.back(signal, layer.weight.clamp(min=0))
-        of_high = high * layer.back(signal, layer.weight.clamp(max=0))
-        return x * layer.back(signal, layer.weight) - of_low - of_high
-
-    def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.low.to(x).expand(x.shape), self.high.to(x).expand(x.shape)
-
-
-@register_rule(("add", "avg_pool", "adaptive_avg_pool", "mean", "sum"), "norm")
-class Norm(LayerRule):
-    """The gradient times `y / (y + ε sign y)`: in proportion to the contributions, stabilised.
-
-    Without ε this is the gradient itself, which conserves relevance exactly.
-
-    Args:
-        epsilon: what is added to the output, with its sign.
-    """
-
-    def __init__(self, epsilon: float = 1e-6) -> None:
-        self.epsilon = epsilon
-
-    def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
-        inputs = x if isinstance(x, tuple) else (x,)
-        # Copies: a model often adds in place, and rectifies the sum in place.
-        blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
-        return (dead_free_quotient(y, stabilised(y, self.epsilon)), y.clone(), *blanks)
-
-    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-        gate, _, *blanks = saved
-        return call.vjp(grad * gate, *blanks)
-
-    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        gate, y, *_ = saved
-        return {"stabiliser": (grad * (1 - gate) * y).double().sum()}

@@ -13,6 +13,7 @@ from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
+from torchattr.layers.rules.relevance.linear import dead_free_quotient, stabilised
 
 
 class _Joined(LayerRule):
@@ -65,3 +66,31 @@ class Split(_Joined):
         sizes = [shape[dim] if len(shape) == grad.dim() else 0 for shape in call.shapes]
         parts = grad.split(sizes, dim)
         return tuple(part.reshape(s) for part, s in zip(parts, call.shapes, strict=True))
+
+
+@register_rule(("add", "avg_pool", "adaptive_avg_pool", "mean", "sum"), "norm")
+class StabilisedSum(LayerRule):
+    """The gradient times `y / (y + ε sign y)`: in proportion to the contributions, stabilised.
+
+    Without ε this is the gradient itself, which conserves relevance exactly.
+
+    Args:
+        epsilon: what is added to the output, with its sign.
+    """
+
+    def __init__(self, epsilon: float = 1e-6) -> None:
+        self.epsilon = epsilon
+
+    def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
+        inputs = x if isinstance(x, tuple) else (x,)
+        # Copies: a model often adds in place, and rectifies the sum in place.
+        blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
+        return (dead_free_quotient(y, stabilised(y, self.epsilon)), y.clone(), *blanks)
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+        gate, _, *blanks = saved
+        return call.vjp(grad * gate, *blanks)
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        gate, y, *_ = saved
+        return {"stabiliser": (grad * (1 - gate) * y).double().sum()}

@@ -1,0 +1,118 @@
+"""Rules of the first layer, whose result is relevance itself.
+
+They give a share also to inputs that are 0, so it cannot be a gradient times the input. With `R`
+the relevance of the output:
+
+| rule         | denominators                | relevance of the input, `s = R / z`         |
+|--------------|-----------------------------|---------------------------------------------|
+| `w_square`   | `z = W² 1 + [b²]`           | `W²ᵀ s`                                     |
+| `flat`       | `z = 1ᵀ 1`                  | `1ᵀ s`                                      |
+| `z_box`      | `z = W x - W⁺ l - W⁻ h`     | `x · Wᵀ s - l · W⁺ᵀ s - h · W⁻ᵀ s`          |
+
+Montavon et al. 2017 (1512.02479), Lapuschkin et al. 2019 (10.1038/s41467-019-08987-4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import RuleError
+from torchattr.layers.composite import WEIGHTED
+from torchattr.layers.registry import register_rule
+from torchattr.layers.rule import batchable
+from torchattr.layers.rules.relevance.affine import AffineLayer
+from torchattr.layers.rules.relevance.linear import RelevanceRule, Term, Weights
+
+
+class TerminalRule(RelevanceRule):
+    """A rule whose result is relevance, also where an input is 0; nothing may change it below."""
+
+    terminal: ClassVar[bool] = True
+
+
+@register_rule(WEIGHTED, "w_square")
+@batchable
+class WSquare(TerminalRule):
+    """Relevance in proportion to the squared weights, whatever the input."""
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        squares = layer.weight.square()
+        return (Weights(squares, squares),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        bias = self._bias(layer.bias.square())
+        yield Term(layer.apply(torch.ones_like(x), weights[0].positive, bias), bias)
+
+
+@register_rule(WEIGHTED, "flat")
+@batchable
+class Flat(TerminalRule):
+    """Relevance evenly to all inputs of an output, whatever weights and input."""
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        ones = torch.ones_like(layer.weight)
+        return (Weights(ones, ones),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        yield Term(layer.apply(torch.ones_like(x), weights[0].positive))
+
+
+@register_rule(WEIGHTED, "z_box")
+@batchable
+class ZBox(TerminalRule):
+    """For inputs within bounds: `x · Wᵀ s - l · W⁺ᵀ s - h · W⁻ᵀ s`, where `s = R / z`.
+
+    Args:
+        low: the lowest value that an input can have: a number, or one that broadcasts to it.
+        high: the highest value.
+        epsilon: as for :class:`RelevanceRule`.
+        zero_bias: without effect, since the biases cancel.
+
+    Raises:
+        RuleError: a bound is missing, or `low` is above `high`.
+    """
+
+    def __init__(
+        self,
+        low: Tensor | float | None = None,
+        high: Tensor | float | None = None,
+        epsilon: float = 1e-6,
+        zero_bias: bool = False,
+    ) -> None:
+        super().__init__(epsilon, zero_bias)
+        if low is None or high is None:
+            raise RuleError(
+                "the z_box rule needs the bounds of the input: low and high, numbers or tensors"
+                " that broadcast to it"
+            )
+        self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
+        if bool((self.low > self.high).any()):
+            raise RuleError(f"low must not be above high, got low={low}, high={high}")
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        return (Weights(layer.weight, layer.weight),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        low, high = self._bounds(x)
+        lowest = layer.apply(low, layer.weight.clamp(min=0))
+        highest = layer.apply(high, layer.weight.clamp(max=0))
+        yield Term(layer.apply(x, layer.weight) - lowest - highest)
+
+    def _back(self, layer: AffineLayer, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
+        low, high = self._bounds(x)
+        of_low = low * layer.back(signal, layer.weight.clamp(min=0))
+        of_high = high * layer.back(signal, layer.weight.clamp(max=0))
+        return x * layer.back(signal, layer.weight) - of_low - of_high
+
+    def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.low.to(x).expand(x.shape), self.high.to(x).expand(x.shape)
