@@ -34,6 +34,7 @@ from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
 from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
 from torchattr.methods.grad_cam import GradCAM as GradCAM
+from torchattr.methods.gradient_shap import GradientShap as GradientShap
 from torchattr.methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
@@ -41,6 +42,7 @@ from torchattr.methods.integrated_gradients import IntegratedGradients as Integr
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
+from torchattr.methods.path_attribution import PathAttribution as PathAttribution
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method

@@ -14,12 +14,13 @@ from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.stepping import step
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Tensors
-from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, OutputError
 from torchattr.methods._perturbation.batch_repeat import (
     repeat_arguments,
     repeat_rows,
     repeat_target,
 )
+from torchattr.methods._perturbation.checked import checked_count, checked_stdevs
 from torchattr.methods._perturbation.memory_budget import has_fixed_batch
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.base import Attribution
@@ -95,7 +96,7 @@ class NoiseTunnel(Attribution):
         given = as_inputs(inputs, differentiable=False)
         _check_floating(given)
         _check(nt_type, nt_samples, nt_samples_batch_size)
-        spreads = _spreads(stdevs, given)
+        spreads = checked_stdevs(stdevs, given)
         options, at_once = self._fixed(given, kwargs, nt_samples_batch_size or nt_samples)
         moments, deltas = _Moments(), []
         for copies in _chunks(nt_samples, at_once):
@@ -188,31 +189,9 @@ def _check(nt_type: Any, nt_samples: Any, nt_samples_batch_size: Any) -> None:
     if nt_type not in get_args(NoiseTunnelType):
         allowed = ", ".join(map(repr, get_args(NoiseTunnelType)))
         raise InputError(f"nt_type must be one of {allowed}, got {nt_type!r}")
-    _check_count(nt_samples, "nt_samples")
+    checked_count(nt_samples, "nt_samples")
     if nt_samples_batch_size is not None:
-        _check_count(nt_samples_batch_size, "nt_samples_batch_size")
-
-
-def _check_count(value: Any, name: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputTypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < 1:
-        raise InputError(f"{name} must be at least 1, got {value}")
-
-
-def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
-    spreads = list(stdevs) if isinstance(stdevs, (tuple, list)) else [stdevs] * len(inputs.tensors)
-    if len(spreads) != len(inputs.tensors):
-        raise ShapeError(
-            f"stdevs has {len(spreads)} entries for {len(inputs.tensors)} inputs; pass a number,"
-            " or one for each input"
-        )
-    for spread in spreads:
-        if not isinstance(spread, (int, float)) or isinstance(spread, bool):
-            raise InputTypeError(f"stdevs must hold numbers, got {type(spread).__name__}")
-        if not 0 <= spread < float("inf"):
-            raise InputError(f"stdevs must be finite and not negative, got {spread}")
-    return spreads
+        checked_count(nt_samples_batch_size, "nt_samples_batch_size")
 
 
 def _scales(scores: TargetScores, inputs: Inputs) -> bool:
