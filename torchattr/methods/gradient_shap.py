@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, overload
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.rounding import in_single
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Tensors, TensorsT
 from torchattr.errors import ShapeError
@@ -20,7 +21,6 @@ from torchattr.methods.path_attribution import (
     beside_targets,
     check_internal_batch,
     convergence_delta,
-    in_single,
 )
 from torchattr.methods.registry import register_method
 
@@ -31,14 +31,15 @@ BaselineDistribution: TypeAlias = "Baselines | Callable[..., Baselines]"
 class GradientShap(PathAttribution):
     """`E[(x' − b) · ∂s/∂x (b + α (x' − b))]` over random b, α and x', shaped like the input.
 
-    The baseline b is drawn from the given ones, α uniformly between 0 and 1, and x' is the input
-    with Gaussian noise, if any. With an α of each its own this is expected gradients, Erion et al.
-    2019, arXiv:1906.10670, which approximates SHAP values, Lundberg and Lee 2017, arXiv:1705.07874.
+    The baseline b is drawn from the given ones, α uniformly from 0 to 1, and x' is the input, with
+    Gaussian noise if asked for. Without noise these are the expected gradients of Erion et al.
+    2019, arXiv:1906.10670: integrated gradients, averaged over the baselines.
 
-    The expected sum of the attributions is the mean of `s(x') − s(b)`. It is a random estimate,
-    whose error falls with the square root of the number of samples; `return_convergence_delta`
-    shows it. It does *not* give SHAP values exactly, except for models that are linear between the
-    baselines and the input or whose features are independent and do not interact.
+    The attributions of a sample sum to `s(x') − s(b)` on average over α. The result is a random
+    estimate, whose error falls with the square root of the number of samples, and which
+    `return_convergence_delta` shows. It does *not* give the SHAP values of Lundberg and Lee 2017,
+    arXiv:1705.07874, even on average, unless the score is a sum of functions of single elements;
+    where elements interact, it is an approximation.
 
     Args:
         multiply_by_inputs: multiply by `x' − b`; otherwise the mean gradient itself.
@@ -193,7 +194,7 @@ def _seeds(seed: Any, inputs: Inputs) -> list[int]:
     expected = "an int, or one for each example"
     if isinstance(seed, Tensor) and seed.dim() == 1:
         seed = seed.tolist()
-    if not isinstance(seed, (tuple, list)):
+    if not isinstance(seed, Sequence) or isinstance(seed, str):
         return [checked_seed(seed, expected)]
     if len(seed) != inputs.batch_size:
         raise ShapeError(

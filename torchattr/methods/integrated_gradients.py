@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.rounding import in_single
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Tensors, TensorsT
 from torchattr.errors import InputError
@@ -21,7 +22,6 @@ from torchattr.methods.path_attribution import (
     beside_targets,
     check_internal_batch,
     convergence_delta,
-    in_single,
 )
 from torchattr.methods.registry import register_method
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import tensors_of, with_tensors
+from torchattr.core.rounding import in_single
 from torchattr.core.stepping import step
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Tensors
@@ -142,7 +143,7 @@ class _Moments:
     def add(self, result: Any, copies: int, batch_size: int) -> None:
         """Merge a chunk's moments into those so far, without cancellation (Chan et al. 1979)."""
         self._result = result
-        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in tensors_of(result)]
+        blocks = [in_single(_blocks(leaf, copies, batch_size)) for leaf in tensors_of(result)]
         means = [block.mean(0) for block in blocks]
         squares = [
             (block - mean).square().sum(0) for block, mean in zip(blocks, means, strict=True)
@@ -274,8 +275,3 @@ def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
             " noise tunnel needs a model with one row of scores for each example"
         )
     return result.detach().reshape(copies, batch_size, *result.shape[1:])
-
-
-def _single(block: Tensor) -> Tensor:
-    """Sum in single precision or higher."""
-    return block.to(torch.promote_types(block.dtype, torch.float32))

@@ -203,11 +203,6 @@ def convergence_delta(
     return torch.stack(sums).sum(0) - difference
 
 
-def in_single(values: Tensor) -> Tensor:
-    """Return values in single precision or higher, in which sums are made."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
 def beside_targets(values: Tensor, like: Tensor) -> Tensor:
     """Add a dimension for the targets to `(N, ...)` if the other tensor has one."""
     return values.unsqueeze(1) if like.dim() > values.dim() else values

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
+from torchattr.core.rounding import in_single
 from torchattr.methods._gradient.baselines import BaselineRows
 from torchattr.methods._perturbation.random_numbers import SeededStreams
 
@@ -81,16 +82,15 @@ class PathSamples:
         return SampledPaths(starts, ends, alphas)
 
     def _end(self, position: int, start: int, stop: int) -> Tensor:
-        tensor = self._inputs.tensors[position].detach()
-        precise = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-        shape = (stop - start, *precise.shape)
+        tensor = in_single(self._inputs.tensors[position].detach())
+        shape = (stop - start, *tensor.shape)
         if not self._stdevs[position]:
-            return precise.expand(shape)
+            return tensor.expand(shape)
         width = tensor.shape[1:].numel()
         drawn = self._streams.normal(_NOISE + position, start, stop, width)
-        noise = torch.from_numpy(drawn).to(precise.device, precise.dtype)
+        noise = torch.from_numpy(drawn).to(tensor.device, tensor.dtype)
         scaled = noise.reshape(*noise.shape[:2], *tensor.shape[1:]) * self._stdevs[position]
-        return (precise + scaled).expand(shape)
+        return (tensor + scaled).expand(shape)
 
 
 def _beside(numbers: Tensor, values: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class SeededStreams:
         self._seeds = tuple(seeds)
 
     def uniform(self, stream: int, start: int, stop: int, width: int) -> np.ndarray:
-        """Return the numbers within [0, 1) of samples `[start, stop)`: `(samples, seeds, width)`."""
+        """Return numbers within [0, 1) of samples `[start, stop)`: `(samples, seeds, width)`."""
         return self._drawn(uniform, stream, start, stop, width)
 
     def normal(self, stream: int, start: int, stop: int, width: int) -> np.ndarray:
