@@ -176,7 +176,7 @@ def _rule(method: str, n_steps: int) -> Quadrature:
     if method not in _RULES:
         raise InputError(f"method must be one of {', '.join(map(repr, _RULES))}, got {method!r}")
     least = 2 if method == "riemann_trapezoid" else 1
-    return _RULES[method](checked_count(n_steps, "n_steps", least))
+    return _RULES[method](checked_count(n_steps, f"n_steps of {method!r}", least))
 
 
 def _riemann(offset: float) -> Callable[[int], Quadrature]:

@@ -104,10 +104,8 @@ def test_the_largest_number_chooses_the_last_row(count: int) -> None:
 def test_rows_of_equally_many_are_chosen_together() -> None:
     inputs = as_inputs((torch.zeros(2, 1),) * 3)
     numbers = torch.rand(50, 3, dtype=torch.float64)
-    rows = torch.arange(4.0).reshape(-1, 1)
-    first, other, last = BaselineRows(
-        (rows, torch.arange(9.0).reshape(-1, 1), rows), inputs
-    ).chosen(numbers)
+    four, nine = (torch.arange(count).float().reshape(-1, 1) for count in (4, 9))
+    first, other, last = BaselineRows((four, nine, four), inputs).chosen(numbers)
     assert torch.equal(first, last)
     assert torch.equal(first[:, 0], (numbers[:, 0] * 4).floor().float())
     assert torch.equal(other[:, 0], (numbers[:, 1] * 9).floor().float())
