@@ -192,8 +192,6 @@ class GradientShap(PathAttribution):
 def _seeds(seed: Any, inputs: Inputs) -> list[int]:
     """Return one seed for all examples, or one for each."""
     expected = "an int, or one for each example"
-    if isinstance(seed, Tensor) and seed.dim() == 1:
-        seed = seed.tolist()
     if not isinstance(seed, Sequence) or isinstance(seed, str):
         return [checked_seed(seed, expected)]
     if len(seed) != inputs.batch_size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -86,8 +86,8 @@ class NoiseTunnel(Attribution):
                 one for each noisy example.
             **kwargs: the method's own arguments. Those with one entry per example are repeated; the
                 predicted classes of `target=None` are those of the input without noise. With
-                `return_convergence_delta=True` there is one delta for each noisy example, the
-                copies of an example side by side.
+                `return_convergence_delta=True` there is one delta for each noisy example, or for
+                each sample that the method draws of it, those of an example side by side.
 
         Raises:
             InputTypeError: integer inputs, or an argument of the wrong type.
@@ -107,12 +107,12 @@ class NoiseTunnel(Attribution):
             result = self.attribution_method.attribute(given.restore(noisy), **repeated)
             if kwargs.get("return_convergence_delta"):
                 result, delta = result
-                deltas.append(_blocks(delta, copies, given.batch_size))
+                deltas.append(_blocks(_of_each(delta, copies, given), copies, given.batch_size))
             moments.add(result, copies, given.batch_size)
         smoothed = moments.finish(nt_type)
         if not deltas:
             return smoothed
-        return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 1)
+        return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 2)
 
     def _fixed(
         self, inputs: Inputs, options: Mapping[str, Any], at_once: int
@@ -232,6 +232,8 @@ def _repeated(
     if "additional_forward_args" in repeated:
         arguments = as_arguments(repeated["additional_forward_args"])
         repeated["additional_forward_args"] = repeat_arguments(arguments, copies, inputs.batch_size)
+    if isinstance(repeated.get("seed"), Sequence):
+        repeated["seed"] = [*repeated["seed"]] * copies
     if repeated.get("feature_mask") is not None:
         repeated["feature_mask"] = _for_each(repeated["feature_mask"], inputs, copies, _rows)
     if repeated.get("baselines") is not None:
@@ -264,6 +266,12 @@ def _drawn(value: Any, tensor: Tensor, copies: int) -> Any:
         return value
     rows = torch.randint(len(value), (len(tensor), copies), device=value.device)
     return value[rows.transpose(0, 1).flatten()]
+
+
+def _of_each(delta: Tensor, copies: int, inputs: Inputs) -> Tensor:
+    """Return deltas with a dimension for those of each noisy example, one or more."""
+    rows = max(copies * inputs.batch_size, 1)
+    return delta.unflatten(0, (-1, max(len(delta) // rows, 1)))
 
 
 def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:

@@ -88,7 +88,7 @@ class PathSamples:
             return tensor.expand(shape)
         width = tensor.shape[1:].numel()
         drawn = self._streams.normal(_NOISE + position, start, stop, width)
-        noise = torch.from_numpy(drawn).to(tensor.device, tensor.dtype)
+        noise = torch.from_numpy(drawn).to(tensor.dtype).to(tensor.device)
         scaled = noise.reshape(*noise.shape[:2], *tensor.shape[1:]) * self._stdevs[position]
         return (tensor + scaled).expand(shape)
 
