@@ -286,6 +286,26 @@ def test_the_model_and_inputs_stay_as_they_were() -> None:
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_draws_what_a_cpu_draws() -> None:
+    model, options = classifier(), {"n_samples": 20, "stdevs": 0.3, "seed": [3, 1, 2], "target": 1}
+    options["return_convergence_delta"] = True
+    expected, error = ta.GradientShap(model).attribute(rows(), POOL, **options)
+    found, delta = ta.GradientShap(model.cuda()).attribute(rows().cuda(), POOL, **options)
+    assert found.is_cuda
+    assert_same(found.cpu(), expected, EXACT)
+    assert_same(delta.cpu(), error, 1e-11)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_works_where_gradients_are_off(mode: Any) -> None:
+    expected = ta.GradientShap(classifier()).attribute(rows(), POOL, 4, 0.1, 1)
+    with mode():
+        found = ta.GradientShap(classifier()).attribute(rows(), POOL, 4, 0.1, 1)
+    assert_same(found, expected, EXACT)
+
+
 def test_by_name_from_explain() -> None:
     model, x = classifier(), rows()
     options = {"baselines": POOL, "n_samples": 3, "seed": 2}
