@@ -64,6 +64,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "deconvolution": lambda: ta.Deconvolution(MODEL).attribute(X),
     "input x gradient": lambda: ta.InputXGradient(MODEL).attribute(X, target=1),
     "integrated": lambda: ta.IntegratedGradients(MODEL).attribute(X, target=1, n_steps=4),
+    "gradient shap": lambda: ta.GradientShap(MODEL).attribute(
+        X, lambda x: x * 0.5, 4, 0.1, 1, return_convergence_delta=True
+    ),
     "noise tunnel": lambda: ta.NoiseTunnel(ta.Saliency(MODEL)).attribute(X, target=1),
     "grad-cam": lambda: ta.GradCAM(MODEL, layer="3").attribute(X, target=1),
     "guided grad-cam": lambda: ta.GuidedGradCAM(MODEL, layer="3").attribute(X, target=1),

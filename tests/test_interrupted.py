@@ -93,6 +93,11 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
     "integrated_gradients": lambda model: (
         lambda: ta.IntegratedGradients(model).attribute(X, target=1, n_steps=3)
     ),
+    "gradient_shap": lambda model: (
+        lambda: ta.GradientShap(model).attribute(
+            X, 0.5, 3, 0.1, 1, return_convergence_delta=True, internal_batch_size=2 * len(X)
+        )
+    ),
     "grad_cam": lambda model: lambda: ta.GradCAM(model).attribute(X, 1),
     "explain": lambda model: lambda: ta.explain(model, X),
     "feature_maps": lambda model: lambda: ta.feature_maps(model, X),

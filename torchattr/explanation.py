@@ -36,6 +36,7 @@ LikeInputs: TypeAlias = Literal[
     "saliency",
     "input_x_gradient",
     "integrated_gradients",
+    "gradient_shap",
     "guided_backprop",
     "deconvolution",
     "feature_ablation",

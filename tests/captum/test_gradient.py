@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import captum.attr
+import numpy as np
 import pytest
 import torch
 from captum_parity import (
@@ -21,6 +22,7 @@ from captum_parity import (
     convolutions,
 )
 from helpers import assert_same, noise, seeded
+from peers import asked
 from torch import Tensor, nn
 
 import torchattr.captum
@@ -145,6 +147,101 @@ def test_the_delta_can_be_computed_later(model: nn.Module) -> None:
     method = torchattr.captum.IntegratedGradients(model)
     maps, delta = method.attribute(IMAGES, 0, 2, return_convergence_delta=True)
     assert_same(method.compute_convergence_delta(maps, 0, IMAGES, target=2), delta, 1e-10)
+
+
+class LinearPair(nn.Module):
+    """Scores `(N, 5)` that are linear in images and features, for any further arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images, self.features = nn.Linear(288, 5), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor, y: Tensor, scale: Any = 1, add: bool = True) -> Tensor:
+        left, right = self.images(x.flatten(1)) * scale, self.features(y)
+        return left + right if add else left - right
+
+
+ROWS = noise(1, 3, 12, 8, seed=4), noise(1, 6, seed=5)
+
+
+@pytest.mark.parametrize("arguments", [None, (noise(3, 5), False)])
+@pytest.mark.parametrize("target", [2, [2, 1, 4]])
+def test_gradient_shap_of_a_linear_model_is_exact(arguments: Any, target: Any) -> None:
+    """Whatever is drawn: from one baseline the path is straight, and so is the score along it."""
+    options = {"baselines": ROWS, "target": target, "additional_forward_args": arguments}
+    model, inputs = seeded(LinearPair).double(), (IMAGES, FEATURES)
+    for samples in (1, 5):
+        assert_parity("GradientShap", model, inputs, n_samples=samples, **options)
+    assert_parity("GradientShap", model, inputs, multiply_by_inputs=False, **options)
+    for stdevs, rows in ((0.0, ROWS), ((0.2, 0.4), (noise(7, 3, 12, 8), noise(9, 6)))):
+        _, delta = torchattr.captum.GradientShap(model).attribute(
+            inputs, **{**options, "baselines": rows}, stdevs=stdevs, return_convergence_delta=True
+        )
+        assert delta.shape == (15,)
+        assert float(delta.abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("function", [lambda: ROWS[0], lambda x: 2 * ROWS[0] + 0 * x[:1]])
+def test_gradient_shap_with_a_function_of_baselines(function: Any) -> None:
+    model = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(288, 5))).double()
+    assert_parity("GradientShap", model, IMAGES, baselines=function, target=2)
+
+
+@pytest.mark.parametrize("library", [torchattr.captum, captum.attr], ids=["ours", "captum"])
+def test_deltas_of_gradient_shap_have_captums_sign_and_order(library: Any) -> None:
+    """Of a sum of squares a sample at α has the delta `(2α − 1) |x − b|²`."""
+    points: list[Tensor] = []
+
+    def forward(x: Tensor) -> Tensor:
+        if x.requires_grad:
+            points.append(x.detach())
+        return x.square().sum(1)
+
+    start = noise(1, 6, seed=5)
+    maps, delta = asked(
+        library.GradientShap(forward), FEATURES, start, 4, return_convergence_delta=True
+    )
+    # Ours runs copies of the batch, Captum all copies of an example side by side.
+    samples = (
+        points[0].reshape(4, 3, 6).transpose(0, 1)
+        if library is torchattr.captum
+        else (points[0].reshape(3, 4, 6))
+    )
+    alphas = ((samples - start) / (FEATURES - start)[:, None])[..., 0]
+    lengths = (FEATURES - start).square().sum(1)
+    assert_same(delta, ((2 * alphas - 1) * lengths[:, None]).flatten(), 1e-10)
+    rise = FEATURES.square().sum(1) - start.square().sum(1)
+    assert_same(delta.reshape(3, 4).mean(1), maps.sum(1).detach() - rise, 1e-10)
+
+
+def test_gradient_shap_has_captums_expectation() -> None:
+    """Both estimate the mean of the integrated gradients over the baselines."""
+    model = seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))).double()
+    rows, x = noise(5, 6, seed=5), FEATURES[:1].expand(2000, 6)
+    integrated = torchattr.captum.IntegratedGradients(model)
+    exact = torch.cat([integrated.attribute(x[:1], row[None], 1) for row in rows]).mean(0)
+    for library in (torchattr.captum, captum.attr):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            np.random.seed(0)
+            found = asked(library.GradientShap(model), x, rows, 5, target=1).detach()
+        spread = found.std(0) / len(x) ** 0.5
+        assert float(((found.mean(0) - exact).abs() / spread).max()) < 5
+
+
+def test_gradient_shap_is_drawn_from_pytorchs_generator(model: nn.Module) -> None:
+    shap, rows = torchattr.captum.GradientShap(model), noise(4, 3, 12, 8, seed=4)
+
+    def drawn(manual: int, **options: Any) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(manual)
+            return shap.attribute(IMAGES[:1].repeat(2, 1, 1, 1), rows, target=2, **options)
+
+    first = drawn(0)
+    assert_same(drawn(0, internal_batch_size=2), first, 1e-12)
+    assert not torch.allclose(drawn(1), first)
+    assert not torch.allclose(first[0], first[1])
+    assert_same(drawn(0, seed=3), drawn(1, seed=3))
 
 
 @pytest.mark.parametrize("kind", ["smoothgrad", "smoothgrad_sq", "vargrad"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import torchattr as ta
-from torchattr.core.rounding import settled, settled_mean, settled_sum, unit
+from torchattr.core.rounding import in_single, settled, settled_mean, settled_sum, unit
 from torchattr.show import rescale
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -22,6 +22,14 @@ def test_the_unit_is_that_of_the_type(dtype: torch.dtype) -> None:
     assert unit(torch.zeros(1, dtype=torch.int64)) == unit(np.zeros(1, bool)) == 0
     assert unit(np.zeros(1, np.float16)) == np.finfo(np.float16).eps
     assert unit([0.5]) == np.finfo(np.float64).eps
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_at_least_single_precision_keeps_values(dtype: torch.dtype) -> None:
+    values = torch.rand(7).to(dtype)
+    precise = in_single(values)
+    assert precise.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert torch.equal(precise.to(dtype), values)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])

@@ -46,6 +46,9 @@ LONG: dict[str, Run] = {
     "integrated gradients": lambda m: ta.IntegratedGradients(m).attribute(
         images(), target=1, n_steps=20, internal_batch_size=2
     ),
+    "gradient shap": lambda m: ta.GradientShap(m).attribute(
+        images(), 0.5, n_samples=20, target=1, internal_batch_size=2
+    ),
     "noise tunnel": lambda m: ta.NoiseTunnel(ta.Saliency(m)).attribute(
         images(), nt_samples=12, nt_samples_batch_size=2, stdevs=0.0, target=1
     ),

@@ -83,6 +83,7 @@ def scores(x: Tensor) -> Tensor:
             ta.IntegratedGradients(Wide(), multiply_by_inputs=False),
             "IntegratedGradients(Wide, multiply_by_inputs=False)",
         ),
+        (ta.GradientShap(Wide(), strict=False), "GradientShap(Wide, strict=False)"),
         (ta.NoiseTunnel(ta.Saliency(Wide())), "NoiseTunnel(Saliency(Wide))"),
         (ta.Saliency(Wide(), output=torch.ones(1000).sum), "Saliency(Wide, output=sum)"),
     ],
@@ -121,6 +122,7 @@ GRADIENTS = {
     "grad_cam": lambda model, x: ta.GradCAM(model, "layer").attribute(x, 0),
     "several": lambda model, x: ta.Saliency(model).attribute(x, ta.Classes([0, 1])),
     "integrated": lambda model, x: ta.IntegratedGradients(model).attribute(x, target=0, n_steps=2),
+    "shap": lambda model, x: ta.GradientShap(model).attribute(x, n_samples=2, target=0),
     "noise": lambda model, x: ta.NoiseTunnel(ta.Saliency(model)).attribute(x, target=0),
     "explain": lambda model, x: ta.explain(model, x, ["saliency", "guided_backprop"], 0),
 }
@@ -168,12 +170,12 @@ def test_an_unlike_dtype_is_named_at_the_first_attempt(call: Any) -> None:
     assert model.attempts == 1
 
 
-META = {name: CALLS[name] for name in CALLS if name not in ("ablation", "integrated")}
+META = {name: call for name, call in CALLS.items() if name != "ablation"}
 
 
 @pytest.mark.parametrize("call", META.values(), ids=META)
 def test_an_unlike_device_is_named(call: Any) -> None:
-    """The two that are left out look at their inputs' values first, which these have not."""
+    """Ablation is left out: it looks at its inputs' values first, which these have not."""
     model = Failing(RuntimeError("not reached"))
     with refused(InputError, "inputs is on meta", "parameters on cpu", "inputs.to('cpu')"):
         call(model, IMAGE.to("meta"))

@@ -235,7 +235,7 @@ def test_warns_when_the_batch_is_larger_than_allowed() -> None:
     [
         ({"method": "simpson"}, ta.InputError, ("method", "simpson", "gausslegendre")),
         ({"n_steps": 0}, ta.InputError, ("n_steps", "at least 1", "0")),
-        ({"n_steps": 1, "method": "riemann_trapezoid"}, ta.InputError, ("at least 2",)),
+        ({"n_steps": 1, "method": "riemann_trapezoid"}, ta.InputError, ("trapezoid", "at least 2")),
         ({"n_steps": 2.5}, InputTypeError, ("n_steps", "float")),
         ({"internal_batch_size": 0}, ta.InputError, ("internal_batch_size", "0")),
         ({"internal_batch_size": "all"}, InputTypeError, ("internal_batch_size", "str")),

@@ -64,6 +64,22 @@ def test_tuple_inputs_and_deltas_equal_captum() -> None:
     assert_same(delta, error, 1e-9)
 
 
+@pytest.mark.parametrize("at_once", [None, 1, 2])
+@pytest.mark.parametrize("target", [[0, 2, 1], ta.Classes(0, 2)])
+def test_a_method_that_draws_samples_itself(at_once: int | None, target: Any) -> None:
+    """Each noisy copy of an example has the delta of each of its samples, in this order."""
+    model, x, pool = classifier(), rows(), rows(5, 8)
+    options: dict[str, Any] = {"baselines": pool, "n_samples": 4, "target": target}
+    options |= {"seed": [7, 8, 9], "return_convergence_delta": True}
+    found, delta = ta.NoiseTunnel(ta.GradientShap(model)).attribute(
+        x, nt_samples=3, nt_samples_batch_size=at_once, stdevs=0.0, **options
+    )
+    expected, once = ta.GradientShap(model).attribute(x, **options)
+    assert_same(found, expected, EXACT)
+    each = once.reshape(3, 1, 4, *once.shape[1:])
+    assert_same(delta, each.expand(3, 3, *each.shape[2:]).flatten(0, 2), 1e-11)
+
+
 def test_ablation_with_masks_equals_captum() -> None:
     model, x = classifier(), rows()
     for mask in (torch.tensor([[0, 0, 1, 1, 2, 2]]), torch.arange(18).reshape(3, 6) // 4):

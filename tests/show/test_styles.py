@@ -20,6 +20,7 @@ PICTURE = np.full((2, 3, 3), 100, np.uint8)
         ("feature_ablation", "Feature ablation", "signed_overlay"),
         ("rise", "RISE", "deviation_overlay"),
         ("integrated_gradients", "Integrated gradients", "signed_heat"),
+        ("gradient_shap", "Gradient SHAP", "signed_heat"),
     ],
 )
 def test_known_methods(name, title, style):

@@ -42,6 +42,17 @@ heat, delta = integrated.attribute(images, target=1, return_convergence_delta=Tr
 assert_type(heat, Tensor)
 assert_type(delta, Tensor)
 
+shap = ta.GradientShap(model)
+assert_type(shap.attribute(images, images, target=1), Tensor)
+assert_type(shap.attribute(images, lambda x: x.flip(0), 3, seed=[1, 2]), Tensor)
+heat, delta = shap.attribute(images, 0.5, target=1, return_convergence_delta=True)
+assert_type(heat, Tensor)
+assert_type(delta, Tensor)
+assert_type(
+    ta.GradientShap(joint).attribute(pair, (0.0, images), stdevs=(0.0, 0.1)),
+    tuple[Tensor, Tensor],
+)
+
 explanation = ta.explain(model, images, ["saliency", "grad_cam"], targets=ta.TopK(3), layer="1")
 assert_type(explanation["saliency"], Tensor)
 assert_type(explanation.scores, Tensor)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
 
 from torchattr import methods
 from torchattr.captum.base import CaptumMethod
-from torchattr.core.types import Forward, OutputKey
+from torchattr.core.inputs import as_inputs
+from torchattr.core.types import Forward, OutputKey, Tensors
 
 
 class _OfFunction(CaptumMethod, methods.GradientAttribution):
@@ -42,8 +45,8 @@ class GuidedBackprop(CaptumMethod, methods.GuidedBackprop):
     """:class:`torchattr.GuidedBackprop`; Captum's argument names are its own."""
 
 
-class IntegratedGradients(CaptumMethod, methods.IntegratedGradients):
-    """:class:`torchattr.IntegratedGradients` under Captum's argument names."""
+class _OfPaths(CaptumMethod, methods.PathAttribution):
+    """A path method whose first argument Captum calls `forward_func`."""
 
     _gives_delta = True
 
@@ -60,3 +63,42 @@ class IntegratedGradients(CaptumMethod, methods.IntegratedGradients):
             forward_func, multiply_by_inputs, rules=rules, output=output, strict=strict
         )
         self.multiplies_by_inputs = multiply_by_inputs
+
+
+class IntegratedGradients(_OfPaths, methods.IntegratedGradients):
+    """:class:`torchattr.IntegratedGradients` under Captum's argument names."""
+
+
+class GradientShap(_OfPaths, methods.GradientShap):
+    """:class:`torchattr.GradientShap`, drawn anew by each call from PyTorch's generator."""
+
+    def attribute(  # type: ignore[override]  # Captum's `baselines` have no default
+        self,
+        inputs: Tensors,
+        baselines: Any,
+        n_samples: int = 5,
+        stdevs: float | tuple[float, ...] = 0.0,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        *,
+        seed: int | Sequence[int] | None = None,
+        internal_batch_size: int | None = None,
+    ) -> Any:
+        return super().attribute(
+            inputs,
+            baselines,
+            n_samples,
+            stdevs,
+            target,
+            additional_forward_args,
+            return_convergence_delta,
+            seed=_drawn_seeds(inputs) if seed is None else seed,
+            internal_batch_size=internal_batch_size,
+        )
+
+
+def _drawn_seeds(inputs: Tensors) -> list[int]:
+    """Return a random seed for each example, which `torch.manual_seed` determines."""
+    count = as_inputs(inputs).batch_size
+    return torch.randint(2**63 - 1, (count,)).tolist()

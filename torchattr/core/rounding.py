@@ -30,6 +30,15 @@ def unit(values: Any) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
 
 
+def in_single(values: torch.Tensor) -> torch.Tensor:
+    """Return values in single precision or higher, so that half-precision sums are not rounded.
+
+    >>> in_single(torch.ones(2, dtype=torch.float16)).dtype, in_single(torch.ones(2)).dtype
+    (torch.float32, torch.float32)
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def share(terms: float, additions: float, total: float) -> float:
     """Return a bound on the rounding error of a sum, relative to the sum of its magnitudes.
 

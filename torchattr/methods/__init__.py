@@ -36,6 +36,7 @@ from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
 from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
 from torchattr.methods.grad_cam import GradCAM as GradCAM
+from torchattr.methods.gradient_shap import GradientShap as GradientShap
 from torchattr.methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
@@ -45,6 +46,7 @@ from torchattr.methods.libra_grad import LibraGrad as LibraGrad
 from torchattr.methods.lrp import LRP as LRP
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
+from torchattr.methods.path_attribution import PathAttribution as PathAttribution
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,15 +11,17 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import tensors_of, with_tensors
+from torchattr.core.rounding import in_single
 from torchattr.core.stepping import step
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Tensors
-from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, OutputError
 from torchattr.methods._perturbation.batch_repeat import (
     repeat_arguments,
     repeat_rows,
     repeat_target,
 )
+from torchattr.methods._perturbation.checked import checked_count, checked_stdevs
 from torchattr.methods._perturbation.memory_budget import has_fixed_batch
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.base import Attribution
@@ -84,8 +86,8 @@ class NoiseTunnel(Attribution):
                 one for each noisy example.
             **kwargs: the method's own arguments. Those with one entry per example are repeated; the
                 predicted classes of `target=None` are those of the input without noise. With
-                `return_convergence_delta=True` there is one delta for each noisy example, the
-                copies of an example side by side.
+                `return_convergence_delta=True` there is one delta for each noisy example, or for
+                each sample that the method draws of it, those of an example side by side.
 
         Raises:
             InputTypeError: integer inputs, or an argument of the wrong type.
@@ -95,7 +97,7 @@ class NoiseTunnel(Attribution):
         given = as_inputs(inputs, differentiable=False)
         _check_floating(given)
         _check(nt_type, nt_samples, nt_samples_batch_size)
-        spreads = _spreads(stdevs, given)
+        spreads = checked_stdevs(stdevs, given)
         options, at_once = self._fixed(given, kwargs, nt_samples_batch_size or nt_samples)
         moments, deltas = _Moments(), []
         for copies in _chunks(nt_samples, at_once):
@@ -105,12 +107,12 @@ class NoiseTunnel(Attribution):
             result = self.attribution_method.attribute(given.restore(noisy), **repeated)
             if kwargs.get("return_convergence_delta"):
                 result, delta = result
-                deltas.append(_blocks(delta, copies, given.batch_size))
+                deltas.append(_blocks(_of_each(delta, copies, given), copies, given.batch_size))
             moments.add(result, copies, given.batch_size)
         smoothed = moments.finish(nt_type)
         if not deltas:
             return smoothed
-        return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 1)
+        return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 2)
 
     def _fixed(
         self, inputs: Inputs, options: Mapping[str, Any], at_once: int
@@ -141,7 +143,7 @@ class _Moments:
     def add(self, result: Any, copies: int, batch_size: int) -> None:
         """Merge a chunk's moments into those so far, without cancellation (Chan et al. 1979)."""
         self._result = result
-        blocks = [_single(_blocks(leaf, copies, batch_size)) for leaf in tensors_of(result)]
+        blocks = [in_single(_blocks(leaf, copies, batch_size)) for leaf in tensors_of(result)]
         means = [block.mean(0) for block in blocks]
         squares = [
             (block - mean).square().sum(0) for block, mean in zip(blocks, means, strict=True)
@@ -188,31 +190,9 @@ def _check(nt_type: Any, nt_samples: Any, nt_samples_batch_size: Any) -> None:
     if nt_type not in get_args(NoiseTunnelType):
         allowed = ", ".join(map(repr, get_args(NoiseTunnelType)))
         raise InputError(f"nt_type must be one of {allowed}, got {nt_type!r}")
-    _check_count(nt_samples, "nt_samples")
+    checked_count(nt_samples, "nt_samples")
     if nt_samples_batch_size is not None:
-        _check_count(nt_samples_batch_size, "nt_samples_batch_size")
-
-
-def _check_count(value: Any, name: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputTypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < 1:
-        raise InputError(f"{name} must be at least 1, got {value}")
-
-
-def _spreads(stdevs: Any, inputs: Inputs) -> list[float]:
-    spreads = list(stdevs) if isinstance(stdevs, (tuple, list)) else [stdevs] * len(inputs.tensors)
-    if len(spreads) != len(inputs.tensors):
-        raise ShapeError(
-            f"stdevs has {len(spreads)} entries for {len(inputs.tensors)} inputs; pass a number,"
-            " or one for each input"
-        )
-    for spread in spreads:
-        if not isinstance(spread, (int, float)) or isinstance(spread, bool):
-            raise InputTypeError(f"stdevs must hold numbers, got {type(spread).__name__}")
-        if not 0 <= spread < float("inf"):
-            raise InputError(f"stdevs must be finite and not negative, got {spread}")
-    return spreads
+        checked_count(nt_samples_batch_size, "nt_samples_batch_size")
 
 
 def _scales(scores: TargetScores, inputs: Inputs) -> bool:
@@ -252,6 +232,8 @@ def _repeated(
     if "additional_forward_args" in repeated:
         arguments = as_arguments(repeated["additional_forward_args"])
         repeated["additional_forward_args"] = repeat_arguments(arguments, copies, inputs.batch_size)
+    if isinstance(repeated.get("seed"), Sequence):
+        repeated["seed"] = [*repeated["seed"]] * copies
     if repeated.get("feature_mask") is not None:
         repeated["feature_mask"] = _for_each(repeated["feature_mask"], inputs, copies, _rows)
     if repeated.get("baselines") is not None:
@@ -286,6 +268,12 @@ def _drawn(value: Any, tensor: Tensor, copies: int) -> Any:
     return value[rows.transpose(0, 1).flatten()]
 
 
+def _of_each(delta: Tensor, copies: int, inputs: Inputs) -> Tensor:
+    """Return deltas with a dimension for those of each noisy example, one or more."""
+    rows = max(copies * inputs.batch_size, 1)
+    return delta.unflatten(0, (-1, max(len(delta) // rows, 1)))
+
+
 def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
     if copies == 1 or not len(result):
         return result.detach()[None]
@@ -295,8 +283,3 @@ def _blocks(result: Tensor, copies: int, batch_size: int) -> Tensor:
             " noise tunnel needs a model with one row of scores for each example"
         )
     return result.detach().reshape(copies, batch_size, *result.shape[1:])
-
-
-def _single(block: Tensor) -> Tensor:
-    """Sum in single precision or higher."""
-    return block.to(torch.promote_types(block.dtype, torch.float32))

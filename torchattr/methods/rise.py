@@ -11,6 +11,7 @@ from torchattr.core.outputs import activated_by
 from torchattr.core.targets import Target
 from torchattr.core.types import Activation, Baselines, TensorsT
 from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.methods._perturbation.checked import checked_count, checked_seed
 from torchattr.methods._perturbation.random_masks import Normalisation, RandomMasks
 from torchattr.methods.ablation import Ablation
 from torchattr.methods.registry import register_method
@@ -91,10 +92,10 @@ class RISE(Ablation):
         probabilities = activated_by(activation)
         masks = RandomMasks(
             given.tensors,
-            _count(n_masks, "n_masks", 1),
+            checked_count(n_masks, "n_masks"),
             _grids(given, grid_size),
             _probability(probability),
-            _seed(seed),
+            checked_seed(seed),
             _normalisation(normalisation),
         )
         return self._ablate(
@@ -121,7 +122,7 @@ def _grid(tensor: Tensor, grid_size: Any, name: str) -> tuple[int, ...]:
     _check_maskable(tensor, name)
     shape = tuple(tensor.shape[2:])
     sizes = grid_size if isinstance(grid_size, (tuple, list)) else (grid_size,) * len(shape)
-    checked = tuple(_count(size, "grid_size", 1) for size in sizes)
+    checked = tuple(checked_count(size, "grid_size") for size in sizes)
     if len(checked) != len(shape):
         raise ShapeError(
             f"grid_size has {len(checked)} entries, but {name} has the {len(shape)} dimensions"
@@ -147,26 +148,12 @@ def _check_maskable(tensor: Tensor, name: str) -> None:
         )
 
 
-def _count(value: Any, name: str, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputTypeError(f"{name} must be an int, got {value!r}")
-    if value < least:
-        raise InputError(f"{name} must be at least {least}, got {value}")
-    return value
-
-
 def _probability(value: Any) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise InputTypeError(f"probability must be a number, got {value!r}")
     if not 0 < value < 1:
         raise InputError(f"probability must lie between 0 and 1, both excluded, got {value}")
     return value
-
-
-def _seed(value: Any) -> int:
-    if _count(value, "seed", 0) >= 2**64:
-        raise InputError(f"seed must be below 2**64, got {value}")
-    return int(value)
 
 
 def _normalisation(value: Normalisation) -> Normalisation:

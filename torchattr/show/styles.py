@@ -125,6 +125,7 @@ _METHODS: dict[str, tuple[str, Style]] = {
     "saliency": ("Saliency", HEAT),
     "inputxgradient": ("Input × gradient", SIGNED_HEAT),
     "integratedgradients": ("Integrated gradients", SIGNED_HEAT),
+    "gradientshap": ("Gradient SHAP", SIGNED_HEAT),
     "deconvolution": ("Deconvolution", COLOR),
     "guidedbackprop": ("Guided backprop", COLOR),
     "guidedgradcam": ("Guided Grad-CAM", COLOR),

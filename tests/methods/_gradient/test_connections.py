@@ -25,6 +25,7 @@ METHODS = {
     "guided": lambda net: ta.GuidedBackprop(net, strict=False),
     "input x gradient": lambda net: ta.InputXGradient(net),
     "integrated": lambda net: ta.IntegratedGradients(net),
+    "shap": lambda net: ta.GradientShap(net),
     "tunnel": lambda net: ta.NoiseTunnel(ta.Saliency(net)),
     "cam in the cut part": lambda net: ta.GradCAM(net, "second"),
     "guided cam": lambda net: ta.GuidedGradCAM(net, "second", strict=False),

@@ -22,7 +22,10 @@ X = noise(2, 3, 8, 8)
 METHODS = [ta.Saliency, ta.GuidedBackprop, ta.Deconvolution, ta.InputXGradient]
 
 
-@pytest.mark.parametrize("method", [*METHODS, ta.GradCAM, ta.GuidedGradCAM, ta.IntegratedGradients])
+@pytest.mark.parametrize(
+    "method",
+    [*METHODS, ta.GradCAM, ta.GuidedGradCAM, ta.IntegratedGradients, ta.GradientShap],
+)
 def test_both_ways_agree(method: Any) -> None:
     model = seeded(net).double().eval()
     options = {"layer": "1"} if method in (ta.GradCAM, ta.GuidedGradCAM) else {}

@@ -111,7 +111,7 @@ def test_exported_models_may_have_a_fixed_batch() -> None:
 def test_a_fixed_batch_is_served_copy_by_copy() -> None:
     model, x = classifier(), rows(2)
     fixed = torch.export.export(model, (x,)).module()
-    for method in (ta.FeatureAblation, ta.IntegratedGradients):
+    for method in (ta.FeatureAblation, ta.IntegratedGradients, ta.GradientShap):
         expected = method(model).attribute(x, target=1)
         assert_same(method(fixed).attribute(x, target=1), expected, 1e-12)
     found = ta.NoiseTunnel(ta.Saliency(fixed)).attribute(x, target=1, stdevs=0.0)

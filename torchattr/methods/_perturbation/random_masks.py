@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from math import ceil, prod
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.stepping import step
 from torchattr.methods._perturbation.features import Features
+from torchattr.methods._perturbation.random_numbers import key_of, uniform
 
 Normalisation = Literal["probability", "coverage"]
 
 # Elements of the masks that are generated at a time when they are weighted by scores.
 CHUNK_ELEMENTS = 2**22
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
-# The generator returns four numbers for each value of its counter.
-_BLOCK = 4
 
 
 class RandomMasks(Features):
@@ -54,7 +52,7 @@ class RandomMasks(Features):
         self._count, self._probability = count, probability
         self._by_coverage = normalisation == "coverage"
         self._streams = [
-            _Stream(tensor, grid, probability, key=seed + (position << 64))
+            _Stream(tensor, grid, probability, key=key_of(seed, position))
             for position, (tensor, grid) in enumerate(zip(tensors, grids, strict=True))
         ]
 
@@ -110,9 +108,9 @@ class _Stream:
 
     def visible(self, start: int, stop: int) -> Tensor:
         """Return the visibility under masks `[start, stop)`, `(stop - start, ...)`, 0 to 1."""
-        uniform = _uniform(self._key, start, stop, prod(self._grid) + len(self._grid))
-        grids = uniform[:, : prod(self._grid)] < self._probability
-        shifts = (uniform[:, prod(self._grid) :] * self._cells).astype(int)
+        drawn = uniform(self._key, start, stop, prod(self._grid) + len(self._grid))
+        grids = drawn[:, : prod(self._grid)] < self._probability
+        shifts = (drawn[:, prod(self._grid) :] * self._cells).astype(int)
         coarse = torch.from_numpy(grids).to(self.device, self._kind)
         size = [(g + 1) * c for g, c in zip(self._grid, self._cells, strict=True)]
         enlarged = F.interpolate(
@@ -124,15 +122,3 @@ class _Stream:
     def _window(self, enlarged: Tensor, shift: Sequence[int]) -> Tensor:
         window = tuple(slice(s, s + n) for s, n in zip(shift, self.shape, strict=True))
         return enlarged[0][window]
-
-
-def _uniform(key: int, start: int, stop: int, width: int) -> np.ndarray:
-    """Return rows `[start, stop)` of a stream of numbers within [0, 1), `(stop - start, width)`.
-
-    The generator is counter-based, so it can start at any row. NumPy guarantees that its raw
-    numbers stay the same.
-    """
-    blocks = ceil(width / _BLOCK)
-    generator = np.random.Philox(key=key, counter=start * blocks)
-    raw = generator.random_raw((stop - start) * blocks * _BLOCK)
-    return (raw >> np.uint64(11)).reshape(stop - start, -1)[:, :width] * 2.0**-53
