@@ -150,9 +150,7 @@ def _alpha_beta(
     ]
 
 
-def _gamma(
-    w: Tensor, b: Tensor, x: Tensor, z: Tensor, r: Tensor, gamma: float = 0.25
-) -> Shares:
+def _gamma(w: Tensor, b: Tensor, x: Tensor, z: Tensor, r: Tensor, gamma: float = 0.25) -> Shares:
     """Positive outputs favour positive shares, negative ones negative shares; zeros pass nothing.
 
     What is positive is asked of the layer's output with its bias, also if that is left out below.
@@ -165,9 +163,7 @@ def _gamma(
     ]
 
 
-def _z_box(
-    w: Tensor, b: Tensor, x: Tensor, z: Tensor, r: Tensor, low: Any, high: Any
-) -> Shares:
+def _z_box(w: Tensor, b: Tensor, x: Tensor, z: Tensor, r: Tensor, low: Any, high: Any) -> Shares:
     low, high = (torch.as_tensor(value, dtype=x.dtype).expand_as(x) for value in (low, high))
     share = w * x - w.clamp(min=0) * low - w.clamp(max=0) * high
     return [(share, share.sum(1), r)]
@@ -177,9 +173,7 @@ def _w_square(w: Tensor, b: Tensor, x: Tensor, z: Tensor, r: Tensor) -> Shares:
     return [(w**2, (w**2).sum(1) + b**2, r)]
 
 
-def _flat(
-    w: Tensor, b: Tensor, x: Tensor, z: Tensor, r: Tensor, connections: Tensor
-) -> Shares:
+def _flat(w: Tensor, b: Tensor, x: Tensor, z: Tensor, r: Tensor, connections: Tensor) -> Shares:
     assert connections.shape == w.shape
     return [(connections, connections.sum(1), r)]
 
@@ -196,7 +190,12 @@ RULES: Mapping[str, Callable[..., Shares]] = {
 
 
 def bias_share(
-    rule: str, weight_matrix: Tensor, bias: Tensor, x: Tensor, z: Tensor, relevance_out: Tensor,
+    rule: str,
+    weight_matrix: Tensor,
+    bias: Tensor,
+    x: Tensor,
+    z: Tensor,
+    relevance_out: Tensor,
     **params: Any,
 ) -> Tensor:
     """Return the relevance that each output's bias and epsilon keep to themselves.

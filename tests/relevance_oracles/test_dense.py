@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from helpers import assert_same, noise, seeded
+from torch import Tensor, nn
+
 from relevance_oracles.dense import (
     RULES,
     bias_share,
@@ -17,7 +19,6 @@ from relevance_oracles.dense import (
     stabilised,
     through_layer,
 )
-from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 
