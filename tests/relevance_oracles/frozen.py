@@ -144,7 +144,8 @@ def _forward_attention(v: dict[str, Tensor], name: str, attention: Any, x: Tenso
 
 def _projections(attention: Any) -> dict[str, tuple[Tensor, Tensor]]:
     weights = attention.inner.in_proj_weight.chunk(3)
-    return dict(zip(PARTS, zip(weights, attention.inner.in_proj_bias.chunk(3), strict=True)))
+    pairs = zip(weights, attention.inner.in_proj_bias.chunk(3), strict=True)
+    return dict(zip(PARTS, pairs, strict=True))
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
