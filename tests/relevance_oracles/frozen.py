@@ -62,6 +62,7 @@ class Walk:
         return "epsilon", {"epsilon": self.epsilon}
 
 
+@torch.no_grad()
 def relevances(
     model: TinyViT,
     x: Tensor,
@@ -179,7 +180,8 @@ def _add(walk: Walk, a: Tensor, b: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
 def _normalised(a: Tensor, b: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """Scale two shares so that they sum to the whole, each in proportion to its magnitude."""
     both = a.sum().abs() + b.sum().abs()
-    return tuple(part * (part.sum().abs() / both * r.sum() / part.sum()) for part in (a, b))  # type: ignore[return-value]
+    of_a, of_b = (part * (part.sum().abs() / both * r.sum() / part.sum()) for part in (a, b))
+    return of_a, of_b
 
 
 def _product(walk: Walk, a: Tensor, b: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
