@@ -99,7 +99,8 @@ def tiny_vit(constants: bool = True, seed: int = 0) -> TinyViT:
 def spelled(model: TinyViT, spelling: Spelling) -> TinyViT:
     """Return the same network, sharing its parameters, with its attention spelled otherwise."""
     shared = {id(parameter): parameter for parameter in model.parameters()}
-    other = deepcopy(model, shared)
+    other: Any = deepcopy(model, shared)
     for block in other.blocks:
         block.attention.spelling = spelling
+    assert isinstance(other, TinyViT)
     return other

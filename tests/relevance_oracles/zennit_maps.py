@@ -52,8 +52,9 @@ def without_eps(model: nn.Module) -> nn.Module:
     Versions of zennit below 1.0 merge a batch-norm into the layer before, but leave it its `eps`,
     with which it divides by `sqrt(1 + eps)`.
     """
-    for norm in [one for one in model.modules() if isinstance(one, BatchNorm)]:
-        norm.running_var += norm.eps  # type: ignore[operator]
+    norms: list[Any] = [one for one in model.modules() if isinstance(one, BatchNorm)]
+    for norm in norms:
+        norm.running_var += norm.eps
         norm.eps = 0.0
     return model
 
