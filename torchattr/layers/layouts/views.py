@@ -18,6 +18,7 @@ from torchattr.layers.layouts.axes import (
     axis,
     joined,
     others,
+    padded_axis,
     reshaped,
     resized,
 )
@@ -190,6 +191,8 @@ def _cut(one: Axis, start: int, size: int, step: int) -> Axis:
     """Return an axis after a slice."""
     if size == one.size and step == 1:
         return one
+    if one.is_plain and step == 1:
+        return padded_axis(one, -start, start + size - one.size, size)
     if one.is_plain:
         return resized(one, size)
     before, after = one.before - start, one.size - one.after
@@ -307,8 +310,17 @@ def _moved(one: Axis, how: tuple[str, int]) -> Axis:
 
 
 def padded(call: FunctionCall) -> list[Axes]:
+    """Padding: what it adds lies outside of the coordinate; what it cuts off is ignored."""
     source = call.source
     if source is None:
         return call.unknown()
     (output,) = call.outputs
-    return [tuple(resized(one, size) for one, size in zip(source, output.shape, strict=True))]
+    widths = call.argument(1, "pad", "padding", default=())
+    pairs = list(zip(widths[::2], widths[1::2], strict=True))[::-1]
+    pairs = [(0, 0)] * (len(source) - len(pairs)) + pairs
+    return [
+        tuple(
+            padded_axis(one, *pair, size) if any(pair) else one
+            for one, pair, size in zip(source, pairs, output.shape, strict=True)
+        )
+    ]
