@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.torch_private import DisableTorchFunction
@@ -56,11 +56,12 @@ class LayoutTracker(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if isinstance(result, (Tensor, tuple, list)):
+        made = args[0] if func is Tensor.__setitem__ else result
+        if isinstance(made, (Tensor, tuple, list)):
             # The calls made here are not the model's.
             with DisableTorchFunction():
-                if _all_dense([args, kwargs, result]):
-                    self._note(func, args, kwargs, result)
+                if _all_dense([args, kwargs, made]):
+                    self._note(func, args, kwargs, made)
         return result
 
     def axes(self, tensor: Tensor) -> Axes | None:
@@ -139,26 +140,29 @@ class LayoutTracker(TorchFunctionMode):
         """Treat the dimensions that a window slides over as spatial."""
         known = self.axes(tensor)
         dims = sliding_dims(func, known or others(tensor.shape))
-        if known is None and tensor.dim() == dims + 2 and len(tensor) == self._batch:
-            alike = next((shape for shape in self._inputs if len(shape) == dims + 2), None)
-            if alike is None:
-                return
-            position = self._inputs.index(alike)
-            known = (
-                axis(BATCH, len(tensor)),
-                axis(OTHER, tensor.shape[1]),
-                *(
-                    axis(Coordinate(position, dim, alike[dim]), tensor.shape[dim])
-                    for dim in range(2, dims + 2)
-                ),
-            )
-            self._axes[tensor] = known
-        elif known is not None and self._is_batch_again(known, dims):
+        if known is None:
+            known = self._found_again(tensor, dims)
+        elif self._is_batch_again(known, dims):
             known = (axis(BATCH, len(tensor)), *known[1:])
-            self._axes[tensor] = known
-        for slid in (known or ())[len(known or ()) - dims :]:
-            labels = map(bare_label, slid.labels)
-            self._slid.update(label for label in labels if label not in (OTHER, BATCH))
+        if known is None:
+            return
+        self._axes[tensor] = known
+        labels = (bare_label(label) for slid in known[len(known) - dims :] for label in slid.labels)
+        self._slid.update(label for label in labels if label not in (OTHER, BATCH))
+
+    def _found_again(self, tensor: Tensor, dims: int) -> Axes | None:
+        """Return the axes of a picture that came out of a function which was not seen, if any."""
+        alike = next((shape for shape in self._inputs if len(shape) == dims + 2), None)
+        if alike is None or tensor.dim() != dims + 2 or len(tensor) != self._batch:
+            return None
+        if isinstance(tensor, nn.Parameter):
+            return None
+        position = self._inputs.index(alike)
+        spatial = [
+            axis(Coordinate(position, dim, alike[dim]), tensor.shape[dim])
+            for dim in range(2, dims + 2)
+        ]
+        return (axis(BATCH, len(tensor)), axis(OTHER, tensor.shape[1]), *spatial)
 
     def _is_batch_again(self, axes: Axes, dims: int) -> bool:
         """Whether separate examples were stacked to a batch again, as detectors do."""

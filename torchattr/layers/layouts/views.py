@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.layouts.axes import (
+    BATCH,
     OTHER,
     Axes,
     Axis,
     Label,
     axis,
+    bare,
     joined,
     others,
     padded_axis,
@@ -76,7 +78,7 @@ def viewed(call: FunctionCall) -> list[Axes]:
 
 def picked(call: FunctionCall) -> list[Axes]:
     """Indexing: a list discards the coordinate (RGB from BGR, say); a slice keeps it."""
-    keys = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
+    keys = _keys(call.args[1])
     lists = [i for i, key in enumerate(keys) if isinstance(key, (list, Tensor, np.ndarray))]
     if len(lists) != 1:
         return viewed(call)
@@ -198,6 +200,38 @@ def _cut(one: Axis, start: int, size: int, step: int) -> Axis:
     before, after = one.before - start, one.size - one.after
     inside = before >= 0 and start + size >= after and step == 1
     return Axis(one.digits, before, start + size - after) if inside else axis(OTHER, size)
+
+
+def written(call: FunctionCall) -> list[Axes]:
+    """Writing into a tensor keeps its axes unless the new values belong to other positions."""
+    target, value = call.tensors[0], call.args[2] if len(call.args) > 2 else None
+    axes, new = call.known(target), call.known(value) if isinstance(value, Tensor) else None
+    if new is None or not any(label not in (OTHER, BATCH) for one in new for label in one.labels):
+        return [axes] if axes is not None else []
+    if axes is None and _has_list(call.args[1]):
+        return call.unknown()
+    if axes is None:
+        return [new] if target[call.args[1]].shape == target.shape == value.shape else []
+    place = replace(call, function=Tensor.__getitem__, args=call.args[:2], kwargs={})
+    return [axes] if _fits(place, new) else call.unknown()
+
+
+def _fits(place: FunctionCall, new: Axes) -> bool:
+    """Whether values may be written to a place of a tensor without moving what is known."""
+    if _has_list(place.args[1]):
+        return False
+    view = place.args[0][place.args[1]]
+    (old,) = viewed(replace(place, outputs=[view]))
+    both = joined([old, new], view.shape)
+    return all(bare(one) == bare(other) for one, other in zip(old, both, strict=True))
+
+
+def _has_list(keys: Any) -> bool:
+    return any(isinstance(key, (list, Tensor, np.ndarray)) for key in _keys(keys))
+
+
+def _keys(keys: Any) -> tuple[Any, ...]:
+    return keys if isinstance(keys, tuple) else (keys,)
 
 
 def joined_along(call: FunctionCall) -> list[Axes]:
