@@ -140,6 +140,8 @@ def padded_axis(one: Axis, before: int, after: int, size: int) -> Axis:
     if isinstance(label, Padded):
         before, after, label = before + label.before, after + label.after, label.label
     before, after = max(before, 0), max(after, 0)
+    if before + after >= size:
+        return axis(OTHER, size)
     return axis(Padded(label, before, after) if before or after else label, size)
 
 

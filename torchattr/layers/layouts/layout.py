@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor
 
-from torchattr.layers.layouts.axes import BATCH, OTHER, Axes, Axis, Label, Padded, bare
+from torchattr.layers.layouts.axes import BATCH, OTHER, Axes, Axis, Label, Padded, bare, padded_axis
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,21 @@ def layout_of(axes: Axes, spatial: set[Label]) -> Layout | str:
         axes: the axes of a layer's values.
         spatial: the spatial coordinates of the inputs.
     """
+    axes = tuple(map(_as_padded, axes))
     layout = _padded_layout(tuple(map(bare, axes)), spatial)
     if isinstance(layout, str) or not layout.sizes:
         return layout
-    if _further(axes, layout.batch, layout.spatial) > 1:
+    rest = _rest(axes, layout.batch, layout.spatial)
+    if sum(axes[dim].size > 1 for dim in rest) > 1:
         return "it has several non-spatial dimensions, as heads and groups have"
     return _without_padding(layout, axes)
+
+
+def _as_padded(one: Axis) -> Axis:
+    """Take what was joined to a single coordinate for padding; tokens are joined to several."""
+    if one.is_plain or len(one.digits) != 1:
+        return one
+    return padded_axis(Axis(one.digits), one.before, one.after, one.size)
 
 
 def _without_padding(layout: Layout, axes: Axes) -> Layout | str:
@@ -171,12 +180,13 @@ def _padded_layout(axes: Axes, spatial: set[Label]) -> Layout | str:
     if len(grid) == 1 and sum(label in spatial for label in axes[grid[0]].labels) > 1:
         return _tokens(batch[0], grid[0], axes)
     labels = [axes[dim].labels[0] for dim in grid]
-    if len(set(labels)) < len(labels) or any(not axes[dim].is_plain for dim in grid):
+    if len(set(labels)) < len(labels):
         return "several of its dimensions run over the same positions, as attention weights do"
     if len({label.input for label in labels if isinstance(label, Coordinate)}) > 1:
         return "its dimensions run over the positions of several inputs"
     partial = len(grid) < _spatial_dims(labels[0], spatial)
-    if partial and _further(axes, batch[0], grid) > 1:
+    rest = _rest(axes, batch[0], grid)
+    if partial and sum(dim == 1 or axes[dim].size > 1 for dim in rest) > 1:
         return "only some of its spatial dimensions are known"
     grid.sort(key=lambda dim: _order(axes[dim].labels[0]))
     return Layout(
@@ -193,10 +203,9 @@ def _spatial_dims(label: Label, spatial: set[Label]) -> int:
     return sum(isinstance(other, Coordinate) and other.input == of for other in spatial)
 
 
-def _further(axes: Axes, batch: int, grid: Sequence[int]) -> int:
-    """Return the number of dimensions that are left for the channels."""
-    rest = [dim for dim in range(len(axes)) if dim != batch and dim not in grid]
-    return sum(dim == 1 or axes[dim].size > 1 for dim in rest)
+def _rest(axes: Axes, batch: int, grid: Sequence[int]) -> list[int]:
+    """Return the dimensions that are left for the channels."""
+    return [dim for dim in range(len(axes)) if dim != batch and dim not in grid]
 
 
 _LOST = (
