@@ -48,7 +48,7 @@ def share_at_their_place(
 
 def _changed(x: Tensor, row: float, column: float) -> Tensor:
     size = max(min(x.shape[2:]) // 16, 4)
-    top, left = (int(at * full) - size // 2 for at, full in zip((row, column), x.shape[2:]))
+    top, left = int(row * x.shape[2]) - size // 2, int(column * x.shape[3]) - size // 2
     changed = x.clone()
     change = torch.linspace(-0.5, 0.5, x.shape[1], dtype=x.dtype)[:, None, None] + 0.1
     changed[0, :, max(top, 0) : top + size, max(left, 0) : left + size] += change
@@ -60,8 +60,9 @@ def _outputs(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str, output: object) -> None:
-        several = output if isinstance(output, (list, tuple)) else [output]
-        outputs.update({name: one for one in several[:1] if isinstance(one, Tensor)})
+        first = output[0] if isinstance(output, (list, tuple)) and output else output
+        if isinstance(first, Tensor):
+            outputs[name] = first
 
     hooks = [
         module.register_forward_hook(lambda *given, name=name: keep(name, given[2]))
