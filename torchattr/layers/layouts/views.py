@@ -204,16 +204,15 @@ def _cut(one: Axis, start: int, size: int, step: int) -> Axis:
 
 def written(call: FunctionCall) -> list[Axes]:
     """Writing into a tensor keeps its axes unless the new values belong to other positions."""
-    target, value = call.tensors[0], call.args[2] if len(call.args) > 2 else None
-    axes, new = call.known(target), call.known(value) if isinstance(value, Tensor) else None
+    target, keys, value = call.tensors[0], call.args[1], call.argument(2, "values")
+    axes = call.known(target)
+    new = call.known(value) if isinstance(value, Tensor) else None
     if new is None or not any(label not in (OTHER, BATCH) for one in new for label in one.labels):
-        return [axes] if axes is not None else []
-    if axes is None and _has_list(call.args[1]):
-        return call.unknown()
-    if axes is None:
-        return [new] if target[call.args[1]].shape == target.shape == value.shape else []
-    place = replace(call, function=Tensor.__getitem__, args=call.args[:2], kwargs={})
-    return [axes] if _fits(place, new) else call.unknown()
+        return [] if axes is None else [axes]
+    if axes is None and not _has_list(keys):
+        return [new] if target[keys].shape == target.shape == value.shape else []
+    place = replace(call, function=Tensor.__getitem__, args=(target, keys), kwargs={})
+    return [axes] if axes is not None and _fits(place, new) else call.unknown()
 
 
 def _fits(place: FunctionCall, new: Axes) -> bool:
