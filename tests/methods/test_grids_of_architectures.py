@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from helpers import refused
 from networks import Block, Net, head, pictures
 from places import captured, grids_of, share_at_their_place
 from torch import Tensor, nn
@@ -50,6 +52,33 @@ def test_each_position_is_that_of_its_patch(kind: str, size: tuple[int, int]) ->
     assert {layout.sizes for layout in grids.values()} == {(size[0] // 4, size[1] // 4)}
     shares = share_at_their_place(net, x, grids)
     assert {name: share for name, share in shares.items() if share < 1} == {}
+
+
+@pytest.mark.parametrize("tokens", [0, 1])
+def test_queries_and_keys_by_head_are_never_read(tokens: int) -> None:
+    """Though their sizes, heads × tokens × channels, look like those of a picture."""
+
+    def run(net: Any, x: Tensor) -> Tensor:
+        h = net.stem(x).flatten(2).mT
+        h = torch.cat([net.extra.expand(len(x), tokens, -1), h], 1)
+        q, k, v = net.qkv(h).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(net.q_norm(q), net.k_norm(k), v)
+        return net.head(net.out(mixed.transpose(1, 2).flatten(2)).mean(1))
+
+    parts = {"q_norm": nn.LayerNorm(4), "k_norm": nn.LayerNorm(4), "qkv": nn.Linear(8, 24)}
+    extra = nn.Parameter(torch.rand(1, 1, 8))
+    net = Net(
+        run, stem=nn.Conv2d(3, 8, 4, 4), extra=extra, out=nn.Linear(8, 8), head=head(), **parts
+    )
+    x = pictures(2, 3, 16, 24)
+    maps = ta.feature_maps(net, x, ["q_norm", "k_norm"])
+    for name in parts.keys() - {"qkv"}:
+        with refused(ta.LayerError, name, "layout="):
+            ta.GradCAM(net, name).attribute(x, target=1)
+        with refused(ta.LayerError, name):
+            maps.as_maps(name)
+    with pytest.warns(ta.LayerChoiceWarning, match="layer='out'"):
+        ta.GradCAM(net).attribute(x, target=1)
 
 
 TORCHVISION = {"library": "torchvision"}
