@@ -30,6 +30,14 @@ from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
 
+
+def written(values: Tensor, key: Any, into: Tensor | None = None) -> Tensor:
+    """Write values into a tensor, by default a new one."""
+    target = torch.empty_like(values) if into is None else into
+    target[key] = values
+    return target
+
+
 SHAPES = [(2, 3, 8, 12), (1, 3, 8, 8), (8, 3, 8, 8), (1, 3, 8, 12)]
 """Including one example, squares, and as many examples as channels or pixels."""
 
@@ -132,7 +140,10 @@ CHANGES = {
     "flipped and back": lambda net, x: net.first(x) + net.first(x.flip(3)).flip(3),
     "pixel shuffle": lambda net, x: net.first(F.pixel_shuffle(F.pixel_unshuffle(x, 2), 2)),
     "running sum": lambda net, x: net.first(x).cumsum(3),
-    "padded": lambda net, x: F.pad(net.first(x), (1, 0, 0, 1)),
+    "padded and cropped": lambda net, x: F.pad(net.first(x), (1, 0, 0, 1))[:, :, :-1, 1:],
+    "padded for a convolution": lambda net, x: net.first(F.pad(x, (1, 1, 1, 1)))[:, :, 1:-1, 1:-1],
+    "written": lambda net, x: written(net.first(x), ...),
+    "written over": lambda net, x: written(net.first(x), ..., into=net.first(x) + 1),
     "copied": lambda net, x: net.first(x).new_zeros(len(x), 8, *x.shape[2:]).copy_(net.first(x)),
 }
 
@@ -141,6 +152,52 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_changes_on_the_way(change: str, shape: tuple[int, ...]) -> None:
     check(through(CHANGES[change]), "last", pictures(*shape), channels_first)
+
+
+def padded(net: Any, x: Tensor) -> Tensor:
+    """Pads to whole windows, as detectors and Swin do: far more below and to the right."""
+    return F.pad(net.first(x), (1, 6, 0, 9))
+
+
+def padded_windows(net: Any, x: Tensor) -> Tensor:
+    """Attends in padded and shifted windows."""
+    h = F.pad(net.first(x).permute(0, 2, 3, 1), (0, 0, 0, 3, 0, 1)).roll((-2, -2), (1, 2))
+    n, height, width, channels = h.shape
+    h = h.view(n, height // 3, 3, width // 3, 3, channels).transpose(2, 3).reshape(-1, 9, channels)
+    h = net.block(h).view(n, height // 3, width // 3, 3, 3, channels).transpose(2, 3)
+    return h.reshape(n, height, width, channels).roll((2, 2), (1, 2)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("change", [padded, padded_windows])
+def test_padding_is_not_a_part_of_the_map(change: Any) -> None:
+    net = through(change, block=Block())
+    x = pictures(2, 3, 8, 12)
+    before = 1 if change is padded else 0
+    check(net, "last", x, lambda values: values[:, :, :8, before : before + 12])
+
+
+def test_a_picture_that_is_padded_to_a_square() -> None:
+    """The grid of patches ends where the picture ends."""
+
+    def run(net: Any, x: Tensor) -> Tensor:
+        square = F.pad(x, (0, 24 - x.shape[3], 0, 24 - x.shape[2]))
+        return net.head(net.last(net.stem(square).flatten(2).transpose(1, 2)).mean(1))
+
+    net = Net(run, stem=nn.Conv2d(3, 8, 4, 4), last=Block(), head=head())
+    x = pictures(2, 3, 8, 12)
+    check(net, "stem", x, lambda values: values[:, :, :2, :3])
+    check(net, "last", x, lambda values: tokens(6, 6)(values)[:, :, :2, :3])
+
+
+def test_heads_of_a_grid_are_refused() -> None:
+    """Even where the positions are known: heads are not channels."""
+
+    def run(net: Any, x: Tensor) -> Tensor:
+        heads = net.norm(net.first(x).permute(0, 2, 3, 1).unflatten(3, (2, 4)))
+        return net.head(heads.flatten(3).mean((1, 2)))
+
+    net = Net(run, first=conv(), norm=nn.LayerNorm(4), head=head())
+    assert "heads" in refusal(net, "norm", pictures(2, 3, 8, 12))
 
 
 def warp(net: Any, x: Tensor) -> Tensor:
@@ -156,6 +213,13 @@ LOST = {
     "warped": warp,
     "spectrum": lambda net, x: torch.fft.fft2(net.first(x)).abs(),
     "halves exchanged": lambda net, x: torch.cat([net.first(x)[..., 4:], net.first(x)[..., :4]], 3),
+    "written in another order": lambda net, x: written(
+        net.first(x), (slice(None), slice(None), torch.arange(x.shape[2] - 1, -1, -1))
+    ),
+    "written transposed": lambda net, x: written(net.first(x).mT, ..., into=net.first(x) + 1),
+    "written in another order, then convolved": lambda net, x: net.second(
+        written(net.first(x), (slice(None), slice(None), torch.arange(x.shape[2] - 1, -1, -1)))
+    ),
     "examples in another order": lambda net, x: net.first(x)[torch.arange(len(x) - 1, -1, -1)],
     "examples mirrored": lambda net, x: net.first(x).flip(0),
     "examples shifted": lambda net, x: net.first(x).roll(1, 0),
@@ -167,7 +231,7 @@ LOST = {
 
 @pytest.mark.parametrize("change", LOST)
 def test_lost_places_and_examples_are_refused(change: str) -> None:
-    net = through(LOST[change], linear=nn.Linear(8, 128))
+    net = through(LOST[change], linear=nn.Linear(8, 128), second=conv(8))
     x = pictures(2, 3, 8, 8)
     assert "layout=" in refusal(net, "last", x)
     forced = ta.GradCAM(net, "last", layout="channels_first").attribute(x, target=1)

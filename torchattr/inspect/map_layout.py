@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchattr.core.pytree import filled
 from torchattr.errors import LayerError, ShapeError
-from torchattr.layers import Captured, Layout, channels_first
+from torchattr.layers import Captured, Layout, reading
 
 
 def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
@@ -28,10 +28,8 @@ def maps_layout(call: Captured, inputs: Sequence[Tensor]) -> Layout | str:
         return (
             f"they are {len(call.shapes)} tensors, not one" if call.shapes else "it is not a tensor"
         )
-    (shape,), (layout,) = call.shapes, call.layouts
-    # Tables and texts have no spatial dimensions; their layers are read as rows of channels.
-    if all(tensor.dim() < 3 for tensor in inputs):
-        layout = channels_first(shape)
+    (shape,), (tracked,) = call.shapes, call.layouts
+    layout = reading(shape, tracked, inputs)
     if isinstance(layout, str):
         return layout
     return why_unfit(shape, layout, len(inputs[0])) or layout
@@ -46,13 +44,6 @@ def why_unfit(shape: Sequence[int], layout: Layout, batch: int | None) -> str | 
             f"it gives {shape[layout.batch]} rows for {batch} examples, so its first dimension is"
             " not the batch of the inputs (it may hold frames or regions)"
         )
-    rest = [
-        size
-        for dim, size in enumerate(shape)
-        if dim != layout.batch and dim not in layout.spatial and size > 1
-    ]
-    if layout.sizes and len(rest) > 1:
-        return "it has several non-spatial dimensions, as heads and groups have"
     return None
 
 

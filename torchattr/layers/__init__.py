@@ -25,10 +25,11 @@ from torchattr.layers.guards import pack_saved as pack_saved
 from torchattr.layers.guards import refuse_scripted as refuse_scripted
 from torchattr.layers.hooks import ThreadHook as ThreadHook
 from torchattr.layers.hooks import any_acts as any_acts
-from torchattr.layers.layouts.tracker import Layout as Layout
+from torchattr.layers.layouts.layout import Layout as Layout
+from torchattr.layers.layouts.layout import channels_first as channels_first
+from torchattr.layers.layouts.layout import channels_last as channels_last
+from torchattr.layers.layouts.layout import reading as reading
 from torchattr.layers.layouts.tracker import LayoutTracker as LayoutTracker
-from torchattr.layers.layouts.tracker import channels_first as channels_first
-from torchattr.layers.layouts.tracker import channels_last as channels_last
 from torchattr.layers.ledger import LedgerBook as LedgerBook
 from torchattr.layers.ledger import LedgerEntry as LedgerEntry
 from torchattr.layers.native import NativeTrace as NativeTrace

@@ -18,7 +18,8 @@ from torchattr.errors import LayerError
 from torchattr.layers.autograd import enter
 from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
-from torchattr.layers.layouts.tracker import Layout, LayoutTracker, is_dense
+from torchattr.layers.layouts.layout import Layout
+from torchattr.layers.layouts.tracker import LayoutTracker, is_dense
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.layers.layouts.axes import BATCH, OTHER
+from torchattr.layers.layouts.axes import BATCH, OTHER, bare_label
+from torchattr.layers.layouts.layout import Coordinate
 from torchattr.layers.layouts.table import RULES
-from torchattr.layers.layouts.tracker import Coordinate, LayoutTracker
+from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.layouts.views import MovedAxes
 
 Run = Callable[[Tensor], Tensor]
@@ -28,6 +29,7 @@ def labels(run: Run, *shape: int) -> list[Any]:
 
 
 def _named(found: Any) -> str:
+    found = map(bare_label, found)
     joined = "".join(
         "cyx"[one.dim - 1]
         if isinstance(one, Coordinate)
@@ -41,6 +43,11 @@ def _named(found: Any) -> str:
 
 def sampled(x: Tensor) -> Tensor:
     return F.grid_sample(x, torch.zeros(len(x), 5, 5, 2), align_corners=False)
+
+
+def written(target: Tensor, key: Any, value: Any) -> Tensor:
+    target[key] = value
+    return target
 
 
 WEIGHT = torch.rand(5, 3, 3, 3)
@@ -103,6 +110,19 @@ CASES: dict[str, tuple[Run, str]] = {
     "softmax": (lambda x: x.softmax(1), "n c y x"),
     "where": (lambda x: torch.where(x > 0, x, torch.zeros(())), "n c y x"),
     "pad": (lambda x: F.pad(x, (1, 1, 1, 1)), "n c y x"),
+    "setitem": (lambda x: written(x + 1, (0, 1), x[0, 1]), "n c y x"),
+    "setitem of a part": (lambda x: written(x + 1, ..., x[..., :1]), "n c y x"),
+    "setitem of a constant": (lambda x: written(x + 1, [0, 1], 0.0), "n c y x"),
+    "setitem of another dimension": (
+        lambda x: written(x[..., :4] + 1, ..., x[..., :4].mT),
+        "- - - -",
+    ),
+    "setitem in another order": (lambda x: written(x + 1, [1, 0], x), "- - - -"),
+    "index_put": (lambda x: x.index_put([torch.tensor([1, 0])], x), "- - - -"),
+    "setitem of all of a new tensor": (
+        lambda x: written(torch.empty(x.mT.shape), ..., x.mT),
+        "n c x y",
+    ),
     "interpolate": (lambda x: F.interpolate(x, scale_factor=2.0), "n - y x"),
     "pixel_shuffle": (lambda x: F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2), "n - y x"),
 }  # fmt: skip

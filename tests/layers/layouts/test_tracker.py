@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from torchattr.layers import Layout
-from torchattr.layers.layouts.tracker import LayoutTracker, channels_first, channels_last
+from torchattr.layers.layouts.layout import channels_first, channels_last
+from torchattr.layers.layouts.tracker import LayoutTracker
 
 
 def layout(run: Callable[..., Tensor], *inputs: Tensor) -> Layout | str:

@@ -21,6 +21,21 @@ Label: TypeAlias = Hashable
 
 
 @dataclass(frozen=True)
+class Padded:
+    """A coordinate with positions outside of it on either side.
+
+    Attributes:
+        label: the coordinate.
+        before: number of positions before it.
+        after: number of positions after it.
+    """
+
+    label: Label
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
 class Digit:
     """One digit of a coordinate.
 
@@ -80,15 +95,66 @@ def others(shape: Sequence[int]) -> Axes:
 
 
 def resized(old: Axis, size: int) -> Axis:
-    """Return an axis after its size has changed by pooling, padding or cropping.
+    """Return an axis after its size has changed by a window, a stride or an interpolation.
 
-    >>> resized(axis("y", 8), 4) == axis("y", 4), resized(Axis((Digit("y", 4, 2),)), 4).digits
-    (True, (Digit(label='y', size=4, weight=2),))
+    >>> resized(axis("y", 8), 4).digits, resized(axis("y", 8), 6) == axis("y", 6)
+    ((Digit(label='y', size=4, weight=2),), True)
     """
     if size == old.size:
         return old
     known = [label for label in old.labels if label != OTHER]
-    return axis(known[0] if len(known) == 1 and old.is_plain else OTHER, size)
+    if len(known) != 1 or not old.is_plain:
+        return axis(OTHER, size)
+    if isinstance(known[0], Padded):
+        return padded_axis(bare(old), *_outside(known[0], old.size, size), size)
+    if len(old.digits) == 1 and size and old.size % size == 0:
+        return Axis((Digit(known[0], size, old.digits[0].weight * (old.size // size)),))
+    return axis(known[0], size)
+
+
+def _outside(padded: Padded, old: int, size: int) -> tuple[int, int]:
+    """Return how many of `size` positions, spread over `old` ones, are centred outside."""
+    if size > old:
+        return round(padded.before * size / old), round(padded.after * size / old)
+    step = old // size if size else 1
+    first = (old - 1 - step * (size - 1)) / 2
+    centres = [first + step * number for number in range(size)]
+    before = sum(centre < padded.before - 0.5 for centre in centres)
+    after = sum(centre > old - padded.after - 0.5 for centre in centres)
+    # A window that reaches beyond all of the coordinate has mixed what lies outside into it.
+    return (before, after) if before + after < size else (0, 0)
+
+
+def padded_axis(one: Axis, before: int, after: int, size: int) -> Axis:
+    """Return the axis of `size` positions of which some lie outside of its coordinate.
+
+    Where they would be less than none, a part of the coordinate was cut off: it counts as whole.
+
+    >>> padded_axis(axis("y", 4), 1, 0, 5).labels, padded_axis(axis("y", 4), -1, 0, 3).labels
+    ((Padded(label='y', before=1, after=0),), ('y',))
+    """
+    known = [label for label in one.labels if label != OTHER]
+    if len(known) != 1 or not one.is_plain:
+        return one if one.size == size else axis(OTHER, size)
+    label = known[0]
+    if isinstance(label, Padded):
+        before, after, label = before + label.before, after + label.after, label.label
+    before, after = max(before, 0), max(after, 0)
+    if before + after >= size:
+        return axis(OTHER, size)
+    return axis(Padded(label, before, after) if before or after else label, size)
+
+
+def bare_label(label: Label) -> Label:
+    """Return a coordinate without the positions outside of it."""
+    return label.label if isinstance(label, Padded) else label
+
+
+def bare(one: Axis) -> Axis:
+    """Return an axis as if all of its positions lay inside of its coordinate."""
+    if not any(isinstance(label, Padded) for label in one.labels):
+        return one
+    return replace(one, digits=tuple(replace(d, label=bare_label(d.label)) for d in one.digits))
 
 
 def whole(axes: Axes) -> Axes:
@@ -128,12 +194,19 @@ def joined(several: Sequence[Axes], shape: Sequence[int]) -> Axes:
 def _joined(candidates: Sequence[Axis], size: int) -> Axis:
     fitting = [one for one in candidates if one.size == size]
     known = [one for one in fitting if any(label != OTHER for label in one.labels)]
-    best = min(known, key=lambda one: one.labels.count(OTHER), default=axis(OTHER, size))
+    best = min(known, key=_vagueness, default=axis(OTHER, size))
     return best if all(_agree(one, best) for one in known) else axis(OTHER, size)
+
+
+def _vagueness(one: Axis) -> tuple[int, int]:
+    """Return how much is unknown of an axis, and then how much is said to lie outside of it."""
+    padded = [label for label in one.labels if isinstance(label, Padded)]
+    return one.labels.count(OTHER), sum(label.before + label.after for label in padded)
 
 
 def _agree(vague: Axis, sure: Axis) -> bool:
     """Whether two axes agree as far as the first one is known."""
+    vague, sure = bare(vague), bare(sure)
     if vague == sure:
         return True
     if not (vague.is_plain and sure.is_plain and OTHER in vague.labels):

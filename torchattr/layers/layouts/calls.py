@@ -88,7 +88,7 @@ class FunctionCall:
 
 
 AxisRule: TypeAlias = Callable[[FunctionCall], "list[Axes]"]
-"""Returns the axes of a call's outputs."""
+"""Returns the axes of a call's outputs; nothing where these do not depend on the inputs."""
 
 
 def alike(call: FunctionCall) -> list[Axes]:
@@ -127,3 +127,8 @@ def _covers(shape: Sequence[int], smaller: Sequence[int]) -> bool:
 
 def unknown(call: FunctionCall) -> list[Axes]:
     return call.unknown()
+
+
+def untracked(call: FunctionCall) -> list[Axes]:
+    """Constants in the form of a tensor have nothing of its positions."""
+    return []

@@ -59,10 +59,15 @@ def product(call: FunctionCall) -> list[Axes]:
 
 def attention(call: FunctionCall) -> list[Axes]:
     """Attention: the result has the axes of the queries; the attention weights are unknown."""
-    query = call.source
-    if query is None:
+    if not call.sources:
         return call.unknown()
-    first = (*query[:-1], axis(OTHER, call.outputs[0].shape[-1]))
+    shape = call.outputs[0].shape
+    query = call.known(call.tensors[0]) or others(shape)
+    first = (*query[:-1], axis(OTHER, shape[-1]))
+    if call.name == "scaled_dot_product_attention":
+        # Learned queries have no axes of their own, but the examples of the keys and values.
+        keys = [axes[:-2] for tensor in call.tensors[:3] if (axes := call.known(tensor))]
+        first = (*joined(keys, shape[:-2]), *first[-2:])
     return [first, *(others(output.shape) for output in call.outputs[1:])]
 
 

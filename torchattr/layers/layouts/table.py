@@ -19,6 +19,7 @@ from torchattr.layers.layouts.calls import (
     alike,
     tensors_in,
     unknown,
+    untracked,
 )
 from torchattr.layers.layouts.sums import (
     attention,
@@ -43,6 +44,7 @@ from torchattr.layers.layouts.views import (
     transformed,
     viewed,
     warped,
+    written,
 )
 from torchattr.layers.operations.names import base_name
 
@@ -50,7 +52,7 @@ from torchattr.layers.operations.names import base_name
 def axes_of_results(
     function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any, known: Lookup
 ) -> Iterator[tuple[Tensor, Axes]]:
-    """Yield the tensors of a result with their axes.
+    """Yield the tensors of a result with their axes, unless these do not depend on the inputs.
 
     Args:
         function: the called function.
@@ -62,6 +64,8 @@ def axes_of_results(
     outputs = list(tensors_in(result))
     rule = RULES.get(base_name(function), alike)
     axes_of_outputs = rule(FunctionCall(function, args, kwargs, outputs, known))
+    if not axes_of_outputs:
+        return
     for output, axes in zip(outputs, axes_of_outputs, strict=True):
         fits = tuple(one.size for one in axes) == tuple(output.shape)
         yield output, whole(axes) if fits else others(output.shape)
@@ -101,6 +105,12 @@ RULES: Mapping[str, AxisRule] = _table(
         " mode",
     ),
     (picked, "getitem"),
+    (written, "setitem index_put"),
+    (
+        untracked,
+        "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros"
+        " new_ones new_empty new_full new_empty_strided",
+    ),
     (
         along,
         "sort argsort topk glu index_select gather take_along_dim repeat_interleave scatter"

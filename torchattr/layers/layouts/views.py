@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.layouts.axes import (
+    BATCH,
     OTHER,
     Axes,
     Axis,
     Label,
     axis,
+    bare,
     joined,
     others,
+    padded_axis,
     reshaped,
     resized,
 )
@@ -75,7 +78,7 @@ def viewed(call: FunctionCall) -> list[Axes]:
 
 def picked(call: FunctionCall) -> list[Axes]:
     """Indexing: a list discards the coordinate (RGB from BGR, say); a slice keeps it."""
-    keys = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
+    keys = _keys(call.args[1])
     lists = [i for i, key in enumerate(keys) if isinstance(key, (list, Tensor, np.ndarray))]
     if len(lists) != 1:
         return viewed(call)
@@ -190,11 +193,44 @@ def _cut(one: Axis, start: int, size: int, step: int) -> Axis:
     """Return an axis after a slice."""
     if size == one.size and step == 1:
         return one
+    if one.is_plain and step == 1:
+        return padded_axis(one, -start, start + size - one.size, size)
     if one.is_plain:
         return resized(one, size)
     before, after = one.before - start, one.size - one.after
     inside = before >= 0 and start + size >= after and step == 1
     return Axis(one.digits, before, start + size - after) if inside else axis(OTHER, size)
+
+
+def written(call: FunctionCall) -> list[Axes]:
+    """Writing into a tensor keeps its axes unless the new values belong to other positions."""
+    target, keys, value = call.tensors[0], call.args[1], call.argument(2, "values")
+    axes = call.known(target)
+    new = call.known(value) if isinstance(value, Tensor) else None
+    if new is None or not any(label not in (OTHER, BATCH) for one in new for label in one.labels):
+        return [] if axes is None else [axes]
+    if axes is None and not _has_list(keys):
+        return [new] if target[keys].shape == target.shape == value.shape else []
+    place = replace(call, function=Tensor.__getitem__, args=(target, keys), kwargs={})
+    return [axes] if axes is not None and _fits(place, new) else call.unknown()
+
+
+def _fits(place: FunctionCall, new: Axes) -> bool:
+    """Whether values may be written to a place of a tensor without moving what is known."""
+    if _has_list(place.args[1]):
+        return False
+    view = place.args[0][place.args[1]]
+    (old,) = viewed(replace(place, outputs=[view]))
+    both = joined([old, new], view.shape)
+    return all(bare(one) == bare(other) for one, other in zip(old, both, strict=True))
+
+
+def _has_list(keys: Any) -> bool:
+    return any(isinstance(key, (list, Tensor, np.ndarray)) for key in _keys(keys))
+
+
+def _keys(keys: Any) -> tuple[Any, ...]:
+    return keys if isinstance(keys, tuple) else (keys,)
 
 
 def joined_along(call: FunctionCall) -> list[Axes]:
@@ -307,8 +343,17 @@ def _moved(one: Axis, how: tuple[str, int]) -> Axis:
 
 
 def padded(call: FunctionCall) -> list[Axes]:
+    """Padding: what it adds lies outside of the coordinate; what it cuts off is ignored."""
     source = call.source
     if source is None:
         return call.unknown()
     (output,) = call.outputs
-    return [tuple(resized(one, size) for one, size in zip(source, output.shape, strict=True))]
+    widths = call.argument(1, "pad", "padding", default=())
+    pairs = list(zip(widths[::2], widths[1::2], strict=True))[::-1]
+    pairs = [(0, 0)] * (len(source) - len(pairs)) + pairs
+    return [
+        tuple(
+            padded_axis(one, *pair, size) if any(pair) else one
+            for one, pair, size in zip(source, pairs, output.shape, strict=True)
+        )
+    ]

@@ -67,7 +67,12 @@ def last_spatial_layer(
     if not candidates:
         raise LayerError(
             _no_candidate(names[pictures[-1].module] if pictures else None),
-            hint=Hint(ways_out=[WayOut("name one with {setting}", "layer")]),
+            hint=Hint(
+                ways_out=[
+                    WayOut("name one with {setting}", "layer"),
+                    WayOut("tell Grad-CAM how to read it with {setting}", "layout"),
+                ]
+            ),
         )
     output = trace.output
     if reader.reads_output:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.errors import Hint, InputError, LayerError, ShapeError, WayOut
-from torchattr.layers import Layout, channels_first, channels_last
+from torchattr.layers import Layout, channels_first, channels_last, reading
 
 Named = Literal["channels_first", "channels_last", "tokens"]
 LayoutChoice: TypeAlias = "Named | Callable[[Tensor], Tensor] | None"
@@ -78,15 +78,14 @@ class Grids:
             return channels_last(values.shape)
         if self._choice == "tokens":
             return self._tokens(values)
-        # Tables and texts have no spatial dimensions; their layers are read as rows of channels.
-        placeless = all(tensor.dim() < 3 for tensor in self._inputs.tensors)
-        if self._choice == "channels_first" or placeless:
+        if self._choice == "channels_first":
             return channels_first(values.shape)
-        if isinstance(inferred, Layout):
-            return inferred
+        found = reading(values.shape, inferred, self._inputs.tensors)
+        if isinstance(found, Layout):
+            return found
         raise LayerError(
             f"layer {self._name!r} returns values of shape {tuple(values.shape)}, which cannot be"
-            f" read as a map: {inferred}",
+            f" read as a map: {found}",
             hint=Hint(
                 ways_out=[
                     WayOut("choose another layer"),
