@@ -237,7 +237,13 @@ _CONSERVING = frozenset(
         *("neg", "negative", "sum", "mean", "cumsum", "mul", "multiply", "imul", "rmul", "div"),
         *("divide", "true_divide", "truediv", "itruediv", "interpolate", "upsample"),
         *("grid_sample", "grid_sampler"),
+        # In training they are refused.
+        *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"),
+        *("feature_alpha_dropout", "native_dropout"),
         # No result that relevance could pass.
+        *("is_nested", "assert", "eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite"),
+        *("new_zeros", "new_ones", "new_empty", "new_full", "zeros_like", "ones_like"),
+        *("empty_like", "full_like", "argmax", "argmin", "any", "all"),
         *("requires_grad", "retain_grad", "register_hook", "set", "get", "data", "numpy", "dim"),
         *("size", "numel", "stride", "shape", "dtype", "device", "is_floating_point", "ndim"),
         *("layout", "item", "tolist", "is_contiguous", "storage_offset", "untyped_storage"),
