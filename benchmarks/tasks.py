@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 import torchvision
@@ -27,6 +28,7 @@ TITLES = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
     "vgg16": "VGG-16",
+    "vit_b_16": "ViT-B/16",
 }
 
 LAYERS = {
@@ -37,6 +39,7 @@ LAYERS = {
     "resnet18": "layer4.1",
     "resnet50": "layer4.2",
     "vgg16": "features.30",
+    "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
 }
 """The layer of Grad-CAM: the last spatial one, as grad-cam's own documentation chooses it."""
 
@@ -76,8 +79,13 @@ def network(name: str, size: int = 224) -> nn.Module:
     Without the latter, the activations of a deep random network vanish or explode.
     """
     torch.manual_seed(0)
-    options = {"init_weights": True} if name == "googlenet" else {}
+    options: dict[str, Any] = {"init_weights": True} if name == "googlenet" else {}
+    if name.startswith("vit"):
+        options["image_size"] = size
     model = torchvision.models.get_model(name, weights=None, **options)
+    for part in model.modules():
+        if isinstance(part, nn.Linear) and not part.weight.any():
+            nn.init.normal_(part.weight, std=0.02)  # Otherwise nothing would reach the input.
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0  # Collect the statistics of the images below, and nothing else.

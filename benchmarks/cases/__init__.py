@@ -6,6 +6,7 @@ from benchmarks.cases.inspect import Inspect
 from benchmarks.cases.kernels import Kernels
 from benchmarks.cases.methods import Methods
 from benchmarks.cases.prepare import Prepare
+from benchmarks.cases.relevance import Relevance
 from benchmarks.cases.scale import Scale
 from benchmarks.cases.sharing import Sharing
 
@@ -13,6 +14,6 @@ CASES: dict[str, Case] = {
     case.name: case
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
-        Incremental(),
+        *(Relevance(), Incremental()),
     )
 }

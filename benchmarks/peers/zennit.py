@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models import ResNet
 
 from benchmarks.peers.base import Library
 from benchmarks.tasks import Run, Task
@@ -51,3 +52,53 @@ def _attributor(task: Task, composite: Any) -> Run:
         return F.one_hot(chosen, output.shape[1]).to(output)
 
     return lambda: attributor(leaf, one_hot)[1].detach()
+
+
+Bounds = tuple[float, float]
+
+
+def relevance_of(task: Task, composite: str, bounds: Bounds) -> Callable[[int], Tensor]:
+    """Return a function from a class to zennit's relevance, which begins at 1.
+
+    Args:
+        task: the model, which is modified, and the images.
+        composite: the name of ours.
+        bounds: of the images, for the rule of the first layer.
+    """
+    from zennit.attribution import Gradient
+
+    attributor = Gradient(task.model, _composite(composite, task.model, bounds))
+    attributor.__enter__()
+    leaf = task.images.clone().requires_grad_()
+
+    def relevance(target: int) -> Tensor:
+        def one_hot(output: Tensor) -> Tensor:
+            chosen = output.new_tensor([target] * len(output)).long()
+            return F.one_hot(chosen, output.shape[1]).to(output)
+
+        return attributor(leaf, one_hot)[1].detach()
+
+    return relevance
+
+
+def _composite(name: str, model: nn.Module, bounds: Bounds) -> Any:
+    from zennit import composites
+    from zennit.torchvision import ResNetCanonizer
+
+    canonizers = [ResNetCanonizer()] if isinstance(model, ResNet) else []
+    if name == "epsilon_gamma_box":
+        low, high = bounds
+        return composites.EpsilonGammaBox(low=low, high=high, canonizers=canonizers)
+    kinds = {
+        "epsilon_plus": composites.EpsilonPlus,
+        "epsilon_alpha2_beta1": composites.EpsilonAlpha2Beta1,
+    }
+    return kinds[name](canonizers=canonizers)
+
+
+def without_eps(model: nn.Module) -> None:
+    """Move the ε of batch-norms to their variance: zennit 0.5 counts it twice where it merges."""
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d) and part.running_var is not None:
+            part.running_var += part.eps
+            part.eps = 0.0

@@ -189,6 +189,35 @@ TARGETS: tuple[Target, ...] = (
     ),
     *(
         Target(
+            f"LRP {what}, {TITLES[network]}, batch 8: of zennit's time",
+            limit,
+            "relevance",
+            {"network": network, "name": what},
+            ("sides", "zennit", "ratio"),
+        )
+        for what, limit in (("z⁺", 0.6), ("α2β1", 0.5), ("γ", 0.4), ("z⁺, 10 targets", 0.3))
+        for network in _NETWORKS
+    ),
+    *(
+        Target(
+            f"remembered bytes, LRP z⁺, {TITLES[network]}: of zennit's",
+            1 / 3,
+            "relevance",
+            {"network": network, "name": "z⁺"},
+            ("sides", "zennit", "remembered_ratio"),
+            device=None,
+        )
+        for network in _NETWORKS
+    ),
+    Target(
+        "AttnLRP, ViT-B/16, batch 8: of the time of input × gradient",
+        1.1,
+        "relevance",
+        {"network": "vit_b_16", "name": "AttnLRP"},
+        ("sides", "input × gradient", "ratio"),
+    ),
+    *(
+        Target(
             f"kernel `{name}`, 64 MiB: of the time of {beside}",
             1.5,
             "kernels",
