@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
-MAINS = {"pointing_game", "wrong_answers", "maxpool_reconstructions"}
+MAINS = {"pointing_game", "wrong_answers", "maxpool_reconstructions", "relevance"}
 
 
 def main(name):
@@ -45,3 +45,12 @@ def test_reconstructions_from_the_pools(tmp_path, model, weights, layers):
     assert [line.partition(":")[0] for line in captions] == layers
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.height > picture.width / 2
+
+
+def test_relevance_reaches_the_pixels_and_the_ledger_has_the_rest(tmp_path, capsys):
+    reached = main("relevance")(str(tmp_path / "relevance.png"))
+    of_z_plus = [share for name, share in reached.items() if name.endswith("z+")]
+    assert all(0.5 < share < 1.5 for share in of_z_plus)
+    assert "error" in capsys.readouterr().out
+    with Image.open(tmp_path / "relevance.png") as picture:
+        assert picture.width > 900

@@ -17,6 +17,7 @@ from torchattr.cli.console import err, out
 from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
+    from torchattr.methods import Ledger
     from torchattr.models import LoadedModel
     from torchattr.runs import Answer
 
@@ -47,6 +48,24 @@ def predictions(
         mark = Text("▸" if index in targets else " ", "bold cyan")
         table.add_row(mark, name, bar, Text(answer.said(value), style))
     return Group(Text(printable(title), "bold"), table)
+
+
+def account(title: str, ledger: Ledger) -> RenderableType:
+    """Draw where a score went as bars, what was against it in red, and the largest entries."""
+    shares = ledger.by_reason()
+    largest = max((abs(share) for share in shares.values()), default=0.0) or 1.0
+    table = Table.grid(padding=(0, 1))
+    for name, share in shares.items():
+        color = "cyan" if share >= 0 else "red"
+        bar = ProgressBar(
+            largest, abs(share), BAR_WIDTH, complete_style=color, finished_style=color
+        )
+        table.add_row(Text(name), bar, Text(f"{share:+.4g}"))
+    for entry in ledger.largest(SHOWN):
+        place = f"{entry.reason} in {entry.layer}" if entry.layer else entry.reason
+        table.add_row(Text(""), Text(printable(place), "dim"), Text(f"{entry.amount:+.4g}", "dim"))
+    head = f"{title}: where the score {ledger.score:+.4g} went"
+    return Group(Text(printable(head), "bold"), table)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str = "") -> None:

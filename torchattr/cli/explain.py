@@ -35,6 +35,7 @@ def explain(
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     memory: options.Memory = "auto",
+    ledger: options.Ledger = False,
     out: options.Out = options.OUT,
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
@@ -59,6 +60,7 @@ def explain(
             options.rules_of(rule or ()),
             options.entry_of(output),
             checked_memory(memory),
+            ledger,
         )
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:

@@ -77,6 +77,10 @@ Memory = Annotated[
         metavar="WAY",
     ),
 ]
+Ledger = Annotated[
+    bool,
+    typer.Option(help="Show where each score went, for methods that distribute it, such as lrp"),
+]
 Channels = Annotated[
     list[int] | None, typer.Option("--channel", help="Channel of the layer; repeatable")
 ]

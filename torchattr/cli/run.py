@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchattr.cli.charts import Bar, predictions, progress_bar
+from torchattr.cli.charts import Bar, account, predictions, progress_bar
 from torchattr.cli.console import fault, note, out
 from torchattr.cli.options import device_named, in_command
 from torchattr.core.printable import printable
@@ -170,10 +170,12 @@ def _watched(
 
 
 def _report(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
-    from torchattr.runs import Note, Prediction, Skipped, Written
+    from torchattr.runs import Account, Note, Prediction, Skipped, Written
 
     if isinstance(event, Prediction):
         out.print(predictions(event.path.name, event.answer, event.targets, loaded))
+    elif isinstance(event, Account):
+        out.print(account(event.title, event.ledger))
     elif isinstance(event, Written):
         for file in event.files:
             _print(f"  {file}", "dim")

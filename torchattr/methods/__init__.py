@@ -30,6 +30,7 @@ from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
 from torchattr.methods._relevance.ledger import Ledger as Ledger
+from torchattr.methods._relevance.relevance import RelevanceAttribution as RelevanceAttribution
 from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution

@@ -10,6 +10,7 @@ from torchattr.runs.explain_settings import squares as squares
 from torchattr.runs.inspection_jobs import ActivationsJob as ActivationsJob
 from torchattr.runs.inspection_jobs import BackProjectionsJob as BackProjectionsJob
 from torchattr.runs.inspection_jobs import LayerGridsJob as LayerGridsJob
+from torchattr.runs.job import Account as Account
 from torchattr.runs.job import InputPicture as InputPicture
 from torchattr.runs.job import Note as Note
 from torchattr.runs.job import PictureJob as PictureJob

@@ -12,6 +12,7 @@ from torchattr.results import Subject, entry_of, with_rows
 from torchattr.runs.class_selector import ClassSelector, default_targets, parse_targets
 from torchattr.runs.explain_settings import ExplainPlan, ExplainSettings, default_layer_note
 from torchattr.runs.job import (
+    Account,
     InputPicture,
     JobProgress,
     JobResult,
@@ -64,6 +65,9 @@ class ExplainJob(PictureJob):
             yield Note(reason.after(f"{title_of(method)} is left out: "))
         if coverage := plan.coverage(explanation):
             yield Note(coverage)
+        for method, target, ledger in plan.ledgers(picture.inputs, targets):
+            what = f"{title_of(method)} of {self.loaded.class_name(target)}"
+            yield Account(f"{picture.path.name}: {what}", ledger)
         subject = self._subject(picture, answer, targets)
         names = dict(enumerate(self.loaded.class_names or ()))
         yield replace(entry_of(explanation, 0, subject, names), index=picture.index)

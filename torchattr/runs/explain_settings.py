@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,18 @@ from torchattr.core.inputs import as_inputs
 from torchattr.core.select import find_layers
 from torchattr.core.targets import Classes
 from torchattr.core.types import Activation
-from torchattr.errors import Hint, LayerError, Message, RuleError, WayOut
+from torchattr.errors import Hint, InputError, LayerError, Message, RuleError, WayOut
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
-from torchattr.methods import Memory, find_method, last_spatial_layer, takes
+from torchattr.methods import (
+    Ledger,
+    Memory,
+    RelevanceAttribution,
+    build,
+    find_method,
+    last_spatial_layer,
+    takes,
+)
 from torchattr.models import LoadedModel
 from torchattr.runs.score_reader import Answer, ScoreReader
 
@@ -35,6 +43,7 @@ class ExplainSettings:
     rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`.
     output: the entry of the model's output that holds the scores.
     memory: how much the forward may remember.
+    ledger: say where the score went, for the methods that distribute it.
     """
 
     methods: tuple[str, ...] = ()
@@ -43,6 +52,7 @@ class ExplainSettings:
     rules: Mapping[str, str] = field(default_factory=dict)
     output: str | int | None = None
     memory: Memory = "auto"
+    ledger: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,6 +80,12 @@ class ExplainPlan:
         for name in settings.names:
             find_method(name)
         rule_table(settings.rules)
+        if settings.ledger and not any(map(_has_ledger, settings.names)):
+            raise InputError(
+                "{setting} is for methods that distribute the score, and none of"
+                f" {', '.join(settings.names)} does; add one such as lrp",
+                hint=Hint("ledger", True),
+            )
         if settings.rules and not any(map(_rules, settings.names)):
             raise RuleError(
                 "{setting} is for methods that rewrite backward functions, and none of"
@@ -122,6 +138,14 @@ class ExplainPlan:
             memory=self.settings.memory,
         )
 
+    def ledgers(self, inputs: Tensor, targets: Sequence[int]) -> Iterator[tuple[str, int, Ledger]]:
+        """Yield for each method that distributes the score where it went, for each class."""
+        for name in self._names if self.settings.ledger else ():
+            if _has_ledger(name):
+                method = build(name, self.loaded.model, output=self.reader.scores)
+                for target in targets:
+                    yield name, target, method.ledgers(inputs, target)[0]
+
     @property
     def _names(self) -> Sequence[str]:
         return [name for name in self.settings.names if name not in self.dropped]
@@ -140,6 +164,10 @@ class ExplainPlan:
             f"coverage: {explanation.coverage.describe(table)}",
             Hint(ways_out=[advice] if further else []),
         )
+
+
+def _has_ledger(name: str) -> bool:
+    return issubclass(find_method(name), RelevanceAttribution)
 
 
 def default_layer_note(layer: str) -> Message:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchattr.core.versions import versions
 from torchattr.errors import Message
 from torchattr.kernels import requested_backend
+from torchattr.methods import Ledger
 from torchattr.models import LoadedModel, PreparedImage
 from torchattr.results import Entry
 from torchattr.runs.score_reader import Answer
@@ -35,6 +36,14 @@ class Prediction:
     targets: list[int]
 
 
+@dataclass(frozen=True, eq=False)
+class Account:
+    """Where the score of a class went, by one method."""
+
+    title: str
+    ledger: Ledger
+
+
 @dataclass(frozen=True)
 class OutputGroups:
     """The paths of the entries that follow, so that they can be claimed first.
@@ -48,7 +57,7 @@ class OutputGroups:
 
 
 JobProgress = Callable[[float], None]
-JobResult: TypeAlias = "Note | Prediction | OutputGroups | Entry"
+JobResult: TypeAlias = "Note | Prediction | Account | OutputGroups | Entry"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from torchattr.models import read_image
 from torchattr.results import Entry, Sink, distinct_names, plain_name
 from torchattr.runs.digests import picture_digest, run_digest
 from torchattr.runs.job import (
+    Account,
     InputPicture,
     JobResult,
     Note,
@@ -52,7 +53,7 @@ class Skipped:
     reason: str
 
 
-Event: TypeAlias = "Note | Prediction | Written | PictureDone | AlreadyDone | Skipped"
+Event: TypeAlias = "Note | Prediction | Account | Written | PictureDone | AlreadyDone | Skipped"
 Progress = Callable[[float], None]
 
 
@@ -117,6 +118,8 @@ class _Run:
                     return
             elif isinstance(result, Entry):
                 yield Written(Path(result.name), self.sink.add(result))
+            elif isinstance(result, Account):
+                yield result
             else:
                 # The prediction of a picture is reported once, even if several jobs yield it.
                 key = result if isinstance(result, Note) else result.path

@@ -22,6 +22,14 @@ class Ledger:
         score: what is explained.
         inputs: the sum of the attribution.
         entries: what stayed on the way, from the score down.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Linear(3, 2)
+    >>> torch.nn.init.constant_(model.bias, 0.5).shape
+    torch.Size([2])
+    >>> (ledger,) = ta.LibraGrad(model).ledgers(torch.ones(1, 3), target=1)
+    >>> round(ledger.by_reason()["bias"], 6), abs(ledger.error) < 1e-6
+    (0.5, True)
     """
 
     score: float
