@@ -45,6 +45,8 @@ from torchattr.layers import Coverage as Coverage
 from torchattr.layers import LayerRule as LayerRule
 from torchattr.layers import register_rule as register_rule
 from torchattr.methods import RISE as RISE
+from torchattr.methods import AttentionGradient as AttentionGradient
+from torchattr.methods import AttentionRollout as AttentionRollout
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
 from torchattr.methods import FeatureAblation as FeatureAblation
@@ -57,6 +59,7 @@ from torchattr.methods import IntegratedGradients as IntegratedGradients
 from torchattr.methods import LayerActivation as LayerActivation
 from torchattr.methods import NoiseTunnel as NoiseTunnel
 from torchattr.methods import Occlusion as Occlusion
+from torchattr.methods import RawAttention as RawAttention
 from torchattr.methods import Saliency as Saliency
 from torchattr.methods import register_method as register_method
 from torchattr.preparation import Prepared as Prepared

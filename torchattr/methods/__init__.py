@@ -29,6 +29,9 @@ from torchattr.methods._perturbation.perturbation import Perturbation as Perturb
 from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
+from torchattr.methods.attention import AttentionAttribution as AttentionAttribution
+from torchattr.methods.attention_gradient import AttentionGradient as AttentionGradient
+from torchattr.methods.attention_rollout import AttentionRollout as AttentionRollout
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
@@ -41,6 +44,7 @@ from torchattr.methods.integrated_gradients import IntegratedGradients as Integr
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
+from torchattr.methods.raw_attention import RawAttention as RawAttention
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method

@@ -174,10 +174,14 @@ class LayoutTracker(TorchFunctionMode):
         axes = self.axes(tensor)
         if axes is None:
             return _unknown(tensor)
-        layout = layout_of(axes, self._spatial)
+        layout = self.layout_of(axes)
         if isinstance(layout, Layout):
             return replace(layout, uses=self._uses_of(tensor))
         return layout
+
+    def layout_of(self, axes: Axes) -> Layout | str:
+        """Return the layout of values with these axes, or why they have none."""
+        return layout_of(axes, self._spatial)
 
     def _uses_of(self, tensor: Tensor) -> Uses:
         uses = self._uses.get(tensor)

@@ -1,0 +1,146 @@
+"""The self-attention of a model, layer by layer, and maps of what its tokens attend to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs
+from torchattr.errors import Hint, LayerError, WayOut
+from torchattr.layers import Attention, Captured
+from torchattr.methods._gradient.backward_pass import PassResult
+from torchattr.methods._gradient.grids import Grids, LayoutChoice
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """One call of self-attention over the tokens of each example.
+
+    Attributes:
+        attention: its operands.
+        batch_size: number of examples.
+        gradients: the gradient at its output, if that is read.
+    """
+
+    attention: Attention
+    batch_size: int
+    gradients: tuple[Tensor, ...] = ()
+
+    def matrix(self) -> Tensor:
+        """Return `A`, `(N, heads, queries, keys)`."""
+        return self._by_head(self.attention.matrix())
+
+    def matrix_gradient(self) -> Tensor:
+        """Return the gradient with respect to `A`, in its shape."""
+        return self._by_head(self.attention.matrix_gradient(self.gradients[0]))
+
+    def _by_head(self, matrix: Tensor) -> Tensor:
+        first = matrix.movedim(self.attention.tokens.batch or 0, 0)
+        return first.reshape(self.batch_size, -1, *first.shape[-2:])
+
+
+class AttentionChain:
+    """The layers of self-attention that a method composes, the first one first.
+
+    Args:
+        result: the attention calls, and the gradients at their outputs.
+        inputs: the model's inputs.
+        method: the method's name in messages.
+
+    Attributes:
+        layers: the layers.
+
+    Raises:
+        LayerError: there is no attention; it is within windows; its queries and keys are not the
+            same tokens; or the tokens differ between layers.
+    """
+
+    def __init__(self, result: PassResult, inputs: Inputs, method: str) -> None:
+        self._inputs = inputs
+        pairs = zip(result.calls, result.gradients, strict=True)
+        every = [
+            AttentionLayer(call.attention, inputs.batch_size, gradients)
+            for call, gradients in pairs
+            if call.attention is not None
+        ]
+        self.layers = every[: _self_attentions(result.calls, method)]
+
+    def read_rows(self) -> Tensor:
+        """Return a weight for each token, `(N, tokens)`: equal ones for those that are read.
+
+        Behind the last layer the score depends on the class token alone, say, or on all tokens that
+        are averaged: on those whose row of the last matrix has a gradient.
+        """
+        read = self.layers[-1].matrix_gradient().abs().amax((1, 3)) > 0
+        read = read | read.any(1, keepdim=True).logical_not()
+        weights = read.to(self.layers[-1].matrix().dtype)
+        return weights / weights.sum(1, keepdim=True)
+
+    def rows(self, weight: Callable[[int], Tensor]) -> Tensor:
+        """Return the same weights for all examples, from a function of the number of tokens."""
+        matrix = self.layers[-1].matrix()
+        weights = weight(matrix.shape[-1]).to(matrix)
+        return weights.expand(len(matrix), -1)
+
+    def map_of(self, row: Tensor, layout: LayoutChoice) -> Tensor:
+        """Return a value for each token as a map `(N, 1, h, w)`, without the other tokens.
+
+        Raises:
+            LayerError: it is not known which tokens form a grid.
+        """
+        grids = Grids("attention", self._inputs, layout)
+        values = row.unsqueeze(-1).to(self._inputs.tensors[0].dtype)
+        return grids.of(values, values, self.layers[-1].attention.tokens.layout)[0]
+
+
+def class_token(tokens: int) -> Tensor:
+    """Return the row of the first token."""
+    return torch.eye(1, tokens)[0]
+
+
+def mean_of_tokens(tokens: int) -> Tensor:
+    """Return equal weights for all tokens."""
+    return torch.full((tokens,), 1 / tokens)
+
+
+def _self_attentions(calls: Sequence[Captured], method: str) -> int:
+    """Return the number of calls up to the last one of self-attention, if they can be composed.
+
+    What follows reads the tokens for the score, as pooling by attention does.
+
+    Raises:
+        LayerError: they cannot be.
+    """
+    tokens = [call.attention.tokens for call in calls if call.attention is not None]
+    own = [number for number, one in enumerate(tokens) if one.is_self]
+    chain = tokens[: own[-1] + 1] if own else tokens
+    if not chain:
+        raise _refusal(method, "the model (or the chosen layers) ran no attention that is known")
+    if any(one.is_windowed for one in chain):
+        because = "it attends within windows, so no matrix relates all tokens of the image"
+        raise _refusal(method, because)
+    if not all(one.is_self for one in chain):
+        raise _refusal(method, "the queries of an attention call are not the tokens of its keys")
+    if any(one.batch is None for one in chain):
+        because = "the first dimension is not the batch of the inputs (windows or frames may be"
+        raise _refusal(method, f"{because} folded into it), so no matrix belongs to one example")
+    shapes = {call.attention.queries for call in calls[: len(chain)] if call.attention}
+    if len(shapes) > 1 or any(one.layout != chain[0].layout for one in chain):
+        counts = ", ".join(map(str, sorted(shapes)))
+        raise _refusal(method, f"the tokens differ between its layers (there are {counts})")
+    return len(chain)
+
+
+def _refusal(method: str, because: str) -> LayerError:
+    return LayerError(
+        f"{method} composes self-attention over the same tokens, but {because}",
+        hint=Hint(
+            ways_out=[
+                WayOut("choose the layers whose attention is composed with {setting}", "layers"),
+                WayOut("GradCAM, Saliency and Occlusion need no attention"),
+            ]
+        ),
+    )
