@@ -1,9 +1,11 @@
 """The engine: one forward under a mode, one autograd function, and rules for its operations."""
 
 from torchattr.core.pytree import filled as filled
+from torchattr.layers.attention import UNREAD as UNREAD
 from torchattr.layers.attention import Attention as Attention
-from torchattr.layers.attention import Tokens as Tokens
+from torchattr.layers.attention import UnreadAttention as UnreadAttention
 from torchattr.layers.attention_recorder import AttentionTap as AttentionTap
+from torchattr.layers.autograd import enter as enter
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.composite import Composite as Composite

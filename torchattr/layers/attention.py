@@ -130,6 +130,34 @@ class ExplicitAttention(Attention):
         return torch.einsum(f"{result},{values}->{weights}", _wide(gradient), value)
 
 
+@dataclass(frozen=True)
+class UnreadAttention(Attention):
+    """A softmax between equally many queries and keys that no product with values follows.
+
+    The model changes it first: it mixes the heads, adds another matrix, or scales it.
+
+    Attributes:
+        tokens: what the dimensions of its matrix run over.
+        count: number of queries.
+    """
+
+    tokens: Tokens
+    count: int
+
+    @property
+    def queries(self) -> int:
+        return self.count
+
+    def matrix(self) -> Tensor:
+        raise LayerError(f"{UNREAD}, so its attention matrix is not known")
+
+    def matrix_gradient(self, gradient: Tensor) -> Tensor:
+        return self.matrix()
+
+
+UNREAD = "the model changes the weights of an attention before it multiplies them with values"
+
+
 class KeptTensor:
     """A tensor of the model's, shared with its graph, not copied.
 

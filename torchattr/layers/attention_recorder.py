@@ -22,6 +22,7 @@ from torchattr.layers.attention import (
     FusedAttention,
     KeptTensor,
     Tokens,
+    UnreadAttention,
 )
 from torchattr.layers.capture import Captured
 from torchattr.layers.guards import enter_mode, hook_forward, named_modules_of
@@ -54,14 +55,6 @@ class AttentionTap:
         return not self.modules or any(module in self.modules for module in within)
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """One attention call, and the modules that were running, the outermost first."""
-
-    captured: Captured
-    within: tuple[nn.Module, ...]
-
-
 class AttentionRecorder(TorchFunctionMode):
     """Records each attention call while a forward runs in this thread.
 
@@ -77,9 +70,9 @@ class AttentionRecorder(TorchFunctionMode):
         super().__init__()
         self._tracker = tracker
         self._batch = batch
-        self._recorded: list[_Recorded] = []
+        self._recorded: list[Captured] = []
         self._running: list[nn.Module] = []
-        self._weights: TensorNotes[bool] = TensorNotes()
+        self._weights: TensorNotes[Captured] = TensorNotes()
 
     def record(self, undo: Undo, model: Forward) -> None:
         """Intercept the calls of this thread, and follow which modules run, until undone."""
@@ -90,15 +83,11 @@ class AttentionRecorder(TorchFunctionMode):
 
     def calls(self, tap: AttentionTap) -> list[Captured]:
         """Return the calls that a tap point counts, in execution order."""
-        found = [one.captured for one in self._recorded if tap.counts(one.within)]
+        found = [call for call in self._recorded if tap.counts(call.within)]
         own = [call for call in found if call.attention and call.attention.tokens.is_self]
         read = {"all": found, "last": own[-1:], "none": []}[tap.gradients]
         kept = set(map(id, read))
         return [call if id(call) in kept else call.without_gradient() for call in found]
-
-    def within(self, call: int) -> tuple[nn.Module, ...]:
-        """Return the modules that were running in a call, the outermost first."""
-        return self._recorded[call].within
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -129,14 +118,23 @@ class AttentionRecorder(TorchFunctionMode):
     def _follow(self, name: str, func: Any, args: Any, kwargs: Any, result: Tensor) -> None:
         if name in _SOFTMAX:
             if _is_over_last(args, kwargs):
-                self._weights[result] = True
+                self._note_softmax(result)
         elif name in _CARRIES:
-            if isinstance(args[0] if args else None, Tensor) and self._weights.get(args[0]):
-                self._weights[result] = True
+            known = self._weights.get(args[0]) if args and isinstance(args[0], Tensor) else None
+            if known is not None:
+                self._weights[result] = known
         elif name == "scaled_dot_product_attention":
             self._note_fused(func, args, kwargs, result)
         else:
             self._note_product(name, args, kwargs, result)
+
+    def _note_softmax(self, weights: Tensor) -> None:
+        """Note weights that a product may follow; square ones are attention even without it."""
+        unread = UnreadAttention(self._tokens_of(weights), weights.shape[-2])
+        captured = Captured((), (), attention=unread, within=tuple(self._running))
+        self._weights[weights] = captured
+        if weights.shape[-1] == weights.shape[-2] > 1 and weights.dim() > 2:
+            self._recorded.append(captured)
 
     def _note_fused(self, func: Any, args: Any, kwargs: Any, output: Tensor) -> None:
         parsed = parse_requested(func, args, kwargs, ("attention",))
@@ -145,7 +143,7 @@ class AttentionRecorder(TorchFunctionMode):
         call, (query, key, value) = parsed
         mask = call.arguments["attn_mask"]
         kept = {**call.arguments, "attn_mask": None if mask is None else KeptTensor(mask)}
-        rows, columns = self._axes(query), self._axes(key)
+        rows, columns = self._tracker.axes(query), self._tracker.axes(key)
         tokens = self._tokens(rows, columns, query.shape[:-1], key.shape[-2])
         operands = map(KeptTensor, (query, key, value))
         self._note(FusedAttention(tokens, *operands, kept), output)
@@ -155,23 +153,28 @@ class AttentionRecorder(TorchFunctionMode):
         if len(operands) != 2 or not all(isinstance(one, Tensor) for one in operands):
             return
         weights, value = operands
-        if not self._weights.get(weights) or not (is_dense(value) and value.dim() > 1):
+        softmax = self._weights.get(weights)
+        if softmax is None or not (is_dense(value) and value.dim() > 1):
             return
-        axes = self._tracker.axes(weights)
-        columns = None if axes is None else (*axes[:-2], axes[-1], axis(OTHER, 1))
-        rows = None if axes is None else (*axes[:-1], axis(OTHER, 1))
-        tokens = self._tokens(rows, columns, weights.shape[:-1], weights.shape[-1])
+        self._recorded = [call for call in self._recorded if call is not softmax]
+        tokens = self._tokens_of(weights)
         kept = ExplicitAttention(tokens, KeptTensor(weights), KeptTensor(value), equation)
         self._note(kept, output)
 
     def _note(self, attention: Attention, output: Tensor) -> None:
         edge = get_gradient_edge(output) if output.requires_grad else None
-        value = output.detach()
-        captured = Captured((value,), (edge,), shapes=(output.shape,), attention=attention)
-        self._recorded.append(_Recorded(captured, tuple(self._running)))
+        value, within = (output.detach(),), tuple(self._running)
+        self._recorded.append(
+            Captured(value, (edge,), shapes=(output.shape,), attention=attention, within=within)
+        )
 
-    def _axes(self, tensor: Tensor) -> Axes | None:
-        return self._tracker.axes(tensor)
+    def _tokens_of(self, weights: Tensor) -> Tokens:
+        """Describe a matrix that the model has computed."""
+        axes = self._tracker.axes(weights)
+        if axes is None:
+            return self._tokens(None, None, weights.shape[:-1], weights.shape[-1])
+        rows, columns = (*axes[:-1], axis(OTHER, 1)), (*axes[:-2], axes[-1], axis(OTHER, 1))
+        return self._tokens(rows, columns, weights.shape[:-1], weights.shape[-1])
 
     def _tokens(
         self, rows: Axes | None, columns: Axes | None, shape: Sequence[int], keys: int

@@ -54,6 +54,7 @@ class Captured:
         layouts: the layout of each value, or why it is unknown; empty unless requested.
         shapes: the shapes of the values, even if these are not kept.
         attention: the operands, if this is a call of attention instead of a module's.
+        within: the modules that were running in a call of attention, the outermost first.
     """
 
     values: tuple[Tensor, ...]
@@ -62,6 +63,7 @@ class Captured:
     layouts: tuple[Layout | str, ...] = ()
     shapes: tuple[torch.Size, ...] = ()
     attention: Attention | None = None
+    within: tuple[nn.Module, ...] = ()
 
     def without_gradient(self) -> Captured:
         """Return the call without its values, and so without gradients with respect to them."""

@@ -51,6 +51,10 @@ class AttentionAttribution(GradientAttribution):
     reads_gradients: ClassVar[bool] = False
     """Whether :meth:`mixing` reads the gradients of all matrices."""
 
+    shows_start: ClassVar[bool] = True
+    """Whether the map has what the tokens that are read were at the beginning; this is the same for
+    all patches that are read."""
+
     def __init__(
         self,
         model: Forward,
@@ -78,9 +82,10 @@ class AttentionAttribution(GradientAttribution):
     def mixing(self, layer: AttentionLayer) -> Tensor:
         """Return how much of each token a layer mixes into each, `(N, tokens, tokens)`."""
 
-    def chosen(self, chain: AttentionChain) -> Sequence[AttentionLayer]:
-        """Return the layers of a chain that are composed; all by default."""
-        return chain.layers
+    @property
+    def span(self) -> slice:
+        """Which of the layers are composed; all by default."""
+        return slice(None)
 
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
@@ -90,12 +95,12 @@ class AttentionAttribution(GradientAttribution):
         return [Pass(self.table, tap, "attention")]
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
-        chain = AttentionChain(results[0], inputs, self.title)
-        row = self._start(chain)
+        chain = AttentionChain(results[0], inputs, self.title, self.span)
+        row = start = self._start(chain)
         # From the last layer on, a row times a matrix: the product of matrices is never formed.
-        for layer in reversed(self.chosen(chain)):
+        for layer in reversed(chain.layers):
             row = (row.unsqueeze(1) @ self.mixing(layer)).squeeze(1)
-        return chain.map_of(row, self._layout)
+        return chain.map_of(row if self.shows_start else row - start, self._layout)
 
     def _start(self, chain: AttentionChain) -> Tensor:
         if self._queries is None:

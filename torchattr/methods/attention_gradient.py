@@ -22,7 +22,7 @@ class AttentionGradient(AttentionAttribution):
 
     It is *not* a decomposition of the score: it adds up to nothing, shows no evidence against the
     target, and its patches are as coarse as the model's tokens. Where tokens are averaged for the
-    score, each has the same share of `I`.
+    score, the rows of `R - I` are, since each token has the same share of `I`.
 
     Args:
         layers: as for :class:`AttentionRollout`.
@@ -40,6 +40,7 @@ class AttentionGradient(AttentionAttribution):
     """
 
     reads_gradients: ClassVar[bool] = True
+    shows_start: ClassVar[bool] = False
 
     def mixing(self, layer: AttentionLayer) -> Tensor:
         positive = (layer.matrix_gradient() * layer.matrix()).relu().mean(1)

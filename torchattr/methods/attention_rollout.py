@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError
-from torchattr.methods._gradient.attention_chain import AttentionChain, AttentionLayer
+from torchattr.methods._gradient.attention_chain import AttentionLayer
 from torchattr.methods._gradient.grids import LayoutChoice
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods.attention import AttentionAttribution, Queries
@@ -78,13 +77,9 @@ class AttentionRollout(AttentionAttribution):
         self.discard_ratio = discard_ratio
         self.start_layer = start_layer
 
-    def chosen(self, chain: AttentionChain) -> Sequence[AttentionLayer]:
-        if self.start_layer >= len(chain.layers):
-            raise InputError(
-                f"start_layer is {self.start_layer}, but there are {len(chain.layers)} layers of"
-                " attention, counted from 0; choose a smaller one"
-            )
-        return chain.layers[self.start_layer :]
+    @property
+    def span(self) -> slice:
+        return slice(self.start_layer, None)
 
     def mixing(self, layer: AttentionLayer) -> Tensor:
         kept = self._kept(_FUSIONS[self.head_fusion](layer.matrix()))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from torchattr.methods._gradient.attention_chain import AttentionChain, AttentionLayer
+from torchattr.methods._gradient.attention_chain import AttentionLayer
 from torchattr.methods.attention import AttentionAttribution
 from torchattr.methods.registry import register_method
 
@@ -35,8 +33,9 @@ class RawAttention(AttentionAttribution):
     torch.Size([1, 1, 2, 4])
     """
 
-    def chosen(self, chain: AttentionChain) -> Sequence[AttentionLayer]:
-        return chain.layers[-1:]
+    @property
+    def span(self) -> slice:
+        return slice(-1, None)
 
     def mixing(self, layer: AttentionLayer) -> Tensor:
         return layer.matrix().mean(1)

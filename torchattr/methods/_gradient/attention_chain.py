@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
-from torchattr.errors import Hint, LayerError, WayOut
-from torchattr.layers import Attention, Captured
+from torchattr.errors import Hint, InputError, LayerError, WayOut
+from torchattr.layers import UNREAD, Attention, UnreadAttention
 from torchattr.methods._gradient.backward_pass import PassResult
 from torchattr.methods._gradient.grids import Grids, LayoutChoice
 
@@ -49,6 +49,7 @@ class AttentionChain:
         result: the attention calls, and the gradients at their outputs.
         inputs: the model's inputs.
         method: the method's name in messages.
+        span: which of them are composed.
 
     Attributes:
         layers: the layers.
@@ -56,17 +57,25 @@ class AttentionChain:
     Raises:
         LayerError: there is no attention; it is within windows; its queries and keys are not the
             same tokens; or the tokens differ between layers.
+        InputError: the span holds no layer.
     """
 
-    def __init__(self, result: PassResult, inputs: Inputs, method: str) -> None:
+    def __init__(
+        self, result: PassResult, inputs: Inputs, method: str, span: slice = slice(None)
+    ) -> None:
         self._inputs = inputs
-        pairs = zip(result.calls, result.gradients, strict=True)
         every = [
             AttentionLayer(call.attention, inputs.batch_size, gradients)
-            for call, gradients in pairs
+            for call, gradients in zip(result.calls, result.gradients, strict=True)
             if call.attention is not None
         ]
-        self.layers = every[: _self_attentions(result.calls, method)]
+        self.layers = _up_to_self_attention(every)[span]
+        if every and not self.layers:
+            raise InputError(
+                f"{method} leaves out all of the {len(every)} layers of attention; choose a smaller"
+                " start_layer, which is counted from 0"
+            )
+        _demand_composable([layer.attention for layer in self.layers], method)
 
     def read_rows(self) -> Tensor:
         """Return a weight for each token, `(N, tokens)`: equal ones for those that are read.
@@ -106,40 +115,46 @@ def mean_of_tokens(tokens: int) -> Tensor:
     return torch.full((tokens,), 1 / tokens)
 
 
-def _self_attentions(calls: Sequence[Captured], method: str) -> int:
-    """Return the number of calls up to the last one of self-attention, if they can be composed.
+def _up_to_self_attention(layers: list[AttentionLayer]) -> list[AttentionLayer]:
+    """Return the layers up to the last one of self-attention; all if there is none.
 
     What follows reads the tokens for the score, as pooling by attention does.
+    """
+    own = [number for number, one in enumerate(layers, 1) if one.attention.tokens.is_self]
+    return layers[: own[-1]] if own else layers
+
+
+def _demand_composable(chain: Sequence[Attention], method: str) -> None:
+    """Check that matrices relate the same tokens of each example.
 
     Raises:
-        LayerError: they cannot be.
+        LayerError: they do not.
     """
-    tokens = [call.attention.tokens for call in calls if call.attention is not None]
-    own = [number for number, one in enumerate(tokens) if one.is_self]
-    chain = tokens[: own[-1] + 1] if own else tokens
     if not chain:
         raise _refusal(method, "the model (or the chosen layers) ran no attention that is known")
-    if any(one.is_windowed for one in chain):
+    tokens = [one.tokens for one in chain]
+    if any(isinstance(one, UnreadAttention) for one in chain):
+        raise _refusal(method, UNREAD)
+    if any(one.is_windowed for one in tokens):
         because = "it attends within windows, so no matrix relates all tokens of the image"
         raise _refusal(method, because)
-    if not all(one.is_self for one in chain):
+    if not all(one.is_self for one in tokens):
         raise _refusal(method, "the queries of an attention call are not the tokens of its keys")
-    if any(one.batch is None for one in chain):
+    if any(one.batch is None for one in tokens):
         because = "the first dimension is not the batch of the inputs (windows or frames may be"
         raise _refusal(method, f"{because} folded into it), so no matrix belongs to one example")
-    shapes = {call.attention.queries for call in calls[: len(chain)] if call.attention}
-    if len(shapes) > 1 or any(one.layout != chain[0].layout for one in chain):
-        counts = ", ".join(map(str, sorted(shapes)))
-        raise _refusal(method, f"the tokens differ between its layers (there are {counts})")
-    return len(chain)
+    counts = sorted({one.queries for one in chain})
+    if len(counts) > 1 or any(one.layout != tokens[0].layout for one in tokens):
+        listed = ", ".join(map(str, counts))
+        raise _refusal(method, f"the tokens differ between its layers (there are {listed})")
 
 
 def _refusal(method: str, because: str) -> LayerError:
     return LayerError(
-        f"{method} composes self-attention over the same tokens, but {because}",
+        f"{method} reads self-attention over the tokens of an image, but {because}",
         hint=Hint(
             ways_out=[
-                WayOut("choose the layers whose attention is composed with {setting}", "layers"),
+                WayOut("choose other layers with {setting}", "layers"),
                 WayOut("GradCAM, Saliency and Occlusion need no attention"),
             ]
         ),
