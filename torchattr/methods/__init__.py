@@ -42,6 +42,7 @@ from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.raw_attention import RawAttention as RawAttention
