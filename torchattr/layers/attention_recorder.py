@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
@@ -84,7 +83,9 @@ class AttentionRecorder(TorchFunctionMode):
     def calls(self, tap: AttentionTap) -> list[Captured]:
         """Return the calls that a tap point counts, in execution order."""
         found = [call for call in self._recorded if tap.counts(call.within)]
-        own = [call for call in found if call.attention and call.attention.tokens.is_self]
+        own = [
+            call for call in found if call.attention is not None and call.attention.tokens.is_self
+        ]
         read = {"all": found, "last": own[-1:], "none": []}[tap.gradients]
         kept = set(map(id, read))
         return [call if id(call) in kept else call.without_gradient() for call in found]
@@ -188,14 +189,17 @@ class AttentionRecorder(TorchFunctionMode):
             keys: number of keys.
         """
         equal = shape[-1] == keys
+        first = 0 if len(shape) > 1 and shape[0] == self._batch else None
         if rows is None or columns is None:
-            first = 0 if len(shape) > 1 and shape[0] == self._batch else None
-            return Tokens("it is unknown how its tokens depend on the inputs", first, False, equal)
+            alike = equal and rows is columns  # Of constants, such as learned queries, only one is.
+            return Tokens("it is unknown how its tokens depend on the inputs", first, False, alike)
         lead, row = rows[:-2], rows[-2]
         layout = self._tracker.layout_of((axis(BATCH, self._batch), row, axis(OTHER, 2)))
-        batch = next((dim for dim, one in enumerate(lead) if one.labels[:1] == (BATCH,)), None)
-        inside = [label for one in lead for label in one.labels if label not in (BATCH, OTHER)]
-        return Tokens(layout, batch, bool(inside), equal and row == columns[-2])
+        labels = [label for one in lead for label in one.labels]
+        if BATCH in labels:
+            first = next((dim for dim, one in enumerate(lead) if one.labels[:1] == (BATCH,)), None)
+        inside = [label for label in labels if label not in (BATCH, OTHER)]
+        return Tokens(layout, first, bool(inside), equal and row == columns[-2])
 
     def _enters(self, module: nn.Module, *call: Any) -> None:
         self._running.append(module)

@@ -37,7 +37,6 @@ from torchattr.layers.known_layouts import known_calls, note_calls
 from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.mode import ordinary
 
-
 Tap: TypeAlias = TapPoint | AttentionTap
 """Where values and gradients of a forward are read."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor
 
@@ -16,15 +16,12 @@ from torchattr.layers import AttentionTap
 from torchattr.methods._gradient.attention_chain import (
     AttentionChain,
     AttentionLayer,
-    class_token,
-    mean_of_tokens,
+    Queries,
 )
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.grids import LayoutChoice, checked_layout
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods.base import GradientAttribution
-
-Queries = Literal["class", "mean"]
 
 
 class AttentionAttribution(GradientAttribution):
@@ -44,8 +41,8 @@ class AttentionAttribution(GradientAttribution):
         layout: the layout of the tokens, as for :class:`GradCAM`; by default it is inferred.
 
     Raises:
-        LayerError: the model runs no attention, or in windows, or between different tokens; or the
-            tokens form no grid that is known.
+        LayerError: the model runs no attention, or in windows, or between different tokens; the
+            tokens form no grid that is known; or it is not known which of them the score depends on.
     """
 
     reads_gradients: ClassVar[bool] = False
@@ -90,22 +87,24 @@ class AttentionAttribution(GradientAttribution):
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:
-        infers = "none" if self._queries else "last"
-        tap = AttentionTap(self._modules, "all" if self.reads_gradients else infers)
-        return [Pass(self.table, tap, "attention")]
+        read = "all" if self.reads_gradients else "none"
+        chosen = Pass(self.table, AttentionTap(self._modules, read), "attention")
+        if self._queries is not None:
+            return [chosen]
+        return [chosen, Pass(self.table, AttentionTap((), "last"), "attention")]
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
         chain = AttentionChain(results[0], inputs, self.title, self.span)
-        row = start = self._start(chain)
+        row = start = self._start(chain, results[-1])
         # From the last layer on, a row times a matrix: the product of matrices is never formed.
         for layer in reversed(chain.layers):
             row = (row.unsqueeze(1) @ self.mixing(layer)).squeeze(1)
         return chain.map_of(row if self.shows_start else row - start, self._layout)
 
-    def _start(self, chain: AttentionChain) -> Tensor:
+    def _start(self, chain: AttentionChain, last: PassResult) -> Tensor:
         if self._queries is None:
-            return chain.read_rows()
-        return chain.rows(class_token if self._queries == "class" else mean_of_tokens)
+            return chain.read_rows(last)
+        return chain.rows(self._queries)
 
     def _settings(self) -> dict[str, Any]:
         own = {"layers": self._layers, "queries": self._queries, "layout": self._layout}

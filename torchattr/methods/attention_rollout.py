@@ -9,10 +9,10 @@ from torch import Tensor
 
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError
-from torchattr.methods._gradient.attention_chain import AttentionLayer
+from torchattr.methods._gradient.attention_chain import AttentionLayer, Queries
 from torchattr.methods._gradient.grids import LayoutChoice
 from torchattr.methods._gradient.memory import Memory
-from torchattr.methods.attention import AttentionAttribution, Queries
+from torchattr.methods.attention import AttentionAttribution
 from torchattr.methods.registry import register_method
 
 Fusion = Literal["mean", "max", "min"]

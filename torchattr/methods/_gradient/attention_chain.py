@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torchattr.errors import Hint, InputError, LayerError, WayOut
 from torchattr.layers import UNREAD, Attention, UnreadAttention
 from torchattr.methods._gradient.backward_pass import PassResult
 from torchattr.methods._gradient.grids import Grids, LayoutChoice
+
+Queries = Literal["class", "mean"]
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,46 @@ class AttentionChain:
             )
         _demand_composable([layer.attention for layer in self.layers], method)
 
-    def read_rows(self) -> Tensor:
+    def read_rows(self, last: PassResult) -> Tensor:
         """Return a weight for each token, `(N, tokens)`: equal ones for those that are read.
 
         Behind the last layer the score depends on the class token alone, say, or on all tokens that
         are averaged: on those whose row of the last matrix has a gradient.
+
+        Args:
+            last: the attention calls of the model, with the gradient at the last one's output.
+
+        Raises:
+            LayerError: it has no gradient, or other tokens than the layers.
         """
-        read = self.layers[-1].matrix_gradient().abs().amax((1, 3)) > 0
+        found = [
+            AttentionLayer(call.attention, self._inputs.batch_size, gradients)
+            for call, gradients in zip(last.calls, last.gradients, strict=True)
+            if call.attention is not None and gradients
+        ]
+        if not found or found[-1].attention.queries != self.layers[-1].attention.queries:
+            raise LayerError(
+                "it is not known which tokens the score depends on, since the last attention of the"
+                " model cannot be read, or is one of other tokens than the chosen layers",
+                hint=Hint(
+                    ways_out=[
+                        WayOut("say whose attention is shown with {setting}", "queries", "mean")
+                    ]
+                ),
+            )
+        gradient = found[-1].matrix_gradient()
+        read = gradient.abs().amax((1, 3)) > 0
         read = read | read.any(1, keepdim=True).logical_not()
-        weights = read.to(self.layers[-1].matrix().dtype)
+        weights = read.to(gradient.dtype)
         return weights / weights.sum(1, keepdim=True)
 
-    def rows(self, weight: Callable[[int], Tensor]) -> Tensor:
-        """Return the same weights for all examples, from a function of the number of tokens."""
+    def rows(self, queries: Queries) -> Tensor:
+        """Return the weights of the first token alone, or of all tokens, `(N, tokens)`."""
         matrix = self.layers[-1].matrix()
-        weights = weight(matrix.shape[-1]).to(matrix)
-        return weights.expand(len(matrix), -1)
+        weights = matrix.new_zeros(matrix.shape[0], matrix.shape[-1])
+        if queries == "class":
+            return weights.index_fill(1, torch.zeros(1, dtype=torch.long, device=matrix.device), 1)
+        return weights + 1 / matrix.shape[-1]
 
     def map_of(self, row: Tensor, layout: LayoutChoice) -> Tensor:
         """Return a value for each token as a map `(N, 1, h, w)`, without the other tokens.
@@ -103,16 +130,6 @@ class AttentionChain:
         grids = Grids("attention", self._inputs, layout)
         values = row.unsqueeze(-1).to(self._inputs.tensors[0].dtype)
         return grids.of(values, values, self.layers[-1].attention.tokens.layout)[0]
-
-
-def class_token(tokens: int) -> Tensor:
-    """Return the row of the first token."""
-    return torch.eye(1, tokens)[0]
-
-
-def mean_of_tokens(tokens: int) -> Tensor:
-    """Return equal weights for all tokens."""
-    return torch.full((tokens,), 1 / tokens)
 
 
 def _up_to_self_attention(layers: list[AttentionLayer]) -> list[AttentionLayer]:

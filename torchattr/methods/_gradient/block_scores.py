@@ -41,7 +41,9 @@ def attention_blocks(
     tap = AttentionTap(chosen, "none")
     trace = Trace(model, inputs.tensors, arguments, taps=[tap], key=key, differentiable=False)
     calls = trace.calls(tap)
-    chain = AttentionChain(PassResult("attention", tuple(calls), ((),) * len(calls)), inputs, method)
+    chain = AttentionChain(
+        PassResult("attention", tuple(calls), ((),) * len(calls)), inputs, method
+    )
     calls = calls[: len(chain.layers)]
     return list(dict.fromkeys(_block_of(call, calls, chosen) for call in calls))
 
