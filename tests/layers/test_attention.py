@@ -1,4 +1,4 @@
-"""Attention matrices and their gradients, from what a call had, against PyTorch's own arithmetic."""
+"""Attention matrices and their gradients, from what a call had, against PyTorch's own results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LeGrad against NumPy: each block's own score, by one backward for each block of an eager model."""
+"""LeGrad against NumPy: each block's own score, by one backward for each of an eager model."""
 
 from __future__ import annotations
 

@@ -85,10 +85,8 @@ class FusedAttention(Attention):
     def matrix(self) -> Tensor:
         query, key = self.query.read(), self._for_heads(self.key.read())
         scale = self.options.get("scale")
-        scores = (
-            query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
-        )
-        return _normalised(_masked(scores, self.options))
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return _normalised(_masked(query @ key.transpose(-2, -1) * scale, self.options))
 
     def matrix_gradient(self, gradient: Tensor) -> Tensor:
         return _wide(gradient) @ self._for_heads(self.value.read()).transpose(-2, -1)

@@ -83,9 +83,7 @@ class AttentionRecorder(TorchFunctionMode):
     def calls(self, tap: AttentionTap) -> list[Captured]:
         """Return the calls that a tap point counts, in execution order."""
         found = [call for call in self._recorded if tap.counts(call.within)]
-        own = [
-            call for call in found if call.attention is not None and call.attention.tokens.is_self
-        ]
+        own = [call for call in found if call.is_self_attention]
         read = {"all": found, "last": own[-1:], "none": []}[tap.gradients]
         kept = set(map(id, read))
         return [call if id(call) in kept else call.without_gradient() for call in found]
@@ -146,8 +144,8 @@ class AttentionRecorder(TorchFunctionMode):
         kept = {**call.arguments, "attn_mask": None if mask is None else KeptTensor(mask)}
         rows, columns = self._tracker.axes(query), self._tracker.axes(key)
         tokens = self._tokens(rows, columns, query.shape[:-1], key.shape[-2])
-        operands = map(KeptTensor, (query, key, value))
-        self._note(FusedAttention(tokens, *operands, kept), output)
+        q, k, v = map(KeptTensor, (query, key, value))
+        self._note(FusedAttention(tokens, q, k, v, kept), output)
 
     def _note_product(self, name: str, args: Any, kwargs: Any, output: Tensor) -> None:
         equation, operands = _operands(name, args, kwargs)

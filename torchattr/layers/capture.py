@@ -65,6 +65,11 @@ class Captured:
     attention: Attention | None = None
     within: tuple[nn.Module, ...] = ()
 
+    @property
+    def is_self_attention(self) -> bool:
+        """Whether this is a call of attention whose queries and keys are the same tokens."""
+        return self.attention is not None and self.attention.tokens.is_self
+
     def without_gradient(self) -> Captured:
         """Return the call without its values, and so without gradients with respect to them."""
         return replace(self, values=(), edges=())
