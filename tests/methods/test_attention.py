@@ -224,12 +224,35 @@ class Windows(nn.Module):
 )
 def test_what_cannot_be_composed_is_refused(kind: str, words: str) -> None:
     model = Windows(kind).double().eval()
-    for method in METHODS:
-        if (method, kind) != (ta.RawAttention, "pooled"):
-            with refused(LayerError, method.__name__, words, "GradCAM"):
-                if (method, kind) == (ta.RawAttention, "reduced"):
-                    raise LayerError(f"RawAttention reads the last layer, not GradCAM: {words}")
-                method(model).attribute(IMAGES, 1)
+    # Of several layers, raw attention needs the last one only.
+    composing = METHODS[1:] if kind in ("pooled", "reduced") else METHODS
+    for method in composing:
+        with refused(LayerError, method.__name__, words, "GradCAM"):
+            method(model).attribute(IMAGES, 1)
+
+
+def test_raw_attention_of_the_last_layer_needs_no_other() -> None:
+    model = Windows("reduced").double().eval()
+    assert ta.RawAttention(model).attribute(IMAGES, 1).shape == (2, 1, 4, 6)
+
+
+def test_the_tokens_that_are_read_must_be_those_of_the_layers() -> None:
+    class Shortened(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = Attend(Options()), Attend(Options())
+            self.patches = nn.Conv2d(3, WIDTH, 2, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            t = self.first(self.patches(x).flatten(2).transpose(1, 2))
+            y: Tensor = self.second(t[:, :12]).mean(1)
+            return y
+
+    model = Shortened().double().eval()
+    with refused(LayerError, "which tokens the score depends on", "queries='mean'"):
+        ta.RawAttention(model, "first").attribute(IMAGES, 1)
+    found = ta.RawAttention(model, "first", queries="mean").attribute(IMAGES, 1)
+    assert found.shape == (2, 1, 4, 6)
 
 
 def test_pooling_by_attention_ends_the_chain() -> None:

@@ -42,7 +42,7 @@ class AttentionAttribution(GradientAttribution):
 
     Raises:
         LayerError: the model runs no attention, or in windows, or between different tokens; the
-            tokens form no grid that is known; or it is not known which of them the score depends on.
+            tokens form no grid that is known; or it is unknown which of them the score depends on.
     """
 
     reads_gradients: ClassVar[bool] = False
@@ -87,8 +87,8 @@ class AttentionAttribution(GradientAttribution):
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:
-        read = "all" if self.reads_gradients else "none"
-        chosen = Pass(self.table, AttentionTap(self._modules, read), "attention")
+        tap = AttentionTap(self._modules, "all" if self.reads_gradients else "none")
+        chosen = Pass(self.table, tap, "attention")
         if self._queries is not None:
             return [chosen]
         return [chosen, Pass(self.table, AttentionTap((), "last"), "attention")]

@@ -87,7 +87,7 @@ class LeGrad(Attribution):
         blocks = attention_blocks(
             self.model, given, arguments, key=self.output, chosen=self._modules
         )
-        run = _Run(self, given, arguments, blocks)
+        run = _BlockRun(self, given, arguments, blocks)
         targets, several = each(target, run.own)
         maps = [run.map_of(single, self._layout) for single in targets]
         shown = [_rescaled(one) for one in maps] if rescaled else maps
@@ -97,7 +97,7 @@ class LeGrad(Attribution):
         return {"layers": self._layers, "layout": self._layout, **super()._settings()}
 
 
-class _Run:
+class _BlockRun:
     """One forward with the scores of all blocks."""
 
     def __init__(
@@ -135,7 +135,6 @@ class _Run:
     def _above(self, target: Any) -> Tensor:
         """Return the gradient of each block's score by the mean of its tokens, `(blocks, N, C)`."""
         entered = self._scores.entered
-        assert entered is not None
         with gradients():
             score = torch.stack([select_scores(rows, target) for rows in self._of_blocks]).sum(0)
         edge = torch.autograd.graph.get_gradient_edge(entered)

@@ -16,8 +16,8 @@ class RawAttention(AttentionAttribution):
     The result is a map `(N, 1, h, w)` on the grid of the patches. With `layers`, it is the last of
     these layers. The matrices of Vaswani et al. 2017, arXiv:1706.03762.
 
-    It is *not* an attribution: neither the values nor the other layers enter, and it is the same for
-    each target.
+    It is *not* an attribution: neither the values nor the other layers enter, and it is the same
+    for each target.
 
     Args:
         layers: the layers of which the last one counts; all by default.

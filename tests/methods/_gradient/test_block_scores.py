@@ -46,7 +46,6 @@ def test_scores_are_those_of_the_mean_in_the_place_of_each_token() -> None:
         assert_same(own, model(IMAGES), 1e-12)
         for mean, rows in zip(scores.means, others, strict=True):
             assert_same(rows, model.head(model.norm(mean)), 1e-12)
-    assert scores.entered is not None
     assert scores.entered.shape == (3, 2, WIDTH)
     assert not any(block._forward_hooks for block in model.modules())
 

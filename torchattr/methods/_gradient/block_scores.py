@@ -77,20 +77,20 @@ class BlockScores:
 
     Attributes:
         means: the mean of each block's tokens, `(N, C)`.
-        entered: the same values for all blocks, where the rest of the model begins.
+        entered: the same values, `(blocks, N, C)`, where the rest of the model begins.
     """
 
     def __init__(self, model: Forward, blocks: Sequence[nn.Module]) -> None:
         self._model = model
         self._blocks = blocks
         self.means: list[Tensor] = []
-        self.entered: Tensor | None = None
+        self.entered = torch.empty(0)
 
     def __call__(self, *args: Any) -> Any:
         return undoing(partial(self._run, args))
 
     def _run(self, args: Sequence[Any], undo: Undo) -> Any:
-        self.means, self.entered = [], None
+        self.means = []
         for block in self._blocks:
             hook_forward(undo, block, ThreadHook(self._note))
         return self._model(*args)
