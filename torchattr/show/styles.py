@@ -133,6 +133,10 @@ _METHODS: dict[str, tuple[str, Style]] = {
     "featureablation": ("Feature ablation", SIGNED_OVERLAY),
     "occlusion": ("Occlusion", SIGNED_OVERLAY),
     "rise": ("RISE", DEVIATION_OVERLAY),
+    "rawattention": ("Raw attention", OVERLAY),
+    "attentionrollout": ("Attention rollout", OVERLAY),
+    "attentiongradient": ("Attention × gradient", OVERLAY),
+    "legrad": ("LeGrad", OVERLAY),
 }
 
 
