@@ -283,11 +283,17 @@ def test_checkpointed_attention_is_recorded_once() -> None:
 
 def test_exported_attention_is_recorded() -> None:
     class Model(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return fused(tokens_of(x)).sum((1, 2))
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 6, 2, stride=2, bias=False).double()
 
-    program = torch.export.export(Model().eval(), (X,)).module()
-    (call,) = Trace(program, (X,), taps=[ALL]).calls(ALL)
+        def forward(self, x: Tensor) -> Tensor:
+            return fused(self.patches(x).flatten(2).transpose(1, 2)).sum((1, 2))
+
+    model = Model().eval()
+    with torch.no_grad():
+        model.patches.weight.copy_(noise(6, 3, 2, 2, seed=7))
+    (call,) = Trace(torch.export.export(model, (X,)).module(), (X,), taps=[ALL]).calls(ALL)
     assert call.attention is not None
     assert_same(call.attention.matrix(), weights(tokens_of(X)).softmax(-1), 1e-13)
 
