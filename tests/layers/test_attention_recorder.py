@@ -298,8 +298,7 @@ def test_exported_attention_is_recorded() -> None:
     assert_same(call.attention.matrix(), weights(tokens_of(X)).softmax(-1), 1e-13)
 
 
-def test_layouts_of_layers_are_those_without_recording() -> None:
-    """An attention module that is looked into keeps the layout of its queries."""
+def test_without_a_call_nothing_is_recorded() -> None:
     tracker = LayoutTracker([X])
-    assert isinstance(tracker.layout_of(()), str)
     assert AttentionRecorder(tracker, 2).calls(ALL) == []
+    assert recorded(lambda t: t.relu()) == []

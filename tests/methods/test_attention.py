@@ -132,6 +132,23 @@ def test_rules_of_another_method_leave_attention_alone() -> None:
     assert_same(explained["attention_gradient"][:, 0], alone, 1e-12)
 
 
+@pytest.mark.parametrize("spelling", ["module", "module with weights", "fused"])
+def test_layers_keep_their_layout_beside_attention(spelling: Any) -> None:
+    """An attention module that is looked into hands its layout on."""
+    model = attending(spelling)
+    for layer in ("blocks.1", "blocks.1.attention", "blocks.2.norm1"):
+        beside = ta.explain(model, IMAGES, ["grad_cam", "attention_rollout"], 1, layer=layer)
+        alone = ta.GradCAM(attending(spelling), layer).attribute(IMAGES, 1)
+        assert_same(beside["grad_cam"][:, 0], alone, 1e-12)
+
+
+def test_a_prepared_model_is_read() -> None:
+    model = attending()
+    prepared = ta.prepare(model, IMAGES)
+    for method in METHODS:
+        assert_same(method(prepared).attribute(IMAGES, 1), method(model).attribute(IMAGES, 1), 1e-9)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_map_has_the_dtype_of_the_images(method: Any) -> None:
     model, images = attending().to(torch.bfloat16), IMAGES.to(torch.bfloat16)

@@ -109,9 +109,9 @@ class AttentionRecorder(TorchFunctionMode):
             return opened(F.multi_head_attention_forward)(*args, **kwargs)
 
         result = undoing(run)
-        given = kwargs.get("query", args[0] if args else None)
-        if isinstance(given, Tensor):
-            self._tracker.copy_axes(given, result[0])
+        with DisableTorchFunction():
+            # As a whole, more is known of its result than of what its views make.
+            self._tracker.note(F.multi_head_attention_forward, args, kwargs, result)
         return result
 
     def _follow(self, name: str, func: Any, args: Any, kwargs: Any, result: Tensor) -> None:

@@ -67,7 +67,7 @@ class AttentionAttribution(GradientAttribution):
             raise InputError(f"queries must be 'class', 'mean' or None, got {queries!r}")
         self._layers = layers
         self._modules = () if layers is None else tuple(find_layers(model, layers).values())
-        self._queries = queries
+        self._queries: Queries | None = queries
         self._layout: LayoutChoice = checked_layout(layout)
 
     @property

@@ -151,7 +151,7 @@ class LayoutTracker(TorchFunctionMode):
             # The calls made here are not the model's.
             with DisableTorchFunction():
                 if _all_dense([args, kwargs, result]):
-                    self._note(func, args, kwargs, result)
+                    self.note(func, args, kwargs, result)
         return result
 
     def axes(self, tensor: Tensor) -> Axes | None:
@@ -206,7 +206,8 @@ class LayoutTracker(TorchFunctionMode):
             for dim in range(2, len(shape))
         }
 
-    def _note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+    def note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Record the axes of what a call returned."""
         name = base_name(func)
         slides = RULES.get(name) is RULES["conv2d"]
         given = list(tensors_in([args, kwargs]))
