@@ -136,3 +136,22 @@ def test_unread_attention_has_no_matrix() -> None:
         unread.matrix()
     with refused(LayerError, "changes the weights"):
         unread.matrix_gradient(V)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    "backend",
+    [
+        SDPBackend.MATH,
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.CUDNN_ATTENTION,
+    ],
+    ids=str,
+)
+def test_matrix_is_that_of_each_backend_of_a_gpu(backend: SDPBackend) -> None:
+    q, k = (noise(2, 4, 64, 64, seed=n, dtype=torch.bfloat16).cuda() for n in (1, 2))
+    with sdpa_kernel(backend):
+        expected = F.scaled_dot_product_attention(q, k, k, is_causal=True)
+    found = kept(q, k, k, is_causal=True).matrix() @ k.float()
+    assert_same(found.to(torch.bfloat16), expected, 2e-2)
