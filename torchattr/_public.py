@@ -46,6 +46,8 @@ from torchattr.layers import LayerRule as LayerRule
 from torchattr.layers import register_rule as register_rule
 from torchattr.methods import LRP as LRP
 from torchattr.methods import RISE as RISE
+from torchattr.methods import AttentionGradient as AttentionGradient
+from torchattr.methods import AttentionRollout as AttentionRollout
 from torchattr.methods import AttnLRP as AttnLRP
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
@@ -59,9 +61,11 @@ from torchattr.methods import InputXGradient as InputXGradient
 from torchattr.methods import IntegratedGradients as IntegratedGradients
 from torchattr.methods import LayerActivation as LayerActivation
 from torchattr.methods import Ledger as Ledger
+from torchattr.methods import LeGrad as LeGrad
 from torchattr.methods import LibraGrad as LibraGrad
 from torchattr.methods import NoiseTunnel as NoiseTunnel
 from torchattr.methods import Occlusion as Occlusion
+from torchattr.methods import RawAttention as RawAttention
 from torchattr.methods import Saliency as Saliency
 from torchattr.methods import register_method as register_method
 from torchattr.preparation import Prepared as Prepared

@@ -118,6 +118,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "output": ("--output", "NAME"),
     "activation": ("--scores", "MEANING"),
     "memory": ("--memory", "WAY"),
+    "ledger": ("--ledger", ""),
     "layer": ("--layer", "NAME"),
     "layers": ("--layer", "NAME"),
     "target": ("--target", "CLASS"),

@@ -1,6 +1,11 @@
 """The engine: one forward under a mode, one autograd function, and rules for its operations."""
 
 from torchattr.core.pytree import filled as filled
+from torchattr.layers.attention import UNREAD as UNREAD
+from torchattr.layers.attention import Attention as Attention
+from torchattr.layers.attention import UnreadAttention as UnreadAttention
+from torchattr.layers.attention_recorder import AttentionTap as AttentionTap
+from torchattr.layers.autograd import enter as enter
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.composite import Composite as Composite
@@ -14,6 +19,7 @@ from torchattr.layers.fusion import register_fused_pair as register_fused_pair
 from torchattr.layers.graph import nodes_between as nodes_between
 from torchattr.layers.graph import nodes_of as nodes_of
 from torchattr.layers.graph_trace import GraphTrace as GraphTrace
+from torchattr.layers.graph_trace import Tap as Tap
 from torchattr.layers.guards import RandomState as RandomState
 from torchattr.layers.guards import autocast as autocast
 from torchattr.layers.guards import enter_dispatch_mode as enter_dispatch_mode

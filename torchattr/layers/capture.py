@@ -15,6 +15,7 @@ from torchattr.core.functorch import is_transformed
 from torchattr.core.pytree import filled, shape_of, skeleton, tensors_of, with_tensors
 from torchattr.core.undoing import Undo
 from torchattr.errors import LayerError
+from torchattr.layers.attention import Attention
 from torchattr.layers.autograd import enter
 from torchattr.layers.guards import hook_forward
 from torchattr.layers.hooks import ThreadHook
@@ -53,6 +54,8 @@ class Captured:
         form: the containers that hold the values, with a number for each tensor.
         layouts: the layout of each value, or why it is unknown; empty unless requested.
         shapes: the shapes of the values, even if these are not kept.
+        attention: the operands, if this is a call of attention instead of a module's.
+        within: the modules that were running in a call of attention, the outermost first.
     """
 
     values: tuple[Tensor, ...]
@@ -60,6 +63,17 @@ class Captured:
     form: Any = 0
     layouts: tuple[Layout | str, ...] = ()
     shapes: tuple[torch.Size, ...] = ()
+    attention: Attention | None = None
+    within: tuple[nn.Module, ...] = ()
+
+    @property
+    def is_self_attention(self) -> bool:
+        """Whether this is a call of attention whose queries and keys are the same tokens."""
+        return self.attention is not None and self.attention.tokens.is_self
+
+    def without_gradient(self) -> Captured:
+        """Return the call without its values, and so without gradients with respect to them."""
+        return replace(self, values=(), edges=())
 
     def restore(self, results: Sequence[Any]) -> Any:
         """Return results in the containers of the module's own values."""

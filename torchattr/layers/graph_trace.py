@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo, undoing
 from torchattr.core.unlike_inputs import raise_if_unlike
 from torchattr.errors import DisconnectedError
+from torchattr.layers.attention_recorder import AttentionRecorder, AttentionTap
 from torchattr.layers.autograd import enter
 from torchattr.layers.batching import largest_gradient, mapped_backward
 from torchattr.layers.capture import Captured, TapPoint, TapRecorder
@@ -35,6 +36,9 @@ from torchattr.layers.guards import (
 from torchattr.layers.known_layouts import known_calls, note_calls
 from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.mode import ordinary
+
+Tap: TypeAlias = TapPoint | AttentionTap
+"""Where values and gradients of a forward are read."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class GraphTrace(ABC):
     It does not keep the model, which may be what keeps it.
 
     Args:
-        taps: modules whose inputs or outputs are recorded.
+        taps: modules whose inputs or outputs are recorded, and attention that is.
         differentiable: build a graph at all.
 
     Attributes:
@@ -75,8 +79,10 @@ class GraphTrace(ABC):
     coverage: Coverage
     input_edges: list[GradientEdge | None]
 
-    def __init__(self, taps: Sequence[TapPoint], *, differentiable: bool = True) -> None:
-        self._taps = taps
+    def __init__(self, taps: Sequence[Tap], *, differentiable: bool = True) -> None:
+        self._taps = [tap for tap in taps if isinstance(tap, TapPoint)]
+        self._reads_attention = len(self._taps) < len(taps)
+        self._attention: AttentionRecorder | None = None
         self._differentiable = differentiable
         self._below: frozenset[Port] | None = None
 
@@ -114,7 +120,7 @@ class GraphTrace(ABC):
             call: the model and its inputs.
             follow: whether the graph begins at the inputs; otherwise at the recorded tap points.
         """
-        if call.tracked is not None:
+        if call.tracked is not None or self._reads_attention:
             return undoing(partial(self._forward, call, follow, True))
         if not any(tap.with_layout for tap in self._taps):
             return undoing(partial(self._forward, call, follow, False))
@@ -153,6 +159,10 @@ class GraphTrace(ABC):
         self._watch_forward(call.model, undo)
         if tracker is not None:
             enter_mode(undo, tracker)
+        self._attention = None
+        if tracker is not None and self._reads_attention:
+            self._attention = AttentionRecorder(tracker, len(call.inputs[0]))
+            self._attention.record(undo, call.model)
         try:
             return call.model(*given)
         except (RuntimeError, ValueError) as error:
@@ -160,9 +170,11 @@ class GraphTrace(ABC):
             raise_if_unlike(error, modules_behind(call.model), call.inputs, call.arguments)
             raise
 
-    def calls(self, tap: TapPoint) -> list[Captured]:
+    def calls(self, tap: Tap) -> list[Captured]:
         """Return the recorded calls at a tap point."""
-        return self._recorder.calls[tap]
+        if isinstance(tap, TapPoint):
+            return self._recorder.calls[tap]
+        return [] if self._attention is None else self._attention.calls(tap)
 
     @property
     def order(self) -> list[tuple[TapPoint, Captured]]:

@@ -17,8 +17,7 @@ from torchattr.core.functorch import is_transformed
 from torchattr.core.torch_private import function_mode_stack
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
-from torchattr.layers.capture import TapPoint
-from torchattr.layers.graph_trace import ForwardCall, GraphTrace
+from torchattr.layers.graph_trace import ForwardCall, GraphTrace, Tap
 from torchattr.layers.guards import RandomState, has_hidden_modules, modules_of, refuse_scripted
 from torchattr.layers.native_graph import NativeGraph
 from torchattr.layers.nodes import UnknownNode
@@ -65,7 +64,7 @@ class NativeTrace(GraphTrace):
         arguments: Sequence[Any] = (),
         *,
         tables: Sequence[RuleTable] = ({},),
-        taps: Sequence[TapPoint] = (),
+        taps: Sequence[Tap] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
     ) -> None:

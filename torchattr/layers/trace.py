@@ -14,10 +14,9 @@ from torchattr.core.undoing import Undo
 from torchattr.layers.arrangement import arrange
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import GradientInside, InnerGradients
-from torchattr.layers.capture import TapPoint
 from torchattr.layers.composite import Composite
 from torchattr.layers.graph import nodes_of, prepare_backward, readers_of
-from torchattr.layers.graph_trace import ForwardCall, GraphTrace
+from torchattr.layers.graph_trace import ForwardCall, GraphTrace, Tap
 from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
 from torchattr.layers.layouts.tracker import LayoutTracker
 from torchattr.layers.ledger import LedgerBook, refuse_unknown
@@ -58,7 +57,7 @@ class Trace(GraphTrace):
         arguments: Sequence[Any] = (),
         *,
         tables: Sequence[RuleTable] = ({},),
-        taps: Sequence[TapPoint] = (),
+        taps: Sequence[Tap] = (),
         key: OutputKey = None,
         from_inputs: bool = True,
         differentiable: bool = True,

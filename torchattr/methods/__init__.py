@@ -31,6 +31,9 @@ from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
 from torchattr.methods._relevance.ledger import Ledger as Ledger
 from torchattr.methods._relevance.relevance import RelevanceAttribution as RelevanceAttribution
+from torchattr.methods.attention import AttentionAttribution as AttentionAttribution
+from torchattr.methods.attention_gradient import AttentionGradient as AttentionGradient
+from torchattr.methods.attention_rollout import AttentionRollout as AttentionRollout
 from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
@@ -43,11 +46,13 @@ from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.libra_grad import LibraGrad as LibraGrad
 from torchattr.methods.lrp import LRP as LRP
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.path_attribution import PathAttribution as PathAttribution
+from torchattr.methods.raw_attention import RawAttention as RawAttention
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method

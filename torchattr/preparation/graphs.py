@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from torchattr.kernels import requested_backend
-from torchattr.layers import Captured, Coverage, RuleTable, TapPoint, gradients
+from torchattr.layers import Captured, Coverage, RuleTable, Tap, gradients
 from torchattr.methods import ForwardResult
 from torchattr.preparation.replay import GraphRecorder
 
@@ -112,13 +112,13 @@ class Replayed:
             recorded.forward(self)
             (output,) = recorded.copies([recorded.trace.output])
         self.output = output.requires_grad_(output.is_floating_point())
-        self._calls: dict[TapPoint, list[Captured]] = {}
+        self._calls: dict[Tap, list[Captured]] = {}
 
     @property
     def coverage(self) -> Coverage:
         return self._recorded.trace.coverage
 
-    def calls(self, tap: TapPoint) -> list[Captured]:
+    def calls(self, tap: Tap) -> list[Captured]:
         """Return what was captured at a tap point, call by call."""
         if tap not in self._calls:
             with torch.inference_mode(False), self._recorded.lock:

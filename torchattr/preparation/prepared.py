@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torchattr.core.types import OutputKey
 from torchattr.errors import ModelError
-from torchattr.layers import RuleTable, TapPoint, Trace
+from torchattr.layers import RuleTable, Tap, TapPoint, Trace
 from torchattr.methods import ForwardResult, Traceable
 from torchattr.preparation.cudnn import with_benchmarked_backwards
 from torchattr.preparation.forward import PreparedForward
@@ -64,7 +64,7 @@ class Prepared(nn.Module, Traceable):
         arguments: Sequence[Any],
         *,
         tables: Sequence[RuleTable],
-        taps: Sequence[TapPoint],
+        taps: Sequence[Tap],
         key: OutputKey,
         from_inputs: bool,
         of_output: bool,
@@ -85,7 +85,9 @@ class Prepared(nn.Module, Traceable):
             return with_benchmarked_backwards(trace) if benchmark else trace
 
         benchmark = self._prepared_forward.configuration.cudnn_benchmark
-        if self._graphs is None or arguments or not of_output or model is not self:
+        # What an attention call had lies in a graph's own memory.
+        replays = all(isinstance(tap, TapPoint) for tap in taps)
+        if self._graphs is None or arguments or not (of_output and replays) or model is not self:
             return run(inputs)
         state = tuple(taps), key, from_inputs, self._prepared_forward.state()
         return self._graphs.trace(run, inputs, tables, state)

@@ -134,6 +134,16 @@ _METHODS: dict[str, tuple[str, Style]] = {
     "featureablation": ("Feature ablation", SIGNED_OVERLAY),
     "occlusion": ("Occlusion", SIGNED_OVERLAY),
     "rise": ("RISE", DEVIATION_OVERLAY),
+    "lrp": ("LRP", SIGNED_HEAT),
+    "attnlrp": ("AttnLRP", SIGNED_HEAT),
+    "libragrad": ("LibraGrad", SIGNED_HEAT),
+    "excitationbackprop": ("Excitation backprop", SIGNED_HEAT),
+    "deeplift": ("DeepLIFT", SIGNED_HEAT),
+    "deepliftshap": ("DeepLIFT SHAP", SIGNED_HEAT),
+    "rawattention": ("Raw attention", OVERLAY),
+    "attentionrollout": ("Attention rollout", OVERLAY),
+    "attentiongradient": ("Attention × gradient", OVERLAY),
+    "legrad": ("LeGrad", OVERLAY),
 }
 
 

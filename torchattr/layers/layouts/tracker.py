@@ -62,7 +62,7 @@ class LayoutTracker(TorchFunctionMode):
             # The calls made here are not the model's.
             with DisableTorchFunction():
                 if _all_dense([args, kwargs, made]):
-                    self._note(func, args, kwargs, made)
+                    self.note(func, args, kwargs, made)
         return result
 
     def axes(self, tensor: Tensor) -> Axes | None:
@@ -85,10 +85,14 @@ class LayoutTracker(TorchFunctionMode):
         axes = self.axes(tensor)
         if axes is None:
             return _unknown(tensor)
-        layout = layout_of(axes, self._spatial)
+        layout = self.layout_of(axes)
         if isinstance(layout, Layout):
             return replace(layout, uses=self._uses_of(tensor))
         return layout
+
+    def layout_of(self, axes: Axes) -> Layout | str:
+        """Return the layout of values with these axes, or why they have none."""
+        return layout_of(axes, self._spatial)
 
     def _uses_of(self, tensor: Tensor) -> Uses:
         uses = self._uses.get(tensor)
@@ -113,7 +117,8 @@ class LayoutTracker(TorchFunctionMode):
             for dim in range(2, len(shape))
         }
 
-    def _note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+    def note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Record the axes of what a call returned."""
         name = base_name(func)
         slides = RULES.get(name) is RULES["conv2d"]
         given = list(tensors_in([args, kwargs]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from torchattr.layers import Captured, Composite, LayerRule, RuleTable, TapPoint
+from torchattr.layers import Captured, Composite, LayerRule, RuleTable, Tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,13 +19,13 @@ class Pass:
 
     Attributes:
         rules: its rules.
-        tap: where its gradients are read: a module's output or input; `None` means the inputs of
-            the model.
+        tap: where its gradients are read: a module's output or input, or the outputs of attention;
+            `None` means the inputs of the model.
         name: name of the tap point in messages.
     """
 
     rules: RuleTable
-    tap: TapPoint | None = None
+    tap: Tap | None = None
     name: str = "the inputs"
 
 

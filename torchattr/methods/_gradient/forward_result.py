@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from torchattr.core.types import OutputKey
-from torchattr.layers import Captured, Coverage, RuleTable, TapPoint
+from torchattr.layers import Captured, Coverage, RuleTable, Tap
 
 
 class ForwardResult(Protocol):
@@ -22,7 +22,7 @@ class ForwardResult(Protocol):
     @property
     def coverage(self) -> Coverage: ...
 
-    def calls(self, tap: TapPoint) -> list[Captured]: ...
+    def calls(self, tap: Tap) -> list[Captured]: ...
 
     def connected(
         self, scores: Tensor, edges: Sequence[GradientEdge | None]
@@ -49,7 +49,7 @@ class Traceable(ABC):
         arguments: Sequence[Any],
         *,
         tables: Sequence[RuleTable],
-        taps: Sequence[TapPoint],
+        taps: Sequence[Tap],
         key: OutputKey,
         from_inputs: bool,
         of_output: bool,

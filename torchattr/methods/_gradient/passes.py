@@ -25,6 +25,8 @@ from torchattr.layers import (
     GraphTrace,
     LayerRule,
     RuleTable,
+    Tap,
+    TapPoint,
     gradients,
     why_disconnected,
 )
@@ -300,7 +302,8 @@ class _Forward:
         )
 
     def _traced(self, passes: Sequence[Pass]) -> ForwardResult:
-        taps = [request.tap for request in passes if request.tap] + self._reader.taps
+        taps: list[Tap] = [request.tap for request in passes if request.tap]
+        taps += self._reader.taps
         model, tensors, arguments = (
             self._problem.model,
             self._problem.inputs.tensors,
@@ -382,7 +385,8 @@ def _calls(trace: ForwardResult, inputs: Inputs, asked: Pass) -> list[Captured]:
     if asked.tap is None:
         form = tuple(range(len(inputs.tensors)))
         return [Captured(inputs.tensors, tuple(trace.input_edges), form)]
-    last_call(trace, asked.tap)
+    if isinstance(asked.tap, TapPoint):
+        last_call(trace, asked.tap)
     return trace.calls(asked.tap)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr.core.by_model import ByModel
 from torchattr.core.types import Forward, OutputKey
 from torchattr.kernels import requested_backend
-from torchattr.layers import NativeTrace, NotNative, RandomState, RuleTable, TapPoint, Trace
+from torchattr.layers import NativeTrace, NotNative, RandomState, RuleTable, Tap, Trace
 from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
 from torchattr.methods._gradient.memory import (
     Memory,
@@ -27,7 +27,7 @@ def run_forward(
     arguments: Sequence[Any],
     *,
     tables: Sequence[RuleTable],
-    taps: Sequence[TapPoint],
+    taps: Sequence[Tap],
     key: OutputKey,
     from_inputs: bool,
     of_output: bool,
