@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -39,13 +39,13 @@ class PassResult:
         name: name of the tap point in messages.
         calls: the calls, whose values are detached.
         gradients: the gradients with respect to each of these values.
-        scores: the target's score of each example, `(N,)`.
+        scores: the target's score of each example, `(N,)`; empty where a method reads no target.
     """
 
     name: str
     calls: tuple[Captured, ...]
     gradients: tuple[tuple[Tensor, ...], ...]
-    scores: Tensor
+    scores: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def values(self) -> tuple[tuple[Tensor, ...], ...]:
