@@ -164,6 +164,10 @@ class GraphTrace(ABC):
         """Return the recorded calls at a tap point."""
         return self._recorder.calls[tap]
 
+    def factors(self, call: Captured, table: int) -> Captured:
+        """Return a call with what gradients under a table are multiplied by: its values."""
+        return call
+
     @property
     def order(self) -> list[tuple[TapPoint, Captured]]:
         """Return the recorded calls at all tap points, in execution order."""

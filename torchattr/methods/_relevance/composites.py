@@ -91,6 +91,7 @@ _NAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "epsilon_gamma_box": {"conv": "gamma", "linear": "epsilon", "first": "z_box"},
         "excitation_backprop": {"conv": "z_plus", "linear": "z_plus"},
+        "excitation_backprop_opposite": {"conv": "z_plus", "linear": "z_plus", "last": "z_minus"},
     }
 )
 """The composites of Kohlbrenner et al. 2020 (1910.09840) and others, over the frozen network."""

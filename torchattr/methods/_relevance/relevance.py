@@ -112,14 +112,15 @@ class RelevanceAttribution(GradientAttribution):
         return {name: value for name, value in super()._settings().items() if name != "memory"}
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
-        pairs = zip(inputs.tensors, results[0].gradients[0], strict=True)
-        shares = [self._relevance(x.detach(), grad) for x, grad in pairs]
-        if self.start == "one":
-            shares = [_per_unit(share, results[0].scores) for share in shares]
-        return inputs.restore(shares)
+        return inputs.restore(self._shares(results[0], 0))
 
-    def _relevance(self, values: Tensor, grads: Tensor) -> Tensor:
-        return grads if self._composite.is_terminal else values * grads
+    def _shares(self, result: PassResult, number: int) -> list[Tensor]:
+        """Return the relevance of each value of a call, in units of the score if it starts at 1."""
+        pairs = zip(result.values[number], result.gradients[number], strict=True)
+        shares = [factor * grad for factor, grad in pairs]
+        if self.start == "one":
+            return [_per_unit(share, result.scores) for share in shares]
+        return shares
 
 
 def refuse_half(inputs: Inputs) -> None:
