@@ -12,7 +12,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError
-from torchattr.layers import Composite
+from torchattr.layers import Composite, RuleTable
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._relevance.accounting import Accounting
 from torchattr.methods._relevance.composites import (
@@ -64,13 +64,16 @@ class RelevanceAttribution(GradientAttribution):
         self._composite = composite_of(
             composite, settings, model, base=base, rules=rules, strict=strict
         )
-        self._table = self._composite
         self.start: Start = start
 
     @property
     def composite(self) -> Composite:
         """The rules in force."""
         return self._composite
+
+    @property
+    def table(self) -> RuleTable:
+        return self.composite
 
     def attribute(
         self,
@@ -97,7 +100,7 @@ class RelevanceAttribution(GradientAttribution):
         self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
     ) -> list[Any]:
         """Return where the score of each example went, as a :class:`Ledger`."""
-        accounting = Accounting(self.model, self._composite, self.output, self.start == "one")
+        accounting = Accounting(self.model, self.composite, self.output, self.start == "one")
         given = as_inputs(inputs)
         refuse_half(given)
         return accounting.ledgers(given, target, as_arguments(additional_forward_args))
