@@ -65,9 +65,7 @@ class LRP(_RulesOfModules):
         InputTypeError: a module's rule is no propagation rule.
     """
 
-    def __init__(
-        self, model: Forward, *, output: OutputKey = None, strict: bool = True
-    ) -> None:
+    def __init__(self, model: Forward, *, output: OutputKey = None, strict: bool = True) -> None:
         super().__init__(model, _GENERAL, epsilon=_EPSILON, output=output, strict=strict)
         rules_of(model)
 
@@ -132,7 +130,14 @@ class LayerLRP(LayerAttribution, _RulesOfModules, methods.LayerLRP):
     ) -> None:
         chosen = _leaves(model) if layer is None else layer
         methods.LayerLRP.__init__(
-            self, model, chosen, _GENERAL, calls=calls, epsilon=_EPSILON, output=output, strict=strict
+            self,
+            model,
+            chosen,
+            _GENERAL,
+            calls=calls,
+            epsilon=_EPSILON,
+            output=output,
+            strict=strict,
         )
         self.layer = layer
         rules_of(model)
