@@ -10,7 +10,6 @@ from captum.attr._utils import lrp_rules
 from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
 
-import torchattr as ta
 import torchattr.captum
 from torchattr.captum import LRP
 from torchattr.captum.lrp_rules import is_leaf, rules_of, with_rules_of
@@ -112,7 +111,7 @@ def test_derived_rules_count_as_what_they_derive_from_and_others_are_refused() -
         LRP(small(Doubled(1.0), lrp_rules.EpsilonRule())).attribute(X),
         LRP(small(lrp_rules.GammaRule(1.0), lrp_rules.EpsilonRule())).attribute(X),
     )
-    with refused(ta.InputTypeError, "'0'", "Own", "LayerRule"):
+    with refused(TypeError, "'0'", "Own", "LayerRule"):
         LRP(small(Own(), None))
 
 

@@ -1,4 +1,4 @@
-"""Relevance at layers: by hand, as a share of the score, and where gradients mean something else."""
+"""Relevance at layers: by hand, as shares of the score, and where gradients are something else."""
 
 from __future__ import annotations
 
@@ -48,9 +48,11 @@ def by_hand(model: Any, epsilon: float) -> Tensor:
     hidden = model[:4](IMAGES).detach()
     z = model[4](hidden).detach()
     last = model[7]
-    scores = last(z.relu().flatten(1))[:, 1:2].detach()
-    above = z.relu() * (last.weight[1] * scores / (scores + epsilon * scores.sign())).view(5, 4, 4)
-    stabilised = z + epsilon * torch.where(z < 0, -1.0, 1.0)
+    sign = torch.where(z < 0, -1.0, 1.0).double()
+    scores = last(z.relu().flatten(1))[:, 1].detach().view(-1, 1, 1, 1)
+    factor = scores / (scores + epsilon * scores.sign())
+    above = z.relu() * last.weight[1].detach().view(5, 4, 4) * factor
+    stabilised = z + epsilon * sign
     rows = torch.eye(hidden[0].numel(), dtype=torch.float64).view(-1, *hidden[0].shape)
     matrix = (model[4](rows) - model[4].bias.view(1, -1, 1, 1)).detach().flatten(1)
     back = (above / stabilised).flatten(1) @ matrix.T
@@ -155,6 +157,8 @@ def test_calls_of_a_reused_layer_and_the_start_at_one() -> None:
     layer = nn.Linear(4, 4, bias=False)
     model = seeded(lambda: nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(4, 2, bias=False)))
     model = model.double()
+    for parameter in model.parameters():
+        parameter.data.abs_()
     x = noise(3, 4).abs()
     method = ta.LayerLRP(model, "0", "zero", calls="each", start="one")
     for relevance in method.attribute(x, 1):

@@ -47,10 +47,10 @@ class _RulesOfModules(CaptumMethod, methods.LRP):
         """Print which rule each layer has."""
         rules = rules_of(self.model)
         for name, module in layer_names(self.model).items():
-            if name in rules:
-                print(f"Applied {type(rules[name]).__name__} on layer {name}: {module}")
-            elif is_leaf(module):
-                print(f"Applied the default rule on layer {name}: {module}")
+            if is_leaf(module):
+                rule = type(rules[name]).__name__ if name in rules else "the default rule"
+                # Captum's `verbose` prints, too.
+                print(f"Applied {rule} on layer {name}: {module}")  # noqa: T201
 
 
 class LRP(_RulesOfModules):

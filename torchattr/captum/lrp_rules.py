@@ -1,4 +1,4 @@
-"""Captum's rules of relevance propagation, set on modules as `module.rule`, and ours in their place.
+"""Captum's rules of relevance, set on modules as `module.rule`, and ours in their place.
 
 With `R` the relevance of an output, what Captum's rules send back, and so do these:
 
@@ -70,7 +70,7 @@ class GammaRule(PropagationRule):
         self.set_bias_to_zero = set_bias_to_zero
 
 
-class Alpha1_Beta0_Rule(PropagationRule):  # noqa: N801 - Captum's name
+class Alpha1_Beta0_Rule(PropagationRule):
     """Only positive weights count.
 
     Args:
@@ -115,7 +115,7 @@ class Reweighted(RelevanceRule):
 
 
 class WeightedIdentity(Reweighted):
-    """`g · z / x`: an input has the relevance of the output in its place; one that is 0 has none."""
+    """`g · z / x`: an input has the relevance of the output in its place, unless it is 0."""
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         (x,) = saved

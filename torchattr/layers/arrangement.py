@@ -268,7 +268,7 @@ def _adds(arguments: Mapping[str, Any]) -> bool:
 
 
 def _only_moves(node: Any) -> bool:
-    """Whether a node puts elements elsewhere without changing them, or is where the graph begins."""
+    """Whether a node only puts elements elsewhere, or is where the graph begins."""
     if isinstance(node, Enter._backward_cls):
         return True
     if runs_rules(node):

@@ -28,11 +28,12 @@ from torchattr.methods.registry import register_method
 
 @register_method("excitation_backprop")
 class ExcitationBackprop(RelevanceAttribution):
-    """The probability that a walk down positive weights ends at a value: `P_j = Σ_i P_i w⁺ x_j / z⁺`.
+    """The probability that a walk down positive weights ends at a value: `Σ_i P_i w⁺ x_j / z⁺`.
 
     It starts at the target with probability 1, and at each convolution or linear layer chooses
     among the inputs in proportion to their positive contributions `w⁺ x`. Zhang et al. 2016
-    (arXiv:1608.00507). Without biases nothing is lost, so that the map sums to 1.
+    (arXiv:1608.00507). Biases take nothing, so that the map sums to 1 unless the walk meets units
+    that nothing excites.
 
     `contrast` takes off the walk that starts at the target's opposite, the last layer with weights
     of the other sign: `max(P - P̄, 0)`. What excites any class then cancels.

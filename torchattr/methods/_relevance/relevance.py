@@ -140,4 +140,6 @@ def refuse_half(inputs: Inputs) -> None:
 
 
 def _per_unit(share: Tensor, scores: Tensor) -> Tensor:
-    return share / scores.to(share).view(-1, *(1,) * (share.dim() - 1))
+    """Return a share of 1 instead of the score; nothing of a score of 0 can be told apart."""
+    units = scores.to(share).view(-1, *(1,) * (share.dim() - 1))
+    return torch.where(units == 0, 0, share / units)
