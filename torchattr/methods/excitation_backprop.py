@@ -89,7 +89,7 @@ class ExcitationBackprop(RelevanceAttribution):
         self._layout: LayoutChoice = checked_layout(layout)
         self._chosen = {"layer": layer, "contrast": contrast or None, "layout": layout}
 
-    def attribute(  # type: ignore[override]  # layers instead of a ledger
+    def attribute(
         self,
         inputs: Tensors,
         target: Target = None,

@@ -73,7 +73,7 @@ class LayerLRP(LRP):
         )
         self._layers = LayerChoice(model, layer, calls)
 
-    def attribute(  # type: ignore[override]  # a layer's input instead of a ledger
+    def attribute(
         self,
         inputs: Tensors,
         target: Target = None,

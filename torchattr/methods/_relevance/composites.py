@@ -137,7 +137,11 @@ def composite_of(
         place: settings.rule(table[place], "conv") for place in ("first", "last") if place in table
     }
     return Composite(
-        by_operation, layers=_by_layer(table, settings, model), strict=strict, **places
+        by_operation,
+        first=places.get("first"),
+        last=places.get("last"),
+        layers=_by_layer(table, settings, model),
+        strict=strict,
     )
 
 
