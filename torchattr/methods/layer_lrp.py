@@ -33,7 +33,7 @@ class LayerLRP(LRP):
         layer: as for :class:`GradCAM`.
         calls: as for :class:`GradCAM`.
 
-    All others, and what is raised, as for :class:`LRP`.
+    All others, and what is raised, as for :class:`LRP` (doi:10.1371/journal.pone.0130140).
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
