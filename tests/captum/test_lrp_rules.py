@@ -9,6 +9,7 @@ import torch
 from captum.attr._utils import lrp_rules
 from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import torchattr.captum
 from torchattr.captum import LRP
@@ -65,6 +66,32 @@ def test_a_ledger_accounts_for_layers_without_weights() -> None:
     assert_same(found.sum().reshape(1), torch.tensor([ledger.inputs], dtype=torch.float64), 1e-12)
     assert abs(ledger.by_reason()["stabiliser"]) > 0.01
     assert abs(ledger.error) < 1e-12
+
+
+class Checkpointed(nn.Module):
+    """A network with rules of layers without weights, part of which runs again in a backward."""
+
+    def __init__(self, *, again: bool) -> None:
+        super().__init__()
+        self.part = nn.Sequential(
+            nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.AvgPool1d(2), nn.Flatten()
+        )
+        self.last, self.again = nn.Linear(12, 2), again
+        self.part[1].rule = torchattr.captum.IdentityRule()
+        self.part[3].rule = torchattr.captum.EpsilonRule(0.5)
+
+    def forward(self, x: Tensor) -> Any:
+        if self.again:
+            return self.last(checkpoint(self.part, x, use_reentrant=False))
+        return self.last(self.part(x))
+
+
+def test_rules_of_layers_in_a_part_that_is_checkpointed() -> None:
+    found, expected = (
+        LRP(seeded(Checkpointed, again=again).double()).attribute(noise(2, 2, 8), 1)
+        for again in (True, False)
+    )
+    assert_same(found, expected)
 
 
 def test_an_input_of_zero_has_no_relevance_by_identity() -> None:

@@ -157,6 +157,8 @@ class Trace(GraphTrace):
         backward.keep = keep
         if self._book is not None:
             self._book.begin()
+            if self._mode.follows_modules:
+                self._book.layers.repeat(undo)
         backward.read = frozenset(id(node.state.call.readers) for node in nodes if runs_rules(node))
         enter_mode(undo, self._mode)
 
