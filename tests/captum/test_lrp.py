@@ -105,6 +105,12 @@ def test_rules_of_layers_without_weights(kind: type[nn.Module]) -> None:
     assert (damped - undamped).abs().max() > 0.01 * undamped.abs().max()
 
 
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.AvgPool2d(2)], ids=["max", "mean"])
+def test_a_network_of_pooling_alone(pool: nn.Module) -> None:
+    model = nn.Sequential(pool).double()
+    assert_parity("LRP", model, IMAGES, target=(1, 2, 3), tolerance=DEFAULTS)
+
+
 def test_the_identity_rule_of_a_norm_and_of_a_linear_layer() -> None:
     model = network(norm=True)
     model.features[1].rule = lrp_rules.IdentityRule()
