@@ -174,7 +174,7 @@ class Coverage:
             )
         # Of a network that is linear without any of a composite's operations, as pooling is, the
         # relevance is input times gradient; others are refused by what they do to relevance.
-        is_served = isinstance(table, Composite) or sum(self.rewritten(table).values())
+        is_served = isinstance(table, Composite) or sum(self.rewritten(table).values()) > 0
         return None if is_served else self._missing(table, method)
 
     def _missing(self, table: RuleTable, method: str) -> Message:
