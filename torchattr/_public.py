@@ -51,6 +51,7 @@ from torchattr.methods import AttentionRollout as AttentionRollout
 from torchattr.methods import AttnLRP as AttnLRP
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
+from torchattr.methods import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods import FeatureAblation as FeatureAblation
 from torchattr.methods import GradCAM as GradCAM
 from torchattr.methods import GradientAttribution as GradientAttribution
@@ -60,6 +61,7 @@ from torchattr.methods import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods import InputXGradient as InputXGradient
 from torchattr.methods import IntegratedGradients as IntegratedGradients
 from torchattr.methods import LayerActivation as LayerActivation
+from torchattr.methods import LayerLRP as LayerLRP
 from torchattr.methods import Ledger as Ledger
 from torchattr.methods import LeGrad as LeGrad
 from torchattr.methods import LibraGrad as LibraGrad

@@ -8,6 +8,7 @@ import warnings
 import captum.attr
 import pytest
 import torch
+from captum.attr._utils import lrp_rules
 from captum_parity import IMAGES, Sequences, convolutions
 from helpers import assert_same, noise, refused, seeded
 from torch import nn
@@ -23,15 +24,17 @@ from torchattr.errors import (
 )
 
 NAMES = [name for name in dir(torchattr.captum) if name[0].isupper()]
-METHODS = [name for name in NAMES if name != "LayerAttribution"]
+RULES = [name for name in NAMES if "Rule" in name]
+METHODS = [name for name in NAMES if name not in ("LayerAttribution", *RULES)]
 
 # Captum's FeatureAblation passes these on to its own subclasses and ignores them otherwise.
 IGNORED = {("FeatureAblation", "attribute"): {"kwargs"}}
 
 
 def test_these_are_the_names() -> None:
-    assert len(METHODS) == 14
-    assert all(hasattr(captum.attr, name) for name in NAMES)
+    assert len(METHODS) == 16
+    assert all(hasattr(captum.attr, name) for name in METHODS)
+    assert all(hasattr(lrp_rules, name) for name in RULES)
 
 
 @pytest.mark.parametrize("function", ["__init__", "attribute"])
@@ -43,6 +46,14 @@ def test_signatures_are_captums(name: str, function: str) -> None:
     expected = [_identity(one) for one in theirs if one.name not in ignored]
     assert [_identity(one) for one in ours[: len(expected)]] == expected
     assert {one.kind for one in ours[len(expected) :]} <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_signatures_of_rules_are_captums(name: str) -> None:
+    ours, theirs = (
+        _parameters(library, name, "__init__") for library in (torchattr.captum, lrp_rules)
+    )
+    assert list(map(_identity, ours)) == list(map(_identity, theirs))
 
 
 def test_interpolate_has_captums_signature() -> None:

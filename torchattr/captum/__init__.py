@@ -24,6 +24,13 @@ from torchattr.captum.gradient import Saliency as Saliency
 from torchattr.captum.layer import GuidedGradCam as GuidedGradCam
 from torchattr.captum.layer import LayerActivation as LayerActivation
 from torchattr.captum.layer import LayerGradCam as LayerGradCam
+from torchattr.captum.lrp import LRP as LRP
+from torchattr.captum.lrp import LayerLRP as LayerLRP
+from torchattr.captum.lrp_rules import Alpha1_Beta0_Rule as Alpha1_Beta0_Rule
+from torchattr.captum.lrp_rules import EpsilonRule as EpsilonRule
+from torchattr.captum.lrp_rules import GammaRule as GammaRule
+from torchattr.captum.lrp_rules import IdentityRule as IdentityRule
+from torchattr.captum.lrp_rules import PropagationRule as PropagationRule
 from torchattr.captum.neuron import NeuronDeconvolution as NeuronDeconvolution
 from torchattr.captum.neuron import NeuronGuidedBackprop as NeuronGuidedBackprop
 from torchattr.captum.perturbation import FeatureAblation as FeatureAblation

@@ -8,6 +8,7 @@ from torchattr.layers.attention_recorder import AttentionTap as AttentionTap
 from torchattr.layers.autograd import enter as enter
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
+from torchattr.layers.composite import WEIGHTED as WEIGHTED
 from torchattr.layers.composite import Composite as Composite
 from torchattr.layers.composite import Position as Position
 from torchattr.layers.connection import why_disconnected as why_disconnected
@@ -68,10 +69,18 @@ from torchattr.layers.rules.conv import ConvGradient as ConvGradient
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
 from torchattr.layers.rules.relevance import gates, norms, products, sums, terminal
 from torchattr.layers.rules.relevance import linear as weighted
+from torchattr.layers.rules.relevance.affine import AffineLayer as AffineLayer
 from torchattr.layers.rules.relevance.linear import AlphaBeta as AlphaBeta
 from torchattr.layers.rules.relevance.linear import Epsilon as Epsilon
 from torchattr.layers.rules.relevance.linear import Gamma as Gamma
+from torchattr.layers.rules.relevance.linear import RelevanceRule as RelevanceRule
+from torchattr.layers.rules.relevance.linear import Term as Term
+from torchattr.layers.rules.relevance.linear import Weights as Weights
+from torchattr.layers.rules.relevance.linear import ZMinus as ZMinus
 from torchattr.layers.rules.relevance.linear import ZPlus as ZPlus
+from torchattr.layers.rules.relevance.linear import dead_free_quotient as dead_free_quotient
+from torchattr.layers.rules.relevance.linear import output_of as output_of
+from torchattr.layers.rules.relevance.linear import stabilised as stabilised
 from torchattr.layers.rules.relevance.sums import StabilisedSum as StabilisedSum
 from torchattr.layers.rules.relevance.terminal import Flat as Flat
 from torchattr.layers.rules.relevance.terminal import WSquare as WSquare

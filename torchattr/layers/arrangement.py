@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from torchattr.core.types import Forward
 from torchattr.errors import RuleError
@@ -19,9 +22,41 @@ from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule, Unchanged
 
 
+@dataclass(frozen=True)
+class Currency:
+    """In what a backward of one composite pays at each place: what relevance is, given a gradient.
+
+    Attributes:
+        table: the position of the composite among the tables.
+        paid_out: the nodes at which relevance itself arrives, since a rule above returned it.
+    """
+
+    table: int
+    paid_out: frozenset[Any] = frozenset()
+
+    def factor(self, value: Tensor, edge: GradientEdge | None) -> Tensor:
+        """Return what the gradient at an edge is multiplied by to give relevance.
+
+        Args:
+            value: the value whose gradient that is.
+            edge: where it is read.
+        """
+        if edge is None:
+            return value
+        if edge.node in self.paid_out:
+            return torch.ones_like(value)
+        place = edge.node.state.places.get(self.table) if runs_rules(edge.node) else None
+        if place is None or place.norm is None:
+            return value
+        # Together with the norm it is one operation, whose output is the norm's.
+        with torch.no_grad():
+            normed: Tensor = place.norm.compute(value)
+        return normed
+
+
 def arrange(
     output: Tensor, table: int, composite: Composite, model: Forward, state: BackwardState
-) -> None:
+) -> Currency:
     """Choose the rule of each call, and tell it of its neighbours.
 
     Args:
@@ -31,22 +66,28 @@ def arrange(
         model: names the layers.
         state: knows whether constants are worth keeping.
 
+    Returns:
+        how to read relevance from the gradients of a backward.
+
     Raises:
         RuleError: a rule whose result is relevance has operations below it that would change that,
             or nothing of the signal reaches the inputs.
     """
-    arrangement = _Arrangement(output, table, state)
-    arrangement.choose(composite, _layers_by_weight(model) if composite.layers else {})
+    arrangement = _Arrangement(output, table, composite, state)
+    arrangement.choose(_layers_by_weight(model) if composite.layers else {})
     arrangement.demand_signal()
     arrangement.place()
-    arrangement.demand_ends()
+    return Currency(table, frozenset(arrangement.paid_out()))
 
 
 class _Arrangement:
     """The places of one table's rules in one graph."""
 
-    def __init__(self, output: Tensor, table: int, state: BackwardState) -> None:
+    def __init__(
+        self, output: Tensor, table: int, composite: Composite, state: BackwardState
+    ) -> None:
         self._table = table
+        self._composite = composite
         self._state = state
         self._top = output.grad_fn
         self._nodes = oldest_first(nodes_of(output))
@@ -55,7 +96,7 @@ class _Arrangement:
         self._live: set[Any] = set()
         self._nonnegative: set[Any] = set()
 
-    def choose(self, composite: Composite, layers: Mapping[int, str]) -> None:
+    def choose(self, layers: Mapping[int, str]) -> None:
         """Choose rules by position, from the first call on; note where the signal passes."""
         weighted = []
         for node in self._nodes:
@@ -69,7 +110,7 @@ class _Arrangement:
         for node in weighted:
             layer = layers.get(id(node.state.call.weight), "")
             position = Position(layer, node is weighted[0], node is weighted[-1])
-            self._replace(node, composite.rule_for(node.state.call, position))
+            self._replace(node, self._composite.rule_for(node.state.call, position))
 
     def _is_live(self, node: Any) -> bool:
         """Whether the signal passes a node on its way to where the graph was entered."""
@@ -112,7 +153,7 @@ class _Arrangement:
     def _note_readers(self, node: Any, place: Place, places: Mapping[Any, Place]) -> None:
         """Merge a batch-norm that alone reads the output, and look for a rectifier behind."""
         reader = self._sole_reader(node)
-        if reader is not None and _can_merge(node.state.call, reader.state.call):
+        if reader is not None and self._can_merge(node, reader):
             place.norm = reader.state.call
             self._replace(reader, _MERGED)
             reader = self._sole_reader(reader)
@@ -125,8 +166,16 @@ class _Arrangement:
         readers = self._readers[node]
         return readers[0] if len(readers) == 1 and runs_rules(readers[0]) else None
 
-    def demand_ends(self) -> None:
-        """Check that relevance which a rule sends back reaches the inputs unchanged.
+    def _can_merge(self, node: Any, reader: Any) -> bool:
+        """Whether a reader is a batch-norm over a weighted operation's channels, by no own rule."""
+        if reader.state.call.operation.name != "batch_norm":
+            return False
+        if self._rule_of(reader) is not self._composite.get("batch_norm"):
+            return False
+        return node.state.call.operation.name == "conv" or len(reader.state.call.shape) == 2
+
+    def paid_out(self) -> set[Any]:
+        """Return the nodes at which relevance arrives, which must reach the inputs unchanged.
 
         Raises:
             RuleError: an operation below would change it, or the signal passes beside the rule.
@@ -141,9 +190,10 @@ class _Arrangement:
                 " reads the inputs, whose share is a gradient there; choose a composite without a"
                 " rule of its own for the first layer"
             )
+        return {below for end in ends for below in _nodes_below(end)}
 
     def _demand_unchanged(self, end: Any) -> None:
-        for node in nodes_below(end):
+        for node in _nodes_below(end):
             if node in self._live and not _only_moves(node):
                 raise RuleError(
                     f"the rule {type(self._rule_of(end)).__name__} gives relevance, which"
@@ -175,15 +225,16 @@ class _Arrangement:
         node.state.rules = rules
 
 
-def nodes_below(node: Any) -> Iterator[Any]:
+def _nodes_below(node: Any) -> Iterator[Any]:
     """Yield the nodes below one, down to where the graph was entered."""
     waiting, seen = [node], {node}
     while waiting:
         for below, _ in waiting.pop().next_functions:
-            if below is None or below in seen or isinstance(below, Enter._backward_cls):
+            if below is None or below in seen:
                 continue
             seen.add(below)
-            waiting.append(below)
+            if not isinstance(below, Enter._backward_cls):
+                waiting.append(below)
             yield below
 
 
@@ -194,13 +245,6 @@ def _layers_by_weight(model: Forward) -> dict[int, str]:
         for name, module in named_modules_of(model)
         for parameter in module.parameters(recurse=False)
     }
-
-
-def _can_merge(call: Call, reader: Call) -> bool:
-    """Whether a reader is a batch-norm over the output channels of a weighted operation."""
-    if reader.operation.name != "batch_norm":
-        return False
-    return call.operation.name == "conv" or len(reader.shape) == 2
 
 
 def _is_rectifier(call: Call) -> bool:
@@ -225,7 +269,9 @@ def _adds(arguments: Mapping[str, Any]) -> bool:
 
 
 def _only_moves(node: Any) -> bool:
-    """Whether a node puts elements elsewhere without changing them."""
+    """Whether a node only puts elements elsewhere, or is where the graph begins."""
+    if isinstance(node, Enter._backward_cls):
+        return True
     if runs_rules(node):
         return node.state.call.operation.name == "dropout"
     return type(node).__name__ in _MOVING_NODES

@@ -13,6 +13,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from torchattr.core.functorch import is_transformed
 from torchattr.core.pytree import filled, shape_of, skeleton, tensors_of, with_tensors
+from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.undoing import Undo
 from torchattr.errors import LayerError
 from torchattr.layers.attention import Attention
@@ -197,7 +198,7 @@ class TapRecorder:
         tensors = tensors_of(live)
         return Captured(
             tuple(map(self._copied, tensors)) if tap.with_values else (),
-            tuple(get_gradient_edge(t) if t.requires_grad else None for t in tensors),
+            tuple(map(_edge_of, tensors)),
             skeleton(live),
             tuple(map(self._layout, tensors)) if tap.with_layout else (),
             tuple(map(shape_of, tensors)),
@@ -247,3 +248,9 @@ class TapRecorder:
         if self._tracker is not None:
             self._tracker.copy_axes(item, entered)
         return entered
+
+
+def _edge_of(tensor: Tensor) -> GradientEdge | None:
+    """Return where the gradient of a tensor is read; the mode does not see that as a use of it."""
+    with DisableTorchFunction():
+        return get_gradient_edge(tensor) if tensor.requires_grad else None

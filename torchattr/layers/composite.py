@@ -37,6 +37,8 @@ class Composite(dict[str, LayerRule]):
             execution order.
         last: the rule of the last one.
         layers: rules by the name of the layer.
+        inside: rules of all other operations that run inside a module, by its name. They replace
+            those of the operations, whatever these are.
         strict: whether an operation that is neither linear nor known may not carry relevance.
     """
 
@@ -47,12 +49,14 @@ class Composite(dict[str, LayerRule]):
         first: LayerRule | None = None,
         last: LayerRule | None = None,
         layers: Mapping[str, LayerRule] | None = None,
+        inside: Mapping[str, LayerRule] | None = None,
         strict: bool = True,
     ) -> None:
         super().__init__(rules)
         self.first = first
         self.last = last
         self.layers = layers or {}
+        self.inside = inside or {}
         self.strict = strict
         savers = {type(rule).save for rule in self._of_places()} - {LayerRule.save}
         if len(savers) > 1:
@@ -76,17 +80,16 @@ class Composite(dict[str, LayerRule]):
             return self.last
         return self.layers.get(position.layer, self[call.operation.name])
 
-    def saving(self, operation: str) -> LayerRule | None:
+    def saving(self, operation: str, module: str = "") -> LayerRule | None:
         """Return a rule that saves what each rule of an operation's calls may need.
 
         Which call is the last is known only when all have run.
+
+        Args:
+            operation: the operation.
+            module: the name of the module that it runs in, if rules depend on that.
         """
         if operation not in WEIGHTED:
-            return self.get(operation)
+            return self.inside.get(module, self.get(operation))
         saving = [r for r in self._of_places() if type(r).save is not LayerRule.save]
         return saving[0] if saving else self.get(operation)
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether what arrives at the inputs is relevance, not a gradient."""
-        return self.first is not None and self.first.terminal

@@ -176,6 +176,10 @@ class GraphTrace(ABC):
             return self._recorder.calls[tap]
         return [] if self._attention is None else self._attention.calls(tap)
 
+    def factors(self, call: Captured, table: int) -> Captured:
+        """Return a call with what gradients under a table are multiplied by: its values."""
+        return call
+
     @property
     def order(self) -> list[tuple[TapPoint, Captured]]:
         """Return the recorded calls at all tap points, in execution order."""

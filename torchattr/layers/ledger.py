@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -135,6 +136,8 @@ class LayerStack:
 
     def __init__(self) -> None:
         self._names: list[str] = []
+        # What keeps a trace may be the model itself.
+        self._followed: list[tuple[str, ReferenceType[nn.Module]]] = []
 
     @property
     def current(self) -> str:
@@ -143,10 +146,16 @@ class LayerStack:
 
     def follow(self, undo: Undo, model: Forward) -> None:
         """Follow the modules of a model, until that is undone."""
-        for name, module in named_modules_of(model):
-            if name:
-                hook_forward(undo, module, ThreadHook(self._entering(name)), before=True)
-                hook_forward(undo, module, ThreadHook(self._leaving), before=False)
+        self._followed = [(name, ref(module)) for name, module in named_modules_of(model) if name]
+        self.repeat(undo)
+
+    def repeat(self, undo: Undo) -> None:
+        """Follow the same modules while a backward runs, which may run checkpointed ones again."""
+        for name, module in self._followed:
+            running = module()
+            if running is not None:
+                hook_forward(undo, running, ThreadHook(self._entering(name)), before=True)
+                hook_forward(undo, running, ThreadHook(self._leaving), before=False)
 
     def _entering(self, name: str) -> Callable[..., None]:
         def enter(module: nn.Module, *args: Any) -> None:

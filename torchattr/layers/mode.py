@@ -78,9 +78,17 @@ class RuleMode(TorchFunctionMode):
         self._leaves: TensorNotes[bool] = TensorNotes()
         self._requested = requested_backend()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
-        self._rules: dict[str, OperationRules | None] = {}
+        self._rules: dict[tuple[str, str], OperationRules | None] = {}
+        self._inside = {
+            name for table in tables if isinstance(table, Composite) for name in table.inside
+        }
         named = {name for table in tables for name in table}
         self._on_request = {name for name in named if OPERATIONS[name].on_request}
+
+    @property
+    def follows_modules(self) -> bool:
+        """Whether rules depend on the module that runs."""
+        return bool(self._inside)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -179,17 +187,23 @@ class RuleMode(TorchFunctionMode):
             return None
         if self._any_in_graph(call.arguments.values(), transformed):
             return None
-        name = call.operation.name
-        if name not in self._rules:
-            self._rules[name] = self._make_rules(name)
-        return self._rules[name]
+        key = call.operation.name, self._module()
+        if key not in self._rules:
+            self._rules[key] = self._make_rules(*key)
+        return self._rules[key]
 
-    def _make_rules(self, name: str) -> OperationRules | None:
+    def _module(self) -> str:
+        """Return the name of the module that runs, if it has rules of its own."""
+        running = self.book.layers.current if self._inside and self.book is not None else ""
+        return running if running in self._inside else ""
+
+    def _make_rules(self, name: str, module: str) -> OperationRules | None:
         default = default_rule(name)
-        if default is None and not any(name in table for table in self._tables):
+        chosen = [_saving(table, name, module) for table in self._tables]
+        if default is None and not any(chosen):
             return None
         fallback = default or OwnGradient()
-        rules = [_saving(table, name) or fallback for table in self._tables]
+        rules = [rule or fallback for rule in chosen]
         for_inner = [fallback] if self.backward_state.prepared else []
         return OperationRules([*rules, *for_inner], self.backward_state)
 
@@ -227,9 +241,11 @@ class RuleMode(TorchFunctionMode):
         return False
 
 
-def _saving(table: RuleTable, operation: str) -> LayerRule | None:
-    """Return a rule that saves what the table's rules for an operation need."""
-    return table.saving(operation) if isinstance(table, Composite) else table.get(operation)
+def _saving(table: RuleTable, operation: str, module: str) -> LayerRule | None:
+    """Return a rule that saves what the table's rules for an operation in a module need."""
+    if isinstance(table, Composite):
+        return table.saving(operation, module)
+    return table.get(operation)
 
 
 def ordinary(value: Any) -> Any:

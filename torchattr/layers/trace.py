@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -11,9 +12,10 @@ from torch.autograd.graph import GradientEdge
 
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
-from torchattr.layers.arrangement import arrange
+from torchattr.layers.arrangement import Currency, arrange
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import GradientInside, InnerGradients
+from torchattr.layers.capture import Captured
 from torchattr.layers.composite import Composite
 from torchattr.layers.graph import nodes_of, prepare_backward, readers_of
 from torchattr.layers.graph_trace import ForwardCall, GraphTrace, Tap
@@ -35,7 +37,8 @@ class Trace(GraphTrace):
         taps: tap points whose values are recorded.
         key: which entry of the model's output holds the scores.
         from_inputs: whether gradients reach the inputs; otherwise they end at the first tap point,
-            unless its values have other uses than its output.
+            unless its values have other uses than its output, or a table is a composite: the places
+            of its rules are those in the whole graph.
         differentiable: whether to build a graph at all.
         tracked: called with the layout tracker when the forward begins.
         book: notes where relevance stays; without one, operations that are not known are measured
@@ -70,8 +73,10 @@ class Trace(GraphTrace):
         self._tables = tables
         composites = [table for table in tables if isinstance(table, Composite)]
         self._book = LedgerBook(whole=False) if composites and book is None else book
+        self._currencies: dict[int, Currency] = {}
         self._run_until_complete(
-            ForwardCall(model, inputs, arguments, key, tracked), from_inputs and differentiable
+            ForwardCall(model, inputs, arguments, key, tracked),
+            (from_inputs or bool(composites)) and differentiable,
         )
         self.coverage = self._mode.coverage
         if differentiable:
@@ -96,7 +101,23 @@ class Trace(GraphTrace):
         """Tell the rules of composites about their places."""
         for number, table in enumerate(self._tables):
             if isinstance(table, Composite):
-                arrange(self.output, number, table, model, self._mode.backward_state)
+                state = self._mode.backward_state
+                self._currencies[number] = arrange(self.output, number, table, model, state)
+
+    def factors(self, call: Captured, table: int) -> Captured:
+        """Return a call with factors instead of values: times gradients they are relevance.
+
+        Under a table that is no composite they are the values.
+
+        Args:
+            call: a recorded call, with its values.
+            table: the position of the rules among `tables`.
+        """
+        currency = self._currencies.get(table)
+        if currency is None:
+            return call
+        found = tuple(map(currency.factor, call.values, call.edges))
+        return replace(call, values=found)
 
     def _run_until_complete(self, call: ForwardCall, follow: bool) -> None:
         """Run forward, again if it takes gradients itself or its graph must begin further up."""
@@ -119,7 +140,7 @@ class Trace(GraphTrace):
 
     def _watch_forward(self, model: Forward, undo: Undo) -> None:
         enter_mode(undo, self._mode)
-        if self._book is not None and self._book.whole:
+        if self._book is not None and (self._book.whole or self._mode.follows_modules):
             self._book.layers.follow(undo, model)
 
     def _apply_rules(
@@ -136,6 +157,8 @@ class Trace(GraphTrace):
         backward.keep = keep
         if self._book is not None:
             self._book.begin()
+            if self._mode.follows_modules:
+                self._book.layers.repeat(undo)
         backward.read = frozenset(id(node.state.call.readers) for node in nodes if runs_rules(node))
         enter_mode(undo, self._mode)
 

@@ -38,6 +38,7 @@ from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
+from torchattr.methods.excitation_backprop import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
 from torchattr.methods.grad_cam import GradCAM as GradCAM
 from torchattr.methods.gradient_shap import GradientShap as GradientShap
@@ -46,6 +47,7 @@ from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.layer_lrp import LayerLRP as LayerLRP
 from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.libra_grad import LibraGrad as LibraGrad
 from torchattr.methods.lrp import LRP as LRP

@@ -135,7 +135,7 @@ class GradientAttribution(Attribution):
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:
         """Return the backward passes that this method needs; by default one, read at the inputs."""
-        return [Pass(self._table)]
+        return [Pass(self.table)]
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
         """Combine the results of the passes; by default :meth:`finish` of each input."""

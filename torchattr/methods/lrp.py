@@ -33,7 +33,8 @@ class LRP(RelevanceAttribution):
     Args:
         composite: `"epsilon_plus"` (z⁺ for convolutions, ε for linear layers),
             `"epsilon_alpha2_beta1"`, both also with `"_flat"` for the first layer,
-            `"epsilon_gamma_box"` (γ, ε, and z_box for the first), `"excitation_backprop"` (z⁺),
+            `"epsilon_gamma_box"` (γ, ε, and z_box for the first), `"excitation_backprop"`
+            (z⁺) and `"excitation_backprop_opposite"` (of negated weights in the last layer),
             `"zero"` (the gradient of the frozen network); or a table of rules, by name or object,
             whose keys are operations (`"conv"`), kinds of operations (`"norm"`), names or patterns
             of layers (`"layer1.*"`), `"first"` and `"last"`.

@@ -127,6 +127,10 @@ class Replayed:
                 self._calls[tap] = [self._copied(call) for call in calls]
         return self._calls[tap]
 
+    def factors(self, call: Captured, table: int) -> Captured:
+        """Return a call with what its gradients are multiplied by."""
+        return self._recorded.trace.factors(call, table)
+
     def connected(self, scores: Tensor, edges: Sequence[GradientEdge | None]) -> tuple[bool, ...]:
         """Return for each edge whether the recorded output depends on it by the graph."""
         return self._recorded.trace.connected(self._recorded.trace.output, edges)

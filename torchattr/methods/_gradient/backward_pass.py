@@ -37,7 +37,9 @@ class PassResult:
 
     Attributes:
         name: name of the tap point in messages.
-        calls: the calls, whose values are detached.
+        calls: the calls, whose values are detached. Under a composite they are what makes relevance
+            of gradients: the values but where a batch-norm is one operation with what is below it,
+            and ones where gradients are relevance already.
         gradients: the gradients with respect to each of these values.
         scores: the target's score of each example, `(N,)`; empty where a method reads no target.
     """

@@ -246,6 +246,7 @@ class _Forward:
                 keep=not last,
                 of_output=self._reader.reads_output,
             )
+            calls = self._factors(calls, position)
             results |= pass_results(sharing, calls, found, self.scores[number].detach())
         return results
 
@@ -266,6 +267,7 @@ class _Forward:
             calls = self._calls(sharing)
             edges = edges_of(calls)
             found = trace.gradients_of_several(self.output, seeds, edges, table=position)
+            calls = self._factors(calls, position)
             results |= pass_results(sharing, calls, found, scores, (len(seeds),))
         return Round(results, len(seeds))
 
@@ -291,6 +293,10 @@ class _Forward:
 
     def _calls(self, passes: Sequence[Pass]) -> list[list[Captured]]:
         return [_calls(self.trace, self._problem.inputs, request) for request in passes]
+
+    def _factors(self, calls: list[list[Captured]], table: int) -> list[list[Captured]]:
+        """Return calls with what their gradients are multiplied by where that is not the values."""
+        return [[self.trace.factors(call, table) for call in group] for group in calls]
 
     def why_disconnected(self) -> str | None:
         """Return what disconnected the scores from the inputs."""

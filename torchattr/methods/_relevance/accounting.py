@@ -12,7 +12,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.targets import each, plain
 from torchattr.core.types import Forward, OutputKey
-from torchattr.layers import Composite, LedgerBook, Trace, gradients
+from torchattr.layers import Captured, Composite, LedgerBook, Trace, gradients
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader
 from torchattr.methods._relevance.ledger import Ledger
@@ -62,19 +62,21 @@ class Accounting:
         output = per_example(trace.output, example, self.model, arguments, self.key)
         with gradients():
             scores = [reader.read(trace, output, one) for one in each(target, output)[0]]
+        given = Captured(example.tensors, tuple(trace.input_edges))
+        factors = trace.factors(given, 0).values
         for score in scores:
             found = trace.gradients(score, trace.input_edges, of_output=reader.reads_output)
-            yield self._ledger(float(score.detach()), example.tensors, found, book)
+            yield self._ledger(float(score.detach()), factors, found, book)
 
     def _ledger(
         self,
         score: float,
-        tensors: Sequence[Tensor],
+        factors: Sequence[Tensor],
         found: Sequence[Tensor | None],
         book: LedgerBook,
     ) -> Ledger:
-        pairs = [(x, grad) for x, grad in zip(tensors, found, strict=True) if grad is not None]
-        shares = [grad if self.composite.is_terminal else x * grad for x, grad in pairs]
+        pairs = zip(factors, found, strict=True)
+        shares = [factor * grad for factor, grad in pairs if grad is not None]
         unit = score if self.starts_at_one else 1.0
         reached = sum(float(share.double().sum()) for share in shares)
         entries = tuple(entry.scaled(1 / unit) for entry in book.entries if entry.amount)

@@ -91,6 +91,7 @@ _NAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "epsilon_gamma_box": {"conv": "gamma", "linear": "epsilon", "first": "z_box"},
         "excitation_backprop": {"conv": "z_plus", "linear": "z_plus"},
+        "excitation_backprop_opposite": {"conv": "z_plus", "linear": "z_plus", "last": "z_minus"},
     }
 )
 """The composites of Kohlbrenner et al. 2020 (1910.09840) and others, over the frozen network."""
@@ -136,7 +137,11 @@ def composite_of(
         place: settings.rule(table[place], "conv") for place in ("first", "last") if place in table
     }
     return Composite(
-        by_operation, layers=_by_layer(table, settings, model), strict=strict, **places
+        by_operation,
+        first=places.get("first"),
+        last=places.get("last"),
+        layers=_by_layer(table, settings, model),
+        strict=strict,
     )
 
 

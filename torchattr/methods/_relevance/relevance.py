@@ -12,7 +12,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError
-from torchattr.layers import Composite
+from torchattr.layers import Composite, RuleTable
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._relevance.accounting import Accounting
 from torchattr.methods._relevance.composites import (
@@ -64,13 +64,16 @@ class RelevanceAttribution(GradientAttribution):
         self._composite = composite_of(
             composite, settings, model, base=base, rules=rules, strict=strict
         )
-        self._table = self._composite
         self.start: Start = start
 
     @property
     def composite(self) -> Composite:
         """The rules in force."""
         return self._composite
+
+    @property
+    def table(self) -> RuleTable:
+        return self.composite
 
     def attribute(
         self,
@@ -97,7 +100,7 @@ class RelevanceAttribution(GradientAttribution):
         self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
     ) -> list[Any]:
         """Return where the score of each example went, as a :class:`Ledger`."""
-        accounting = Accounting(self.model, self._composite, self.output, self.start == "one")
+        accounting = Accounting(self.model, self.composite, self.output, self.start == "one")
         given = as_inputs(inputs)
         refuse_half(given)
         return accounting.ledgers(given, target, as_arguments(additional_forward_args))
@@ -112,14 +115,15 @@ class RelevanceAttribution(GradientAttribution):
         return {name: value for name, value in super()._settings().items() if name != "memory"}
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
-        pairs = zip(inputs.tensors, results[0].gradients[0], strict=True)
-        shares = [self._relevance(x.detach(), grad) for x, grad in pairs]
-        if self.start == "one":
-            shares = [_per_unit(share, results[0].scores) for share in shares]
-        return inputs.restore(shares)
+        return inputs.restore(self._shares(results[0], 0))
 
-    def _relevance(self, values: Tensor, grads: Tensor) -> Tensor:
-        return grads if self._composite.is_terminal else values * grads
+    def _shares(self, result: PassResult, number: int) -> list[Tensor]:
+        """Return the relevance of each value of a call, in units of the score if it starts at 1."""
+        pairs = zip(result.values[number], result.gradients[number], strict=True)
+        shares = [factor * grad for factor, grad in pairs]
+        if self.start == "one":
+            return [_per_unit(share, result.scores) for share in shares]
+        return shares
 
 
 def refuse_half(inputs: Inputs) -> None:
@@ -136,4 +140,6 @@ def refuse_half(inputs: Inputs) -> None:
 
 
 def _per_unit(share: Tensor, scores: Tensor) -> Tensor:
-    return share / scores.to(share).view(-1, *(1,) * (share.dim() - 1))
+    """Return a share of 1 instead of the score; nothing of a score of 0 can be told apart."""
+    units = scores.to(share).view(-1, *(1,) * (share.dim() - 1))
+    return torch.where(units == 0, 0, share / units)

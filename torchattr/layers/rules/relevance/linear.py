@@ -10,6 +10,7 @@ With `x⁺ = max(x, 0)`, `x⁻ = min(x, 0)`, the same for `W` and `b`, and `[ ]`
 |--------------|---------------------------------------------------|----------------------------|
 | `epsilon`    | `W x + [b]`                                       | `W`, `W`                   |
 | `z_plus`     | `W⁺ x⁺ + W⁻ x⁻ + [b⁺]`                            | `W⁺`, `W⁻`                 |
+| `z_minus`    | `W⁻ x⁺ + W⁺ x⁻ + [b⁻]`                            | `W⁻`, `W⁺`                 |
 | `alpha_beta` | `W⁺ x⁺ + W⁻ x⁻ + [b⁺]`, times α                   | `W⁺`, `W⁻`                 |
 |              | `W⁻ x⁺ + W⁺ x⁻ + [b⁻]`, times -β                  | `W⁻`, `W⁺`                 |
 | `gamma`      | `A x⁺ + B x⁻ + [b + γ b⁺]` where z > 0            | `A = W + γ W⁺`, `B`        |
@@ -202,6 +203,21 @@ class ZPlus(RelevanceRule):
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
     ) -> Iterator[Term]:
         bias = self._bias(layer.bias.clamp(min=0))
+        yield Term(signed_sum(layer, x, weights[0], bias), bias)
+
+
+@register_rule(WEIGHTED, "z_minus")
+@batchable
+class ZMinus(ZPlus):
+    """Relevance in proportion to the negative contributions only: `z_plus` of negated weights."""
+
+    def weights(self, layer: AffineLayer) -> Sequence[Weights]:
+        return (Weights(layer.weight.clamp(max=0), layer.weight.clamp(min=0)),)
+
+    def terms(
+        self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
+    ) -> Iterator[Term]:
+        bias = self._bias(layer.bias.clamp(max=0))
         yield Term(signed_sum(layer, x, weights[0], bias), bias)
 
 
