@@ -36,6 +36,8 @@ LikeInputs: TypeAlias = Literal[
     "saliency",
     "input_x_gradient",
     "integrated_gradients",
+    "deep_lift",
+    "deep_lift_shap",
     "guided_backprop",
     "deconvolution",
     "feature_ablation",

@@ -3,6 +3,7 @@
 from torchattr.core.pytree import filled as filled
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
+from torchattr.layers.composite import CheckedTable as CheckedTable
 from torchattr.layers.composite import Composite as Composite
 from torchattr.layers.composite import Position as Position
 from torchattr.layers.connection import why_disconnected as why_disconnected
@@ -56,13 +57,22 @@ from torchattr.layers.rules import (
     relu_max_pool,
 )
 from torchattr.layers.rules.conv import ConvGradient as ConvGradient
+from torchattr.layers.rules.deep_lift import attention as rescaled_attention
+from torchattr.layers.rules.deep_lift import elementwise as rescaled_elements
+from torchattr.layers.rules.deep_lift import norms as rescaled_norms
+from torchattr.layers.rules.deep_lift import pools as rescaled_pools
+from torchattr.layers.rules.deep_lift import products as rescaled_products
+from torchattr.layers.rules.deep_lift.reference import Reference as Reference
+from torchattr.layers.rules.deep_lift.reference import Tolerance as Tolerance
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
 from torchattr.layers.rules.relevance import gates, norms, products
 from torchattr.layers.rules.relevance import linear as weighted
+from torchattr.layers.rescaling import ReferenceRun as ReferenceRun
 from torchattr.layers.trace import Trace as Trace
 
 RULE_MODULES = (
     *(activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool),
     *(gates, norms, products, weighted),
+    *(rescaled_attention, rescaled_elements, rescaled_norms, rescaled_pools, rescaled_products),
 )
 """The modules whose import registers the rules and fusions of the package."""

@@ -125,6 +125,8 @@ _METHODS: dict[str, tuple[str, Style]] = {
     "saliency": ("Saliency", HEAT),
     "inputxgradient": ("Input × gradient", SIGNED_HEAT),
     "integratedgradients": ("Integrated gradients", SIGNED_HEAT),
+    "deeplift": ("DeepLIFT", SIGNED_HEAT),
+    "deepliftshap": ("DeepLIFT SHAP", SIGNED_HEAT),
     "deconvolution": ("Deconvolution", COLOR),
     "guidedbackprop": ("Guided backprop", COLOR),
     "guidedgradcam": ("Guided Grad-CAM", COLOR),

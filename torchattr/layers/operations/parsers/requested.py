@@ -66,7 +66,12 @@ _named(
 _named("mean", "mean")(_one)
 _named("sum", "sum")(_one)
 _named("interpolate", "interpolate upsample upsample_nearest upsample_bilinear")(_one)
-_named("softmax", "softmax special_softmax")(_one)
+
+
+@_named("softmax", "softmax special_softmax")
+def _softmax(input: Any, dim: Any = None, *rest: Any, **kwargs: Any) -> Parsed:
+    return Parsed((input,), {"dim": dim})
+
 
 
 @_named("elementwise", "pow ipow float_power")

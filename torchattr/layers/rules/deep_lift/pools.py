@@ -1,0 +1,78 @@
+"""Max-pools: the difference of the maxima goes to one place of each window."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.registry import register_rule
+from torchattr.layers.rule import batchable
+from torchattr.layers.rules.deep_lift.rescale import (
+    RescaleRule,
+    Tensors,
+    output_of,
+    quotient,
+    wide,
+)
+from torchattr.layers.rules.pool import refuse_empty_windows, window_of
+
+
+class _RescaleMaximum(RescaleRule):
+    """`y - y0` goes to where `x` is largest if `y ≥ y0`, else to where `x0` is.
+
+    There the input differs at least as much in the same direction, so the multiplier is within 0
+    and 1.
+    """
+
+    def chosen(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
+        """Return the multiplier of each window, and the place that it is for."""
+        (x,), (x0,), (y, at) = given, reference, outputs
+        y0, at0 = output_of(call, x0)
+        at = torch.where(y >= y0, at, at0)
+        dims = _dims(call)
+        places = at.flatten(-dims)
+        a, b = (wide(one).flatten(-dims).gather(-1, places).view_as(y) for one in (x, x0))
+        rise = wide(y) - wide(y0)
+        slope = quotient(a, b, rise, torch.ones_like, self.tolerance)
+        return in_dtype(slope, call.dtype), at
+
+
+@register_rule("max_pool", "rescale")
+class RescaleMaxPool(_RescaleMaximum):
+    """In windows of one size, whose place takes a byte."""
+
+    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
+        window = window_of(call)
+        refuse_empty_windows(call.shape, window)
+        slope, at = self.chosen(call, given, reference, outputs)
+        return slope, call.backend.pack_switches(at, outputs[0], call.shape, window)
+
+    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
+        slope, switches = kept
+        return call.backend.unpool(grad * slope, switches, call.shape, window_of(call))
+
+
+@register_rule("adaptive_max_pool", "rescale")
+@batchable
+class RescaleAdaptiveMaxPool(_RescaleMaximum):
+    """In windows of different sizes."""
+
+    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
+        slope, at = self.chosen(call, given, reference, outputs)
+        return slope, at.int()
+
+    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
+        slope, at = kept
+        dims = _dims(call)
+        flat = grad.new_zeros(*call.shape[:-dims], prod(call.shape[-dims:]))
+        shares = (grad * slope).flatten(-dims)
+        return flat.scatter_add_(-1, at.long().flatten(-dims), shares).view(call.shape)
+
+
+def _dims(call: Call) -> int:
+    if call.operation.name == "adaptive_max_pool":
+        return int(call.dims)
+    return len(call.kernel_size)

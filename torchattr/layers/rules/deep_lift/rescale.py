@@ -1,0 +1,116 @@
+"""The base of rescale rules, and the quotients that they multiply by.
+
+Shrikumar, Greenside and Kundaje 2017 (1704.02685) compare a run on x with one on a reference x0. A
+multiplier m of an operation's input says how much of the output's difference one unit of the
+input's difference makes: `sum m (x - x0) = y - y0` holds for each operation, and so for the whole.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import RuleError
+from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.rule import LayerRule
+from torchattr.layers.rules.deep_lift.reference import Reference, Tolerance
+
+Tensors = tuple[Tensor, ...]
+
+
+class RescaleRule(LayerRule):
+    """Compares a call with the same call in the run of a reference.
+
+    Args:
+        reference: that run. A rule without one names the class of rules, but cannot run.
+    """
+
+    fresh: ClassVar[bool] = True
+
+    def __init__(self, reference: Reference | None = None) -> None:
+        self.reference = reference
+
+    @property
+    def run_of_reference(self) -> Reference:
+        """The run of the reference.
+
+        Raises:
+            RuleError: there is none.
+        """
+        if self.reference is None:
+            raise RuleError(
+                "the rule 'rescale' compares a run with that of a reference, which this method has"
+                " not; use DeepLift or DeepLiftShap"
+            )
+        return self.reference
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """The differences that count as none."""
+        return self.run_of_reference.tolerance
+
+    def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> Tensors:
+        given = x if isinstance(x, tuple) else (x,)
+        self.run_of_reference.compare(
+            call, given, lambda reference: self.compared(call, given, reference, (y, *extras))
+        )
+        return ()
+
+    @abstractmethod
+    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
+        """Return the tensors that :meth:`multiplied` needs.
+
+        Args:
+            call: the call.
+            given: its inputs.
+            reference: its inputs in the run of the reference; a rule may not write over them.
+            outputs: what it returned.
+        """
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor | tuple[Tensor | None, ...]:
+        return self.multiplied(call, grad, *self.run_of_reference.kept(call))
+
+    @abstractmethod
+    def multiplied(
+        self, call: Call, grad: Tensor, *kept: Tensor
+    ) -> Tensor | tuple[Tensor | None, ...]:
+        """Return the multipliers of the inputs, given those of the output."""
+
+
+def output_of(call: Call, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Return what a call returns for other inputs, which it does not write over."""
+    own = [tensor.clone() for tensor in inputs] if call.inplace else inputs
+    found = call.compute(*own)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in single precision, if it has less."""
+    return in_dtype(tensor, torch.promote_types(tensor.dtype, torch.float32))
+
+
+def mean_of(x: Tensor, x0: Tensor) -> Tensor:
+    """Return `(x + x0) / 2`."""
+    return (x + x0).div_(2)
+
+
+def quotient(
+    x: Tensor,
+    x0: Tensor,
+    rise: Tensor,
+    derivative: Callable[[Tensor], Tensor],
+    tolerance: Tolerance,
+) -> Tensor:
+    """Return `rise / (x - x0)`, or the derivative between them where the difference is small."""
+    difference = x - x0
+    small = tolerance.is_small(difference, x, x0)
+    slope = rise / difference
+    if not bool(small.any()):
+        return slope
+    # Nothing rises there, so any finite number is right where a derivative is infinite.
+    between = derivative(mean_of(x, x0)).nan_to_num(0.0, 0.0, 0.0)
+    return torch.where(small, between, slope)

@@ -1,0 +1,66 @@
+"""Checks of the numbers that several methods take: counts, seeds and standard deviations."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+from torchattr.core.inputs import Inputs
+from torchattr.errors import InputError, InputTypeError, ShapeError
+
+
+def checked_count(value: Any, name: str, least: int = 1, expected: str = "an int") -> int:
+    """Return a number of things.
+
+    Raises:
+        InputTypeError: not an int.
+        InputError: less than `least`.
+
+    >>> checked_count(3, "n_samples")
+    3
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputTypeError(f"{name} must be {expected}, got {_described(value)}")
+    if value < least:
+        raise InputError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def checked_seed(value: Any, expected: str = "an int") -> int:
+    """Return a seed of :mod:`random_numbers`: an int from 0 to 2**64 - 1.
+
+    Raises:
+        InputTypeError: not an int.
+        InputError: out of this range.
+    """
+    if checked_count(value, "seed", 0, expected) >= 2**64:
+        raise InputError(f"seed must be below 2**64, got {value}")
+    return int(value)
+
+
+def checked_stdevs(stdevs: Any, inputs: Inputs) -> list[float]:
+    """Return the standard deviation of the noise on each input.
+
+    Raises:
+        ShapeError: a wrong number of them.
+        InputTypeError: no numbers.
+        InputError: negative or infinite ones.
+    """
+    spreads = list(stdevs) if isinstance(stdevs, (tuple, list)) else [stdevs] * len(inputs.tensors)
+    if len(spreads) != len(inputs.tensors):
+        raise ShapeError(
+            f"stdevs has {len(spreads)} entries for {len(inputs.tensors)} inputs; pass a number,"
+            " or one for each input"
+        )
+    for spread in spreads:
+        if not isinstance(spread, (int, float)) or isinstance(spread, bool):
+            raise InputTypeError(f"stdevs must hold numbers, got {type(spread).__name__}")
+        if not 0 <= spread < float("inf"):
+            raise InputError(
+                f"stdevs must be finite and not negative, got {spread}; pass 0 for no noise"
+            )
+    return spreads
+
+
+def _described(value: Any) -> str:
+    return f"{type(value).__name__} {reprlib.repr(value)}"
