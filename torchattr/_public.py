@@ -47,11 +47,11 @@ from torchattr.layers import register_rule as register_rule
 from torchattr.methods import RISE as RISE
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
+from torchattr.methods import DeepLift as DeepLift
+from torchattr.methods import DeepLiftShap as DeepLiftShap
 from torchattr.methods import FeatureAblation as FeatureAblation
 from torchattr.methods import GradCAM as GradCAM
 from torchattr.methods import GradientAttribution as GradientAttribution
-from torchattr.methods import DeepLift as DeepLift
-from torchattr.methods import DeepLiftShap as DeepLiftShap
 from torchattr.methods import GuidedBackprop as GuidedBackprop
 from torchattr.methods import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods import InputXGradient as InputXGradient

@@ -45,6 +45,7 @@ from torchattr.layers.registry import RuleTable as RuleTable
 from torchattr.layers.registry import register_rule as register_rule
 from torchattr.layers.registry import registered_rules as registered_rules
 from torchattr.layers.registry import rule_table as rule_table
+from torchattr.layers.rescaling import ReferenceRun as ReferenceRun
 from torchattr.layers.rule import LayerRule as LayerRule
 from torchattr.layers.rules import (
     activation,
@@ -67,7 +68,6 @@ from torchattr.layers.rules.deep_lift.reference import Tolerance as Tolerance
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
 from torchattr.layers.rules.relevance import gates, norms, products
 from torchattr.layers.rules.relevance import linear as weighted
-from torchattr.layers.rescaling import ReferenceRun as ReferenceRun
 from torchattr.layers.trace import Trace as Trace
 
 RULE_MODULES = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
@@ -92,7 +92,7 @@ class RescaleAttribution(Attribution):
         multipliers = solution.results[0]
         found = contributions(multipliers, inputs, references)
         rise = comparison.rise(solution)
-        check_complete(self.title, found, rise)
+        check_complete(self.title, found, rise, solution.scores)
         delta = missing(found, rise)
         if custom is not None:
             return _custom(custom, multipliers, inputs, references), delta

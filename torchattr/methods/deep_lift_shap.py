@@ -189,7 +189,9 @@ class _Pairs:
                 return self._evaluated(slice(first, last), slice(start, stop))
 
             parts = list(in_batches(self._scores.batch, images, of_images, "image"))
-            totals = [torch.cat(group) for group in zip(*(found for found, _ in parts), strict=True)]
+            totals = [
+                torch.cat(group) for group in zip(*(found for found, _ in parts), strict=True)
+            ]
             return totals, torch.cat([delta for _, delta in parts], 1)
 
         parts = list(in_batches(count, baselines, evaluate, "baseline"))

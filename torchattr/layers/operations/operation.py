@@ -91,6 +91,8 @@ OPERATIONS: dict[str, Operation] = {
         Operation("normalize", "norm", on_request=True),
         Operation("mean", "reduction", on_request=True),
         Operation("sum", "reduction", on_request=True),
+        Operation("amax", "reduction", on_request=True),
+        Operation("vector_norm", "reduction", on_request=True),
         Operation("interpolate", "resampling", on_request=True),
     )
 }

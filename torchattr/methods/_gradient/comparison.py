@@ -89,7 +89,9 @@ def missing(found: Sequence[Tensor], rise: Tensor) -> Tensor:
     return _summed(found, rise) - rise
 
 
-def check_complete(title: str, found: Sequence[Tensor], rise: Tensor) -> None:
+def check_complete(
+    title: str, found: Sequence[Tensor], rise: Tensor, scores: Sequence[Tensor]
+) -> None:
     """Check that contributions are finite and sum to the rise of the scores.
 
     Raises:
@@ -101,9 +103,10 @@ def check_complete(title: str, found: Sequence[Tensor], rise: Tensor) -> None:
             " are so far apart that an exponential or a quotient overflows; use float64, or"
             " baselines that are closer to the inputs"
         )
-    rounding = max(torch.finfo(one.dtype).eps for one in found) ** 0.5
+    eps = max(torch.finfo(one.dtype).eps for one in (*found, *scores))
     size = _summed([one.abs() for one in found], rise) + rise.abs()
-    off = missing(found, rise).abs() > 100 * rounding * size
+    rounding = 100 * eps**0.5 * size + 1000 * eps * torch.stack(list(scores), 1).abs()
+    off = missing(found, rise).abs() > rounding
     if bool(off.any()):
         examples = off.any(1).nonzero().flatten().tolist()
         warn(
@@ -117,10 +120,7 @@ def check_complete(title: str, found: Sequence[Tensor], rise: Tensor) -> None:
 def _summed(found: Sequence[Tensor], rise: Tensor) -> Tensor:
     kind = torch.promote_types(rise.dtype, torch.float32)
     several = rise.shape[1]
-    sums = [
-        one.to(rise.device, kind).reshape(len(one), several, -1).sum(-1)
-        for one in found
-    ]
+    sums = [one.to(rise.device, kind).reshape(len(one), several, -1).sum(-1) for one in found]
     total = torch.stack(sums).sum(0)
     # One score for the whole batch rises by what all examples contribute.
     return total if len(rise) == len(total) else total.sum(0, keepdim=True)

@@ -11,7 +11,15 @@ from torch import Tensor
 from torchattr.core.by_model import ByModel
 from torchattr.core.types import Forward, OutputKey
 from torchattr.kernels import requested_backend
-from torchattr.layers import CheckedTable, NativeTrace, NotNative, RandomState, RuleTable, TapPoint, Trace
+from torchattr.layers import (
+    CheckedTable,
+    NativeTrace,
+    NotNative,
+    RandomState,
+    RuleTable,
+    TapPoint,
+    Trace,
+)
 from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
 from torchattr.methods._gradient.memory import (
     Memory,

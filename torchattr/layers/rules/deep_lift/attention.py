@@ -1,8 +1,16 @@
-"""Softmax, alone and within attention: exponentials, the inverse of their sum, a product."""
+"""Softmax, alone and within attention: exponentials of logits, of which a mean is subtracted.
+
+With `L` the logarithm of the sum of exponentials, a softmax is `p = exp(x - L)`, so that
+`dp = s (dx - dL)` with the slope `s` of the exponential. As all `dp` sum to 0, `dL` is the mean of
+`dx` with the weights `s`. Slopes are within 0 and 1, however far the logits are apart, and the
+whole is the softmax's own gradient where they are equal. (A product of exponentials with the
+inverse of their sum is complete as well, but multiplies by their ratio: 1e80 where logits differ by
+180.)
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +21,7 @@ from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.reference import Tolerance
 from torchattr.layers.rules.deep_lift.rescale import (
+    Pair,
     RescaleRule,
     Tensors,
     mean_of,
@@ -21,63 +30,29 @@ from torchattr.layers.rules.deep_lift.rescale import (
 )
 
 
-@dataclass(frozen=True)
-class _Softmax:
-    """The softmax of input and reference over one dimension.
+def _slopes(x: Tensor, x0: Tensor, dim: int, tolerance: Tolerance) -> Tensor:
+    """Return `(p - p0) / (log p - log p0)`: the logarithmic mean of both softmaxes over `dim`."""
+    z, z0 = x.log_softmax(dim), x0.log_softmax(dim)
+    return quotient(z, z0, z.exp() - z0.exp(), torch.exp, tolerance)
 
-    The same number is subtracted from both, so that the exponentials stay finite.
 
-    Attributes:
-        dim: the dimension.
-        exponential: the mean of both exponentials.
-        inverse: the mean of the inverses of their sums.
-        slope: that of the exponential.
-        slope_of_inverse: that of the inverse of the sum.
-        mean: the mean of both results.
-    """
-
-    dim: int
-    exponential: Tensor
-    inverse: Tensor
-    slope: Tensor
-    slope_of_inverse: Tensor
-    mean: Tensor
-
-    @classmethod
-    def of(cls, x: Tensor, x0: Tensor, dim: int, tolerance: Tolerance) -> _Softmax:
-        highest = torch.maximum(x.amax(dim, keepdim=True), x0.amax(dim, keepdim=True))
-        # A row in which everything is masked has no highest value.
-        highest = torch.where(highest.isfinite(), highest, 0.0)
-        a, b = x - highest, x0 - highest
-        e, e0 = a.exp(), b.exp()
-        s, s0 = e.sum(dim, keepdim=True), e0.sum(dim, keepdim=True)
-        slope = quotient(a, b, e - e0, torch.exp, tolerance)
-        inverse = (1 / s + 1 / s0) / 2
-        mean = mean_of(e / s, e0 / s0)
-        return cls(dim, mean_of(e, e0), inverse, slope, -1 / (s * s0), mean)
-
-    def multiplied(self, grad: Tensor) -> Tensor:
-        """Return the multipliers of the softmax's input."""
-        along = (grad * self.exponential).sum(self.dim, keepdim=True)
-        return (grad * self.inverse + along * self.slope_of_inverse) * self.slope
+def _multiplied(grad: Tensor, slopes: Tensor, dim: int) -> Tensor:
+    """Return the multipliers of a softmax's input."""
+    along = (grad * slopes).sum(dim, keepdim=True) / slopes.sum(dim, keepdim=True)
+    return (grad - along) * slopes
 
 
 @register_rule("softmax", "rescale")
 @batchable
 class RescaleSoftmax(RescaleRule):
-    """`e r` with `e = exp(x)` and `r = 1 / sum(e)`, both by their slopes."""
+    """`exp(x - L)` by its slopes, and `L = log(sum(exp(x)))` by their mean."""
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        x, x0 = wide(given[0]), wide(reference[0])
-        found = _Softmax.of(x, x0, _dim(call), self.tolerance)
-        scaled = found.slope * found.inverse
-        return scaled, found.slope, found.exponential, found.slope_of_inverse
+    def compared(self, call: Call, pair: Pair) -> Tensors:
+        x, x0 = wide(pair.given[0]), wide(pair.reference[0])
+        return (_slopes(x, x0, _dim(call), self.tolerance),)
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
-        scaled, slope, exponential, slope_of_inverse = kept
-        above = wide(grad)
-        along = (above * exponential).sum(_dim(call), keepdim=True) * slope_of_inverse
-        return in_dtype(above * scaled + slope * along, call.dtype)
+        return in_dtype(_multiplied(wide(grad), kept[0], _dim(call)), call.dtype)
 
 
 @register_rule("attention", "rescale")
@@ -87,29 +62,29 @@ class RescaleAttention(RescaleRule):
     The matrices are computed again in the backward: what is kept has the size of the inputs.
     """
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        live = torch.tensor([one.requires_grad for one in given])
-        return (*given, *reference, live)
+    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+        return (*pair.given, *pair.reference, pair.dependent)
 
-    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> tuple[Tensor | None, ...]:
-        *both, live = kept
+    def multiplied(self, call: Call, grad: Tensor, *kept: Any) -> tuple[Tensor | None, ...]:
+        *both, dependent = kept
         q, k, v, q0, k0, v0 = map(wide, both)
         k, v, k0, v0 = (_for_queries(one, q) for one in (k, v, k0, v0))
         scale = q.shape[-1] ** -0.5 if call.scale is None else call.scale
         logits, logits0 = (
             _masked(a @ b.transpose(-1, -2) * scale, call) for a, b in ((q, k), (q0, k0))
         )
-        weights = _Softmax.of(logits, logits0, -1, self.tolerance)
+        slopes = _slopes(logits, logits0, -1, self.tolerance)
         above = wide(grad)
-        below = weights.multiplied(above @ mean_of(v, v0).transpose(-1, -2)) * scale
+        below = _multiplied(above @ mean_of(v, v0).transpose(-1, -2), slopes, -1) * scale
+        weights = mean_of(logits.softmax(-1), logits0.softmax(-1))
         found = (
             below @ mean_of(k, k0),
             below.transpose(-1, -2) @ mean_of(q, q0),
-            weights.mean.transpose(-1, -2) @ above,
+            weights.transpose(-1, -2) @ above,
         )
         return tuple(
             in_dtype(_shaped(one, shape), call.dtype) if goes else None
-            for one, shape, goes in zip(found, call.shapes, live.tolist(), strict=True)
+            for one, shape, goes in zip(found, call.shapes, dependent, strict=True)
         )
 
 

@@ -9,6 +9,7 @@ from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_kind_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
+    Pair,
     RescaleRule,
     Tensors,
     output_of,
@@ -23,13 +24,13 @@ from torchattr.layers.rules.deep_lift.rescale import (
 class RescaleElements(RescaleRule):
     """`g · (f(x) - f(x0)) / (x - x0)`, and `g · f'` where `x` is `x0`."""
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        (x,), (x0,) = given, reference
-        rise = wide(outputs[0]) - wide(output_of(call, x0)[0])
+    def compared(self, call: Call, pair: Pair) -> Tensors:
+        (x,), (x0,) = pair.given, pair.reference
+        rise = wide(pair.outputs[0]) - wide(output_of(call, x0)[0])
 
         def derivative(between: Tensor) -> Tensor:
             at = in_dtype(between, call.dtype)
-            return wide(call.vjp(torch.ones_like(outputs[0]), at)[0])
+            return wide(call.vjp(torch.ones_like(pair.outputs[0]), at)[0])
 
         slope = quotient(wide(x), wide(x0), rise, derivative, self.tolerance)
         return (in_dtype(slope, call.dtype),)
@@ -46,11 +47,11 @@ class RescaleRectifier(RescaleElements):
     Nothing cancels: between inputs of one sign the quotient is exactly 0 or 1.
     """
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        (x,), (x0,) = given, reference
+    def compared(self, call: Call, pair: Pair) -> Tensors:
+        (x,), (x0,) = pair.given, pair.reference
         if call.upper is not None or not self.tolerance.relative or x.dtype != wide(x).dtype:
-            return super().compared(call, given, reference, outputs)
+            return super().compared(call, pair)
         difference = x - x0
-        slope = x0.clamp(min=0).neg_().add_(outputs[0]).div_(difference)
+        slope = x0.clamp(min=0).neg_().add_(pair.outputs[0]).div_(difference)
         equal = difference == 0
         return (torch.where(equal, x > 0, slope) if bool(equal.any()) else slope,)

@@ -7,7 +7,8 @@ difference is `mean(r) dz + mean(z) dr`, where `dr = slope(r) dv` and `dv = mean
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,12 +18,16 @@ from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
+    Pair,
     RescaleRule,
     Tensors,
+    dims_of,
     mean_of,
     quotient,
     wide,
 )
+
+Function: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class _RescaleNorm(RescaleRule):
@@ -43,8 +48,10 @@ class _RescaleNorm(RescaleRule):
         weight = call.weight
         return grad if weight is None else grad * in_dtype(weight, grad.dtype)
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        z, z0 = (self._centred(self.rows(call, wide(one[0]))) for one in (given, reference))
+    def compared(self, call: Call, pair: Pair) -> Tensors:
+        z, z0 = (
+            self._centred(self.rows(call, wide(one[0]))) for one in (pair.given, pair.reference)
+        )
         s, s0 = ((x.square().mean(-1, keepdim=True) + self.eps(call)).sqrt() for x in (z, z0))
         # (1/s - 1/s0) / (s² - s0²), without a difference that could cancel.
         slope = -1 / (s * s0 * (s + s0))
@@ -107,8 +114,8 @@ class RescaleInstanceNorm(RescaleGroupNorm):
     def groups(self, call: Call) -> int:
         return int(call.shape[1])
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        return super().compared(call, given, reference, outputs) if call.by_instance else ()
+    def compared(self, call: Call, pair: Pair) -> Tensors:
+        return super().compared(call, pair) if call.by_instance else ()
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
         if kept:
@@ -116,34 +123,69 @@ class RescaleInstanceNorm(RescaleGroupNorm):
         return call.vjp(grad, grad.new_zeros(call.shape))[0]
 
 
+class _RescaleByLength(RescaleRule):
+    """A function of `‖x‖`: powers of the elements and a function of their sum, by quotients."""
+
+    def slopes(self, call: Call, pair: Pair, function: Function, slope: Function) -> Tensors:
+        """Return the slopes of the powers and of a function of their sum, and its mean.
+
+        Args:
+            call: the call.
+            pair: its inputs.
+            function: the function of the sum of the powers.
+            slope: its derivative.
+        """
+        x, x0 = wide(pair.given[0]), wide(pair.reference[0])
+        power, power0 = x.abs().pow(call.p), x0.abs().pow(call.p)
+
+        def of_power(at: Tensor) -> Tensor:
+            return at.sign() * at.abs().pow(call.p - 1) * call.p
+
+        risen = quotient(x, x0, power - power0, of_power, self.tolerance)
+        dims = dims_of(call)
+        u, u0 = (one.sum(dims, keepdim=True) for one in (power, power0))
+        r, r0 = function(u), function(u0)
+        return risen, quotient(u, u0, r - r0, slope, self.tolerance), mean_of(r, r0)
+
+
 @register_rule("normalize", "rescale")
 @batchable
-class RescaleNormalize(RescaleRule):
-    """`x / max(‖x‖, ε)`: powers of the elements, their sum, and its inverse root, by quotients."""
+class RescaleNormalize(_RescaleByLength):
+    """`x / max(‖x‖, ε)`, as the product of `x` with the inverse."""
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        x, x0 = wide(given[0]), wide(reference[0])
-        power, power0 = x.abs().pow(call.p), x0.abs().pow(call.p)
-        risen = quotient(x, x0, power - power0, self._slope_of_power(call), self.tolerance)
-        u, u0 = (one.sum(call.dim, keepdim=True) for one in (power, power0))
-        r, r0 = (_inverse_root(one, call) for one in (u, u0))
-        slope = quotient(u, u0, r - r0, lambda at: _slope_of_root(at, call), self.tolerance)
-        return mean_of(x, x0), (r + r0) / 2, risen, slope
+    def compared(self, call: Call, pair: Pair) -> Tensors:
+        def inverse(u: Tensor) -> Tensor:
+            return u.pow(1 / call.p).clamp(min=call.eps).reciprocal()
+
+        def slope(u: Tensor) -> Tensor:
+            falls = u.pow(1 / call.p) > call.eps
+            return torch.where(falls, -u.pow(-1 / call.p - 1) / call.p, 0.0)
+
+        x, x0 = wide(pair.given[0]), wide(pair.reference[0])
+        return mean_of(x, x0), *self.slopes(call, pair, inverse, slope)
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
-        x, r, risen, slope = kept
+        x, risen, slope, inverse = kept
         above = wide(grad)
-        along = (above * x).sum(call.dim, keepdim=True) * slope
-        return in_dtype(above * r + risen * along, call.dtype)
-
-    def _slope_of_power(self, call: Call):  # type: ignore[no-untyped-def]
-        return lambda at: call.p * at.abs().pow(call.p - 1) * at.sign()
+        along = (above * x).sum(dims_of(call), keepdim=True) * slope
+        return in_dtype(above * inverse + risen * along, call.dtype)
 
 
-def _inverse_root(u: Tensor, call: Call) -> Tensor:
-    return u.pow(1 / call.p).clamp(min=call.eps).reciprocal()
+@register_rule("vector_norm", "rescale")
+@batchable
+class RescaleVectorNorm(_RescaleByLength):
+    """`‖x‖`, the root of the sum of the powers."""
 
+    def compared(self, call: Call, pair: Pair) -> Tensors:
+        def root(u: Tensor) -> Tensor:
+            return u.pow(1 / call.p)
 
-def _slope_of_root(u: Tensor, call: Call) -> Tensor:
-    root = u.pow(1 / call.p)
-    return torch.where(root > call.eps, -u.pow(-1 / call.p - 1) / call.p, 0.0)
+        def slope(u: Tensor) -> Tensor:
+            return u.pow(1 / call.p - 1) / call.p
+
+        risen, of_root, _ = self.slopes(call, pair, root, slope)
+        return risen, of_root
+
+    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
+        risen, slope = kept
+        return in_dtype(risen * slope * wide(grad).reshape(slope.shape), call.dtype)

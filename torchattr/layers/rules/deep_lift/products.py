@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from torch import Tensor
 
 from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rules.deep_lift.rescale import RescaleRule, Tensors, mean_of, wide
+from torchattr.layers.rules.deep_lift.rescale import Pair, RescaleRule, mean_of, wide
 
 
 @register_rule(("mul", "matmul"), "rescale")
@@ -18,35 +19,33 @@ class RescaleProduct(RescaleRule):
     the inputs is its own mean, and the values of the other are not needed.
     """
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        both = given[0].requires_grad and given[1].requires_grad
-        means: list[Tensor] = []
-        for x, x0 in zip(given, reference, strict=True):
-            if both:
-                means.append(mean_of(x, x0))
-            else:
-                means.append(x.new_zeros(()).expand(x.shape) if x.requires_grad else x)
-        live = [x.requires_grad for x in given]
-        return (*means, torch.tensor(live))
+    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+        both = all(pair.dependent[:2])
+        triples = zip(pair.given, pair.reference, pair.dependent, strict=True)
+        means = [
+            x if not depends else mean_of(x, x0) if both else x.new_zeros(()).expand(x.shape)
+            for x, x0, depends in triples
+        ]
+        return (*means, pair.dependent)
 
-    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> tuple[Tensor | None, ...]:
-        *means, live = kept
+    def multiplied(self, call: Call, grad: Tensor, *kept: Any) -> tuple[Tensor | None, ...]:
+        *means, dependent = kept
         found = call.vjp(grad, *means)
-        return tuple(one if goes else None for one, goes in zip(found, live.tolist(), strict=True))
+        return tuple(one if goes else None for one, goes in zip(found, dependent, strict=True))
 
 
 @register_rule("div", "rescale")
 class RescaleQuotient(RescaleRule):
     """`a / b` as the product of `a` with `1 / b`, whose slope is `-1 / (b b0)`."""
 
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        (a, b), (a0, b0) = (map(wide, pair) for pair in (given, reference))
+    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+        (a, b), (a0, b0) = (map(wide, values) for values in (pair.given, pair.reference))
         inverse = (1 / b + 1 / b0) / 2
-        if not given[1].requires_grad:
+        if not pair.dependent[1]:
             return (inverse,)
         return inverse, (a + a0) / (-2 * b * b0)
 
-    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> tuple[Tensor | None, ...]:
+    def multiplied(self, call: Call, grad: Tensor, *kept: Any) -> tuple[Tensor | None, ...]:
         above = wide(grad)
         found = [
             in_dtype((above * one).sum_to_size(shape), call.dtype)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +65,7 @@ class Reference:
         self._copies = copies
         self._calls: list[_Recorded] = []
         self._position = 0
-        self._kept: dict[Call, tuple[Tensor, ...]] = {}
+        self._kept: dict[Call, tuple[Any, ...]] = {}
 
     def record(self, call: Call, inputs: Sequence[Tensor]) -> None:
         """Record a call of the reference's run."""
@@ -81,39 +82,44 @@ class Reference:
         self._position = 0
         self._kept.clear()
 
-    def compare(
-        self,
-        call: Call,
-        inputs: Sequence[Tensor],
-        compute: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]],
-    ) -> None:
-        """Keep what a call's rule computes from the reference's inputs.
+    def next_inputs(
+        self, call: Call, inputs: Sequence[Tensor], dependent: Sequence[bool]
+    ) -> tuple[Tensor, ...] | None:
+        """Return the inputs of the next call in the run of the reference.
 
-        A checkpointed part runs again in each backward, where everything is known already.
+        `None` if that is over: a checkpointed part runs again in each backward, where all that is
+        needed is kept already.
+
+        Args:
+            call: the call of the other run.
+            inputs: its inputs.
+            dependent: for each, whether it depends on what is attributed.
 
         Raises:
             ModelError: the reference ran something else in this place.
         """
         if self._position == len(self._calls):
-            if not self._kept:
-                raise ModelError(_another(call, None))
-            return
+            return None
         recorded = self._calls[self._position]
         self._position += 1
         shapes = tuple(tensor.shape for tensor in recorded.inputs)
         if recorded.call.operation != call.operation or shapes != call.shapes:
             raise ModelError(_another(call, recorded.call))
-        for tensor, constant in zip(inputs, recorded.inputs, strict=True):
-            if not tensor.requires_grad and not is_same(tensor, constant):
+        for tensor, constant, depends in zip(inputs, recorded.inputs, dependent, strict=True):
+            if not depends and not is_same(tensor, constant):
                 raise ModelError(
                     f"{call.spelling} takes a tensor that is computed from the inputs, but is cut"
                     " from them (by detach, no_grad or a comparison), so that what its difference"
                     " contributes is unknown; use IntegratedGradients, or compute it from other"
                     " arguments"
                 )
-        self._kept[call] = compute(recorded.inputs)
+        return recorded.inputs
 
-    def kept(self, call: Call) -> tuple[Tensor, ...]:
+    def keep(self, call: Call, values: tuple[Any, ...]) -> None:
+        """Keep values for the backward of a call."""
+        self._kept[call] = values
+
+    def kept(self, call: Call) -> tuple[Any, ...]:
         """Return what was kept of a call of the other run."""
         return self._kept[call]
 
@@ -144,12 +150,12 @@ def is_same(tensor: Tensor, other: Tensor) -> bool:
     return places[0] == places[1] or torch.equal(tensor, other)
 
 
-def _another(call: Call, reference: Call | None) -> str:
-    there = f"{reference.spelling} on {_shapes(reference)}" if reference else "nothing"
+def _another(call: Call, reference: Call) -> str:
     return (
-        f"the model ran {call.spelling} on {_shapes(call)} for the inputs, but {there} for the"
-        " baselines in its place, so their differences cannot be compared: what runs depends on"
-        " the values. Choose baselines for which the model runs alike, or IntegratedGradients"
+        f"the model ran {call.spelling} on {_shapes(call)} for the inputs, but"
+        f" {reference.spelling} on {_shapes(reference)} for the baselines in its place, so their"
+        " differences cannot be compared: what runs depends on the values. Choose baselines for"
+        " which the model runs alike, or IntegratedGradients"
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,23 @@ from torchattr.layers.rule import LayerRule
 from torchattr.layers.rules.deep_lift.reference import Reference, Tolerance
 
 Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A call, and the same call in the run of the reference.
+
+    Attributes:
+        given: its inputs.
+        reference: its inputs in the run of the reference; a rule may not write over them.
+        outputs: what it returned.
+        dependent: for each input, whether it depends on what is attributed.
+    """
+
+    given: Tensors
+    reference: Tensors
+    outputs: Tensors
+    dependent: tuple[bool, ...]
 
 
 class RescaleRule(LayerRule):
@@ -55,28 +73,28 @@ class RescaleRule(LayerRule):
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> Tensors:
         given = x if isinstance(x, tuple) else (x,)
-        self.run_of_reference.compare(
-            call, given, lambda reference: self.compared(call, given, reference, (y, *extras))
-        )
+        # What an operation is about to write over was copied, without its place in the graph.
+        first = y.requires_grad if call.inplace else given[0].requires_grad
+        dependent = (first, *(one.requires_grad for one in given[1:]))
+        run = self.run_of_reference
+        reference = run.next_inputs(call, given, dependent)
+        if reference is not None:
+            pair = Pair(given, reference, (y, *extras), dependent)
+            run.keep(call, self.compared(call, pair))
         return ()
 
     @abstractmethod
-    def compared(self, call: Call, given: Tensors, reference: Tensors, outputs: Tensors) -> Tensors:
-        """Return the tensors that :meth:`multiplied` needs.
+    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+        """Return what :meth:`multiplied` needs, as little as possible."""
 
-        Args:
-            call: the call.
-            given: its inputs.
-            reference: its inputs in the run of the reference; a rule may not write over them.
-            outputs: what it returned.
-        """
-
-    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor | tuple[Tensor | None, ...]:
+    def backward(
+        self, call: Call, grad: Tensor, *saved: Tensor
+    ) -> Tensor | tuple[Tensor | None, ...]:
         return self.multiplied(call, grad, *self.run_of_reference.kept(call))
 
     @abstractmethod
     def multiplied(
-        self, call: Call, grad: Tensor, *kept: Tensor
+        self, call: Call, grad: Tensor, *kept: Any
     ) -> Tensor | tuple[Tensor | None, ...]:
         """Return the multipliers of the inputs, given those of the output."""
 
@@ -114,3 +132,10 @@ def quotient(
     # Nothing rises there, so any finite number is right where a derivative is infinite.
     between = derivative(mean_of(x, x0)).nan_to_num(0.0, 0.0, 0.0)
     return torch.where(small, between, slope)
+
+
+def dims_of(call: Call) -> tuple[int, ...]:
+    """Return the dimensions that a call reduces; all of them if it names none."""
+    if call.dim is None or call.dim == ():
+        return tuple(range(len(call.shape)))
+    return tuple(call.dim) if isinstance(call.dim, (tuple, list)) else (int(call.dim),)
