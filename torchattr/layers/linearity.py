@@ -96,7 +96,7 @@ def _is_linear(kind: str, node: Any) -> bool:
         return True
     if kind in _FIRST_ONLY:
         return not any(dependent[1:])
-    return sum(dependent[position] for position in positions) <= 1
+    return sum(dependent[position] for position in positions if position < len(dependent)) <= 1
 
 
 def _same_arguments(call: Call, other: Call) -> bool:
