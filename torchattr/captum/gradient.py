@@ -60,3 +60,33 @@ class IntegratedGradients(CaptumMethod, methods.IntegratedGradients):
             forward_func, multiply_by_inputs, rules=rules, output=output, strict=strict
         )
         self.multiplies_by_inputs = multiply_by_inputs
+
+
+class _OfDifferences(CaptumMethod, methods.RescaleAttribution):
+    """A method whose quotients Captum takes by an absolute size of differences."""
+
+    _gives_delta = True
+
+    def __init__(
+        self,
+        model: Forward,
+        multiply_by_inputs: bool = True,
+        eps: float | None = 1e-10,
+        *,
+        output: OutputKey = None,
+    ) -> None:
+        super().__init__(model, multiply_by_inputs, eps, output=output)
+        self.multiplies_by_inputs = multiply_by_inputs
+
+
+class DeepLift(_OfDifferences, methods.DeepLift):
+    """:class:`torchattr.DeepLift`; Captum's argument names are its own."""
+
+
+class DeepLiftShap(_OfDifferences, methods.DeepLiftShap):
+    """:class:`torchattr.DeepLiftShap`; Captum's argument names are its own."""
+
+    def __init__(
+        self, model: Forward, multiply_by_inputs: bool = True, *, output: OutputKey = None
+    ) -> None:
+        super().__init__(model, multiply_by_inputs, output=output)

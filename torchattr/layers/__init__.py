@@ -41,6 +41,8 @@ from torchattr.layers.operations.parsers import Parsed as Parsed
 from torchattr.layers.operations.parsers import call_pattern as call_pattern
 from torchattr.layers.operations.parsers import parse_call as parse_call
 from torchattr.layers.operations.parsers import writes_in_place as writes_in_place
+from torchattr.layers.reference import Reference as Reference
+from torchattr.layers.reference import Tolerance as Tolerance
 from torchattr.layers.registry import RuleTable as RuleTable
 from torchattr.layers.registry import register_rule as register_rule
 from torchattr.layers.registry import registered_rules as registered_rules
@@ -63,8 +65,6 @@ from torchattr.layers.rules.deep_lift import elementwise as rescaled_elements
 from torchattr.layers.rules.deep_lift import norms as rescaled_norms
 from torchattr.layers.rules.deep_lift import pools as rescaled_pools
 from torchattr.layers.rules.deep_lift import products as rescaled_products
-from torchattr.layers.rules.deep_lift.reference import Reference as Reference
-from torchattr.layers.rules.deep_lift.reference import Tolerance as Tolerance
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
 from torchattr.layers.rules.relevance import gates, norms, products
 from torchattr.layers.rules.relevance import linear as weighted

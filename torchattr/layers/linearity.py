@@ -20,7 +20,7 @@ from torchattr.errors import Hint, ModelError, WayOut
 from torchattr.layers.autograd import Enter, runs_rules
 from torchattr.layers.graph import nodes_of, oldest_first
 from torchattr.layers.operations.operation import Call
-from torchattr.layers.rules.deep_lift.reference import is_same
+from torchattr.layers.reference import is_same
 
 
 def demand_same_maps(

@@ -12,8 +12,8 @@ from torchattr.layers.capture import TapPoint
 from torchattr.layers.composite import CheckedTable
 from torchattr.layers.guards import RandomState
 from torchattr.layers.linearity import demand_same_maps
+from torchattr.layers.reference import Recorder, Reference, Tolerance
 from torchattr.layers.registry import RuleTable, registered_rules
-from torchattr.layers.rules.deep_lift.reference import Recorder, Reference, Tolerance
 from torchattr.layers.trace import Trace
 
 RESCALE = "rescale"

@@ -19,6 +19,7 @@ from torchattr.methods._gradient.comparison import (
     contributions,
     missing,
 )
+from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.base import Attribution, GradientAttribution
 from torchattr.methods.registry import register_method
 
@@ -65,6 +66,31 @@ class RescaleAttribution(Attribution):
     def _settings(self) -> dict[str, Any]:
         by_inputs = None if self.multiply_by_inputs else False
         return {"multiply_by_inputs": by_inputs, "eps": self.eps, **super()._settings()}
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensors,
+        start_point: Any,
+        end_point: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Tensor:
+        """Return the sum of the attributions minus `s(end) - s(start)`, one for each example.
+
+        Args:
+            attributions: contributions of the difference between both points.
+            start_point: for each input a number, or a tensor that broadcasts to it.
+            end_point: the inputs, as for :meth:`attribute`.
+            target: the same target.
+            additional_forward_args: the same arguments.
+        """
+        given = as_inputs(end_point)
+        arguments = as_arguments(additional_forward_args)
+        scores = TargetScores(self.model, given, target, arguments, self.output)
+        results = attributions if isinstance(attributions, (tuple, list)) else (attributions,)
+        rise = scores.clean - scores.of(fixed_baselines(start_point, given))[0]
+        delta = missing(results, rise)
+        return delta if scores.several else delta[:, 0]
 
     def _compared_with(
         self, references: Sequence[Tensor], target: Any, arguments: Sequence[Any]

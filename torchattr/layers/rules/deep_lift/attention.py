@@ -17,9 +17,9 @@ from torch import Tensor
 
 from torchattr.errors import ModelError
 from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.reference import Tolerance
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
-from torchattr.layers.rules.deep_lift.reference import Tolerance
 from torchattr.layers.rules.deep_lift.rescale import (
     Pair,
     RescaleRule,

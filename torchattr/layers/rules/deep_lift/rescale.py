@@ -17,8 +17,8 @@ from torch import Tensor
 
 from torchattr.errors import RuleError
 from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.reference import Reference, Tolerance
 from torchattr.layers.rule import LayerRule
-from torchattr.layers.rules.deep_lift.reference import Reference, Tolerance
 
 Tensors = tuple[Tensor, ...]
 
