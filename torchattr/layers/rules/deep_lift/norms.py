@@ -1,14 +1,16 @@
-"""Normalisations: the product of centred values with the inverse of their size.
+"""Normalisations: the quotient of centred values and their size.
 
-With `z` the centred values, `v = mean(z²)` and `r = 1 / √(v + ε)`, the output is `z r`. Its
-difference is `mean(r) dz + mean(z) dr`, where `dr = slope(r) dv` and `dv = mean((z + z0) dz)`.
+With `z` the centred values and `s = √(mean(z²) + ε)`, the output is `y = z / s`, that is `z = y s`:
+`dz = mean(s) dy + mean(y) ds`, and so `dy = (dz - mean(y) ds) / mean(s)`, where
+`ds = mean(mean(z) dz) / mean(s)`. Nothing is divided by the size of the reference alone, which is
+nearly 0 for a constant one. (The product of `z` with the inverse of `s` is complete as well, but
+multiplies by `1 / √ε` there: by 1e12 in `normalize`.)
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,8 +28,6 @@ from torchattr.layers.rules.deep_lift.rescale import (
     quotient,
     wide,
 )
-
-Function: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class _RescaleNorm(RescaleRule):
@@ -53,16 +53,13 @@ class _RescaleNorm(RescaleRule):
             self._centred(self.rows(call, wide(one[0]))) for one in (pair.given, pair.reference)
         )
         s, s0 = ((x.square().mean(-1, keepdim=True) + self.eps(call)).sqrt() for x in (z, z0))
-        # (1/s - 1/s0) / (s² - s0²), without a difference that could cancel.
-        slope = -1 / (s * s0 * (s + s0))
-        return mean_of(z, z0), (1 / s + 1 / s0) / 2, slope
+        return mean_of(z, z0), mean_of(z / s, z0 / s0), mean_of(s, s0)
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
-        z, r, slope = kept
-        above = self.rows(call, self.weighted(call, wide(grad)))
-        along = (above * z).sum(-1, keepdim=True) * slope * (2 / z.shape[-1])
-        below = self._centred(above * r + z * along)
-        return in_dtype(below.reshape(call.shape), call.dtype)
+        z, y, s = kept
+        above = self.rows(call, self.weighted(call, wide(grad))) / s
+        along = (above * y).mean(-1, keepdim=True) / s
+        return in_dtype(self._centred(above - z * along).reshape(call.shape), call.dtype)
 
     def _centred(self, rows: Tensor) -> Tensor:
         return rows - rows.mean(-1, keepdim=True) if self.centres else rows
@@ -124,51 +121,51 @@ class RescaleInstanceNorm(RescaleGroupNorm):
 
 
 class _RescaleByLength(RescaleRule):
-    """A function of `‖x‖`: powers of the elements and a function of their sum, by quotients."""
+    """A function of `‖x‖`: powers of the elements and the root of their sum, by quotients."""
 
-    def slopes(self, call: Call, pair: Pair, function: Function, slope: Function) -> Tensors:
-        """Return the slopes of the powers and of a function of their sum, and its mean.
+    def length(self, call: Call, u: Tensor) -> Tensor:
+        """Return the size of values whose powers sum to `u`."""
+        return u.pow(1 / call.p)
 
-        Args:
-            call: the call.
-            pair: its inputs.
-            function: the function of the sum of the powers.
-            slope: its derivative.
-        """
+    def slopes(self, call: Call, pair: Pair) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the slopes of powers and size, and the sizes of input and reference."""
         x, x0 = wide(pair.given[0]), wide(pair.reference[0])
         power, power0 = x.abs().pow(call.p), x0.abs().pow(call.p)
 
         def of_power(at: Tensor) -> Tensor:
             return at.sign() * at.abs().pow(call.p - 1) * call.p
 
+        def of_length(at: Tensor) -> Tensor:
+            return torch.where(self.length(call, at) > at.pow(1 / call.p), 0.0, slope_of_root(at))
+
+        def slope_of_root(at: Tensor) -> Tensor:
+            return at.pow(1 / call.p - 1) / call.p
+
         risen = quotient(x, x0, power - power0, of_power, self.tolerance)
         dims = dims_of(call)
         u, u0 = (one.sum(dims, keepdim=True) for one in (power, power0))
-        r, r0 = function(u), function(u0)
-        return risen, quotient(u, u0, r - r0, slope, self.tolerance), mean_of(r, r0)
+        n, n0 = self.length(call, u), self.length(call, u0)
+        return risen, quotient(u, u0, n - n0, of_length, self.tolerance), n, n0
 
 
 @register_rule("normalize", "rescale")
 @batchable
 class RescaleNormalize(_RescaleByLength):
-    """`x / max(‖x‖, ε)`, as the product of `x` with the inverse."""
+    """`x / max(‖x‖, ε)`."""
+
+    def length(self, call: Call, u: Tensor) -> Tensor:
+        return super().length(call, u).clamp(min=call.eps)
 
     def compared(self, call: Call, pair: Pair) -> Tensors:
-        def inverse(u: Tensor) -> Tensor:
-            return u.pow(1 / call.p).clamp(min=call.eps).reciprocal()
-
-        def slope(u: Tensor) -> Tensor:
-            falls = u.pow(1 / call.p) > call.eps
-            return torch.where(falls, -u.pow(-1 / call.p - 1) / call.p, 0.0)
-
-        x, x0 = wide(pair.given[0]), wide(pair.reference[0])
-        return mean_of(x, x0), *self.slopes(call, pair, inverse, slope)
+        risen, slope, n, n0 = self.slopes(call, pair)
+        y = mean_of(wide(pair.given[0]) / n, wide(pair.reference[0]) / n0)
+        return risen * slope, y, mean_of(n, n0)
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
-        x, risen, slope, inverse = kept
-        above = wide(grad)
-        along = (above * x).sum(dims_of(call), keepdim=True) * slope
-        return in_dtype(above * inverse + risen * along, call.dtype)
+        slope, y, n = kept
+        above = wide(grad) / n
+        along = (above * y).sum(dims_of(call), keepdim=True)
+        return in_dtype(above - slope * along, call.dtype)
 
 
 @register_rule("vector_norm", "rescale")
@@ -177,15 +174,9 @@ class RescaleVectorNorm(_RescaleByLength):
     """`‖x‖`, the root of the sum of the powers."""
 
     def compared(self, call: Call, pair: Pair) -> Tensors:
-        def root(u: Tensor) -> Tensor:
-            return u.pow(1 / call.p)
-
-        def slope(u: Tensor) -> Tensor:
-            return u.pow(1 / call.p - 1) / call.p
-
-        risen, of_root, _ = self.slopes(call, pair, root, slope)
-        return risen, of_root
+        risen, slope, _, _ = self.slopes(call, pair)
+        return risen * slope, slope
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
-        risen, slope = kept
-        return in_dtype(risen * slope * wide(grad).reshape(slope.shape), call.dtype)
+        along, slope = kept
+        return in_dtype(along * wide(grad).reshape(slope.shape), call.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchattr.layers.operations.operation import Call, in_dtype
@@ -36,14 +37,20 @@ class RescaleProduct(RescaleRule):
 
 @register_rule("div", "rescale")
 class RescaleQuotient(RescaleRule):
-    """`a / b` as the product of `a` with `1 / b`, whose slope is `-1 / (b b0)`."""
+    """`y = a / b` as `a = y b`: `dy = (da - mean(y) db) / mean(b)`, where `b` keeps its sign.
+
+    Where its sign changes, that mean may be 0: there as the product of `a` with `1 / b`, whose
+    slope is `-1 / (b b0)`.
+    """
 
     def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
         (a, b), (a0, b0) = (map(wide, values) for values in (pair.given, pair.reference))
-        inverse = (1 / b + 1 / b0) / 2
+        stays = b * b0 > 0
+        inverse = torch.where(stays, 2 / (b + b0), (1 / b + 1 / b0) / 2)
         if not pair.dependent[1]:
             return (inverse,)
-        return inverse, (a + a0) / (-2 * b * b0)
+        means = mean_of(a / b, a0 / b0) * inverse, mean_of(a, a0) / (b * b0)
+        return inverse, torch.where(stays, *means).neg_()
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Any) -> tuple[Tensor | None, ...]:
         above = wide(grad)
