@@ -14,6 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
 from torchattr.errors import ModelError
+from torchattr.layers import OPERATIONS, Operation, Parsed
+from torchattr.layers.operations.parsers.table import CALL_PATTERNS, CallPattern
+from torchattr.layers.registry import default_rule
+from torchattr.layers.rule import OwnGradient
 
 X, X0, W = noise(3, 4, 6), noise(3, 4, 6, seed=2), noise(6, 6, seed=3)
 GRID = noise(3, 2, 2, 2, seed=4)
@@ -49,17 +53,17 @@ UNKNOWN: dict[str, tuple[str, Function]] = {
         "pow",
         lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0],
     ),
-    "a kernel of both": ("bilinear", lambda x: F.bilinear(x, x @ W, torch.ones(2, 6, 6).double())),
+    "a kernel of both": ("trilinear", lambda x: F.bilinear(x, x @ W, torch.ones(2, 6, 6).double())),
 }
 
 TOLD: dict[str, tuple[str, Function]] = {
     "a computed index": ("gather", lambda x: x.gather(2, (x @ W).argsort(-1))),
-    "a selected row": ("select", lambda x: x[:, int((x @ W).sum((0, 2)).argmax())]),
+    "a selected row": ("select", lambda x: x[:, int((x @ W).detach().sum((0, 2)).argmax())]),
     "an index of argmax": ("index", lambda x: x[torch.arange(3), x.sum(-1).argmax(-1)]),
     "a condition": ("where", lambda x: torch.where(x > 0, x, 0.1 * x)),
     "a mask": ("masked_fill", lambda x: x.masked_fill(x < 0.3, 1.0)),
     "a detached gate": ("mul", lambda x: x * torch.sigmoid(x.detach() @ W)),
-    "a factor": ("mul", lambda x: x * float(x.sum())),
+    "a factor": ("mul", lambda x: x * float(x.detach().sum())),
     "a computed grid": (
         "grid_sampler",
         lambda x: F.grid_sample(x[:, None], (x.detach() @ W)[:, :2, :4].reshape(3, 2, 2, 2)),
@@ -75,7 +79,7 @@ LINEAR: dict[str, Function] = {
     "resizing": lambda x: F.interpolate(x[:, None], size=(6, 3), mode="bicubic"),
     "a grid": lambda x: F.grid_sample(x[:, None], GRID, align_corners=False),
     "shuffles": lambda x: x.roll(2, 1).flip(2).cumsum(1).mT.contiguous(),
-    "a transform": lambda x: torch.fft.rfft(x).abs().square() if False else torch.fft.rfft(x).real,
+    "a transform": lambda x: torch.fft.rfft(x).real,
     "writing": lambda x: (lambda h: (h[:, :2].mul_(3), h)[1])(x + 1),
     "nothing but a sum": lambda x: x.sum((1, 2), keepdim=True),
     "pools": lambda x: F.avg_pool1d(F.adaptive_avg_pool1d(x, 4), 2),
@@ -101,7 +105,7 @@ def test_what_is_not_linear_is_named(name: str) -> None:
 def test_what_the_data_tells_is_named(name: str) -> None:
     named, function = TOLD[name]
     with refused(ModelError, named, "computed from the inputs", "IntegratedGradients"):
-        ta.DeepLift(function).attribute(X, X0, target=score)
+        ta.DeepLift(function).attribute(X, -X, target=score)
 
 
 @pytest.mark.parametrize("name", LINEAR)
@@ -126,27 +130,28 @@ def test_other_control_flow_is_named() -> None:
         ta.DeepLift(views).attribute(X.abs(), -X.abs(), target=score)
 
 
-def test_an_operation_of_a_user_needs_a_rule() -> None:
-    ta.register_operation(ta.Operation("doubled_square", "elementwise"))
+def test_an_operation_of_a_user_needs_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(x: Tensor, *rest: Any) -> Parsed:
+        return Parsed((x,))
 
-    @ta.call_pattern("doubled_square", _doubled_square)
-    def parse(x: Tensor) -> ta.Parsed:
-        return ta.Parsed((x,))
-
-    with refused(ModelError, "rescale", "doubled_square"):
-        ta.DeepLift(_doubled_square).attribute(X, X0, target=score)
-
-
-def _doubled_square(x: Tensor) -> Tensor:
-    return 2 * x * x
+    monkeypatch.setitem(OPERATIONS, "shifted", Operation("shifted", "merge"))
+    monkeypatch.setitem(CALL_PATTERNS, torch.addcdiv, CallPattern("shifted", parse, False, False))
+    monkeypatch.setattr("torchattr.layers.mode.default_rule", _default_rule)
+    with refused(ModelError, "addcdiv", "rescale", "shifted"):
+        ta.DeepLift(lambda x: torch.addcdiv(x, W[:4], W[:4])).attribute(X, X0, target=score)
 
 
-def test_checkpointed_parts_are_refused_where_they_must_be_compared() -> None:
+def _default_rule(operation: str) -> Any:
+    return OwnGradient() if operation == "shifted" else default_rule(operation)
+
+
+def test_checkpointed_parts_are_complete() -> None:
     def part(h: Tensor) -> Tensor:
         return torch.relu(h @ W).sigmoid() * h
 
     def model(x: Tensor) -> Tensor:
         return checkpoint(part, x.tanh(), use_reentrant=False)  # type: ignore[no-any-return]
 
-    with refused(ModelError, "checkpoint", "set_grad_checkpointing"):
-        ta.DeepLift(model).attribute(X, X0, target=score)
+    found = ta.DeepLift(model).attribute(X, X0, target=score)
+    expected = ta.DeepLift(lambda x: part(x.tanh())).attribute(X, X0, target=score)
+    assert torch.allclose(found, expected, rtol=1e-12)

@@ -8,19 +8,19 @@ from helpers import assert_same, noise, refused
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.errors import InputError, InputTypeError
+from torchattr.errors import InputError, InputTypeError, TorchattrWarning
 from torchattr.layers.reference import Tolerance, is_same
 
 X, X0, W = noise(3, 4, 6), noise(3, 4, 6, seed=2), noise(6, 6, seed=3)
 
 
 def test_small_differences() -> None:
-    x = torch.tensor([1e6, 1e6, 1e-9, 0.0, torch.inf, -torch.inf], dtype=torch.float64)
-    x0 = torch.tensor([1e6 + 0.01, 1e6 + 1, 2e-9, 0.0, torch.inf, 0.0], dtype=torch.float64)
+    x = torch.tensor([1e6, 1e6, 1e-9, 0.0, torch.inf], dtype=torch.float64)
+    x0 = torch.tensor([1e6 + 0.01, 1e6 + 1, 2e-9, 0.0, torch.inf], dtype=torch.float64)
     small = Tolerance().is_small(x - x0, x, x0)
-    assert small.tolist() == [True, False, False, True, True, False]
+    assert small.tolist() == [True, False, False, True, True]
     small = Tolerance(0.0, 1e-8).is_small(x - x0, x, x0)
-    assert small.tolist() == [False, False, True, True, True, False]
+    assert small.tolist() == [False, False, True, True, True]
 
 
 def test_same_tensors() -> None:
@@ -76,6 +76,7 @@ def test_an_absolute_size_of_differences() -> None:
     x = torch.tensor([[2.0, 2.0]], dtype=torch.float64)
     x0 = torch.tensor([[2.5, 2.05]], dtype=torch.float64)
     method = ta.DeepLift(lambda x: x.exp(), multiply_by_inputs=False, eps=0.1)
-    found = method.attribute(x, x0, target=lambda y: y.sum(1))[0]
+    with pytest.warns(TorchattrWarning, match="do not sum"):
+        found = method.attribute(x, x0, target=lambda y: y.sum(1))[0]
     assert found[0] == (x0[0, 0].exp() - x[0, 0].exp()) / 0.5
     assert found[1] == torch.tensor(2.025, dtype=torch.float64).exp()

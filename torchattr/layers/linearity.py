@@ -160,122 +160,35 @@ _LINEAR_OPERATIONS = frozenset(
     )
 )
 
+_NOTHING: frozenset[str] = frozenset()
+_ONLY_SHAPE = frozenset(("_saved_self",))
+
+
+def _saving(names: str, of_data: frozenset[str]) -> dict[str, frozenset[str]]:
+    return dict.fromkeys(names.split(), of_data)
+
+
 _LINEAR: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(
-        [
-            "Add",
-            "Addmm",
-            "Alias",
-            "AsStrided",
-            "Baddbmm",
-            "Bmm",
-            "Cat",
-            "Clone",
-            "ConstantPadNd",
-            "Copy",
-            "CopyBackwards",
-            "CopySlices",
-            "Cumsum",
-            "Diagonal",
-            "Div",
-            "Dot",
-            "Expand",
-            "Fill",
-            "FftC2C",
-            "FftC2R",
-            "FftR2C",
-            "Flip",
-            "Im2Col",
-            "Col2Im",
-            "Imag",
-            "Index",
-            "IndexAdd",
-            "IndexFill",
-            "IndexPut",
-            "IndexSelect",
-            "Kron",
-            "Lerp",
-            "Linear",
-            "MaskedFill",
-            "MaskedScatter",
-            "MaskedSelect",
-            "Mean",
-            "Mm",
-            "Mul",
-            "Mv",
-            "Neg",
-            "Permute",
-            "PixelShuffle",
-            "PixelUnshuffle",
-            "Real",
-            "Repeat",
-            "ReshapeAlias",
-            "Roll",
-            "Rot90",
-            "Rsub",
-            "Scatter",
-            "ScatterAdd",
-            "Select",
-            "SelectScatter",
-            "Slice",
-            "SliceScatter",
-            "Split",
-            "SplitWithSizes",
-            "Squeeze",
-            "Stack",
-            "Sub",
-            "Sum",
-            "T",
-            "ToCopy",
-            "Trace",
-            "Transpose",
-            "Tril",
-            "Triu",
-            "Unbind",
-            "Unfold",
-            "UnsafeSplit",
-            "UnsafeSplitWithSizes",
-            "UnsafeView",
-            "Unsqueeze",
-            "UpsampleBicubic2D",
-            "UpsampleBicubic2DAa",
-            "UpsampleBilinear2D",
-            "UpsampleBilinear2DAa",
-            "UpsampleLinear1D",
-            "UpsampleNearest1D",
-            "UpsampleNearest2D",
-            "UpsampleNearest3D",
-            "UpsampleNearestExact1D",
-            "UpsampleNearestExact2D",
-            "UpsampleNearestExact3D",
-            "UpsampleTrilinear3D",
-            "View",
-            "ViewAsComplex",
-            "ViewAsReal",
-            "Where",
-            "Zero",
-        ],
-        frozenset(),
+    **_saving(
+        "Add Addcmul Addmm Alias AsStrided Baddbmm Bmm Cat Clone Col2Im ConstantPadNd Copy"
+        " CopyBackwards CopySlices Cumsum Diagonal Div Dot Expand FftC2C FftC2R Fill Flip Im2Col"
+        " Imag Index IndexAdd IndexFill IndexPut IndexSelect Kron Linear MaskedFill"
+        " MaskedScatter MaskedSelect Mean Mm Mul Mv Neg Permute PixelShuffle PixelUnshuffle Real"
+        " Repeat ReshapeAlias Roll Rot90 Rsub Scatter ScatterAdd Select SelectScatter Slice"
+        " SliceScatter Split SplitWithSizes Squeeze Stack Sub Sum T ToCopy Trace Transpose Tril"
+        " Triu Unbind Unfold UnsafeSplit UnsafeSplitWithSizes UnsafeView Unsqueeze"
+        " UpsampleBicubic2D UpsampleBicubic2DAa UpsampleBilinear2D UpsampleBilinear2DAa"
+        " UpsampleLinear1D UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D"
+        " UpsampleNearestExact1D UpsampleNearestExact2D UpsampleNearestExact3D UpsampleTrilinear3D"
+        " View ViewAsComplex ViewAsReal Where Zero",
+        _NOTHING,
     ),
-    # These save an input of which only the shape matters.
-    **dict.fromkeys(
-        [
-            "AdaptiveAvgPool2D",
-            "AdaptiveAvgPool3D",
-            "AvgPool2D",
-            "AvgPool3D",
-            "Gather",
-            "ReflectionPad1D",
-            "ReflectionPad2D",
-            "ReflectionPad3D",
-            "ReplicationPad1D",
-            "ReplicationPad2D",
-            "ReplicationPad3D",
-        ],
-        frozenset(("_saved_self",)),
+    **_saving(
+        "AdaptiveAvgPool2D AdaptiveAvgPool3D AvgPool2D AvgPool3D FftR2C Gather ReflectionPad1D"
+        " ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D",
+        _ONLY_SHAPE,
     ),
-    "GridSampler2D": frozenset(("_saved_input",)),
-    "GridSampler3D": frozenset(("_saved_input",)),
+    **_saving("GridSampler2D GridSampler3D", frozenset(("_saved_input",))),
 }
 """Linear functions by the name of their node, and what of the data each saves nevertheless."""
 

@@ -1,4 +1,4 @@
-"""Every rescale rule: complete, the gradient where nothing differs, and by hand where that is easy."""
+"""Every rescale rule: complete, the gradient where nothing differs, and by hand where easy."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def normalised(layer: nn.Module) -> Function:
 
 ELEMENTWISE: dict[str, Function] = {
     **{
-        name: lambda x, f=getattr(F, name): f(3 * dots(x))
+        name: lambda x, name=name: getattr(F, name)(3 * dots(x))
         for name in (
             *("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish"),
             *("hardswish", "softplus", "hardsigmoid", "logsigmoid", "softsign", "tanhshrink"),
