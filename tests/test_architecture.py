@@ -199,7 +199,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.rules.conv": "layers/rules/test_oracles.py: as for activation",
     "layers.rules.deep_lift.attention": "layers/rules/deep_lift/test_rescale.py: one table of"
     " functions for all rules",
-    "layers.rules.deep_lift.elementwise": "layers/rules/deep_lift/test_rescale.py: as for attention",
+    "layers.rules.deep_lift.elementwise": "layers/rules/deep_lift/test_rescale.py: as for"
+    " attention",
     "layers.rules.deep_lift.norms": "layers/rules/deep_lift/test_rescale.py: as for attention",
     "layers.rules.deep_lift.pools": "layers/rules/deep_lift/test_rescale.py: as for attention",
     "layers.rules.deep_lift.products": "layers/rules/deep_lift/test_rescale.py: as for attention",

@@ -23,7 +23,7 @@ def made(inplace: bool = False) -> nn.Module:
 
 
 MODEL = seeded(made)
-X, X0 = noise(3, 3, 8, 8), noise(3, 3, 8, 8, seed=2)
+X, X0 = noise(3, 3, 10, 10), noise(3, 3, 10, 10, seed=2)
 
 
 class Reused(nn.Module):
@@ -144,10 +144,10 @@ def test_a_linear_model_needs_no_rule() -> None:
 
 def test_baselines_that_do_not_fit() -> None:
     method = ta.DeepLift(MODEL)
-    with refused(ShapeError, "baselines", "(3, 3, 8, 7)"):
+    with refused(ShapeError, "baselines", "(3, 3, 10, 7)"):
         method.attribute(X, X0[..., :7], 1)
     with refused(InputTypeError, "baselines", "torch.uint8"):
-        method.attribute(X, torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 1)
+        method.attribute(X, torch.zeros(1, 3, 10, 10, dtype=torch.uint8), 1)
     with refused(InputError, "baselines", "finite"):
         method.attribute(X, float("nan"), 1)
     with refused(ShapeError, "baselines", "2 entries"):

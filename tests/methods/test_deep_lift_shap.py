@@ -88,4 +88,4 @@ def test_bad_input() -> None:
     with refused(InputError, "internal_batch_size", "at least 1"):
         method.attribute(X, B, 1, internal_batch_size=0)
     with refused(OutputError, "one row"):
-        ta.DeepLiftShap(lambda x: MODEL(x).sum(0)).attribute(X, B, 1)
+        ta.DeepLiftShap(lambda x: MODEL(x).sum(0, keepdim=True)).attribute(X, B, 1)

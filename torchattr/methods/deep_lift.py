@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
+import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
@@ -225,7 +226,11 @@ class DeepLift(RescaleAttribution):
         """
         given = as_inputs(inputs)
         check_floating(baselines, given)
-        references = fixed_baselines(baselines, given)
+        # In the memory format of the inputs, on which it depends what a model runs (`reshape`).
+        references = [
+            torch.empty_like(x).copy_(start)
+            for x, start in zip(given.tensors, fixed_baselines(baselines, given), strict=True)
+        ]
         comparison = self._compared_with(references, target, as_arguments(additional_forward_args))
         found, delta = self._solved(
             comparison, given.tensors, references, target, custom_attribution_func
