@@ -30,7 +30,7 @@ IGNORED = {("FeatureAblation", "attribute"): {"kwargs"}}
 
 
 def test_these_are_the_names() -> None:
-    assert len(METHODS) == 13
+    assert len(METHODS) == 15
     assert all(hasattr(captum.attr, name) for name in NAMES)
 
 

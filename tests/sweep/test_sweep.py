@@ -121,7 +121,11 @@ def test_deep_lift_is_complete(case: Case, refusals: Refusals) -> None:
         size = sum(one.abs().flatten(1).sum(1) for one in listed(maps))
         assert bool((size > 0).all()), "nothing is compared: what is attributed is zero"
         share = (delta.abs() / size).max().item()
-        assert share <= case.member.rounding, f"misses {share:.2g} of the sum of magnitudes"
+        # Its attention computes in single precision, whatever the model's.
+        least = 1e-6 if case.name == "timm/efficientvit_mit" else 0.0
+        assert share <= max(case.member.rounding, least), (
+            f"misses {share:.2g} of the sum of magnitudes"
+        )
 
     asked(
         refusals,

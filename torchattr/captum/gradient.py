@@ -7,7 +7,8 @@ from typing import Any
 
 from torchattr import methods
 from torchattr.captum.base import CaptumMethod
-from torchattr.core.types import Forward, OutputKey
+from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.methods import CustomAttribution
 
 
 class _OfFunction(CaptumMethod, methods.GradientAttribution):
@@ -90,3 +91,24 @@ class DeepLiftShap(_OfDifferences, methods.DeepLiftShap):
         self, model: Forward, multiply_by_inputs: bool = True, *, output: OutputKey = None
     ) -> None:
         super().__init__(model, multiply_by_inputs, output=output)
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        custom_attribution_func: CustomAttribution | None = None,
+        *,
+        internal_batch_size: int | None = None,
+    ) -> Any:
+        return super().attribute(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            return_convergence_delta,
+            custom_attribution_func,
+            internal_batch_size=internal_batch_size,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from torchattr.layers.guards import RandomState
 from torchattr.layers.linearity import demand_same_maps
 from torchattr.layers.reference import Recorder, Reference, Tolerance
 from torchattr.layers.registry import RuleTable, registered_rules
+from torchattr.layers.rule import LayerRule
 from torchattr.layers.trace import Trace
 
 RESCALE = "rescale"
@@ -48,7 +49,9 @@ class ReferenceRun:
         self.tolerance = tolerance or Tolerance()
         self._draws = RandomState(inputs)
         rules = registered_rules()
-        self._rules = {name: rule for (name, kind), rule in rules.items() if kind == RESCALE}
+        self._rules: dict[str, Callable[[Reference], LayerRule]] = {
+            name: rule for (name, kind), rule in rules.items() if kind == RESCALE
+        }
         options = {"taps": taps, "key": key}
         self.trace, self._reference = self._traced(model, inputs, arguments, options)
         if not self._reference.is_intact:

@@ -32,6 +32,7 @@ from torchattr.methods._perturbation.segments import as_segments as as_segments
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
+from torchattr.methods.deep_lift import CustomAttribution as CustomAttribution
 from torchattr.methods.deep_lift import DeepLift as DeepLift
 from torchattr.methods.deep_lift import RescaleAttribution as RescaleAttribution
 from torchattr.methods.deep_lift_shap import DeepLiftShap as DeepLiftShap

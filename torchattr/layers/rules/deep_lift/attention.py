@@ -21,7 +21,7 @@ from torchattr.layers.reference import Tolerance
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
-    Pair,
+    ComparedCall,
     RescaleRule,
     Tensors,
     mean_of,
@@ -47,7 +47,7 @@ def _multiplied(grad: Tensor, slopes: Tensor, dim: int) -> Tensor:
 class RescaleSoftmax(RescaleRule):
     """`exp(x - L)` by its slopes, and `L = log(sum(exp(x)))` by their mean."""
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         x, x0 = wide(pair.given[0]), wide(pair.reference[0])
         return (_slopes(x, x0, _dim(call), self.tolerance),)
 
@@ -62,7 +62,7 @@ class RescaleAttention(RescaleRule):
     The matrices are computed again in the backward: what is kept has the size of the inputs.
     """
 
-    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+    def compared(self, call: Call, pair: ComparedCall) -> tuple[Any, ...]:
         return (*pair.given, *pair.reference, pair.dependent)
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Any) -> tuple[Tensor | None, ...]:

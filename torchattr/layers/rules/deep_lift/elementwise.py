@@ -9,7 +9,7 @@ from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_kind_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
-    Pair,
+    ComparedCall,
     RescaleRule,
     Tensors,
     output_of,
@@ -24,7 +24,7 @@ from torchattr.layers.rules.deep_lift.rescale import (
 class RescaleElements(RescaleRule):
     """`g · (f(x) - f(x0)) / (x - x0)`, and `g · f'` where `x` is `x0`."""
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         (x,), (x0,) = pair.given, pair.reference
         rise = wide(pair.outputs[0]) - wide(output_of(call, x0)[0])
 
@@ -47,7 +47,7 @@ class RescaleRectifier(RescaleElements):
     Nothing cancels: between inputs of one sign the quotient is exactly 0 or 1.
     """
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         (x,), (x0,) = pair.given, pair.reference
         if call.upper is not None or not self.tolerance.relative or x.dtype != wide(x).dtype:
             return super().compared(call, pair)

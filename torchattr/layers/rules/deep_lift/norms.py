@@ -20,7 +20,7 @@ from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
-    Pair,
+    ComparedCall,
     RescaleRule,
     Tensors,
     dims_of,
@@ -48,7 +48,7 @@ class _RescaleNorm(RescaleRule):
         weight = call.weight
         return grad if weight is None else grad * in_dtype(weight, grad.dtype)
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         z, z0 = (
             self._centred(self.rows(call, wide(one[0]))) for one in (pair.given, pair.reference)
         )
@@ -111,7 +111,7 @@ class RescaleInstanceNorm(RescaleGroupNorm):
     def groups(self, call: Call) -> int:
         return int(call.shape[1])
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         return super().compared(call, pair) if call.by_instance else ()
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class _RescaleByLength(RescaleRule):
         """Return the size of values whose powers sum to `u`."""
         return u.pow(1 / call.p)
 
-    def slopes(self, call: Call, pair: Pair) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def slopes(self, call: Call, pair: ComparedCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the slopes of powers and size, and the sizes of input and reference."""
         x, x0 = wide(pair.given[0]), wide(pair.reference[0])
         power, power0 = x.abs().pow(call.p), x0.abs().pow(call.p)
@@ -156,7 +156,7 @@ class RescaleNormalize(_RescaleByLength):
     def length(self, call: Call, u: Tensor) -> Tensor:
         return super().length(call, u).clamp(min=call.eps)
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         risen, slope, n, n0 = self.slopes(call, pair)
         y = mean_of(wide(pair.given[0]) / n, wide(pair.reference[0]) / n0)
         return risen * slope, y, mean_of(n, n0)
@@ -173,7 +173,7 @@ class RescaleNormalize(_RescaleByLength):
 class RescaleVectorNorm(_RescaleByLength):
     """`‖x‖`, the root of the sum of the powers."""
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         risen, slope, _, _ = self.slopes(call, pair)
         return risen * slope, slope
 

@@ -11,7 +11,7 @@ from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
-    Pair,
+    ComparedCall,
     RescaleRule,
     Tensors,
     dims_of,
@@ -29,7 +29,7 @@ class _RescaleMaximum(RescaleRule):
     and 1.
     """
 
-    def chosen(self, call: Call, pair: Pair) -> Tensors:
+    def chosen(self, call: Call, pair: ComparedCall) -> Tensors:
         """Return the multiplier of each window, and the place that it is for."""
         (x,), (x0,), (y, at) = pair.given, pair.reference, pair.outputs
         y0, at0 = output_of(call, x0)
@@ -46,7 +46,7 @@ class _RescaleMaximum(RescaleRule):
 class RescaleMaxPool(_RescaleMaximum):
     """In windows of one size, whose place takes a byte."""
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         window = window_of(call)
         refuse_empty_windows(call.shape, window)
         slope, at = self.chosen(call, pair)
@@ -62,7 +62,7 @@ class RescaleMaxPool(_RescaleMaximum):
 class RescaleAdaptiveMaxPool(_RescaleMaximum):
     """In windows of different sizes."""
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         slope, at = self.chosen(call, pair)
         return slope, at.int()
 
@@ -78,7 +78,7 @@ class RescaleAdaptiveMaxPool(_RescaleMaximum):
 class RescaleAmax(RescaleRule):
     """The largest over some dimensions, as a window."""
 
-    def compared(self, call: Call, pair: Pair) -> Tensors:
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
         x, x0 = (_reduced_last(call, one[0]) for one in (pair.given, pair.reference))
         (y, at), (y0, at0) = (one.max(-1, keepdim=True) for one in (x, x0))
         at = torch.where(y >= y0, at, at0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rules.deep_lift.rescale import Pair, RescaleRule, mean_of, wide
+from torchattr.layers.rules.deep_lift.rescale import ComparedCall, RescaleRule, mean_of, wide
 
 
 @register_rule(("mul", "matmul"), "rescale")
@@ -20,7 +20,7 @@ class RescaleProduct(RescaleRule):
     the inputs is its own mean, and the values of the other are not needed.
     """
 
-    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+    def compared(self, call: Call, pair: ComparedCall) -> tuple[Any, ...]:
         both = all(pair.dependent[:2])
         triples = zip(pair.given, pair.reference, pair.dependent, strict=True)
         means = [
@@ -43,7 +43,7 @@ class RescaleQuotient(RescaleRule):
     slope is `-1 / (b b0)`.
     """
 
-    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+    def compared(self, call: Call, pair: ComparedCall) -> tuple[Any, ...]:
         (a, b), (a0, b0) = (map(wide, values) for values in (pair.given, pair.reference))
         stays = b * b0 > 0
         inverse = torch.where(stays, 2 / (b + b0), (1 / b + 1 / b0) / 2)

@@ -24,7 +24,7 @@ Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedCall:
     """A call, and the same call in the run of the reference.
 
     Attributes:
@@ -72,19 +72,19 @@ class RescaleRule(LayerRule):
         return self.run_of_reference.tolerance
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> Tensors:
-        given = x if isinstance(x, tuple) else (x,)
+        given: Tensors = x if isinstance(x, tuple) else (x,)
         # What an operation is about to write over was copied, without its place in the graph.
         first = y.requires_grad if call.inplace else given[0].requires_grad
         dependent = (first, *(one.requires_grad for one in given[1:]))
         run = self.run_of_reference
         reference = run.next_inputs(call, given, dependent)
         if reference is not None:
-            pair = Pair(given, reference, (y, *extras), dependent)
+            pair = ComparedCall(given, reference, (y, *extras), dependent)
             run.keep(call, self.compared(call, pair))
         return ()
 
     @abstractmethod
-    def compared(self, call: Call, pair: Pair) -> tuple[Any, ...]:
+    def compared(self, call: Call, pair: ComparedCall) -> tuple[Any, ...]:
         """Return what :meth:`multiplied` needs, as little as possible."""
 
     def backward(
