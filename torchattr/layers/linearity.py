@@ -8,7 +8,7 @@ data, for example, is saved, and differs.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
 from typing import Any
@@ -132,8 +132,7 @@ def _read(node: Any, name: str) -> Any:
         ) from error
 
 
-@cache
-def _saved_by(kind: Hashable) -> tuple[str, ...]:
+def _saved_by(kind: type) -> tuple[str, ...]:
     """Return the names under which nodes of a type show what they saved."""
     return tuple(name for name in dir(kind) if name.startswith("_saved_"))
 
