@@ -92,7 +92,7 @@ class DeepLiftShap(_OfDifferences, methods.DeepLiftShap):
     ) -> None:
         super().__init__(model, multiply_by_inputs, output=output)
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum's baselines have no default
         self,
         inputs: Tensors,
         baselines: Any,
