@@ -197,6 +197,13 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.rules.activation": "layers/rules/test_oracles.py: one table of oracles for all rules",
     "layers.rules.batch_norm_relu": "layers/test_graph.py: both pairs against each rule alone",
     "layers.rules.conv": "layers/rules/test_oracles.py: as for activation",
+    "layers.rules.deep_lift.attention": "layers/rules/deep_lift/test_rescale.py: one table of"
+    " functions for all rules",
+    "layers.rules.deep_lift.elementwise": "layers/rules/deep_lift/test_rescale.py: as for"
+    " attention",
+    "layers.rules.deep_lift.norms": "layers/rules/deep_lift/test_rescale.py: as for attention",
+    "layers.rules.deep_lift.pools": "layers/rules/deep_lift/test_rescale.py: as for attention",
+    "layers.rules.deep_lift.products": "layers/rules/deep_lift/test_rescale.py: as for attention",
     "layers.rules.linear": "layers/rules/test_oracles.py: as for activation",
     "layers.rules.relu": "layers/rules/test_oracles.py: as for activation",
     "layers.rules.relu_max_pool": "layers/test_graph.py: both pairs against each rule alone",

@@ -51,6 +51,8 @@ from torchattr.methods import AttentionRollout as AttentionRollout
 from torchattr.methods import AttnLRP as AttnLRP
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import Deconvolution as Deconvolution
+from torchattr.methods import DeepLift as DeepLift
+from torchattr.methods import DeepLiftShap as DeepLiftShap
 from torchattr.methods import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods import FeatureAblation as FeatureAblation
 from torchattr.methods import GradCAM as GradCAM

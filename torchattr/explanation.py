@@ -37,6 +37,8 @@ LikeInputs: TypeAlias = Literal[
     "input_x_gradient",
     "integrated_gradients",
     "gradient_shap",
+    "deep_lift",
+    "deep_lift_shap",
     "guided_backprop",
     "deconvolution",
     "feature_ablation",

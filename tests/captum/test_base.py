@@ -32,7 +32,7 @@ IGNORED = {("FeatureAblation", "attribute"): {"kwargs"}}
 
 
 def test_these_are_the_names() -> None:
-    assert len(METHODS) == 16
+    assert len(METHODS) == 18
     assert all(hasattr(captum.attr, name) for name in METHODS)
     assert all(hasattr(lrp_rules, name) for name in RULES)
 

@@ -113,6 +113,29 @@ def test_grad_cam_of_the_default_layer(case: Case, refusals: Refusals) -> None:
     asked(refusals, case, "grad_cam", run, check)
 
 
+def test_deep_lift_is_complete(case: Case, refusals: Refusals) -> None:
+    method = ta.DeepLift(case.model, output=case.member.output)
+
+    def check(found: Any) -> None:
+        maps, delta = found
+        size = sum(one.abs().flatten(1).sum(1) for one in listed(maps))
+        assert bool((size > 0).all()), "nothing is compared: what is attributed is zero"
+        share = (delta.abs() / size).max().item()
+        # Its attention computes in single precision, whatever the model's.
+        least = 1e-6 if case.name == "timm/efficientvit_mit" else 0.0
+        assert share <= max(case.member.rounding, least), (
+            f"misses {share:.2g} of the sum of magnitudes"
+        )
+
+    asked(
+        refusals,
+        case,
+        "deep_lift",
+        lambda: method.attribute(case.given, None, case.member.target, None, True),
+        check,
+    )
+
+
 def test_incremental_occlusion(case: Case, refusals: Refusals) -> None:
     method = ta.Occlusion(case.model, output=case.member.output)
     sizes = [tuple(max(extent // 2, 3) for extent in one.shape[1:]) for one in case.inputs]

@@ -16,6 +16,8 @@ torch.Size([2, 1, 8, 8])
 
 from torchattr.captum.base import LayerAttribution as LayerAttribution
 from torchattr.captum.gradient import Deconvolution as Deconvolution
+from torchattr.captum.gradient import DeepLift as DeepLift
+from torchattr.captum.gradient import DeepLiftShap as DeepLiftShap
 from torchattr.captum.gradient import GradientShap as GradientShap
 from torchattr.captum.gradient import GuidedBackprop as GuidedBackprop
 from torchattr.captum.gradient import InputXGradient as InputXGradient

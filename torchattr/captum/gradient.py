@@ -11,6 +11,7 @@ from torchattr import methods
 from torchattr.captum.base import CaptumMethod
 from torchattr.core.inputs import as_inputs
 from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.methods import CustomAttribution
 
 
 class _OfFunction(CaptumMethod, methods.GradientAttribution):
@@ -102,3 +103,54 @@ def _drawn_seeds(inputs: Tensors) -> list[int]:
     """Return a random seed for each example, which `torch.manual_seed` determines."""
     count = as_inputs(inputs).batch_size
     return torch.randint(2**63 - 1, (count,)).tolist()
+
+
+class _OfDifferences(CaptumMethod, methods.RescaleAttribution):
+    """A method whose quotients Captum takes by an absolute size of differences."""
+
+    _gives_delta = True
+
+    def __init__(
+        self,
+        model: Forward,
+        multiply_by_inputs: bool = True,
+        eps: float | None = 1e-10,
+        *,
+        output: OutputKey = None,
+    ) -> None:
+        super().__init__(model, multiply_by_inputs, eps, output=output)
+        self.multiplies_by_inputs = multiply_by_inputs
+
+
+class DeepLift(_OfDifferences, methods.DeepLift):
+    """:class:`torchattr.DeepLift`; Captum's argument names are its own."""
+
+
+class DeepLiftShap(_OfDifferences, methods.DeepLiftShap):
+    """:class:`torchattr.DeepLiftShap`; Captum's argument names are its own."""
+
+    def __init__(
+        self, model: Forward, multiply_by_inputs: bool = True, *, output: OutputKey = None
+    ) -> None:
+        super().__init__(model, multiply_by_inputs, output=output)
+
+    def attribute(  # type: ignore[override]  # Captum's baselines have no default
+        self,
+        inputs: Tensors,
+        baselines: Any,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        custom_attribution_func: CustomAttribution | None = None,
+        *,
+        internal_batch_size: int | None = None,
+    ) -> Any:
+        return super().attribute(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            return_convergence_delta,
+            custom_attribution_func,
+            internal_batch_size=internal_batch_size,
+        )

@@ -9,6 +9,7 @@ from torchattr.layers.autograd import enter as enter
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.composite import WEIGHTED as WEIGHTED
+from torchattr.layers.composite import CheckedTable as CheckedTable
 from torchattr.layers.composite import Composite as Composite
 from torchattr.layers.composite import Position as Position
 from torchattr.layers.connection import why_disconnected as why_disconnected
@@ -50,10 +51,13 @@ from torchattr.layers.operations.parsers import Parsed as Parsed
 from torchattr.layers.operations.parsers import call_pattern as call_pattern
 from torchattr.layers.operations.parsers import parse_call as parse_call
 from torchattr.layers.operations.parsers import writes_in_place as writes_in_place
+from torchattr.layers.reference import Reference as Reference
+from torchattr.layers.reference import Tolerance as Tolerance
 from torchattr.layers.registry import RuleTable as RuleTable
 from torchattr.layers.registry import register_rule as register_rule
 from torchattr.layers.registry import registered_rules as registered_rules
 from torchattr.layers.registry import rule_table as rule_table
+from torchattr.layers.rescaling import ReferenceRun as ReferenceRun
 from torchattr.layers.rule import LayerRule as LayerRule
 from torchattr.layers.rules import (
     activation,
@@ -66,6 +70,11 @@ from torchattr.layers.rules import (
     relu_max_pool,
 )
 from torchattr.layers.rules.conv import ConvGradient as ConvGradient
+from torchattr.layers.rules.deep_lift import attention as rescaled_attention
+from torchattr.layers.rules.deep_lift import elementwise as rescaled_elements
+from torchattr.layers.rules.deep_lift import norms as rescaled_norms
+from torchattr.layers.rules.deep_lift import pools as rescaled_pools
+from torchattr.layers.rules.deep_lift import products as rescaled_products
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
 from torchattr.layers.rules.relevance import gates, norms, products, sums, terminal
 from torchattr.layers.rules.relevance import linear as weighted
@@ -90,5 +99,6 @@ from torchattr.layers.trace import Trace as Trace
 RULE_MODULES = (
     *(activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool),
     *(gates, norms, products, sums, terminal, weighted),
+    *(rescaled_attention, rescaled_elements, rescaled_norms, rescaled_pools, rescaled_products),
 )
 """The modules whose import registers the rules and fusions of the package."""

@@ -1,9 +1,12 @@
-"""Rule tables that choose a rule by a call's place in the finished forward."""
+"""Rule tables that look at a finished forward, to choose rules by place or to check its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from torchattr.errors import RuleError
 from torchattr.layers.operations.operation import Call
@@ -93,3 +96,21 @@ class Composite(dict[str, LayerRule]):
             return self.inside.get(module, self.get(operation))
         saving = [r for r in self._of_places() if type(r).save is not LayerRule.save]
         return saving[0] if saving else self.get(operation)
+
+
+class CheckedTable(dict[str, LayerRule], ABC):
+    """Rules that are right only for some graphs, and check that of each finished forward.
+
+    They have a state of their own, so that a forward under them cannot be recorded and replayed.
+    """
+
+    @abstractmethod
+    def check(self, outputs: Sequence[Tensor]) -> None:
+        """Check the graph of a forward before its backwards.
+
+        Args:
+            outputs: the scores, and other values whose gradients may be asked for.
+
+        Raises:
+            ModelError: the rules would be wrong for it.
+        """

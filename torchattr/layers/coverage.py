@@ -16,7 +16,7 @@ from torchattr.core.torch_private import BackwardHookFunction
 from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
 from torchattr.layers.autograd import Enter, runs_rules
-from torchattr.layers.composite import Composite
+from torchattr.layers.composite import CheckedTable, Composite
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.ledger import LENIENT, Probe
 from torchattr.layers.operations.operation import OPERATIONS, Call, spelled
@@ -147,7 +147,7 @@ class Coverage:
             NoRuleMatched: nothing was rewritten, or a rectifier could not be intercepted; a
                 :class:`CoverageWarning` instead if not `strict`.
         """
-        if not table:
+        if not table or isinstance(table, CheckedTable):
             return
         fault = self._fault(table, method)
         if fault and strict:

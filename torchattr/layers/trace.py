@@ -16,7 +16,7 @@ from torchattr.layers.arrangement import Currency, arrange
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import GradientInside, InnerGradients
 from torchattr.layers.capture import Captured
-from torchattr.layers.composite import Composite
+from torchattr.layers.composite import CheckedTable, Composite
 from torchattr.layers.graph import nodes_of, prepare_backward, readers_of
 from torchattr.layers.graph_trace import ForwardCall, GraphTrace, Tap
 from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
@@ -94,6 +94,9 @@ class Trace(GraphTrace):
         self.coverage.inspect(nodes_of(self.output) if recorded else readers)
         self.coverage.total(readers)
         self._arrange(model)
+        for table in self._tables:
+            if isinstance(table, CheckedTable):
+                table.check((self.output, *recorded))
         if not self._mode.hooked:
             prepare_backward(self.output, readers)
 

@@ -38,6 +38,10 @@ from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
+from torchattr.methods.deep_lift import CustomAttribution as CustomAttribution
+from torchattr.methods.deep_lift import DeepLift as DeepLift
+from torchattr.methods.deep_lift import RescaleAttribution as RescaleAttribution
+from torchattr.methods.deep_lift_shap import DeepLiftShap as DeepLiftShap
 from torchattr.methods.excitation_backprop import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
 from torchattr.methods.grad_cam import GradCAM as GradCAM

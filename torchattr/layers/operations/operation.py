@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from torchattr.errors import RuleError
 from torchattr.kernels import Backend, Order
@@ -91,6 +92,8 @@ OPERATIONS: dict[str, Operation] = {
         Operation("normalize", "norm", on_request=True),
         Operation("mean", "reduction", on_request=True),
         Operation("sum", "reduction", on_request=True),
+        Operation("amax", "reduction", on_request=True),
+        Operation("vector_norm", "reduction", on_request=True),
         Operation("interpolate", "resampling", on_request=True),
     )
 }
@@ -263,7 +266,8 @@ class Call:
 
     def vjp(self, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return PyTorch's own gradient with respect to each of `inputs`."""
-        with torch.enable_grad():
+        # Hooks on what is saved belong to the model's own graph: a checkpointed part drops it.
+        with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):
             fresh = [tensor.detach().requires_grad_() for tensor in inputs]
             # An in-place spelling must not write over a leaf, nor over tensors that a rule saved.
             output = self.compute(*(leaf.clone() for leaf in fresh))
@@ -279,6 +283,10 @@ class Call:
         if like.device.type == "cpu":
             return torch.empty_strided(self.shape, self._stride, dtype=like.dtype)
         return like.new_empty(1).expand(self.shape)
+
+
+def _itself(saved: Tensor) -> Tensor:
+    return saved
 
 
 def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -34,13 +34,13 @@ class MaxPoolGradient(LayerRule):
         if not call.drop_extras:
             return None
         window = window_of(call)
-        _refuse_empty_windows(call.shape, window)
+        refuse_empty_windows(call.shape, window)
         output, switches = call.backend.max_pool(inputs[0], window)
         return output, (switches,)
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
         window = window_of(call)
-        _refuse_empty_windows(call.shape, window)
+        refuse_empty_windows(call.shape, window)
         return (call.backend.pack_switches(extras[0], y, call.shape, window),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def window_of(call: Call) -> Window:
     return Window(call.kernel_size, call.stride, call.padding, call.dilation, call.ceil_mode)
 
 
-def _refuse_empty_windows(shape: Sequence[int], window: Window) -> None:
+def refuse_empty_windows(shape: Sequence[int], window: Window) -> None:
     """Raise if a window lies completely in the padding, as a dilated one may.
 
     Nothing wins there: PyTorch returns minus infinity and an index outside of the input, to which

@@ -11,7 +11,15 @@ from torch import Tensor
 from torchattr.core.by_model import ByModel
 from torchattr.core.types import Forward, OutputKey
 from torchattr.kernels import requested_backend
-from torchattr.layers import NativeTrace, NotNative, RandomState, RuleTable, Tap, Trace
+from torchattr.layers import (
+    CheckedTable,
+    NativeTrace,
+    NotNative,
+    RandomState,
+    RuleTable,
+    Tap,
+    Trace,
+)
 from torchattr.methods._gradient.forward_result import ForwardResult, Traceable
 from torchattr.methods._gradient.memory import (
     Memory,
@@ -52,7 +60,7 @@ def run_forward(
         "key": key,
         "from_inputs": from_inputs,
     }
-    if isinstance(model, Traceable):
+    if isinstance(model, Traceable) and not _are_checked(tables):
         return model.trace(inputs, arguments, **options, of_output=of_output)
     forward = _ForwardRun(model, inputs, arguments, options)
     if memory == "native":
@@ -63,6 +71,11 @@ def run_forward(
     if requested_backend() != "auto":
         return forward.lean("a backend was asked for")
     return forward.faster()
+
+
+def _are_checked(tables: Sequence[RuleTable]) -> bool:
+    """Whether a table has a state of its own, which a replayed forward would miss."""
+    return any(isinstance(table, CheckedTable) for table in tables)
 
 
 @dataclass(frozen=True)

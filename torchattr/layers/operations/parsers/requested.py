@@ -8,6 +8,7 @@ in-place method, the operator and the aten function.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from torch import Tensor
@@ -34,13 +35,12 @@ def parse_requested(
         the call and its inputs, or `None` if it is none of them.
     """
     operation, parse = _PATTERNS.get(base_name(function), (None, None))
-    if (
-        operation is None
-        or parse is None
-        or operation not in requested
-        or kwargs.get("out") is not None
-    ):
+    if operation is None or parse is None or operation not in requested:
         return None
+    if "out" in kwargs:  # Some functions hand on their default, which asks for nothing.
+        if kwargs["out"] is not None:
+            return None
+        kwargs = {name: value for name, value in kwargs.items() if name != "out"}
     pattern = CallPattern(operation, parse, writes_in_place(function), masked=False)
     return parse_by(pattern, function, args, kwargs)
 
@@ -71,7 +71,11 @@ _named(
 _named("mean", "mean")(_one)
 _named("sum", "sum")(_one)
 _named("interpolate", "interpolate upsample upsample_nearest upsample_bilinear")(_one)
-_named("softmax", "softmax special_softmax")(_one)
+
+
+@_named("softmax", "softmax special_softmax")
+def _softmax(input: Any, dim: Any = None, *rest: Any, **kwargs: Any) -> Parsed:
+    return Parsed((input,), {"dim": dim})
 
 
 @_named("elementwise", "pow ipow float_power")
@@ -142,6 +146,27 @@ def _normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None
 ) -> Parsed:
     return Parsed((input,), {"p": p, "dim": dim, "eps": eps})
+
+
+@_named("vector_norm", "norm vector_norm linalg_vector_norm")
+def _vector_norm(
+    input: Any,
+    ord: Any = 2,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    p: Any = None,
+    **kwargs: Any,
+) -> Parsed | None:
+    order = 2 if "fro" in (ord, p) or (ord, p) == (None, None) else ord if p is None else p
+    if not isinstance(order, (int, float)) or not 0 < order < inf or kwargs.get("dtype"):
+        return None
+    return Parsed((input,), {"p": order, "dim": dim, "keepdim": keepdim})
+
+
+@_named("amax", "amax")
+def _amax(input: Any, dim: Any = (), keepdim: bool = False) -> Parsed:
+    return Parsed((input,), {"dim": dim, "keepdim": keepdim})
 
 
 @_named("attention", "scaled_dot_product_attention")

@@ -1,0 +1,91 @@
+"""DeepLIFT averaged over baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import assert_same, noise, refused, seeded
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
+
+MODEL = seeded(
+    lambda: nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+).double()
+X, B = noise(4, 6), noise(5, 6, seed=2)
+
+
+def expected(target: Any, x: Tensor = X) -> Tensor:
+    method = ta.DeepLift(MODEL)
+    return torch.stack([method.attribute(x, row[None], target) for row in B]).mean(0)
+
+
+@pytest.mark.parametrize("size", [None, 1, 2, 3, 7, 100])
+@pytest.mark.parametrize("target", [1, [0, 2, 1, 1], None, ta.TopK(2)], ids=str)
+def test_it_is_the_mean_however_it_is_split(target: Any, size: int | None) -> None:
+    maps, delta = ta.DeepLiftShap(MODEL).attribute(
+        X, B, target, return_convergence_delta=True, internal_batch_size=size
+    )
+    assert_same(maps, expected(target), 1e-12)
+    assert delta.shape == ((20, 2) if isinstance(target, ta.TopK) else (20,))
+    assert delta.abs().max() < 1e-13
+
+
+def test_each_baseline_runs_once_for_all_images() -> None:
+    rows: list[int] = []
+
+    def model(x: Tensor) -> Any:
+        rows.append(len(x))
+        return MODEL(x)
+
+    ta.DeepLiftShap(model).attribute(X, B, 1, internal_batch_size=5)
+    # The scores, the baselines, and each image with all of them.
+    assert rows == [4, 5, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize("size", [None, 1, 3])
+def test_arguments_go_with_their_images(size: int | None) -> None:
+    def model(x: Tensor, scale: Tensor) -> Any:
+        return MODEL(x * scale).tanh()
+
+    scale = noise(4, 1, seed=5)
+    found = ta.DeepLiftShap(model).attribute(X, B, 1, scale, internal_batch_size=size)
+    method = ta.DeepLift(model)
+    each = torch.stack([method.attribute(X, row[None], 1, scale) for row in B])
+    assert_same(found, each.mean(0), 1e-12)
+
+
+def test_forms_of_baselines() -> None:
+    method = ta.DeepLiftShap(MODEL)
+    assert_same(method.attribute(X, lambda: B, 1), expected(1), 1e-12)
+    assert_same(method.attribute(X, lambda x: x[:2], 1), method.attribute(X, X[:2], 1))
+    assert_same(method.attribute(X, target=1), ta.DeepLift(MODEL).attribute(X, target=1), 1e-12)
+    multipliers = ta.DeepLiftShap(MODEL, multiply_by_inputs=False).attribute(X, B[:1], 1)
+    assert_same(multipliers * (X - B[:1]), method.attribute(X, B[:1], 1), 1e-12)
+
+
+def test_two_inputs() -> None:
+    def model(a: Tensor, b: Tensor) -> Any:
+        return MODEL(a * b.sigmoid())
+
+    maps = ta.DeepLiftShap(model).attribute((X, X.flip(0)), (B, B.flip(1)), 1)
+    mean = torch.stack([model(one[None], two[None]) for one, two in zip(B, B.flip(1), strict=True)])
+    rise = model(X, X.flip(0))[:, 1] - mean[:, 0, 1].mean()
+    assert_same(maps[0].sum(1) + maps[1].sum(1), rise.detach(), 1e-12)
+    with refused(ShapeError, "baselines", "4, 5 rows"):
+        ta.DeepLiftShap(model).attribute((X, X), (B, B[:4]), 1)
+
+
+def test_bad_input() -> None:
+    method = ta.DeepLiftShap(MODEL)
+    with refused(InputTypeError, "baselines", "torch.int64"):
+        method.attribute(X, torch.zeros(3, 6, dtype=torch.int64), 1)
+    with refused(ShapeError, "baselines", "(5, 5)"):
+        method.attribute(X, B[:, :5], 1)
+    with refused(InputError, "internal_batch_size", "at least 1"):
+        method.attribute(X, B, 1, internal_batch_size=0)
+    with refused(OutputError, "one row"):
+        ta.DeepLiftShap(lambda x: MODEL(x).sum(0, keepdim=True)).attribute(X, B, 1)

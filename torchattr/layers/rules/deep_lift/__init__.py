@@ -1,0 +1,1 @@
+"""DeepLIFT's rescale rule of each operation that is not linear."""

@@ -1,0 +1,122 @@
+"""Softmax, alone and within attention: exponentials of logits, of which a mean is subtracted.
+
+With `L` the logarithm of the sum of exponentials, a softmax is `p = exp(x - L)`, so that
+`dp = s (dx - dL)` with the slope `s` of the exponential. As all `dp` sum to 0, `dL` is the mean of
+`dx` with the weights `s`. Slopes are within 0 and 1, however far the logits are apart, and the
+whole is the softmax's own gradient where they are equal. (A product of exponentials with the
+inverse of their sum is complete as well, but multiplies by their ratio: 1e80 where logits differ by
+180.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.errors import ModelError
+from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.reference import Tolerance
+from torchattr.layers.registry import register_rule
+from torchattr.layers.rule import batchable
+from torchattr.layers.rules.deep_lift.rescale import (
+    ComparedCall,
+    RescaleRule,
+    Tensors,
+    mean_of,
+    quotient,
+    wide,
+)
+
+
+def _slopes(x: Tensor, x0: Tensor, dim: int, tolerance: Tolerance) -> Tensor:
+    """Return `(p - p0) / (log p - log p0)`: the logarithmic mean of both softmaxes over `dim`."""
+    z, z0 = x.log_softmax(dim), x0.log_softmax(dim)
+    return quotient(z, z0, z.exp() - z0.exp(), torch.exp, tolerance)
+
+
+def _multiplied(grad: Tensor, slopes: Tensor, dim: int) -> Tensor:
+    """Return the multipliers of a softmax's input."""
+    along = (grad * slopes).sum(dim, keepdim=True) / slopes.sum(dim, keepdim=True)
+    return (grad - along) * slopes
+
+
+@register_rule("softmax", "rescale")
+@batchable
+class RescaleSoftmax(RescaleRule):
+    """`exp(x - L)` by its slopes, and `L = log(sum(exp(x)))` by their mean."""
+
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
+        x, x0 = wide(pair.given[0]), wide(pair.reference[0])
+        return (_slopes(x, x0, _dim(call), self.tolerance),)
+
+    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
+        return in_dtype(_multiplied(wide(grad), kept[0], _dim(call)), call.dtype)
+
+
+@register_rule("attention", "rescale")
+class RescaleAttention(RescaleRule):
+    """The products of attention by the means of their factors, the softmax between by its slopes.
+
+    The matrices are computed again in the backward: what is kept has the size of the inputs.
+    """
+
+    def compared(self, call: Call, pair: ComparedCall) -> tuple[Any, ...]:
+        return (*pair.given, *pair.reference, pair.dependent)
+
+    def multiplied(self, call: Call, grad: Tensor, *kept: Any) -> tuple[Tensor | None, ...]:
+        *both, dependent = kept
+        q, k, v, q0, k0, v0 = map(wide, both)
+        k, v, k0, v0 = (_for_queries(one, q) for one in (k, v, k0, v0))
+        scale = q.shape[-1] ** -0.5 if call.scale is None else call.scale
+        logits, logits0 = (
+            _masked(a @ b.transpose(-1, -2) * scale, call) for a, b in ((q, k), (q0, k0))
+        )
+        slopes = _slopes(logits, logits0, -1, self.tolerance)
+        above = wide(grad)
+        below = _multiplied(above @ mean_of(v, v0).transpose(-1, -2), slopes, -1) * scale
+        weights = mean_of(logits.softmax(-1), logits0.softmax(-1))
+        found = (
+            below @ mean_of(k, k0),
+            below.transpose(-1, -2) @ mean_of(q, q0),
+            weights.transpose(-1, -2) @ above,
+        )
+        return tuple(
+            in_dtype(_shaped(one, shape), call.dtype) if goes else None
+            for one, shape, goes in zip(found, call.shapes, dependent, strict=True)
+        )
+
+
+def _dim(call: Call) -> int:
+    dim = call.dim
+    if dim is None:
+        raise ModelError(
+            "a softmax without dim chooses its dimension by the number of dimensions; pass dim"
+        )
+    return int(dim)
+
+
+def _for_queries(values: Tensor, query: Tensor) -> Tensor:
+    """Repeat the heads of keys or values that several heads of queries share."""
+    if values.dim() < 3 or values.shape[-3] in (1, query.shape[-3]):
+        return values
+    return values.repeat_interleave(query.shape[-3] // values.shape[-3], -3)
+
+
+def _shaped(values: Tensor, shape: torch.Size) -> Tensor:
+    """Sum over what was repeated or expanded."""
+    if len(shape) > 2 and values.shape[-3] > shape[-3] > 1:
+        values = values.unflatten(-3, (shape[-3], -1)).sum(-3)
+    return values.sum_to_size(shape)
+
+
+def _masked(logits: Tensor, call: Call) -> Tensor:
+    if call.is_causal:
+        shape = logits.shape[-2:]
+        causal = torch.ones(shape, dtype=torch.bool, device=logits.device).tril()
+        logits = logits.masked_fill(~causal, -torch.inf)
+    mask = call.attn_mask
+    if mask is None:
+        return logits
+    return logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask

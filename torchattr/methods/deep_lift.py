@@ -1,0 +1,278 @@
+"""DeepLIFT: what the difference of each element from a baseline contributes to the score's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.targets import Several, Target
+from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, TensorsT
+from torchattr.errors import InputError, InputTypeError
+from torchattr.layers import RuleTable, Tolerance
+from torchattr.methods._gradient.baselines import fixed_baselines
+from torchattr.methods._gradient.comparison import (
+    Comparison,
+    check_complete,
+    contributions,
+    missing,
+)
+from torchattr.methods._perturbation.scores import TargetScores
+from torchattr.methods.base import Attribution, GradientAttribution
+from torchattr.methods.registry import register_method
+
+CustomAttribution = Callable[[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]], Any]
+
+
+class _Multipliers(GradientAttribution):
+    """The signal at the inputs under rules that are bound to a run of the reference."""
+
+    def __init__(self, title: str, model: Forward, output: OutputKey, table: RuleTable) -> None:
+        super().__init__(model, output=output, memory="lean")
+        self._title, self._table = title, table  # type: ignore[assignment]
+
+    @property
+    def title(self) -> str:
+        return self._title
+
+
+class RescaleAttribution(Attribution):
+    """The base of DeepLIFT's methods, which compare a run on inputs with one on baselines.
+
+    Args:
+        multiply_by_inputs: multiply by `x - x0`; otherwise the multipliers themselves.
+        eps: differences smaller than this count as none, so that the derivative stands for their
+            quotient; `None` counts those below 1e-7 of the values, whatever their scale.
+
+    Raises:
+        InputTypeError, InputError: `eps` is not a number above 0.
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        multiply_by_inputs: bool = True,
+        eps: float | None = None,
+        *,
+        output: OutputKey = None,
+    ) -> None:
+        super().__init__(model, output=output)
+        self.multiply_by_inputs = multiply_by_inputs
+        self.eps = eps
+        self._tolerance = Tolerance() if eps is None else Tolerance(0.0, _checked_eps(eps))
+
+    def _settings(self) -> dict[str, Any]:
+        by_inputs = None if self.multiply_by_inputs else False
+        return {"multiply_by_inputs": by_inputs, "eps": self.eps, **super()._settings()}
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensors,
+        start_point: Any,
+        end_point: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Tensor:
+        """Return the sum of the attributions minus `s(end) - s(start)`, one for each example.
+
+        Args:
+            attributions: contributions of the difference between both points.
+            start_point: for each input a number, or a tensor that broadcasts to it.
+            end_point: the inputs, as for :meth:`attribute`.
+            target: the same target.
+            additional_forward_args: the same arguments.
+        """
+        given = as_inputs(end_point)
+        arguments = as_arguments(additional_forward_args)
+        scores = TargetScores(self.model, given, target, arguments, self.output)
+        results = attributions if isinstance(attributions, (tuple, list)) else (attributions,)
+        rise = scores.clean - scores.of(fixed_baselines(start_point, given))[0]
+        delta = missing(results, rise)
+        return delta if scores.several else delta[:, 0]
+
+    def _compared_with(
+        self, references: Sequence[Tensor], target: Any, arguments: Sequence[Any]
+    ) -> Comparison:
+        return Comparison(
+            self.model,
+            references,
+            target,
+            arguments,
+            key=self.output,
+            tolerance=self._tolerance,
+        )
+
+    def _solved(
+        self,
+        comparison: Comparison,
+        inputs: Sequence[Tensor],
+        references: Sequence[Tensor],
+        target: Any,
+        custom: CustomAttribution | None,
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return the attribution of each input, and how far they miss the rise of the scores."""
+        given = Inputs(tuple(inputs), True)
+        solution = comparison.multipliers(self._method, given, target)
+        multipliers = solution.results[0]
+        found = contributions(multipliers, inputs, references)
+        rise = comparison.rise(solution)
+        check_complete(self.title, found, rise, solution.scores)
+        delta = missing(found, rise)
+        if custom is not None:
+            return _custom(custom, multipliers, inputs, references), delta
+        return found if self.multiply_by_inputs else list(multipliers), delta
+
+    def _method(self, table: RuleTable) -> GradientAttribution:
+        return _Multipliers(self.title, self.model, self.output, table)
+
+
+@register_method("deep_lift")
+class DeepLift(RescaleAttribution):
+    """`(x - x0) · m`, shaped like the input: contributions to `s(x) - s(x0)`.
+
+    The rescale rule of Shrikumar, Greenside and Kundaje 2017, arXiv:1704.02685. A multiplier `m`
+    says how much of the score's difference from the baseline's one unit of the input's difference
+    makes. They obey a chain rule: an elementwise function multiplies by `(f(x) - f(x0)) / (x - x0)`
+    in place of its derivative, a product of two results `a b` by the means of input and baseline,
+    `mean(b)` and `mean(a)`; softmax, attention and normalisations consist of these, and a max-pool
+    sends its difference to one place of each window. So the attributions sum to `s(x) - s(x0)` up
+    to rounding, on every network; `return_convergence_delta` returns by how much they miss it.
+
+    The model runs once on the baselines and once on the inputs, and there is one backward.
+
+    It is *not* independent of the baseline: elements that equal the baseline get 0. It is *not*
+    symmetric: two networks that compute the same function in different ways may get different
+    attributions. The paper's RevealCancel rule is another method.
+
+    Args:
+        multiply_by_inputs: multiply by `x - x0`; otherwise the multipliers themselves.
+        eps: differences smaller than this count as none, so that the derivative stands for their
+            quotient; `None` counts those below 1e-7 of the values, whatever their scale.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> maps, delta = ta.DeepLift(model).attribute(
+    ...     torch.ones(1, 3), target=1, return_convergence_delta=True
+    ... )
+    >>> maps.shape, bool(delta.abs() < 1e-5)
+    (torch.Size([1, 3]), True)
+    """
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: Literal[False] = False,
+        custom_attribution_func: CustomAttribution | None = None,
+    ) -> TensorsT: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        *,
+        return_convergence_delta: Literal[True],
+        custom_attribution_func: CustomAttribution | None = None,
+    ) -> tuple[TensorsT, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Baselines = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        custom_attribution_func: CustomAttribution | None = None,
+    ) -> Any: ...
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        custom_attribution_func: CustomAttribution | None = None,
+    ) -> Any:
+        """Return the attributions, shaped like the inputs.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`.
+            baselines: what the inputs are compared with: a number or a floating tensor that
+                broadcasts to the input, one for each input; 0 by default.
+            target: as for every method; the predicted class is that of the input.
+            additional_forward_args: as for every method; the baselines run with the same.
+            return_convergence_delta: return `(attributions, delta)`: for each example also how far
+                the sum of its contributions is from `s(x) - s(x0)`.
+            custom_attribution_func: computes the attributions from the multipliers, the inputs and
+                the baselines, each a tuple with a tensor for each input; a tuple in turn.
+
+        Raises:
+            InputTypeError: baselines that are neither numbers nor floating tensors.
+            ShapeError: baselines in another shape than the inputs.
+            InputError: baselines that are not finite.
+            ModelError: an operation of the model is neither linear nor known, or depends on the
+                data by an index or a mask; or the multipliers overflow.
+        """
+        given = as_inputs(inputs)
+        check_floating(baselines, given)
+        # In the memory format of the inputs, on which it depends what a model runs (`reshape`).
+        references = [
+            torch.empty_like(x).copy_(start)
+            for x, start in zip(given.tensors, fixed_baselines(baselines, given), strict=True)
+        ]
+        comparison = self._compared_with(references, target, as_arguments(additional_forward_args))
+        found, delta = self._solved(
+            comparison, given.tensors, references, target, custom_attribution_func
+        )
+        if not return_convergence_delta:
+            return given.restore(found)
+        return given.restore(found), delta if isinstance(target, Several) else delta[:, 0]
+
+
+def check_floating(baselines: Any, inputs: Inputs) -> None:
+    """Check that baselines which are tensors are floating, as the inputs are.
+
+    Raises:
+        InputTypeError: one is not.
+    """
+    for value in baselines if isinstance(baselines, (tuple, list)) else (baselines,):
+        if isinstance(value, Tensor) and not value.is_floating_point():
+            raise InputTypeError(
+                f"baselines has dtype {value.dtype}, but is compared with inputs of"
+                f" {inputs.tensors[0].dtype}; pass a floating tensor, prepared as the inputs are"
+            )
+
+
+def _custom(
+    function: CustomAttribution,
+    multipliers: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    references: Sequence[Tensor],
+) -> list[Tensor]:
+    found = function(tuple(multipliers), tuple(inputs), tuple(references))
+    values = found if isinstance(found, (tuple, list)) else (found,)
+    if len(values) != len(inputs) or not all(isinstance(one, Tensor) for one in values):
+        raise InputTypeError(
+            f"custom_attribution_func must return a tuple of {len(inputs)} tensors, one for each"
+            f" input, got {[type(one).__name__ for one in values]}"
+        )
+    return list(values)
+
+
+def _checked_eps(eps: Any) -> float:
+    if not isinstance(eps, (int, float)) or isinstance(eps, bool):
+        raise InputTypeError(f"eps must be a number or None, got {type(eps).__name__}")
+    if not eps > 0:
+        raise InputError(f"eps must be above 0, got {eps}; None counts differences by their scale")
+    return float(eps)

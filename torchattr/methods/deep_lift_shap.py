@@ -1,0 +1,256 @@
+"""DeepLIFT averaged over baselines, an estimate of SHAP values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, overload
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.targets import Several, Target
+from torchattr.core.types import Baselines, Tensors, TensorsT
+from torchattr.errors import ShapeError
+from torchattr.methods._gradient.baselines import BaselineRows
+from torchattr.methods._gradient.comparison import Comparison
+from torchattr.methods._perturbation.batch_repeat import (
+    repeat_arguments,
+    repeat_rows,
+    repeat_target,
+)
+from torchattr.methods._perturbation.checked import checked_count
+from torchattr.methods._perturbation.memory_budget import fitting, in_batches
+from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
+from torchattr.methods.deep_lift import CustomAttribution, RescaleAttribution
+from torchattr.methods.registry import register_method
+
+BaselineDistribution: TypeAlias = "Baselines | Callable[..., Baselines]"
+
+_Part: TypeAlias = tuple[list[Tensor], Tensor]
+"""Attributions summed over baselines, and the delta of each image and baseline."""
+
+
+@register_method("deep_lift_shap")
+class DeepLiftShap(RescaleAttribution):
+    """The mean of :class:`DeepLift` over baselines, shaped like the input.
+
+    Lundberg and Lee 2017, arXiv:1705.07874 (Deep SHAP): with a sample of the data as baselines, it
+    estimates the SHAP values of a score whose parts were independent of each other.
+
+    The attributions sum to the score minus its mean over the baselines, up to rounding. They are
+    *not* the SHAP values where elements interact, nor where those of the data depend on each other.
+
+    Each baseline runs once for many images, as many at a time as memory allows.
+
+    Args:
+        multiply_by_inputs: multiply by `x - x0`; otherwise the mean of the multipliers.
+        eps: as for :class:`DeepLift`.
+
+    >>> import torch, torchattr as ta
+    >>> model, x, others = torch.nn.Linear(3, 2), torch.ones(2, 3), torch.rand(20, 3)
+    >>> maps, delta = ta.DeepLiftShap(model).attribute(
+    ...     x, others, target=1, return_convergence_delta=True
+    ... )
+    >>> maps.shape, delta.shape, bool(delta.abs().max() < 1e-5)
+    (torch.Size([2, 3]), torch.Size([40]), True)
+    """
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: BaselineDistribution = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: Literal[False] = False,
+        custom_attribution_func: CustomAttribution | None = None,
+        *,
+        internal_batch_size: int | None = None,
+    ) -> TensorsT: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorsT,
+        baselines: BaselineDistribution = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        *,
+        return_convergence_delta: Literal[True],
+        custom_attribution_func: CustomAttribution | None = None,
+        internal_batch_size: int | None = None,
+    ) -> tuple[TensorsT, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: BaselineDistribution = None,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        custom_attribution_func: CustomAttribution | None = None,
+        *,
+        internal_batch_size: int | None = None,
+    ) -> Any: ...
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        return_convergence_delta: bool = False,
+        custom_attribution_func: CustomAttribution | None = None,
+        *,
+        internal_batch_size: int | None = None,
+    ) -> Any:
+        """Return the attributions, shaped like the inputs.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`.
+            baselines: what each input is compared with: a tensor `(rows, ...)` with any number of
+                rows in the form of an example, or a number; one for each input, with equally many
+                rows. Or a function of the inputs, or of nothing, that returns such. 0 by default.
+            target: as for every method; the predicted class is that of the input.
+            additional_forward_args: as for every method; the baselines of an example run with its.
+            return_convergence_delta: return `(attributions, delta)`: for each example and baseline,
+                those of an example side by side, how far the sum of the contributions is from
+                `s(x) - s(x0)`.
+            custom_attribution_func: as for :meth:`DeepLift.attribute`; its results are averaged.
+            internal_batch_size: pairs of an example and a baseline in one forward, at most; `None`
+                takes as many as memory allows. Halved when memory runs out.
+
+        Raises:
+            InputTypeError: baselines that are neither numbers nor floating tensors.
+            ShapeError: baselines in another form than the examples, or unlike numbers of them.
+            InputError: baselines that are not finite, or `internal_batch_size` below 1.
+            OutputError: the model does not return one row of scores for each example.
+            ModelError: as for :meth:`DeepLift.attribute`.
+            OutOfMemory: not even one pair fits.
+        """
+        given = as_inputs(inputs)
+        rows = _together(BaselineRows(baselines, given).tensors, given)
+        if internal_batch_size is not None:
+            checked_count(internal_batch_size, "internal_batch_size", expected="an int or None")
+        arguments = as_arguments(additional_forward_args)
+        scores = TargetScores(self.model, given, target, arguments, self.output)
+        pairs = _Pairs(self, given, rows, scores, custom_attribution_func)
+        found, delta = pairs.averaged(internal_batch_size)
+        results = [one.to(x.dtype) for one, x in zip(found, given.tensors, strict=True)]
+        if not return_convergence_delta:
+            return given.restore(results)
+        flat = delta.transpose(0, 1).flatten(0, 1)
+        return given.restore(results), flat if isinstance(target, Several) else flat[:, 0]
+
+
+class _Pairs:
+    """The pairs of images and baselines of one call.
+
+    Args:
+        method: the method.
+        inputs: the images.
+        rows: the baselines of each input.
+        scores: the scores of the images, which fix the target.
+        custom: computes attributions from multipliers, if given.
+    """
+
+    def __init__(
+        self,
+        method: DeepLiftShap,
+        inputs: Inputs,
+        rows: Sequence[Tensor],
+        scores: TargetScores,
+        custom: CustomAttribution | None,
+    ) -> None:
+        if not scores.per_example:
+            raise NotPerExample(
+                f"the model's output for a batch of {scores.batch} does not hold one row for each"
+                " example, but is one for all; pass a model that scores each"
+            )
+        self._method = method
+        self._inputs = inputs
+        self._rows = rows
+        self._scores = scores
+        self._custom = custom
+        self._run: Comparison | None = None
+        self._run_for: tuple[int, ...] = ()
+
+    def averaged(self, internal_batch_size: int | None) -> _Part:
+        """Return the mean over the baselines, and the delta of each baseline and image."""
+        count = len(self._rows[0])
+        at_once = self._at_once(internal_batch_size)
+        baselines = min(count, at_once)
+        images = max(at_once // baselines, 1) if self._scores.divisible else self._scores.batch
+
+        def evaluate(first: int, last: int) -> _Part:
+            def of_images(start: int, stop: int) -> _Part:
+                return self._evaluated(slice(first, last), slice(start, stop))
+
+            parts = list(in_batches(self._scores.batch, images, of_images, "image"))
+            totals = [
+                torch.cat(group) for group in zip(*(found for found, _ in parts), strict=True)
+            ]
+            return totals, torch.cat([delta for _, delta in parts], 1)
+
+        parts = list(in_batches(count, baselines, evaluate, "baseline"))
+        sums = [torch.stack(group).sum(0) for group in zip(*(one for one, _ in parts), strict=True)]
+        return [total / count for total in sums], torch.cat([delta for _, delta in parts])
+
+    def _at_once(self, internal_batch_size: int | None) -> int:
+        """Return the number of pairs in one forward."""
+        if internal_batch_size is not None:
+            return internal_batch_size
+        scores, batch = self._scores, max(self._scores.batch, 1)
+        if not scores.repeatable:
+            return 1
+        # The run of the baselines keeps about as much as a forward with a graph.
+        footprint = scores.footprint
+        device = self._inputs.tensors[0].device
+        return fitting(2 * footprint.bytes_with_graph // batch, footprint, 1, device)
+
+    def _evaluated(self, baselines: slice, images: slice) -> _Part:
+        """Return the sums over some baselines for some images."""
+        scores = self._scores.of_images(images)
+        count, batch = baselines.stop - baselines.start, scores.batch
+        target = repeat_target(scores.target, count)
+        references = [rows[baselines].repeat_interleave(batch, 0) for rows in self._rows]
+        inputs = [repeat_rows(one[images], count) for one in self._inputs.tensors]
+        run = self._comparison(references, target, baselines, images)
+        found, delta = self._method._solved(run, inputs, references, target, self._custom)
+        sums = [one.reshape(count, batch, *one.shape[1:]).sum(0) for one in found]
+        return sums, delta.reshape(count, batch, -1)
+
+    def _comparison(
+        self, references: Sequence[Tensor], target: Any, baselines: slice, images: slice
+    ) -> Comparison:
+        """Return the run of some baselines, which serves all images with the same arguments."""
+        of_images = self._scores.of_images(images)
+        own = any(
+            one is not whole
+            for one, whole in zip(of_images.arguments, self._scores.arguments, strict=True)
+        )
+        wanted = (baselines.start, baselines.stop, of_images.batch, images.start if own else -1)
+        if self._run is None or self._run_for != wanted:
+            self._run = None  # Frees its memory first.
+            count = baselines.stop - baselines.start
+            arguments = repeat_arguments(of_images.arguments, count, of_images.batch)
+            self._run = self._method._compared_with(references, target, arguments)
+            self._run_for = wanted
+        return self._run
+
+
+def _together(rows: Sequence[Tensor], inputs: Inputs) -> list[Tensor]:
+    """Return equally many rows for each input, in the form of its examples."""
+    counts = {len(one) for one in rows} - {1}
+    if len(counts) > 1:
+        raise ShapeError(
+            f"baselines have {', '.join(map(str, sorted(counts)))} rows for different inputs; pass"
+            " equally many for each, since the rows of a baseline belong together"
+        )
+    count = max(counts, default=1)
+    return [
+        one.expand(count, *tensor.shape[1:])
+        for one, tensor in zip(rows, inputs.tensors, strict=True)
+    ]
