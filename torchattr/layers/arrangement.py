@@ -89,7 +89,7 @@ class _Arrangement:
         self._table = table
         self._composite = composite
         self._state = state
-        self._top = output.grad_fn
+        self._top: Any = output.grad_fn
         self._nodes = oldest_first(nodes_of(output))
         self._readers = readers_of(output)
         self._readers[self._top].append(None)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import LayerError
-from torchattr.layers.layouts.tracker import Layout
+from torchattr.layers.layouts.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,8 @@ class ExplainPlan:
     def ledgers(self, inputs: Tensor, targets: Sequence[int]) -> Iterator[tuple[str, int, Ledger]]:
         """Yield for each method that distributes the score where it went, for each class."""
         for name in self._names if self.settings.ledger else ():
-            if _has_ledger(name):
-                method = build(name, self.loaded.model, output=self.reader.scores)
+            method = build(name, self.loaded.model, output=self.reader.scores)
+            if isinstance(method, RelevanceAttribution):
                 for target in targets:
                     yield name, target, method.ledgers(inputs, target)[0]
 
