@@ -14,6 +14,7 @@ from torchattr.layers.backward import BackwardState
 from torchattr.layers.composite import WEIGHTED, Composite, Position
 from torchattr.layers.graph import nodes_of, oldest_first, readers_of
 from torchattr.layers.guards import named_modules_of
+from torchattr.layers.ledger import Probe
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule, Unchanged
@@ -48,9 +49,10 @@ class _Arrangement:
     def __init__(self, output: Tensor, table: int, state: BackwardState) -> None:
         self._table = table
         self._state = state
+        self._top = output.grad_fn
         self._nodes = oldest_first(nodes_of(output))
         self._readers = readers_of(output)
-        self._readers[output.grad_fn].append(None)
+        self._readers[self._top].append(None)
         self._live: set[Any] = set()
         self._nonnegative: set[Any] = set()
 
@@ -84,7 +86,7 @@ class _Arrangement:
         Raises:
             RuleError: all ways down end at operations whose output the rules count as a constant.
         """
-        if self._nodes[-1] in self._live:
+        if self._top in self._live:
             return
         ends = [node for node in self._nodes if runs_rules(node) and self._rule_of(node).ends]
         if ends:
@@ -153,7 +155,7 @@ class _Arrangement:
 
     def _passing_beside(self, ends: set[Any]) -> Any:
         """Return an operation through which the signal reaches the inputs beside the ends."""
-        waiting, seen = [self._nodes[-1]], set(ends)
+        waiting, seen = [node for node in [self._top] if node not in ends], set(ends)
         while waiting:
             node = waiting.pop()
             for below, _ in node.next_functions:
@@ -226,7 +228,7 @@ def _adds(arguments: Mapping[str, Any]) -> bool:
 def _only_moves(node: Any) -> bool:
     """Whether a node puts elements elsewhere without changing them."""
     if runs_rules(node):
-        return node.state.call.operation.name == "dropout"
+        return node.state.call.operation.name in ("dropout", "cat")
     return type(node).__name__ in _MOVING_NODES
 
 
@@ -261,8 +263,9 @@ def _node_names(names: str) -> frozenset[str]:
 _MOVING_NODES = _node_names(
     "Alias AsStrided Clone Expand Permute ReshapeAlias Select Slice Split SplitWithSizes Squeeze T"
     " Transpose Unbind UnsafeSplit UnsafeView Unsqueeze View ToCopy Flip Index IndexSelect"
-    " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy"
-)
+    " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy ReflectionPad1D"
+    " ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D"
+) | {Probe._backward_cls.__name__}
 
 _SIGN_KEEPING_NODES = _MOVING_NODES - _node_names("ConstantPadNd") | _node_names(
     "Add Mean Sum MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D"

@@ -196,3 +196,15 @@ def test_merged_layer_of_lower_precision_keeps_its_dtype() -> None:
     found = relevance_of(model.float(), x.float(), g.float(), Z_PLUS)
     assert found.dtype == torch.float32
     assert_same(found.double(), expected, 1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_norm_may_keep_more_precision_than_the_layer(rule: str) -> None:
+    layer, norm, x, g = parts("conv2d")
+    rules, places, _ = table(rule)
+    expected = relevance_of(nn.Sequential(layer, norm), x.float().double(), g, rules, **places)
+    model = nn.Sequential(layer.bfloat16(), norm.float())
+    found = relevance_of(model, x.bfloat16(), g.bfloat16(), rules, **places)
+    assert found.dtype == torch.bfloat16
+    # Denominators that nearly cancel lose most of their digits.
+    assert torch.nn.functional.cosine_similarity(found.double().flatten(), expected.flatten(), 0) > 0.95
