@@ -445,16 +445,15 @@ def test_constants_are_kept_for_further_backwards_and_computed_once() -> None:
 
 def test_tables_of_one_forward_do_not_disturb_each_other() -> None:
     model = net()
-    methods = {
-        "lrp": ta.LRP(model),
-        "gamma": ta.LRP(model, "epsilon_gamma_box", low=-4.0, high=4.0),
-        "guided": ta.GuidedBackprop(model),
-        "saliency": ta.Saliency(model),
-        "flat": ta.LRP(model, "epsilon_plus_flat"),
-    }
-    found = ta.explain(model, PICTURE, list(methods.values()), targets=1)
-    together = list(found.attributions.values())
-    for method, values in zip(methods.values(), together, strict=True):
+    methods = [
+        ta.LRP(model),
+        ta.LRP(model, "epsilon_gamma_box", low=-4.0, high=4.0),
+        ta.GuidedBackprop(model),
+        ta.Saliency(model),
+        ta.LRP(model, "epsilon_plus_flat"),
+    ]
+    found = ta.explain(model, PICTURE, methods, targets=1).attributions
+    for method, values in zip(methods, found.values(), strict=True):
         assert_same(values[:, 0], method.attribute(PICTURE, 1), 1e-12)
 
 

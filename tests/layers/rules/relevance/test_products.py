@@ -90,15 +90,7 @@ def test_a_summand_keeps_its_own_share(name: str) -> None:
     kept_by(lambda x: function(square, x, 2 * x), RULES, {"constant"})
     kept_by(lambda x: function(x[:, :, :3] * 1.5, x, 2 * x), RULES, set())
     kept_by(lambda x: function(x[:, :, :3] * 1.5, x, C), RULES, set())
-    kept_by(lambda x: function(x[:, :, :3] * 1.5, C, C), RULES, set())
-
-
-def test_summand_and_factors_may_be_one_tensor() -> None:
-    x = noise(2, 3, 3)
-    g = noise(2, 3, 3, seed=5)
-    found = relevance_of(lambda x: torch.baddbmm(x, x, x), x, g, RULES)
-    separate = relevance_of(lambda x: x + torch.bmm(x, x), x, g, RULES)
-    assert_same(found, separate, 1e-12)
+    kept_by(lambda x: function(x[:, :, :3] * 1.5, C, C), RULES, {"constant"})
 
 
 @pytest.mark.parametrize("bias", ["none", "constant", "computed"])
