@@ -11,12 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise, seeded
+from relevance_oracles.dense import through_layer
+from relevance_oracles.engine import composite_of, relevance_of, signal_of, traced
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
-from relevance_oracles.dense import through_layer
-from relevance_oracles.engine import composite_of, relevance_of, signal_of, traced
 from torchattr.layers import Gamma, Trace, nodes_of, rule_table
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.operations.place import Place
@@ -46,9 +46,7 @@ def places(function: Callable[[Tensor], Tensor], operation: str, x: Tensor = X) 
     trace = traced(function, x, composite_of(RULES))
     calls = [node for node in nodes_of(trace.output) if runs_rules(node)]
     calls.sort(key=lambda node: node._sequence_nr())
-    return [
-        node.state.places[0] for node in calls if node.state.call.operation.name == operation
-    ]
+    return [node.state.places[0] for node in calls if node.state.call.operation.name == operation]
 
 
 NONNEGATIVE: dict[str, Callable[[Tensor], Tensor]] = {
@@ -85,9 +83,7 @@ SIGNED: dict[str, Callable[[Tensor], Tensor]] = {
     "pad with another value": lambda h: F.pad(h.relu(), (1, 1), value=-2.0),
     "negated": lambda h: -h.relu(),
     "times a number": lambda h: h.relu() * -1.0,
-    "batch norm": lambda h: F.batch_norm(
-        h.relu(), torch.ones(3).double(), torch.ones(3).double()
-    ),
+    "batch norm": lambda h: F.batch_norm(h.relu(), torch.ones(3).double(), torch.ones(3).double()),
 }
 
 
@@ -112,7 +108,9 @@ def test_what_is_known_of_signs_changes_no_map(rule: str, name: str) -> None:
     below = {**NONNEGATIVE, **SIGNED}[name]
     rules = {**RULES, "conv": rule}
     found = relevance_of(lambda x: NEXT(below(CONV(x))), X, torch.ones(1).double(), rules)
-    hidden = relevance_of(lambda x: NEXT(-(-below(CONV(x)))), X, torch.ones(1).double(), rules)
+    hidden = relevance_of(
+        lambda x: NEXT(torch.neg(-below(CONV(x)))), X, torch.ones(1).double(), rules
+    )
     assert_same(found, hidden, 1e-12)
 
 
@@ -178,7 +176,9 @@ def test_output_handed_down_is_the_one_computed_again(rule: str, name: str) -> N
             # Views: each node has one reader more, which adds nothing.
             return RECTIFIED[name](h.view(h.shape)) + h.detach() * 0
 
-        found = relevance_of(lambda x, layer=layer: RECTIFIED[name](layer(x)), X, g, rules, **options)
+        found = relevance_of(
+            lambda x, layer=layer: RECTIFIED[name](layer(x)), X, g, rules, **options
+        )
         assert_same(found, relevance_of(twice_read, X, g, rules, **options), 1e-12)
 
 
@@ -227,7 +227,9 @@ def stepwise(model: Any, x: Tensor, g: Tensor, chosen: list[tuple[str, dict[str,
     for layer in layers:
         values.append(layer(values[-1]))
     r = values[-1] * g
-    for layer, value, (rule, params) in reversed(list(zip(layers, values[:-1], chosen, strict=True))):
+    for layer, value, (rule, params) in reversed(
+        list(zip(layers, values[:-1], chosen, strict=True))
+    ):
         r = through_layer(rule, layer, value, r, **params)
     return r
 
@@ -445,16 +447,16 @@ def test_constants_are_kept_for_further_backwards_and_computed_once() -> None:
 
 def test_tables_of_one_forward_do_not_disturb_each_other() -> None:
     model = net()
-    methods = [
-        ta.LRP(model),
-        ta.LRP(model, "epsilon_gamma_box", low=-4.0, high=4.0),
-        ta.GuidedBackprop(model),
-        ta.Saliency(model),
-        ta.LRP(model, "epsilon_plus_flat"),
-    ]
-    found = ta.explain(model, PICTURE, methods, targets=1).attributions
-    for method, values in zip(methods, found.values(), strict=True):
-        assert_same(values[:, 0], method.attribute(PICTURE, 1), 1e-12)
+    for options in ({}, {"composite": "epsilon_gamma_box", "low": -4.0, "high": 4.0}):
+        methods = {
+            "lrp": ta.LRP(model, **options),
+            "guided_backprop": ta.GuidedBackprop(model),
+            "saliency": ta.Saliency(model),
+        }
+        found = ta.explain(model, PICTURE, list(methods.values()), targets=1).attributions
+        assert set(found) == set(methods)
+        for name, method in methods.items():
+            assert_same(found[name][:, 0], method.attribute(PICTURE, 1), 1e-12)
 
 
 def test_traces_of_several_tables_equal_each_alone() -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise, refused, seeded
+from relevance_oracles.engine import ledger_of, relevance_of
 from torch import Tensor, nn
 
-from relevance_oracles.engine import ledger_of, relevance_of
 from torchattr.errors import CoverageWarning, NoRuleMatched
 from torchattr.layers import LedgerEntry
 
@@ -118,7 +118,8 @@ def test_values_written_into_a_tensor_keep_their_share() -> None:
     given, reached, entries = ledger_of(model, X, g, RULES)
     kept = sum(entry.amount for entry in entries)
     assert abs(given - reached - kept) <= 1e-12 * (model(X) * g).abs().sum()
-    assert_same(relevance_of(model, X, g, RULES), torch.cat([0 * X[:, :1], 2 * (X * g)[:, 1:]], 1), 1e-12)  # fmt: skip
+    expected = torch.cat([0 * X[:, :1], 2 * (X * g)[:, 1:]], 1)
+    assert_same(relevance_of(model, X, g, RULES), expected, 1e-12)
 
 
 class Nested(nn.Module):

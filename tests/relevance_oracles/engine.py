@@ -16,9 +16,7 @@ def composite_of(rules: Mapping[str, Any], **places: Any) -> Composite:
     return Composite(rule_table(rules), **places)
 
 
-def traced(
-    function: Callable[..., Any], x: Tensor, composite: Composite, **options: Any
-) -> Trace:
+def traced(function: Callable[..., Any], x: Tensor, composite: Composite, **options: Any) -> Trace:
     """Run a forward whose backward is that of the composite; the output is taken as it is."""
     return Trace(function, (x,), tables=[composite], key=lambda output: output, **options)
 
@@ -60,4 +58,12 @@ def output_of(function: Callable[..., Any], x: Tensor) -> Tensor:
     return output
 
 
-__all__ = ["LayerRule", "composite_of", "ledger_of", "output_of", "relevance_of", "signal_of", "traced"]
+__all__ = [
+    "LayerRule",
+    "composite_of",
+    "ledger_of",
+    "output_of",
+    "relevance_of",
+    "signal_of",
+    "traced",
+]

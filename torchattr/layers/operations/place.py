@@ -18,8 +18,8 @@ class Place:
     Attributes:
         dependent: for each input, whether the signal goes on below it; empty if unknown, which
             counts as yes.
-        norm: the call of a batch-norm that alone reads the output: both are one linear operation, whose output
-            is the norm's.
+        norm: the call of a batch-norm that alone reads the output: both are one linear operation,
+            whose output is the norm's.
         nonnegative: whether the input has no negative element.
         gates: the place of the operation whose output a rectifier alone reads, if this call is that
             rectifier.

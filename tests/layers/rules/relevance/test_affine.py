@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise, seeded
-from torch import Tensor, nn
-
 from relevance_oracles.dense import through_layer
 from relevance_oracles.engine import ledger_of, output_of, relevance_of
+from torch import Tensor, nn
+
 from torchattr.layers.rules.relevance.linear import AlphaBeta, Epsilon, Gamma, ZPlus
 from torchattr.layers.rules.relevance.terminal import Flat, WSquare, ZBox
 
@@ -207,4 +207,7 @@ def test_norm_may_keep_more_precision_than_the_layer(rule: str) -> None:
     found = relevance_of(model, x.bfloat16(), g.bfloat16(), rules, **places)
     assert found.dtype == torch.bfloat16
     # Denominators that nearly cancel lose most of their digits.
-    assert torch.nn.functional.cosine_similarity(found.double().flatten(), expected.flatten(), 0) > 0.95
+    assert (
+        torch.nn.functional.cosine_similarity(found.double().flatten(), expected.flatten(), 0)
+        > 0.95
+    )

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise
+from relevance_oracles.engine import ledger_of, relevance_of
 from torch import Tensor
 
-from relevance_oracles.engine import ledger_of, relevance_of
 from torchattr.layers import OPERATIONS
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")

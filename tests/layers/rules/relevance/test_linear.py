@@ -9,11 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise, refused, seeded
+from relevance_oracles.dense import through_layer
+from relevance_oracles.engine import (
+    composite_of,
+    ledger_of,
+    output_of,
+    relevance_of,
+    signal_of,
+    traced,
+)
 from torch import Tensor, nn
 
-from relevance_oracles.dense import through_layer
-from relevance_oracles.engine import ledger_of, output_of, relevance_of, signal_of, traced
-from relevance_oracles.engine import composite_of
 from torchattr.errors import RuleError
 from torchattr.layers.rules.relevance.linear import (
     AlphaBeta,
@@ -103,7 +109,9 @@ def compare(layer: Any, x: Tensor, rule: str, epsilon: float, zero_bias: bool, *
     own = cls(**options)
     places = {"first": own} if own.terminal else {}
     found = relevance_of(layer, x, g, {"conv": own, "linear": own}, **places)
-    expected = through_layer(rule.split(",")[0], more.pop("alone", layer), x, z * g, **options, **more)
+    expected = through_layer(
+        rule.split(",")[0], more.pop("alone", layer), x, z * g, **options, **more
+    )
     assert_same(found, expected, 1e-10)
 
 
@@ -295,7 +303,9 @@ def test_channels_last_and_transposed_memory_change_nothing() -> None:
         own = cls(**params)
         places = {"first": own} if own.terminal else {}
         expected = relevance_of(layer, x, g, {"conv": own}, **places)
-        found = relevance_of(layer, last, g.to(memory_format=torch.channels_last), {"conv": own}, **places)
+        found = relevance_of(
+            layer, last, g.to(memory_format=torch.channels_last), {"conv": own}, **places
+        )
         assert_same(found, expected, 1e-12)
         turned = x.transpose(2, 3).contiguous().transpose(2, 3)
         assert_same(relevance_of(layer, turned, g, {"conv": own}, **places), expected, 1e-12)

@@ -9,9 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise
-from torch import Tensor
-
 from relevance_oracles.engine import composite_of, ledger_of, relevance_of, traced
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 

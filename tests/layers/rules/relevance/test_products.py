@@ -9,9 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise
-from torch import Tensor
-
 from relevance_oracles.engine import ledger_of, relevance_of
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
@@ -40,7 +39,6 @@ def kept_by(function: Callable[[Tensor], Tensor], rules: Any, reasons: set[str])
     scale = (g * y).abs().sum() + sum(abs(entry.amount) for entry in entries)
     assert abs(given - reached - kept) <= 1e-12 * scale
     assert {e.reason for e in entries if abs(e.amount) > 1e-12 * scale} == reasons
-
 
 
 PRODUCTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -108,11 +106,15 @@ def test_layers_whose_weights_are_computed_are_products(kind: str, bias: str) ->
     y = model(X)
     g = noise(*y.shape, seed=5)
     leaf = X.clone().requires_grad_()
-    weight = leaf[0, :3, :3] if kind == "linear" else leaf[:1, :3, :2].transpose(0, 1).repeat(1, 3, 1)
+    weight = (
+        leaf[0, :3, :3] if kind == "linear" else leaf[:1, :3, :2].transpose(0, 1).repeat(1, 3, 1)
+    )
     given = {"none": None, "constant": C[0, 0, :3], "computed": leaf[0, 1, :3]}[bias]
     inputs = leaf[:, :, :3]
     parts = [inputs, weight] + ([given] if bias == "computed" else [])
-    signals = list(torch.autograd.grad(function(inputs, weight, given), parts, g, retain_graph=True))
+    signals = list(
+        torch.autograd.grad(function(inputs, weight, given), parts, g, retain_graph=True)
+    )
     signals[:2] = [signal / 2 for signal in signals[:2]]
     (own,) = torch.autograd.grad(parts, leaf, signals)
     assert_same(relevance_of(model, X, g, RULES), X * own, 1e-12)
@@ -156,7 +158,9 @@ def explicit(q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, is_causal: 
         attn_mask = torch.ones(3, 3).bool().tril()
     if attn_mask is not None:
         added = attn_mask.dtype != torch.bool
-        logits = logits + (attn_mask if added else torch.zeros(3, 3).double().masked_fill(~attn_mask, -torch.inf))
+        logits = logits + (
+            attn_mask if added else torch.zeros(3, 3).double().masked_fill(~attn_mask, -torch.inf)
+        )
     return F.softmax(logits, -1) @ v
 
 
@@ -177,7 +181,9 @@ def test_attention_is_its_two_products_and_softmax(case: str, dependent: Any) ->
     for rules in (HALVES, RULES):
         if rules is RULES and not dependent[2]:
             continue
-        one = relevance_of(lambda x: F.scaled_dot_product_attention(*parts(x), **options), X, g, rules)
+        one = relevance_of(
+            lambda x: F.scaled_dot_product_attention(*parts(x), **options), X, g, rules
+        )
         both = relevance_of(lambda x: explicit(*parts(x), **options), X, g, rules)
         assert_same(one, both, 1e-10)
 

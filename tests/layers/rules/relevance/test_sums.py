@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise
+from relevance_oracles.engine import ledger_of, relevance_of
 from torch import Tensor
 
-from relevance_oracles.engine import ledger_of, relevance_of
-from torchattr.layers import StabilisedSum
+from torchattr.layers import StabilisedSum, registered_rules
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
@@ -72,7 +73,8 @@ def test_stabilised_sums_damp_their_own_output(name: str, epsilon: float) -> Non
     damped = g * unrectified / (unrectified + epsilon * torch.where(unrectified < 0, -1.0, 1.0))
     leaf = X.clone().requires_grad_()
     (own,) = torch.autograd.grad(function(leaf.clone()), leaf, damped)
-    rules = {operation: StabilisedSum(epsilon), "relu": "secant"}
+    stabilised: Any = registered_rules()[operation, "norm"]
+    rules = {operation: stabilised(epsilon), "relu": "secant"}
     assert_same(relevance_of(function, X, g, rules), X * own, 1e-10)
     given, reached, entries = ledger_of(function, X, g, rules)
     kept = sum(entry.amount for entry in entries)
@@ -82,5 +84,6 @@ def test_stabilised_sums_damp_their_own_output(name: str, epsilon: float) -> Non
 
 def test_stabilised_sum_of_nothing_passes_nothing() -> None:
     x = torch.zeros(1, 3).double()
-    found = relevance_of(lambda x: (x + 1.0) * (x + x), x, torch.ones(1, 3).double(), {"add": StabilisedSum(0.0)})  # fmt: skip
+    g = torch.ones(1, 3).double()
+    found = relevance_of(lambda x: (x + 1.0) * (x + x), x, g, {"add": StabilisedSum(0.0)})
     assert not bool(found.any())

@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise, refused, seeded
-from torch import Tensor, nn
-
 from relevance_oracles.dense import connections_of, dense_of, relevance, through_layer
 from relevance_oracles.engine import relevance_of
+from torch import Tensor, nn
+
 from torchattr.errors import RuleError
 from torchattr.layers.rules.relevance.terminal import Flat, TerminalRule, WSquare, ZBox
 
