@@ -112,15 +112,19 @@ SPELLINGS: dict[str, dict[str, Spelling]] = {
         "logsigmoid": F.logsigmoid,
         "erf": torch.erf,
     },
-    "mean": {"torch": lambda x: torch.mean(x, 2), "method": lambda x: x.mean((1,)), "keep": lambda x: x.mean(1, keepdim=True), "aten": lambda x: aten.mean.dim(x, [2])},
-    "sum": {"torch": lambda x: torch.sum(x, 2), "method": lambda x: x.sum(1), "aten": lambda x: aten.sum.dim_IntList(x, [2])},
+    "mean": {"torch": lambda x: torch.mean(x, 2), "method": lambda x: x.mean((1,)),
+        "keep": lambda x: x.mean(1, keepdim=True),
+        "aten": lambda x: aten.mean.dim(x, [2])},
+    "sum": {"torch": lambda x: torch.sum(x, 2), "method": lambda x: x.sum(1),
+        "aten": lambda x: aten.sum.dim_IntList(x, [2])},
     "interpolate": {
         "F": lambda x: F.interpolate(x, scale_factor=2.0),
         "linear": lambda x: F.interpolate(x, size=7, mode="linear"),
         "module": nn.Upsample(scale_factor=2.0),
     },
     "normalize": {"F": lambda x: F.normalize(x, dim=1), "p": lambda x: F.normalize(x, 1.0, -1)},
-    "rms_norm": {"F": lambda x: F.rms_norm(x, (4,), SHAPED[0]), "module": seeded(nn.RMSNorm, 4).double()},
+    "rms_norm": {"F": lambda x: F.rms_norm(x, (4,), SHAPED[0]),
+        "module": seeded(nn.RMSNorm, 4).double()},
     "attention": {
         "plain": lambda x: F.scaled_dot_product_attention(x, 2 * x, C),
         "mask": lambda x: F.scaled_dot_product_attention(x, x, x, SHAPED, scale=0.3),
@@ -233,6 +237,6 @@ def test_dropout_inside_attention_is_refused_in_training(need_weights: bool) -> 
     module = attention(batch_first=True, dropout=0.2).train()
     x = noise(2, 5, 8)
     with refused(TrainingModeError, "dropout"):
-        Trace(lambda x: module(x, x, x, need_weights=need_weights)[0], (x,), tables=[OWN], key=lambda y: y)  # fmt: skip
+        sent_back(lambda x: module(x, x, x, need_weights=need_weights)[0], x, x, OWN)
     with refused(TrainingModeError, "dropout"):
         ta.AttnLRP(lambda x: module(x, x, x, need_weights=need_weights)[0].sum((1, 2))).attribute(x)

@@ -1,4 +1,4 @@
-"""A batch-norm behind a convolution or linear layer is a part of it, where nothing else reads it."""
+"""A batch-norm behind a convolution or linear layer is a part of it, if nothing else reads it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ RULES: dict[str, tuple[Any, dict[str, Any]]] = {
     "z_box": (ZBox, {"low": -4.5, "high": 5.0}),
 }
 
-NORMS: dict[int, type[nn.Module]] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}  # fmt: skip
+NORMS: dict[int, type[nn.Module]] = {
+    2: nn.BatchNorm1d,
+    3: nn.BatchNorm1d,
+    4: nn.BatchNorm2d,
+    5: nn.BatchNorm3d,
+}
 
 LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "linear": (lambda b: nn.Linear(6, 5, bias=b), (6,)),

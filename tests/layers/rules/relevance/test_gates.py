@@ -88,7 +88,9 @@ def test_value_at_zero_is_a_constant_of_the_ledger(name: str) -> None:
 @pytest.mark.parametrize(
     "function", [torch.log, torch.reciprocal, torch.rsqrt, lambda x: x**-1, lambda x: 2 / x]
 )
-def test_function_without_a_value_at_zero_keeps_its_gradient_and_says_so(function: Callable[[Tensor], Tensor]) -> None:  # fmt: skip
+def test_function_without_a_value_at_zero_keeps_its_gradient_and_says_so(
+    function: Callable[[Tensor], Tensor],
+) -> None:
     x = VALUES.abs() + 0.3
     leaf = x.clone().requires_grad_()
     (own,) = torch.autograd.grad(function(leaf), leaf, G)

@@ -127,7 +127,7 @@ def test_quotient_gives_all_to_the_dividend() -> None:
         below = 1 + X.square()
         found = relevance_of(lambda x, q=quotient: q(2 * x, 1 + x.flip(1)), X, g, RULES)
         assert_same(found, 2 * X / (1 + X.flip(1)) * g, 1e-12)
-        kept_by(lambda x, q=quotient: q(x, below), RULES, set())
+        kept_by(lambda x, q=quotient, b=below: q(x, b), RULES, set())
         kept_by(lambda x, q=quotient: q(C, 2 * x) + x, RULES, {"constant"})
 
 
@@ -152,7 +152,14 @@ ATTENTION: dict[str, dict[str, Any]] = {
 }
 
 
-def explicit(q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, is_causal: bool = False, scale: Any = None) -> Tensor:  # fmt: skip
+def explicit(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Any = None,
+    is_causal: bool = False,
+    scale: Any = None,
+) -> Tensor:
     logits = q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5)
     if is_causal:
         attn_mask = torch.ones(3, 3).bool().tril()
