@@ -498,3 +498,17 @@ def test_four_threads_share_a_model() -> None:
         thread.join()
     for name in names:
         assert_same(found[name], expected[name], 1e-12)
+
+
+@pytest.mark.parametrize(("alpha", "nonnegative"), [(0.5, True), (-1.0, False)])
+def test_signs_are_known_through_sums_without_a_rule(alpha: float, nonnegative: bool) -> None:
+    def model(x: Tensor) -> Tensor:
+        h = CONV(x)
+        y: Tensor = NEXT(torch.add(h.relu(), F.relu(-h), alpha=alpha))
+        return y
+
+    trace = traced(model, X, composite_of({"conv": "z_plus", "relu": "secant"}))
+    calls = [node.state for node in nodes_of(trace.output) if runs_rules(node)]
+    convolutions = (state for state in calls if state.call.operation.name == "conv")
+    (last,) = (state for state in convolutions if state.call.shape[1] == 3)
+    assert last.places[0].nonnegative == nonnegative
