@@ -49,7 +49,7 @@ class _Arrangement:
     def __init__(self, output: Tensor, table: int, state: BackwardState) -> None:
         self._table = table
         self._state = state
-        self._top = output.grad_fn
+        self._top: Any = output.grad_fn
         self._nodes = oldest_first(nodes_of(output))
         self._readers = readers_of(output)
         self._readers[self._top].append(None)
