@@ -193,6 +193,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.operations.parsers.merge": "layers/operations/parsers/test_gradients.py: as for linear",
     "layers.operations.parsers.norm": "layers/operations/parsers/test_gradients.py: as for linear",
     "layers.operations.parsers.pool": "layers/operations/parsers/test_gradients.py: as for linear",
+    "layers.operations.place": "layers/test_arrangement.py: what a walk over the graph writes down",
     "layers.rule": "layers/rules/test_oracles.py: an abstract class and the default of all rules",
     "layers.rules.activation": "layers/rules/test_oracles.py: one table of oracles for all rules",
     "layers.rules.batch_norm_relu": "layers/test_graph.py: both pairs against each rule alone",

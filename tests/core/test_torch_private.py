@@ -105,3 +105,24 @@ def test_the_stance_of_the_compiler_is_set_again() -> None:
     torch.compiler.set_stance("force_eager")
     torch_private.set_dynamo_stance(before)
     assert torch_private.dynamo_stance() == before
+
+
+def test_an_opened_function_shows_its_calls_to_a_mode() -> None:
+    seen: list[str] = []
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            seen.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    function = torch.nn.functional.local_response_norm
+    x = torch.linspace(-1.0, 2.0, 24).view(2, 3, 4)
+    with Watch():
+        function(x, 2)
+        assert "local_response_norm" in seen
+        seen.clear()
+        found = torch_private.opened(function)(x, 2)
+    assert "local_response_norm" not in seen
+    assert {"mul", "avg_pool2d"} <= set(seen)
+    assert torch.equal(found, function(x, 2))
+    assert torch_private.opened(function) is torch_private.opened(function)

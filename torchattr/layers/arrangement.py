@@ -17,6 +17,7 @@ from torchattr.layers.backward import BackwardState
 from torchattr.layers.composite import WEIGHTED, Composite, Position
 from torchattr.layers.graph import nodes_of, oldest_first, readers_of
 from torchattr.layers.guards import named_modules_of
+from torchattr.layers.ledger import Probe
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule, Unchanged
@@ -204,7 +205,7 @@ class _Arrangement:
 
     def _passing_beside(self, ends: set[Any]) -> Any:
         """Return an operation through which the signal reaches the inputs beside the ends."""
-        waiting, seen = [self._top], set(ends)
+        waiting, seen = [node for node in [self._top] if node not in ends], set(ends)
         while waiting:
             node = waiting.pop()
             for below, _ in node.next_functions:
@@ -273,7 +274,7 @@ def _only_moves(node: Any) -> bool:
     if isinstance(node, Enter._backward_cls):
         return True
     if runs_rules(node):
-        return node.state.call.operation.name == "dropout"
+        return node.state.call.operation.name in ("dropout", "cat")
     return type(node).__name__ in _MOVING_NODES
 
 
@@ -308,8 +309,9 @@ def _node_names(names: str) -> frozenset[str]:
 _MOVING_NODES = _node_names(
     "Alias AsStrided Clone Expand Permute ReshapeAlias Select Slice Split SplitWithSizes Squeeze T"
     " Transpose Unbind UnsafeSplit UnsafeView Unsqueeze View ToCopy Flip Index IndexSelect"
-    " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy"
-)
+    " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy ReflectionPad1D"
+    " ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D"
+) | {Probe._backward_cls.__name__}
 
 _SIGN_KEEPING_NODES = _MOVING_NODES - _node_names("ConstantPadNd") | _node_names(
     "Add Mean Sum MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D"

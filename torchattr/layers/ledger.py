@@ -242,6 +242,9 @@ _CONSERVING = frozenset(
         *("T", "mT", "H", "mH", "transpose", "unbind", "unflatten", "unsqueeze", "view"),
         *("view_as", "vsplit", "channel_shuffle", "native_channel_shuffle", "real", "imag"),
         *("float", "double", "half", "bfloat16", "to", "type", "type_as", "cpu", "cuda"),
+        # Refused in training, and nothing at inference.
+        *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"),
+        *("feature_alpha_dropout", "native_dropout"),
         # Sums, and products with a number: those of two tensors are operations.
         *("neg", "negative", "sum", "mean", "cumsum", "mul", "multiply", "imul", "rmul", "div"),
         *("divide", "true_divide", "truediv", "itruediv", "interpolate", "upsample"),

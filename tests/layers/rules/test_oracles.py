@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -227,11 +228,61 @@ for activation in ACTIVATIONS:
     pair(activation)
 
 
+RELEVANCE = "torchattr.layers.rules.relevance."
+
+RELEVANCE_ORACLES: dict[tuple[str, str], str] = {
+    **{
+        (operation, rule): "test_linear.py"
+        for operation in ("conv", "linear")
+        for rule in ("epsilon", "z_plus", "alpha_beta", "gamma", "zero")
+    },
+    **{
+        (operation, rule): "test_terminal.py"
+        for operation in ("conv", "linear")
+        for rule in ("w_square", "flat", "z_box")
+    },
+    **{
+        (operation, "secant"): "test_gates.py"
+        for operation in ("relu", *ACTIVATIONS, "sigmoid", "tanh", "elementwise")
+    },
+    ("batch_norm", "affine"): "test_norms.py",
+    ("layer_norm", "frozen"): "test_norms.py",
+    ("group_norm", "frozen"): "test_norms.py",
+    ("instance_norm", "frozen"): "test_norms.py",
+    ("rms_norm", "frozen"): "test_norms.py",
+    ("normalize", "frozen"): "test_norms.py",
+    ("mul", "halves"): "test_products.py",
+    ("matmul", "halves"): "test_products.py",
+    ("div", "frozen"): "test_products.py",
+    ("softmax", "frozen"): "test_products.py",
+    ("softmax", "own"): "test_products.py",
+    ("attention", "frozen"): "test_products.py",
+    ("attention", "halves"): "test_products.py",
+    ("add", "sum"): "test_sums.py",
+    ("cat", "split"): "test_sums.py",
+    ("add", "norm"): "test_sums.py",
+    ("avg_pool", "norm"): "test_sums.py",
+    ("adaptive_avg_pool", "norm"): "test_sums.py",
+    ("mean", "norm"): "test_sums.py",
+    ("sum", "norm"): "test_sums.py",
+}
+"""The file below `relevance` in which each rule of relevance is compared with its oracle."""
+
+
 def test_every_rule_of_the_package_has_an_oracle() -> None:
-    ours = {
-        key for key, rule in registered_rules().items() if rule.__module__.startswith("torchattr.")
-    }
-    assert ours == set(ORACLES)
+    ours = {key: rule.__module__ for key, rule in registered_rules().items()}
+    ours = {key: module for key, module in ours.items() if module.startswith("torchattr.")}
+    of_relevance = {key for key, module in ours.items() if module.startswith(RELEVANCE)}
+    assert set(ours) - of_relevance == set(ORACLES)
+    assert of_relevance == set(RELEVANCE_ORACLES)
+
+
+@pytest.mark.parametrize("key", RELEVANCE_ORACLES, ids=" ".join)
+def test_oracle_of_relevance_stands_in_the_file_of_its_rule(key: tuple[str, str]) -> None:
+    module = registered_rules()[key].__module__.removeprefix(RELEVANCE)
+    assert RELEVANCE_ORACLES[key] == f"test_{module}.py"
+    text = (Path(__file__).parent / "relevance" / RELEVANCE_ORACLES[key]).read_text()
+    assert all(f'"{name}"' in text for name in key)
 
 
 def comparisons() -> Iterator[tuple[str, str, int]]:

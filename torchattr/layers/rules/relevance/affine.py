@@ -32,18 +32,15 @@ class AffineLayer:
     def of(cls, call: Call) -> AffineLayer:
         """Return the layer of a call, in the dtype of its input."""
         weight = in_dtype(call.weight, call.dtype)
-        channels = _output_channels(call)
-        bias = weight.new_zeros(channels) if call.bias is None else in_dtype(call.bias, call.dtype)
+        bias = weight.new_zeros(_output_channels(call)) if call.bias is None else call.bias
         norm = call.place.norm
-        if norm is None:
-            return cls(call, weight, bias)
-        scale = in_dtype(scale_of(norm), call.dtype)
-        shift = (
-            -norm.running_mean * scale
-            if norm.bias is None
-            else (norm.bias - norm.running_mean * scale)
-        )
-        return cls(call, weight * _along_outputs(call, scale), bias * scale + shift)
+        if norm is not None:
+            # In the norm's own precision, which may be higher than that of its input.
+            scale = scale_of(norm)
+            shift = -norm.running_mean * scale
+            weight = in_dtype(weight * _along_outputs(call, scale), call.dtype)
+            bias = bias * scale + (shift if norm.bias is None else norm.bias + shift)
+        return cls(call, weight, in_dtype(bias, call.dtype))
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return `W x + b` for other entries."""

@@ -1,0 +1,105 @@
+"""Elementwise functions as secants through the origin, element by element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import assert_same, noise
+from relevance_oracles.engine import ledger_of, relevance_of
+from torch import Tensor
+
+from torchattr.layers import OPERATIONS
+
+pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
+
+RULES = {
+    name: "secant"
+    for name, operation in OPERATIONS.items()
+    if operation.kind in ("rectifier", "activation", "elementwise")
+}
+SLOPE = torch.tensor([0.3, -0.2, 1.5], dtype=torch.float64)
+
+# The function, its value at 0 and its slope there.
+FUNCTIONS: dict[str, tuple[str, Callable[[Tensor], Tensor], float, float | None]] = {
+    "relu": ("relu", F.relu, 0, None),
+    "relu6": ("relu", F.relu6, 0, None),
+    "hardtanh": ("elementwise", F.hardtanh, 0, 1),
+    "leaky_relu": ("leaky_relu", lambda x: F.leaky_relu(x, 0.2), 0, None),
+    "prelu": ("prelu", lambda x: F.prelu(x, SLOPE), 0, None),
+    "rrelu": ("rrelu", lambda x: F.rrelu(x, 0.1, 0.3), 0, None),
+    "elu": ("elu", F.elu, 0, 1),
+    "celu": ("celu", lambda x: F.celu(x, 0.7), 0, 1),
+    "selu": ("selu", F.selu, 0, None),
+    "gelu": ("gelu", F.gelu, 0, 0.5),
+    "gelu tanh": ("gelu", lambda x: F.gelu(x, approximate="tanh"), 0, 0.5),
+    "silu": ("silu", F.silu, 0, 0.5),
+    "mish": ("mish", F.mish, 0, 0.6),
+    "hardswish": ("hardswish", F.hardswish, 0, 0.5),
+    "softplus": ("softplus", F.softplus, math.log(2), 0.5),
+    "sigmoid": ("sigmoid", torch.sigmoid, 0.5, 0.25),
+    "tanh": ("tanh", torch.tanh, 0, 1),
+    "hardsigmoid": ("elementwise", F.hardsigmoid, 0.5, 1 / 6),
+    "exp": ("elementwise", torch.exp, 1, 1),
+    "square": ("elementwise", lambda x: x**2, 0, 0),
+    "cosine": ("elementwise", torch.cos, 1, 0),
+}
+
+VALUES = 4 * noise(2, 3, 5)
+VALUES.view(-1)[::4] = 0.0
+G = noise(2, 3, 5, seed=5)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_relevance_is_what_exceeds_the_value_at_zero(name: str) -> None:
+    _, function, constant, _ = FUNCTIONS[name]
+    expected = torch.where(VALUES == 0, 0, G * (function(VALUES) - constant))
+    assert_same(relevance_of(function, VALUES, G, RULES), expected, 1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, case in FUNCTIONS.items() if case[3] is not None])
+def test_signal_at_zero_is_the_slope_there(name: str) -> None:
+    """Visible below: a shift moves an input that is 1 to the function's 0."""
+    _, function, _, slope = FUNCTIONS[name]
+    x, g = torch.ones(1, 3).double(), noise(1, 3, seed=5)
+    assert slope is not None
+    found = relevance_of(lambda x: function(x - torch.ones(1, 3).double()) + 0 * x, x, g, RULES)
+    if slope:
+        # PyTorch's derivatives of celu and hardsigmoid contain constants in float32.
+        assert_same(found, slope * g, 1e-7)
+    else:
+        assert not bool(found.any())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_value_at_zero_is_a_constant_of_the_ledger(name: str) -> None:
+    _, function, constant, _ = FUNCTIONS[name]
+    given, reached, entries = ledger_of(function, VALUES, G, RULES)
+    amounts = [entry.amount for entry in entries]
+    assert {entry.reason for entry in entries} == ({"constant"} if constant else set())
+    assert abs(given - reached - sum(amounts)) <= 1e-12 * (G * function(VALUES)).abs().sum()
+    if constant:
+        assert abs(sum(amounts) - constant * G.sum()) <= 1e-12 * G.abs().sum()
+
+
+@pytest.mark.parametrize(
+    "function", [torch.log, torch.reciprocal, torch.rsqrt, lambda x: x**-1, lambda x: 2 / x]
+)
+def test_function_without_a_value_at_zero_keeps_its_gradient_and_says_so(
+    function: Callable[[Tensor], Tensor],
+) -> None:
+    x = VALUES.abs() + 0.3
+    leaf = x.clone().requires_grad_()
+    (own,) = torch.autograd.grad(function(leaf), leaf, G)
+    given, reached, (entry,) = ledger_of(function, x, G, RULES)
+    assert entry.reason == "unknown"
+    assert abs(given - reached - entry.amount) <= 1e-12 * (G * function(x)).abs().sum()
+    assert abs(reached - (x * own).sum()) <= 1e-12 * (x * own).abs().sum()
+
+
+def test_every_function_here_is_its_operation() -> None:
+    named = {case[0] for case in FUNCTIONS.values()}
+    assert named == set(RULES)
