@@ -48,6 +48,7 @@ class _Arrangement:
     def __init__(self, output: Tensor, table: int, state: BackwardState) -> None:
         self._table = table
         self._state = state
+        self._top = output.grad_fn
         self._nodes = oldest_first(nodes_of(output))
         self._readers = readers_of(output)
         self._readers[output.grad_fn].append(None)
@@ -84,7 +85,7 @@ class _Arrangement:
         Raises:
             RuleError: all ways down end at operations whose output the rules count as a constant.
         """
-        if self._nodes[-1] in self._live:
+        if self._top in self._live:
             return
         ends = [node for node in self._nodes if runs_rules(node) and self._rule_of(node).ends]
         if ends:
@@ -153,7 +154,7 @@ class _Arrangement:
 
     def _passing_beside(self, ends: set[Any]) -> Any:
         """Return an operation through which the signal reaches the inputs beside the ends."""
-        waiting, seen = [self._nodes[-1]], set(ends)
+        waiting, seen = list({self._top} - ends), set(ends)
         while waiting:
             node = waiting.pop()
             for below, _ in node.next_functions:
