@@ -77,11 +77,16 @@ class RelevanceRule(LayerRule):
     Args:
         epsilon: what is added to denominators, with their sign.
         zero_bias: leave the bias out of the denominators, so that it takes no relevance.
+
+    Raises:
+        RuleError: a negative `epsilon`, with which denominators would cancel.
     """
 
     merges: ClassVar[bool] = True
 
     def __init__(self, epsilon: float = 1e-6, zero_bias: bool = False) -> None:
+        if epsilon < 0:
+            raise RuleError(f"epsilon must not be negative, got {epsilon}")
         self.epsilon = epsilon
         self.zero_bias = zero_bias
 
