@@ -363,7 +363,11 @@ def test_runs_in_one_forward_beside_other_methods() -> None:
     found = ta.explain(model, PICTURES, methods, targets=ta.Classes(3, 1))
     handle.remove()
     assert len(forwards) == 1
-    expected = {"lrp": ta.LRP(model), "attn_lrp": ta.AttnLRP(model), "libra_grad": ta.LibraGrad(model)}
+    expected = {
+        "lrp": ta.LRP(model),
+        "attn_lrp": ta.AttnLRP(model),
+        "libra_grad": ta.LibraGrad(model),
+    }
     for name, method in expected.items():
         assert_same(found[name], method.attribute(PICTURES, ta.Classes(3, 1)), 1e-12)
     assert_same(found["saliency"], ta.Saliency(model).attribute(PICTURES, ta.Classes(3, 1)), 1e-12)

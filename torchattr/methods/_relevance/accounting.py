@@ -102,7 +102,9 @@ class Accounting:
         found: Sequence[Tensor | None],
         book: LedgerBook,
     ) -> Ledger:
-        pairs = [(x.detach(), grad) for x, grad in zip(tensors, found, strict=True) if grad is not None]
+        pairs = [
+            (x.detach(), grad) for x, grad in zip(tensors, found, strict=True) if grad is not None
+        ]
         shares = [grad if self.composite.is_terminal else x * grad for x, grad in pairs]
         if self.starts_at_one:
             refuse_zero(score)

@@ -32,8 +32,7 @@ class _Joined(LayerRule):
             return {}
         found = self.backward(call, grad)
         amounts = [
-            relevance_of(value, found[k]).sum()
-            for k, value in zip(constants, saved, strict=True)
+            relevance_of(value, found[k]).sum() for k, value in zip(constants, saved, strict=True)
         ]
         return {"constant": torch.stack(amounts).sum()}
 
