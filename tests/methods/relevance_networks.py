@@ -21,6 +21,7 @@ def enlivened(model: Any, seed: int = 5) -> Any:
     def normal(like: Tensor, mean: float, std: float) -> Tensor:
         return mean + std * torch.randn(like.shape, generator=generator, dtype=torch.float64)
 
+    part: Any
     for part in model.double().eval().modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.copy_(normal(part.running_mean, 0, 0.2))

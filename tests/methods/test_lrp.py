@@ -18,7 +18,7 @@ from torchvision import models
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError, NoRuleMatched, RuleError
-from torchattr.layers import Epsilon, Flat, Gamma, StabilisedSum, WSquare, ZBox, ZPlus
+from torchattr.layers import AlphaBeta, Epsilon, Flat, Gamma, StabilisedSum, WSquare, ZBox, ZPlus
 
 BOUND = 1e-9
 LOW, HIGH = -4.0, 4.0
@@ -35,7 +35,7 @@ STABILISED = dict.fromkeys(("add", "avg_pool", "adaptive_avg_pool"), StabilisedS
 ZERO_PARAMS = pytest.mark.parametrize("zero_params", [None, "bias"])
 
 
-def bounds(composite: str) -> dict[str, float]:
+def bounds(composite: str) -> dict[str, Any]:
     return {"low": LOW, "high": HIGH} if composite == "epsilon_gamma_box" else {}
 
 
@@ -103,11 +103,12 @@ def test_without_stabilised_sums_the_difference_to_zennit_is_that_small() -> Non
 
 # Composites of one's own, layer by layer.
 
-Rules = tuple[Any, ...]
+Rule = tuple[str, dict[str, Any]]
+Rules = tuple[Rule, ...]
 """The rule of each layer of `plain_net`, with its parameters."""
 
 
-def by_layers(x: Tensor, target: int, *rules: tuple[str, dict[str, Any]]) -> Tensor:
+def by_layers(x: Tensor, target: int, *rules: Rule) -> Tensor:
     """Propagate the score through the three layers of `plain_net` by dense rules."""
     conv1, relu, conv2, _, flatten, linear = plain_net()
     middle = relu(conv1(x))
@@ -121,9 +122,13 @@ def by_layers(x: Tensor, target: int, *rules: tuple[str, dict[str, Any]]) -> Ten
     return through_layer(first[0], conv1, x, r, **first[1])
 
 
-E, Z, G = ("epsilon", {}), ("z_plus", {}), ("gamma", {"gamma": 0.25})
-AB, W2, FLAT = ("alpha_beta", {}), ("w_square", {}), ("flat", {})
-BOX = ("z_box", {"low": LOW, "high": HIGH})
+E: Rule = ("epsilon", {})
+Z: Rule = ("z_plus", {})
+G: Rule = ("gamma", {"gamma": 0.25})
+AB: Rule = ("alpha_beta", {})
+W2: Rule = ("w_square", {})
+FLAT: Rule = ("flat", {})
+BOX: Rule = ("z_box", {"low": LOW, "high": HIGH})
 TABLES: dict[str, tuple[Mapping[str, Any], Rules]] = {
     "operations": ({"conv": "z_plus", "linear": "epsilon"}, (Z, Z, E)),
     "operations unlike": ({"conv": "gamma", "linear": "z_plus"}, (G, G, Z)),
@@ -168,8 +173,8 @@ def test_parameters_reach_the_rules_that_are_named() -> None:
         plain_net(), "epsilon_gamma_box", epsilon=0.01, gamma=0.5, low=LOW, high=HIGH,
         zero_params="bias",
     ).attribute(PICTURES, 2)  # fmt: skip
-    common = {"epsilon": 0.01, "zero_bias": True}
-    rules = (
+    common: dict[str, Any] = {"epsilon": 0.01, "zero_bias": True}
+    rules: Rules = (
         ("z_box", {"low": LOW, "high": HIGH, **common}),
         ("gamma", {"gamma": 0.5, **common}),
         ("epsilon", common),
@@ -331,9 +336,10 @@ def test_model_and_inputs_are_left_as_they_are(composite: str, learning: bool) -
 
 @pytest.mark.parametrize("composite", COMPOSITES)
 def test_frozen_parameters_change_nothing(composite: str) -> None:
-    method = ta.LRP(resnet_like().requires_grad_(True), composite, **bounds(composite))
+    model = resnet_like().requires_grad_(True)
+    method = ta.LRP(model, composite, **bounds(composite))
     learning = method.attribute(PICTURES, 3)
-    method.model.requires_grad_(False)
+    model.requires_grad_(False)
     assert_same(method.attribute(PICTURES, 3), learning, 1e-14)
 
 
@@ -428,8 +434,6 @@ def test_wrong_settings_are_named(options: Any, error: Any, words: tuple[str, ..
 
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (2.0, 0.5), (0.5, -0.5)])
 def test_alpha_minus_beta_is_one(alpha: float, beta: float) -> None:
-    from torchattr.layers import AlphaBeta
-
     with refused(RuleError, "alpha - beta must be 1", f"alpha={alpha}", f"beta={beta}"):
         AlphaBeta(alpha, beta)
 

@@ -72,7 +72,8 @@ def test_settings_reach_each_rule_that_has_them() -> None:
     assert composite["conv"].zero_bias
     assert (composite["linear"].epsilon, composite["linear"].zero_bias) == (1e-3, True)
     assert (float(composite.first.low), float(composite.first.high)) == (-1.0, 2.0)
-    assert (of("epsilon_alpha2_beta1")["conv"].alpha) == 2.0
+    signed: Any = of("epsilon_alpha2_beta1")["conv"]
+    assert (signed.alpha, signed.beta) == (2.0, 1.0)
 
 
 def test_objects_keep_their_own_settings() -> None:

@@ -32,7 +32,7 @@ def test_by_reason_begins_with_the_inputs_and_sums_to_the_score() -> None:
         "dead": 0.125,
         "error": 0.0625,
     }
-    assert list(shares)[0] == "inputs"
+    assert next(iter(shares)) == "inputs"
     assert list(shares)[-1] == "error"
     assert sum(shares.values()) == LEDGER.score
 

@@ -146,10 +146,7 @@ def test_items_of_ones_own_need_not_say_what_they_hold() -> None:
 
 
 def test_a_ledger_ends_at_nothing() -> None:
-    ledger, maps = (
-        ByteLedger(),
-        [StoredFeatureMaps("f", "l", np.zeros((2, 3, 4))) for _ in range(3)],
-    )
+    ledger, maps = ByteLedger(), [StoredFeatureMaps("f", "l", np.zeros((2, 3, 4))) for _ in range(3)]
     image = StoredImage("d", Image.new("L", (3, 3)))
     items = [buffers(item) for item in [*maps, maps, image]]
     for item in items:
