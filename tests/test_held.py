@@ -67,6 +67,10 @@ CALLS: dict[str, Callable[[], Any]] = {
     "gradient shap": lambda: ta.GradientShap(MODEL).attribute(
         X, lambda x: x * 0.5, 4, 0.1, 1, return_convergence_delta=True
     ),
+    "lrp": lambda: ta.LRP(MODEL).attribute(X, target=1, return_ledger=True),
+    "lrp of a neuron": lambda: ta.LRP(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
+    "attn lrp": lambda: ta.AttnLRP(MODEL).attribute(X, target=ta.Classes(0, 2)),
+    "libra grad": lambda: ta.LibraGrad(MODEL).attribute(X, target=1, return_ledger=True),
     "noise tunnel": lambda: ta.NoiseTunnel(ta.Saliency(MODEL)).attribute(X, target=1),
     "grad-cam": lambda: ta.GradCAM(MODEL, layer="3").attribute(X, target=1),
     "guided grad-cam": lambda: ta.GuidedGradCAM(MODEL, layer="3").attribute(X, target=1),

@@ -98,6 +98,10 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
             X, 0.5, 3, 0.1, 1, return_convergence_delta=True, internal_batch_size=2 * len(X)
         )
     ),
+    "lrp": lambda model: (
+        lambda: ta.LRP(model, "epsilon_plus_flat").attribute(X, 1, return_ledger=True)
+    ),
+    "attn_lrp": lambda model: lambda: ta.AttnLRP(model).attribute(X, ta.Classes(1, 0)),
     "grad_cam": lambda model: lambda: ta.GradCAM(model).attribute(X, 1),
     "explain": lambda model: lambda: ta.explain(model, X),
     "feature_maps": lambda model: lambda: ta.feature_maps(model, X),

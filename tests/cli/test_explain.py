@@ -78,6 +78,22 @@ def test_raw_maps_are_those_of_the_library(here):
     assert saved["targets"].tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    ("method", "made"),
+    [("lrp", ta.LRP), ("attn_lrp", ta.AttnLRP), ("libra_grad", ta.LibraGrad)],
+)
+def test_relevance_is_that_of_the_library(here, method, made):
+    result = explain("photo.png", "--method", method, "--method", "saliency", "--target", 1)
+    assert result.exit_code == 0, result.output
+    loaded = ta.models.load_model("models.py:relu")
+    x = loaded.preprocess(ta.models.read_image("photo.png")).tensor[None]
+    expected = made(loaded.model).attribute(x, target=1)
+    np.testing.assert_allclose(
+        arrays_of()[method][0], expected[0].numpy(), rtol=0, atol=1e-6 * expected.abs().max().item()
+    )
+    assert arrays_of()[method].any()
+
+
 def test_predictions_are_drawn_as_bars(here):
     lines = explain("photo.png", "--target", "[RED]", "--method", "saliency").stdout.splitlines()
     assert lines[0] == "photo.png"

@@ -58,6 +58,9 @@ METHODS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any, int], Any]]] 
     "GuidedGradCAM": (ta.GuidedGradCAM, attributed),
     "Saliency": (ta.Saliency, attributed),
     "GuidedBackprop": (ta.GuidedBackprop, attributed),
+    "LRP": (ta.LRP, attributed),
+    "AttnLRP": (ta.AttnLRP, attributed),
+    "LibraGrad": (ta.LibraGrad, attributed),
     "Occlusion": (ta.Occlusion, occluded),
     "LayerActivation": (ta.LayerActivation, activated),
 }

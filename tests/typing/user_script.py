@@ -53,6 +53,12 @@ assert_type(
     tuple[Tensor, Tensor],
 )
 
+relevance: Tensor = ta.LRP(model, {"conv": "z_plus"}, zero_params="bias").attribute(images, 3)
+ledger: ta.Ledger = ta.AttnLRP(model, gamma=0.05).ledgers(images, target=3)[0]
+assert_type(ledger.by_reason(), dict[str, float])
+assert_type(ledger.table(), str)
+libra: tuple[Tensor, list[ta.Ledger]] = ta.LibraGrad(model).attribute(images, return_ledger=True)
+
 explanation = ta.explain(model, images, ["saliency", "grad_cam"], targets=ta.TopK(3), layer="1")
 assert_type(explanation["saliency"], Tensor)
 assert_type(explanation.scores, Tensor)

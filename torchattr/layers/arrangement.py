@@ -20,7 +20,7 @@ from torchattr.layers.guards import named_modules_of
 from torchattr.layers.ledger import Probe
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.operations.place import Place
-from torchattr.layers.rule import LayerRule, Unchanged
+from torchattr.layers.rule import LayerRule, Merged
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,10 @@ class _Arrangement:
         """Merge a batch-norm that alone reads the output, and look for a rectifier behind."""
         reader = self._sole_reader(node)
         if reader is not None and self._can_merge(node, reader):
-            place.norm = reader.state.call
+            place.norm, places[reader].completes = reader.state.call, place
             self._replace(reader, _MERGED)
             reader = self._sole_reader(reader)
         if reader is not None and _is_rectifier(reader.state.call):
-            place.rectified = True
             places[reader].gates = place
 
     def _sole_reader(self, node: Any) -> Any:
@@ -205,7 +204,7 @@ class _Arrangement:
 
     def _passing_beside(self, ends: set[Any]) -> Any:
         """Return an operation through which the signal reaches the inputs beside the ends."""
-        waiting, seen = [node for node in [self._top] if node not in ends], set(ends)
+        waiting, seen = list({self._top} - ends), set(ends)
         while waiting:
             node = waiting.pop()
             for below, _ in node.next_functions:
@@ -285,7 +284,7 @@ def _named(node: Any) -> str:
     return type(node).__name__.rstrip("0123456789").removesuffix("Backward").lower()
 
 
-_MERGED = Unchanged()
+_MERGED = Merged()
 
 _SIGN_KEEPING = frozenset(
     [

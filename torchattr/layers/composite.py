@@ -61,19 +61,19 @@ class Composite(dict[str, LayerRule]):
         self.layers = layers or {}
         self.inside = inside or {}
         self.strict = strict
-        savers = {type(rule).save for rule in self._of_places()} - {LayerRule.save}
-        if len(savers) > 1:
-            names = ", ".join(sorted({type(rule).__name__ for rule in self._of_places()}))
-            raise RuleError(
-                f"the rules {names} save different tensors, so they cannot serve calls of one"
-                " operation by place; derive them from one class that saves what all need"
-            )
+        for operation in WEIGHTED:
+            savers = self._saving(operation)
+            if len({type(rule).save for rule in savers}) > 1:
+                names = ", ".join(sorted({type(rule).__name__ for rule in savers}))
+                raise RuleError(
+                    f"the rules {names} save different tensors, so they cannot serve calls of one"
+                    " operation by place; derive them from one class that saves what all need"
+                )
 
-    def _of_places(self) -> list[LayerRule]:
-        """Return the rules that a convolution or linear layer may have."""
-        general = [self[name] for name in WEIGHTED if name in self]
-        places = [rule for rule in (self.first, self.last) if rule is not None]
-        return [*general, *places, *self.layers.values()]
+    def _saving(self, operation: str) -> list[LayerRule]:
+        """Return the rules that save tensors, of those that calls of an operation may have."""
+        places = [self.get(operation), self.first, self.last, *self.layers.values()]
+        return [rule for rule in places if rule and type(rule).save is not LayerRule.save]
 
     def rule_for(self, call: Call, position: Position) -> LayerRule:
         """Return the rule of one call."""
@@ -94,8 +94,7 @@ class Composite(dict[str, LayerRule]):
         """
         if operation not in WEIGHTED:
             return self.inside.get(module, self.get(operation))
-        saving = [r for r in self._of_places() if type(r).save is not LayerRule.save]
-        return saving[0] if saving else self.get(operation)
+        return next(iter(self._saving(operation)), self.get(operation))
 
 
 class CheckedTable(dict[str, LayerRule], ABC):

@@ -54,6 +54,14 @@ class LedgerEntry:
         return replace(self, amount=self.amount * factor)
 
 
+def relevance_of(values: Tensor, grad: Tensor) -> Tensor:
+    """Return `x · g` of each element, in float64.
+
+    An infinite value, with which masks and paddings rule elements out, has none where `g` is 0.
+    """
+    return torch.where(grad == 0, 0, values.double() * grad.double())
+
+
 class LedgerBook:
     """The entries of one backward.
 
@@ -198,7 +206,7 @@ class _Meter:
         """Add the relevance of values that arrives, or with a negative sign leaves."""
         if grad is None:  # Nothing flows: a rule sent zeros.
             return
-        relevance = values.double() * grad.double()
+        relevance = relevance_of(values, grad)
         self._leak += sign * float(relevance.sum())
         self._size += float(relevance.abs().sum())
         self._eps = torch.finfo(values.dtype).eps

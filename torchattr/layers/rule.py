@@ -165,10 +165,12 @@ class OwnGradient(LayerRule):
 
 
 @batchable
-class Unchanged(LayerRule):
+class Merged(LayerRule):
     """Hands the gradient on: what the operation does counts as a part of the one below it."""
 
     needs_input: ClassVar[bool] = False
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        if call.place.completes is not None:
+            call.place.completes.passes_norm = True
         return grad

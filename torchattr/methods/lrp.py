@@ -93,7 +93,8 @@ def _leaves_out_bias(zero_params: str | Sequence[str] | None) -> bool:
     Raises:
         InputError: other parameters than the bias are named.
     """
-    named = [zero_params] if isinstance(zero_params, str) else list(zero_params or ())
-    if any(name != "bias" for name in named):
-        raise InputError(f"zero_params must be 'bias', ['bias'] or None, got {zero_params!r}")
-    return bool(named)
+    if zero_params is None or zero_params == []:
+        return False
+    if zero_params in ("bias", ["bias"], ("bias",)):
+        return True
+    raise InputError(f"zero_params must be 'bias', ['bias'] or None, got {zero_params!r}")

@@ -30,7 +30,11 @@ from torchattr.web import (
 
 
 @pytest.mark.parametrize(
-    "method", ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam", "input_x_gradient"]
+    "method",
+    [
+        *("saliency", "guided_backprop", "grad_cam", "guided_grad_cam", "input_x_gradient"),
+        *("lrp", "attn_lrp", "libra_grad"),
+    ],
 )
 def test_maps_are_those_of_the_library(
     client: TestClient, picture: str, method: str, demo: LoadedModel, inputs: torch.Tensor

@@ -21,11 +21,11 @@ class Place:
         norm: the call of a batch-norm that alone reads the output: both are one linear operation,
             whose output is the norm's.
         nonnegative: whether the input has no negative element.
-        gates: the place of the operation whose output a rectifier alone reads, if this call is that
-            rectifier.
-        rectified: whether a rectifier alone reads the output, so that a signal returns only where
-            that is positive.
-        output: the rectified output, while a backward passes from the rectifier to this call.
+        gates: the place of the operation whose output this call alone reads, if it is a rectifier.
+        completes: the place of the operation whose output this call alone reads, if it is merged.
+        passes_norm: while a backward passes from the norm to this call, that it does.
+        output: the rectified output, while a backward passes from the rectifier to this call: the
+            signal returns only where it is positive.
         keeps: whether another backward will follow, for which constants are worth keeping.
     """
 
@@ -33,10 +33,11 @@ class Place:
     norm: Any = None
     nonnegative: bool = False
     gates: Place | None = None
-    rectified: bool = False
+    completes: Place | None = None
+    passes_norm: bool = False
     output: Tensor | None = None
     keeps: Callable[[int], bool] = field(default=lambda size: False, repr=False)
-    kept: Sequence[Tensor] | None = field(default=None, repr=False)
+    kept: dict[Any, Sequence[Tensor]] = field(default_factory=dict, repr=False)
 
     def is_dependent(self, position: int) -> bool:
         """Whether the signal goes on below an input."""
@@ -44,9 +45,15 @@ class Place:
 
     def remembered(self, compute: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
         """Return constants of the call, computed once if further backwards follow."""
-        if self.kept is not None:
-            return self.kept
+        # A signal that begins at a layer does not come from the norm or rectifier above.
+        way = self.passes_norm, self.output is not None
+        if way in self.kept:
+            return self.kept[way]
         constants = compute()
         if self.keeps(sum(tensor.numel() * tensor.element_size() for tensor in constants)):
-            self.kept = constants
+            self.kept[way] = constants
         return constants
+
+    def leave(self) -> None:
+        """End the passage of a backward."""
+        self.passes_norm, self.output = False, None

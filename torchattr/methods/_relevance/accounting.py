@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, map_batched
+from torchattr.core.outputs import select_output
 from torchattr.core.targets import each, plain
 from torchattr.core.types import Forward, OutputKey
-from torchattr.layers import Captured, Composite, LedgerBook, Trace, gradients
+from torchattr.errors import InputError
+from torchattr.layers import Captured, Composite, LedgerBook, Trace, gradients, why_disconnected
+from torchattr.methods._gradient.connections import ConnectionCheck
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader
 from torchattr.methods._relevance.ledger import Ledger
@@ -35,19 +38,23 @@ class Accounting:
     starts_at_one: bool
 
     def ledgers(self, inputs: Inputs, target: Any, arguments: Sequence[Any]) -> list[Any]:
-        """Return the ledger of each example; for several targets, a list of them."""
+        """Return the ledger of each example; for several targets, a list of them.
+
+        Raises:
+            DisconnectedError: the graph does not connect the target with the inputs.
+            InputError: a score that counts as 1 is 0.
+        """
         found = []
         for number in range(inputs.batch_size):
             one = slice(number, number + 1)
             example = Inputs(tuple(tensor[one] for tensor in inputs.tensors), inputs.is_tuple)
             given = map_batched(arguments, inputs.batch_size, itemgetter(one))
-            of_one = list(self._of_example(example, _of_row(target, number), given))
-            found.append(of_one if len(of_one) > 1 else of_one[0])
+            found.append(self._of_example(example, _of_row(target, number), given))
         return found
 
     def _of_example(
         self, example: Inputs, target: Any, arguments: Sequence[Any]
-    ) -> Iterator[Ledger]:
+    ) -> Ledger | list[Ledger]:
         book = LedgerBook(whole=True)
         reader = TargetReader(self.model, target)
         trace = Trace(
@@ -60,27 +67,64 @@ class Accounting:
             book=book,
         )
         output = per_example(trace.output, example, self.model, arguments, self.key)
+        targets, several = each(target, output)
         with gradients():
-            scores = [reader.read(trace, output, one) for one in each(target, output)[0]]
+            scores = [reader.read(trace, output, one) for one in targets]
+        self._demand_connection(trace, example, arguments, scores)
         given = Captured(example.tensors, tuple(trace.input_edges))
         factors = trace.factors(given, 0).values
+        ledgers = []
         for score in scores:
             found = trace.gradients(score, trace.input_edges, of_output=reader.reads_output)
-            yield self._ledger(float(score.detach()), factors, found, book)
+            ledgers.append(self._ledger(score.detach(), factors, found, book))
+        return ledgers if several else ledgers[0]
+
+    def _demand_connection(
+        self, trace: Trace, example: Inputs, arguments: Sequence[Any], scores: Sequence[Tensor]
+    ) -> None:
+        check = ConnectionCheck(
+            trace,
+            example,
+            scores,
+            lambda: why_disconnected(
+                self.model,
+                example.tensors,
+                arguments,
+                lambda output: select_output(output, self.key),
+            ),
+        )
+        form = tuple(range(len(example.tensors)))
+        inputs = Captured(example.tensors, tuple(trace.input_edges), form)
+        check.demand("the ledger", "inputs", [inputs])
 
     def _ledger(
         self,
-        score: float,
+        score: Tensor,
         factors: Sequence[Tensor],
         found: Sequence[Tensor | None],
         book: LedgerBook,
     ) -> Ledger:
         pairs = zip(factors, found, strict=True)
-        shares = [factor * grad for factor, grad in pairs if grad is not None]
-        unit = score if self.starts_at_one else 1.0
+        shares = [factor.detach() * grad for factor, grad in pairs if grad is not None]
+        if self.starts_at_one:
+            refuse_zero(score)
+        unit = float(score) if self.starts_at_one else 1.0
         reached = sum(float(share.double().sum()) for share in shares)
         entries = tuple(entry.scaled(1 / unit) for entry in book.entries if entry.amount)
-        return Ledger(score / unit, reached / unit, entries)
+        return Ledger(float(score) / unit, reached / unit, entries)
+
+
+def refuse_zero(scores: Tensor) -> None:
+    """Check that no score that shall count as 1 is 0.
+
+    Raises:
+        InputError: one is.
+    """
+    if bool((scores == 0).any()):
+        raise InputError(
+            "start='one' divides by the score, which is 0 for at least one example; use"
+            " start='score'"
+        )
 
 
 def _of_row(target: Any, number: int) -> Any:

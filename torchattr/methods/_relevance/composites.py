@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchattr.core.registry import suggest
 from torchattr.core.select import layer_names, match
@@ -44,7 +44,7 @@ class RuleSettings:
         Raises:
             RuleError: there is none of this name.
         """
-        if not isinstance(rule, str):
+        if not isinstance(rule, str) or operation not in OPERATIONS:
             return rule_table({operation: rule})[operation]
         cls = registered_rules().get((operation, rule))
         if cls is None:
@@ -146,8 +146,13 @@ def composite_of(
 
 
 def _table(choice: CompositeChoice) -> Mapping[str, Any]:
-    if not isinstance(choice, str):
+    if isinstance(choice, Mapping):
         return choice
+    if not isinstance(choice, str):
+        raise RuleError(
+            "composite must be the name of one or a table of rules, got"
+            f" {type(choice).__name__}; there are: {', '.join(_NAMED)}"
+        )
     if choice not in _NAMED:
         raise RuleError(f"no composite is called {choice!r}; {suggest(choice, _NAMED)}")
     return _NAMED[choice]
@@ -179,5 +184,17 @@ def _by_layer(
                 f"the composite names {key!r}, which is no operation, kind of operations or layer;"
                 f" {suggest(key, known)}"
             )
-        layers |= dict.fromkeys(matching, settings.rule(rule, "conv"))
+        weighted = [name for name in matching if _has_weight(names[name])]
+        if not weighted:
+            raise RuleError(
+                f"the composite has a rule for {key!r}, but none of {', '.join(matching)} is a"
+                " convolution or linear layer with a weight of its own; name those inside of it"
+                f" ('{key}.*'), or their operation"
+            )
+        layers |= dict.fromkeys(weighted, settings.rule(rule, "conv"))
     return layers
+
+
+def _has_weight(module: nn.Module) -> bool:
+    """Whether a layer's own parameters may be the weight of a convolution or linear layer."""
+    return any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))

@@ -14,7 +14,7 @@ from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError
 from torchattr.layers import Composite, RuleTable
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
-from torchattr.methods._relevance.accounting import Accounting
+from torchattr.methods._relevance.accounting import Accounting, refuse_zero
 from torchattr.methods._relevance.composites import (
     FROZEN,
     CompositeChoice,
@@ -140,6 +140,5 @@ def refuse_half(inputs: Inputs) -> None:
 
 
 def _per_unit(share: Tensor, scores: Tensor) -> Tensor:
-    """Return a share of 1 instead of the score; nothing of a score of 0 can be told apart."""
-    units = scores.to(share).view(-1, *(1,) * (share.dim() - 1))
-    return torch.where(units == 0, 0, share / units)
+    refuse_zero(scores)
+    return share / scores.to(share).view(-1, *(1,) * (share.dim() - 1))

@@ -78,11 +78,16 @@ class RelevanceRule(LayerRule):
     Args:
         epsilon: what is added to denominators, with their sign.
         zero_bias: leave the bias out of the denominators, so that it takes no relevance.
+
+    Raises:
+        RuleError: a negative `epsilon`, with which denominators would cancel.
     """
 
     merges: ClassVar[bool] = True
 
     def __init__(self, epsilon: float = 1e-6, zero_bias: bool = False) -> None:
+        if epsilon < 0:
+            raise RuleError(f"epsilon must not be negative, got {epsilon}")
         self.epsilon = epsilon
         self.zero_bias = zero_bias
 
@@ -114,7 +119,7 @@ class RelevanceRule(LayerRule):
         found = [
             self._back(layer, x, grad * gate, own) for gate, own in zip(gates, weights, strict=True)
         ]
-        call.place.output = None
+        call.place.leave()
         return sum(found[1:], found[0])
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
@@ -292,7 +297,7 @@ class Gamma(RelevanceRule):
         raised = self._raised(layer.weight, min=0)
         lowered = self._raised(layer.weight, max=0)
         both = (Weights(raised, lowered), Weights(lowered, raised))
-        return both[:1] if layer.call.place.rectified else both
+        return both if layer.call.place.output is None else both[:1]
 
     def terms(
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchattr.layers.ledger import Reason
+from torchattr.layers.ledger import Reason, relevance_of
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
@@ -157,4 +157,4 @@ class AttentionHalves(AttentionRule):
 
 def _product(values: Tensor, grad: Tensor) -> Tensor:
     """Return the relevance of values."""
-    return (values.double() * grad.double()).sum()
+    return relevance_of(values, grad).sum()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchattr.layers.ledger import Reason
+from torchattr.layers.ledger import Reason, relevance_of
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
@@ -32,8 +32,7 @@ class _Joined(LayerRule):
             return {}
         found = self.backward(call, grad)
         amounts = [
-            (value.double() * found[k].double()).sum()
-            for k, value in zip(constants, saved, strict=True)
+            relevance_of(value, found[k]).sum() for k, value in zip(constants, saved, strict=True)
         ]
         return {"constant": torch.stack(amounts).sum()}
 
