@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import assert_same, refused
+from helpers import assert_same, noise, refused
 from relevance_networks import PICTURES, vgg_like
 from relevance_oracles.frozen import Relevances, relevances
 from relevance_oracles.tiny_vit import SPELLINGS, Spelling, spelled, tiny_vit
@@ -115,6 +115,19 @@ def test_a_constant_factor_takes_nothing_of_a_product() -> None:
     y = nn.functional.scaled_dot_product_attention(model.queries, keys, values * 0.5)
     of_keys, of_values = torch.autograd.grad(y.flatten(1)[:, 5].sum(), [keys, values])
     assert_same(found, x * (of_keys + of_values) / 2, 1e-12)
+
+
+def test_constant_values_or_weights_take_nothing() -> None:
+    """The other factor of their product gets all of the relevance."""
+    x, fixed = PICTURES[:, :1, :4], noise(1, 1, 4, 8, seed=4)
+    attend = nn.functional.scaled_dot_product_attention
+    q, k, v = (x.clone().requires_grad_() for _ in range(3))
+    pair = torch.autograd.grad(attend(q, k, fixed).flatten(1)[:, 5].sum(), [q, k])
+    found = ta.AttnLRP(lambda x: attend(x, x, fixed).flatten(1)).attribute(x, 5)
+    assert_same(found, x * (pair[0] + pair[1]) / 2, 1e-12)
+    (one,) = torch.autograd.grad(attend(fixed, fixed, v).flatten(1)[:, 5].sum(), [v])
+    found = ta.AttnLRP(lambda x: attend(fixed, fixed, x).flatten(1)).attribute(x, 5)
+    assert_same(found, x * one, 1e-12)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.layers import Composite, LayerRule, LedgerBook, LedgerEntry, Trace, rule_table
+from torchattr.layers import (
+    Captured,
+    Composite,
+    LayerRule,
+    LedgerBook,
+    LedgerEntry,
+    Trace,
+    rule_table,
+)
 
 
 def composite_of(rules: Mapping[str, Any], **places: Any) -> Composite:
@@ -29,13 +37,19 @@ def signal_of(trace: Trace, grad: Tensor) -> Tensor:
     return found
 
 
+def relevance_in(trace: Trace, x: Tensor, found: Tensor) -> Tensor:
+    """Return the relevance of the input, given what came back."""
+    (factor,) = trace.factors(Captured((x,), tuple(trace.input_edges)), 0).values
+    return factor * found
+
+
 def relevance_of(
     function: Callable[..., Any], x: Tensor, grad: Tensor, rules: Mapping[str, Any], **places: Any
 ) -> Tensor:
     """Return the relevance of the input, where that of the output is `y * grad`."""
     composite = composite_of(rules, **places)
-    found = signal_of(traced(function, x, composite), grad)
-    return found if composite.is_terminal else x * found
+    trace = traced(function, x, composite)
+    return relevance_in(trace, x, signal_of(trace, grad))
 
 
 def ledger_of(
@@ -47,7 +61,7 @@ def ledger_of(
     found = signal_of(trace, grad)
     return (
         (trace.output.detach() * grad).sum(),
-        (found if composite.is_terminal else x * found).sum(),
+        relevance_in(trace, x, found).sum(),
         [entry for entry in book.entries if entry.amount],
     )
 
@@ -63,6 +77,7 @@ __all__ = [
     "composite_of",
     "ledger_of",
     "output_of",
+    "relevance_in",
     "relevance_of",
     "signal_of",
     "traced",
