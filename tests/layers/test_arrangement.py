@@ -41,12 +41,12 @@ NEXT: Any = seeded(nn.Conv2d, 3, 2, 2, seed=2).double().requires_grad_(False)
 X = noise(2, 2, 6, 6)
 
 
-def places(function: Callable[[Tensor], Tensor], operation: str, x: Tensor = X) -> list[Place]:
-    """Return the places of all calls of an operation, in the order of the calls."""
+def places(function: Callable[[Tensor], Tensor], *operations: str, x: Tensor = X) -> list[Place]:
+    """Return the places of all calls of some operations, in the order of the calls."""
     trace = traced(function, x, composite_of(RULES))
     calls = [node for node in nodes_of(trace.output) if runs_rules(node)]
     calls.sort(key=lambda node: node._sequence_nr())
-    return [node.state.places[0] for node in calls if node.state.call.operation.name == operation]
+    return [node.state.places[0] for node in calls if node.state.call.operation.name in operations]
 
 
 NONNEGATIVE: dict[str, Callable[[Tensor], Tensor]] = {
@@ -127,9 +127,8 @@ RECTIFIED: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", RECTIFIED)
 def test_layer_whose_output_a_rectifier_alone_reads(name: str) -> None:
-    (place,) = places(lambda x: RECTIFIED[name](CONV(x)), "conv")
-    (of_relu,) = places(lambda x: RECTIFIED[name](CONV(x)), "relu")
-    assert of_relu.gates is place
+    of_conv, of_relu = places(lambda x: RECTIFIED[name](CONV(x)), "conv", "relu")
+    assert of_relu.gates is of_conv
 
 
 @pytest.mark.parametrize(
@@ -145,15 +144,29 @@ def test_layer_whose_output_a_rectifier_alone_reads(name: str) -> None:
     ids=["relu6", "gelu", "nothing", "a second reader", "a view between", "a pool between"],
 )
 def test_layer_whose_output_is_not_rectified(behind: Callable[[Tensor], Tensor]) -> None:
-    (place,) = places(lambda x: behind(CONV(x)), "conv")
-    assert not place.rectified
+    of_conv, *behind_it = places(lambda x: behind(CONV(x)), "conv", "relu")
+    assert all(place.gates is not of_conv for place in behind_it)
 
 
 def test_norm_between_layer_and_rectifier_is_looked_through() -> None:
     norm: Any = nn.BatchNorm2d(3).double().eval().requires_grad_(False)
-    (place,) = places(lambda x: norm(CONV(x)).relu(), "conv")
-    assert place.rectified
-    assert place.norm.operation.name == "batch_norm"
+    of_conv, of_norm, of_relu = places(lambda x: norm(CONV(x)).relu(), "conv", "batch_norm", "relu")
+    assert of_relu.gates is of_conv is of_norm.completes
+    assert of_conv.norm.operation.name == "batch_norm"
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "z_plus", "alpha_beta", "gamma"])
+def test_signal_that_begins_at_a_layer_passes_no_norm_above_it(rule: str) -> None:
+    norm: Any = nn.BatchNorm2d(3).double().eval()
+    nn.init.normal_(norm.weight)
+    head = nn.Sequential(nn.Flatten(), nn.Linear(75, 2)).double()
+    model = nn.Sequential(CONV, norm, nn.ReLU(), head)
+    composite = {"conv": rule}
+    for _ in range(2):
+        found = ta.LRP(model, composite).attribute(X, ta.Neuron("0", (1, 2, 3)))
+        alone = ta.LRP(CONV, composite).attribute(X, (1, 2, 3))
+        assert_same(found, alone, 1e-12)
+        assert_same(*(ta.LRP(m, composite).attribute(X, 1) for m in (model, model)), 1e-12)
 
 
 @pytest.mark.parametrize("name", RECTIFIED)
@@ -410,10 +423,8 @@ def test_several_targets_at_once_are_those_one_by_one(composite: str, kind: type
         assert_same(several[:, number], lrp(net(kind), composite, target=number), 1e-12)
 
 
-@pytest.mark.parametrize("composite", ["epsilon_plus", "epsilon_alpha2_beta1"])
-def test_constants_are_kept_within_their_bytes(
-    composite: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_constants_are_kept_within_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    composite = "epsilon_alpha2_beta1"
     full = lrp(net(), composite, target=ta.Classes([0, 1, 2]))
     for room in (0, 600):
         monkeypatch.setattr("torchattr.layers.backward.MOST_KEPT", room)
@@ -422,25 +433,29 @@ def test_constants_are_kept_within_their_bytes(
         for _ in range(2):
             signal_of(trace, torch.ones(2, 3).double())
         kept = [
-            place.kept
+            constants
             for node in nodes_of(trace.output)
             if runs_rules(node)
             for place in node.state.places.values()
-            if place.kept is not None
+            for constants in place.kept.values()
         ]
         size = sum(one.numel() * one.element_size() for constants in kept for one in constants)
         assert size <= room
-        assert (size > 0) == (room > 0 and composite != "")
+        assert (size > 0) == (room > 0)
+
+
+def kept_by(trace: Trace) -> list[Any]:
+    states = [node.state for node in nodes_of(trace.output) if runs_rules(node)]
+    return [kept for state in states for kept in state.places[0].kept.values()]
 
 
 def test_constants_are_kept_for_further_backwards_and_computed_once() -> None:
     trace = traced(net(), PICTURE, composite_of(RULES))
     first = signal_of(trace, torch.ones(2, 3).double())
-    held = [n.state.places[0].kept for n in nodes_of(trace.output) if runs_rules(n)]
+    held = kept_by(trace)
     second = signal_of(trace, torch.ones(2, 3).double())
-    again = [n.state.places[0].kept for n in nodes_of(trace.output) if runs_rules(n)]
-    assert sum(kept is not None for kept in held) == 3
-    assert [id(kept) for kept in held] == [id(kept) for kept in again]
+    assert len(held) == 3
+    assert [id(kept) for kept in held] == [id(kept) for kept in kept_by(trace)]
     assert_same(second, first)
 
 

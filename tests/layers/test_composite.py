@@ -60,9 +60,3 @@ class SavesElse(ta.LayerRule):
 def test_rules_that_save_different_tensors_are_refused() -> None:
     with refused(RuleError, "Epsilon, SavesElse", "save different tensors", "one class"):
         Composite({"linear": GENERAL}, first=SavesElse())
-
-
-def test_only_a_terminal_first_rule_makes_the_result_relevance() -> None:
-    assert COMPOSITE.is_terminal
-    assert not Composite({"linear": GENERAL}, first=ZPlus()).is_terminal
-    assert not Composite({"linear": GENERAL}, last=LAST).is_terminal
