@@ -15,6 +15,7 @@ from torchattr.kernels import order_of
 from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.fusion import FusedPair, NodeState
 from torchattr.layers.operations.operation import Call, CallGroup, in_dtype
+from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule
 
 SavedTensors: TypeAlias = tuple[Tensor, ...]
@@ -77,12 +78,7 @@ class OperationRules:
         author: LayerRule | FusedPair
         if state.partner is None:
             author, call = state.rules[table], state.call
-            if table in state.places:
-                call.place = state.places[table]
-            book = self.backward_state.book
-            if book is not None and (book.whole or author.watched):
-                book.note(call.layer, call.spelling, author.absorbed(call, grad, *own))
-            result = author.backward(call, grad, *own)
+            result = self._by_rule(author, call, state.places.get(table), grad, own)
         else:
             author, below = state.partner
             call = below.call
@@ -92,6 +88,27 @@ class OperationRules:
         results = result if isinstance(result, tuple) else (result,)
         _check(author, call, results)
         return [None if one is None else in_dtype(one, call.dtype) for one in results]
+
+    def _by_rule(
+        self,
+        rule: LayerRule,
+        call: Call,
+        place: Place | None,
+        grad: Tensor,
+        own: Sequence[Tensor],
+    ) -> Any:
+        """Propagate a gradient by one rule, which knows the call's place meanwhile."""
+        book = self.backward_state.book
+        # Not longer: a place refers to those of other calls.
+        if place is not None:
+            call.place = place
+        try:
+            if book is not None and (book.whole or rule.watched):
+                book.note(call.layer, call.spelling, rule.absorbed(call, grad, *own))
+            return rule.backward(call, grad, *own)
+        finally:
+            if place is not None:
+                del call.place
 
     def _of_table(
         self, table: int, saved: Sequence[Tensor], sizes: Sequence[int]

@@ -81,6 +81,7 @@ class Layout:
     def to_grid(self, values: Tensor) -> Tensor:
         """Return values as `(N, C, ...)`, without the tokens and the padding outside the grid.
 
+        >>> import torch
         >>> tokens = Layout(0, (1,), (2, 3), before=1)
         >>> tokens.to_grid(torch.zeros(5, 7, 4)).shape
         torch.Size([5, 4, 2, 3])

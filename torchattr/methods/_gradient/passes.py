@@ -224,12 +224,10 @@ class _Forward:
         """Run backwards from several targets each, up to the first that cannot be run so."""
         size = self._at_once(trace, passes)
         seeds = seeds_of(self.output, self.targets) if size > 1 else None
-        done = 0
         # Out of memory, or code of the model's that runs in the backward: one at a time.
         try:
-            for some in () if seeds is None else seeds.split(size):
-                yield self._back_together(trace, some, passes, done)
-                done += len(some)
+            for number, some in enumerate(() if seeds is None else seeds.split(size)):
+                yield self._back_together(trace, some, passes, number * size)
         except RuntimeError as error:
             raise_if_lost(error)
 

@@ -120,8 +120,7 @@ SPELLINGS: dict[str, dict[str, Spelling]] = {
     "amax": {"torch": lambda x: torch.amax(x, 2), "method": lambda x: x.amax(1, keepdim=True),
         "aten": lambda x: aten.amax(x, [2])},
     "vector_norm": {"linalg": lambda x: torch.linalg.vector_norm(x, 2, 1),
-        "method": lambda x: x.norm(dim=1), "torch": lambda x: torch.norm(x, p=2, dim=1),
-        "of all": lambda x: x.norm()},
+        "method": lambda x: x.norm(dim=1), "torch": lambda x: torch.norm(x, p=2, dim=1)},
     "interpolate": {
         "F": lambda x: F.interpolate(x, scale_factor=2.0),
         "linear": lambda x: F.interpolate(x, size=7, mode="linear"),

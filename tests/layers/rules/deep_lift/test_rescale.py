@@ -12,6 +12,8 @@ from helpers import assert_same, noise, refused, weighted
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr.layers import OPERATIONS, Trace, registered_rules
+from torchattr.layers.rule import OwnGradient
 
 X, X0, W = noise(3, 4, 6), noise(3, 4, 6, seed=2), noise(6, 6, seed=3)
 MASK = torch.tensor([[True, False, True, True]] * 4)
@@ -152,6 +154,20 @@ def multipliers(function: Function, x: list[float], x0: list[float]) -> list[flo
     rows = torch.tensor([x], dtype=torch.float64), torch.tensor([x0], dtype=torch.float64)
     found: list[float] = method.attribute(*rows, target=0)[0].tolist()
     return found
+
+
+def test_every_rescale_rule_serves_a_case() -> None:
+    served = set()
+    requested = {name: OwnGradient() for name, one in OPERATIONS.items() if one.on_request}
+    for function in EVERY.values():
+        trace = Trace(function, (X,), tables=[requested], key=lambda output: output)
+        served |= set(trace.coverage.calls)
+    of_package = {
+        operation
+        for (operation, _), rule in registered_rules().items()
+        if ".deep_lift." in rule.__module__
+    }
+    assert of_package - served == set()
 
 
 def test_products_by_hand() -> None:

@@ -26,6 +26,7 @@ from torchattr.layers.rules.relevance.linear import (
     Epsilon,
     Gamma,
     RelevanceRule,
+    ZMinus,
     ZPlus,
     dead_free_quotient,
     stabilised,
@@ -337,3 +338,19 @@ def test_alpha_beta_refuses_what_is_not_conserved(params: Any, words: Any) -> No
 def test_gamma_refuses_a_negative_weight() -> None:
     with refused(RuleError, "gamma must not be negative", "-0.1"):
         Gamma(-0.1)
+
+
+@pytest.mark.parametrize("zero_bias", [False, True])
+@pytest.mark.parametrize("name", ["linear", "conv2d grouped", "transposed 1d"])
+def test_z_minus_is_z_plus_of_negated_weights(name: str, zero_bias: bool) -> None:
+    make, shape = LAYERS[name]
+    layer, opposite = (seeded(make).double().requires_grad_(False) for _ in range(2))
+    for parameter in opposite.parameters():
+        parameter.neg_()
+    x = noise(2, *shape)
+    g = noise(*layer(x).shape, seed=3)
+    rule = {"conv": ZMinus(zero_bias=zero_bias), "linear": ZMinus(zero_bias=zero_bias)}
+    expected = through_layer("z_plus", opposite, x, layer(x) * g, zero_bias=zero_bias)
+    assert_same(relevance_of(layer, x, g, rule), expected, 1e-10)
+    named = composite_of({"conv": "z_minus", "linear": "z_minus"})
+    assert type(named["conv"]) is ZMinus
