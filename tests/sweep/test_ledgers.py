@@ -19,10 +19,10 @@ from test_sweep import case, refusals  # noqa: F401 - fixtures
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::Warning")]
 
 METHODS: dict[str, Callable[..., Any]] = {
+    # Which is what LibraGrad runs.
     "lrp zero": lambda model, **options: ta.LRP(model, "zero", **options),
     "lrp epsilon_plus": lambda model, **options: ta.LRP(model, "epsilon_plus", **options),
     "attn_lrp": ta.AttnLRP,
-    "libra_grad": ta.LibraGrad,
 }
 IN_SINGLE_PRECISION = {"timm/efficientvit_mit": 1e-6}
 """Models with a part that runs in float32 whatever the inputs are."""

@@ -62,7 +62,8 @@ def run_forward(
     }
     if isinstance(model, Traceable) and not _are_checked(tables):
         return model.trace(inputs, arguments, **options, of_output=of_output)
-    forward = _ForwardRun(model, inputs, arguments, options)
+    plain: Any = model  # A model that runs its own forwards can be called, too.
+    forward = _ForwardRun(plain, inputs, arguments, options)
     if memory == "native":
         return forward.native()
     if memory == "lean":

@@ -50,9 +50,9 @@ class Sum(_Joined):
     """`g` to both summands."""
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-        first, second = call.shapes
         scaled = grad if call.alpha == 1 else grad * call.alpha
-        return grad.sum_to_size(first), scaled.sum_to_size(second)
+        pairs = zip((grad, scaled), call.shapes, strict=True)
+        return tuple(share.sum_to_size(shape) for share, shape in pairs)
 
 
 @register_rule("cat", "split")
