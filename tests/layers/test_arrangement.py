@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_same, noise, seeded
+from helpers import assert_same, noise, refused, seeded
 from relevance_oracles.dense import through_layer
 from relevance_oracles.engine import composite_of, relevance_of, signal_of, traced
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
+from torchattr.errors import RuleError
 from torchattr.layers import Gamma, Trace, nodes_of, rule_table
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.operations.place import Place
@@ -526,3 +527,9 @@ def test_signs_are_known_through_sums_without_a_rule(alpha: float, nonnegative: 
     convolutions = (state for state in calls if state.call.operation.name == "conv")
     (last,) = (state for state in convolutions if state.call.shape[1] == 3)
     assert last.places[0].nonnegative == nonnegative
+
+
+def test_signal_that_ends_at_a_divisor_is_refused() -> None:
+    with refused(RuleError, "no relevance reaches the inputs", "ends at", "div"):
+        one = torch.ones(2, 1).double()
+        ta.LRP(lambda x: one / (1 + CONV(x).abs()).sum((1, 2, 3))[:, None]).attribute(X, 0)

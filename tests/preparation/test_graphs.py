@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.kernels import Order, TorchBackend
+from torchattr.layers import Epsilon, ZPlus
 from torchattr.layers import mode as intercept
 from torchattr.preparation import Prepared
 from torchattr.preparation.graphs import Graphs, Replayed
@@ -67,6 +68,15 @@ def test_replays_give_the_same(kind: type[nn.Module], method: type[ta.Attributio
     # One forward and one backward were recorded; nine of each were replayed.
     assert recorder.recorded == 2
     assert recorder.replayed == 18
+
+
+def test_composites_of_the_same_rules_have_graphs_of_their_own() -> None:
+    model = network(Net)
+    fast, _ = graphed(model)
+    rules = {"conv": ZPlus(), "linear": Epsilon()}
+    for composite in (rules, {**rules, "first": "flat"}, rules, {**rules, "last": "gamma"}):
+        expected = ta.LRP(model, composite).attribute(X, target=1)
+        assert_same(ta.LRP(fast, composite).attribute(X, target=1), expected, 1e-9)
 
 
 def test_layers_and_several_methods_share_the_forward() -> None:

@@ -117,9 +117,10 @@ class _Arrangement:
         """Whether the signal passes a node on its way to where the graph was entered."""
         if isinstance(node, Enter._backward_cls):
             return True
-        if runs_rules(node) and self._rule_of(node).ends:
-            return False
-        return any(below in self._live for below, _ in node.next_functions)
+        below = [source for source, _ in node.next_functions]
+        passes_to = self._rule_of(node).passes_to if runs_rules(node) else None
+        reached = below if passes_to is None else [below[position] for position in passes_to]
+        return not self._live.isdisjoint(reached)
 
     def demand_signal(self) -> None:
         """Check that anything reaches the inputs.
@@ -129,12 +130,14 @@ class _Arrangement:
         """
         if self._top in self._live:
             return
-        ends = [node for node in self._nodes if runs_rules(node) and self._rule_of(node).ends]
+        rules = [node for node in self._nodes if runs_rules(node)]
+        ends = [node for node in rules if self._rule_of(node).passes_to is not None]
         if ends:
+            operation = ends[-1].state.call.operation.name
+            softmax = ', or pass rules={"softmax": "own"}' if operation == "softmax" else ""
             raise RuleError(
                 f"no relevance reaches the inputs: all of it ends at {_named(ends[-1])}, whose"
-                " output these rules count as a constant; explain a value before it, or pass"
-                ' rules={"softmax": "own"}'
+                f" output these rules count as a constant; explain a value before it{softmax}"
             )
 
     def place(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from torch import Tensor
@@ -41,8 +41,8 @@ class LayerRule(ABC):
     fresh: ClassVar[bool] = False
     """Whether `backward` always returns a new tensor, which the next rule may write over."""
 
-    ends: ClassVar[bool] = False
-    """Whether nothing goes back: the operation's output counts as a constant."""
+    passes_to: ClassVar[Sequence[int] | None] = None
+    """The positions of the inputs that anything goes back to; `None` stands for all of them."""
 
     merges: ClassVar[bool] = False
     """Whether a batch-norm that alone reads the output is treated as a part of the operation."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from torchattr.kernels import requested_backend
-from torchattr.layers import Captured, Coverage, RuleTable, Tap, gradients
+from torchattr.layers import Captured, Composite, Coverage, RuleTable, Tap, gradients
 from torchattr.methods import ForwardResult
 from torchattr.preparation.replay import GraphRecorder
 
@@ -225,6 +225,8 @@ def _layout(tensor: Tensor) -> Any:
 
 
 def _identities(table: RuleTable) -> Any:
+    if isinstance(table, Composite):
+        return id(table)  # Its rules depend on the place of each call.
     known = {name: id(rule) if vars(rule) else type(rule) for name, rule in table.items()}
     return tuple(sorted(known.items(), key=lambda item: item[0]))
 

@@ -18,7 +18,7 @@ FieldKind = Literal["switch", "integer", "number", "text", "choice", "layer", "r
 EXCLUDED = frozenset(
     (
         *("self", "model", "inputs", "target", "additional_forward_args", "output", "scene"),
-        *("show_progress", "return_convergence_delta"),
+        *("show_progress", "return_convergence_delta", "return_ledger"),
     )
 )
 """Arguments that the viewer fills in itself or does not offer."""

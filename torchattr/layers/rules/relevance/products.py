@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -49,6 +49,8 @@ class Halves(LayerRule):
 class QuotientFrozen(LayerRule):
     """All relevance to the dividend: the divisor counts as a constant."""
 
+    passes_to: ClassVar[Sequence[int]] = (0,)
+
     def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
         return tuple(x)
 
@@ -67,7 +69,7 @@ class SoftmaxFrozen(LayerRule):
     """Nothing goes back: the attention weights count as constants."""
 
     needs_input: ClassVar[bool] = False
-    ends: ClassVar[bool] = True
+    passes_to: ClassVar[Sequence[int]] = ()
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         return (y,)
@@ -119,6 +121,8 @@ class AttentionFrozen(AttentionRule):
 
     Ali et al. 2022 (2202.07304), there called conservative propagation.
     """
+
+    passes_to: ClassVar[Sequence[int]] = (2,)
 
     def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
         return 0.0, 0.0, float(value)
