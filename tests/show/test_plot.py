@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import torchattr as ta
-from torchattr.show import colormap, overlay, plot, rescale
+from torchattr.layers import LedgerEntry
+from torchattr.methods import Ledger
+from torchattr.show import colormap, overlay, plot, plot_ledger, rendered, rescale
 
 MAP = np.array([[0.0, -4.0], [2.0, 1.0]])
 
@@ -79,3 +81,17 @@ def test_a_batch_is_refused() -> None:
 def test_channels_that_cancel_are_drawn_as_zero(dtype) -> None:
     values = torch.tensor([0.1, 0.2, -0.3], dtype=dtype).reshape(3, 1, 1).expand(3, 2, 2)
     assert (drawn(plot(values, how="sum")) == colormap(0.0, "RdBu_r")).all()
+
+
+def test_a_ledger_as_bars() -> None:
+    entries = (
+        LedgerEntry("head", "linear", "bias", 0.5),
+        LedgerEntry("", "torch.add", "constant", -0.25),
+        LedgerEntry("stem", "conv2d", "bias", 0.125),
+    )
+    axes = plot_ledger(Ledger(1.0, 0.625, entries), most=2)
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    widths = [bar.get_width() for bar in axes.patches]
+    assert labels == ["inputs", "bias", "constant", "error", "bias, head", "constant, torch.add"]
+    assert widths == [0.625, 0.625, -0.25, 0.0, 0.5, -0.25]
+    assert rendered(axes).shape[2] == 3

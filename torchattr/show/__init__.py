@@ -22,6 +22,7 @@ from torchattr.show.overlay import resize_map as resize_map
 from torchattr.show.panel import panel as panel
 from torchattr.show.picture_table import percent as percent
 from torchattr.show.plot import plot as plot
+from torchattr.show.plot import plot_ledger as plot_ledger
 from torchattr.show.plot import plot_lines as plot_lines
 from torchattr.show.plot import rendered as rendered
 from torchattr.show.regions import box_from_map as box_from_map

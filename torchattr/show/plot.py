@@ -17,6 +17,8 @@ from torchattr.show.scaling import Sign, rescale
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from torchattr.methods import Ledger
+
 
 def plot(
     values: Any,
@@ -92,6 +94,34 @@ def plot_lines(
     axes.spines[["top", "right"]].set_visible(False)
     if 1 < len(lines) <= 10:
         axes.legend(frameon=False)
+    return axes
+
+
+def plot_ledger(ledger: Ledger, ax: Axes | None = None, *, most: int = 8) -> Axes:
+    """Plot where a score went as bars: the inputs, each reason to stay, and the largest entries.
+
+    ledger: of one example, as relevance methods return it. ax: see ``plot``. most: the number of
+    entries below the reasons.
+
+    >>> from torchattr.methods import Ledger
+    >>> bars = plot_ledger(Ledger(1.0, 0.75, ()))
+    >>> [text.get_text() for text in bars.get_yticklabels()]
+    ['inputs', 'error']
+    """
+    axes = _new_axes() if ax is None else ax
+    rows = [(name, share, True) for name, share in ledger.by_reason().items()]
+    rows += [
+        (f"{entry.reason}, {entry.layer or entry.operation}", entry.amount, False)
+        for entry in ledger.largest(most)
+    ]
+    for position, (_, share, is_sum) in enumerate(rows):
+        color = ("tab:blue" if share < 0 else "tab:red") if is_sum else "0.7"
+        axes.barh(position, share, color=color)
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    axes.invert_yaxis()
+    axes.axvline(0, color="0.2", linewidth=0.8)
+    axes.set_xlabel(f"share of the score {ledger.score:.4g}")
+    axes.spines[["top", "right"]].set_visible(False)
     return axes
 
 
