@@ -52,7 +52,7 @@ def test_a_rule_may_serve_a_kind_and_the_operations_that_join_it_later() -> None
     known = registered_rules()
     assert known["gelu", "open for tests"] is known["softsign", "open for tests"] is Open
     assert {name for operation, name in known if operation == "softsign"} == {
-        *("guided", "deconvolution", "secant", "open for tests")
+        *("guided", "deconvolution", "secant", "rescale", "open for tests")
     }
     assert not any(operation == "logsumexp" for operation, _ in known)
 
