@@ -29,6 +29,7 @@ class Comparison:
         batch: number of images.
         sides: makes the runs of a task, by name of the side.
         right: returns the correct results in the same order; if fewer, those of the first ones.
+            None where the sides compute different things.
     """
 
     name: str
@@ -80,5 +81,5 @@ def _verdict(run: Callable[[], Results], right: Results) -> str | None:
     except RAISED as error:
         return f"raises {type(error).__name__}: {str(error)[:120]}"
     pairs = list(zip(found, right, strict=False))
-    apart = max(difference(one.detach(), expected) for one, expected in pairs)
+    apart = max((difference(one.detach(), expected) for one, expected in pairs), default=0.0)
     return f"wrong by {apart:.2g} of the largest value" if apart > EXACT else None

@@ -49,7 +49,7 @@ class Relevance(Case):
             "Time in ms per call; in brackets torchattr's time as a share of the peer's, which is"
             " zennit, or for attention the plain gradient times the input. Remembered is what"
             " autograd keeps between forward and backward; what zennit's hooks keep comes on top."
-            " Maps were compared with zennit's in float64 first."
+            " Maps of LRP were compared with zennit's in float64 first."
         )
         return [text, "", *table(head, map(_cells, rows))]
 
