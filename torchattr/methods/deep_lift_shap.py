@@ -33,7 +33,7 @@ _Part: TypeAlias = tuple[list[Tensor], Tensor]
 
 @register_method("deep_lift_shap")
 class DeepLiftShap(RescaleAttribution):
-    """The mean of :class:`DeepLift` over baselines, shaped like the input.
+    """The mean of DeepLIFT over baselines, shaped like the input.
 
     Lundberg and Lee 2017, arXiv:1705.07874 (Deep SHAP): with a sample of the data as baselines, it
     estimates the SHAP values of a score whose parts were independent of each other.
