@@ -452,3 +452,29 @@ def test_no_warning_on_the_way() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ta.GuidedBackprop(prepared()).attribute(X, target=1)
+
+
+class Tabled(nn.Module):
+    """Keeps a table of its parameters for later forwards, as TinyViT and LeViT do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(noise(5))
+        self.table: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.table.setdefault("mask", self.bias[torch.arange(25).view(5, 5) % 5])
+        weight = self.table.setdefault("weight", self.bias.expand(2, 5) * 2)
+        return F.linear(F.scaled_dot_product_attention(x, x, x, mask).mean(1), weight)
+
+
+def test_tables_with_a_graph_of_an_earlier_forward_are_constants() -> None:
+    model, x = Tabled().double(), noise(2, 5, 5)
+    expected = {method: method(Tabled().double()).attribute(x, target=1) for method in TABLED}
+    model(x)
+    assert model.table["mask"].requires_grad
+    for method in TABLED:
+        assert_same(method(model).attribute(x, target=1), expected[method])
+
+
+TABLED: tuple[Any, ...] = (ta.LRP, ta.AttnLRP, ta.DeepLift)

@@ -17,6 +17,7 @@ from torchattr.core.types import Forward
 from torchattr.core.undoing import Undo, undoing
 from torchattr.kernels import Backend, Request, choose, requested_backend
 from torchattr.layers.autograd import (
+    Enter,
     OperationRules,
     RuleFunction,
     mapped,
@@ -25,6 +26,7 @@ from torchattr.layers.autograd import (
 from torchattr.layers.backward import BackwardState, InnerGradients
 from torchattr.layers.composite import Composite
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
+from torchattr.layers.graph import nodes_of
 from torchattr.layers.guards import enter_mode
 from torchattr.layers.layouts.notes import TensorNotes
 from torchattr.layers.ledger import LedgerBook
@@ -138,7 +140,7 @@ class RuleMode(TorchFunctionMode):
         if parsed is not None:
             call = parsed[0]
             served = call.operation.kind != "dropout"
-            if served and not self._any_in_graph(call.arguments.values(), is_transformed()):
+            if served and not self._has_computed_arguments(call, is_transformed()):
                 return parsed
         return parse_requested(func, args, kwargs, self._on_request) or parsed
 
@@ -185,7 +187,7 @@ class RuleMode(TorchFunctionMode):
         if self._all_native or (transformed and not may_be_mapped(call)):
             self.coverage.inside[call.operation.name] += self.counting
             return None
-        if self._any_in_graph(call.arguments.values(), transformed):
+        if self._has_computed_arguments(call, transformed):
             return None
         key = call.operation.name, self._module()
         if key not in self._rules:
@@ -227,6 +229,20 @@ class RuleMode(TorchFunctionMode):
         if type(value) in (list, tuple) and any(isinstance(item, Tensor) for item in value):
             return type(value)(self._frozen(item) for item in value)
         return value
+
+    def _has_computed_arguments(self, call: Call, transformed: bool) -> bool:
+        """Whether an argument depends on the inputs, so that no rule can serve a call.
+
+        A table that an earlier forward computed from parameters and left on the model may still
+        have its graph.
+        """
+        values = call.arguments.values()
+        if not self._any_in_graph(values, transformed):
+            return False
+        if transformed or not self.counting:
+            return True
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        return any(isinstance(node, Enter._backward_cls) for node in nodes_of(*tensors))
 
     def _any_in_graph(self, values: Iterable[Any], transformed: bool) -> bool:
         """Whether any value is in the graph; as one loop, since it runs twice a call."""
