@@ -474,7 +474,8 @@ def test_tables_with_a_graph_of_an_earlier_forward_are_constants() -> None:
     model(x)
     assert model.table["mask"].requires_grad
     for method in TABLED:
-        assert_same(method(model).attribute(x, target=1), expected[method])
+        # A mask with a graph may choose another kernel, which rounds otherwise.
+        assert_same(method(model).attribute(x, target=1), expected[method], 1e-12)
 
 
 TABLED: tuple[Any, ...] = (ta.LRP, ta.AttnLRP, ta.DeepLift)
