@@ -189,13 +189,16 @@ TARGETS: tuple[Target, ...] = (
     ),
     *(
         Target(
-            f"LRP {what}, {TITLES[network]}, batch 8: of zennit's time",
+            f"LRP {what}, {TITLES[network]}, batch {batch}: of zennit's time",
             limit,
             "relevance",
             {"network": network, "name": what},
             ("sides", "zennit", "ratio"),
         )
-        for what, limit in (("z⁺", 0.6), ("α2β1", 0.5), ("γ", 0.4), ("z⁺, 10 targets", 0.3))
+        for what, batch, limit in (
+            *(("z⁺", 8, 0.6), ("α2β1", 8, 0.5), ("γ", 8, 0.4)),
+            ("z⁺, 10 targets", 1, 0.3),
+        )
         for network in _NETWORKS
     ),
     *(
