@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -41,17 +42,23 @@ def _deconvolution(task: Task) -> Run:
 
 
 def _attributor(task: Task, composite: Any) -> Run:
+    signed = _of_class(task, composite)
+    return lambda: signed(task.target)
+
+
+def _of_class(task: Task, composite: Any) -> Callable[[int], Tensor]:
+    """Return a function from a class to what flows back from a 1 there."""
     from zennit.attribution import Gradient
 
     attributor = Gradient(task.model, composite)
     attributor.__enter__()
     leaf = task.images.clone().requires_grad_()
 
-    def one_hot(output: Tensor) -> Tensor:
-        chosen = output.new_tensor([task.target] * len(output)).long()
+    def one_hot(target: int, output: Tensor) -> Tensor:
+        chosen = output.new_tensor([target] * len(output)).long()
         return F.one_hot(chosen, output.shape[1]).to(output)
 
-    return lambda: attributor(leaf, one_hot)[1].detach()
+    return lambda target: attributor(leaf, partial(one_hot, target))[1].detach()
 
 
 Bounds = tuple[float, float]
@@ -65,20 +72,7 @@ def relevance_of(task: Task, composite: str, bounds: Bounds) -> Callable[[int], 
         composite: the name of ours.
         bounds: of the images, for the rule of the first layer.
     """
-    from zennit.attribution import Gradient
-
-    attributor = Gradient(task.model, _composite(composite, task.model, bounds))
-    attributor.__enter__()
-    leaf = task.images.clone().requires_grad_()
-
-    def relevance(target: int) -> Tensor:
-        def one_hot(output: Tensor) -> Tensor:
-            chosen = output.new_tensor([target] * len(output)).long()
-            return F.one_hot(chosen, output.shape[1]).to(output)
-
-        return attributor(leaf, one_hot)[1].detach()
-
-    return relevance
+    return _of_class(task, _composite(composite, task.model, bounds))
 
 
 def _composite(name: str, model: nn.Module, bounds: Bounds) -> Any:

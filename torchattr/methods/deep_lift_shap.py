@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, overload
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Several, Target
-from torchattr.core.types import Baselines, Tensors, TensorsT
+from torchattr.core.types import Tensors, TensorsT
 from torchattr.errors import ShapeError
-from torchattr.methods._gradient.baselines import BaselineRows
+from torchattr.methods._gradient.baselines import BaselineDistribution, BaselineRows
 from torchattr.methods._gradient.comparison import Comparison
 from torchattr.methods._perturbation.batch_repeat import (
     repeat_arguments,
@@ -24,8 +24,6 @@ from torchattr.methods._perturbation.memory_budget import fitting, in_batches
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.deep_lift import CustomAttribution, RescaleAttribution
 from torchattr.methods.registry import register_method
-
-BaselineDistribution: TypeAlias = "Baselines | Callable[..., Baselines]"
 
 _Part: TypeAlias = tuple[list[Tensor], Tensor]
 """Attributions summed over baselines, and the delta of each image and baseline."""

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.rounding import in_single
 from torchattr.core.targets import Target
-from torchattr.core.types import Baselines, Tensors, TensorsT
+from torchattr.core.types import Tensors, TensorsT
 from torchattr.errors import ShapeError
-from torchattr.methods._gradient.baselines import BaselineRows
+from torchattr.methods._gradient.baselines import BaselineDistribution, BaselineRows
+from torchattr.methods._gradient.rows import beside_targets
 from torchattr.methods._perturbation.checked import checked_count, checked_seed, checked_stdevs
 from torchattr.methods._perturbation.path_samples import PathSamples, SampledPaths
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.path_attribution import (
     PathAttribution,
-    beside_targets,
     check_internal_batch,
     convergence_delta,
 )
 from torchattr.methods.registry import register_method
-
-BaselineDistribution: TypeAlias = "Baselines | Callable[..., Baselines]"
 
 
 @register_method("gradient_shap")

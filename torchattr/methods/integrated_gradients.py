@@ -15,11 +15,11 @@ from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Tensors, TensorsT
 from torchattr.errors import InputError
 from torchattr.methods._gradient.baselines import fixed_baselines
+from torchattr.methods._gradient.rows import beside_targets
 from torchattr.methods._perturbation.checked import checked_count
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.path_attribution import (
     PathAttribution,
-    beside_targets,
     check_internal_batch,
     convergence_delta,
 )

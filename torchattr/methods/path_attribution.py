@@ -203,11 +203,6 @@ def convergence_delta(
     return torch.stack(sums).sum(0) - difference
 
 
-def beside_targets(values: Tensor, like: Tensor) -> Tensor:
-    """Add a dimension for the targets to `(N, ...)` if the other tensor has one."""
-    return values.unsqueeze(1) if like.dim() > values.dim() else values
-
-
 def _copies_at_once(internal_batch_size: int | None, scores: TargetScores, inputs: Inputs) -> int:
     if internal_batch_size is not None:
         return max(internal_batch_size // max(inputs.batch_size, 1), 1)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_baselines
+from torchattr.core.types import Baselines
 from torchattr.errors import InputError, InputTypeError, ShapeError
+
+BaselineDistribution: TypeAlias = "Baselines | Callable[..., Baselines]"
+"""Baselines to choose from, or a function of the inputs or of nothing that returns them."""
 
 
 def fixed_baselines(baselines: Any, inputs: Inputs) -> list[Tensor]:

@@ -14,7 +14,7 @@ from torchattr.core.warn import warn
 from torchattr.errors import ModelError, TorchattrWarning
 from torchattr.layers import ReferenceRun, RuleTable, Tolerance
 from torchattr.methods._gradient.passes import Method, MethodCall, SolveResult, solve
-from torchattr.methods._gradient.rows import per_example
+from torchattr.methods._gradient.rows import beside_targets, per_example
 from torchattr.methods._gradient.target_reader import TargetReader
 
 
@@ -81,7 +81,7 @@ def contributions(
 ) -> list[Tensor]:
     """Return `(x - x0) m` for each input; there is one more dimension for several targets."""
     triples = zip(multipliers, inputs, references, strict=True)
-    return [_beside(x.detach() - x0, m) * m for m, x, x0 in triples]
+    return [beside_targets(x.detach() - x0, m) * m for m, x, x0 in triples]
 
 
 def missing(found: Sequence[Tensor], rise: Tensor) -> Tensor:
@@ -124,8 +124,3 @@ def _summed(found: Sequence[Tensor], rise: Tensor) -> Tensor:
     total = torch.stack(sums).sum(0)
     # One score for the whole batch rises by what all examples contribute.
     return total if len(rise) == len(total) else total.sum(0, keepdim=True)
-
-
-def _beside(values: Tensor, like: Tensor) -> Tensor:
-    """Add a dimension for the targets to `(N, ...)` if the other tensor has one."""
-    return values.unsqueeze(1) if like.dim() > values.dim() else values

@@ -78,3 +78,8 @@ def _shape_for_two(
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
         # A model for single examples only; whether its output has a batch dimension stays open.
         return None
+
+
+def beside_targets(values: Tensor, like: Tensor) -> Tensor:
+    """Add a dimension for the targets to `(N, ...)` if the other tensor has one."""
+    return values.unsqueeze(1) if like.dim() > values.dim() else values
