@@ -38,7 +38,34 @@ class Net(nn.Sequential):
         super().__init__(*stem, Block(), nn.Flatten(), nn.Linear(64, 3))
 
 
+class Attends(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.attention = nn.LayerNorm(8), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        found = self.norm(tokens)
+        return tokens + self.attention(found, found, found, need_weights=False)[0]
+
+
+class Tokens(nn.Module):
+    """A transformer of two blocks on 2 x 2 patches and a class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.blocks = nn.Sequential(Attends(), Attends())
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = self.blocks(torch.cat([self.token.expand(len(x), -1, -1), patches], 1))
+        return self.head(nn.functional.gelu(tokens)[:, 0])
+
+
 MODEL, X = seeded(Net), torch.rand(2, 3, 8, 8)
+TOKENS = seeded(Tokens)
 FAST = ta.prepare(MODEL, X, channels_last=False)
 LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
 SEGMENTS = torch.arange(64).reshape(1, 1, 8, 8) // 16
@@ -67,6 +94,14 @@ CALLS: dict[str, Callable[[], Any]] = {
     "gradient shap": lambda: ta.GradientShap(MODEL).attribute(
         X, lambda x: x * 0.5, 4, 0.1, 1, return_convergence_delta=True
     ),
+    "deep lift": lambda: ta.DeepLift(MODEL).attribute(X, 0.5, 1, return_convergence_delta=True),
+    "deep lift shap": lambda: ta.DeepLiftShap(MODEL).attribute(X, X.flip(0), 1),
+    "deep lift of attention": lambda: ta.DeepLift(TOKENS).attribute(X, target=1),
+    "lrp of attention": lambda: ta.LRP(TOKENS, "zero").attribute(X, target=1, return_ledger=True),
+    "attn lrp of attention": lambda: ta.AttnLRP(TOKENS).attribute(X, target=1, return_ledger=True),
+    "legrad": lambda: ta.LeGrad(TOKENS).attribute(X, target=1),
+    "attention gradient": lambda: ta.AttentionGradient(TOKENS).attribute(X, target=1),
+    "attention rollout": lambda: ta.AttentionRollout(TOKENS).attribute(X),
     "lrp": lambda: ta.LRP(MODEL).attribute(X, target=1, return_ledger=True),
     "lrp of a neuron": lambda: ta.LRP(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
     "attn lrp": lambda: ta.AttnLRP(MODEL).attribute(X, target=ta.Classes(0, 2)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -33,9 +34,12 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of those who wrote the models
         found = made(request.param, MEMBERS[request.param])
+    weights = [weakref.ref(weight) for weight in found.model.parameters()]
     yield found
     vars(found).clear()
     gc.collect()
+    held = sum(weight() is not None for weight in weights)
+    assert held == 0, f"{held} of {len(weights)} weights outlive what was done with the model"
 
 
 @pytest.fixture(scope="session")

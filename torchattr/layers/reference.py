@@ -50,15 +50,13 @@ class _Recorded:
 class Reference:
     """The calls in a run of the reference, which another run meets in the same order.
 
+    The rules in the run's graph refer to this, so it may not refer to that graph: such a circle
+    through PyTorch's graph is never collected.
+
     Args:
         tolerance: which differences count as none.
         copies: whether inputs are copied, which is needed where the model writes over them later.
-
-    Attributes:
-        outputs: the results of the run, whose graph the other run's is compared with.
     """
-
-    outputs: Sequence[Tensor]
 
     def __init__(self, tolerance: Tolerance, *, copies: bool = False) -> None:
         self.tolerance = tolerance
@@ -116,8 +114,8 @@ class Reference:
         return recorded.inputs
 
     def keep(self, call: Call, values: tuple[Any, ...]) -> None:
-        """Keep values for the backward of a call."""
-        self._kept[call] = values
+        """Keep values for the backward of a call, without their place in the graph."""
+        self._kept[call] = tuple(one.detach() if isinstance(one, Tensor) else one for one in values)
 
     def kept(self, call: Call) -> tuple[Any, ...]:
         """Return what was kept of a call of the other run."""

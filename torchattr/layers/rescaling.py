@@ -52,6 +52,7 @@ class ReferenceRun:
         self._rules: dict[str, Callable[[Reference], LayerRule]] = {
             name: rule for (name, kind), rule in rules.items() if kind == RESCALE
         }
+        self._taps = taps
         options = {"taps": taps, "key": key}
         self.trace, self._reference = self._traced(model, inputs, arguments, options)
         if not self._reference.is_intact:
@@ -72,8 +73,6 @@ class ReferenceRun:
         reference = Reference(self.tolerance, copies=copies)
         recording: RuleTable = dict.fromkeys(self._rules, Recorder(reference))
         trace = Trace(model, inputs, arguments, tables=[recording], **options)
-        calls = [call for tap in options["taps"] for call in trace.calls(tap)]
-        reference.outputs = [trace.output, *(value for call in calls for value in call.values)]
         return trace, reference
 
     def table(self) -> RuleTable:
@@ -81,7 +80,12 @@ class ReferenceRun:
         self._reference.restart()
         self._draws.restore()
         rules = {name: rule(self._reference) for name, rule in self._rules.items()}
-        return RescaleTable(rules, self._reference)
+        return RescaleTable(rules, self._outputs())
+
+    def _outputs(self) -> list[Tensor]:
+        """Return the results of the run, whose graph the other run's is compared with."""
+        calls = [call for tap in self._taps for call in self.trace.calls(tap)]
+        return [self.trace.output, *(value for call in calls for value in call.values)]
 
 
 class RescaleTable(CheckedTable):
@@ -89,12 +93,12 @@ class RescaleTable(CheckedTable):
 
     Args:
         rules: the rule of each operation.
-        reference: the run of the reference.
+        outputs: the results of the reference's run.
     """
 
-    def __init__(self, rules: dict[str, Any], reference: Reference) -> None:
+    def __init__(self, rules: dict[str, Any], outputs: Sequence[Tensor]) -> None:
         super().__init__(rules)
-        self._reference = reference
+        self._outputs = outputs
 
     def check(self, outputs: Sequence[Tensor]) -> None:
-        demand_same_maps(outputs, self._reference.outputs, self)
+        demand_same_maps(outputs, self._outputs, self)

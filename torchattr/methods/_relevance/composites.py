@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -50,8 +51,14 @@ class RuleSettings:
         if cls is None:
             known = [name for owner, name in registered_rules() if owner == operation]
             raise RuleError(f"no rule for {operation!r} is called {rule!r}; {suggest(rule, known)}")
-        accepted = inspect.signature(cls).parameters
+        accepted = _parameters(cls)
         return cls(**{name: value for name, value in vars(self).items() if name in accepted})
+
+
+@lru_cache
+def _parameters(cls: type[LayerRule]) -> frozenset[str]:
+    """Return the names of what a class of rules takes, which Python parses anew at each call."""
+    return frozenset(inspect.signature(cls).parameters)
 
 
 FROZEN: Mapping[str, str] = MappingProxyType(
