@@ -26,7 +26,7 @@ from torchattr.methods import (
     checked_memory,
     class_of,
     default_layer,
-    name_of,
+    names_of,
     solve,
     takes,
 )
@@ -138,7 +138,8 @@ def explain(
         model: see :class:`Attribution`.
         inputs: see :class:`Attribution`.
         methods: names (:func:`torchattr.methods.registered_methods` has them all), classes or
-            objects; or a dict from names to the options of their `attribute`.
+            objects; or a dict from these to the options of their `attribute`. Of several objects of
+            one method, the results are called by what differs: `"lrp (composite='zero')"`.
         targets: :class:`TopK`, :class:`Classes`, or any target of :class:`Attribution`; `None`
             explains the predicted class of each example.
         layer: for the methods that use a layer; `None` uses the last spatial one.
@@ -154,6 +155,7 @@ def explain(
     Raises:
         NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
         RegistryError: an unknown method name.
+        InputError: no method, or the same one twice.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -252,10 +254,9 @@ class _Request:
 def _requests(
     asked: Mapping[MethodLike, Mapping[str, Any]], model: Forward, **made_with: Any
 ) -> dict[str, _Request]:
-    return {
-        name_of(method): _Request(build(method, model, **made_with), options)
-        for method, options in asked.items()
-    }
+    built = [build(method, model, **made_with) for method in asked]
+    names = names_of(list(asked), built, list(asked.values()))
+    return dict(zip(names, map(_Request, built, asked.values()), strict=True))
 
 
 def _notes(coverage: Coverage, calls: Mapping[str, MethodCall]) -> dict[str, str]:

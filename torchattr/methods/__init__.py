@@ -63,6 +63,7 @@ from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method
 from torchattr.methods.registry import name_of as name_of
+from torchattr.methods.registry import names_of as names_of
 from torchattr.methods.registry import register_method as register_method
 from torchattr.methods.registry import registered_methods as registered_methods
 from torchattr.methods.registry import takes as takes
