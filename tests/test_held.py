@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import seeded
+from relevance_oracles.tiny_vit import tiny_vit
 from torch import Tensor, nn
 
 import torchattr as ta
@@ -40,6 +41,7 @@ class Net(nn.Sequential):
 
 MODEL, X = seeded(Net), torch.rand(2, 3, 8, 8)
 FAST = ta.prepare(MODEL, X, channels_last=False)
+TOKENS = tiny_vit().float()
 LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
 SEGMENTS = torch.arange(64).reshape(1, 1, 8, 8) // 16
 FIVE = ["saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam"]
@@ -67,9 +69,23 @@ CALLS: dict[str, Callable[[], Any]] = {
     "gradient shap": lambda: ta.GradientShap(MODEL).attribute(
         X, lambda x: x * 0.5, 4, 0.1, 1, return_convergence_delta=True
     ),
+    "deep lift": lambda: ta.DeepLift(MODEL).attribute(
+        X, X.flip(0), 1, return_convergence_delta=True
+    ),
+    "deep lift of attention": lambda: ta.DeepLift(TOKENS).attribute(X, target=ta.Classes(1, 2)),
+    "deep lift shap": lambda: ta.DeepLiftShap(MODEL).attribute(
+        X, X.flip(0), 1, return_convergence_delta=True, internal_batch_size=2
+    ),
     "lrp": lambda: ta.LRP(MODEL).attribute(X, target=1, return_ledger=True),
     "lrp of a neuron": lambda: ta.LRP(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
     "attn lrp": lambda: ta.AttnLRP(MODEL).attribute(X, target=ta.Classes(0, 2)),
+    "attn lrp of attention": lambda: ta.AttnLRP(TOKENS).attribute(X, 1, return_ledger=True),
+    "layer lrp": lambda: ta.LayerLRP(MODEL, ["0", "3"]).attribute(X, 1),
+    "excitation backprop": lambda: ta.ExcitationBackprop(MODEL, "3", contrast=True).attribute(X, 1),
+    "raw attention": lambda: ta.RawAttention(TOKENS).attribute(X),
+    "attention rollout": lambda: ta.AttentionRollout(TOKENS).attribute(X, ta.TopK(2)),
+    "attention gradient": lambda: ta.AttentionGradient(TOKENS).attribute(X, ta.Classes(0, 2)),
+    "legrad": lambda: ta.LeGrad(TOKENS).attribute(X, 1),
     "libra grad": lambda: ta.LibraGrad(MODEL).attribute(X, target=1, return_ledger=True),
     "noise tunnel": lambda: ta.NoiseTunnel(ta.Saliency(MODEL)).attribute(X, target=1),
     "grad-cam": lambda: ta.GradCAM(MODEL, layer="3").attribute(X, target=1),
@@ -107,6 +123,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "a wrong target": failing(lambda: ta.Saliency(MODEL).attribute(X, target=9)),
     "a wrong layer": failing(lambda: ta.feature_maps(MODEL, X, "nowhere")),
     "a wrong operation": failing(lambda: ta.feature_maps(MODEL, X, "3.gelu")),
+    "no attention": failing(lambda: ta.AttentionRollout(MODEL).attribute(X)),
+    "no common run": failing(lambda: ta.DeepLift(lambda x: x.sort().values).attribute(X, target=1)),
     "no rule": failing(lambda: ta.GuidedBackprop(LINEAR).attribute(X, target=1)),
     "a model in training": failing(lambda: ta.Saliency(seeded(Net).train()).attribute(X)),
 }

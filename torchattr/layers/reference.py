@@ -53,12 +53,7 @@ class Reference:
     Args:
         tolerance: which differences count as none.
         copies: whether inputs are copied, which is needed where the model writes over them later.
-
-    Attributes:
-        outputs: the results of the run, whose graph the other run's is compared with.
     """
-
-    outputs: Sequence[Tensor]
 
     def __init__(self, tolerance: Tolerance, *, copies: bool = False) -> None:
         self.tolerance = tolerance

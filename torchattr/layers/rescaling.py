@@ -47,6 +47,7 @@ class ReferenceRun:
         tolerance: Tolerance | None = None,
     ) -> None:
         self.tolerance = tolerance or Tolerance()
+        self._taps = taps
         self._draws = RandomState(inputs)
         rules = registered_rules()
         self._rules: dict[str, Callable[[Reference], LayerRule]] = {
@@ -72,16 +73,20 @@ class ReferenceRun:
         reference = Reference(self.tolerance, copies=copies)
         recording: RuleTable = dict.fromkeys(self._rules, Recorder(reference))
         trace = Trace(model, inputs, arguments, tables=[recording], **options)
-        calls = [call for tap in options["taps"] for call in trace.calls(tap)]
-        reference.outputs = [trace.output, *(value for call in calls for value in call.values)]
         return trace, reference
+
+    @property
+    def _outputs(self) -> list[Tensor]:
+        """The results of the run, whose graph that of another is compared with."""
+        calls = [call for tap in self._taps for call in self.trace.calls(tap)]
+        return [self.trace.output, *(value for call in calls for value in call.values)]
 
     def table(self) -> RuleTable:
         """Return the rules for one other run, which draws the same random numbers."""
         self._reference.restart()
         self._draws.restore()
         rules = {name: rule(self._reference) for name, rule in self._rules.items()}
-        return RescaleTable(rules, self._reference)
+        return RescaleTable(rules, self._outputs)
 
 
 class RescaleTable(CheckedTable):
@@ -89,12 +94,13 @@ class RescaleTable(CheckedTable):
 
     Args:
         rules: the rule of each operation.
-        reference: the run of the reference.
+        outputs: the results of the reference's run.
     """
 
-    def __init__(self, rules: dict[str, Any], reference: Reference) -> None:
+    # What is recorded of the reference does not hold them: their graph holds what is recorded.
+    def __init__(self, rules: dict[str, Any], outputs: Sequence[Tensor]) -> None:
         super().__init__(rules)
-        self._reference = reference
+        self._outputs = outputs
 
     def check(self, outputs: Sequence[Tensor]) -> None:
-        demand_same_maps(outputs, self._reference.outputs, self)
+        demand_same_maps(outputs, self._outputs, self)
