@@ -199,6 +199,26 @@ def test_an_empty_batch_gives_empty_results(model: Net) -> None:
     ("arguments", "error", "message"),
     [
         ({"methods": []}, InputError, "methods is empty"),
+        (
+            {"methods": {"lrp": {"composite": "zero"}}},
+            InputError,
+            r"'composite' for lrp, .* it is an argument of the object: LRP\(model, composite=...\)",
+        ),
+        (
+            {"methods": {"lrp": {"return_ledger": True}}},
+            InputError,
+            r"return_ledger for lrp, .* LRP\(model\).attribute\(..., return_ledger=True\)",
+        ),
+        (
+            {"methods": {"deep_lift": {"baseline": 0}}},
+            InputError,
+            "'baseline' for deep_lift, .* did you mean 'baselines'",
+        ),
+        (
+            {"methods": {"saliency": {"target": 1}}},
+            InputError,
+            "'target' for saliency, .* given to explain once",
+        ),
         ({"methods": ["salience"]}, ta.errors.RegistryError, "did you mean 'saliency'"),
         ({"methods": ["saliency"], "targets": 9}, ta.TargetError, "target 9 is out of range"),
         ({"methods": ["grad_cam"], "layer": "feature"}, ta.LayerError, "did you mean 'features'"),

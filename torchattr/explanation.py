@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
+from torchattr.core.registry import suggest
 from torchattr.core.targets import Classes, Target, TopK
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputError, Message
@@ -155,7 +157,7 @@ def explain(
     Raises:
         NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
         RegistryError: an unknown method name.
-        InputError: no method, or the same one twice.
+        InputError: no method, the same one twice, or an option that a method has not.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -256,7 +258,44 @@ def _requests(
 ) -> dict[str, _Request]:
     built = [build(method, model, **made_with) for method in asked]
     names = names_of(list(asked), built, list(asked.values()))
+    for name, method, options in zip(names, built, asked.values(), strict=True):
+        _check_options(name, method, options)
     return dict(zip(names, map(_Request, built, asked.values()), strict=True))
+
+
+def _check_options(name: str, method: Attribution, options: Mapping[str, Any]) -> None:
+    """Check that the options of a method are arguments of its `attribute`.
+
+    Raises:
+        InputError: one is not, or is given by `explain` itself, or returns more than attributions.
+    """
+    taken = inspect.signature(method.attribute).parameters
+    variadic = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values())
+    own = [one for one in taken if one not in _SHARED and not one.startswith("return_")]
+    for option in options:
+        title = type(method).__name__
+        if option.startswith("return_") and option in taken:
+            raise InputError(
+                f"methods has {option} for {name}, but explain returns attributions only; call"
+                f" {title}(model).attribute(..., {option}={options[option]!r})"
+            )
+        if option not in own and (option in _SHARED or not variadic):
+            raise InputError(
+                f"methods has {option!r} for {name}, which is no option of its attribute;"
+                f" {_right_place(option, title, method) or suggest(option, own)}"
+            )
+
+
+def _right_place(option: str, title: str, method: Attribution) -> str:
+    if option in _SHARED:
+        return "it is given to explain once, for all methods"
+    if takes(type(method), option):
+        return f"it is an argument of the object: {title}(model, {option}=...)"
+    return ""
+
+
+_SHARED = ("inputs", "target", "additional_forward_args")
+"""The arguments of each `attribute` that are those of :func:`explain`."""
 
 
 def _notes(coverage: Coverage, calls: Mapping[str, MethodCall]) -> dict[str, str]:

@@ -330,8 +330,9 @@ def test_quotients_over_nothing_are_zero() -> None:
     ("params", "words"),
     [
         ({"alpha": 2.0, "beta": 2.0}, ("alpha - beta must be 1", "alpha=2.0, beta=2.0")),
-        ({"alpha": 0.5, "beta": -0.5}, ("neither negative", "alpha=0.5, beta=-0.5")),
-        ({"alpha": -1.0, "beta": -2.0}, ("alpha=-1.0",)),
+        ({"alpha": 0.5, "beta": -0.5}, ("beta must not be negative", "-0.5")),
+        ({"alpha": -1.0, "beta": -2.0}, ("alpha must not be negative", "-1.0")),
+        ({"alpha": "2", "beta": 1.0}, ("alpha must be a number", "str '2'")),
     ],
 )
 def test_alpha_beta_refuses_what_is_not_conserved(params: Any, words: Any) -> None:
