@@ -56,7 +56,7 @@ class Net(nn.Module):
 def net(**ways: bool) -> Net:
     """The same function for all ways: both blocks have the same weights."""
     model: Any = seeded(lambda: Net(**ways)).double().eval()
-    for number, module in enumerate(model.modules()):
+    for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.copy_(noise(4, seed=9))
             module.running_var.copy_(noise(4, seed=8).abs() + 0.5)

@@ -84,7 +84,7 @@ Ledger = Annotated[
 Composite = Annotated[
     str | None,
     typer.Option(
-        help="Rules of lrp: zero, epsilon_plus (default), epsilon_plus_flat, epsilon_gamma_box, ...",
+        help="Composite of rules of lrp: epsilon_plus (default), epsilon_gamma_box, zero, ...",
         metavar="NAME",
     ),
 ]

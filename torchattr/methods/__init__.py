@@ -29,6 +29,7 @@ from torchattr.methods._perturbation.perturbation import Perturbation as Perturb
 from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
+from torchattr.methods._relevance.composites import composite_names as composite_names
 from torchattr.methods._relevance.ledger import Ledger as Ledger
 from torchattr.methods._relevance.relevance import RelevanceAttribution as RelevanceAttribution
 from torchattr.methods.attention import AttentionAttribution as AttentionAttribution

@@ -166,7 +166,7 @@ class ExplainPlan:
             return name
         cls: Any = find_method(name)
         made: Attribution = cls(
-            self.loaded.model, chosen, output=self.reader.scores, **_bounds(self.loaded)
+            self.loaded.model, chosen, output=self.reader.scores, **input_bounds(self.loaded)
         )
         return made
 
@@ -194,8 +194,13 @@ def _has_composite(name: str) -> bool:
     return takes(name, "composite")
 
 
-def _bounds(loaded: LoadedModel) -> dict[str, Tensor]:
-    """Return the lowest and highest value of each channel, those of a black and a white picture."""
+def input_bounds(loaded: LoadedModel) -> dict[str, Tensor]:
+    """Return the lowest and highest value of each channel, those of a black and a white picture.
+
+    >>> from torchattr.models import load_model
+    >>> input_bounds(load_model("demo"))["low"].shape
+    torch.Size([1, 3, 1, 1])
+    """
     black, white = (
         loaded.preprocess(Image.new("RGB", (_SIDE, _SIDE), color)).tensor.amax((1, 2), True)[None]
         for color in ("black", "white")

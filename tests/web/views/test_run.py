@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 import torchattr as ta
 from torchattr.methods import RelevanceAttribution, find_method
 from torchattr.models import LoadedModel
+from torchattr.runs import input_bounds
 from torchattr.web import (
     Bars,
     LedgerCard,
@@ -182,6 +183,24 @@ def test_the_ledger_follows_the_options(client: TestClient, picture: str) -> Non
         attribute(client, picture, "lrp", options=chosen)["parts"][1] for chosen in ({}, options)
     )
     assert plain["bars"]["values"] != other["bars"]["values"]
+
+
+def test_bounds_of_the_input_are_those_of_black_and_white(
+    client: TestClient, picture: str, demo: LoadedModel, inputs: torch.Tensor
+) -> None:
+    box = {"composite": "epsilon_gamma_box"}
+    found = raw(client, attribute(client, picture, "lrp", options=box)["parts"][0])
+    given = attribute(client, picture, "lrp", options={**box, "low": -9.0, "high": 9.0})
+    assert not np.allclose(found, raw(client, given["parts"][0]))
+    method = ta.LRP(demo.model, "epsilon_gamma_box", **input_bounds(demo))
+    assert_same(torch.from_numpy(found.copy()), method.attribute(inputs, CAT)[0], 1e-5)
+    assert "low and high" in sentence(
+        client.post(
+            "/api/attributions",
+            json={"picture": picture, "method": "lrp", "options": {**box, "low": 0.0}},
+        ),
+        422,
+    )
 
 
 @pytest.mark.parametrize("method", ["saliency", "excitation_backprop"])

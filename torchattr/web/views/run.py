@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr.core.stepping import step
 from torchattr.errors import InputTypeError
 from torchattr.methods import Attribution, RelevanceAttribution
-from torchattr.runs import squares
+from torchattr.runs import input_bounds, squares
 from torchattr.show import as_floats, title_of
 from torchattr.web.panels.ledger_card import LedgerCard
 from torchattr.web.panels.parts import Map, Part, Text
@@ -54,6 +54,8 @@ def run_panel(scene: Scene, entry: PanelEntry, values: dict[str, Any]) -> list[P
 def _build(scene: Scene, entry: MethodEntry, made: dict[str, Any]) -> Attribution:
     if entry.takes("layer") and not made.get("layer"):
         made["layer"] = scene.default_layer
+    if entry.takes("low") and made.get("low") is made.get("high") is None:
+        made.update(input_bounds(scene.loaded))
     if entry.takes("output"):
         made["output"] = scene.reader.scores
     return entry.method(scene.loaded.model, **made)
