@@ -124,7 +124,7 @@ class Explanation(Generic[TensorsT]):
 def explain(
     model: Forward,
     inputs: TensorsT,
-    methods: MethodLike | Sequence[MethodLike] | Mapping[str, Mapping[str, Any]] = METHODS,
+    methods: MethodLike | Sequence[MethodLike] | Mapping[Any, Mapping[str, Any]] = METHODS,
     targets: Target = None,
     *,
     layer: Layers | None = None,
@@ -213,7 +213,7 @@ def explain(
 
 
 def _options_by_method(
-    methods: MethodLike | Sequence[MethodLike] | Mapping[str, Mapping[str, Any]],
+    methods: MethodLike | Sequence[MethodLike] | Mapping[Any, Mapping[str, Any]],
 ) -> Mapping[MethodLike, Mapping[str, Any]]:
     """Return the options of each method's `attribute`.
 

@@ -126,7 +126,8 @@ def test_methods_that_differ_in_an_argument_have_names_of_their_own(
     cls: type[ta.Attribution], parameter: inspect.Parameter
 ) -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
-    needed = {"layer": "1"} if cls in (ta.LayerActivation, ta.LayerLRP) else {}
+    required = list(inspect.signature(cls).parameters.values())[1:]
+    needed = {one.name: "1" for one in required if one.default is one.empty}
     one = cls(model, **needed)
     other = cls(model, **{**needed, parameter.name: another(parameter)})
     assert repr(one) != repr(other)
