@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from helpers import assert_same, refused
 from torch import Tensor, nn
 
 import torchattr as ta
@@ -112,6 +114,25 @@ def test_methods_are_names_classes_objects_or_carry_options(model: Net) -> None:
     assert torch.equal(given, plain)
 
 
+def test_several_of_one_method_have_a_result_each(model: Net) -> None:
+    zero, saliency = ta.LRP(model, "zero"), ta.Saliency(model)
+    explained = ta.explain(model, BRIGHT, ["lrp", zero, saliency], targets=1)
+    assert list(explained) == ["lrp", "lrp (composite='zero')", "saliency"]
+    for name, method in (("lrp", ta.LRP(model)), ("lrp (composite='zero')", zero)):
+        assert_same(explained[name][:, 0], method.attribute(BRIGHT, 1), 1e-12)
+    with refused(InputError, "saliency 2 times"):
+        ta.explain(model, X, ["saliency", saliency], targets=1)
+
+
+def test_files_of_several_of_one_method_are_told_apart(model: Net, tmp_path: Path) -> None:
+    cams = [ta.GradCAM(model, layer="features.0"), ta.GradCAM(model, layer="features.1")]
+    ta.explain(model, X, [*cams, ta.LRP(model, "zero"), "lrp"], targets=1).save(tmp_path)
+    arrays = np.load(next(tmp_path.glob("*.npz")))
+    names = ["grad_cam (layer='features.0')", "grad_cam (layer='features.1')"]
+    assert {*names, "lrp", "lrp (composite='zero')"} <= set(arrays)
+    assert names[1] in next(tmp_path.glob("*.json")).read_text()
+
+
 def test_methods_that_replace_parts_of_the_input_take_part(model: Net) -> None:
     squares = torch.arange(4).view(2, 2).repeat_interleave(4, 0).repeat_interleave(4, 1)[None, None]
     options = {"feature_ablation": {"feature_mask": squares}, "saliency": {}}
@@ -178,6 +199,26 @@ def test_an_empty_batch_gives_empty_results(model: Net) -> None:
     ("arguments", "error", "message"),
     [
         ({"methods": []}, InputError, "methods is empty"),
+        (
+            {"methods": {"lrp": {"composite": "zero"}}},
+            InputError,
+            r"'composite' for lrp, .* it is an argument of the object: LRP\(model, composite=...\)",
+        ),
+        (
+            {"methods": {"lrp": {"return_ledger": True}}},
+            InputError,
+            r"return_ledger for lrp, .* LRP\(model\).attribute\(..., return_ledger=True\)",
+        ),
+        (
+            {"methods": {"deep_lift": {"baseline": 0}}},
+            InputError,
+            "'baseline' for deep_lift, .* did you mean 'baselines'",
+        ),
+        (
+            {"methods": {"saliency": {"target": 1}}},
+            InputError,
+            "'target' for saliency, .* given to explain once",
+        ),
         ({"methods": ["salience"]}, ta.errors.RegistryError, "did you mean 'saliency'"),
         ({"methods": ["saliency"], "targets": 9}, ta.TargetError, "target 9 is out of range"),
         ({"methods": ["grad_cam"], "layer": "feature"}, ta.LayerError, "did you mean 'features'"),

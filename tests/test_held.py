@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import seeded
+from relevance_oracles.tiny_vit import tiny_vit
 from torch import Tensor, nn
 
 import torchattr as ta
@@ -38,35 +39,9 @@ class Net(nn.Sequential):
         super().__init__(*stem, Block(), nn.Flatten(), nn.Linear(64, 3))
 
 
-class Attends(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm, self.attention = nn.LayerNorm(8), nn.MultiheadAttention(8, 2, batch_first=True)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        found = self.norm(tokens)
-        return tokens + self.attention(found, found, found, need_weights=False)[0]
-
-
-class Tokens(nn.Module):
-    """A transformer of two blocks on 2 x 2 patches and a class token."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patches = nn.Conv2d(3, 8, 4, 4)
-        self.token = nn.Parameter(torch.randn(1, 1, 8))
-        self.blocks = nn.Sequential(Attends(), Attends())
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        patches = self.patches(x).flatten(2).transpose(1, 2)
-        tokens = self.blocks(torch.cat([self.token.expand(len(x), -1, -1), patches], 1))
-        return self.head(nn.functional.gelu(tokens)[:, 0])
-
-
 MODEL, X = seeded(Net), torch.rand(2, 3, 8, 8)
-TOKENS = seeded(Tokens)
 FAST = ta.prepare(MODEL, X, channels_last=False)
+TOKENS = tiny_vit().float()
 LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
 SEGMENTS = torch.arange(64).reshape(1, 1, 8, 8) // 16
 FIVE = ["saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam"]
@@ -94,17 +69,23 @@ CALLS: dict[str, Callable[[], Any]] = {
     "gradient shap": lambda: ta.GradientShap(MODEL).attribute(
         X, lambda x: x * 0.5, 4, 0.1, 1, return_convergence_delta=True
     ),
-    "deep lift": lambda: ta.DeepLift(MODEL).attribute(X, 0.5, 1, return_convergence_delta=True),
-    "deep lift shap": lambda: ta.DeepLiftShap(MODEL).attribute(X, X.flip(0), 1),
-    "deep lift of attention": lambda: ta.DeepLift(TOKENS).attribute(X, target=1),
-    "lrp of attention": lambda: ta.LRP(TOKENS, "zero").attribute(X, target=1, return_ledger=True),
-    "attn lrp of attention": lambda: ta.AttnLRP(TOKENS).attribute(X, target=1, return_ledger=True),
-    "legrad": lambda: ta.LeGrad(TOKENS).attribute(X, target=1),
-    "attention gradient": lambda: ta.AttentionGradient(TOKENS).attribute(X, target=1),
-    "attention rollout": lambda: ta.AttentionRollout(TOKENS).attribute(X),
+    "deep lift": lambda: ta.DeepLift(MODEL).attribute(
+        X, X.flip(0), 1, return_convergence_delta=True
+    ),
+    "deep lift of attention": lambda: ta.DeepLift(TOKENS).attribute(X, target=ta.Classes(1, 2)),
+    "deep lift shap": lambda: ta.DeepLiftShap(MODEL).attribute(
+        X, X.flip(0), 1, return_convergence_delta=True, internal_batch_size=2
+    ),
     "lrp": lambda: ta.LRP(MODEL).attribute(X, target=1, return_ledger=True),
     "lrp of a neuron": lambda: ta.LRP(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
     "attn lrp": lambda: ta.AttnLRP(MODEL).attribute(X, target=ta.Classes(0, 2)),
+    "attn lrp of attention": lambda: ta.AttnLRP(TOKENS).attribute(X, 1, return_ledger=True),
+    "layer lrp": lambda: ta.LayerLRP(MODEL, ["0", "3"]).attribute(X, 1),
+    "excitation backprop": lambda: ta.ExcitationBackprop(MODEL, "3", contrast=True).attribute(X, 1),
+    "raw attention": lambda: ta.RawAttention(TOKENS).attribute(X),
+    "attention rollout": lambda: ta.AttentionRollout(TOKENS).attribute(X, ta.TopK(2)),
+    "attention gradient": lambda: ta.AttentionGradient(TOKENS).attribute(X, ta.Classes(0, 2)),
+    "legrad": lambda: ta.LeGrad(TOKENS).attribute(X, 1),
     "libra grad": lambda: ta.LibraGrad(MODEL).attribute(X, target=1, return_ledger=True),
     "noise tunnel": lambda: ta.NoiseTunnel(ta.Saliency(MODEL)).attribute(X, target=1),
     "grad-cam": lambda: ta.GradCAM(MODEL, layer="3").attribute(X, target=1),
@@ -142,6 +123,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "a wrong target": failing(lambda: ta.Saliency(MODEL).attribute(X, target=9)),
     "a wrong layer": failing(lambda: ta.feature_maps(MODEL, X, "nowhere")),
     "a wrong operation": failing(lambda: ta.feature_maps(MODEL, X, "3.gelu")),
+    "no attention": failing(lambda: ta.AttentionRollout(MODEL).attribute(X)),
+    "no common run": failing(lambda: ta.DeepLift(lambda x: x.sort().values).attribute(X, target=1)),
     "no rule": failing(lambda: ta.GuidedBackprop(LINEAR).attribute(X, target=1)),
     "a model in training": failing(lambda: ta.Saliency(seeded(Net).train()).attribute(X)),
 }

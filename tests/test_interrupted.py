@@ -98,10 +98,20 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
             X, 0.5, 3, 0.1, 1, return_convergence_delta=True, internal_batch_size=2 * len(X)
         )
     ),
+    "deep_lift": lambda model: (
+        lambda: ta.DeepLift(model).attribute(X, 0.5, 1, return_convergence_delta=True)
+    ),
+    "deep_lift_shap": lambda model: (
+        lambda: ta.DeepLiftShap(model).attribute(X, X.flip(2), 1, internal_batch_size=1)
+    ),
     "lrp": lambda model: (
         lambda: ta.LRP(model, "epsilon_plus_flat").attribute(X, 1, return_ledger=True)
     ),
     "attn_lrp": lambda model: lambda: ta.AttnLRP(model).attribute(X, ta.Classes(1, 0)),
+    "layer_lrp": lambda model: lambda: ta.LayerLRP(model, ["0", "3"]).attribute(X, 1),
+    "excitation_backprop": lambda model: (
+        lambda: ta.ExcitationBackprop(model, "2", contrast=True).attribute(X, 1)
+    ),
     "grad_cam": lambda model: lambda: ta.GradCAM(model).attribute(X, 1),
     "explain": lambda model: lambda: ta.explain(model, X),
     "feature_maps": lambda model: lambda: ta.feature_maps(model, X),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
+from torchattr.core.registry import suggest
 from torchattr.core.targets import Classes, Target, TopK
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputError, Message
@@ -26,7 +28,7 @@ from torchattr.methods import (
     checked_memory,
     class_of,
     default_layer,
-    name_of,
+    names_of,
     solve,
     takes,
 )
@@ -122,7 +124,7 @@ class Explanation(Generic[TensorsT]):
 def explain(
     model: Forward,
     inputs: TensorsT,
-    methods: MethodLike | Sequence[MethodLike] | Mapping[str, Mapping[str, Any]] = METHODS,
+    methods: MethodLike | Sequence[MethodLike] | Mapping[Any, Mapping[str, Any]] = METHODS,
     targets: Target = None,
     *,
     layer: Layers | None = None,
@@ -138,7 +140,8 @@ def explain(
         model: see :class:`Attribution`.
         inputs: see :class:`Attribution`.
         methods: names (:func:`torchattr.methods.registered_methods` has them all), classes or
-            objects; or a dict from names to the options of their `attribute`.
+            objects; or a dict from these to the options of their `attribute`. Of several objects of
+            one method, the results are called by what differs: `"lrp (composite='zero')"`.
         targets: :class:`TopK`, :class:`Classes`, or any target of :class:`Attribution`; `None`
             explains the predicted class of each example.
         layer: for the methods that use a layer; `None` uses the last spatial one.
@@ -154,6 +157,7 @@ def explain(
     Raises:
         NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
         RegistryError: an unknown method name.
+        InputError: no method, the same one twice, or an option that a method has not.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -209,7 +213,7 @@ def explain(
 
 
 def _options_by_method(
-    methods: MethodLike | Sequence[MethodLike] | Mapping[str, Mapping[str, Any]],
+    methods: MethodLike | Sequence[MethodLike] | Mapping[Any, Mapping[str, Any]],
 ) -> Mapping[MethodLike, Mapping[str, Any]]:
     """Return the options of each method's `attribute`.
 
@@ -252,10 +256,46 @@ class _Request:
 def _requests(
     asked: Mapping[MethodLike, Mapping[str, Any]], model: Forward, **made_with: Any
 ) -> dict[str, _Request]:
-    return {
-        name_of(method): _Request(build(method, model, **made_with), options)
-        for method, options in asked.items()
-    }
+    built = [build(method, model, **made_with) for method in asked]
+    names = names_of(list(asked), built, list(asked.values()))
+    for name, method, options in zip(names, built, asked.values(), strict=True):
+        _check_options(name, method, options)
+    return dict(zip(names, map(_Request, built, asked.values()), strict=True))
+
+
+def _check_options(name: str, method: Attribution, options: Mapping[str, Any]) -> None:
+    """Check that the options of a method are arguments of its `attribute`.
+
+    Raises:
+        InputError: one is not, or is given by `explain` itself, or returns more than attributions.
+    """
+    taken = inspect.signature(method.attribute).parameters
+    variadic = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values())
+    own = [one for one in taken if one not in _SHARED and not one.startswith("return_")]
+    for option in options:
+        title = type(method).__name__
+        if option.startswith("return_") and option in taken:
+            raise InputError(
+                f"methods has {option} for {name}, but explain returns attributions only; call"
+                f" {title}(model).attribute(..., {option}={options[option]!r})"
+            )
+        if option not in own and (option in _SHARED or not variadic):
+            raise InputError(
+                f"methods has {option!r} for {name}, which is no option of its attribute;"
+                f" {_right_place(option, title, method) or suggest(option, own)}"
+            )
+
+
+def _right_place(option: str, title: str, method: Attribution) -> str:
+    if option in _SHARED:
+        return "it is given to explain once, for all methods"
+    if takes(type(method), option):
+        return f"it is an argument of the object: {title}(model, {option}=...)"
+    return ""
+
+
+_SHARED = ("inputs", "target", "additional_forward_args")
+"""The arguments of each `attribute` that are those of :func:`explain`."""
 
 
 def _notes(coverage: Coverage, calls: Mapping[str, MethodCall]) -> dict[str, str]:

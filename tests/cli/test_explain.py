@@ -94,6 +94,26 @@ def test_relevance_is_that_of_the_library(here, method, made):
     assert arrays_of()[method].any()
 
 
+@pytest.mark.parametrize("composite", ["zero", "epsilon_gamma_box"])
+def test_a_composite_is_chosen_for_the_methods_that_are_made_of_rules(here, composite):
+    named = ["--method", "lrp", "--method", "saliency", "--composite", composite]
+    result = explain("photo.png", *named, "--target", 1, "--ledger")
+    assert result.exit_code == 0, result.output
+    loaded = ta.models.load_model("models.py:relu")
+    x = loaded.preprocess(ta.models.read_image("photo.png")).tensor[None]
+    # This model takes pixels as they are.
+    method = ta.LRP(loaded.model, composite, low=0.0, high=1.0)
+    expected, (ledger,) = method.attribute(x, target=1, return_ledger=True)
+    np.testing.assert_allclose(
+        arrays_of()["lrp"][0],
+        expected[0].numpy(),
+        rtol=0,
+        atol=1e-6 * expected.abs().max().item(),
+    )
+    assert f"{ledger.inputs:+.4g}" in result.output
+    assert f'"composite": "{composite}"' in Path("torchattr-out/manifest.json").read_text()
+
+
 def test_predictions_are_drawn_as_bars(here):
     lines = explain("photo.png", "--target", "[RED]", "--method", "saliency").stdout.splitlines()
     assert lines[0] == "photo.png"
@@ -301,6 +321,8 @@ def test_an_entry_of_the_output_is_chosen(here):
             ["--rule", "gelu=guided", "--method", "saliency"],
             "--rule gelu=guided is for methods that rewrite",
         ),
+        (["--method", "lrp", "--composite", "zeroo"], "did you mean 'zero'"),
+        (["--composite", "zero"], "--composite zero is for methods that are made of rules"),
         (["--output", "logits"], "--output logits names no entry"),
         (["--out", "photo.png/x"], "cannot write to photo.png/x"),
         (["--out", "/dev/null/x"], "/dev/null is not a folder"),

@@ -421,6 +421,20 @@ def test_repr_shows_what_was_chosen() -> None:
             ("gamma must not be negative", "-1.0"),
         ),
         ({"epsilon": -1e-6}, RuleError, ("epsilon must not be negative", "-1e-06")),
+        ({"epsilon": "1e-6"}, RuleError, ("epsilon must be a number", "str '1e-6'")),
+        ({"epsilon": None}, RuleError, ("epsilon must be a number", "NoneType")),
+        ({"epsilon": float("nan")}, RuleError, ("epsilon must be finite", "nan")),
+        ({"composite": {"conv": "gamma"}, "gamma": float("inf")}, RuleError, ("finite", "inf")),
+        (
+            {"composite": "epsilon_gamma_box", "low": "black", "high": 1.0},
+            RuleError,
+            ("low must be a number or a tensor", "(1, 3, 1, 1)", "got str"),
+        ),
+        (
+            {"composite": "epsilon_gamma_box", "low": 0.0, "high": float("nan")},
+            RuleError,
+            ("high must be finite", "nan"),
+        ),
         ({"zero_params": "weight"}, InputError, ("zero_params", "'weight'", "'bias'")),
         ({"zero_params": ["bias", "weight"]}, InputError, ("zero_params", "'weight'", "'bias'")),
         ({"zero_params": 1}, InputError, ("zero_params", "1", "'bias'")),
@@ -432,10 +446,21 @@ def test_wrong_settings_are_named(options: Any, error: Any, words: tuple[str, ..
         ta.LRP(plain_net(), **options)
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (2.0, 0.5), (0.5, -0.5)])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (2.0, 0.5)])
 def test_alpha_minus_beta_is_one(alpha: float, beta: float) -> None:
     with refused(RuleError, "alpha - beta must be 1", f"alpha={alpha}", f"beta={beta}"):
         AlphaBeta(alpha, beta)
+    with refused(RuleError, "beta must not be negative", "-0.5"):
+        AlphaBeta(0.5, -0.5)
+
+
+@pytest.mark.parametrize("bound", ["low", "high"])
+def test_bounds_of_another_shape_are_named(bound: str) -> None:
+    bounds: dict[str, Any] = {"low": -1.0, "high": 1.0}
+    bounds[bound] = torch.full((7,), bounds[bound])
+    method = ta.LRP(plain_net(), "epsilon_gamma_box", **bounds)
+    with refused(RuleError, f"{bound} has shape (7,)", "does not broadcast", "(1, 3, 1, 1)"):
+        method.attribute(noise(2, 3, 8, 8), 1)
 
 
 def test_a_layer_without_weights_has_no_rule() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -10,8 +12,16 @@ from helpers import refused
 from torch import nn
 
 import torchattr as ta
-from torchattr.errors import RegistryError
-from torchattr.methods import build, class_of, find_method, name_of, registered_methods, takes
+from torchattr.errors import InputError, RegistryError
+from torchattr.methods import (
+    build,
+    class_of,
+    find_method,
+    name_of,
+    names_of,
+    registered_methods,
+    takes,
+)
 from torchattr.methods.registry import METHODS
 
 
@@ -69,3 +79,84 @@ def test_methods_are_built_with_what_they_take() -> None:
     )
     assert takes("grad_cam", "layer")
     assert not takes(ta.Saliency, "layer")
+
+
+OTHER: dict[str, Any] = {
+    "calls": "sum",
+    "composite": "zero",
+    "eps": 0.5,
+    "head_fusion": "max",
+    "high": 1.0,
+    "layer": "0",
+    "layers": "0",
+    "layout": "channels_last",
+    "low": -1.0,
+    "memory": "lean",
+    "output": 0,
+    "queries": "mean",
+    "rules": {"relu": "gradient"},
+    "start": "one",
+    "zero_params": "bias",
+}
+"""A value that is not the default, of arguments that are neither switches nor numbers."""
+
+
+def arguments() -> list[tuple[type[ta.Attribution], inspect.Parameter]]:
+    built_in = [cls for cls in registered_methods().values() if "torchattr" in cls.__module__]
+    further = (ta.LayerActivation, ta.LayerLRP, ta.Occlusion)
+    return [
+        (cls, parameter)
+        for cls in (*built_in, *further)
+        for parameter in list(inspect.signature(cls).parameters.values())[1:]
+    ]
+
+
+def another(parameter: inspect.Parameter) -> Any:
+    if isinstance(parameter.default, bool):
+        return not parameter.default
+    if isinstance(parameter.default, (int, float)):
+        return type(parameter.default)(0.5 + parameter.default / 4) or 1
+    return OTHER[parameter.name]
+
+
+@pytest.mark.parametrize(
+    ("cls", "parameter"), arguments(), ids=lambda it: getattr(it, "__name__", None) or it.name
+)
+def test_methods_that_differ_in_an_argument_have_names_of_their_own(
+    cls: type[ta.Attribution], parameter: inspect.Parameter
+) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    required = list(inspect.signature(cls).parameters.values())[1:]
+    needed = {one.name: "1" for one in required if one.default is one.empty}
+    one = cls(model, **needed)
+    other = cls(model, **{**needed, parameter.name: another(parameter)})
+    assert repr(one) != repr(other)
+    names = names_of([one, other], [one, other], [{}, {}])
+    assert names[0] != names[1]
+    assert f"{parameter.name}=" in names[1]
+    assert all(called.startswith(name_of(cls)) for called in names)
+
+
+def test_what_was_asked_for_by_name_keeps_it() -> None:
+    model = nn.Linear(2, 2)
+    named, made = ta.LRP(model), ta.LRP(model, "zero")
+    names = names_of(["lrp", made, ta.Saliency], [named, made, ta.Saliency(model)], [{}] * 3)
+    assert names == ["lrp", "lrp (composite='zero')", "saliency"]
+
+
+def test_options_and_wrapped_methods_tell_methods_apart() -> None:
+    model = nn.Linear(2, 2)
+    one, other = ta.IntegratedGradients(model), ta.IntegratedGradients(model)
+    names = names_of([one, other], [one, other], [{"n_steps": 4}, {"n_steps": 8}])
+    assert names == ["integrated_gradients (n_steps=4)", "integrated_gradients (n_steps=8)"]
+    tunnels = [ta.NoiseTunnel(ta.Saliency(model)), ta.NoiseTunnel(ta.LRP(model))]
+    first, second = names_of(tunnels, tunnels, [{}, {}])
+    assert "Saliency" in first
+    assert "LRP" in second
+
+
+@pytest.mark.parametrize("methods", [[ta.Saliency, ta.Saliency], ["saliency", ta.Saliency]])
+def test_methods_that_nothing_tells_apart_are_refused(methods: list[Any]) -> None:
+    built = [ta.Saliency(nn.Linear(2, 2)) for _ in methods]
+    with refused(InputError, "methods has saliency 2 times", "name it once"):
+        names_of(methods, built, [{}, {}])

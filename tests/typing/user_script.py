@@ -53,6 +53,42 @@ assert_type(
     tuple[Tensor, Tensor],
 )
 
+lift = ta.DeepLift(model)
+assert_type(lift.attribute(images, 0.5, target=1), Tensor)
+heat, delta = lift.attribute(images, target=ta.TopK(2), return_convergence_delta=True)
+assert_type(heat, Tensor)
+assert_type(delta, Tensor)
+assert_type(ta.DeepLift(joint).attribute(pair, (0.0, images)), tuple[Tensor, Tensor])
+lift_shap = ta.DeepLiftShap(model)
+assert_type(lift_shap.attribute(images, images, target=1, internal_batch_size=2), Tensor)
+heat, delta = lift_shap.attribute(images, lambda x: x / 2, return_convergence_delta=True)
+assert_type(heat, Tensor)
+assert_type(delta, Tensor)
+assert_type(ta.DeepLiftShap(joint).attribute(pair, (images, images)), tuple[Tensor, Tensor])
+
+
+class Attending(nn.Module):
+    """Four patches and their attention to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        scores: Tensor = self.head(self.block(tokens).mean(1))
+        return scores
+
+
+attending = Attending().eval()
+rollout = ta.AttentionRollout(attending, head_fusion="max", discard_ratio=0.1)
+assert_type(rollout.attribute(images), Tensor)
+assert_type(ta.RawAttention(attending, queries="mean").attribute(images, target=1), Tensor)
+assert_type(ta.AttentionGradient(attending, "block").attribute(images, ta.TopK(2)), Tensor)
+assert_type(ta.LeGrad(attending, "block").attribute(images, target=1, rescaled=False), Tensor)
+
 relevance: Tensor = ta.LRP(model, {"conv": "z_plus"}, zero_params="bias").attribute(images, 3)
 ledger: ta.Ledger = ta.AttnLRP(model, gamma=0.05).ledgers(images, target=3)[0]
 assert_type(ledger.by_reason(), dict[str, float])

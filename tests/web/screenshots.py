@@ -32,6 +32,8 @@ def main() -> None:
             page.open(address)
             explain(page)
             keep(page, "explain")
+            ledger(page)
+            keep(page, "ledger")
             layers(page)
             keep(page, "layers")
             page.click("#theme")
@@ -56,6 +58,15 @@ def explain(page: Browser) -> None:
     for method in ("integrated_gradients", "saliency", "guided_backprop", "grad_cam"):
         page.click(f"[data-method={method}]")
         page.settle()
+    to_the_top(page)
+
+
+def ledger(page: Browser) -> None:
+    """One relevance map, with where its score went."""
+    page.click("#explain .row .quiet")
+    page.click("[data-method=lrp]")
+    page.settle()
+    page.wait("#explain .ledger")
     to_the_top(page)
 
 

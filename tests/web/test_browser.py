@@ -476,3 +476,29 @@ def test_a_long_job_is_cancelled_from_the_page(page: Browser) -> None:
     page.until(lambda: not page.driver.execute_async_script(jobs), "the server goes on with it")
     explain(page, "saliency")
     assert "Saliency" in page.text(CARD)
+
+
+def test_a_relevance_map_shows_where_the_score_went(page: Browser) -> None:
+    page.click(".class[data-index='1']")
+    page.settle()
+    explain(page, "lrp")
+    ledger = page.wait("#explain .result.ledger")
+    assert "where the score went" in ledger.text
+    labels = [one.text for one in page.all("#explain .ledger .bar .label")]
+    assert (labels[0], labels[-1]) == ("inputs", "error")
+    assert any(label.startswith("bias of") for label in labels)
+    assert page.all("#explain .ledger tbody tr")
+    for below in page.all("#explain .ledger .fill.below"):
+        track = page.run("return arguments[0].parentElement.getBoundingClientRect()", below)
+        left = page.run("return arguments[0].getBoundingClientRect()", below)
+        assert track["left"] - 1 <= left["left"] <= left["right"] <= track["right"] + 1
+
+
+def test_what_belongs_to_a_map_is_replaced_and_removed_with_it(page: Browser) -> None:
+    for method, beside in (("lrp", ".ledger"), ("doubled", ".result.wide")):
+        for _ in range(2):
+            explain(page, method)
+            assert len(page.all(f"#explain {beside}")) == 1
+        page.click(f"{CARD} .actions button")
+        page.settle()
+        assert page.all(f"#explain {beside}") == []

@@ -30,6 +30,7 @@ def explain(
         typer.Option(help="Layer of class activation maps (see torchattr layers); repeatable"),
     ] = None,
     rule: options.Rules = None,
+    composite: options.Composite = None,
     output: options.Output = None,
     scores: options.Scores = None,
     device: options.Device = "auto",
@@ -61,6 +62,7 @@ def explain(
             options.entry_of(output),
             checked_memory(memory),
             ledger,
+            composite,
         )
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:

@@ -81,6 +81,13 @@ Ledger = Annotated[
     bool,
     typer.Option(help="Show where each score went, for methods that distribute it, such as lrp"),
 ]
+Composite = Annotated[
+    str | None,
+    typer.Option(
+        help="Composite of rules of lrp: epsilon_plus (default), epsilon_gamma_box, zero, ...",
+        metavar="NAME",
+    ),
+]
 Channels = Annotated[
     list[int] | None, typer.Option("--channel", help="Channel of the layer; repeatable")
 ]
@@ -118,6 +125,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "output": ("--output", "NAME"),
     "activation": ("--scores", "MEANING"),
     "memory": ("--memory", "WAY"),
+    "composite": ("--composite", "NAME"),
     "ledger": ("--ledger", ""),
     "layer": ("--layer", "NAME"),
     "layers": ("--layer", "NAME"),

@@ -32,7 +32,7 @@ def suggest(name: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0
     >>> suggest("x", ["saliency", "rise"])
     'there are: saliency, rise'
     """
-    known = list(names)
+    known = list(dict.fromkeys(names))
     close = closest(name, known, most=most, cutoff=cutoff)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"

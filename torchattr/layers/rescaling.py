@@ -47,12 +47,12 @@ class ReferenceRun:
         tolerance: Tolerance | None = None,
     ) -> None:
         self.tolerance = tolerance or Tolerance()
+        self._taps = taps
         self._draws = RandomState(inputs)
         rules = registered_rules()
         self._rules: dict[str, Callable[[Reference], LayerRule]] = {
             name: rule for (name, kind), rule in rules.items() if kind == RESCALE
         }
-        self._taps = taps
         options = {"taps": taps, "key": key}
         self.trace, self._reference = self._traced(model, inputs, arguments, options)
         if not self._reference.is_intact:
@@ -75,17 +75,18 @@ class ReferenceRun:
         trace = Trace(model, inputs, arguments, tables=[recording], **options)
         return trace, reference
 
+    @property
+    def _outputs(self) -> list[Tensor]:
+        """The results of the run, whose graph that of another is compared with."""
+        calls = [call for tap in self._taps for call in self.trace.calls(tap)]
+        return [self.trace.output, *(value for call in calls for value in call.values)]
+
     def table(self) -> RuleTable:
         """Return the rules for one other run, which draws the same random numbers."""
         self._reference.restart()
         self._draws.restore()
         rules = {name: rule(self._reference) for name, rule in self._rules.items()}
-        return RescaleTable(rules, self._outputs())
-
-    def _outputs(self) -> list[Tensor]:
-        """Return the results of the run, whose graph the other run's is compared with."""
-        calls = [call for tap in self._taps for call in self.trace.calls(tap)]
-        return [self.trace.output, *(value for call in calls for value in call.values)]
+        return RescaleTable(rules, self._outputs)
 
 
 class RescaleTable(CheckedTable):

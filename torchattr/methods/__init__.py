@@ -29,6 +29,7 @@ from torchattr.methods._perturbation.perturbation import Perturbation as Perturb
 from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
+from torchattr.methods._relevance.composites import composite_names as composite_names
 from torchattr.methods._relevance.ledger import Ledger as Ledger
 from torchattr.methods._relevance.relevance import RelevanceAttribution as RelevanceAttribution
 from torchattr.methods.attention import AttentionAttribution as AttentionAttribution
@@ -63,6 +64,7 @@ from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method
 from torchattr.methods.registry import name_of as name_of
+from torchattr.methods.registry import names_of as names_of
 from torchattr.methods.registry import register_method as register_method
 from torchattr.methods.registry import registered_methods as registered_methods
 from torchattr.methods.registry import takes as takes

@@ -67,7 +67,12 @@ class AttnLRP(RelevanceAttribution):
             output=output,
             strict=strict,
         )
-        self._chosen = {"gamma": gamma, "conv_gamma": conv_gamma, "epsilon": epsilon}
+        self._chosen = {
+            "gamma": gamma,
+            "conv_gamma": conv_gamma,
+            "epsilon": epsilon,
+            "start": None if start == "score" else start,
+        }
 
     def _settings(self) -> dict[str, Any]:
         return {**self._chosen, **super()._settings()}

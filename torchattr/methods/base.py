@@ -57,9 +57,8 @@ class Attribution(ABC):
         return type(self).__name__
 
     def __repr__(self) -> str:
-        settings = {name: value for name, value in self._settings().items() if value is not None}
-        shown = [_shown(self.model), *(f"{name}={_shown(it)}" for name, it in settings.items())]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        shown = [f"{name}={value}" for name, value in described(self._settings()).items()]
+        return f"{type(self).__name__}({', '.join([_shown(self.model), *shown])})"
 
     def _settings(self) -> dict[str, Any]:
         """Return the arguments that `repr` shows after the model, by name; without `None`."""
@@ -165,6 +164,11 @@ class GradientAttribution(Attribution):
             memory=self.memory,
         )
         return solved.results[0]
+
+
+def described(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings for `repr`, without those that are `None`."""
+    return {name: _shown(value) for name, value in settings.items() if value is not None}
 
 
 def _shown(value: Any) -> str:

@@ -87,7 +87,12 @@ class ExcitationBackprop(RelevanceAttribution):
             )
         self._layers = None if layer is None else LayerChoice(model, layer, calls)
         self._layout: LayoutChoice = checked_layout(layout)
-        self._chosen = {"layer": layer, "contrast": contrast or None, "layout": layout}
+        self._chosen = {
+            "layer": layer,
+            "calls": calls,
+            "contrast": contrast or None,
+            "layout": layout,
+        }
 
     def attribute(
         self,

@@ -81,7 +81,15 @@ class LRP(RelevanceAttribution):
         super().__init__(
             model, composite, settings, start=start, rules=rules, output=output, strict=strict
         )
-        self._chosen = {"composite": composite, "zero_params": zero_params, "start": start}
+        self._chosen = {
+            "composite": composite,
+            "zero_params": zero_params,
+            "epsilon": None if epsilon == 1e-6 else epsilon,
+            "gamma": None if gamma == 0.25 else gamma,
+            "low": low,
+            "high": high,
+            "start": start,
+        }
 
     def _settings(self) -> dict[str, Any]:
         return {**self._chosen, **super()._settings()}

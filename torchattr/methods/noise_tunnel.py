@@ -60,6 +60,9 @@ class NoiseTunnel(Attribution):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.attribution_method!r})"
 
+    def _settings(self) -> dict[str, Any]:
+        return {"attribution_method": self.attribution_method}
+
     def attribute(
         self,
         inputs: Tensors,

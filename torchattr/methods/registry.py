@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torchattr.core.registry import Registry
 from torchattr.core.types import Forward, Layers, OutputKey
-from torchattr.methods.base import Attribution
+from torchattr.errors import InputError
+from torchattr.methods.base import Attribution, described
 
 M = TypeVar("M", bound=type[Attribution])
 
@@ -60,6 +61,47 @@ def name_of(method: str | type[Attribution] | Attribution) -> str:
         return method
     cls = class_of(method)
     return METHODS.name_of(cls) or cls.__name__
+
+
+def names_of(
+    methods: Sequence[str | type[Attribution] | Attribution],
+    built: Sequence[Attribution],
+    options: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """Return a name for each of several methods.
+
+    It is that of :func:`name_of`; where several have the same, those that were not given by it say
+    how they differ: `lrp (composite='zero')`.
+
+    Args:
+        methods: as they were given.
+        built: the same ones, for the model.
+        options: those of their `attribute`.
+
+    Raises:
+        InputError: two have the same settings and options, so that nothing tells them apart.
+    """
+    plain = [name_of(method) for method in methods]
+    settings = [
+        described(method._settings() | dict(given))
+        for method, given in zip(built, options, strict=True)
+    ]
+    names = []
+    for method, name, own in zip(methods, plain, settings, strict=True):
+        same = [other for other, of in zip(settings, plain, strict=True) if of == name]
+        differing = ", ".join(
+            f"{key}={value}"
+            for key, value in own.items()
+            if any(other.get(key) != value for other in same)
+        )
+        names.append(name if isinstance(method, str) or not differing else f"{name} ({differing})")
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"methods has {name} {names.count(name)} times with the same settings; name it"
+                " once, or explain one after the other what differs in other ways"
+            )
+    return names
 
 
 def build(

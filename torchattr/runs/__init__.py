@@ -6,6 +6,7 @@ from torchattr.runs.dream_jobs import class_index as class_index
 from torchattr.runs.explain_job import ExplainJob as ExplainJob
 from torchattr.runs.explain_settings import ExplainSettings as ExplainSettings
 from torchattr.runs.explain_settings import default_layer_note as default_layer_note
+from torchattr.runs.explain_settings import input_bounds as input_bounds
 from torchattr.runs.explain_settings import squares as squares
 from torchattr.runs.inspection_jobs import ActivationsJob as ActivationsJob
 from torchattr.runs.inspection_jobs import BackProjectionsJob as BackProjectionsJob

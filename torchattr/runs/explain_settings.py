@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from torchattr.core.inputs import as_inputs
@@ -18,6 +19,7 @@ from torchattr.errors import Hint, InputError, LayerError, Message, RuleError, W
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
 from torchattr.methods import (
+    Attribution,
     Ledger,
     Memory,
     RelevanceAttribution,
@@ -30,6 +32,7 @@ from torchattr.models import LoadedModel
 from torchattr.runs.score_reader import Answer, ScoreReader
 
 CELLS = 14
+_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class ExplainSettings:
     output: the entry of the model's output that holds the scores.
     memory: how much the forward may remember.
     ledger: say where the score went, for the methods that distribute it.
+    composite: the rules of the methods that are made of such, by the name of a composite.
     """
 
     methods: tuple[str, ...] = ()
@@ -53,6 +57,7 @@ class ExplainSettings:
     output: str | int | None = None
     memory: Memory = "auto"
     ledger: bool = False
+    composite: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,6 +85,12 @@ class ExplainPlan:
         for name in settings.names:
             find_method(name)
         rule_table(settings.rules)
+        if settings.composite is not None and not any(map(_has_composite, settings.names)):
+            raise InputError(
+                "{setting} is for methods that are made of rules, and none of"
+                f" {', '.join(settings.names)} is; add one such as lrp",
+                hint=Hint("composite", settings.composite),
+            )
         if settings.ledger and not any(map(_has_ledger, settings.names)):
             raise InputError(
                 "{setting} is for methods that distribute the score, and none of"
@@ -88,13 +99,15 @@ class ExplainPlan:
             )
         if settings.rules and not any(map(_rules, settings.names)):
             raise RuleError(
-                "{setting} is for methods that rewrite backward functions, and none of"
+                "{setting} is for methods that rewrite single operations, and none of"
                 f" {', '.join(settings.names)} does; leave it out, or add one such as"
                 " guided_backprop",
                 hint=Hint("rules", dict(settings.rules)),
             )
         layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
-        return cls(loaded, settings, ScoreReader(loaded, settings.output), layers)
+        plan = cls(loaded, settings, ScoreReader(loaded, settings.output), layers)
+        list(map(plan._method, settings.names))  # A composite is checked where it is made.
+        return plan
 
     @property
     def needs_layer(self) -> bool:
@@ -129,7 +142,7 @@ class ExplainPlan:
         return explain(
             self.loaded.model,
             inputs,
-            {name: _options(name, inputs, activation) for name in self._names},
+            {self._method(name): _options(name, inputs, activation) for name in self._names},
             Classes(*targets),
             layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
             rules=self.settings.rules,
@@ -141,10 +154,21 @@ class ExplainPlan:
     def ledgers(self, inputs: Tensor, targets: Sequence[int]) -> Iterator[tuple[str, int, Ledger]]:
         """Yield for each method that distributes the score where it went, for each class."""
         for name in self._names if self.settings.ledger else ():
-            method = build(name, self.loaded.model, output=self.reader.scores)
+            method = build(self._method(name), self.loaded.model, output=self.reader.scores)
             if isinstance(method, RelevanceAttribution):
                 for target in targets:
                     yield name, target, method.ledgers(inputs, target)[0]
+
+    def _method(self, name: str) -> str | Attribution:
+        """Return a method, made with the chosen composite if it is made of one."""
+        chosen = self.settings.composite
+        if chosen is None or not _has_composite(name):
+            return name
+        cls: Any = find_method(name)
+        made: Attribution = cls(
+            self.loaded.model, chosen, output=self.reader.scores, **input_bounds(self.loaded)
+        )
+        return made
 
     @property
     def _names(self) -> Sequence[str]:
@@ -164,6 +188,24 @@ class ExplainPlan:
             f"coverage: {explanation.coverage.describe(table)}",
             Hint(ways_out=[advice] if further else []),
         )
+
+
+def _has_composite(name: str) -> bool:
+    return takes(name, "composite")
+
+
+def input_bounds(loaded: LoadedModel) -> dict[str, Tensor]:
+    """Return the lowest and highest value of each channel, those of a black and a white picture.
+
+    >>> from torchattr.models import load_model
+    >>> input_bounds(load_model("demo"))["low"].shape
+    torch.Size([1, 3, 1, 1])
+    """
+    black, white = (
+        loaded.preprocess(Image.new("RGB", (_SIDE, _SIDE), color)).tensor.amax((1, 2), True)[None]
+        for color in ("black", "white")
+    )
+    return {"low": torch.minimum(black, white), "high": torch.maximum(black, white)}
 
 
 def _has_ledger(name: str) -> bool:

@@ -152,10 +152,13 @@ def title_of(method: str) -> str:
 
     >>> title_of("guided_grad_cam")
     'Guided Grad-CAM'
+    >>> title_of("lrp (composite='zero')")
+    "LRP (composite='zero')"
     """
-    known = _METHODS.get(_key(method))
+    name, apart, settings = method.partition(" (")
+    known = _METHODS.get(_key(name))
     if known:
-        return known[0]
+        return f"{known[0]}{apart}{settings}"
     return method if any(c in method for c in " -") else method.replace("_", " ").capitalize()
 
 
@@ -173,8 +176,9 @@ def style_of(method: str, values: Any, style: str | Style | None = None) -> Styl
         if style not in STYLES:
             raise InputError(f"style must be one of {tuple(STYLES)}, got {style!r}")
         return STYLES[style]
-    if _key(method) in _METHODS:
-        return _METHODS[_key(method)][1]
+    known = _METHODS.get(_key(method.partition(" (")[0]))
+    if known:
+        return known[1]
     array = as_floats(values)
     if array.ndim >= 3 and array.shape[-3] > 1:
         return HEAT

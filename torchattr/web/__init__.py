@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 
+from torchattr.web.panels.ledger_card import LedgerCard as LedgerCard
 from torchattr.web.panels.panel import Panel as Panel
 from torchattr.web.panels.panel import register_panel as register_panel
 from torchattr.web.panels.panel import registered_panels as registered_panels

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from torchattr.errors import InputError, InputTypeError
+from torchattr.methods import composite_names
 
 FieldKind = Literal["switch", "integer", "number", "text", "choice", "layer", "rules", "squares"]
 
@@ -32,9 +33,11 @@ SHARED_ARGUMENTS: Mapping[str, tuple[FieldKind, Any]] = {
 """Kind and default of arguments whose name says more than their annotation."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
+    "composite": composite_names(),
+    "zero_params": ("bias",),
     "interpolate_mode": ("nearest", "nearest-exact", "bilinear", "bicubic", "area"),
 }
-"""Choices of arguments that are annotated as `str`."""
+"""Choices of arguments that are annotated as `str`, or take more than a form can give."""
 
 MODEL_DEFAULTS = frozenset(("activation",))
 """Arguments whose default depends on the model."""

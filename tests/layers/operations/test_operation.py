@@ -81,6 +81,7 @@ def test_arguments_are_attributes_under_their_own_names() -> None:
         (F.relu, "torch.nn.functional.relu"),
         (Tensor.relu_, "Tensor.relu_"),
         (torch.add, "torch.add"),
+        (F.linear, "torch.nn.functional.linear"),  # compiled, in a private module
     ],
 )
 def test_spelled(function: Any, name: str) -> None:

@@ -19,9 +19,12 @@ from helpers import assert_same
 from starlette.testclient import TestClient
 
 import torchattr as ta
+from torchattr.methods import RelevanceAttribution, find_method
 from torchattr.models import LoadedModel
+from torchattr.runs import input_bounds
 from torchattr.web import (
     Bars,
+    LedgerCard,
     Panel,
     Scene,
     Text,
@@ -156,3 +159,54 @@ def test_wrong_parts_and_faults_are_sentences(client: TestClient, picture: str) 
     assert "wrong must return parts" in sentence(ask_panel(client, picture, "wrong"), 422)
     assert "ZeroDivisionError" in sentence(ask_panel(client, picture, "wrong", fault=True), 500)
     assert "requires thing" in sentence(ask_panel(client, picture, "needy"), 422)
+
+
+@pytest.mark.parametrize("method", ["lrp", "attn_lrp", "libra_grad"])
+def test_a_relevance_map_comes_with_its_ledger(
+    client: TestClient, picture: str, method: str, demo: LoadedModel, inputs: torch.Tensor
+) -> None:
+    chosen, ledger = attribute(client, picture, method)["parts"]
+    assert (chosen["kind"], ledger["kind"]) == ("map", "ledger")
+    made = find_method(method)(demo.model)
+    assert isinstance(made, RelevanceAttribution)
+    (expected,) = made.ledgers(inputs, CAT)
+    assert ledger["bars"]["values"] == pytest.approx(
+        [share for _, share in LedgerCard(expected).shares()], rel=1e-4, abs=1e-4
+    )
+    shown = dict(zip(ledger["bars"]["labels"], ledger["bars"]["values"], strict=True))
+    assert shown["inputs"] == pytest.approx(raw(client, chosen).sum(), rel=1e-3)
+
+
+def test_the_ledger_follows_the_options(client: TestClient, picture: str) -> None:
+    options = {"composite": "zero", "zero_params": "bias"}
+    plain, other = (
+        attribute(client, picture, "lrp", options=chosen)["parts"][1] for chosen in ({}, options)
+    )
+    assert plain["bars"]["values"] != other["bars"]["values"]
+
+
+def test_bounds_of_the_input_are_those_of_black_and_white(
+    client: TestClient, picture: str, demo: LoadedModel, inputs: torch.Tensor
+) -> None:
+    box = {"composite": "epsilon_gamma_box"}
+    found = raw(client, attribute(client, picture, "lrp", options=box)["parts"][0])
+    given = attribute(client, picture, "lrp", options={**box, "low": -9.0, "high": 9.0})
+    assert not np.allclose(found, raw(client, given["parts"][0]))
+    method = ta.LRP(demo.model, "epsilon_gamma_box", **input_bounds(demo))
+    assert_same(torch.from_numpy(found.copy()), method.attribute(inputs, CAT)[0], 1e-5)
+    assert "low and high" in sentence(
+        client.post(
+            "/api/attributions",
+            json={"picture": picture, "method": "lrp", "options": {**box, "low": 0.0}},
+        ),
+        422,
+    )
+
+
+@pytest.mark.parametrize("method", ["saliency", "excitation_backprop"])
+def test_maps_of_other_quantities_have_no_ledger(
+    client: TestClient, picture: str, method: str
+) -> None:
+    """The map of excitation backprop is a layer's, and its sum is not the share of the inputs."""
+    parts = attribute(client, picture, method)["parts"]
+    assert [part["kind"] for part in parts] == ["map"]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from torchattr.core.torch_private import aten_nn
 from torchattr.errors import RuleError
 from torchattr.kernels import Backend, Order
 from torchattr.layers.operations.place import Place
@@ -300,7 +301,11 @@ def spelled(function: Callable[..., Any]) -> str:
     module = getattr(function, "__module__", None) or "torch.Tensor"
     owner = getattr(function, "__objclass__", None)
     name = getattr(function, "__name__", str(function))
-    return f"Tensor.{name}" if owner is not None else f"{module}.{name}"
+    return f"Tensor.{name}" if owner is not None else f"{_PUBLIC.get(module, module)}.{name}"
+
+
+_PUBLIC = {aten_nn.__name__: "torch.nn.functional"}
+"""The module from which models take the functions of a private one."""
 
 
 def _without_inputs(

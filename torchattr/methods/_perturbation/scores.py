@@ -103,7 +103,8 @@ class TargetScores:
     @property
     def divisible(self) -> bool:
         """Whether the target can be evaluated for a subset of the batch."""
-        return not any(callable(target) for target in self.targets)
+        whole = any(callable(target) for target in self.targets)
+        return not whole and not has_fixed_batch(self.model)
 
     def of_images(self, images: slice) -> TargetScores:
         """Return the scores of the same targets for some of the images."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from torchattr.layers import LedgerEntry
+from torchattr.layers import LedgerEntry, Reason
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Ledger:
         """Return what stayed at each function, largest first."""
         return self._sorted(lambda entry: entry.operation)
 
+    def by_cause(self) -> dict[tuple[Reason, str], float]:
+        """Return what stayed for each reason and at each function, largest first."""
+        return self._sorted(lambda entry: (entry.reason, entry.operation))
+
     def table(self, most: int = 12) -> str:
         """Return the shares as text: by reason, then the largest entries.
 
@@ -77,11 +84,11 @@ class Ledger:
         shares = ", ".join(f"{name} {share:.4g}" for name, share in self.by_reason().items())
         return f"Ledger(score {self.score:.4g}: {shares})"
 
-    def _sorted(self, key: Callable[[LedgerEntry], str]) -> dict[str, float]:
+    def _sorted(self, key: Callable[[LedgerEntry], K]) -> dict[K, float]:
         return dict(sorted(self._summed(key).items(), key=lambda item: -abs(item[1])))
 
-    def _summed(self, key: Callable[[LedgerEntry], str]) -> dict[str, float]:
-        sums: defaultdict[str, float] = defaultdict(float)
+    def _summed(self, key: Callable[[LedgerEntry], K]) -> dict[K, float]:
+        sums: defaultdict[K, float] = defaultdict(float)
         for entry in self.entries:
             sums[key(entry)] += entry.amount
         return dict(sums)

@@ -14,14 +14,14 @@ export function startExplain() {
   const methods = state.model.methods;
   let method = methods.find((one) => one.name === FIRST) ?? methods[0];
   let form = null;
-  let cards = [];
+  let answers = [];
   const chips = el("div", { className: "chips", role: "group", "aria-label": "Methods" });
   const about = el("div", { className: "about" });
   const options = el("details", { className: "options" });
   const run = el("button", { type: "button", className: "button primary", onclick: explain });
   const bar = new StyleControls("Map style", repaint);
   const results = el("div", { className: "results" });
-  const clear = el("button", { type: "button", className: "quiet", onclick: () => { cards = []; fill(results, emptyState(NOTHING)); } }, "Clear results");
+  const clear = el("button", { type: "button", className: "quiet", onclick: () => { answers = []; fill(results, emptyState(NOTHING)); } }, "Clear results");
   fill(byId("explain"),
     el("div", { className: "card" }, chips, about, el("div", { className: "row" }, run, options, el("span", { className: "grow" }), clear)),
     bar.element, results);
@@ -54,7 +54,7 @@ export function startExplain() {
     const requested = method;
     const job = api.newJob();
     const placeholder = waiting(`Computing ${requested.title} for ${target.name} …`, job.cancel);
-    if (!cards.length) fill(results);
+    if (!answers.length) fill(results);
     results.prepend(placeholder);
     return api.reporting(async () => {
       try {
@@ -73,24 +73,41 @@ export function startExplain() {
       detail: answer.title, note: [answer.note, ...answer.notes].filter(Boolean).join(" · "),
       remove: () => remove(part.id),
     }));
-    const ids = new Set(answer.parts.map((part) => part.id));
-    for (const card of cards.filter((one) => ids.has(one.part.id))) remove(card.part.id);
-    await Promise.all(made.map(({ card }) => card?.paint({ ...bar.chosen })));
-    placeholder.replaceWith(...made.map(({ element }) => element));
-    cards.push(...made.map(({ card }) => card).filter(Boolean));
+    answer.parts.forEach((part) => remove(part.id));
+    const found = { cards: made.map(({ card }) => card).filter(Boolean), elements: made.map(({ element }) => element) };
+    await Promise.all(found.cards.map((card) => card.paint({ ...bar.chosen })));
+    placeholder.replaceWith(...arranged(found));
+    answers.push(found);
     while (results.children.length > MOST) results.lastChild.remove();
-    cards = cards.filter((card) => results.contains(card.element));
+    answers = answers.filter((one) => one.elements.some((element) => results.contains(element)));
   }
 
+  /** Return the maps alone, or beside what was returned with them. */
+  function arranged({ cards, elements }) {
+    const maps = elements.filter((element) => cards.some((card) => card.element === element));
+    const others = elements.filter((element) => !maps.includes(element));
+    if (!maps.length || !others.length) return elements;
+    return [el("div", { className: "answer" }, el("div", { className: "results" }, maps), el("div", { className: "results" }, others))];
+  }
+
+  /** Remove a map, and with the last map of an answer what was shown with it. */
   function remove(id) {
-    cards.filter((card) => card.part.id === id).forEach((card) => card.element.remove());
-    cards = cards.filter((card) => card.part.id !== id);
+    const answer = answers.find(({ cards }) => cards.some(({ part }) => id && part.id === id));
+    if (!answer) return;
+    answer.cards.filter(({ part }) => part.id === id).forEach(({ element }) => element.remove());
+    answer.cards = answer.cards.filter(({ part }) => part.id !== id);
+    if (!answer.cards.length) {
+      const whole = answer.elements[0].closest(".answer");
+      [whole, ...answer.elements].forEach((element) => element?.remove());
+      answers = answers.filter((one) => one !== answer);
+    }
     if (!results.children.length) fill(results, emptyState(NOTHING));
   }
 
   function repaint() {
     const chosen = { ...bar.chosen };
-    return api.reporting(() => Promise.all(cards.map((card) => card.paint(chosen))));
+    const shown = answers.flatMap(({ cards }) => cards).filter(({ element }) => results.contains(element));
+    return api.reporting(() => Promise.all(shown.map((card) => card.paint(chosen))));
   }
 }
 

@@ -107,12 +107,18 @@ const ELEMENTS = {
   picture: (part) => image(part, `api/results/${part.id}.png`, `api/results/${part.id}.npz`),
   figure: (part) => image(part, `api/results/${part.id}.svg`, null),
   text: (part) => el("section", { className: "result wide" }, heading(part), el("p", {}, part.text)),
-  table: (part) => el("section", { className: "result wide" }, heading(part), el("div", { className: "scroll" },
-    el("table", {}, el("thead", {}, el("tr", {}, part.columns.map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, part.rows.map((row) => el("tr", {}, row.map(cell))))))),
-  bars: (part) => el("section", { className: "result wide" }, heading(part), el("div", { className: "bars" },
-    part.labels.map((label, i) => bar(label, part.values[i], part.largest, part.percent)))),
+  table: (part) => el("section", { className: "result wide" }, table(part)),
+  bars: (part) => el("section", { className: "result wide" }, bars(part)),
+  ledger: (part) => el("section", { className: "result wide ledger" }, heading(part), el("p", { className: "hint" }, part.note),
+    el("div", { className: "columns" }, el("div", {}, bars(part.bars)), el("div", {}, table(part.table)))),
 };
+
+const table = (part) => [heading(part), el("div", { className: "scroll" },
+  el("table", {}, el("thead", {}, el("tr", {}, part.columns.map((name) => el("th", { scope: "col" }, name)))),
+    el("tbody", {}, part.rows.map((row) => el("tr", {}, row.map(cell))))))];
+
+const bars = (part) => [heading(part), el("div", { className: "bars" },
+  part.labels.map((label, i) => bar(label, part.values[i], part.largest, part.percent, part.smallest)))];
 
 const heading = (part) => (part.title ? el("h3", {}, part.title) : null);
 
@@ -120,10 +126,13 @@ const cell = (value) => (typeof value === "number"
   ? el("td", { className: "number" }, Number.isInteger(value) ? String(value) : short(value))
   : el("td", {}, value === null ? "–" : String(value)));
 
-/** A bar with its label and number. */
-export function bar(label, value, largest, asPercent) {
-  const fillOf = el("span", { className: "fill" });
-  fillOf.style.width = `${Math.min(100, Math.max(0, 100 * (value ?? 0) / largest))}%`;
+/** A bar with its label and number; one below zero extends to the left of where zero is. */
+export function bar(label, value, largest, asPercent, smallest = 0) {
+  const place = (of) => 100 * (Math.min(largest, Math.max(smallest, of)) - smallest) / (largest - smallest);
+  const [start, end] = [place(Math.min(0, value ?? 0)), place(Math.max(0, value ?? 0))];
+  const fillOf = el("span", { className: value < 0 ? "fill below" : "fill" });
+  fillOf.style.width = `${end - start}%`;
+  fillOf.style.marginLeft = `${start}%`;
   return el("div", { className: "bar" }, el("span", { className: "label", title: label }, label),
     el("span", { className: "track" }, fillOf),
     el("span", { className: "value" }, asPercent && value !== null ? percent(value) : short(value)));

@@ -127,7 +127,7 @@ class Table(Part):
 
 @dataclass(frozen=True)
 class Bars(Part):
-    """A bar chart, with one value per label.
+    """A bar chart, with one value per label; negative ones extend to the left, in red.
 
     Args:
         labels: labels of the bars.
@@ -155,13 +155,16 @@ class Bars(Part):
         object.__setattr__(self, "values", values)
 
     def describe(self, scene: Scene, keep: Keep) -> dict[str, Any]:
-        largest = self.largest or max(map(abs, self.values), default=0.0)
+        known = [value for value in self.values if math.isfinite(value)]
+        smallest = min([*known, 0.0])
+        largest = self.largest or max([*known, 0.0])
         return {
             "kind": "bars",
             "title": self.title,
             "labels": [str(label) for label in self.labels],
             "values": [plain(value) for value in self.values],
-            "largest": plain(largest) or 1.0,
+            "smallest": smallest,
+            "largest": largest if largest > smallest else 1.0,
             "percent": self.percent,
         }
 

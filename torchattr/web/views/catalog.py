@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,6 +34,11 @@ class MethodEntry:
     @cached_property
     def called(self) -> Form:
         return Form.of(self.method, self.method.attribute)
+
+    @property
+    def returns_ledger(self) -> bool:
+        """Whether it returns with its map, on request, where the score went."""
+        return "return_ledger" in inspect.signature(self.method.attribute).parameters
 
     @property
     def unavailable(self) -> str | None:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from torchattr.core.stepping import step
 from torchattr.errors import InputTypeError
-from torchattr.methods import Attribution
-from torchattr.runs import squares
+from torchattr.methods import Attribution, RelevanceAttribution
+from torchattr.runs import input_bounds, squares
 from torchattr.show import as_floats, title_of
+from torchattr.web.panels.ledger_card import LedgerCard
 from torchattr.web.panels.parts import Map, Part, Text
 from torchattr.web.panels.scene import Scene
 from torchattr.web.views.catalog import MethodEntry, PanelEntry
@@ -33,7 +34,11 @@ def run_method(scene: Scene, entry: MethodEntry, values: dict[str, Any]) -> tupl
         called["activation"] = scene.reader.activation(scene.answer)
     explanation = scene.explain(method, called)
     result = next(iter(explanation.attributions.values()))
-    parts = [*_maps(entry.name, result), *_own_panel(method, result, scene)]
+    parts = [
+        *_maps(entry.name, result),
+        *_ledger(entry, method, scene),
+        *_own_panel(method, result, scene),
+    ]
     return parts, "; ".join(explanation.notes.values())
 
 
@@ -49,6 +54,8 @@ def run_panel(scene: Scene, entry: PanelEntry, values: dict[str, Any]) -> list[P
 def _build(scene: Scene, entry: MethodEntry, made: dict[str, Any]) -> Attribution:
     if entry.takes("layer") and not made.get("layer"):
         made["layer"] = scene.default_layer
+    if entry.takes("low") and made.get("low") is made.get("high") is None:
+        made.update(input_bounds(scene.loaded))
     if entry.takes("output"):
         made["output"] = scene.reader.scores
     return entry.method(scene.loaded.model, **made)
@@ -81,6 +88,14 @@ def _style(name: str, values: np.ndarray) -> Any:
 
     style = style_of(name, values)
     return HEAT if style is COLOR and len(values) not in (1, 3) else style
+
+
+def _ledger(entry: MethodEntry, method: Attribution, scene: Scene) -> Iterator[Part]:
+    """Yield where the score went, if the map is what reached the inputs of it."""
+    if isinstance(method, RelevanceAttribution) and entry.returns_ledger:
+        step()
+        (ledger,) = method.ledgers(scene.inputs, scene.chosen)
+        yield LedgerCard(ledger, f"{title_of(entry.name)}: where the score went")
 
 
 def _own_panel(method: Attribution, result: Any, scene: Scene) -> list[Part]:

@@ -82,5 +82,6 @@ class RectifierRelevance(LayerRule):
         if call.upper is not None:
             return grad * kept
         if call.place.gates is not None:
-            call.place.gates.output = kept
+            # Its graph would hold itself where no backward reaches the call below.
+            call.place.gates.output = kept.detach()
         return grad * (kept > 0)

@@ -25,7 +25,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,20 @@ from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
 from torchattr.layers.rules.relevance.affine import AffineLayer
+
+
+def checked_parameter(value: Any, name: str) -> float:
+    """Return a parameter of a rule, which is at least 0.
+
+    Raises:
+        RuleError: it is no number, not finite or negative.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise RuleError(f"{name} must be a number, got {type(value).__name__} {value!r}")
+    if not 0 <= value < float("inf"):
+        negative = "not be negative" if value < 0 else "be finite"
+        raise RuleError(f"{name} must {negative}, got {value}")
+    return float(value)
 
 
 def stabilised(values: Tensor, epsilon: float) -> Tensor:
@@ -86,9 +100,7 @@ class RelevanceRule(LayerRule):
     merges: ClassVar[bool] = True
 
     def __init__(self, epsilon: float = 1e-6, zero_bias: bool = False) -> None:
-        if epsilon < 0:
-            raise RuleError(f"epsilon must not be negative, got {epsilon}")
-        self.epsilon = epsilon
+        self.epsilon = checked_parameter(epsilon, "epsilon")
         self.zero_bias = zero_bias
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
@@ -238,7 +250,7 @@ class AlphaBeta(RelevanceRule):
         zero_bias: as for :class:`RelevanceRule`.
 
     Raises:
-        RuleError: `alpha - beta` is not 1, or one is negative.
+        RuleError: `alpha - beta` is not 1, or one is no number or negative.
     """
 
     def __init__(
@@ -249,13 +261,13 @@ class AlphaBeta(RelevanceRule):
         zero_bias: bool = False,
     ) -> None:
         super().__init__(epsilon, zero_bias)
-        if alpha < 0 or beta < 0 or abs(alpha - beta - 1) > 1e-9:
+        self.alpha = checked_parameter(alpha, "alpha")
+        self.beta = checked_parameter(beta, "beta")
+        if abs(alpha - beta - 1) > 1e-9:
             raise RuleError(
-                f"alpha - beta must be 1 so that relevance is conserved, and neither negative; got"
-                f" alpha={alpha}, beta={beta}"
+                f"alpha - beta must be 1 so that relevance is conserved, got alpha={alpha},"
+                f" beta={beta}"
             )
-        self.alpha = alpha
-        self.beta = beta
 
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
         positive, negative = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
@@ -289,9 +301,7 @@ class Gamma(RelevanceRule):
 
     def __init__(self, gamma: float = 0.25, epsilon: float = 1e-6, zero_bias: bool = False) -> None:
         super().__init__(epsilon, zero_bias)
-        if gamma < 0:
-            raise RuleError(f"gamma must not be negative, got {gamma}")
-        self.gamma = gamma
+        self.gamma = checked_parameter(gamma, "gamma")
 
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
         raised = self._raised(layer.weight, min=0)

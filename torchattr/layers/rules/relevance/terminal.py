@@ -15,7 +15,7 @@ Montavon et al. 2017 (1512.02479), Lapuschkin et al. 2019 (10.1038/s41467-019-08
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -77,7 +77,8 @@ class ZBox(TerminalRule):
         zero_bias: without effect, since the biases cancel.
 
     Raises:
-        RuleError: a bound is missing, or `low` is above `high`.
+        RuleError: a bound is missing or not finite, or `low` is above `high`; in a backward, one
+            that does not broadcast to the input.
     """
 
     def __init__(
@@ -93,8 +94,7 @@ class ZBox(TerminalRule):
                 "the z_box rule needs the bounds of the input: low and high, numbers or tensors"
                 " that broadcast to it"
             )
-        # In double precision, which a number would lose as a tensor of its own.
-        self.low, self.high = (torch.as_tensor(one, dtype=torch.float64) for one in (low, high))
+        self.low, self.high = _checked_bound(low, "low"), _checked_bound(high, "high")
         if bool((self.low > self.high).any()):
             raise RuleError(f"low must not be above high, got low={low}, high={high}")
 
@@ -116,4 +116,28 @@ class ZBox(TerminalRule):
         return x * layer.back(signal, layer.weight) - of_low - of_high
 
     def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.low.to(x).expand(x.shape), self.high.to(x).expand(x.shape)
+        return _expanded(self.low, "low", x), _expanded(self.high, "high", x)
+
+
+def _checked_bound(value: Any, name: str) -> Tensor:
+    if not isinstance(value, (int, float, Tensor)):
+        raise RuleError(
+            f"{name} must be a number or a tensor that broadcasts to the input, such as"
+            f" (1, 3, 1, 1), got {type(value).__name__}"
+        )
+    # In double precision, which a number would lose as a tensor of its own.
+    bound = torch.as_tensor(value, dtype=torch.float64)
+    if not bool(bound.isfinite().all()):
+        raise RuleError(f"{name} must be finite, got {value}")
+    return bound
+
+
+def _expanded(bound: Tensor, name: str, x: Tensor) -> Tensor:
+    try:
+        return bound.to(x).expand(x.shape)
+    except RuntimeError as error:
+        raise RuleError(
+            f"{name} has shape {tuple(bound.shape)}, which does not broadcast to the input's"
+            f" {tuple(x.shape)}; pass a number, or a value for each channel in the shape"
+            f" (1, {', '.join(map(str, [x.shape[1], *(1 for _ in x.shape[2:])]))})"
+        ) from error
