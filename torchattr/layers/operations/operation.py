@@ -294,6 +294,11 @@ def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in single precision, if it has less."""
+    return in_dtype(tensor, torch.promote_types(tensor.dtype, torch.float32))
+
+
 @cache
 def spelled(function: Callable[..., Any]) -> str:
     """Return a readable name of a function that a model called."""

@@ -30,6 +30,7 @@ class RuleSettings:
         zero_bias: whether biases take no relevance.
         low: the lowest value of an input, for the z_box rule.
         high: the highest value.
+        examples: the number of examples, for the normalised rule of sums.
     """
 
     epsilon: float = 1e-6
@@ -37,6 +38,7 @@ class RuleSettings:
     zero_bias: bool = False
     low: Tensor | float | None = None
     high: Tensor | float | None = None
+    examples: int | None = None
 
     def rule(self, rule: LayerRule | str, operation: str) -> LayerRule:
         """Return a rule with these parameters, by its name among those of an operation.
@@ -77,6 +79,18 @@ input, so that nothing is lost but what biases and constants take."""
 
 ATTENTION: Mapping[str, str] = MappingProxyType({"softmax": "own", "attention": "halves"})
 """What attention-aware relevance replaces: both products share, the softmax has its gradient."""
+
+IN_PLACE: Mapping[str, str] = MappingProxyType(
+    {
+        "add": "normalised",
+        **dict.fromkeys(
+            ("layer_norm", "group_norm", "instance_norm", "rms_norm", "softmax", "attention"),
+            "identity",
+        ),
+    }
+)
+"""What the relevance of attention matrices replaces (Chefer et al. 2021, 2012.09838): it stays in
+its place in norms and softmax, and sums are normalised."""
 
 _NAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {

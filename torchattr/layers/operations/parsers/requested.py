@@ -180,8 +180,11 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Parsed:
+    inputs: tuple[Tensor, ...] = (query, key, value)
+    if attn_mask is not None and attn_mask.requires_grad:  # A summand, such as a computed bias.
+        inputs, attn_mask = (*inputs, attn_mask), None
     arguments = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale}
-    return Parsed((query, key, value), {**arguments, "enable_gqa": enable_gqa})
+    return Parsed(inputs, {**arguments, "enable_gqa": enable_gqa})
 
 
 @_named("rms_norm", "rms_norm")

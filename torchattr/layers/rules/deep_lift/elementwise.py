@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call, in_dtype, wide
 from torchattr.layers.registry import register_kind_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
@@ -14,7 +14,6 @@ from torchattr.layers.rules.deep_lift.rescale import (
     Tensors,
     output_of,
     quotient,
-    wide,
 )
 
 

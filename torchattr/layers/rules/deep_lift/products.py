@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call, in_dtype, wide
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rules.deep_lift.rescale import ComparedCall, RescaleRule, mean_of, wide
+from torchattr.layers.rules.deep_lift.rescale import ComparedCall, RescaleRule, mean_of
 
 
 @register_rule(("mul", "matmul"), "rescale")

@@ -97,22 +97,30 @@ class SoftmaxOwn(LayerRule):
 
 
 class AttentionRule(LayerRule):
-    """A rule of attention as a whole: a share of the gradient each for queries, keys and values."""
+    """A rule of attention as a whole: a share of the gradient each for queries, keys and values.
+
+    A mask that is computed from the inputs is a summand of the logits.
+    """
 
     def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
         return tuple(x)
 
     @abstractmethod
-    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
-        """Return the shares, given which of the three depend on the inputs."""
+    def shares(self, query: bool, key: bool, value: bool, mask: bool) -> Sequence[float]:
+        """Return the shares of the four, given which of them depend on the inputs."""
+
+    def signals(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+        """Return what the shares are shares of; the gradients by default."""
+        return call.vjp(grad, *saved)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
-        pairs = zip(call.vjp(grad, *saved), self._shares(call), strict=True)
+        pairs = zip(self.signals(call, grad, *saved), self._shares(call), strict=False)
         return tuple(one * share if share else None for one, share in pairs)
 
-    def _shares(self, call: Call) -> tuple[float, float, float]:
-        query, key, value = (call.place.is_dependent(position) for position in range(3))
-        return self.shares(query, key, value)
+    def _shares(self, call: Call) -> Sequence[float]:
+        count = len(call.shapes)
+        dependent = (count > place and call.place.is_dependent(place) for place in range(4))
+        return self.shares(*dependent)
 
 
 @register_rule("attention", "frozen")
@@ -124,8 +132,8 @@ class AttentionFrozen(AttentionRule):
 
     passes_to: ClassVar[Sequence[int]] = (2,)
 
-    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
-        return 0.0, 0.0, float(value)
+    def shares(self, query: bool, key: bool, value: bool, mask: bool) -> Sequence[float]:
+        return 0.0, 0.0, float(value), 0.0
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         if call.place.is_dependent(2):
@@ -142,13 +150,14 @@ class AttentionHalves(AttentionRule):
     all.
     """
 
-    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
+    def shares(self, query: bool, key: bool, value: bool, mask: bool) -> Sequence[float]:
         of_weights = 0.5 if value else 1.0
-        of_values = 0.5 if query or key else 1.0
+        of_values = 0.5 if query or key or mask else 1.0
         return (
             of_weights * query * (0.5 if key else 1.0),
             of_weights * key * (0.5 if query else 1.0),
             of_values * value,
+            of_weights * mask,
         )
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
