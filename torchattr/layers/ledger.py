@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchattr.core.pytree import tensors_of, with_tensors
+from torchattr.core.select import original_name
 from torchattr.core.types import Forward
 from torchattr.core.undoing import Undo
 from torchattr.core.warn import warn
@@ -154,7 +155,8 @@ class LayerStack:
 
     def follow(self, undo: Undo, model: Forward) -> None:
         """Follow the modules of a model, until that is undone."""
-        self._followed = [(name, ref(module)) for name, module in named_modules_of(model) if name]
+        named = [(original_name(name), module) for name, module in named_modules_of(model)]
+        self._followed = [(name, ref(module)) for name, module in named if name]
         self.repeat(undo)
 
     def repeat(self, undo: Undo) -> None:

@@ -58,6 +58,7 @@ class RuleMode(TorchFunctionMode):
         coverage: the counts of the calls.
         counting: whether calls are counted; a checkpointed part that runs again is not.
         hooked: whether the model registered a hook on a tensor.
+        follows_modules: whether rules depend on the module that runs.
     """
 
     def __init__(
@@ -81,16 +82,11 @@ class RuleMode(TorchFunctionMode):
         self._requested = requested_backend()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._rules: dict[tuple[str, str], OperationRules | None] = {}
-        self._inside = {
-            name for table in tables if isinstance(table, Composite) for name in table.inside
-        }
+        composites = [table for table in tables if isinstance(table, Composite)]
+        self._inside = {name for table in composites for name in table.inside}
+        self.follows_modules = any(table.inside or table.layers for table in composites)
         named = {name for table in tables for name in table}
         self._on_request = {name for name in named if OPERATIONS[name].on_request}
-
-    @property
-    def follows_modules(self) -> bool:
-        """Whether rules depend on the module that runs."""
-        return bool(self._inside)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None

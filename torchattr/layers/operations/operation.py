@@ -299,6 +299,12 @@ def wide(tensor: Tensor) -> Tensor:
     return in_dtype(tensor, torch.promote_types(tensor.dtype, torch.float32))
 
 
+def factors_of(call: Call) -> tuple[int, int]:
+    """Return which inputs of a product are its factors: the first two, unless it says otherwise."""
+    factors: tuple[int, int] = call.arguments.get("factors", (0, 1))
+    return factors
+
+
 @cache
 def spelled(function: Callable[..., Any]) -> str:
     """Return a readable name of a function that a model called."""

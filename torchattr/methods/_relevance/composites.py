@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from torchattr.core.registry import suggest
 from torchattr.core.select import layer_names, match
@@ -210,5 +211,7 @@ def _by_layer(
 
 
 def _has_weight(module: nn.Module) -> bool:
-    """Whether a layer's own parameters may be the weight of a convolution or linear layer."""
-    return any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
+    """Whether a layer itself may hold the weight of a convolution or linear layer."""
+    computed = module.parametrizations if is_parametrized(module) else {}
+    own = [*module.parameters(recurse=False), *(getattr(module, name) for name in computed)]
+    return any(isinstance(weight, Tensor) and weight.dim() > 1 for weight in own)

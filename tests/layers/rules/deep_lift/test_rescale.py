@@ -83,6 +83,12 @@ OTHERS: dict[str, Function] = {
     "causal attention": attention(is_causal=True, scale=0.3),
     "attention with a mask": attention(attn_mask=MASK),
     "attention with a bias": attention(attn_mask=BIAS),
+    "attention with a computed bias": lambda x: F.scaled_dot_product_attention(
+        dots(x), x, x.tanh(), attn_mask=x @ dots(x).mT
+    ),
+    "attention with a computed bias for all queries": lambda x: F.scaled_dot_product_attention(
+        dots(x)[:, None], x[:, None], x[:, None], attn_mask=(x @ dots(x).mT)[:, None, :1]
+    ),
     "attention of grouped queries": grouped_queries,
     "attention of learned queries": lambda x: F.scaled_dot_product_attention(
         noise(3, 2, 6, seed=5), dots(x), x

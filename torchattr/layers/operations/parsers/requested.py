@@ -106,8 +106,15 @@ def _quotient(input: Any, other: Any, *, rounding_mode: Any = None) -> Parsed | 
 
 
 @_named("matmul", "matmul rmatmul imatmul bmm mm mv dot vdot inner outer ger kron tensordot cross")
-def _matrix_product(input: Any, other: Any, *args: Any, **kwargs: Any) -> Parsed | None:
-    return _two(input, other)
+def _matrix_product(*args: Any, **kwargs: Any) -> Parsed | None:
+    factors = _in_order(args, kwargs)[:2]
+    return _two(*factors) if len(factors) == 2 else None
+
+
+def _in_order(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """Return arguments in the order of a signature whose names end in numbers, or are in order."""
+    names = sorted(kwargs, key=lambda name: (name not in ("input", "self"), name))
+    return [*args, *(kwargs[name] for name in names)]
 
 
 def _two(input: Any, other: Any) -> Parsed | None:
@@ -124,8 +131,10 @@ def _einsum(equation: Any, *operands: Any) -> Parsed | None:
 
 
 @_named("matmul", "baddbmm addmm addbmm addmv addr")
-def _added_product(input: Tensor, one: Tensor, other: Tensor, **scales: Any) -> Parsed:
-    return Parsed((one, other, input), {"addend": True})
+def _added_product(*args: Any, beta: Any = 1, alpha: Any = 1, **kwargs: Any) -> Parsed | None:
+    """A summand and a product."""
+    inputs = tuple(_in_order(args, kwargs))
+    return Parsed(inputs, {"factors": (1, 2)}) if len(inputs) == 3 else None
 
 
 @_named(
@@ -138,7 +147,7 @@ def _dependent_weight(
     """A convolution or linear layer whose weights depend on the input: no other rule serves."""
     if bias is None:
         return Parsed((input, weight))
-    return Parsed((input, weight, bias), {"addend": True})
+    return Parsed((input, weight, bias))
 
 
 @_named("normalize", "normalize")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.ledger import Reason, relevance_of
-from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.operation import Call, factors_of
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
 
@@ -27,21 +27,24 @@ class Halves(LayerRule):
         return tuple(x)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
-        factors = [position for position in (0, 1) if call.place.is_dependent(position)]
-        found = call.vjp(grad, *saved)
-        share = 1 / max(len(factors), 1)
-        of_factors = [found[k] * share if k in factors else None for k in (0, 1)]
-        return (*of_factors, *found[2:])
+        dependent = [call.place.is_dependent(place) for place in range(len(saved))]
+        places = factors_of(call)
+        shares = dict.fromkeys(places, 1 / max(sum(dependent[place] for place in places), 1))
+        return tuple(
+            found * shares.get(place, 1) if dependent[place] else None
+            for place, found in enumerate(call.vjp(grad, *saved))
+        )
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        dependent = [call.place.is_dependent(position) for position in range(len(saved))]
+        dependent = [call.place.is_dependent(place) for place in range(len(saved))]
         if all(dependent):
             return {}
         found = call.vjp(grad, *saved)
         shares = [_product(*pair) for pair in zip(saved, found, strict=True)]
-        summands = zip(shares[2:], dependent[2:], strict=True)
-        constant = [share for share, passes in summands if not passes]
-        constant += [] if any(dependent[:2]) else shares[:1]
+        places = factors_of(call)
+        summands = set(range(len(saved))).difference(places)
+        constant = [shares[place] for place in summands if not dependent[place]]
+        constant += [] if any(dependent[place] for place in places) else [shares[places[0]]]
         return {"constant": torch.stack(constant).sum()} if constant else {}
 
 
