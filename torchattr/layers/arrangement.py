@@ -13,7 +13,7 @@ from torch.autograd.graph import GradientEdge
 from torchattr.core.select import original_name
 from torchattr.core.types import Forward
 from torchattr.errors import RuleError
-from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.autograd import Enter, Restated, runs_rules
 from torchattr.layers.backward import BackwardState
 from torchattr.layers.composite import WEIGHTED, Composite, Position
 from torchattr.layers.graph import nodes_of, oldest_first, readers_of
@@ -351,7 +351,7 @@ _MOVING_NODES = _node_names(
     " Transpose Unbind UnsafeSplit UnsafeView Unsqueeze View ToCopy Flip Index IndexSelect"
     " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy ReflectionPad1D"
     " ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D"
-) | {Probe._backward_cls.__name__}
+) | {function._backward_cls.__name__ for function in (Probe, Restated)}
 
 _SIGN_KEEPING_NODES = _MOVING_NODES - _node_names("ConstantPadNd") | _node_names(
     "Add Mean Sum MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D"

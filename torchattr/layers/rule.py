@@ -50,9 +50,6 @@ class LayerRule(ABC):
     terminal: ClassVar[bool] = False
     """Whether `backward` returns relevance: the share of each input, not of a unit of it."""
 
-    watched: ClassVar[bool] = False
-    """Whether :meth:`absorbed` may find relevance that is lost for an unknown reason."""
-
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the tensors that :meth:`backward` needs; none by default.
 

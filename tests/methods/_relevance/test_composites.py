@@ -126,7 +126,7 @@ def test_rules_replace_those_of_the_composite_and_none_is_the_operations_own() -
 def test_the_base_holds_what_is_not_named() -> None:
     composite = of({"conv": "z_plus"}, base={**FROZEN, **ATTENTION})
     assert type(composite["softmax"]).__name__ == "SoftmaxOwn"
-    assert type(of({"conv": "z_plus"})["softmax"]).__name__ == "SoftmaxFrozen"
+    assert type(of({"conv": "z_plus"})["softmax"]).__name__ == "ResultFrozen"
 
 
 @pytest.mark.parametrize(

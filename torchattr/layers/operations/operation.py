@@ -86,6 +86,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("mul", "product", on_request=True),
         Operation("matmul", "product", on_request=True),
         Operation("div", "product", on_request=True),
+        Operation("reciprocal", "product", on_request=True),
         Operation("softmax", "attention", on_request=True),
         Operation("attention", "attention", on_request=True),
         Operation("rms_norm", "norm", on_request=True),
@@ -94,6 +95,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("sum", "reduction", on_request=True),
         Operation("amax", "reduction", on_request=True),
         Operation("vector_norm", "reduction", on_request=True),
+        Operation("logsumexp", "reduction", on_request=True),
         Operation("interpolate", "resampling", on_request=True),
     )
 }

@@ -69,7 +69,7 @@ FROZEN: Mapping[str, str] = MappingProxyType(
             ("layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"), "frozen"
         ),
         **dict.fromkeys(("mul", "matmul"), "halves"),
-        **dict.fromkeys(("div", "softmax", "attention"), "frozen"),
+        **dict.fromkeys(("div", "reciprocal", "softmax", "attention", "logsumexp"), "frozen"),
         "add": "sum",
         "cat": "split",
         **dict.fromkeys(("conv", "linear"), "zero"),
@@ -212,6 +212,8 @@ def _by_layer(
 
 def _has_weight(module: nn.Module) -> bool:
     """Whether a layer itself may hold the weight of a convolution or linear layer."""
-    computed = module.parametrizations if is_parametrized(module) else {}
-    own = [*module.parameters(recurse=False), *(getattr(module, name) for name in computed)]
+    own: list[Any] = list(module.parameters(recurse=False))
+    if is_parametrized(module):
+        computed: Any = module.parametrizations
+        own += [getattr(module, name) for name in computed]
     return any(isinstance(weight, Tensor) and weight.dim() > 1 for weight in own)

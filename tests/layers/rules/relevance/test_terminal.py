@@ -93,7 +93,7 @@ def test_moves_below_carry_relevance_to_its_place(name: str, rule: str) -> None:
     assert_same(propagated(lambda x: layer(move(x)), x, rule, g), wanted.view(x.shape), 1e-10)
 
 
-@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", 2.0])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular", 2.0])
 @pytest.mark.parametrize("rule", NAMES)
 def test_pads_below_keep_the_share_of_what_they_add(rule: str, mode: str | float) -> None:
     layer, x = conv_and_input()
@@ -110,6 +110,49 @@ def test_pads_below_keep_the_share_of_what_they_add(rule: str, mode: str | float
     # A pad is linear but for its constant: relevance goes back through its own gradient.
     (wanted,) = torch.autograd.grad(pad(leaf), leaf, expected(layer, padded, rule, g))
     assert_same(propagated(lambda x: layer(pad(x)), x, rule, g), wanted, 1e-10)
+
+
+PADDED: dict[str, Any] = {
+    "circular": lambda x: F.pad(x, (2, 1, -1, 2), mode="circular"),
+    "circular twice": lambda x: F.pad(
+        F.pad(x, (1, 1, 1, 1), mode="circular").flip(2), (1, 0, 1, 1), "circular"
+    ),
+    "circular of aten": lambda x: torch.ops.aten._pad_circular(x, [1, 2, 0, 1]),
+    "reflect": lambda x: F.pad(x, (2, 1, 1, 2), mode="reflect"),
+    "replicate": lambda x: F.pad(x, (2, 1, 1, 2), mode="replicate"),
+}
+
+
+@pytest.mark.parametrize("rule", NAMES)
+@pytest.mark.parametrize("name", PADDED)
+def test_copies_below_are_summed_at_their_source(name: str, rule: str) -> None:
+    layer, x = conv_and_input()
+    pad = PADDED[name]
+    # Which element each one is a copy of, as a dense matrix.
+    sources = pad(torch.arange(float(x.numel())).view(x.shape)).long().flatten()
+    matrix = F.one_hot(sources, x.numel()).to(x)
+    padded = pad(x)
+    g = noise(*layer(padded).shape, seed=5)
+    wanted = expected(layer, padded, rule, g).flatten() @ matrix
+    found = propagated(lambda x: layer(pad(x)), x, rule, g)
+    assert_same(found, wanted.view(x.shape), 1e-10)
+
+
+@pytest.mark.parametrize("rule", NAMES)
+def test_a_circular_layer_is_a_first_layer(rule: str) -> None:
+    torch.manual_seed(0)
+    layer: Any = nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular").double()
+    plain = nn.Conv2d(2, 3, 3).double()
+    plain.load_state_dict(layer.state_dict())
+    x = noise(2, 2, 5, 4)
+    g = noise(2, 3, 5, 4, seed=5)
+
+    def twin(x: Tensor) -> Tensor:
+        wide = torch.cat([x[:, :, -1:], x, x[:, :, :1]], 2)
+        y: Tensor = plain(torch.cat([wide[..., -1:], wide, wide[..., :1]], 3))
+        return y
+
+    assert_same(propagated(layer, x, rule, g), propagated(twin, x, rule, g), 1e-10)
 
 
 @pytest.mark.parametrize("rule", NAMES)

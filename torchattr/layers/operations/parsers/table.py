@@ -156,8 +156,8 @@ def _parse_occurrences(
 
     Which input stands in which place is known by identity only, so each place has an alias.
     """
-    own = with_tensors((list(args), dict(kwargs)), _alias)
-    found = parse_by(pattern, function, *own, masks)
+    own_args, own_kwargs = with_tensors((list(args), dict(kwargs)), _alias)
+    found = parse_by(pattern, function, own_args, own_kwargs, masks)
     return None if found is None else found[0]
 
 

@@ -30,9 +30,9 @@ from torchattr.layers.rules.deep_lift.rescale import (
 )
 
 
-def _slopes(x: Tensor, x0: Tensor, dim: int, tolerance: Tolerance) -> Tensor:
+def _slopes(x: Tensor, x0: Tensor, dim: Any, tolerance: Tolerance) -> Tensor:
     """Return `(p - p0) / (log p - log p0)`: the logarithmic mean of both softmaxes over `dim`."""
-    z, z0 = x.log_softmax(dim), x0.log_softmax(dim)
+    z, z0 = (one - one.logsumexp(dim, keepdim=True) for one in (x, x0))
     return quotient(z, z0, z.exp() - z0.exp(), torch.exp, tolerance)
 
 
@@ -53,6 +53,22 @@ class RescaleSoftmax(RescaleRule):
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
         return in_dtype(_multiplied(wide(grad), kept[0], _dim(call)), call.dtype)
+
+
+@register_rule("logsumexp", "rescale")
+@batchable
+class RescaleLogSum(RescaleRule):
+    """`dL`: the mean of `dx`, weighted by the slopes of the softmax."""
+
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
+        slopes = _slopes(wide(pair.given[0]), wide(pair.reference[0]), call.dim, self.tolerance)
+        return (slopes / slopes.sum(call.dim, keepdim=True),)
+
+    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
+        above = wide(grad)
+        if not call.keepdim:
+            above = above.reshape(kept[0].sum(call.dim, keepdim=True).shape)
+        return in_dtype(above * kept[0], call.dtype)
 
 
 @register_rule("attention", "rescale")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.operations.operation import Call, in_dtype, wide
-from torchattr.layers.registry import register_kind_rule
+from torchattr.layers.registry import register_kind_rule, register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
     ComparedCall,
@@ -19,6 +19,7 @@ from torchattr.layers.rules.deep_lift.rescale import (
 
 @register_kind_rule("activation", "rescale")
 @register_kind_rule("elementwise", "rescale")
+@register_rule("reciprocal", "rescale")
 @batchable
 class RescaleElements(RescaleRule):
     """`g · (f(x) - f(x0)) / (x - x0)`, and `g · f'` where `x` is `x0`."""

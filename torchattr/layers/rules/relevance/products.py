@@ -66,10 +66,10 @@ class QuotientFrozen(LayerRule):
         return {"constant": _product(saved[0], call.vjp(grad, *saved)[0])}
 
 
-@register_rule("softmax", "frozen")
+@register_rule(("softmax", "reciprocal"), "frozen")
 @batchable
-class SoftmaxFrozen(LayerRule):
-    """Nothing goes back: the attention weights count as constants."""
+class ResultFrozen(LayerRule):
+    """Nothing goes back: attention weights, and what divides, count as constants."""
 
     needs_input: ClassVar[bool] = False
     passes_to: ClassVar[Sequence[int]] = ()
@@ -82,6 +82,25 @@ class SoftmaxFrozen(LayerRule):
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         return {"constant": _product(saved[0], grad)}
+
+
+@register_rule("logsumexp", "frozen")
+@batchable
+class LogSumFrozen(LayerRule):
+    """`g · p` with the softmax `p` frozen: it is `Σ p x - Σ p log p`, the last a constant."""
+
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        whole = y if call.keepdim else x.logsumexp(call.dim, keepdim=True)
+        weights = (x - whole).exp()
+        entropy = whole - torch.where(weights == 0, 0, weights * x).sum(call.dim, keepdim=True)
+        return weights, entropy
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        weights, entropy = saved
+        return grad.reshape(entropy.shape) * weights
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        return {"constant": _product(saved[1], grad.reshape(saved[1].shape))}
 
 
 @register_rule("softmax", "own")
