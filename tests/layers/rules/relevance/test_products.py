@@ -18,7 +18,9 @@ RULES = {
     "mul": "halves",
     "matmul": "halves",
     "div": "frozen",
+    "reciprocal": "frozen",
     "softmax": "frozen",
+    "logsumexp": "frozen",
     "attention": "frozen",
     "add": "sum",
     "linear": "zero",
@@ -185,6 +187,31 @@ def test_quotient_gives_all_to_the_dividend() -> None:
         assert_same(found, 2 * X / (1 + X.flip(1)) * g, 1e-12)
         kept_by(lambda x, q=quotient, b=below: q(x, b), RULES, set())
         kept_by(lambda x, q=quotient: q(C, 2 * x) + x, RULES, {"constant"})
+
+
+@pytest.mark.parametrize(("dims", "keep"), [((2,), False), ((1, 2), True), ((1,), True)])
+def test_log_of_a_sum_is_a_mean_and_an_entropy(dims: Any, keep: bool) -> None:
+    def model(x: Tensor) -> Tensor:
+        return torch.logsumexp(x, dims, keep)
+
+    g = noise(*model(X).shape, seed=5)
+    whole = model(X) if keep else torch.logsumexp(X, dims, keepdim=True)
+    weights = X.exp() / whole.exp()
+    above = g.reshape(whole.shape)
+    assert_same(relevance_of(model, X, g, RULES), X * weights * above, 1e-12)
+    _, _, (entry,) = ledger_of(model, X, g, RULES)
+    entropy = -(weights * weights.log()).sum(dims, keepdim=True)
+    assert abs(entry.amount - (entropy * above).sum()) < 1e-12
+    kept_by(model, RULES, {"constant"})
+    ruled_out = torch.tensor([True, False, False, False])
+    kept_by(lambda x: model(x.masked_fill(ruled_out, -torch.inf)), RULES, {"constant"})
+
+
+def test_what_divides_is_a_constant() -> None:
+    below = 1 + X.square()
+    kept_by(lambda x: x * torch.reciprocal(below), RULES, set())
+    kept_by(lambda x: x + torch.reciprocal(1 + x.square()), RULES, {"constant"})
+    kept_by(lambda x: x * torch.reciprocal(1 + x.square()), RULES, set())
 
 
 def test_softmax_is_a_constant_or_has_its_own_gradient() -> None:
