@@ -240,7 +240,11 @@ class _Arrangement:
                 " reads the inputs, whose share is a gradient there; choose a composite without a"
                 " rule of its own for the first layer"
             )
-        return {below for end in ends for below in _nodes_below(end)}
+        below = {node for end in ends for node in _nodes_below(end)}
+        for node in below:
+            if runs_rules(node):
+                self._replace(node, self._rule_of(node).of_relevance())
+        return below
 
     def _demand_unchanged(self, end: Any) -> None:
         for node in _nodes_below(end):

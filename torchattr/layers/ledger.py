@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from weakref import ReferenceType, ref
@@ -74,11 +74,17 @@ class LedgerBook:
         self.whole = whole
         self.entries: list[LedgerEntry] = []
         self.layers = LayerStack()
+        self.paid_out: Container[Any] = ()
         self._meters: list[_Meter] = []
 
-    def begin(self) -> None:
-        """Forget the entries of an earlier backward."""
+    def begin(self, paid_out: Container[Any] = ()) -> None:
+        """Forget the entries of an earlier backward.
+
+        Args:
+            paid_out: the nodes of the graph at which relevance itself arrives.
+        """
         self.entries.clear()
+        self.paid_out = paid_out
         for meter in self._meters:
             meter.clear()
 
@@ -110,7 +116,7 @@ class LedgerBook:
         """Run a function, and measure what passes it in the backward."""
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors_of(args))):
             return run(func, args, kwargs)
-        meter = _Meter(self.layers.current, func)
+        meter = _Meter(self, func)
         self._meters.append(meter)
         probed = with_tensors(list(args), meter.probed)
         result = run(func, probed, {name: meter.probed_in(it) for name, it in kwargs.items()})
@@ -179,16 +185,21 @@ class LayerStack:
 
 
 class _Meter:
-    """Compares the relevance that arrives at a call with what leaves it."""
+    """Compares the relevance that arrives at a call with what leaves it.
 
-    def __init__(self, layer: str, func: Any) -> None:
-        self._layer = layer
+    Both in the currency of gradients and in that of relevance itself: which of them it is, is known
+    where it leaves.
+    """
+
+    def __init__(self, book: LedgerBook, func: Any) -> None:
+        self._book = book
+        self._layer = book.layers.current
         self._func = func
         self.clear()
 
     def clear(self) -> None:
-        self._leak = 0.0
-        self._size = 0.0
+        self._of_products, self._of_gradients = _Balance(), _Balance()
+        self._is_paid_out = False
         self._eps = 0.0
 
     def probed(self, tensor: Tensor) -> Tensor:
@@ -204,20 +215,38 @@ class _Meter:
             values = output.detach().clone()
             output.register_hook(lambda grad: self.count(values, grad, 1))
 
+    def leaves(self, node: Any, values: Tensor, grad: Tensor | None) -> None:
+        """Count the relevance that leaves through an input."""
+        self._is_paid_out = node in self._book.paid_out
+        self.count(values, grad, -1)
+
     def count(self, values: Tensor, grad: Tensor | None, sign: int) -> None:
         """Add the relevance of values that arrives, or with a negative sign leaves."""
         if grad is None:  # Nothing flows: a rule sent zeros.
             return
-        relevance = relevance_of(values, grad)
-        self._leak += sign * float(relevance.sum())
-        self._size += float(relevance.abs().sum())
+        self._of_products.add(relevance_of(values, grad), sign)
+        self._of_gradients.add(grad.double(), sign)
         self._eps = torch.finfo(values.dtype).eps
 
     def entry(self) -> LedgerEntry | None:
-        if abs(self._leak) <= _ROUNDING * self._eps * self._size:
+        balance = self._of_gradients if self._is_paid_out else self._of_products
+        if abs(balance.leak) <= _ROUNDING * self._eps * balance.size:
             return None
         reason: Reason = "constant" if base_name(self._func) in _AFFINE else "unknown"
-        return LedgerEntry(self._layer, spelled(self._func), reason, self._leak)
+        return LedgerEntry(self._layer, spelled(self._func), reason, balance.leak)
+
+
+class _Balance:
+    """What arrived less what left, and the size of both."""
+
+    def __init__(self) -> None:
+        self.leak = 0.0
+        self.size = 0.0
+
+    def add(self, relevance: Tensor, sign: int) -> None:
+        """Add relevance that arrives, or with a negative sign leaves."""
+        self.leak += sign * float(relevance.sum())
+        self.size += float(relevance.abs().sum())
 
 
 class Probe(torch.autograd.Function):
@@ -231,7 +260,7 @@ class Probe(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        ctx.meter.count(ctx.values, grad, -1)
+        ctx.meter.leaves(ctx, ctx.values, grad)
         return None, grad
 
 

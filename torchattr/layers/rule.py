@@ -98,6 +98,10 @@ class LayerRule(ABC):
         """
         return {}
 
+    def of_relevance(self) -> LayerRule:
+        """Return the rule to use where relevance itself arrives, below a terminal rule."""
+        return self
+
 
 NodeHook: TypeAlias = Callable[[Any], Any]
 """Hangs a rule on a node of PyTorch's own graph; returns a handle whose `remove` undoes that."""

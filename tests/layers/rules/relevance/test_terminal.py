@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise, refused, seeded
 from relevance_oracles.dense import connections_of, dense_of, relevance, through_layer
-from relevance_oracles.engine import relevance_of
+from relevance_oracles.engine import ledger_of, relevance_of
 from torch import Tensor, nn
 
 from torchattr.errors import RuleError
@@ -136,6 +136,32 @@ def test_copies_below_are_summed_at_their_source(name: str, rule: str) -> None:
     wanted = expected(layer, padded, rule, g).flatten() @ matrix
     found = propagated(lambda x: layer(pad(x)), x, rule, g)
     assert_same(found, wanted.view(x.shape), 1e-10)
+
+
+ADDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "zeros": lambda x: F.pad(x, (1, 1, 1, 0)),
+    "a value": lambda x: F.pad(x, (1, 1, 1, 0), value=2.0),
+    "copies": lambda x: F.pad(x, (1, 1, 1, 0), mode="circular"),
+    "a joined constant": lambda x: torch.cat([x, torch.ones(2, 2, 4, 1).double()], 3),
+    "a stacked constant": lambda x: torch.stack([x[:, 0], torch.ones(2, 4, 3).double()], 1),
+    "another joined constant": lambda x: torch.cat([torch.zeros_like(x)[:, :, :1], x], 2),
+}
+
+
+@pytest.mark.parametrize("rule", NAMES)
+@pytest.mark.parametrize("name", ADDED)
+def test_relevance_of_what_is_added_below_is_in_the_ledger(name: str, rule: str) -> None:
+    layer, x = conv_and_input()
+    g = noise(*layer(ADDED[name](x)).shape, seed=5)
+    rules = {**BELOW, "conv": "zero"}
+    cls, params = RULES[rule]
+    given, reached, entries = ledger_of(
+        lambda x: layer(ADDED[name](x)), x, g, rules, first=cls(**params)
+    )
+    kept = sum(entry.amount for entry in entries)
+    scale = sum(abs(entry.amount) for entry in entries) + given.abs() + reached.abs()
+    assert abs(given - reached - kept) <= 1e-10 * scale
+    assert any(entry.reason == "constant" for entry in entries) == (name != "copies")
 
 
 @pytest.mark.parametrize("rule", NAMES)
