@@ -74,17 +74,19 @@ class LedgerBook:
         self.whole = whole
         self.entries: list[LedgerEntry] = []
         self.layers = LayerStack()
-        self.paid_out: Container[Any] = ()
+        self._paid_out: set[int] = set()
         self._meters: list[_Meter] = []
 
-    def begin(self, paid_out: Container[Any] = ()) -> None:
+    def begin(self, paid_out: Iterable[Any] = ()) -> None:
         """Forget the entries of an earlier backward.
 
         Args:
             paid_out: the nodes of the graph at which relevance itself arrives.
         """
         self.entries.clear()
-        self.paid_out = paid_out
+        # By identity: the nodes themselves refer to the meters.
+        self._paid_out.clear()
+        self._paid_out.update(map(id, paid_out))
         for meter in self._meters:
             meter.clear()
 
@@ -116,7 +118,7 @@ class LedgerBook:
         """Run a function, and measure what passes it in the backward."""
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors_of(args))):
             return run(func, args, kwargs)
-        meter = _Meter(self, func)
+        meter = _Meter(self.layers.current, func, self._paid_out)
         self._meters.append(meter)
         probed = with_tensors(list(args), meter.probed)
         result = run(func, probed, {name: meter.probed_in(it) for name, it in kwargs.items()})
@@ -191,10 +193,10 @@ class _Meter:
     where it leaves.
     """
 
-    def __init__(self, book: LedgerBook, func: Any) -> None:
-        self._book = book
-        self._layer = book.layers.current
+    def __init__(self, layer: str, func: Any, paid_out: Container[int]) -> None:
+        self._layer = layer
         self._func = func
+        self._paid_out = paid_out
         self.clear()
 
     def clear(self) -> None:
@@ -217,7 +219,7 @@ class _Meter:
 
     def leaves(self, node: Any, values: Tensor, grad: Tensor | None) -> None:
         """Count the relevance that leaves through an input."""
-        self._is_paid_out = node in self._book.paid_out
+        self._is_paid_out = id(node) in self._paid_out
         self.count(values, grad, -1)
 
     def count(self, values: Tensor, grad: Tensor | None, sign: int) -> None:
