@@ -194,8 +194,11 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.operations.parsers.norm": "layers/operations/parsers/test_gradients.py: as for linear",
     "layers.operations.parsers.pool": "layers/operations/parsers/test_gradients.py: as for linear",
     "layers.operations.place": "layers/test_arrangement.py: what a walk over the graph writes down",
+    "layers.operations.recurrent": "layers/operations/test_decompositions.py: the parts of layers",
     "layers.rule": "layers/rules/test_oracles.py: an abstract class and the default of all rules",
     "layers.rules.activation": "layers/rules/test_oracles.py: one table of oracles for all rules",
+    "layers.rules.attention_scores": "layers/rules/relevance/test_identity.py: what rules of"
+    " attention share, against its products",
     "layers.rules.batch_norm_relu": "layers/test_graph.py: both pairs against each rule alone",
     "layers.rules.conv": "layers/rules/test_oracles.py: as for activation",
     "layers.rules.deep_lift.attention": "layers/rules/deep_lift/test_rescale.py: one table of"

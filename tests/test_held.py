@@ -78,6 +78,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     ),
     "lrp": lambda: ta.LRP(MODEL).attribute(X, target=1, return_ledger=True),
     "lrp of a neuron": lambda: ta.LRP(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
+    "lrp of parts": lambda: ta.LRP(
+        lambda x: (lambda y: torch.addcmul(y, y, y) / y.var(1, keepdim=True))(MODEL(x))
+    ).attribute(X, target=1, return_ledger=True),
     "attn lrp": lambda: ta.AttnLRP(MODEL).attribute(X, target=ta.Classes(0, 2)),
     "attn lrp of attention": lambda: ta.AttnLRP(TOKENS).attribute(X, 1, return_ledger=True),
     "layer lrp": lambda: ta.LayerLRP(MODEL, ["0", "3"]).attribute(X, 1),

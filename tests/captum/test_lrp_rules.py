@@ -155,3 +155,24 @@ def test_a_layer_called_by_the_name_of_an_operation() -> None:
     default = LRP(model).attribute(X, 1)
     model.add.rule = torchattr.captum.Alpha1_Beta0_Rule()  # type: ignore[assignment]
     assert not torch.equal(LRP(model).attribute(X, 1), default)
+
+
+@pytest.mark.parametrize("is_tied", [True, False], ids=["tied", "weight norm"])
+def test_rules_are_those_of_the_module_that_runs_not_of_its_weight(is_tied: bool) -> None:
+    def three() -> Any:
+        torch.manual_seed(0)
+        return nn.Sequential(*(nn.Linear(3, 3) for _ in range(3))).double().eval()
+
+    model, plain = three(), three()
+    if is_tied:
+        model[1].weight = model[0].weight
+        plain[1].weight.data.copy_(plain[0].weight.data)
+    else:
+        nn.utils.parametrizations.weight_norm(model[1])
+    for one in (model, plain):
+        one[0].rule = torchattr.captum.EpsilonRule()
+        one[1].rule = torchattr.captum.GammaRule(0.7)
+    expected = LRP(plain).attribute(X, 0)
+    assert_same(LRP(model).attribute(X, 0), expected, 1e-12)
+    del plain[1].rule
+    assert (LRP(plain).attribute(X, 0) - expected).abs().max() > 1e-3

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from helpers import noise, refused
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
@@ -40,20 +41,23 @@ LSTM = nn.LSTM(6, 5, batch_first=True).double()
 UNKNOWN: dict[str, tuple[str, Function]] = {
     "topk": ("topk", lambda x: x.topk(3).values),
     "sort": ("sort", lambda x: x.sort(-1).values),
-    "max of a dimension": ("max", lambda x: x.max(-1).values),
-    "maximum": ("maximum", lambda x: torch.maximum(x, x @ W)),
-    "log softmax": ("log_softmax", lambda x: x.log_softmax(-1)),
+    "median of a dimension": ("median", lambda x: x.median(-1).values),
+    "distances": ("cdist", lambda x: torch.cdist(x, x @ W)),
+    "running sum": ("logcumsumexp", lambda x: x.logcumsumexp(-1)),
     "cumulative product": ("cumprod", lambda x: x.cumprod(-1)),
-    "deviation": ("std", lambda x: x.std(-1)),
+    "product": ("prod", lambda x: x.prod(-1)),
     "rounding": ("round", lambda x: x.round()),
     "two rows of one batch": ("batch_norm", lambda x: F.batch_norm(x, None, None, training=True)),
     "a custom function": ("cube", lambda x: _Cube.apply(x)),
-    "a recurrent layer": ("sigmoid", lambda x: LSTM(x)[0]),
+    "packed sequences": (
+        "pack_padded_sequence",
+        lambda x: LSTM(pack_padded_sequence(x, [4, 4, 4], batch_first=True))[1][0][0],
+    ),
     "a gradient inside": (
         "pow",
         lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0],
     ),
-    "a kernel of both": ("trilinear", lambda x: F.bilinear(x, x @ W, torch.ones(2, 6, 6).double())),
+    "a function of both": ("atan2", lambda x: torch.atan2(x, x @ W)),
 }
 
 TOLD: dict[str, tuple[str, Function]] = {

@@ -200,8 +200,8 @@ def rules_of(model: Forward) -> dict[str, Any]:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module has no others in it."""
-    return next(module.children(), None) is None
+    """Whether a module has no others in it, but for what its own parameters are computed by."""
+    return all(name == "parametrizations" for name, _ in module.named_children())
 
 
 def with_rules_of(model: Forward, general: Composite) -> Composite:

@@ -16,6 +16,15 @@ from torchattr.errors import InputTypeError, LayerError
 COMPILED = "_orig_mod."
 
 
+def original_name(name: str) -> str:
+    """Return the name of a module without what compiling added to it.
+
+    >>> original_name("_orig_mod.layer1._orig_mod"), original_name("_orig_mod")
+    ('layer1', '')
+    """
+    return f"{name}.".replace(COMPILED, "")[:-1]
+
+
 def layer_names(model: Any) -> dict[str, nn.Module]:
     """Return every named submodule of a model; those of a compiled model have their original names.
 
@@ -28,7 +37,7 @@ def layer_names(model: Any) -> dict[str, nn.Module]:
     named: dict[str, nn.Module] = {}
     for name, submodule in module.named_modules():
         # A compiled module and the original within it share a name, which the outer one takes.
-        named.setdefault(f"{name}.".replace(COMPILED, "")[:-1], submodule)
+        named.setdefault(original_name(name), submodule)
     named.pop("", None)
     return named
 

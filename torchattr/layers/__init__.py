@@ -77,7 +77,7 @@ from torchattr.layers.rules.deep_lift import norms as rescaled_norms
 from torchattr.layers.rules.deep_lift import pools as rescaled_pools
 from torchattr.layers.rules.deep_lift import products as rescaled_products
 from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPoolGradient
-from torchattr.layers.rules.relevance import gates, norms, products, sums, terminal
+from torchattr.layers.rules.relevance import gates, identity, norms, products, sums, terminal
 from torchattr.layers.rules.relevance import linear as weighted
 from torchattr.layers.rules.relevance.affine import AffineLayer as AffineLayer
 from torchattr.layers.rules.relevance.linear import AlphaBeta as AlphaBeta
@@ -99,7 +99,7 @@ from torchattr.layers.trace import Trace as Trace
 
 RULE_MODULES = (
     *(activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool),
-    *(gates, norms, products, sums, terminal, weighted),
+    *(gates, identity, norms, products, sums, terminal, weighted),
     *(rescaled_attention, rescaled_elements, rescaled_norms, rescaled_pools, rescaled_products),
 )
 """The modules whose import registers the rules and fusions of the package."""

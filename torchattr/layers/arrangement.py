@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from torchattr.core.select import original_name
 from torchattr.core.types import Forward
 from torchattr.errors import RuleError
-from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.autograd import Enter, Restated, runs_rules
 from torchattr.layers.backward import BackwardState
 from torchattr.layers.composite import WEIGHTED, Composite, Position
 from torchattr.layers.graph import nodes_of, oldest_first, readers_of
@@ -75,10 +76,56 @@ def arrange(
             or nothing of the signal reaches the inputs.
     """
     arrangement = _Arrangement(output, table, composite, state)
-    arrangement.choose(_layers_by_weight(model) if composite.layers else {})
+    arrangement.choose(WeightOwners(model if composite.layers else None))
     arrangement.demand_signal()
     arrangement.place()
     return Currency(table, frozenset(arrangement.paid_out()))
+
+
+class WeightOwners:
+    """The modules that hold each weight of a model.
+
+    Args:
+        model: the model; without one, no weight has an owner.
+    """
+
+    def __init__(self, model: Forward | None) -> None:
+        self._names: dict[int, list[str]] = {}
+        for name, module in named_modules_of(model) if model is not None else ():
+            for parameter in module.parameters(recurse=False):
+                self._names.setdefault(id(parameter), []).append(original_name(name))
+
+    def layer_of(self, call: Call, layers: Mapping[str, LayerRule]) -> str:
+        """Return the name of the layer that a call belongs to.
+
+        It is the module that runs, if that holds the weight, or if no module does, since it is
+        computed (by weight norm, say); else the one that holds it, which another runs for.
+
+        Args:
+            call: the call.
+            layers: the rules of layers.
+
+        Raises:
+            RuleError: several modules with different rules hold the weight, and none of them runs.
+        """
+        owners = self._names.get(id(call.weight), [])
+        if not owners or call.layer in owners:
+            return call.layer
+        if len({_described(layers.get(owner)) for owner in owners}) > 1:
+            raise RuleError(
+                f"the composite has different rules for {' and '.join(owners)}, which share one"
+                f" weight, but {call.spelling} uses it"
+                f" {f'in {call.layer}' if call.layer else 'outside of all layers'}, so it is not"
+                " known which of the rules it has; give both the same"
+            )
+        return owners[0]
+
+
+def _described(rule: LayerRule | None) -> Any:
+    """Return what two rules that do the same have in common."""
+    parameters = {} if rule is None else vars(rule)
+    values = [(k, id(v) if isinstance(v, Tensor) else v) for k, v in parameters.items()]
+    return type(rule), tuple(values)
 
 
 class _Arrangement:
@@ -97,7 +144,7 @@ class _Arrangement:
         self._live: set[Any] = set()
         self._nonnegative: set[Any] = set()
 
-    def choose(self, layers: Mapping[int, str]) -> None:
+    def choose(self, owners: WeightOwners) -> None:
         """Choose rules by position, from the first call on; note where the signal passes."""
         weighted = []
         for node in self._nodes:
@@ -109,7 +156,7 @@ class _Arrangement:
                 if runs_rules(node) and node.state.call.operation.name in WEIGHTED:
                     weighted.append(node)
         for node in weighted:
-            layer = layers.get(id(node.state.call.weight), "")
+            layer = owners.layer_of(node.state.call, self._composite.layers)
             position = Position(layer, node is weighted[0], node is weighted[-1])
             self._replace(node, self._composite.rule_for(node.state.call, position))
 
@@ -193,7 +240,11 @@ class _Arrangement:
                 " reads the inputs, whose share is a gradient there; choose a composite without a"
                 " rule of its own for the first layer"
             )
-        return {below for end in ends for below in _nodes_below(end)}
+        below = {node for end in ends for node in _nodes_below(end)}
+        for node in below:
+            if runs_rules(node):
+                self._replace(node, self._rule_of(node).of_relevance())
+        return below
 
     def _demand_unchanged(self, end: Any) -> None:
         for node in _nodes_below(end):
@@ -239,15 +290,6 @@ def _nodes_below(node: Any) -> Iterator[Any]:
             if not isinstance(below, Enter._backward_cls):
                 waiting.append(below)
             yield below
-
-
-def _layers_by_weight(model: Forward) -> dict[int, str]:
-    """Return the name of the layer that holds each parameter, by the parameter's `id`."""
-    return {
-        id(parameter): name
-        for name, module in named_modules_of(model)
-        for parameter in module.parameters(recurse=False)
-    }
 
 
 def _is_rectifier(call: Call) -> bool:
@@ -313,7 +355,7 @@ _MOVING_NODES = _node_names(
     " Transpose Unbind UnsafeSplit UnsafeView Unsqueeze View ToCopy Flip Index IndexSelect"
     " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy ReflectionPad1D"
     " ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D"
-) | {Probe._backward_cls.__name__}
+) | {function._backward_cls.__name__ for function in (Probe, Restated)}
 
 _SIGN_KEEPING_NODES = _MOVING_NODES - _node_names("ConstantPadNd") | _node_names(
     "Add Mean Sum MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D"

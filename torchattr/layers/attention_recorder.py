@@ -139,8 +139,8 @@ class AttentionRecorder(TorchFunctionMode):
         parsed = parse_requested(func, args, kwargs, ("attention",))
         if parsed is None or not all(map(is_dense, parsed[1])):
             return
-        call, (query, key, value) = parsed
-        mask = call.arguments["attn_mask"]
+        call, (query, key, value, *computed) = parsed
+        mask = computed[0] if computed else call.arguments["attn_mask"]
         kept = {**call.arguments, "attn_mask": None if mask is None else KeptTensor(mask)}
         rows, columns = self._tracker.axes(query), self._tracker.axes(key)
         tokens = self._tokens(rows, columns, query.shape[:-1], key.shape[-2])

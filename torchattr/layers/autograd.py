@@ -103,7 +103,7 @@ class OperationRules:
         if place is not None:
             call.place = place
         try:
-            if book is not None and (book.whole or rule.watched):
+            if book is not None and book.whole:
                 book.note(call.layer, call.spelling, rule.absorbed(call, grad, *own))
             return rule.backward(call, grad, *own)
         finally:
@@ -220,6 +220,18 @@ class Enter(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
         return None, None
+
+
+class Restated(torch.autograd.Function):
+    """The value of a function with the graph of the operations that it is made of."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, own: Sequence[Tensor]) -> Tensor:
+        return own[0]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
 
 
 def enter(tensor: Tensor) -> Tensor:

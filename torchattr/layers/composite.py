@@ -21,7 +21,7 @@ class Position:
     """Where a convolution or linear layer stands in a forward.
 
     Attributes:
-        layer: the name of the module that holds its weights; empty if none does.
+        layer: the name of the module that it belongs to; empty if none does.
         is_first: whether no other such call ran before it.
         is_last: whether none ran after it.
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchattr.core.torch_private import BackwardHookFunction
 from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayOut
-from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.autograd import Enter, Restated, runs_rules
 from torchattr.layers.composite import CheckedTable, Composite
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.ledger import LENIENT, Probe
@@ -278,7 +278,9 @@ def own_gradient(output: Any, input: Tensor) -> None:
 
 
 # Our own, and the identity that carries a module's backward hooks.
-_KNOWN = (Enter._backward_cls, Probe._backward_cls, BackwardHookFunction._backward_cls)
+_KNOWN = tuple(
+    function._backward_cls for function in (Enter, Restated, Probe, BackwardHookFunction)
+)
 
 
 def _is_custom(node: Any) -> bool:

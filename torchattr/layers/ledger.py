@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from weakref import ReferenceType, ref
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchattr.core.pytree import tensors_of, with_tensors
+from torchattr.core.select import original_name
 from torchattr.core.types import Forward
 from torchattr.core.undoing import Undo
 from torchattr.core.warn import warn
@@ -73,11 +74,19 @@ class LedgerBook:
         self.whole = whole
         self.entries: list[LedgerEntry] = []
         self.layers = LayerStack()
+        self._paid_out: set[int] = set()
         self._meters: list[_Meter] = []
 
-    def begin(self) -> None:
-        """Forget the entries of an earlier backward."""
+    def begin(self, paid_out: Iterable[Any] = ()) -> None:
+        """Forget the entries of an earlier backward.
+
+        Args:
+            paid_out: the nodes of the graph at which relevance itself arrives.
+        """
         self.entries.clear()
+        # By identity: the nodes themselves refer to the meters.
+        self._paid_out.clear()
+        self._paid_out.update(map(id, paid_out))
         for meter in self._meters:
             meter.clear()
 
@@ -109,7 +118,7 @@ class LedgerBook:
         """Run a function, and measure what passes it in the backward."""
         if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors_of(args))):
             return run(func, args, kwargs)
-        meter = _Meter(self.layers.current, func)
+        meter = _Meter(self.layers.current, func, self._paid_out)
         self._meters.append(meter)
         probed = with_tensors(list(args), meter.probed)
         result = run(func, probed, {name: meter.probed_in(it) for name, it in kwargs.items()})
@@ -154,7 +163,8 @@ class LayerStack:
 
     def follow(self, undo: Undo, model: Forward) -> None:
         """Follow the modules of a model, until that is undone."""
-        self._followed = [(name, ref(module)) for name, module in named_modules_of(model) if name]
+        named = [(original_name(name), module) for name, module in named_modules_of(model)]
+        self._followed = [(name, ref(module)) for name, module in named if name]
         self.repeat(undo)
 
     def repeat(self, undo: Undo) -> None:
@@ -177,16 +187,21 @@ class LayerStack:
 
 
 class _Meter:
-    """Compares the relevance that arrives at a call with what leaves it."""
+    """Compares the relevance that arrives at a call with what leaves it.
 
-    def __init__(self, layer: str, func: Any) -> None:
+    Both in the currency of gradients and in that of relevance itself: which of them it is, is known
+    where it leaves.
+    """
+
+    def __init__(self, layer: str, func: Any, paid_out: Container[int]) -> None:
         self._layer = layer
         self._func = func
+        self._paid_out = paid_out
         self.clear()
 
     def clear(self) -> None:
-        self._leak = 0.0
-        self._size = 0.0
+        self._of_products, self._of_gradients = _Balance(), _Balance()
+        self._is_paid_out = False
         self._eps = 0.0
 
     def probed(self, tensor: Tensor) -> Tensor:
@@ -202,20 +217,38 @@ class _Meter:
             values = output.detach().clone()
             output.register_hook(lambda grad: self.count(values, grad, 1))
 
+    def leaves(self, node: Any, values: Tensor, grad: Tensor | None) -> None:
+        """Count the relevance that leaves through an input."""
+        self._is_paid_out = id(node) in self._paid_out
+        self.count(values, grad, -1)
+
     def count(self, values: Tensor, grad: Tensor | None, sign: int) -> None:
         """Add the relevance of values that arrives, or with a negative sign leaves."""
         if grad is None:  # Nothing flows: a rule sent zeros.
             return
-        relevance = relevance_of(values, grad)
-        self._leak += sign * float(relevance.sum())
-        self._size += float(relevance.abs().sum())
+        self._of_products.add(relevance_of(values, grad), sign)
+        self._of_gradients.add(grad.double(), sign)
         self._eps = torch.finfo(values.dtype).eps
 
     def entry(self) -> LedgerEntry | None:
-        if abs(self._leak) <= _ROUNDING * self._eps * self._size:
+        balance = self._of_gradients if self._is_paid_out else self._of_products
+        if abs(balance.leak) <= _ROUNDING * self._eps * balance.size:
             return None
         reason: Reason = "constant" if base_name(self._func) in _AFFINE else "unknown"
-        return LedgerEntry(self._layer, spelled(self._func), reason, self._leak)
+        return LedgerEntry(self._layer, spelled(self._func), reason, balance.leak)
+
+
+class _Balance:
+    """What arrived less what left, and the size of both."""
+
+    def __init__(self) -> None:
+        self.leak = 0.0
+        self.size = 0.0
+
+    def add(self, relevance: Tensor, sign: int) -> None:
+        """Add relevance that arrives, or with a negative sign leaves."""
+        self.leak += sign * float(relevance.sum())
+        self.size += float(relevance.abs().sum())
 
 
 class Probe(torch.autograd.Function):
@@ -229,7 +262,7 @@ class Probe(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        ctx.meter.count(ctx.values, grad, -1)
+        ctx.meter.leaves(ctx, ctx.values, grad)
         return None, grad
 
 

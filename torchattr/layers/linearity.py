@@ -17,7 +17,7 @@ from torch import Tensor
 
 from torchattr.core.torch_private import BackwardHookFunction
 from torchattr.errors import Hint, ModelError, WayOut
-from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.autograd import Enter, Restated, runs_rules
 from torchattr.layers.graph import nodes_of, oldest_first
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.reference import is_same
@@ -149,8 +149,9 @@ def named(node: Any) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _kind(type(node).__name__)).lower()
 
 
-# Ours, where the graph begins, and the identity that carries a module's backward hooks.
-_PASSING = (Enter._backward_cls, BackwardHookFunction._backward_cls)
+# Ours, where the graph begins and where a function was taken apart, and the identity that carries a
+# module's backward hooks.
+_PASSING = tuple(function._backward_cls for function in (Enter, Restated, BackwardHookFunction))
 
 _LINEAR_OPERATIONS = frozenset(
     (

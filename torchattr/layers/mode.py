@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.functorch import is_transformed, unwrapped
+from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.torch_private import make_dual, opened
 from torchattr.core.types import Forward
 from torchattr.core.undoing import Undo, undoing
@@ -19,6 +20,7 @@ from torchattr.kernels import Backend, Request, choose, requested_backend
 from torchattr.layers.autograd import (
     Enter,
     OperationRules,
+    Restated,
     RuleFunction,
     mapped,
     may_be_mapped,
@@ -30,6 +32,7 @@ from torchattr.layers.graph import nodes_of
 from torchattr.layers.guards import enter_mode
 from torchattr.layers.layouts.notes import TensorNotes
 from torchattr.layers.ledger import LedgerBook
+from torchattr.layers.operations.decompositions import Parts, parts_of
 from torchattr.layers.operations.operation import OPERATIONS, Call
 from torchattr.layers.operations.parsers import (
     MAKES_MASKS,
@@ -37,6 +40,7 @@ from torchattr.layers.operations.parsers import (
     ParsedCall,
     parse_call,
     parse_requested,
+    writes_in_place,
 )
 from torchattr.layers.registry import RuleTable, default_rule
 from torchattr.layers.rule import LayerRule, OwnGradient
@@ -58,6 +62,7 @@ class RuleMode(TorchFunctionMode):
         coverage: the counts of the calls.
         counting: whether calls are counted; a checkpointed part that runs again is not.
         hooked: whether the model registered a hook on a tensor.
+        follows_modules: whether rules depend on the module that runs.
     """
 
     def __init__(
@@ -81,16 +86,11 @@ class RuleMode(TorchFunctionMode):
         self._requested = requested_backend()
         self._backends: dict[tuple[torch.device, torch.dtype], Backend] = {}
         self._rules: dict[tuple[str, str], OperationRules | None] = {}
-        self._inside = {
-            name for table in tables if isinstance(table, Composite) for name in table.inside
-        }
+        composites = [table for table in tables if isinstance(table, Composite)]
+        self._inside = {name for table in composites for name in table.inside}
+        self.follows_modules = any(table.inside or table.layers for table in composites)
         named = {name for table in tables for name in table}
         self._on_request = {name for name in named if OPERATIONS[name].on_request}
-
-    @property
-    def follows_modules(self) -> bool:
-        """Whether rules depend on the module that runs."""
-        return bool(self._inside)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -107,6 +107,9 @@ class RuleMode(TorchFunctionMode):
             if func in _OPENED:
                 return undoing(partial(self._run_opened, func, args, kwargs))
             parsed = self._requested_instead(parsed, func, args, kwargs)
+            parts = parts_of(func, self._on_request) if _is_unknown(parsed) else None
+            if parts is not None and self._may_take_apart(args, kwargs):
+                return self._run_in_parts(parts, func, args, kwargs)
         if parsed is None:
             return self._run_other(func, args, kwargs)
         call, inputs = parsed
@@ -143,6 +146,40 @@ class RuleMode(TorchFunctionMode):
             if served and not self._has_computed_arguments(call, is_transformed()):
                 return parsed
         return parse_requested(func, args, kwargs, self._on_request) or parsed
+
+    def _may_take_apart(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        given = tensors_of((list(args), dict(kwargs)))
+        return (
+            torch.is_grad_enabled() and not is_transformed() and self._any_in_graph(given, False)
+        ) and kwargs.get("out") is None
+
+    def _run_in_parts(
+        self, parts: Parts, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Run a function; its graph is that of the operations that it is made of."""
+        kwargs = {name: value for name, value in kwargs.items() if name != "out"}
+        is_written = writes_in_place(func)
+        # What a function writes over must stay as it is for the backward of its parts.
+        given = [args[0].clone(), *args[1:]] if is_written else args
+        found = undoing(partial(self._parts, parts, given, kwargs))
+        if found is None:
+            return self._run_measured(func, args, kwargs)
+        with torch.no_grad():
+            held = Tensor.clone if is_written else Tensor.detach
+            copied, named = with_tensors((list(given), kwargs), held)
+            own = func(*copied, **named)
+        if not isinstance(own, tuple):
+            result = Restated.apply(found, [own])
+            return args[0].copy_(result) if is_written else result
+        results = [
+            one if part is None else Restated.apply(part, [one])
+            for one, part in zip(own, found, strict=True)
+        ]
+        return type(own)(results)
+
+    def _parts(self, parts: Parts, args: Sequence[Any], kwargs: Any, undo: Undo) -> Any:
+        enter_mode(undo, self)
+        return parts(*args, **kwargs)
 
     def _run_opened(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], undo: Undo
@@ -264,6 +301,11 @@ def _saving(table: RuleTable, operation: str, module: str) -> LayerRule | None:
     return table.get(operation)
 
 
+def _is_unknown(parsed: ParsedCall | None) -> bool:
+    """Whether a call is no operation, or known only so that its dropout can be refused."""
+    return parsed is None or parsed[0].operation.kind == "dropout"
+
+
 def ordinary(value: Any) -> Any:
     """Return a tensor that autograd can save: a copy of one made in inference mode."""
     if isinstance(value, Tensor) and value.is_inference():
@@ -272,7 +314,7 @@ def ordinary(value: Any) -> Any:
 
 
 # Each hands itself to a mode as a whole, although its body consists of operations.
-_OPENED = (F.multi_head_attention_forward, F.local_response_norm)
+_OPENED = (F.multi_head_attention_forward, F.local_response_norm, F.softmin)
 
 # What these return is no tensor.
 _READS_SIZES = frozenset(

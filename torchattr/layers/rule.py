@@ -50,9 +50,6 @@ class LayerRule(ABC):
     terminal: ClassVar[bool] = False
     """Whether `backward` returns relevance: the share of each input, not of a unit of it."""
 
-    watched: ClassVar[bool] = False
-    """Whether :meth:`absorbed` may find relevance that is lost for an unknown reason."""
-
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the tensors that :meth:`backward` needs; none by default.
 
@@ -100,6 +97,10 @@ class LayerRule(ABC):
             saved: as for :meth:`backward`.
         """
         return {}
+
+    def of_relevance(self) -> LayerRule:
+        """Return the rule to use where relevance itself arrives, below a terminal rule."""
+        return self
 
 
 NodeHook: TypeAlias = Callable[[Any], Any]

@@ -159,7 +159,8 @@ class Trace(GraphTrace):
         backward.table, backward.readers_known = table, of_output
         backward.keep = keep
         if self._book is not None:
-            self._book.begin()
+            currency = self._currencies.get(table)
+            self._book.begin(() if currency is None else currency.paid_out)
             if self._mode.follows_modules:
                 self._book.layers.repeat(undo)
         backward.read = frozenset(id(node.state.call.readers) for node in nodes if runs_rules(node))

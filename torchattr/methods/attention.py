@@ -12,7 +12,7 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.select import find_layers
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError
-from torchattr.layers import AttentionTap
+from torchattr.layers import AttentionTap, RuleTable
 from torchattr.methods._gradient.attention_chain import (
     AttentionChain,
     AttentionLayer,
@@ -84,17 +84,22 @@ class AttentionAttribution(GradientAttribution):
         """Which of the layers are composed; all by default."""
         return slice(None)
 
+    def tables(self, inputs: Inputs) -> Sequence[RuleTable]:
+        """Return the rules of each pass that reads the gradients of all matrices."""
+        return [self.table]
+
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:
         tap = AttentionTap(self._modules, "all" if self.reads_gradients else "none")
-        chosen = Pass(self.table, tap, "attention")
+        chosen = [Pass(table, tap, "attention") for table in self.tables(inputs)]
         if self._queries is not None:
-            return [chosen]
-        return [chosen, Pass(self.table, AttentionTap((), "last"), "attention")]
+            return chosen
+        return [*chosen, Pass(self.table, AttentionTap((), "last"), "attention")]
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
-        chain = AttentionChain(results[0], inputs, self.title, self.span)
+        of_layers = results if self._queries is not None else results[:-1]
+        chain = AttentionChain(of_layers, inputs, self.title, self.span)
         row = start = self._start(chain, results[-1])
         # From the last layer on, a row times a matrix: the product of matrices is never formed.
         for layer in reversed(chain.layers):

@@ -114,7 +114,7 @@ class _BlockRun:
 
     def map_of(self, target: Any, layout: LayoutChoice) -> Tensor:
         result = self._gradients(target)
-        chain = AttentionChain(result, self._inputs, self._title)
+        chain = AttentionChain([result], self._inputs, self._title)
         positive = [layer.matrix_gradient().relu().mean((1, 2)) for layer in chain.layers]
         return chain.map_of(torch.stack(positive).mean(0), layout)
 

@@ -246,6 +246,13 @@ RELEVANCE_ORACLES: dict[tuple[str, str], str] = {
         for operation in ("relu", *ACTIVATIONS, "sigmoid", "tanh", "elementwise")
     },
     ("batch_norm", "affine"): "test_norms.py",
+    **{
+        (operation, "identity"): "test_identity.py"
+        for operation in (
+            *("layer_norm", "group_norm", "instance_norm", "rms_norm", "softmax", "attention"),
+        )
+    },
+    ("add", "normalised"): "test_identity.py",
     ("layer_norm", "frozen"): "test_norms.py",
     ("group_norm", "frozen"): "test_norms.py",
     ("instance_norm", "frozen"): "test_norms.py",
@@ -254,6 +261,8 @@ RELEVANCE_ORACLES: dict[tuple[str, str], str] = {
     ("mul", "halves"): "test_products.py",
     ("matmul", "halves"): "test_products.py",
     ("div", "frozen"): "test_products.py",
+    ("reciprocal", "frozen"): "test_products.py",
+    ("logsumexp", "frozen"): "test_products.py",
     ("softmax", "frozen"): "test_products.py",
     ("softmax", "own"): "test_products.py",
     ("attention", "frozen"): "test_products.py",

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import refused
+from helpers import assert_same, noise, refused
 from relevance_networks import resnet_like
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import prune
 
+import torchattr as ta
 from torchattr.errors import RuleError
 from torchattr.layers import OPERATIONS, Composite, Gamma, WSquare, ZPlus
 from torchattr.layers.operations.operation import Operation
@@ -124,7 +126,7 @@ def test_rules_replace_those_of_the_composite_and_none_is_the_operations_own() -
 def test_the_base_holds_what_is_not_named() -> None:
     composite = of({"conv": "z_plus"}, base={**FROZEN, **ATTENTION})
     assert type(composite["softmax"]).__name__ == "SoftmaxOwn"
-    assert type(of({"conv": "z_plus"})["softmax"]).__name__ == "SoftmaxFrozen"
+    assert type(of({"conv": "z_plus"})["softmax"]).__name__ == "ResultFrozen"
 
 
 @pytest.mark.parametrize(
@@ -149,3 +151,91 @@ def test_functions_have_no_layers() -> None:
         of({"fc": "epsilon"}, torch.relu)
     assert not of("zero", torch.relu).layers
     assert not of("zero", nn.Linear(2, 2)).layers
+
+
+# Layers by name, whatever their weights are.
+
+TOKENS = noise(2, 5, 4)
+
+
+def of_layers(model: Any, **rules: Any) -> Any:
+    """Return the relevance by rules of layers, z⁺ for the others."""
+    table = {"linear": "z_plus", **{name.replace("_", "."): rule for name, rule in rules.items()}}
+    return ta.LRP(model, table).attribute(TOKENS, (0, 0))
+
+
+def stacked() -> Any:
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)]
+    return nn.Sequential(*layers).double().eval()
+
+
+def test_layers_that_share_a_weight_have_rules_of_their_own() -> None:
+    apart = stacked()
+    apart[2].load_state_dict(apart[0].state_dict())
+    expected = of_layers(apart, **{"0": "epsilon", "2": "gamma"})
+    tied = stacked()
+    tied[2].weight, tied[2].bias = tied[0].weight, tied[0].bias
+    assert_same(of_layers(tied, **{"0": "epsilon", "2": "gamma"}), expected, 1e-12)
+    only = of_layers(apart, **{"0": "epsilon"})
+    assert_same(of_layers(tied, **{"0": "epsilon"}), only, 1e-12)
+    assert (only - expected).abs().max() > 1e-3
+
+
+COMPUTED: dict[str, Any] = {
+    "weight norm": nn.utils.parametrizations.weight_norm,
+    "spectral norm": nn.utils.parametrizations.spectral_norm,
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 3),
+}
+
+
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_layers_whose_weight_is_computed_have_their_rules(kind: str) -> None:
+    computed = stacked()
+    COMPUTED[kind](computed[2])
+    computed.eval()
+    plain = stacked()
+    plain[2].weight.data.copy_(computed[2].weight.detach())
+    expected = of_layers(plain, **{"2": "epsilon"})
+    assert_same(of_layers(computed, **{"2": "epsilon"}), expected, 1e-12)
+    assert (expected - of_layers(plain)).abs().max() > 1e-3
+
+
+def test_layer_that_another_runs_for_has_the_rule_of_its_weight() -> None:
+    class Attend(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.inner(x, x, x, need_weights=False)[0]
+            return y
+
+    torch.manual_seed(0)
+    model = Attend().double().eval()
+    table = {"inner.out_proj": "epsilon", "linear": "z_plus"}
+    by_name = ta.LRP(model, table).attribute(TOKENS, (0, 0))
+    last = ta.LRP(model, {"last": "epsilon", "linear": "z_plus"}).attribute(TOKENS, (0, 0))
+    assert_same(by_name, last, 1e-12)
+    assert (by_name - of_layers(model)).abs().max() > 1e-4
+
+
+class Borrowing(nn.Module):
+    """Uses the weight of both its layers without running either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.one.weight)
+
+
+def test_shared_weight_of_different_rules_that_no_layer_runs_is_refused() -> None:
+    model = Borrowing().double().eval()
+    with refused(RuleError, "one and two", "share one weight", "outside of all layers"):
+        of_layers(model, one="epsilon")
+    both = of_layers(model, one="epsilon", two="epsilon")
+    assert_same(both, of_layers(model, last="epsilon"), 1e-12)

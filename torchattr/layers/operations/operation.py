@@ -87,6 +87,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("mul", "product", on_request=True),
         Operation("matmul", "product", on_request=True),
         Operation("div", "product", on_request=True),
+        Operation("reciprocal", "product", on_request=True),
         Operation("softmax", "attention", on_request=True),
         Operation("attention", "attention", on_request=True),
         Operation("rms_norm", "norm", on_request=True),
@@ -95,6 +96,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation("sum", "reduction", on_request=True),
         Operation("amax", "reduction", on_request=True),
         Operation("vector_norm", "reduction", on_request=True),
+        Operation("logsumexp", "reduction", on_request=True),
         Operation("interpolate", "resampling", on_request=True),
     )
 }
@@ -293,6 +295,17 @@ def _itself(saved: Tensor) -> Tensor:
 def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """Return `tensor.to(dtype)`; a tensor of that dtype itself, which takes a tenth of the time."""
     return tensor if tensor.dtype is dtype else tensor.to(dtype)
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in single precision, if it has less."""
+    return in_dtype(tensor, torch.promote_types(tensor.dtype, torch.float32))
+
+
+def factors_of(call: Call) -> tuple[int, int]:
+    """Return which inputs of a product are its factors: the first two, unless it says otherwise."""
+    factors: tuple[int, int] = call.arguments.get("factors", (0, 1))
+    return factors
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -25,20 +25,22 @@ class AttentionLayer:
     Attributes:
         attention: its operands.
         batch_size: number of examples.
-        gradients: the gradient at its output, if that is read.
+        gradients: the gradient at its output in each pass that reads it.
+        scores: the target's score of each example.
     """
 
     attention: Attention
     batch_size: int
     gradients: tuple[Tensor, ...] = ()
+    scores: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def matrix(self) -> Tensor:
         """Return `A`, `(N, heads, queries, keys)`."""
         return self._by_head(self.attention.matrix())
 
-    def matrix_gradient(self) -> Tensor:
-        """Return the gradient with respect to `A`, in its shape."""
-        return self._by_head(self.attention.matrix_gradient(self.gradients[0]))
+    def matrix_gradient(self, of_pass: int = 0) -> Tensor:
+        """Return the gradient of one of the passes with respect to `A`, in its shape."""
+        return self._by_head(self.attention.matrix_gradient(self.gradients[of_pass]))
 
     def _by_head(self, matrix: Tensor) -> Tensor:
         first = matrix.movedim(self.attention.tokens.batch or 0, 0)
@@ -49,7 +51,8 @@ class AttentionChain:
     """The layers of self-attention that a method composes, the first one first.
 
     Args:
-        result: the attention calls, and the gradients at their outputs.
+        results: the attention calls, and the gradients at their outputs, of passes that read the
+            same calls.
         inputs: the model's inputs.
         method: the method's name in messages.
         span: which of them are composed.
@@ -64,14 +67,14 @@ class AttentionChain:
     """
 
     def __init__(
-        self, result: PassResult, inputs: Inputs, method: str, span: slice = slice(None)
+        self,
+        results: Sequence[PassResult],
+        inputs: Inputs,
+        method: str,
+        span: slice = slice(None),
     ) -> None:
         self._inputs = inputs
-        every = [
-            AttentionLayer(call.attention, inputs.batch_size, gradients)
-            for call, gradients in zip(result.calls, result.gradients, strict=True)
-            if call.attention is not None
-        ]
+        every = self._layers_of(results)
         self.layers = _up_to_self_attention(every)[span]
         if every and not self.layers:
             raise InputError(
@@ -79,6 +82,16 @@ class AttentionChain:
                 " start_layer, which is counted from 0"
             )
         _demand_composable([layer.attention for layer in self.layers], method)
+
+    def _layers_of(self, results: Sequence[PassResult]) -> list[AttentionLayer]:
+        """Return the attention calls that passes read, with the gradients of each pass."""
+        first = results[0]
+        gradients = zip(*(result.gradients for result in results), strict=True)
+        return [
+            AttentionLayer(call.attention, self._inputs.batch_size, sum(each, ()), first.scores)
+            for call, each in zip(first.calls, gradients, strict=True)
+            if call.attention is not None
+        ]
 
     def read_rows(self, last: PassResult) -> Tensor:
         """Return a weight for each token, `(N, tokens)`: equal ones for those that are read.
@@ -92,11 +105,7 @@ class AttentionChain:
         Raises:
             LayerError: it has no gradient, or other tokens than the layers.
         """
-        found = [
-            AttentionLayer(call.attention, self._inputs.batch_size, gradients)
-            for call, gradients in zip(last.calls, last.gradients, strict=True)
-            if call.attention is not None and gradients
-        ]
+        found = [layer for layer in self._layers_of([last]) if layer.gradients]
         if not found or found[-1].attention.queries != self.layers[-1].attention.queries:
             raise LayerError(
                 "it is not known which tokens the score depends on, since the last attention of the"

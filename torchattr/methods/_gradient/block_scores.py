@@ -42,7 +42,7 @@ def attention_blocks(
     trace = Trace(model, inputs.tensors, arguments, taps=[tap], key=key, differentiable=False)
     calls = trace.calls(tap)
     chain = AttentionChain(
-        PassResult("attention", tuple(calls), ((),) * len(calls)), inputs, method
+        [PassResult("attention", tuple(calls), ((),) * len(calls))], inputs, method
     )
     calls = calls[: len(chain.layers)]
     return list(dict.fromkeys(_block_of(call, calls, chosen) for call in calls))

@@ -107,23 +107,27 @@ class Accounting:
         pairs = zip(factors, found, strict=True)
         shares = [factor.detach() * grad for factor, grad in pairs if grad is not None]
         if self.starts_at_one:
-            refuse_zero(score)
+            refuse_zero(score, "start='one'", "use start='score'")
         unit = float(score) if self.starts_at_one else 1.0
         reached = sum(float(share.double().sum()) for share in shares)
         entries = tuple(entry.scaled(1 / unit) for entry in book.entries if entry.amount)
         return Ledger(float(score) / unit, reached / unit, entries)
 
 
-def refuse_zero(scores: Tensor) -> None:
+def refuse_zero(scores: Tensor, setting: str, way_out: str) -> None:
     """Check that no score that shall count as 1 is 0.
+
+    Args:
+        scores: the scores.
+        setting: what makes them count as 1.
+        way_out: what to do instead.
 
     Raises:
         InputError: one is.
     """
     if bool((scores == 0).any()):
         raise InputError(
-            "start='one' divides by the score, which is 0 for at least one example; use"
-            " start='score'"
+            f"{setting} divides by the score, which is 0 for at least one example; {way_out}"
         )
 
 

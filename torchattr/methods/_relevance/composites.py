@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from torchattr.core.registry import suggest
 from torchattr.core.select import layer_names, match
@@ -31,6 +32,7 @@ class RuleSettings:
         zero_bias: whether biases take no relevance.
         low: the lowest value of an input, for the z_box rule.
         high: the highest value.
+        examples: the number of examples, for the normalised rule of sums.
     """
 
     epsilon: float = 1e-6
@@ -38,6 +40,7 @@ class RuleSettings:
     zero_bias: bool = False
     low: Tensor | float | None = None
     high: Tensor | float | None = None
+    examples: int | None = None
 
     def rule(self, rule: LayerRule | str, operation: str) -> LayerRule:
         """Return a rule with these parameters, by its name among those of an operation.
@@ -73,7 +76,7 @@ FROZEN: Mapping[str, str] = MappingProxyType(
             ("layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"), "frozen"
         ),
         **dict.fromkeys(("mul", "matmul"), "halves"),
-        **dict.fromkeys(("div", "softmax", "attention"), "frozen"),
+        **dict.fromkeys(("div", "reciprocal", "softmax", "attention", "logsumexp"), "frozen"),
         "add": "sum",
         "cat": "split",
         **dict.fromkeys(("conv", "linear"), "zero"),
@@ -84,6 +87,18 @@ input, so that nothing is lost but what biases and constants take."""
 
 ATTENTION: Mapping[str, str] = MappingProxyType({"softmax": "own", "attention": "halves"})
 """What attention-aware relevance replaces: both products share, the softmax has its gradient."""
+
+IN_PLACE: Mapping[str, str] = MappingProxyType(
+    {
+        "add": "normalised",
+        **dict.fromkeys(
+            ("layer_norm", "group_norm", "instance_norm", "rms_norm", "softmax", "attention"),
+            "identity",
+        ),
+    }
+)
+"""What the relevance of attention matrices replaces (Chefer et al. 2021, 2012.09838): it stays in
+its place in norms and softmax, and sums are normalised."""
 
 _NAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -203,5 +218,9 @@ def _by_layer(
 
 
 def _has_weight(module: nn.Module) -> bool:
-    """Whether a layer's own parameters may be the weight of a convolution or linear layer."""
-    return any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
+    """Whether a layer itself may hold the weight of a convolution or linear layer."""
+    own: list[Any] = list(module.parameters(recurse=False))
+    if is_parametrized(module):
+        computed: Any = module.parametrizations
+        own += [getattr(module, name) for name in computed]
+    return any(isinstance(weight, Tensor) and weight.dim() > 1 for weight in own)

@@ -140,5 +140,5 @@ def refuse_half(inputs: Inputs) -> None:
 
 
 def _per_unit(share: Tensor, scores: Tensor) -> Tensor:
-    refuse_zero(scores)
+    refuse_zero(scores, "start='one'", "use start='score'")
     return share / scores.to(share).view(-1, *(1,) * (share.dim() - 1))

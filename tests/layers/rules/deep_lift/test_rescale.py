@@ -83,6 +83,12 @@ OTHERS: dict[str, Function] = {
     "causal attention": attention(is_causal=True, scale=0.3),
     "attention with a mask": attention(attn_mask=MASK),
     "attention with a bias": attention(attn_mask=BIAS),
+    "attention with a computed bias": lambda x: F.scaled_dot_product_attention(
+        dots(x), x, x.tanh(), attn_mask=x @ dots(x).mT
+    ),
+    "attention with a computed bias for all queries": lambda x: F.scaled_dot_product_attention(
+        dots(x)[:, None], x[:, None], x[:, None], attn_mask=(x @ dots(x).mT)[:, None, :1]
+    ),
     "attention of grouped queries": grouped_queries,
     "attention of learned queries": lambda x: F.scaled_dot_product_attention(
         noise(3, 2, 6, seed=5), dots(x), x
@@ -105,6 +111,8 @@ OTHERS: dict[str, Function] = {
     "max pool 2d": lambda x: F.max_pool2d(dots(x)[:, None], 3, 2, 1, ceil_mode=True),
     "max pool 3d": lambda x: F.max_pool3d(dots(x)[:, None], 3, 1, 1),
     "adaptive max pool": lambda x: F.adaptive_max_pool1d(dots(x), 4),
+    "logsumexp": lambda x: (3 * dots(x)).logsumexp(-1),
+    "logsumexp of two": lambda x: torch.logsumexp(dots(x), (1, 2), keepdim=True) * noise(5),
     "amax": lambda x: dots(x).amax((-2, 0 - 1))[:, None] * noise(5),
     "amax of one": lambda x: dots(x).amax(1, keepdim=True),
 }

@@ -86,18 +86,50 @@ def test_value_at_zero_is_a_constant_of_the_ledger(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "function", [torch.log, torch.reciprocal, torch.rsqrt, lambda x: x**-1, lambda x: 2 / x]
+    "function", [torch.log, torch.log2, torch.logit, lambda x: x.pow(VALUES.abs() - 1)]
 )
-def test_function_without_a_value_at_zero_keeps_its_gradient_and_says_so(
+def test_function_without_a_value_at_zero_is_a_gate_from_there(
     function: Callable[[Tensor], Tensor],
 ) -> None:
-    x = VALUES.abs() + 0.3
-    leaf = x.clone().requires_grad_()
-    (own,) = torch.autograd.grad(function(leaf), leaf, G)
-    given, reached, (entry,) = ledger_of(function, x, G, RULES)
-    assert entry.reason == "unknown"
-    assert abs(given - reached - entry.amount) <= 1e-12 * (G * function(x)).abs().sum()
-    assert abs(reached - (x * own).sum()) <= 1e-12 * (x * own).abs().sum()
+    x = VALUES.abs() / 20 + 0.3
+    given, reached, entries = ledger_of(function, x, G, RULES)
+    assert not entries
+    assert abs(given - reached) <= 1e-12 * (G * function(x)).abs().sum()
+    assert_same(relevance_of(function, x, G, RULES), G * function(x), 1e-12)
+
+
+def test_signal_is_finite_where_neither_value_nor_slope_is() -> None:
+    x = torch.tensor([[0.0, 4.0]], dtype=torch.float64)
+    g = noise(1, 2, seed=5)
+    expected = torch.tensor([[0.0, 2 * g[0, 1]]], dtype=torch.float64)
+    assert_same(relevance_of(torch.sqrt, x, g, RULES), expected, 1e-12)
+
+
+INVERSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "reciprocal": torch.reciprocal,
+    "in place": lambda x: x.clone().reciprocal_(),
+    "divided": lambda x: 1 / x,
+    "power": lambda x: x**-1,
+    "power in place": lambda x: x.clone().pow_(-1.0),
+    "aten": torch.ops.aten.reciprocal,
+    "root": lambda x: x.square().rsqrt(),
+}
+
+
+@pytest.mark.parametrize("name", INVERSES)
+def test_what_divides_takes_nothing_however_it_is_written(name: str) -> None:
+    inverse = INVERSES[name]
+    rules = {**RULES, "mul": "halves", "div": "frozen", "reciprocal": "frozen"}
+    below = 1 + VALUES.abs()
+
+    def product(x: Tensor) -> Tensor:
+        return x.flip(1) * inverse(x)
+
+    expected = relevance_of(lambda x: x.flip(1) / x, below, G, rules)
+    assert_same(relevance_of(product, below, G, rules), expected, 1e-12)
+    given, reached, (entry,) = ledger_of(lambda x: x + inverse(x), below, G, rules)
+    assert entry.reason == "constant"
+    assert abs(given - reached - entry.amount) <= 1e-12 * (G * below).abs().sum()
 
 
 def test_every_function_here_is_its_operation() -> None:

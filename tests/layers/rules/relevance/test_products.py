@@ -18,7 +18,9 @@ RULES = {
     "mul": "halves",
     "matmul": "halves",
     "div": "frozen",
+    "reciprocal": "frozen",
     "softmax": "frozen",
+    "logsumexp": "frozen",
     "attention": "frozen",
     "add": "sum",
     "linear": "zero",
@@ -91,6 +93,62 @@ def test_a_summand_keeps_its_own_share(name: str) -> None:
     kept_by(lambda x: function(x[:, :, :3] * 1.5, C, C), RULES, {"constant"})
 
 
+S = torch.eye(4).double() + noise(2, 4, 4, seed=7)
+Q = noise(2, 4, 4, seed=8)
+SAME: dict[str, tuple[Callable[..., Tensor], int]] = {
+    "baddbmm": (torch.baddbmm, 3),
+    "baddbmm, summand by name": (lambda s, a, b: torch.baddbmm(batch1=a, batch2=b, input=s), 3),
+    "baddbmm of aten": (torch.ops.aten.baddbmm, 3),
+    "addmm": (lambda s, a, b: torch.addmm(s[0], a[0], b[0])[None], 3),
+    "addbmm": (lambda s, a, b: torch.addbmm(s[0], a, b)[None], 3),
+    "in place": (lambda s, a, b: s.clone().baddbmm_(a, b), 3),
+    "division by name": (lambda a, b: torch.div(other=b, input=a), 2),
+    "attention": (F.scaled_dot_product_attention, 3),
+    "attention by name": (
+        lambda q, k, v: F.scaled_dot_product_attention(value=v, query=q, key=k),
+        3,
+    ),
+    "linear": (lambda a, w: F.linear(a[0], w[0])[None], 2),
+}
+
+
+@pytest.mark.parametrize("rules", [RULES, HALVES], ids=["frozen", "own"])
+@pytest.mark.parametrize("name", SAME)
+def test_one_tensor_in_several_places_shares_as_copies_of_it(name: str, rules: Any) -> None:
+    function, places = SAME[name]
+    y = function(*[S] * places)
+    g = noise(*y.shape, seed=5)
+
+    def copies(x: Tensor) -> Tensor:
+        y: Tensor = function(*(x.clone() for _ in range(places)))
+        return y
+
+    one = relevance_of(lambda x: function(*[x] * places), S, g, rules)
+    assert_same(one, relevance_of(copies, S, g, rules), 1e-12)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_one_constant_in_two_places_shares_as_copies_of_it(place: int) -> None:
+    def model(x: Tensor, *constants: Tensor) -> Tensor:
+        given = [*constants]
+        given.insert(place, x)
+        return torch.baddbmm(*given)
+
+    g = noise(2, 4, 4, seed=5)
+    for rules in (RULES, HALVES):
+        found = [
+            ledger_of(lambda x, c=c: model(x, *c), S, g, rules) for c in ((Q, Q), (Q, Q.clone()))
+        ]
+        (_, one, kept), (_, other, kept_too) = found
+        assert_same(one, other, 1e-12)
+        assert [e.amount for e in kept] == pytest.approx([e.amount for e in kept_too], rel=1e-12)
+        assert_same(
+            relevance_of(lambda x: model(x, Q, Q), S, g, rules),
+            relevance_of(lambda x: model(x, Q, Q.clone()), S, g, rules),
+            1e-12,
+        )
+
+
 @pytest.mark.parametrize("bias", ["none", "constant", "computed"])
 @pytest.mark.parametrize("kind", ["linear", "conv1d", "conv_transpose1d"])
 def test_layers_whose_weights_are_computed_are_products(kind: str, bias: str) -> None:
@@ -131,6 +189,31 @@ def test_quotient_gives_all_to_the_dividend() -> None:
         kept_by(lambda x, q=quotient: q(C, 2 * x) + x, RULES, {"constant"})
 
 
+@pytest.mark.parametrize(("dims", "keep"), [((2,), False), ((1, 2), True), ((1,), True)])
+def test_log_of_a_sum_is_a_mean_and_an_entropy(dims: Any, keep: bool) -> None:
+    def model(x: Tensor) -> Tensor:
+        return torch.logsumexp(x, dims, keep)
+
+    g = noise(*model(X).shape, seed=5)
+    whole = model(X) if keep else torch.logsumexp(X, dims, keepdim=True)
+    weights = X.exp() / whole.exp()
+    above = g.reshape(whole.shape)
+    assert_same(relevance_of(model, X, g, RULES), X * weights * above, 1e-12)
+    _, _, (entry,) = ledger_of(model, X, g, RULES)
+    entropy = -(weights * weights.log()).sum(dims, keepdim=True)
+    assert abs(entry.amount - (entropy * above).sum()) < 1e-12
+    kept_by(model, RULES, {"constant"})
+    ruled_out = torch.eye(3, 4).bool()  # Not all of any sum.
+    kept_by(lambda x: model(x.masked_fill(ruled_out, -torch.inf)), RULES, {"constant"})
+
+
+def test_what_divides_is_a_constant() -> None:
+    below = 1 + X.square()
+    kept_by(lambda x: x * torch.reciprocal(below), RULES, set())
+    kept_by(lambda x: x + torch.reciprocal(1 + x.square()), RULES, {"constant"})
+    kept_by(lambda x: x * torch.reciprocal(1 + x.square()), RULES, set())
+
+
 def test_softmax_is_a_constant_or_has_its_own_gradient() -> None:
     g = noise(2, 3, 4, seed=5)
     found = relevance_of(lambda x: F.softmax(x, -1) * x, X, g, RULES)
@@ -150,6 +233,25 @@ ATTENTION: dict[str, dict[str, Any]] = {
     "added mask": {"attn_mask": noise(3, 3, seed=9)},
     "scale": {"scale": 0.3},
 }
+
+
+@pytest.mark.parametrize("is_broadcast", [False, True])
+@pytest.mark.parametrize("fixed", ["none", "q", "k", "v", "q k", "q k v"])
+def test_a_mask_that_is_computed_is_a_summand_of_the_logits(fixed: str, is_broadcast: bool) -> None:
+    def parts(x: Tensor) -> list[Tensor]:
+        named = {"q": 2 * x, "k": x.flip(1), "v": x.flip(2)}
+        mask = x @ x.mT
+        own = [one.detach() if name in fixed.split() else one for name, one in named.items()]
+        return [*own, mask.mean(0, keepdim=True) if is_broadcast else mask]
+
+    g = noise(2, 3, 4, seed=5)
+    for rules in (RULES, HALVES):
+        if rules is RULES and "v" in fixed:
+            continue
+        one = relevance_of(lambda x: F.scaled_dot_product_attention(*parts(x)), X, g, rules)
+        both = relevance_of(lambda x: explicit(*parts(x)), X, g, rules)
+        assert_same(one, both, 1e-10)
+    kept_by(lambda x: F.scaled_dot_product_attention(*parts(x)), HALVES, {"softmax"})
 
 
 def explicit(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise, refused, seeded
 from relevance_oracles.dense import connections_of, dense_of, relevance, through_layer
-from relevance_oracles.engine import relevance_of
+from relevance_oracles.engine import ledger_of, relevance_of
 from torch import Tensor, nn
 
 from torchattr.errors import RuleError
@@ -93,7 +93,7 @@ def test_moves_below_carry_relevance_to_its_place(name: str, rule: str) -> None:
     assert_same(propagated(lambda x: layer(move(x)), x, rule, g), wanted.view(x.shape), 1e-10)
 
 
-@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", 2.0])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular", 2.0])
 @pytest.mark.parametrize("rule", NAMES)
 def test_pads_below_keep_the_share_of_what_they_add(rule: str, mode: str | float) -> None:
     layer, x = conv_and_input()
@@ -110,6 +110,75 @@ def test_pads_below_keep_the_share_of_what_they_add(rule: str, mode: str | float
     # A pad is linear but for its constant: relevance goes back through its own gradient.
     (wanted,) = torch.autograd.grad(pad(leaf), leaf, expected(layer, padded, rule, g))
     assert_same(propagated(lambda x: layer(pad(x)), x, rule, g), wanted, 1e-10)
+
+
+PADDED: dict[str, Any] = {
+    "circular": lambda x: F.pad(x, (2, 1, -1, 2), mode="circular"),
+    "circular twice": lambda x: F.pad(
+        F.pad(x, (1, 1, 1, 1), mode="circular").flip(2), (1, 0, 1, 1), "circular"
+    ),
+    "circular of aten": lambda x: torch.ops.aten._pad_circular(x, [1, 2, 0, 1]),
+    "reflect": lambda x: F.pad(x, (2, 1, 1, 2), mode="reflect"),
+    "replicate": lambda x: F.pad(x, (2, 1, 1, 2), mode="replicate"),
+}
+
+
+@pytest.mark.parametrize("rule", NAMES)
+@pytest.mark.parametrize("name", PADDED)
+def test_copies_below_are_summed_at_their_source(name: str, rule: str) -> None:
+    layer, x = conv_and_input()
+    pad = PADDED[name]
+    # Which element each one is a copy of, as a dense matrix.
+    sources = pad(torch.arange(float(x.numel())).view(x.shape)).long().flatten()
+    matrix = F.one_hot(sources, x.numel()).to(x)
+    padded = pad(x)
+    g = noise(*layer(padded).shape, seed=5)
+    wanted = expected(layer, padded, rule, g).flatten() @ matrix
+    found = propagated(lambda x: layer(pad(x)), x, rule, g)
+    assert_same(found, wanted.view(x.shape), 1e-10)
+
+
+ADDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "zeros": lambda x: F.pad(x, (1, 1, 1, 0)),
+    "a value": lambda x: F.pad(x, (1, 1, 1, 0), value=2.0),
+    "copies": lambda x: F.pad(x, (1, 1, 1, 0), mode="circular"),
+    "a joined constant": lambda x: torch.cat([x, torch.ones(2, 2, 4, 1).double()], 3),
+    "a stacked constant": lambda x: torch.stack([x[:, 0], torch.ones(2, 4, 3).double()], 1),
+    "another joined constant": lambda x: torch.cat([torch.zeros_like(x)[:, :, :1], x], 2),
+}
+
+
+@pytest.mark.parametrize("rule", NAMES)
+@pytest.mark.parametrize("name", ADDED)
+def test_relevance_of_what_is_added_below_is_in_the_ledger(name: str, rule: str) -> None:
+    layer, x = conv_and_input()
+    g = noise(*layer(ADDED[name](x)).shape, seed=5)
+    rules = {**BELOW, "conv": "zero"}
+    cls, params = RULES[rule]
+    given, reached, entries = ledger_of(
+        lambda x: layer(ADDED[name](x)), x, g, rules, first=cls(**params)
+    )
+    kept = sum(entry.amount for entry in entries)
+    scale = sum(abs(entry.amount) for entry in entries) + given.abs() + reached.abs()
+    assert abs(given - reached - kept) <= 1e-10 * scale
+    assert any(entry.reason == "constant" for entry in entries) == (name != "copies")
+
+
+@pytest.mark.parametrize("rule", NAMES)
+def test_a_circular_layer_is_a_first_layer(rule: str) -> None:
+    torch.manual_seed(0)
+    layer: Any = nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular").double()
+    plain = nn.Conv2d(2, 3, 3).double()
+    plain.load_state_dict(layer.state_dict())
+    x = noise(2, 2, 5, 4)
+    g = noise(2, 3, 5, 4, seed=5)
+
+    def twin(x: Tensor) -> Tensor:
+        wide = torch.cat([x[:, :, -1:], x, x[:, :, :1]], 2)
+        y: Tensor = plain(torch.cat([wide[..., -1:], wide, wide[..., :1]], 3))
+        return y
+
+    assert_same(propagated(layer, x, rule, g), propagated(twin, x, rule, g), 1e-10)
 
 
 @pytest.mark.parametrize("rule", NAMES)

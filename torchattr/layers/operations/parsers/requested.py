@@ -23,7 +23,7 @@ from torchattr.layers.operations.parsers.table import (
     writes_in_place,
 )
 
-_PATTERNS: dict[str, tuple[str, Parser]] = {}
+_PATTERNS: dict[str, list[tuple[str, Parser]]] = {}
 
 
 def parse_requested(
@@ -34,9 +34,17 @@ def parse_requested(
     Returns:
         the call and its inputs, or `None` if it is none of them.
     """
-    operation, parse = _PATTERNS.get(base_name(function), (None, None))
-    if operation is None or parse is None or operation not in requested:
-        return None
+    for operation, parse in _PATTERNS.get(base_name(function), ()):
+        if operation in requested:
+            found = _parse(operation, parse, function, args, kwargs)
+            if found is not None:
+                return found
+    return None
+
+
+def _parse(
+    operation: str, parse: Parser, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> ParsedCall | None:
     if "out" in kwargs:  # Some functions hand on their default, which asks for nothing.
         if kwargs["out"] is not None:
             return None
@@ -49,7 +57,8 @@ def _named(operation: str, names: str) -> Callable[[Parser], Parser]:
     """Register the decorated parser for the functions with one of these names."""
 
     def register(parser: Parser) -> Parser:
-        _PATTERNS.update(dict.fromkeys(names.split(), (operation, parser)))
+        for name in names.split():
+            _PATTERNS.setdefault(name, []).append((operation, parser))
         return parser
 
     return register
@@ -65,8 +74,8 @@ _named(
     "elementwise",
     "hardsigmoid logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink hardtanh clamp"
     " clip clamp_min clamp_max threshold abs absolute exp expm1 exp2 log log2 log10 log1p sqrt"
-    " rsqrt square reciprocal sin cos tan sinh cosh arcsin asin arccos acos arctan atan arcsinh"
-    " asinh erf special_erf erfc special_erfc sinc",
+    " square sin cos tan sinh cosh arcsin asin arccos acos arctan atan arcsinh"
+    " asinh logit special_logit erfinv special_erfinv erf special_erf erfc special_erfc sinc",
 )(_one)
 _named("mean", "mean")(_one)
 _named("sum", "sum")(_one)
@@ -78,11 +87,25 @@ def _softmax(input: Any, dim: Any = None, *rest: Any, **kwargs: Any) -> Parsed:
     return Parsed((input,), {"dim": dim})
 
 
+_named("reciprocal", "reciprocal rsqrt")(_one)
+
+
+def _is_negative(exponent: Any) -> bool:
+    return isinstance(exponent, (int, float)) and exponent < 0
+
+
+@_named("reciprocal", "pow ipow float_power")
+def _inverse_power(input: Any, exponent: Any) -> Parsed | None:
+    return Parsed((input,)) if _is_negative(exponent) else None
+
+
 @_named("elementwise", "pow ipow float_power")
 def _power(input: Any, exponent: Any) -> Parsed | None:
-    if isinstance(input, Tensor) and not isinstance(exponent, Tensor):
-        return Parsed((input,))
-    return None
+    if not isinstance(exponent, Tensor):
+        return None if _is_negative(exponent) else Parsed((input,))
+    if isinstance(input, Tensor):  # Which of the two depends on the inputs, the engine knows.
+        return Parsed((input,), {"exponent": exponent})
+    return Parsed((exponent,))
 
 
 @_named("elementwise", "rpow")
@@ -90,7 +113,7 @@ def _exponential(input: Tensor, base: Any) -> Parsed | None:
     return None if isinstance(base, Tensor) else Parsed((input,))
 
 
-@_named("elementwise", "rtruediv rdiv")
+@_named("reciprocal", "rtruediv rdiv")
 def _reciprocal(input: Tensor, dividend: Any) -> Parsed | None:
     return None if isinstance(dividend, Tensor) else Parsed((input,))
 
@@ -106,8 +129,15 @@ def _quotient(input: Any, other: Any, *, rounding_mode: Any = None) -> Parsed | 
 
 
 @_named("matmul", "matmul rmatmul imatmul bmm mm mv dot vdot inner outer ger kron tensordot cross")
-def _matrix_product(input: Any, other: Any, *args: Any, **kwargs: Any) -> Parsed | None:
-    return _two(input, other)
+def _matrix_product(*args: Any, **kwargs: Any) -> Parsed | None:
+    factors = _in_order(args, kwargs)[:2]
+    return _two(*factors) if len(factors) == 2 else None
+
+
+def _in_order(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """Return arguments in the order of a signature whose names end in numbers, or are in order."""
+    names = sorted(kwargs, key=lambda name: (name not in ("input", "self"), name))
+    return [*args, *(kwargs[name] for name in names)]
 
 
 def _two(input: Any, other: Any) -> Parsed | None:
@@ -124,8 +154,10 @@ def _einsum(equation: Any, *operands: Any) -> Parsed | None:
 
 
 @_named("matmul", "baddbmm addmm addbmm addmv addr")
-def _added_product(input: Tensor, one: Tensor, other: Tensor, **scales: Any) -> Parsed:
-    return Parsed((one, other, input), {"addend": True})
+def _added_product(*args: Any, beta: Any = 1, alpha: Any = 1, **kwargs: Any) -> Parsed | None:
+    """A summand and a product."""
+    inputs = tuple(_in_order(args, kwargs))
+    return Parsed(inputs, {"factors": (1, 2)}) if len(inputs) == 3 else None
 
 
 @_named(
@@ -138,7 +170,7 @@ def _dependent_weight(
     """A convolution or linear layer whose weights depend on the input: no other rule serves."""
     if bias is None:
         return Parsed((input, weight))
-    return Parsed((input, weight, bias), {"addend": True})
+    return Parsed((input, weight, bias))
 
 
 @_named("normalize", "normalize")
@@ -164,6 +196,11 @@ def _vector_norm(
     return Parsed((input,), {"p": order, "dim": dim, "keepdim": keepdim})
 
 
+@_named("logsumexp", "logsumexp special_logsumexp")
+def _log_sum(input: Any, dim: Any, keepdim: bool = False) -> Parsed:
+    return Parsed((input,), {"dim": dim, "keepdim": keepdim})
+
+
 @_named("amax", "amax")
 def _amax(input: Any, dim: Any = (), keepdim: bool = False) -> Parsed:
     return Parsed((input,), {"dim": dim, "keepdim": keepdim})
@@ -180,8 +217,11 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Parsed:
+    inputs: tuple[Tensor, ...] = (query, key, value)
+    if attn_mask is not None and attn_mask.requires_grad:  # A summand, such as a computed bias.
+        inputs, attn_mask = (*inputs, attn_mask), None
     arguments = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale}
-    return Parsed((query, key, value), {**arguments, "enable_gqa": enable_gqa})
+    return Parsed(inputs, {**arguments, "enable_gqa": enable_gqa})
 
 
 @_named("rms_norm", "rms_norm")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from torchattr.core.torch_private import OpOverload, OpOverloadPacket
+from torchattr.core.pytree import with_tensors
+from torchattr.core.torch_private import DisableTorchFunction, OpOverload, OpOverloadPacket
 from torchattr.layers.operations.operation import OPERATIONS, Call
 
 if TYPE_CHECKING:
@@ -130,6 +131,10 @@ def parse_by(
     for tensor in inputs:
         if not isinstance(tensor, Tensor):
             return None
+    if len(inputs) > 1 and len(set(map(id, inputs))) < len(inputs):
+        again = _parse_occurrences(pattern, function, args, kwargs, masks)
+        if again is not None:
+            return again, inputs
     run, run_args, run_kwargs = (function, args, kwargs) if instead is None else (*instead, {})
     operation, inplace = OPERATIONS[pattern.operation], pattern.inplace or inplace
     call = Call(operation, run, run_args, run_kwargs, inputs, inplace, arguments, function)
@@ -138,6 +143,27 @@ def parse_by(
     if masked:
         call.is_masked = True
     return call, inputs
+
+
+def _parse_occurrences(
+    pattern: CallPattern,
+    function: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    masks: MaskOrigins | None,
+) -> Call | None:
+    """Parse a call that has the same tensor in several places, each of which is an input.
+
+    Which input stands in which place is known by identity only, so each place has an alias.
+    """
+    own_args, own_kwargs = with_tensors((list(args), dict(kwargs)), _alias)
+    found = parse_by(pattern, function, own_args, own_kwargs, masks)
+    return None if found is None else found[0]
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    with DisableTorchFunction():
+        return tensor.view_as(tensor)
 
 
 def _overloads(function: Any) -> list[Any]:

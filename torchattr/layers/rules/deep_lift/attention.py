@@ -16,23 +16,23 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import ModelError
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call, in_dtype, wide
 from torchattr.layers.reference import Tolerance
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
+from torchattr.layers.rules.attention_scores import Operands, signals_of
 from torchattr.layers.rules.deep_lift.rescale import (
     ComparedCall,
     RescaleRule,
     Tensors,
     mean_of,
     quotient,
-    wide,
 )
 
 
-def _slopes(x: Tensor, x0: Tensor, dim: int, tolerance: Tolerance) -> Tensor:
+def _slopes(x: Tensor, x0: Tensor, dim: Any, tolerance: Tolerance) -> Tensor:
     """Return `(p - p0) / (log p - log p0)`: the logarithmic mean of both softmaxes over `dim`."""
-    z, z0 = x.log_softmax(dim), x0.log_softmax(dim)
+    z, z0 = (one - one.logsumexp(dim, keepdim=True) for one in (x, x0))
     return quotient(z, z0, z.exp() - z0.exp(), torch.exp, tolerance)
 
 
@@ -55,6 +55,22 @@ class RescaleSoftmax(RescaleRule):
         return in_dtype(_multiplied(wide(grad), kept[0], _dim(call)), call.dtype)
 
 
+@register_rule("logsumexp", "rescale")
+@batchable
+class RescaleLogSum(RescaleRule):
+    """`dL`: the mean of `dx`, weighted by the slopes of the softmax."""
+
+    def compared(self, call: Call, pair: ComparedCall) -> Tensors:
+        slopes = _slopes(wide(pair.given[0]), wide(pair.reference[0]), call.dim, self.tolerance)
+        return (slopes / slopes.sum(call.dim, keepdim=True),)
+
+    def multiplied(self, call: Call, grad: Tensor, *kept: Tensor) -> Tensor:
+        above = wide(grad)
+        if not call.keepdim:
+            above = above.reshape(kept[0].sum(call.dim, keepdim=True).shape)
+        return in_dtype(above * kept[0], call.dtype)
+
+
 @register_rule("attention", "rescale")
 class RescaleAttention(RescaleRule):
     """The products of attention by the means of their factors, the softmax between by its slopes.
@@ -67,24 +83,22 @@ class RescaleAttention(RescaleRule):
 
     def multiplied(self, call: Call, grad: Tensor, *kept: Any) -> tuple[Tensor | None, ...]:
         *both, dependent = kept
-        q, k, v, q0, k0, v0 = map(wide, both)
-        k, v, k0, v0 = (_for_queries(one, q) for one in (k, v, k0, v0))
-        scale = q.shape[-1] ** -0.5 if call.scale is None else call.scale
-        logits, logits0 = (
-            _masked(a @ b.transpose(-1, -2) * scale, call) for a, b in ((q, k), (q0, k0))
-        )
+        half = len(both) // 2
+        one, other = (Operands.of(call, given) for given in (both[:half], both[half:]))
+        logits, logits0 = one.logits, other.logits
         slopes = _slopes(logits, logits0, -1, self.tolerance)
         above = wide(grad)
-        below = _multiplied(above @ mean_of(v, v0).transpose(-1, -2), slopes, -1) * scale
+        below = _multiplied(above @ mean_of(one.value, other.value).transpose(-1, -2), slopes, -1)
         weights = mean_of(logits.softmax(-1), logits0.softmax(-1))
-        found = (
-            below @ mean_of(k, k0),
-            below.transpose(-1, -2) @ mean_of(q, q0),
+        found = signals_of(
+            call,
+            below @ mean_of(one.key, other.key) * one.scale,
+            below.transpose(-1, -2) @ mean_of(one.query, other.query) * one.scale,
             weights.transpose(-1, -2) @ above,
+            below,
         )
         return tuple(
-            in_dtype(_shaped(one, shape), call.dtype) if goes else None
-            for one, shape, goes in zip(found, call.shapes, dependent, strict=True)
+            signal if goes else None for signal, goes in zip(found, dependent, strict=True)
         )
 
 
@@ -95,28 +109,3 @@ def _dim(call: Call) -> int:
             "a softmax without dim chooses its dimension by the number of dimensions; pass dim"
         )
     return int(dim)
-
-
-def _for_queries(values: Tensor, query: Tensor) -> Tensor:
-    """Repeat the heads of keys or values that several heads of queries share."""
-    if values.dim() < 3 or values.shape[-3] in (1, query.shape[-3]):
-        return values
-    return values.repeat_interleave(query.shape[-3] // values.shape[-3], -3)
-
-
-def _shaped(values: Tensor, shape: torch.Size) -> Tensor:
-    """Sum over what was repeated or expanded."""
-    if len(shape) > 2 and values.shape[-3] > shape[-3] > 1:
-        values = values.unflatten(-3, (shape[-3], -1)).sum(-3)
-    return values.sum_to_size(shape)
-
-
-def _masked(logits: Tensor, call: Call) -> Tensor:
-    if call.is_causal:
-        shape = logits.shape[-2:]
-        causal = torch.ones(shape, dtype=torch.bool, device=logits.device).tril()
-        logits = logits.masked_fill(~causal, -torch.inf)
-    mask = call.attn_mask
-    if mask is None:
-        return logits
-    return logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask

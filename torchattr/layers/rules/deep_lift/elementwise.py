@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call, in_dtype
-from torchattr.layers.registry import register_kind_rule
+from torchattr.layers.operations.operation import Call, in_dtype, wide
+from torchattr.layers.registry import register_kind_rule, register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
     ComparedCall,
@@ -14,12 +14,12 @@ from torchattr.layers.rules.deep_lift.rescale import (
     Tensors,
     output_of,
     quotient,
-    wide,
 )
 
 
 @register_kind_rule("activation", "rescale")
 @register_kind_rule("elementwise", "rescale")
+@register_rule("reciprocal", "rescale")
 @batchable
 class RescaleElements(RescaleRule):
     """`g · (f(x) - f(x0)) / (x - x0)`, and `g · f'` where `x` is `x0`."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from torchattr.kernels import along_channels
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call, in_dtype, wide
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
@@ -26,7 +26,6 @@ from torchattr.layers.rules.deep_lift.rescale import (
     dims_of,
     mean_of,
     quotient,
-    wide,
 )
 
 

@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call, in_dtype, wide
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.deep_lift.rescale import (
@@ -17,7 +17,6 @@ from torchattr.layers.rules.deep_lift.rescale import (
     dims_of,
     output_of,
     quotient,
-    wide,
 )
 from torchattr.layers.rules.pool import refuse_empty_windows, window_of
 

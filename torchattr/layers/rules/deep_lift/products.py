@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call, factors_of, in_dtype, wide
 from torchattr.layers.registry import register_rule
-from torchattr.layers.rules.deep_lift.rescale import ComparedCall, RescaleRule, mean_of, wide
+from torchattr.layers.rules.deep_lift.rescale import ComparedCall, RescaleRule, mean_of
 
 
 @register_rule(("mul", "matmul"), "rescale")
@@ -21,7 +21,7 @@ class RescaleProduct(RescaleRule):
     """
 
     def compared(self, call: Call, pair: ComparedCall) -> tuple[Any, ...]:
-        both = all(pair.dependent[:2])
+        both = all(pair.dependent[place] for place in factors_of(call))
         triples = zip(pair.given, pair.reference, pair.dependent, strict=True)
         means = [
             x if not depends else mean_of(x, x0) if both else x.new_zeros(()).expand(x.shape)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import RuleError
-from torchattr.layers.operations.operation import Call, in_dtype
+from torchattr.layers.operations.operation import Call
 from torchattr.layers.reference import Reference, Tolerance
 from torchattr.layers.rule import LayerRule
 
@@ -104,11 +104,6 @@ def output_of(call: Call, *inputs: Tensor) -> tuple[Tensor, ...]:
     own = [tensor.clone() for tensor in inputs] if call.inplace else inputs
     found = call.compute(*own)
     return found if isinstance(found, tuple) else (found,)
-
-
-def wide(tensor: Tensor) -> Tensor:
-    """Return a tensor in single precision, if it has less."""
-    return in_dtype(tensor, torch.promote_types(tensor.dtype, torch.float32))
 
 
 def mean_of(x: Tensor, x0: Tensor) -> Tensor:

@@ -25,17 +25,15 @@ from torchattr.layers.rule import LayerRule, batchable
 class Secant(LayerRule):
     """`g · (f(x) - f(0)) / x`, and `g · f'(0)` at 0.
 
-    A function without a finite value at 0 keeps its gradient, which does not conserve relevance.
+    A function without a finite value at 0, such as the logarithm, has `g · f(x) / x`.
     """
-
-    watched: ClassVar[bool] = True
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         origin = _origin(call, x)
         constant = call.compute(origin.clone())
-        if not bool(constant.isfinite().all()):
-            return call.vjp(torch.ones_like(y), x)[0], x, y
-        slope = call.vjp(torch.ones_like(constant), origin)[0].to(x)
+        constant = torch.where(constant.isfinite(), constant, 0)
+        slope = call.vjp(torch.ones_like(constant), origin)[0]
+        slope = slope.nan_to_num(0.0, 0.0, 0.0).to(x)
         if bool(constant.any()):
             constant = constant.to(x)
             return torch.where(x == 0, slope, (y - constant) / x), constant
@@ -45,10 +43,7 @@ class Secant(LayerRule):
         return grad * saved[0]
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        slope, *rest = saved
-        if len(rest) == 2:
-            x, y = rest
-            return {"unknown": (grad * (y - slope * x)).double().sum()}
+        rest = saved[1:]
         return {"constant": (grad * rest[0]).double().sum()} if rest else {}
 
 

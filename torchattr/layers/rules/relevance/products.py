@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr.layers.ledger import Reason, relevance_of
-from torchattr.layers.operations.operation import Call
+from torchattr.layers.operations.operation import Call, factors_of
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
 
@@ -27,21 +27,24 @@ class Halves(LayerRule):
         return tuple(x)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
-        factors = [position for position in (0, 1) if call.place.is_dependent(position)]
-        found = call.vjp(grad, *saved)
-        share = 1 / max(len(factors), 1)
-        of_factors = [found[k] * share if k in factors else None for k in (0, 1)]
-        return (*of_factors, *found[2:])
+        dependent = [call.place.is_dependent(place) for place in range(len(saved))]
+        places = factors_of(call)
+        shares = dict.fromkeys(places, 1 / max(sum(dependent[place] for place in places), 1))
+        return tuple(
+            found * shares.get(place, 1) if dependent[place] else None
+            for place, found in enumerate(call.vjp(grad, *saved))
+        )
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        dependent = [call.place.is_dependent(position) for position in range(len(saved))]
+        dependent = [call.place.is_dependent(place) for place in range(len(saved))]
         if all(dependent):
             return {}
         found = call.vjp(grad, *saved)
         shares = [_product(*pair) for pair in zip(saved, found, strict=True)]
-        summands = zip(shares[2:], dependent[2:], strict=True)
-        constant = [share for share, passes in summands if not passes]
-        constant += [] if any(dependent[:2]) else shares[:1]
+        places = factors_of(call)
+        summands = set(range(len(saved))).difference(places)
+        constant = [shares[place] for place in summands if not dependent[place]]
+        constant += [] if any(dependent[place] for place in places) else [shares[places[0]]]
         return {"constant": torch.stack(constant).sum()} if constant else {}
 
 
@@ -63,10 +66,10 @@ class QuotientFrozen(LayerRule):
         return {"constant": _product(saved[0], call.vjp(grad, *saved)[0])}
 
 
-@register_rule("softmax", "frozen")
+@register_rule(("softmax", "reciprocal"), "frozen")
 @batchable
-class SoftmaxFrozen(LayerRule):
-    """Nothing goes back: the attention weights count as constants."""
+class ResultFrozen(LayerRule):
+    """Nothing goes back: attention weights, and what divides, count as constants."""
 
     needs_input: ClassVar[bool] = False
     passes_to: ClassVar[Sequence[int]] = ()
@@ -79,6 +82,25 @@ class SoftmaxFrozen(LayerRule):
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         return {"constant": _product(saved[0], grad)}
+
+
+@register_rule("logsumexp", "frozen")
+@batchable
+class LogSumFrozen(LayerRule):
+    """`g · p` with the softmax `p` frozen: it is `Σ p x - Σ p log p`, the last a constant."""
+
+    def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        whole = y if call.keepdim else x.logsumexp(call.dim, keepdim=True)
+        weights = (x - whole).exp()
+        entropy = whole - torch.where(weights == 0, 0, weights * x).sum(call.dim, keepdim=True)
+        return weights, entropy
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        weights, entropy = saved
+        return grad.reshape(entropy.shape) * weights
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        return {"constant": _product(saved[1], grad.reshape(saved[1].shape))}
 
 
 @register_rule("softmax", "own")
@@ -97,22 +119,30 @@ class SoftmaxOwn(LayerRule):
 
 
 class AttentionRule(LayerRule):
-    """A rule of attention as a whole: a share of the gradient each for queries, keys and values."""
+    """A rule of attention as a whole: a share of the gradient each for queries, keys and values.
+
+    A mask that is computed from the inputs is a summand of the logits.
+    """
 
     def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
         return tuple(x)
 
     @abstractmethod
-    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
-        """Return the shares, given which of the three depend on the inputs."""
+    def shares(self, query: bool, key: bool, value: bool, mask: bool) -> Sequence[float]:
+        """Return the shares of the four, given which of them depend on the inputs."""
+
+    def signals(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
+        """Return what the shares are shares of; the gradients by default."""
+        return call.vjp(grad, *saved)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:
-        pairs = zip(call.vjp(grad, *saved), self._shares(call), strict=True)
+        pairs = zip(self.signals(call, grad, *saved), self._shares(call), strict=False)
         return tuple(one * share if share else None for one, share in pairs)
 
-    def _shares(self, call: Call) -> tuple[float, float, float]:
-        query, key, value = (call.place.is_dependent(position) for position in range(3))
-        return self.shares(query, key, value)
+    def _shares(self, call: Call) -> Sequence[float]:
+        count = len(call.shapes)
+        dependent = (count > place and call.place.is_dependent(place) for place in range(4))
+        return self.shares(*dependent)
 
 
 @register_rule("attention", "frozen")
@@ -124,8 +154,8 @@ class AttentionFrozen(AttentionRule):
 
     passes_to: ClassVar[Sequence[int]] = (2,)
 
-    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
-        return 0.0, 0.0, float(value)
+    def shares(self, query: bool, key: bool, value: bool, mask: bool) -> Sequence[float]:
+        return 0.0, 0.0, float(value), 0.0
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         if call.place.is_dependent(2):
@@ -142,13 +172,14 @@ class AttentionHalves(AttentionRule):
     all.
     """
 
-    def shares(self, query: bool, key: bool, value: bool) -> tuple[float, float, float]:
+    def shares(self, query: bool, key: bool, value: bool, mask: bool) -> Sequence[float]:
         of_weights = 0.5 if value else 1.0
-        of_values = 0.5 if query or key else 1.0
+        of_values = 0.5 if query or key or mask else 1.0
         return (
             of_weights * query * (0.5 if key else 1.0),
             of_weights * key * (0.5 if query else 1.0),
             of_values * value,
+            of_weights * mask,
         )
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:

@@ -66,6 +66,19 @@ class Split(_Joined):
         parts = grad.split(sizes, dim)
         return tuple(part.reshape(s) for part, s in zip(parts, call.shapes, strict=True))
 
+    def of_relevance(self) -> LayerRule:
+        return SplitOfRelevance()
+
+
+@batchable
+class SplitOfRelevance(Split):
+    """The same below a rule whose result is relevance: that of a constant is what arrives at it."""
+
+    def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        parts = enumerate(self.backward(call, grad))
+        kept = [part.double().sum() for k, part in parts if not call.place.is_dependent(k)]
+        return {"constant": torch.stack(kept).sum()} if kept else {}
+
 
 @register_rule(("add", "avg_pool", "adaptive_avg_pool", "mean", "sum"), "norm")
 class StabilisedSum(LayerRule):
