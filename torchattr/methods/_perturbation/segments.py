@@ -46,6 +46,27 @@ class Segments(Features):
     def per_example(self) -> bool:
         return any(len(index) > 1 for index in self._indices)
 
+    @property
+    def members(self) -> Tensor:
+        """Whether each example has elements of each feature, `(N or 1, features)`, on the CPU."""
+        rows = max(map(len, self._indices))
+        found = torch.zeros(rows, self._count, dtype=torch.bool)
+        for index in self._indices:
+            numbers = index.reshape(len(index), -1).cpu().expand(rows, -1)
+            found.scatter_(1, numbers, True)
+        return found
+
+    def of_elements(self, table: Tensor) -> list[Tensor]:
+        """Return the entry of each element's feature.
+
+        Args:
+            table: `(copies, N or 1, features)`.
+
+        Returns:
+            for each input a tensor that broadcasts to `(copies, N, ...)`.
+        """
+        return [_taken(table.to(index.device), index) for index in self._indices]
+
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
         return [
             _equal(index, start, stop) if low < stop and start <= high else None
@@ -156,6 +177,18 @@ def _extent(index: Tensor) -> tuple[int, int]:
 def _equal(index: Tensor, start: int, stop: int) -> Tensor:
     numbers = torch.arange(start, stop, device=index.device)
     return index == numbers.reshape(-1, *(1 for _ in index.shape))
+
+
+def _taken(table: Tensor, index: Tensor) -> Tensor:
+    rows = max(table.shape[1], len(index))
+    numbers = index.reshape(len(index), -1).expand(rows, -1)
+    if table.shape[1] == 1 == len(index):
+        taken = table[:, :, numbers[0]]
+    else:
+        copies = len(table)
+        each = numbers.expand(copies, *numbers.shape)
+        taken = table.expand(-1, rows, -1).gather(2, each)
+    return taken.reshape(len(table), rows, *index.shape[1:])
 
 
 def _looked_up(effects: Tensor, index: Tensor) -> Tensor:
