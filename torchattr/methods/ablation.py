@@ -122,7 +122,7 @@ class Ablation(Attribution):
         """
         inputs = perturbation.inputs
         if not any(map(len, inputs.tensors)):
-            return inputs.restore(_of_no_example(features, inputs, target))
+            return inputs.restore(of_no_example(features, inputs, target))
         scores, recorder = self._clean(inputs, target, additional_forward_args, run, then)
         values = self._values(perturbation, scores, run, recorder)
         elements = features.to_elements(features.effects(scores.clean, values))
@@ -200,7 +200,7 @@ def _require_per_example(scores: TargetScores) -> None:
         )
 
 
-def _of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
+def of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
     first = inputs.tensors[0]
     kind = first.dtype if first.is_floating_point() else torch.get_default_dtype()
     elements = features.to_elements(first.new_zeros(len(features), 0, _count(target), dtype=kind))

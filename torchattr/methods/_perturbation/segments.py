@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torchattr.core.inputs import Inputs
 from torchattr.errors import InputTypeError, ShapeError
 from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.features import Features, as_boxes
+
+S = TypeVar("S", bound="Segments")
 
 
 class Segments(Features):
@@ -121,8 +123,13 @@ def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
         ShapeError: a wrong number of masks, or one that does not broadcast to its input.
         InputTypeError: a mask that does not hold integers.
     """
+    return segments_as(Segments, inputs, feature_mask)
+
+
+def segments_as(kind: type[S], inputs: Inputs, feature_mask: Any) -> S:
+    """Return the features of a user's masks, as a kind of segments; see :func:`as_segments`."""
     if feature_mask is None:
-        return single_elements(inputs.tensors)
+        return kind([tensor.shape for tensor in inputs.tensors], _numbered(inputs.tensors))
     masks = feature_mask if isinstance(feature_mask, (tuple, list)) else (feature_mask,)
     if len(masks) != len(inputs.tensors):
         raise ShapeError(
@@ -133,18 +140,18 @@ def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
         _checked(mask, tensor, f"feature_mask[{position}]" if inputs.is_tuple else "feature_mask")
         for position, (mask, tensor) in enumerate(zip(masks, inputs.tensors, strict=True))
     ]
-    return Segments([tensor.shape for tensor in inputs.tensors], checked)
+    return kind([tensor.shape for tensor in inputs.tensors], checked)
 
 
-def single_elements(tensors: Sequence[Tensor]) -> Segments:
-    """Return features of one element each."""
+def _numbered(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return masks of features of one element each."""
     masks, count = [], 0
     for tensor in tensors:
         size = tensor.shape[1:].numel()
         numbers = torch.arange(count, count + size, device=tensor.device)
         masks.append(numbers.reshape(1, *tensor.shape[1:]))
         count += size
-    return Segments([tensor.shape for tensor in tensors], masks)
+    return masks
 
 
 def _checked(mask: Any, tensor: Tensor, name: str) -> Tensor:
