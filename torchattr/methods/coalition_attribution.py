@@ -90,7 +90,7 @@ class CoalitionAttribution(Ablation):
 
         Args:
             game: the call.
-            rows: number of rows of scores.
+            rows: number of examples whose scores are their own; 1 if the forward aggregates them.
         """
 
     @abstractmethod
@@ -140,7 +140,7 @@ class CoalitionAttribution(Ablation):
     ) -> tuple[Tensor, TargetScores]:
         """Return the attribution of each feature, `(features, rows, targets)`, and the scores."""
         scores, recorder = self._clean(game.inputs, target, additional_forward_args, run)
-        coalitions = self._coalitions(game, len(scores.clean))
+        coalitions = self._coalitions(game, len(scores.clean) if scores.per_example else 1)
         different, which = coalitions.distinct()
         values = self._values(game.perturbation(different), scores, run, recorder)
         each = in_single(values)[which.to(values.device)]
