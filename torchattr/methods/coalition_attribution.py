@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -139,14 +139,22 @@ class CoalitionAttribution(Ablation):
         self, game: Game, target: Any, additional_forward_args: Any, run: AblationRun
     ) -> tuple[Tensor, TargetScores]:
         """Return the attribution of each feature, `(features, rows, targets)`, and the scores."""
-        scores, recorder = self._clean(game.inputs, target, additional_forward_args, run)
+        scores, _ = self._clean(
+            game.inputs, target, additional_forward_args, replace(run, incremental=False)
+        )
         coalitions = self._coalitions(game, len(scores.clean) if scores.per_example else 1)
+        scored = self._scored(game, coalitions, scores, run)
+        return self._solve(game, scored).to(_floating(scores.clean.dtype)), scores
+
+    def _scored(
+        self, game: Game, coalitions: Coalitions, scores: TargetScores, run: AblationRun
+    ) -> Scored:
+        """Score coalitions, each different one once."""
         different, which = coalitions.distinct()
-        values = self._values(game.perturbation(different), scores, run, recorder)
-        each = in_single(values)[which.to(values.device)]
-        scored = Scored(coalitions, different, which, each, in_single(scores.clean))
-        effects = self._solve(game, scored)
-        return effects.to(_floating(scores.clean.dtype)), scores
+        whole = replace(run, incremental=False)
+        values = in_single(self._values(game.perturbation(different), scores, whole, None))
+        each = values[which.to(values.device)]
+        return Scored(coalitions, different, which, each, in_single(scores.clean))
 
 
 def _has_rows(baseline: Baseline, tensor: Tensor) -> bool:

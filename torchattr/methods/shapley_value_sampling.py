@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from torchattr.core.rounding import in_single
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Tensors, TensorsT
 from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.checked import checked_count
 from torchattr.methods._perturbation.coalitions import Coalitions, OrderedCoalitions
+from torchattr.methods._perturbation.scores import TargetScores
+from torchattr.methods._perturbation.walk import scores_on_walk
 from torchattr.methods.ablation import AblationRun
 from torchattr.methods.coalition_attribution import CoalitionAttribution, Game, Scored
 from torchattr.methods.registry import register_method
@@ -94,6 +99,30 @@ class ShapleyValueSampling(CoalitionAttribution):
     def _coalitions(self, game: Game, rows: int) -> Coalitions:
         ranks = game.draws.orders(game.samples, game.features.members, rows)
         return OrderedCoalitions(game.features, ranks)
+
+    def _scored(
+        self, game: Game, coalitions: Coalitions, scores: TargetScores, run: AblationRun
+    ) -> Scored:
+        """Score coalitions on a walk through the orders, unless few of them differ."""
+        assert isinstance(coalitions, OrderedCoalitions)
+        different, which = coalitions.distinct()
+        if run.incremental == "auto" and 2 * len(different) < len(coalitions):
+            return super()._scored(game, coalitions, scores, run)
+        title = self._progress_title if run.progress else None
+        with tqdm(total=len(coalitions), desc=title, disable=title is None) as bar:
+            perturbation = game.perturbation(coalitions)
+            values, recomputed = scores_on_walk(
+                coalitions, perturbation, scores, run.incremental, bar
+            )
+        if values is None:
+            quiet = replace(run, report=None)
+            scored = super()._scored(game, coalitions, scores, quiet)
+        else:
+            clean = in_single(scores.clean)
+            scored = Scored(coalitions, different, which, in_single(values), clean)
+        if run.report:
+            run.report(recomputed)
+        return scored
 
     def _solve(self, game: Game, scored: Scored) -> Tensor:
         assert isinstance(scored.coalitions, OrderedCoalitions)

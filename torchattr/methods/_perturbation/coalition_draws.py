@@ -20,7 +20,8 @@ class CoalitionDraws(ABC):
     """Draws orders and coalitions of the features of each example.
 
     Each method takes the number of samples, whether each example has each feature, `(N or 1,
-    features)`, and the number of examples whose scores are their own, and returns `(samples, N or 1, features)`.
+    features)`, and the number of examples whose scores are their own. It returns
+    `(samples, N or 1, features)`.
     """
 
     @abstractmethod

@@ -78,11 +78,11 @@ class Segments(Features):
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
         return [
             None if sides is None else as_boxes(sides[start:stop], shape[0])
-            for sides, shape in zip(self._sides, shapes, strict=True)
+            for sides, shape in zip(self.sides, shapes, strict=True)
         ]
 
     @cached_property
-    def _sides(self) -> list[NDArray[np.int64] | None]:
+    def sides(self) -> list[NDArray[np.int64] | None]:
         """For each image input, top, left, bottom and right: `(features, N or 1, 4)`."""
         return [
             _sides(index, shape, self._count) if len(shape) == 4 else None
