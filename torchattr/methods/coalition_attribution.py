@@ -51,10 +51,8 @@ class Game:
             baseline[rows] if _has_rows(baseline, tensor) else baseline
             for baseline, tensor in zip(self.baselines, self.inputs.tensors, strict=True)
         ]
-        masks = [
-            mask[rows] if len(mask) > 1 else mask
-            for mask in self.features.of_elements(torch.arange(len(self.features))[None, None])
-        ]
+        numbers = self.features.of_elements(torch.arange(len(self.features))[None, None])
+        masks = [mask[rows] if len(mask) > 1 else mask for (mask,) in numbers]
         return inputs, {
             "baselines": self.inputs.restore(baselines),
             "feature_mask": self.inputs.restore(masks),

@@ -115,6 +115,8 @@ def pixels_of(boxes: Boxes, device: torch.device) -> tuple[Tensor, Tensor, Tenso
 
 def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
     """Return a baseline in the input's dtype; only an integer input may become floating."""
+    if not isinstance(baseline, Tensor) and tensor.is_floating_point():
+        return torch.tensor(baseline, dtype=tensor.dtype, device=tensor.device)
     value = torch.as_tensor(baseline, device=tensor.device)
     if tensor.is_floating_point() or not value.is_floating_point():
         return value.detach().to(tensor.dtype)
