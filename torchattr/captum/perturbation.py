@@ -189,7 +189,6 @@ class FeaturePermutation(PerturbationAttribution, methods.FeaturePermutation):
         seed: int = 0,
         incremental: Mode = False,
         report: Callable[[Recomputed], object] | None = None,
-        **kwargs: Any,
     ) -> Any:
         return super().attribute(
             inputs,
@@ -231,8 +230,8 @@ class LayerFeatureAblation(LayerAttribution, methods.LayerFeatureAblation):
         layer_mask: Tensors | None = None,
         attribute_to_layer_input: bool = False,
         perturbations_per_eval: int | None = 1,
-        show_progress: bool = False,
         *,
+        show_progress: bool = False,
         incremental: Mode = "auto",
     ) -> Any:
         found = super().attribute(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
 

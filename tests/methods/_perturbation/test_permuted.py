@@ -25,7 +25,7 @@ def copies(images: slice = slice(None)) -> PermutedCopies:
 def test_each_copy_permutes_one_feature() -> None:
     (found,) = copies().perturbed(0, 3)
     for number, copy in enumerate(found.unflatten(0, (3, 4))):
-        own = (MASK == number).expand_as(X)
+        own = (number == MASK).expand_as(X)
         assert torch.equal(copy[~own], X[~own])
         order = [int((X[:, 0][:, own[0, 0]] == row[0][own[0, 0]]).all(1).nonzero()) for row in copy]
         assert sorted(order) == [0, 1, 2, 3]
