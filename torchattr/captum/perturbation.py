@@ -221,7 +221,7 @@ class LayerFeatureAblation(LayerAttribution, methods.LayerFeatureAblation):
         super().__init__(forward_func, layer, output=output)
         self.layer, self.device_ids = layer, one_device(device_ids)
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum shows no progress here
         self,
         inputs: Tensors,
         layer_baselines: Any = None,

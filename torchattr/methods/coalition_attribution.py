@@ -48,7 +48,7 @@ class Game:
         """Return some rows of the inputs in the user's form, and what describes their features."""
         inputs = self.inputs.restore([tensor[rows] for tensor in self.inputs.tensors])
         baselines = [
-            baseline[rows] if _has_rows(baseline, tensor) else baseline
+            _of_rows(baseline, tensor, rows)
             for baseline, tensor in zip(self.baselines, self.inputs.tensors, strict=True)
         ]
         numbers = self.features.of_elements(torch.arange(len(self.features))[None, None])
@@ -155,9 +155,11 @@ class CoalitionAttribution(Ablation):
         return Scored(coalitions, different, which, each, in_single(scores.clean))
 
 
-def _has_rows(baseline: Baseline, tensor: Tensor) -> bool:
-    own = isinstance(baseline, Tensor) and baseline.dim() == tensor.dim()
-    return own and len(baseline) > 1  # type: ignore[arg-type]
+def _of_rows(baseline: Baseline, tensor: Tensor, rows: slice) -> Baseline:
+    """Return some rows of a baseline, if it has one for each example."""
+    if not isinstance(baseline, Tensor) or baseline.dim() < tensor.dim() or len(baseline) == 1:
+        return baseline
+    return baseline[rows]
 
 
 def _floating(kind: torch.dtype) -> torch.dtype:

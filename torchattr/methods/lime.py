@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from inspect import isgeneratorfunction
 from itertools import islice
 from typing import Any
@@ -128,20 +128,19 @@ class Lime(CoalitionAttribution):
         if self.perturb_func is None:
             table = game.draws.coins(game.samples, game.features.members, rows)
         else:
-            drawn = [self._drawn(game, row) for row in _row_slices(game, rows)]
+            drawn = [self._drawn(game, row, self.perturb_func) for row in _row_slices(game, rows)]
             least = min(map(len, drawn))
             table = torch.stack([samples[:least] for samples in drawn], 1)
         return ListedCoalitions(game.features, table)
 
-    def _drawn(self, game: Game, row: slice) -> Tensor:
+    def _drawn(self, game: Game, row: slice, perturb: Callable[..., Any]) -> Tensor:
         """Return the coalitions that `perturb_func` draws for some rows, `(samples, features)`."""
-        assert self.perturb_func is not None
         inputs, options = game.of_rows(row)
-        calls: Iterator[Any]
-        if isgeneratorfunction(self.perturb_func):
-            calls = self.perturb_func(inputs, **options)
-        else:
-            calls = iter(lambda: self.perturb_func(inputs, **options), _NEVER)  # type: ignore[misc]
+        calls = (
+            perturb(inputs, **options)
+            if isgeneratorfunction(perturb)
+            else (perturb(inputs, **options) for _ in range(game.samples))
+        )
         samples = [_coalition(drawn, len(game.features)) for drawn in islice(calls, game.samples)]
         if not samples:
             raise InputError("perturb_func drew no coalition; let it yield n_samples of them")
@@ -192,9 +191,6 @@ class Lime(CoalitionAttribution):
                     self.similarity_func(inputs, perturbed, sample, **options)
                 )
         return found
-
-
-_NEVER = object()
 
 
 def _row_slices(game: Game, rows: int) -> list[slice]:

@@ -104,16 +104,14 @@ class ShapleyValueSampling(CoalitionAttribution):
         self, game: Game, coalitions: Coalitions, scores: TargetScores, run: AblationRun
     ) -> Scored:
         """Score coalitions on a walk through the orders, unless few of them differ."""
-        assert isinstance(coalitions, OrderedCoalitions)
-        different, which = coalitions.distinct()
+        ordered = _ordered(coalitions)
+        different, which = ordered.distinct()
         if run.incremental == "auto" and 2 * len(different) < len(coalitions):
             return super()._scored(game, coalitions, scores, run)
         title = self._progress_title if run.progress else None
         with tqdm(total=len(coalitions), desc=title, disable=title is None) as bar:
             perturbation = game.perturbation(coalitions)
-            values, recomputed = scores_on_walk(
-                coalitions, perturbation, scores, run.incremental, bar
-            )
+            values, recomputed = scores_on_walk(ordered, perturbation, scores, run.incremental, bar)
         if values is None:
             quiet = replace(run, report=None)
             scored = super()._scored(game, coalitions, scores, quiet)
@@ -125,8 +123,13 @@ class ShapleyValueSampling(CoalitionAttribution):
         return scored
 
     def _solve(self, game: Game, scored: Scored) -> Tensor:
-        assert isinstance(scored.coalitions, OrderedCoalitions)
-        return mean_gains(scored.coalitions.ranks, scored.values, scored.clean)
+        return mean_gains(_ordered(scored.coalitions).ranks, scored.values, scored.clean)
+
+
+def _ordered(coalitions: Coalitions) -> OrderedCoalitions:
+    if not isinstance(coalitions, OrderedCoalitions):
+        raise TypeError(f"orders are needed, got {type(coalitions).__name__}")
+    return coalitions
 
 
 def mean_gains(ranks: Tensor, values: Tensor, clean: Tensor) -> Tensor:

@@ -23,9 +23,7 @@ def shapley_regression(
     Returns:
         `(features, rows, targets)`.
     """
-    cpu = {"device": "cpu", "dtype": torch.float64}
-    table, total = kept.to(**cpu), (full - empty).to(**cpu)
-    rises = (values - empty).to(**cpu)
+    table, total, rises = (part.cpu().double() for part in (kept, full - empty, values - empty))
     if table.shape[1] == 1 == len(members):
         solved = _solved(table[:, 0], rises.flatten(1), total.flatten())
         return solved.reshape(-1, *total.shape).to(values)

@@ -215,7 +215,8 @@ class Walk:
 
 def _rows(pictures: Tensor, boxes: Boxes | None) -> Callable[[], Tensor]:
     def rows() -> Tensor:
-        assert boxes is not None
+        if boxes is None:
+            raise ValueError("only what changes in boxes can be cut out")
         image, y, x = pixels_of(boxes, pictures.device)
         return pictures[image, :, y, x]
 
