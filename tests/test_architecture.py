@@ -344,6 +344,7 @@ BROUGHT_BY = {
     "mpl_toolkits": "matplotlib",
     "pydantic": "fastapi",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
     "starlette": "fastapi",
 }
 """The project of modules that are called otherwise, or that are part of what it offers itself."""

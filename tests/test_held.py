@@ -100,6 +100,20 @@ CALLS: dict[str, Callable[[], Any]] = {
     "feature ablation": lambda: ta.FeatureAblation(MODEL).attribute(
         X, target=1, feature_mask=SEGMENTS
     ),
+    "shapley sampling": lambda: ta.ShapleyValueSampling(MODEL).attribute(
+        X, target=1, feature_mask=SEGMENTS, n_samples=2, incremental=True
+    ),
+    "shapley values": lambda: ta.ShapleyValues(MODEL).attribute(X, target=1, feature_mask=SEGMENTS),
+    "kernel shap": lambda: ta.KernelShap(MODEL).attribute(
+        X, target=1, feature_mask=SEGMENTS, n_samples=6
+    ),
+    "lime": lambda: ta.Lime(MODEL).attribute(X, target=1, feature_mask=SEGMENTS, n_samples=6),
+    "feature permutation": lambda: ta.FeaturePermutation(MODEL).attribute(
+        X, target=1, feature_mask=SEGMENTS, incremental=True
+    ),
+    "layer ablation": lambda: ta.LayerFeatureAblation(MODEL, "3").attribute(
+        X, target=1, layer_mask=torch.zeros(1, 1, 1, 1, dtype=torch.long)
+    ),
     "rise": lambda: ta.RISE(MODEL).attribute(X, target=1, n_masks=8),
     "explain": lambda: ta.explain(MODEL, X, FIVE, targets=ta.TopK(2), layer="3"),
     "prepare": lambda: ta.prepare(MODEL, X, channels_last=False),

@@ -86,6 +86,20 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
             X, 1, feature_mask=torch.arange(4).repeat_interleave(9).view(1, 1, 6, 6)
         )
     ),
+    "shapley_value_sampling": lambda model: (
+        lambda: ta.ShapleyValueSampling(model).attribute(
+            X,
+            target=1,
+            feature_mask=torch.arange(4).repeat_interleave(9).view(1, 1, 6, 6),
+            n_samples=1,
+            incremental=True,
+        )
+    ),
+    "layer_feature_ablation": lambda model: (
+        lambda: ta.LayerFeatureAblation(model, "2").attribute(
+            X, target=1, layer_mask=torch.zeros(1, dtype=torch.long)
+        )
+    ),
     "rise": lambda model: lambda: ta.RISE(model).attribute(X, 1, n_masks=4, grid_size=2),
     "noise_tunnel": lambda model: (
         lambda: ta.NoiseTunnel(ta.Saliency(model)).attribute(X, target=1, nt_samples=2)

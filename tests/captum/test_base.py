@@ -11,6 +11,7 @@ import torch
 from captum.attr._utils import lrp_rules
 from captum_parity import IMAGES, Sequences, convolutions
 from helpers import assert_same, noise, refused, seeded
+from sklearn.linear_model import Ridge
 from torch import nn
 
 import torchattr
@@ -25,14 +26,18 @@ from torchattr.errors import (
 
 NAMES = [name for name in dir(torchattr.captum) if name[0].isupper()]
 RULES = [name for name in NAMES if "Rule" in name]
-METHODS = [name for name in NAMES if name not in ("LayerAttribution", *RULES)]
+BASES = ("LayerAttribution", "PerturbationAttribution")
+METHODS = [name for name in NAMES if name not in (*BASES, *RULES)]
 
 # Captum's FeatureAblation passes these on to its own subclasses and ignores them otherwise.
-IGNORED = {("FeatureAblation", "attribute"): {"kwargs"}}
+IGNORED = {
+    ("FeatureAblation", "attribute"): {"kwargs"},
+    ("FeaturePermutation", "attribute"): {"kwargs"},
+}
 
 
 def test_these_are_the_names() -> None:
-    assert len(METHODS) == 18
+    assert len(METHODS) == 27
     assert all(hasattr(captum.attr, name) for name in METHODS)
     assert all(hasattr(lrp_rules, name) for name in RULES)
 
@@ -74,11 +79,13 @@ def test_properties_are_captums(name: str) -> None:
             (lambda m: torchattr.captum.NoiseTunnel(torchattr.captum.Saliency(m))),
             (lambda m: captum.attr.NoiseTunnel(captum.attr.Saliency(m))),
         )
+    if name == "LimeBase":
+        layer = [Ridge(), len, len, True, len, None]
     one, other = ours(model, *layer), theirs(model, *layer)
     assert one.has_convergence_delta() == other.has_convergence_delta()
     assert one.multiplies_by_inputs == other.multiplies_by_inputs
     assert one.forward_func is model
-    if layer:
+    if layer and name != "LimeBase":
         assert one.layer is model[1]
 
 
@@ -209,4 +216,5 @@ def _parameters(library: object, name: str, function: str) -> list[inspect.Param
 
 
 def _identity(parameter: inspect.Parameter) -> tuple[str, object, object]:
-    return parameter.name, parameter.kind, parameter.default
+    default = parameter.default
+    return parameter.name, parameter.kind, getattr(default, "__name__", default)

@@ -235,15 +235,19 @@ def test_every_mode_for_pictures(mode: str) -> None:
     )
 
 
+OF_FUTURES = ("FeatureAblation", "FeaturePermutation", "ShapleyValueSampling", "ShapleyValues")
 METHODS = [
     name
     for name, one in vars(torchattr.captum).items()
-    if inspect.isclass(one) and hasattr(one, "attribute")
+    if inspect.isclass(one)
+    and hasattr(one, "attribute")
+    and not inspect.isabstract(one)
+    and name not in OF_FUTURES
 ]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_futures_are_not_offered_by_any_method(name: str) -> None:
+def test_futures_are_not_offered_by_other_methods(name: str) -> None:
     method = object.__new__(getattr(torchattr.captum, name))
     with refused(NotImplementedError, name, "call attribute"):
         method.attribute_future(IMAGES, target=1)

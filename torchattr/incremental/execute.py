@@ -11,20 +11,43 @@ from torch import Tensor
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.plan import ChunkBoxes
 from torchattr.incremental.schedule import Schedule
-from torchattr.kernels import Boxes, PatchOperations
+from torchattr.kernels import IMAGE, Boxes, PatchOperations
 
 
 class CleanValues:
-    """The clean values in channels-last memory, converted on first use."""
+    """The clean values in channels-last memory, converted on first use.
 
-    def __init__(self, schedule: Schedule) -> None:
+    Args:
+        schedule: what reads them.
+        follow: whether they follow the changes: each chunk of variants, one of each image, becomes
+            what the next one is compared with.
+    """
+
+    def __init__(self, schedule: Schedule, *, follow: bool = False) -> None:
         self._schedule = schedule
+        self._follow = follow
         self._made: dict[int, Tensor] = {}
 
     def __call__(self, index: int) -> Tensor:
         if index not in self._made:
-            self._made[index] = self._schedule.grids[index].channels_last(self._taken(index))
+            taken = self._taken(index)
+            made = self._schedule.grids[index].channels_last(taken)
+            shared = made.data_ptr() == taken.data_ptr()
+            self._made[index] = made.clone() if self._follow and shared else made
         return self._made[index]
+
+    def note(self, index: int, rows: Tensor, boxes: Boxes) -> None:
+        """Let a value follow its changed pixels, if values do and this one is kept."""
+        if not self._follow or not (index in self._made or self._is_on_tape(index)):
+            return
+        clean = self(index)
+        variant, y, x = boxes.positions
+        places = (boxes.table[variant, IMAGE] * clean.shape[1] + y) * clean.shape[2] + x
+        chosen = torch.from_numpy(places).to(clean.device, non_blocking=True)
+        clean.view(-1, clean.shape[3]).index_copy_(0, chosen, rows)
+
+    def _is_on_tape(self, index: int) -> bool:
+        return self._schedule.lowered.tape.values[index].clean is not None
 
     def _taken(self, index: int) -> Tensor:
         """Take a value from the tape, which releases it."""
@@ -81,12 +104,15 @@ def run(
         return Changed(grid, rows, boxes.changed[index], partial(clean, index))
 
     live = {index: changed(index, rows) for index, rows in sources.items()}
+    for index, rows in sources.items():
+        clean.note(index, rows, boxes.changed[index])
     frontier = {}
     for step, last_uses in zip(schedule.operators, schedule.last_uses, strict=True):
         given = [live[index] for index in step.inputs]
         live[step.output] = changed(
             step.output, step.run(given, boxes.changed[step.output], backend)
         )
+        clean.note(step.output, live[step.output].rows, boxes.changed[step.output])
         allowance.spend(step)
         for index, is_last in zip(step.inputs, last_uses, strict=True):
             if is_last:

@@ -99,7 +99,7 @@ class Incremental:
             a batch of images.
         at_once: expected number of variants per chunk.
         tape: the tape of a forward of these inputs and arguments, if there is one; it is consumed.
-
+        follow: whether each chunk, one variant of each image, becomes the clean batch of the next.
     """
 
     def __init__(
@@ -111,6 +111,8 @@ class Incremental:
         boxes: Sequence[Boxes | None],
         at_once: int,
         tape: Tape | None = None,
+        *,
+        follow: bool = False,
     ) -> None:
         self._device, dtype = inputs[0].device, inputs[0].dtype
         self._backend: PatchOperations = choose_patches(
@@ -123,7 +125,7 @@ class Incremental:
         # These calls are not the model's: no mode may intercept them.
         with DisableTorchFunction():
             self._schedule.fold()
-        self._clean = CleanValues(self._schedule)
+        self._clean = CleanValues(self._schedule, follow=follow)
         self._allowance = Allowance(0)
 
     @property

@@ -61,11 +61,11 @@ def scores_incrementally(
     """
     # Taken even if it is not used: a tape holds memory.
     tape = recorder.take() if recorder else None
-    reason = _obstacle(perturbation, scores, mode)
+    reason = obstacle(perturbation, scores, mode)
     if reason:
         return None, Recomputed(0, 0, 0.0, (reason,))
     values, recomputed = [], Recomputed(0, 0, 0.0)
-    groups = list(_groups(scores))
+    groups = list(groups_of(scores))
     tape = tape if len(groups) == 1 else None
     bar.reset(total=len(groups) * len(perturbation.masks))
     try:
@@ -78,19 +78,19 @@ def scores_incrementally(
                 return None, recomputed
             values.append(run.values(bar))
     except (Diverged, NotPerExample) as error:
-        return None, _nothing_saved(recomputed, str(error))
+        return None, nothing_saved(recomputed, str(error))
     except Exception as error:  # noqa: BLE001 - the model's own errors come again from whole copies
         raise_if_lost(error)
         reason = f"incremental computation failed ({type(error).__name__}: {first_line(error)})"
-        return None, _nothing_saved(recomputed, reason)
+        return None, nothing_saved(recomputed, reason)
     return torch.cat(values, dim=1), recomputed
 
 
-def _nothing_saved(planned: Recomputed, reason: str) -> Recomputed:
+def nothing_saved(planned: Recomputed, reason: str) -> Recomputed:
     return Recomputed(0, planned.whole + planned.followed, 0.0, (reason,))
 
 
-def _obstacle(perturbation: Perturbation, scores: TargetScores, mode: Mode) -> str:
+def obstacle(perturbation: Perturbation, scores: TargetScores, mode: Mode) -> str:
     """Return why not to compute incrementally; empty if there is no reason."""
     tensors = perturbation.inputs.tensors
     device = tensors[0].device
@@ -109,7 +109,7 @@ def _obstacle(perturbation: Perturbation, scores: TargetScores, mode: Mode) -> s
     return ""
 
 
-def _groups(scores: TargetScores) -> Iterator[slice]:
+def groups_of(scores: TargetScores) -> Iterator[slice]:
     """Yield the images in groups whose clean activations can be kept."""
     size = max(MOST_RECORDED * scores.batch // max(scores.footprint.total, 1), 1)
     size = size if scores.divisible else scores.batch

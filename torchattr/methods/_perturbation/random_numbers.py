@@ -25,7 +25,7 @@ def uniform(key: int, start: int, stop: int, width: int) -> np.ndarray:
     blocks = ceil(width / _BLOCK)
     generator = np.random.Philox(key=key, counter=start * blocks)
     raw = generator.random_raw((stop - start) * blocks * _BLOCK)
-    return (raw >> np.uint64(11)).reshape(stop - start, -1)[:, :width] * 2.0**-53
+    return (raw >> np.uint64(11)).reshape(stop - start, blocks * _BLOCK)[:, :width] * 2.0**-53
 
 
 def normal(key: int, start: int, stop: int, width: int) -> np.ndarray:
