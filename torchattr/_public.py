@@ -62,7 +62,12 @@ from torchattr.methods import GuidedBackprop as GuidedBackprop
 from torchattr.methods import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods import InputXGradient as InputXGradient
 from torchattr.methods import IntegratedGradients as IntegratedGradients
+from torchattr.methods import InternalInfluence as InternalInfluence
 from torchattr.methods import LayerActivation as LayerActivation
+from torchattr.methods import LayerConductance as LayerConductance
+from torchattr.methods import LayerGradientShap as LayerGradientShap
+from torchattr.methods import LayerGradientXActivation as LayerGradientXActivation
+from torchattr.methods import LayerIntegratedGradients as LayerIntegratedGradients
 from torchattr.methods import LayerLRP as LayerLRP
 from torchattr.methods import Ledger as Ledger
 from torchattr.methods import LeGrad as LeGrad

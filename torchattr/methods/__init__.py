@@ -50,7 +50,16 @@ from torchattr.methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from torchattr.methods.internal_influence import InternalInfluence as InternalInfluence
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.layer_conductance import LayerConductance as LayerConductance
+from torchattr.methods.layer_gradient_shap import LayerGradientShap as LayerGradientShap
+from torchattr.methods.layer_gradient_x_activation import (
+    LayerGradientXActivation as LayerGradientXActivation,
+)
+from torchattr.methods.layer_integrated_gradients import (
+    LayerIntegratedGradients as LayerIntegratedGradients,
+)
 from torchattr.methods.layer_lrp import LayerLRP as LayerLRP
 from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.libra_grad import LibraGrad as LibraGrad
