@@ -65,6 +65,8 @@ from torchattr.methods import IntegratedGradients as IntegratedGradients
 from torchattr.methods import InternalInfluence as InternalInfluence
 from torchattr.methods import LayerActivation as LayerActivation
 from torchattr.methods import LayerConductance as LayerConductance
+from torchattr.methods import LayerDeepLift as LayerDeepLift
+from torchattr.methods import LayerDeepLiftShap as LayerDeepLiftShap
 from torchattr.methods import LayerGradientShap as LayerGradientShap
 from torchattr.methods import LayerGradientXActivation as LayerGradientXActivation
 from torchattr.methods import LayerIntegratedGradients as LayerIntegratedGradients
@@ -72,6 +74,7 @@ from torchattr.methods import LayerLRP as LayerLRP
 from torchattr.methods import Ledger as Ledger
 from torchattr.methods import LeGrad as LeGrad
 from torchattr.methods import LibraGrad as LibraGrad
+from torchattr.methods import NeuronConductance as NeuronConductance
 from torchattr.methods import NoiseTunnel as NoiseTunnel
 from torchattr.methods import Occlusion as Occlusion
 from torchattr.methods import RawAttention as RawAttention

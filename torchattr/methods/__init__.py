@@ -53,6 +53,8 @@ from torchattr.methods.integrated_gradients import IntegratedGradients as Integr
 from torchattr.methods.internal_influence import InternalInfluence as InternalInfluence
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
 from torchattr.methods.layer_conductance import LayerConductance as LayerConductance
+from torchattr.methods.layer_deep_lift import LayerDeepLift as LayerDeepLift
+from torchattr.methods.layer_deep_lift_shap import LayerDeepLiftShap as LayerDeepLiftShap
 from torchattr.methods.layer_gradient_shap import LayerGradientShap as LayerGradientShap
 from torchattr.methods.layer_gradient_x_activation import (
     LayerGradientXActivation as LayerGradientXActivation,
@@ -64,6 +66,7 @@ from torchattr.methods.layer_lrp import LayerLRP as LayerLRP
 from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.libra_grad import LibraGrad as LibraGrad
 from torchattr.methods.lrp import LRP as LRP
+from torchattr.methods.neuron_conductance import NeuronConductance as NeuronConductance
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.path_attribution import PathAttribution as PathAttribution

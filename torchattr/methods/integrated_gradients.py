@@ -11,7 +11,6 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Tensors, TensorsT
 from torchattr.methods._gradient.baselines import fixed_baselines
-from torchattr.methods._gradient.rows import beside_targets
 from torchattr.methods._perturbation.quadrature import (
     Quadrature,
     points_between,
@@ -155,13 +154,3 @@ class IntegratedGradients(PathAttribution):
             return [weighted_copies(grad, rule[1][first:last]) for grad in grads]
 
         return evaluate
-
-    def _finished(
-        self, inputs: Inputs, starts: Sequence[Tensor], means: Sequence[Tensor]
-    ) -> list[Tensor]:
-        if not self.multiply_by_inputs:
-            return [mean.to(x.dtype) for x, mean in zip(inputs.tensors, means, strict=True)]
-        return [
-            (beside_targets(x.detach() - start, mean) * mean).to(x.dtype)
-            for x, start, mean in zip(inputs.tensors, starts, means, strict=True)
-        ]

@@ -120,7 +120,7 @@ class LayerConductance(LayerPathAttribution):
         if not return_convergence_delta:
             return found
         rise = run.scores.clean - run.scores.of(starts)[0]
-        return found, self._deltas(found, run.scores, rise)
+        return found, self._deltas(found, run, rise)
 
 
 def _on_path(

@@ -125,7 +125,7 @@ class LayerGradientShap(LayerPathAttribution):
                 if self.multiply_by_inputs:
                     found = joined([differences, found], _product)
                 if deltas is not None:
-                    missed = self._deltas(found, run.scores, rise)
+                    missed = self._deltas(found, run, rise)
                     for number in range(copies):
                         own = with_tensors(missed, partial(_of_copy, copies, number))
                         deltas[first + number] = own

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs
 from torchattr.core.pytree import joined, tensors_of
 from torchattr.core.types import Forward, Layers, OutputKey
-from torchattr.layers import TapPoint, Trace
-from torchattr.methods._gradient.at_layers import at_layers, passes_at, values_at
+from torchattr.layers import Trace
+from torchattr.methods._gradient.attributed import AttributedLayers
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._gradient.memory import Memory
@@ -24,31 +24,23 @@ from torchattr.methods.path_attribution import PathAttribution, RowsElsewhere, c
 class _AtLayers(GradientAttribution):
     """The values of layers, and the gradients there, under the title of the method."""
 
-    def __init__(self, title: str, layers: LayerChoice, model: Forward, **options: Any) -> None:
+    def __init__(self, title: str, model: Forward, **options: Any) -> None:
         super().__init__(model, **options)
-        self._title, self._layers = title, layers
+        self._title = title
 
     @property
     def title(self) -> str:
         return self._title
 
     def passes(
-        self,
-        inputs: Inputs,
-        arguments: Sequence[Any],
-        *,
-        target: Any = None,
-        of_input: bool = False,
-        **options: Any,
+        self, inputs: Inputs, arguments: Sequence[Any], *, of: AttributedLayers, **options: Any
     ) -> Sequence[Pass]:
-        return passes_at(
-            self._layers, self.table, inputs, arguments, self.output, target, of_input=of_input
-        )
+        return of.passes(self.table)
 
-    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
-        return at_layers(self._layers, results, _values), at_layers(
-            self._layers, results, _gradients
-        )
+    def combine(
+        self, inputs: Inputs, results: Sequence[PassResult], *, of: AttributedLayers, **options: Any
+    ) -> Any:
+        return of.values_in(results), of.gradients(results)
 
 
 class LayerPathAttribution(PathAttribution):
@@ -83,7 +75,7 @@ class LayerPathAttribution(PathAttribution):
         }
         super().__init__(model, multiply_by_inputs, **options)
         self._layers = LayerChoice(model, layer, calls)
-        self._at_layers = _AtLayers(self.title, self._layers, model, **options)
+        self._at_layers = _AtLayers(self.title, model, **options)
 
     def _settings(self) -> dict[str, Any]:
         return {**self._layers.settings, **super()._settings()}
@@ -93,13 +85,11 @@ class LayerPathAttribution(PathAttribution):
     ) -> LayerRun:
         return LayerRun(self, inputs, target, arguments, of_input)
 
-    def _deltas(self, found: Any, scores: TargetScores, rise: Tensor) -> Any:
+    def _deltas(self, found: Any, run: LayerRun, rise: Tensor) -> Any:
         """Return how far the attributions of each layer are from the rise of the scores."""
-        each = found if self._layers.several else {"": found}
-        deltas = {
-            name: convergence_delta(tensors_of(one), scores, rise) for name, one in each.items()
-        }
-        return self._layers.form(deltas)
+        return run.of.for_each(
+            lambda one: convergence_delta(tensors_of(one), run.scores, rise), found
+        )
 
 
 class LayerRun:
@@ -115,6 +105,7 @@ class LayerRun:
         of_input: whether the layers' inputs are read instead of their outputs.
 
     Attributes:
+        of: the layers.
         scores: the scores of the batch.
         clean: the layers' values for the batch.
     """
@@ -127,19 +118,20 @@ class LayerRun:
         arguments: Sequence[Any],
         of_input: bool,
     ) -> None:
-        self._method, self._arguments, self._of_input = method, arguments, of_input
-        named = method._layers.resolve(inputs, arguments, method.output, target)
-        self._taps = {name: TapPoint(module, of_input) for name, module in named.items()}
+        self._method, self._arguments = method, arguments
         self._batch = inputs.batch_size
+        self.of = AttributedLayers(
+            method._layers, inputs, arguments, method.output, target, of_input=of_input
+        )
         self.scores = TargetScores(
             method.model,
             inputs,
             target,
             arguments,
             method.output,
-            taps=list(self._taps.values()),
+            taps=list(self.of.taps.values()),
         )
-        self.clean = values_at(method._layers, self._taps, self.scores.trace)
+        self.clean = self.of.values(self.scores.trace)
 
     def values(self, trace: Trace, copies: int = 1) -> Any:
         """Return the layers' values in a forward of copies of the batch.
@@ -147,8 +139,7 @@ class LayerRun:
         Raises:
             RowsElsewhere: the first dimension of a layer is not that of the batch.
         """
-        found = values_at(self._method._layers, self._taps, trace)
-        return self._of_copies(found, copies)
+        return self._of_copies(self.of.values(trace), copies)
 
     def at(self, points: Sequence[Tensor], copies: int) -> tuple[Any, Any]:
         """Return the layers' values and gradients at copies of the batch.
@@ -158,7 +149,7 @@ class LayerRun:
         Raises:
             RowsElsewhere: the first dimension of a layer is not that of the batch.
         """
-        call = MethodCall(self._method._at_layers, {"of_input": self._of_input})
+        call = MethodCall(self._method._at_layers, {"of": self.of})
         values, gradients = self._method._gradients(
             points, self._arguments, self.scores, self._batch, call
         )
@@ -177,12 +168,3 @@ class LayerRun:
                 " first dimension does not grow with it; pass internal_batch_size=1"
             )
         return values
-
-
-def _values(result: PassResult, number: int) -> Any:
-    call = result.calls[number]
-    return call.restore(call.values)
-
-
-def _gradients(result: PassResult, number: int) -> Any:
-    return result.calls[number].restore(result.gradients[number])

@@ -17,6 +17,7 @@ from torchattr.errors import TorchattrWarning
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.passes import MethodCall, solve
+from torchattr.methods._gradient.rows import beside_targets
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
 from torchattr.methods._perturbation.checked import checked_count
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
@@ -173,6 +174,17 @@ class PathAttribution(Attribution):
         if copies > 1:
             require_copies(solution.output, rows)
         return solution.results[0]
+
+    def _finished(
+        self, inputs: Inputs, starts: Sequence[Tensor], means: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Return mean gradients in the dtypes of the inputs, times the length of the path."""
+        if not self.multiply_by_inputs:
+            return [mean.to(x.dtype) for x, mean in zip(inputs.tensors, means, strict=True)]
+        return [
+            (beside_targets(x.detach() - start, mean) * mean).to(x.dtype)
+            for x, start, mean in zip(inputs.tensors, starts, means, strict=True)
+        ]
 
 
 def check_internal_batch(internal_batch_size: Any, batch_size: int, what: str) -> None:

@@ -22,6 +22,7 @@ from torchattr.layers import (
     OPERATIONS,
     Call,
     Captured,
+    CheckedTable,
     GraphTrace,
     LayerRule,
     RuleTable,
@@ -322,7 +323,9 @@ class _Forward:
             key=self._problem.key,
             # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.
-            from_inputs=any(request.tap is None or request.tap.of_input for request in passes),
+            from_inputs=any(request.tap is None or request.tap.of_input for request in passes)
+            # The reference of a comparison was run from the inputs on.
+            or any(isinstance(table, CheckedTable) for table in self._tables),
             of_output=self._reader.reads_output,
             memory=self._problem.memory,
         )
