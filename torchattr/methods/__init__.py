@@ -63,6 +63,7 @@ from torchattr.methods.layer_integrated_gradients import (
     LayerIntegratedGradients as LayerIntegratedGradients,
 )
 from torchattr.methods.layer_lrp import LayerLRP as LayerLRP
+from torchattr.methods.layer_paths import LayerPathAttribution as LayerPathAttribution
 from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.libra_grad import LibraGrad as LibraGrad
 from torchattr.methods.lrp import LRP as LRP
