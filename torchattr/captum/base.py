@@ -105,11 +105,11 @@ def bare(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
 
 
-def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> None:
-    """Refuse arguments of `torch.autograd.grad` that would change its result.
+def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> bool:
+    """Return whether arguments of `torch.autograd.grad` ask for zeros where there is no gradient.
 
     Raises:
-        InputError: there are such.
+        InputError: they would change its result.
     """
     changing = {
         name for name, value in (grad_kwargs or {}).items() if value and name not in _WITHOUT_EFFECT
@@ -120,6 +120,7 @@ def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> None:
             f" the target, without a graph; only {', '.join(_WITHOUT_EFFECT)} are"
             " accepted, which change no result"
         )
+    return bool((grad_kwargs or {}).get("materialize_grads"))
 
 
 _WITHOUT_EFFECT = ("retain_graph", "allow_unused", "materialize_grads")

@@ -133,8 +133,13 @@ class LayerGradientXActivation(LayerAttribution, methods.LayerGradientXActivatio
         attribute_to_layer_input: bool = False,
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        check_grad_kwargs(grad_kwargs)
-        found = super().attribute(inputs, target, additional_forward_args, attribute_to_layer_input)
+        found = super().attribute(
+            inputs,
+            target,
+            additional_forward_args,
+            attribute_to_layer_input,
+            allow_unused=check_grad_kwargs(grad_kwargs),
+        )
         if self._memory_efficient:
             found = with_tensors(found, Tensor.cpu)
         return in_captums_form(found)

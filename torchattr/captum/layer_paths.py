@@ -57,7 +57,7 @@ class LayerConductance(_OfLayerPaths, methods.LayerConductance):
         attribute_to_layer_input: bool = False,
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        check_grad_kwargs(grad_kwargs)
+        allow_unused = check_grad_kwargs(grad_kwargs)
         found = super().attribute(
             inputs,
             baselines,
@@ -68,6 +68,7 @@ class LayerConductance(_OfLayerPaths, methods.LayerConductance):
             internal_batch_size,
             return_convergence_delta,
             attribute_to_layer_input,
+            allow_unused=allow_unused,
         )
         return with_deltas(found, return_convergence_delta)
 
@@ -87,7 +88,7 @@ class InternalInfluence(_OfLayerPaths, methods.InternalInfluence):
         attribute_to_layer_input: bool = False,
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        check_grad_kwargs(grad_kwargs)
+        allow_unused = check_grad_kwargs(grad_kwargs)
         found = super().attribute(
             inputs,
             baselines,
@@ -97,6 +98,7 @@ class InternalInfluence(_OfLayerPaths, methods.InternalInfluence):
             method,
             internal_batch_size,
             attribute_to_layer_input,
+            allow_unused=allow_unused,
         )
         return in_captums_form(found)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from torchattr import methods
 from torchattr.captum.base import CaptumMethod, bare, check_grad_kwargs, one_device
 from torchattr.captum.gradient import drawn_seeds
+from torchattr.core.pytree import tensors_of
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.methods import CustomAttribution
@@ -271,4 +275,13 @@ class NeuronDeepLiftShap(_OfComparison, methods.DeepLiftShap):
 def _of_bare(selector: Any) -> Any:
     if isinstance(selector, list):
         return tuple(selector)
-    return (lambda values: selector(bare(values))) if callable(selector) else selector
+    return partial(_selected, selector) if callable(selector) else selector
+
+
+def _selected(selector: Callable[[Any], Tensor], values: Any) -> Tensor:
+    """Return a value for each example; one for all is a sum over them, of which each has a part."""
+    found = selector(bare(values))
+    if found.dim():
+        return found
+    rows = len(tensors_of(values)[0])
+    return (found / rows).expand(rows)

@@ -18,7 +18,7 @@ from torchattr.methods._perturbation.quadrature import (
     quadrature,
     weighted_copies,
 )
-from torchattr.methods.layer_paths import LayerPathAttribution
+from torchattr.methods.layer_paths import LayerPathAttribution, LayerRun
 from torchattr.methods.path_attribution import check_internal_batch
 
 
@@ -72,6 +72,8 @@ class InternalInfluence(LayerPathAttribution):
         method: str = "gausslegendre",
         internal_batch_size: int | None = None,
         attribute_to_layer_input: bool = False,
+        *,
+        allow_unused: bool = False,
     ) -> Any:
         """Return the mean gradient of each layer, in the form of its output.
 
@@ -84,6 +86,8 @@ class InternalInfluence(LayerPathAttribution):
             method: as for :meth:`IntegratedGradients.attribute`.
             internal_batch_size: as for :meth:`IntegratedGradients.attribute`.
             attribute_to_layer_input: use the layer's input instead of its output.
+            allow_unused: give zeros to a layer that the target does not depend on, instead of
+                refusing it.
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
@@ -96,7 +100,8 @@ class InternalInfluence(LayerPathAttribution):
         alphas, weights = quadrature(method, n_steps)
         check_internal_batch(internal_batch_size, given.batch_size, "step")
         arguments = as_arguments(additional_forward_args)
-        run = self._run_at_layers(given, target, arguments, attribute_to_layer_input)
+        of_input = attribute_to_layer_input
+        run = LayerRun(self, given, target, arguments, of_input, allow_unused)
 
         def evaluate(first: int, last: int) -> Any:
             points = points_between(starts, given.tensors, alphas[first:last])

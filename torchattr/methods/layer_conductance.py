@@ -77,6 +77,8 @@ class LayerConductance(LayerPathAttribution):
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         attribute_to_layer_input: bool = False,
+        *,
+        allow_unused: bool = False,
     ) -> Any:
         """Return the conductance of each layer, in the form of its output.
 
@@ -94,6 +96,8 @@ class LayerConductance(LayerPathAttribution):
             return_convergence_delta: return `(attributions, delta)`: for each example also how far
                 the sum of a layer's attributions is from `s(x) − s(b)`.
             attribute_to_layer_input: use the layer's input instead of its output.
+            allow_unused: give zeros to a layer that the target does not depend on, instead of
+                refusing it.
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
@@ -106,7 +110,8 @@ class LayerConductance(LayerPathAttribution):
         alphas = quadrature(method, n_steps, further=1)[0]
         check_internal_batch(internal_batch_size, given.batch_size, "step")
         arguments = as_arguments(additional_forward_args)
-        run = self._run_at_layers(given, target, arguments, attribute_to_layer_input)
+        of_input = attribute_to_layer_input
+        run = LayerRun(self, given, target, arguments, of_input, allow_unused)
         total = self._summed(
             n_steps,
             _on_path(run, given, starts, alphas),

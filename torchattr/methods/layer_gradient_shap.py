@@ -99,7 +99,7 @@ class LayerGradientShap(LayerPathAttribution):
         samples = PathSamples(given, rows, checked_stdevs(stdevs, given), seeds_for(seed, given))
         check_internal_batch(internal_batch_size, given.batch_size, "sample")
         arguments = as_arguments(additional_forward_args)
-        run = self._run_at_layers(given, target, arguments, attribute_to_layer_input)
+        run = LayerRun(self, given, target, arguments, attribute_to_layer_input)
         deltas: dict[int, Any] | None = {} if return_convergence_delta else None
         evaluate = self._on_paths(given, samples, run, deltas)
         sums = self._summed(count, evaluate, run.scores, given, internal_batch_size, "sample")

@@ -70,6 +70,8 @@ class LayerGradientXActivation(GradientAttribution):
         target: Target = None,
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
+        *,
+        allow_unused: bool = False,
     ) -> Any:
         """Return the attributions of each layer, in the form of its output.
 
@@ -78,9 +80,16 @@ class LayerGradientXActivation(GradientAttribution):
             target: as for every method.
             additional_forward_args: as for every method.
             attribute_to_layer_input: use the layer's input instead of its output.
+            allow_unused: give zeros to a layer that the target does not depend on, instead of
+                refusing it.
         """
-        of_input = {"attribute_to_layer_input": attribute_to_layer_input}
-        return self._attribute(inputs, target, additional_forward_args, **of_input)
+        return self._attribute(
+            inputs,
+            target,
+            additional_forward_args,
+            allow_unused=allow_unused,
+            attribute_to_layer_input=attribute_to_layer_input,
+        )
 
     @property
     def combines_at_once(self) -> bool:

@@ -80,11 +80,6 @@ class LayerPathAttribution(PathAttribution):
     def _settings(self) -> dict[str, Any]:
         return {**self._layers.settings, **super()._settings()}
 
-    def _run_at_layers(
-        self, inputs: Inputs, target: Any, arguments: Sequence[Any], of_input: bool
-    ) -> LayerRun:
-        return LayerRun(self, inputs, target, arguments, of_input)
-
     def _deltas(self, found: Any, run: LayerRun, rise: Tensor) -> Any:
         """Return how far the attributions of each layer are from the rise of the scores."""
         return run.of.for_each(
@@ -103,6 +98,7 @@ class LayerRun:
         target: what is explained.
         arguments: further arguments of the model.
         of_input: whether the layers' inputs are read instead of their outputs.
+        allow_unused: whether layers that the target does not depend on get zeros.
 
     Attributes:
         of: the layers.
@@ -117,8 +113,10 @@ class LayerRun:
         target: Any,
         arguments: Sequence[Any],
         of_input: bool,
+        allow_unused: bool = False,
     ) -> None:
         self._method, self._arguments = method, arguments
+        self._allow_unused = allow_unused
         self._batch = inputs.batch_size
         self.of = AttributedLayers(
             method._layers, inputs, arguments, method.output, target, of_input=of_input
@@ -149,7 +147,7 @@ class LayerRun:
         Raises:
             RowsElsewhere: the first dimension of a layer is not that of the batch.
         """
-        call = MethodCall(self._method._at_layers, {"of": self.of})
+        call = MethodCall(self._method._at_layers, {"of": self.of}, self._allow_unused)
         values, gradients = self._method._gradients(
             points, self._arguments, self.scores, self._batch, call
         )

@@ -71,10 +71,17 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class MethodCall:
-    """A method, and the options of its `attribute` for one call."""
+    """A method, and the options of its `attribute` for one call.
+
+    Attributes:
+        method: the method.
+        options: the options.
+        allows_unused: whether layers that the target does not depend on get zeros.
+    """
 
     method: Method
     options: Mapping[str, Any] = field(default_factory=dict)
+    allows_unused: bool = False
 
 
 @dataclass(frozen=True)
@@ -379,7 +386,9 @@ def _refusal(
     """Return why a call cannot be served, if so; raise unless it may be skipped."""
     try:
         for request in passes:
-            check.demand(call.method.title, request.name, _calls(trace, check.inputs, request))
+            calls = _calls(trace, check.inputs, request)
+            if not call.allows_unused:
+                check.demand(call.method.title, request.name, calls)
             trace.coverage.demand(request.rules, call.method.title, strict=call.method.strict)
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
