@@ -169,15 +169,17 @@ def _solve(
     ]
     served = [number for number, reason in enumerate(reasons) if reason is None]
     passes = [request for number in served for request in asked[number]]
+    expecting = [number for number in served if not calls[number].allows_unused]
+    expected = {request for number in expecting for request in asked[number]}
     parts: dict[int, list[Any]] = {number: [] for number in served}
     for one in forward.rounds(passes):
         for k in served:
             parts[k] += _combined(calls[k], inputs, one, asked[k], several=forward.several)
         # Rules may legitimately leave only zeros; a plain gradient of zeros is suspicious.
-        for request in passes if warns_of_zeros else ():
+        for request in expected if warns_of_zeros else ():
             if not request.rules:
                 check.note_zeros(request.name, one.results[request].gradients, one.count)
-    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
+    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, list(expected)))
     results: list[Any] = [None] * len(calls)
     for number, of_call in parts.items():
         results[number] = _joined(of_call, several=forward.several)
