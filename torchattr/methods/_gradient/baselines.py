@@ -125,7 +125,8 @@ def _has_form(rows: Tensor, tensor: Tensor) -> bool:
 
 
 def _like(value: Any, tensor: Tensor) -> Tensor:
-    return torch.as_tensor(value, device=tensor.device).detach().to(tensor.dtype)
+    # The dtype at once: a number would be rounded to single precision first.
+    return torch.as_tensor(value, device=tensor.device, dtype=tensor.dtype).detach()
 
 
 def _finite(baseline: Tensor) -> Tensor:
