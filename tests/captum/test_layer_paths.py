@@ -61,7 +61,9 @@ def test_layers(name: str, layer: str, of_input: bool, model: nn.Module) -> None
 @pytest.mark.parametrize("name", PATHS)
 def test_rules(name: str, rule: str, model: nn.Module) -> None:
     options: dict[str, Any] = {"layer": "relu2", "target": 2, "n_steps": 5, "method": rule}
-    assert_parity(name, model, IMAGES, tolerance=tolerance(name), baselines=0.3, **options)
+    # The points of the others are float32 in Captum.
+    allowed = tolerance(name) if rule == "gausslegendre" else SINGLE
+    assert_parity(name, model, IMAGES, tolerance=allowed, baselines=0.3, **options)
 
 
 @pytest.mark.parametrize("name", WITH_DELTA)
