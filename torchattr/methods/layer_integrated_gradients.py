@@ -18,9 +18,9 @@ from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._gradient.memory import Memory
-from torchattr.methods._gradient.substitution import Place, Substitution, places_of
 from torchattr.methods._gradient.target_reader import last_call
 from torchattr.methods._perturbation.scores import TargetScores
+from torchattr.methods._perturbation.substitution import Place, Substitution, places_of
 from torchattr.methods.integrated_gradients import IntegratedGradients
 from torchattr.methods.path_attribution import (
     PathAttribution,
@@ -179,14 +179,15 @@ class LayerIntegratedGradients(PathAttribution):
         undo: Undo,
     ) -> tuple[Tensor, ...]:
         """Return the attribution of each value."""
-        substitution = Substitution(self.model, places)
-        substitution.hook(undo)
-        method = _OfValues(substitution.forward, self.multiply_by_inputs, **self._options)
         arguments = (*(one.detach() for one in inputs.tensors), *scores.arguments)
+        substitution = Substitution(self.model, places, arguments, inputs.batch_size)
+        substitution.hook(undo)
         ends = tuple(value for place in places for value in place.values)
-        found: tuple[Tensor, ...] = method.attribute(
-            ends, tuple(starts), scores.target, arguments, **path
-        )
+        if scores.repeatable:
+            both = [torch.cat([end, start]) for end, start in zip(ends, starts, strict=True)]
+            substitution.run_rest_once(both, self.output)
+        method = _OfValues(substitution.forward, self.multiply_by_inputs, **self._options)
+        found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
         return found
 
     def _formed(self, places: Sequence[Place], found: Sequence[Tensor]) -> Any:

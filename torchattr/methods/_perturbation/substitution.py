@@ -6,15 +6,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.pytree import with_tensors
-from torchattr.core.types import Forward
+from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.errors import LayerError
 from torchattr.incremental import run_by
-from torchattr.layers import Captured, TapPoint, ThreadHook, hook_forward, on_input, on_output
+from torchattr.layers import (
+    Captured,
+    TapPoint,
+    ThreadHook,
+    Trace,
+    hook_forward,
+    on_input,
+    on_output,
+)
 from torchattr.methods._gradient.layer_choice import LayerChoice
+from torchattr.methods._perturbation.batch_repeat import repeat_arguments
 
 
 @dataclass(frozen=True)
@@ -77,18 +88,53 @@ class Substitution:
     Args:
         model: the model.
         places: where values are replaced.
+        arguments: the model's own inputs and further arguments, for one batch.
+        batch_size: number of examples in that.
 
     Attributes:
-        forward: the function `(*values, *arguments)` of the values and the model's own arguments.
+        forward: the function of copies of the values, one after the other.
     """
 
-    def __init__(self, model: Forward, places: Sequence[Place]) -> None:
+    def __init__(
+        self,
+        model: Forward,
+        places: Sequence[Place],
+        arguments: Sequence[Any],
+        batch_size: int,
+    ) -> None:
         self._places = places
-        self._count = sum(len(place.values) for place in places)
+        self._arguments, self._batch = arguments, batch_size
+        self._runs_rest_once = False
         self._given: dict[tuple[TapPoint, int], list[Tensor]] = {}
         self._calls: dict[TapPoint, int] = {}
         self._is_forward = False
         self.forward: Forward = run_by(model, self._run)
+
+    def run_rest_once(self, points: Sequence[Tensor], key: OutputKey) -> bool:
+        """Run what does not depend on the values once for all copies, if the model allows that.
+
+        Where all that follows comes from the values, the rest may have the rows of one batch. That
+        is tried: the outputs for some copies must be the same either way, up to rounding.
+
+        Args:
+            points: some copies of the values, unlike each other.
+            key: which entry of the output holds the scores.
+
+        Returns:
+            whether it does.
+        """
+        expected = self._output(points, key)
+        self._runs_rest_once = True
+        try:
+            found = self._output(points, key)
+            self._runs_rest_once = _is_close(found, expected)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            raise_if_lost(error)
+            self._runs_rest_once = False
+        return self._runs_rest_once
+
+    def _output(self, points: Sequence[Tensor], key: OutputKey) -> Tensor:
+        return Trace(self.forward, points, key=key, differentiable=False).output
 
     def hook(self, undo: Undo) -> None:
         """Replace the values in this thread, until that is undone."""
@@ -98,7 +144,7 @@ class Substitution:
             hook_forward(undo, place.tap.module, ThreadHook(hook), before=before)
 
     def _run(self, model: Callable[..., Any], values: Sequence[Any]) -> Any:
-        remaining = iter(values[: self._count])
+        remaining = iter(values)
         self._given = {
             (place.tap, number): [
                 next(remaining) for value in call.values if value.is_floating_point()
@@ -107,9 +153,10 @@ class Substitution:
             for number, call in zip(place.counted, place.captured, strict=True)
         }
         self._calls = dict.fromkeys((place.tap for place in self._places), 0)
+        copies = 1 if self._runs_rest_once else len(values[0]) // max(self._batch, 1)
         self._is_forward = True
         try:
-            return model(*values[self._count :])
+            return model(*repeat_arguments(self._arguments, copies, self._batch))
         finally:
             self._is_forward = False
 
@@ -135,3 +182,12 @@ class Substitution:
                 " choose another layer, or disable checkpointing"
             )
         return 0
+
+
+def _is_close(found: Tensor, expected: Tensor) -> bool:
+    """Whether two outputs are the same up to the rounding of other kernels."""
+    if found.shape != expected.shape:
+        return False
+    rounding = torch.finfo(expected.dtype).eps ** 0.6 if expected.is_floating_point() else 0
+    size = float(expected.abs().max()) if expected.numel() else 0.0
+    return bool(((found - expected).abs() <= rounding * size).all())
