@@ -125,7 +125,7 @@ class LayerGradientXActivation(LayerAttribution, methods.LayerGradientXActivatio
         self.multiplies_by_inputs = multiply_by_inputs
         self._memory_efficient = memory_efficient
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum asks for zeros by `grad_kwargs`
         self,
         inputs: Tensors,
         target: Any = None,

@@ -44,7 +44,7 @@ class LayerConductance(_OfLayerPaths, methods.LayerConductance):
     multiplies_by_inputs = True
     _gives_delta = True
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum asks for zeros by `grad_kwargs`
         self,
         inputs: Tensors,
         baselines: Any = None,
@@ -76,7 +76,7 @@ class LayerConductance(_OfLayerPaths, methods.LayerConductance):
 class InternalInfluence(_OfLayerPaths, methods.InternalInfluence):
     """:class:`torchattr.InternalInfluence`; several layers return a list in their order."""
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum asks for zeros by `grad_kwargs`
         self,
         inputs: Tensors,
         baselines: Any = None,

@@ -105,7 +105,7 @@ class Beside(nn.Module):
             return z + x
         if self.way == "rows":
             # The rows of the rest, written down: one example seems to be all there is.
-            return (z - z.view(len(x), -1, 4).mean(1).repeat_interleave(len(z) // len(x), 0)).tanh()
+            return (z + z.view(len(x), -1, 4).mean(1).repeat_interleave(len(z) // len(x), 0)).tanh()
         return z.tanh()
 
 
