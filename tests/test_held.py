@@ -86,6 +86,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "layer gradient shap": lambda: ta.LayerGradientShap(MODEL, "3").attribute(
         X, n_samples=4, target=1, return_convergence_delta=True
     ),
+    "deep lift": lambda: ta.DeepLift(MODEL).attribute(X, target=1),
+    "deep lift shap": lambda: ta.DeepLiftShap(MODEL).attribute(X, lambda x: x * 0.5, target=1),
     "layer deep lift": lambda: ta.LayerDeepLift(MODEL, "3").attribute(X, target=1),
     "layer deep lift shap": lambda: ta.LayerDeepLiftShap(MODEL, "3").attribute(
         X, lambda x: x * 0.5, target=1

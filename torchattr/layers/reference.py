@@ -132,10 +132,15 @@ class Recorder(LayerRule):
     """
 
     def __init__(self, reference: Reference) -> None:
-        self.reference = reference
+        self.reference: Reference | None = reference
+
+    def finish(self) -> None:
+        """End the recording: the graph, which the reference keeps, no longer keeps that."""
+        self.reference = None
 
     def save(self, call: Call, x: Tensor, y: Tensor, *extras: Tensor) -> tuple[Tensor, ...]:
-        self.reference.record(call, x if isinstance(x, tuple) else (x,))
+        if self.reference is not None:
+            self.reference.record(call, x if isinstance(x, tuple) else (x,))
         return ()
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor | None, ...]:

@@ -70,8 +70,10 @@ class ReferenceRun:
         copies: bool = False,
     ) -> tuple[Trace, Reference]:
         reference = Reference(self.tolerance, copies=copies)
-        recording: RuleTable = dict.fromkeys(self._rules, Recorder(reference))
+        recorder = Recorder(reference)
+        recording: RuleTable = dict.fromkeys(self._rules, recorder)
         trace = Trace(model, inputs, arguments, tables=[recording], **options)
+        recorder.finish()
         calls = [call for tap in options["taps"] for call in trace.calls(tap)]
         reference.outputs = [trace.output, *(value for call in calls for value in call.values)]
         return trace, reference

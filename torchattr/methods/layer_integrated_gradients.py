@@ -20,7 +20,7 @@ from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.target_reader import last_call
 from torchattr.methods._perturbation.scores import TargetScores
-from torchattr.methods._perturbation.substitution import Place, Substitution, places_of
+from torchattr.methods._perturbation.substitution import LayerPlace, Substitution, places_of
 from torchattr.methods.integrated_gradients import IntegratedGradients
 from torchattr.methods.path_attribution import (
     PathAttribution,
@@ -148,7 +148,9 @@ class LayerIntegratedGradients(PathAttribution):
             return formed
         return formed, convergence_delta(found, scores, scores.clean - scores.read(begin)[0])
 
-    def _places(self, taps: Mapping[str, TapPoint], trace: Trace, inputs: Inputs) -> list[Place]:
+    def _places(
+        self, taps: Mapping[str, TapPoint], trace: Trace, inputs: Inputs
+    ) -> list[LayerPlace]:
         """Return where the layers' values are, checked."""
         for tap in taps.values():
             last_call(trace, tap)
@@ -171,7 +173,7 @@ class LayerIntegratedGradients(PathAttribution):
 
     def _integrated(
         self,
-        places: Sequence[Place],
+        places: Sequence[LayerPlace],
         starts: Sequence[Tensor],
         inputs: Inputs,
         scores: TargetScores,
@@ -190,7 +192,7 @@ class LayerIntegratedGradients(PathAttribution):
         found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
         return found
 
-    def _formed(self, places: Sequence[Place], found: Sequence[Tensor]) -> Any:
+    def _formed(self, places: Sequence[LayerPlace], found: Sequence[Tensor]) -> Any:
         remaining = iter(found)
         return self._layers.form(
             {
@@ -200,7 +202,7 @@ class LayerIntegratedGradients(PathAttribution):
         )
 
 
-def _values_for(places: Sequence[Place], begin: Trace) -> list[Tensor]:
+def _values_for(places: Sequence[LayerPlace], begin: Trace) -> list[Tensor]:
     """Return the layers' values for the baselines.
 
     Raises:

@@ -33,13 +33,13 @@ class _AtLayers(GradientAttribution):
         return self._title
 
     def passes(
-        self, inputs: Inputs, arguments: Sequence[Any], *, of: AttributedLayers, **options: Any
+        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:
+        of: AttributedLayers = options["of"]
         return of.passes(self.table)
 
-    def combine(
-        self, inputs: Inputs, results: Sequence[PassResult], *, of: AttributedLayers, **options: Any
-    ) -> Any:
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
+        of: AttributedLayers = options["of"]
         return of.values_in(results), of.gradients(results)
 
 

@@ -105,7 +105,7 @@ class NeuronConductance(PathAttribution):
 
         def evaluate(first: int, last: int) -> list[Tensor]:
             points = points_between(starts, given.tensors, alphas[first:last])
-            path = _Path(self.model, points, scores, last - first, self.output)
+            path = _ThroughNeuron(self.model, points, scores, last - first, self.output)
             found = path.gradients(self.title, tap, neuron)
             return [weighted_copies(one, weights[first:last]) for one in found]
 
@@ -113,7 +113,7 @@ class NeuronConductance(PathAttribution):
         return given.restore(self._finished(given, starts, means))
 
 
-class _Path:
+class _ThroughNeuron:
     """A forward of some points of the path, and the gradients that pass a neuron."""
 
     def __init__(

@@ -11,10 +11,10 @@ from torchattr.core.undoing import undoing
 from torchattr.errors import LayerError
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
-from torchattr.methods._perturbation.substitution import Place, Substitution, places_of
+from torchattr.methods._perturbation.substitution import LayerPlace, Substitution, places_of
 
 
-def places(model: nn.Module, x: Tensor, layer: str, calls: Calls | None = None) -> list[Place]:
+def places(model: nn.Module, x: Tensor, layer: str, calls: Calls | None = None) -> list[LayerPlace]:
     taps = {layer: TapPoint(model.get_submodule(layer))}
     trace = Trace(model, [x], taps=list(taps.values()), differentiable=False)
     return places_of(LayerChoice(model, layer, calls), taps, trace.calls)

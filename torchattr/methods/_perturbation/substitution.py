@@ -29,7 +29,7 @@ from torchattr.methods._perturbation.batch_repeat import repeat_arguments
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPlace:
     """Where values stand in for those of a layer.
 
     Attributes:
@@ -68,14 +68,14 @@ class Place:
 
 def places_of(
     layers: LayerChoice, taps: Mapping[str, TapPoint], calls: Callable[[TapPoint], list[Captured]]
-) -> list[Place]:
+) -> list[LayerPlace]:
     """Return where the layers' values are, given the calls in a forward."""
     places = []
     for name, tap in taps.items():
         found = calls(tap)
         counted = tuple(layers.counted(name, len(found)))
         own = tuple(found[number] for number in counted)
-        places.append(Place(name, tap, len(found), counted, own))
+        places.append(LayerPlace(name, tap, len(found), counted, own))
     return places
 
 
@@ -90,15 +90,12 @@ class Substitution:
         places: where values are replaced.
         arguments: the model's own inputs and further arguments, for one batch.
         batch_size: number of examples in that.
-
-    Attributes:
-        forward: the function of copies of the values, one after the other.
     """
 
     def __init__(
         self,
         model: Forward,
-        places: Sequence[Place],
+        places: Sequence[LayerPlace],
         arguments: Sequence[Any],
         batch_size: int,
     ) -> None:
@@ -108,7 +105,12 @@ class Substitution:
         self._given: dict[tuple[TapPoint, int], list[Tensor]] = {}
         self._calls: dict[TapPoint, int] = {}
         self._is_forward = False
-        self.forward: Forward = run_by(model, self._run)
+        self._model = model
+
+    @property
+    def forward(self) -> Forward:
+        """The function of copies of the values, one after the other."""
+        return run_by(self._model, self._run)
 
     def run_rest_once(self, points: Sequence[Tensor], key: OutputKey) -> bool:
         """Run what does not depend on the values once for all copies, if the model allows that.
@@ -160,7 +162,7 @@ class Substitution:
         finally:
             self._is_forward = False
 
-    def _note(self, place: Place) -> Callable[[Any], Any]:
+    def _note(self, place: LayerPlace) -> Callable[[Any], Any]:
         def replaced(value: Any) -> Any:
             given = self._given.get((place.tap, self._number(place)))
             if given is None:
@@ -170,7 +172,7 @@ class Substitution:
 
         return replaced
 
-    def _number(self, place: Place) -> int:
+    def _number(self, place: LayerPlace) -> int:
         """Return the number of the call that runs now."""
         if self._is_forward:
             self._calls[place.tap] += 1
