@@ -278,9 +278,9 @@ def _of_bare(selector: Any) -> Any:
     return partial(_selected, selector) if callable(selector) else selector
 
 
-def _selected(selector: Callable[[Any], Tensor], values: Any) -> Tensor:
+def _selected(selector: Callable[..., Any], values: Any) -> Tensor:
     """Return a value for each example; one for all is a sum over them, of which each has a part."""
-    found = selector(bare(values))
+    found: Tensor = selector(bare(values))
     if found.dim():
         return found
     rows = len(tensors_of(values)[0])
