@@ -20,7 +20,8 @@ class LayerDeepLift(RescaleAttribution):
     tuple; a dict by name for several layers, all from the same two forwards.
 
     If all of the score passes the layer, the attributions sum to `s(x) - s(x0)` up to rounding. For
-    a layer beside others they are its part, and `return_convergence_delta` returns the rest.
+    a layer beside others they are its part, and `return_convergence_delta` returns the rest. They
+    are *not* independent of the baseline: values that are the same for it get 0.
 
     Args:
         layer: as for :class:`GradCAM`.
