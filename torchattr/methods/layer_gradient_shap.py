@@ -33,9 +33,9 @@ class LayerGradientShap(LayerPathAttribution):
     for. A tuple if the layer returns a tuple; a dict by name for several layers, all from the same
     forwards.
 
-    The result is a random estimate, and *not* the SHAP values. Its sum approaches the mean of `s(x') − s(b)` only where the
-    layer's values are a linear function of the input; otherwise the straight path of the input is
-    none of the layer's, and :class:`LayerConductance` is what sums.
+    The result is a random estimate, and *not* the SHAP values. Its sum approaches the mean of
+    `s(x') − s(b)` only where the layer's values are a linear function of the input; otherwise the
+    straight path of the input is none of the layer's, and :class:`LayerConductance` is what sums.
 
     Args:
         layer: as for :class:`GradCAM`.
