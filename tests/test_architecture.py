@@ -215,7 +215,9 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # incremental
     # methods
     "methods._gradient.backward_pass": "methods/_gradient/test_passes.py: what a solution yields",
-    "methods._relevance.at_layers": "methods/test_layer_lrp.py: what two methods share, run by one",
+    "methods._gradient.at_layers": "methods/test_layer_lrp.py: what two methods share, run by one",
+    "methods._gradient.attributed": "methods/test_layer_deep_lift.py: run by the methods"
+    " of either kind",
     # models
     "models.collage.making.cut": "models/collage/making/test_train.py: needs scikit-image,"
     " which is not installed",

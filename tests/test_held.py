@@ -94,6 +94,24 @@ CALLS: dict[str, Callable[[], Any]] = {
     "grad-cam": lambda: ta.GradCAM(MODEL, layer="3").attribute(X, target=1),
     "guided grad-cam": lambda: ta.GuidedGradCAM(MODEL, layer="3").attribute(X, target=1),
     "layer activation": lambda: ta.LayerActivation(MODEL, "3").attribute(X),
+    "layer gradient": lambda: ta.LayerGradientXActivation(MODEL, "3").attribute(X, target=1),
+    "layer conductance": lambda: ta.LayerConductance(MODEL, "3").attribute(X, target=1, n_steps=4),
+    "internal influence": lambda: ta.InternalInfluence(MODEL, "3").attribute(
+        X, target=1, n_steps=4
+    ),
+    "layer integrated": lambda: ta.LayerIntegratedGradients(MODEL, "3").attribute(
+        X, target=1, n_steps=4
+    ),
+    "layer gradient shap": lambda: ta.LayerGradientShap(MODEL, "3").attribute(
+        X, n_samples=4, target=1, return_convergence_delta=True
+    ),
+    "layer deep lift": lambda: ta.LayerDeepLift(MODEL, "3").attribute(X, target=1),
+    "layer deep lift shap": lambda: ta.LayerDeepLiftShap(MODEL, "3").attribute(
+        X, lambda x: x * 0.5, target=1
+    ),
+    "neuron conductance": lambda: ta.NeuronConductance(MODEL).attribute(
+        X, ta.Neuron("3", (0, 1, 1)), target=1, n_steps=4
+    ),
     "neuron": lambda: ta.Saliency(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
     "occlusion": occlusion(False),
     "incremental occlusion": occlusion("auto"),

@@ -118,6 +118,14 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
     "deep_lift_shap": lambda model: (
         lambda: ta.DeepLiftShap(model).attribute(X, X.flip(2), 1, internal_batch_size=1)
     ),
+    "layer_integrated_gradients": lambda model: (
+        lambda: ta.LayerIntegratedGradients(model, "2").attribute(X, target=1, n_steps=3)
+    ),
+    "neuron_conductance": lambda model: (
+        lambda: ta.NeuronConductance(model).attribute(
+            X, ta.Neuron("2", (0, 1, 1)), target=1, n_steps=3
+        )
+    ),
     "lrp": lambda model: (
         lambda: ta.LRP(model, "epsilon_plus_flat").attribute(X, 1, return_ledger=True)
     ),

@@ -216,3 +216,39 @@ class _Pair(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         return self.relu(self.conv(torch.cat([left, right], dim=1))).sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("of_input", [False, True])
+@pytest.mark.parametrize("layer", ["conv1", "relu1", "pool", "relu2", "head.1"])
+def test_gradient_times_activation(layer: str, of_input: bool, model: nn.Module) -> None:
+    for by_inputs in (True, False):
+        assert_parity(
+            "LayerGradientXActivation",
+            model,
+            IMAGES,
+            layer=layer,
+            target=[2, 1, 4],
+            attribute_to_layer_input=of_input,
+            multiply_by_inputs=by_inputs,
+        )
+
+
+def test_gradient_times_activation_of_several_layers(model: nn.Module) -> None:
+    options: dict[str, Any] = {"layer": ["relu1", "head.1"], "target": 2}
+    found = assert_parity("LayerGradientXActivation", model, IMAGES, **options)
+    assert isinstance(found, list)
+    layers = [model.get_submodule(name) for name in options["layer"]]
+    method = torchattr.captum.LayerGradientXActivation(model, layers, memory_efficient=True)
+    for one, other in zip(method.attribute(IMAGES, target=2), found, strict=True):
+        assert one.device.type == "cpu"
+        assert_same(one, other)
+
+
+def test_gradient_times_activation_of_two_tensors() -> None:
+    assert_parity(
+        "LayerGradientXActivation",
+        seeded(TwoInputs).double(),
+        (IMAGES, FEATURES),
+        layer="both",
+        target=1,
+    )

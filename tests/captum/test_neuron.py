@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import captum.attr
 import pytest
 import torch
 from captum_parity import (
     FEATURES,
     IMAGES,
+    SINGLE,
     Sequences,
     TwoInputs,
     assert_parity,
@@ -97,3 +99,107 @@ def test_a_list_of_neurons_is_one_index() -> None:
     model = convolutions()
     with refused(TargetError, "2 indices"):
         torchattr.captum.NeuronGuidedBackprop(model, model.head[1]).attribute(IMAGES, [0, 2])
+
+
+START = noise(3, 3, 12, 8, seed=3)
+ROWS = noise(4, 3, 12, 8, seed=4)
+
+
+@pytest.mark.parametrize("of_input", [False, True])
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_gradients_of_neurons(selector: str, of_input: bool, model: nn.Module) -> None:
+    options = {"neuron_selector": SELECTORS[selector], "attribute_to_neuron_input": of_input}
+    assert_parity("NeuronGradient", model, IMAGES, layer="conv2", **options)
+    assert_parity(
+        "NeuronIntegratedGradients",
+        model,
+        IMAGES,
+        layer="conv2",
+        tolerance=SINGLE,
+        baselines=START,
+        n_steps=7,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("of_input", [False, True])
+@pytest.mark.parametrize("rule", ["gausslegendre", "riemann_left", "riemann_middle"])
+def test_conductance_of_a_neuron(rule: str, of_input: bool, model: nn.Module) -> None:
+    for by_inputs in (True, False):
+        assert_parity(
+            "NeuronConductance",
+            model,
+            IMAGES,
+            layer="conv2",
+            tolerance=SINGLE,
+            neuron_selector=(4, 1, 1),
+            baselines=START,
+            target=[2, 1, 4],
+            n_steps=6,
+            method=rule,
+            internal_batch_size=None if by_inputs else 6,
+            attribute_to_neuron_input=of_input,
+            multiply_by_inputs=by_inputs,
+        )
+
+
+def test_the_conductance_of_several_neurons_is_the_sum_of_theirs(model: nn.Module) -> None:
+    """Captum multiplies the sums of both gradients instead, also between different neurons."""
+    options: dict[str, Any] = {"target": 2, "method": "gausslegendre", "n_steps": 6}
+
+    def found(library: Any, selector: Any) -> Tensor:
+        method = library.NeuronConductance(model, model.conv2)
+        return method.attribute(IMAGES.clone(), selector, START, **options).detach()
+
+    for library in (torchattr.captum, captum.attr):
+        parts = sum(found(library, (4, 1, column)) for column in range(2))
+        whole = found(library, (4, 1, slice(0, 2)))
+        missed = float((whole - parts).abs().max() / whole.abs().max())
+        assert (missed < 1e-12) == (library is torchattr.captum)
+
+
+@pytest.mark.parametrize("name", ["NeuronDeepLift", "NeuronDeepLiftShap"])
+def test_deep_lift_of_a_neuron(name: str) -> None:
+    model = seeded(
+        lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 7), nn.Tanh()).double()
+    )
+    for by_inputs in (True, False):
+        for selector in (2, (3,), (slice(0, 3),), lambda values: values[:, 1] - values[:, 4]):
+            assert_parity(
+                name,
+                model,
+                FEATURES,
+                layer="2",
+                neuron_selector=selector,
+                baselines=noise(3, 6, seed=5),
+                multiply_by_inputs=by_inputs,
+            )
+
+
+def test_gradient_shap_of_a_neuron() -> None:
+    model = seeded(lambda: nn.Sequential(nn.Linear(6, 5), nn.Tanh())).double()
+    for by_inputs in (True, False):
+        assert_parity(
+            "NeuronGradientShap",
+            model,
+            FEATURES,
+            layer="0",
+            neuron_selector=2,
+            baselines=noise(1, 6, seed=8),
+            multiply_by_inputs=by_inputs,
+        )
+
+
+def test_a_selector_that_sums_over_the_batch(model: nn.Module) -> None:
+    options: dict[str, Any] = {"neuron_selector": lambda values: values[:, 1].sum()}
+    assert_parity("NeuronGradient", model, IMAGES, layer="conv2", **options)
+    assert_parity(
+        "NeuronIntegratedGradients", model, IMAGES, layer="conv2", tolerance=SINGLE, **options
+    )
+
+
+def test_fewer_indices_choose_a_single_value() -> None:
+    model = nn.Sequential(nn.Conv1d(2, 3, 12), nn.ReLU()).double()
+    assert_parity("NeuronGradient", model, noise(3, 2, 12), layer="0", neuron_selector=1)
+    with refused(TargetError, "1 indices", "2 dimensions after the batch"):
+        torchattr.captum.NeuronGradient(model, model[0]).attribute(noise(3, 2, 14), 1)

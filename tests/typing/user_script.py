@@ -26,6 +26,7 @@ assert_type(ta.InputXGradient(model).attribute(images), Tensor)
 
 # A tensor, a tuple or a dict: that depends on the layers, which a type checker cannot know.
 cam: Tensor = ta.GradCAM(model, layer="1").attribute(images, target=3, relu_attributions=True)
+at_layer: Tensor = ta.LayerConductance(model, "1").attribute(images, target=3)
 by_layer: dict[str, Tensor] = ta.GradCAM(model, layer=["0", "1"]).attribute(images, target=3)
 
 occlusion = ta.Occlusion(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -96,5 +96,31 @@ def in_captums_form(result: Any) -> Any:
     return bare(result)
 
 
+def with_deltas(found: Any, given: bool) -> Any:
+    """Return attributions in Captum's form, with their deltas if these are given."""
+    return tuple(map(in_captums_form, found)) if given else in_captums_form(found)
+
+
 def bare(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
+
+
+def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> bool:
+    """Return whether arguments of `torch.autograd.grad` ask for zeros where there is no gradient.
+
+    Raises:
+        InputError: they would change its result.
+    """
+    changing = {
+        name for name, value in (grad_kwargs or {}).items() if value and name not in _WITHOUT_EFFECT
+    }
+    if changing:
+        raise InputError(
+            f"grad_kwargs sets {', '.join(sorted(changing))}, but the gradient is always that of"
+            f" the target, without a graph; only {', '.join(_WITHOUT_EFFECT)} are"
+            " accepted, which change no result"
+        )
+    return bool((grad_kwargs or {}).get("materialize_grads"))
+
+
+_WITHOUT_EFFECT = ("retain_graph", "allow_unused", "materialize_grads")

@@ -94,12 +94,12 @@ class GradientShap(_OfPaths, methods.GradientShap):
             target,
             additional_forward_args,
             return_convergence_delta,
-            seed=_drawn_seeds(inputs) if seed is None else seed,
+            seed=drawn_seeds(inputs) if seed is None else seed,
             internal_batch_size=internal_batch_size,
         )
 
 
-def _drawn_seeds(inputs: Tensors) -> list[int]:
+def drawn_seeds(inputs: Tensors) -> list[int]:
     """Return a random seed for each example, which `torch.manual_seed` determines."""
     count = as_inputs(inputs).batch_size
     return torch.randint(2**63 - 1, (count,)).tolist()

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from torchattr import methods
-from torchattr.captum.base import CaptumMethod, LayerAttribution, in_captums_form, one_device
+from torchattr.captum.base import (
+    CaptumMethod,
+    LayerAttribution,
+    check_grad_kwargs,
+    in_captums_form,
+    one_device,
+)
+from torchattr.core.pytree import with_tensors
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
-from torchattr.errors import InputError
 from torchattr.methods import Calls
 
 
@@ -73,7 +81,7 @@ class LayerGradCam(LayerAttribution, methods.GradCAM):
         Raises:
             InputError: `grad_kwargs` would change the result of `torch.autograd.grad`.
         """
-        _check_grad_kwargs(grad_kwargs or {})
+        check_grad_kwargs(grad_kwargs)
         found = super().attribute(
             inputs,
             target,
@@ -82,6 +90,58 @@ class LayerGradCam(LayerAttribution, methods.GradCAM):
             relu_attributions,
             attr_dim_summation,
         )
+        return in_captums_form(found)
+
+
+class LayerGradientXActivation(LayerAttribution, methods.LayerGradientXActivation):
+    """:class:`torchattr.LayerGradientXActivation`; several layers return a list in their order.
+
+    With `memory_efficient`, the attributions are moved to the CPU.
+    """
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        layer: Layers,
+        device_ids: Sequence[int] | None = None,
+        multiply_by_inputs: bool = True,
+        memory_efficient: bool = False,
+        *,
+        calls: Calls | None = None,
+        rules: Mapping[str, Any] | None = None,
+        output: OutputKey = None,
+        strict: bool = True,
+    ) -> None:
+        super().__init__(
+            forward_func,
+            layer,
+            multiply_by_inputs,
+            calls=calls,
+            rules=rules,
+            output=output,
+            strict=strict,
+        )
+        self.layer, self.device_ids = layer, one_device(device_ids)
+        self.multiplies_by_inputs = multiply_by_inputs
+        self._memory_efficient = memory_efficient
+
+    def attribute(  # type: ignore[override]  # Captum asks for zeros by `grad_kwargs`
+        self,
+        inputs: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        found = super().attribute(
+            inputs,
+            target,
+            additional_forward_args,
+            attribute_to_layer_input,
+            allow_unused=check_grad_kwargs(grad_kwargs),
+        )
+        if self._memory_efficient:
+            found = with_tensors(found, Tensor.cpu)
         return in_captums_form(found)
 
 
@@ -101,18 +161,3 @@ class GuidedGradCam(CaptumMethod, methods.GuidedGradCAM):
     ) -> None:
         super().__init__(model, layer, calls=calls, rules=rules, output=output, strict=strict)
         self.layer, self.device_ids = layer, one_device(device_ids)
-
-
-def _check_grad_kwargs(grad_kwargs: Mapping[str, Any]) -> None:
-    changing = {
-        name for name, value in grad_kwargs.items() if value and name not in _WITHOUT_EFFECT
-    }
-    if changing:
-        raise InputError(
-            f"grad_kwargs sets {', '.join(sorted(changing))}, but the gradient is always that of"
-            f" the target, without a graph; only {', '.join(_WITHOUT_EFFECT)} are"
-            " accepted, which change no result"
-        )
-
-
-_WITHOUT_EFFECT = ("retain_graph", "allow_unused", "materialize_grads")

@@ -8,6 +8,8 @@ from torchattr.layers.attention_recorder import AttentionTap as AttentionTap
 from torchattr.layers.autograd import enter as enter
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
+from torchattr.layers.capture import on_input as on_input
+from torchattr.layers.capture import on_output as on_output
 from torchattr.layers.composite import WEIGHTED as WEIGHTED
 from torchattr.layers.composite import CheckedTable as CheckedTable
 from torchattr.layers.composite import Composite as Composite

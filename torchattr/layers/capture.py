@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 from weakref import ReferenceType, ref
 
@@ -154,25 +155,15 @@ class TapRecorder:
 
     def _hook(self, undo: Undo, note: Note) -> None:
         for tap in self.calls:
-            hook = self._input_hook(tap, note) if tap.of_input else self._output_hook(tap, note)
+            of_tap = partial(note, tap)
+            hook = on_input(of_tap) if tap.of_input else self._output_hook(tap, of_tap)
             hook_forward(undo, tap.module, ThreadHook(hook), before=tap.of_input)
 
-    def _output_hook(self, tap: TapPoint, note: Note) -> Callable[..., Any]:
+    def _output_hook(self, tap: TapPoint, note: Callable[[Any], Any]) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
             if self._tracker is not None and tap.with_layout:
                 self._copy_axes(module, args, output)
-            return note(tap, output)
-
-        return hook
-
-    def _input_hook(self, tap: TapPoint, note: Note) -> Callable[..., Any]:
-        # PyTorch passes no keywords if the thread that owns the hook is removing it meanwhile.
-        def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
-            if args:
-                recorded = note(tap, args if len(args) > 1 else args[0])
-                return (recorded if isinstance(recorded, tuple) else (recorded,)), kwargs
-            values = note(tap, tuple(kwargs.values()))
-            return args, dict(zip(kwargs, values, strict=True))
+            return note(output)
 
         return hook
 
@@ -248,6 +239,38 @@ class TapRecorder:
         if self._tracker is not None:
             self._tracker.copy_axes(item, entered)
         return entered
+
+
+def on_output(note: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return a forward hook that gives a module's output to `note` and returns what that returns.
+
+    >>> double = on_output(lambda value: 2 * value)
+    >>> double(None, (3,), 4)
+    8
+    """
+    return lambda module, args, output: note(output)
+
+
+def on_input(note: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return a forward pre-hook, called with keywords, that replaces a module's input.
+
+    `note` is given the only positional argument, or the tuple of all; without any, that of the
+    keyword arguments.
+
+    >>> double = on_input(lambda value: 2 * value)
+    >>> double(None, (3,), {})
+    ((6,), {})
+    """
+
+    # PyTorch passes no keywords if the thread that owns the hook is removing it meanwhile.
+    def hook(module: nn.Module, args: Any, kwargs: Any = None) -> Any:
+        if args:
+            recorded = note(args if len(args) > 1 else args[0])
+            return (recorded if isinstance(recorded, tuple) else (recorded,)), kwargs
+        values = note(tuple(kwargs.values()))
+        return args, dict(zip(kwargs, values, strict=True))
+
+    return hook
 
 
 def _edge_of(tensor: Tensor) -> GradientEdge | None:

@@ -58,19 +58,32 @@ from torchattr.methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from torchattr.methods.internal_influence import InternalInfluence as InternalInfluence
 from torchattr.methods.kernel_shap import KernelShap as KernelShap
 from torchattr.methods.layer_ablation import LayerAblation as LayerAblation
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.layer_conductance import LayerConductance as LayerConductance
+from torchattr.methods.layer_deep_lift import LayerDeepLift as LayerDeepLift
+from torchattr.methods.layer_deep_lift_shap import LayerDeepLiftShap as LayerDeepLiftShap
 from torchattr.methods.layer_feature_ablation import LayerFeatureAblation as LayerFeatureAblation
 from torchattr.methods.layer_feature_permutation import (
     LayerFeaturePermutation as LayerFeaturePermutation,
 )
+from torchattr.methods.layer_gradient_shap import LayerGradientShap as LayerGradientShap
+from torchattr.methods.layer_gradient_x_activation import (
+    LayerGradientXActivation as LayerGradientXActivation,
+)
+from torchattr.methods.layer_integrated_gradients import (
+    LayerIntegratedGradients as LayerIntegratedGradients,
+)
 from torchattr.methods.layer_lrp import LayerLRP as LayerLRP
+from torchattr.methods.layer_paths import LayerPathAttribution as LayerPathAttribution
 from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.libra_grad import LibraGrad as LibraGrad
 from torchattr.methods.lime import Lime as Lime
 from torchattr.methods.lime_base import LimeBase as LimeBase
 from torchattr.methods.lrp import LRP as LRP
+from torchattr.methods.neuron_conductance import NeuronConductance as NeuronConductance
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.path_attribution import PathAttribution as PathAttribution

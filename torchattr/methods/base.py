@@ -149,11 +149,17 @@ class GradientAttribution(Attribution):
         return {**settings, "strict": strict, "memory": memory}
 
     def _attribute(
-        self, inputs: Tensors, target: Any, additional_forward_args: Any, **options: Any
+        self,
+        inputs: Tensors,
+        target: Any,
+        additional_forward_args: Any,
+        *,
+        allow_unused: bool = False,
+        **options: Any,
     ) -> Any:
         given = as_inputs(inputs, differentiable=self.differentiates_inputs)
         arguments = as_arguments(additional_forward_args)
-        call = MethodCall(self, options)
+        call = MethodCall(self, options, allow_unused)
         solved = solve(
             self.model,
             given,

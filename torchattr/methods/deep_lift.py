@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.targets import Several, Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputError, InputTypeError
 from torchattr.layers import RuleTable, Tolerance
+from torchattr.methods._gradient.attributed import Attributed, AttributedInputs
+from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.comparison import (
     Comparison,
     check_complete,
+    check_finite,
     contributions,
     missing,
 )
@@ -28,15 +33,22 @@ CustomAttribution = Callable[[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tens
 
 
 class _Multipliers(GradientAttribution):
-    """The signal at the inputs under rules that are bound to a run of the reference."""
+    """The signal at what is attributed to, under rules that are bound to a run of the reference."""
 
-    def __init__(self, title: str, model: Forward, output: OutputKey, table: RuleTable) -> None:
-        super().__init__(model, output=output, memory="lean")
-        self._title, self._table = title, table  # type: ignore[assignment]
+    def __init__(self, method: RescaleAttribution, of: Attributed, table: RuleTable) -> None:
+        super().__init__(method.model, output=method.output, memory="lean")
+        self._title, self._of = method.title, of
+        self._table = table  # type: ignore[assignment]
 
     @property
     def title(self) -> str:
         return self._title
+
+    def passes(self, inputs: Inputs, arguments: Sequence[Any], **options: Any) -> Sequence[Pass]:
+        return self._of.passes(self.table)
+
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
+        return self._of.gradients(results)
 
 
 class RescaleAttribution(Attribution):
@@ -94,7 +106,7 @@ class RescaleAttribution(Attribution):
         return delta if scores.several else delta[:, 0]
 
     def _compared_with(
-        self, references: Sequence[Tensor], target: Any, arguments: Sequence[Any]
+        self, references: Sequence[Tensor], target: Any, arguments: Sequence[Any], of: Attributed
     ) -> Comparison:
         return Comparison(
             self.model,
@@ -103,6 +115,7 @@ class RescaleAttribution(Attribution):
             arguments,
             key=self.output,
             tolerance=self._tolerance,
+            taps=list(of.taps.values()),
         )
 
     def _solved(
@@ -112,21 +125,43 @@ class RescaleAttribution(Attribution):
         references: Sequence[Tensor],
         target: Any,
         custom: CustomAttribution | None,
-    ) -> tuple[list[Tensor], Tensor]:
-        """Return the attribution of each input, and how far they miss the rise of the scores."""
+        of: Attributed,
+    ) -> tuple[Any, Any]:
+        """Return the attributions, and how far they miss the rise of the scores, `(N, targets)`."""
         given = Inputs(tuple(inputs), True)
-        solution = comparison.multipliers(self._method, given, target)
+        solution = comparison.multipliers(partial(_Multipliers, self, of), given, target)
         multipliers = solution.results[0]
-        found = contributions(multipliers, inputs, references)
+        values = of.values(solution.trace, inputs)
+        starts = of.values(comparison.trace, references)
+        found = contributions(multipliers, values, starts)
         rise = comparison.rise(solution)
-        check_complete(self.title, found, rise, solution.scores)
-        delta = missing(found, rise)
+        check_finite(self.title, tensors_of(found))
+        if of.is_complete:
+            check_complete(self.title, found, rise, solution.scores)
+        delta = of.for_each(lambda one: missing(tensors_of(one), rise), found)
         if custom is not None:
-            return _custom(custom, multipliers, inputs, references), delta
-        return found if self.multiply_by_inputs else list(multipliers), delta
+            return of.for_each(partial(_custom, custom), multipliers, values, starts), delta
+        return found if self.multiply_by_inputs else multipliers, delta
 
-    def _method(self, table: RuleTable) -> GradientAttribution:
-        return _Multipliers(self.title, self.model, self.output, table)
+    def _compared(
+        self,
+        inputs: Inputs,
+        baselines: Any,
+        target: Any,
+        arguments: Sequence[Any],
+        custom: CustomAttribution | None,
+        of: Attributed,
+    ) -> tuple[Any, Any]:
+        """Return the attributions for one baseline of each example, and what they miss."""
+        check_floating(baselines, inputs)
+        # In the memory format of the inputs, on which it depends what a model runs (`reshape`).
+        references = [
+            torch.empty_like(x).copy_(start)
+            for x, start in zip(inputs.tensors, fixed_baselines(baselines, inputs), strict=True)
+        ]
+        comparison = self._compared_with(references, target, arguments, of)
+        found, delta = self._solved(comparison, inputs.tensors, references, target, custom, of)
+        return found, delta if isinstance(target, Several) else with_tensors(delta, _first_target)
 
 
 @register_method("deep_lift")
@@ -225,19 +260,15 @@ class DeepLift(RescaleAttribution):
                 data by an index or a mask; or the multipliers overflow.
         """
         given = as_inputs(inputs)
-        check_floating(baselines, given)
-        # In the memory format of the inputs, on which it depends what a model runs (`reshape`).
-        references = [
-            torch.empty_like(x).copy_(start)
-            for x, start in zip(given.tensors, fixed_baselines(baselines, given), strict=True)
-        ]
-        comparison = self._compared_with(references, target, as_arguments(additional_forward_args))
-        found, delta = self._solved(
-            comparison, given.tensors, references, target, custom_attribution_func
+        arguments = as_arguments(additional_forward_args)
+        found, delta = self._compared(
+            given, baselines, target, arguments, custom_attribution_func, AttributedInputs()
         )
-        if not return_convergence_delta:
-            return given.restore(found)
-        return given.restore(found), delta if isinstance(target, Several) else delta[:, 0]
+        return (given.restore(found), delta) if return_convergence_delta else given.restore(found)
+
+
+def _first_target(values: Tensor) -> Tensor:
+    return values[:, 0]
 
 
 def check_floating(baselines: Any, inputs: Inputs) -> None:
@@ -254,20 +285,18 @@ def check_floating(baselines: Any, inputs: Inputs) -> None:
             )
 
 
-def _custom(
-    function: CustomAttribution,
-    multipliers: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    references: Sequence[Tensor],
-) -> list[Tensor]:
-    found = function(tuple(multipliers), tuple(inputs), tuple(references))
-    values = found if isinstance(found, (tuple, list)) else (found,)
-    if len(values) != len(inputs) or not all(isinstance(one, Tensor) for one in values):
+def _custom(function: CustomAttribution, multipliers: Any, values: Any, references: Any) -> Any:
+    """Return what a function makes of the tensors in the same containers, in these."""
+    triple = [tuple(tensors_of(one)) for one in (multipliers, values, references)]
+    found = function(*triple)
+    results = found if isinstance(found, (tuple, list)) else (found,)
+    if len(results) != len(triple[0]) or not all(isinstance(one, Tensor) for one in results):
         raise InputTypeError(
-            f"custom_attribution_func must return a tuple of {len(inputs)} tensors, one for each"
-            f" input, got {[type(one).__name__ for one in values]}"
+            f"custom_attribution_func must return a tuple of {len(triple[0])} tensors, one for each"
+            f" that it is given, got {[type(one).__name__ for one in results]}"
         )
-    return list(values)
+    remaining = iter(results)
+    return with_tensors(multipliers, lambda _: next(remaining))
 
 
 def _checked_eps(eps: Any) -> float:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias, overload
 
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import joined, tensors_of, with_tensors
 from torchattr.core.targets import Several, Target
 from torchattr.core.types import Tensors, TensorsT
-from torchattr.errors import ShapeError
+from torchattr.errors import LayerError, ShapeError
+from torchattr.methods._gradient.attributed import Attributed, AttributedInputs
 from torchattr.methods._gradient.baselines import BaselineDistribution, BaselineRows
 from torchattr.methods._gradient.comparison import Comparison
 from torchattr.methods._perturbation.batch_repeat import (
@@ -21,16 +24,44 @@ from torchattr.methods._perturbation.batch_repeat import (
 )
 from torchattr.methods._perturbation.checked import checked_count
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
+from torchattr.methods._perturbation.quadrature import as_copies
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.deep_lift import CustomAttribution, RescaleAttribution
 from torchattr.methods.registry import register_method
 
-_Part: TypeAlias = tuple[list[Tensor], Tensor]
+_Part: TypeAlias = tuple[Any, Any]
 """Attributions summed over baselines, and the delta of each image and baseline."""
 
 
+class AveragedRescaleAttribution(RescaleAttribution):
+    """The base of the methods that average DeepLIFT over baselines."""
+
+    def _averaged(
+        self,
+        inputs: Inputs,
+        baselines: Any,
+        target: Any,
+        arguments: Sequence[Any],
+        custom: CustomAttribution | None,
+        of: Attributed,
+        internal_batch_size: int | None,
+    ) -> tuple[Any, Any]:
+        """Return the mean of the attributions, and what they miss for each pair."""
+        rows = _together(BaselineRows(baselines, inputs).tensors, inputs)
+        if internal_batch_size is not None:
+            checked_count(internal_batch_size, "internal_batch_size", expected="an int or None")
+        scores = TargetScores(
+            self.model, inputs, target, arguments, self.output, taps=list(of.taps.values())
+        )
+        pairs = _Pairs(self, inputs, rows, scores, custom, of)
+        found, delta = pairs.averaged(internal_batch_size)
+        clean = of.values(scores.trace, inputs.tensors)
+        results = joined([found, clean], lambda pair: pair[0].to(pair[1].dtype))
+        return results, with_tensors(delta, _of_targets if isinstance(target, Several) else _of_one)
+
+
 @register_method("deep_lift_shap")
-class DeepLiftShap(RescaleAttribution):
+class DeepLiftShap(AveragedRescaleAttribution):
     """The mean of DeepLIFT over baselines, shaped like the input.
 
     Lundberg and Lee 2017, arXiv:1705.07874 (Deep SHAP): with a sample of the data as baselines, it
@@ -129,18 +160,16 @@ class DeepLiftShap(RescaleAttribution):
             OutOfMemory: not even one pair fits.
         """
         given = as_inputs(inputs)
-        rows = _together(BaselineRows(baselines, given).tensors, given)
-        if internal_batch_size is not None:
-            checked_count(internal_batch_size, "internal_batch_size", expected="an int or None")
-        arguments = as_arguments(additional_forward_args)
-        scores = TargetScores(self.model, given, target, arguments, self.output)
-        pairs = _Pairs(self, given, rows, scores, custom_attribution_func)
-        found, delta = pairs.averaged(internal_batch_size)
-        results = [one.to(x.dtype) for one, x in zip(found, given.tensors, strict=True)]
-        if not return_convergence_delta:
-            return given.restore(results)
-        flat = delta.transpose(0, 1).flatten(0, 1)
-        return given.restore(results), flat if isinstance(target, Several) else flat[:, 0]
+        found, delta = self._averaged(
+            given,
+            baselines,
+            target,
+            as_arguments(additional_forward_args),
+            custom_attribution_func,
+            AttributedInputs(),
+            internal_batch_size,
+        )
+        return (given.restore(found), delta) if return_convergence_delta else given.restore(found)
 
 
 class _Pairs:
@@ -152,15 +181,17 @@ class _Pairs:
         rows: the baselines of each input.
         scores: the scores of the images, which fix the target.
         custom: computes attributions from multipliers, if given.
+        of: what is attributed to.
     """
 
     def __init__(
         self,
-        method: DeepLiftShap,
+        method: AveragedRescaleAttribution,
         inputs: Inputs,
         rows: Sequence[Tensor],
         scores: TargetScores,
         custom: CustomAttribution | None,
+        of: Attributed,
     ) -> None:
         if not scores.per_example:
             raise NotPerExample(
@@ -172,6 +203,9 @@ class _Pairs:
         self._rows = rows
         self._scores = scores
         self._custom = custom
+        self._of = of
+        clean = tensors_of(of.values(scores.trace, inputs.tensors))
+        self._lengths = [len(one) if one.dim() else 1 for one in clean]
         self._run: Comparison | None = None
         self._run_for: tuple[int, ...] = ()
 
@@ -187,14 +221,13 @@ class _Pairs:
                 return self._evaluated(slice(first, last), slice(start, stop))
 
             parts = list(in_batches(self._scores.batch, images, of_images, "image"))
-            totals = [
-                torch.cat(group) for group in zip(*(found for found, _ in parts), strict=True)
-            ]
-            return totals, torch.cat([delta for _, delta in parts], 1)
+            totals = joined([found for found, _ in parts], torch.cat)
+            return totals, joined([delta for _, delta in parts], partial(torch.cat, dim=1))
 
         parts = list(in_batches(count, baselines, evaluate, "baseline"))
-        sums = [torch.stack(group).sum(0) for group in zip(*(one for one, _ in parts), strict=True)]
-        return [total / count for total in sums], torch.cat([delta for _, delta in parts])
+        sums = joined([found for found, _ in parts], _summed)
+        means = with_tensors(sums, lambda total: total / count)
+        return means, joined([delta for _, delta in parts], torch.cat)
 
     def _at_once(self, internal_batch_size: int | None) -> int:
         """Return the number of pairs in one forward."""
@@ -216,9 +249,24 @@ class _Pairs:
         references = [rows[baselines].repeat_interleave(batch, 0) for rows in self._rows]
         inputs = [repeat_rows(one[images], count) for one in self._inputs.tensors]
         run = self._comparison(references, target, baselines, images)
-        found, delta = self._method._solved(run, inputs, references, target, self._custom)
-        sums = [one.reshape(count, batch, *one.shape[1:]).sum(0) for one in found]
-        return sums, delta.reshape(count, batch, -1)
+        found, delta = self._method._solved(run, inputs, references, target, self._custom, self._of)
+        self._demand_rows(found, count * batch)
+        sums = with_tensors(found, lambda one: as_copies(one, count).sum(0))
+        return sums, with_tensors(delta, lambda one: one.reshape(count, batch, -1))
+
+    def _demand_rows(self, found: Any, pairs: int) -> None:
+        """Check that the rows of what is attributed to are those of the pairs.
+
+        Raises:
+            LayerError: they are something else.
+        """
+        expected = [length * pairs / self._scores.batch for length in self._lengths]
+        lengths = [len(one) if one.dim() else 1 for one in tensors_of(found)]
+        if lengths != expected:
+            raise LayerError(
+                f"{self._method.title} runs several images and baselines at once, but the layer's"
+                " first dimension is not that of the batch; choose another layer"
+            )
 
     def _comparison(
         self, references: Sequence[Tensor], target: Any, baselines: slice, images: slice
@@ -234,7 +282,7 @@ class _Pairs:
             self._run = None  # Frees its memory first.
             count = baselines.stop - baselines.start
             arguments = repeat_arguments(of_images.arguments, count, of_images.batch)
-            self._run = self._method._compared_with(references, target, arguments)
+            self._run = self._method._compared_with(references, target, arguments, self._of)
             self._run_for = wanted
         return self._run
 
@@ -252,3 +300,16 @@ def _together(rows: Sequence[Tensor], inputs: Inputs) -> list[Tensor]:
         one.expand(count, *tensor.shape[1:])
         for one, tensor in zip(rows, inputs.tensors, strict=True)
     ]
+
+
+def _summed(parts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).sum(0)
+
+
+def _of_targets(delta: Tensor) -> Tensor:
+    """Return `(baselines, N, targets)` with the baselines of an example side by side."""
+    return delta.transpose(0, 1).flatten(0, 1)
+
+
+def _of_one(delta: Tensor) -> Tensor:
+    return _of_targets(delta)[:, 0]

@@ -12,6 +12,7 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import Composite
+from torchattr.methods._gradient.at_layers import at_layers, passes_at
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.grids import (
     NOT_INFERRED,
@@ -20,7 +21,6 @@ from torchattr.methods._gradient.grids import (
     checked_layout,
 )
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
-from torchattr.methods._relevance.at_layers import at_layers, passes_at
 from torchattr.methods._relevance.composites import RuleSettings, composite_of
 from torchattr.methods._relevance.relevance import RelevanceAttribution, refuse_half
 from torchattr.methods.registry import register_method

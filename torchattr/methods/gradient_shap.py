@@ -148,7 +148,7 @@ class GradientShap(PathAttribution):
         given = as_inputs(inputs)
         rows = BaselineRows(baselines, given)
         count = checked_count(n_samples, "n_samples")
-        samples = PathSamples(given, rows, checked_stdevs(stdevs, given), _seeds(seed, given))
+        samples = PathSamples(given, rows, checked_stdevs(stdevs, given), seeds_for(seed, given))
         check_internal_batch(internal_batch_size, given.batch_size, "sample")
         arguments = as_arguments(additional_forward_args)
         scores = self._scores(given, target, arguments)
@@ -173,7 +173,7 @@ class GradientShap(PathAttribution):
         def evaluate(first: int, last: int) -> list[Tensor]:
             paths, copies = samples.drawn(first, last), last - first
             grads = self._gradients(
-                _batched(paths.points, inputs), arguments, scores, inputs.batch_size
+                as_batch(paths.points, inputs), arguments, scores, inputs.batch_size
             )
             results = [in_single(grad) for grad in grads]
             if self.multiply_by_inputs:
@@ -187,7 +187,7 @@ class GradientShap(PathAttribution):
         return evaluate
 
 
-def _seeds(seed: Any, inputs: Inputs) -> list[int]:
+def seeds_for(seed: Any, inputs: Inputs) -> list[int]:
     """Return one seed for all examples, or one for each."""
     expected = "an int, or one for each example"
     if not isinstance(seed, Sequence) or isinstance(seed, str):
@@ -209,11 +209,11 @@ def _risen(
     paths: SampledPaths, samples: PathSamples, scores: TargetScores, inputs: Inputs, copies: int
 ) -> Tensor:
     """Return how far the scores rise on each path: `(samples, N, targets)`."""
-    ends = scores.of(_batched(paths.ends, inputs), copies) if samples.noisy else scores.clean
-    return ends - scores.of(_batched(paths.starts, inputs), copies)
+    ends = scores.of(as_batch(paths.ends, inputs), copies) if samples.noisy else scores.clean
+    return ends - scores.of(as_batch(paths.starts, inputs), copies)
 
 
-def _batched(values: Sequence[Tensor], inputs: Inputs) -> list[Tensor]:
+def as_batch(values: Sequence[Tensor], inputs: Inputs) -> list[Tensor]:
     """Return samples `(samples, N, ...)` as batches that the model can be given."""
     return [
         value.flatten(0, 1).to(tensor.dtype)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
-from torchattr.core.rounding import in_single
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Tensors, TensorsT
-from torchattr.errors import InputError
 from torchattr.methods._gradient.baselines import fixed_baselines
-from torchattr.methods._gradient.rows import beside_targets
-from torchattr.methods._perturbation.checked import checked_count
+from torchattr.methods._perturbation.quadrature import (
+    Quadrature,
+    points_between,
+    quadrature,
+    weighted_copies,
+)
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.path_attribution import (
     PathAttribution,
@@ -24,8 +24,6 @@ from torchattr.methods.path_attribution import (
     convergence_delta,
 )
 from torchattr.methods.registry import register_method
-
-Quadrature = tuple[Sequence[float], Sequence[float]]
 
 
 @register_method("integrated_gradients")
@@ -128,7 +126,7 @@ class IntegratedGradients(PathAttribution):
         """
         given = as_inputs(inputs)
         starts = fixed_baselines(baselines, given)
-        rule = _rule(method, n_steps)
+        rule = quadrature(method, n_steps)
         check_internal_batch(internal_batch_size, given.batch_size, "step")
         arguments = as_arguments(additional_forward_args)
         scores = self._scores(given, target, arguments)
@@ -151,65 +149,8 @@ class IntegratedGradients(PathAttribution):
         """Return what evaluates the weighted sum of the gradients at some steps."""
 
         def evaluate(first: int, last: int) -> list[Tensor]:
-            points = [
-                _points(start, tensor, rule[0][first:last])
-                for start, tensor in zip(starts, inputs.tensors, strict=True)
-            ]
+            points = points_between(starts, inputs.tensors, rule[0][first:last])
             grads = self._gradients(points, arguments, scores, inputs.batch_size)
-            return [_weighted(grad, rule[1][first:last]) for grad in grads]
+            return [weighted_copies(grad, rule[1][first:last]) for grad in grads]
 
         return evaluate
-
-    def _finished(
-        self, inputs: Inputs, starts: Sequence[Tensor], means: Sequence[Tensor]
-    ) -> list[Tensor]:
-        if not self.multiply_by_inputs:
-            return [mean.to(x.dtype) for x, mean in zip(inputs.tensors, means, strict=True)]
-        return [
-            (beside_targets(x.detach() - start, mean) * mean).to(x.dtype)
-            for x, start, mean in zip(inputs.tensors, starts, means, strict=True)
-        ]
-
-
-def _rule(method: str, n_steps: int) -> Quadrature:
-    """Return the points of `[0, 1]` at which the integrand is evaluated, and their weights."""
-    if method not in _RULES:
-        raise InputError(f"method must be one of {', '.join(map(repr, _RULES))}, got {method!r}")
-    least = 2 if method == "riemann_trapezoid" else 1
-    return _RULES[method](checked_count(n_steps, f"n_steps of {method!r}", least))
-
-
-def _riemann(offset: float) -> Callable[[int], Quadrature]:
-    return lambda n: ([(i + offset) / n for i in range(n)], [1 / n] * n)
-
-
-def _trapezoid(n: int) -> Quadrature:
-    inner = [1 / (n - 1)] * (n - 2)
-    return [i / (n - 1) for i in range(n)], [0.5 / (n - 1), *inner, 0.5 / (n - 1)]
-
-
-def _gauss_legendre(n: int) -> Quadrature:
-    points, weights = np.polynomial.legendre.leggauss(n)
-    return ((1 + points) / 2).tolist(), (weights / 2).tolist()
-
-
-_RULES: Mapping[str, Callable[[int], Quadrature]] = {
-    "gausslegendre": _gauss_legendre,
-    "riemann_left": _riemann(0.0),
-    "riemann_right": _riemann(1.0),
-    "riemann_middle": _riemann(0.5),
-    "riemann_trapezoid": _trapezoid,
-}
-
-
-def _points(start: Tensor, end: Tensor, alphas: Sequence[float]) -> Tensor:
-    end = end.detach()
-    return torch.cat([start + alpha * (end - start) for alpha in alphas])
-
-
-def _weighted(grads: Tensor, weights: Sequence[float]) -> Tensor:
-    """Sum the copies of the batch, in single precision or higher."""
-    blocks = in_single(grads.reshape(len(weights), len(grads) // len(weights), *grads.shape[1:]))
-    return torch.tensordot(
-        torch.tensor(weights, dtype=blocks.dtype, device=grads.device), blocks, 1
-    )

@@ -8,8 +8,8 @@ from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import TapPoint, Trace
+from torchattr.methods._gradient.at_layers import values_at
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
-from torchattr.methods._gradient.target_reader import last_call
 from torchattr.methods.base import Attribution
 
 
@@ -63,9 +63,4 @@ class LayerActivation(Attribution):
             key=any_output,
             differentiable=False,
         )
-        activations = {}
-        for name, tap in taps.items():
-            last_call(trace, tap)
-            values = [call.restore(call.values) for call in trace.calls(tap)]
-            activations[name] = self._layers.pick(name, values)
-        return self._layers.form(activations)
+        return values_at(self._layers, taps, trace)

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
+from torchattr.methods._gradient.at_layers import at_layers, passes_at
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
-from torchattr.methods._relevance.at_layers import at_layers, passes_at
 from torchattr.methods._relevance.composites import CompositeChoice
 from torchattr.methods._relevance.relevance import Start, refuse_half
 from torchattr.methods.lrp import LRP

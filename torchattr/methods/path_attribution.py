@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import joined
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.core.warn import warn
 from torchattr.errors import TorchattrWarning
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.passes import MethodCall, solve
+from torchattr.methods._gradient.rows import beside_targets
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
 from torchattr.methods._perturbation.checked import checked_count
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies
 from torchattr.methods.base import Attribution, GradientAttribution
 
-Evaluate = Callable[[int, int], list[Tensor]]
+Evaluate = Callable[[int, int], Any]
+"""Returns the sums over copies `[start, stop)`, in any containers."""
+
+
+class RowsElsewhere(NotPerExample):
+    """The rows of a layer do not grow with the batch, so copies of it cannot be told apart."""
 
 
 class _PointGradient(GradientAttribution):
@@ -103,7 +111,9 @@ class PathAttribution(Attribution):
         inputs: Inputs,
         internal_batch_size: int | None,
         what: str,
-    ) -> list[Tensor]:
+        *,
+        beside: int = 0,
+    ) -> Any:
         """Return the sum of what copies `[0, count)` of the batch give, evaluated in ranges.
 
         Args:
@@ -114,17 +124,19 @@ class PathAttribution(Attribution):
             internal_batch_size: maximum number of examples in one forward, but at least the batch;
                 `None` takes as many as memory allows.
             what: name of a copy in messages.
+            beside: how many copies are run in addition to those of a range.
 
         Raises:
             NotPerExample: the model does not return one row of scores for each example.
             OutOfMemory: not even one copy fits.
         """
         require_rows_of(scores)
-        size = _copies_at_once(internal_batch_size, scores, inputs)
+        size = max(_copies_at_once(internal_batch_size, scores, inputs) - beside, 1)
         try:
             return _added(in_batches(count, size, evaluate, what))
-        except NotPerExample:
-            if size == 1 or inputs.batch_size != 1:
+        except NotPerExample as error:
+            of_layer = isinstance(error, RowsElsewhere)
+            if size == 1 or (inputs.batch_size != 1 and not of_layer):
                 raise
             # A number for a single example: correct as long as it runs one copy at a time.
             return _added(in_batches(count, 1, evaluate, what))
@@ -135,8 +147,17 @@ class PathAttribution(Attribution):
         arguments: Sequence[Any],
         scores: TargetScores,
         batch_size: int,
-    ) -> tuple[Tensor, ...]:
-        """Return the gradients at copies of the batch: `(copies · N, ...)` for each input."""
+        call: MethodCall | None = None,
+    ) -> Any:
+        """Return the gradients at copies of the batch: `(copies · N, ...)` for each input.
+
+        Args:
+            points: the copies.
+            arguments: further arguments of the model.
+            scores: the scores of the batch.
+            batch_size: examples in the batch.
+            call: what is read instead of these gradients.
+        """
         rows = len(points[0])
         copies = rows // max(batch_size, 1)
         solution = solve(
@@ -144,7 +165,7 @@ class PathAttribution(Attribution):
             Inputs(tuple(points), True),
             repeat_target(scores.target, copies),
             repeat_arguments(arguments, copies, batch_size),
-            [MethodCall(self._gradient)],
+            [call or MethodCall(self._gradient)],
             key=self.output,
             memory=self._gradient.memory,
             # At a black baseline, for example, many models are flat.
@@ -153,6 +174,17 @@ class PathAttribution(Attribution):
         if copies > 1:
             require_copies(solution.output, rows)
         return solution.results[0]
+
+    def _finished(
+        self, inputs: Inputs, starts: Sequence[Tensor], means: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Return mean gradients in the dtypes of the inputs, times the length of the path."""
+        if not self.multiply_by_inputs:
+            return [mean.to(x.dtype) for x, mean in zip(inputs.tensors, means, strict=True)]
+        return [
+            (beside_targets(x.detach() - start, mean) * mean).to(x.dtype)
+            for x, start, mean in zip(inputs.tensors, starts, means, strict=True)
+        ]
 
 
 def check_internal_batch(internal_batch_size: Any, batch_size: int, what: str) -> None:
@@ -213,12 +245,8 @@ def _copies_at_once(internal_batch_size: int | None, scores: TargetScores, input
     return fitting(footprint.bytes_with_graph, footprint, inputs.batch_size, device)
 
 
-def _added(chunks: Iterable[list[Tensor]]) -> list[Tensor]:
-    iterator: Iterator[list[Tensor]] = iter(chunks)
-    totals = next(iterator)
-    for chunk in iterator:
-        totals = [total + more for total, more in zip(totals, chunk, strict=True)]
-    return totals
+def _added(chunks: Iterable[Any]) -> Any:
+    return reduce(lambda total, more: joined([total, more], lambda pair: pair[0] + pair[1]), chunks)
 
 
 def _sum_beyond(values: Tensor, dimensions: int) -> Tensor:

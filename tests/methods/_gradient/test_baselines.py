@@ -139,3 +139,9 @@ def test_bad_rows_of_one_of_several_inputs_are_named() -> None:
         BaselineRows((POOL, POOL), two())
     with refused(ta.ShapeError, "1 entries for 2", "each input"):
         BaselineRows(POOL, two())
+
+
+def test_a_number_keeps_the_precision_of_the_input() -> None:
+    inputs = as_inputs(torch.ones(2, 3, dtype=torch.float64))
+    assert float(fixed_baselines(0.3, inputs)[0][0, 0]) == 0.3
+    assert float(BaselineRows(0.3, inputs).tensors[0].flatten()[0]) == 0.3

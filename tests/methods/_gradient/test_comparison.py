@@ -7,7 +7,12 @@ import torch
 from helpers import refused
 
 from torchattr.errors import ModelError, TorchattrWarning
-from torchattr.methods._gradient.comparison import check_complete, contributions, missing
+from torchattr.methods._gradient.comparison import (
+    check_complete,
+    check_finite,
+    contributions,
+    missing,
+)
 
 FOUND = [torch.tensor([[1.0, 2.0], [3.0, -1.0]])]
 RISE, SCORES = torch.tensor([[3.0], [2.0]]), [torch.tensor([9.0, 9.0])]
@@ -26,7 +31,7 @@ def test_what_does_not_sum_up_is_warned_of() -> None:
 
 def test_what_is_not_finite_is_refused() -> None:
     with refused(ModelError, "not finite", "float64"):
-        check_complete("DeepLift", [FOUND[0] / 0], RISE, SCORES)
+        check_finite("DeepLift", [FOUND[0] / 0])
 
 
 def test_several_targets_stand_after_the_batch() -> None:

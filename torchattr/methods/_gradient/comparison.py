@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
+from torchattr.core.pytree import joined
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.warn import warn
 from torchattr.errors import ModelError, TorchattrWarning
-from torchattr.layers import ReferenceRun, RuleTable, Tolerance
+from torchattr.layers import ReferenceRun, RuleTable, TapPoint, Tolerance
 from torchattr.methods._gradient.passes import Method, MethodCall, SolveResult, solve
 from torchattr.methods._gradient.rows import beside_targets, per_example
 from torchattr.methods._gradient.target_reader import TargetReader
@@ -28,6 +29,10 @@ class Comparison:
         arguments: further arguments of the model.
         key: which entry of the output holds the scores.
         tolerance: which differences count as none.
+        taps: where the layers that are attributed to are read.
+
+    Attributes:
+        trace: the run.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Comparison:
         *,
         key: OutputKey,
         tolerance: Tolerance,
+        taps: Sequence[TapPoint] = (),
     ) -> None:
         self._problem = (model, arguments, key)
         self._reader = TargetReader(model, target)
@@ -47,18 +53,19 @@ class Comparison:
             model,
             references,
             arguments,
-            taps=self._reader.taps,
+            taps=list(dict.fromkeys([*taps, *self._reader.taps])),
             key=key,
             tolerance=tolerance,
         )
+        self.trace = self._run.trace
 
     def multipliers(
         self, method: Callable[[RuleTable], Method], inputs: Inputs, target: Any
     ) -> SolveResult:
-        """Run on inputs and return the multipliers of each as the solution's only result.
+        """Run on inputs and return the multipliers as the solution's only result.
 
         Args:
-            method: returns the method that returns gradients under the rules that it is given.
+            method: returns the method that reads gradients under the rules that it is given.
             inputs: as many rows as there are references.
             target: what is explained.
         """
@@ -69,19 +76,20 @@ class Comparison:
     def rise(self, solution: SolveResult) -> Tensor:
         """Return how much higher each score is than the references': `(N, targets)`."""
         model, arguments, key = self._problem
-        trace = self._run.trace
         with torch.no_grad():
-            output = per_example(trace.output, self._references, model, arguments, key)
-            starts = [self._reader.read(trace, output, target) for target in solution.targets]
+            output = per_example(self.trace.output, self._references, model, arguments, key)
+            starts = [self._reader.read(self.trace, output, target) for target in solution.targets]
         return torch.stack([*map(torch.sub, solution.scores, starts)], 1).detach()
 
 
-def contributions(
-    multipliers: Sequence[Tensor], inputs: Sequence[Tensor], references: Sequence[Tensor]
-) -> list[Tensor]:
-    """Return `(x - x0) m` for each input; there is one more dimension for several targets."""
-    triples = zip(multipliers, inputs, references, strict=True)
-    return [beside_targets(x.detach() - x0, m) * m for m, x, x0 in triples]
+def contributions(multipliers: Any, values: Any, references: Any) -> Any:
+    """Return `(x - x0) m` in the same containers; one more dimension for several targets."""
+
+    def contribution(triple: Sequence[Tensor]) -> Tensor:
+        m, x, x0 = triple
+        return beside_targets(x - x0, m) * m
+
+    return joined([multipliers, values, references], contribution)
 
 
 def missing(found: Sequence[Tensor], rise: Tensor) -> Tensor:
@@ -89,13 +97,11 @@ def missing(found: Sequence[Tensor], rise: Tensor) -> Tensor:
     return _summed(found, rise) - rise
 
 
-def check_complete(
-    title: str, found: Sequence[Tensor], rise: Tensor, scores: Sequence[Tensor]
-) -> None:
-    """Check that contributions are finite and sum to the rise of the scores.
+def check_finite(title: str, found: Sequence[Tensor]) -> None:
+    """Check that contributions are finite.
 
     Raises:
-        ModelError: they are not finite.
+        ModelError: they are not.
     """
     if not all(bool(one.isfinite().all()) for one in found):
         raise ModelError(
@@ -103,6 +109,12 @@ def check_complete(
             " are so far apart that an exponential or a quotient overflows; use float64, or"
             " baselines that are closer to the inputs"
         )
+
+
+def check_complete(
+    title: str, found: Sequence[Tensor], rise: Tensor, scores: Sequence[Tensor]
+) -> None:
+    """Warn unless contributions sum to the rise of the scores."""
     eps = max(torch.finfo(one.dtype).eps for one in (*found, *scores))
     size = _summed([one.abs() for one in found], rise) + rise.abs()
     rounding = 100 * eps**0.5 * size + 1000 * eps * torch.stack(list(scores), 1).abs()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,8 +13,22 @@ from torch.autograd.graph import GradientEdge
 from torchattr.core.inputs import Inputs
 from torchattr.core.warn import warn
 from torchattr.errors import FUNCTION, DisconnectedError, DisconnectedWarning, Hint, Message, WayOut
-from torchattr.layers import Captured
+from torchattr.layers import GATES, OPERATIONS, Call, Captured, LayerRule, RuleTable
 from torchattr.methods._gradient.forward_result import ForwardResult
+
+
+class _Open(LayerRule):
+    """An activation's backward that passes everything: only disconnected gradients stay 0."""
+
+    needs_input: ClassVar[bool] = False
+
+    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad
+
+
+OPEN_GATES: RuleTable = {
+    name: _Open() for name, operation in OPERATIONS.items() if operation.kind in GATES
+}
 
 
 class ConnectionCheck:

@@ -64,17 +64,30 @@ class LayerChoice:
             calls: the calls.
             result: computes the result of one call.
         """
+        return self.gathered([result(calls[number]) for number in self.counted(name, len(calls))])
+
+    def gathered(self, found: Sequence[Any]) -> Any:
+        """Return the result of the calls that count, given that of each of them."""
         if self._calls == "each":
-            return tuple(map(result, calls))
-        if self._calls == "sum":
-            return joined(list(map(result, calls)), _summed)
-        if len(calls) > 1 and self._calls is None:
+            return tuple(found)
+        return joined(found, _summed) if self._calls == "sum" else found[0]
+
+    def counted(self, name: str, count: int) -> Sequence[int]:
+        """Return which of the calls of a layer count, by number.
+
+        Args:
+            name: the layer's name.
+            count: how often it was called.
+        """
+        if self._calls in ("each", "sum"):
+            return range(count)
+        if count > 1 and self._calls is None:
             warn(
-                f"layer {name!r} was called {len(calls)} times; the last call is used",
+                f"layer {name!r} was called {count} times; the last call is used",
                 LayerReuseWarning,
                 Hint(ways_out=[_CHOOSE_CALLS]),
             )
-        return result(calls[0] if self._calls == "first" else calls[-1])
+        return [0 if self._calls == "first" else count - 1]
 
     def form(self, results: dict[str, Any]) -> Any:
         """Return a dict by name if several layers were chosen, else the only result."""

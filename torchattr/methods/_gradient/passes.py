@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,12 +18,9 @@ from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import DisconnectedError, Message, NoRuleMatched, TorchattrError
 from torchattr.layers import (
-    GATES,
-    OPERATIONS,
-    Call,
     Captured,
+    CheckedTable,
     GraphTrace,
-    LayerRule,
     RuleTable,
     Tap,
     TapPoint,
@@ -38,7 +35,7 @@ from torchattr.methods._gradient.backward_pass import (
     pass_results,
     same_rules,
 )
-from torchattr.methods._gradient.connections import ConnectionCheck, zero_rows
+from torchattr.methods._gradient.connections import OPEN_GATES, ConnectionCheck, zero_rows
 from torchattr.methods._gradient.forward_result import ForwardResult
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.rounds import Round, seeds_of, targets_at_once
@@ -70,10 +67,17 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class MethodCall:
-    """A method, and the options of its `attribute` for one call."""
+    """A method, and the options of its `attribute` for one call.
+
+    Attributes:
+        method: the method.
+        options: the options.
+        allows_unused: whether layers that the target does not depend on get zeros.
+    """
 
     method: Method
     options: Mapping[str, Any] = field(default_factory=dict)
+    allows_unused: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,15 +165,16 @@ def _solve(
     ]
     served = [number for number, reason in enumerate(reasons) if reason is None]
     passes = [request for number in served for request in asked[number]]
+    used = {r for number in served if not calls[number].allows_unused for r in asked[number]}
     parts: dict[int, list[Any]] = {number: [] for number in served}
     for one in forward.rounds(passes):
         for k in served:
             parts[k] += _combined(calls[k], inputs, one, asked[k], several=forward.several)
         # Rules may legitimately leave only zeros; a plain gradient of zeros is suspicious.
-        for request in passes if warns_of_zeros else ():
+        for request in used if warns_of_zeros else ():
             if not request.rules:
                 check.note_zeros(request.name, one.results[request].gradients, one.count)
-    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
+    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, list(used)))
     results: list[Any] = [None] * len(calls)
     for number, of_call in parts.items():
         results[number] = _joined(of_call, several=forward.several)
@@ -322,30 +327,18 @@ class _Forward:
             key=self._problem.key,
             # A module's input may have other uses, too: their gradient counts, so the graph must
             # begin above all of them.
-            from_inputs=any(request.tap is None or request.tap.of_input for request in passes),
+            from_inputs=any(request.tap is None or request.tap.of_input for request in passes)
+            # The reference of a comparison was run from the inputs on.
+            or any(isinstance(table, CheckedTable) for table in self._tables),
             of_output=self._reader.reads_output,
             memory=self._problem.memory,
         )
 
 
-class _Open(LayerRule):
-    """An activation's backward that passes everything: only disconnected gradients stay 0."""
-
-    needs_input: ClassVar[bool] = False
-
-    def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        return grad
-
-
-_OPEN: RuleTable = {
-    name: _Open() for name, operation in OPERATIONS.items() if operation.kind in GATES
-}
-
-
 def _zeros_with_open_gates(problem: _Problem, passes: Sequence[Pass]) -> dict[str, Tensor]:
     """Return for each tap point which examples get only zeros although every activation is open."""
     taps = {request.name: request.tap for request in passes}
-    opened = [Pass(_OPEN, tap, name) for name, tap in taps.items()]
+    opened = [Pass(OPEN_GATES, tap, name) for name, tap in taps.items()]
     forward = _Forward(problem, opened)
     zeros: dict[str, list[Tensor]] = {request.name: [] for request in opened}
     for number in range(len(forward.targets)):
@@ -376,7 +369,9 @@ def _refusal(
     """Return why a call cannot be served, if so; raise unless it may be skipped."""
     try:
         for request in passes:
-            check.demand(call.method.title, request.name, _calls(trace, check.inputs, request))
+            if not call.allows_unused:
+                calls = _calls(trace, check.inputs, request)
+                check.demand(call.method.title, request.name, calls)
             trace.coverage.demand(request.rules, call.method.title, strict=call.method.strict)
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:

@@ -88,11 +88,8 @@ def select_neuron(captured: Captured, selector: Index | Callable[[Any], Tensor])
         )
     values = captured.values[0]
     index = selector if isinstance(selector, tuple) else (selector,)
-    if len(index) != values.dim() - 1:
-        raise TargetError(
-            f"the neuron selector {selector!r} has {len(index)} indices, but the layer's values of"
-            f" shape {tuple(values.shape)} have {values.dim() - 1} dimensions after the batch"
-        )
+    if len(index) >= values.dim():
+        raise _wrong_depth(selector, values)
     whole = (slice(None), *index)
     try:
         selected = values[whole]
@@ -101,4 +98,16 @@ def select_neuron(captured: Captured, selector: Index | Callable[[Any], Tensor])
             f"the neuron selector {selector!r} is out of range for the layer's values of shape"
             f" {tuple(values.shape)}"
         ) from error
+    is_sum = any(isinstance(one, slice) for one in index)
+    if len(index) < values.dim() - 1 and not is_sum and selected[:1].numel() > 1:
+        raise _wrong_depth(selector, values)
     return selected.reshape(len(values), -1).sum(1)
+
+
+def _wrong_depth(selector: Any, values: Tensor) -> TargetError:
+    count = len(selector) if isinstance(selector, tuple) else 1
+    return TargetError(
+        f"the neuron selector {selector!r} has {count} indices, but the layer's values of shape"
+        f" {tuple(values.shape)} have {values.dim() - 1} dimensions after the batch; pass one for"
+        " each, or slices, whose values are summed"
+    )

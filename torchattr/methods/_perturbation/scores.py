@@ -16,7 +16,7 @@ from torchattr.core.outputs import select_output
 from torchattr.core.targets import bundle, each, one_per_example
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import OutputError
-from torchattr.layers import Trace
+from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target, several
@@ -49,8 +49,10 @@ class TargetScores:
         then: applied to the scores, if given, but not to a neuron's value.
         through: returns the model to run for that forward instead of this one, such as one that
             records a tape.
+        taps: tap points whose values every forward records.
 
     Attributes:
+        trace: the forward of the clean batch.
         clean: the scores of the clean batch, `(rows, targets)`: one row for each example, or for
             each value of a forward that aggregates the batch, unless a target picks one.
         several: whether the target named several values.
@@ -71,17 +73,19 @@ class TargetScores:
         then: Callable[[Tensor], Tensor] | None = None,
         *,
         through: Callable[[Forward], Forward] | None = None,
+        taps: Sequence[TapPoint] = (),
     ) -> None:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
         self._key = key
         self._forms: list[Callable[[Tensor], Tensor]] = []
         self._reader = TargetReader(model, target)
+        self._taps = list(dict.fromkeys([*taps, *self._reader.taps]))
         self.footprint = Footprint()
         for tensor in inputs.tensors:
             self.footprint.note(tensor)
         noted = self.footprint.around(through(model) if through else model)
-        trace = self._trace(inputs.tensors, arguments, noted)
+        self.trace = trace = self._trace(inputs.tensors, arguments, noted)
         self._aggregates: bool = False
         if self._reader.reads_output:
             rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
@@ -150,9 +154,21 @@ class TargetScores:
         Raises:
             NotPerExample: several copies, but the forward aggregates the batch.
         """
+        return self.read(self.traced(tensors, copies, through), copies)
+
+    def traced(
+        self,
+        tensors: Sequence[Tensor],
+        copies: int = 1,
+        through: Callable[[Forward], Forward] | None = None,
+    ) -> Trace:
+        """Run changed copies of the batch, as for :meth:`of`, which reads the scores of that."""
         arguments = repeat_arguments(self.arguments, copies, self.batch)
         model = self.model if through is None else through(self.model)
-        trace = self._trace(tensors, arguments, model)
+        return self._trace(tensors, arguments, model)
+
+    def read(self, trace: Trace, copies: int = 1) -> Tensor:
+        """Return the scores in a forward of copies of the batch, as for :meth:`of`."""
         if copies > 1 and self._reader.reads_output:
             require_copies(trace.output, copies * self.batch)
         targets = [repeat_target(target, copies) for target in self.targets]
@@ -164,7 +180,7 @@ class TargetScores:
             model,
             tensors,
             arguments,
-            taps=self._reader.taps,
+            taps=self._taps,
             key=self._scores_in,
             differentiable=False,
         )

@@ -1,8 +1,8 @@
-"""Relevance at layers instead of the inputs."""
+"""What methods read at layers instead of the inputs: values, gradients, and calls that count."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,9 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.types import OutputKey
 from torchattr.layers import RuleTable, TapPoint
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
+from torchattr.methods._gradient.forward_result import ForwardResult
 from torchattr.methods._gradient.layer_choice import LayerChoice
+from torchattr.methods._gradient.target_reader import last_call
 
 
 def passes_at(
@@ -52,4 +54,22 @@ def at_layers(
     for result in results:
         numbers = range(len(result.calls))
         found[result.name] = layers.pick(result.name, numbers, partial(of_call, result))
+    return layers.form(found)
+
+
+def values_at(layers: LayerChoice, taps: Mapping[str, TapPoint], forward: ForwardResult) -> Any:
+    """Return the values of each layer in a forward, in the form of its output.
+
+    Args:
+        layers: the layers.
+        taps: where the forward recorded each, by name.
+        forward: the forward.
+
+    Raises:
+        LayerError: a layer did not run.
+    """
+    found = {}
+    for name, tap in taps.items():
+        last_call(forward, tap)
+        found[name] = layers.pick(name, forward.calls(tap), lambda call: call.restore(call.values))
     return layers.form(found)
