@@ -29,6 +29,8 @@ ROOMS = (
     "inspect",
     "preparation",
     "evaluate",
+    "robust",
+    "concepts",
     "results",
     "explanation",
     "runs",
@@ -221,6 +223,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # inspect
     # preparation
     # evaluate
+    # robust
+    # concepts
     # results
     "results.explained": "results/test_rows.py: a protocol, without behaviour",
     "results.html_page": "results/test_html.py: the page is read as the sink writes it",
