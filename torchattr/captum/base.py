@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from torchattr.core.types import Forward
+from torchattr import methods
+from torchattr.captum.errors import LikeCaptum
+from torchattr.core.inputs import as_arguments, as_inputs, as_tensors
+from torchattr.core.targets import OnlyValue
+from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError
 from torchattr.methods import enlarge
 
+DIFFERENTIATED = (methods.GradientAttribution, methods.PathAttribution)
+"""The methods that take gradients, which refuse several values without a target in Captum."""
 
-class CaptumMethod(ABC):
+
+class CaptumMethod(LikeCaptum, ABC):
     """The attributes and methods that Captum's methods have in common.
 
     Attributes:
@@ -22,8 +32,15 @@ class CaptumMethod(ABC):
     """
 
     model: Forward
+    output: OutputKey
     multiplies_by_inputs: bool = False
     _gives_delta: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if issubclass(cls, DIFFERENTIATED):
+            cls.missing_target = OnlyValue()
+            cls.attribute = _with_missing_target(cls.attribute)  # type: ignore[method-assign]
+        super().__init_subclass__(**kwargs)
 
     @classmethod
     def get_name(cls) -> str:
@@ -41,6 +58,30 @@ class CaptumMethod(ABC):
     def has_convergence_delta(self) -> bool:
         """Whether `attribute` accepts `return_convergence_delta`."""
         return self._gives_delta
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensors,
+        start_point: Any,
+        end_point: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Tensor:
+        """Return the sum of the attributions minus `s(end) − s(start)`, `(N,)`.
+
+        Args:
+            attributions: the attributions of the difference between both points.
+            start_point: for each input a number, or a tensor that broadcasts to it.
+            end_point: the inputs.
+            target: the same target as for the attributions.
+            additional_forward_args: the same arguments.
+
+        Raises:
+            InputError: attributions or points that do not fit each other.
+        """
+        own = getattr(super(), "compute_convergence_delta", None)
+        points = (attributions, start_point, end_point, target, additional_forward_args)
+        return own(*points) if own else convergence_delta(self.model, *points, output=self.output)
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> Any:
         """Not supported: attributions of models that return futures.
@@ -89,6 +130,12 @@ def one_device(device_ids: Sequence[int] | None) -> Sequence[int] | None:
     return device_ids
 
 
+def drawn_seeds(inputs: Tensors) -> list[int]:
+    """Return a random seed for each example, which `torch.manual_seed` determines."""
+    count = as_inputs(inputs).batch_size
+    return torch.randint(2**63 - 1, (count,)).tolist()
+
+
 def in_captums_form(result: Any) -> Any:
     """Return a list for several layers, and a tensor for a layer with a single one."""
     if isinstance(result, dict):
@@ -98,3 +145,49 @@ def in_captums_form(result: Any) -> Any:
 
 def bare(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
+
+
+def convergence_delta(
+    model: Forward,
+    attributions: Tensors,
+    start_point: Any,
+    end_point: Tensors,
+    target: Any = None,
+    additional_forward_args: Any = None,
+    *,
+    output: OutputKey = None,
+) -> Tensor:
+    """Return the sum of attributions minus `s(end) − s(start)`, `(N,)`.
+
+    Raises:
+        InputError: attributions or points that do not fit each other.
+        TargetError: no target, or several, for several values.
+    """
+    path = methods.IntegratedGradients(model, output=output)
+    given = as_inputs(end_point)
+    for values in as_tensors(attributions, "attributions"):
+        if values.dim() == 0 or len(values) != given.batch_size:
+            raise InputError(
+                f"attributions have the shape {tuple(values.shape)} for {given.batch_size}"
+                " examples; pass one row for each"
+            )
+    only = OnlyValue() if target is None else target
+    arguments = as_arguments(additional_forward_args)
+    return path.compute_convergence_delta(attributions, start_point, end_point, only, arguments)
+
+
+def _with_missing_target(attribute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an `attribute` that replaces `target=None` by what a missing target means."""
+    signature = inspect.signature(attribute)
+    if "target" not in signature.parameters or hasattr(attribute, "knows_missing_target"):
+        return attribute
+
+    @wraps(attribute)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(self, *args, **kwargs)
+        if bound.arguments.get("target") is None:
+            bound.arguments["target"] = self.missing_target
+        return attribute(*bound.args, **bound.kwargs)
+
+    call.knows_missing_target = True  # type: ignore[attr-defined]
+    return call

@@ -107,6 +107,7 @@ Target: TypeAlias = (
     | TopK
     | Classes
     | Neuron
+    | OnlyValue
 )
 """Everything that names what is explained."""
 

@@ -42,6 +42,10 @@ from torchattr.methods.attention_rollout import AttentionRollout as AttentionRol
 from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
+from torchattr.methods.data_loader_attribution import (
+    DataLoaderAttribution as DataLoaderAttribution,
+)
+from torchattr.methods.data_loader_attribution import InputRole as InputRole
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
 from torchattr.methods.deep_lift import CustomAttribution as CustomAttribution
 from torchattr.methods.deep_lift import DeepLift as DeepLift

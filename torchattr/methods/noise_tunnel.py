@@ -124,6 +124,7 @@ def fixed_options(
     A forward that aggregates the batch must get one copy at a time.
     """
     target = options.get("target")
+    target = method.missing_target if target is None else target
     takes = inspect.signature(method.attribute).parameters
     if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
         return dict(options), 1 if has_fixed_batch(method.model) else at_once
