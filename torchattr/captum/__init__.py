@@ -29,6 +29,7 @@ from torchattr.captum.concept import Classifier as Classifier
 from torchattr.captum.concept import Concept as Concept
 from torchattr.captum.concept import ConceptInterpreter as ConceptInterpreter
 from torchattr.captum.concept import DefaultClassifier as DefaultClassifier
+from torchattr.captum.contract import behave_like_captum as _behave_like_captum
 from torchattr.captum.data_loader import DataLoaderAttribution as DataLoaderAttribution
 from torchattr.captum.elsewhere import refuse as _refuse
 from torchattr.captum.gradient import Deconvolution as Deconvolution
@@ -81,6 +82,8 @@ from torchattr.captum.statistics import Summarizer as Summarizer
 from torchattr.captum.statistics import SummarizerSingleTensor as SummarizerSingleTensor
 from torchattr.captum.statistics import Var as Var
 from torchattr.methods import InputRole as InputRole
+
+_behave_like_captum(list(globals().values()))
 
 
 def __getattr__(name: str) -> object:

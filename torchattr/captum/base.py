@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from abc import ABC
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchattr import methods
-from torchattr.captum.errors import LikeCaptum
 from torchattr.core.inputs import as_arguments, as_inputs, as_tensors
 from torchattr.core.targets import OnlyValue
 from torchattr.core.types import Forward, OutputKey, Tensors
@@ -24,7 +21,7 @@ DIFFERENTIATED = (methods.GradientAttribution, methods.PathAttribution)
 """The methods that take gradients, which refuse several values without a target in Captum."""
 
 
-class CaptumMethod(LikeCaptum, ABC):
+class CaptumMethod(ABC):
     """The attributes and methods that Captum's methods have in common.
 
     Attributes:
@@ -35,12 +32,6 @@ class CaptumMethod(LikeCaptum, ABC):
     output: OutputKey
     multiplies_by_inputs: bool = False
     _gives_delta: bool = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        if issubclass(cls, DIFFERENTIATED):
-            cls.missing_target = OnlyValue()
-            cls.attribute = _with_missing_target(cls.attribute)  # type: ignore[method-assign]
-        super().__init_subclass__(**kwargs)
 
     @classmethod
     def get_name(cls) -> str:
@@ -174,20 +165,3 @@ def convergence_delta(
     only = OnlyValue() if target is None else target
     arguments = as_arguments(additional_forward_args)
     return path.compute_convergence_delta(attributions, start_point, end_point, only, arguments)
-
-
-def _with_missing_target(attribute: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an `attribute` that replaces `target=None` by what a missing target means."""
-    signature = inspect.signature(attribute)
-    if "target" not in signature.parameters or hasattr(attribute, "knows_missing_target"):
-        return attribute
-
-    @wraps(attribute)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(self, *args, **kwargs)
-        if bound.arguments.get("target") is None:
-            bound.arguments["target"] = self.missing_target
-        return attribute(*bound.args, **bound.kwargs)
-
-    call.knows_missing_target = True  # type: ignore[attr-defined]
-    return call

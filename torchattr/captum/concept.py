@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from torchattr import concepts
-from torchattr.captum.errors import LikeCaptum
 from torchattr.concepts import Classifier as Classifier
 from torchattr.concepts import Concept as Concept
 from torchattr.concepts import activations, concept_scores, key_of, train_cav
@@ -43,7 +42,7 @@ class DefaultClassifier(concepts.LinearClassifier):
         super().__init__()
 
 
-class CAV(LikeCaptum, concepts.CAV):
+class CAV(concepts.CAV):
     """:class:`torchattr.concepts.CAV`, which can be written to a file and read again.
 
     Args:
@@ -132,7 +131,7 @@ class ActivationFiles:
         return [torch.load(path) for path in self.of(concept, layer)]
 
 
-class TCAV(LikeCaptum, ConceptInterpreter):
+class TCAV(ConceptInterpreter):
     """:class:`torchattr.concepts.TCAV` with files of activations and directions, as Captum's.
 
     What `save_path` holds for `model_id` is used again, so a changed model or changed examples need

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import NoReturn
 
 from torchattr.core.registry import closest
 from torchattr.errors import PackageError
@@ -52,7 +53,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 """For each name the module of Captum that has it, and why it is not here."""
 
 
-def refuse(name: str, known: Iterable[str]) -> None:
+def refuse(name: str, known: Iterable[str]) -> NoReturn:
     """Raise for a name that is not here; one that begins with `__` is always unknown.
 
     Args:
@@ -74,12 +75,12 @@ def refuse(name: str, known: Iterable[str]) -> None:
 def _sentence(name: str, known: Iterable[str]) -> str:
     if name in ELSEWHERE:
         module, why = ELSEWHERE[name]
-        return f"{name} is not in torchattr.captum: {why}; take it from Captum: from {module} import {name}"
-    near = closest(name, [*known, *ELSEWHERE])
-    hint = (
-        f"; did you mean {', '.join(near)}?" if near else "; dir(torchattr.captum) lists its names"
-    )
-    return f"torchattr.captum has no {name!r}{hint}"
+        way_out = f"take it from Captum: from {module} import {name}"
+        return f"{name} is not in torchattr.captum: {why}; {way_out}"
+    public = [one for one in known if not one.startswith("_")]
+    near = closest(name, [*public, *ELSEWHERE], cutoff=0.6)
+    hint = f"did you mean {', '.join(near)}?" if near else "dir(torchattr.captum) lists its names"
+    return f"torchattr.captum has no {name!r}; {hint}"
 
 
 def _is_import() -> bool:

@@ -1,8 +1,7 @@
-"""Errors that are also of the types that Captum raises, and what is not here at all."""
+"""Errors that are also of the types that Captum raises."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, TypeVar
@@ -50,31 +49,7 @@ def raises_like_captum(function: F) -> F:
             error.__class__ = _with_captums(type(error))
             raise
 
-    call.raises_like_captum = True  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
-
-
-class LikeCaptum:
-    """Makes the public methods of every subclass raise what Captum raises."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        for name in _PUBLIC:
-            function = getattr(cls, name, None)
-            if inspect.isfunction(function) and not hasattr(function, "raises_like_captum"):
-                setattr(cls, name, raises_like_captum(function))
-
-
-_PUBLIC = (
-    "__init__",
-    "attribute",
-    "compute_convergence_delta",
-    "perturb",
-    "add_attack",
-    "evaluate",
-    "compute_cavs",
-    "interpret",
-)
 
 
 @cache

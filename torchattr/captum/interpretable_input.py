@@ -12,11 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr.captum.errors import LikeCaptum
 from torchattr.errors import ShapeError
 
 
-class InterpretableInput(LikeCaptum, ABC):
+class InterpretableInput(ABC):
     """An input of any type, described by features that are on or off.
 
     Attributes:

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from torchattr import robust
 from torchattr.captum.base import drawn_seeds
-from torchattr.captum.errors import LikeCaptum
 from torchattr.core.targets import select_scores
 from torchattr.core.types import Forward, OutputKey, TensorsT
 from torchattr.robust import Attack, AttackFunction
 
 
-class Perturbation(LikeCaptum, Attack):
+class Perturbation(Attack):
     """Base class of attacks; a subclass defines `perturb`."""
 
     def perturb(self, *args: Any, **kwargs: Any) -> Any:
@@ -95,7 +94,7 @@ class PGD(robust.PGD, Perturbation):
         )
 
 
-class MinParamPerturbation(LikeCaptum, robust.MinParamPerturbation):
+class MinParamPerturbation(robust.MinParamPerturbation):
     """:class:`torchattr.robust.MinParamPerturbation` under Captum's argument names."""
 
     def __init__(
@@ -128,7 +127,7 @@ class MinParamPerturbation(LikeCaptum, robust.MinParamPerturbation):
         self.forward_func = forward_func
 
 
-class AttackComparator(LikeCaptum, robust.AttackComparator):
+class AttackComparator(robust.AttackComparator):
     """:class:`torchattr.robust.AttackComparator` under Captum's argument names."""
 
     def __init__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torchattr import evaluate
-from torchattr.captum.errors import raises_like_captum
 from torchattr.evaluate import MSE as MSE
 from torchattr.evaluate import Count as Count
 from torchattr.evaluate import Max as Max
@@ -20,13 +19,9 @@ from torchattr.evaluate import Var as Var
 class Summarizer(evaluate.Summarizer):
     """:class:`torchattr.evaluate.Summarizer` with Captum's errors."""
 
-    update = raises_like_captum(evaluate.Summarizer.update)
 
-
-class ClassSummarizer(Summarizer, evaluate.ClassSummarizer):
+class ClassSummarizer(evaluate.ClassSummarizer, Summarizer):
     """:class:`torchattr.evaluate.ClassSummarizer` with Captum's errors."""
-
-    update = raises_like_captum(evaluate.ClassSummarizer.update)
 
 
 def CommonStats() -> list[Statistic]:
