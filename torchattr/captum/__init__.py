@@ -14,9 +14,12 @@ errors in `docs/moving-from-captum.md`.
 torch.Size([2, 1, 8, 8])
 """
 
+from __future__ import annotations
+
 from torchattr.captum import concept as concept
 from torchattr.captum import metrics as metrics
 from torchattr.captum import robust as robust
+from torchattr.captum import visualization as visualization
 from torchattr.captum.attribution import Attribution as Attribution
 from torchattr.captum.attribution import GradientAttribution as GradientAttribution
 from torchattr.captum.attribution import InternalAttribution as InternalAttribution

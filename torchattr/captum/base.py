@@ -17,7 +17,11 @@ from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError
 from torchattr.methods import enlarge
 
-DIFFERENTIATED = (methods.GradientAttribution, methods.PathAttribution)
+DIFFERENTIATED = (
+    methods.GradientAttribution,
+    methods.PathAttribution,
+    methods.RescaleAttribution,
+)
 """The methods that take gradients, which refuse several values without a target in Captum."""
 
 

@@ -11,7 +11,6 @@ from torchattr.evaluate import Min as Min
 from torchattr.evaluate import Statistic
 from torchattr.evaluate import StatValue as StatValue
 from torchattr.evaluate import StdDev as StdDev
-from torchattr.evaluate import Sum as Sum
 from torchattr.evaluate import SummarizerSingleTensor as SummarizerSingleTensor
 from torchattr.evaluate import Var as Var
 
@@ -22,6 +21,10 @@ class Summarizer(evaluate.Summarizer):
 
 class ClassSummarizer(evaluate.ClassSummarizer, Summarizer):
     """:class:`torchattr.evaluate.ClassSummarizer` with Captum's errors."""
+
+
+class Sum(evaluate.Total):
+    """:class:`torchattr.evaluate.Total`, the sum of each element."""
 
 
 def CommonStats() -> list[Statistic]:

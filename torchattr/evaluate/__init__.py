@@ -18,7 +18,7 @@ from torchattr.evaluate.statistics import Min as Min
 from torchattr.evaluate.statistics import Statistic as Statistic
 from torchattr.evaluate.statistics import StatValue as StatValue
 from torchattr.evaluate.statistics import StdDev as StdDev
-from torchattr.evaluate.statistics import Sum as Sum
+from torchattr.evaluate.statistics import Total as Total
 from torchattr.evaluate.statistics import Var as Var
 from torchattr.evaluate.statistics import common_stats as common_stats
 from torchattr.evaluate.summarizer import ClassSummarizer as ClassSummarizer

@@ -88,16 +88,16 @@ def sensitivity_max(
     clean = _rows(explain(inputs, **options), given.batch_size)
     scale = torch.linalg.vector_norm(clean, order, dim=1)
     scale = scale.where(scale != 0, 1)
-    perturbed = _uniform(given, seed, radius) if perturb_func is None else None
+    if perturb_func is None:
+        perturbed = _uniform(given, seed, radius)
+    else:
+        perturbed = _by_function(given, perturb_func, radius)
 
     def largest(start: int, stop: int) -> Tensor:
         copies = stop - start
-        if perturb_func is None:
-            assert perturbed is not None
-            rows = perturbed(start, stop)
-        else:
-            rows = _by_function(perturb_func, given, copies, radius)
-        found = explain(given.restore(rows), **repeat_options(options, given, copies))
+        found = explain(
+            given.restore(perturbed(start, stop)), **repeat_options(options, given, copies)
+        )
         values = _rows(found, copies * given.batch_size)
         changes = values.unflatten(0, (copies, given.batch_size)) - clean
         return torch.linalg.vector_norm(changes, order, dim=2).amax(0) / scale
@@ -151,15 +151,21 @@ def _uniform(inputs: Inputs, seed: Any, radius: float) -> Callable[[int, int], l
     return perturbed
 
 
-def _by_function(perturb_func: Perturb, inputs: Inputs, copies: int, radius: float) -> list[Tensor]:
-    rows = side_by_side(inputs.tensors, copies)
-    bare = rows if len(rows) > 1 else rows[0]
+def _by_function(
+    inputs: Inputs, perturb_func: Perturb, radius: float
+) -> Callable[[int, int], list[Tensor]]:
     takes_radius = len(inspect.signature(perturb_func).parameters) > 1
-    found = perturb_func(bare, radius) if takes_radius else perturb_func(bare)
-    changed = as_tensors(found, "what perturb_func returned")
-    if [one.shape for one in changed] != [row.shape for row in rows]:
-        raise ShapeError(
-            f"perturb_func returned {[tuple(one.shape) for one in changed]} for inputs of shape"
-            f" {[tuple(row.shape) for row in rows]}; return perturbed inputs of these shapes"
-        )
-    return [copy_after_copy(one, copies) for one in changed]
+
+    def perturbed(start: int, stop: int) -> list[Tensor]:
+        rows = side_by_side(inputs.tensors, stop - start)
+        bare = rows if len(rows) > 1 else rows[0]
+        found = perturb_func(bare, radius) if takes_radius else perturb_func(bare)
+        changed = as_tensors(found, "what perturb_func returned")
+        if [one.shape for one in changed] != [row.shape for row in rows]:
+            raise ShapeError(
+                f"perturb_func returned {[tuple(one.shape) for one in changed]} for inputs of shape"
+                f" {[tuple(row.shape) for row in rows]}; return perturbed inputs of these shapes"
+            )
+        return [copy_after_copy(one, stop - start) for one in changed]
+
+    return perturbed

@@ -53,7 +53,7 @@ class Count(Statistic):
         return self._count
 
 
-class _Moments(Statistic):
+class _Deviations(Statistic):
     """The mean and the sum of squared deviations, without cancellation (Welford 1962)."""
 
     def __init__(self, name: str | None = None) -> None:
@@ -73,7 +73,7 @@ class _Moments(Statistic):
         self._squares = self._squares + shift * (x - self._mean)
 
 
-class Mean(_Moments):
+class Mean(_Deviations):
     """The mean of each element; integers are averaged in float64.
 
     >>> mean = Mean()
@@ -87,7 +87,7 @@ class Mean(_Moments):
         return self._mean
 
 
-class MSE(_Moments):
+class MSE(_Deviations):
     """The sum of squared deviations from the mean, `Σ (x − x̄)²`; not divided by the number.
 
     >>> squares = MSE()
@@ -101,7 +101,7 @@ class MSE(_Moments):
         return self._squares
 
 
-class Var(_Moments):
+class Var(_Deviations):
     """The variance in float64, `Σ (x − x̄)² / (n − order)`; 0 while there are no more than `order`.
 
     Args:
@@ -193,15 +193,17 @@ class Max(_Accumulated):
         super().__init__(name, max_fn)
 
 
-class Sum(_Accumulated):
-    """The sum of each element.
+class Total(_Accumulated):
+    """The sum of each element, named `sum`.
 
-    >>> total = Sum()
+    >>> total = Total()
     >>> for x in (torch.tensor([1, 5]), torch.tensor([3, 2])):
     ...     total.update(x)
     >>> total.get()
     tensor([4, 7])
     """
+
+    default_name: ClassVar[str | None] = "sum"
 
     def __init__(
         self, name: str | None = None, add_fn: Callable[[Tensor, Tensor], Tensor] = torch.add
