@@ -52,6 +52,8 @@ IGNORED = {("FeatureAblation", "attribute"): {"kwargs"}}
 # Internals of Captum that are no part of what its pages describe.
 INTERNAL = {
     ("SummarizerSingleTensor", "get"),
+    ("DeepLift", "satisfies_attribute_criteria"),
+    ("DeepLiftShap", "satisfies_attribute_criteria"),
     *((name, "init") for name in ("Count", "Mean", "MSE", "Var", "StdDev", "Min", "Max", "Sum")),
 }
 

@@ -246,4 +246,5 @@ def _normalized(moments: Tensor) -> Tensor:
     """Return the sum of squares for the best scale `β = E[Iᵀ Φ · Δs] / E[(Iᵀ Φ)²]`."""
     squares, mixed, effects = moments
     scale = mixed / squares.where(squares != 0, 1)
-    return scale.square() * squares - 2 * scale * mixed + effects
+    # A sum of squares, which rounding may take below 0.
+    return (scale.square() * squares - 2 * scale * mixed + effects).clamp(min=0)
