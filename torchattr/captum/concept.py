@@ -93,8 +93,9 @@ class CAV(concepts.CAV):
         if not path.exists():
             return None
         # Captum's classifier gives its classes as an array, which is no tensor.
-        arrays = [np.ndarray, np.dtype, np.dtypes.Int32DType, np.dtypes.Int64DType]
-        with torch.serialization.safe_globals([*arrays, np.array(0).__reduce__()[0]]):
+        kinds = [np.ndarray, np.dtype, np.dtypes.Int32DType, np.dtypes.Int64DType]
+        arrays: list[Any] = [*kinds, np.array(0).__reduce__()[0]]
+        with torch.serialization.safe_globals(arrays):
             content = torch.load(path)
         pairs = zip(content["concept_ids"], content["concept_names"], strict=True)
         known = [Concept(number, name, None) for number, name in pairs]
@@ -205,7 +206,8 @@ class TCAV(ConceptInterpreter):
 
     def load_cavs(self, concepts: list[Concept]) -> tuple[list[str], dict[Concept, list[str]]]:
         """Read the directions of concepts; return the layers and activations that are missing."""
-        missing, absent = [], {}
+        missing: list[str] = []
+        absent: dict[Concept, list[str]] = {}
         of_set = self.cavs.setdefault(key_of(concepts), {})
         for layer in self.layers:
             cav = CAV.load(self.save_path, self.model_id, concepts, layer)

@@ -46,7 +46,7 @@ def raises_like_captum(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except TorchattrError as error:
-            error.__class__ = _with_captums(type(error))
+            error.__class__ = _with_captums(type(error))  # type: ignore[arg-type]
             raise
 
     return call  # type: ignore[return-value]

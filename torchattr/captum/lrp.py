@@ -30,7 +30,7 @@ class _RulesOfModules(CaptumMethod, methods.LRP):
         """The rules that the modules have now, and ε for the rest."""
         return with_rules_of(self.model, super().composite)
 
-    def compute_convergence_delta(
+    def compute_convergence_delta(  # type: ignore[override]  # Captum's own arguments for LRP
         self, attributions: Tensor | tuple[Tensor, ...], output: Tensor
     ) -> Tensor:
         """Return what of the score is missing in the sum of the relevance, `(N,)`.

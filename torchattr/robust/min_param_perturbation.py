@@ -143,7 +143,8 @@ def _linear(first_success: Search, count: int, attempts: int) -> Found:
 
 
 def _binary(first_success: Search, count: int, attempts: int) -> Found:
-    low, high, best = 0, count, (None, None)
+    low, high = 0, count
+    best: Found = (None, None)
     while low < high:
         middle = (low + high) // 2
         found = first_success(middle for _ in range(attempts))
