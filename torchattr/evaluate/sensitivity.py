@@ -158,7 +158,7 @@ def _by_function(
 
     def perturbed(start: int, stop: int) -> list[Tensor]:
         rows = side_by_side(inputs.tensors, stop - start)
-        bare = rows if len(rows) > 1 else rows[0]
+        bare: Any = rows if len(rows) > 1 else next(iter(rows))
         found = perturb_func(bare, radius) if takes_radius else perturb_func(bare)
         changed = as_tensors(found, "what perturb_func returned")
         if [one.shape for one in changed] != [row.shape for row in rows]:
