@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,12 @@ torch.manual_seed(SEED)
 @pytest.fixture(autouse=True)
 def same_seed() -> None:
     torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def gradients_stay_enabled() -> Iterator[None]:
+    """A generator that is left within `torch.no_grad()` would disable them for what follows."""
+    yield
+    enabled = torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    assert enabled

@@ -29,6 +29,8 @@ ROOMS = (
     "inspect",
     "preparation",
     "evaluate",
+    "robust",
+    "concepts",
     "results",
     "explanation",
     "runs",
@@ -226,6 +228,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # inspect
     # preparation
     # evaluate
+    # robust
+    # concepts
     # results
     "results.explained": "results/test_rows.py: a protocol, without behaviour",
     "results.html_page": "results/test_html.py: the page is read as the sink writes it",
@@ -237,6 +241,10 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "runs.job": "runs/test_run.py: an interface and values, seen in the events of a run",
     "runs.model_overview": "cli/test_kernels.py: compared with the library by each command",
     # captum
+    "captum.contract": "captum/test_errors.py: what each class raises, and for a missing target",
+    "captum.data_loader": "methods/test_data_loader_attribution.py: compared with Captum's there",
+    "captum.elsewhere": "captum/test_errors.py: refusals at an import",
+    "captum.statistics": "captum/test_metrics.py: compared with Captum's there",
     # tf_cnnvis
     # web
     # cli

@@ -16,6 +16,7 @@ from torch import nn
 
 import torchattr
 import torchattr.captum
+from torchattr.captum.base import CaptumMethod
 from torchattr.errors import (
     DisconnectedWarning,
     InputError,
@@ -26,8 +27,13 @@ from torchattr.errors import (
 
 NAMES = [name for name in dir(torchattr.captum) if name[0].isupper()]
 RULES = [name for name in NAMES if "Rule" in name]
-BASES = ("LayerAttribution", "PerturbationAttribution")
-METHODS = [name for name in NAMES if name not in (*BASES, *RULES)]
+METHODS = [
+    name
+    for name, value in vars(torchattr.captum).items()
+    if inspect.isclass(value)
+    and issubclass(value, CaptumMethod)
+    and name != "DataLoaderAttribution"  # of a loader, not of inputs
+]
 
 # Captum's FeatureAblation passes these on to its own subclasses and ignores them otherwise.
 IGNORED = {

@@ -7,11 +7,22 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from torchattr.core.types import Forward
+from torchattr import methods
+from torchattr.core.inputs import as_arguments, as_inputs, as_tensors
+from torchattr.core.targets import OnlyValue
+from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError
 from torchattr.methods import enlarge
+
+DIFFERENTIATED = (
+    methods.GradientAttribution,
+    methods.PathAttribution,
+    methods.RescaleAttribution,
+)
+"""The methods that take gradients, which refuse several values without a target in Captum."""
 
 
 class CaptumMethod(ABC):
@@ -22,6 +33,7 @@ class CaptumMethod(ABC):
     """
 
     model: Forward
+    output: OutputKey
     multiplies_by_inputs: bool = False
     _gives_delta: bool = False
 
@@ -29,8 +41,8 @@ class CaptumMethod(ABC):
     def get_name(cls) -> str:
         """Return the name of the method in words.
 
-        >>> LayerAttribution.get_name()
-        'Layer Attribution'
+        >>> LayerMethod.get_name()
+        'Layer Method'
         """
         return re.sub("(?<!^)(?=[A-Z])", " ", cls.__name__)
 
@@ -41,6 +53,30 @@ class CaptumMethod(ABC):
     def has_convergence_delta(self) -> bool:
         """Whether `attribute` accepts `return_convergence_delta`."""
         return self._gives_delta
+
+    def compute_convergence_delta(
+        self,
+        attributions: Tensors,
+        start_point: Any,
+        end_point: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+    ) -> Tensor:
+        """Return the sum of the attributions minus `s(end) − s(start)`, `(N,)`.
+
+        Args:
+            attributions: the attributions of the difference between both points.
+            start_point: for each input a number, or a tensor that broadcasts to it.
+            end_point: the inputs.
+            target: the same target as for the attributions.
+            additional_forward_args: the same arguments.
+
+        Raises:
+            InputError: attributions or points that do not fit each other.
+        """
+        own = getattr(super(), "compute_convergence_delta", None)
+        points = (attributions, start_point, end_point, target, additional_forward_args)
+        return own(*points) if own else convergence_delta(self.model, *points, output=self.output)
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> Any:
         """Not supported: attributions of models that return futures.
@@ -54,7 +90,7 @@ class CaptumMethod(ABC):
         )
 
 
-class LayerAttribution(CaptumMethod):
+class LayerMethod(CaptumMethod):
     """Base class of Captum's layer methods."""
 
     @staticmethod
@@ -87,6 +123,12 @@ def one_device(device_ids: Sequence[int] | None) -> Sequence[int] | None:
             " DataParallel (model.module), and device_ids=None or one device"
         )
     return device_ids
+
+
+def drawn_seeds(inputs: Tensors) -> list[int]:
+    """Return a random seed for each example, which `torch.manual_seed` determines."""
+    count = as_inputs(inputs).batch_size
+    return torch.randint(2**63 - 1, (count,)).tolist()
 
 
 def in_captums_form(result: Any) -> Any:
@@ -124,3 +166,32 @@ def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> bool:
 
 
 _WITHOUT_EFFECT = ("retain_graph", "allow_unused", "materialize_grads")
+
+
+def convergence_delta(
+    model: Forward,
+    attributions: Tensors,
+    start_point: Any,
+    end_point: Tensors,
+    target: Any = None,
+    additional_forward_args: Any = None,
+    *,
+    output: OutputKey = None,
+) -> Tensor:
+    """Return the sum of attributions minus `s(end) − s(start)`, `(N,)`.
+
+    Raises:
+        InputError: attributions or points that do not fit each other.
+        TargetError: no target, or several, for several values.
+    """
+    path = methods.IntegratedGradients(model, output=output)
+    given = as_inputs(end_point)
+    for values in as_tensors(attributions, "attributions"):
+        if values.dim() == 0 or len(values) != given.batch_size:
+            raise InputError(
+                f"attributions have the shape {tuple(values.shape)} for {given.batch_size}"
+                " examples; pass one row for each"
+            )
+    only = OnlyValue() if target is None else target
+    arguments = as_arguments(additional_forward_args)
+    return path.compute_convergence_delta(attributions, start_point, end_point, only, arguments)

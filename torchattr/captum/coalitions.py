@@ -11,7 +11,7 @@ from torch.distributions.categorical import Categorical
 
 from torchattr import methods
 from torchattr.captum.base import CaptumMethod
-from torchattr.captum.perturbation import PerturbationAttribution, every_value, in_future
+from torchattr.captum.perturbation import PerturbationMethod, every_value, in_future
 from torchattr.core.inputs import Inputs
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.incremental import Mode, Recomputed
@@ -67,7 +67,7 @@ class _FromGenerator(methods.CoalitionAttribution):
         return GeneratorDraws() if seed is None else super()._draws(seed, inputs)
 
 
-class _OfEveryValue(PerturbationAttribution):
+class _OfEveryValue(PerturbationMethod):
     """Keeps the dimensions of each example's scores where no target is given."""
 
     def _in_form(self, elements: Sequence[Tensor], scores: TargetScores) -> Sequence[Tensor]:
@@ -194,7 +194,7 @@ class LimeBase(CaptumMethod, methods.LimeBase):
         return f"{self.get_name()} attribution"
 
 
-class Lime(_FromGenerator, PerturbationAttribution, methods.Lime):
+class Lime(_FromGenerator, PerturbationMethod, methods.Lime):
     """:class:`torchattr.Lime`, drawn by PyTorch's generator without a `seed`."""
 
     multiplies_by_inputs = False
@@ -240,7 +240,7 @@ class Lime(_FromGenerator, PerturbationAttribution, methods.Lime):
         )
 
 
-class KernelShap(_FromGenerator, PerturbationAttribution, methods.KernelShap):
+class KernelShap(_FromGenerator, PerturbationMethod, methods.KernelShap):
     """:class:`torchattr.KernelShap`, drawn by PyTorch's generator without a `seed`."""
 
     multiplies_by_inputs = False

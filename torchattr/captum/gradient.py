@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from torchattr import methods
-from torchattr.captum.base import CaptumMethod
-from torchattr.core.inputs import as_inputs
+from torchattr.captum.base import CaptumMethod, drawn_seeds
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.methods import CustomAttribution
 
@@ -97,12 +94,6 @@ class GradientShap(_OfPaths, methods.GradientShap):
             seed=drawn_seeds(inputs) if seed is None else seed,
             internal_batch_size=internal_batch_size,
         )
-
-
-def drawn_seeds(inputs: Tensors) -> list[int]:
-    """Return a random seed for each example, which `torch.manual_seed` determines."""
-    count = as_inputs(inputs).batch_size
-    return torch.randint(2**63 - 1, (count,)).tolist()
 
 
 class _OfDifferences(CaptumMethod, methods.RescaleAttribution):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchattr import methods
 from torchattr.captum.base import (
     CaptumMethod,
-    LayerAttribution,
+    LayerMethod,
     check_grad_kwargs,
     in_captums_form,
     one_device,
@@ -20,7 +20,7 @@ from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.methods import Calls
 
 
-class LayerActivation(LayerAttribution, methods.LayerActivation):
+class LayerActivation(LayerMethod, methods.LayerActivation):
     """:class:`torchattr.LayerActivation`; several layers return a list in their order."""
 
     multiplies_by_inputs = True
@@ -47,7 +47,7 @@ class LayerActivation(LayerAttribution, methods.LayerActivation):
         return in_captums_form(found)
 
 
-class LayerGradCam(LayerAttribution, methods.GradCAM):
+class LayerGradCam(LayerMethod, methods.GradCAM):
     """:class:`torchattr.GradCAM` under Captum's argument names."""
 
     def __init__(
@@ -93,7 +93,7 @@ class LayerGradCam(LayerAttribution, methods.GradCAM):
         return in_captums_form(found)
 
 
-class LayerGradientXActivation(LayerAttribution, methods.LayerGradientXActivation):
+class LayerGradientXActivation(LayerMethod, methods.LayerGradientXActivation):
     """:class:`torchattr.LayerGradientXActivation`; several layers return a list in their order.
 
     With `memory_efficient`, the attributions are moved to the CPU.

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchattr import methods
-from torchattr.captum.base import LayerAttribution, check_grad_kwargs, with_deltas
+from torchattr.captum.base import LayerMethod, check_grad_kwargs, with_deltas
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.methods import Calls, CustomAttribution
 
 
-class LayerDeepLift(LayerAttribution, methods.LayerDeepLift):
+class LayerDeepLift(LayerMethod, methods.LayerDeepLift):
     """:class:`torchattr.LayerDeepLift` with Captum's absolute size of differences."""
 
     _gives_delta = True
@@ -54,7 +54,7 @@ class LayerDeepLift(LayerAttribution, methods.LayerDeepLift):
         return with_deltas(found, return_convergence_delta)
 
 
-class LayerDeepLiftShap(LayerAttribution, methods.LayerDeepLiftShap):
+class LayerDeepLiftShap(LayerMethod, methods.LayerDeepLiftShap):
     """:class:`torchattr.LayerDeepLiftShap` with Captum's absolute size of differences."""
 
     _gives_delta = True

@@ -7,18 +7,18 @@ from typing import Any
 
 from torchattr import methods
 from torchattr.captum.base import (
-    LayerAttribution,
+    LayerMethod,
     check_grad_kwargs,
+    drawn_seeds,
     in_captums_form,
     one_device,
     with_deltas,
 )
-from torchattr.captum.gradient import drawn_seeds
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.methods import Calls
 
 
-class _OfLayerPaths(LayerAttribution, methods.LayerPathAttribution):
+class _OfLayerPaths(LayerMethod, methods.LayerPathAttribution):
     """A path method at layers whose first argument Captum calls `forward_func`."""
 
     def __init__(
@@ -103,7 +103,7 @@ class InternalInfluence(_OfLayerPaths, methods.InternalInfluence):
         return in_captums_form(found)
 
 
-class LayerIntegratedGradients(LayerAttribution, methods.LayerIntegratedGradients):
+class LayerIntegratedGradients(LayerMethod, methods.LayerIntegratedGradients):
     """:class:`torchattr.LayerIntegratedGradients`; a list of layers returns a list."""
 
     _gives_delta = True
@@ -160,7 +160,7 @@ class LayerIntegratedGradients(LayerAttribution, methods.LayerIntegratedGradient
         return with_deltas(found, return_convergence_delta)
 
 
-class LayerGradientShap(LayerAttribution, methods.LayerGradientShap):
+class LayerGradientShap(LayerMethod, methods.LayerGradientShap):
     """:class:`torchattr.LayerGradientShap`, drawn anew by each call from PyTorch's generator."""
 
     _gives_delta = True

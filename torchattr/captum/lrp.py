@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from torchattr import methods
-from torchattr.captum.base import CaptumMethod, LayerAttribution, in_captums_form
+from torchattr.captum.base import CaptumMethod, LayerMethod, in_captums_form
 from torchattr.captum.lrp_rules import is_leaf, rules_of, with_rules_of
 from torchattr.core.inputs import Inputs
 from torchattr.core.select import layer_names
@@ -30,7 +30,7 @@ class _RulesOfModules(CaptumMethod, methods.LRP):
         """The rules that the modules have now, and ε for the rest."""
         return with_rules_of(self.model, super().composite)
 
-    def compute_convergence_delta(
+    def compute_convergence_delta(  # type: ignore[override]  # Captum's own arguments for LRP
         self, attributions: Tensor | tuple[Tensor, ...], output: Tensor
     ) -> Tensor:
         """Return what of the score is missing in the sum of the relevance, `(N,)`.
@@ -105,7 +105,7 @@ class LRP(_RulesOfModules):
         return found, self.compute_convergence_delta(found, results[0].scores)
 
 
-class LayerLRP(LayerAttribution, _RulesOfModules, methods.LayerLRP):
+class LayerLRP(LayerMethod, _RulesOfModules, methods.LayerLRP):
     """:class:`torchattr.LayerLRP` by the rules that modules have; several layers return a list.
 
     Args:

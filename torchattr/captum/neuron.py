@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from torchattr import methods
-from torchattr.captum.base import CaptumMethod, bare, check_grad_kwargs, one_device
-from torchattr.captum.gradient import drawn_seeds
+from torchattr.captum.base import CaptumMethod, bare, check_grad_kwargs, drawn_seeds, one_device
 from torchattr.core.pytree import tensors_of
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Forward, OutputKey, Tensors

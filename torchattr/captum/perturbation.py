@@ -14,7 +14,7 @@ from torch.futures import Future
 from torchattr import methods
 from torchattr.captum.base import (
     CaptumMethod,
-    LayerAttribution,
+    LayerMethod,
     bare,
     in_captums_form,
     one_device,
@@ -26,7 +26,7 @@ from torchattr.incremental import Mode, Recomputed, run_by
 from torchattr.methods import EVERY_VALUE, TargetScores
 
 
-class PerturbationAttribution(CaptumMethod, methods.Ablation):
+class PerturbationMethod(CaptumMethod, methods.Ablation):
     """Base class of Captum's perturbation methods."""
 
     multiplies_by_inputs = True
@@ -97,7 +97,7 @@ def _permute_feature(x: Tensor, feature_mask: Tensor) -> Tensor:
     return torch.where(feature_mask, x[order.to(x.device)], x)
 
 
-class FeatureAblation(PerturbationAttribution, methods.FeatureAblation):
+class FeatureAblation(PerturbationMethod, methods.FeatureAblation):
     """:class:`torchattr.FeatureAblation`, by default one perturbation at a time."""
 
     def __init__(self, forward_func: Forward, *, output: OutputKey = None) -> None:
@@ -131,7 +131,7 @@ class FeatureAblation(PerturbationAttribution, methods.FeatureAblation):
     attribute_future = in_future(attribute)
 
 
-class Occlusion(PerturbationAttribution, methods.Occlusion):
+class Occlusion(PerturbationMethod, methods.Occlusion):
     """:class:`torchattr.Occlusion`, by default one perturbation at a time."""
 
     def __init__(self, forward_func: Forward, *, output: OutputKey = None) -> None:
@@ -165,7 +165,7 @@ class Occlusion(PerturbationAttribution, methods.Occlusion):
         )
 
 
-class FeaturePermutation(PerturbationAttribution, methods.FeaturePermutation):
+class FeaturePermutation(PerturbationMethod, methods.FeaturePermutation):
     """:class:`torchattr.FeaturePermutation`, drawn by PyTorch's generator for each input anew."""
 
     def __init__(
@@ -205,7 +205,7 @@ class FeaturePermutation(PerturbationAttribution, methods.FeaturePermutation):
     attribute_future = in_future(attribute)
 
 
-class LayerFeatureAblation(LayerAttribution, methods.LayerFeatureAblation):
+class LayerFeatureAblation(LayerMethod, methods.LayerFeatureAblation):
     """:class:`torchattr.LayerFeatureAblation`, by default one perturbation at a time."""
 
     multiplies_by_inputs = True
@@ -251,7 +251,7 @@ class LayerFeatureAblation(LayerAttribution, methods.LayerFeatureAblation):
         return FeatureAblation(model, output=self.output)
 
 
-class LayerFeaturePermutation(LayerAttribution, methods.LayerFeaturePermutation):
+class LayerFeaturePermutation(LayerMethod, methods.LayerFeaturePermutation):
     """:class:`torchattr.LayerFeaturePermutation`, drawn by PyTorch's generator."""
 
     multiplies_by_inputs = True
@@ -294,7 +294,7 @@ class LayerFeaturePermutation(LayerAttribution, methods.LayerFeaturePermutation)
         return FeaturePermutation(model, output=self.output)
 
 
-class NeuronFeatureAblation(PerturbationAttribution, methods.FeatureAblation):
+class NeuronFeatureAblation(PerturbationMethod, methods.FeatureAblation):
     """:class:`torchattr.FeatureAblation` with a :class:`torchattr.Neuron` as target."""
 
     def __init__(

@@ -68,6 +68,14 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class OnlyValue:
+    """The only value of each example; an output of several is refused.
+
+    Unlike `None`, which means the predicted class then.
+    """
+
+
+@dataclass(frozen=True)
 class Neuron:
     """A neuron (or a sum of neurons) of a layer, instead of an entry of the output.
 
@@ -99,6 +107,7 @@ Target: TypeAlias = (
     | TopK
     | Classes
     | Neuron
+    | OnlyValue
 )
 """Everything that names what is explained."""
 
@@ -170,6 +179,9 @@ def each(target: Any, output: Tensor) -> tuple[list[SingleTarget], bool]:
     per example.
     """
     target = plain(target)
+    if isinstance(target, OnlyValue):
+        _need_one_value(output)
+        return [None], False
     if isinstance(target, TopK):
         return list(_top(target, output)), True
     if isinstance(target, Classes):
@@ -178,6 +190,14 @@ def each(target: Any, output: Tensor) -> tuple[list[SingleTarget], bool]:
         _need_two_dimensions(output, "target=None (the predicted class)")
         return [predicted(output)], False
     return [target], False
+
+
+def _need_one_value(output: Tensor) -> None:
+    if not one_per_example(output):
+        raise TargetError(
+            f"target is missing: the output of shape {tuple(output.shape)} holds several values"
+            " for each example; pass the index of one, such as the predicted class"
+        )
 
 
 def _top(target: TopK, output: Tensor) -> tuple[Tensor, ...]:

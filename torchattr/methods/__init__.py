@@ -18,6 +18,8 @@ from torchattr.methods._gradient.target_reader import last_call as last_call
 from torchattr.methods._gradient.target_reader import select_neuron as select_neuron
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments as repeat_arguments
 from torchattr.methods._perturbation.batch_repeat import repeat_rows as repeat_rows
+from torchattr.methods._perturbation.checked import checked_count as checked_count
+from torchattr.methods._perturbation.checked import checked_seed as checked_seed
 from torchattr.methods._perturbation.coalition_draws import CoalitionDraws as CoalitionDraws
 from torchattr.methods._perturbation.coalition_draws import size_probabilities as size_probabilities
 from torchattr.methods._perturbation.evaluate_copies import check_at_once as check_at_once
@@ -25,9 +27,12 @@ from torchattr.methods._perturbation.evaluate_copies import evaluate_copies as e
 from torchattr.methods._perturbation.features import FeatureMasks as FeatureMasks
 from torchattr.methods._perturbation.incremental_scores import tape_recorder as tape_recorder
 from torchattr.methods._perturbation.memory_budget import Footprint as Footprint
+from torchattr.methods._perturbation.memory_budget import fitting as fitting
 from torchattr.methods._perturbation.memory_budget import has_fixed_batch as has_fixed_batch
+from torchattr.methods._perturbation.memory_budget import in_batches as in_batches
 from torchattr.methods._perturbation.perturbation import Baseline as Baseline
 from torchattr.methods._perturbation.perturbation import Perturbation as Perturbation
+from torchattr.methods._perturbation.random_numbers import SeededStreams as SeededStreams
 from torchattr.methods._perturbation.scores import EVERY_VALUE as EVERY_VALUE
 from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
@@ -44,6 +49,10 @@ from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
 from torchattr.methods.coalition_attribution import CoalitionAttribution as CoalitionAttribution
+from torchattr.methods.data_loader_attribution import (
+    DataLoaderAttribution as DataLoaderAttribution,
+)
+from torchattr.methods.data_loader_attribution import InputRole as InputRole
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
 from torchattr.methods.deep_lift import CustomAttribution as CustomAttribution
 from torchattr.methods.deep_lift import DeepLift as DeepLift
@@ -85,6 +94,8 @@ from torchattr.methods.lime_base import LimeBase as LimeBase
 from torchattr.methods.lrp import LRP as LRP
 from torchattr.methods.neuron_conductance import NeuronConductance as NeuronConductance
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
+from torchattr.methods.noise_tunnel import fixed_options as fixed_options
+from torchattr.methods.noise_tunnel import repeat_options as repeat_options
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.path_attribution import PathAttribution as PathAttribution
 from torchattr.methods.raw_attention import RawAttention as RawAttention

@@ -39,6 +39,9 @@ class Attribution(ABC):
     * `additional_forward_args`: further positional arguments of the forward, not attributed.
     """
 
+    missing_target: ClassVar[Target] = None
+    """What is explained without a target: `None`, the predicted class of each example."""
+
     def __init__(self, model: Forward, *, output: OutputKey = None) -> None:
         if not callable(model):
             raise InputTypeError(

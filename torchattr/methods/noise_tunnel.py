@@ -101,12 +101,13 @@ class NoiseTunnel(Attribution):
         _check_floating(given)
         _check(nt_type, nt_samples, nt_samples_batch_size)
         spreads = checked_stdevs(stdevs, given)
-        options, at_once = self._fixed(given, kwargs, nt_samples_batch_size or nt_samples)
+        at_once = nt_samples_batch_size or nt_samples
+        options, at_once = fixed_options(self.attribution_method, given, kwargs, at_once)
         moments, deltas = _Moments(), []
         for copies in _chunks(nt_samples, at_once):
             step()
             noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
-            repeated = _repeated(options, given, copies, draw=draw_baseline_from_distrib)
+            repeated = repeat_options(options, given, copies, draw=draw_baseline_from_distrib)
             result = self.attribution_method.attribute(given.restore(noisy), **repeated)
             if kwargs.get("return_convergence_delta"):
                 result, delta = result
@@ -117,21 +118,23 @@ class NoiseTunnel(Attribution):
             return smoothed
         return smoothed, torch.cat(deltas).transpose(0, 1).flatten(0, 2)
 
-    def _fixed(
-        self, inputs: Inputs, options: Mapping[str, Any], at_once: int
-    ) -> tuple[dict[str, Any], int]:
-        """Return options with a target that ignores the noise, and the number of copies at once.
 
-        A forward that aggregates the batch must get one copy at a time.
-        """
-        target = options.get("target")
-        takes = inspect.signature(self.attribution_method.attribute).parameters
-        if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
-            return dict(options), 1 if has_fixed_batch(self.model) else at_once
-        arguments = as_arguments(options.get("additional_forward_args"))
-        scores = TargetScores(self.model, inputs, target, arguments, self.output)
-        apart = not scores.repeatable or (at_once > 1 and not _scales(scores, inputs))
-        return {**options, "target": scores.target}, 1 if apart else at_once
+def fixed_options(
+    method: Attribution, inputs: Inputs, options: Mapping[str, Any], at_once: int
+) -> tuple[dict[str, Any], int]:
+    """Return options of a method with a target that ignores noise, and the copies at once.
+
+    A forward that aggregates the batch must get one copy at a time.
+    """
+    target = options.get("target")
+    target = method.missing_target if target is None else target
+    takes = inspect.signature(method.attribute).parameters
+    if "target" not in takes or isinstance(target, Neuron) or inputs.batch_size == 0:
+        return dict(options), 1 if has_fixed_batch(method.model) else at_once
+    arguments = as_arguments(options.get("additional_forward_args"))
+    scores = TargetScores(method.model, inputs, target, arguments, method.output)
+    apart = not scores.repeatable or (at_once > 1 and not _scales(scores, inputs))
+    return {**options, "target": scores.target}, 1 if apart else at_once
 
 
 class _Moments:
@@ -225,10 +228,10 @@ def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:
     return (tensor.detach() + noise.to(tensor.dtype).transpose(0, 1)).flatten(0, 1)
 
 
-def _repeated(
-    options: Mapping[str, Any], inputs: Inputs, copies: int, *, draw: bool
+def repeat_options(
+    options: Mapping[str, Any], inputs: Inputs, copies: int, *, draw: bool = False
 ) -> dict[str, Any]:
-    """Return the options for a batch of noisy copies."""
+    """Return a method's options for a batch of copies, copy after copy; `draw` draws baselines."""
     repeated = dict(options)
     if "target" in repeated:
         repeated["target"] = repeat_target(repeated["target"], copies)

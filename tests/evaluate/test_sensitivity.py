@@ -1,0 +1,102 @@
+"""The largest relative change of an explanation, against its definition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import assert_same, noise, refused, seeded
+from torch import Tensor, nn
+
+import torchattr as ta
+from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.evaluate import sensitivity_max
+
+X = noise(3, 4)
+
+
+def model() -> nn.Module:
+    return seeded(lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))).double()
+
+
+def shifted(inputs: Tensor, radius: float) -> Tensor:
+    """Shift each row by another part of the radius."""
+    return inputs + radius * torch.linspace(-1, 1, len(inputs), dtype=inputs.dtype)[:, None]
+
+
+@pytest.mark.parametrize(("norm", "order"), [("fro", 2.0), (1, 1.0), (float("inf"), float("inf"))])
+def test_it_is_the_definition(norm: float | str, order: float) -> None:
+    method = ta.Saliency(model())
+    shifts = 0.1 * torch.linspace(-1, 1, 12, dtype=X.dtype).reshape(3, 4)
+    expected = []
+    for x, own in zip(X, shifts, strict=True):
+        clean = method.attribute(x[None], 1)
+        changes = [method.attribute(x[None] + shift, 1) - clean for shift in own]
+        sizes = torch.stack([torch.linalg.vector_norm(change, order) for change in changes])
+        expected.append(sizes.max() / torch.linalg.vector_norm(clean, order))
+    options = {"perturb_func": shifted, "radius": 0.1, "n_samples": 4, "norm_ord": norm}
+    found = sensitivity_max(method, X, **options, perturbations_per_eval=4, target=1)
+    assert_same(found, torch.stack(expected), 1e-12)
+    same = sensitivity_max(method.attribute, X, **options, perturbations_per_eval=4, target=1)
+    assert_same(same, found)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, None])
+def test_noise_does_not_depend_on_parts_or_neighbours(at_once: int | None) -> None:
+    method = ta.Saliency(model())
+    whole = sensitivity_max(method, X, n_samples=5, seed=[3, 4, 5], target=[0, 1, 2])
+    options = {"n_samples": 5, "perturbations_per_eval": at_once}
+    assert_same(
+        sensitivity_max(method, X, seed=[3, 4, 5], target=[0, 1, 2], **options), whole, 1e-12
+    )
+    assert_same(sensitivity_max(method, X[1:2], seed=4, target=1, **options), whole[1:2], 1e-12)
+
+
+def test_samples_lie_within_the_radius() -> None:
+    def largest(inputs: Tensor) -> Tensor:
+        return torch.cat([torch.ones_like(inputs[:, :1]), inputs - X[:1]], 1)
+
+    found = sensitivity_max(largest, X[:1], radius=0.5, n_samples=200, norm_ord=float("inf"))
+    assert 0.45 < float(found) <= 0.5
+
+
+def test_predicted_classes_are_those_of_the_unchanged_input() -> None:
+    net = model()
+    options = {"radius": 1.0, "n_samples": 20}
+    own = sensitivity_max(ta.Saliency(net), X, target=net(X).argmax(1), **options)
+    assert_same(sensitivity_max(ta.Saliency(net), X, **options), own, 1e-12)
+
+
+def test_options_of_each_example_are_repeated() -> None:
+    base = noise(3, 4, seed=3)
+    method = ta.IntegratedGradients(model())
+    found = sensitivity_max(method, X, target=1, baselines=base, n_steps=4, seed=[1, 2, 3])
+    alone = sensitivity_max(method, X[2:], target=1, baselines=base[2:], n_steps=4, seed=3)
+    assert_same(found[2:], alone, 1e-12)
+
+
+def test_explanations_of_several_inputs_count_together() -> None:
+    def explain(inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return inputs[0].square(), inputs[1]
+
+    def bare(inputs: Tensor) -> Tensor:
+        return torch.cat([inputs[:, :2].square(), inputs[:, 2:]], 1)
+
+    def half(inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return inputs[0] / 2, inputs[1] / 2
+
+    found = sensitivity_max(explain, (X[:, :2], X[:, 2:]), perturb_func=half)
+    assert_same(found, sensitivity_max(bare, X, perturb_func=lambda inputs: inputs / 2), 1e-12)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    method = ta.Saliency(model())
+    with refused(InputError, "norm_ord", "'nuc'"):
+        sensitivity_max(method, X, norm_ord="nuc", target=1)
+    with refused(InputError, "radius", "-1"):
+        sensitivity_max(method, X, radius=-1, target=1)
+    with refused(InputTypeError, "explanation", "int"):
+        sensitivity_max(3, X)  # type: ignore[arg-type]
+    with refused(ShapeError, "one row"):
+        sensitivity_max(lambda inputs: inputs.sum(0), X)
+    with refused(ShapeError, "perturb_func", "(30, 3)"):
+        sensitivity_max(method, X, perturb_func=lambda inputs: inputs[:, :3], target=1)
