@@ -26,13 +26,13 @@ from torchattr.layers import (
     LayerRule,
     RuleTable,
     Tap,
-    TapPoint,
     gradients,
     why_disconnected,
 )
 from torchattr.methods._gradient.backward_pass import (
     Pass,
     PassResult,
+    calls_of,
     distinct_tables,
     edges_of,
     pass_results,
@@ -44,7 +44,7 @@ from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.rounds import Round, seeds_of, targets_at_once
 from torchattr.methods._gradient.rows import per_example, require_rows
 from torchattr.methods._gradient.run_forward import run_forward
-from torchattr.methods._gradient.target_reader import TargetReader, last_call
+from torchattr.methods._gradient.target_reader import TargetReader
 
 
 class Method(Protocol):
@@ -167,7 +167,7 @@ def _solve(
             parts[k] += _combined(calls[k], inputs, one, asked[k], several=forward.several)
         # Rules may legitimately leave only zeros; a plain gradient of zeros is suspicious.
         for request in passes if warns_of_zeros else ():
-            if not request.rules:
+            if request.required and not request.rules:
                 check.note_zeros(request.name, one.results[request].gradients, one.count)
     check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, passes))
     results: list[Any] = [None] * len(calls)
@@ -290,7 +290,7 @@ class _Forward:
         return [(position, sharing) for position, sharing in shared if sharing]
 
     def _calls(self, passes: Sequence[Pass]) -> list[list[Captured]]:
-        return [_calls(self.trace, self._problem.inputs, request) for request in passes]
+        return [calls_of(self.trace, self._problem.inputs, request) for request in passes]
 
     def _factors(self, calls: list[list[Captured]], table: int) -> list[list[Captured]]:
         """Return calls with what their gradients are multiplied by where that is not the values."""
@@ -376,22 +376,14 @@ def _refusal(
     """Return why a call cannot be served, if so; raise unless it may be skipped."""
     try:
         for request in passes:
-            check.demand(call.method.title, request.name, _calls(trace, check.inputs, request))
+            found = calls_of(trace, check.inputs, request) if request.required else []
+            check.demand(call.method.title, request.name, found)
             trace.coverage.demand(request.rules, call.method.title, strict=call.method.strict)
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
             raise
         return reason.message
     return None
-
-
-def _calls(trace: ForwardResult, inputs: Inputs, asked: Pass) -> list[Captured]:
-    if asked.tap is None:
-        form = tuple(range(len(inputs.tensors)))
-        return [Captured(inputs.tensors, tuple(trace.input_edges), form)]
-    if isinstance(asked.tap, TapPoint):
-        last_call(trace, asked.tap)
-    return trace.calls(asked.tap)
 
 
 def _joined(parts: Sequence[Any], *, several: bool) -> Any:
