@@ -44,6 +44,7 @@ from torchattr.layers import Call as Call
 from torchattr.layers import Coverage as Coverage
 from torchattr.layers import LayerRule as LayerRule
 from torchattr.layers import register_rule as register_rule
+from torchattr.methods import CAM as CAM
 from torchattr.methods import FEM as FEM
 from torchattr.methods import KPCACAM as KPCACAM
 from torchattr.methods import LRP as LRP
@@ -60,6 +61,8 @@ from torchattr.methods import EigenCAM as EigenCAM
 from torchattr.methods import EigenGradCAM as EigenGradCAM
 from torchattr.methods import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods import FeatureAblation as FeatureAblation
+from torchattr.methods import FinerCAM as FinerCAM
+from torchattr.methods import FullGrad as FullGrad
 from torchattr.methods import GradCAM as GradCAM
 from torchattr.methods import GradCAMElementwise as GradCAMElementwise
 from torchattr.methods import GradCAMPlusPlus as GradCAMPlusPlus
@@ -80,7 +83,10 @@ from torchattr.methods import NoiseTunnel as NoiseTunnel
 from torchattr.methods import Occlusion as Occlusion
 from torchattr.methods import RandomCAM as RandomCAM
 from torchattr.methods import RawAttention as RawAttention
+from torchattr.methods import RefineCAM as RefineCAM
 from torchattr.methods import Saliency as Saliency
+from torchattr.methods import ShapleyCAM as ShapleyCAM
+from torchattr.methods import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from torchattr.methods import XGradCAM as XGradCAM
 from torchattr.methods import register_method as register_method
 from torchattr.preparation import Prepared as Prepared

@@ -37,6 +37,7 @@ from torchattr.methods.attention_rollout import AttentionRollout as AttentionRol
 from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
+from torchattr.methods.cam import CAM as CAM
 from torchattr.methods.class_activation_map import ActivationMap as ActivationMap
 from torchattr.methods.class_activation_map import ClassActivationMap as ClassActivationMap
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
@@ -49,6 +50,8 @@ from torchattr.methods.eigen_grad_cam import EigenGradCAM as EigenGradCAM
 from torchattr.methods.excitation_backprop import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
 from torchattr.methods.fem import FEM as FEM
+from torchattr.methods.finer_cam import FinerCAM as FinerCAM
+from torchattr.methods.full_grad import FullGrad as FullGrad
 from torchattr.methods.grad_cam import GradCAM as GradCAM
 from torchattr.methods.grad_cam_elementwise import GradCAMElementwise as GradCAMElementwise
 from torchattr.methods.grad_cam_plus_plus import GradCAMPlusPlus as GradCAMPlusPlus
@@ -70,6 +73,7 @@ from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.path_attribution import PathAttribution as PathAttribution
 from torchattr.methods.random_cam import RandomCAM as RandomCAM
 from torchattr.methods.raw_attention import RawAttention as RawAttention
+from torchattr.methods.refine_cam import RefineCAM as RefineCAM
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method
@@ -79,4 +83,8 @@ from torchattr.methods.registry import registered_methods as registered_methods
 from torchattr.methods.registry import takes as takes
 from torchattr.methods.rise import RISE as RISE
 from torchattr.methods.saliency import Saliency as Saliency
+from torchattr.methods.shapley_cam import ShapleyCAM as ShapleyCAM
+from torchattr.methods.smooth_grad_cam_plus_plus import (
+    SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus,
+)
 from torchattr.methods.xgrad_cam import XGradCAM as XGradCAM
