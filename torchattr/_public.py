@@ -46,9 +46,11 @@ from torchattr.layers import LayerRule as LayerRule
 from torchattr.layers import register_rule as register_rule
 from torchattr.methods import CAM as CAM
 from torchattr.methods import FEM as FEM
+from torchattr.methods import ISCAM as ISCAM
 from torchattr.methods import KPCACAM as KPCACAM
 from torchattr.methods import LRP as LRP
 from torchattr.methods import RISE as RISE
+from torchattr.methods import SSCAM as SSCAM
 from torchattr.methods import AttentionGradient as AttentionGradient
 from torchattr.methods import AttentionRollout as AttentionRollout
 from torchattr.methods import AttnLRP as AttnLRP
@@ -85,6 +87,7 @@ from torchattr.methods import RandomCAM as RandomCAM
 from torchattr.methods import RawAttention as RawAttention
 from torchattr.methods import RefineCAM as RefineCAM
 from torchattr.methods import Saliency as Saliency
+from torchattr.methods import ScoreCAM as ScoreCAM
 from torchattr.methods import ShapleyCAM as ShapleyCAM
 from torchattr.methods import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from torchattr.methods import XGradCAM as XGradCAM

@@ -61,6 +61,7 @@ from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.hires_cam import HiResCAM as HiResCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from torchattr.methods.is_cam import ISCAM as ISCAM
 from torchattr.methods.kpca_cam import KPCACAM as KPCACAM
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
 from torchattr.methods.layer_cam import LayerCAM as LayerCAM
@@ -83,8 +84,10 @@ from torchattr.methods.registry import registered_methods as registered_methods
 from torchattr.methods.registry import takes as takes
 from torchattr.methods.rise import RISE as RISE
 from torchattr.methods.saliency import Saliency as Saliency
+from torchattr.methods.score_cam import ScoreCAM as ScoreCAM
 from torchattr.methods.shapley_cam import ShapleyCAM as ShapleyCAM
 from torchattr.methods.smooth_grad_cam_plus_plus import (
     SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus,
 )
+from torchattr.methods.ss_cam import SSCAM as SSCAM
 from torchattr.methods.xgrad_cam import XGradCAM as XGradCAM

@@ -15,6 +15,7 @@ from torchattr.core.rounding import settled_sum
 from torchattr.core.stepping import step
 from torchattr.core.targets import Classes, Neuron, Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
+from torchattr.methods._cam.channel_scores import LayerValues
 from torchattr.methods._cam.second_order import second_order_weights
 from torchattr.methods._gradient.grids import LayoutChoice
 from torchattr.methods._gradient.layer_choice import Calls
@@ -22,7 +23,7 @@ from torchattr.methods._perturbation.checked import checked_count, checked_seed,
 from torchattr.methods._perturbation.random_numbers import key_of, normal
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.base import Attribution
-from torchattr.methods.class_activation_map import ActivationMap, ClassActivationMap
+from torchattr.methods.class_activation_map import ClassActivationMap
 from torchattr.methods.registry import register_method
 
 
@@ -65,7 +66,7 @@ class SmoothGradCAMPlusPlus(Attribution):
     ) -> None:
         super().__init__(model, output=output)
         self._gradients = _Gradients(model, layer, calls=calls, layout=layout, output=output)
-        self._values = _Values(model, layer, calls=calls, layout=layout, output=output)
+        self._values = LayerValues(model, layer, calls=calls, layout=layout, output=output)
 
     def attribute(
         self,
@@ -126,13 +127,6 @@ class _Gradients(ClassActivationMap):
 
     def weigh(self, values: Tensor, gradients: Tensor) -> Tensor:
         return gradients
-
-
-class _Values(ActivationMap):
-    """The values of a layer, as its grid."""
-
-    def weigh(self, values: Tensor, gradients: Tensor) -> Tensor:
-        return values
 
 
 def _power(order: int, one: Sequence[Tensor]) -> Tensor:
