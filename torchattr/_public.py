@@ -51,6 +51,7 @@ from torchattr.methods import KPCACAM as KPCACAM
 from torchattr.methods import LRP as LRP
 from torchattr.methods import RISE as RISE
 from torchattr.methods import SSCAM as SSCAM
+from torchattr.methods import AblationCAM as AblationCAM
 from torchattr.methods import AttentionGradient as AttentionGradient
 from torchattr.methods import AttentionRollout as AttentionRollout
 from torchattr.methods import AttnLRP as AttnLRP

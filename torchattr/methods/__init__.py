@@ -31,6 +31,7 @@ from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
 from torchattr.methods._relevance.ledger import Ledger as Ledger
 from torchattr.methods._relevance.relevance import RelevanceAttribution as RelevanceAttribution
+from torchattr.methods.ablation_cam import AblationCAM as AblationCAM
 from torchattr.methods.attention import AttentionAttribution as AttentionAttribution
 from torchattr.methods.attention_gradient import AttentionGradient as AttentionGradient
 from torchattr.methods.attention_rollout import AttentionRollout as AttentionRollout

@@ -36,8 +36,8 @@ Weighting = Literal["mean", "probability"]
 class FinerCAM(Attribution):
     """The class activation map of a difference of scores, `s_c − γ · Σ_d w_d · s_d`.
 
-    The map is `(N, 1, h, w)`. `d` are the classes whose scores are nearest to that of `c`, each with
-    the same weight (`Σ_d w_d = 1`), or with its share of their probabilities. So what all of them
+    The map is `(N, 1, h, w)`. `d` are the classes whose scores are nearest to that of `c`, with
+    equal weights (`Σ_d w_d = 1`), or with its share of their probabilities. So what all of them
     have in common cancels, and what tells `c` from them remains. Zhang et al. 2025,
     arXiv:2501.11309.
 
