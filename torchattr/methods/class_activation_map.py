@@ -56,6 +56,14 @@ class ClassActivationMap(GradientAttribution):
             dimensions (attention heads and weights), or none that are known; one whose first
             dimension is not the batch of the inputs (frames, windows, regions).
         DisconnectedError: the graph does not connect the target with the layer.
+
+    >>> import torch, torchattr as ta
+    >>> class SquaredCAM(ta.ClassActivationMap):
+    ...     def weigh(self, values, gradients):
+    ...         return gradients.square() * values
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
+    >>> SquaredCAM(model, layer="0").attribute(torch.rand(2, 3, 8, 8), target=5).shape
+    torch.Size([2, 1, 6, 6])
     """
 
     differentiates_inputs: ClassVar[bool] = False
