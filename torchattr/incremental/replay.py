@@ -58,11 +58,14 @@ class Answered:
         tape: the tape.
         entries: the positions of the calls.
         values: the values for which the model gets placeholders: the inputs and the calls' results.
+        repeats: whether any constant may be repeated with the batch, since no call is computed for
+            copies that differ.
     """
 
     tape: Tape
     entries: Container[int]
     values: Container[int]
+    repeats: bool = False
 
 
 class Replay(TorchFunctionMode):
@@ -155,8 +158,9 @@ class Replay(TorchFunctionMode):
         Raises:
             Diverged: it does not; they may depend on the input.
         """
-        numbers = self._copies if entry.function in RESHAPING else 1
-        rows = self._copies if entry.function in POINTWISE else 1
+        repeats = self._answered.repeats
+        numbers = self._copies if repeats or entry.function in RESHAPING else 1
+        rows = self._copies if repeats or entry.function in POINTWISE else 1
         if not alike((entry.args, entry.kwargs), (args, kwargs), numbers, rows):
             name = getattr(entry.function, "__name__", entry.function)
             raise Diverged(
@@ -235,8 +239,8 @@ def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
 
 
 def _equal(recorded: Tensor, given: Tensor, rows: int) -> bool:
-    if recorded.dim() and given.shape == (rows, *recorded.shape[1:]) and len(recorded) == 1:
-        recorded = recorded.expand_as(given)
+    if rows > 1 and recorded.dim() and given.shape == (rows * len(recorded), *recorded.shape[1:]):
+        recorded = recorded.repeat(rows, *[1] * (recorded.dim() - 1))
     return torch.equal(recorded, given)
 
 

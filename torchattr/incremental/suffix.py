@@ -63,7 +63,7 @@ class Suffix:
         read = behind | {self._index}
         entries -= {at for at in entries if not read.isdisjoint(tape.entries[at].inputs)}
         values = set(range(len(tape.values))) - behind | {self._index}
-        self._answered = Answered(tape, entries, values)
+        self._answered = Answered(tape, entries, values, repeats=True)
         self._frontier = self._taken()
 
     def around(self, model: Forward, replaced: Tensor, copies: int) -> Forward:
