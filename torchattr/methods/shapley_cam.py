@@ -10,17 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.device_faults import is_out_of_memory, raise_if_lost
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import joined, with_tensors
 from torchattr.core.targets import Neuron, each, select_scores
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import Hint, LayerError, TargetError, WayOut
-from torchattr.layers import NativeTrace, NotNative, gradients
+from torchattr.layers import NotNative, PlainTrace, gradients, nodes_of
 from torchattr.methods._gradient.backward_pass import PassResult, calls_of, edges_of
 from torchattr.methods._gradient.connections import ConnectionCheck
 from torchattr.methods._gradient.grids import LayoutChoice
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods._gradient.rows import per_example, require_rows
+from torchattr.methods._perturbation.memory_budget import first_line
 from torchattr.methods.class_activation_map import ClassActivationMap
 from torchattr.methods.grad_cam import mean_gradients
 from torchattr.methods.registry import register_method
@@ -109,7 +111,7 @@ class _CurvedRun:
         asked = method.passes(inputs, arguments, target=target, **options)
         self._names = [request.name for request in asked]
         taps = [request.tap for request in asked if request.tap is not None]
-        self._trace = _native(method.model, inputs, arguments, taps=taps, key=method.output)
+        self._trace = _plain(method.model, inputs, arguments, taps=taps, key=method.output)
         self._calls = [calls_of(self._trace, inputs, request) for request in asked]
         self._output = per_example(
             self._trace.output, inputs, method.model, arguments, method.output
@@ -124,15 +126,18 @@ class _CurvedRun:
     def results(self, single: Any) -> list[PassResult]:
         """Return each layer's values with `g − ½ H A` in the place of gradients."""
         edges = [edge for edge in edges_of(self._calls) if edge is not None]
-        with gradients():
-            first = torch.autograd.grad(
-                self._score(single).sum(), edges, create_graph=True, allow_unused=True
-            )
-        slopes = iter(first)
-        return [
-            self._result(name, calls, slopes)
-            for name, calls in zip(self._names, self._calls, strict=True)
-        ]
+        pairs = zip(self._names, self._calls, strict=True)
+        try:
+            with gradients():
+                score = self._score(single).sum()
+                first = torch.autograd.grad(score, edges, create_graph=True, allow_unused=True)
+            slopes = iter(first)
+            return [self._result(name, calls, slopes) for name, calls in pairs]
+        except RuntimeError as error:
+            raise_if_lost(error)
+            if is_out_of_memory(error):
+                raise
+            raise _refusal(error) from error
 
     def _result(self, name: str, calls: Sequence[Any], slopes: Any) -> PassResult:
         corrected, detached = [], []
@@ -162,17 +167,22 @@ def _corrected(value: Tensor, edge: Any, slopes: Any) -> Tensor:
         return torch.zeros_like(value)
     if not slope.requires_grad:
         return slope
+    # PyTorch takes a gradient without a derivative of its own for a constant.
+    if any(type(node).__name__ == "Error" for node in nodes_of(slope)):
+        raise RuntimeError("a function of the model has a gradient without a derivative of its own")
     (curved,) = torch.autograd.grad(slope, [edge], value, retain_graph=True, allow_unused=True)
     return (slope if curved is None else slope - curved / 2).detach()
 
 
-def _native(
-    model: Forward, inputs: Inputs, arguments: Sequence[Any], **options: Any
-) -> NativeTrace:
+def _plain(model: Forward, inputs: Inputs, arguments: Sequence[Any], **options: Any) -> PlainTrace:
     try:
-        return NativeTrace(model, inputs.tensors, arguments, **options)
+        return PlainTrace(model, inputs.tensors, arguments, **options)
     except NotNative as reason:
-        raise LayerError(
-            f"ShapleyCAM differentiates twice, which needs PyTorch's own graph: {reason}",
-            hint=Hint(ways_out=[WayOut("GradCAM and HiResCAM need one derivative only")]),
-        ) from reason
+        raise _refusal(reason) from reason
+
+
+def _refusal(reason: Exception) -> LayerError:
+    return LayerError(
+        f"ShapleyCAM differentiates twice, which is not possible here: {first_line(reason)}",
+        hint=Hint(ways_out=[WayOut("GradCAM and HiResCAM need one derivative only")]),
+    )

@@ -172,8 +172,12 @@ class _MaskedRun:
             return tensor.expand(len(channels), *tensor.shape).flatten(0, 1)
         size = tensor.shape[2:]
         enlarged = enlarge(chosen, size, mode_of(len(size))).transpose(0, 1)
-        masks = from_0_to_1(enlarged.flatten(0, 1)).view_as(enlarged).unsqueeze(2)
-        copies: Tensor = change(tensor.detach(), masks.to(tensor.dtype), channels, sample)
+        masks = from_0_to_1(enlarged.flatten(0, 1)).view_as(enlarged)
+        # Enlarged, a channel that is the same everywhere may differ by its rounding error.
+        flat = chosen.transpose(0, 1).flatten(2)
+        contrast = (flat.amax(2) > flat.amin(2)).view(*flat.shape[:2], *[1] * len(size))
+        shown = (masks * contrast).unsqueeze(2).to(tensor.dtype)
+        copies: Tensor = change(tensor.detach(), shown, channels, sample)
         return copies.flatten(0, 1)
 
 
