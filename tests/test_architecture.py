@@ -219,6 +219,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "methods._cam.fusing": "methods/test_class_activation_map.py: an option of all maps",
     "methods._cam.principal": "methods/test_class_activation_map.py: each component against a"
     " decomposition by NumPy",
+    "methods._cam.replaced": "methods/test_ablation_cam.py: by models that run whole",
     "methods._cam.second_order": "methods/test_smooth_grad_cam_plus_plus.py: by the moments",
     "methods.eigen_cam": "methods/test_class_activation_map.py: one table of formulas",
     "methods.eigen_grad_cam": "methods/test_class_activation_map.py: as for eigen_cam",

@@ -57,6 +57,7 @@ from torchattr.methods import AttentionRollout as AttentionRollout
 from torchattr.methods import AttnLRP as AttnLRP
 from torchattr.methods import Attribution as Attribution
 from torchattr.methods import ClassActivationMap as ClassActivationMap
+from torchattr.methods import Concepts as Concepts
 from torchattr.methods import Deconvolution as Deconvolution
 from torchattr.methods import DeepLift as DeepLift
 from torchattr.methods import DeepLiftShap as DeepLiftShap
@@ -92,6 +93,7 @@ from torchattr.methods import ScoreCAM as ScoreCAM
 from torchattr.methods import ShapleyCAM as ShapleyCAM
 from torchattr.methods import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from torchattr.methods import XGradCAM as XGradCAM
+from torchattr.methods import deep_feature_factorization as deep_feature_factorization
 from torchattr.methods import register_method as register_method
 from torchattr.preparation import Prepared as Prepared
 from torchattr.preparation import prepare as prepare

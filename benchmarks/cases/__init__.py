@@ -1,6 +1,7 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.cases.base import Case
+from benchmarks.cases.cams import Cams
 from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
 from benchmarks.cases.kernels import Kernels
@@ -14,6 +15,6 @@ CASES: dict[str, Case] = {
     case.name: case
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
-        *(Relevance(), Incremental()),
+        *(Relevance(), Cams(), Incremental()),
     )
 }

@@ -42,6 +42,10 @@ from torchattr.methods.cam import CAM as CAM
 from torchattr.methods.class_activation_map import ActivationMap as ActivationMap
 from torchattr.methods.class_activation_map import ClassActivationMap as ClassActivationMap
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
+from torchattr.methods.deep_feature_factorization import Concepts as Concepts
+from torchattr.methods.deep_feature_factorization import (
+    deep_feature_factorization as deep_feature_factorization,
+)
 from torchattr.methods.deep_lift import CustomAttribution as CustomAttribution
 from torchattr.methods.deep_lift import DeepLift as DeepLift
 from torchattr.methods.deep_lift import RescaleAttribution as RescaleAttribution

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,10 @@ from tqdm import tqdm
 
 from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.inputs import Inputs
-from torchattr.core.pytree import with_tensors
 from torchattr.core.rounding import unit
-from torchattr.core.types import Forward
-from torchattr.core.undoing import undone
-from torchattr.incremental import Diverged, NoSuffix, Suffix, run_by
-from torchattr.layers import Layout, ThreadHook, hook_forward
+from torchattr.incremental import Diverged, NoSuffix, Suffix
+from torchattr.layers import Layout
+from torchattr.methods._cam.replaced import with_values
 from torchattr.methods._gradient.grids import Grids
 from torchattr.methods._perturbation.batch_repeat import repeat_rows
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
@@ -79,7 +77,7 @@ class AblatedScores:
             batch = layout.batch if isinstance(layout, Layout) else 0
             own = value.narrow(batch, images.start, images.stop - images.start)
             group = _Group(self, self._scores.of_images(images), inputs, own, batch)
-            of_groups.append(group.scores_of(_places(own, grids(inputs), layout)))
+            of_groups.append(group.scores_of(places_of(own, grids(inputs), layout)))
         return torch.cat(of_groups, dim=1)
 
     def _groups(self) -> Iterator[slice]:
@@ -157,34 +155,18 @@ class _Group:
     def _whole(self, copies: Tensor, count: int) -> Tensor:
         replaced = self._merged(copies, count)
         tensors = [repeat_rows(tensor, count) for tensor in self._inputs.tensors]
-        return self._scores.of(tensors, count, partial(self._replacing, replaced))
+        module, call = self._run._module, self._run._call
+        return self._scores.of(
+            tensors, count, lambda model: with_values(model, module, replaced, call)
+        )
 
     def _merged(self, copies: Tensor, count: int) -> Tensor:
         """Return copies of the layer's values as those of a larger batch."""
         apart = copies.view(count, *self._value.shape)
         return apart.movedim(0, self._batch).flatten(self._batch, self._batch + 1)
 
-    def _replacing(self, replaced: Tensor, model: Forward) -> Forward:
-        """Return a model in which the layer returns other values."""
 
-        def run(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
-            passed: list[None] = []
-            last = self._run._call
-
-            def hook(module: nn.Module, args: Any, output: Any) -> Any:
-                passed.append(None)
-                if len(passed) - 1 != last:
-                    return None
-                return with_tensors(output, lambda _: replaced)
-
-            with undone() as undo:
-                hook_forward(undo, self._run._module, ThreadHook(hook))
-                return run_model(*args)
-
-        return run_by(model, run)
-
-
-def _places(value: Tensor, grids: Grids, layout: Any) -> Tensor:
+def places_of(value: Tensor, grids: Grids, layout: Any) -> Tensor:
     """Return which elements of a layer's values each channel has, `(channels, elements)`."""
     # In double precision, since a layout of the user's may be made for floating values.
     numbers = torch.arange(value.numel(), dtype=torch.float64, device=value.device)
