@@ -41,6 +41,9 @@ class Concepts:
         scores: the model's scores of an image whose layer holds that concept alone at all
             positions, `(k, classes)`.
         error: the share of the activations' norm that the concepts leave unexplained.
+
+    >>> Concepts(*[torch.zeros(1)] * 3, torch.tensor([[0.1, 3.0]]), 0.0).labels(["cat", "dog"], 1)
+    ['dog']
     """
 
     maps: Tensor

@@ -47,12 +47,13 @@ class ShapleyCAM(ClassActivationMap):
     Raises:
         TargetError: `log_probability` with an output that is not `(N, classes)`, or with a target
             that is no class.
-        LayerError: the model's graph cannot be differentiated twice.
+        LayerError: the model's graph cannot be differentiated twice, or a module of it is in training
+            mode or not known.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
     ...     torch.nn.Conv2d(3, 4, 3), torch.nn.GELU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
-    ... )
+    ... ).eval()
     >>> ta.ShapleyCAM(model, layer="0").attribute(torch.rand(2, 3, 8, 8), target=1).shape
     torch.Size([2, 1, 6, 6])
     """
