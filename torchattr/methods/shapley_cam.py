@@ -47,8 +47,8 @@ class ShapleyCAM(ClassActivationMap):
     Raises:
         TargetError: `log_probability` with an output that is not `(N, classes)`, or with a target
             that is no class.
-        LayerError: the model's graph cannot be differentiated twice, or a module of it is in training
-            mode or not known.
+        LayerError: the model's graph cannot be differentiated twice, or a module of it is in
+            training mode or not known.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
