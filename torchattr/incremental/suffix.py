@@ -55,9 +55,10 @@ class Suffix:
         self._batch = len(inputs[0])
         self._inputs = inputs
         tape, calls = _recorded(model, inputs, arguments, layer)
-        if not calls or calls[call] is None:
+        found = calls[call] if calls else None
+        if found is None:
             raise NoSuffix("the layer does not compute a single tensor that depends on the inputs")
-        self._index, self.value = calls[call]
+        self._index, self.value = found
         behind = _behind(tape, self._index)
         entries = {at for at, entry in enumerate(tape.entries) if behind.isdisjoint(entry.outputs)}
         read = behind | {self._index}

@@ -109,7 +109,7 @@ class AblationCAM(Attribution):
                 "AblationCAM scores each example by itself, but the model does not return one row"
                 " of scores for each"
             )
-        options = {"at_once": perturbations_per_eval, "incremental": incremental}
+        options: dict[str, Any] = {"at_once": perturbations_per_eval, "incremental": incremental}
         maps = {}
         for name, module, calls in self._recorded(given, arguments, target):
             with tqdm(desc=self.title, disable=not show_progress) as bar:
@@ -125,7 +125,7 @@ class AblationCAM(Attribution):
         layers = self._layers.resolve(inputs, arguments, self.output, target)
         inferred = self._layout is None
         taps = {name: TapPoint(module, with_layout=inferred) for name, module in layers.items()}
-        free = {"key": any_output, "differentiable": False}
+        free: dict[str, Any] = {"key": any_output, "differentiable": False}
         trace = Trace(self.model, inputs.tensors, arguments, taps=list(taps.values()), **free)
         for tap in taps.values():
             last_call(trace, tap)

@@ -74,7 +74,7 @@ class FullGrad(GradientAttribution):
 
     def attribute(
         self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
-    ) -> Tensor:
+    ) -> Any:
         """Return the map, from one forward and one backward.
 
         Args:
@@ -82,8 +82,7 @@ class FullGrad(GradientAttribution):
             target: as for every method.
             additional_forward_args: as for every method.
         """
-        found: Tensor = self._attribute(inputs, target, additional_forward_args)
-        return found
+        return self._attribute(inputs, target, additional_forward_args)
 
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any

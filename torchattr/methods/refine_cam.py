@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from torchattr.core.inputs import Inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
@@ -74,7 +72,7 @@ class RefineCAM(GradientAttribution):
         additional_forward_args: Any = None,
         attribute_to_layer_input: bool = False,
         eigen_smooth: bool = False,
-    ) -> Tensor:
+    ) -> Any:
         """Return the map.
 
         Args:
@@ -88,8 +86,7 @@ class RefineCAM(GradientAttribution):
             "attribute_to_layer_input": attribute_to_layer_input,
             "eigen_smooth": eigen_smooth,
         }
-        found: Tensor = self._attribute(inputs, target, additional_forward_args, **options)
-        return found
+        return self._attribute(inputs, target, additional_forward_args, **options)
 
     @property
     def combines_at_once(self) -> bool:
