@@ -97,7 +97,10 @@ class SmoothGradCAMPlusPlus(Attribution):
         """
         given = as_inputs(inputs)
         spreads, seed = checked_stdevs(stdevs, given), checked_seed(seed)
-        layer = {"attribute_to_layer_input": attribute_to_layer_input, "attr_dim_summation": False}
+        layer: Any = {
+            "attribute_to_layer_input": attribute_to_layer_input,
+            "attr_dim_summation": False,
+        }
         fixed = self._fixed(given, target, additional_forward_args)
         values = self._values.attribute(inputs, fixed, additional_forward_args, **layer)
         sums: Any = None

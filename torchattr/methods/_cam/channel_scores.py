@@ -140,7 +140,7 @@ class _MaskedRun:
         """Return the map of a layer's channels `(N, C, ...)`, with several targets after N."""
         _require_masks(values, self._inputs)
         channels = values.shape[1]
-        total = 0
+        total: Any = 0
         with tqdm(
             total=channels * self._samples, desc=self._progress, disable=self._progress is None
         ) as bar:
