@@ -197,6 +197,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.operations.parsers.pool": "layers/operations/parsers/test_gradients.py: as for linear",
     "layers.operations.place": "layers/test_arrangement.py: what a walk over the graph writes down",
     "layers.operations.recurrent": "layers/operations/test_decompositions.py: the parts of layers",
+    "layers.plain": "methods/test_shapley_cam.py: what is differentiated twice there",
     "layers.rule": "layers/rules/test_oracles.py: an abstract class and the default of all rules",
     "layers.rules.activation": "layers/rules/test_oracles.py: one table of oracles for all rules",
     "layers.rules.attention_scores": "layers/rules/relevance/test_identity.py: what rules of"
@@ -216,6 +217,27 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.training": "layers/test_mode.py: refusals need a whole forward",
     # incremental
     # methods
+    "methods._cam.ablated": "methods/test_ablation_cam.py: what the method is made of",
+    "methods._cam.augmented": "methods/test_class_activation_map.py: an option of all maps",
+    "methods._cam.based": "methods/test_finer_cam.py: for two methods, with the same refusals",
+    "methods._cam.channel_scores": "methods/test_score_cam.py: what three methods share",
+    "methods._cam.fusing": "methods/test_class_activation_map.py: an option of all maps",
+    "methods._cam.principal": "methods/test_class_activation_map.py: each component against a"
+    " decomposition by NumPy",
+    "methods._cam.replaced": "methods/test_ablation_cam.py: by models that run whole",
+    "methods._cam.second_order": "methods/test_smooth_grad_cam_plus_plus.py: by the moments",
+    "methods.eigen_cam": "methods/test_class_activation_map.py: one table of formulas",
+    "methods.eigen_grad_cam": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.fem": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.grad_cam_elementwise": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.grad_cam_plus_plus": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.hires_cam": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.kpca_cam": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.layer_cam": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.random_cam": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.xgrad_cam": "methods/test_class_activation_map.py: as for eigen_cam",
+    "methods.is_cam": "methods/test_score_cam.py: one table of masks for all three",
+    "methods.ss_cam": "methods/test_score_cam.py: one table of masks for all three",
     "methods._gradient.backward_pass": "methods/_gradient/test_passes.py: what a solution yields",
     "methods._gradient.at_layers": "methods/test_layer_lrp.py: what two methods share, run by one",
     "methods._gradient.attributed": "methods/test_layer_deep_lift.py: run by the methods"

@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
-MAINS = {"pointing_game", "wrong_answers", "maxpool_reconstructions", "relevance"}
+MAINS = {
+    "class_activation_maps",
+    "pointing_game",
+    "wrong_answers",
+    "maxpool_reconstructions",
+    "relevance",
+}
 
 
 def main(name):
@@ -54,3 +60,14 @@ def test_relevance_reaches_the_pixels_and_the_ledger_has_the_rest(tmp_path, caps
     assert "error" in capsys.readouterr().out
     with Image.open(tmp_path / "relevance.png") as picture:
         assert picture.width > 900
+
+
+def test_all_maps_of_a_class_are_drawn(tmp_path, capsys):
+    pictures = [tmp_path / "maps.png", tmp_path / "concepts.png"]
+    alike = main("class_activation_maps")(*map(str, pictures))
+    assert alike["grad_cam"] == pytest.approx(1)
+    assert alike["xgrad_cam"] > 0.9
+    assert "Ablation-CAM" in capsys.readouterr().out
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.width > 400

@@ -178,6 +178,7 @@ def explain(
         name: MethodCall(request.method, request.options)
         for name, request in requests.items()
         if isinstance(request.method, GradientAttribution)
+        and request.method.shares_forward(**request.options)
     }
     solved = solve(
         model,

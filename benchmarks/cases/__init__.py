@@ -1,6 +1,7 @@
 """The cases, in the order in which they run."""
 
 from benchmarks.cases.base import Case
+from benchmarks.cases.cams import Cams
 from benchmarks.cases.coalitions import Coalitions
 from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
@@ -15,6 +16,6 @@ CASES: dict[str, Case] = {
     case.name: case
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
-        *(Relevance(), Incremental(), Coalitions()),
+        *(Relevance(), Cams(), Incremental(), Coalitions()),
     )
 }

@@ -30,7 +30,8 @@ class Comparison:
         sides: makes the runs of a task, by name of the side.
         right: returns the correct results in the same order; if fewer, those of the first ones.
             None where the sides compute different things.
-        allowed: largest allowed difference, relative to the largest value.
+        allowed: largest difference from them, as a share of the largest value: more for a side that
+            works in float32 whatever the model.
     """
 
     name: str

@@ -187,6 +187,20 @@ TARGETS: tuple[Target, ...] = (
     _named(
         "sharing", "saliency for 10 classes", 0.62, "saliency for 10 classes: of 10 Captum calls"
     ),
+    Target(
+        "ten class activation maps in one `explain`, ResNet-50, batch 8: of ten calls of grad-cam",
+        0.25,
+        "cams",
+        {"name": "ten maps"},
+        ("sides", "grad-cam", "ratio"),
+    ),
+    Target(
+        "Ablation-CAM, ResNet-50 and VGG-16: of grad-cam's time",
+        1 / 3,
+        "cams",
+        {"name": "ablation-cam"},
+        ("sides", "grad-cam", "ratio"),
+    ),
     *(
         Target(
             f"LRP {what}, {TITLES[network]}, batch {batch}: of zennit's time",

@@ -66,7 +66,7 @@ class LayerGradCam(LayerMethod, methods.GradCAM):
         )
         self.layer, self.device_ids = layer, one_device(device_ids)
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum has no further options
         self,
         inputs: Tensors,
         target: Any = None,

@@ -3,7 +3,8 @@
 A clean forward is recorded (`tape`), lowered to operators on changed pixels (`lower`, `operators`)
 and fused (`fuse`); a cost model (`cost`) chooses where to stop (`schedule`). For each chunk of
 variants the operators run (`execute`), then the model itself, with their results (`replay`).
-`plan` keeps decisions and boxes for the next call, `session` puts it together. Nakandala, Kumar,
+`plan` keeps decisions and boxes for the next call, `session` puts it together. `suffix` starts at a
+layer instead. Nakandala, Kumar,
 Papakonstantinou 2019, SIGMOD (Krypton).
 """
 
@@ -14,6 +15,8 @@ from torchattr.incremental.session import Incremental as Incremental
 from torchattr.incremental.session import Mode as Mode
 from torchattr.incremental.session import TapeRecorder as TapeRecorder
 from torchattr.incremental.session import run_by as run_by
+from torchattr.incremental.suffix import NoSuffix as NoSuffix
+from torchattr.incremental.suffix import Suffix as Suffix
 from torchattr.incremental.tape import Tape as Tape
 
 __all__ = [
@@ -21,7 +24,9 @@ __all__ = [
     "Diverged",
     "Incremental",
     "Mode",
+    "NoSuffix",
     "Recomputed",
+    "Suffix",
     "Tape",
     "TapeRecorder",
     "run_by",

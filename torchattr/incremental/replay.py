@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torchattr.core.torch_private import DisableTorchFunctionSubclass, make_wrapper_subclass
 from torchattr.incremental.arguments import Ref, fill, map_tensors
 from torchattr.incremental.function_sets import POINTWISE, RESHAPING, name_of
-from torchattr.incremental.schedule import Schedule
-from torchattr.incremental.tape import ABOUT_SHAPE, TapeEntry
+from torchattr.incremental.tape import ABOUT_SHAPE, Tape, TapeEntry
 
 
 class Diverged(Exception):
@@ -50,11 +50,29 @@ class Placeholder(Tensor):
         raise Diverged(f"{func} was called where function modes cannot intercept it")
 
 
+@dataclass(frozen=True)
+class Answered:
+    """The calls of a tape that a replay answers instead of running them.
+
+    Attributes:
+        tape: the tape.
+        entries: the positions of the calls.
+        values: the values for which the model gets placeholders: the inputs and the calls' results.
+        repeats: whether any constant may be repeated with the batch, since no call is computed for
+            copies that differ.
+    """
+
+    tape: Tape
+    entries: Container[int]
+    values: Container[int]
+    repeats: bool = False
+
+
 class Replay(TorchFunctionMode):
     """Returns placeholders from the calls that are computed incrementally, and runs all others.
 
     Args:
-        schedule: which calls are computed incrementally.
+        answered: which calls are computed incrementally.
         copies: number of copies of the clean batch that the model runs on.
         device: their device.
         frontier: the values of the frontier as dense tensors.
@@ -63,30 +81,29 @@ class Replay(TorchFunctionMode):
 
     def __init__(
         self,
-        schedule: Schedule,
+        answered: Answered,
         copies: int,
         device: torch.device,
         frontier: Mapping[int, Tensor],
         inputs: Sequence[Callable[[], Tensor]],
     ) -> None:
         super().__init__()
-        self._schedule = schedule
+        self._answered = answered
         self._copies = copies
         self._device = device
         self._frontier = frontier
         self._inputs = inputs
         self._copied: dict[int, Tensor] = {}
-        tape = schedule.lowered.tape
         self._awaited = [
             (position, entry)
-            for position, entry in enumerate(tape.entries)
-            if any(index in schedule.grids for index in entry.inputs)
+            for position, entry in enumerate(answered.tape.entries)
+            if any(index in answered.values for index in entry.inputs)
         ]
         self._next = 0
 
     def placeholder(self, index: int) -> Tensor:
         """Return a placeholder for a value."""
-        value = self._schedule.lowered.tape.values[index]
+        value = self._answered.tape.values[index]
         shape = (value.shape[0] * self._copies, *value.shape[1:])
         made: Placeholder = Placeholder(shape, value.dtype, self._device)
         made.value = index
@@ -106,7 +123,7 @@ class Replay(TorchFunctionMode):
         if not placeholders:
             return func(*self.whole(args), **self.whole(kwargs))
         position, entry = self._expected(func, placeholders)
-        if position in self._schedule.followed:
+        if position in self._answered.entries:
             self._check(entry, args, kwargs)
             return self._given(entry, placeholders)
         result = func(*self.whole(args), **self.whole(kwargs))
@@ -126,7 +143,7 @@ class Replay(TorchFunctionMode):
             raise Diverged("the model made more calls than in its clean forward")
         position, entry = self._awaited[self._next]
         self._next += 1
-        followed = [index for index in entry.inputs if index in self._schedule.grids]
+        followed = [index for index in entry.inputs if index in self._answered.values]
         given = [placeholder.value for placeholder in placeholders]
         if entry.function != function or followed != given:
             raise Diverged(
@@ -141,8 +158,9 @@ class Replay(TorchFunctionMode):
         Raises:
             Diverged: it does not; they may depend on the input.
         """
-        numbers = self._copies if entry.function in RESHAPING else 1
-        rows = self._copies if entry.function in POINTWISE else 1
+        repeats = self._answered.repeats
+        numbers = self._copies if repeats or entry.function in RESHAPING else 1
+        rows = self._copies if repeats or entry.function in POINTWISE else 1
         if not alike((entry.args, entry.kwargs), (args, kwargs), numbers, rows):
             name = getattr(entry.function, "__name__", entry.function)
             raise Diverged(
@@ -221,8 +239,8 @@ def alike(recorded: Any, given: Any, numbers: int, rows: int) -> bool:
 
 
 def _equal(recorded: Tensor, given: Tensor, rows: int) -> bool:
-    if recorded.dim() and given.shape == (rows, *recorded.shape[1:]) and len(recorded) == 1:
-        recorded = recorded.expand_as(given)
+    if rows > 1 and recorded.dim() and given.shape == (rows * len(recorded), *recorded.shape[1:]):
+        recorded = recorded.repeat(rows, *[1] * (recorded.dim() - 1))
     return torch.equal(recorded, given)
 
 

@@ -17,7 +17,7 @@ from torchattr.core.undoing import undone
 from torchattr.incremental.cost import USUAL, Estimate, Rates, estimates, precision, rates
 from torchattr.incremental.execute import Allowance, CleanValues, run
 from torchattr.incremental.plan import Plan, Recomputed, plan_of, positions, signature
-from torchattr.incremental.replay import Diverged, Replay
+from torchattr.incremental.replay import Answered, Diverged, Replay
 from torchattr.incremental.schedule import LoweredTape, Schedule, fallback_reasons, lower_tape
 from torchattr.incremental.tape import Tape, TapeMode
 from torchattr.kernels import Boxes, PatchOperations, Request, choose_patches, requested_backend
@@ -187,7 +187,7 @@ class Incremental:
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             whole = [change.whole for change in changes]
             # First, so that a GPU works while the interpreter walks through the model.
-            replay = Replay(self._schedule, copies, self._device, compute(), whole)
+            replay = Replay(self._answered, copies, self._device, compute(), whole)
             entered = [
                 replay.placeholder(i) if i in sources else change.whole()
                 for i, change in enumerate(changes)
@@ -198,6 +198,11 @@ class Incremental:
             return replay.whole(output)
 
         return run_by(model, replayed)
+
+    @property
+    def _answered(self) -> Answered:
+        schedule = self._schedule
+        return Answered(schedule.lowered.tape, schedule.followed, schedule.grids)
 
     def _sources_in(self, boxes: Sequence[Boxes | None]) -> dict[int, Boxes]:
         return _of_images(boxes, self._schedule.lowered)

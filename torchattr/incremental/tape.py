@@ -120,6 +120,10 @@ class TapeMode(TorchFunctionMode):
         for tensor in inputs:
             self._guarded(partial(self._add, tensor))
 
+    def index_of(self, tensor: Tensor) -> int | None:
+        """Return the value that a tensor now has on the tape; `None` if it is not known."""
+        return self._known.get(id(tensor))
+
     def finish(self, output: Any) -> None:
         """Count the model's output as read, and end the recording."""
         self._guarded(partial(self._finish, output))

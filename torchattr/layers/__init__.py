@@ -54,6 +54,7 @@ from torchattr.layers.operations.parsers import Parsed as Parsed
 from torchattr.layers.operations.parsers import call_pattern as call_pattern
 from torchattr.layers.operations.parsers import parse_call as parse_call
 from torchattr.layers.operations.parsers import writes_in_place as writes_in_place
+from torchattr.layers.plain import PlainTrace as PlainTrace
 from torchattr.layers.reference import Reference as Reference
 from torchattr.layers.reference import Tolerance as Tolerance
 from torchattr.layers.registry import RuleTable as RuleTable

@@ -72,7 +72,7 @@ class NativeTrace(GraphTrace):
         refuse_scripted(model, modules)
         super().__init__(taps)
         _require_native_rules(tables)
-        _require_plain_modules(model, modules)
+        require_plain_modules(model, modules)
         if not all(tensor.is_floating_point() for tensor in inputs):
             raise NotNative("some input has no gradient, so the graph does not begin at the inputs")
         self._tables = tables
@@ -150,7 +150,12 @@ def _require_native_rules(tables: Sequence[RuleTable]) -> None:
             raise NotNative(f"the default rule of {operation} has no native form")
 
 
-def _require_plain_modules(model: Forward, modules: Sequence[nn.Module]) -> None:
+def require_plain_modules(model: Forward, modules: Sequence[nn.Module]) -> None:
+    """Check that a model may run without the mode, which would see training mode by its calls.
+
+    Raises:
+        NotNative: it may not.
+    """
     if is_transformed() or function_mode_stack():
         raise NotNative("a function mode or transform of the caller's is active")
     if not modules:

@@ -42,35 +42,54 @@ from torchattr.methods._relevance.composites import composite_names as composite
 from torchattr.methods._relevance.ledger import Ledger as Ledger
 from torchattr.methods._relevance.relevance import RelevanceAttribution as RelevanceAttribution
 from torchattr.methods.ablation import Ablation as Ablation
+from torchattr.methods.ablation_cam import AblationCAM as AblationCAM
 from torchattr.methods.attention import AttentionAttribution as AttentionAttribution
 from torchattr.methods.attention_gradient import AttentionGradient as AttentionGradient
 from torchattr.methods.attention_rollout import AttentionRollout as AttentionRollout
 from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
+from torchattr.methods.cam import CAM as CAM
+from torchattr.methods.class_activation_map import ActivationMap as ActivationMap
+from torchattr.methods.class_activation_map import ClassActivationMap as ClassActivationMap
 from torchattr.methods.coalition_attribution import CoalitionAttribution as CoalitionAttribution
 from torchattr.methods.data_loader_attribution import (
     DataLoaderAttribution as DataLoaderAttribution,
 )
 from torchattr.methods.data_loader_attribution import InputRole as InputRole
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
+from torchattr.methods.deep_feature_factorization import Concepts as Concepts
+from torchattr.methods.deep_feature_factorization import (
+    deep_feature_factorization as deep_feature_factorization,
+)
 from torchattr.methods.deep_lift import CustomAttribution as CustomAttribution
 from torchattr.methods.deep_lift import DeepLift as DeepLift
 from torchattr.methods.deep_lift import RescaleAttribution as RescaleAttribution
 from torchattr.methods.deep_lift_shap import DeepLiftShap as DeepLiftShap
+from torchattr.methods.eigen_cam import EigenCAM as EigenCAM
+from torchattr.methods.eigen_grad_cam import EigenGradCAM as EigenGradCAM
 from torchattr.methods.excitation_backprop import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
 from torchattr.methods.feature_permutation import FeaturePermutation as FeaturePermutation
+from torchattr.methods.fem import FEM as FEM
+from torchattr.methods.finer_cam import FinerCAM as FinerCAM
+from torchattr.methods.full_grad import FullGrad as FullGrad
 from torchattr.methods.grad_cam import GradCAM as GradCAM
+from torchattr.methods.grad_cam_elementwise import GradCAMElementwise as GradCAMElementwise
+from torchattr.methods.grad_cam_plus_plus import GradCAMPlusPlus as GradCAMPlusPlus
 from torchattr.methods.gradient_shap import GradientShap as GradientShap
 from torchattr.methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
+from torchattr.methods.hires_cam import HiResCAM as HiResCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
 from torchattr.methods.internal_influence import InternalInfluence as InternalInfluence
+from torchattr.methods.is_cam import ISCAM as ISCAM
 from torchattr.methods.kernel_shap import KernelShap as KernelShap
+from torchattr.methods.kpca_cam import KPCACAM as KPCACAM
 from torchattr.methods.layer_ablation import LayerAblation as LayerAblation
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.layer_cam import LayerCAM as LayerCAM
 from torchattr.methods.layer_conductance import LayerConductance as LayerConductance
 from torchattr.methods.layer_deep_lift import LayerDeepLift as LayerDeepLift
 from torchattr.methods.layer_deep_lift_shap import LayerDeepLiftShap as LayerDeepLiftShap
@@ -98,7 +117,9 @@ from torchattr.methods.noise_tunnel import fixed_options as fixed_options
 from torchattr.methods.noise_tunnel import repeat_options as repeat_options
 from torchattr.methods.occlusion import Occlusion as Occlusion
 from torchattr.methods.path_attribution import PathAttribution as PathAttribution
+from torchattr.methods.random_cam import RandomCAM as RandomCAM
 from torchattr.methods.raw_attention import RawAttention as RawAttention
+from torchattr.methods.refine_cam import RefineCAM as RefineCAM
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
 from torchattr.methods.registry import find_method as find_method
@@ -109,5 +130,12 @@ from torchattr.methods.registry import registered_methods as registered_methods
 from torchattr.methods.registry import takes as takes
 from torchattr.methods.rise import RISE as RISE
 from torchattr.methods.saliency import Saliency as Saliency
+from torchattr.methods.score_cam import ScoreCAM as ScoreCAM
+from torchattr.methods.shapley_cam import ShapleyCAM as ShapleyCAM
 from torchattr.methods.shapley_value_sampling import ShapleyValueSampling as ShapleyValueSampling
 from torchattr.methods.shapley_values import ShapleyValues as ShapleyValues
+from torchattr.methods.smooth_grad_cam_plus_plus import (
+    SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus,
+)
+from torchattr.methods.ss_cam import SSCAM as SSCAM
+from torchattr.methods.xgrad_cam import XGradCAM as XGradCAM

@@ -128,6 +128,10 @@ class GradientAttribution(Attribution):
         """Whether :meth:`combine` may be mapped over targets: functions of PyTorch alone."""
         return False
 
+    def shares_forward(self, **options: Any) -> bool:
+        """Whether a forward of :func:`torchattr.explain` may serve a call with these options."""
+        return True
+
     @property
     def table(self) -> RuleTable:
         """The rules in force, by operation."""

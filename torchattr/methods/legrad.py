@@ -17,7 +17,7 @@ from torchattr.layers import AttentionTap, Trace, gradients
 from torchattr.methods._gradient.attention_chain import AttentionChain
 from torchattr.methods._gradient.backward_pass import PassResult
 from torchattr.methods._gradient.block_scores import BlockScores, attention_blocks, rows_of_blocks
-from torchattr.methods._gradient.grids import LayoutChoice, checked_layout
+from torchattr.methods._gradient.grids import LayoutChoice, checked_layout, from_0_to_1
 from torchattr.methods.base import Attribution
 from torchattr.methods.registry import register_method
 
@@ -90,7 +90,7 @@ class LeGrad(Attribution):
         run = _BlockRun(self, given, arguments, blocks)
         targets, several = each(target, run.own)
         maps = [run.map_of(single, self._layout) for single in targets]
-        shown = [_rescaled(one) for one in maps] if rescaled else maps
+        shown = [from_0_to_1(one) for one in maps] if rescaled else maps
         return torch.stack(shown, 1) if several else shown[0]
 
     def _settings(self) -> dict[str, Any]:
@@ -140,11 +140,3 @@ class _BlockRun:
         edge = torch.autograd.graph.get_gradient_edge(entered)
         (found,) = self._trace.gradients(score, [edge], of_output=False)
         return torch.zeros_like(entered) if found is None else found
-
-
-def _rescaled(maps: Tensor) -> Tensor:
-    """Return each example's map between 0 and 1; one that is the same everywhere is 0."""
-    flat = maps.flatten(1)
-    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-    spread = high - low
-    return ((flat - low) / spread.where(spread > 0, 1)).view_as(maps)

@@ -12,6 +12,8 @@ from torchattr.show.colors import color_bar as color_bar
 from torchattr.show.colors import colormap as colormap
 from torchattr.show.colors import is_diverging as is_diverging
 from torchattr.show.colors import table as table
+from torchattr.show.concepts import concept_colors as concept_colors
+from torchattr.show.concepts import concept_picture as concept_picture
 from torchattr.show.grid import convert_into_grid as convert_into_grid
 from torchattr.show.grid import grid as grid
 from torchattr.show.html import figure as figure

@@ -121,6 +121,30 @@ STYLES: dict[str, Style] = {
 }
 """The styles by name."""
 
+_CAMS = {
+    "ablationcam": "Ablation-CAM",
+    "cam": "CAM",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGrad-CAM",
+    "fem": "FEM",
+    "finercam": "Finer-CAM",
+    "fullgrad": "FullGrad",
+    "gradcamelementwise": "Elementwise Grad-CAM",
+    "gradcamplusplus": "Grad-CAM++",
+    "hirescam": "HiResCAM",
+    "iscam": "IS-CAM",
+    "kpcacam": "KPCA-CAM",
+    "layercam": "LayerCAM",
+    "randomcam": "RandomCAM",
+    "refinecam": "RefineCAM",
+    "scorecam": "Score-CAM",
+    "shapleycam": "ShapleyCAM",
+    "smoothgradcamplusplus": "Smooth Grad-CAM++",
+    "sscam": "SS-CAM",
+    "xgradcam": "XGrad-CAM",
+}
+"""The titles of Grad-CAM's relatives, which are drawn as it is."""
+
 _METHODS: dict[str, tuple[str, Style]] = {
     "saliency": ("Saliency", HEAT),
     "inputxgradient": ("Input × gradient", SIGNED_HEAT),
@@ -130,6 +154,7 @@ _METHODS: dict[str, tuple[str, Style]] = {
     "guidedbackprop": ("Guided backprop", COLOR),
     "guidedgradcam": ("Guided Grad-CAM", COLOR),
     "gradcam": ("Grad-CAM", OVERLAY),
+    **{name: (title, OVERLAY) for name, title in _CAMS.items()},
     "layeractivation": ("Layer activation", OVERLAY),
     "featureablation": ("Feature ablation", SIGNED_OVERLAY),
     "featurepermutation": ("Feature permutation", SIGNED_OVERLAY),

@@ -106,7 +106,7 @@ class Form:
 
     >>> from torchattr.methods import GradCAM
     >>> form = Form.of(GradCAM, GradCAM.attribute)
-    >>> [field.name for field in form.fields]
+    >>> [field.name for field in form.fields][:3]
     ['attribute_to_layer_input', 'relu_attributions', 'attr_dim_summation']
     >>> form.read({"relu_attributions": True})["relu_attributions"]
     True

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from torchattr.layers import Captured, Composite, LayerRule, RuleTable, Tap
+from torchattr.core.inputs import Inputs
+from torchattr.layers import Captured, Composite, LayerRule, RuleTable, Tap, TapPoint
+from torchattr.methods._gradient.forward_result import ForwardResult
+from torchattr.methods._gradient.target_reader import last_call
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +25,17 @@ class Pass:
         tap: where its gradients are read: a module's output or input, or the outputs of attention;
             `None` means the inputs of the model.
         name: name of the tap point in messages.
+        reads_gradients: whether the method reads gradients there; otherwise the values alone, so
+            that nothing need connect them with the target.
+        required: whether a layer that did not run, or is not on the path to the target, is an
+            error; otherwise it has no calls, or gradients of zeros.
     """
 
     rules: RuleTable
     tap: Tap | None = None
     name: str = "the inputs"
+    reads_gradients: bool = True
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,8 @@ class PassResult:
         calls: the calls, whose values are detached. Under a composite they are what makes relevance
             of gradients: the values but where a batch-norm is one operation with what is below it,
             and ones where gradients are relevance already.
-        gradients: the gradients with respect to each of these values.
+        gradients: the gradients with respect to each of these values; empty for a pass that reads
+            none.
         scores: the target's score of each example, `(N,)`; empty where a method reads no target.
     """
 
@@ -52,6 +62,21 @@ class PassResult:
     @property
     def values(self) -> tuple[tuple[Tensor, ...], ...]:
         return tuple(call.values for call in self.calls)
+
+
+def calls_of(trace: ForwardResult, inputs: Inputs, asked: Pass) -> list[Captured]:
+    """Return the calls that a pass reads, without edges if it reads no gradients.
+
+    Raises:
+        LayerError: a layer that is required did not run.
+    """
+    if asked.tap is None:
+        form = tuple(range(len(inputs.tensors)))
+        return [Captured(inputs.tensors, tuple(trace.input_edges), form)]
+    if isinstance(asked.tap, TapPoint) and asked.required:
+        last_call(trace, asked.tap)
+    calls = trace.calls(asked.tap)
+    return calls if asked.reads_gradients else [replace(call, edges=()) for call in calls]
 
 
 def edges_of(calls: Sequence[Sequence[Captured]]) -> list[GradientEdge | None]:
@@ -91,17 +116,23 @@ def _pass_result(
 ) -> PassResult:
     gradients = []
     for call in calls:
-        of_call = [next(remaining) for _ in call.edges]
+        of_call = [(number, next(remaining)) for number, _ in enumerate(call.edges)]
         gradients.append(
             tuple(
-                torch.zeros_like(value).expand(*before, *value.shape) if grad is None else grad
-                for value, grad in zip(call.values, of_call, strict=True)
+                _zeros(call, number, scores, before) if grad is None else grad
+                for number, grad in of_call
             )
         )
     detached = [
         replace(call, values=tuple(value.detach() for value in call.values)) for call in calls
     ]
     return PassResult(name, tuple(detached), tuple(gradients), scores)
+
+
+def _zeros(call: Captured, number: int, scores: Tensor, before: tuple[int, ...]) -> Tensor:
+    """Return zeros for one value of a call, which may not have been kept."""
+    like = call.values[number] if call.values else scores.new_zeros(call.shapes[number])
+    return torch.zeros_like(like).expand(*before, *like.shape)
 
 
 def distinct_tables(tables: Sequence[RuleTable]) -> list[RuleTable]:

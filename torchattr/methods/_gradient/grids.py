@@ -165,3 +165,16 @@ def check_mode(mode: Any, dimensions: int | None = None) -> None:
         raise InputError(
             f"interpolate_mode must be one of {', '.join(map(repr, modes))} here, got {mode!r}"
         )
+
+
+def from_0_to_1(maps: Tensor) -> Tensor:
+    """Return each example's map between 0 and 1; one that is the same everywhere is 0.
+
+    >>> import torch
+    >>> from_0_to_1(torch.tensor([[2.0, 4.0, 3.0], [5.0, 5.0, 5.0]])).tolist()
+    [[0.0, 1.0, 0.5], [0.0, 0.0, 0.0]]
+    """
+    flat = maps.flatten(1)
+    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+    spread = high - low
+    return ((flat - low) / spread.where(spread > 0, 1)).view_as(maps)

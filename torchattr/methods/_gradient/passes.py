@@ -23,13 +23,13 @@ from torchattr.layers import (
     GraphTrace,
     RuleTable,
     Tap,
-    TapPoint,
     gradients,
     why_disconnected,
 )
 from torchattr.methods._gradient.backward_pass import (
     Pass,
     PassResult,
+    calls_of,
     distinct_tables,
     edges_of,
     pass_results,
@@ -41,7 +41,7 @@ from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.rounds import Round, seeds_of, targets_at_once
 from torchattr.methods._gradient.rows import per_example, require_rows
 from torchattr.methods._gradient.run_forward import run_forward
-from torchattr.methods._gradient.target_reader import TargetReader, last_call
+from torchattr.methods._gradient.target_reader import TargetReader
 
 
 class Method(Protocol):
@@ -172,7 +172,7 @@ def _solve(
             parts[k] += _combined(calls[k], inputs, one, asked[k], several=forward.several)
         # Rules may legitimately leave only zeros; a plain gradient of zeros is suspicious.
         for request in used if warns_of_zeros else ():
-            if not request.rules:
+            if request.required and not request.rules:
                 check.note_zeros(request.name, one.results[request].gradients, one.count)
     check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, list(used)))
     results: list[Any] = [None] * len(calls)
@@ -295,7 +295,7 @@ class _Forward:
         return [(position, sharing) for position, sharing in shared if sharing]
 
     def _calls(self, passes: Sequence[Pass]) -> list[list[Captured]]:
-        return [_calls(self.trace, self._problem.inputs, request) for request in passes]
+        return [calls_of(self.trace, self._problem.inputs, request) for request in passes]
 
     def _factors(self, calls: list[list[Captured]], table: int) -> list[list[Captured]]:
         """Return calls with what their gradients are multiplied by where that is not the values."""
@@ -369,24 +369,15 @@ def _refusal(
     """Return why a call cannot be served, if so; raise unless it may be skipped."""
     try:
         for request in passes:
-            if not call.allows_unused:
-                calls = _calls(trace, check.inputs, request)
-                check.demand(call.method.title, request.name, calls)
+            if request.required and not call.allows_unused:
+                found = calls_of(trace, check.inputs, request)
+                check.demand(call.method.title, request.name, found)
             trace.coverage.demand(request.rules, call.method.title, strict=call.method.strict)
     except (NoRuleMatched, DisconnectedError) as reason:
         if not skip:
             raise
         return reason.message
     return None
-
-
-def _calls(trace: ForwardResult, inputs: Inputs, asked: Pass) -> list[Captured]:
-    if asked.tap is None:
-        form = tuple(range(len(inputs.tensors)))
-        return [Captured(inputs.tensors, tuple(trace.input_edges), form)]
-    if isinstance(asked.tap, TapPoint):
-        last_call(trace, asked.tap)
-    return trace.calls(asked.tap)
 
 
 def _joined(parts: Sequence[Any], *, several: bool) -> Any:

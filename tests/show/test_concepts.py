@@ -1,0 +1,44 @@
+"""Pictures of concepts."""
+
+from __future__ import annotations
+
+import numpy as np
+from helpers import refused
+
+from torchattr.errors import InputError, ShapeError
+from torchattr.show import concept_colors, concept_picture
+
+
+def halves() -> np.ndarray:
+    maps = np.zeros((2, 4, 8))
+    maps[0, :, :4], maps[1, :, 4:] = 5.0, 0.1
+    return maps
+
+
+def test_each_place_has_the_colour_of_its_strongest_concept() -> None:
+    drawn = concept_picture(np.full((4, 8), 0.5), halves(), alpha=1.0)
+    colors = np.rint(concept_colors(2)).astype(np.uint8)
+    np.testing.assert_array_equal(drawn[0, 0], colors[0])
+    np.testing.assert_array_equal(drawn[-1, -1], colors[1])
+    assert len({tuple(color) for color in concept_colors(12)}) == 12
+
+
+def test_nothing_is_drawn_where_there_is_no_concept() -> None:
+    gray = np.full((4, 8, 3), 100, np.uint8)
+    np.testing.assert_array_equal(concept_picture(gray, np.zeros((2, 4, 8))), gray)
+
+
+def test_a_legend_names_the_concepts() -> None:
+    plain = concept_picture(np.zeros((64, 256)), halves())
+    named = concept_picture(np.zeros((64, 256)), halves(), ["sky", "dog"])
+    assert named.shape[0] > plain.shape[0]
+    assert named.dtype == np.uint8
+
+
+def test_bad_arguments_are_refused() -> None:
+    with refused(InputError, "labels", "1 entries for 2"):
+        concept_picture(np.zeros((4, 8)), halves(), ["sky"])
+    with refused(InputError, "alpha"):
+        concept_picture(np.zeros((4, 8)), halves(), alpha=2)
+    with refused(ShapeError, "(k, h, w)"):
+        concept_picture(np.zeros((4, 8)), halves()[0])

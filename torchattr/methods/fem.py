@@ -1,0 +1,64 @@
+"""FEM: a layer's activations, weighted by how often they are exceptionally strong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from torchattr.core.types import Forward, Layers, OutputKey
+from torchattr.errors import InputError
+from torchattr.methods._gradient.grids import LayoutChoice
+from torchattr.methods._gradient.layer_choice import Calls
+from torchattr.methods.class_activation_map import ActivationMap
+from torchattr.methods.registry import register_method
+
+
+@register_method("fem")
+class FEM(ActivationMap):
+    """Activations weighted by how often they are strong: `Σ_c A_c · mean_p [A_cp > μ_c + k σ_c]`.
+
+    `μ_c` and `σ_c` are the mean and standard deviation of a channel over the positions; the map is
+    `(N, 1, h, w)`. Fuad et al. 2020 (hal-02963298).
+
+    It is *not* an explanation of a class: it reads no target and no gradient.
+
+    Args:
+        k: how many standard deviations above the mean count as strong.
+
+    All others, and errors, are those of :class:`ClassActivationMap`.
+
+    Raises:
+        InputError: a negative `k`.
+
+    >>> import torch, torchattr as ta
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2)
+    ... )
+    >>> ta.FEM(model, layer="1").attribute(torch.rand(2, 3, 8, 8)).shape
+    torch.Size([2, 1, 6, 6])
+    """
+
+    def __init__(
+        self,
+        model: Forward,
+        layer: Layers | None = None,
+        *,
+        k: float = 2.0,
+        calls: Calls | None = None,
+        layout: LayoutChoice = None,
+        output: OutputKey = None,
+    ) -> None:
+        super().__init__(model, layer, calls=calls, layout=layout, output=output)
+        if not 0 <= k < float("inf"):
+            raise InputError(f"k must be finite and not negative, got {k}")
+        self.k = k
+
+    def weigh(self, values: Tensor, gradients: Tensor) -> Tensor:
+        flat = values.flatten(2)
+        mean, deviation = flat.mean(2, keepdim=True), flat.std(2, correction=0, keepdim=True)
+        strong = (flat > mean + self.k * deviation).to(values.dtype).mean(2)
+        return strong.view(*strong.shape, *[1] * (values.dim() - 2)) * values
+
+    def _settings(self) -> dict[str, Any]:
+        return {"k": self.k, **super()._settings()}
