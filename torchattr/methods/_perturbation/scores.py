@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, map_batched
+from torchattr.core.output_target import FixedTarget
 from torchattr.core.outputs import select_output
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
@@ -103,7 +104,7 @@ class TargetScores:
     @property
     def divisible(self) -> bool:
         """Whether the target can be evaluated for a subset of the batch."""
-        return not any(callable(target) for target in self.targets)
+        return all(isinstance(one, FixedTarget) or not callable(one) for one in self.targets)
 
     def of_images(self, images: slice) -> TargetScores:
         """Return the scores of the same targets for some of the images."""
@@ -180,6 +181,8 @@ def _batched(dimensions: int, output: Tensor) -> Tensor:
 
 def _of_images(target: Any, images: slice) -> Any:
     """Return a target's entries for some of the images, if it has one for each."""
+    if isinstance(target, FixedTarget):
+        return target.of_rows(images)
     if isinstance(target, Tensor):
         return target.reshape(-1)[images] if target.numel() > 1 else target
     return target[images] if isinstance(target, list) and len(target) > 1 else target
