@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.captum.targets import take_captums_targets
 from torchattr.core.types import Forward
 from torchattr.errors import InputError
 from torchattr.methods import enlarge
@@ -17,6 +18,8 @@ from torchattr.methods import enlarge
 class CaptumMethod(ABC):
     """The attributes and methods that Captum's methods have in common.
 
+    All of them take Captum's targets, in which a negative class counts from the end.
+
     Attributes:
         multiplies_by_inputs: whether attributions have the units of the score.
     """
@@ -24,6 +27,11 @@ class CaptumMethod(ABC):
     model: Forward
     multiplies_by_inputs: bool = False
     _gives_delta: bool = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("attribute", "compute_convergence_delta"):
+            take_captums_targets(cls, name)
 
     @classmethod
     def get_name(cls) -> str:

@@ -330,5 +330,3 @@ def _checked_embedding(embedding: Any) -> Tensor:
             " check what it was made from"
         )
     return rows
-
-

@@ -62,7 +62,9 @@ class Classes:
         if not classes:
             raise TargetError("Classes needs at least one class index")
         for index in classes:
-            if not isinstance(index, OutputTarget) and not all(map(_is_int, index if isinstance(index, tuple) else (index,))):
+            if not isinstance(index, OutputTarget) and not all(
+                map(_is_int, index if isinstance(index, tuple) else (index,))
+            ):
                 raise InputTypeError(
                     "Classes takes class indices, one after the other or in a list, got"
                     f" {_shown(index)}; pass one class per example as target itself"
@@ -162,6 +164,12 @@ def one_per_example(output: Tensor) -> bool:
     return output.dim() == 0 or output[:1].numel() == 1 or output.shape[1:].numel() == 1
 
 
+def names_functions(target: Any) -> bool:
+    """Whether a target, or one of several that it names, is a function of the output."""
+    named = target.indices if isinstance(target, Classes) else (target,)
+    return any(isinstance(one, (OutputTarget, FixedTarget)) for one in named)
+
+
 def predicted(output: Tensor) -> Tensor:
     """Return the highest-scoring class of each example, `(N,)`."""
     return output.detach().argmax(1) if len(output) else output.new_zeros(0, dtype=torch.long)
@@ -241,7 +249,8 @@ def _picked(output: Tensor, target: SingleTarget) -> Tensor:
         return _by_call(output, target)
     raise InputTypeError(
         "target must be an int, a tuple of ints, a tensor or list with one entry per example,"
-        f" a callable such as Mask or Boxes, TopK, Classes, Neuron or None, got {type(target).__name__}"
+        f" a callable such as Mask or Boxes, TopK, Classes, Neuron or None, got"
+        f" {type(target).__name__}"
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.output_target import FixedTarget
 from torchattr.core.outputs import select_output
-from torchattr.core.targets import each
+from torchattr.core.targets import each, names_functions
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import OutputError
 from torchattr.layers import Trace
@@ -36,7 +36,8 @@ class TargetScores:
         target: the target; predicted classes and the best `k` are those of this batch.
         arguments: further positional arguments of the model.
         key: which entry of the model's output holds the scores; a number counts as a tensor.
-        then: applied to the scores, if given, but not to a neuron's value.
+        then: applied to the scores, if given, but neither to a neuron's value nor for targets that
+            are functions of the output.
         through: returns the model to run for that forward instead of this one, such as one that
             records a tape.
 
@@ -65,6 +66,7 @@ class TargetScores:
         self.batch = inputs.batch_size
         self._key = key
         self._forms: list[Callable[[Tensor], Tensor]] = []
+        self._then: Callable[[Tensor], Tensor] | None = None
         self._reader = TargetReader(model, target)
         self.footprint = Footprint()
         for tensor in inputs.tensors:
@@ -76,7 +78,9 @@ class TargetScores:
             rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
             self._aggregates = rows.dim() == 0 or len(rows) != self.batch
             every_value = self._aggregates and target is None
-            forms = [partial(_batched, rows.dim()), then, _values if every_value else None]
+            self._then = then if names_functions(target) else None
+            applied = None if self._then else then
+            forms = [partial(_batched, rows.dim()), applied, _values if every_value else None]
             self._forms = [form for form in forms if form is not None]
             trace.output = self._formed(trace.output)
         self.targets: list[Any]
@@ -165,8 +169,14 @@ class TargetScores:
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
         # The output of a forward that computes gradients may have a graph.
         output = trace.output.detach()
-        values = [self._reader.read(trace, output, target) for target in targets]
+        values = [self._reader.read(trace, self._as_read(output, one), one) for one in targets]
         return torch.stack(values, dim=1).detach()
+
+    def _as_read(self, output: Tensor, target: Any) -> Tensor:
+        """Return the output as one of several targets reads it: some read what follows it."""
+        return (
+            output if self._then is None or isinstance(target, FixedTarget) else self._then(output)
+        )
 
 
 def _values(output: Tensor) -> Tensor:

@@ -50,7 +50,9 @@ class Accounting:
             one = slice(number, number + 1)
             example = Inputs(tuple(tensor[one] for tensor in inputs.tensors), inputs.is_tuple)
             given = map_batched(arguments, inputs.batch_size, itemgetter(one))
-            found.append(self._of_example(example, _of_row(target, number, inputs.batch_size), given))
+            found.append(
+                self._of_example(example, _of_row(target, number, inputs.batch_size), given)
+            )
         return found
 
     def _of_example(
