@@ -141,9 +141,7 @@ def test_grad_cam(name: str) -> None:
     handle.remove()
     (grads,) = torch.autograd.grad(total, kept[-1])
     expected = (grads.mean((2, 3), keepdim=True) * kept[-1]).sum(1, keepdim=True).detach()
-    found = ta.GradCAM(model, LAYERS[name]).attribute(
-        IMAGES, target(name), relu_attributions=False
-    )
+    found = ta.GradCAM(model, LAYERS[name]).attribute(IMAGES, target(name), relu_attributions=False)
     close(found, expected)
 
 

@@ -27,6 +27,7 @@ from torchattr.methods import (
     takes,
 )
 from torchattr.models import LoadedModel
+from torchattr.runs.named_target import Asked, NamedTarget, asked_of
 from torchattr.runs.score_reader import Answer, ScoreReader
 
 CELLS = 14
@@ -37,8 +38,8 @@ class ExplainSettings:
     """What to run.
 
     methods: names; empty for the defaults, without those that refuse the model.
-    targets: see :func:`torchattr.runs.class_selector.parse_targets`; empty for the classes that
-        are present, or the best three.
+    targets: see :func:`torchattr.runs.function_selector.parse_selectors`; empty for the classes
+        that are present, or the best three.
     layers: names or patterns; empty for the last spatial layer.
     rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`.
     output: the entry of the model's output that holds the scores.
@@ -119,32 +120,47 @@ class ExplainPlan:
         self.layers = [name]
         return name
 
-    def explain(self, inputs: Tensor, targets: Sequence[int], answer: Answer) -> Explanation:
-        """Run the methods for these classes of one picture, given the model's answer to it.
+    def explain(
+        self, inputs: Tensor, targets: Sequence[NamedTarget], answer: Answer
+    ) -> Explanation:
+        """Run the methods for these targets of one picture, given the model's answer to it.
 
         Raises:
             NoRuleMatched: an explicitly requested method found nothing to rewrite.
         """
         activation = self.reader.activation(answer)
+        asked = self._asked(targets, answer)
         return explain(
             self.loaded.model,
             inputs,
             {name: _options(name, inputs, activation) for name in self._names},
-            Classes(*targets),
+            Classes(asked.targets),
             layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
             rules=self.settings.rules,
-            output=self.reader.scores,
+            output=asked.output,
             skip_refused=not self.settings.methods,
             memory=self.settings.memory,
         )
 
-    def ledgers(self, inputs: Tensor, targets: Sequence[int]) -> Iterator[tuple[str, int, Ledger]]:
-        """Yield for each method that distributes the score where it went, for each class."""
+    def ledgers(
+        self, inputs: Tensor, targets: Sequence[NamedTarget], answer: Answer
+    ) -> Iterator[tuple[str, str, Ledger]]:
+        """Yield for each method that distributes the score where it went, for each target's name.
+
+        Args:
+            inputs: the picture.
+            targets: the targets.
+            answer: the model's answer to it.
+        """
         for name in self._names if self.settings.ledger else ():
-            method = build(name, self.loaded.model, output=self.reader.scores)
+            asked = self._asked(targets, answer)
+            method = build(name, self.loaded.model, output=asked.output)
             if isinstance(method, RelevanceAttribution):
-                for target in targets:
-                    yield name, target, method.ledgers(inputs, target)[0]
+                for named, target in zip(targets, asked.targets, strict=True):
+                    yield name, named.name, method.ledgers(inputs, target)[0]
+
+    def _asked(self, targets: Sequence[NamedTarget], answer: Answer) -> Asked:
+        return asked_of(targets, answer, self.reader)
 
     @property
     def _names(self) -> Sequence[str]:
