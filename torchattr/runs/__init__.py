@@ -26,6 +26,7 @@ from torchattr.runs.model_overview import kernel_names as kernel_names
 from torchattr.runs.model_overview import kernels_of as kernels_of
 from torchattr.runs.model_overview import some_convolutions as some_convolutions
 from torchattr.runs.model_overview import summary_entry as summary_entry
+from torchattr.runs.named_target import Asked as Asked
 from torchattr.runs.named_target import NamedTarget as NamedTarget
 from torchattr.runs.named_target import asked_of as asked_of
 from torchattr.runs.regions import Region as Region

@@ -109,7 +109,7 @@ class _ProbabilityOfClass(FunctionSelector):
 
     def target(self, picture: PreparedImage, answer: Answer) -> OutputTarget:
         activation = answer.reading.applied
-        if activation == "none" and answer.bounded:
+        if activation == "none" and answer.reading.bounded:
             raise TargetError(
                 "target 'probability' is for scores, but this model returns probabilities; name the"
                 " class alone"

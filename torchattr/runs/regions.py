@@ -29,11 +29,23 @@ class Region:
         corners: x and y of a point, or x1, y1, x2, y2 of a box.
         prepared: the picture.
         raw: the model's output for it: detections `(1, D, 6)` or a segmentation `(1, K, h, w)`.
+
+    Raises:
+        InputError: neither a point nor a box with x1 < x2 and y1 < y2.
     """
 
     corners: Sequence[float]
     prepared: PreparedImage
     raw: Tensor
+
+    def __post_init__(self) -> None:
+        low, high = self.corners[:2], self.corners[2:]
+        is_box = len(self.corners) == 4 and low[0] < high[0] and low[1] < high[1]
+        if len(self.corners) != 2 and not is_box:
+            raise InputError(
+                "region must be a point x, y or a box x1, y1, x2, y2 with x1 < x2 and y1 < y2, got"
+                f" {list(self.corners)}"
+            )
 
     def target(self, category: int) -> tuple[OutputTarget, int]:
         """Return what the region stands for, and its class.

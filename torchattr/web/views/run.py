@@ -50,7 +50,7 @@ def _build(scene: Scene, entry: MethodEntry, made: dict[str, Any]) -> Attributio
     if entry.takes("layer") and not made.get("layer"):
         made["layer"] = scene.default_layer
     if entry.takes("output"):
-        made["output"] = scene.reader.scores
+        made["output"] = scene.asked.output
     return entry.method(scene.loaded.model, **made)
 
 
