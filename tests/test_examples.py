@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
-MAINS = {"pointing_game", "wrong_answers", "maxpool_reconstructions", "relevance"}
+MAINS = {"pointing_game", "wrong_answers", "maxpool_reconstructions", "relevance", "targets"}
 
 
 def main(name):
@@ -54,3 +54,17 @@ def test_relevance_reaches_the_pixels_and_the_ledger_has_the_rest(tmp_path, caps
     assert "error" in capsys.readouterr().out
     with Image.open(tmp_path / "relevance.png") as picture:
         assert picture.width > 900
+
+
+def test_segments_boxes_and_embeddings_have_values(tmp_path):
+    values = main("targets")(str(tmp_path / "targets.jpg"))
+    assert set(values) == {
+        "segment: astronaut",
+        "segment: cat",
+        "box: astronaut",
+        "box: cat",
+        "similar to others",
+    }
+    assert all(value > 0 for value in values.values())
+    with Image.open(tmp_path / "targets.jpg") as picture:
+        assert picture.height > picture.width
