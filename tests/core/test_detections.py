@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from torchattr.core.detections import (
-    are_detections,
+    as_detections,
     detections,
     holds_detections,
     overlaps,
@@ -58,7 +58,7 @@ def test_an_output_of_detections_is_selected_as_one_tensor() -> None:
 
 @pytest.mark.parametrize("output", [[], [torch.zeros(3)], [{"boxes": 1}], {"boxes": 1}, "text"])
 def test_other_outputs_are_no_detections(output: Any) -> None:
-    assert not are_detections(output)
+    assert as_detections(output) is None
 
 
 def test_a_raw_head_has_its_best_classes() -> None:

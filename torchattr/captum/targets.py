@@ -40,7 +40,9 @@ class FromEnd(OutputTarget):
         return (rows.to(output.device).expand(count, -1),)
 
     def value(self, output: Tensor, *entries: Tensor) -> Tensor:
-        return output[(torch.arange(len(output), device=output.device), *entries[0].unbind(1))]
+        examples = torch.arange(len(output), device=output.device)
+        index = (examples, *entries[0].unbind(1))
+        return output[index]
 
 
 def _from_start(index: tuple[int, ...], output: Tensor) -> list[int]:

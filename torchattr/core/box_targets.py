@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ _UNUSED = NO_LABEL - 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Boxes(OutputTarget):
+class BoxTarget(OutputTarget):
     """The detections of some boxes: the sum of score + IoU of the best match of each.
 
     The match of a box is the detection of the same label with the highest IoU (intersection over
@@ -51,6 +51,8 @@ class Boxes(OutputTarget):
     >>> ta.Boxes(7, [0, 0, 4, 4])(output)
     tensor([1.9000])
     """
+
+    title: ClassVar[str] = "Boxes"
 
     labels: Any
     boxes: Any
@@ -129,6 +131,10 @@ class Boxes(OutputTarget):
             return f"the labels of its {len(found)} boxes are {', '.join(map(str, labels[:8]))}"
         share = float(shares[alike].max())
         return f"the closest box of that label has an IoU of {share:.2f}, and iou is {self.iou}"
+
+
+Boxes = BoxTarget
+"""Its public name, which also a class of `kernels` has."""
 
 
 def _is_by_example(boxes: Any) -> bool:

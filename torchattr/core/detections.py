@@ -51,13 +51,17 @@ def detections(boxes: Tensor, scores: Tensor, labels: Tensor | None = None) -> T
     return torch.cat(parts, -1)
 
 
-def are_detections(output: Any) -> bool:
-    """Whether an output is what torchvision's detectors return: a list with a dict per image."""
-    return (
-        isinstance(output, (list, tuple))
-        and len(output) > 0
-        and all(isinstance(one, Mapping) and set(_PARTS) <= set(one) for one in output)
-    )
+def as_detections(output: Any) -> Sequence[Mapping[str, Tensor]] | None:
+    """Return an output that is what torchvision's detectors return: a list with a dict per image.
+
+    `None` if it is something else.
+    """
+    is_list = isinstance(output, (list, tuple)) and len(output) > 0
+    parts = set(_PARTS)
+    if is_list and all(isinstance(one, Mapping) and parts <= set(one) for one in output):
+        found: Sequence[Mapping[str, Tensor]] = output
+        return found
+    return None
 
 
 def stacked(images: Sequence[Mapping[str, Tensor]]) -> Tensor:

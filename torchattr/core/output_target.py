@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -56,6 +56,9 @@ class OutputTarget(ABC):
     tensor([-2.])
     """
 
+    title: ClassVar[str] = ""
+    """Its name in messages; that of the class if it is empty."""
+
     @abstractmethod
     def entries(self, output: Tensor, count: int) -> Entries:
         """Return what is known about each of `count` examples, as tensors with a row for each.
@@ -93,7 +96,7 @@ class OutputTarget(ABC):
     def __repr__(self) -> str:
         settings = {one.name: getattr(self, one.name) for one in fields(self) if one.repr}  # type: ignore[arg-type]  # subclasses are dataclasses
         shown = ", ".join(f"{name}={_shown(value)}" for name, value in settings.items())
-        return f"{type(self).__name__}({shown})"
+        return f"{self.title or type(self).__name__}({shown})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

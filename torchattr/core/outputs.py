@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from torchattr.core.detections import are_detections, stacked
+from torchattr.core.detections import as_detections, stacked
 from torchattr.core.types import Activation, OutputKey
 from torchattr.errors import FUNCTION, Hint, InputError, OutputError, WayOut
 
@@ -32,8 +32,9 @@ def select_output(output: Any, key: OutputKey = None) -> Tensor:
         chosen = _entry(output, key)
     else:
         chosen = _only_entry(output)
-    if are_detections(chosen):
-        return stacked(chosen)
+    found = as_detections(chosen)
+    if found is not None:
+        return stacked(found)
     if not isinstance(chosen, Tensor):
         entry = "" if key is None or callable(key) else f" entry {key!r}"
         raise OutputError(
@@ -127,7 +128,7 @@ def _entry(output: Any, key: str | int) -> Any:
 
 
 def _only_entry(output: Any) -> Any:
-    if isinstance(output, Tensor) or are_detections(output) or not _entries(output):
+    if isinstance(output, Tensor) or as_detections(output) is not None or not _entries(output):
         return output
     tensors = [value for value in _entries(output).values() if isinstance(value, Tensor)]
     if len(tensors) != 1:

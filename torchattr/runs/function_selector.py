@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from torchattr.core.box_targets import Boxes
+from torchattr.core.box_targets import BoxTarget
 from torchattr.core.class_targets import Difference, Probability
 from torchattr.core.detections import holds_detections
 from torchattr.core.output_target import OutputTarget
@@ -83,7 +83,7 @@ class _DetectedBox(FunctionSelector):
     def target(self, picture: PreparedImage, answer: Answer) -> OutputTarget:
         found = _detections(answer, self.form)
         corners = box_in_input(self.box, picture) if self.box else best_box(found, self.category)
-        return Boxes(self.category, corners)
+        return BoxTarget(self.category, corners)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr.core.box_targets import Boxes
+from torchattr.core.box_targets import BoxTarget
 from torchattr.core.detections import holds_detections
 from torchattr.core.output_target import OutputTarget
 from torchattr.core.segmentation_targets import Segment
@@ -67,7 +67,7 @@ def _as_function(one: NamedTarget, raw: Tensor) -> Any:
     if one.target is not None:
         return one.target
     if holds_detections(raw):
-        return Boxes(one.index, best_box(raw, one.index), overlap=False)
+        return BoxTarget(one.index, best_box(raw, one.index), overlap=False)
     return Segment(one.index) if raw.dim() == 4 else one.index
 
 

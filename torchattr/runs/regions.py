@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr.core.box_targets import Boxes
+from torchattr.core.box_targets import BoxTarget
 from torchattr.core.detections import holds_detections, overlaps
 from torchattr.core.output_target import OutputTarget
 from torchattr.core.segmentation_targets import Mask, Segment
@@ -62,7 +62,7 @@ class Region:
         """
         if holds_detections(self.raw):
             found = self._detection()
-            return Boxes(int(found[5]), found[:4], overlap=False), int(found[5])
+            return BoxTarget(int(found[5]), found[:4], overlap=False), int(found[5])
         if self.raw.dim() != 4:
             raise TargetError(
                 "a region is for models that return detections or a segmentation, but this one"

@@ -67,7 +67,7 @@ class Scene:
             return NamedTarget(self.loaded.class_name(self._class), self._class)
         region = Region(self.region, self.prepared, self.answer.raw)
         target, index = region.target(self._class)
-        kind = type(target).__name__.lower().removesuffix("es")
+        kind = (target.title or type(target).__name__).lower().removesuffix("es")
         return NamedTarget(f"{kind}: {self.loaded.class_name(index)}", index, target)
 
     @cached_property
