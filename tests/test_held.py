@@ -76,6 +76,10 @@ CALLS: dict[str, Callable[[], Any]] = {
     "guided grad-cam": lambda: ta.GuidedGradCAM(MODEL, layer="3").attribute(X, target=1),
     "layer activation": lambda: ta.LayerActivation(MODEL, "3").attribute(X),
     "neuron": lambda: ta.Saliency(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
+    "a difference": lambda: ta.Saliency(MODEL).attribute(X, target=ta.Difference(0, 1)),
+    "probabilities": lambda: ta.FeatureAblation(MODEL).attribute(
+        X, target=ta.Classes(1, ta.Probability()), feature_mask=SEGMENTS
+    ),
     "occlusion": occlusion(False),
     "incremental occlusion": occlusion("auto"),
     "feature ablation": lambda: ta.FeatureAblation(MODEL).attribute(

@@ -61,8 +61,8 @@ def captums_target(target: Any) -> Any:
     made = plain(target)
     if isinstance(made, Tensor) and made.numel() == 1 and not made.is_floating_point():
         made = made.item()
-    rows = made if isinstance(made, list) else [made]
-    indices = [row if isinstance(row, tuple) else (row,) for row in rows]
+    rows: list[Any] = made if isinstance(made, list) else [made]
+    indices: list[tuple[int, ...]] = [row if isinstance(row, tuple) else (row,) for row in rows]
     numbers = [one for index in indices for one in index]
     whole = all(isinstance(one, int) and not isinstance(one, bool) for one in numbers)
     return FromEnd(indices) if whole and any(one < 0 for one in numbers) else target

@@ -173,16 +173,16 @@ def _mask(rest: str, names: Sequence[str] | None) -> FunctionSelector:
 def _box(rest: str, names: Sequence[str] | None) -> FunctionSelector:
     category, *numbers = rest.split(",")
     try:
-        corners = tuple(map(float, numbers))
+        corners = list(map(float, numbers))
     except ValueError:
-        corners = (0.0,)
+        corners = [0.0]
     if len(corners) not in (0, 4):
         raise TargetError(f"target 'box:{rest}' must be {_DetectedBox.form}")
     if corners and not (corners[0] < corners[2] and corners[1] < corners[3]):
         raise TargetError(
             f"target 'box:{rest}' is empty: needed are corners with X1 < X2 and Y1 < Y2"
         )
-    return _DetectedBox(_class(category, names, _DetectedBox.form), corners)
+    return _DetectedBox(_class(category, names, _DetectedBox.form), tuple(corners))
 
 
 def _difference(rest: str, names: Sequence[str] | None) -> FunctionSelector:
