@@ -13,6 +13,7 @@ MAINS = {
     "wrong_answers",
     "maxpool_reconstructions",
     "relevance",
+    "targets",
 }
 
 
@@ -71,3 +72,17 @@ def test_all_maps_of_a_class_are_drawn(tmp_path, capsys):
     for path in pictures:
         with Image.open(path) as picture:
             assert picture.width > 400
+
+
+def test_segments_boxes_and_embeddings_have_values(tmp_path):
+    values = main("targets")(str(tmp_path / "targets.jpg"))
+    assert set(values) == {
+        "segment: astronaut",
+        "segment: cat",
+        "box: astronaut",
+        "box: cat",
+        "similar to others",
+    }
+    assert all(value > 0 for value in values.values())
+    with Image.open(tmp_path / "targets.jpg") as picture:
+        assert picture.height > picture.width

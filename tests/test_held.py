@@ -122,6 +122,10 @@ CALLS: dict[str, Callable[[], Any]] = {
         X, ta.Neuron("3", (0, 1, 1)), target=1, n_steps=4
     ),
     "neuron": lambda: ta.Saliency(MODEL).attribute(X, target=ta.Neuron("3", (0, 1, 1))),
+    "a difference": lambda: ta.Saliency(MODEL).attribute(X, target=ta.Difference(0, 1)),
+    "probabilities": lambda: ta.FeatureAblation(MODEL).attribute(
+        X, target=ta.Classes(1, ta.Probability()), feature_mask=SEGMENTS
+    ),
     "occlusion": occlusion(False),
     "incremental occlusion": occlusion("auto"),
     "feature ablation": lambda: ta.FeatureAblation(MODEL).attribute(

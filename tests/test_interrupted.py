@@ -135,6 +135,7 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
         lambda: ta.ExcitationBackprop(model, "2", contrast=True).attribute(X, 1)
     ),
     "grad_cam": lambda model: lambda: ta.GradCAM(model).attribute(X, 1),
+    "difference": lambda model: lambda: ta.Saliency(model).attribute(X, ta.Difference(1, 0)),
     "explain": lambda model: lambda: ta.explain(model, X),
     "feature_maps": lambda model: lambda: ta.feature_maps(model, X),
     "summary": lambda model: lambda: str(ta.summary(model, X)),

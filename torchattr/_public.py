@@ -1,5 +1,15 @@
 """The public names of the package; `torchattr` imports this when the first of them is used."""
 
+from torchattr.core.box_targets import Boxes as Boxes
+from torchattr.core.class_targets import Binary as Binary
+from torchattr.core.class_targets import Difference as Difference
+from torchattr.core.class_targets import Loss as Loss
+from torchattr.core.class_targets import Probability as Probability
+from torchattr.core.class_targets import Similarity as Similarity
+from torchattr.core.detections import detections as detections
+from torchattr.core.output_target import OutputTarget as OutputTarget
+from torchattr.core.segmentation_targets import Mask as Mask
+from torchattr.core.segmentation_targets import Segment as Segment
 from torchattr.core.targets import Classes as Classes
 from torchattr.core.targets import Neuron as Neuron
 from torchattr.core.targets import TopK as TopK

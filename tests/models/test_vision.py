@@ -2,6 +2,7 @@ import urllib.error
 
 import pytest
 import torch
+from PIL import Image
 from torchvision import models
 from torchvision.models._api import WeightsEnum
 from torchvision.transforms._presets import ImageClassification
@@ -123,9 +124,19 @@ def test_an_unknown_name_gets_the_closest():
         load_model("torchvision:resnet51")
 
 
-@pytest.mark.parametrize(
-    "name", ["fasterrcnn_resnet50_fpn", "raft_small", "r3d_18", "quantized_resnet18"]
-)
+@pytest.mark.parametrize("name", ["raft_small", "r3d_18", "quantized_resnet18"])
 def test_other_kinds_of_models_are_refused(name):
-    with pytest.raises(ModelError, match="not a floating-point classification or segmentation"):
+    with pytest.raises(ModelError, match="not a floating-point classification, segmentation or"):
         load_model(f"torchvision:{name}", weights="random")
+
+
+@pytest.mark.parametrize(
+    "name", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"]
+)
+def test_detectors_are_loaded_with_their_labels(name):
+    loaded = load_model(f"torchvision:{name}", weights="random")
+    assert loaded.class_names[17] == "cat"
+    prepared = loaded.preprocess(Image.new("RGB", (80, 60)))
+    assert prepared.tensor.shape == (3, 60, 80)
+    (found,) = loaded.model(prepared.tensor[None])
+    assert set(found) == {"boxes", "labels", "scores"}

@@ -29,6 +29,10 @@ cam: Tensor = ta.GradCAM(model, layer="1").attribute(images, target=3, relu_attr
 at_layer: Tensor = ta.LayerConductance(model, "1").attribute(images, target=3)
 by_layer: dict[str, Tensor] = ta.GradCAM(model, layer=["0", "1"]).attribute(images, target=3)
 
+assert_type(ta.Saliency(model).attribute(images, ta.Difference(3, [1, 2])), Tensor)
+assert_type(ta.Saliency(model).attribute(images, ta.Boxes([1], [[0.0, 0, 4, 4]])), Tensor)
+assert_type(ta.RISE(model).attribute(images, ta.Classes(1, ta.Segment(2))), Tensor)
+
 occlusion = ta.Occlusion(model)
 assert_type(occlusion.attribute(images, (3, 2, 2), strides=(3, 1, 1), target=1), Tensor)
 assert_type(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattr import methods
+from torchattr.captum.targets import take_captums_targets
 from torchattr.core.inputs import as_arguments, as_inputs, as_tensors
 from torchattr.core.targets import OnlyValue
 from torchattr.core.types import Forward, OutputKey, Tensors
@@ -28,6 +29,8 @@ DIFFERENTIATED = (
 class CaptumMethod(ABC):
     """The attributes and methods that Captum's methods have in common.
 
+    All of them take Captum's targets, in which a negative class counts from the end.
+
     Attributes:
         multiplies_by_inputs: whether attributions have the units of the score.
     """
@@ -36,6 +39,11 @@ class CaptumMethod(ABC):
     output: OutputKey
     multiplies_by_inputs: bool = False
     _gives_delta: bool = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("attribute", "compute_convergence_delta"):
+            take_captums_targets(cls, name)
 
     @classmethod
     def get_name(cls) -> str:

@@ -50,7 +50,12 @@ Device = Annotated[
 Backend = Annotated[str, typer.Option(help="Kernel backend (see torchattr info)")]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", help="Class index or name, top3, or present; repeatable"),
+    typer.Option(
+        "--target",
+        help="Class index or name, top3, or present; for explain also a function of the output:"
+        " segment:CLASS, mask:FILE,CLASS, box:CLASS,X1,Y1,X2,Y2, difference:CLASS,OTHER,...,"
+        " probability:CLASS; repeatable",
+    ),
 ]
 OperationLayers = Annotated[
     list[str] | None,

@@ -79,9 +79,12 @@ def _jobs(
         LayerGridsJob,
         SummaryJob,
         has_convolutions,
+        is_function,
     )
 
-    rules, targets, output = settings.rules, settings.targets, settings.output
+    rules, output = settings.rules, settings.output
+    # Layer by layer, only classes are shown.
+    targets = tuple(one for one in settings.targets if not is_function(one, loaded.class_names))
     jobs: list[PictureJob] = [
         SummaryJob(loaded, depth=2, weights=weights),
         # Class activation maps take the last spatial layer; those named are for the feature maps.

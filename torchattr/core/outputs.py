@@ -9,6 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.detections import as_detections, stacked
 from torchattr.core.types import Activation, OutputKey
 from torchattr.errors import FUNCTION, Hint, InputError, OutputError, WayOut
 
@@ -17,7 +18,8 @@ def select_output(output: Any, key: OutputKey = None) -> Tensor:
     """Return the tensor of scores from a model's output.
 
     Args:
-        output: a tensor, mapping, sequence or dataclass.
+        output: a tensor, mapping, sequence or dataclass; or the detections of each image, as
+            torchvision's detectors return them, which become a tensor `(N, D, 6)`.
         key: the name or position of the entry, or a callable that returns it. `None` is enough for
             a tensor, or for a container that holds exactly one.
 
@@ -30,6 +32,9 @@ def select_output(output: Any, key: OutputKey = None) -> Tensor:
         chosen = _entry(output, key)
     else:
         chosen = _only_entry(output)
+    found = as_detections(chosen)
+    if found is not None:
+        return stacked(found)
     if not isinstance(chosen, Tensor):
         entry = "" if key is None or callable(key) else f" entry {key!r}"
         raise OutputError(
@@ -123,7 +128,7 @@ def _entry(output: Any, key: str | int) -> Any:
 
 
 def _only_entry(output: Any) -> Any:
-    if isinstance(output, Tensor) or not _entries(output):
+    if isinstance(output, Tensor) or as_detections(output) is not None or not _entries(output):
         return output
     tensors = [value for value in _entries(output).values() if isinstance(value, Tensor)]
     if len(tensors) != 1:

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchattr.core.detections import holds_detections
+from torchattr.core.output_target import FixedTarget, OutputTarget, out_of_range
 from torchattr.core.types import Index, Layer, SingleTarget
 from torchattr.errors import InputTypeError, TargetError
 
@@ -41,7 +43,8 @@ class Classes:
     """The same several classes for every example: `Classes(281, 7)`, or `Classes([281, 7])`.
 
     Attributions get one more dimension after the batch: `(N, number of classes, ...)`. A tuple is
-    one class, as for `target`: it indexes the dimensions after the batch.
+    one class, as for `target`: it indexes the dimensions after the batch. Targets that are
+    functions of the output, such as :class:`Mask` or :class:`Difference`, may stand for classes.
 
     Raises:
         TargetError: no classes.
@@ -59,7 +62,9 @@ class Classes:
         if not classes:
             raise TargetError("Classes needs at least one class index")
         for index in classes:
-            if not all(map(_is_int, index if isinstance(index, tuple) else (index,))):
+            if not isinstance(index, OutputTarget) and not all(
+                map(_is_int, index if isinstance(index, tuple) else (index,))
+            ):
                 raise InputTypeError(
                     "Classes takes class indices, one after the other or in a list, got"
                     f" {_shown(index)}; pass one class per example as target itself"
@@ -108,6 +113,7 @@ Target: TypeAlias = (
     | Classes
     | Neuron
     | OnlyValue
+    | OutputTarget
 )
 """Everything that names what is explained."""
 
@@ -167,6 +173,12 @@ def one_per_example(output: Tensor) -> bool:
     return output.dim() == 0 or output[:1].numel() == 1 or output.shape[1:].numel() == 1
 
 
+def names_functions(target: Any) -> bool:
+    """Whether a target, or one of several that it names, is a function of the output."""
+    named = target.indices if isinstance(target, Classes) else (target,)
+    return any(isinstance(one, (OutputTarget, FixedTarget)) for one in named)
+
+
 def predicted(output: Tensor) -> Tensor:
     """Return the highest-scoring class of each example, `(N,)`."""
     return output.detach().argmax(1) if len(output) else output.new_zeros(0, dtype=torch.long)
@@ -185,11 +197,16 @@ def each(target: Any, output: Tensor) -> tuple[list[SingleTarget], bool]:
     if isinstance(target, TopK):
         return list(_top(target, output)), True
     if isinstance(target, Classes):
-        return list(target.indices), True
+        return [_fixed(one, output) for one in target.indices], True
     if target is None and not one_per_example(output):
         _need_two_dimensions(output, "target=None (the predicted class)")
         return [predicted(output)], False
-    return [target], False
+    return [_fixed(target, output)], False
+
+
+def _fixed(target: Any, output: Tensor) -> Any:
+    """Return a target that names the same for changed inputs."""
+    return target.fixed(output) if isinstance(target, OutputTarget) else target
 
 
 def _need_one_value(output: Tensor) -> None:
@@ -229,8 +246,7 @@ def select_scores(output: Tensor, target: SingleTarget) -> Tensor:
     if scores.shape[1:].numel() != 1:
         raise TargetError(
             f"target={_shown(target)} leaves {tuple(scores.shape[1:])} values for each example of"
-            f" an output of shape {tuple(output.shape)}; name one of them, or pass a callable that"
-            " sums what you mean"
+            f" an output of shape {tuple(output.shape)}; {_one_of_several(output)}"
         )
     return scores.reshape(len(scores))
 
@@ -253,7 +269,8 @@ def _picked(output: Tensor, target: SingleTarget) -> Tensor:
         return _by_call(output, target)
     raise InputTypeError(
         "target must be an int, a tuple of ints, a tensor or list with one entry per example,"
-        f" a callable, TopK, Classes, Neuron or None, got {type(target).__name__}"
+        f" a callable such as Mask or Boxes, TopK, Classes, Neuron or None, got"
+        f" {type(target).__name__}"
     )
 
 
@@ -319,22 +336,29 @@ def _check_range(position: Any, size: int, index: Sequence[Any], output: Tensor)
         raise InputTypeError(
             f"target {_shown(tuple(index))} must hold ints, got {type(position).__name__}"
         )
-    if not -size <= position < size:
-        raise TargetError(
-            f"target {position} is out of range for an output of shape {tuple(output.shape)};"
-            f" allowed are 0 to {size - 1}, or -{size} to -1 from the end"
-        )
+    if not 0 <= position < size:
+        raise TargetError(out_of_range(f"target {position}", position, size, output))
+
+
+def _one_of_several(output: Tensor) -> str:
+    """Return how to name one of several values per example."""
+    if holds_detections(output):
+        return "these are detections: pass Boxes(labels, boxes)"
+    maps = "Mask or Segment for a class of a segmentation, or " if output.dim() == 4 else ""
+    return f"name one of them, or pass {maps}a callable that sums what you mean"
 
 
 def _need_two_dimensions(output: Tensor, what: str) -> None:
     if output.dim() != 2:
         raise TargetError(
             f"{what} needs scores of shape (N, classes), but the output has shape"
-            f" {tuple(output.shape)}; pass a tuple of ints or a callable as target"
+            f" {tuple(output.shape)}; {_one_of_several(output)}"
         )
 
 
 def _shown(target: Any) -> str:
     if isinstance(target, tuple) and len(target) == 1:
         return repr(target[0])
-    return repr(target) if not callable(target) else getattr(target, "__name__", "callable")
+    if isinstance(target, OutputTarget) or not callable(target):
+        return repr(target)
+    return getattr(target, "__name__", "callable")

@@ -138,7 +138,7 @@ def deletion_curve(
             most one step per feature.
         activation: how the model's scores become probabilities: `"softmax"` as in the paper,
             `"sigmoid"`, or `"none"` for raw scores. It does not apply to a
-            :class:`torchattr.Neuron`.
+            :class:`torchattr.Neuron`, nor to a target that is a function of the output.
         additional_forward_args: as for every method.
         output: as for every method.
         perturbations_per_eval: maximum number of steps per forward; `None` uses as many as

@@ -35,7 +35,9 @@ class Attribution(ABC):
     * `target`: which value of the output is explained: a class index for all examples, one per
       example in a list or tensor, a tuple (or list of tuples) of indices for outputs of more
       dimensions, a callable from the output to one value per example, :class:`TopK`,
-      :class:`Classes`, :class:`Neuron`, or `None` for the predicted class of each example.
+      :class:`Classes`, :class:`Neuron`, or `None` for the predicted class of each example; or a
+      function of the output: :class:`Mask`, :class:`Segment`, :class:`Boxes`, :class:`Similarity`,
+      :class:`Difference`, :class:`Probability`, :class:`Loss`, :class:`Binary`.
     * `additional_forward_args`: further positional arguments of the forward, not attributed.
     """
 

@@ -70,7 +70,8 @@ class RISE(Ablation):
             baselines: what replaces the input where a mask hides it, as for
                 :class:`FeatureAblation`.
             activation: how the model's scores become probabilities: `"softmax"`, `"sigmoid"`, or
-                `"none"` to keep the scores. A :class:`Neuron` has no activation.
+                `"none"` to keep the scores. A :class:`Neuron` has no activation, and a target that
+                is a function of the output reads it as it is.
             normalisation: `"probability"` divides by `n·p`, the expected sum of the masks, as in
                 the paper. `"coverage"` divides by their sum at each pixel: a constant added to
                 all scores then adds no noise, which matters for scores far from zero. A pixel that

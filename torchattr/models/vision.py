@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 from torchvision import models
-from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
+from torchvision.transforms._presets import (
+    ImageClassification,
+    ObjectDetection,
+    SemanticSegmentation,
+)
 
 from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
@@ -23,8 +27,9 @@ from torchattr.models.weights import (
     same_random_weights,
 )
 
-_PRESETS = (ImageClassification, SemanticSegmentation)
+_PRESETS = (ImageClassification, ObjectDetection, SemanticSegmentation)
 _SEGMENTATION = ("deeplabv3_", "fcn_", "lraspp_")
+_DETECTION = ("fasterrcnn_", "fcos_", "keypointrcnn_", "maskrcnn_", "retinanet_", "ssd")
 _QUANTIZED = "quantized_"
 # torchvision's weights expect these networks to undo ImageNet's normalisation themselves.
 _TRANSFORM_INPUT = ("googlenet", "inception_v3")
@@ -39,8 +44,9 @@ def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedM
     preset = entry.transforms()
     if name.startswith(_QUANTIZED) or not isinstance(preset, _PRESETS):
         raise ModelError(
-            f"torchvision:{name} is not a floating-point classification or segmentation model "
-            "of images; wrap it in a function and load that as path/to/file.py:FUNCTION"
+            f"torchvision:{name} is not a floating-point classification, segmentation or "
+            "detection model of images; wrap it in a function and load that as"
+            " path/to/file.py:FUNCTION"
         )
     if file is not None:
         model = _from_file(name, file)
@@ -54,7 +60,7 @@ def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedM
         model=model.eval().to(device),
         transform=preset,
         class_names=tuple(names) if names else None,
-        activation="softmax",
+        activation="none" if isinstance(preset, ObjectDetection) else "softmax",
     )
 
 
@@ -123,6 +129,8 @@ def _options(name: str, state: StateDict, init_weights: bool) -> dict[str, Any]:
     if name in _TRANSFORM_INPUT:
         heads = {"aux_logits": auxiliary} if state else {}
         return {"transform_input": True, "init_weights": init_weights, **heads}
+    if name.startswith(_DETECTION):
+        return {"weights_backbone": None}
     if name.startswith(_SEGMENTATION):
         heads = {} if name.startswith("lraspp") else {"aux_loss": auxiliary}
         return {"weights_backbone": None, **heads}

@@ -37,7 +37,8 @@ class Subject:
     name: the stem of its files.
     image: the picture as it was read; `None` draws the input itself.
     box: the part of `image`, in its pixels, that the input shows; `None` for all of it.
-    probabilities: `(T,)` of its targets, in 0..1, if the model has any.
+    probabilities: `(T,)` of its targets, in 0..1, if the model has any; `None` where one has not.
+    names: of its targets, where they are not classes.
     title, subtitle: text above the panel.
     details: further fields of its manifest record.
     """
@@ -45,10 +46,11 @@ class Subject:
     name: str
     image: Any = None
     box: Box | None = None
-    probabilities: Sequence[float] | None = None
+    probabilities: Sequence[float | None] | None = None
     title: str | None = None
     subtitle: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    names: Sequence[str] | None = None
 
 
 def entry_of(
@@ -126,8 +128,11 @@ def _targets(
         if explanation.targets is not None:
             number = int(explanation.targets[index, position])
             target = {"index": number, "name": _class_name(number, names), "score": score}
-        if subject.probabilities is not None:
-            target["probability"] = float(subject.probabilities[position])
+        if subject.names is not None:
+            target["name"] = subject.names[position]
+        probability = subject.probabilities[position] if subject.probabilities is not None else None
+        if probability is not None:
+            target["probability"] = float(probability)
         found.append(target)
     return found
 

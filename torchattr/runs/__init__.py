@@ -8,6 +8,7 @@ from torchattr.runs.explain_settings import ExplainSettings as ExplainSettings
 from torchattr.runs.explain_settings import default_layer_note as default_layer_note
 from torchattr.runs.explain_settings import input_bounds as input_bounds
 from torchattr.runs.explain_settings import squares as squares
+from torchattr.runs.function_selector import is_function as is_function
 from torchattr.runs.inspection_jobs import ActivationsJob as ActivationsJob
 from torchattr.runs.inspection_jobs import BackProjectionsJob as BackProjectionsJob
 from torchattr.runs.inspection_jobs import LayerGridsJob as LayerGridsJob
@@ -26,6 +27,11 @@ from torchattr.runs.model_overview import kernel_names as kernel_names
 from torchattr.runs.model_overview import kernels_of as kernels_of
 from torchattr.runs.model_overview import some_convolutions as some_convolutions
 from torchattr.runs.model_overview import summary_entry as summary_entry
+from torchattr.runs.named_target import Asked as Asked
+from torchattr.runs.named_target import NamedTarget as NamedTarget
+from torchattr.runs.named_target import asked_of as asked_of
+from torchattr.runs.regions import Region as Region
+from torchattr.runs.regions import box_in_picture as box_in_picture
 from torchattr.runs.run import AlreadyDone as AlreadyDone
 from torchattr.runs.run import PictureDone as PictureDone
 from torchattr.runs.run import Skipped as Skipped

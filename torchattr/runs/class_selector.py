@@ -28,18 +28,26 @@ class ClassSelector(ABC):
 
 @dataclass(frozen=True)
 class Index(ClassSelector):
-    """A class by its index; a negative one counts from the end, as in the library."""
+    """A class by its index."""
 
     index: int
 
     def classes(self, probabilities: Tensor) -> list[int]:
-        count = len(probabilities)
-        if not -count <= self.index < count:
+        return self.classes_of(len(probabilities))
+
+    def classes_of(self, count: int) -> list[int]:
+        """Return the class of a model with this number of classes.
+
+        Raises:
+            TargetError: it is out of range.
+        """
+        if not 0 <= self.index < count:
+            allowed = f"allowed are 0 to {count - 1}" if count else "allowed are 0 and more"
             raise TargetError(
-                f"target {self.index} is out of range for a model with {count} classes; allowed are"
-                f" 0 to {count - 1}, or -{count} to -1 from the end"
+                f"target {self.index} is out of range for a model with {count or 'some'} classes;"
+                f" {allowed}"
             )
-        return [self.index % count]
+        return [self.index]
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,11 @@ def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
         f"unknown class {text!r}; {_known(text, names)}",
         hint=Hint("target", text, names or (), [WayOut(allowed)]),
     )
+
+
+def is_class_name(text: str, names: Sequence[str] | None) -> bool:
+    """Whether a text is the name of a class."""
+    return any(_plain(name) == _plain(text) for name in names or ())
 
 
 def _by_name(text: str, names: Sequence[str]) -> int | None:

@@ -9,8 +9,9 @@ from typing import Any
 from torchattr.core.printable import printable
 from torchattr.errors import ModelError
 from torchattr.results import Subject, entry_of, with_rows
-from torchattr.runs.class_selector import ClassSelector, default_targets, parse_targets
+from torchattr.runs.class_selector import ClassSelector, default_targets
 from torchattr.runs.explain_settings import ExplainPlan, ExplainSettings, default_layer_note
+from torchattr.runs.function_selector import FunctionSelector, parse_selectors
 from torchattr.runs.job import (
     Account,
     InputPicture,
@@ -23,6 +24,7 @@ from torchattr.runs.job import (
     made_by,
     settings_of,
 )
+from torchattr.runs.named_target import NamedTarget
 from torchattr.runs.score_reader import Answer
 from torchattr.show import title_of
 
@@ -39,19 +41,19 @@ class ExplainJob(PictureJob):
 
     settings: ExplainSettings = field(default_factory=ExplainSettings)
     plan: ExplainPlan = field(init=False)
-    wanted: list[ClassSelector] = field(init=False)
+    wanted: list[ClassSelector | FunctionSelector] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "plan", ExplainPlan.of(self.loaded, self.settings))
-        wanted = parse_targets(self.settings.targets, self.loaded.class_names)
+        wanted = parse_selectors(self.settings.targets, self.loaded.class_names)
         object.__setattr__(self, "wanted", wanted)
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
         yield OutputGroups(("",))
         plan = self.plan
         answer = plan.reader.answer(picture.inputs)
-        targets = answer.chosen(self.wanted or default_targets(answer.kind))
-        yield Prediction(picture.path, answer, targets)
+        targets = self._targets(picture, answer)
+        yield Prediction(picture.path, answer, [one.index for one in targets])
         if answer.note:
             yield Note(answer.note)
         yield from self._layer(picture)
@@ -65,12 +67,23 @@ class ExplainJob(PictureJob):
             yield Note(reason.after(f"{title_of(method)} is left out: "))
         if coverage := plan.coverage(explanation):
             yield Note(coverage)
-        for method, target, ledger in plan.ledgers(picture.inputs, targets):
-            what = f"{title_of(method)} of {self.loaded.class_name(target)}"
+        for method, name, ledger in plan.ledgers(picture.inputs, targets, answer):
+            what = f"{title_of(method)} of {name}"
             yield Account(f"{picture.path.name}: {what}", ledger)
         subject = self._subject(picture, answer, targets)
         names = dict(enumerate(self.loaded.class_names or ()))
         yield replace(entry_of(explanation, 0, subject, names), index=picture.index)
+
+    def _targets(self, picture: InputPicture, answer: Answer) -> list[NamedTarget]:
+        """Return the requested targets of a picture, each once."""
+        named = []
+        for one in self.wanted or default_targets(answer.kind):
+            if isinstance(one, FunctionSelector):
+                named.append(one.named(picture.prepared, answer, self.loaded))
+            else:
+                classes = answer.chosen([one])
+                named += [NamedTarget(self.loaded.class_name(each), each) for each in classes]
+        return list({one.name if one.target else one.index: one for one in named}.values())
 
     def _layer(self, picture: InputPicture) -> Iterator[Note]:
         if self.plan.needs_layer:
@@ -78,12 +91,16 @@ class ExplainJob(PictureJob):
             if layer is not None:
                 yield Note(default_layer_note(layer))
 
-    def _subject(self, picture: InputPicture, answer: Answer, targets: list[int]) -> Subject:
+    def _subject(
+        self, picture: InputPicture, answer: Answer, targets: list[NamedTarget]
+    ) -> Subject:
+        has_functions = any(one.target for one in targets)
         return Subject(
             picture.name,
             picture.prepared.original,
             picture.prepared.box,
-            answer.probabilities[targets].tolist() if answer.bounded else None,
+            [_probability(one, answer) for one in targets] if answer.bounded else None,
+            names=[one.name for one in targets] if has_functions else None,
             title=printable(picture.path.name),
             subtitle=self._subtitle(),
             details={
@@ -103,3 +120,8 @@ class ExplainJob(PictureJob):
 
     def chosen(self) -> dict[str, Any]:
         return {**settings_of(self.settings), "weights": self.weights}
+
+
+def _probability(one: NamedTarget, answer: Answer) -> float | None:
+    """Return the probability of a class; a function of the output has a value instead."""
+    return None if one.target else float(answer.probabilities[one.index])

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchattr.core.inputs import as_inputs
 from torchattr.core.select import find_layers
 from torchattr.core.targets import Classes
-from torchattr.core.types import Activation
+from torchattr.core.types import Activation, OutputKey
 from torchattr.errors import Hint, InputError, LayerError, Message, RuleError, WayOut
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
@@ -29,6 +29,7 @@ from torchattr.methods import (
     takes,
 )
 from torchattr.models import LoadedModel
+from torchattr.runs.named_target import Asked, NamedTarget, asked_of
 from torchattr.runs.score_reader import Answer, ScoreReader
 
 CELLS = 14
@@ -40,8 +41,8 @@ class ExplainSettings:
     """What to run.
 
     methods: names; empty for the defaults, without those that refuse the model.
-    targets: see :func:`torchattr.runs.class_selector.parse_targets`; empty for the classes that
-        are present, or the best three.
+    targets: see :func:`torchattr.runs.function_selector.parse_selectors`; empty for the classes
+        that are present, or the best three.
     layers: names or patterns; empty for the last spatial layer.
     rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`.
     output: the entry of the model's output that holds the scores.
@@ -132,41 +133,59 @@ class ExplainPlan:
         self.layers = [name]
         return name
 
-    def explain(self, inputs: Tensor, targets: Sequence[int], answer: Answer) -> Explanation:
-        """Run the methods for these classes of one picture, given the model's answer to it.
+    def explain(
+        self, inputs: Tensor, targets: Sequence[NamedTarget], answer: Answer
+    ) -> Explanation:
+        """Run the methods for these targets of one picture, given the model's answer to it.
 
         Raises:
             NoRuleMatched: an explicitly requested method found nothing to rewrite.
         """
         activation = self.reader.activation(answer)
+        asked = self._asked(targets, answer)
         return explain(
             self.loaded.model,
             inputs,
-            {self._method(name): _options(name, inputs, activation) for name in self._names},
-            Classes(*targets),
+            {
+                self._method(name, asked.output): _options(name, inputs, activation)
+                for name in self._names
+            },
+            Classes(asked.targets),
             layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
             rules=self.settings.rules,
-            output=self.reader.scores,
+            output=asked.output,
             skip_refused=not self.settings.methods,
             memory=self.settings.memory,
         )
 
-    def ledgers(self, inputs: Tensor, targets: Sequence[int]) -> Iterator[tuple[str, int, Ledger]]:
-        """Yield for each method that distributes the score where it went, for each class."""
-        for name in self._names if self.settings.ledger else ():
-            method = build(self._method(name), self.loaded.model, output=self.reader.scores)
-            if isinstance(method, RelevanceAttribution):
-                for target in targets:
-                    yield name, target, method.ledgers(inputs, target)[0]
+    def ledgers(
+        self, inputs: Tensor, targets: Sequence[NamedTarget], answer: Answer
+    ) -> Iterator[tuple[str, str, Ledger]]:
+        """Yield for each method that distributes the score where it went, for each target's name.
 
-    def _method(self, name: str) -> str | Attribution:
+        Args:
+            inputs: the picture.
+            targets: the targets.
+            answer: the model's answer to it.
+        """
+        for name in self._names if self.settings.ledger else ():
+            asked = self._asked(targets, answer)
+            method = build(self._method(name, asked.output), self.loaded.model, output=asked.output)
+            if isinstance(method, RelevanceAttribution):
+                for named, target in zip(targets, asked.targets, strict=True):
+                    yield name, named.name, method.ledgers(inputs, target)[0]
+
+    def _asked(self, targets: Sequence[NamedTarget], answer: Answer) -> Asked:
+        return asked_of(targets, answer, self.reader)
+
+    def _method(self, name: str, output: OutputKey) -> str | Attribution:
         """Return a method, made with the chosen composite if it is made of one."""
         chosen = self.settings.composite
         if chosen is None or not _has_composite(name):
             return name
         cls: Any = find_method(name)
         made: Attribution = cls(
-            self.loaded.model, chosen, output=self.reader.scores, **input_bounds(self.loaded)
+            self.loaded.model, chosen, output=output, **input_bounds(self.loaded)
         )
         return made
 

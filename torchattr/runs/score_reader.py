@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.detections import holds_detections
 from torchattr.core.outputs import select_output
 from torchattr.core.types import Activation, OutputKey
 from torchattr.core.undoing import undone
@@ -22,6 +23,7 @@ SEGMENTATION = Message(
     "segmentation model: the score of a class is the sum of its logits over the pixels where it"
     " is the highest, its percentage the share of these pixels"
 )
+DETECTION = Message("detector: the score of a class is that of its best detection")
 _WRAP = WayOut("wrap the model so that it returns scores (N, classes): path/to/file.py:FUNCTION")
 
 
@@ -32,11 +34,14 @@ class Answer:
     probabilities: the displayed values; *not* probabilities unless `bounded`.
     is_share: whether these are the shares of pixels that a segmentation assigns to each class.
     reading: how they were computed from the scores.
+    raw: the output that they were computed from: scores `(1, K)`, a segmentation `(1, K, h, w)` or
+        detections `(1, D, 6)`.
     """
 
     probabilities: Tensor
     is_share: bool = False
     reading: ScoreReading = field(default_factory=ScoreReading)
+    raw: Tensor | None = None
 
     @property
     def bounded(self) -> bool:
@@ -51,6 +56,8 @@ class Answer:
     @property
     def note(self) -> Message:
         """A remark on what the numbers mean; may be empty."""
+        if self.raw is not None and holds_detections(self.raw):
+            return DETECTION
         return SEGMENTATION if self.is_share else self.reading.note
 
     def said(self, value: float) -> str:
@@ -72,7 +79,8 @@ class ScoreReader:
 
     A segmentation, `(N, K, H, W)`, is reduced to the sum of each class's logits over the pixels
     that it wins: those where it is the highest, or, for a single class, where its logit is
-    positive. Scores `(N,)` are one per example.
+    positive. Of detections, each class has the score of its best one. Scores `(N,)` are one per
+    example.
 
     Args:
         loaded: the model.
@@ -84,7 +92,9 @@ class ScoreReader:
 
     def scores(self, output: Any) -> Tensor:
         """Return the scores `(N, K)` in an output of the model; differentiable."""
-        raw = self._raw(output)
+        raw = self.raw(output)
+        if holds_detections(raw):
+            return _best_of_each(raw, len(self.loaded.class_names or ()))
         return (raw * _wins(raw)).sum((2, 3)) if raw.dim() == 4 else raw
 
     def answer(self, inputs: Tensor) -> Answer:
@@ -98,14 +108,31 @@ class ScoreReader:
             ending = OutputOperation()
             with undone() as undo:
                 enter_dispatch_mode(undo, ending)
-                raw = self._raw(self._run(inputs))
+                raw = self.raw(self._run(inputs))
             self._check(raw, len(inputs))
+            if holds_detections(raw):
+                return self._of_detections(raw)
             made_by = ending.of(raw)
             if raw.dim() == 4:
                 self._check_single_map(raw, made_by)
-                return Answer(_wins(raw).mean((2, 3))[0].cpu(), is_share=True)
+                return Answer(_wins(raw).mean((2, 3))[0].cpu(), is_share=True, raw=raw)
             reading = self.loaded.read(raw, made_by)
-            return Answer(reading.shown(raw)[0].float().cpu(), reading=reading)
+            return Answer(reading.shown(raw)[0].float().cpu(), reading=reading, raw=raw)
+
+    def _of_detections(self, raw: Tensor) -> Answer:
+        if not self.loaded.class_names:
+            raise OutputError(
+                f"{self.loaded.name} returns detections, but its class names are not known; return"
+                " (model, transform, class_names) from the function, with a name for each label"
+            )
+        if not bool((raw[..., 5] >= 0).any()):
+            raise OutputError(
+                f"{self.loaded.name} finds no box in this picture above its score threshold, so"
+                " there is nothing to explain; lower the threshold of the detector, or choose"
+                " another picture"
+            )
+        best = _best_of_each(raw, len(self.loaded.class_names))
+        return Answer(best[0].float().cpu(), reading=ScoreReading("none", "sigmoid"), raw=raw)
 
     def _run(self, inputs: Tensor) -> Any:
         try:
@@ -122,12 +149,19 @@ class ScoreReader:
         """Return the activation that turns scores into probabilities; `none` for a segmentation."""
         return "none" if answer.is_share else answer.reading.applied
 
-    def _raw(self, output: Any) -> Tensor:
+    def raw(self, output: Any) -> Tensor:
+        """Return the scores as the model returns them, with their positions or boxes.
+
+        Raises:
+            OutputError: scores of another shape.
+        """
         key = self.key
         if key is None and isinstance(output, Mapping) and "out" in output:
             key = "out"
         raw = select_output(output, key)
         raw = raw.reshape(-1, 1) if raw.dim() < 2 else raw
+        if holds_detections(raw):
+            return raw
         if raw.dim() not in (2, 4) or raw.shape[1] == 0:
             raise OutputError(
                 f"{self.loaded.name} returns scores of the shape {tuple(raw.shape)}; needed are (N,"
@@ -167,6 +201,13 @@ class ScoreReader:
                     ]
                 ),
             )
+
+
+def _best_of_each(raw: Tensor, classes: int) -> Tensor:
+    """Return the score of the best detection of each class, `(N, K)`; 0 where there is none."""
+    scores = raw[:, None, :, 4] * (raw[:, None, :, 5] == torch.arange(classes).to(raw)[:, None])
+    none = raw.sum((1, 2))[:, None, None] * raw.new_zeros(classes, 1)
+    return torch.cat([scores, none], 2).amax(2)
 
 
 def _wins(raw: Tensor) -> Tensor:

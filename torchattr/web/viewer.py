@@ -30,6 +30,7 @@ from torchattr.web.views.layers import (
     layer_entries,
     record_feature_maps,
 )
+from torchattr.web.views.regions import detected_boxes, kind_of_regions
 from torchattr.web.views.run import run_method, run_panel
 from torchattr.web.wording import in_viewer
 
@@ -82,8 +83,17 @@ class Viewer:
         """
         return self.examples.get(key) or session.get(key, StoredPicture)
 
-    def scene(self, session: Session, key: str, target: int | None = None) -> Scene:
-        return Scene(self.loaded, self.reader, self.picture(session, key).prepared, target)
+    def scene(
+        self,
+        session: Session,
+        key: str,
+        target: int | None = None,
+        region: Sequence[float] | None = None,
+    ) -> Scene:
+        """Return a picture with the class, or the region of the picture, that is explained."""
+        corners = None if region is None else tuple(region)
+        prepared = self.picture(session, key).prepared
+        return Scene(self.loaded, self.reader, prepared, target, corners)
 
     def open(self, session: Session, data: bytes, name: str) -> tuple[str, StoredPicture]:
         """Store an uploaded picture; see :func:`torchattr.web.state.pictures.decode`."""
@@ -94,7 +104,8 @@ class Viewer:
 
     def scores(self, session: Session, key: str, top: int | None) -> dict[str, Any]:
         """Return the scores of the `top` classes, or of all, highest first."""
-        answer = self.scene(session, key).answer
+        scene = self.scene(session, key)
+        answer = scene.answer
         values = answer.probabilities
         order = values.argsort(descending=True, stable=True)[:top].tolist()
         return {
@@ -105,6 +116,8 @@ class Viewer:
             "total": len(values),
             "bounded": answer.bounded,
             "note": answer.note.said(in_viewer),
+            "regions": kind_of_regions(answer),
+            "boxes": detected_boxes(scene),
         }
 
     def layers(self, session: Session, key: str) -> dict[str, Any]:
@@ -120,24 +133,36 @@ class Viewer:
         }
 
     def attribute(
-        self, session: Session, key: str, target: int | None, method: str, values: dict[str, Any]
+        self,
+        session: Session,
+        key: str,
+        target: int | None,
+        method: str,
+        values: dict[str, Any],
+        region: Sequence[float] | None = None,
     ) -> dict[str, Any]:
         """Run a method, unless the answer to the same request is still stored."""
-        scene = self.scene(session, key, target)
-        request = digest("method", key, scene.chosen, method, values)
+        scene = self.scene(session, key, target, region)
+        request = digest("method", key, scene.chosen, region, method, values)
 
         def compute() -> dict[str, Any]:
             parts, note = run_method(scene, method_entry(method), values)
-            return {"title": scene.class_name, "target": scene.chosen, "note": note, "parts": parts}
+            return {"title": scene.named.name, "target": scene.chosen, "note": note, "parts": parts}
 
         return self._remembered(session, scene, request, compute)
 
     def panel(
-        self, session: Session, key: str, target: int | None, panel: str, values: dict[str, Any]
+        self,
+        session: Session,
+        key: str,
+        target: int | None,
+        panel: str,
+        values: dict[str, Any],
+        region: Sequence[float] | None = None,
     ) -> dict[str, Any]:
         """Run a panel, unless the answer to the same request is still stored."""
-        scene = self.scene(session, key, target)
-        request = digest("panel", key, scene.chosen, panel, values)
+        scene = self.scene(session, key, target, region)
+        request = digest("panel", key, scene.chosen, region, panel, values)
         entry = panel_entry(panel)
         return self._remembered(
             session, scene, request, lambda: {"parts": run_panel(scene, entry, values)}

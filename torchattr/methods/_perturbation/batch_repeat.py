@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import map_batched
+from torchattr.core.output_target import FixedTarget
 from torchattr.core.targets import Classes, TopK, bundle, plain
 from torchattr.core.types import SingleTarget
 
@@ -43,6 +44,8 @@ def repeat_target(target: SingleTarget | TopK | Classes, times: int) -> Any:
         return repeat_rows(target.reshape(-1), times) if target.numel() > 1 else target
     if isinstance(target, list):
         return target * times
+    if isinstance(target, FixedTarget):
+        return target.repeated(times)
     return _blockwise(target, times) if callable(target) else target
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, map_batched
+from torchattr.core.output_target import FixedTarget
 from torchattr.core.outputs import select_output
-from torchattr.core.targets import bundle, each, one_per_example
+from torchattr.core.targets import bundle, each, names_functions, one_per_example
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import OutputError
 from torchattr.layers import TapPoint, Trace
@@ -46,7 +47,8 @@ class TargetScores:
         target: the target; predicted classes and the best `k` are those of this batch.
         arguments: further positional arguments of the model.
         key: which entry of the model's output holds the scores; a number counts as a tensor.
-        then: applied to the scores, if given, but not to a neuron's value.
+        then: applied to the scores, if given, but neither to a neuron's value nor for targets that
+            are functions of the output.
         through: returns the model to run for that forward instead of this one, such as one that
             records a tape.
         taps: tap points whose values every forward records.
@@ -79,6 +81,7 @@ class TargetScores:
         self.batch = inputs.batch_size
         self._key = key
         self._forms: list[Callable[[Tensor], Tensor]] = []
+        self._then: Callable[[Tensor], Tensor] | None = None
         self._reader = TargetReader(model, target)
         self._taps = list(dict.fromkeys([*taps, *self._reader.taps]))
         self.footprint = Footprint()
@@ -92,7 +95,9 @@ class TargetScores:
             self._aggregates = rows.dim() == 0 or len(rows) != self.batch
             unnamed = target is None or target is EVERY_VALUE
             every_value = self._aggregates and unnamed
-            forms = [partial(_batched, rows.dim()), then, _values if every_value else None]
+            self._then = then if names_functions(target) else None
+            applied = None if self._then else then
+            forms = [partial(_batched, rows.dim()), applied, _values if every_value else None]
             self._forms = [form for form in forms if form is not None]
             trace.output = self._formed(trace.output)
         self.every = None
@@ -126,7 +131,7 @@ class TargetScores:
     @property
     def divisible(self) -> bool:
         """Whether the target can be evaluated for a subset of the batch."""
-        whole = any(callable(target) for target in self.targets)
+        whole = any(callable(one) and not isinstance(one, FixedTarget) for one in self.targets)
         return not whole and not has_fixed_batch(self.model)
 
     def of_images(self, images: slice) -> TargetScores:
@@ -200,8 +205,14 @@ class TargetScores:
     def _select(self, trace: Trace, targets: Sequence[Any]) -> Tensor:
         # The output of a forward that computes gradients may have a graph.
         output = trace.output.detach()
-        values = [self._reader.read(trace, output, target) for target in targets]
+        values = [self._reader.read(trace, self._as_read(output, one), one) for one in targets]
         return torch.stack(values, dim=1).detach()
+
+    def _as_read(self, output: Tensor, target: Any) -> Tensor:
+        """Return the output as one of several targets reads it: some read what follows it."""
+        return (
+            output if self._then is None or isinstance(target, FixedTarget) else self._then(output)
+        )
 
 
 def _values(output: Tensor) -> Tensor:
@@ -216,6 +227,8 @@ def _batched(dimensions: int, output: Tensor) -> Tensor:
 
 def _of_images(target: Any, images: slice) -> Any:
     """Return a target's entries for some of the images, if it has one for each."""
+    if isinstance(target, FixedTarget):
+        return target.of_rows(images)
     if isinstance(target, Tensor):
         return target.reshape(-1)[images] if target.numel() > 1 else target
     return target[images] if isinstance(target, list) and len(target) > 1 else target

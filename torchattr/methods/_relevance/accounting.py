@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, map_batched
+from torchattr.core.output_target import OfExample, OutputTarget
 from torchattr.core.outputs import select_output
-from torchattr.core.targets import each, plain
+from torchattr.core.targets import Classes, bundle, each, plain
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import InputError
 from torchattr.layers import Captured, Composite, LedgerBook, Trace, gradients, why_disconnected
@@ -49,7 +50,9 @@ class Accounting:
             one = slice(number, number + 1)
             example = Inputs(tuple(tensor[one] for tensor in inputs.tensors), inputs.is_tuple)
             given = map_batched(arguments, inputs.batch_size, itemgetter(one))
-            found.append(self._of_example(example, _of_row(target, number), given))
+            found.append(
+                self._of_example(example, _of_row(target, number, inputs.batch_size), given)
+            )
         return found
 
     def _of_example(
@@ -131,8 +134,12 @@ def refuse_zero(scores: Tensor, setting: str, way_out: str) -> None:
         )
 
 
-def _of_row(target: Any, number: int) -> Any:
+def _of_row(target: Any, number: int, count: int) -> Any:
     """Return the target of one example of a batch."""
     target = plain(target)
+    if isinstance(target, Classes):
+        return bundle(_of_row(one, number, count) for one in target.indices)
+    if isinstance(target, OutputTarget):
+        return OfExample(target, number, count)
     has_rows = isinstance(target, list) or (isinstance(target, Tensor) and target.dim() > 0)
     return target[number : number + 1] if has_rows else target

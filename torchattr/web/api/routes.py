@@ -30,15 +30,20 @@ class JobRequest(BaseModel):
     job: ItemId | None = None
 
 
+Region = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=4)]
+
+
 class AttributionRequest(JobRequest):
     method: Name
     target: Index | None = None
+    region: Region | None = None
     options: dict[str, Any] = {}
 
 
 class PanelRequest(JobRequest):
     panel: Name
     target: Index | None = None
+    region: Region | None = None
     options: dict[str, Any] = {}
 
 
@@ -145,7 +150,9 @@ async def attributions(
         viewer,
         session,
         body.method,
-        lambda: viewer.attribute(session, body.picture, body.target, body.method, body.options),
+        lambda: viewer.attribute(
+            session, body.picture, body.target, body.method, body.options, body.region
+        ),
         body.job,
     )
 
@@ -160,7 +167,9 @@ async def panel(
         viewer,
         session,
         body.panel,
-        lambda: viewer.panel(session, body.picture, body.target, body.panel, body.options),
+        lambda: viewer.panel(
+            session, body.picture, body.target, body.panel, body.options, body.region
+        ),
         body.job,
     )
 

@@ -58,7 +58,7 @@ export function startExplain() {
     results.prepend(placeholder);
     return api.reporting(async () => {
       try {
-        const question = { picture: picture.id, method: requested.name, target: target.index, options: form.values() };
+        const question = { picture: picture.id, method: requested.name, target: target.index, region: target.region ?? null, options: form.values() };
         const answer = await api.post("api/attributions", question, job);
         await show(placeholder, answer, picture);
       } finally {

@@ -6,6 +6,7 @@ import { startExplain } from "./explain.js";
 import { startLayers } from "./layers.js";
 import { startPanels } from "./panels.js";
 import { startPictures } from "./pictures.js";
+import { startRegions } from "./regions.js";
 import { readTables } from "./render.js";
 import { startScores } from "./scores.js";
 import { set, state } from "./state.js";
@@ -59,6 +60,7 @@ async function start() {
   byId("model").textContent = `${model.name} on ${model.device}`;
   document.title = `${model.name} · torchattr`;
   startPictures();
+  startRegions();
   startScores();
   startExplain();
   startLayers();

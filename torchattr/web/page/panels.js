@@ -47,7 +47,7 @@ export function startPanels() {
     fill(results, waiting(`Computing ${panel.title} …`, () => { job.cancel(); fill(results, emptyState("Cancelled.")); }));
     return api.reporting(async () => {
       try {
-        const question = { picture: picture.id, panel: panel.name, target: state.target?.index ?? null, options: form.values() };
+        const question = { picture: picture.id, panel: panel.name, target: state.target?.index ?? null, region: state.target?.region ?? null, options: form.values() };
         const answer = await api.post("api/panels", question, job);
         const made = answer.parts.map((part) => partElement(part, picture));
         cards = made.map(({ card }) => card).filter(Boolean);

@@ -9,7 +9,7 @@ export function startPictures() {
   const box = byId("pictures");
   const file = el("input", { type: "file", id: "file", accept: "image/*", className: "hidden", "aria-label": "Open a picture",
     onchange: () => { open(file.files[0]); file.value = ""; } });
-  const current = el("button", { type: "button", className: "picture current", title: "Full size", onclick: () => state.picture && full() });
+  const current = el("button", { type: "button", className: "picture current", title: "Full size", onclick: () => !state.scores?.regions && openCurrent() });
   const name = el("p", { className: "name" });
   const thumbs = el("div", { className: "thumbs", role: "group", "aria-label": "Pictures" });
   const { upload_bytes: bytes, pixels } = state.model.limits;
@@ -28,7 +28,8 @@ export function startPictures() {
   dropping();
 }
 
-const full = () => openFullSize({ title: state.picture.name, image: `api/pictures/${state.picture.id}.png`, npz: `api/results/${state.picture.id}.npz` });
+/** Show the chosen picture in full size. */
+export const openCurrent = () => state.picture && openFullSize({ title: state.picture.name, image: `api/pictures/${state.picture.id}.png`, npz: `api/results/${state.picture.id}.npz` });
 
 /** Upload a picture and choose it. */
 export function open(file) {

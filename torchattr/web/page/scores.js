@@ -44,7 +44,7 @@ export function startScores() {
   }
 
   function row(one, largest, bounded) {
-    const chosen = state.target?.index === one.index;
+    const chosen = state.target?.index === one.index && !state.target.region;
     const track = el("span", { className: "fill" });
     track.style.width = `${Math.min(100, Math.max(0, 100 * (one.score ?? 0) / largest))}%`;
     return el("button", { type: "button", className: "class", "aria-pressed": String(chosen), dataset: { index: one.index },

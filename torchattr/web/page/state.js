@@ -8,7 +8,7 @@ export const state = {
   pictures: [],
   picture: null,   // the chosen picture
   scores: null,    // answer of its scores
-  target: null,    // { index, name, score }
+  target: null,    // { index, name, score }, or with the region of the picture that it is
   layers: null,    // { layers, default }
 };
 

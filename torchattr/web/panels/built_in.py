@@ -47,7 +47,7 @@ class GradientPanel(Panel):
         Args:
             multiply: multiply the gradient by the input.
         """
-        method = Saliency(scene.loaded.model, output=scene.reader.scores)
+        method = Saliency(scene.loaded.model, output=scene.asked.output)
         explanation = scene.explain(method, {"abs": False})
         gradient = next(iter(explanation.attributions.values()))[0, 0]
         values = gradient * scene.inputs[0] if multiply else gradient

@@ -15,7 +15,7 @@ from torchattr.errors import OutputError, TargetError
 from torchattr.explanation import Explanation, explain
 from torchattr.methods import last_spatial_layer
 from torchattr.models import LoadedModel, PreparedImage
-from torchattr.runs import Answer, ScoreReader, device_of
+from torchattr.runs import Answer, Asked, NamedTarget, Region, ScoreReader, asked_of, device_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,8 @@ class Scene:
         reader: reads the class scores from the model's output.
         prepared: the picture, as it was read and as the model's input.
         target: the chosen class; `None` for the predicted one.
+        region: a point or a box of the picture, in its pixels, that is explained instead of the
+            score of a class; see :class:`torchattr.runs.Region`.
 
     >>> from torchattr.models import load_model, read_image
     >>> from torchattr.models.collage import examples
@@ -42,6 +44,7 @@ class Scene:
     reader: ScoreReader
     prepared: PreparedImage
     target: int | None = None
+    region: tuple[float, ...] | None = None
 
     @cached_property
     def inputs(self) -> Tensor:
@@ -54,7 +57,31 @@ class Scene:
         return self.reader.answer(self.inputs)
 
     @cached_property
+    def named(self) -> NamedTarget:
+        """What is explained.
+
+        Raises:
+            TargetError: the class is out of range, or there is nothing in the region.
+        """
+        if self.region is None or self.answer.raw is None:
+            return NamedTarget(self.loaded.class_name(self._class), self._class)
+        region = Region(self.region, self.prepared, self.answer.raw)
+        target, index = region.target(self._class)
+        kind = (target.title or type(target).__name__).lower().removesuffix("es")
+        return NamedTarget(f"{kind}: {self.loaded.class_name(index)}", index, target)
+
+    @cached_property
+    def asked(self) -> Asked:
+        """What methods are called with to explain it."""
+        return asked_of([self.named], self.answer, self.reader)
+
+    @property
     def chosen(self) -> int:
+        """The class that is explained, see :attr:`named`."""
+        return self.named.index
+
+    @cached_property
+    def _class(self) -> int:
         """The chosen class, or the one with the highest score.
 
         Raises:
@@ -89,11 +116,11 @@ class Scene:
         return name
 
     def explain(self, method: Any, options: Mapping[str, Any] | None = None) -> Explanation:
-        """Run a method, by name or as an object, for the chosen class; see :func:`explain`."""
+        """Run a method, by name or as an object, for what is explained; see :func:`explain`."""
         return explain(
             self.loaded.model,
             self.inputs,
             {method: options or {}},
-            Classes(self.chosen),
-            output=self.reader.scores,
+            Classes(self.asked.targets),
+            output=self.asked.output,
         )

@@ -57,7 +57,7 @@ def _build(scene: Scene, entry: MethodEntry, made: dict[str, Any]) -> Attributio
     if entry.takes("low") and made.get("low") is made.get("high") is None:
         made.update(input_bounds(scene.loaded))
     if entry.takes("output"):
-        made["output"] = scene.reader.scores
+        made["output"] = scene.asked.output
     return entry.method(scene.loaded.model, **made)
 
 
