@@ -82,6 +82,7 @@ from torchattr.layers.rules.relevance.affine import AffineLayer as AffineLayer
 from torchattr.layers.rules.relevance.linear import AlphaBeta as AlphaBeta
 from torchattr.layers.rules.relevance.linear import Epsilon as Epsilon
 from torchattr.layers.rules.relevance.linear import Gamma as Gamma
+from torchattr.layers.rules.relevance.inputs import input_of as input_of
 from torchattr.layers.rules.relevance.linear import RelevanceRule as RelevanceRule
 from torchattr.layers.rules.relevance.linear import Term as Term
 from torchattr.layers.rules.relevance.linear import Weights as Weights

@@ -72,7 +72,7 @@ class OperationRules:
         table = self.backward_state.table
         own = saved
         if saved and self._only_saver is None:
-            own = self._of_table(table, saved, state.sizes)
+            own = _of_group(self._groups[table], saved, state.sizes)
         elif saved and self._groups[table] is None:
             own = ()
         author: LayerRule | FusedPair
@@ -110,17 +110,11 @@ class OperationRules:
             if place is not None:
                 del call.place
 
-    def _of_table(
-        self, table: int, saved: Sequence[Tensor], sizes: Sequence[int]
-    ) -> Sequence[Tensor]:
-        """Return what the rule of a table saved."""
-        group = self._groups[table]
-        if group is None:
+    def saved_by(self, rule: LayerRule, state: NodeState) -> Sequence[Tensor]:
+        """Return what a rule saved at a call of the forward that is running."""
+        if not state.saved or rule not in self._savers:
             return ()
-        if len(sizes) == 1:
-            return saved
-        start = sum(sizes[:group])
-        return saved[start : start + sizes[group]]
+        return _of_group(self._savers.index(rule), state.saved, state.sizes)
 
 
 class RuleFunction(torch.autograd.Function):
@@ -162,6 +156,18 @@ class RuleFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         with DisableTorchFunction():
             return None, None, *rules.backward(state, grad, saved)
+
+
+def _of_group(
+    group: int | None, saved: Sequence[Tensor], sizes: Sequence[int]
+) -> Sequence[Tensor]:
+    """Return what one group of rules saved."""
+    if group is None:
+        return ()
+    if len(sizes) == 1:
+        return saved
+    start = sum(sizes[:group])
+    return saved[start : start + sizes[group]]
 
 
 def _flat(groups: Sequence[SavedTensors]) -> tuple[Sequence[Tensor], Sequence[int]]:

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from torchattr.layers.ledger import LedgerBook
 from torchattr.layers.operations.operation import GradientReaders
+from torchattr.layers.operations.place import Arrival, Place
 
 MOST_KEPT = 2**29
 """Bytes of constants that the rules of one forward keep at most, for backwards after the first."""
@@ -41,6 +42,7 @@ class BackwardState:
         readers_known: whether gradients flow only along the graph of the output.
         read: the `id` of the readers of each gradient that is a result of this backward.
         keep: whether another backward will follow this one.
+        arrivals: how its signal came to the calls whose rules ask.
         book: notes where relevance stays, if that is wanted.
     """
 
@@ -50,6 +52,7 @@ class BackwardState:
         self.readers_known = False
         self.read: frozenset[int] = frozenset()
         self.keep = False
+        self.arrivals: dict[Place, Arrival] = {}
         self.book: LedgerBook | None = None
         self._room = MOST_KEPT
 

@@ -158,6 +158,7 @@ class Trace(GraphTrace):
         backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
         backward.table, backward.readers_known = table, of_output
         backward.keep = keep
+        undo.later(backward.arrivals.clear)
         if self._book is not None:
             self._book.begin()
             if self._mode.follows_modules:

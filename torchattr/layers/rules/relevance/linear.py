@@ -37,6 +37,7 @@ from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
 from torchattr.layers.rules.relevance.affine import AffineLayer
+from torchattr.layers.rules.relevance.inputs import input_of, kept_input
 
 
 def stabilised(values: Tensor, epsilon: float) -> Tensor:
@@ -92,7 +93,7 @@ class RelevanceRule(LayerRule):
         self.zero_bias = zero_bias
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        return (x,)
+        return (kept_input(self, call, x),)
 
     @abstractmethod
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
@@ -108,11 +109,13 @@ class RelevanceRule(LayerRule):
             layer: the layer.
             weights: the weights of each term.
             x: its input.
-            z: its output; where a rectifier alone reads it, with zeros for negative values.
+            z: its output; where the signal passed the rectifier above, with zeros for other values
+                than positive ones.
         """
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        (x,) = saved
+        x = input_of(call, *saved)
+        call.place.hand_down(lambda: x)
         layer = AffineLayer.of(call)
         weights = self.weights(layer)
         gates = call.place.remembered(lambda: self._gates(layer, weights, x))
@@ -123,7 +126,7 @@ class RelevanceRule(LayerRule):
         return sum(found[1:], found[0])
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        (x,) = saved
+        x = input_of(call, *saved)
         layer = AffineLayer.of(call)
         z = output_of(layer, x)
         relevance = (z * grad).double()
@@ -168,9 +171,13 @@ class RelevanceRule(LayerRule):
 
 
 def output_of(layer: AffineLayer, x: Tensor) -> Tensor:
-    """Return the layer's output, or what a rectifier made of it."""
-    known = layer.call.place.output
-    return layer.apply(x, layer.weight, layer.bias) if known is None else known
+    """Return the layer's output, or what the rectifier made of it that the signal passed."""
+    arrival = layer.call.place.arrival
+    if not arrival.rectified:
+        return layer.apply(x, layer.weight, layer.bias)
+    if arrival.output is None:
+        return layer.apply(x, layer.weight, layer.bias).relu_()
+    return arrival.output()
 
 
 def signed_sum(layer: AffineLayer, x: Tensor, weights: Weights, bias: Tensor | None) -> Tensor:
@@ -297,7 +304,7 @@ class Gamma(RelevanceRule):
         raised = self._raised(layer.weight, min=0)
         lowered = self._raised(layer.weight, max=0)
         both = (Weights(raised, lowered), Weights(lowered, raised))
-        return both if layer.call.place.output is None else both[:1]
+        return both[:1] if layer.call.place.arrival.rectified else both
 
     def terms(
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -61,10 +62,24 @@ class Split(_Joined):
     """`g` to each tensor at its place."""
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-        dim = call.dim % grad.dim()
-        sizes = [shape[dim] if len(shape) == grad.dim() else 0 for shape in call.shapes]
-        parts = grad.split(sizes, dim)
-        return tuple(part.reshape(s) for part, s in zip(parts, call.shapes, strict=True))
+        known = call.place.arrival.output
+        if known is not None:
+            parts = cache(lambda: _split(call, known()))
+            call.place.hand_down(*(partial(_part, parts, k) for k in range(len(call.shapes))))
+            call.place.leave()
+        return _split(call, grad)
+
+
+def _split(call: Call, values: Tensor) -> tuple[Tensor, ...]:
+    """Return the part of each operand."""
+    dim = call.dim % values.dim()
+    sizes = [shape[dim] if len(shape) == values.dim() else 0 for shape in call.shapes]
+    parts = values.split(sizes, dim)
+    return tuple(part.reshape(s) for part, s in zip(parts, call.shapes, strict=True))
+
+
+def _part(parts: Callable[[], tuple[Tensor, ...]], position: int) -> Tensor:
+    return parts()[position]
 
 
 @register_rule(("add", "avg_pool", "adaptive_avg_pool", "mean", "sum"), "norm")
