@@ -50,6 +50,17 @@ def dead_free_quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator == 0, 0, numerator / denominator)
 
 
+def stabilised_quotient(numerator: Tensor, denominator: Tensor, epsilon: float) -> Tensor:
+    """Return a quotient over a stabilised denominator, 0 where that is 0 before.
+
+    The same as the two functions above in half the passes over memory; for constants of a forward.
+    """
+    # The sign of a zero does not matter.
+    result = torch.copysign(denominator.new_full((), epsilon), denominator).add_(denominator)
+    torch.div(numerator, result, out=result)
+    return result.masked_fill_(denominator == 0, 0)
+
+
 @dataclass(frozen=True)
 class Weights:
     """What a term goes back through: the weights of positive and of negative inputs."""
@@ -65,12 +76,16 @@ class Term:
     Attributes:
         denominator: what the relevance of each output is divided by, before it is stabilised.
         bias: the part of the denominator that no input has a share in; `None` without one.
-        factor: a number or mask that multiplies the relevance.
+        factor: a number or mask that multiplies the relevance; `None` for 1.
     """
 
     denominator: Tensor
     bias: Tensor | None = None
-    factor: Tensor | float = 1.0
+    factor: Tensor | float | None = None
+
+    def weighted(self, relevance: Tensor) -> Tensor:
+        """Return the relevance that this term distributes."""
+        return relevance if self.factor is None else relevance * self.factor
 
 
 class RelevanceRule(LayerRule):
@@ -132,7 +147,7 @@ class RelevanceRule(LayerRule):
         relevance = (z * grad).double()
         kept: dict[Reason, Tensor] = {}
         for term in self.terms(layer, self.weights(layer), x, z):
-            for reason, amount in self._kept(layer, term, relevance * term.factor).items():
+            for reason, amount in self._kept(layer, term, term.weighted(relevance)).items():
                 kept[reason] = amount + kept.get(reason, 0)
         return kept
 
@@ -153,7 +168,7 @@ class RelevanceRule(LayerRule):
         """Return what the gradient of the output is multiplied by in each term."""
         z = output_of(layer, x)
         return [
-            dead_free_quotient(z * term.factor, stabilised(term.denominator, self.epsilon))
+            stabilised_quotient(term.weighted(z), term.denominator, self.epsilon)
             for term in self.terms(layer, weights, x, z)
         ]
 
@@ -310,10 +325,11 @@ class Gamma(RelevanceRule):
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
     ) -> Iterator[Term]:
         signed = (self._raised(layer.bias, min=0), self._raised(layer.bias, max=0))
-        masks = (z > 0, z < 0)
+        # Nothing is negative behind a rectifier, and where the output is zero there is nothing.
+        masks = (None,) if len(weights) == 1 else ((z > 0).to(z.dtype), (z < 0).to(z.dtype))
         for own, bias, mask in zip(weights, signed, masks, strict=False):
             kept = self._bias(bias)
-            yield Term(signed_sum(layer, x, own, kept), kept, mask.to(z.dtype))
+            yield Term(signed_sum(layer, x, own, kept), kept, mask)
 
     def _raised(self, values: Tensor, **bounds: float) -> Tensor:
         return values + self.gamma * values.clamp(**bounds)

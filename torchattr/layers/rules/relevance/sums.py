@@ -14,7 +14,7 @@ from torchattr.layers.ledger import Reason, relevance_of
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
-from torchattr.layers.rules.relevance.linear import dead_free_quotient, stabilised
+from torchattr.layers.rules.relevance.linear import stabilised_quotient
 
 
 class _Joined(LayerRule):
@@ -99,7 +99,7 @@ class StabilisedSum(LayerRule):
         inputs = x if isinstance(x, tuple) else (x,)
         # Copies: a model often adds in place, and rectifies the sum in place.
         blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
-        return (dead_free_quotient(y, stabilised(y, self.epsilon)), y.clone(), *blanks)
+        return (stabilised_quotient(y, y, self.epsilon), y.clone(), *blanks)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
         gate, _, *blanks = saved
