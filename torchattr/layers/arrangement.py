@@ -154,7 +154,9 @@ class _Arrangement:
     def _place_of(self, node: Any) -> Place:
         below = [source for source, _ in node.next_functions]
         dependent = [source in self._live for source in below]
-        nonnegative = self._nonnegative.issuperset(below)
+        nonnegative = self._nonnegative.issuperset(below) and all(
+            _is_unchanged(source, node, position) for position, source in enumerate(below)
+        )
         return Place(
             dependent,
             nonnegative=nonnegative,
@@ -177,12 +179,16 @@ class _Arrangement:
         if not self._rule_of(node).merges and node.state.call.operation.name not in _MOVING:
             return []
         below = [source for source, _ in node.next_functions[: len(node.state.call.shapes)]]
-        return [self._source(node, source, places) for source in below]
+        return [
+            self._source(node, position, source, places) for position, source in enumerate(below)
+        ]
 
-    def _source(self, reader: Any, node: Any, places: Mapping[Any, Place]) -> Place | None:
+    def _source(
+        self, reader: Any, position: int, node: Any, places: Mapping[Any, Place]
+    ) -> Place | None:
         """Return the place that needs the output of a node."""
         place = places.get(node)
-        if place is None:
+        if place is None or not _is_unchanged(node, reader, position):
             return None
         if reader.state.call.operation.name == "max_pool" and self._sole_reader(node) is not reader:
             # A pool knows only the elements that won.
@@ -192,7 +198,9 @@ class _Arrangement:
     def _sole_reader(self, node: Any) -> Any:
         """Return the only call that reads a node's output, if that is an operation's."""
         readers = self._readers[node]
-        return readers[0] if len(readers) == 1 and runs_rules(readers[0]) else None
+        if len(readers) != 1 or not runs_rules(readers[0]):
+            return None
+        return readers[0] if _is_unchanged(node, readers[0], 0) else None
 
     def _can_merge(self, node: Any, reader: Any) -> bool:
         """Whether a reader is a batch-norm over a weighted operation's channels, by no own rule."""
@@ -251,6 +259,14 @@ class _Arrangement:
         rules = list(node.state.rules)
         rules[self._table] = rule
         node.state.rules = rules
+
+
+def _is_unchanged(node: Any, reader: Any, position: int) -> bool:
+    """Whether an operation reads a node's output as it was returned."""
+    if not runs_rules(node):
+        return True
+    output: int = node.state.versions.output
+    return output == reader.state.versions.inputs[position]
 
 
 def _nodes_below(node: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import RuleError
 from torchattr.kernels import order_of
 from torchattr.layers.backward import BackwardState, InnerGradients
-from torchattr.layers.fusion import FusedPair, NodeState
+from torchattr.layers.fusion import FusedPair, NodeState, Versions
 from torchattr.layers.operations.operation import Call, CallGroup, in_dtype
 from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule
@@ -125,18 +125,23 @@ class RuleFunction(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         if call.inplace:
             ctx.mark_dirty(inputs[0])
+        written = rules.backward_state.written
+        entered = () if written is None else [tensor._version for tensor in inputs]
         result, groups = rules.run(call, inputs)
         saved: Sequence[Tensor] = ()
         sizes: Sequence[int] = ()
         if groups:
             saved, sizes = _flat(groups)
+            if written and call.operation.name in written:
+                saved = [tensor.clone() for tensor in saved]
             ctx.save_for_backward(*saved)
         ctx.rules, ctx.state = rules, NodeState(call, rules.rules, saved, sizes)
-        if not isinstance(result, tuple):
-            return _owned(result, inputs)
-        if len(result) == 1 or call.drop_extras:
-            return _owned(result[0], inputs)
-        outputs = tuple(_owned(output, inputs) for output in result)
+        results = result if isinstance(result, tuple) else (result,)
+        outputs = tuple(_owned(output, inputs) for output in results)
+        if written is not None:
+            ctx.state.versions = Versions.of(call, entered, outputs[0], saved)
+        if len(outputs) == 1 or call.drop_extras:
+            return outputs[0]
         ctx.mark_non_differentiable(*outputs[1:])
         return outputs
 

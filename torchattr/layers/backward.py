@@ -39,6 +39,8 @@ class BackwardState:
             the last: the table for gradients that the forward computes itself.
         inner: which gradients the forward computes itself, as far as known.
         prepared: which of them this forward is prepared for.
+        written: the operations after which the model writes over tensors that their rules save, so
+            that these are copied; `None` if the rules save none of the model's own.
         readers_known: whether gradients flow only along the graph of the output.
         read: the `id` of the readers of each gradient that is a result of this backward.
         keep: whether another backward will follow this one.
@@ -46,8 +48,13 @@ class BackwardState:
         book: notes where relevance stays, if that is wanted.
     """
 
-    def __init__(self, prepared: InnerGradients = InnerGradients.NONE) -> None:
+    def __init__(
+        self,
+        prepared: InnerGradients = InnerGradients.NONE,
+        written: frozenset[str] | None = None,
+    ) -> None:
         self.table = -1
+        self.written = written
         self.inner = self.prepared = prepared
         self.readers_known = False
         self.read: frozenset[int] = frozenset()
