@@ -213,6 +213,13 @@ TARGETS: tuple[Target, ...] = (
         for network in _NETWORKS
     ),
     Target(
+        "DeepLIFT, VGG-16, batch 8: of Captum's time",
+        0.8,
+        "relevance",
+        {"network": "vgg16", "name": "DeepLIFT"},
+        ("sides", "captum", "ratio"),
+    ),
+    Target(
         "AttnLRP, ViT-B/16, batch 8: of the time of input × gradient",
         1.1,
         "relevance",

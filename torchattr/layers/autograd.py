@@ -163,9 +163,7 @@ class RuleFunction(torch.autograd.Function):
             return None, None, *rules.backward(state, grad, saved)
 
 
-def _of_group(
-    group: int | None, saved: Sequence[Tensor], sizes: Sequence[int]
-) -> Sequence[Tensor]:
+def _of_group(group: int | None, saved: Sequence[Tensor], sizes: Sequence[int]) -> Sequence[Tensor]:
     """Return what one group of rules saved."""
     if group is None:
         return ()

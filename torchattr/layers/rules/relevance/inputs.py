@@ -15,8 +15,8 @@ from torchattr.layers.operations.operation import Call
 from torchattr.layers.rule import LayerRule
 
 FEW_PRODUCTS = 32
-"""An output that is the sum of at most so many products is computed again in the time of a few
-passes over memory: those of a 3 x 3 convolution of an image's channels, or of each channel alone."""
+"""A sum of at most so many products is computed again in the time of a few passes over memory: in a
+3 x 3 convolution of an image's channels, or of each channel alone."""
 
 
 @dataclass(frozen=True)
