@@ -115,7 +115,9 @@ def test_bound_is_kept_where_a_rectifier_writes_over_its_input(name: str) -> Non
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels last", "transposed"])
-@pytest.mark.parametrize("rectify", [F.relu, torch.relu_, lambda h: torch.maximum(h, torch.zeros_like(h))])
+@pytest.mark.parametrize(
+    "rectify", [F.relu, torch.relu_, lambda h: torch.maximum(h, torch.zeros_like(h))]
+)
 def test_several_gradients_pass_a_rectifier_at_once_as_one_by_one(
     rectify: Callable[[Tensor], Tensor], layout: str
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchattr.core.functorch import is_transformed
+from torchattr.core.torch_private import is_mapped
 from torchattr.kernels import Order, from_order
 from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
@@ -90,8 +90,9 @@ class RectifierRelevance(LayerRule):
             return grad * saved[0]
         if call.place.gates is not None:
             call.place.gates.arrival.rectified = True
-        if is_transformed():
-            return torch.where(_unpacked(saved[0], grad.shape, call.order), grad, 0)
+        if is_mapped(grad):
+            # Of the functions that select, `vmap` maps none without a loop.
+            return grad * _unpacked(saved[0], grad.shape, call.order)
         return call.backend.relu_backward(grad, saved[0], call.order, "gradient", call.owns_grad)
 
 
