@@ -32,6 +32,8 @@ COMPOSITES = {
     "γ": "epsilon_gamma_box",
 }
 NETWORKS = ("vgg16", "resnet50")
+DEEP_LIFT = ("vgg16",)
+"""Captum's refuses networks that run a rectifier twice."""
 TRANSFORMER = "vit_b_16"
 TARGETS = 10
 BOUNDS = (-6.0, 6.0)
@@ -97,14 +99,15 @@ def _compared(settings: Settings) -> list[Comparison]:
     ]
     deep_lift = [
         Comparison("DeepLIFT", network, batch, _deep_lift_sides, lambda task: [])
-        for network in settings.among(NETWORKS[:1])
+        for network in settings.among(DEEP_LIFT)
     ]
     attention = [
         Comparison("AttnLRP", network, batch, _attention_sides, lambda task: [])
         for network in settings.among([TRANSFORMER])
     ]
-    by_network = sorted([*rules, *many, *deep_lift], key=lambda one: NETWORKS.index(one.network))
-    return [*by_network, *attention]
+    every = [*rules, *many, *deep_lift, *attention]
+    networks = list(dict.fromkeys(one.network for one in every))
+    return sorted(every, key=lambda one: networks.index(one.network))
 
 
 def _row(one: Comparison, subject: Subject, settings: Settings) -> dict[str, Any]:

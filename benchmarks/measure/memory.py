@@ -30,7 +30,9 @@ def remembered_bytes(
     """
     counter = _Remembered(beside)
     with saved_tensors_hooks(counter.pack, counter.unpack):
-        run()
+        result = run()
+        counter.kept()
+    del result
     held = {tensor.untyped_storage().data_ptr(): tensor for tensor in counter.kept()}
     skip = {tensor.untyped_storage().data_ptr() for tensor in known}
     return sum(t.untyped_storage().nbytes() for at, t in held.items() if at not in skip)
@@ -40,7 +42,7 @@ class _Saved:
     """A tensor that autograd saved, which lives as long as the graph needs it."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+        self.tensor = tensor.detach()  # The graph of a saved output would keep itself alive.
 
 
 class _Remembered:
@@ -62,9 +64,9 @@ class _Remembered:
         return saved.tensor
 
     def kept(self) -> list[Tensor]:
-        # The aliases keep the storages, so that an address is not used again, but no graph.
+        # These keep the storages, so that an address is not used again.
         if self._kept is None:
-            self._kept = [saved.tensor.detach() for saved in self._alive]
+            self._kept = [saved.tensor for saved in self._alive]
             self._kept += [tensor.detach() for tensor in self._beside()]
         return self._kept
 

@@ -48,7 +48,7 @@ class MaxPoolGradient(LayerRule):
         known = call.place.arrival.output
         if known is not None and not window.overlaps:
             # What did not win is read by nothing.
-            call.place.hand_down(lambda: call.backend.unpool(known(), *saved, call.shape, window))
+            call.place.hand_down(lambda: call.backend.unpool(known(), saved[0], call.shape, window))
         call.place.leave()
         return call.backend.unpool(grad, saved[0], call.shape, window)
 
