@@ -114,7 +114,10 @@ def _row(one: Comparison, subject: Subject, settings: Settings) -> dict[str, Any
     """Check every side, count the memory of the right ones for one image, and time them."""
     is_fixed = one.network == TRANSFORMER
     wrong = one.wrong_sides(subject if is_fixed else replace(subject, size=CHECKED_SIZE))
-    memory = _memory(one, subject.task(one.name, 1).on_own_model(), set(wrong))
+    # The memory of zennit's ten calls is that of one, which has a row of its own.
+    is_measured = one.sides is not _many_sides
+    alone = subject.task(one.name, 1).on_own_model()
+    memory = _memory(one, alone, set(wrong)) if is_measured else {}
     runs = one.sides(subject.task(one.name, one.batch).on_own_model())
     kept = {name: quiet(run) for name, run in runs.items() if name not in wrong}
     least = 1 if settings.quick else 2

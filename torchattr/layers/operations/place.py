@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -12,7 +12,7 @@ Value: TypeAlias = Callable[[], Tensor]
 """A value that is computed where it is needed."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Arrival:
     """How the signal of one backward came to a call.
 
@@ -26,6 +26,9 @@ class Arrival:
     passes_norm: bool = False
     rectified: bool = False
     output: Value | None = None
+
+
+_UNKNOWN = Arrival()
 
 
 @dataclass(eq=False)
@@ -65,13 +68,17 @@ class Place:
     @property
     def arrival(self) -> Arrival:
         """How the signal of the current backward came to the call."""
-        return self.arrivals.setdefault(self, Arrival())
+        return self.arrivals.get(self, _UNKNOWN)
+
+    def arrive(self, **known: Any) -> None:
+        """Note how the signal of the current backward will come to the call."""
+        self.arrivals[self] = replace(self.arrival, **known)
 
     def hand_down(self, *values: Value) -> None:
         """Tell the calls below the values of the inputs, where those need them."""
         for source, value in zip(self.sources, values, strict=False):
             if source is not None:
-                source.arrival.output = value
+                source.arrive(output=value)
 
     def remembered(self, compute: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
         """Return constants of the call, computed once if further backwards follow."""

@@ -89,7 +89,7 @@ class RectifierRelevance(LayerRule):
         if call.upper is not None:
             return grad * saved[0]
         if call.place.gates is not None:
-            call.place.gates.arrival.rectified = True
+            call.place.gates.arrive(rectified=True)
         if is_mapped(grad):
             # Of the functions that select, `vmap` maps none without a loop.
             return grad * _unpacked(saved[0], grad.shape, call.order)
