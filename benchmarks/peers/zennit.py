@@ -71,8 +71,14 @@ class Attributor:
         return found.detach()
 
     def kept_by_hooks(self) -> list[Tensor]:
-        """Return the tensors that the hooks of the composite keep at present."""
-        stored = [one for hook in self._composite.hook_refs for one in hook.stored_tensors.values()]
+        """Return the tensors of a forward that the hooks of the composite keep."""
+        # The gradient is one of the backward before.
+        stored = [
+            one
+            for hook in self._composite.hook_refs
+            for name, one in hook.stored_tensors.items()
+            if name != "grad_output"
+        ]
         nested = [one if isinstance(one, (tuple, list)) else (one,) for one in stored]
         return [one for several in nested for one in several if isinstance(one, Tensor)]
 

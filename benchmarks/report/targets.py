@@ -203,11 +203,11 @@ TARGETS: tuple[Target, ...] = (
     ),
     *(
         Target(
-            f"remembered bytes, LRP z⁺, {TITLES[network]}: of zennit's",
+            f"remembered bytes, LRP z⁺, {TITLES[network]}: of zennit's, hooks included",
             1 / 3,
             "relevance",
             {"network": network, "name": "z⁺"},
-            ("sides", "zennit", "remembered_ratio"),
+            ("sides", "zennit", "with_hooks_ratio"),
             device=None,
         )
         for network in _NETWORKS

@@ -25,6 +25,6 @@ def test_relevance(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in rows:
         assert all("wrong" not in side for name, side in row["sides"].items() if name != "captum")
     zennit = rows[0]["sides"]["zennit"]
-    assert zennit["remembered_mib"] < zennit["with_hooks_mib"] < zennit["peak_mib"]
-    assert zennit["with_hooks_ratio"] < zennit["remembered_ratio"] < 1
+    assert zennit["remembered_mib"] <= zennit["with_hooks_mib"] < zennit["peak_mib"]
+    assert zennit["with_hooks_ratio"] <= zennit["remembered_ratio"] < 1
     assert CASES["relevance"].tables(rows)

@@ -99,12 +99,13 @@ class StabilisedSum(LayerRule):
         inputs = x if isinstance(x, tuple) else (x,)
         # Copies: a model often adds in place, and rectifies the sum in place.
         blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
-        return (stabilised_quotient(y, y, self.epsilon), y.clone(), *blanks)
+        return (y.clone(), *blanks)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-        gate, _, *blanks = saved
-        return call.vjp(grad * gate, *blanks)
+        y, *blanks = saved
+        return call.vjp(grad * stabilised_quotient(y, y, self.epsilon), *blanks)
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        gate, y, *_ = saved
+        y, *_ = saved
+        gate = stabilised_quotient(y, y, self.epsilon)
         return {"stabiliser": (grad * (1 - gate) * y).double().sum()}
