@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +16,63 @@ from torch.profiler import ProfilerActivity, profile
 MIB = 2**20
 
 
-def remembered_bytes(run: Callable[[], Any], known: Iterable[Tensor]) -> int:
-    """Return the bytes of distinct storages that autograd saves during a run, besides `known`."""
+def remembered_bytes(
+    run: Callable[[], Any],
+    known: Iterable[Tensor],
+    beside: Callable[[], Iterable[Tensor]] = tuple,
+) -> int:
+    """Return the bytes of distinct storages that are kept when the first backward of a run begins.
+
+    Args:
+        run: the run.
+        known: tensors that do not count.
+        beside: returns further tensors that are kept then, beside those that autograd saved.
+    """
+    counter = _Remembered(beside)
+    with saved_tensors_hooks(counter.pack, counter.unpack):
+        result = run()
+        counter.kept()
+    del result
+    held = {tensor.untyped_storage().data_ptr(): tensor for tensor in counter.kept()}
     skip = {tensor.untyped_storage().data_ptr() for tensor in known}
-    held: dict[int, Tensor] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        # The alias keeps the storage, so that its address is not used again, but no graph.
-        held[tensor.untyped_storage().data_ptr()] = tensor.detach()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        run()
     return sum(t.untyped_storage().nbytes() for at, t in held.items() if at not in skip)
+
+
+class _Saved:
+    """A tensor that autograd saved, which lives as long as the graph needs it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor.detach()  # The graph of a saved output would keep itself alive.
+
+
+class _Remembered:
+    """Follows what autograd saves until the first backward begins."""
+
+    def __init__(self, beside: Callable[[], Iterable[Tensor]]) -> None:
+        self._beside = beside
+        self._alive: WeakSet[_Saved] = WeakSet()
+        self._kept: list[Tensor] | None = None
+
+    def pack(self, tensor: Tensor) -> _Saved:
+        self._look()
+        saved = _Saved(tensor)
+        self._alive.add(saved)
+        return saved
+
+    def unpack(self, saved: _Saved) -> Tensor:
+        self._look()
+        return saved.tensor
+
+    def kept(self) -> list[Tensor]:
+        # These keep the storages, so that an address is not used again.
+        if self._kept is None:
+            self._kept = [saved.tensor for saved in self._alive]
+            self._kept += [tensor.detach() for tensor in self._beside()]
+        return self._kept
+
+    def _look(self) -> None:
+        if torch._C._current_graph_task_id() >= 0:  # A backward runs.
+            self.kept()
 
 
 def state(model: nn.Module) -> list[Tensor]:

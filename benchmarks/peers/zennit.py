@@ -42,29 +42,56 @@ def _deconvolution(task: Task) -> Run:
 
 
 def _attributor(task: Task, composite: Any) -> Run:
-    signed = _of_class(task, composite)
+    signed = Attributor(task, composite)
     return lambda: signed(task.target)
 
 
-def _of_class(task: Task, composite: Any) -> Callable[[int], Tensor]:
-    """Return a function from a class to what flows back from a 1 there."""
-    from zennit.attribution import Gradient
+class Attributor:
+    """A function from a class to what flows back from a 1 there.
 
-    attributor = Gradient(task.model, composite)
-    attributor.__enter__()
-    leaf = task.images.clone().requires_grad_()
+    Args:
+        task: the model, which is modified, and the images.
+        composite: zennit's composite, if any.
 
-    def one_hot(target: int, output: Tensor) -> Tensor:
-        chosen = output.new_tensor([target] * len(output)).long()
-        return F.one_hot(chosen, output.shape[1]).to(output)
+    Attributes:
+        model: the model.
+    """
 
-    return lambda target: attributor(leaf, partial(one_hot, target))[1].detach()
+    def __init__(self, task: Task, composite: Any) -> None:
+        from zennit.attribution import Gradient
+
+        self.model = task.model
+        self._composite = composite
+        self._attributor = Gradient(task.model, composite)
+        self._attributor.__enter__()
+        self._leaf = task.images.clone().requires_grad_()
+
+    def __call__(self, target: int) -> Tensor:
+        found: Tensor = self._attributor(self._leaf, partial(_one_hot, target))[1]
+        return found.detach()
+
+    def kept_by_hooks(self) -> list[Tensor]:
+        """Return the tensors of a forward that the hooks of the composite keep."""
+        # The gradient is one of the backward before.
+        stored = [
+            one
+            for hook in self._composite.hook_refs
+            for name, one in hook.stored_tensors.items()
+            if name != "grad_output"
+        ]
+        nested = [one if isinstance(one, (tuple, list)) else (one,) for one in stored]
+        return [one for several in nested for one in several if isinstance(one, Tensor)]
+
+
+def _one_hot(target: int, output: Tensor) -> Tensor:
+    chosen = output.new_tensor([target] * len(output)).long()
+    return F.one_hot(chosen, output.shape[1]).to(output)
 
 
 Bounds = tuple[float, float]
 
 
-def relevance_of(task: Task, composite: str, bounds: Bounds) -> Callable[[int], Tensor]:
+def relevance_of(task: Task, composite: str, bounds: Bounds) -> Attributor:
     """Return a function from a class to zennit's relevance, which begins at 1.
 
     Args:
@@ -72,7 +99,7 @@ def relevance_of(task: Task, composite: str, bounds: Bounds) -> Callable[[int], 
         composite: the name of ours.
         bounds: of the images, for the rule of the first layer.
     """
-    return _of_class(task, _composite(composite, task.model, bounds))
+    return Attributor(task, _composite(composite, task.model, bounds))
 
 
 def _composite(name: str, model: nn.Module, bounds: Bounds) -> Any:

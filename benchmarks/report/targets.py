@@ -217,14 +217,21 @@ TARGETS: tuple[Target, ...] = (
     ),
     *(
         Target(
-            f"remembered bytes, LRP z⁺, {TITLES[network]}: of zennit's",
+            f"remembered bytes, LRP z⁺, {TITLES[network]}: of zennit's, hooks included",
             1 / 3,
             "relevance",
             {"network": network, "name": "z⁺"},
-            ("sides", "zennit", "remembered_ratio"),
+            ("sides", "zennit", "with_hooks_ratio"),
             device=None,
         )
         for network in _NETWORKS
+    ),
+    Target(
+        "DeepLIFT, VGG-16, batch 8: of Captum's time",
+        0.8,
+        "relevance",
+        {"network": "vgg16", "name": "DeepLIFT"},
+        ("sides", "captum", "ratio"),
     ),
     Target(
         "AttnLRP, ViT-B/16, batch 8: of the time of input × gradient",

@@ -82,6 +82,18 @@ def test_modes_are_seen_and_left() -> None:
     assert torch_private.function_mode_stack() == []
 
 
+def test_gradients_that_stand_for_several_are_seen() -> None:
+    seen = []
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch_private.is_mapped(x))
+        return x
+
+    torch_private.vmap_with_none(look, 0, 0)(torch.ones(2, 3))
+    look(torch.ones(2, 3))
+    assert seen == [True, False]
+
+
 def test_transforms_are_seen() -> None:
     seen = []
 

@@ -195,6 +195,147 @@ def test_output_handed_down_is_the_one_computed_again(rule: str, name: str) -> N
         assert_same(found, relevance_of(twice_read, X, g, rules, **options), 1e-12)
 
 
+HANDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "read by a layer": lambda h: NEXT(h.relu()),
+    "read by two layers": lambda h: NEXT(h.relu_()) + NEXT(h),
+    "read by a layer and a sum": lambda h: NEXT(F.pad(h.relu(), (0, 1, 0, 1))) + h.relu()[:, :2],
+    "through a pool": lambda h: NEXT(F.max_pool2d(h.relu(), 2)),
+    "through a padded pool": lambda h: NEXT(F.max_pool2d(h.relu(), 2, padding=1)),
+    "through a sparse pool": lambda h: NEXT(F.max_pool2d(h.relu(), 2, 3)),
+    "through two pools": lambda h: NEXT(F.max_pool2d(F.max_pool2d(h.relu(), 2, 2), 1)),
+    "through an overlapping pool": lambda h: NEXT(F.max_pool2d(h.relu(), 3, 1)),
+    "through a dilated pool": lambda h: NEXT(F.max_pool2d(h.relu(), 2, 2, dilation=2)),
+    "through a pool and beside it": lambda h: (
+        NEXT(F.max_pool2d(h.relu_(), 2, 1)) + NEXT(h)[:, :, :3, :3]
+    ),
+    "through a concatenation": lambda h: NEXT(torch.cat([h.relu(), F.relu(h.detach())], 2)),
+    "through a concatenation and a pool": lambda h: NEXT(
+        F.max_pool2d(torch.cat([h.relu(), F.relu(h.detach())], 2), 2)
+    ),
+    "through a pool and a concatenation": lambda h: NEXT(
+        torch.cat([F.max_pool2d(h.relu(), 2), h[:, :, :2, :2]], 3)
+    ),
+    "changed beside the graph": lambda h: NEXT(_changed(h.relu())),
+    "changed before the rectifier": lambda h: NEXT(_changed(h).relu()),
+    "changed before a pool": lambda h: NEXT(F.max_pool2d(_changed(h.relu()), 2)),
+}
+
+
+def _changed(h: Tensor) -> Tensor:
+    """Write over a tensor so that its graph does not know."""
+    h.detach().sub_(0.2)
+    return h
+
+
+@pytest.mark.parametrize("name", HANDED)
+@pytest.mark.parametrize("rule", ["epsilon", "z_plus", "alpha_beta", "gamma", "w_square"])
+def test_output_that_a_later_call_hands_down_is_the_one_computed_again(
+    rule: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = HANDED[name]
+    first = rule_table({"conv": rule})["conv"]
+    rules = {**RULES, "conv": "z_plus" if first.terminal else rule}
+    options = {"first": first} if first.terminal else {}
+    norm: Any = nn.BatchNorm2d(3).double().eval().requires_grad_(False)
+    norm.weight.copy_(torch.tensor([-1.0, 0.5, 2.0]))
+    for layer in (CONV, nn.Sequential(CONV, norm)):
+
+        def function(x: Tensor, layer: Any = layer) -> Tensor:
+            return above(layer(x))
+
+        g = noise(*function(X).shape, seed=5)
+        found = [relevance_of(function, X, g, rules, **options)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Place, "hand_down", lambda place, *values: None)
+            found.append(relevance_of(function, X, g, rules, **options))
+        assert_same(*found, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "handed"),
+    [
+        ("read by a layer", True),
+        ("through a pool", True),
+        ("through a concatenation", True),
+        ("through an overlapping pool", False),
+        ("through a pool and beside it", True),
+        ("changed beside the graph", False),
+        ("changed before a pool", False),
+    ],
+)
+def test_which_outputs_are_handed_down(
+    name: str, handed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[bool] = []
+    leave = Place.leave
+
+    def left(place: Place) -> None:
+        if place.arrival.rectified:
+            known.append(place.arrival.output is not None)
+        leave(place)
+
+    monkeypatch.setattr(Place, "leave", left)
+    function = HANDED[name]
+    g = torch.ones_like(function(CONV(X)))
+    relevance_of(lambda x: function(CONV(x)), X, g, RULES)
+    assert known == [handed]
+
+
+def test_nothing_of_a_backward_stays_with_the_forward() -> None:
+    trace = traced(lambda x: NEXT(CONV(x).relu()), X, composite_of(RULES))
+    signal_of(trace, torch.ones(2, 2, 4, 4).double())
+    assert not trace._mode.backward_state.arrivals
+
+
+# Models that write over what a rule keeps.
+
+WRITING: dict[str, Callable[[Tensor, bool], Tensor]] = {
+    "a rectified value": lambda x, over: _plus(F.relu(CONV(x)), 1.0, over),
+    "a sum with what was computed from it": lambda x, over: _twice_read(x, over),
+    "what a layer reads": lambda x, over: _read_and_doubled(CONV(x), over),
+    "what a layer reads behind a rectifier": lambda x, over: _read_and_doubled(
+        CONV(x).relu(), over
+    ),
+    "a factor": lambda x, over: _multiplied(CONV(x), over),
+    "a softmax": lambda x, over: _plus(F.softmax(CONV(x), 1), 1.0, over) * CONV(x),
+    "a gelu": lambda x, over: _plus(F.gelu(CONV(x)), 1.0, over),
+}
+
+
+def _plus(h: Tensor, other: Tensor | float, over: bool) -> Tensor:
+    if over:
+        h += other
+        return h
+    return h + other
+
+
+def _twice_read(x: Tensor, over: bool) -> Tensor:
+    h = F.relu(CONV(x))
+    return _plus(h, F.pad(NEXT(h), (0, 1, 0, 1, 0, 1)), over)
+
+
+def _read_and_doubled(h: Tensor, over: bool) -> Tensor:
+    y = F.pad(NEXT(h), (0, 1, 0, 1, 0, 1))
+    return _plus(h, h.clone(), over) + y
+
+
+def _multiplied(h: Tensor, over: bool) -> Tensor:
+    product = h * NEXT(F.pad(h, (1, 0, 1, 0)))[:, :1]
+    return _plus(h, 1.0, over) + product
+
+
+@pytest.mark.parametrize("name", WRITING)
+@pytest.mark.parametrize("rule", ["epsilon", "z_plus", "alpha_beta", "gamma"])
+def test_model_may_write_over_what_a_rule_keeps(rule: str, name: str) -> None:
+    rules = {**RULES, "conv": rule}
+    function = WRITING[name]
+    g = noise(2, 3, 5, 5, seed=5)
+    found, expected = (
+        relevance_of(lambda x, over=over: function(x, over), X, g, rules) for over in (True, False)
+    )
+    assert_same(found, expected, 1e-12)
+
+
 def test_dependence_on_the_inputs_is_known_for_each_operand() -> None:
     constant = noise(2, 3, 5, 5, seed=4)
     (left,) = places(lambda x: constant * CONV(x), "mul")

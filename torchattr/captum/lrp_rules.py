@@ -31,6 +31,7 @@ from torchattr.layers import (
     Term,
     Weights,
     dead_free_quotient,
+    input_of,
     output_of,
     stabilised,
 )
@@ -118,13 +119,14 @@ class WeightedIdentity(Reweighted):
     """`g · z / x`: an input has the relevance of the output in its place, unless it is 0."""
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        (x,) = saved
+        x = input_of(call, *saved)
+        call.place.hand_down(lambda: x)
         z = output_of(AffineLayer.of(call), x)
-        call.place.output = None
+        call.place.leave()
         return _in_place(call, grad * z, x)
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Any, Tensor]:
-        (x,) = saved
+        x = input_of(call, *saved)
         return _dead(grad * output_of(AffineLayer.of(call), x), x)
 
 

@@ -64,6 +64,7 @@ __all__ = [
     "get_interpreter_stack",
     "get_unwrapped",
     "is_functorch_wrapped_tensor",
+    "is_mapped",
     "make_dual",
     "make_wrapper_subclass",
     "opened",
@@ -103,6 +104,15 @@ def current_raw_stream(device: int) -> int:
     """Return the handle of the current stream of a CUDA device, without an object around it."""
     handle: int = torch._C._cuda_getCurrentRawStream(device)
     return handle
+
+
+_BATCHED: Any = torch._C._parse_dispatch_key("Batched")
+
+
+def is_mapped(tensor: torch.Tensor) -> bool:
+    """Whether a tensor stands for several, over which `vmap_with_none` maps."""
+    mapped: bool = torch._C._dispatch_keys(tensor).has(_BATCHED)
+    return mapped
 
 
 _EVAL_FRAME = "torch._dynamo.eval_frame"

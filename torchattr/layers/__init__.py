@@ -83,6 +83,7 @@ from torchattr.layers.rules.pool import AdaptiveAvgPoolGradient as AdaptiveAvgPo
 from torchattr.layers.rules.relevance import gates, identity, norms, products, sums, terminal
 from torchattr.layers.rules.relevance import linear as weighted
 from torchattr.layers.rules.relevance.affine import AffineLayer as AffineLayer
+from torchattr.layers.rules.relevance.inputs import input_of as input_of
 from torchattr.layers.rules.relevance.linear import AlphaBeta as AlphaBeta
 from torchattr.layers.rules.relevance.linear import Epsilon as Epsilon
 from torchattr.layers.rules.relevance.linear import Gamma as Gamma

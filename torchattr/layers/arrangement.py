@@ -194,12 +194,22 @@ class _Arrangement:
             if self._rule_of(node).merges and node in self._live:
                 self._note_readers(node, place, places)
             node.state.places = {**node.state.places, self._table: place}
+        for node in self._nodes:
+            if node in places and node in self._live:
+                places[node].sources = self._sources(node, places)
 
     def _place_of(self, node: Any) -> Place:
         below = [source for source, _ in node.next_functions]
         dependent = [source in self._live for source in below]
-        nonnegative = self._nonnegative.issuperset(below)
-        return Place(dependent, nonnegative=nonnegative, keeps=self._state.may_keep)
+        nonnegative = self._nonnegative.issuperset(below) and all(
+            _is_unchanged(source, node, position) for position, source in enumerate(below)
+        )
+        return Place(
+            dependent,
+            nonnegative=nonnegative,
+            arrivals=self._state.arrivals,
+            keeps=self._state.may_keep,
+        )
 
     def _note_readers(self, node: Any, place: Place, places: Mapping[Any, Place]) -> None:
         """Merge a batch-norm that alone reads the output, and look for a rectifier behind."""
@@ -211,10 +221,33 @@ class _Arrangement:
         if reader is not None and _is_rectifier(reader.state.call):
             places[reader].gates = place
 
+    def _sources(self, node: Any, places: Mapping[Any, Place]) -> list[Place | None]:
+        """Return for each input of a call that may know it the place that needs it."""
+        if not self._rule_of(node).merges and node.state.call.operation.name not in _MOVING:
+            return []
+        below = [source for source, _ in node.next_functions[: len(node.state.call.shapes)]]
+        return [
+            self._source(node, position, source, places) for position, source in enumerate(below)
+        ]
+
+    def _source(
+        self, reader: Any, position: int, node: Any, places: Mapping[Any, Place]
+    ) -> Place | None:
+        """Return the place that needs the output of a node."""
+        place = places.get(node)
+        if place is None or not _is_unchanged(node, reader, position):
+            return None
+        if reader.state.call.operation.name == "max_pool" and self._sole_reader(node) is not reader:
+            # A pool knows only the elements that won.
+            return None
+        return place if any(place.sources) else place.gates
+
     def _sole_reader(self, node: Any) -> Any:
         """Return the only call that reads a node's output, if that is an operation's."""
         readers = self._readers[node]
-        return readers[0] if len(readers) == 1 and runs_rules(readers[0]) else None
+        if len(readers) != 1 or not runs_rules(readers[0]):
+            return None
+        return readers[0] if _is_unchanged(node, readers[0], 0) else None
 
     def _can_merge(self, node: Any, reader: Any) -> bool:
         """Whether a reader is a batch-norm over a weighted operation's channels, by no own rule."""
@@ -279,6 +312,14 @@ class _Arrangement:
         node.state.rules = rules
 
 
+def _is_unchanged(node: Any, reader: Any, position: int) -> bool:
+    """Whether an operation reads a node's output as it was returned."""
+    if not runs_rules(node):
+        return True
+    output: int = node.state.versions.output
+    return output == reader.state.versions.inputs[position]
+
+
 def _nodes_below(node: Any) -> Iterator[Any]:
     """Yield the nodes below one, down to where the graph was entered."""
     waiting, seen = [node], {node}
@@ -330,6 +371,9 @@ def _named(node: Any) -> str:
 
 
 _MERGED = Merged()
+
+# Operations whose output tells what their inputs were, as far as it depends on them.
+_MOVING = frozenset(["max_pool", "cat"])
 
 _SIGN_KEEPING = frozenset(
     [

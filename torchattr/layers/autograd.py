@@ -13,7 +13,7 @@ from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import RuleError
 from torchattr.kernels import order_of
 from torchattr.layers.backward import BackwardState, InnerGradients
-from torchattr.layers.fusion import FusedPair, NodeState
+from torchattr.layers.fusion import FusedPair, NodeState, Versions
 from torchattr.layers.operations.operation import Call, CallGroup, in_dtype
 from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule
@@ -72,7 +72,7 @@ class OperationRules:
         table = self.backward_state.table
         own = saved
         if saved and self._only_saver is None:
-            own = self._of_table(table, saved, state.sizes)
+            own = _of_group(self._groups[table], saved, state.sizes)
         elif saved and self._groups[table] is None:
             own = ()
         author: LayerRule | FusedPair
@@ -110,17 +110,11 @@ class OperationRules:
             if place is not None:
                 del call.place
 
-    def _of_table(
-        self, table: int, saved: Sequence[Tensor], sizes: Sequence[int]
-    ) -> Sequence[Tensor]:
-        """Return what the rule of a table saved."""
-        group = self._groups[table]
-        if group is None:
+    def saved_by(self, rule: LayerRule, state: NodeState) -> Sequence[Tensor]:
+        """Return what a rule saved at a call of the forward that is running."""
+        if not state.saved or rule not in self._savers:
             return ()
-        if len(sizes) == 1:
-            return saved
-        start = sum(sizes[:group])
-        return saved[start : start + sizes[group]]
+        return _of_group(self._savers.index(rule), state.saved, state.sizes)
 
 
 class RuleFunction(torch.autograd.Function):
@@ -131,18 +125,23 @@ class RuleFunction(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         if call.inplace:
             ctx.mark_dirty(inputs[0])
+        written = rules.backward_state.written
+        entered = () if written is None else [tensor._version for tensor in inputs]
         result, groups = rules.run(call, inputs)
         saved: Sequence[Tensor] = ()
         sizes: Sequence[int] = ()
         if groups:
             saved, sizes = _flat(groups)
+            if written and call.operation.name in written:
+                saved = [tensor.clone() for tensor in saved]
             ctx.save_for_backward(*saved)
         ctx.rules, ctx.state = rules, NodeState(call, rules.rules, saved, sizes)
-        if not isinstance(result, tuple):
-            return _owned(result, inputs)
-        if len(result) == 1 or call.drop_extras:
-            return _owned(result[0], inputs)
-        outputs = tuple(_owned(output, inputs) for output in result)
+        results = result if isinstance(result, tuple) else (result,)
+        outputs = tuple(_owned(output, inputs) for output in results)
+        if written is not None:
+            ctx.state.versions = Versions.of(call, entered, outputs[0], saved)
+        if len(outputs) == 1 or call.drop_extras:
+            return outputs[0]
         ctx.mark_non_differentiable(*outputs[1:])
         return outputs
 
@@ -162,6 +161,16 @@ class RuleFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         with DisableTorchFunction():
             return None, None, *rules.backward(state, grad, saved)
+
+
+def _of_group(group: int | None, saved: Sequence[Tensor], sizes: Sequence[int]) -> Sequence[Tensor]:
+    """Return what one group of rules saved."""
+    if group is None:
+        return ()
+    if len(sizes) == 1:
+        return saved
+    start = sum(sizes[:group])
+    return saved[start : start + sizes[group]]
 
 
 def _flat(groups: Sequence[SavedTensors]) -> tuple[Sequence[Tensor], Sequence[int]]:

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from torchattr.layers.ledger import LedgerBook
 from torchattr.layers.operations.operation import GradientReaders
+from torchattr.layers.operations.place import Arrival, Place
 
 MOST_KEPT = 2**29
 """Bytes of constants that the rules of one forward keep at most, for backwards after the first."""
@@ -38,18 +39,27 @@ class BackwardState:
             the last: the table for gradients that the forward computes itself.
         inner: which gradients the forward computes itself, as far as known.
         prepared: which of them this forward is prepared for.
+        written: the operations after which the model writes over tensors that their rules save, so
+            that these are copied; `None` if the rules save none of the model's own.
         readers_known: whether gradients flow only along the graph of the output.
         read: the `id` of the readers of each gradient that is a result of this backward.
         keep: whether another backward will follow this one.
+        arrivals: how its signal came to the calls whose rules ask.
         book: notes where relevance stays, if that is wanted.
     """
 
-    def __init__(self, prepared: InnerGradients = InnerGradients.NONE) -> None:
+    def __init__(
+        self,
+        prepared: InnerGradients = InnerGradients.NONE,
+        written: frozenset[str] | None = None,
+    ) -> None:
         self.table = -1
+        self.written = written
         self.inner = self.prepared = prepared
         self.readers_known = False
         self.read: frozenset[int] = frozenset()
         self.keep = False
+        self.arrivals: dict[Place, Arrival] = {}
         self.book: LedgerBook | None = None
         self._room = MOST_KEPT
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -16,6 +17,31 @@ from torchattr.core.registry import Registry
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule
+
+
+@dataclass(frozen=True)
+class Versions:
+    """How often tensors had been written over when a call ran.
+
+    Attributes:
+        inputs: those of its inputs.
+        output: that of its output.
+        saved: those of the tensors that its rules saved.
+    """
+
+    inputs: Sequence[int]
+    output: int
+    saved: Sequence[int]
+
+    @classmethod
+    def of(cls, call: Call, inputs: Sequence[int], output: Tensor, saved: Any) -> Versions:
+        """Return the versions at the end of a call, given those of its inputs before."""
+        # Autograd counts one change more of what a function says that it wrote over.
+        return cls(
+            inputs,
+            output._version + call.inplace,
+            [tensor._version + (call.inplace and tensor is output) for tensor in saved],
+        )
 
 
 class NodeState:
@@ -31,9 +57,12 @@ class NodeState:
         partner: the fused pair and the earlier call, if this call runs that one's backward, too.
         is_done_above: whether the later call runs this one's backward.
         places: what is known of the call's neighbours, by the position of a composite table.
+        versions: tell whether the model writes over a tensor, where rules ask.
     """
 
-    __slots__ = ("call", "is_done_above", "partner", "places", "rules", "saved", "sizes")
+    __slots__ = (
+        *("call", "is_done_above", "partner", "places", "rules", "saved", "sizes", "versions"),
+    )
 
     def __init__(
         self,
@@ -49,6 +78,15 @@ class NodeState:
         self.partner: tuple[FusedPair, NodeState] | None = None
         self.is_done_above = False
         self.places: Mapping[int, Place] = {}
+        self.versions: Versions | None = None
+
+    @property
+    def is_written_over(self) -> bool:
+        """Whether the model wrote over a saved tensor since."""
+        saved = () if self.versions is None else self.versions.saved
+        return any(
+            tensor._version != version for tensor, version in zip(self.saved, saved, strict=False)
+        )
 
     def consists_of(self, *kinds: type[LayerRule]) -> bool:
         """Whether every rule is of exactly one of these classes, not of a subclass."""

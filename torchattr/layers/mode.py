@@ -26,7 +26,7 @@ from torchattr.layers.autograd import (
     may_be_mapped,
 )
 from torchattr.layers.backward import BackwardState, InnerGradients
-from torchattr.layers.composite import Composite
+from torchattr.layers.composite import CheckedTable, Composite
 from torchattr.layers.coverage import COMPOSITES, Coverage, own_gradient
 from torchattr.layers.graph import nodes_of
 from torchattr.layers.guards import enter_mode
@@ -57,6 +57,7 @@ class RuleMode(TorchFunctionMode):
         model: the model that runs, whose submodules error messages name.
         prepared: which gradients the forward may compute itself; any other stops it.
         book: measures where relevance stays, if that is wanted.
+        written: the operations after which the model writes over what their rules save.
 
     Attributes:
         coverage: the counts of the calls.
@@ -71,9 +72,11 @@ class RuleMode(TorchFunctionMode):
         model: Forward,
         prepared: InnerGradients = InnerGradients.NONE,
         book: LedgerBook | None = None,
+        written: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
-        self.backward_state = BackwardState(prepared)
+        keeps_values = any(isinstance(table, (Composite, CheckedTable)) for table in tables)
+        self.backward_state = BackwardState(prepared, written if keeps_values else None)
         self.book = self.backward_state.book = book
         self.coverage = Coverage()
         self.counting = True

@@ -173,5 +173,5 @@ class Merged(LayerRule):
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         if call.place.completes is not None:
-            call.place.completes.passes_norm = True
+            call.place.completes.arrive(passes_norm=True)
         return grad

@@ -126,20 +126,29 @@ class Trace(GraphTrace):
         """Run forward, again if it takes gradients itself or its graph must begin further up."""
         # Without a graph of ours, the forward may still take gradients of its own.
         inside = InnerGradients.NONE if self._differentiable else InnerGradients.ANY
-        draws = RandomState(call.inputs)
+        draws, written = RandomState(call.inputs), frozenset[str]()
         while True:
-            self._mode = RuleMode(self._tables, call.model, inside, self._book)
+            self._mode = RuleMode(self._tables, call.model, inside, self._book, written)
             with suppress(GradientInside):
                 self.output = self._run(call, follow)
             if self._mode.backward_state.inner is not inside:
                 inside = self._mode.backward_state.inner
             elif self._differentiable and not follow and self._recorder.may_miss_uses():
                 follow = True
-            else:
+            elif self._written_over() <= written:
                 break
+            else:
+                written |= self._written_over()
             draws.restore()
         # A checkpointed part runs again in each backward.
         self._mode.counting = False
+
+    def _written_over(self) -> frozenset[str]:
+        """Return the operations after which the model wrote over what their rules saved."""
+        if self._mode.backward_state.written is None:
+            return frozenset()
+        states = [node.state for node in nodes_of(self.output) if runs_rules(node)]
+        return frozenset(state.call.operation.name for state in states if state.is_written_over)
 
     def _watch_forward(self, model: Forward, undo: Undo) -> None:
         enter_mode(undo, self._mode)
@@ -158,6 +167,7 @@ class Trace(GraphTrace):
         backward, nodes = self._mode.backward_state, [edge.node for edge in wanted]
         backward.table, backward.readers_known = table, of_output
         backward.keep = keep
+        undo.later(backward.arrivals.clear)
         if self._book is not None:
             currency = self._currencies.get(table)
             self._book.begin(() if currency is None else currency.paid_out)

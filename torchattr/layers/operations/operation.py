@@ -169,6 +169,7 @@ class Call:
     * `order`: the dimensions of the output from the slowest to the fastest in memory;
     * `backend`: where the hot operations run;
     * `place`, in backward: its neighbours in the graph, as far as known (:class:`Place`);
+    * `notes`: what its rules noted in the forward beside the tensors that they saved;
     * `layer`: the name of the module that made it, where a ledger is kept;
     * `owns_grad`, in backward: whether nothing else reads the gradient that arrives, so that a rule
       may write over it.
@@ -178,7 +179,7 @@ class Call:
     __slots__ = (
         *("operation", "inplace", "shape", "shapes", "dtype", "device", "order", "backend"),
         *("arguments", "readers", "drop_extras", "is_masked", "once", "_args", "_function"),
-        *("group", "layer", "place", "position"),
+        *("group", "layer", "place", "position", "notes"),
         *("_kwargs", "_led", "_original", "function", "_stride", "__weakref__"),
     )
 
@@ -206,6 +207,7 @@ class Call:
         self.group: CallGroup | None = None
         self.position = 0
         self.layer = ""
+        self.notes: Any = None
         self._original: Call | None = None
         self._function = function
         self.function = spelling

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from torch import Tensor
+
+Value: TypeAlias = Callable[[], Tensor]
+"""A value that is computed where it is needed."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How the signal of one backward came to a call.
+
+    Attributes:
+        passes_norm: whether it passed the norm that belongs to the call.
+        rectified: whether it passed the rectifier above: it returns only where the output is
+            positive.
+        output: the rectified output, if a call above knew it; where the signal is zero, it may be.
+    """
+
+    passes_norm: bool = False
+    rectified: bool = False
+    output: Value | None = None
+
+
+_UNKNOWN = Arrival()
 
 
 @dataclass(eq=False)
@@ -23,9 +45,9 @@ class Place:
         nonnegative: whether the input has no negative element.
         gates: the place of the operation whose output this call alone reads, if it is a rectifier.
         completes: the place of the operation whose output this call alone reads, if it is merged.
-        passes_norm: while a backward passes from the norm to this call, that it does.
-        output: the rectified output, while a backward passes from the rectifier to this call: the
-            signal returns only where it is positive.
+        sources: for each input, the place of the call whose output it is, if that call or one below
+            it needs the value in its backward; empty if none does.
+        arrivals: how the signal of the current backward came to the calls of this forward.
         keeps: whether another backward will follow, for which constants are worth keeping.
     """
 
@@ -34,8 +56,8 @@ class Place:
     nonnegative: bool = False
     gates: Place | None = None
     completes: Place | None = None
-    passes_norm: bool = False
-    output: Tensor | None = None
+    sources: Sequence[Place | None] = ()
+    arrivals: dict[Place, Arrival] = field(default_factory=dict, repr=False)
     keeps: Callable[[int], bool] = field(default=lambda size: False, repr=False)
     kept: dict[Any, Sequence[Tensor]] = field(default_factory=dict, repr=False)
 
@@ -43,10 +65,27 @@ class Place:
         """Whether the signal goes on below an input."""
         return not self.dependent or self.dependent[position]
 
+    @property
+    def arrival(self) -> Arrival:
+        """How the signal of the current backward came to the call."""
+        return self.arrivals.get(self, _UNKNOWN)
+
+    def arrive(self, **known: Any) -> None:
+        """Note how the signal of the current backward will come to the call."""
+        self.arrivals[self] = replace(self.arrival, **known)
+
+    def hand_down(self, *values: Value) -> None:
+        """Tell the calls below the values of the inputs, where those need them."""
+        for source, value in zip(self.sources, values, strict=False):
+            if source is not None:
+                source.arrive(output=value)
+
     def remembered(self, compute: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
         """Return constants of the call, computed once if further backwards follow."""
-        # A signal that begins at a layer does not come from the norm or rectifier above.
-        way = self.passes_norm, self.output is not None
+        # A signal that begins at a layer does not come from the norm or rectifier above, and an
+        # output from above may be known only in part.
+        arrival = self.arrival
+        way = arrival.passes_norm, arrival.rectified, arrival.output is not None
         if way in self.kept:
             return self.kept[way]
         constants = compute()
@@ -56,4 +95,4 @@ class Place:
 
     def leave(self) -> None:
         """End the passage of a backward."""
-        self.passes_norm, self.output = False, None
+        self.arrivals.pop(self, None)

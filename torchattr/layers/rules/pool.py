@@ -44,7 +44,13 @@ class MaxPoolGradient(LayerRule):
         return (call.backend.pack_switches(extras[0], y, call.shape, window),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        return call.backend.unpool(grad, saved[0], call.shape, window_of(call))
+        window = window_of(call)
+        known = call.place.arrival.output
+        if known is not None and not window.overlaps:
+            # What did not win is read by nothing.
+            call.place.hand_down(lambda: call.backend.unpool(known(), saved[0], call.shape, window))
+        call.place.leave()
+        return call.backend.unpool(grad, saved[0], call.shape, window)
 
 
 @register_rule("adaptive_max_pool", "gradient")

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise
-from relevance_oracles.engine import ledger_of, relevance_of
+from relevance_oracles.engine import composite_of, ledger_of, relevance_of, signal_of, traced
 from torch import Tensor
 
 from torchattr.layers import OPERATIONS
@@ -130,6 +130,49 @@ def test_what_divides_takes_nothing_however_it_is_written(name: str) -> None:
     given, reached, (entry,) = ledger_of(lambda x: x + inverse(x), below, G, rules)
     assert entry.reason == "constant"
     assert abs(given - reached - entry.amount) <= 1e-12 * (G * below).abs().sum()
+
+
+BOUNDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu6": lambda x: F.relu6(2 * x, inplace=True),
+    "hardtanh": lambda x: F.hardtanh(2 * x, 0.0, 0.7, inplace=True),
+    "clamp": lambda x: (2 * x).clamp_(0, 0.7),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_bound_is_kept_where_a_rectifier_writes_over_its_input(name: str) -> None:
+    function = BOUNDED[name]
+    assert bool((function(VALUES) == function(VALUES.abs() + 9)).any())
+    assert_same(relevance_of(function, VALUES, G, RULES), G * function(VALUES), 1e-12)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "transposed"])
+@pytest.mark.parametrize(
+    "rectify", [F.relu, torch.relu_, lambda h: torch.maximum(h, torch.zeros_like(h))]
+)
+def test_several_gradients_pass_a_rectifier_at_once_as_one_by_one(
+    rectify: Callable[[Tensor], Tensor], layout: str
+) -> None:
+    """The mask is packed: 2 x 3 x 5 x 7 elements do not fill its last byte."""
+    x = noise(2, 3, 5, 7)
+    moved = {
+        "contiguous": x,
+        "channels last": x.to(memory_format=torch.channels_last),
+        "transposed": x.transpose(1, 3).contiguous().transpose(1, 3),
+    }[layout]
+    seeds = noise(4, 2, 3, 5, 7, seed=3)
+    trace = traced(lambda h: rectify(h), moved, composite_of(RULES))
+    (together,) = trace.gradients_of_several(trace.output, seeds, trace.input_edges)
+    assert together is not None
+    assert torch.equal(together, torch.where(x > 0, seeds, 0))
+    for seed, found in zip(seeds, together, strict=True):
+        assert torch.equal(signal_of(trace, seed), found)
+
+
+def test_closed_gate_passes_nothing_infinite() -> None:
+    x = torch.tensor([[-1.0, 2.0]]).double()
+    trace = traced(F.relu, x, composite_of(RULES))
+    assert signal_of(trace, torch.tensor([[torch.inf, 1.0]]).double()).tolist() == [[0.0, 1.0]]
 
 
 def test_every_function_here_is_its_operation() -> None:

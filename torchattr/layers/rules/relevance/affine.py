@@ -34,7 +34,7 @@ class AffineLayer:
         weight = in_dtype(call.weight, call.dtype)
         bias = weight.new_zeros(_output_channels(call)) if call.bias is None else call.bias
         norm = call.place.norm
-        if norm is not None and call.place.passes_norm:
+        if norm is not None and call.place.arrival.passes_norm:
             # In the norm's own precision, which may be higher than that of its input.
             scale = scale_of(norm)
             shift = -norm.running_mean * scale

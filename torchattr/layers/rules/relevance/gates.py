@@ -8,11 +8,13 @@ conserved; what `f(0)` adds is a constant. Achtibat et al. 2024 (2402.05602), Me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchattr.core.torch_private import is_mapped
+from torchattr.kernels import Order, from_order
 from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_kind_rule, register_rule
@@ -63,20 +65,33 @@ def _origin(call: Call, x: Tensor) -> Tensor:
 class RectifierRelevance(LayerRule):
     """The rectifier's secant, which is its gradient; above its bound `g · bound / x`.
 
-    It hands its output to the operation whose output it alone reads: only the positive part of that
-    has relevance.
+    It saves 1 bit an element, or with a bound the secant. The operation whose output it alone reads
+    learns that only the positive part of that has relevance.
     """
 
-    needs_input: ClassVar[bool] = False
+    def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
+        if call.upper is not None or call.arguments.get("of_two"):
+            return None
+        output, mask = call.backend.relu(inputs[0], overwrite=call.inplace)
+        return inputs[0] if call.inplace else output, (mask,)
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        return (y,) if call.upper is None else (torch.where(x > 0, y / x, 0),)
+        if call.upper is not None:
+            return (torch.where(x > 0, y / x, 0),)
+        return (call.backend.pack_mask(y, call.order, None),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        (kept,) = saved
         if call.upper is not None:
-            return grad * kept
+            return grad * saved[0]
         if call.place.gates is not None:
-            # Its graph would hold itself where no backward reaches the call below.
-            call.place.gates.output = kept.detach()
-        return grad * (kept > 0)
+            call.place.gates.arrive(rectified=True)
+        if is_mapped(grad):
+            # Of the functions that select, `vmap` maps none without a loop.
+            return grad * _unpacked(saved[0], grad.shape, call.order)
+        return call.backend.relu_backward(grad, saved[0], call.order, "gradient", call.owns_grad)
+
+
+def _unpacked(mask: Tensor, shape: torch.Size, order: Order) -> Tensor:
+    """Return the bits of a mask by functions that `vmap` maps."""
+    bits = (mask[:, None] >> torch.arange(8, dtype=mask.dtype, device=mask.device)) & 1
+    return from_order(bits.flatten()[: shape.numel()].bool(), shape, order)

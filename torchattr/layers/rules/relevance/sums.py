@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from torchattr.layers.ledger import Reason, relevance_of
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
-from torchattr.layers.rules.relevance.linear import dead_free_quotient, stabilised
+from torchattr.layers.rules.relevance.linear import stabilised_quotient
 
 
 class _Joined(LayerRule):
@@ -61,10 +62,24 @@ class Split(_Joined):
     """`g` to each tensor at its place."""
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-        dim = call.dim % grad.dim()
-        sizes = [shape[dim] if len(shape) == grad.dim() else 0 for shape in call.shapes]
-        parts = grad.split(sizes, dim)
-        return tuple(part.reshape(s) for part, s in zip(parts, call.shapes, strict=True))
+        known = call.place.arrival.output
+        if known is not None:
+            parts = cache(lambda: _split(call, known()))
+            call.place.hand_down(*(partial(_part, parts, k) for k in range(len(call.shapes))))
+            call.place.leave()
+        return _split(call, grad)
+
+
+def _split(call: Call, values: Tensor) -> tuple[Tensor, ...]:
+    """Return the part of each operand."""
+    dim = call.dim % values.dim()
+    sizes = [shape[dim] if len(shape) == values.dim() else 0 for shape in call.shapes]
+    parts = values.split(sizes, dim)
+    return tuple(part.reshape(s) for part, s in zip(parts, call.shapes, strict=True))
+
+
+def _part(parts: Callable[[], tuple[Tensor, ...]], position: int) -> Tensor:
+    return parts()[position]
 
     def of_relevance(self) -> LayerRule:
         return SplitOfRelevance()
@@ -97,12 +112,13 @@ class StabilisedSum(LayerRule):
         inputs = x if isinstance(x, tuple) else (x,)
         # Copies: a model often adds in place, and rectifies the sum in place.
         blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
-        return (dead_free_quotient(y, stabilised(y, self.epsilon)), y.clone(), *blanks)
+        return (y.clone(), *blanks)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
-        gate, _, *blanks = saved
-        return call.vjp(grad * gate, *blanks)
+        y, *blanks = saved
+        return call.vjp(grad * stabilised_quotient(y, y, self.epsilon), *blanks)
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        gate, y, *_ = saved
+        y, *_ = saved
+        gate = stabilised_quotient(y, y, self.epsilon)
         return {"stabiliser": (grad * (1 - gate) * y).double().sum()}
