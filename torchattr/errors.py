@@ -263,6 +263,10 @@ class LayerChoiceWarning(TorchattrWarning):
     """No layer was named, so the last spatial layer was taken."""
 
 
+class PermutationWarning(TorchattrWarning):
+    """Features get zeros because no other example of the batch has values for them."""
+
+
 class RowsWarning(TorchattrWarning):
     """A result without one row per example was omitted."""
 

@@ -15,6 +15,14 @@ torch.Size([2, 1, 8, 8])
 """
 
 from torchattr.captum.base import LayerAttribution as LayerAttribution
+from torchattr.captum.coalitions import KernelShap as KernelShap
+from torchattr.captum.coalitions import Lime as Lime
+from torchattr.captum.coalitions import LimeBase as LimeBase
+from torchattr.captum.coalitions import ShapleyValues as ShapleyValues
+from torchattr.captum.coalitions import ShapleyValueSampling as ShapleyValueSampling
+from torchattr.captum.coalitions import (
+    get_exp_kernel_similarity_function as get_exp_kernel_similarity_function,
+)
 from torchattr.captum.gradient import Deconvolution as Deconvolution
 from torchattr.captum.gradient import DeepLift as DeepLift
 from torchattr.captum.gradient import DeepLiftShap as DeepLiftShap
@@ -36,5 +44,10 @@ from torchattr.captum.lrp_rules import PropagationRule as PropagationRule
 from torchattr.captum.neuron import NeuronDeconvolution as NeuronDeconvolution
 from torchattr.captum.neuron import NeuronGuidedBackprop as NeuronGuidedBackprop
 from torchattr.captum.perturbation import FeatureAblation as FeatureAblation
+from torchattr.captum.perturbation import FeaturePermutation as FeaturePermutation
+from torchattr.captum.perturbation import LayerFeatureAblation as LayerFeatureAblation
+from torchattr.captum.perturbation import LayerFeaturePermutation as LayerFeaturePermutation
+from torchattr.captum.perturbation import NeuronFeatureAblation as NeuronFeatureAblation
 from torchattr.captum.perturbation import NoiseTunnel as NoiseTunnel
 from torchattr.captum.perturbation import Occlusion as Occlusion
+from torchattr.captum.perturbation import PerturbationAttribution as PerturbationAttribution

@@ -18,6 +18,8 @@ from torchattr.methods._gradient.target_reader import last_call as last_call
 from torchattr.methods._gradient.target_reader import select_neuron as select_neuron
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments as repeat_arguments
 from torchattr.methods._perturbation.batch_repeat import repeat_rows as repeat_rows
+from torchattr.methods._perturbation.coalition_draws import CoalitionDraws as CoalitionDraws
+from torchattr.methods._perturbation.coalition_draws import size_probabilities as size_probabilities
 from torchattr.methods._perturbation.evaluate_copies import check_at_once as check_at_once
 from torchattr.methods._perturbation.evaluate_copies import evaluate_copies as evaluate_copies
 from torchattr.methods._perturbation.features import FeatureMasks as FeatureMasks
@@ -26,17 +28,21 @@ from torchattr.methods._perturbation.memory_budget import Footprint as Footprint
 from torchattr.methods._perturbation.memory_budget import has_fixed_batch as has_fixed_batch
 from torchattr.methods._perturbation.perturbation import Baseline as Baseline
 from torchattr.methods._perturbation.perturbation import Perturbation as Perturbation
+from torchattr.methods._perturbation.scores import EVERY_VALUE as EVERY_VALUE
 from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
 from torchattr.methods._perturbation.segments import as_segments as as_segments
+from torchattr.methods._perturbation.similarity import ExponentialKernel as ExponentialKernel
 from torchattr.methods._relevance.ledger import Ledger as Ledger
 from torchattr.methods._relevance.relevance import RelevanceAttribution as RelevanceAttribution
+from torchattr.methods.ablation import Ablation as Ablation
 from torchattr.methods.attention import AttentionAttribution as AttentionAttribution
 from torchattr.methods.attention_gradient import AttentionGradient as AttentionGradient
 from torchattr.methods.attention_rollout import AttentionRollout as AttentionRollout
 from torchattr.methods.attn_lrp import AttnLRP as AttnLRP
 from torchattr.methods.base import Attribution as Attribution
 from torchattr.methods.base import GradientAttribution as GradientAttribution
+from torchattr.methods.coalition_attribution import CoalitionAttribution as CoalitionAttribution
 from torchattr.methods.deconvolution import Deconvolution as Deconvolution
 from torchattr.methods.deep_lift import CustomAttribution as CustomAttribution
 from torchattr.methods.deep_lift import DeepLift as DeepLift
@@ -44,16 +50,25 @@ from torchattr.methods.deep_lift import RescaleAttribution as RescaleAttribution
 from torchattr.methods.deep_lift_shap import DeepLiftShap as DeepLiftShap
 from torchattr.methods.excitation_backprop import ExcitationBackprop as ExcitationBackprop
 from torchattr.methods.feature_ablation import FeatureAblation as FeatureAblation
+from torchattr.methods.feature_permutation import FeaturePermutation as FeaturePermutation
 from torchattr.methods.grad_cam import GradCAM as GradCAM
 from torchattr.methods.gradient_shap import GradientShap as GradientShap
 from torchattr.methods.guided_backprop import GuidedBackprop as GuidedBackprop
 from torchattr.methods.guided_grad_cam import GuidedGradCAM as GuidedGradCAM
 from torchattr.methods.input_x_gradient import InputXGradient as InputXGradient
 from torchattr.methods.integrated_gradients import IntegratedGradients as IntegratedGradients
+from torchattr.methods.kernel_shap import KernelShap as KernelShap
+from torchattr.methods.layer_ablation import LayerAblation as LayerAblation
 from torchattr.methods.layer_activation import LayerActivation as LayerActivation
+from torchattr.methods.layer_feature_ablation import LayerFeatureAblation as LayerFeatureAblation
+from torchattr.methods.layer_feature_permutation import (
+    LayerFeaturePermutation as LayerFeaturePermutation,
+)
 from torchattr.methods.layer_lrp import LayerLRP as LayerLRP
 from torchattr.methods.legrad import LeGrad as LeGrad
 from torchattr.methods.libra_grad import LibraGrad as LibraGrad
+from torchattr.methods.lime import Lime as Lime
+from torchattr.methods.lime_base import LimeBase as LimeBase
 from torchattr.methods.lrp import LRP as LRP
 from torchattr.methods.noise_tunnel import NoiseTunnel as NoiseTunnel
 from torchattr.methods.occlusion import Occlusion as Occlusion
@@ -68,3 +83,5 @@ from torchattr.methods.registry import registered_methods as registered_methods
 from torchattr.methods.registry import takes as takes
 from torchattr.methods.rise import RISE as RISE
 from torchattr.methods.saliency import Saliency as Saliency
+from torchattr.methods.shapley_value_sampling import ShapleyValueSampling as ShapleyValueSampling
+from torchattr.methods.shapley_values import ShapleyValues as ShapleyValues

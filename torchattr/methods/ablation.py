@@ -12,6 +12,7 @@ A call uses four objects, each with one responsibility:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.inputs import Inputs, as_arguments, check_aligned
 from torchattr.core.targets import Classes, Several, TopK
 from torchattr.core.types import Forward
-from torchattr.incremental import Mode, Recomputed
+from torchattr.incremental import Mode, Recomputed, TapeRecorder
 from torchattr.methods._perturbation.evaluate_copies import (
     check_at_once,
     check_incremental,
@@ -32,6 +33,31 @@ from torchattr.methods._perturbation.incremental_scores import tape_recorder
 from torchattr.methods._perturbation.perturbation import Baseline, Perturbation
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.base import Attribution
+
+
+@dataclass(frozen=True)
+class AblationRun:
+    """How to run perturbed copies.
+
+    Attributes:
+        at_once: number of copies in one forward; `None` chooses.
+        progress: whether to show a progress bar.
+        incremental: whether to recompute only what a change can reach.
+        report: called with how much was recomputed, and why not less.
+
+    Raises:
+        InputTypeError: a number of copies that is not an int.
+        InputError: one below 1, or an unknown `incremental`.
+    """
+
+    at_once: int | None
+    progress: bool
+    incremental: Mode = False
+    report: Callable[[Recomputed], object] | None = None
+
+    def __post_init__(self) -> None:
+        check_at_once(self.at_once)
+        check_incremental(self.incremental)
 
 
 class Ablation(Attribution):
@@ -65,12 +91,53 @@ class Ablation(Attribution):
             report: called with how much was recomputed, and why not less.
             then: applied to the model's scores, if given.
         """
-        check_at_once(at_once)
-        check_incremental(incremental)
-        perturbation = Perturbation(inputs, baselines, features)
+        run = AblationRun(at_once, progress, incremental, report)
+        return self._effects(
+            Perturbation(inputs, baselines, features),
+            features,
+            target,
+            additional_forward_args,
+            run,
+            then,
+        )
+
+    def _effects(
+        self,
+        perturbation: Perturbation,
+        features: Features,
+        target: Any,
+        additional_forward_args: Any,
+        run: AblationRun,
+        then: Callable[[Tensor], Tensor] | None = None,
+    ) -> Any:
+        """Return the effects of features, each replaced by a copy of a perturbation.
+
+        Args:
+            perturbation: the copies.
+            features: the features that they replace.
+            target: as for every method.
+            additional_forward_args: as for every method.
+            run: how to run the copies.
+            then: applied to the model's scores, if given.
+        """
+        inputs = perturbation.inputs
         if not any(map(len, inputs.tensors)):
-            return inputs.restore(_of_no_example(features, inputs, target))
-        recorder = tape_recorder(inputs) if incremental is not False else None
+            return inputs.restore(of_no_example(features, inputs, target))
+        scores, recorder = self._clean(inputs, target, additional_forward_args, run, then)
+        values = self._values(perturbation, scores, run, recorder)
+        elements = features.to_elements(features.effects(scores.clean, values))
+        return inputs.restore(self._in_form(elements, scores))
+
+    def _clean(
+        self,
+        inputs: Inputs,
+        target: Any,
+        additional_forward_args: Any,
+        run: AblationRun,
+        then: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[TargetScores, TapeRecorder | None]:
+        """Return the scores of the clean batch, and what recorded its forward."""
+        recorder = tape_recorder(inputs) if run.incremental is not False else None
         scores = _scores(
             self.model,
             inputs,
@@ -80,22 +147,38 @@ class Ablation(Attribution):
             then,
             through=recorder.around if recorder else None,
         )
-        if features.per_example:
+        return scores, recorder
+
+    def _values(
+        self,
+        perturbation: Perturbation,
+        scores: TargetScores,
+        run: AblationRun,
+        recorder: TapeRecorder | None,
+    ) -> Tensor:
+        """Return the scores of the copies of a perturbation, `(masks, rows, targets)`."""
+        if perturbation.masks.per_example:
             _require_per_example(scores)
         values, recomputed = evaluate_copies(
             perturbation,
             scores,
-            at_once=at_once,
-            progress=self.title if progress else None,
-            incremental=incremental,
+            at_once=run.at_once,
+            progress=self._progress_title if run.progress else None,
+            incremental=run.incremental,
             recorder=recorder,
         )
-        if report:
-            report(recomputed)
-        elements = features.to_elements(features.effects(scores.clean, values))
-        return inputs.restore(
-            elements if scores.several else [element[:, 0] for element in elements]
-        )
+        if run.report:
+            run.report(recomputed)
+        return values
+
+    @property
+    def _progress_title(self) -> str:
+        """Title of the progress bar."""
+        return self.title
+
+    def _in_form(self, elements: Sequence[Tensor], scores: TargetScores) -> Sequence[Tensor]:
+        """Return attributions `(rows, targets, ...)` without the targets if only one is named."""
+        return elements if scores.several else [element[:, 0] for element in elements]
 
 
 def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> TargetScores:
@@ -117,7 +200,7 @@ def _require_per_example(scores: TargetScores) -> None:
         )
 
 
-def _of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
+def of_no_example(features: Features, inputs: Inputs, target: Any) -> list[Tensor]:
     first = inputs.tensors[0]
     kind = first.dtype if first.is_floating_point() else torch.get_default_dtype()
     elements = features.to_elements(first.new_zeros(len(features), 0, _count(target), dtype=kind))

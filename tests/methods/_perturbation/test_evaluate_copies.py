@@ -9,7 +9,7 @@ from peers import Counting, classifier, rows
 
 import torchattr as ta
 from torchattr.core import device_faults
-from torchattr.core.inputs import as_inputs
+from torchattr.core.inputs import Inputs, as_inputs
 from torchattr.errors import DeviceLost, InputTypeError
 from torchattr.methods._perturbation.evaluate_copies import (
     check_at_once,
@@ -18,7 +18,7 @@ from torchattr.methods._perturbation.evaluate_copies import (
 )
 from torchattr.methods._perturbation.perturbation import Perturbation
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
-from torchattr.methods._perturbation.segments import single_elements
+from torchattr.methods._perturbation.segments import as_segments
 
 
 def test_values_are_in_the_order_of_the_masks() -> None:
@@ -26,7 +26,10 @@ def test_values_are_in_the_order_of_the_masks() -> None:
     given = as_inputs(x)
     scores = TargetScores(lambda v: v.sum(1), given, None, ())
     values, _ = evaluate_copies(
-        Perturbation(as_inputs(x), [0], single_elements([x])), scores, at_once=4, progress=None
+        Perturbation(as_inputs(x), [0], as_segments(Inputs((x,), True), None)),
+        scores,
+        at_once=4,
+        progress=None,
     )
     assert values.shape == (6, 2, 1)
     assert_same((scores.clean - values)[:, :, 0].T, x, 1e-12)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from torchattr.core.inputs import Inputs
 from torchattr.methods._perturbation.features import Features, MaskSubset, Steps, Windows
-from torchattr.methods._perturbation.segments import Segments, single_elements
+from torchattr.methods._perturbation.segments import Segments, as_segments
 
 
 def every_mask(features: Features, position: int, step: int) -> Tensor:
@@ -26,7 +27,16 @@ def every_mask(features: Features, position: int, step: int) -> Tensor:
 def test_masks_do_not_depend_on_the_range() -> None:
     x, y = torch.zeros(2, 6), torch.zeros(2, 6)
     for features in (
-        single_elements([x, y]),
+        as_segments(
+            Inputs(
+                (
+                    x,
+                    y,
+                ),
+                True,
+            ),
+            None,
+        ),
         Segments([x.shape, y.shape], [torch.arange(6) // 2, torch.arange(12).reshape(2, 6) - 3]),
         Windows([x, y], [(4,), (2,)], [(1,), (2,)]),
     ):
@@ -37,7 +47,7 @@ def test_masks_do_not_depend_on_the_range() -> None:
 
 
 def test_single_elements_cover_each_element_once() -> None:
-    features = single_elements([torch.zeros(2, 6), torch.zeros(2, 2, 3)])
+    features = as_segments(Inputs((torch.zeros(2, 6), torch.zeros(2, 2, 3)), True), None)
     assert len(features) == 12
     first, second = features.masks(0, 12)
     assert first is not None

@@ -13,11 +13,13 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_inputs
 from torchattr.methods._perturbation.features import FeatureMasks
 from torchattr.methods._perturbation.perturbation import Perturbation
-from torchattr.methods._perturbation.segments import single_elements
+from torchattr.methods._perturbation.segments import as_segments
 
 
 def of(x: Tensor, baseline: Any = 0) -> Perturbation:
-    return Perturbation(as_inputs(x, differentiable=False), [baseline], single_elements([x]))
+    return Perturbation(
+        as_inputs(x, differentiable=False), [baseline], as_segments(Inputs((x,), True), None)
+    )
 
 
 def test_copies_come_one_after_another() -> None:
@@ -28,7 +30,20 @@ def test_copies_come_one_after_another() -> None:
 
 def test_an_input_that_no_feature_touches_is_copied_as_it_is() -> None:
     a, b = rows(2), noise(2, 3)
-    both = Perturbation(Inputs((a, b), True), [0, 0], single_elements([a, b]))
+    both = Perturbation(
+        Inputs((a, b), True),
+        [0, 0],
+        as_segments(
+            Inputs(
+                (
+                    a,
+                    b,
+                ),
+                True,
+            ),
+            None,
+        ),
+    )
     changed, untouched = both.perturbed(0, 2)
     assert untouched.shape == (4, 3)
     assert torch.equal(untouched, torch.cat([b, b]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 from torchattr.core.inputs import Inputs
@@ -36,6 +37,24 @@ def checked_seed(value: Any, expected: str = "an int") -> int:
     if checked_count(value, "seed", 0, expected) >= 2**64:
         raise InputError(f"seed must be below 2**64, got {value}")
     return int(value)
+
+
+def checked_seeds(seed: Any, inputs: Inputs) -> list[int]:
+    """Return one seed for all examples, or one for each.
+
+    Raises:
+        InputTypeError: not an int, nor a sequence of ints.
+        ShapeError: a sequence of another length than the batch.
+        InputError: a seed out of range.
+    """
+    expected = "an int, or one for each example"
+    if not isinstance(seed, Sequence) or isinstance(seed, str):
+        return [checked_seed(seed, expected)]
+    if len(seed) != inputs.batch_size:
+        raise ShapeError(
+            f"seed has {len(seed)} entries for a batch of {inputs.batch_size}; pass {expected}"
+        )
+    return [checked_seed(one, expected) for one in seed]
 
 
 def checked_stdevs(stdevs: Any, inputs: Inputs) -> list[float]:

@@ -88,7 +88,7 @@ class Perturbation:
         filled = self.masks.fill_boxes(position)
         if filled and not baseline.dim():
             return baseline.expand(boxes.rows, tensor.shape[1]).contiguous()
-        copy, y, x = _positions(boxes, tensor.device)
+        copy, y, x = pixels_of(boxes, tensor.device)
         image = copy % len(tensor)
         if baseline.dim():
             baseline = baseline.expand_as(tensor)[image, :, y, x]
@@ -101,7 +101,7 @@ class Perturbation:
         return _mixed(tensor[image, :, y, x], baseline, mask)
 
 
-def _positions(boxes: Boxes, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def pixels_of(boxes: Boxes, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return variant, row and column of every pixel of the boxes, without waiting for a device."""
     table = torch.from_numpy(boxes.table).to(device, non_blocking=True)
     areas = torch.from_numpy(boxes.areas).to(device, non_blocking=True)

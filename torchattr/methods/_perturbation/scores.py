@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.outputs import select_output
-from torchattr.core.targets import each
+from torchattr.core.targets import bundle, each, one_per_example
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import OutputError
 from torchattr.layers import Trace
@@ -24,6 +25,16 @@ from torchattr.methods._perturbation.memory_budget import Footprint, has_fixed_b
 
 class NotPerExample(OutputError):
     """The forward does not return one row of scores for each example."""
+
+
+class EveryValue:
+    """As a target: every value of each example's scores, of any number of dimensions."""
+
+    def __repr__(self) -> str:
+        return "EVERY_VALUE"
+
+
+EVERY_VALUE = EveryValue()
 
 
 class TargetScores:
@@ -43,6 +54,7 @@ class TargetScores:
         clean: the scores of the clean batch, `(rows, targets)`: one row for each example, or for
             each value of a forward that aggregates the batch, unless a target picks one.
         several: whether the target named several values.
+        every: the dimensions of each example's scores if every value is meant, else `None`.
         batch: number of examples.
         per_example: whether there is one row for each example, of the inputs and of the scores. A
             number for a single example is its row.
@@ -74,10 +86,17 @@ class TargetScores:
         if self._reader.reads_output:
             rows = per_example(trace.output, inputs, model, arguments, self._scores_in)
             self._aggregates = rows.dim() == 0 or len(rows) != self.batch
-            every_value = self._aggregates and target is None
+            unnamed = target is None or target is EVERY_VALUE
+            every_value = self._aggregates and unnamed
             forms = [partial(_batched, rows.dim()), then, _values if every_value else None]
             self._forms = [form for form in forms if form is not None]
             trace.output = self._formed(trace.output)
+        self.every = None
+        if target is EVERY_VALUE:
+            target = None
+            if not one_per_example(trace.output):
+                self.every = trace.output.shape[1:]
+                target = bundle(product(*map(range, self.every)))
         self.targets: list[Any]
         self.targets, self.several = each(target, trace.output)
         self.clean = self._select(trace, self.targets)

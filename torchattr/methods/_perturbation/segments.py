@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torchattr.core.inputs import Inputs
 from torchattr.errors import InputTypeError, ShapeError
 from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.features import Features, as_boxes
+
+S = TypeVar("S", bound="Segments")
 
 
 class Segments(Features):
@@ -45,6 +47,27 @@ class Segments(Features):
     @property
     def per_example(self) -> bool:
         return any(len(index) > 1 for index in self._indices)
+
+    @property
+    def members(self) -> Tensor:
+        """Whether each example has elements of each feature, `(N or 1, features)`, on the CPU."""
+        rows = max(map(len, self._indices))
+        found = torch.zeros(rows, self._count, dtype=torch.bool)
+        for index in self._indices:
+            numbers = index.reshape(len(index), -1).cpu().expand(rows, -1)
+            found.scatter_(1, numbers, True)
+        return found
+
+    def of_elements(self, table: Tensor) -> list[Tensor]:
+        """Return the entry of each element's feature.
+
+        Args:
+            table: `(copies, N or 1, features)`.
+
+        Returns:
+            for each input a tensor that broadcasts to `(copies, N, ...)`.
+        """
+        return [_taken(table.to(index.device), index) for index in self._indices]
 
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
         return [
@@ -100,8 +123,13 @@ def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
         ShapeError: a wrong number of masks, or one that does not broadcast to its input.
         InputTypeError: a mask that does not hold integers.
     """
+    return segments_as(Segments, inputs, feature_mask)
+
+
+def segments_as(kind: type[S], inputs: Inputs, feature_mask: Any) -> S:
+    """Return the features of a user's masks, as a kind of segments; see :func:`as_segments`."""
     if feature_mask is None:
-        return single_elements(inputs.tensors)
+        return kind([tensor.shape for tensor in inputs.tensors], _numbered(inputs.tensors))
     masks = feature_mask if isinstance(feature_mask, (tuple, list)) else (feature_mask,)
     if len(masks) != len(inputs.tensors):
         raise ShapeError(
@@ -112,18 +140,18 @@ def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:
         _checked(mask, tensor, f"feature_mask[{position}]" if inputs.is_tuple else "feature_mask")
         for position, (mask, tensor) in enumerate(zip(masks, inputs.tensors, strict=True))
     ]
-    return Segments([tensor.shape for tensor in inputs.tensors], checked)
+    return kind([tensor.shape for tensor in inputs.tensors], checked)
 
 
-def single_elements(tensors: Sequence[Tensor]) -> Segments:
-    """Return features of one element each."""
+def _numbered(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return masks of features of one element each."""
     masks, count = [], 0
     for tensor in tensors:
         size = tensor.shape[1:].numel()
         numbers = torch.arange(count, count + size, device=tensor.device)
         masks.append(numbers.reshape(1, *tensor.shape[1:]))
         count += size
-    return Segments([tensor.shape for tensor in tensors], masks)
+    return masks
 
 
 def _checked(mask: Any, tensor: Tensor, name: str) -> Tensor:
@@ -156,6 +184,18 @@ def _extent(index: Tensor) -> tuple[int, int]:
 def _equal(index: Tensor, start: int, stop: int) -> Tensor:
     numbers = torch.arange(start, stop, device=index.device)
     return index == numbers.reshape(-1, *(1 for _ in index.shape))
+
+
+def _taken(table: Tensor, index: Tensor) -> Tensor:
+    rows = max(table.shape[1], len(index))
+    numbers = index.reshape(len(index), -1).expand(rows, -1)
+    if table.shape[1] == 1 == len(index):
+        taken = table[:, :, numbers[0]]
+    else:
+        copies = len(table)
+        each = numbers.expand(copies, *numbers.shape)
+        taken = table.expand(-1, rows, -1).gather(2, each)
+    return taken.reshape(len(table), rows, *index.shape[1:])
 
 
 def _looked_up(effects: Tensor, index: Tensor) -> Tensor:

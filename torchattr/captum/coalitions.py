@@ -1,0 +1,276 @@
+"""Captum's names for the methods that score coalitions of features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions.categorical import Categorical
+
+from torchattr import methods
+from torchattr.captum.base import CaptumMethod
+from torchattr.captum.perturbation import PerturbationAttribution, every_value, in_future
+from torchattr.core.inputs import Inputs
+from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.incremental import Mode, Recomputed
+from torchattr.methods import CoalitionDraws, ExponentialKernel, TargetScores
+
+get_exp_kernel_similarity_function = ExponentialKernel
+"""Captum's name: `get_exp_kernel_similarity_function(distance_mode, kernel_width)`."""
+
+
+class GeneratorDraws(CoalitionDraws):
+    """Draws from PyTorch's generator, in the order in which Captum draws."""
+
+    def orders(self, count: int, members: Tensor, rows: int) -> Tensor:
+        orders = [torch.randperm(members.shape[1]) for _ in range(count)]
+        return torch.stack(orders).argsort(1)[:, None]
+
+    def coins(self, count: int, members: Tensor, rows: int) -> Tensor:
+        fair = torch.full((1, members.shape[1]), 0.5)
+        return _by_rows(rows, count, lambda: torch.bernoulli(fair)[0] == 1)
+
+    def subsets(self, count: int, members: Tensor, rows: int) -> Tensor:
+        features = members.shape[1]
+        if features < 2 or not count:
+            return torch.zeros(count, 1, features, dtype=torch.bool)
+        sizes = Categorical(_size_weights(features))
+
+        def draw() -> Tensor:
+            size = int(sizes.sample())
+            keys = torch.randn(1, features)[0]
+            return keys > keys.kthvalue(features - size).values
+
+        return _by_rows(rows, count, draw)
+
+
+def _size_weights(features: int) -> Tensor:
+    """Return weights of the sizes of coalitions, rounded as Captum rounds them."""
+    sizes = torch.arange(features, dtype=torch.float)
+    weights = torch.tensor(features - 1) / (sizes * (features - sizes))
+    weights[0] = 0.0
+    return weights
+
+
+def _by_rows(rows: int, count: int, draw: Callable[[], Tensor]) -> Tensor:
+    """Draw all samples of an example before those of the next."""
+    drawn = [torch.stack([draw() for _ in range(count)]) for _ in range(rows)]
+    return torch.stack(drawn, 1)
+
+
+class _FromGenerator(methods.CoalitionAttribution):
+    """Draws from PyTorch's generator where no seed is given."""
+
+    def _draws(self, seed: Any, inputs: Inputs) -> CoalitionDraws:
+        return GeneratorDraws() if seed is None else super()._draws(seed, inputs)
+
+
+class _OfEveryValue(PerturbationAttribution):
+    """Keeps the dimensions of each example's scores where no target is given."""
+
+    def _in_form(self, elements: Sequence[Tensor], scores: TargetScores) -> Sequence[Tensor]:
+        if scores.every is None:
+            return methods.Ablation._in_form(self, elements, scores)
+        return [part.unflatten(1, scores.every) for part in elements]
+
+
+class ShapleyValueSampling(_FromGenerator, _OfEveryValue, methods.ShapleyValueSampling):
+    """:class:`torchattr.ShapleyValueSampling`, drawn by PyTorch's generator without a `seed`."""
+
+    def __init__(self, forward_func: Forward, *, output: OutputKey = None) -> None:
+        super().__init__(forward_func, output=output)
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensors | None = None,
+        n_samples: int = 25,
+        perturbations_per_eval: int | None = 1,
+        show_progress: bool = False,
+        *,
+        seed: Any = None,
+        incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
+    ) -> Any:
+        return super().attribute(
+            inputs,
+            baselines,
+            every_value(target),
+            additional_forward_args,
+            feature_mask,
+            n_samples,
+            perturbations_per_eval,
+            show_progress,
+            seed=seed,
+            incremental=incremental,
+            report=report,
+        )
+
+    attribute_future = in_future(attribute)
+
+
+class ShapleyValues(_OfEveryValue, methods.ShapleyValues):
+    """:class:`torchattr.ShapleyValues`, by default one coalition at a time."""
+
+    def __init__(self, forward_func: Forward, *, output: OutputKey = None) -> None:
+        super().__init__(forward_func, output=output)
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensors | None = None,
+        perturbations_per_eval: int | None = 1,
+        show_progress: bool = False,
+    ) -> Any:
+        return super().attribute(
+            inputs,
+            baselines,
+            every_value(target),
+            additional_forward_args,
+            feature_mask,
+            perturbations_per_eval,
+            show_progress,
+        )
+
+    attribute_future = in_future(attribute)
+
+
+class LimeBase(CaptumMethod, methods.LimeBase):
+    """:class:`torchattr.LimeBase`, by default one sample at a time."""
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        interpretable_model: Any,
+        similarity_func: Callable[..., Any],
+        perturb_func: Callable[..., Any],
+        perturb_interpretable_space: bool,
+        from_interp_rep_transform: Callable[..., Any] | None,
+        to_interp_rep_transform: Callable[..., Any] | None,
+        *,
+        output: OutputKey = None,
+    ) -> None:
+        super().__init__(
+            forward_func,
+            interpretable_model,
+            similarity_func,
+            perturb_func,
+            perturb_interpretable_space,
+            from_interp_rep_transform,
+            to_interp_rep_transform,
+            output=output,
+        )
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        n_samples: int = 50,
+        perturbations_per_eval: int | None = 1,
+        show_progress: bool = False,
+        **kwargs: Any,
+    ) -> Tensor:
+        return super().attribute(
+            inputs,
+            target,
+            additional_forward_args,
+            n_samples,
+            perturbations_per_eval,
+            show_progress,
+            **kwargs,
+        )
+
+    @property
+    def _progress_title(self) -> str:
+        return f"{self.get_name()} attribution"
+
+
+class Lime(_FromGenerator, PerturbationAttribution, methods.Lime):
+    """:class:`torchattr.Lime`, drawn by PyTorch's generator without a `seed`."""
+
+    multiplies_by_inputs = False
+
+    def __init__(
+        self,
+        forward_func: Forward,
+        interpretable_model: Any = None,
+        similarity_func: Callable[..., Any] | None = None,
+        perturb_func: Callable[..., Any] | None = None,
+        *,
+        output: OutputKey = None,
+    ) -> None:
+        super().__init__(
+            forward_func, interpretable_model, similarity_func, perturb_func, output=output
+        )
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensors | None = None,
+        n_samples: int = 25,
+        perturbations_per_eval: int | None = 1,
+        return_input_shape: bool = True,
+        show_progress: bool = False,
+        *,
+        seed: Any = None,
+    ) -> Any:
+        return super().attribute(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            feature_mask,
+            n_samples,
+            perturbations_per_eval,
+            return_input_shape,
+            show_progress,
+            seed=seed,
+        )
+
+
+class KernelShap(_FromGenerator, PerturbationAttribution, methods.KernelShap):
+    """:class:`torchattr.KernelShap`, drawn by PyTorch's generator without a `seed`."""
+
+    multiplies_by_inputs = False
+
+    def __init__(self, forward_func: Forward, *, output: OutputKey = None) -> None:
+        super().__init__(forward_func, output=output)
+
+    def attribute(
+        self,
+        inputs: Tensors,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: Any = None,
+        feature_mask: Tensors | None = None,
+        n_samples: int = 25,
+        perturbations_per_eval: int | None = 1,
+        return_input_shape: bool = True,
+        show_progress: bool = False,
+        *,
+        seed: Any = None,
+    ) -> Any:
+        return super().attribute(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            feature_mask,
+            n_samples,
+            perturbations_per_eval,
+            return_input_shape,
+            show_progress,
+            seed=seed,
+        )

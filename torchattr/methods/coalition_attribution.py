@@ -1,0 +1,158 @@
+"""The base of the methods that score coalitions of features: Shapley values, KernelSHAP, LIME."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchattr.core.inputs import Inputs, as_baselines, as_inputs
+from torchattr.core.rounding import in_single
+from torchattr.errors import InputError
+from torchattr.methods._perturbation.checked import checked_seeds
+from torchattr.methods._perturbation.coalition_draws import CoalitionDraws, SeededDraws
+from torchattr.methods._perturbation.coalitions import Coalitions
+from torchattr.methods._perturbation.perturbation import Baseline, Perturbation
+from torchattr.methods._perturbation.scores import TargetScores
+from torchattr.methods._perturbation.segments import Segments, as_segments
+from torchattr.methods.ablation import Ablation, AblationRun, of_no_example
+
+
+@dataclass(frozen=True)
+class Game:
+    """What a call explains: inputs, what replaces their features, and the features.
+
+    Attributes:
+        inputs: the batch.
+        baselines: for each input a number or a tensor that broadcasts to it.
+        features: the features, which join and leave coalitions.
+        samples: number of orders or coalitions to draw; 0 if none are drawn.
+        draws: draws them.
+    """
+
+    inputs: Inputs
+    baselines: Sequence[Baseline]
+    features: Segments
+    samples: int
+    draws: CoalitionDraws
+
+    def perturbation(self, coalitions: Coalitions) -> Perturbation:
+        """Return the copies of the inputs that keep these coalitions."""
+        return Perturbation(self.inputs, self.baselines, coalitions)
+
+    def of_rows(self, rows: slice) -> tuple[Any, dict[str, Any]]:
+        """Return some rows of the inputs in the user's form, and what describes their features."""
+        inputs = self.inputs.restore([tensor[rows] for tensor in self.inputs.tensors])
+        baselines = [
+            baseline[rows] if _has_rows(baseline, tensor) else baseline
+            for baseline, tensor in zip(self.baselines, self.inputs.tensors, strict=True)
+        ]
+        masks = [
+            mask[rows] if len(mask) > 1 else mask
+            for mask in self.features.of_elements(torch.arange(len(self.features))[None, None])
+        ]
+        return inputs, {
+            "baselines": self.inputs.restore(baselines),
+            "feature_mask": self.inputs.restore(masks),
+            "num_interp_features": len(self.features),
+        }
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of coalitions.
+
+    Attributes:
+        coalitions: the coalitions.
+        different: those that differ from each other.
+        which: the number among those of each coalition.
+        values: their scores, `(coalitions, rows, targets)`, floating.
+        clean: the scores of the unperturbed inputs, `(rows, targets)`, floating.
+    """
+
+    coalitions: Coalitions
+    different: Coalitions
+    which: Tensor
+    values: Tensor
+    clean: Tensor
+
+
+class CoalitionAttribution(Ablation):
+    """A method that keeps coalitions of features, and replaces all others."""
+
+    @abstractmethod
+    def _coalitions(self, game: Game, rows: int) -> Coalitions:
+        """Return the coalitions to score.
+
+        Args:
+            game: the call.
+            rows: number of examples whose scores are their own; 1 if the forward aggregates them.
+        """
+
+    @abstractmethod
+    def _solve(self, game: Game, scored: Scored) -> Tensor:
+        """Return the attribution of each feature, `(features, rows, targets)`."""
+
+    def _draws(self, seed: Any, inputs: Inputs) -> CoalitionDraws:
+        return SeededDraws(checked_seeds(seed, inputs))
+
+    def _game(
+        self, inputs: Any, baselines: Any, feature_mask: Any, samples: int, seed: Any
+    ) -> Game:
+        """Check the arguments that these methods share."""
+        given = as_inputs(inputs, differentiable=False, aligned=False)
+        replacing, features = as_baselines(baselines, given), as_segments(given, feature_mask)
+        if not len(features):
+            raise InputError("inputs hold no element, so there is no feature to attribute to")
+        return Game(given, replacing, features, samples, self._draws(seed, given))
+
+    def _attribute(
+        self, game: Game, target: Any, additional_forward_args: Any, run: AblationRun
+    ) -> Any:
+        """Return the attributions, shaped like the inputs."""
+        if not any(map(len, game.inputs.tensors)):
+            return game.inputs.restore(of_no_example(game.features, game.inputs, target))
+        effects, scores = self._coefficients(game, target, additional_forward_args, run)
+        return game.inputs.restore(self._in_form(game.features.to_elements(effects), scores))
+
+    def _returned(
+        self,
+        game: Game,
+        target: Any,
+        additional_forward_args: Any,
+        run: AblationRun,
+        in_input_shape: bool,
+    ) -> Any:
+        """Return the attributions shaped like the inputs, or one for each feature."""
+        if in_input_shape:
+            return self._attribute(game, target, additional_forward_args, run)
+        if not any(map(len, game.inputs.tensors)):
+            return torch.zeros(0, len(game.features))
+        effects, scores = self._coefficients(game, target, additional_forward_args, run)
+        return self._in_form([effects.movedim(0, -1)], scores)[0]
+
+    def _coefficients(
+        self, game: Game, target: Any, additional_forward_args: Any, run: AblationRun
+    ) -> tuple[Tensor, TargetScores]:
+        """Return the attribution of each feature, `(features, rows, targets)`, and the scores."""
+        scores, recorder = self._clean(game.inputs, target, additional_forward_args, run)
+        coalitions = self._coalitions(game, len(scores.clean) if scores.per_example else 1)
+        different, which = coalitions.distinct()
+        values = self._values(game.perturbation(different), scores, run, recorder)
+        each = in_single(values)[which.to(values.device)]
+        scored = Scored(coalitions, different, which, each, in_single(scores.clean))
+        effects = self._solve(game, scored)
+        return effects.to(_floating(scores.clean.dtype)), scores
+
+
+def _has_rows(baseline: Baseline, tensor: Tensor) -> bool:
+    own = isinstance(baseline, Tensor) and baseline.dim() == tensor.dim()
+    return own and len(baseline) > 1  # type: ignore[arg-type]
+
+
+def _floating(kind: torch.dtype) -> torch.dtype:
+    return kind if kind.is_floating_point else torch.get_default_dtype()
