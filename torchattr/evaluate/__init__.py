@@ -6,6 +6,12 @@ from torchattr.evaluate.complexity import gini_index as gini_index
 from torchattr.evaluate.curves import Curve as Curve
 from torchattr.evaluate.curves import deletion_curve as deletion_curve
 from torchattr.evaluate.curves import insertion_curve as insertion_curve
+from torchattr.evaluate.faithfulness import (
+    faithfulness_correlation as faithfulness_correlation,
+)
+from torchattr.evaluate.faithfulness import monotonicity as monotonicity
+from torchattr.evaluate.faithfulness import sensitivity_n as sensitivity_n
+from torchattr.evaluate.faithfulness import single_deletion as single_deletion
 from torchattr.evaluate.localisation import (
     attribution_localisation as attribution_localisation,
 )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchattr.errors import InputError, ShapeError
 from torchattr.evaluate.measured_maps import as_maps, as_masks, is_varied, undefined
+from torchattr.evaluate.ranks import midranks
 
 Sign = Literal["absolute", "positive"]
 
@@ -132,7 +133,7 @@ def localisation_auc(maps: Any, masks: Any) -> Tensor:
     """
     found = as_maps(maps)
     inside = as_masks(masks, found).flatten(1)
-    ranks = _midranks(found.flatten(1))
+    ranks = midranks(found.flatten(1))
     within, total = inside.sum(1), inside.shape[1]
     above = (ranks * inside).sum(1) - within * (within + 1) / 2
     values = above / (within * (total - within))
@@ -199,11 +200,3 @@ def _hits(maps: Tensor, inside: Tensor, sizes: Tensor) -> Tensor:
     room = sizes - above.sum(1)
     share = room / tied.sum(1)
     return (above & within).sum(1) + share * (tied & within).sum(1)
-
-
-def _midranks(values: Tensor) -> Tensor:
-    """Return the rank of each element in its row from 1 on, the mean of those of equal ones."""
-    ordered = values.sort(dim=1).values.contiguous()
-    low = torch.searchsorted(ordered, values.contiguous())
-    high = torch.searchsorted(ordered, values.contiguous(), right=True)
-    return (low + 1 + high).double() / 2

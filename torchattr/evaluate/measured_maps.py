@@ -72,14 +72,15 @@ def undefined(values: Tensor, is_defined: Tensor, metric: str, because: str) -> 
     """Return values with NaN where a metric is undefined, and warn once if that is anywhere.
 
     Args:
-        values: one for each map.
+        values: one for each map, or several, `(N, ...)`.
         is_defined: whether each is defined.
         metric: its name.
         because: what makes it undefined, as "the map is constant".
     """
     if is_defined.all():
         return values
-    which = (~is_defined).nonzero().flatten().tolist()
+    rows = is_defined.reshape(len(is_defined), -1).all(1)
+    which = (~rows).nonzero().flatten().tolist()
     listed = ", ".join(map(str, which[:5])) + (" ..." if len(which) > 5 else "")
     warn(
         f"{metric} is undefined where {because}; it is NaN for {len(which)} of {len(values)} maps:"
