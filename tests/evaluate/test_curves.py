@@ -69,7 +69,7 @@ def trapezoids(fractions: Tensor, scores: Tensor) -> Tensor:
 def test_pixels_equal_a_literal_loop(kind: str, steps: int, channels: int, baseline: Any) -> None:
     model, x, maps = net(), pictures(), noise(2, channels, 7, 8, seed=3)
     found = CURVES[kind](model, x, maps, [1, 2], baselines=baseline, steps=steps)
-    b = torch.as_tensor(baseline).double().expand_as(x)
+    b = torch.as_tensor(baseline, dtype=torch.float64).expand_as(x)
     assert found.scores.shape == found.fractions.shape == (2, steps + 1)
     for n, target in enumerate([1, 2]):
         worth = maps[n].mean(0).flatten()

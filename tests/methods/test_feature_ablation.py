@@ -376,3 +376,23 @@ def test_a_single_example_of_what_aggregates_is_no_row() -> None:
     found = ta.FeatureAblation(lambda v: v.prod(0)[:4]).attribute(rows(1))
     assert found.shape == (4, 6)
     assert_same(found, rows(1)[0, :4].diag() @ torch.eye(4, 6).double(), EXACT)
+
+
+@pytest.mark.parametrize("number", [0.1, 0.4])
+def test_a_number_is_not_rounded_to_single_precision(number: float) -> None:
+    """By whole copies and incrementally, by paths and by the bounds of a rule."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten(), nn.Linear(16, 1)).double()
+    x = torch.rand(1, 1, 6, 6, dtype=torch.float64)
+    tensor = torch.full_like(x, number)
+    window = {"sliding_window_shapes": (1, 2, 2)}
+    for found, expected in (
+        [ta.FeatureAblation(model).attribute(x, b) for b in (number, tensor)],
+        [ta.Occlusion(model).attribute(x, baselines=b, **window) for b in (number, tensor)],
+        [ta.IntegratedGradients(model).attribute(x, b) for b in (number, tensor)],
+        [ta.DeepLift(model).attribute(x, b) for b in (number, tensor)],
+        [
+            ta.LRP(model, "epsilon_gamma_box", low=-b, high=b).attribute(x, target=0)
+            for b in (number, tensor)
+        ],
+    ):
+        assert torch.equal(found, expected)

@@ -135,6 +135,17 @@ def as_baselines(baselines: Any, inputs: Inputs) -> tuple[Tensor | int | float, 
     )
 
 
+def as_value(value: Tensor | int | float, tensor: Tensor) -> Tensor:
+    """Return a number or a tensor in the dtype and on the device of another one, without a graph.
+
+    A number does not pass through single precision on its way.
+
+    >>> as_value(0.1, torch.zeros(1, dtype=torch.float64)).item()
+    0.1
+    """
+    return torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device).detach()
+
+
 def _checked_baseline(value: Any, tensor: Tensor, name: str) -> Tensor | int | float:
     fits = tensor.dtype == torch.bool or not isinstance(value, bool)
     if isinstance(value, (int, float)) and fits:

@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_baselines
+from torchattr.core.inputs import Inputs, as_baselines, as_value
 from torchattr.core.types import Baselines
 from torchattr.errors import InputError, InputTypeError, ShapeError
 
@@ -29,7 +28,7 @@ def fixed_baselines(baselines: Any, inputs: Inputs) -> list[Tensor]:
         InputError: NaN or infinite values.
     """
     values = zip(as_baselines(baselines, inputs), inputs.tensors, strict=True)
-    return [_finite(_like(value, tensor)).expand_as(tensor) for value, tensor in values]
+    return [_finite(as_value(value, tensor)).expand_as(tensor) for value, tensor in values]
 
 
 class BaselineRows:
@@ -99,7 +98,7 @@ def _arguments(function: Any, inputs: Inputs) -> Sequence[Any]:
 
 def _rows(value: Any, tensor: Tensor, name: str) -> Tensor:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _finite(_like(value, tensor).reshape([1] * tensor.dim()))
+        return _finite(as_value(value, tensor).reshape([1] * tensor.dim()))
     if not isinstance(value, Tensor):
         raise InputTypeError(
             f"{name} must be a number, a tensor of rows or a function that returns such, got"
@@ -115,17 +114,13 @@ def _rows(value: Any, tensor: Tensor, name: str) -> Tensor:
             f"{name} has shape {tuple(value.shape)}; pass at least one row in the form of an"
             f" example: ({', '.join(['rows', *map(str, tensor.shape[1:])])})"
         )
-    return _finite(_like(value, tensor))
+    return _finite(as_value(value, tensor))
 
 
 def _has_form(rows: Tensor, tensor: Tensor) -> bool:
     if rows.dim() != tensor.dim() or not len(rows):
         return False
     return all(a in (1, b) for a, b in zip(rows.shape[1:], tensor.shape[1:], strict=True))
-
-
-def _like(value: Any, tensor: Tensor) -> Tensor:
-    return torch.as_tensor(value, device=tensor.device).detach().to(tensor.dtype)
 
 
 def _finite(baseline: Tensor) -> Tensor:

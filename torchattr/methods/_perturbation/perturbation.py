@@ -8,7 +8,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs
+from torchattr.core.inputs import Inputs, as_value
 from torchattr.incremental import Change
 from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.features import FeatureMasks, MaskSubset
@@ -115,10 +115,10 @@ def pixels_of(boxes: Boxes, device: torch.device) -> tuple[Tensor, Tensor, Tenso
 
 def _fitted(baseline: Baseline, tensor: Tensor) -> Tensor:
     """Return a baseline in the input's dtype; only an integer input may become floating."""
-    value = torch.as_tensor(baseline, device=tensor.device)
-    if tensor.is_floating_point() or not value.is_floating_point():
-        return value.detach().to(tensor.dtype)
-    return value.detach()
+    given = torch.as_tensor(baseline)
+    if tensor.is_floating_point() or not given.is_floating_point():
+        return as_value(baseline, tensor)
+    return given.detach().to(tensor.device)
 
 
 def _mixed(tensor: Tensor, baseline: Tensor, mask: Tensor | None) -> Tensor:

@@ -93,7 +93,8 @@ class ZBox(TerminalRule):
                 "the z_box rule needs the bounds of the input: low and high, numbers or tensors"
                 " that broadcast to it"
             )
-        self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
+        # In double precision, which a number would lose as a tensor of its own.
+        self.low, self.high = (torch.as_tensor(one, dtype=torch.float64) for one in (low, high))
         if bool((self.low > self.high).any()):
             raise RuleError(f"low must not be above high, got low={low}, high={high}")
 
