@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.outputs import activated_by
@@ -92,6 +94,17 @@ class Deletions:
             recorder=self._recorder,
         )
         return found
+
+    def of_pictures(self, changed: Iterable[Tensor], count: int, progress: str | None) -> Tensor:
+        """Return the scores of changed batches, one after another: `(batches, N, targets)`.
+
+        Args:
+            changed: the batches.
+            count: their number.
+            progress: title of the progress bar; `None` shows none.
+        """
+        bar = tqdm(changed, total=count, desc=progress, disable=progress is None)
+        return torch.cat([self.scores.of([pictures]) for pictures in bar])
 
     def sums(self) -> Tensor:
         """Return the sum of the attributions of each feature: `(targets or 1, N, features)`."""

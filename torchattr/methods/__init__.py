@@ -32,6 +32,7 @@ from torchattr.methods._perturbation.memory_budget import Footprint as Footprint
 from torchattr.methods._perturbation.memory_budget import has_fixed_batch as has_fixed_batch
 from torchattr.methods._perturbation.perturbation import Baseline as Baseline
 from torchattr.methods._perturbation.perturbation import Perturbation as Perturbation
+from torchattr.methods._perturbation.random_numbers import SeededStreams as SeededStreams
 from torchattr.methods._perturbation.scores import EVERY_VALUE as EVERY_VALUE
 from torchattr.methods._perturbation.scores import TargetScores as TargetScores
 from torchattr.methods._perturbation.segments import Segments as Segments
