@@ -23,4 +23,4 @@ from torchattr.evaluate.localisation import top_k_intersection as top_k_intersec
 from torchattr.evaluate.pointing import Pointing as Pointing
 from torchattr.evaluate.pointing import pointing_game as pointing_game
 from torchattr.evaluate.pointing import points_at as points_at
-from torchattr.evaluate.road import road as road
+from torchattr.evaluate.remove_and_debias import road as road
