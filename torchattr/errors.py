@@ -271,5 +271,9 @@ class RowsWarning(TorchattrWarning):
     """A result without one row per example was omitted."""
 
 
+class UndefinedMetricWarning(TorchattrWarning):
+    """A metric is not defined for some maps, and NaN for them."""
+
+
 class BackendWarning(TorchattrWarning):
     """An automatically chosen backend failed, and another one is used instead."""

@@ -10,7 +10,7 @@ from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputTypeError, OutputError
+from torchattr.errors import InputError, InputTypeError, OutputError
 from torchattr.evaluate import Curve, deletion_curve, insertion_curve
 from torchattr.evaluate.replacement import blurred
 
@@ -286,3 +286,22 @@ def test_a_squeezed_example_is_a_row(kind: str, activation: Any) -> None:
     for target in (None, 1):
         found = CURVES[kind](lambda v: model(v).squeeze(), x, maps, target, **options)
         assert_same(found.scores, CURVES[kind](model, x, maps, target, **options).scores, EXACT)
+
+
+def test_the_least_important_first() -> None:
+    model, x, maps = net(), pictures(), noise(2, 1, 7, 8, seed=3)
+    for kind in CURVES.values():
+        found = kind(model, x, maps, 1, steps=9, order="least")
+        assert_same(found.scores, kind(model, x, -maps, 1, steps=9).scores, EXACT)
+    with pytest.raises(InputError, match="order must be 'most' or 'least', got 'lerf'"):
+        deletion_curve(model, x, maps, 1, order="lerf")  # type: ignore[arg-type]
+
+
+def test_the_area_over_the_curve_is_the_mean_fall() -> None:
+    model, x, maps = net(), pictures(), noise(2, 1, 7, 8, seed=3)
+    curve = deletion_curve(model, x, maps, 1, steps=9)
+    for n in range(2):
+        falls = [curve.scores[n, 0] - curve.scores[n, k] for k in range(10)]
+        assert curve.aopc[n].item() == pytest.approx(sum(falls).item() / 10)
+    several = deletion_curve(model, x, maps, ta.Classes(2, 0), steps=9)
+    assert several.aopc.shape == (2, 2)

@@ -9,27 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_arguments, as_inputs
-from torchattr.core.outputs import activated_by
 from torchattr.core.types import Activation, Forward, OutputKey, Tensors
-from torchattr.errors import InputError, OutputError
-from torchattr.evaluate.ranked_masks import (
-    CurveKind,
-    Order,
-    as_fractions,
-    as_orders,
-    nested,
-    pixels,
-)
-from torchattr.evaluate.replacement import as_replaced
-from torchattr.methods import (
-    Perturbation,
-    TargetScores,
-    as_segments,
-    check_at_once,
-    evaluate_copies,
-    tape_recorder,
-)
+from torchattr.evaluate.deletions import Deletions
+from torchattr.evaluate.ranked_masks import CurveKind, Order, Ranking, as_fractions, nested
 from torchattr.show import notebook, plot_lines, rendered
 
 if TYPE_CHECKING:
@@ -57,6 +39,18 @@ class Curve:
         fractions = self.fractions if self.scores.dim() == 2 else self.fractions[:, None]
         kind = torch.promote_types(self.scores.dtype, torch.float32)
         return torch.trapezoid(self.scores.to(kind), fractions.to(kind), dim=-1)
+
+    @property
+    def aopc(self) -> Tensor:
+        """The mean fall of each score over all steps, `(N,)` or `(N, targets)`.
+
+        `1 / (L + 1) Σ_k (s_0 - s_k)`, the area over the perturbation curve of Samek et al. 2017,
+        arXiv:1509.06321. Of two deletion curves of one map, by `order="most"` and `"least"`, the
+        difference is free of what every deletion does.
+        """
+        kind = torch.promote_types(self.scores.dtype, torch.float32)
+        scores = self.scores.to(kind)
+        return (scores[..., :1] - scores).mean(-1)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw a line for each example and target on Matplotlib axes; `None` creates a figure.
@@ -104,6 +98,7 @@ def deletion_curve(
     baselines: Any = 0,
     feature_mask: Tensors | None = None,
     steps: float = 100,
+    order: Ranking = "most",
     activation: Activation = "softmax",
     additional_forward_args: Any = None,
     output: OutputKey = None,
@@ -136,6 +131,8 @@ def deletion_curve(
             their order.
         steps: number of steps; a float below 1 is the fraction of the features in each step. At
             most one step per feature.
+        order: `"most"` begins with the features of the largest attribution ("MoRF"), `"least"`
+            with those of the smallest ("LeRF"), where the score should stay.
         activation: how the model's scores become probabilities: `"softmax"` as in the paper,
             `"sigmoid"`, or `"none"` for raw scores. It does not apply to a
             :class:`torchattr.Neuron`, nor to a target that is a function of the output.
@@ -169,6 +166,7 @@ def deletion_curve(
         baselines=baselines,
         feature_mask=feature_mask,
         steps=steps,
+        order=order,
         activation=activation,
         additional_forward_args=additional_forward_args,
         output=output,
@@ -186,6 +184,7 @@ def insertion_curve(
     baselines: Any = "blur",
     feature_mask: Tensors | None = None,
     steps: float = 100,
+    order: Ranking = "most",
     activation: Activation = "softmax",
     additional_forward_args: Any = None,
     output: OutputKey = None,
@@ -213,6 +212,7 @@ def insertion_curve(
         baselines=baselines,
         feature_mask=feature_mask,
         steps=steps,
+        order=order,
         activation=activation,
         additional_forward_args=additional_forward_args,
         output=output,
@@ -231,41 +231,37 @@ def _curve(
     baselines: Any,
     feature_mask: Any,
     steps: Any,
+    order: Ranking,
     activation: Activation,
     additional_forward_args: Any,
     output: OutputKey,
     perturbations_per_eval: int | None,
     show_progress: bool,
 ) -> Curve:
-    check_at_once(perturbations_per_eval)
-    probabilities = activated_by(activation)
-    given = as_inputs(inputs, differentiable=False)
-    if given.batch_size == 0:
-        raise InputError("inputs has no examples, so there is nothing to measure")
-    replaced = as_replaced(baselines, given)
-    features = pixels(given.tensors) if feature_mask is None else as_segments(given, feature_mask)
-    arguments = as_arguments(additional_forward_args)
-    recorder = tape_recorder(given)
-    scores = TargetScores(
-        model, given, target, arguments, output, probabilities, through=recorder.around
+    deletions = Deletions(
+        model,
+        inputs,
+        attributions,
+        target,
+        baselines=baselines,
+        feature_mask=feature_mask,
+        activation=activation,
+        additional_forward_args=additional_forward_args,
+        output=output,
+        perturbations_per_eval=perturbations_per_eval,
     )
-    _need_rows(scores, given)
-    orders = [Order(features, one) for one in as_orders(attributions, given, len(scores.targets))]
+    orders = [Order(deletions.features, one, order) for one in deletions.attributions]
     fractions = as_fractions(steps, int(orders[0].sizes.max()))
     values, counts = [], orders[0].counts(fractions)
-    for order in orders:
-        masks = nested(order, counts, kind)
-        found, _ = evaluate_copies(
-            Perturbation(given, replaced, masks),
-            scores,
-            at_once=perturbations_per_eval,
-            progress=kind.capitalize() if show_progress else None,
-            recorder=recorder,
+    clean = deletions.scores.clean
+    for one in orders:
+        found = deletions.of(
+            nested(one, counts, kind), kind.capitalize() if show_progress else None
         )
-        values.append(_with_clean(found, scores.clean, kind))
+        values.append(_with_clean(found, clean, kind))
     along = _of_each_target(values).movedim(0, -1)
     exact = (counts / orders[0].sizes).T.to(torch.promote_types(along.dtype, torch.float32))
-    return Curve(kind, exact, along if scores.several else along[:, 0])
+    return Curve(kind, exact, deletions.in_form(along))
 
 
 def _with_clean(values: Tensor, clean: Tensor, kind: CurveKind) -> Tensor:
@@ -279,12 +275,3 @@ def _of_each_target(values: Sequence[Tensor]) -> Tensor:
     if len(values) == 1:
         return values[0]
     return torch.stack([found[..., target] for target, found in enumerate(values)], dim=-1)
-
-
-def _need_rows(scores: TargetScores, inputs: Inputs) -> None:
-    if not scores.per_example:
-        raise OutputError(
-            "each example has its own order of features, but the model returns"
-            f" {len(scores.clean)} values for {inputs.batch_size} examples; pass a model with one"
-            " row of scores for each, or a single example"
-        )

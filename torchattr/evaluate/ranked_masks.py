@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.methods import FeatureMasks, Segments
 
 CurveKind = Literal["insertion", "deletion"]
+
+Ranking = Literal["most", "least"]
+"""Whether the features of the largest attribution come first, or those of the smallest."""
 
 
 class Nested(FeatureMasks):
@@ -44,17 +47,26 @@ class Nested(FeatureMasks):
 
 
 class Order:
-    """The features of each example by decreasing attribution.
+    """The features of each example by decreasing or increasing attribution.
 
     The attribution of a feature is the mean over its elements; ties keep the order of numbers.
 
     Args:
         features: the elements of each feature.
         attributions: for each input a tensor that broadcasts to it.
+        first: which features come first.
+
+    Raises:
+        InputError: an unknown order.
     """
 
-    def __init__(self, features: Segments, attributions: Sequence[Tensor]) -> None:
+    def __init__(
+        self, features: Segments, attributions: Sequence[Tensor], first: Ranking = "most"
+    ) -> None:
+        if first not in get_args(Ranking):
+            raise InputError(f"order must be 'most' or 'least', got {first!r}")
         means, present = features.means(attributions)
+        means = means if first == "most" else -means
         order = means.masked_fill(~present, -torch.inf).argsort(dim=1, descending=True, stable=True)
         ranks = torch.empty_like(order)
         ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))

@@ -21,7 +21,9 @@ from torchattr.methods._perturbation.batch_repeat import repeat_rows as repeat_r
 from torchattr.methods._perturbation.checked import checked_count as checked_count
 from torchattr.methods._perturbation.checked import checked_seed as checked_seed
 from torchattr.methods._perturbation.coalition_draws import CoalitionDraws as CoalitionDraws
+from torchattr.methods._perturbation.coalition_draws import SeededDraws as SeededDraws
 from torchattr.methods._perturbation.coalition_draws import size_probabilities as size_probabilities
+from torchattr.methods._perturbation.coalitions import ListedCoalitions as ListedCoalitions
 from torchattr.methods._perturbation.evaluate_copies import check_at_once as check_at_once
 from torchattr.methods._perturbation.evaluate_copies import evaluate_copies as evaluate_copies
 from torchattr.methods._perturbation.features import FeatureMasks as FeatureMasks

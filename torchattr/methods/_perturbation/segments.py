@@ -104,6 +104,15 @@ class Segments(Features):
         Returns:
             both `(N, features)`.
         """
+        total, count = self.sums(values)
+        return total / count.clamp(min=1), count > 0
+
+    def sums(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the sum of each feature's elements, and their number, both `(N, features)`.
+
+        Args:
+            values: for each input a tensor that broadcasts to it, `(N, ...)`.
+        """
         rows, device = len(values[0]), values[0].device
         kind = torch.promote_types(values[0].dtype, torch.float32)
         total = torch.zeros(rows, self._count, dtype=kind, device=device)
@@ -113,7 +122,7 @@ class Segments(Features):
             elements = value.expand(rows, *shape[1:]).flatten(1).to(total)
             total.scatter_add_(1, numbers, elements)
             count.scatter_add_(1, numbers, torch.ones_like(elements))
-        return total / count.clamp(min=1), count > 0
+        return total, count
 
 
 def as_segments(inputs: Inputs, feature_mask: Any) -> Segments:

@@ -69,6 +69,9 @@ class Split(_Joined):
             call.place.leave()
         return _split(call, grad)
 
+    def of_relevance(self) -> LayerRule:
+        return SplitOfRelevance()
+
 
 def _split(call: Call, values: Tensor) -> tuple[Tensor, ...]:
     """Return the part of each operand."""
@@ -80,9 +83,6 @@ def _split(call: Call, values: Tensor) -> tuple[Tensor, ...]:
 
 def _part(parts: Callable[[], tuple[Tensor, ...]], position: int) -> Tensor:
     return parts()[position]
-
-    def of_relevance(self) -> LayerRule:
-        return SplitOfRelevance()
 
 
 @batchable

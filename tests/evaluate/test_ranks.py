@@ -1,0 +1,45 @@
+import statistics
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from torchattr.errors import InputError
+from torchattr.evaluate.ranks import check_correlation, correlation, midranks
+
+VALUES = st.lists(st.integers(-3, 3), min_size=6, max_size=6).filter(lambda v: len(set(v)) > 1)
+
+
+def ranks(values):
+    """Mean positions in order, by counting."""
+    return [
+        sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values
+    ]
+
+
+@given(VALUES)
+def test_midranks(values):
+    assert midranks(torch.tensor([values]).double())[0].tolist() == ranks(values)
+
+
+@given(VALUES, VALUES)
+def test_correlations(a, b):
+    pearson, defined = correlation(torch.tensor(a), torch.tensor(b), "pearson")
+    assert defined
+    assert pearson.item() == pytest.approx(statistics.correlation(a, b), abs=1e-12)
+    assume(len(set(ranks(a))) > 1 < len(set(ranks(b))))
+    spearman, _ = correlation(torch.tensor(a), torch.tensor(b), "spearman")
+    assert spearman.item() == pytest.approx(statistics.correlation(ranks(a), ranks(b)), abs=1e-12)
+
+
+def test_a_constant_has_no_correlation_even_if_it_differs_by_rounding():
+    even = torch.tensor([[0.1, 0.1, 0.1 + 1e-17], [0.1, 0.1, 0.2]], dtype=torch.float64)
+    even[0, 0] = 0.1 * (1 + 2**-52)
+    _, defined = correlation(even, torch.arange(3.0), "spearman")
+    assert defined.tolist() == [False, True]
+
+
+def test_an_unknown_correlation():
+    with pytest.raises(InputError, match="'pearson' or 'spearman', got 'kendall'"):
+        check_correlation("kendall")

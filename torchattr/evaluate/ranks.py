@@ -1,0 +1,58 @@
+"""Ranks and correlations along the last dimension."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from torchattr.core.rounding import unit
+from torchattr.errors import InputError
+
+Correlation = Literal["pearson", "spearman"]
+
+
+def midranks(values: Tensor) -> Tensor:
+    """Return the rank of each element from 1 on; equal ones get the mean of theirs.
+
+    >>> midranks(torch.tensor([[3.0, 1.0, 3.0]])).tolist()
+    [[2.5, 1.0, 2.5]]
+    """
+    ordered = values.sort(dim=-1).values.contiguous()
+    low = torch.searchsorted(ordered, values.contiguous())
+    high = torch.searchsorted(ordered, values.contiguous(), right=True)
+    return (low + 1 + high).double() / 2
+
+
+def correlation(a: Tensor, b: Tensor, kind: Correlation) -> tuple[Tensor, Tensor]:
+    """Return the correlation of two sets of values, and where it is defined: neither is constant.
+
+    Args:
+        a: `(..., n)`.
+        b: values that broadcast to them.
+        kind: of the values (`"pearson"`) or of their ranks (`"spearman"`).
+    """
+    a, b = torch.broadcast_tensors(a.double(), b.double())
+    # Before they are centred, after which equal values may differ by rounding.
+    varied = _is_varied(a) & _is_varied(b)
+    if kind == "spearman":
+        a, b = midranks(a), midranks(b)
+    a, b = (one - one.mean(-1, keepdim=True) for one in (a, b))
+    found = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))
+    return found.clamp(-1, 1), varied
+
+
+def check_correlation(kind: str) -> None:
+    """Check the name of a correlation.
+
+    Raises:
+        InputError: it is unknown.
+    """
+    if kind not in get_args(Correlation):
+        raise InputError(f"correlation must be 'pearson' or 'spearman', got {kind!r}")
+
+
+def _is_varied(values: Tensor) -> Tensor:
+    size = values.abs().amax(-1)
+    return values.amax(-1) - values.amin(-1) > 4 * unit(values) * size
