@@ -90,7 +90,7 @@ class SplitOfRelevance(Split):
     """The same below a rule whose result is relevance: that of a constant is what arrives at it."""
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        parts = enumerate(self.backward(call, grad))
+        parts = enumerate(_split(call, grad))
         kept = [part.double().sum() for k, part in parts if not call.place.is_dependent(k)]
         return {"constant": torch.stack(kept).sum()} if kept else {}
 
