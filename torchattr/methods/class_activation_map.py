@@ -140,7 +140,7 @@ class ClassActivationMap(GradientAttribution):
         Raises:
             InputError: options that exclude each other, or `aug_smooth` without images.
         """
-        options = {
+        options: dict[str, Any] = {
             "attribute_to_layer_input": attribute_to_layer_input,
             "relu_attributions": relu_attributions,
             "attr_dim_summation": attr_dim_summation,

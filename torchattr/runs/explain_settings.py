@@ -107,7 +107,8 @@ class ExplainPlan:
             )
         layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
         plan = cls(loaded, settings, ScoreReader(loaded, settings.output), layers)
-        list(map(plan._method, settings.names))  # A composite is checked where it is made.
+        for name in settings.names:  # A composite is checked where it is made.
+            plan._method(name, plan.reader.scores)
         return plan
 
     @property
