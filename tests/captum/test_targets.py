@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import captum.attr
@@ -62,7 +63,16 @@ def test_every_method_with_a_target_takes_captums() -> None:
     for cls in (getattr(torchattr.captum, name) for name in names):
         attribute = getattr(cls, "attribute", None)
         if attribute and "target" in inspect.signature(attribute).parameters:
-            assert "captums_target" in attribute.__code__.co_names, cls
+            assert any("captums_target" in one.__code__.co_names for one in unwrapped(attribute)), (
+                cls
+            )
+
+
+def unwrapped(function: Any) -> Iterator[Any]:
+    """Yield a function and all that it wraps."""
+    while function is not None:
+        yield function
+        function = getattr(function, "__wrapped__", None)
 
 
 def test_each_method_keeps_its_own_attribute() -> None:

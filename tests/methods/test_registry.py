@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 from helpers import refused
+from sklearn.linear_model import Ridge
 from torch import nn
 
 import torchattr as ta
@@ -82,20 +83,29 @@ def test_methods_are_built_with_what_they_take() -> None:
 
 
 OTHER: dict[str, Any] = {
+    "base": "layer_cam",
     "calls": "sum",
     "composite": "zero",
     "eps": 0.5,
+    "gamma": 0.5,
     "head_fusion": "max",
     "high": 1.0,
+    "interpretable_model": Ridge(alpha=0.5),
+    "kernel": "linear",
     "layer": "0",
     "layers": "0",
     "layout": "channels_last",
     "low": -1.0,
     "memory": "lean",
     "output": 0,
+    "perturb_func": lambda original, **_: original,
     "queries": "mean",
+    "rescale": "layer",
     "rules": {"relu": "gradient"},
+    "similarity_func": ta.ExponentialKernel("euclidean"),
     "start": "one",
+    "weighting": "probability",
+    "weights": "relevance",
     "zero_params": "bias",
 }
 """A value that is not the default, of arguments that are neither switches nor numbers."""

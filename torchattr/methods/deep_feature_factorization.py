@@ -60,7 +60,7 @@ class Concepts:
         ['dog, cow']
         """
         best = self.scores.topk(min(top, self.scores.shape[1]), dim=1).indices
-        return [", ".join(names[number] for number in row) for row in best.tolist()]
+        return [", ".join(names[int(number)] for number in row) for row in best.tolist()]
 
 
 def deep_feature_factorization(
@@ -151,7 +151,8 @@ class _Read:
         layout: LayoutChoice,
     ) -> None:
         self._model, self._inputs, self._arguments = model, inputs, arguments
-        self._name, self._module, self._choice = name, module, layout
+        self._name, self._module = name, module
+        self._choice: LayoutChoice = layout
         tap = TapPoint(module, with_layout=layout is None)
         free: dict[str, Any] = {"key": any_output, "differentiable": False}
         trace = Trace(model, inputs.tensors, arguments, taps=[tap], **free)

@@ -70,12 +70,20 @@ class Lime(CoalitionAttribution):
         output: OutputKey = None,
     ) -> None:
         super().__init__(model, output=output)
+        self._chosen = {
+            "interpretable_model": interpretable_model,
+            "similarity_func": similarity_func,
+            "perturb_func": perturb_func,
+        }
         self.interpretable_model = (
-            default_model() if interpretable_model is None else (interpretable_model)
+            default_model() if interpretable_model is None else interpretable_model
         )
         check_model(self.interpretable_model)
         self.similarity_func = similarity_func or ExponentialKernel()
         self.perturb_func = perturb_func
+
+    def _settings(self) -> dict[str, Any]:
+        return {**self._chosen, **super()._settings()}
 
     def attribute(
         self,

@@ -171,7 +171,8 @@ def _corrected(value: Tensor, edge: Any, slopes: Any) -> Tensor:
     # PyTorch takes a gradient without a derivative of its own for a constant.
     if any(type(node).__name__ == "Error" for node in nodes_of(slope)):
         raise RuntimeError("a function of the model has a gradient without a derivative of its own")
-    (curved,) = torch.autograd.grad(slope, [edge], value, retain_graph=True, allow_unused=True)
+    along: Any = [edge]
+    (curved,) = torch.autograd.grad(slope, along, value, retain_graph=True, allow_unused=True)
     return (slope if curved is None else slope - curved / 2).detach()
 
 

@@ -34,7 +34,7 @@ def result(*calls: Captured, gradient: Tensor | None = None) -> PassResult:
 
 
 def chain(*calls: Captured, **options: Any) -> AttentionChain:
-    return AttentionChain(result(*calls), GIVEN, "Method", **options)
+    return AttentionChain([result(*calls)], GIVEN, "Method", **options)
 
 
 @pytest.mark.parametrize(

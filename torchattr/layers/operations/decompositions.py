@@ -189,17 +189,15 @@ def _amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 @_made_of("", "max")
 def _max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    other = dim if isinstance(dim, Tensor) else other
-    if other is not None:
-        return _maximum(input, other)
+    if isinstance(dim, Tensor) or other is not None:
+        return _maximum(input, dim if other is None else other)
     return input.amax() if dim is None else (input.amax(dim, keepdim), None)
 
 
 @_made_of("", "min")
 def _min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    other = dim if isinstance(dim, Tensor) else other
-    if other is not None:
-        return _minimum(input, other)
+    if isinstance(dim, Tensor) or other is not None:
+        return _minimum(input, dim if other is None else other)
     return _amin(input) if dim is None else (_amin(input, dim, keepdim), None)
 
 

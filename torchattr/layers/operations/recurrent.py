@@ -69,6 +69,11 @@ def rnn_cell(activation: Callable[[Tensor], Tensor]) -> Cell:
     return cell
 
 
+def _is_packed(parameters: Any) -> bool:
+    """Whether what comes third are the states, behind the sizes of packed sequences."""
+    return isinstance(parameters, Tensor) or isinstance(parameters[0], (tuple, list))
+
+
 def unrolled(cell: Cell) -> Callable[..., Any]:
     """Return a function with the arguments and results of PyTorch's for the layers of a cell.
 
@@ -87,8 +92,7 @@ def unrolled(cell: Cell) -> Callable[..., Any]:
         batch_first: bool = False,
     ) -> Any:
         states = (first,) if isinstance(first, Tensor) else tuple(first)
-        is_packed = isinstance(parameters, Tensor) or isinstance(parameters[0], (tuple, list))
-        if is_packed or (cell is lstm_cell and len(states) == 1):
+        if _is_packed(parameters) or (cell is lstm_cell and len(states) == 1):
             return None
         count = num_layers * (2 if bidirectional else 1)
         size = len(parameters) // count

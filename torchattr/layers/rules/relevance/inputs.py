@@ -95,4 +95,4 @@ def _packer() -> Any:
     if hooks is None:
         return None
     pack, _ = hooks
-    return ref(pack) if type(pack).__weakrefoffset__ else pack
+    return ref(pack) if getattr(type(pack), "__weakrefoffset__", 0) else pack
