@@ -196,6 +196,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "layers.operations.parsers.norm": "layers/operations/parsers/test_gradients.py: as for linear",
     "layers.operations.parsers.pool": "layers/operations/parsers/test_gradients.py: as for linear",
     "layers.operations.place": "layers/test_arrangement.py: what a walk over the graph writes down",
+    "layers.moving_nodes": "layers/test_arrangement.py: which inputs are known not to be negative",
     "layers.operations.recurrent": "layers/operations/test_decompositions.py: the parts of layers",
     "layers.plain": "methods/test_shapley_cam.py: what is differentiated twice there",
     "layers.rule": "layers/rules/test_oracles.py: an abstract class and the default of all rules",
@@ -250,6 +251,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # inspect
     # preparation
     # evaluate
+    "evaluate.deletions": "evaluate/test_curves.py, test_faithfulness.py: what their metrics share",
     # robust
     # concepts
     # results

@@ -30,7 +30,7 @@ at_layer: Tensor = ta.LayerConductance(model, "1").attribute(images, target=3)
 by_layer: dict[str, Tensor] = ta.GradCAM(model, layer=["0", "1"]).attribute(images, target=3)
 
 assert_type(ta.Saliency(model).attribute(images, ta.Difference(3, [1, 2])), Tensor)
-assert_type(ta.Saliency(model).attribute(images, ta.Boxes([1], [[0.0, 0, 4, 4]])), Tensor)
+assert_type(ta.Saliency(model).attribute(images, ta.Probability(3)), Tensor)
 assert_type(ta.RISE(model).attribute(images, ta.Classes(1, ta.Segment(2))), Tensor)
 
 occlusion = ta.Occlusion(model)

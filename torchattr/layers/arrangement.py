@@ -13,12 +13,12 @@ from torch.autograd.graph import GradientEdge
 from torchattr.core.select import original_name
 from torchattr.core.types import Forward
 from torchattr.errors import RuleError
-from torchattr.layers.autograd import Enter, Restated, runs_rules
+from torchattr.layers.autograd import Enter, runs_rules
 from torchattr.layers.backward import BackwardState
 from torchattr.layers.composite import WEIGHTED, Composite, Position
 from torchattr.layers.graph import nodes_of, oldest_first, readers_of
 from torchattr.layers.guards import named_modules_of
-from torchattr.layers.ledger import Probe
+from torchattr.layers.moving_nodes import keeps_sign, only_moves
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.operations.place import Place
 from torchattr.layers.rule import LayerRule, Merged
@@ -149,7 +149,7 @@ class _Arrangement:
         weighted = []
         for node in self._nodes:
             below = [source for source, _ in node.next_functions]
-            if _is_rectifying(node) or (_keeps_sign(node) and self._nonnegative.issuperset(below)):
+            if _is_rectifying(node) or (keeps_sign(node) and self._nonnegative.issuperset(below)):
                 self._nonnegative.add(node)
             if self._is_live(node):
                 self._live.add(node)
@@ -281,7 +281,7 @@ class _Arrangement:
 
     def _demand_unchanged(self, end: Any) -> None:
         for node in _nodes_below(end):
-            if node in self._live and not _only_moves(node):
+            if node in self._live and not only_moves(node):
                 raise RuleError(
                     f"the rule {type(self._rule_of(end)).__name__} gives relevance, which"
                     f" {_named(node)} between {end.state.call.spelling} and the inputs would"
@@ -341,28 +341,6 @@ def _is_rectifying(node: Any) -> bool:
     return runs_rules(node) and node.state.call.operation.name == "relu"
 
 
-def _keeps_sign(node: Any) -> bool:
-    """Whether a node's output has no negative element if its inputs have none."""
-    if runs_rules(node):
-        return node.state.call.operation.name in _SIGN_KEEPING and _adds(node.state.call.arguments)
-    name = type(node).__name__
-    return name in _SIGN_KEEPING_NODES and getattr(node, "_saved_alpha", 1) > 0
-
-
-def _adds(arguments: Mapping[str, Any]) -> bool:
-    alpha = arguments.get("alpha", 1)
-    return isinstance(alpha, (int, float)) and alpha > 0
-
-
-def _only_moves(node: Any) -> bool:
-    """Whether a node only puts elements elsewhere, or is where the graph begins."""
-    if isinstance(node, Enter._backward_cls):
-        return True
-    if runs_rules(node):
-        return node.state.call.operation.name in ("dropout", "cat")
-    return type(node).__name__ in _MOVING_NODES
-
-
 def _named(node: Any) -> str:
     """Return a readable name of the operation that a node is the backward of."""
     if runs_rules(node):
@@ -374,34 +352,3 @@ _MERGED = Merged()
 
 # Operations whose output tells what their inputs were, as far as it depends on them.
 _MOVING = frozenset(["max_pool", "cat"])
-
-_SIGN_KEEPING = frozenset(
-    [
-        "max_pool",
-        "avg_pool",
-        "adaptive_avg_pool",
-        "adaptive_max_pool",
-        "add",
-        "cat",
-        "dropout",
-        "mean",
-        "sum",
-    ]
-)
-
-
-def _node_names(names: str) -> frozenset[str]:
-    return frozenset(f"{name}Backward{number}" for name in names.split() for number in range(6))
-
-
-_MOVING_NODES = _node_names(
-    "Alias AsStrided Clone Expand Permute ReshapeAlias Select Slice Split SplitWithSizes Squeeze T"
-    " Transpose Unbind UnsafeSplit UnsafeView Unsqueeze View ToCopy Flip Index IndexSelect"
-    " PixelShuffle PixelUnshuffle Roll Stack Cat ConstantPadNd Unfold Im2Col Copy ReflectionPad1D"
-    " ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D"
-) | {function._backward_cls.__name__ for function in (Probe, Restated)}
-
-_SIGN_KEEPING_NODES = _MOVING_NODES - _node_names("ConstantPadNd") | _node_names(
-    "Add Mean Sum MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D"
-    " AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D"
-)

@@ -25,6 +25,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar
 
 import torch
@@ -44,13 +45,17 @@ def checked_parameter(value: Any, name: str) -> float:
     """Return a parameter of a rule, which is at least 0.
 
     Raises:
-        RuleError: it is no number, not finite or negative.
+        RuleError: it is no number, negative, or too large for single precision.
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise RuleError(f"{name} must be a number, got {type(value).__name__} {value!r}")
-    if not 0 <= value < float("inf"):
-        negative = "not be negative" if value < 0 else "be finite"
-        raise RuleError(f"{name} must {negative}, got {value}")
+    largest = torch.finfo(torch.float32).max
+    if not 0 <= value <= largest:
+        if value < 0:
+            needed = "not be negative"
+        else:
+            needed = f"be at most {largest:.1e}" if isfinite(value) else "be finite"
+        raise RuleError(f"{name} must {needed}, got {value}")
     return float(value)
 
 
