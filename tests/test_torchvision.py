@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -53,7 +53,7 @@ PARTLY = {"mobilenet_v3_small"}
 """These have both."""
 
 
-@cache
+@lru_cache(maxsize=4)
 def built(name: str) -> nn.Module:
     """Build a model in float64 whose batch-norms have seen a few batches of noise.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ It is low where small images are pooled to larger ones, and in a transformer.
 """
 
 
-@cache
+@lru_cache(maxsize=1)
 def network(name: str) -> nn.Module:
     """Build a network in float64 whose batch-norms fit their inputs."""
     options: dict[str, Any] = {}

@@ -31,7 +31,7 @@ by_layer: dict[str, Tensor] = ta.GradCAM(model, layer=["0", "1"]).attribute(imag
 
 assert_type(ta.Saliency(model).attribute(images, ta.Difference(3, [1, 2])), Tensor)
 assert_type(ta.Saliency(model).attribute(images, ta.Probability(3)), Tensor)
-assert_type(ta.RISE(model).attribute(images, ta.Classes(1, ta.Segment(2))), Tensor)
+assert_type(ta.RISE(model).attribute(images, ta.Classes(1, ta.Probability(2))), Tensor)
 
 occlusion = ta.Occlusion(model)
 assert_type(occlusion.attribute(images, (3, 2, 2), strides=(3, 1, 1), target=1), Tensor)

@@ -56,6 +56,7 @@ def coefficients(model: Any, features: Tensor, scores: Tensor, weights: Tensor) 
         model.fit(DataLoader(data, batch_size=len(features)))
         found: Tensor = model.representation()
         return found.detach()
-    x, y, w = (values.cpu().numpy() for values in (features, scores, weights))
+    # In double precision, in which the squares of no score overflow.
+    x, y, w = (values.cpu().double().numpy() for values in (features, scores, weights))
     fitted = deepcopy(model).fit(x, y, sample_weight=w)
     return torch.as_tensor(fitted.coef_, dtype=scores.dtype, device=scores.device)
