@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -136,7 +137,7 @@ def test_batch_norms_that_pass_relevance_on_equal_zennit(network: str) -> None:
 def softened(model: nn.Module) -> nn.Module:
     """Replace a rectifier that a batch-norm reads by one without zeros."""
     parts: Any = list(model)  # type: ignore[call-overload]
-    for place, (part, reader) in enumerate(zip(parts, parts[1:], strict=False)):
+    for place, (part, reader) in enumerate(pairwise(parts)):
         if isinstance(part, nn.ReLU) and isinstance(reader, nn.BatchNorm2d):
             parts[place] = nn.LeakyReLU(0.2)
     return nn.Sequential(*parts)
