@@ -65,7 +65,7 @@ def test_forms_of_baselines(baselines: Any) -> None:
     value = baselines[0] if isinstance(baselines, tuple) else baselines
     start = torch.as_tensor(0.0 if value is None else value, dtype=X.dtype).expand_as(X)
     found = ta.DeepLift(MODEL).attribute(X, baselines, target=1)
-    assert_same(found, ta.DeepLift(MODEL).attribute(X, start.clone(), target=1))
+    assert_same(found, ta.DeepLift(MODEL).attribute(X, start.clone(), target=1), 1e-12)
     assert_same(sums(found), rise(MODEL, 1, X, start), 1e-12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -99,6 +100,68 @@ def test_without_stabilised_sums_the_difference_to_zennit_is_that_small() -> Non
     stabilised = ta.LRP(model, rules=STABILISED).attribute(PICTURES, 3)
     assert not torch.equal(plain, stabilised)
     assert_same(stabilised, plain, 1e-3)
+
+
+# Batch-norms that pass relevance on, as zennit's do that no canonizer merges.
+
+
+def normalised_first() -> nn.Module:
+    """Batch-norms before and behind convolutions, the last of which is behind a linear layer."""
+    return enlivened(
+        seeded(
+            lambda: nn.Sequential(
+                nn.BatchNorm2d(3), nn.Conv2d(3, 6, 3), nn.ReLU(), nn.BatchNorm2d(6), nn.ReLU(),
+                nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+                nn.Linear(64, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 5),
+            )
+        )
+    )  # fmt: skip
+
+
+PASSING: dict[str, Callable[[], nn.Module]] = {"behind": vgg_like, "all over": normalised_first}
+PASS: Any = {"conv": "z_plus", "linear": "epsilon", "batch_norm": "pass"}
+
+
+@pytest.mark.parametrize("network", PASSING)
+def test_batch_norms_that_pass_relevance_on_equal_zennit(network: str) -> None:
+    pytest.importorskip("zennit", reason="zennit is in the extra bench")
+    # Nothing that is exactly 0 reaches the batch-norms, where relevance would be lost.
+    model = softened(PASSING[network]())
+    expected = zennit_maps(model, PICTURES, 3, "EpsilonPlus")
+    found = ta.LRP(model, PASS, start="one", rules=STABILISED).attribute(PICTURES, 3)
+    assert_same(found, expected, BOUND)
+    merged = ta.LRP(model, start="one", rules=STABILISED).attribute(PICTURES, 3)
+    assert (merged - expected).abs().max() > 1e-3 * expected.abs().max()
+
+
+def softened(model: nn.Module) -> nn.Module:
+    """Replace a rectifier that a batch-norm reads by one without zeros."""
+    parts: Any = list(model)  # type: ignore[call-overload]
+    for place, (part, reader) in enumerate(pairwise(parts)):
+        if isinstance(part, nn.ReLU) and isinstance(reader, nn.BatchNorm2d):
+            parts[place] = nn.LeakyReLU(0.2)
+    return nn.Sequential(*parts)
+
+
+@pytest.mark.parametrize("network", PASSING)
+def test_what_a_batch_norm_does_not_pass_on_is_dead(network: str) -> None:
+    model = PASSING[network]()
+    for ledger in ta.LRP(model, PASS).ledgers(PICTURES, 3):
+        assert abs(ledger.error) < 1e-12 * abs(ledger.score)
+        of_norms = [entry for entry in ledger.entries if "batch_norm" in entry.operation]
+        assert {entry.reason for entry in of_norms} <= {"dead"}
+        # A rectifier's zeros, which the shift of a batch-norm makes anything of.
+        lost = sum(abs(entry.amount) for entry in of_norms)
+        assert (lost > 1e-6) == (network == "all over")
+
+
+def test_a_rule_of_ones_own_for_batch_norms_is_used_behind_convolutions() -> None:
+    class Closed(ta.LayerRule):
+        def backward(self, call: Any, grad: Tensor, *saved: Tensor) -> Tensor:
+            return torch.zeros_like(grad)
+
+    found = ta.LRP(vgg_like(), rules={"batch_norm": Closed()}).attribute(PICTURES, 3)
+    assert not bool(found.any())
 
 
 # Composites of one's own, layer by layer.

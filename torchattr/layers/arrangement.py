@@ -250,10 +250,10 @@ class _Arrangement:
         return readers[0] if _is_unchanged(node, readers[0], 0) else None
 
     def _can_merge(self, node: Any, reader: Any) -> bool:
-        """Whether a reader is a batch-norm over a weighted operation's channels, by no own rule."""
+        """Whether a reader is a batch-norm over a weighted operation's channels, as its rule is."""
         if reader.state.call.operation.name != "batch_norm":
             return False
-        if self._rule_of(reader) is not self._composite.get("batch_norm"):
+        if not self._rule_of(reader).mergeable:
             return False
         return node.state.call.operation.name == "conv" or len(reader.state.call.shape) == 2
 

@@ -20,7 +20,7 @@ from torchattr.errors import Hint, ModelError, WayOut
 from torchattr.layers.autograd import Enter, Restated, runs_rules
 from torchattr.layers.graph import nodes_of, oldest_first
 from torchattr.layers.operations.operation import Call
-from torchattr.layers.reference import is_same
+from torchattr.layers.reference import is_same, with_copies
 
 
 def demand_same_maps(
@@ -44,11 +44,22 @@ def demand_same_maps(
                 f"the model ran {found[0]} for the inputs, but {found[1]} for the baselines in its"
                 " place: what runs depends on the values"
             )
-        _demand(node, other, served)
+        demand_same_map(node, other, served)
 
 
-def _demand(node: Any, other: Any, served: Container[str]) -> None:
-    if isinstance(node, _PASSING) or type(node).__name__ == "AccumulateGrad":
+def demand_same_map(node: Any, other: Any, served: Container[str], copies: int = 1) -> None:
+    """Check a node of one run and that in its place in the other.
+
+    Args:
+        node: of one run.
+        other: of the other.
+        served: the operations that have rules.
+        copies: how many copies of the rows of the other this run is compared with.
+
+    Raises:
+        ModelError: as for :func:`demand_same_maps`.
+    """
+    if isinstance(node, PASSING) or type(node).__name__ == "AccumulateGrad":
         return
     if runs_rules(node):
         call = node.state.call
@@ -57,13 +68,14 @@ def _demand(node: Any, other: Any, served: Container[str]) -> None:
         if not _same_arguments(call, other.state.call):
             raise _refusal(_unlike(call.spelling))
         return
-    kind = _kind(type(node).__name__)
+    kind = kind_of(type(node).__name__)
     if kind not in _LINEAR or not _is_linear(kind, node):
         raise _refusal(_unknown(named(node)))
     for name in _saved_by(type(node)):
-        if name in _LINEAR[kind]:
+        if name in _LINEAR[kind] or (copies > 1 and "_sym_" in name):
             continue
-        if not _same(_read(node, name), _read(other, name)):
+        mine = _read(node, name)
+        if not _same(mine, _copied(_read(other, name), mine, copies)):
             raise _refusal(_unlike(named(node)))
 
 
@@ -116,6 +128,13 @@ def _same(value: Any, other: Any) -> bool:
     return bool(value == other)
 
 
+def _copied(value: Any, like: Any, copies: int) -> Any:
+    """Return a saved value of a run for the run that is compared with copies of its rows."""
+    if not isinstance(value, Tensor) or not isinstance(like, Tensor):
+        return value
+    return with_copies(value, like.shape, copies)
+
+
 def _read(node: Any, name: str) -> Any:
     """Return what a node saved.
 
@@ -138,7 +157,7 @@ def _saved_by(kind: type) -> tuple[str, ...]:
 
 
 @cache
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
     return name.rstrip("0123456789").removesuffix("Backward")
 
 
@@ -146,12 +165,12 @@ def named(node: Any) -> str:
     """Return a readable name of the operation that a node is the backward of."""
     if runs_rules(node):
         return str(node.state.call.spelling)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _kind(type(node).__name__)).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind_of(type(node).__name__)).lower()
 
 
 # Ours, where the graph begins and where a function was taken apart, and the identity that carries a
 # module's backward hooks.
-_PASSING = tuple(function._backward_cls for function in (Enter, Restated, BackwardHookFunction))
+PASSING = tuple(function._backward_cls for function in (Enter, Restated, BackwardHookFunction))
 
 _LINEAR_OPERATIONS = frozenset(
     (

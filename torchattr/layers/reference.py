@@ -56,10 +56,15 @@ class Reference:
     Args:
         tolerance: which differences count as none.
         copies: whether inputs are copied, which is needed where the model writes over them later.
+
+    Attributes:
+        tolerance: which differences count as none.
+        copies: how many copies of the rows the other run is compared with.
     """
 
     def __init__(self, tolerance: Tolerance, *, copies: bool = False) -> None:
         self.tolerance = tolerance
+        self.copies = 1
         self._copies = copies
         self._calls: list[_Recorded] = []
         self._position = 0
@@ -75,8 +80,9 @@ class Reference:
         """Whether nothing wrote over the inputs of the calls."""
         return all(recorded.is_intact for recorded in self._calls)
 
-    def restart(self) -> None:
-        """Begin another run that is compared with this one."""
+    def restart(self, copies: int = 1) -> None:
+        """Begin another run that is compared with this one, or with copies of its rows."""
+        self.copies = copies
         self._position = 0
         self._kept.clear()
 
@@ -100,10 +106,13 @@ class Reference:
             return None
         recorded = self._calls[self._position]
         self._position += 1
-        shapes = tuple(tensor.shape for tensor in recorded.inputs)
-        if recorded.call.operation != call.operation or shapes != call.shapes:
+        if recorded.call.operation != call.operation or len(recorded.inputs) != len(inputs):
             raise ModelError(_another(call, recorded.call))
-        for tensor, constant, depends in zip(inputs, recorded.inputs, dependent, strict=True):
+        pairs = zip(recorded.inputs, call.shapes, strict=True)
+        held = tuple(with_copies(tensor, shape, self.copies) for tensor, shape in pairs)
+        if tuple(tensor.shape for tensor in held) != tuple(call.shapes):
+            raise ModelError(_another(call, recorded.call))
+        for tensor, constant, depends in zip(inputs, held, dependent, strict=True):
             if not depends and not is_same(tensor, constant):
                 raise ModelError(
                     f"{call.spelling} takes a tensor that is computed from the inputs, but is cut"
@@ -111,7 +120,7 @@ class Reference:
                     " contributes is unknown; use IntegratedGradients, or compute it from other"
                     " arguments"
                 )
-        return recorded.inputs
+        return held
 
     def keep(self, call: Call, values: tuple[Any, ...]) -> None:
         """Keep values for the backward of a call, without their place in the graph."""
@@ -146,6 +155,40 @@ def is_same(tensor: Tensor, other: Tensor) -> bool:
         return False
     places = [(one.data_ptr(), one.stride(), one.device) for one in (tensor, other)]
     return places[0] == places[1] or torch.equal(tensor, other)
+
+
+def copied_dim(shape: Sequence[int], longer: Sequence[int], copies: int) -> int | None:
+    """Return the dimension that holds copies in a longer shape; `None` if both are the same.
+
+    Raises:
+        ModelError: the shapes differ in any other way.
+    """
+    unlike = [dim for dim, (a, b) in enumerate(zip(shape, longer, strict=False)) if a != b]
+    if len(shape) == len(longer) and not unlike:
+        return None
+    if (
+        len(shape) != len(longer)
+        or len(unlike) > 1
+        or longer[unlike[0]] != copies * shape[unlike[0]]
+    ):
+        raise ModelError(
+            f"a result has shape {tuple(longer)}, which is not that of copies of {tuple(shape)}"
+        )
+    return unlike[0]
+
+
+def with_copies(tensor: Tensor, shape: Sequence[int], copies: int) -> Tensor:
+    """Return a tensor with its values repeated along the dimension that is longer in a shape.
+
+    Raises:
+        ModelError: as for :func:`copied_dim`.
+    """
+    if copies == 1 or tensor.shape == shape:
+        return tensor
+    dim = copied_dim(tensor.shape, shape, copies)
+    if dim is None or tensor.shape[dim] == 1:
+        return tensor.expand(tuple(shape))
+    return tensor.repeat([copies if one == dim else 1 for one in range(tensor.dim())])
 
 
 def _another(call: Call, reference: Call) -> str:

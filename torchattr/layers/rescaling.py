@@ -14,6 +14,7 @@ from torchattr.layers.guards import RandomState
 from torchattr.layers.linearity import demand_same_maps
 from torchattr.layers.reference import Recorder, Reference, Tolerance
 from torchattr.layers.registry import RuleTable, registered_rules
+from torchattr.layers.row_by_row import demand_row_by_row, treats_rows_alone
 from torchattr.layers.rule import LayerRule
 from torchattr.layers.trace import Trace
 
@@ -81,12 +82,27 @@ class ReferenceRun:
         calls = [call for tap in self._taps for call in self.trace.calls(tap)]
         return [self.trace.output, *(value for call in calls for value in call.values)]
 
-    def table(self) -> RuleTable:
-        """Return the rules for one other run, which draws the same random numbers."""
-        self._reference.restart()
+    def may_be_copied(self) -> bool:
+        """Whether copies of the rows may be compared with another run.
+
+        They may not where random numbers were drawn, perhaps for each row; the state of these is as
+        it was before the run then.
+        """
+        if self._draws.has_changed():
+            self._draws.restore()
+            return False
+        return treats_rows_alone(self._outputs)
+
+    def table(self, copies: int = 1) -> RuleTable:
+        """Return the rules for one other run, which draws the same random numbers.
+
+        Args:
+            copies: how many copies of the reference's rows that run is compared with.
+        """
+        self._reference.restart(copies)
         self._draws.restore()
         rules = {name: rule(self._reference) for name, rule in self._rules.items()}
-        return RescaleTable(rules, self._outputs)
+        return RescaleTable(rules, self._outputs, copies)
 
 
 class RescaleTable(CheckedTable):
@@ -95,11 +111,15 @@ class RescaleTable(CheckedTable):
     Args:
         rules: the rule of each operation.
         outputs: the results of the reference's run.
+        copies: how many copies of the reference's rows the run is compared with.
     """
 
-    def __init__(self, rules: dict[str, Any], outputs: Sequence[Tensor]) -> None:
+    def __init__(self, rules: dict[str, Any], outputs: Sequence[Tensor], copies: int = 1) -> None:
         super().__init__(rules)
-        self._outputs = outputs
+        self._outputs, self._copies = outputs, copies
 
     def check(self, outputs: Sequence[Tensor]) -> None:
-        demand_same_maps(outputs, self._outputs, self)
+        if self._copies == 1:
+            demand_same_maps(outputs, self._outputs, self)
+        else:
+            demand_row_by_row(outputs, self._outputs, self, self._copies)

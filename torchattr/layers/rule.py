@@ -47,6 +47,9 @@ class LayerRule(ABC):
     merges: ClassVar[bool] = False
     """Whether a batch-norm that alone reads the output is treated as a part of the operation."""
 
+    mergeable: ClassVar[bool] = False
+    """Whether the rule of an operation that merges may stand for this one, too."""
+
     terminal: ClassVar[bool] = False
     """Whether `backward` returns relevance: the share of each input, not of a unit of it."""
 

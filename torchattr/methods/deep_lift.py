@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, overload
 
@@ -13,7 +14,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.targets import Several, Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors, TensorsT
-from torchattr.errors import InputError, InputTypeError
+from torchattr.errors import InputError, InputTypeError, ModelError
 from torchattr.layers import RuleTable, Tolerance
 from torchattr.methods._gradient.attributed import Attributed, AttributedInputs
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
@@ -23,6 +24,7 @@ from torchattr.methods._gradient.comparison import (
     check_complete,
     check_finite,
     contributions,
+    incomplete,
     missing,
 )
 from torchattr.methods._perturbation.scores import TargetScores
@@ -134,8 +136,11 @@ class RescaleAttribution(Attribution):
         values = of.values(solution.trace, inputs)
         starts = of.values(comparison.trace, references)
         found = contributions(multipliers, values, starts)
-        rise = comparison.rise(solution)
+        copies = comparison.copies(inputs)
+        rise = comparison.rise(solution, copies)
         check_finite(self.title, tensors_of(found))
+        if copies > 1 and incomplete(tensors_of(found), rise, solution.scores):
+            raise ModelError(f"{self.title} cannot compare copies of one run with others here")
         if of.is_complete:
             check_complete(self.title, found, rise, solution.scores)
         delta = of.for_each(lambda one: missing(tensors_of(one), rise), found)
@@ -154,14 +159,46 @@ class RescaleAttribution(Attribution):
     ) -> tuple[Any, Any]:
         """Return the attributions for one baseline of each example, and what they miss."""
         check_floating(baselines, inputs)
-        # In the memory format of the inputs, on which it depends what a model runs (`reshape`).
-        references = [
-            torch.empty_like(x).copy_(start)
-            for x, start in zip(inputs.tensors, fixed_baselines(baselines, inputs), strict=True)
-        ]
-        comparison = self._compared_with(references, target, arguments, of)
-        found, delta = self._solved(comparison, inputs.tensors, references, target, custom, of)
+        references = fixed_baselines(baselines, inputs)
+
+        def solved(rows: int) -> tuple[Any, Any]:
+            # In the memory format of the inputs, on which it depends what a model runs (`reshape`).
+            short = [
+                torch.empty_like(x[:rows]).copy_(start[:rows])
+                for x, start in zip(inputs.tensors, references, strict=True)
+            ]
+            run = self._compared_with(short, target, arguments, of)
+            if rows < inputs.batch_size and not run.may_be_copied():
+                raise ModelError(f"{self.title} cannot compare copies of one run with others here")
+            return self._solved(run, inputs.tensors, references, target, custom, of)
+
+        # Kernels round one row unlike several, which is all that tells equal values from others: it
+        # changes multipliers where nothing differs, but no contribution.
+        shared = self.multiply_by_inputs and custom is None and of.is_complete
+        found, delta = (
+            self._shared(solved, references, inputs, arguments)
+            if shared
+            else solved(inputs.batch_size)
+        )
         return found, delta if isinstance(target, Several) else with_tensors(delta, _first_target)
+
+    def _shared(
+        self,
+        solved: Callable[[int], tuple[Any, Any]],
+        references: Sequence[Tensor],
+        inputs: Inputs,
+        arguments: Sequence[Any],
+    ) -> tuple[Any, Any]:
+        """Return what is solved with one row for all examples, where that is known to be the same.
+
+        Only of what sums to the rise of the score, which is a check on it.
+        """
+        rows = inputs.batch_size
+        own = any(one.dim() and len(one) == rows for one in tensors_of(arguments))
+        if rows > 1 and not own and all(map(_is_one_row, references)):
+            with suppress(ModelError, *_UNFIT):
+                return solved(1)
+        return solved(rows)
 
 
 @register_method("deep_lift")
@@ -176,7 +213,9 @@ class DeepLift(RescaleAttribution):
     sends its difference to one place of each window. So the attributions sum to `s(x) - s(x0)` up
     to rounding, on every network; `return_convergence_delta` returns by how much they miss it.
 
-    The model runs once on the baselines and once on the inputs, and there is one backward.
+    The model runs once on the baselines and once on the inputs, and there is one backward. A
+    baseline that all examples share runs as a single row where the model is known to treat each
+    example by itself.
 
     It is *not* independent of the baseline: elements that equal the baseline get 0. It is *not*
     symmetric: two networks that compute the same function in different ways may get different
@@ -265,6 +304,15 @@ class DeepLift(RescaleAttribution):
             given, baselines, target, arguments, custom_attribution_func, AttributedInputs()
         )
         return (given.restore(found), delta) if return_convergence_delta else given.restore(found)
+
+
+_UNFIT = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+"""What a model raises that does not take a single row."""
+
+
+def _is_one_row(reference: Tensor) -> bool:
+    """Whether all rows are one in memory."""
+    return bool(reference.dim()) and reference.stride(0) == 0
 
 
 def _first_target(values: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class LRP(RelevanceAttribution):
             (z⁺) and `"excitation_backprop_opposite"` (of negated weights in the last layer),
             `"zero"` (the gradient of the frozen network); or a table of rules, by name or object,
             whose keys are operations (`"conv"`), kinds of operations (`"norm"`), names or patterns
-            of layers (`"layer1.*"`), `"first"` and `"last"`.
+            of layers (`"layer1.*"`), `"first"` and `"last"`. `{"batch_norm": "pass"}`, for any
+            kind of norm, leaves relevance in its place, and a batch-norm on its own.
         epsilon: what stabilises denominators.
         gamma: of the γ rule.
         zero_params: `"bias"` leaves biases out of the denominators, so that they take no relevance.

@@ -247,9 +247,10 @@ RELEVANCE_ORACLES: dict[tuple[str, str], str] = {
     },
     ("batch_norm", "affine"): "test_norms.py",
     **{
-        (operation, "identity"): "test_identity.py"
+        (operation, "pass"): "test_identity.py"
         for operation in (
-            *("layer_norm", "group_norm", "instance_norm", "rms_norm", "softmax", "attention"),
+            *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "normalize"),
+            *("softmax", "attention"),
         )
     },
     ("add", "normalised"): "test_identity.py",

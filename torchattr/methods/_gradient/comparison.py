@@ -24,7 +24,8 @@ class Comparison:
 
     Args:
         model: the model.
-        references: what each input is compared with, one row for each example.
+        references: what each input is compared with: one row for each example, or fewer rows, of
+            which the examples are compared with copies.
         target: what is explained, of any kind.
         arguments: further arguments of the model.
         key: which entry of the output holds the scores.
@@ -59,6 +60,14 @@ class Comparison:
         )
         self.trace = self._run.trace
 
+    def copies(self, inputs: Sequence[Tensor]) -> int:
+        """Return how many copies of the references inputs are compared with."""
+        return max(len(inputs[0]) // max(self._references.batch_size, 1), 1)
+
+    def may_be_copied(self) -> bool:
+        """Whether copies of the references may be compared with inputs."""
+        return self._run.may_be_copied() and self._reader.reads_output
+
     def multipliers(
         self, method: Callable[[RuleTable], Method], inputs: Inputs, target: Any
     ) -> SolveResult:
@@ -66,18 +75,29 @@ class Comparison:
 
         Args:
             method: returns the method that reads gradients under the rules that it is given.
-            inputs: as many rows as there are references.
+            inputs: as many rows as there are references, or a multiple of these.
             target: what is explained.
+
+        Raises:
+            ModelError: what runs has no rule, or is not the same; with a multiple of the rows also
+                where the model may not treat each row by itself.
         """
         model, arguments, key = self._problem
-        call = MethodCall(method(self._run.table()))
+        call = MethodCall(method(self._run.table(self.copies(inputs.tensors))))
         return solve(model, inputs, target, arguments, [call], key=key, memory="lean")
 
-    def rise(self, solution: SolveResult) -> Tensor:
-        """Return how much higher each score is than the references': `(N, targets)`."""
+    def rise(self, solution: SolveResult, copies: int = 1) -> Tensor:
+        """Return how much higher each score is than the references': `(N, targets)`.
+
+        Args:
+            solution: what was found for some inputs.
+            copies: how many copies of the references these are compared with.
+        """
         model, arguments, key = self._problem
         with torch.no_grad():
             output = per_example(self.trace.output, self._references, model, arguments, key)
+            if copies > 1:
+                output = output.repeat(copies, *[1] * (output.dim() - 1))
             starts = [self._reader.read(self.trace, output, target) for target in solution.targets]
         return torch.stack([*map(torch.sub, solution.scores, starts)], 1).detach()
 
@@ -115,18 +135,23 @@ def check_complete(
     title: str, found: Sequence[Tensor], rise: Tensor, scores: Sequence[Tensor]
 ) -> None:
     """Warn unless contributions sum to the rise of the scores."""
-    eps = max(torch.finfo(one.dtype).eps for one in (*found, *scores))
-    size = _summed([one.abs() for one in found], rise) + rise.abs()
-    rounding = 100 * eps**0.5 * size + 1000 * eps * torch.stack(list(scores), 1).abs()
-    off = missing(found, rise).abs() > rounding
-    if bool(off.any()):
-        examples = off.any(1).nonzero().flatten().tolist()
+    off = incomplete(found, rise, scores)
+    if off:
         warn(
-            f"{title}: the attributions of example {', '.join(map(str, examples[:8]))} do not sum"
+            f"{title}: the attributions of example {', '.join(map(str, off[:8]))} do not sum"
             " to the difference of the scores; a rule 'rescale' is wrong, or rounding is large:"
             " compare with float64",
             TorchattrWarning,
         )
+
+
+def incomplete(found: Sequence[Tensor], rise: Tensor, scores: Sequence[Tensor]) -> list[int]:
+    """Return the examples whose contributions do not sum to the rise of their scores."""
+    eps = max(torch.finfo(one.dtype).eps for one in (*found, *scores))
+    size = _summed([one.abs() for one in found], rise) + rise.abs()
+    rounding = 100 * eps**0.5 * size + 1000 * eps * torch.stack(list(scores), 1).abs()
+    off = missing(found, rise).abs() > rounding
+    return off.any(1).nonzero().flatten().tolist()
 
 
 def _summed(found: Sequence[Tensor], rise: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ IN_PLACE: Mapping[str, str] = MappingProxyType(
         "add": "normalised",
         **dict.fromkeys(
             ("layer_norm", "group_norm", "instance_norm", "rms_norm", "softmax", "attention"),
-            "identity",
+            "pass",
         ),
     }
 )

@@ -18,12 +18,14 @@ from torchattr.layers.rules.relevance.identity import NormalisedSum
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
 
 RULES: dict[str, Any] = {
-    "layer_norm": "identity",
-    "group_norm": "identity",
-    "instance_norm": "identity",
-    "rms_norm": "identity",
-    "softmax": "identity",
-    "attention": "identity",
+    "batch_norm": "pass",
+    "layer_norm": "pass",
+    "group_norm": "pass",
+    "instance_norm": "pass",
+    "rms_norm": "pass",
+    "normalize": "pass",
+    "softmax": "pass",
+    "attention": "pass",
     "matmul": "halves",
     "add": "normalised",
 }
@@ -32,6 +34,14 @@ X[0, 0, 0] = 0.0
 G = noise(2, 3, 4, seed=5)
 
 PLACES: dict[str, Callable[[Tensor], Tensor]] = {
+    "batch_norm": lambda x: F.batch_norm(
+        x, noise(3), noise(3, seed=2) ** 2 + 0.3, noise(3, seed=3), noise(3, seed=4)
+    ),
+    "batch_norm, plain": lambda x: F.batch_norm(x, noise(3), noise(3, seed=2) ** 2 + 0.3),
+    "instance_norm of running statistics": lambda x: F.instance_norm(
+        x, noise(3), noise(3, seed=2) ** 2 + 0.3, use_input_stats=False
+    ),
+    "normalize": lambda x: F.normalize(x, dim=1),
     "layer_norm": lambda x: F.layer_norm(x, (4,), noise(4), noise(4, seed=2)),
     "group_norm": lambda x: F.group_norm(x, 1),
     "instance_norm": lambda x: F.instance_norm(x),

@@ -16,14 +16,15 @@ from torch import Tensor
 from torchattr.errors import LayerError
 from torchattr.layers.ledger import Reason, relevance_of
 from torchattr.layers.operations.operation import Call, wide
-from torchattr.layers.registry import register_rule
+from torchattr.layers.registry import register_kind_rule, register_rule
 from torchattr.layers.rule import LayerRule, batchable
 from torchattr.layers.rules.attention_scores import Operands, signals_of
 from torchattr.layers.rules.relevance.linear import dead_free_quotient
 from torchattr.layers.rules.relevance.products import AttentionHalves
 
 
-@register_rule(("layer_norm", "group_norm", "instance_norm", "rms_norm", "softmax"), "identity")
+@register_kind_rule("norm", "pass")
+@register_rule("softmax", "pass")
 @batchable
 class InPlace(LayerRule):
     """`g · y / x`: an input has the relevance of the output in its place, unless it is 0."""
@@ -38,7 +39,7 @@ class InPlace(LayerRule):
         return {"dead": relevance_of(saved[1], grad).sum()}
 
 
-@register_rule("attention", "identity")
+@register_rule("attention", "pass")
 class AttentionInPlace(AttentionHalves):
     """Halves of both products; in between, logits have the relevance of their weights."""
 

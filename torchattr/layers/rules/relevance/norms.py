@@ -23,6 +23,7 @@ class BatchNormRelevance(BatchNormGradient):
     """`g · w / √(var + ε)`: the running statistics are constants; the shift keeps its share."""
 
     fresh: ClassVar[bool] = False
+    mergeable: ClassVar[bool] = True
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         shift = -call.running_mean * scale_of(call)
