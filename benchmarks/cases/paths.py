@@ -30,6 +30,8 @@ ROWS = 4
 """Baselines that gradient SHAP draws from."""
 NEAR = 1e-9
 """Distance of the baseline of the check: no rectifier switches on the way to the input."""
+SINGLE = 1e-7
+"""Captum weights the points of an integral in float32, whatever the dtype."""
 ROUNDS = 3
 """Captum's call takes long, beside which the noise of a round is small."""
 
@@ -63,7 +65,7 @@ def _compared(network: str) -> list[Comparison]:
     return [
         Comparison(
             *("LayerIntegratedGradients", network, 1),
-            *(partial(_layer_sides, POINTS), _layer_right),
+            *(partial(_layer_sides, POINTS), _layer_right, SINGLE),
             checked=partial(_layer_sides, CHECKED_POINTS),
             checked_size=CHECKED_SIZE,
         ),
