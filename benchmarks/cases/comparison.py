@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ class Comparison:
             None where the sides compute different things.
         allowed: largest difference from them, as a share of the largest value: more for a side that
             works in float32 whatever the model.
+        checked: makes the runs that are checked, if not those that are timed: fewer points, or
+            draws that do not matter.
+        checked_size: side of the images of the check, if not that of the timed ones.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Comparison:
     sides: Callable[[Task], Sides]
     right: Callable[[Task], Results]
     allowed: float = EXACT
+    checked: Callable[[Task], Sides] | None = None
+    checked_size: int | None = None
 
     def row(self, subject: Subject, settings: Settings) -> dict[str, Any]:
         """Check every side in float64, then time the correct ones."""
@@ -61,11 +66,13 @@ class Comparison:
 
     def wrong_sides(self, subject: Subject) -> dict[str, str]:
         """Return the error of each side whose results are wrong."""
-        task = subject.exact.task(self.name, 1)
+        size = self.checked_size or subject.size
+        task = replace(subject.exact, size=size).task(self.name, 1)
         right = self.right(task)
+        sides = self.checked or self.sides
         verdicts = {
             name: _verdict(quiet(run), right, self.allowed)
-            for name, run in self.sides(task.on_own_model()).items()
+            for name, run in sides(task.on_own_model()).items()
         }
         return {name: why for name, why in verdicts.items() if why}
 

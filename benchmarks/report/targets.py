@@ -202,6 +202,10 @@ TARGETS: tuple[Target, ...] = (
         ("sides", "grad-cam", "ratio"),
     ),
     *(
+        _named("paths", name, 0.9, f"{name}, 50 points, ResNet-18 and ResNet-50: of Captum's time")
+        for name in ("LayerIntegratedGradients", "GradientShap")
+    ),
+    *(
         Target(
             f"LRP {what}, {TITLES[network]}, batch {batch}: of zennit's time",
             limit,
