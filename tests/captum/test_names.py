@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -89,6 +90,29 @@ def test_base_classes_are_captums(name: str) -> None:
     assert [base for base in bases if issubclass(own, getattr(ours, base))] == kinds
     internal = issubclass(theirs, InternalAttribution)
     assert issubclass(own, ours.InternalAttribution) is internal
+
+
+def test_methods_count_as_the_methods_that_captum_derives_them_from() -> None:
+    classes = [name for _, name in HERE if inspect.isclass(getattr(captum.attr, name, None))]
+    derived = [
+        (name, base)
+        for name, base in itertools.permutations(classes, 2)
+        if issubclass(getattr(captum.attr, name), getattr(captum.attr, base))
+    ]
+    assert ("KernelShap", "Lime") in derived
+    lost = [
+        (name, base)
+        for name, base in derived
+        if not issubclass(getattr(ours, name), getattr(ours, base))
+    ]
+    assert lost == []
+    methods = [name for name in classes if issubclass(getattr(ours, name), ours.Attribution)]
+    added = [
+        (name, base)
+        for name, base in itertools.permutations(methods, 2)
+        if issubclass(getattr(ours, name), getattr(ours, base)) and (name, base) not in derived
+    ]
+    assert added == []
 
 
 def _functions(value: Any) -> list[tuple[str, Any]]:

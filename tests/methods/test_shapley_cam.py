@@ -10,6 +10,7 @@ from cam_networks import Deep, Pooled, images, layer_pair, seeded
 from helpers import refused
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import torchattr as ta
 
@@ -88,3 +89,21 @@ def test_what_cannot_be_is_said() -> None:
         ta.ShapleyCAM(seeded(Custom), "body").attribute(x, target=1)
     with refused(ta.LayerError, "training mode"):
         ta.ShapleyCAM(seeded(Pooled).train(), "body").attribute(x, target=1)
+
+
+def test_fused_attention_is_refused_with_the_way_out() -> None:
+    class Attending(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.body(x).flatten(2).transpose(1, 2)[:, None].contiguous()
+            mixed = nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+            return self.head(mixed[:, 0].mean(1))
+
+    method, x = ta.ShapleyCAM(seeded(Attending), "body"), torch.rand(2, 3, 16, 16).double()
+    with refused(ta.LayerError, "differentiates twice", "sdpa_kernel(SDPBackend.MATH)", "GradCAM"):
+        method.attribute(x, target=1)
+    with sdpa_kernel(SDPBackend.MATH):
+        assert method.attribute(x, target=1).any()

@@ -134,3 +134,13 @@ def test_mean_gains_of_a_game_by_hand() -> None:
 def test_no_element_is_refused() -> None:
     with refused(InputError, "no element"):
         ta.ShapleyValueSampling(lambda x: x.sum(1)).attribute(noise(2, 0))
+
+
+def test_progress_is_one_bar_where_the_walk_is_given_up(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reports: list[Any] = []
+    options = {"feature_mask": MASK, "show_progress": True, "incremental": True}
+    sampled(rows(), report=reports.append, **options)
+    assert reports[0].reasons
+    assert capsys.readouterr().err.count("\n") == 1

@@ -92,7 +92,7 @@ def test_a_probability_has_the_models_activation() -> None:
     ("text", "message"),
     [
         ("maks:a.png,red", r"unknown kind of target 'maks:a.png,red'; did you mean mask: ...\?"),
-        ("zzz:1", r"Allowed are mask:FILE,CLASS; box:CLASS"),
+        ("zzz:1", r"unknown kind of target 'zzz:1'\. Allowed are mask:FILE,CLASS; box:CLASS"),
         ("segment:rad", r"unknown class 'rad'; did you mean 'red'"),
         ("segment:9", r"target 9 is out of range for a model with 3 classes"),
         ("segment:-1", r"target -1 is out of range"),

@@ -114,6 +114,7 @@ class ShapleyValueSampling(_FromGenerator, _OfEveryValue, methods.ShapleyValueSa
     attribute_future = in_future(attribute)
 
 
+@ShapleyValueSampling.register
 class ShapleyValues(_OfEveryValue, methods.ShapleyValues):
     """:class:`torchattr.ShapleyValues`, by default one coalition at a time."""
 
@@ -194,6 +195,7 @@ class LimeBase(CaptumMethod, methods.LimeBase):
         return f"{self.get_name()} attribution"
 
 
+@LimeBase.register
 class Lime(_FromGenerator, PerturbationMethod, methods.Lime):
     """:class:`torchattr.Lime`, drawn by PyTorch's generator without a `seed`."""
 
@@ -240,6 +242,7 @@ class Lime(_FromGenerator, PerturbationMethod, methods.Lime):
         )
 
 
+@Lime.register
 class KernelShap(_FromGenerator, PerturbationMethod, methods.KernelShap):
     """:class:`torchattr.KernelShap`, drawn by PyTorch's generator without a `seed`."""
 

@@ -117,6 +117,7 @@ class DeepLift(_OfDifferences, methods.DeepLift):
     """:class:`torchattr.DeepLift`; Captum's argument names are its own."""
 
 
+@DeepLift.register
 class DeepLiftShap(_OfDifferences, methods.DeepLiftShap):
     """:class:`torchattr.DeepLiftShap`; Captum's argument names are its own."""
 

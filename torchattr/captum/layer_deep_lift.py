@@ -7,10 +7,12 @@ from typing import Any
 
 from torchattr import methods
 from torchattr.captum.base import LayerMethod, check_grad_kwargs, with_deltas
+from torchattr.captum.gradient import DeepLift, DeepLiftShap
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.methods import Calls, CustomAttribution
 
 
+@DeepLift.register
 class LayerDeepLift(LayerMethod, methods.LayerDeepLift):
     """:class:`torchattr.LayerDeepLift` with Captum's absolute size of differences."""
 
@@ -54,6 +56,8 @@ class LayerDeepLift(LayerMethod, methods.LayerDeepLift):
         return with_deltas(found, return_convergence_delta)
 
 
+@DeepLiftShap.register
+@LayerDeepLift.register
 class LayerDeepLiftShap(LayerMethod, methods.LayerDeepLiftShap):
     """:class:`torchattr.LayerDeepLiftShap` with Captum's absolute size of differences."""
 

@@ -105,6 +105,7 @@ class LRP(_RulesOfModules):
         return found, self.compute_convergence_delta(found, results[0].scores)
 
 
+@LRP.register
 class LayerLRP(_RulesOfModules, LayerMethod, methods.LayerLRP):
     """:class:`torchattr.LayerLRP` by the rules that modules have; several layers return a list.
 

@@ -131,6 +131,7 @@ class FeatureAblation(PerturbationMethod, methods.FeatureAblation):
     attribute_future = in_future(attribute)
 
 
+@FeatureAblation.register
 class Occlusion(PerturbationMethod, methods.Occlusion):
     """:class:`torchattr.Occlusion`, by default one perturbation at a time."""
 
@@ -165,6 +166,7 @@ class Occlusion(PerturbationMethod, methods.Occlusion):
         )
 
 
+@FeatureAblation.register
 class FeaturePermutation(PerturbationMethod, methods.FeaturePermutation):
     """:class:`torchattr.FeaturePermutation`, drawn by PyTorch's generator for each input anew."""
 
@@ -251,6 +253,7 @@ class LayerFeatureAblation(LayerMethod, methods.LayerFeatureAblation):
         return FeatureAblation(model, output=self.output)
 
 
+@FeaturePermutation.register
 class LayerFeaturePermutation(LayerMethod, methods.LayerFeaturePermutation):
     """:class:`torchattr.LayerFeaturePermutation`, drawn by PyTorch's generator."""
 

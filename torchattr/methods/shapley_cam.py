@@ -184,7 +184,13 @@ def _plain(model: Forward, inputs: Inputs, arguments: Sequence[Any], **options: 
 
 
 def _refusal(reason: Exception) -> LayerError:
+    said, others = first_line(reason), WayOut("GradCAM and HiResCAM need one derivative only")
+    # Set here, it would reach all other threads as well.
+    unfused = WayOut(
+        "run it under torch.nn.attention.sdpa_kernel(SDPBackend.MATH), since fused attention has no"
+        " second derivative"
+    )
     return LayerError(
-        f"ShapleyCAM differentiates twice, which is not possible here: {first_line(reason)}",
-        hint=Hint(ways_out=[WayOut("GradCAM and HiResCAM need one derivative only")]),
+        f"ShapleyCAM differentiates twice, which is not possible here: {said}",
+        hint=Hint(ways_out=[unfused, others] if "scaled_dot_product" in said else [others]),
     )

@@ -112,6 +112,7 @@ class ShapleyValueSampling(CoalitionAttribution):
         with tqdm(total=len(coalitions), desc=title, disable=title is None) as bar:
             perturbation = game.perturbation(coalitions)
             values, recomputed = scores_on_walk(ordered, perturbation, scores, run.incremental, bar)
+            bar.leave = values is not None  # Whole copies have a bar of their own.
         if values is None:
             quiet = replace(run, report=None)
             scored = super()._scored(game, coalitions, scores, quiet)

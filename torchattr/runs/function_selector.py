@@ -147,9 +147,9 @@ def _parse(text: str, names: Sequence[str] | None) -> ClassSelector | FunctionSe
     kind, _, rest = text.partition(":")
     if kind.casefold() not in _READ:
         close = get_close_matches(kind.casefold(), _READ, n=1)
-        question = f"did you mean {close[0]}: ...? " if close else ""
+        question = f"; did you mean {close[0]}: ...?" if close else "."
         forms = "; ".join(cls.form for cls in _KINDS)
-        raise TargetError(f"unknown kind of target {text!r}; {question}Allowed are {forms}")
+        raise TargetError(f"unknown kind of target {text!r}{question} Allowed are {forms}")
     return _READ[kind.casefold()](rest, names)
 
 
