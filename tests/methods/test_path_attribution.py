@@ -28,7 +28,7 @@ class Midpoint(PathAttribution):
 
         def evaluate(first: int, last: int) -> list[Any]:
             points = [(x / 2).repeat(last - first, 1) for x in given.tensors]
-            grads = self._gradients(points, (), scores.target, given.batch_size)
+            grads = self._gradients(points, (), scores, given.batch_size)
             return [grad.reshape(last - first, *inputs.shape).sum(0) for grad in grads]
 
         sums = self._summed(copies, evaluate, scores, given, None, "copy")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal, final, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
@@ -152,39 +151,37 @@ class GradientShap(PathAttribution):
         samples = PathSamples(given, rows, checked_stdevs(stdevs, given), seeds_for(seed, given))
         check_internal_batch(internal_batch_size, given.batch_size, "sample")
         arguments = as_arguments(additional_forward_args)
-        on_paths = partial(self._on_paths, given, samples, arguments)
-        size = internal_batch_size
-        if not return_convergence_delta:
-            sums = self._summed_at_once(count, on_paths(target), target, given, size, "sample")
-            if sums is not None:
-                return given.restore(_means(sums, count, given))
         scores = self._scores(given, target, arguments)
-        deltas = _Deltas(scores, count) if return_convergence_delta else None
-        sums = self._summed(count, on_paths(scores.target, deltas), scores, given, size, "sample")
-        found = given.restore(_means(sums, count, given))
-        return found if deltas is None else (found, deltas.by_example)
+        deltas = _no_deltas(scores, count) if return_convergence_delta else None
+        evaluate = self._on_paths(given, samples, arguments, scores, deltas)
+        sums = self._summed(count, evaluate, scores, given, internal_batch_size, "sample")
+        means = [(total / count).to(x.dtype) for total, x in zip(sums, given.tensors, strict=True)]
+        if deltas is None:
+            return given.restore(means)
+        return given.restore(means), deltas.transpose(0, 1).flatten(0, 1)
 
     def _on_paths(
         self,
         inputs: Inputs,
         samples: PathSamples,
         arguments: Sequence[Any],
-        target: Any,
-        deltas: _Deltas | None = None,
+        scores: TargetScores,
+        deltas: Tensor | None,
     ) -> Callable[[int, int], list[Tensor]]:
         """Return what sums the attributions of some samples, and fills in their deltas."""
 
         def evaluate(first: int, last: int) -> list[Tensor]:
             paths, copies = samples.drawn(first, last), last - first
             grads = self._gradients(
-                as_batch(paths.points, inputs), arguments, target, inputs.batch_size
+                as_batch(paths.points, inputs), arguments, scores, inputs.batch_size
             )
             results = [in_single(grad) for grad in grads]
             if self.multiply_by_inputs:
                 results = _times(results, paths.differences)
             if deltas is not None:
-                risen = _risen(paths, samples, deltas.scores, inputs, copies)
-                deltas.note(first, last, results, risen)
+                risen = _risen(paths, samples, scores, inputs, copies)
+                delta = convergence_delta(results, scores, risen.flatten(0, 1))
+                deltas[first:last] = delta.reshape(deltas[first:last].shape)
             return [_in_copies(result, copies, inputs).sum(0) for result in results]
 
         return evaluate
@@ -202,24 +199,10 @@ def seeds_for(seed: Any, inputs: Inputs) -> list[int]:
     return [checked_seed(one, expected) for one in seed]
 
 
-@final
-class _Deltas:
-    """How far the attributions of each sample are from the rise of the scores on its path."""
-
-    def __init__(self, scores: TargetScores, count: int) -> None:
-        self.scores = scores
-        shape = scores.clean.shape if scores.several else scores.clean.shape[:1]
-        self._values = scores.clean.new_zeros(count, *shape)
-
-    def note(self, first: int, last: int, results: Sequence[Tensor], risen: Tensor) -> None:
-        """Fill in samples `[first, last)`."""
-        delta = convergence_delta(results, self.scores, risen.flatten(0, 1))
-        self._values[first:last] = delta.reshape(self._values[first:last].shape)
-
-    @property
-    def by_example(self) -> Tensor:
-        """The deltas, the samples of an example side by side."""
-        return self._values.transpose(0, 1).flatten(0, 1)
+def _no_deltas(scores: TargetScores, count: int) -> Tensor:
+    """Return zeros for the delta of each sample: `(samples, N)`, or `(samples, N, targets)`."""
+    shape = scores.clean.shape if scores.several else scores.clean.shape[:1]
+    return scores.clean.new_zeros(count, *shape)
 
 
 def _risen(
@@ -243,10 +226,6 @@ def _times(grads: Sequence[Tensor], differences: Sequence[Tensor]) -> list[Tenso
         beside_targets(difference.flatten(0, 1), grad) * grad
         for grad, difference in zip(grads, differences, strict=True)
     ]
-
-
-def _means(sums: Sequence[Tensor], count: int, inputs: Inputs) -> list[Tensor]:
-    return [(total / count).to(x.dtype) for total, x in zip(sums, inputs.tensors, strict=True)]
 
 
 def _in_copies(result: Tensor, copies: int, inputs: Inputs) -> Tensor:

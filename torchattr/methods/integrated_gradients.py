@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Literal, overload
 
 from torch import Tensor
@@ -18,6 +17,7 @@ from torchattr.methods._perturbation.quadrature import (
     quadrature,
     weighted_copies,
 )
+from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.path_attribution import (
     PathAttribution,
     check_internal_batch,
@@ -129,14 +129,9 @@ class IntegratedGradients(PathAttribution):
         rule = quadrature(method, n_steps)
         check_internal_batch(internal_batch_size, given.batch_size, "step")
         arguments = as_arguments(additional_forward_args)
-        on_path = partial(self._on_path, given, starts, arguments, rule)
-        count, size = len(rule[0]), internal_batch_size
-        if not return_convergence_delta:
-            means = self._summed_at_once(count, on_path(target), target, given, size, "step")
-            if means is not None:
-                return given.restore(self._finished(given, starts, means))
         scores = self._scores(given, target, arguments)
-        means = self._summed(count, on_path(scores.target), scores, given, size, "step")
+        evaluate = self._on_path(given, starts, arguments, scores, rule)
+        means = self._summed(len(rule[0]), evaluate, scores, given, internal_batch_size, "step")
         results = self._finished(given, starts, means)
         if not return_convergence_delta:
             return given.restore(results)
@@ -148,14 +143,14 @@ class IntegratedGradients(PathAttribution):
         inputs: Inputs,
         starts: Sequence[Tensor],
         arguments: Sequence[Any],
+        scores: TargetScores,
         rule: Quadrature,
-        target: Any,
     ) -> Callable[[int, int], list[Tensor]]:
         """Return what evaluates the weighted sum of the gradients at some steps."""
 
         def evaluate(first: int, last: int) -> list[Tensor]:
             points = points_between(starts, inputs.tensors, rule[0][first:last])
-            grads = self._gradients(points, arguments, target, inputs.batch_size)
+            grads = self._gradients(points, arguments, scores, inputs.batch_size)
             return [weighted_copies(grad, rule[1][first:last]) for grad in grads]
 
         return evaluate

@@ -149,7 +149,7 @@ class LayerRun:
         """
         call = MethodCall(self._method._at_layers, {"of": self.of}, self._allow_unused)
         values, gradients = self._method._gradients(
-            points, self._arguments, self.scores.target, self._batch, call
+            points, self._arguments, self.scores, self._batch, call
         )
         return self._of_copies(values, copies), gradients
 

@@ -13,19 +13,14 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import joined
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.core.warn import warn
-from torchattr.errors import DeviceLost, TorchattrError, TorchattrWarning
+from torchattr.errors import TorchattrWarning
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.passes import MethodCall, solve
 from torchattr.methods._gradient.rows import beside_targets
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
 from torchattr.methods._perturbation.checked import checked_count
-from torchattr.methods._perturbation.memory_budget import (
-    fitting,
-    has_fixed_batch,
-    in_batches,
-    surely_fits,
-)
+from torchattr.methods._perturbation.memory_budget import fitting, in_batches
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores, require_copies
 from torchattr.methods.base import Attribution, GradientAttribution
 
@@ -108,41 +103,6 @@ class PathAttribution(Attribution):
     def _scores(self, inputs: Inputs, target: Any, arguments: Sequence[Any]) -> TargetScores:
         return TargetScores(self.model, inputs, target, arguments, self.output)
 
-    def _summed_at_once(
-        self,
-        count: int,
-        evaluate: Evaluate,
-        target: Any,
-        inputs: Inputs,
-        internal_batch_size: int | None,
-        what: str,
-    ) -> Any | None:
-        """Return what :meth:`_summed` does, without a forward of the batch before, or `None`.
-
-        That forward fixes what the target names, and tells how many copies fit. The number of a
-        class is fixed already, and a few small copies fit. What fails nevertheless is run again
-        after that forward, which tells why.
-
-        Args:
-            count: as for :meth:`_summed`.
-            evaluate: as for :meth:`_summed`, for the target as it is.
-            target: the target.
-            inputs: as for :meth:`_summed`.
-            internal_batch_size: as for :meth:`_summed`.
-            what: as for :meth:`_summed`.
-        """
-        is_chosen = internal_batch_size is not None or has_fixed_batch(self.model)
-        # A single copy is not told from a batch that the model aggregates.
-        is_known = type(target) is int and inputs.aligned and count > 1
-        if is_chosen or not is_known or not surely_fits(inputs.tensors, count):
-            return None
-        try:
-            return _added(in_batches(count, count, evaluate, what))
-        except DeviceLost:
-            raise
-        except (TorchattrError, RuntimeError, MemoryError):
-            return None
-
     def _summed(
         self,
         count: int,
@@ -185,7 +145,7 @@ class PathAttribution(Attribution):
         self,
         points: Sequence[Tensor],
         arguments: Sequence[Any],
-        target: Any,
+        scores: TargetScores,
         batch_size: int,
         call: MethodCall | None = None,
     ) -> Any:
@@ -194,7 +154,7 @@ class PathAttribution(Attribution):
         Args:
             points: the copies.
             arguments: further arguments of the model.
-            target: the target of the batch, fixed.
+            scores: the scores of the batch.
             batch_size: examples in the batch.
             call: what is read instead of these gradients.
         """
@@ -203,7 +163,7 @@ class PathAttribution(Attribution):
         solution = solve(
             self.model,
             Inputs(tuple(points), True),
-            repeat_target(target, copies),
+            repeat_target(scores.target, copies),
             repeat_arguments(arguments, copies, batch_size),
             [call or MethodCall(self._gradient)],
             key=self.output,

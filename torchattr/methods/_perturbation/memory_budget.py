@@ -26,8 +26,6 @@ T = TypeVar("T")
 # On a CPU more rows at once are no faster, but leave the caches.
 CPU_ROWS = 64
 CPU_BYTES = 2**29
-# A network makes up to some 500 times as much as it is given, which is as much as that.
-SMALL_BYTES = 2**20
 # Beyond this many elements in one tensor many kernels fall back to slower ones, or fail.
 LARGEST_ELEMENTS = 2**31 - 1
 # The others on the machine, fragmentation and workspaces need room as well.
@@ -119,13 +117,6 @@ def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.de
     if device.type == "cpu":
         limits += [CPU_ROWS // max(batch_size, 1), CPU_BYTES // max(needed, 1)]
     return max(min(limits), 1)
-
-
-def surely_fits(tensors: Sequence[Tensor], copies: int) -> bool:
-    """Whether copies of a batch are so small that nobody need measure what one of them makes."""
-    rows = copies * max(map(len, tensors), default=0)
-    given = copies * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    return rows <= CPU_ROWS and given <= SMALL_BYTES
 
 
 def has_fixed_batch(forward: Forward) -> bool:
