@@ -11,9 +11,8 @@ from peers import Counting, classifier, mixed, rows
 
 import torchattr as ta
 from torchattr.core.inputs import as_inputs
-from torchattr.errors import InputTypeError, TorchattrError, TorchattrWarning
+from torchattr.errors import InputTypeError, TorchattrWarning
 from torchattr.methods import PathAttribution
-from torchattr.methods._perturbation import memory_budget
 from torchattr.methods.path_attribution import check_internal_batch
 
 METHODS = [ta.IntegratedGradients, ta.GradientShap]
@@ -70,51 +69,3 @@ def test_internal_batches_are_checked() -> None:
         check_internal_batch(8.0, 9, "step")
     with refused(ta.InputError, "internal_batch_size", "at least 1"):
         check_internal_batch(0, 9, "step")
-
-
-OF_FIVE: list[Any] = [
-    lambda model, x, target: ta.IntegratedGradients(model).attribute(x, target=target, n_steps=5),
-    lambda model, x, target: ta.GradientShap(model).attribute(x, target=target, n_samples=5),
-]
-
-
-@pytest.mark.parametrize("five", OF_FIVE, ids=["IntegratedGradients", "GradientShap"])
-def test_a_few_small_copies_are_one_forward(five: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x = Counting(classifier()), rows()
-    found = five(model, x, 1)
-    assert model.seen == [5 * len(x)]
-    monkeypatch.setattr(memory_budget, "SMALL_BYTES", 0)
-    model.seen.clear()
-    assert_same(found, five(model, x, 1), 0)
-    assert model.seen == [len(x), 5 * len(x)]
-
-
-@pytest.mark.parametrize("five", OF_FIVE, ids=["IntegratedGradients", "GradientShap"])
-def test_a_target_that_the_scores_decide_is_that_of_the_batch(five: Any) -> None:
-    model, x = Counting(classifier()), rows()
-    found = five(model, x, None)
-    assert model.seen == [len(x), 5 * len(x)]
-    assert_same(found, five(model, x, model(x).argmax(1)), 1e-12)
-
-
-@pytest.mark.parametrize("five", OF_FIVE, ids=["IntegratedGradients", "GradientShap"])
-@pytest.mark.parametrize("form", [lambda y: y, lambda y: y.mean(0), lambda y: y[:, 0].sum()])
-def test_what_fails_for_copies_is_told_of_the_batch(
-    five: Any, form: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, x = classifier(), rows()
-    refusals = []
-    for _ in range(2):
-        with pytest.raises(TorchattrError) as refusal:
-            five(lambda x: form(model(x)), x, 99)
-        refusals.append(str(refusal.value))
-        monkeypatch.setattr(memory_budget, "SMALL_BYTES", 0)
-    assert refusals[0] == refusals[1]
-
-
-@pytest.mark.parametrize("five", OF_FIVE, ids=["IntegratedGradients", "GradientShap"])
-def test_copies_that_do_not_fit_are_run_in_parts(five: Any) -> None:
-    model, x = Counting(classifier(), limit=2 * len(rows())), rows()
-    assert_same(five(model, x, 1), five(classifier(), x, 1), 1e-12)
-    assert model.seen[0] == 5 * len(x)
-    assert max(model.seen[-3:]) <= 2 * len(x)

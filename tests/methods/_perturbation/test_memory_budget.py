@@ -17,7 +17,6 @@ from torchattr.methods._perturbation.memory_budget import (
     fitting,
     has_fixed_batch,
     in_batches,
-    surely_fits,
 )
 
 CPU = torch.device("cpu")
@@ -117,12 +116,3 @@ def test_a_fixed_batch_is_served_copy_by_copy() -> None:
         assert_same(method(fixed).attribute(x, target=1), expected, 1e-12)
     found = ta.NoiseTunnel(ta.Saliency(fixed)).attribute(x, target=1, stdevs=0.0)
     assert_same(found, ta.Saliency(model).attribute(x, target=1), 1e-12)
-
-
-def test_a_few_small_copies_surely_fit() -> None:
-    rows = torch.zeros(2, 2**10)
-    assert surely_fits([rows], 32)
-    assert not surely_fits([rows], 33)
-    assert not surely_fits([torch.zeros(1, 2**16)], 5)
-    assert surely_fits([torch.zeros(1, 2**16)], 4)
-    assert not surely_fits([torch.zeros(1, 2**15), torch.zeros(1, 2**16)], 4)
