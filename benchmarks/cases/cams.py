@@ -31,8 +31,9 @@ PEERS: Mapping[str, str] = {
     "fem": "FEM",
 }
 """Ten maps, by their names in both libraries."""
-ABLATED = {"resnet50": "layer4.0.conv1", "vgg16": "features.26"}
-"""A layer of 512 channels with a part of the network behind it."""
+ABLATED = {"resnet50": "layer4", "vgg16": "features.29"}
+"""The last layer with positions, as is usual. Where values are negative, the libraries differ:
+pytorch-grad-cam sets a channel far below all others, the paper to 0."""
 FLOAT32 = 1e-4
 """pytorch-grad-cam's maps are always float32, and enlarged by OpenCV."""
 ABLATION_SIZE = 64
