@@ -100,7 +100,7 @@ def test_ablation_gives_what_whole_copies_give() -> None:
         if model is None:
             continue
         ablation = ta.FeatureAblation(model)
-        options = {"target": ta.Classes(0, 20, 95), "feature_mask": mask}
+        options = {"target": ta.Classes(0, 20, 47), "feature_mask": mask}
         try:
             expected = ablation.attribute(picture(), **options, incremental=False)
         except ta.TrainingModeError:
