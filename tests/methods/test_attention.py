@@ -88,10 +88,11 @@ def test_without_tokens_before_the_patches() -> None:
 def test_a_target_that_depends_on_no_token_shows_the_mean() -> None:
     """The gradient is 0, so no token is read more than another."""
     model = attending(pool="mean")
-    with pytest.warns(ta.DisconnectedWarning):
-        found = ta.RawAttention(model).attribute(IMAGES, lambda scores: scores[:, 0] * 0)
     matrices, _ = eager(model)
-    assert_same(found, as_map(matrices[-1].mean(1).mean(1)), 1e-12)
+    for _ in range(8):  # Objects lie elsewhere each time, which decides nothing.
+        with pytest.warns(ta.DisconnectedWarning):
+            found = ta.RawAttention(model).attribute(IMAGES, lambda scores: scores[:, 0] * 0)
+        assert_same(found, as_map(matrices[-1].mean(1).mean(1)), 1e-12)
 
 
 def test_layers_choose_the_calls() -> None:

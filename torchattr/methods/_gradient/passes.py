@@ -165,7 +165,9 @@ def _solve(
     ]
     served = [number for number, reason in enumerate(reasons) if reason is None]
     passes = [request for number in served for request in asked[number]]
-    used = {r for number in served if not calls[number].allows_unused for r in asked[number]}
+    demanding = (number for number in served if not calls[number].allows_unused)
+    # In order: of two passes of one name, the later one tells which examples are disconnected.
+    used = list(dict.fromkeys(request for number in demanding for request in asked[number]))
     parts: dict[int, list[Any]] = {number: [] for number in served}
     for one in forward.rounds(passes):
         for k in served:
@@ -174,7 +176,7 @@ def _solve(
         for request in used if warns_of_zeros else ():
             if request.required and not request.rules:
                 check.note_zeros(request.name, one.results[request].gradients, one.count)
-    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, list(used)))
+    check.warn_of_zeros(lambda: _zeros_with_open_gates(problem, used))
     results: list[Any] = [None] * len(calls)
     for number, of_call in parts.items():
         results[number] = _joined(of_call, several=forward.several)
