@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from helpers import seeded
-from torch import Tensor, nn
+from measured import SmallNet, ranks
+from torch import Tensor
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError, UndefinedMetricWarning
@@ -20,14 +21,7 @@ from torchattr.evaluate import (
     single_deletion,
 )
 
-
-class Net(nn.Sequential):
-    def __init__(self) -> None:
-        stem = (nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten())
-        super().__init__(*stem, nn.Linear(48, 3))
-
-
-MODEL = seeded(Net).double()
+MODEL = seeded(SmallNet).double()
 GENERATOR = torch.Generator().manual_seed(3)
 X = torch.rand(2, 2, 6, 8, generator=GENERATOR, dtype=torch.float64)
 MAPS = torch.randn(2, 2, 6, 8, generator=GENERATOR, dtype=torch.float64)
@@ -43,12 +37,6 @@ def without(x: Tensor, numbers: Any, mask: Tensor, baseline: float) -> Tensor:
     for number in numbers:
         changed[:, mask == number] = baseline
     return changed
-
-
-def ranks(values: list[float]) -> list[float]:
-    return [
-        sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values
-    ]
 
 
 @pytest.mark.parametrize("kind", ["pearson", "spearman"])

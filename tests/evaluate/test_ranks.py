@@ -4,18 +4,12 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from measured import ranks
 
 from torchattr.errors import InputError
 from torchattr.evaluate.ranks import check_correlation, correlation, midranks
 
 VALUES = st.lists(st.integers(-3, 3), min_size=6, max_size=6).filter(lambda v: len(set(v)) > 1)
-
-
-def ranks(values):
-    """Mean positions in order, by counting."""
-    return [
-        sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values
-    ]
 
 
 @given(VALUES)

@@ -8,20 +8,14 @@ import pytest
 import torch
 from helpers import seeded
 from imputed_by_hand import by_hand
+from measured import SmallNet
 from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate import road
 
-
-class Net(nn.Sequential):
-    def __init__(self) -> None:
-        stem = (nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten())
-        super().__init__(*stem, nn.Linear(48, 3))
-
-
-MODEL = seeded(Net).double()
+MODEL = seeded(SmallNet).double()
 GENERATOR = torch.Generator().manual_seed(3)
 X = torch.rand(2, 2, 6, 8, generator=GENERATOR, dtype=torch.float64)
 MAPS = torch.randn(2, 1, 6, 8, generator=GENERATOR, dtype=torch.float64)
