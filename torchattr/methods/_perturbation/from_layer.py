@@ -13,7 +13,15 @@ from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
 from torchattr.incremental import run_by
-from torchattr.layers import Captured, TapPoint, ThreadHook, Trace, hook_forward
+from torchattr.layers import (
+    Captured,
+    TapPoint,
+    ThreadHook,
+    Trace,
+    hook_forward,
+    on_input,
+    on_output,
+)
 from torchattr.methods._gradient.target_reader import last_call
 
 
@@ -69,22 +77,12 @@ class FromLayer:
     def _hook(self, replacing: Sequence[Tensor]) -> Callable[..., Any]:
         left = self._calls
 
-        def is_last() -> bool:
+        def last_replaced(value: Any) -> Any:
             nonlocal left
             left -= 1
-            return left == 0
+            return value if left else _replaced(value, replacing)
 
-        def of_output(module: Any, args: Any, output: Any) -> Any:
-            return _replaced(output, replacing) if is_last() else None
-
-        def of_input(module: Any, args: Any, kwargs: Any) -> Any:
-            if not is_last():
-                return None
-            if args:
-                return _replaced(args, replacing), kwargs
-            return args, _replaced(kwargs, replacing)
-
-        return of_input if self._tap.of_input else of_output
+        return (on_input if self._tap.of_input else on_output)(last_replaced)
 
 
 def _replaced(value: Any, replacing: Sequence[Tensor]) -> Any:
