@@ -11,10 +11,9 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.rounding import in_single
 from torchattr.core.targets import Target
 from torchattr.core.types import Tensors, TensorsT
-from torchattr.errors import ShapeError
 from torchattr.methods._gradient.baselines import BaselineDistribution, BaselineRows
 from torchattr.methods._gradient.rows import beside_targets
-from torchattr.methods._perturbation.checked import checked_count, checked_seed, checked_stdevs
+from torchattr.methods._perturbation.checked import checked_count, checked_seeds, checked_stdevs
 from torchattr.methods._perturbation.path_samples import PathSamples, SampledPaths
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.path_attribution import (
@@ -148,7 +147,8 @@ class GradientShap(PathAttribution):
         given = as_inputs(inputs)
         rows = BaselineRows(baselines, given)
         count = checked_count(n_samples, "n_samples")
-        samples = PathSamples(given, rows, checked_stdevs(stdevs, given), seeds_for(seed, given))
+        seeds = checked_seeds(seed, given)
+        samples = PathSamples(given, rows, checked_stdevs(stdevs, given), seeds)
         check_internal_batch(internal_batch_size, given.batch_size, "sample")
         arguments = as_arguments(additional_forward_args)
         scores = self._scores(given, target, arguments)
@@ -185,18 +185,6 @@ class GradientShap(PathAttribution):
             return [_in_copies(result, copies, inputs).sum(0) for result in results]
 
         return evaluate
-
-
-def seeds_for(seed: Any, inputs: Inputs) -> list[int]:
-    """Return one seed for all examples, or one for each."""
-    expected = "an int, or one for each example"
-    if not isinstance(seed, Sequence) or isinstance(seed, str):
-        return [checked_seed(seed, expected)]
-    if len(seed) != inputs.batch_size:
-        raise ShapeError(
-            f"seed has {len(seed)} entries for a batch of {inputs.batch_size}; pass {expected}"
-        )
-    return [checked_seed(one, expected) for one in seed]
 
 
 def _no_deltas(scores: TargetScores, count: int) -> Tensor:

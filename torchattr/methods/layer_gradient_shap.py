@@ -17,10 +17,10 @@ from torchattr.core.types import Tensors
 from torchattr.methods._gradient.baselines import BaselineDistribution, BaselineRows
 from torchattr.methods._gradient.rows import beside_targets
 from torchattr.methods._perturbation.batch_repeat import repeat_rows
-from torchattr.methods._perturbation.checked import checked_count, checked_stdevs
+from torchattr.methods._perturbation.checked import checked_count, checked_seeds, checked_stdevs
 from torchattr.methods._perturbation.path_samples import PathSamples, SampledPaths
 from torchattr.methods._perturbation.quadrature import as_copies
-from torchattr.methods.gradient_shap import as_batch, seeds_for
+from torchattr.methods.gradient_shap import as_batch
 from torchattr.methods.layer_paths import LayerPathAttribution, LayerRun
 from torchattr.methods.path_attribution import check_internal_batch
 
@@ -96,7 +96,8 @@ class LayerGradientShap(LayerPathAttribution):
         given = as_inputs(inputs)
         rows = BaselineRows(baselines, given)
         count = checked_count(n_samples, "n_samples")
-        samples = PathSamples(given, rows, checked_stdevs(stdevs, given), seeds_for(seed, given))
+        seeds = checked_seeds(seed, given)
+        samples = PathSamples(given, rows, checked_stdevs(stdevs, given), seeds)
         check_internal_batch(internal_batch_size, given.batch_size, "sample")
         arguments = as_arguments(additional_forward_args)
         run = LayerRun(self, given, target, arguments, attribute_to_layer_input)

@@ -202,7 +202,7 @@ class Walk:
         return self._boxes(numbers.reshape(self._tracks, self._batch))
 
     def _settle(self) -> None:
-        """Give what is left of the memory to caches of weights."""
+        """Let caches of weights have what is left of the memory."""
         pictures = self._tracks * self._batch
         self._session.settle(self._sampled(), MOST_RECORDED * 2, pictures)
 
