@@ -320,6 +320,19 @@ def test_no_assertion_and_no_blind_except(path: Path) -> None:
             assert not blind or raises or reasoned, f"blind except in line {node.lineno}"
 
 
+GRADIENT_MODES = {"no_grad", "enable_grad", "set_grad_enabled", "inference_mode"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_gradients_are_enabled_and_disabled_in_one_place(path: Path) -> None:
+    """An interrupt in the last line of PyTorch's own context managers leaves them disabled."""
+    if path == PACKAGE / "core/gradient_mode.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in GRADIENT_MODES, f"line {node.lineno}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_annotations_are_postponed(path: Path) -> None:
     """Types are written as in the newest Python, so each file with functions postpones them."""

@@ -116,3 +116,12 @@ def test_repr_shows_tensors_by_their_shape() -> None:
 def test_many_examples_are_listed_in_short() -> None:
     assert listed(torch.tensor([False, True])) == "example 1"
     assert listed(torch.ones(10)) == "examples 0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+
+
+def test_what_was_decided_in_inference_mode_may_enter_a_graph() -> None:
+    with torch.inference_mode():
+        fixed = Squared(torch.tensor([1.0, 2.0])).fixed(OUTPUT)
+    output = OUTPUT.clone().requires_grad_()
+    fixed(output).sum().backward()
+    assert output.grad is not None
+    assert output.grad.count_nonzero() == 2

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from helpers import noise, refused, seeded
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
 import torchattr as ta
 from torchattr.layers import (
@@ -197,3 +198,18 @@ def test_what_works_in_place_on_a_view_counts() -> None:
 
     found = ta.explain(forward, noise(2, 4).float(), ["guided_backprop"], targets=1)
     assert found.coverage.calls["relu"] == 1
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_custom_functions_count_whatever_language_they_are_written_in(layout: Any) -> None:
+    """Torchvision's are written in C++ or in Python, depending on its version."""
+
+    class Cut(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            regions = torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 1.0, 6.0, 6.0]])
+            return roi_align(x.relu(), regions, 2).flatten(1)
+
+    coverage = Trace(Cut(), (X.contiguous(memory_format=layout),)).coverage
+    (name,) = coverage.custom
+    assert "roialign" in name.lower().replace("_", "")
+    assert "1 custom" in coverage.describe(GUIDED)

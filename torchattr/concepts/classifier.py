@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.errors import InputError
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -127,7 +128,7 @@ class LinearClassifier(Classifier):
 
     def _minimised(self, x: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
         # The caller may be in no_grad or inference mode.
-        with torch.inference_mode(False), torch.enable_grad():
+        with gradients():
             x, signs = x.clone(), signs.clone()
             weights = x.new_zeros(signs.shape[1], x.shape[1], requires_grad=True)
             bias = x.new_zeros(signs.shape[1], requires_grad=True)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.output_target import (
     Entries,
     OutputTarget,
@@ -291,7 +292,7 @@ class Similarity(OutputTarget):
                 f"Similarity got a text, {texts[0]!r}, but no encoder; pass encoder=..., a function"
                 " from a list of texts to embeddings (T, D), or the embedding itself"
             )
-        with torch.no_grad():
+        with gradients(False):
             return self.encoder(texts)
 
     def entries(self, output: Tensor, count: int) -> Entries:

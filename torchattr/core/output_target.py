@@ -31,7 +31,7 @@ class FixedTarget:
     entries: Entries
 
     def __call__(self, output: Tensor) -> Tensor:
-        entries = (entry.to(output.device) for entry in self.entries)
+        entries = (_usable(entry.to(output.device)) for entry in self.entries)
         return self.function(output, *entries)
 
     def of_rows(self, rows: slice) -> FixedTarget:
@@ -43,6 +43,11 @@ class FixedTarget:
         repeats = [(times, *(1 for _ in entry.shape[1:])) for entry in self.entries]
         pairs = zip(self.entries, repeats, strict=True)
         return FixedTarget(self.function, tuple(entry.repeat(times) for entry, times in pairs))
+
+
+def _usable(entry: Tensor) -> Tensor:
+    """Return a tensor that autograd may keep: one made in inference mode is copied."""
+    return entry.clone() if entry.is_inference() else entry
 
 
 class OutputTarget(ABC):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layer
@@ -23,7 +24,6 @@ from torchattr.layers import (
     LayerRule,
     TapPoint,
     Trace,
-    gradients,
 )
 from torchattr.methods import last_call
 

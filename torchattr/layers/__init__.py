@@ -28,7 +28,6 @@ from torchattr.layers.guards import RandomState as RandomState
 from torchattr.layers.guards import autocast as autocast
 from torchattr.layers.guards import enter_dispatch_mode as enter_dispatch_mode
 from torchattr.layers.guards import enter_mode as enter_mode
-from torchattr.layers.guards import gradients as gradients
 from torchattr.layers.guards import hook_forward as hook_forward
 from torchattr.layers.guards import modules_behind as modules_behind
 from torchattr.layers.guards import pack_saved as pack_saved

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.select import original_name
 from torchattr.core.types import Forward
 from torchattr.errors import RuleError
@@ -51,7 +52,7 @@ class Currency:
         if place is None or place.norm is None:
             return value
         # Together with the norm it is one operation, whose output is the norm's.
-        with torch.no_grad():
+        with gradients(False):
             normed: Tensor = place.norm.compute(value)
         return normed
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.undoing import undone
-from torchattr.layers.guards import enter_mode, gradients
+from torchattr.layers.guards import enter_mode
 from torchattr.layers.layouts.calls import tensors_in
 from torchattr.layers.layouts.notes import TensorNotes
 from torchattr.layers.operations.names import base_name

@@ -104,7 +104,7 @@ class Coverage:
             if _is_hidden_rectifier(node):
                 self.hidden[node.name()] += 1
             elif _is_custom(node):
-                self.custom[type(node).__name__.removesuffix("Backward")] += 1
+                self.custom[_custom_name(node)] += 1
 
     def rewritten(self, table: RuleTable) -> dict[str, int]:
         """Return the number of calls that `table` rewrote, by operation."""
@@ -283,10 +283,29 @@ _KNOWN = tuple(
 )
 
 
+_CPP = "torch::autograd::CppNode<"
+"""Starts the name of a node of a custom function that is written in C++."""
+
+
 def _is_custom(node: Any) -> bool:
-    return isinstance(node, torch.autograd.function.BackwardCFunction) and not isinstance(
-        node, _KNOWN
-    )
+    if isinstance(node, torch.autograd.function.BackwardCFunction):
+        return not isinstance(node, _KNOWN)
+    return bool(node.name().startswith(_CPP))
+
+
+def _custom_name(node: Any) -> str:
+    """Return the name of a custom function, without that of its node.
+
+    >>> class Node:
+    ...     def name(self):
+    ...         return "torch::autograd::CppNode<vision::ops::(anonymous namespace)::ROIAlign>"
+    >>> _custom_name(Node())
+    'ROIAlign'
+    """
+    name: str = node.name()
+    if name.startswith(_CPP):
+        return name.removeprefix(_CPP).removesuffix(">").rpartition("::")[2]
+    return type(node).__name__.removesuffix("Backward")
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from torchattr.core.device_faults import raise_if_lost
+from torchattr.core.gradient_mode import set_gradients
 from torchattr.core.outputs import select_output
 from torchattr.core.torch_private import engine_run_backward
 from torchattr.core.types import Forward, OutputKey
@@ -31,7 +32,6 @@ from torchattr.layers.guards import (
     keep_no_casts,
     modules_behind,
     run_eagerly,
-    set_gradients,
 )
 from torchattr.layers.known_layouts import known_calls, note_calls
 from torchattr.layers.layouts.tracker import LayoutTracker

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import partial
 from itertools import islice
@@ -25,10 +24,9 @@ from torchattr.core.torch_private import (
     pop_function_mode,
     python_dispatch,
     set_dynamo_stance,
-    set_grad_enabled,
     top_saved_tensors_hooks,
 )
-from torchattr.core.undoing import Undo, undone
+from torchattr.core.undoing import Undo
 from torchattr.errors import ScriptedModelError
 
 
@@ -242,34 +240,6 @@ def autocast(undo: Undo, device: str, dtype: torch.dtype) -> None:
     keep_no_casts(undo)
     torch.set_autocast_dtype(device, dtype)
     torch.set_autocast_enabled(device, True)
-
-
-def set_gradients(undo: Undo, enabled: bool) -> None:
-    """Leave inference mode, and enable or disable gradients."""
-    undo.later(partial(set_grad_enabled, torch.is_grad_enabled()), of_thread=True)
-    if torch.is_inference_mode_enabled():
-        outside: Any = torch.inference_mode(False)
-        undo.later(partial(_leave, outside), of_thread=True)
-        outside.__enter__()
-    set_grad_enabled(enabled)
-
-
-def _leave(context: Any) -> None:
-    if hasattr(context, "_inference_mode_context"):
-        context.__exit__(None, None, None)
-
-
-@contextmanager
-def gradients(enabled: bool = True) -> Iterator[None]:
-    """Leave inference mode and enable or disable gradients within a `with` block.
-
-    >>> with torch.no_grad(), gradients():
-    ...     torch.is_grad_enabled()
-    True
-    """
-    with undone() as undo:
-        set_gradients(undo, enabled)
-        yield
 
 
 class _Watch(TorchFunctionMode):

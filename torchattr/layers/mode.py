@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.functorch import is_transformed, unwrapped
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.torch_private import make_dual, opened
 from torchattr.core.types import Forward
@@ -167,7 +168,7 @@ class RuleMode(TorchFunctionMode):
         found = undoing(partial(self._parts, parts, given, kwargs))
         if found is None:
             return self._run_measured(func, args, kwargs)
-        with torch.no_grad():
+        with gradients(False):
             held = Tensor.clone if is_written else Tensor.detach
             copied, named = with_tensors((list(given), kwargs), held)
             own = func(*copied, **named)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.types import Forward
 from torchattr.errors import TrainingModeError
 from torchattr.layers.guards import modules_behind, named_modules_of
@@ -47,7 +48,7 @@ class TrainingGuard:
         Raises:
             TrainingModeError: always.
         """
-        with torch.no_grad():
+        with gradients(False):
             for counter, before in self._counters.items():
                 counter.copy_(before)
         raise TrainingModeError(

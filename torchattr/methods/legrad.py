@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.select import find_layers
 from torchattr.core.targets import Neuron, Target, each, select_scores
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import TargetError
-from torchattr.layers import AttentionTap, Trace, gradients
+from torchattr.layers import AttentionTap, Trace
 from torchattr.methods._gradient.attention_chain import AttentionChain
 from torchattr.methods._gradient.backward_pass import PassResult
 from torchattr.methods._gradient.block_scores import BlockScores, attention_blocks, rows_of_blocks

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.outputs import select_output
 from torchattr.core.pytree import joined
@@ -17,7 +18,7 @@ from torchattr.core.select import find_layer
 from torchattr.core.targets import Neuron, Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors
 from torchattr.errors import InputTypeError
-from torchattr.layers import Captured, TapPoint, gradients, why_disconnected
+from torchattr.layers import Captured, TapPoint, why_disconnected
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.connections import ConnectionCheck
 from torchattr.methods._gradient.forward_result import ForwardResult

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from torchattr.core.device_faults import is_out_of_memory, raise_if_lost
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import joined, with_tensors
 from torchattr.core.targets import Neuron, each, select_scores
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import Hint, LayerError, TargetError, WayOut
-from torchattr.layers import NotNative, PlainTrace, gradients, nodes_of
+from torchattr.layers import NotNative, PlainTrace, nodes_of
 from torchattr.methods._gradient.backward_pass import PassResult, calls_of, edges_of
 from torchattr.methods._gradient.connections import ConnectionCheck
 from torchattr.methods._gradient.grids import LayoutChoice

@@ -15,6 +15,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.undoing import own_filters, undone
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel, in_eval_mode
@@ -84,7 +85,7 @@ def _module(program: ExportedProgram, device: torch.device) -> nn.Module:
 def _check_runs(model: nn.Module, picture: torch.Tensor, path: Path) -> None:
     """Run the program once: only that reveals a damaged graph or a fixed batch size."""
     try:
-        with torch.no_grad():
+        with gradients(False):
             model(picture)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ModelError(

@@ -22,10 +22,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.pytree import tree_map_only
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.errors import Hint, ModelError, WayOut
-from torchattr.layers import Call, any_acts, gradients, parse_call
+from torchattr.layers import Call, any_acts, parse_call
 
 _WITHOUT_FOLDING = Hint(ways_out=[WayOut("prepare the model with {setting}", "fold", False)])
 

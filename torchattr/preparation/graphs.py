@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.kernels import requested_backend
-from torchattr.layers import Captured, Composite, Coverage, RuleTable, Tap, gradients
+from torchattr.layers import Captured, Composite, Coverage, RuleTable, Tap
 from torchattr.methods import ForwardResult
 from torchattr.preparation.replay import GraphRecorder
 
@@ -108,7 +109,7 @@ class Replayed:
         self.inputs = [tensor.detach().clone() for tensor in inputs]
         self.input_edges = recorded.trace.input_edges
         self._recorded = recorded
-        with torch.inference_mode(False), recorded.lock:
+        with gradients(), recorded.lock:
             recorded.forward(self)
             (output,) = recorded.copies([recorded.trace.output])
         self.output = output.requires_grad_(output.is_floating_point())
@@ -121,7 +122,7 @@ class Replayed:
     def calls(self, tap: Tap) -> list[Captured]:
         """Return what was captured at a tap point, call by call."""
         if tap not in self._calls:
-            with torch.inference_mode(False), self._recorded.lock:
+            with gradients(), self._recorded.lock:
                 self._recorded.forward(self)
                 calls = self._recorded.trace.calls(tap)
                 self._calls[tap] = [self._copied(call) for call in calls]
@@ -147,14 +148,14 @@ class Replayed:
         """Replay a backward under one of the tables."""
         if not any(edges) or not scores.requires_grad:
             return [None] * len(edges)
-        with torch.inference_mode(False):
+        with gradients():
             (above,) = torch.autograd.grad(scores.sum(), self.output, retain_graph=True)
             with self._recorded.lock:
                 self._recorded.forward(self)
-                gradients = self._recorded.backward(above, edges, table)
-                present = [gradient for gradient in gradients if gradient is not None]
+                found = self._recorded.backward(above, edges, table)
+                present = [gradient for gradient in found if gradient is not None]
                 copied = iter(self._recorded.copies(present))
-        return [None if gradient is None else next(copied) for gradient in gradients]
+        return [None if gradient is None else next(copied) for gradient in found]
 
     def _copied(self, call: Captured) -> Captured:
         return replace(call, values=tuple(self._recorded.copies(call.values)))
@@ -183,7 +184,7 @@ class Graphs:
             return run(inputs)
         rules = tuple(_identities(table) for table in tables)
         signature = (*map(_layout, inputs), rules, requested_backend(), state)
-        with self._lock, torch.inference_mode(False):
+        with self._lock, gradients():
             recorded = self._get(signature, run, inputs, tables)
         return run(inputs) if isinstance(recorded, str) else Replayed(recorded, inputs)
 

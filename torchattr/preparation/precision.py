@@ -9,12 +9,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.pytree import tree_map_only
 from torchattr.core.targets import select_scores
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo
 from torchattr.errors import Hint, InputError, OutputError, WayOut
-from torchattr.layers import Trace, autocast, gradients, rule_table
+from torchattr.layers import Trace, autocast, rule_table
 from torchattr.methods import GuidedBackprop, Saliency
 
 Precision = Literal["float32", "bfloat16", "float16"]

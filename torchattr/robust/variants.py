@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import as_arguments
 from torchattr.core.types import Forward
 from torchattr.errors import InputTypeError, OutputError
-from torchattr.layers import gradients
 from torchattr.methods import repeat_arguments
 
 

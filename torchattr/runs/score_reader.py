@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from torchattr.core.detections import holds_detections
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.outputs import select_output
 from torchattr.core.types import Activation, OutputKey
 from torchattr.core.undoing import undone
 from torchattr.errors import Hint, Message, ModelError, OutputError, TorchattrError, WayOut
-from torchattr.layers import enter_dispatch_mode, gradients
+from torchattr.layers import enter_dispatch_mode
 from torchattr.models import LoadedModel, OutputOperation, ScoreReading, blamed, reason
 from torchattr.runs.class_selector import ClassSelector, chosen
 from torchattr.show import percent

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.incremental.grid import Grid
 from torchattr.incremental.op_counts import OpCounts, of_bytes, of_convolution
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.kernels import Boxes, Convolution, Epilogue, PatchOperations, Pooling
-from torchattr.layers import Call, gradients
+from torchattr.layers import Call
 
 PACKED = 4
 """Ratio of the bytes of packed weights to those of the weights."""

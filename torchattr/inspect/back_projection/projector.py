@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layers, is_pattern, layer_names
@@ -26,7 +27,6 @@ from torchattr.layers import (
     RuleTable,
     TapPoint,
     Trace,
-    gradients,
     nodes_of,
     rule_table,
 )
@@ -218,7 +218,7 @@ class BackProjector:
             for value in call.values:
                 self._trace.coverage.inspect(nodes_of(value))
         # The caller may be in inference mode, whose views autograd does not follow.
-        with torch.inference_mode(False), torch.enable_grad():
+        with gradients():
             return [maps_of(self._name, call, given) for call in ran]
 
     def _call(self, call: int | None) -> int:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 from tqdm.auto import tqdm
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.stepping import step
 from torchattr.errors import Hint, InputError, ShapeError, TargetError, WayOut
 from torchattr.inspect.maximisation.augmentations import Transform
@@ -21,7 +22,6 @@ from torchattr.inspect.maximisation.smoothing import (
     normalised,
     variation_gradient,
 )
-from torchattr.layers import gradients
 
 Smooth = Literal["gaussian", "laplacian"]
 Bounds = tuple["float | Tensor", "float | Tensor"]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.torch_private import aten_nn
 from torchattr.errors import RuleError
 from torchattr.kernels import Backend, Order
@@ -272,7 +273,7 @@ class Call:
     def vjp(self, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return PyTorch's own gradient with respect to each of `inputs`."""
         # Hooks on what is saved belong to the model's own graph: a checkpointed part drops it.
-        with torch.enable_grad(), saved_tensors_hooks(_itself, _itself):
+        with gradients(), saved_tensors_hooks(_itself, _itself):
             fresh = [tensor.detach().requires_grad_() for tensor in inputs]
             # An in-place spelling must not write over a leaf, nor over tensors that a rule saved.
             output = self.compute(*(leaf.clone() for leaf in fresh))

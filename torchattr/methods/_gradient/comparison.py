@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs
 from torchattr.core.pytree import joined
 from torchattr.core.types import Forward, OutputKey
@@ -94,7 +95,7 @@ class Comparison:
             copies: how many copies of the references these are compared with.
         """
         model, arguments, key = self._problem
-        with torch.no_grad():
+        with gradients(False):
             output = per_example(self.trace.output, self._references, model, arguments, key)
             if copies > 1:
                 output = output.repeat(copies, *[1] * (output.dim() - 1))

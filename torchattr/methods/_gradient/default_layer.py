@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs
 from torchattr.core.select import layer_names
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.warn import warn
 from torchattr.errors import Hint, LayerChoiceWarning, LayerError, TargetError, WayOut
-from torchattr.layers import Captured, Layout, TapPoint, Trace, gradients
+from torchattr.layers import Captured, Layout, TapPoint, Trace
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.device_faults import raise_if_lost
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
 from torchattr.core.pytree import joined, with_tensors
@@ -23,7 +24,6 @@ from torchattr.layers import (
     GraphTrace,
     RuleTable,
     Tap,
-    gradients,
     why_disconnected,
 )
 from torchattr.methods._gradient.backward_pass import (

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import FUNCTION, Hint, TargetError, WayOut
-from torchattr.layers import Trace, gradients
+from torchattr.layers import Trace
 
 
 def per_example(

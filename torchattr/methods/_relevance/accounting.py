@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs, map_batched
 from torchattr.core.output_target import OfExample, OutputTarget
 from torchattr.core.outputs import select_output
 from torchattr.core.targets import Classes, bundle, each, plain
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import InputError
-from torchattr.layers import Captured, Composite, LedgerBook, Trace, gradients, why_disconnected
+from torchattr.layers import Captured, Composite, LedgerBook, Trace, why_disconnected
 from torchattr.methods._gradient.connections import ConnectionCheck
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.models.collage import collage
 from torchattr.models.collage.inputs import preprocess
 from torchattr.models.collage.making.scenes import CollageScene, scenes
@@ -58,7 +59,7 @@ def truth(labels: tuple[str, ...]) -> Tensor:
     return torch.tensor([float(name in labels) for name in CLASSES])
 
 
-@torch.no_grad()
+@gradients(False)
 def evaluate(net: CollageNet, count: int, seed: int = EVALUATION_SEED) -> Figures:
     """Return the figures of `net`, in evaluation mode, on `count` scenes of the series `seed`."""
     right: list[Tensor] = []
