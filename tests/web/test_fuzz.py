@@ -97,13 +97,16 @@ def test_fields_of_every_kind_are_answered(client: TestClient, picture: str, rou
 
 # scikit-learn's own: no line fits scores of 1e18.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_options_of_every_method_and_panel_are_answered(client: TestClient, picture: str) -> None:
+@pytest.mark.parametrize("count", [1, pytest.param(6, marks=pytest.mark.slow)])
+def test_options_of_every_method_and_panel_are_answered(
+    client: TestClient, picture: str, count: int
+) -> None:
     model, chance = client.get("/api/model").json(), random.Random(0)
     headers = {"content-type": "application/json"}
     for route, kind in (("attributions", "method"), ("panels", "panel")):
         for one in model[f"{kind}s"]:
             for field in one["fields"]:
-                for odd in chance.sample(ODD, 6):
+                for odd in chance.sample(ODD, count):
                     if (isinstance(odd, (int, float)) and abs(odd) == 1) or odd == 7:
                         continue  # These are right, and may take long.
                     options = (

@@ -14,7 +14,7 @@ QUICK = Settings(torch.device("cpu"), rounds=1, quick=True, networks=("resnet50"
 @pytest.mark.slow
 @pytest.mark.usefixtures("cheap")
 def test_cams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cams, "ABLATED", {"vgg16": "features.29"})
+    monkeypatch.setattr(cams, "ABLATED", {"vgg16": "features.3"})
     monkeypatch.setattr(cams, "ABLATION_SIZE", 32)
     rows = CASES["cams"].run(QUICK)
     assert len(rows) == 2
