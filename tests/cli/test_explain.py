@@ -1,6 +1,7 @@
 """The command `explain`: first use, and every wrong input that it must name."""
 
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -499,3 +500,34 @@ def test_the_picture_in_the_readme_is_what_the_first_command_makes(here):
         difference = np.abs(np.asarray(shown, float) - np.asarray(made, float))
     assert difference.mean() < 1
     assert committed.stat().st_size < 700_000
+
+
+def test_options_of_methods_reach_them(here):
+    some = ("--method", "rise", "--method", "integrated_gradients", "--option", "n_masks=4")
+    few = explain("photo.png", *some, "--option", "rise.grid_size=2")
+    assert few.exit_code == 0, few.stderr
+    before = arrays_of()
+    assert explain("photo.png", *some, "--option", "rise.grid_size=3").exit_code == 0
+    after = arrays_of()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert {name for name in changed if "integrated" in name} == set()
+    assert any("rise" in name for name in changed)
+
+
+def test_a_composite_may_be_an_option(here):
+    assert explain("photo.png", "--method", "lrp", "--composite", "zero").exit_code == 0
+    by_name = arrays_of()
+    shutil.rmtree("torchattr-out")
+    assert explain("photo.png", "--method", "lrp", "--option", "composite=zero").exit_code == 0
+    assert all(np.array_equal(by_name[name], value) for name, value in arrays_of().items())
+
+
+def test_a_wrong_option_is_refused_before_anything_is_written(here):
+    for option, message in (
+        ("masks=3", "did you mean 'n_masks'"),
+        ("n_masks=x", "n_masks must be a number"),
+    ):
+        failed = explain("photo.png", "--method", "rise", "--option", option)
+        assert failed.exit_code == 2
+        assert message in failed.stderr
+        assert not Path("torchattr-out").exists()

@@ -95,3 +95,29 @@ def test_another_class_under_a_registered_name_is_refused():
         ta.register_method("saliency")(ta.GradCAM)
     with pytest.raises(ta.errors.RegistryError, match="'saliency' is registered already"):
         ta.register_method("saliency")(ta.Saliency)
+
+
+def test_the_options_of_a_method_are_listed():
+    lines = call("methods", "rise").stdout
+    assert "arXiv:1806.07421" in lines
+    (masks,) = [line for line in lines.splitlines() if line.startswith("n_masks")]
+    assert masks.split()[1:3] == ["integer", "4000"]
+    assert "`" not in lines
+    assert ":class:" not in lines
+
+
+def test_an_unknown_method_has_no_options():
+    failed = call("methods", "ris")
+    assert failed.exit_code == 2
+    assert "did you mean 'rise'" in failed.stderr
+
+
+def test_lists_are_json_on_request():
+    listed = json.loads(call("methods", "--json").stdout)
+    assert {one["name"] for one in listed} == set(ta.methods.registered_methods())
+    rise = json.loads(call("methods", "rise", "--json").stdout)
+    assert rise["options"][0]["name"] == "n_masks"
+    info = json.loads(call("info", "--json").stdout)
+    assert info["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert info["operations"]["relu"]["rules"]
+    assert info["backends"]["torch"]["cpu"] == {"unavailable": []}

@@ -30,7 +30,7 @@ app = typer.Typer(
     name="torchattr",
     help="Show which parts of an image a model's prediction depends on.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     # Tracebacks are for developers, so they are printed as Python prints them.
     pretty_exceptions_enable=False,
 )

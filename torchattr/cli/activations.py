@@ -8,6 +8,7 @@ import typer
 
 from torchattr.cli import options
 from torchattr.cli.console import reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def activations(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Show the feature maps of layers.
 

@@ -9,6 +9,7 @@ import typer
 
 from torchattr.cli import options
 from torchattr.cli.console import reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec, layers_or_last, run_on_images
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def backproject(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Project feature maps back to the input: what makes each map respond?
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ def account(title: str, ledger: Ledger) -> RenderableType:
         table.add_row(Text(""), Text(printable(place), "dim"), Text(f"{entry.amount:+.4g}", "dim"))
     head = f"{title}: where the score {ledger.score:+.4g} went"
     return Group(Text(printable(head), "bold"), table)
+
+
+def show_json(data: Any) -> None:
+    """Print data as JSON, in one piece whatever the width of the terminal."""
+    out.print(json.dumps(data, indent=2, default=str), soft_wrap=True)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str = "") -> None:

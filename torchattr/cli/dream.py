@@ -10,6 +10,7 @@ from torchattr.cli import options
 from torchattr.cli.charts import progress_bar
 from torchattr.cli.console import out as stdout
 from torchattr.cli.console import reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec, layers_or_last, run_on_images
 from torchattr.core.printable import printable
 
@@ -53,6 +54,7 @@ def dream(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Synthesise images that maximise a class, a layer or a channel.
 

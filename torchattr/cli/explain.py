@@ -8,6 +8,7 @@ import typer
 
 from torchattr.cli import options
 from torchattr.cli.console import reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def explain(
     ] = None,
     rule: options.Rules = None,
     composite: options.Composite = None,
+    option: options.MethodOptions = None,
     output: options.Output = None,
     scores: options.Scores = None,
     device: options.Device = "auto",
@@ -41,6 +43,7 @@ def explain(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Explain images: which regions support each class?
 
@@ -63,6 +66,7 @@ def explain(
             checked_memory(memory),
             ledger,
             composite,
+            tuple(option or ()),
         )
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:

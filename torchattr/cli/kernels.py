@@ -9,6 +9,7 @@ import typer
 from torchattr.cli import options
 from torchattr.cli.console import out as stdout
 from torchattr.cli.console import reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec
 from torchattr.core.printable import printable
 
@@ -38,6 +39,7 @@ def kernels(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Show the kernels of convolutions: a grid (PNG) and the raw values (NPZ) for each layer."""
     with reported():

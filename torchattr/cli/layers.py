@@ -12,6 +12,7 @@ from torchattr.cli import options
 from torchattr.cli.charts import show_table
 from torchattr.cli.console import out as stdout
 from torchattr.cli.console import reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec, last_layer, run_on_images
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def layers(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """List a model's layers or, with images, show the class evidence at each layer.
 

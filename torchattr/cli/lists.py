@@ -3,29 +3,75 @@
 from __future__ import annotations
 
 import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
-from torchattr.cli.charts import show_table
+import typer
+
+from torchattr.cli import options
+from torchattr.cli.charts import show_json, show_table
 from torchattr.cli.console import out, reported
+from torchattr.cli.loading import Load
+
+if TYPE_CHECKING:
+    from torchattr.runs import MethodForm
 
 
-def methods() -> None:
-    """List the methods: names, classes, and whether they need a layer."""
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="A method, whose options are listed", show_default=False)
+    ] = None,
+    json: options.Json = False,
+    load: Load = None,
+) -> None:
+    """List the methods, or the options of one."""
     with reported():
         from torchattr.methods import registered_methods
+        from torchattr.runs import MethodForm
 
+        if name is not None:
+            _show_method(MethodForm.of(name), json)
+            return
         rows = [
             (name, method.__name__, _layer_of(method), _summary(method))
             for name, method in sorted(registered_methods().items())
         ]
-        show_table(["name", "class", "layer", "description"], rows, wide="description")
+        _show(("name", "class", "layer", "description"), rows, json)
 
 
-def info() -> None:
+def _show_method(form: MethodForm, json: bool) -> None:
+    if json:
+        described = [field.as_json() for field in form.fields]
+        show_json({"name": form.name, "class": form.method.__name__, "options": described})
+        return
+    from torchattr.runs import docstring_paragraphs
+
+    for paragraph in docstring_paragraphs(form.method):
+        out.print(_plain(paragraph))
+        out.print()
+    rows = [
+        (field.name, field.values, field.shown_default, _plain(field.doc)) for field in form.fields
+    ]
+    show_table(["option", "value", "default", "description"], rows, wide="description")
+
+
+def _show(columns: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> None:
+    if json:
+        show_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        show_table(columns, rows, wide=columns[-1])
+
+
+def info(json: options.Json = False, load: Load = None) -> None:
     """Show versions, devices, operations with their rules, and backends."""
     with reported():
         from torchattr.core.versions import versions
         from torchattr.inspect import backend_reasons, list_devices, list_operations
 
+        if json:
+            show_json(_as_data(versions(), list_devices(), list_operations(), backend_reasons()))
+            return
         show_table(["package", "version"], list(versions().items()))
         out.print()
         show_table(["device", "description"], [(d.name, d.description) for d in list_devices()])
@@ -41,12 +87,31 @@ def info() -> None:
         show_table(["backend", "device", "status"], rows, wide="status")
 
 
+def _as_data(
+    versions: Mapping[str, str], devices: Sequence[Any], operations: Sequence[Any], backends: Any
+) -> dict[str, Any]:
+    return {
+        "versions": dict(versions),
+        "devices": {one.name: one.description for one in devices},
+        "operations": {one.name: {"kind": one.kind, "rules": one.rules} for one in operations},
+        "backends": {
+            name: {device: {"unavailable": reasons} for device, reasons in by_device.items()}
+            for name, by_device in backends.items()
+        },
+    }
+
+
 def _rule_names(rules: tuple[str, ...]) -> str:
     return ", ".join(rules) or "PyTorch's own gradient only"
 
 
 def _summary(method: type) -> str:
-    return (inspect.getdoc(method) or "").partition("\n")[0].replace("`", "")
+    return _plain((inspect.getdoc(method) or "").partition("\n")[0])
+
+
+def _plain(text: str) -> str:
+    """Remove the marks of code and references from a docstring."""
+    return re.sub(r":\w+:`|`", "", text)
 
 
 def _layer_of(method: type) -> str:

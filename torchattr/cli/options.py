@@ -86,6 +86,16 @@ Ledger = Annotated[
     bool,
     typer.Option(help="Show where each score went, for methods that distribute it, such as lrp"),
 ]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        help="Option of the methods by its name, such as n_steps=20, or of one of them, such as"
+        " rise.n_masks=4000 (torchattr methods NAME lists them); repeatable",
+        metavar="NAME=VALUE",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs")]
 Composite = Annotated[
     str | None,
     typer.Option(

@@ -10,6 +10,7 @@ import typer
 
 from torchattr.cli import options
 from torchattr.cli.console import note, reported
+from torchattr.cli.loading import Load
 from torchattr.cli.options import in_command
 from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 
@@ -46,6 +47,7 @@ def report(
     out: options.OutIfAny = None,
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
+    load: Load = None,
 ) -> None:
     """Write a self-contained HTML report.
 

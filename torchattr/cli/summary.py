@@ -9,6 +9,7 @@ import typer
 from torchattr.cli import options
 from torchattr.cli.console import out as stdout
 from torchattr.cli.console import reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec
 
 
@@ -28,6 +29,7 @@ def summary(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Summarise a model: shapes, parameters, multiply-adds, memory."""
     with reported():

@@ -111,11 +111,12 @@ def build(
     layer: Layers | None = None,
     rules: Any = None,
     output: OutputKey = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Attribution:
     """Construct a method for a model, with those of the arguments that it accepts.
 
     Further `rules` are passed only to methods that have rules themselves; the others keep the plain
-    gradient. An object is returned unchanged.
+    gradient. `options` are further arguments. An object is returned unchanged.
     """
     if isinstance(method, Attribution):
         return method
@@ -123,7 +124,8 @@ def build(
     offered: dict[str, Any] = {"layer": layer, "output": output}
     if getattr(cls, "rules", None):
         offered["rules"] = rules
-    return cls(model, **{name: value for name, value in offered.items() if takes(cls, name)})
+    accepted = {name: value for name, value in offered.items() if takes(cls, name)}
+    return cls(model, **accepted, **(options or {}))
 
 
 def class_of(method: str | type[Attribution] | Attribution) -> type[Attribution]:

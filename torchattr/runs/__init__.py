@@ -6,8 +6,10 @@ from torchattr.runs.dream_jobs import class_index as class_index
 from torchattr.runs.explain_job import ExplainJob as ExplainJob
 from torchattr.runs.explain_settings import ExplainSettings as ExplainSettings
 from torchattr.runs.explain_settings import default_layer_note as default_layer_note
-from torchattr.runs.explain_settings import input_bounds as input_bounds
-from torchattr.runs.explain_settings import squares as squares
+from torchattr.runs.forms import Form as Form
+from torchattr.runs.forms import docstring_paragraphs as docstring_paragraphs
+from torchattr.runs.forms import refuse_unknown as refuse_unknown
+from torchattr.runs.forms import short_repr as short_repr
 from torchattr.runs.function_selector import is_function as is_function
 from torchattr.runs.inspection_jobs import ActivationsJob as ActivationsJob
 from torchattr.runs.inspection_jobs import BackProjectionsJob as BackProjectionsJob
@@ -19,6 +21,7 @@ from torchattr.runs.job import PictureJob as PictureJob
 from torchattr.runs.job import Prediction as Prediction
 from torchattr.runs.job import device_of as device_of
 from torchattr.runs.job import made_by as made_by
+from torchattr.runs.method_form import MethodForm as MethodForm
 from torchattr.runs.model_overview import SummaryJob as SummaryJob
 from torchattr.runs.model_overview import example_input as example_input
 from torchattr.runs.model_overview import has_convolutions as has_convolutions

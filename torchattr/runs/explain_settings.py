@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
 from torchattr.core.inputs import as_inputs
 from torchattr.core.select import find_layers
 from torchattr.core.targets import Classes
-from torchattr.core.types import Activation, OutputKey
+from torchattr.core.types import OutputKey
 from torchattr.errors import Hint, InputError, LayerError, Message, RuleError, WayOut
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
@@ -29,6 +26,7 @@ from torchattr.methods import (
     takes,
 )
 from torchattr.models import LoadedModel
+from torchattr.runs.method_form import MethodForm, options_by_method
 from torchattr.runs.named_target import Asked, NamedTarget, asked_of
 from torchattr.runs.score_reader import Answer, ScoreReader
 
@@ -49,6 +47,8 @@ class ExplainSettings:
     memory: how much the forward may remember.
     ledger: say where the score went, for the methods that distribute it.
     composite: the rules of the methods that are made of such, by the name of a composite.
+    options: further options, such as `n_steps=20` for all methods that have it, or
+        `rise.n_masks=40` for one.
     """
 
     methods: tuple[str, ...] = ()
@@ -59,6 +59,7 @@ class ExplainSettings:
     memory: Memory = "auto"
     ledger: bool = False
     composite: str | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,12 +68,17 @@ class ExplainSettings:
 
 @dataclass
 class ExplainPlan:
-    """The methods of a run; `dropped` maps those that were left out to their reasons."""
+    """The methods of a run, and the options of each for its constructor and its `attribute`.
+
+    `dropped` maps the methods that were left out to their reasons.
+    """
 
     loaded: LoadedModel
     settings: ExplainSettings
     reader: ScoreReader
     layers: list[str]
+    made: Mapping[str, Mapping[str, Any]]
+    called: Mapping[str, Mapping[str, Any]]
     dropped: dict[str, Message] = field(default_factory=dict)
 
     @classmethod
@@ -106,7 +112,9 @@ class ExplainPlan:
                 hint=Hint("rules", dict(settings.rules)),
             )
         layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
-        plan = cls(loaded, settings, ScoreReader(loaded, settings.output), layers)
+        made, called = _read(settings)
+        reader = ScoreReader(loaded, settings.output)
+        plan = cls(loaded, settings, reader, layers, made, called)
         for name in settings.names:  # A composite is checked where it is made.
             plan._method(name, plan.reader.scores)
         return plan
@@ -148,11 +156,13 @@ class ExplainPlan:
             self.loaded.model,
             inputs,
             {
-                self._method(name, asked.output): _options(name, inputs, activation)
+                self._method(name, asked.output): MethodForm.of(name).call_options(
+                    self.called[name], inputs, activation
+                )
                 for name in self._names
             },
             Classes(asked.targets),
-            layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
+            layer=self._layer,
             rules=self.settings.rules,
             output=asked.output,
             skip_refused=not self.settings.methods,
@@ -180,15 +190,17 @@ class ExplainPlan:
         return asked_of(targets, answer, self.reader)
 
     def _method(self, name: str, output: OutputKey) -> str | Attribution:
-        """Return a method, made with the chosen composite if it is made of one."""
-        chosen = self.settings.composite
-        if chosen is None or not _has_composite(name):
+        """Return a method, made with the options of its constructor if there are any."""
+        made = self.made[name]
+        if not made:
             return name
-        cls: Any = find_method(name)
-        made: Attribution = cls(
-            self.loaded.model, chosen, output=output, **input_bounds(self.loaded)
+        return MethodForm.of(name).build(
+            self.loaded, made, layer=self._layer, rules=self.settings.rules, output=output
         )
-        return made
+
+    @property
+    def _layer(self) -> str | list[str] | None:
+        return (self.layers[0] if len(self.layers) == 1 else self.layers) or None
 
     @property
     def _names(self) -> Sequence[str]:
@@ -210,22 +222,18 @@ class ExplainPlan:
         )
 
 
+def _read(settings: ExplainSettings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of each method for its constructor, and those for its `attribute`."""
+    made, called = {}, {}
+    for name, options in options_by_method(settings.options, settings.names).items():
+        made[name], called[name] = MethodForm.of(name).read(options)
+        if settings.composite is not None and _has_composite(name):
+            made[name].setdefault("composite", settings.composite)
+    return made, called
+
+
 def _has_composite(name: str) -> bool:
     return takes(name, "composite")
-
-
-def input_bounds(loaded: LoadedModel) -> dict[str, Tensor]:
-    """Return the lowest and highest value of each channel, those of a black and a white picture.
-
-    >>> from torchattr.models import load_model
-    >>> input_bounds(load_model("demo"))["low"].shape
-    torch.Size([1, 3, 1, 1])
-    """
-    black, white = (
-        loaded.preprocess(Image.new("RGB", (_SIDE, _SIDE), color)).tensor.amax((1, 2), True)[None]
-        for color in ("black", "white")
-    )
-    return {"low": torch.minimum(black, white), "high": torch.maximum(black, white)}
 
 
 def _has_ledger(name: str) -> bool:
@@ -240,26 +248,3 @@ def default_layer_note(layer: str) -> Message:
 def _rules(name: str) -> Mapping[str, Any]:
     """Return the rules of a method; most have none."""
     return getattr(find_method(name), "rules", {})
-
-
-def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any]:
-    """Return the options for which a run has better values than a method's own defaults.
-
-    Ablating single pixels would take far too many forwards, so squares are ablated; and the
-    activation that turns scores into probabilities is the model's.
-    """
-    taken = inspect.signature(find_method(name).attribute).parameters
-    known = {"feature_mask": squares(inputs), "activation": activation}
-    return {option: value for option, value in known.items() if option in taken}
-
-
-def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
-    """Return a feature mask of squares for pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
-
-    >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
-    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
-    """
-    height, width = inputs.shape[-2:]
-    rows = torch.arange(height, device=inputs.device) * cells // height
-    columns = torch.arange(width, device=inputs.device) * cells // width
-    return (rows[:, None] * cells + columns)[None, None]

@@ -18,8 +18,8 @@ from starlette.staticfiles import StaticFiles
 from torchattr.errors import InputError, TorchattrError
 from torchattr.models import LoadedModel, load_model
 from torchattr.models.collage import examples
+from torchattr.runs import short_repr
 from torchattr.web.api import files, routes
-from torchattr.web.forms import short_repr
 from torchattr.web.guard import LOCAL, Guard, problem
 from torchattr.web.state.limits import Limits
 from torchattr.web.state.sessions import PayloadTooLarge, ResultExpired, TooManySessions

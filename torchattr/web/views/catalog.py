@@ -9,49 +9,44 @@ from typing import Any
 
 from torchattr.errors import InputError
 from torchattr.explanation import METHODS
-from torchattr.methods import Attribution, find_method, registered_methods, takes
+from torchattr.methods import registered_methods
+from torchattr.runs import Form, MethodForm, docstring_paragraphs, refuse_unknown
 from torchattr.show import title_of
-from torchattr.web.forms import Form, docstring_paragraphs, refuse_unknown
 from torchattr.web.panels.panel import Panel, find_panel, registered_panels
 
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A registered method with two forms: for its constructor and for `attribute`.
+    """A registered method, as the page lists it.
 
-    >>> entry = MethodEntry("grad_cam", find_method("grad_cam"))
-    >>> [field.name for field in entry.made.fields][:2], entry.as_json()["title"]
+    >>> entry = method_entry("grad_cam")
+    >>> [field.name for field in entry.form.fields][:2], entry.as_json()["title"]
     (['layer', 'calls'], 'Grad-CAM')
     """
 
-    name: str
-    method: type[Attribution]
+    form: MethodForm
 
-    @cached_property
-    def made(self) -> Form:
-        return Form.of(self.method, self.method)
-
-    @cached_property
-    def called(self) -> Form:
-        return Form.of(self.method, self.method.attribute)
+    @property
+    def name(self) -> str:
+        return self.form.name
 
     @property
     def returns_ledger(self) -> bool:
         """Whether it returns with its map, on request, where the score went."""
-        return "return_ledger" in inspect.signature(self.method.attribute).parameters
+        return "return_ledger" in inspect.signature(self.form.method.attribute).parameters
 
     @property
     def unavailable(self) -> str | None:
         """Why it cannot be run from a form; `None` if it can."""
-        return _unavailable(*self.made.missing, *self.called.missing)
+        return _unavailable(*self.form.missing)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "title": title_of(self.name),
-            "about": docstring_paragraphs(self.method),
-            "fields": [field.as_json() for field in (*self.made.fields, *self.called.fields)],
-            "panel": callable(getattr(self.method, "panel", None)),
+            "about": docstring_paragraphs(self.form.method),
+            "fields": [field.as_json() for field in self.form.fields],
+            "panel": callable(getattr(self.form.method, "panel", None)),
             "unavailable": self.unavailable,
         }
 
@@ -63,11 +58,7 @@ class MethodEntry:
         """
         if self.unavailable:
             raise InputError(f"{self.name} is not available in the viewer: {self.unavailable}")
-        refuse_unknown(values, (self.made, self.called))
-        return self.made.read(values), self.called.read(values)
-
-    def takes(self, argument: str) -> bool:
-        return takes(self.method, argument)
+        return self.form.read(values)
 
 
 @dataclass(frozen=True)
@@ -111,11 +102,11 @@ def methods() -> list[MethodEntry]:
     """Return all methods, the defaults of `explain` first."""
     registered = registered_methods()
     order = [*(name for name in METHODS if name in registered), *registered]
-    return [MethodEntry(name, registered[name]) for name in dict.fromkeys(order)]
+    return [method_entry(name) for name in dict.fromkeys(order)]
 
 
 def method_entry(name: str) -> MethodEntry:
-    return MethodEntry(name, find_method(name))
+    return MethodEntry(MethodForm.of(name))
 
 
 def panels() -> list[PanelEntry]:

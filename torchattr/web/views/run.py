@@ -10,8 +10,7 @@ from torch import Tensor
 
 from torchattr.core.stepping import step
 from torchattr.errors import InputTypeError
-from torchattr.methods import Attribution, RelevanceAttribution
-from torchattr.runs import input_bounds, squares
+from torchattr.methods import Attribution, RelevanceAttribution, takes
 from torchattr.show import as_floats, title_of
 from torchattr.web.panels.ledger_card import LedgerCard
 from torchattr.web.panels.parts import Map, Part, Text
@@ -27,12 +26,8 @@ def run_method(scene: Scene, entry: MethodEntry, values: dict[str, Any]) -> tupl
     """
     made, called = entry.read(values)
     method = _build(scene, entry, made)
-    names = [field.name for field in entry.called.fields]
-    if "feature_mask" in names:
-        called["feature_mask"] = squares(scene.inputs, called.get("feature_mask", 14))
-    if "activation" in names and called.get("activation") is None:
-        called["activation"] = scene.reader.activation(scene.answer)
-    explanation = scene.explain(method, called)
+    own = scene.reader.activation(scene.answer)
+    explanation = scene.explain(method, entry.form.call_options(called, scene.inputs, own))
     result = next(iter(explanation.attributions.values()))
     parts = [
         *_maps(entry.name, result),
@@ -52,13 +47,8 @@ def run_panel(scene: Scene, entry: PanelEntry, values: dict[str, Any]) -> list[P
 
 
 def _build(scene: Scene, entry: MethodEntry, made: dict[str, Any]) -> Attribution:
-    if entry.takes("layer") and not made.get("layer"):
-        made["layer"] = scene.default_layer
-    if entry.takes("low") and made.get("low") is made.get("high") is None:
-        made.update(input_bounds(scene.loaded))
-    if entry.takes("output"):
-        made["output"] = scene.asked.output
-    return entry.method(scene.loaded.model, **made)
+    layer = scene.default_layer if takes(entry.name, "layer") else None
+    return entry.form.build(scene.loaded, made, layer=layer, output=scene.asked.output)
 
 
 def _maps(name: str, result: Any, detail: str = "") -> Iterator[Part]:

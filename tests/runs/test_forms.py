@@ -10,7 +10,7 @@ from helpers import refused
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError
-from torchattr.web.forms import Field, Form, argument_docs, docstring_paragraphs, refuse_unknown
+from torchattr.runs.forms import Field, Form, argument_docs, docstring_paragraphs, refuse_unknown
 
 if TYPE_CHECKING:
     from nowhere import Unknown

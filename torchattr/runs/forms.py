@@ -8,6 +8,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ EXCLUDED = frozenset(
         *("show_progress", "return_convergence_delta", "return_ledger"),
     )
 )
-"""Arguments that the viewer fills in itself or does not offer."""
+"""Arguments that a run fills in itself or does not offer."""
 
 SHARED_ARGUMENTS: Mapping[str, tuple[FieldKind, Any]] = {
     "layer": ("layer", None),
@@ -77,6 +78,20 @@ class Field:
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def values(self) -> str:
+        """What it takes, in words.
+
+        >>> Field("memory", "choice", "auto", choices=("auto", "lean")).values
+        'auto or lean'
+        """
+        taken = " or ".join(map(str, self.choices)) or _IN_WORDS.get(self.kind, self.kind)
+        return f"{taken}, or none" if self.optional and "none" not in self.choices else taken
+
+    @property
+    def shown_default(self) -> str:
+        return _SWITCH_WORDS[self.default] if self.kind == "switch" else str(self.default).lower()
+
     def read(self, value: Any) -> Any:
         """Validate a value from a request and convert it to the type of the argument.
 
@@ -91,6 +106,22 @@ class Field:
         if self.kind == "choice":
             return self._choice(value)
         return _READ[self.kind](self.name, value)
+
+    def parse(self, text: str) -> Any:
+        """Read a value from text; `none` leaves an optional argument empty.
+
+        Raises:
+            InputError, InputTypeError: see :meth:`read`.
+
+        >>> Field("n_steps", "integer").parse("20"), Field("abs", "switch").parse("false")
+        (20, False)
+        """
+        if self.optional and text.lower() == "none":
+            return None
+        if self.kind == "choice":
+            named = [choice for choice in self.choices if str(choice) == text]
+            return self._choice(named[0] if named else text)
+        return self.read(_PARSED.get(self.kind, str)(text))
 
     def _choice(self, value: Any) -> Any:
         for choice in self.choices:
@@ -252,6 +283,39 @@ def _rules(name: str, value: Any) -> dict[str, str]:
         rules[operation] = rule
     return rules
 
+
+_SWITCHED = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def _parsed_switch(text: str) -> Any:
+    return _SWITCHED.get(text.lower(), text)
+
+
+def _parsed_number(text: str) -> Any:
+    """Return the number that a text is, else the text itself, which is refused as such."""
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError):
+        return float(text)
+    return text
+
+
+_PARSED: Mapping[str, Callable[[str], Any]] = {
+    "switch": _parsed_switch,
+    **dict.fromkeys(("integer", "number", "squares"), _parsed_number),
+}
+"""How a value is read from text; the other kinds are texts."""
+
+_SWITCH_WORDS = {True: "true", False: "false", None: "none"}
+
+_IN_WORDS: Mapping[str, str] = {
+    "switch": "true or false",
+    "rules": "OPERATION=RULE,...",
+    "squares": "squares per side",
+}
 
 _READ: Mapping[str, Callable[[str, Any], Any]] = {
     "switch": _switch,

@@ -1,0 +1,33 @@
+"""The option `--load` of every command: files that register methods, rules or backends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torchattr.cli.console import reported
+
+
+def _run(files: list[str] | None) -> None:
+    if not files:
+        return
+    with reported():
+        from torchattr.models import run_file
+
+        for file in files:
+            run_file(Path(file))
+
+
+Load = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--load",
+        callback=_run,
+        # Before the other options, which may name what the file registers.
+        is_eager=True,
+        help="Run a Python file first, which may register methods, rules or backends; repeatable",
+        metavar="FILE.py",
+    ),
+]

@@ -1,0 +1,206 @@
+"""The options of a method by name, and the method made with them for a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from torchattr.core.registry import suggest
+from torchattr.core.types import Activation, Layers, OutputKey
+from torchattr.errors import InputError
+from torchattr.methods import Attribution, build, find_method, takes
+from torchattr.models import LoadedModel
+from torchattr.runs.forms import Field, Form, refuse_unknown
+
+CELLS = 14
+_SIDE = 64
+
+Options = dict[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class MethodForm:
+    """A registered method with two forms: for its constructor and for `attribute`.
+
+    Attributes:
+        name: the name it is registered under.
+        method: its class.
+
+    >>> form = MethodForm.of("rise")
+    >>> form.read({"n_masks": 40})
+    ({}, {'n_masks': 40})
+    """
+
+    name: str
+    method: type[Attribution]
+
+    @classmethod
+    def of(cls, name: str) -> MethodForm:
+        """Return the forms of a method.
+
+        Raises:
+            RegistryError: an unknown method.
+        """
+        return cls(name, find_method(name))
+
+    @cached_property
+    def made(self) -> Form:
+        return Form.of(self.method, self.method)
+
+    @cached_property
+    def called(self) -> Form:
+        return Form.of(self.method, self.method.attribute)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return (*self.made.fields, *self.called.fields)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The required arguments that no field can supply."""
+        return (*self.made.missing, *self.called.missing)
+
+    def read(self, values: Mapping[str, Any]) -> tuple[Options, Options]:
+        """Return the validated arguments for the constructor and for `attribute`.
+
+        Raises:
+            InputError, InputTypeError: an unknown name, or an invalid value.
+        """
+        refuse_unknown(values, (self.made, self.called))
+        return self.made.read(values), self.called.read(values)
+
+    def build(
+        self,
+        loaded: LoadedModel,
+        made: Mapping[str, Any],
+        *,
+        layer: Layers | None = None,
+        rules: Mapping[str, str] | None = None,
+        output: OutputKey = None,
+    ) -> Attribution:
+        """Return the method for a model, with arguments of its constructor.
+
+        Args:
+            loaded: the model; bounds of the inputs are those of its pictures.
+            made: the arguments, as :meth:`read` returns them.
+            layer: the layer, unless the arguments name one.
+            rules: as for :func:`torchattr.explain`, unless the arguments name some.
+            output: the entry of the model's output that holds the scores.
+        """
+        options = {name: value for name, value in made.items() if name not in ("layer", "rules")}
+        if takes(self.method, "low") and made.get("low") is made.get("high") is None:
+            options |= input_bounds(loaded)
+        return build(
+            self.method,
+            loaded.model,
+            layer=made.get("layer") or layer,
+            rules=made.get("rules") or rules,
+            output=output,
+            options=options,
+        )
+
+    def call_options(self, called: Mapping[str, Any], inputs: Tensor, own: Activation) -> Options:
+        """Return the options of `attribute` for pictures; some have better values than its own.
+
+        Ablating single pixels would take far too many forwards, so squares are ablated; and the
+        activation that turns scores into probabilities is the model's.
+
+        Args:
+            called: those that were given, as :meth:`read` returns them.
+            inputs: the pictures.
+            own: the activation of the model.
+        """
+        names = [field.name for field in self.called.fields]
+        options = dict(called)
+        if "feature_mask" in names:
+            options["feature_mask"] = squares(inputs, options.get("feature_mask") or CELLS)
+        if "activation" in names and options.get("activation") is None:
+            options["activation"] = own
+        return options
+
+
+def options_by_method(texts: Sequence[str], names: Sequence[str]) -> dict[str, Options]:
+    """Return the options of each method from texts: `n_steps=20`, or `rise.n_masks=40`.
+
+    An option without a method is that of all methods that have it.
+
+    Args:
+        texts: the options.
+        names: the names of the methods.
+
+    Raises:
+        InputError: a text of another form, an option that no method has, or an invalid value.
+
+    >>> options_by_method(["n_steps=20", "rise.n_masks=40"], ["rise", "integrated_gradients"])
+    {'rise': {'n_masks': 40}, 'integrated_gradients': {'n_steps': 20}}
+    """
+    forms = [MethodForm.of(name) for name in names]
+    options: dict[str, Options] = {name: {} for name in names}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        method, dot, name = key.strip().rpartition(".")
+        if not (equals and name):
+            raise InputError(
+                f"an option must be NAME=VALUE or METHOD.NAME=VALUE, such as n_steps=20, got"
+                f" {text!r}"
+            )
+        if dot and method not in names:
+            raise InputError(
+                f"the option {text!r} is for {method}, which is not among the methods;"
+                f" {suggest(method, names)}"
+            )
+        chosen = [form for form in forms if method in ("", form.name)]
+        for form, field in _taking(name, chosen, text):
+            options[form.name][name] = field.parse(value.strip())
+    return options
+
+
+def _taking(name: str, forms: Iterable[MethodForm], text: str) -> list[tuple[MethodForm, Field]]:
+    """Return the methods that have an option, with the field of it.
+
+    Raises:
+        InputError: none has it.
+    """
+    fields = [(form, field) for form in forms for field in form.fields]
+    taking = [(form, field) for form, field in fields if field.name == name]
+    if not taking:
+        titles = ", ".join(dict.fromkeys(form.name for form, _ in fields))
+        known = dict.fromkeys(field.name for _, field in fields)
+        raise InputError(
+            f"no option {name!r} of {titles or 'these methods'}, got {text!r};"
+            f" {suggest(name, known)}"
+        )
+    return taking
+
+
+def input_bounds(loaded: LoadedModel) -> dict[str, Tensor]:
+    """Return the lowest and highest value of each channel, those of a black and a white picture.
+
+    >>> from torchattr.models import load_model
+    >>> input_bounds(load_model("demo"))["low"].shape
+    torch.Size([1, 3, 1, 1])
+    """
+    black, white = (
+        loaded.preprocess(Image.new("RGB", (_SIDE, _SIDE), color)).tensor.amax((1, 2), True)[None]
+        for color in ("black", "white")
+    )
+    return {"low": torch.minimum(black, white), "high": torch.maximum(black, white)}
+
+
+def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
+    """Return a feature mask of squares for pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
+
+    >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    """
+    height, width = inputs.shape[-2:]
+    rows = torch.arange(height, device=inputs.device) * cells // height
+    columns = torch.arange(width, device=inputs.device) * cells // width
+    return (rows[:, None] * cells + columns)[None, None]
