@@ -8,9 +8,9 @@ from typing import Any
 import captum.attr
 import pytest
 import torch
-from helpers import assert_same, noise, refused
+from helpers import assert_same, noise, refused, seeded
 from peers import Counting, asked, classifier, picture_net, pictures, rows
-from torch import Tensor
+from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError, OutputError
@@ -194,3 +194,22 @@ def test_bad_windows_of_tuple_inputs_are_named() -> None:
     with refused(ta.ShapeError, "inputs[1]", "(7,)"):
         occlusion.attribute(inputs, ((2,), (7,)), target=1)
     assert occlusion.attribute(inputs, ((2,), (3,)), 2, target=1)[1].shape == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "strides"),
+    [
+        ((2, 3, 17, 8), (3, 3, 1), (1, 1, 1)),
+        ((2, 2, 40), (2, 5), (1, 2)),
+        ((2, 5), (1,), (1,)),
+    ],
+)
+def test_the_default_window_has_all_channels_and_an_eighth_of_each_side(
+    shape: tuple[int, ...], window: Any, strides: Any
+) -> None:
+    x = noise(*shape)
+    model = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 2))).double()
+    found = ta.Occlusion(model).attribute(x, target=1)
+    assert_same(found, ta.Occlusion(model).attribute(x, window, strides, target=1), 1e-12)
+    finer = ta.Occlusion(model).attribute(x, strides=1, target=1)
+    assert_same(finer, ta.Occlusion(model).attribute(x, window, 1, target=1), 1e-12)

@@ -37,7 +37,7 @@ def forgotten() -> Iterator[None]:
 def test_built_in_methods_are_found_by_name() -> None:
     assert find_method("grad_cam") is ta.GradCAM
     assert {"saliency", "deconvolution", "guided_grad_cam", "rise"} <= set(registered_methods())
-    assert "occlusion" not in registered_methods()
+    assert "layer_activation" not in registered_methods()
 
 
 def test_unknown_names_are_answered_with_the_closest() -> None:
@@ -60,13 +60,20 @@ def test_a_name_is_taken_once() -> None:
 def test_names_classes_and_objects() -> None:
     model = nn.Linear(2, 2)
     saliency = ta.Saliency(model)
-    assert [name_of(one) for one in ("x", ta.Saliency, saliency, ta.Occlusion)] == [
+    assert [name_of(one) for one in ("x", ta.Saliency, saliency, ta.LayerLRP)] == [
         "x",
         "saliency",
         "saliency",
-        "Occlusion",
+        "LayerLRP",
     ]
     assert [class_of(one) for one in ("saliency", ta.Saliency, saliency)] == [ta.Saliency] * 3
+
+
+def test_options_take_precedence() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    options = {"layer": "1", "strict": False}
+    made = build("grad_cam", model, layer="0", options=options)
+    assert repr(made) == repr(ta.GradCAM(model, "1", strict=False))
 
 
 def test_methods_are_built_with_what_they_take() -> None:
@@ -113,7 +120,7 @@ OTHER: dict[str, Any] = {
 
 def arguments() -> list[tuple[type[ta.Attribution], inspect.Parameter]]:
     built_in = [cls for cls in registered_methods().values() if "torchattr" in cls.__module__]
-    further = (ta.LayerActivation, ta.LayerLRP, ta.Occlusion)
+    further = (ta.LayerActivation, ta.LayerLRP)
     return [
         (cls, parameter)
         for cls in (*built_in, *further)

@@ -111,6 +111,13 @@ def test_pictures_are_ablated_by_squares() -> None:
     assert form.call_options({}, inputs, "softmax").keys() == {"feature_mask"}
 
 
+def test_a_window_is_square_and_has_all_channels() -> None:
+    form, inputs = MethodForm.of("occlusion"), torch.zeros(1, 3, 32, 32)
+    made = form.call_options({"sliding_window_shapes": 8, "strides": 4}, inputs, "none")
+    assert made == {"sliding_window_shapes": (3, 8, 8), "strides": 4}
+    assert form.call_options({}, inputs, "none") == {}
+
+
 def test_the_activation_is_the_models_unless_given() -> None:
     form, inputs = MethodForm.of("rise"), torch.zeros(1, 3, 8, 8)
     assert form.call_options({}, inputs, "sigmoid") == {"activation": "sigmoid"}

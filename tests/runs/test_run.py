@@ -24,8 +24,8 @@ from torchattr.runs import (
     Skipped,
     Written,
     run_jobs,
-    squares,
 )
+from torchattr.runs.method_form import squares
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.incremental import Mode, Recomputed
 from torchattr.methods._perturbation.features import Windows
 from torchattr.methods.ablation import Ablation
+from torchattr.methods.registry import register_method
 
 
+@register_method("occlusion")
 class Occlusion(Ablation):
     """The mean, over the windows that cover an element, of `s(x) − s(x with the window replaced)`.
 
@@ -35,7 +37,7 @@ class Occlusion(Ablation):
     def attribute(
         self,
         inputs: TensorsT,
-        sliding_window_shapes: Sequence[int] | Sequence[Sequence[int]],
+        sliding_window_shapes: Sequence[int] | Sequence[Sequence[int]] | None = None,
         strides: int | Sequence[int | Sequence[int]] | None = None,
         baselines: Baselines = None,
         target: Target = None,
@@ -51,10 +53,11 @@ class Occlusion(Ablation):
         Args:
             inputs: as for :class:`FeatureAblation`.
             sliding_window_shapes: the window without the batch dimension, `(3, 15, 15)`; for a
-                tuple of inputs a tuple of windows. A single input takes both forms.
+                tuple of inputs a tuple of windows. A single input takes both forms. By default all
+                channels and an eighth of each side.
             strides: the window's step: an int for all dimensions or a tuple with one for
                 each; for a tuple of inputs a tuple of these. A single input takes both forms. 1 by
-                default.
+                default, and half of the default window.
             baselines: what replaces a window, as for :class:`FeatureAblation`.
             target: as for :class:`FeatureAblation`.
             additional_forward_args: as for every method.
@@ -86,8 +89,13 @@ class Occlusion(Ablation):
 
 
 def _windows(inputs: Inputs, sliding_window_shapes: Any, strides: Any) -> Windows:
-    sizes = _one_for_each(sliding_window_shapes, inputs, "sliding_window_shapes")
-    steps = [1] * len(sizes) if strides is None else _one_for_each(strides, inputs, "strides")
+    if sliding_window_shapes is None:
+        sizes = [_default_window(tensor) for tensor in inputs.tensors]
+        halves = [tuple(max(1, width // 2) for width in size) for size in sizes]
+    else:
+        sizes = _one_for_each(sliding_window_shapes, inputs, "sliding_window_shapes")
+        halves = [1] * len(sizes)
+    steps = halves if strides is None else _one_for_each(strides, inputs, "strides")
     checked = [
         _checked(tensor, size, step, f" for inputs[{position}]" if inputs.is_tuple else "")
         for position, (tensor, size, step) in enumerate(
@@ -95,6 +103,16 @@ def _windows(inputs: Inputs, sliding_window_shapes: Any, strides: Any) -> Window
         )
     ]
     return Windows(inputs.tensors, [size for size, _ in checked], [step for _, step in checked])
+
+
+def _default_window(tensor: Tensor) -> tuple[int, ...]:
+    """Return all channels and an eighth of each further side, rounded up.
+
+    >>> _default_window(torch.zeros(1, 3, 224, 60)), _default_window(torch.zeros(1, 5))
+    ((3, 28, 8), (1,))
+    """
+    first, *sides = tensor.shape[1:] or (1,)
+    return (first, *(-(-side // 8) for side in sides)) if sides else (1,)
 
 
 def _one_for_each(value: Any, inputs: Inputs, name: str) -> list[Any]:

@@ -116,7 +116,7 @@ def build(
     """Construct a method for a model, with those of the arguments that it accepts.
 
     Further `rules` are passed only to methods that have rules themselves; the others keep the plain
-    gradient. `options` are further arguments. An object is returned unchanged.
+    gradient. `options` are further arguments, which take precedence. An object is returned unchanged.
     """
     if isinstance(method, Attribution):
         return method
@@ -125,7 +125,7 @@ def build(
     if getattr(cls, "rules", None):
         offered["rules"] = rules
     accepted = {name: value for name, value in offered.items() if takes(cls, name)}
-    return cls(model, **accepted, **(options or {}))
+    return cls(model, **(accepted | dict(options or {})))
 
 
 def class_of(method: str | type[Attribution] | Attribution) -> type[Attribution]:

@@ -30,6 +30,7 @@ SHARED_ARGUMENTS: Mapping[str, tuple[FieldKind, Any]] = {
     "rules": ("rules", None),
     "feature_mask": ("squares", 14),
     "baselines": ("number", None),
+    "sliding_window_shapes": ("integer", None),
 }
 """Kind and default of arguments whose name says more than their annotation."""
 

@@ -94,14 +94,18 @@ class MethodForm:
             rules: as for :func:`torchattr.explain`, unless the arguments name some.
             output: the entry of the model's output that holds the scores.
         """
-        options = {name: value for name, value in made.items() if name not in ("layer", "rules")}
+        options = {
+            name: value
+            for name, value in made.items()
+            if value is not None or name not in ("layer", "rules")
+        }
         if takes(self.method, "low") and made.get("low") is made.get("high") is None:
             options |= input_bounds(loaded)
         return build(
             self.method,
             loaded.model,
-            layer=made.get("layer") or layer,
-            rules=made.get("rules") or rules,
+            layer=layer,
+            rules=rules,
             output=output,
             options=options,
         )
@@ -109,8 +113,8 @@ class MethodForm:
     def call_options(self, called: Mapping[str, Any], inputs: Tensor, own: Activation) -> Options:
         """Return the options of `attribute` for pictures; some have better values than its own.
 
-        Ablating single pixels would take far too many forwards, so squares are ablated; and the
-        activation that turns scores into probabilities is the model's.
+        Ablating single pixels would take far too many forwards, so squares are ablated; a window
+        has all channels; and the activation that turns scores into probabilities is the model's.
 
         Args:
             called: those that were given, as :meth:`read` returns them.
@@ -121,6 +125,9 @@ class MethodForm:
         options = dict(called)
         if "feature_mask" in names:
             options["feature_mask"] = squares(inputs, options.get("feature_mask") or CELLS)
+        side = options.get("sliding_window_shapes")
+        if side is not None:
+            options["sliding_window_shapes"] = (inputs.shape[1], side, side)
         if "activation" in names and options.get("activation") is None:
             options["activation"] = own
         return options

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 import torchattr as ta
 from torchattr.methods import RelevanceAttribution, find_method
 from torchattr.models import LoadedModel
-from torchattr.runs import input_bounds
+from torchattr.runs.method_form import input_bounds
 from torchattr.web import (
     Bars,
     LedgerCard,
