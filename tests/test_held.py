@@ -66,6 +66,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "deconvolution": lambda: ta.Deconvolution(MODEL).attribute(X),
     "input x gradient": lambda: ta.InputXGradient(MODEL).attribute(X, target=1),
     "integrated": lambda: ta.IntegratedGradients(MODEL).attribute(X, target=1, n_steps=4),
+    "smooth grad": lambda: ta.SmoothGrad(MODEL).attribute(X, target=1, n_samples=3),
     "gradient shap": lambda: ta.GradientShap(MODEL).attribute(
         X, lambda x: x * 0.5, 4, 0.1, 1, return_convergence_delta=True
     ),

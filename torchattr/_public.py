@@ -118,6 +118,7 @@ from torchattr.methods import ScoreCAM as ScoreCAM
 from torchattr.methods import ShapleyCAM as ShapleyCAM
 from torchattr.methods import ShapleyValues as ShapleyValues
 from torchattr.methods import ShapleyValueSampling as ShapleyValueSampling
+from torchattr.methods import SmoothGrad as SmoothGrad
 from torchattr.methods import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from torchattr.methods import XGradCAM as XGradCAM
 from torchattr.methods import deep_feature_factorization as deep_feature_factorization

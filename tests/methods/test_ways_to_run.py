@@ -84,6 +84,7 @@ OF_IMAGES: dict[str, Attribute] = {
     "excitation_backprop": lambda model, x: ta.ExcitationBackprop(model).attribute(x, 1),
     "deep_lift": lambda model, x: ta.DeepLift(model).attribute(x, 0.1, 1),
     "deep_lift_shap": lambda model, x: ta.DeepLiftShap(model).attribute(x, x.flip(0), 1),
+    "smooth_grad": lambda model, x: ta.SmoothGrad(model).attribute(x, target=1, n_samples=4),
     "gradient_shap": lambda model, x: ta.GradientShap(model).attribute(x, 0.1, target=1, seed=1),
 }
 OF_TOKENS: dict[str, Attribute] = {

@@ -147,6 +147,7 @@ _CAMS = {
 
 _METHODS: dict[str, tuple[str, Style]] = {
     "saliency": ("Saliency", HEAT),
+    "smoothgrad": ("SmoothGrad", HEAT),
     "inputxgradient": ("Input × gradient", SIGNED_HEAT),
     "integratedgradients": ("Integrated gradients", SIGNED_HEAT),
     "gradientshap": ("Gradient SHAP", SIGNED_HEAT),
