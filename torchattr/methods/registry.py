@@ -116,7 +116,7 @@ def build(
     """Construct a method for a model, with those of the arguments that it accepts.
 
     Further `rules` are passed only to methods that have rules themselves; the others keep the plain
-    gradient. `options` are further arguments, which take precedence. An object is returned as it is.
+    gradient. `options` are further arguments and take precedence. An object is returned as it is.
     """
     if isinstance(method, Attribution):
         return method
