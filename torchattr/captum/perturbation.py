@@ -138,7 +138,7 @@ class Occlusion(PerturbationMethod, methods.Occlusion):
     def __init__(self, forward_func: Forward, *, output: OutputKey = None) -> None:
         super().__init__(forward_func, output=output)
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum's window has no default
         self,
         inputs: Tensors,
         sliding_window_shapes: Any,

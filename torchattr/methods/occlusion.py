@@ -91,7 +91,7 @@ class Occlusion(Ablation):
 def _windows(inputs: Inputs, sliding_window_shapes: Any, strides: Any) -> Windows:
     if sliding_window_shapes is None:
         sizes = [_default_window(tensor) for tensor in inputs.tensors]
-        halves = [tuple(max(1, width // 2) for width in size) for size in sizes]
+        halves: list[Any] = [tuple(max(1, width // 2) for width in size) for size in sizes]
     else:
         sizes = _one_for_each(sliding_window_shapes, inputs, "sliding_window_shapes")
         halves = [1] * len(sizes)
