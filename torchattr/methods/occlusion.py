@@ -108,6 +108,7 @@ def _windows(inputs: Inputs, sliding_window_shapes: Any, strides: Any) -> Window
 def _default_window(tensor: Tensor) -> tuple[int, ...]:
     """Return all channels and an eighth of each further side, rounded up.
 
+    >>> import torch
     >>> _default_window(torch.zeros(1, 3, 224, 60)), _default_window(torch.zeros(1, 5))
     ((3, 28, 8), (1,))
     """
