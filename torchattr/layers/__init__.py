@@ -6,6 +6,7 @@ from torchattr.layers.attention import Attention as Attention
 from torchattr.layers.attention import UnreadAttention as UnreadAttention
 from torchattr.layers.attention_recorder import AttentionTap as AttentionTap
 from torchattr.layers.autograd import enter as enter
+from torchattr.layers.autograd import is_entrance as is_entrance
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.capture import on_input as on_input

@@ -19,10 +19,10 @@ from torchattr.core.types import Forward
 from torchattr.core.undoing import Undo, undoing
 from torchattr.kernels import Backend, Request, choose, requested_backend
 from torchattr.layers.autograd import (
-    Enter,
     OperationRules,
     Restated,
     RuleFunction,
+    is_entrance,
     mapped,
     may_be_mapped,
 )
@@ -283,7 +283,7 @@ class RuleMode(TorchFunctionMode):
         if transformed or not self.counting:
             return True
         tensors = [value for value in values if isinstance(value, Tensor)]
-        return any(isinstance(node, Enter._backward_cls) for node in nodes_of(*tensors))
+        return any(is_entrance(node) for node in nodes_of(*tensors))
 
     def _any_in_graph(self, values: Iterable[Any], transformed: bool) -> bool:
         """Whether any value is in the graph; as one loop, since it runs twice a call."""

@@ -27,6 +27,7 @@ from torchattr.methods._gradient.comparison import (
     incomplete,
     missing,
 )
+from torchattr.methods._gradient.rows import UNFIT
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.base import Attribution, GradientAttribution
 from torchattr.methods.registry import register_method
@@ -314,15 +315,11 @@ class DeepLift(RescaleAttribution):
         return (given.restore(found), delta) if return_convergence_delta else given.restore(found)
 
 
-_UNFIT = (ModelError, RuntimeError, ValueError, TypeError, IndexError, AssertionError)
-"""What is raised where references may not be shared, or by models that do not take so few rows."""
-
-
 def unless_unfit(shared: Callable[[], T], each: Callable[[], T]) -> T:
     """Return what is solved with shared references, or with those of each example if that fails."""
     try:
         return shared()
-    except _UNFIT as error:
+    except UNFIT as error:  # A ModelError, too.
         if is_out_of_memory(error):
             raise
     return each()
