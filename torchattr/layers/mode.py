@@ -111,8 +111,8 @@ class RuleMode(TorchFunctionMode):
             if func in _OPENED:
                 return undoing(partial(self._run_opened, func, args, kwargs))
             parsed = self._requested_instead(parsed, func, args, kwargs)
-            parts = parts_of(func, self._on_request) if _is_unknown(parsed) else None
-            if parts is not None and self._may_take_apart(args, kwargs):
+            parts = parts_of(func, self._on_request)
+            if parts is not None and self._may_take_apart(parsed, args, kwargs):
                 return self._run_in_parts(parts, func, args, kwargs)
         if parsed is None:
             return self._run_other(func, args, kwargs)
@@ -146,12 +146,20 @@ class RuleMode(TorchFunctionMode):
         """Return a call as a requested operation, unless another one that rules can serve."""
         if parsed is not None:
             call = parsed[0]
-            served = call.operation.kind != "dropout"
-            if served and not self._has_computed_arguments(call, is_transformed()):
+            if not _only_refused(call) and not self._has_computed_arguments(call, is_transformed()):
                 return parsed
         return parse_requested(func, args, kwargs, self._on_request) or parsed
 
-    def _may_take_apart(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    def _may_take_apart(
+        self, parsed: ParsedCall | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> bool:
+        """Whether a call has no rule of its own, and depends on the inputs."""
+        if (
+            parsed is not None
+            and not _only_refused(parsed[0])
+            and not self._has_computed_arguments(parsed[0], is_transformed())
+        ):
+            return False
         given = tensors_of((list(args), dict(kwargs)))
         return (
             torch.is_grad_enabled() and not is_transformed() and self._any_in_graph(given, False)
@@ -305,9 +313,9 @@ def _saving(table: RuleTable, operation: str, module: str) -> LayerRule | None:
     return table.get(operation)
 
 
-def _is_unknown(parsed: ParsedCall | None) -> bool:
-    """Whether a call is no operation, or known only so that its dropout can be refused."""
-    return parsed is None or parsed[0].operation.kind == "dropout"
+def _only_refused(call: Call) -> bool:
+    """Whether a call is known only so that its dropout can be refused."""
+    return call.operation.kind == "dropout"
 
 
 def ordinary(value: Any) -> Any:
