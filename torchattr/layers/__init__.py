@@ -100,6 +100,7 @@ from torchattr.layers.rules.relevance.terminal import Flat as Flat
 from torchattr.layers.rules.relevance.terminal import WSquare as WSquare
 from torchattr.layers.rules.relevance.terminal import ZBox as ZBox
 from torchattr.layers.trace import Trace as Trace
+from torchattr.layers.training import run_in_eval as run_in_eval
 
 RULE_MODULES = (
     *(activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool),

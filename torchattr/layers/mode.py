@@ -105,8 +105,7 @@ class RuleMode(TorchFunctionMode):
             return func(*args, **kwargs)
         self._training.watch(func, args, kwargs)
         parsed = parse_call(func, args, kwargs, self._masks)
-        if parsed is not None and parsed[0].arguments.get("training"):
-            self._training.refuse(f"{parsed[0].operation.name} ({parsed[0].spelling})")
+        self._training.watch_parsed(parsed)
         if self._on_request:
             if func in _OPENED:
                 return undoing(partial(self._run_opened, func, args, kwargs))
