@@ -65,7 +65,8 @@ def test_each_fixes_targets_also_among_classes() -> None:
 def test_a_fixed_target_follows_its_examples() -> None:
     fixed = SQUARED.fixed(OUTPUT)
     assert fixed.of_rows(slice(1, 2))(OUTPUT[1:]).tolist() == [50]
-    assert fixed.repeated(2)(torch.cat([OUTPUT, 2 * OUTPUT])).tolist() == [9, 50, 36, 200]
+    twice = fixed.with_entries(lambda entry: entry.repeat(2))
+    assert twice(torch.cat([OUTPUT, 2 * OUTPUT])).tolist() == [9, 50, 36, 200]
     assert OfExample(SQUARED, 1, 2)(OUTPUT[1:]).tolist() == [50]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from unittest import mock
 
 import pytest
@@ -11,7 +12,15 @@ from helpers import assert_same, noise, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.layers import FusedPair, NodeState, Trace, nodes_of, register_fused_pair
+from torchattr.layers import (
+    FusedPair,
+    NodeState,
+    TapPoint,
+    Trace,
+    nodes_of,
+    register_fused_pair,
+    rule_table,
+)
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.fusion import FUSED_PAIRS
 from torchattr.layers.rules.norm import scale_of
@@ -75,6 +84,37 @@ def test_what_is_read_between_two_calls_keeps_them_apart() -> None:
         return second(hidden) + hidden
 
     assert fused(Trace(branched, (X[:, :4],))) == []
+
+
+GRADIENTS = dict.fromkeys(("batch_norm", "max_pool", "conv"), "gradient")
+READ_BETWEEN = {
+    "batch-norm and ReLU": (nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),
+    "batch-norm and ReLU in place": (nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(True)),
+    "ReLU and max-pool": (nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2)),
+    "batch-norm, ReLU and max-pool": (nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2)),
+}
+
+
+@pytest.mark.parametrize("of_input", [False, True])
+@pytest.mark.parametrize("rule", ["gradient", "guided"])
+@pytest.mark.parametrize("name", READ_BETWEEN)
+def test_a_gradient_is_the_same_whether_values_are_kept(
+    name: str, rule: str, of_input: bool
+) -> None:
+    net = seeded(lambda: nn.Sequential(*deepcopy(READ_BETWEEN[name]))).double().eval()
+    for norms in net.modules():
+        if isinstance(norms, nn.BatchNorm2d):
+            nn.init.uniform_(norms.weight, 0.5, 2)
+    x, table = noise(2, 2, 8, 8), rule_table({"relu": rule, **GRADIENTS})
+    for module in net:
+        found = []
+        for with_values in (True, False):
+            tap = TapPoint(module, of_input, with_values=with_values)
+            trace = Trace(net, (x,), tables=[table], taps=[tap])
+            (call,) = trace.calls(tap)
+            scores = trace.output.square().flatten(1).sum(1)
+            found += trace.gradients(scores, call.edges, of_output=True)
+        assert_same(found[1], found[0], 1e-14)
 
 
 def test_calls_whose_inputs_differ_in_shape_are_not_fused() -> None:

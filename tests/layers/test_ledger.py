@@ -36,7 +36,11 @@ class Cube(torch.autograd.Function):
 UNKNOWN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "log": (torch.log, "log"),
     "logsumexp": (lambda x: x.logsumexp(1), "logsumexp"),
-    "cumprod": (lambda x: x.cumprod(1), "cumprod"),
+    "remainder": (lambda x: x % 0.3, "remainder"),
+    "grid": (
+        lambda x: F.grid_sample(x[:, None], x[:, :2, :4].reshape(2, 2, 2, 2), align_corners=True),
+        "grid_sample",
+    ),
     "in place": (lambda x: (2 * x).log_(), "log_"),
     "operator in place": (lambda x: _squared(2 * x), "pow_"),
     "several inputs": (lambda x: torch.pow(x, x), "pow"),

@@ -21,6 +21,7 @@ from torchattr.layers.registry import default_rule
 from torchattr.layers.rule import OwnGradient
 
 X, X0, W = noise(3, 4, 6), noise(3, 4, 6, seed=2), noise(6, 6, seed=3)
+RAMP = 100 * torch.arange(6.0, dtype=torch.float64)
 GRID = noise(3, 2, 2, 2, seed=4)
 Function = Callable[[Tensor], Tensor]
 
@@ -39,13 +40,9 @@ class _Cube(torch.autograd.Function):
 LSTM = nn.LSTM(6, 5, batch_first=True).double()
 
 UNKNOWN: dict[str, tuple[str, Function]] = {
-    "topk": ("topk", lambda x: x.topk(3).values),
-    "sort": ("sort", lambda x: x.sort(-1).values),
-    "median of a dimension": ("median", lambda x: x.median(-1).values),
     "distances": ("cdist", lambda x: torch.cdist(x, x @ W)),
     "running sum": ("logcumsumexp", lambda x: x.logcumsumexp(-1)),
-    "cumulative product": ("cumprod", lambda x: x.cumprod(-1)),
-    "product": ("prod", lambda x: x.prod(-1)),
+    "a rest": ("remainder", lambda x: x % 0.3),
     "rounding": ("round", lambda x: x.round()),
     "two rows of one batch": ("batch_norm", lambda x: F.batch_norm(x, None, None, training=True)),
     "a custom function": ("cube", lambda x: _Cube.apply(x)),
@@ -57,10 +54,26 @@ UNKNOWN: dict[str, tuple[str, Function]] = {
         "pow",
         lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0],
     ),
-    "a function of both": ("atan2", lambda x: torch.atan2(x, x @ W)),
+    "an angle that has a cut": ("atan2", lambda x: torch.atan2(x, x - 100)),
+    "a power of negative values": ("pow", lambda x: x ** (2 + 0 * x)),
 }
 
 TOLD: dict[str, tuple[str, Function]] = {
+    "topk": ("topk", lambda x: x.topk(3).values),
+    "sort": ("sort", lambda x: x.sort(-1).values),
+    "the order": ("sort", lambda x: x.msort()),
+    "a smallest value": ("kthvalue", lambda x: x.kthvalue(2).values),
+    "median": ("median", lambda x: x.median(-1).values),
+    "median of all": ("median", lambda x: x.median() * x[:, 0]),
+    "median without NaN": ("nanmedian", lambda x: x.nanmedian(-1)[0]),
+    "quantile": ("gather", lambda x: x.quantile(0.5, -1)),
+    "mode": ("mode", lambda x: x.mode(-1).values),
+    "largest so far": ("cummax", lambda x: x.cummax(-1).values),
+    "smallest so far": ("cummin", lambda x: x.cummin(-1).values),
+    "unpooling": (
+        "max_unpool",
+        lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2),  # type: ignore[misc]
+    ),
     "a computed index": ("gather", lambda x: x.gather(2, (x @ W).argsort(-1))),
     "a selected row": ("select", lambda x: x[:, int((x @ W).detach().sum((0, 2)).argmax())]),
     "an index of argmax": ("index", lambda x: x[torch.arange(3), x.sum(-1).argmax(-1)]),
@@ -85,6 +98,14 @@ LINEAR: dict[str, Function] = {
     "shuffles": lambda x: x.roll(2, 1).flip(2).cumsum(1).mT.contiguous(),
     "a transform": lambda x: torch.fft.rfft(x).real,
     "writing": lambda x: (lambda h: (h[:, :2].mul_(3), h)[1])(x + 1),
+    "what is sorted already": lambda x: (x + RAMP).sort(-1).values,
+    "the first ones": lambda x: (x + RAMP).topk(3).values,
+    "the last one": lambda x: (x + RAMP).cummax(-1).values,
+    "unpooling": lambda x: F.max_unpool1d(
+        *F.max_pool1d(x + RAMP, 2, return_indices=True),  # type: ignore[misc]
+        2,
+    ),
+    "taken": lambda x: x.take(torch.arange(72)).reshape(3, 24),
     "nothing but a sum": lambda x: x.sum((1, 2), keepdim=True),
     "pools": lambda x: F.avg_pool1d(F.adaptive_avg_pool1d(x, 4), 2),
     "what runs where it is the same": lambda x: x.relu() if len(x) == 3 else x.sigmoid(),

@@ -147,6 +147,8 @@ def one(*layers: nn.Module) -> nn.Module:
 
 X = noise(2, 4, 16, 16, dtype=torch.float32)
 
+BOUND = 2.0
+
 REMEMBERS: dict[str, tuple[Any, list[RuleTable], int]] = {
     "convolution": (one(nn.Conv2d(4, 8, 3, padding=1)), [{}], 0),
     "same convolution": (one(nn.Conv2d(4, 8, 3, padding="same")), [{}], 0),
@@ -158,6 +160,11 @@ REMEMBERS: dict[str, tuple[Any, list[RuleTable], int]] = {
     "relu: 1 bit": (F.relu, TABLES, X.numel() // 8),
     "relu in place: 1 bit": (lambda x: F.relu(x, inplace=True), TABLES, X.numel() // 8),
     "relu6: 1 bit": (F.relu6, TABLES, X.numel() // 8),
+    "relu6 with relevance: 1 bit, and 8 bytes where it is above": (
+        lambda x: F.hardtanh(x, 0.0, BOUND),
+        [rule_table({"relu": "secant"})],
+        X.numel() // 8 + 8 * int((X >= BOUND).sum()),
+    ),
     "deconvolution relu": (F.relu, [rule_table({"relu": "deconvolution"})], 0),
     "max-pool: 1 byte": (one(nn.MaxPool2d(3, 2)), [{}], 2 * 4 * 7 * 7),
     "17 x 17 max-pool: 4 bytes": (lambda x: F.max_pool2d(x, 17, 1, 8), [{}], 4 * 2 * 4 * 16 * 16),

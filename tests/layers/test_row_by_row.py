@@ -110,7 +110,7 @@ TOGETHER: dict[str, Function] = {
     ),
     "the largest of rows": lambda x: (x[:, 0] + x.amax(0)[0]).tanh(),
     "what is written over": lambda x: x[:, 0].tanh().clone().index_fill_(0, torch.tensor([0]), 2.0),
-    "not a single row": lambda x: (x.tanh().view(4, 36)[:, :6]),
+    "not less than four": lambda x: x.tanh().view(-1 if len(x) > 3 else 4, 36)[:, :6],
 }  # fmt: skip
 
 
@@ -120,6 +120,34 @@ def test_what_treats_rows_alone_runs_once(name: str) -> None:
     assert rows == [1, 4], name
     expected = ta.DeepLift(ALONE[name]).attribute(X, X0.repeat(4, 1, 1), 1)
     assert_same(found, expected, 1e-12)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_several_references_run_once_too(name: str) -> None:
+    function, rows = ALONE[name], []
+    starts = noise(3, 6, 6, seed=4)
+
+    def counted(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        return function(x)
+
+    found = ta.DeepLiftShap(counted).attribute(X, starts, 1)
+    assert rows == [4, 3, 12], name
+    each = [ta.DeepLift(function).attribute(X, one.expand_as(X).clone(), 1) for one in starts]
+    assert_same(found, torch.stack(each).mean(0), 1e-12)
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.filterwarnings("ignore:DeepLiftShap. the attributions")
+def test_several_references_of_what_mixes_rows_run_for_each(name: str) -> None:
+    function, rows = TOGETHER[name], []
+
+    def counted(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        return function(x)
+
+    ta.DeepLiftShap(counted).attribute(X, noise(3, 6, 6, seed=4), 1)
+    assert rows[-2:] == [12, 12], name
 
 
 @pytest.mark.parametrize("name", TOGETHER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from helpers import assert_same, noise
 from peers import classifier, rows
 
 import torchattr as ta
+from torchattr.errors import TorchattrWarning
 from torchattr.methods import registered_methods
+from torchattr.runs import squares
 
 METHODS: dict[str, tuple[type, dict[str, Any]]] = {
     "sampling": (ta.ShapleyValueSampling, {"n_samples": 3}),
@@ -61,3 +64,16 @@ def test_a_method_by_name_in_explain(name: str) -> None:
     found = explained[registered]
     assert found.shape == (2, 2, 4)
     assert_same(found[:, 1], kind(model).attribute(x, target=2, **options))
+
+
+@pytest.mark.parametrize("name", ["sampling", "kernel", "lime"])
+def test_pixels_as_features_are_warned_of(name: str) -> None:
+    kind, _ = METHODS[name]
+    x = noise(1, 1, 71, 71, dtype=torch.float32)
+    method = kind(lambda x: x.sum((1, 2, 3)))
+    with pytest.warns(TorchattrWarning, match=r"5041 elements .* feature_mask=\.\.\., or squares"):
+        method._game(x, None, None, 3, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method._game(x, None, squares(x, 7), 3, 0)
+        method._game(x[..., :70], None, None, 3, 0)

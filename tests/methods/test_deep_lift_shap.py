@@ -46,6 +46,41 @@ def test_each_baseline_runs_once_for_all_images() -> None:
     assert rows == [4, 5, 5, 5, 5, 5]
 
 
+@pytest.mark.parametrize("size", [None, 10, 15])
+def test_each_baseline_runs_once_for_all_pairs(size: int | None) -> None:
+    rows: list[int] = []
+
+    def model(x: Tensor) -> Any:
+        rows.append(len(x))
+        return MODEL(x)
+
+    found = ta.DeepLiftShap(model).attribute(X, B, [0, 2, 1, 1], internal_batch_size=size)
+    assert_same(found, expected([0, 2, 1, 1]), 1e-12)
+    assert rows == {None: [4, 5, 20], 10: [4, 5, 10, 10], 15: [4, 5, 15, 5]}[size]
+
+
+@pytest.mark.parametrize("size", [None, 10, 15])
+def test_a_target_that_is_called_sees_each_baseline_by_itself(size: int | None) -> None:
+    weights = torch.arange(4.0, dtype=torch.float64)
+
+    def target(output: Tensor) -> Tensor:
+        assert len(output) == 4
+        return output[:, 1] * weights
+
+    found = ta.DeepLiftShap(MODEL).attribute(X, B, target, internal_batch_size=size)
+    assert_same(found, expected(1) * weights[:, None], 1e-12)
+
+
+def test_a_table_with_as_many_rows_as_a_part_of_the_batch_is_no_part_of_it() -> None:
+    def model(x: Tensor, table: Tensor) -> Any:
+        return MODEL(x) @ table
+
+    table = noise(3, 3, seed=7)
+    found = ta.DeepLiftShap(model).attribute(X, B, 1, table, internal_batch_size=15)
+    each = [ta.DeepLift(model).attribute(X, row[None], 1, table) for row in B]
+    assert_same(found, torch.stack(each).mean(0), 1e-12)
+
+
 @pytest.mark.parametrize("size", [None, 1, 3])
 def test_arguments_go_with_their_images(size: int | None) -> None:
     def model(x: Tensor, scale: Tensor) -> Any:

@@ -94,6 +94,14 @@ def test_a_rest_that_does_not_take_all_blocks_is_refused() -> None:
         ta.LeGrad(Reads("batch").eval()).attribute(IMAGES, 1)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", ["attention", "attention in a list"])
+def test_a_part_of_a_block_is_refused(kind: str, count: int) -> None:
+    layers = "blocks.2.attention" if kind == "attention" else ["blocks.0", "blocks.1.attention"]
+    with refused(LayerError, "the rest of the model", "whole ones", "layers="):
+        ta.LeGrad(attending(), layers).attribute(IMAGES[:count], 1)
+
+
 def test_a_single_block_must_be_named() -> None:
     model = attending()
     model.blocks = model.blocks[:1]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
+import pytest
 import torch
 from helpers import noise, refused
-from torch import Tensor
+from torch import Tensor, nn
 
-from torchattr.errors import InputTypeError, OutputError
+from torchattr.errors import InputTypeError, OutOfMemory, OutputError, TrainingModeError
 from torchattr.robust.variants import Variants, prepared
 
 
@@ -34,6 +37,35 @@ def test_a_single_variant_may_be_anything() -> None:
     assert list(Variants(len, None).outputs(["abc"])) == [3]
     assert prepared("abc", None) == "abc"
     assert prepared("abc", len) == 3
+
+
+def test_batches_are_halved_when_memory_runs_out() -> None:
+    rows: list[int] = []
+
+    def model(x: Tensor) -> Tensor:
+        rows.append(len(x))
+        if len(x) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 2 * x
+
+    variants = [noise(2, 3, seed=seed) for seed in range(5)]
+    found = Variants(model, None).outputs(variants)
+    assert rows == [10, 4, 4, 2]
+    assert all(torch.equal(one, 2 * x) for one, x in zip(found, variants, strict=True))
+    with refused(OutOfMemory, "not even a single variant"):
+        Variants(model, None).outputs([noise(5, 3)])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("part", [nn.Dropout(), nn.BatchNorm1d(3)], ids=["dropout", "norm"])
+def test_training_mode_is_refused(part: nn.Module, count: int) -> None:
+    model = deepcopy(nn.Sequential(nn.Linear(3, 3), part))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    variants = [noise(2, 3, dtype=torch.float32)] * count
+    with refused(TrainingModeError, "call model.eval() first", "'1'"):
+        Variants(model, None).outputs(variants)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert len(Variants(model.eval(), None).outputs(variants)) == count
 
 
 def test_what_cannot_be_joined_is_refused() -> None:

@@ -103,12 +103,12 @@ def map_batched(
     arguments: Sequence[Any], batch_size: int, function: Callable[[Tensor], Tensor]
 ) -> tuple[Any, ...]:
     """Apply `function` to the tensors among `arguments` that have one row per example."""
+    return tuple(function(one) if is_batched(one, batch_size) else one for one in arguments)
 
-    def apply(argument: Any) -> Any:
-        batched = isinstance(argument, Tensor) and argument.dim() and len(argument) == batch_size
-        return function(argument) if batched else argument
 
-    return tuple(apply(argument) for argument in arguments)
+def is_batched(argument: Any, batch_size: int) -> bool:
+    """Whether an argument is a tensor with one row per example."""
+    return isinstance(argument, Tensor) and argument.dim() > 0 and len(argument) == batch_size
 
 
 def as_baselines(baselines: Any, inputs: Inputs) -> tuple[Tensor | int | float, ...]:

@@ -36,13 +36,11 @@ class FixedTarget:
 
     def of_rows(self, rows: slice) -> FixedTarget:
         """Return the same target for some of the examples."""
-        return FixedTarget(self.function, tuple(entry[rows] for entry in self.entries))
+        return self.with_entries(lambda entry: entry[rows])
 
-    def repeated(self, times: int) -> FixedTarget:
-        """Return the same target for copies of the batch, one after another."""
-        repeats = [(times, *(1 for _ in entry.shape[1:])) for entry in self.entries]
-        pairs = zip(self.entries, repeats, strict=True)
-        return FixedTarget(self.function, tuple(entry.repeat(times) for entry, times in pairs))
+    def with_entries(self, function: Callable[[Tensor], Tensor]) -> FixedTarget:
+        """Return the same target for other rows, which a function makes of the entries."""
+        return FixedTarget(self.function, tuple(map(function, self.entries)))
 
 
 def _usable(entry: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torchattr.layers.attention import Attention as Attention
 from torchattr.layers.attention import UnreadAttention as UnreadAttention
 from torchattr.layers.attention_recorder import AttentionTap as AttentionTap
 from torchattr.layers.autograd import enter as enter
+from torchattr.layers.autograd import is_entrance as is_entrance
 from torchattr.layers.capture import Captured as Captured
 from torchattr.layers.capture import TapPoint as TapPoint
 from torchattr.layers.capture import on_input as on_input
@@ -99,6 +100,7 @@ from torchattr.layers.rules.relevance.terminal import Flat as Flat
 from torchattr.layers.rules.relevance.terminal import WSquare as WSquare
 from torchattr.layers.rules.relevance.terminal import ZBox as ZBox
 from torchattr.layers.trace import Trace as Trace
+from torchattr.layers.training import run_in_eval as run_in_eval
 
 RULE_MODULES = (
     *(activation, batch_norm_relu, conv, linear, norm, pool, relu, relu_max_pool),

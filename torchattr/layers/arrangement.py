@@ -14,7 +14,7 @@ from torchattr.core.gradient_mode import gradients
 from torchattr.core.select import original_name
 from torchattr.core.types import Forward
 from torchattr.errors import RuleError
-from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.autograd import is_entrance, runs_rules
 from torchattr.layers.backward import BackwardState
 from torchattr.layers.composite import WEIGHTED, Composite, Position
 from torchattr.layers.graph import nodes_of, oldest_first, readers_of
@@ -163,7 +163,7 @@ class _Arrangement:
 
     def _is_live(self, node: Any) -> bool:
         """Whether the signal passes a node on its way to where the graph was entered."""
-        if isinstance(node, Enter._backward_cls):
+        if is_entrance(node):
             return True
         below = [source for source, _ in node.next_functions]
         passes_to = self._rule_of(node).passes_to if runs_rules(node) else None
@@ -296,7 +296,7 @@ class _Arrangement:
         while waiting:
             node = waiting.pop()
             for below, _ in node.next_functions:
-                if isinstance(below, Enter._backward_cls):
+                if is_entrance(below):
                     return node
                 if below in self._live and below not in seen:
                     seen.add(below)
@@ -329,7 +329,7 @@ def _nodes_below(node: Any) -> Iterator[Any]:
             if below is None or below in seen:
                 continue
             seen.add(below)
-            if not isinstance(below, Enter._backward_cls):
+            if not is_entrance(below):
                 waiting.append(below)
             yield below
 

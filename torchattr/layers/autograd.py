@@ -250,6 +250,11 @@ def enter(tensor: Tensor) -> Tensor:
     return copy
 
 
+def is_entrance(node: Any) -> bool:
+    """Whether a node of the graph is where a tensor entered it."""
+    return isinstance(node, Enter._backward_cls)
+
+
 def runs_rules(node: Any) -> TypeGuard[Any]:
     """Whether a node of the graph is a call whose backward is that of a rule."""
     return isinstance(node, RuleFunction._backward_cls)

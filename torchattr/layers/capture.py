@@ -153,6 +153,10 @@ class TapRecorder:
         """Return all recorded values."""
         return [value for calls in self.calls.values() for call in calls for value in call.values]
 
+    def edge_nodes(self) -> list[Any]:
+        """Return the nodes of the graph whose gradients may be read, also without the values."""
+        return [edge.node for _, call in self.order for edge in call.edges if edge is not None]
+
     def _hook(self, undo: Undo, note: Note) -> None:
         for tap in self.calls:
             of_tap = partial(note, tap)

@@ -50,7 +50,7 @@ def prepare_backward(output: Tensor, readers: Mapping[Any, list[Any]]) -> None:
     Args:
         output: where gradients start.
         readers: the readers of each node's gradient, from there and from all tensors where
-            gradients may also start or be read.
+            gradients may also start; `None` where it may be read.
     """
     readers[output.grad_fn].append(None)
     pairs = list(FUSED_PAIRS.snapshot().values())

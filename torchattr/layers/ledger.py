@@ -289,7 +289,6 @@ _CONSERVING = frozenset(
         # Sums, and products with a number: those of two tensors are operations.
         *("neg", "negative", "sum", "mean", "cumsum", "mul", "multiply", "imul", "rmul", "div"),
         *("divide", "true_divide", "truediv", "itruediv", "interpolate", "upsample"),
-        *("grid_sample", "grid_sampler"),
         # In training they are refused.
         *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout"),
         *("feature_alpha_dropout", "native_dropout"),

@@ -2,7 +2,8 @@
 
 All other operations must be the same linear map in both runs. An operation's name tells that it is
 linear, and what it saved for its backward that the map is the same: an index that depends on the
-data, for example, is saved, and differs.
+data, for example, is saved, and differs. So values in another order are linear where that is the
+same.
 """
 
 from __future__ import annotations
@@ -196,6 +197,7 @@ _LINEAR: Mapping[str, frozenset[str]] = {
         " Repeat ReshapeAlias Roll Rot90 Rsub Scatter ScatterAdd Select SelectScatter Slice"
         " SliceScatter Split SplitWithSizes Squeeze Stack Sub Sum T ToCopy Trace Transpose Tril"
         " Triu Unbind Unfold UnsafeSplit UnsafeSplitWithSizes UnsafeView Unsqueeze"
+        " Kthvalue MaxUnpool2D MaxUnpool3D Median Mode Nanmedian Sort Topk"
         " UpsampleBicubic2D UpsampleBicubic2DAa UpsampleBilinear2D UpsampleBilinear2DAa"
         " UpsampleLinear1D UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D"
         " UpsampleNearestExact1D UpsampleNearestExact2D UpsampleNearestExact3D UpsampleTrilinear3D"
@@ -203,8 +205,9 @@ _LINEAR: Mapping[str, frozenset[str]] = {
         _NOTHING,
     ),
     **_saving(
-        "AdaptiveAvgPool2D AdaptiveAvgPool3D AvgPool2D AvgPool3D FftR2C Gather ReflectionPad1D"
-        " ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D",
+        "AdaptiveAvgPool2D AdaptiveAvgPool3D AvgPool2D AvgPool3D Cummax Cummin FftR2C Gather"
+        " ReflectionPad1D ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D"
+        " ReplicationPad3D Take",
         _ONLY_SHAPE,
     ),
     **_saving("GridSampler2D GridSampler3D", frozenset(("_saved_input",))),

@@ -19,10 +19,10 @@ from torchattr.core.types import Forward
 from torchattr.core.undoing import Undo, undoing
 from torchattr.kernels import Backend, Request, choose, requested_backend
 from torchattr.layers.autograd import (
-    Enter,
     OperationRules,
     Restated,
     RuleFunction,
+    is_entrance,
     mapped,
     may_be_mapped,
 )
@@ -105,14 +105,13 @@ class RuleMode(TorchFunctionMode):
             return func(*args, **kwargs)
         self._training.watch(func, args, kwargs)
         parsed = parse_call(func, args, kwargs, self._masks)
-        if parsed is not None and parsed[0].arguments.get("training"):
-            self._training.refuse(f"{parsed[0].operation.name} ({parsed[0].spelling})")
+        self._training.watch_parsed(parsed)
         if self._on_request:
             if func in _OPENED:
                 return undoing(partial(self._run_opened, func, args, kwargs))
             parsed = self._requested_instead(parsed, func, args, kwargs)
-            parts = parts_of(func, self._on_request) if _is_unknown(parsed) else None
-            if parts is not None and self._may_take_apart(args, kwargs):
+            parts = parts_of(func, self._on_request)
+            if parts is not None and self._may_take_apart(parsed, args, kwargs):
                 return self._run_in_parts(parts, func, args, kwargs)
         if parsed is None:
             return self._run_other(func, args, kwargs)
@@ -146,12 +145,20 @@ class RuleMode(TorchFunctionMode):
         """Return a call as a requested operation, unless another one that rules can serve."""
         if parsed is not None:
             call = parsed[0]
-            served = call.operation.kind != "dropout"
-            if served and not self._has_computed_arguments(call, is_transformed()):
+            if not _only_refused(call) and not self._has_computed_arguments(call, is_transformed()):
                 return parsed
         return parse_requested(func, args, kwargs, self._on_request) or parsed
 
-    def _may_take_apart(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    def _may_take_apart(
+        self, parsed: ParsedCall | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> bool:
+        """Whether a call has no rule of its own, and depends on the inputs."""
+        if (
+            parsed is not None
+            and not _only_refused(parsed[0])
+            and not self._has_computed_arguments(parsed[0], is_transformed())
+        ):
+            return False
         given = tensors_of((list(args), dict(kwargs)))
         return (
             torch.is_grad_enabled() and not is_transformed() and self._any_in_graph(given, False)
@@ -283,7 +290,7 @@ class RuleMode(TorchFunctionMode):
         if transformed or not self.counting:
             return True
         tensors = [value for value in values if isinstance(value, Tensor)]
-        return any(isinstance(node, Enter._backward_cls) for node in nodes_of(*tensors))
+        return any(is_entrance(node) for node in nodes_of(*tensors))
 
     def _any_in_graph(self, values: Iterable[Any], transformed: bool) -> bool:
         """Whether any value is in the graph; as one loop, since it runs twice a call."""
@@ -305,9 +312,9 @@ def _saving(table: RuleTable, operation: str, module: str) -> LayerRule | None:
     return table.get(operation)
 
 
-def _is_unknown(parsed: ParsedCall | None) -> bool:
-    """Whether a call is no operation, or known only so that its dropout can be refused."""
-    return parsed is None or parsed[0].operation.kind == "dropout"
+def _only_refused(call: Call) -> bool:
+    """Whether a call is known only so that its dropout can be refused."""
+    return call.operation.kind == "dropout"
 
 
 def ordinary(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torchattr.layers.autograd import Enter, Restated, runs_rules
+from torchattr.layers.autograd import Restated, is_entrance, runs_rules
 from torchattr.layers.ledger import Probe
 
 
@@ -24,7 +24,7 @@ def _adds(arguments: Mapping[str, Any]) -> bool:
 
 def only_moves(node: Any) -> bool:
     """Whether a node only puts elements elsewhere, or is where the graph begins."""
-    if isinstance(node, Enter._backward_cls):
+    if is_entrance(node):
         return True
     if runs_rules(node):
         return node.state.call.operation.name in ("dropout", "cat")

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from torchattr.errors import ModelError
-from torchattr.layers.autograd import Enter, runs_rules
+from torchattr.layers.autograd import is_entrance, runs_rules
 from torchattr.layers.graph import nodes_of, oldest_first
 from torchattr.layers.linearity import PASSING, demand_same_map, kind_of, named
 from torchattr.layers.operations.operation import OPERATIONS
@@ -106,7 +106,7 @@ class _Walk:
 
     def _is_right(self, node: Any, other: Any, dim: int | None, shape: Shape) -> bool:
         kind = _kind(node)
-        if isinstance(node, Enter._backward_cls):
+        if is_entrance(node):
             return dim == 0
         if kind == "AccumulateGrad":
             return dim is None

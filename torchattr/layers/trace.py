@@ -91,6 +91,9 @@ class Trace(GraphTrace):
             return
         recorded = self._recorder.recorded()
         readers = readers_of(self.output, *recorded)
+        for node in self._recorder.edge_nodes():
+            if node in readers:
+                readers[node].append(None)
         self.coverage.inspect(nodes_of(self.output) if recorded else readers)
         self.coverage.total(readers)
         self._arrange(model)

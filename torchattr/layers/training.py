@@ -7,13 +7,16 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from torchattr.core.gradient_mode import gradients
+from torchattr.core.gradient_mode import gradients, set_gradients
 from torchattr.core.types import Forward
+from torchattr.core.undoing import Undo, undoing
 from torchattr.errors import TrainingModeError
-from torchattr.layers.guards import modules_behind, named_modules_of
-from torchattr.layers.operations.parsers import writes_in_place
+from torchattr.layers.guards import enter_mode, modules_behind, named_modules_of, run_eagerly
+from torchattr.layers.operations.parsers import parse_call, writes_in_place
+from torchattr.layers.operations.parsers.table import ParsedCall
 
 
 class TrainingGuard:
@@ -42,6 +45,15 @@ class TrainingGuard:
         if func is Tensor.add_ and _may_count(written) and written not in self._counters:
             self._counters[written] = written.clone()
 
+    def watch_parsed(self, parsed: ParsedCall | None) -> None:
+        """Check a call that was read before it runs.
+
+        Raises:
+            TrainingModeError: it would drop elements, or normalise by its batch.
+        """
+        if parsed is not None and parsed[0].arguments.get("training"):
+            self.refuse(f"{parsed[0].operation.name} ({parsed[0].spelling})")
+
     def refuse(self, what: str) -> NoReturn:
         """Raise because something was about to run in training mode, and restore the model.
 
@@ -55,6 +67,38 @@ class TrainingGuard:
             f"{what} was about to run in training mode, where the same input gives different"
             f" results; {_way_out(training_parts(self._model))}"
         )
+
+
+class _Watching(TorchFunctionMode):
+    """Runs functions as they are, but refuses those in training mode."""
+
+    def __init__(self, model: Forward) -> None:
+        super().__init__()
+        self._guard = TrainingGuard(model)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._guard.watch(func, args, kwargs)
+        self._guard.watch_parsed(parse_call(func, args, kwargs))
+        return func(*args, **kwargs)
+
+
+def run_in_eval(model: Forward, *args: Any) -> Any:
+    """Return what a model returns, of any type, without a graph.
+
+    Raises:
+        TrainingModeError: it would run something in training mode.
+    """
+
+    def run(undo: Undo) -> Any:
+        set_gradients(undo, enabled=False)
+        run_eagerly(undo)
+        enter_mode(undo, _Watching(model))
+        return model(*args)
+
+    return undoing(run)
 
 
 def _may_count(tensor: Tensor) -> bool:

@@ -23,6 +23,7 @@ from torchattr.core.inputs import Inputs, as_arguments, check_aligned
 from torchattr.core.targets import Classes, Several, TopK
 from torchattr.core.types import Forward
 from torchattr.incremental import Mode, Recomputed, TapeRecorder
+from torchattr.methods._gradient.rows import UNFIT
 from torchattr.methods._perturbation.evaluate_copies import (
     check_at_once,
     check_incremental,
@@ -184,7 +185,7 @@ class Ablation(Attribution):
 def _scores(model: Forward, inputs: Inputs, *args: Any, **options: Any) -> TargetScores:
     try:
         return TargetScores(model, inputs, *args, **options)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except UNFIT as error:
         raise_if_lost(error)
         # The model's own error about inputs of different batch sizes would not help.
         check_aligned(inputs.tensors)

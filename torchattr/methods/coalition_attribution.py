@@ -12,7 +12,8 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.rounding import in_single
-from torchattr.errors import InputError
+from torchattr.core.warn import warn
+from torchattr.errors import Hint, InputError, TorchattrWarning, WayOut
 from torchattr.methods._perturbation.checked import checked_seeds
 from torchattr.methods._perturbation.coalition_draws import CoalitionDraws, SeededDraws
 from torchattr.methods._perturbation.coalitions import Coalitions
@@ -20,6 +21,13 @@ from torchattr.methods._perturbation.perturbation import Baseline, Perturbation
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods._perturbation.segments import Segments, as_segments
 from torchattr.methods.ablation import Ablation, AblationRun, of_no_example
+
+MANY_FEATURES = 5000
+"""More features than these, without a mask, are warned of."""
+
+_SUPERPIXELS = WayOut(
+    "pass superpixels with {setting}, or squares: torchattr.runs.squares(inputs)", "feature_mask"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,13 @@ class CoalitionAttribution(Ablation):
         replacing, features = as_baselines(baselines, given), as_segments(given, feature_mask)
         if not len(features):
             raise InputError("inputs hold no element, so there is no feature to attribute to")
+        if feature_mask is None and len(features) > MANY_FEATURES:
+            warn(
+                f"{self.title}: each of the {len(features)} elements of the input is a feature by"
+                " itself, which takes very long and says little of any of them",
+                TorchattrWarning,
+                hint=Hint(ways_out=[_SUPERPIXELS]),
+            )
         return Game(given, replacing, features, samples, self._draws(seed, given))
 
     def _attribute(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor
 
+from torchattr.core.device_faults import is_out_of_memory
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.targets import Several, Target
@@ -27,9 +27,12 @@ from torchattr.methods._gradient.comparison import (
     incomplete,
     missing,
 )
+from torchattr.methods._gradient.rows import UNFIT
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.base import Attribution, GradientAttribution
 from torchattr.methods.registry import register_method
+
+T = TypeVar("T")
 
 CustomAttribution = Callable[[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]], Any]
 
@@ -108,9 +111,20 @@ class RescaleAttribution(Attribution):
         return delta if scores.several else delta[:, 0]
 
     def _compared_with(
-        self, references: Sequence[Tensor], target: Any, arguments: Sequence[Any], of: Attributed
+        self,
+        references: Sequence[Tensor],
+        target: Any,
+        arguments: Sequence[Any],
+        of: Attributed,
+        *,
+        shared: bool = False,
     ) -> Comparison:
-        return Comparison(
+        """Return the run of references; if they are shared, of copies of which others are compared.
+
+        Raises:
+            ModelError: they are shared, but may not be copied.
+        """
+        run = Comparison(
             self.model,
             references,
             target,
@@ -119,6 +133,22 @@ class RescaleAttribution(Attribution):
             tolerance=self._tolerance,
             taps=list(of.taps.values()),
         )
+        if shared and not run.may_be_copied():
+            raise _no_copies(self.title)
+        return run
+
+    def _may_share(
+        self, inputs: Inputs, arguments: Sequence[Any], custom: Any, of: Attributed
+    ) -> bool:
+        """Whether the run of one row may serve all examples that have it as their reference.
+
+        Only for what sums to the rise of the score, which is a check on it. Kernels round one row
+        unlike several, which is all that tells equal values from others: it changes multipliers
+        where nothing differs, but no contribution.
+        """
+        rows = inputs.batch_size
+        own = any(one.dim() and len(one) == rows for one in tensors_of(arguments))
+        return self.multiply_by_inputs and custom is None and of.is_complete and not own
 
     def _solved(
         self,
@@ -140,7 +170,7 @@ class RescaleAttribution(Attribution):
         rise = comparison.rise(solution, copies)
         check_finite(self.title, tensors_of(found))
         if copies > 1 and incomplete(tensors_of(found), rise, solution.scores):
-            raise ModelError(f"{self.title} cannot compare copies of one run with others here")
+            raise _no_copies(self.title)
         if of.is_complete:
             check_complete(self.title, found, rise, solution.scores)
         delta = of.for_each(lambda one: missing(tensors_of(one), rise), found)
@@ -167,38 +197,17 @@ class RescaleAttribution(Attribution):
                 torch.empty_like(x[:rows]).copy_(start[:rows])
                 for x, start in zip(inputs.tensors, references, strict=True)
             ]
-            run = self._compared_with(short, target, arguments, of)
-            if rows < inputs.batch_size and not run.may_be_copied():
-                raise ModelError(f"{self.title} cannot compare copies of one run with others here")
+            shared = rows < inputs.batch_size
+            run = self._compared_with(short, target, arguments, of, shared=shared)
             return self._solved(run, inputs.tensors, references, target, custom, of)
 
-        # Kernels round one row unlike several, which is all that tells equal values from others: it
-        # changes multipliers where nothing differs, but no contribution.
-        shared = self.multiply_by_inputs and custom is None and of.is_complete
-        found, delta = (
-            self._shared(solved, references, inputs, arguments)
-            if shared
-            else solved(inputs.batch_size)
-        )
-        return found, delta if isinstance(target, Several) else with_tensors(delta, _first_target)
-
-    def _shared(
-        self,
-        solved: Callable[[int], tuple[Any, Any]],
-        references: Sequence[Tensor],
-        inputs: Inputs,
-        arguments: Sequence[Any],
-    ) -> tuple[Any, Any]:
-        """Return what is solved with one row for all examples, where that is known to be the same.
-
-        Only of what sums to the rise of the score, which is a check on it.
-        """
         rows = inputs.batch_size
-        own = any(one.dim() and len(one) == rows for one in tensors_of(arguments))
-        if rows > 1 and not own and all(map(_is_one_row, references)):
-            with suppress(ModelError, *_UNFIT):
-                return solved(1)
-        return solved(rows)
+        shared = rows > 1 and all(map(_is_one_row, references))
+        if shared and self._may_share(inputs, arguments, custom, of):
+            found, delta = unless_unfit(lambda: solved(1), lambda: solved(rows))
+        else:
+            found, delta = solved(rows)
+        return found, delta if isinstance(target, Several) else with_tensors(delta, _first_target)
 
 
 @register_method("deep_lift")
@@ -306,8 +315,18 @@ class DeepLift(RescaleAttribution):
         return (given.restore(found), delta) if return_convergence_delta else given.restore(found)
 
 
-_UNFIT = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
-"""What a model raises that does not take a single row."""
+def unless_unfit(shared: Callable[[], T], each: Callable[[], T]) -> T:
+    """Return what is solved with shared references, or with those of each example if that fails."""
+    try:
+        return shared()
+    except UNFIT as error:  # A ModelError, too.
+        if is_out_of_memory(error):
+            raise
+    return each()
+
+
+def _no_copies(title: str) -> ModelError:
+    return ModelError(f"{title} cannot compare copies of one run with others here")
 
 
 def _is_one_row(reference: Tensor) -> bool:

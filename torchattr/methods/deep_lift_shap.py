@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, overload
 
@@ -17,16 +17,11 @@ from torchattr.errors import LayerError, ShapeError
 from torchattr.methods._gradient.attributed import Attributed, AttributedInputs
 from torchattr.methods._gradient.baselines import BaselineDistribution, BaselineRows
 from torchattr.methods._gradient.comparison import Comparison
-from torchattr.methods._perturbation.batch_repeat import (
-    repeat_arguments,
-    repeat_rows,
-    repeat_target,
-)
+from torchattr.methods._perturbation.batch_repeat import Copies, repeat_rows
 from torchattr.methods._perturbation.checked import checked_count
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
-from torchattr.methods._perturbation.quadrature import as_copies
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
-from torchattr.methods.deep_lift import CustomAttribution, RescaleAttribution
+from torchattr.methods.deep_lift import CustomAttribution, RescaleAttribution, unless_unfit
 from torchattr.methods.registry import register_method
 
 _Part: TypeAlias = tuple[Any, Any]
@@ -70,7 +65,8 @@ class DeepLiftShap(AveragedRescaleAttribution):
     The attributions sum to the score minus its mean over the baselines, up to rounding. They are
     *not* the SHAP values where elements interact, nor where those of the data depend on each other.
 
-    Each baseline runs once for many images, as many at a time as memory allows.
+    Each baseline runs once for many images, as many at a time as memory allows. It runs as a single
+    row where the model is known to treat each example by itself.
 
     Args:
         multiply_by_inputs: multiply by `x - x0`; otherwise the mean of the multipliers.
@@ -206,28 +202,29 @@ class _Pairs:
         self._of = of
         clean = tensors_of(of.values(scores.trace, inputs.tensors))
         self._lengths = [len(one) if one.dim() else 1 for one in clean]
+        self._shares = method._may_share(inputs, scores.arguments, custom, of)
         self._run: Comparison | None = None
         self._run_for: tuple[int, ...] = ()
 
     def averaged(self, internal_batch_size: int | None) -> _Part:
-        """Return the mean over the baselines, and the delta of each baseline and image."""
+        """Return the mean over the baselines, and the delta of each image and baseline."""
         count = len(self._rows[0])
         at_once = self._at_once(internal_batch_size)
         baselines = min(count, at_once)
         images = max(at_once // baselines, 1) if self._scores.divisible else self._scores.batch
+        self._shares = self._shares and min(images, self._scores.batch) > 1
 
         def evaluate(first: int, last: int) -> _Part:
             def of_images(start: int, stop: int) -> _Part:
                 return self._evaluated(slice(first, last), slice(start, stop))
 
             parts = list(in_batches(self._scores.batch, images, of_images, "image"))
-            totals = joined([found for found, _ in parts], torch.cat)
-            return totals, joined([delta for _, delta in parts], partial(torch.cat, dim=1))
+            return joined(parts, torch.cat)
 
         parts = list(in_batches(count, baselines, evaluate, "baseline"))
         sums = joined([found for found, _ in parts], _summed)
         means = with_tensors(sums, lambda total: total / count)
-        return means, joined([delta for _, delta in parts], torch.cat)
+        return means, joined([delta for _, delta in parts], partial(torch.cat, dim=1))
 
     def _at_once(self, internal_batch_size: int | None) -> int:
         """Return the number of pairs in one forward."""
@@ -243,16 +240,36 @@ class _Pairs:
 
     def _evaluated(self, baselines: slice, images: slice) -> _Part:
         """Return the sums over some baselines for some images."""
+
+        def each() -> _Part:
+            self._shares = False
+            return self._compared(baselines, images, shared=False)
+
+        if not self._shares:
+            return each()
+        return unless_unfit(lambda: self._compared(baselines, images, shared=True), each)
+
+    def _compared(self, baselines: slice, images: slice, *, shared: bool) -> _Part:
+        """Return the same, with baselines that run for each image or once for all."""
         scores = self._scores.of_images(images)
         count, batch = baselines.stop - baselines.start, scores.batch
-        target = repeat_target(scores.target, count)
-        references = [rows[baselines].repeat_interleave(batch, 0) for rows in self._rows]
-        inputs = [repeat_rows(one[images], count) for one in self._inputs.tensors]
-        run = self._comparison(references, target, baselines, images)
+        # The copies of an image follow each other, so that those of the baselines are copies of
+        # one run.
+        copies = Copies(count, side_by_side=True)
+        target = copies.of_target(scores.target)
+        inputs = [copies.of_rows(one[images]) for one in self._inputs.tensors]
+        references = [repeat_rows(rows[baselines], batch) for rows in self._rows]
+        run = self._comparison(
+            [rows[:count] for rows in references] if shared else references,
+            (baselines.start, count, images.start if scores.has_own_arguments else -1),
+            lambda short: self._method._compared_with(
+                short, target, scores.arguments_for(copies), self._of, shared=shared
+            ),
+        )
         found, delta = self._method._solved(run, inputs, references, target, self._custom, self._of)
         self._demand_rows(found, count * batch)
-        sums = with_tensors(found, lambda one: as_copies(one, count).sum(0))
-        return sums, with_tensors(delta, lambda one: one.reshape(count, batch, -1))
+        sums = with_tensors(found, partial(_summed_beside, count, batch))
+        return sums, with_tensors(delta, lambda one: one.unflatten(0, (batch, count)))
 
     def _demand_rows(self, found: Any, pairs: int) -> None:
         """Check that the rows of what is attributed to are those of the pairs.
@@ -269,20 +286,16 @@ class _Pairs:
             )
 
     def _comparison(
-        self, references: Sequence[Tensor], target: Any, baselines: slice, images: slice
+        self,
+        references: Sequence[Tensor],
+        which: tuple[int, ...],
+        run: Callable[[Sequence[Tensor]], Comparison],
     ) -> Comparison:
         """Return the run of some baselines, which serves all images with the same arguments."""
-        of_images = self._scores.of_images(images)
-        own = any(
-            one is not whole
-            for one, whole in zip(of_images.arguments, self._scores.arguments, strict=True)
-        )
-        wanted = (baselines.start, baselines.stop, of_images.batch, images.start if own else -1)
+        wanted = (*which, len(references[0]))
         if self._run is None or self._run_for != wanted:
             self._run = None  # Frees its memory first.
-            count = baselines.stop - baselines.start
-            arguments = repeat_arguments(of_images.arguments, count, of_images.batch)
-            self._run = self._method._compared_with(references, target, arguments, self._of)
+            self._run = run(references)
             self._run_for = wanted
         return self._run
 
@@ -306,9 +319,14 @@ def _summed(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)).sum(0)
 
 
+def _summed_beside(count: int, batch: int, values: Tensor) -> Tensor:
+    """Return the sums over copies of each image that are side by side."""
+    return values.reshape(batch, count, -1, *values.shape[1:]).sum(1).flatten(0, 1)
+
+
 def _of_targets(delta: Tensor) -> Tensor:
-    """Return `(baselines, N, targets)` with the baselines of an example side by side."""
-    return delta.transpose(0, 1).flatten(0, 1)
+    """Return `(N, baselines, targets)` with the baselines of an example side by side."""
+    return delta.flatten(0, 1)
 
 
 def _of_one(delta: Tensor) -> Tensor:

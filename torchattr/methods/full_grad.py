@@ -99,9 +99,8 @@ class FullGrad(GradientAttribution):
                 "FullGrad found no module with a bias in the model",
                 hint=Hint(ways_out=[WayOut("InputXGradient is what it comes to without biases")]),
             )
-        # Gradients between a batch-norm and a ReLU exist only where its values are read, too.
         taps = {
-            name: TapPoint(module, with_layout=True, with_values=isinstance(module, _NORMS))
+            name: TapPoint(module, with_layout=True, with_values=False)
             for name, module in biased.items()
         }
         of_layers = [Pass(self.table, tap, name, required=False) for name, tap in taps.items()]

@@ -110,6 +110,7 @@ class _BlockRun:
         self._trace = Trace(
             self._scores, inputs.tensors, arguments, taps=self._taps, key=method.output
         )
+        self._scores.check_rest(self._trace.output)
         rows = rows_of_blocks(self._trace.output, inputs.batch_size, len(blocks))
         self.own, self._of_blocks = rows
 

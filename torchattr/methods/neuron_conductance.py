@@ -25,7 +25,7 @@ from torchattr.methods._gradient.forward_result import ForwardResult
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.run_forward import run_forward
 from torchattr.methods._gradient.target_reader import TargetReader, last_call, select_neuron
-from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target
+from torchattr.methods._perturbation.batch_repeat import Copies
 from torchattr.methods._perturbation.quadrature import (
     points_between,
     quadrature,
@@ -127,8 +127,8 @@ class _ThroughNeuron:
     ) -> None:
         self._model, self._key = model, key
         self._inputs = Inputs(tuple(points), True)
-        self._arguments = repeat_arguments(scores.arguments, copies, scores.batch)
-        self._targets = [repeat_target(target, copies) for target in scores.targets]
+        self._arguments = scores.arguments_for(Copies(copies))
+        self._targets = [Copies(copies).of_target(target) for target in scores.targets]
         self._several = scores.several
         self._reader = TargetReader(model, scores.target)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr.core.stepping import step
 from torchattr.core.types import Forward
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, TorchattrWarning
@@ -107,8 +106,13 @@ class AttackComparator:
         Args:
             inputs: a batch, of any type that the attacks and `preproc_fn` take.
             additional_forward_args: further positional arguments of the model.
-            perturbations_per_eval: number of changed batches in one forward.
+            perturbations_per_eval: number of changed batches in one forward; halved when memory
+                runs out.
             **kwargs: arguments of the metric, and of the attacks that name them.
+
+        Raises:
+            TrainingModeError: a part of the model is in training mode.
+            OutOfMemory: not even one changed batch fits.
         """
         checked_count(perturbations_per_eval, "perturbations_per_eval")
         variants = Variants(self.model, additional_forward_args)
@@ -116,7 +120,6 @@ class AttackComparator:
         totals |= {name: _Total(entry.stats) for name, entry in self.attacks.items()}
         pending = self._changed(inputs, kwargs)
         while batch := list(islice(pending, perturbations_per_eval)):
-            step()
             outputs = variants.outputs([changed for _, changed in batch])
             for (name, _), output in zip(batch, outputs, strict=True):
                 totals[name].add(self.metric(output, **kwargs))

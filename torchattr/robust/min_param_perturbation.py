@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.stepping import step
 from torchattr.core.types import Forward
 from torchattr.errors import InputError, OutputError
 from torchattr.methods import checked_count
@@ -97,9 +96,14 @@ class MinParamPerturbation:
             inputs: inputs, of any type that `attack` and `preproc_fn` take.
             additional_forward_args: further positional arguments of the model.
             target: passed to `correct_fn`, if given.
-            perturbations_per_eval: number of attacked inputs in one forward.
+            perturbations_per_eval: number of attacked inputs in one forward; halved when memory
+                runs out.
             attack_kwargs: further arguments of the attack.
             correct_fn_kwargs: further arguments of `correct_fn`.
+
+        Raises:
+            TrainingModeError: a part of the model is in training mode.
+            OutOfMemory: not even the inputs of one candidate fit.
         """
         checked_count(perturbations_per_eval, "perturbations_per_eval")
         arguments = dict(correct_fn_kwargs or {})
@@ -114,7 +118,6 @@ class MinParamPerturbation:
         def first_success(numbers: Iterator[int]) -> Found:
             tried = ((number, attacked(number)) for number in numbers)
             while batch := list(islice(tried, perturbations_per_eval)):
-                step()
                 outputs = variants.outputs([self._for_model(changed) for _, changed in batch])
                 for (number, changed), output in zip(batch, outputs, strict=True):
                     if not self.correct_fn(output, **arguments):

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import as_arguments
 from torchattr.core.types import Forward
 from torchattr.errors import InputTypeError, OutputError
-from torchattr.methods import repeat_arguments
+from torchattr.layers import run_in_eval
+from torchattr.methods import in_batches, repeat_arguments
 
 
 class Variants:
@@ -29,18 +29,27 @@ class Variants:
         self._arguments = as_arguments(additional_forward_args)
 
     def outputs(self, variants: Sequence[Any]) -> Sequence[Any]:
-        """Return the output for each variant, from one forward.
+        """Return the output for each variant, from one forward, or several if memory runs out.
 
         Raises:
             InputTypeError: several variants that are no tensors, nor tuples of them.
             OutputError: the output of several has not one row for each of their rows.
+            TrainingModeError: a part of the model is in training mode.
+            OutOfMemory: not even one variant fits.
         """
-        with gradients(False):
-            if len(variants) == 1:
-                return [self._model(variants[0], *self._arguments)]
-            sizes = [len(_first(variant)) for variant in variants]
-            arguments = repeat_arguments(self._arguments, len(variants), sizes[0])
-            output = self._model(_joined(variants), *arguments)
+
+        def some(start: int, stop: int) -> Sequence[Any]:
+            return self._together(variants[start:stop])
+
+        parts = in_batches(len(variants), len(variants), some, "variant")
+        return [output for outputs in parts for output in outputs]
+
+    def _together(self, variants: Sequence[Any]) -> Sequence[Any]:
+        if len(variants) == 1:
+            return [run_in_eval(self._model, variants[0], *self._arguments)]
+        sizes = [len(_first(variant)) for variant in variants]
+        arguments = repeat_arguments(self._arguments, len(variants), sizes[0])
+        output = run_in_eval(self._model, _joined(variants), *arguments)
         if not isinstance(output, Tensor) or output.dim() == 0 or len(output) != sum(sizes):
             raise OutputError(
                 f"the model's output for {len(variants)} variants of {sizes[0]} examples does not"

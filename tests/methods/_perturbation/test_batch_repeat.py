@@ -6,6 +6,7 @@ import torch
 
 import torchattr as ta
 from torchattr.methods._perturbation.batch_repeat import (
+    Copies,
     repeat_arguments,
     repeat_rows,
     repeat_target,
@@ -50,3 +51,35 @@ def test_a_callable_is_asked_block_by_block() -> None:
     output = torch.arange(12.0).reshape(6, 2)
     assert torch.equal(repeat_target(target, 3)(output), output[:, 0])
     assert seen == [2, 2, 2]
+
+
+SIDE_BY_SIDE = Copies(2, side_by_side=True)
+
+
+def test_copies_of_an_example_may_follow_each_other() -> None:
+    assert (
+        SIDE_BY_SIDE.of_rows(torch.tensor([[1, 2], [3, 4]])).tolist() == [[1, 2]] * 2 + [[3, 4]] * 2
+    )
+    assert SIDE_BY_SIDE.of_target([5, 6]) == [5, 5, 6, 6]
+    assert SIDE_BY_SIDE.of_target(torch.tensor([5, 6])).tolist() == [5, 5, 6, 6]
+    assert SIDE_BY_SIDE.of_target(several([[1, 2], 5])).indices == ([1, 1, 2, 2], 5)
+    assert SIDE_BY_SIDE.of_arguments((torch.arange(2), "mode"), 2)[0].tolist() == [0, 0, 1, 1]
+    rows = torch.arange(6)
+    for copies in (Copies(3), Copies(3, side_by_side=True)):
+        assert [one.tolist() for one in copies.split(copies.of_rows(rows))] == [rows.tolist()] * 3
+
+
+def test_targets_of_copies_that_follow_each_other() -> None:
+    seen = []
+
+    def target(output: torch.Tensor) -> torch.Tensor:
+        seen.append(output[:, 0].tolist())
+        return output[:, 0] + torch.tensor([0.0, 100, 200])
+
+    output = torch.arange(12.0).reshape(6, 2)
+    found = SIDE_BY_SIDE.of_target(target)(output)
+    assert seen == [[0, 4, 8], [2, 6, 10]]
+    assert found.tolist() == [0, 2, 104, 106, 208, 210]
+    fixed = ta.Difference([0, 1], 2).fixed(torch.zeros(2, 3))
+    both = SIDE_BY_SIDE.of_target(fixed)(torch.tensor([[5.0, 3, 1]]).expand(4, 3))
+    assert both.tolist() == [4, 4, 2, 2]

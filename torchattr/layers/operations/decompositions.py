@@ -7,6 +7,7 @@ which they differ by rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 from math import inf, prod
 from typing import Any, TypeAlias
 
@@ -98,9 +99,99 @@ def _pairwise_distance(
     return (x1 - x2 + eps).norm(p, -1, keepdim) if 0 < p < inf else None
 
 
+@_made_of("elementwise", "dist")
+def _dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor | None:
+    return (input - other).norm(p) if 0 < p < inf else None
+
+
 @_made_of("elementwise", "hypot")
 def _hypot(input: Tensor, other: Tensor) -> Tensor:
     return (input.square() + other.square()).sqrt()
+
+
+@_made_of("elementwise", "atan2 arctan2")
+def _atan2(input: Tensor, other: Tensor) -> Tensor | None:
+    beside = torch.hypot(input, other) + other
+    # By half of the angle, whose tangent is unbounded at the cut.
+    return 2 * (input / beside).atan() if bool((beside > 1e-3 * other.abs()).all()) else None
+
+
+@_made_of("elementwise", "pow ipow float_power")
+def _power(input: Any, exponent: Tensor) -> Tensor | None:
+    base = torch.as_tensor(input)
+    return (base.log() * exponent).exp() if bool((base > 0).all()) else None
+
+
+@_made_of("mul", "renorm")
+def _renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor | None:
+    others = [place for place in range(input.dim()) if place != dim % input.dim()]
+    if not 0 < p < inf:
+        return None
+    size = torch.linalg.vector_norm(input, p, others, keepdim=True)
+    # As PyTorch divides, so that no slice is as large as the bound.
+    return input * (maxnorm / (size + 1e-7).clamp(min=maxnorm))
+
+
+# Products of many factors.
+
+
+@_made_of("mul", "prod")
+def _prod(input: Tensor, dim: int | None = None, keepdim: bool = False, **named: Any) -> Tensor:
+    rows = input.flatten() if dim is None else input
+    place = dim or 0
+    while (size := rows.shape[place]) > 1:
+        first, second, rest = rows.split([size // 2, size // 2, size % 2], place)
+        rows = torch.cat([first * second, rest], place) if size % 2 else first * second
+    return rows if keepdim and dim is not None else rows.squeeze(place)
+
+
+@_made_of("mul", "cumprod")
+def _cumprod(input: Tensor, dim: int, **named: Any) -> Tensor:
+    step, size = 1, input.shape[dim]
+    while step < size:
+        later = input.narrow(dim, step, size - step) * input.narrow(dim, 0, size - step)
+        input = torch.cat([input.narrow(dim, 0, step), later], dim)
+        step *= 2
+    return input
+
+
+@_made_of("matmul", "einsum")
+def _einsum(equation: Any, *operands: Any) -> Tensor | None:
+    """More than two factors, from the first one on."""
+    given = list(operands[0] if isinstance(operands[0], (tuple, list)) else operands)
+    if not isinstance(equation, str) or "." in equation or len(given) < 3:
+        return None
+    before, arrow, output = equation.replace(" ", "").partition("->")
+    terms = before.split(",")
+    if not arrow:
+        output = "".join(sorted(c for c in set(before) - {","} if before.count(c) == 1))
+    while len(terms) > 2:
+        needed = set(output).union(*terms[2:])
+        kept = "".join(dict.fromkeys(c for c in terms[0] + terms[1] if c in needed))
+        given[:2] = [torch.einsum(f"{terms[0]},{terms[1]}->{kept}", *given[:2])]
+        terms[:2] = [kept]
+    return torch.einsum(f"{terms[0]},{terms[1]}->{output}", *given)
+
+
+# Pools.
+
+
+def _lp_pool(
+    average: Callable[..., Tensor],
+    dims: int,
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    sizes = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size,) * dims
+    mean = average(input.pow(norm_type), kernel_size, stride or kernel_size, 0, ceil_mode)
+    return (mean * prod(sizes)).pow(1 / norm_type)
+
+
+for _pool, _dimensions in ((F.avg_pool1d, 1), (F.avg_pool2d, 2), (F.avg_pool3d, 3)):
+    _made_of("elementwise", f"lp_pool{_dimensions}d")(partial(_lp_pool, _pool, _dimensions))
 
 
 # Logarithms of exponentials.

@@ -9,14 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchattr.core.device_faults import is_out_of_memory
 from torchattr.core.inputs import Inputs
 from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.types import Forward, OutputKey
 from torchattr.core.undoing import Undo, undoing
-from torchattr.errors import Hint, LayerError, WayOut
-from torchattr.layers import AttentionTap, Captured, ThreadHook, Trace, enter, hook_forward
+from torchattr.errors import Hint, LayerError, TorchattrError, WayOut
+from torchattr.layers import (
+    AttentionTap,
+    Captured,
+    ThreadHook,
+    Trace,
+    enter,
+    hook_forward,
+    is_entrance,
+    nodes_of,
+)
 from torchattr.methods._gradient.attention_chain import AttentionChain
 from torchattr.methods._gradient.backward_pass import PassResult
+from torchattr.methods._gradient.rows import UNFIT
 
 _NAME = WayOut("name the blocks or their class with {setting}", "layers")
 
@@ -85,15 +96,34 @@ class BlockScores:
         self._blocks = blocks
         self.means: list[Tensor] = []
         self.entered = torch.empty(0)
+        self._joined: Any = None
 
     def __call__(self, *args: Any) -> Any:
         return undoing(partial(self._run, args))
 
     def _run(self, args: Sequence[Any], undo: Undo) -> Any:
-        self.means = []
+        self.means, self._joined = [], None
         for block in self._blocks:
             hook_forward(undo, block, ThreadHook(self._note))
-        return self._model(*args)
+        try:
+            return self._model(*args)
+        except UNFIT as error:
+            if self._joined is None or isinstance(error, TorchattrError) or is_out_of_memory(error):
+                raise
+            raise _other_rest(
+                f"fails with more rows than it was given examples: {error}"
+            ) from error
+
+    def check_rest(self, output: Tensor) -> None:
+        """Check that the rest of the model takes nothing but what the last block gives.
+
+        A single example would be added to those of all blocks.
+
+        Raises:
+            LayerError: it takes something else from before, too.
+        """
+        if any(map(is_entrance, nodes_of(output, until=self._joined))):
+            raise _other_rest("takes more than that from before, as by a residual connection")
 
     def _note(self, module: nn.Module, args: Any, output: Any) -> Any:
         tokens = tensors_of(output)[0]
@@ -109,7 +139,17 @@ class BlockScores:
         self.entered = enter(torch.stack([mean.detach() for mean in self.means]))
         flat = self.entered.flatten(0, 1)
         spread = flat.view(len(flat), *[1] * (tokens.dim() - 2), -1).expand(-1, *tokens.shape[1:])
-        return with_tensors(output, lambda one: torch.cat([one, spread]) if one is tokens else one)
+        joined = torch.cat([tokens, spread])
+        self._joined = joined.grad_fn
+        return with_tensors(output, lambda one: joined if one is tokens else one)
+
+
+def _other_rest(what: str) -> LayerError:
+    return LayerError(
+        "the tokens that the last block gives are replaced by those of all blocks, but the rest of"
+        f" the model {what}; blocks must be whole ones, with their residual connections",
+        hint=Hint(ways_out=[_NAME]),
+    )
 
 
 def rows_of_blocks(output: Tensor, batch_size: int, blocks: int) -> tuple[Tensor, Sequence[Tensor]]:

@@ -14,6 +14,9 @@ from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import FUNCTION, Hint, TargetError, WayOut
 from torchattr.layers import Trace
 
+UNFIT = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+"""What a model raises that does not take as many rows as it is given."""
+
 
 def per_example(
     output: Tensor,
@@ -76,7 +79,7 @@ def _shape_for_two(
     doubled = map_batched(arguments, 1, lambda rows: torch.cat([rows, rows]))
     try:
         return Trace(model, tensors, doubled, key=key, differentiable=False).output.shape
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+    except UNFIT:
         # A model for single examples only; whether its output has a batch dimension stays open.
         return None
 

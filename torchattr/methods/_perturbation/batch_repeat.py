@@ -1,8 +1,9 @@
-"""Repeats a batch in blocks, with every argument that has one entry per example."""
+"""Repeats a batch, with every argument that has one entry per example."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,48 +15,94 @@ from torchattr.core.targets import Classes, TopK, bundle, plain
 from torchattr.core.types import SingleTarget
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Several copies of a batch as one.
+
+    Attributes:
+        times: number of copies.
+        side_by_side: whether the copies of each example follow each other, instead of whole
+            batches.
+    """
+
+    times: int
+    side_by_side: bool = False
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """Return the rows of all copies.
+
+        >>> Copies(2).of_rows(torch.tensor([1, 2])).tolist()
+        [1, 2, 1, 2]
+        >>> Copies(2, side_by_side=True).of_rows(torch.tensor([1, 2])).tolist()
+        [1, 1, 2, 2]
+        """
+        if self.side_by_side:
+            return rows.repeat_interleave(self.times, 0)
+        return rows.repeat(self.times, *(1 for _ in rows.shape[1:]))
+
+    def of_arguments(self, arguments: Sequence[Any], batch_size: int) -> tuple[Any, ...]:
+        """Return arguments for all copies; those that are tensors with a row for each example."""
+        if self.times == 1:
+            return tuple(arguments)
+        return map_batched(arguments, batch_size, self.of_rows)
+
+    def of_target(self, target: SingleTarget | TopK | Classes) -> Any:
+        """Return a target for all copies; without entries for examples it fits any batch.
+
+        A callable is called with one copy of the batch at a time, since it may hold one entry per
+        example.
+        """
+        target = plain(target)
+        if self.times == 1:
+            return target
+        if isinstance(target, Classes):
+            return several(map(self.of_target, target.indices))
+        if isinstance(target, Tensor):
+            return self.of_rows(target.reshape(-1)) if target.numel() > 1 else target
+        if isinstance(target, list):
+            return self._of_list(target)
+        if isinstance(target, FixedTarget):
+            return target.with_entries(self.of_rows)
+        return self._each_copy(target) if callable(target) else target
+
+    def split(self, rows: Tensor) -> list[Tensor]:
+        """Return the rows of each copy."""
+        if not self.side_by_side:
+            return list(rows.chunk(self.times))
+        return [rows[number :: self.times] for number in range(self.times)]
+
+    def _of_list(self, entries: list[Any]) -> list[Any]:
+        if self.side_by_side:
+            return [entry for entry in entries for _ in range(self.times)]
+        return entries * self.times
+
+    def _each_copy(self, target: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+        def each_copy(output: Tensor) -> Tensor:
+            values = [target(rows).reshape(-1) for rows in self.split(output)]
+            return torch.stack(values, 1).reshape(-1) if self.side_by_side else torch.cat(values)
+
+        return each_copy
+
+
 def repeat_rows(rows: Tensor, times: int) -> Tensor:
     """Concatenate `times` copies of a batch.
 
     >>> repeat_rows(torch.tensor([1, 2]), 2)
     tensor([1, 2, 1, 2])
     """
-    return rows.repeat(times, *(1 for _ in rows.shape[1:]))
+    return Copies(times).of_rows(rows)
 
 
 def repeat_arguments(arguments: Sequence[Any], times: int, batch_size: int) -> tuple[Any, ...]:
     """Repeat the arguments that are tensors with one row per example."""
-    if times == 1:
-        return tuple(arguments)
-    return map_batched(arguments, batch_size, lambda rows: repeat_rows(rows, times))
+    return Copies(times).of_arguments(arguments, batch_size)
 
 
 def repeat_target(target: SingleTarget | TopK | Classes, times: int) -> Any:
-    """Repeat a target that has one entry per example; others fit a batch of any size.
-
-    A callable is called with one block at a time, since it may hold one entry per example.
-    """
-    target = plain(target)
-    if times == 1:
-        return target
-    if isinstance(target, Classes):
-        return several(repeat_target(single, times) for single in target.indices)
-    if isinstance(target, Tensor):
-        return repeat_rows(target.reshape(-1), times) if target.numel() > 1 else target
-    if isinstance(target, list):
-        return target * times
-    if isinstance(target, FixedTarget):
-        return target.repeated(times)
-    return _blockwise(target, times) if callable(target) else target
+    """Repeat a target that has one entry per example, as :meth:`Copies.of_target`."""
+    return Copies(times).of_target(target)
 
 
 def several(targets: Any) -> Classes:
     """Bundle single targets of any type, so that one forward serves them all."""
     return bundle(targets)
-
-
-def _blockwise(target: Callable[[Any], Tensor], times: int) -> Callable[[Any], Tensor]:
-    def each_block(output: Tensor) -> Tensor:
-        return torch.cat([target(block).reshape(-1) for block in output.chunk(times)])
-
-    return each_block

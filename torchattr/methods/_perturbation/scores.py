@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, map_batched
+from torchattr.core.inputs import Inputs, is_batched
 from torchattr.core.output_target import FixedTarget
 from torchattr.core.outputs import select_output
 from torchattr.core.targets import bundle, each, names_functions, one_per_example
@@ -20,7 +20,7 @@ from torchattr.errors import OutputError
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.rows import per_example
 from torchattr.methods._gradient.target_reader import TargetReader
-from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_target, several
+from torchattr.methods._perturbation.batch_repeat import Copies, several
 from torchattr.methods._perturbation.memory_budget import Footprint, has_fixed_batch
 
 
@@ -79,6 +79,7 @@ class TargetScores:
     ) -> None:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
+        self._own_rows = [is_batched(one, self.batch) for one in arguments]
         self._key = key
         self._forms: list[Callable[[Tensor], Tensor]] = []
         self._then: Callable[[Tensor], Tensor] | None = None
@@ -134,14 +135,26 @@ class TargetScores:
         whole = any(callable(one) and not isinstance(one, FixedTarget) for one in self.targets)
         return not whole and not has_fixed_batch(self.model)
 
+    @property
+    def has_own_arguments(self) -> bool:
+        """Whether an argument has a row for each example."""
+        return any(self._own_rows)
+
     def of_images(self, images: slice) -> TargetScores:
         """Return the scores of the same targets for some of the images."""
         subset = copy(self)
         subset.batch = len(range(self.batch)[images])
-        subset.arguments = map_batched(self.arguments, self.batch, lambda rows: rows[images])
+        subset.arguments = self._with_own_rows(lambda rows: rows[images])
         subset.targets = [_of_images(target, images) for target in self.targets]
         subset.clean = self.clean[images]
         return subset
+
+    def arguments_for(self, copies: Copies) -> Sequence[Any]:
+        """Return the arguments for copies of the batch.
+
+        A table that has as many rows as a part of the batch has examples is no part of these.
+        """
+        return self.arguments if copies.times == 1 else self._with_own_rows(copies.of_rows)
 
     def of(
         self,
@@ -168,7 +181,7 @@ class TargetScores:
         through: Callable[[Forward], Forward] | None = None,
     ) -> Trace:
         """Run changed copies of the batch, as for :meth:`of`, which reads the scores of that."""
-        arguments = repeat_arguments(self.arguments, copies, self.batch)
+        arguments = self.arguments_for(Copies(copies))
         model = self.model if through is None else through(self.model)
         return self._trace(tensors, arguments, model)
 
@@ -176,9 +189,13 @@ class TargetScores:
         """Return the scores in a forward of copies of the batch, as for :meth:`of`."""
         if copies > 1 and self._reader.reads_output:
             require_copies(trace.output, copies * self.batch)
-        targets = [repeat_target(target, copies) for target in self.targets]
+        targets = [Copies(copies).of_target(target) for target in self.targets]
         scores = self._select(trace, targets)
         return scores.reshape(copies, len(scores) // copies, len(targets))
+
+    def _with_own_rows(self, function: Callable[[Tensor], Tensor]) -> tuple[Any, ...]:
+        pairs = zip(self.arguments, self._own_rows, strict=True)
+        return tuple(function(one) if own else one for one, own in pairs)
 
     def _trace(self, tensors: Sequence[Tensor], arguments: Sequence[Any], model: Forward) -> Trace:
         return Trace(

@@ -25,6 +25,7 @@ from torchattr.layers import (
     on_output,
 )
 from torchattr.methods._gradient.layer_choice import LayerChoice
+from torchattr.methods._gradient.rows import UNFIT
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments
 
 
@@ -130,7 +131,7 @@ class Substitution:
         try:
             found = self._output(points, key)
             self._runs_rest_once = _is_close(found, expected)
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        except UNFIT as error:
             raise_if_lost(error)
             self._runs_rest_once = False
         return self._runs_rest_once

@@ -19,7 +19,7 @@ from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.stepping import step
 from torchattr.incremental import Change, Diverged, Incremental, Mode, Recomputed
 from torchattr.kernels import Boxes
-from torchattr.methods._perturbation.batch_repeat import repeat_arguments, repeat_rows
+from torchattr.methods._perturbation.batch_repeat import Copies, repeat_rows
 from torchattr.methods._perturbation.coalitions import OrderedCoalitions
 from torchattr.methods._perturbation.incremental_scores import (
     CPU_COPIES,
@@ -106,7 +106,7 @@ class Walk:
         self._session = Incremental(
             scores.model,
             self._none,
-            repeat_arguments(self._scores.arguments, self._tracks, self._batch),
+            self._scores.arguments_for(Copies(self._tracks)),
             mode,
             self._sampled(),
             self._tracks * self._batch,

@@ -18,6 +18,7 @@ from torchattr.layers.rule import OwnGradient
 X, X0, W = noise(3, 4, 6), noise(3, 4, 6, seed=2), noise(6, 6, seed=3)
 MASK = torch.tensor([[True, False, True, True]] * 4)
 BIAS = noise(4, 4, seed=4)
+KINDS = (torch.float32, torch.float64)
 Function = Callable[[Tensor], Tensor]
 
 
@@ -211,6 +212,39 @@ def test_slopes_of_a_softmax_are_bounded_however_far_logits_are_apart() -> None:
     found = ta.DeepLift(lambda x: x.softmax(1), multiply_by_inputs=False).attribute(x, x0, target=0)
     assert bool((found.abs() <= 1).all())
     assert (found * (x - x0)).sum().item() == pytest.approx(1)
+
+
+SOFTMAXES: dict[str, Function] = {
+    "softmax": lambda x: x.softmax(1),
+    "log_softmax": lambda x: x.log_softmax(1),
+    "logsumexp": lambda x: torch.logsumexp(x, 1, keepdim=True),
+    "attention": lambda x: F.scaled_dot_product_attention(x.unsqueeze(1), W[None].to(x), W.to(x)),
+}
+
+
+@pytest.mark.parametrize("name", SOFTMAXES)
+@pytest.mark.parametrize(
+    ("apart", "offset"), [(1e-5, 0.0), (1e-2, 3e3), (1.0, 1e5), (40.0, 0.0)], ids=str
+)
+def test_slopes_of_a_softmax_are_exact_in_single_precision(
+    name: str, apart: float, offset: float
+) -> None:
+    x0 = noise(4, 6, seed=2).float()
+    x = x0 + apart * noise(4, 6).float() + (offset if name != "attention" else 0)
+    method = ta.DeepLift(SOFTMAXES[name], multiply_by_inputs=False)
+
+    def target(y: Tensor) -> Tensor:
+        return y.flatten(1)[:, 0]
+
+    found, exact = (method.attribute(x.to(kind), x0.to(kind), target) for kind in KINDS)
+    assert_same(found.double(), exact, 2e-6)
+
+
+def test_multipliers_of_a_softmax_sum_to_0_in_single_precision() -> None:
+    x, x0, grad = (noise(8, 100, seed=seed).float() for seed in range(3))
+    method = ta.DeepLift(lambda x: x.softmax(1), multiply_by_inputs=False)
+    found = method.attribute(x, x0, lambda y: (y * (100 + grad)).sum(1)).double()
+    assert (found.sum(1).abs() / found.abs().amax(1)).max() < 1e-5
 
 
 def test_a_layer_norm_by_its_definition() -> None:

@@ -147,6 +147,25 @@ def test_bound_is_kept_where_a_rectifier_writes_over_its_input(name: str) -> Non
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels last", "transposed"])
+@pytest.mark.parametrize("bound", [1.0, 0.5, 9.0])
+def test_several_gradients_pass_a_bound_at_once_as_one_by_one(bound: float, layout: str) -> None:
+    x = noise(2, 3, 5, 7)
+    x[0, 0, 0, :2] = bound
+    moved = {
+        "contiguous": x,
+        "channels last": x.to(memory_format=torch.channels_last),
+        "transposed": x.transpose(1, 3).contiguous().transpose(1, 3),
+    }[layout]
+    seeds = noise(4, 2, 3, 5, 7, seed=3)
+    trace = traced(lambda h: h.clamp(0, bound), moved, composite_of(RULES))
+    (together,) = trace.gradients_of_several(trace.output, seeds, trace.input_edges)
+    assert together is not None
+    assert_same(together, seeds * torch.where(x > 0, x.clamp(max=bound) / x, 0), 1e-14)
+    for seed, found in zip(seeds, together, strict=True):
+        assert torch.equal(signal_of(trace, seed), found)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "transposed"])
 @pytest.mark.parametrize(
     "rectify", [F.relu, torch.relu_, lambda h: torch.maximum(h, torch.zeros_like(h))]
 )

@@ -13,7 +13,7 @@ from relevance_oracles.dense import connections_of, dense_of, relevance, through
 from relevance_oracles.engine import ledger_of, relevance_of
 from torch import Tensor, nn
 
-from torchattr.errors import RuleError
+from torchattr.errors import RuleError, TorchattrWarning
 from torchattr.layers.rules.relevance.terminal import Flat, TerminalRule, WSquare, ZBox
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
@@ -52,6 +52,19 @@ def propagated(model: Callable[[Tensor], Tensor], x: Tensor, rule: str, g: Tenso
 
 def expected(layer: Any, x: Tensor, rule: str, g: Tensor) -> Tensor:
     return through_layer(rule, layer, x, layer(x) * g, **RULES[rule][1])
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_values_outside_of_the_box_are_warned_of(channel: int) -> None:
+    layer, x = conv_and_input()
+    low, high = (x.amin((0, 2, 3), True), x.amax((0, 2, 3), True))
+    g = noise(*layer(x).shape, seed=5)
+    relevance_of(layer, x, g, {"conv": "zero"}, first=ZBox(low, high))
+    relevance_of(layer.float(), x.float(), g.float(), {"conv": "zero"}, first=ZBox(low, high))
+    high[:, channel] -= 0.01
+    said = rf"low and high, here .* but 1 of {x.numel()} are outside"
+    with pytest.warns(TorchattrWarning, match=said):
+        relevance_of(layer.double(), x, g, {"conv": "zero"}, first=ZBox(low, high))
 
 
 @pytest.mark.parametrize("rule", NAMES)

@@ -128,7 +128,10 @@ def _quotient(input: Any, other: Any, *, rounding_mode: Any = None) -> Parsed | 
     return _two(input, other) if rounding_mode is None else None
 
 
-@_named("matmul", "matmul rmatmul imatmul bmm mm mv dot vdot inner outer ger kron tensordot cross")
+@_named(
+    "matmul",
+    "matmul rmatmul imatmul bmm mm mv dot vdot inner outer ger kron tensordot cross linalg_cross",
+)
 def _matrix_product(*args: Any, **kwargs: Any) -> Parsed | None:
     factors = _in_order(args, kwargs)[:2]
     return _two(*factors) if len(factors) == 2 else None

@@ -31,15 +31,31 @@ from torchattr.layers.rules.deep_lift.rescale import (
 
 
 def _slopes(x: Tensor, x0: Tensor, dim: Any, tolerance: Tolerance) -> Tensor:
-    """Return `(p - p0) / (log p - log p0)`: the logarithmic mean of both softmaxes over `dim`."""
-    z, z0 = (one - one.logsumexp(dim, keepdim=True) for one in (x, x0))
-    return quotient(z, z0, z.exp() - z0.exp(), torch.exp, tolerance)
+    """Return `(p - p0) / (log p - log p0)`: the logarithmic mean of both softmaxes over `dim`.
+
+    That is `p (1 - exp(-d)) / d` for the larger p and the distance d of the logarithms, so that
+    nothing cancels however close they are, or overflows however far apart.
+    """
+    z, z0 = (_log_softmax(one, dim) for one in (x, x0))
+    larger = torch.maximum(z, z0)
+    fall = (torch.minimum(z, z0) - larger).expm1_().mul_(larger.exp())
+    return quotient(torch.minimum(z, z0), larger, fall, torch.exp, tolerance)
+
+
+def _log_softmax(x: Tensor, dim: Any) -> Tensor:
+    # Large logits would lose what the logarithm of their number adds.
+    shifted = x - x.amax(dim, keepdim=True)
+    return shifted - shifted.logsumexp(dim, keepdim=True)
 
 
 def _multiplied(grad: Tensor, slopes: Tensor, dim: int) -> Tensor:
     """Return the multipliers of a softmax's input."""
-    along = (grad * slopes).sum(dim, keepdim=True) / slopes.sum(dim, keepdim=True)
-    return (grad - along) * slopes
+    weights = slopes / slopes.sum(dim, keepdim=True)
+    # They sum to 0. What rounding leaves, which a second step takes away, would be multiplied by
+    # all that the logits have in common.
+    for _ in range(2):
+        grad = grad - (grad * weights).sum(dim, keepdim=True)
+    return grad * slopes
 
 
 @register_rule("softmax", "rescale")

@@ -65,8 +65,8 @@ def _origin(call: Call, x: Tensor) -> Tensor:
 class RectifierRelevance(LayerRule):
     """The rectifier's secant, which is its gradient; above its bound `g · bound / x`.
 
-    It saves 1 bit an element, or with a bound the secant. The operation whose output it alone reads
-    learns that only the positive part of that has relevance.
+    It saves 1 bit an element, and the places and secants of those above a bound. The operation
+    whose output it alone reads learns that only the positive part of that has relevance.
     """
 
     def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
@@ -76,19 +76,37 @@ class RectifierRelevance(LayerRule):
         return inputs[0] if call.inplace else output, (mask,)
 
     def save(self, call: Call, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        if call.upper is not None:
-            return (torch.where(x > 0, y / x, 0),)
-        return (call.backend.pack_mask(y, call.order, None),)
+        mask = call.backend.pack_mask(y, call.order, call.upper)
+        if call.upper is None:
+            return (mask,)
+        above = (y >= call.upper).flatten().nonzero().flatten()
+        return mask, _narrow(above, y.numel()), call.upper / x.take(above)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         if call.upper is not None:
-            return grad * saved[0]
+            return _bounded(call, grad, *saved)
         if call.place.gates is not None:
             call.place.gates.arrive(rectified=True)
         if is_mapped(grad):
             # Of the functions that select, `vmap` maps none without a loop.
             return grad * _unpacked(saved[0], grad.shape, call.order)
         return call.backend.relu_backward(grad, saved[0], call.order, "gradient", call.owns_grad)
+
+
+def _narrow(places: Tensor, count: int) -> Tensor:
+    """Return places among so many in half of the memory, where they fit."""
+    return places.int() if count < 2**31 else places
+
+
+def _bounded(call: Call, grad: Tensor, mask: Tensor, above: Tensor, secants: Tensor) -> Tensor:
+    """Return the signal below the bound, and times the secants above it."""
+    places = above.long()
+    if is_mapped(grad):
+        gates = _unpacked(mask, grad.shape, call.order).to(secants.dtype)
+        return grad * gates.put_(places, secants)
+    passed = grad.take(places).mul_(secants)
+    found = call.backend.relu_backward(grad, mask, call.order, "gradient", call.owns_grad)
+    return found.put_(places, passed)
 
 
 def _unpacked(mask: Tensor, shape: torch.Size, order: Order) -> Tensor:

@@ -20,7 +20,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchattr.errors import RuleError
+from torchattr.core.warn import warn
+from torchattr.errors import RuleError, TorchattrWarning
 from torchattr.layers.composite import WEIGHTED
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
@@ -76,6 +77,8 @@ class ZBox(TerminalRule):
         epsilon: as for :class:`RelevanceRule`.
         zero_bias: without effect, since the biases cancel.
 
+    Inputs outside of the bounds are warned of.
+
     Raises:
         RuleError: a bound is missing or not finite, or `low` is above `high`; in a backward, one
             that does not broadcast to the input.
@@ -105,6 +108,7 @@ class ZBox(TerminalRule):
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
     ) -> Iterator[Term]:
         low, high = self._bounds(x)
+        _warn_of_values_outside(x, low, high)
         lowest = layer.apply(low, layer.weight.clamp(min=0))
         highest = layer.apply(high, layer.weight.clamp(max=0))
         yield Term(layer.apply(x, layer.weight) - lowest - highest)
@@ -117,6 +121,23 @@ class ZBox(TerminalRule):
 
     def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return _expanded(self.low, "low", x), _expanded(self.high, "high", x)
+
+
+def _warn_of_values_outside(x: Tensor, low: Tensor, high: Tensor) -> None:
+    rounding = 8 * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())
+    outside = (x < low - rounding) | (x > high + rounding)
+    if bool(outside.any()):
+        warn(
+            f"the rule z_box is for inputs between low and high, here {_extent(low, high)}, but"
+            f" {int(outside.sum())} of {x.numel()} are outside, within {_extent(x, x)}: their share"
+            " may have the wrong sign. Pass the bounds of what the layer is given, prepared as the"
+            " inputs are: (0 - mean) / std and (1 - mean) / std for images",
+            TorchattrWarning,
+        )
+
+
+def _extent(low: Tensor, high: Tensor) -> str:
+    return f"[{low.min().item():.4g}, {high.max().item():.4g}]"
 
 
 def _checked_bound(value: Any, name: str) -> Tensor:
