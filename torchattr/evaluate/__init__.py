@@ -1,5 +1,8 @@
 """Evaluate attributions: curves, faithfulness, robustness, localisation, complexity, statistics."""
 
+from torchattr.evaluate.bootstrap import Interval as Interval
+from torchattr.evaluate.bootstrap import bootstrap_interval as bootstrap_interval
+from torchattr.evaluate.bootstrap import resampled_means as resampled_means
 from torchattr.evaluate.complexity import effective_complexity as effective_complexity
 from torchattr.evaluate.complexity import entropy as entropy
 from torchattr.evaluate.complexity import gini_index as gini_index
