@@ -73,8 +73,8 @@ def test_few_samples_are_said_and_one_has_no_interval() -> None:
 
 def test_an_interval_reads_as_numbers() -> None:
     found = bootstrap_interval(torch.linspace(0, 1, 50)[:, None].expand(50, 2))
-    assert str(found) == "0.50 [0.42, 0.58]; 0.50 [0.42, 0.58]"
-    assert repr(found[0]) == "Interval(0.50 [0.42, 0.58])"
+    assert str(found) == "0.50 [0.41, 0.58]; 0.50 [0.41, 0.58]"
+    assert repr(found[0]) == "Interval(0.50 [0.41, 0.58])"
     assert found[1].as_dict()["level"] == 0.95
     assert len(found) == 2
 

@@ -93,7 +93,7 @@ def bootstrap_interval(
 
     >>> import torch
     >>> bootstrap_interval(torch.linspace(0, 1, 50))
-    Interval(0.50 [0.42, 0.58])
+    Interval(0.50 [0.41, 0.58])
     """
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, such as 0.95, got {level}")
