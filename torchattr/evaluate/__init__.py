@@ -9,6 +9,7 @@ from torchattr.evaluate.complexity import gini_index as gini_index
 from torchattr.evaluate.curves import Curve as Curve
 from torchattr.evaluate.curves import deletion_curve as deletion_curve
 from torchattr.evaluate.curves import insertion_curve as insertion_curve
+from torchattr.evaluate.efficient_mprt import efficient_mprt as efficient_mprt
 from torchattr.evaluate.faithfulness import (
     faithfulness_correlation as faithfulness_correlation,
 )
@@ -25,10 +26,15 @@ from torchattr.evaluate.localisation import localisation_auc as localisation_auc
 from torchattr.evaluate.localisation import relevance_mass as relevance_mass
 from torchattr.evaluate.localisation import relevance_rank as relevance_rank
 from torchattr.evaluate.localisation import top_k_intersection as top_k_intersection
+from torchattr.evaluate.map_similarity import map_similarity as map_similarity
 from torchattr.evaluate.perturbed_rows import SampleNoise as SampleNoise
 from torchattr.evaluate.pointing import Pointing as Pointing
 from torchattr.evaluate.pointing import pointing_game as pointing_game
 from torchattr.evaluate.pointing import points_at as points_at
+from torchattr.evaluate.random_logit import random_logit as random_logit
+from torchattr.evaluate.randomisation import Randomisation as Randomisation
+from torchattr.evaluate.randomisation import mprt as mprt
+from torchattr.evaluate.randomisation import smooth_mprt as smooth_mprt
 from torchattr.evaluate.remove_and_debias import road as road
 from torchattr.evaluate.sensitivity import sensitivity_max as sensitivity_max
 from torchattr.evaluate.statistics import MSE as MSE
