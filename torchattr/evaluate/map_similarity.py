@@ -53,11 +53,7 @@ def map_similarity(
     """
     reference = ReferenceMaps(as_planes(maps, "maps"), kind, absolute)
     values, defined = reference.similarity(as_planes(others, "others"))
-    return undefined(values, defined, "the similarity", UNCOMPARABLE)
-
-
-UNCOMPARABLE = "a map is constant, NaN or infinite"
-"""Why two maps have no similarity."""
+    return undefined(values, defined, "the similarity", "a map is constant, NaN or infinite")
 
 
 class ReferenceMaps:
@@ -98,6 +94,17 @@ class ReferenceMaps:
         else:
             values = (self._standard * standard).flatten(1).sum(1).clamp(-1, 1)
         return values, comparable & self._comparable
+
+    def similarity_or_nan(self, others: Tensor | None) -> Tensor:
+        """Return the similarity to each of other maps, NaN where it is undefined; `None`: of all.
+
+        Raises:
+            ShapeError: they have another size.
+        """
+        if others is None:
+            return self._standard.new_full((len(self._standard),), torch.nan)
+        values, defined = self.similarity(others)
+        return values.masked_fill(~defined, torch.nan)
 
     def _standardised(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps without what the comparison ignores, and whether they are comparable."""

@@ -13,10 +13,9 @@ from tqdm import tqdm
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import InputError, Message
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
-from torchattr.evaluate.map_similarity import UNCOMPARABLE, ReferenceMaps, Similarity
-from torchattr.evaluate.measured_maps import undefined
+from torchattr.evaluate.map_similarity import ReferenceMaps, Similarity
 from torchattr.evaluate.randomised_model import RandomisedModel, RandomLayer
-from torchattr.evaluate.shared_maps import Maps, Methods, Noise, Question, asked
+from torchattr.evaluate.shared_maps import Maps, Methods, Noise, Question, asked, undefined_for
 from torchattr.explanation import METHODS
 from torchattr.methods import checked_count
 from torchattr.show import notebook, plot_intervals, rendered
@@ -150,18 +149,20 @@ def mprt(
 
     Warns `UndefinedMetricWarning` where maps are constant, NaN or infinite.
 
-    >>> import torch, torchattr as ta
+    >>> import torch
     >>> model = torch.nn.Sequential(
     ...     torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5)
     ... )
-    >>> found = ta.evaluate.mprt(model, torch.rand(2, 3, 8, 8), ["saliency", "guided_backprop"])
+    >>> found = mprt(model, torch.rand(2, 3, 8, 8), ["saliency", "guided_backprop"])
     >>> found.layers, found["saliency"].shape
     (('3', '0'), torch.Size([2, 2]))
     """
-    test = _Test(order, cascading, similarity, absolute, layers, steps, seed, show_progress)
+    test = RandomisationTest(
+        order, cascading, similarity, absolute, layers, steps, seed, show_progress
+    )
     made_with = _made_with(layer, rules, additional_forward_args, output, skip_refused)
     question = asked(model, inputs, methods, target, **made_with)
-    return test.run(model, question, Question.maps)
+    return test.run(model, question, question.maps(model), Question.maps)
 
 
 def smooth_mprt(
@@ -201,14 +202,16 @@ def smooth_mprt(
         n_samples: number of noisy copies of each example.
         noise: its standard deviation as a share of the range of each example's values.
 
-    >>> import torch, torchattr as ta
+    >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5)).eval()
-    >>> found = ta.evaluate.smooth_mprt(model, torch.rand(2, 3, 4, 4), "saliency", n_samples=4)
+    >>> found = smooth_mprt(model, torch.rand(2, 3, 4, 4), "saliency", n_samples=4)
     >>> found["saliency"].shape
     torch.Size([2, 1])
     """
     checked_count(n_samples, "n_samples")
-    test = _Test(order, cascading, similarity, absolute, layers, steps, seed, show_progress)
+    test = RandomisationTest(
+        order, cascading, similarity, absolute, layers, steps, seed, show_progress
+    )
     made_with = _made_with(layer, rules, additional_forward_args, output, skip_refused)
     question = asked(model, inputs, methods, target, **made_with)
     drawn = Noise(n_samples, checked_noise(noise), seed)
@@ -216,7 +219,7 @@ def smooth_mprt(
     def maps(question: Question, model: Any, *, quiet: bool = False) -> Maps:
         return question.smooth_maps(model, drawn, quiet=quiet)
 
-    return test.run(model, question, maps)
+    return test.run(model, question, maps(question, model), maps)
 
 
 def checked_noise(noise: float) -> float:
@@ -243,7 +246,7 @@ def _made_with(
 
 
 @dataclass(frozen=True)
-class _Test:
+class RandomisationTest:
     """The settings of a randomisation test."""
 
     order: Order
@@ -261,15 +264,17 @@ class _Test:
         if self.steps is not None:
             checked_count(self.steps, "steps")
 
-    def run(self, model: Any, question: Question, maps_of: Callable[..., Maps]) -> Randomisation:
+    def run(
+        self, model: Any, question: Question, clean: Maps, maps_of: Callable[..., Maps]
+    ) -> Randomisation:
         """Compare the maps of a model with those of its randomised copies.
 
         Args:
             model: the model.
             question: what is explained.
-            maps_of: returns the maps of a model.
+            clean: the model's maps.
+            maps_of: returns those of a randomised copy.
         """
-        clean = maps_of(question, model)
         references = {
             name: ReferenceMaps(maps, self.similarity, self.absolute)
             for name, maps in clean.items()
@@ -282,13 +287,14 @@ class _Test:
             random.randomise(group)
             maps = maps_of(of_copy, random.model, quiet=True)
             for name, reference in references.items():
-                found[name].append(_similarity(reference, maps.get(name), clean[name]))
+                found[name].append(reference.similarity_or_nan(maps.get(name)))
             if not self.cascading:
                 random.restore(group)
+        curves = {name: torch.stack(values, 1) for name, values in found.items()}
         return Randomisation(
             tuple(group[-1].name for group in groups),
             self._counts(groups),
-            {name: _said(name, torch.stack(values, 1)) for name, values in found.items()},
+            undefined_for(curves, "the similarity"),
             self.similarity,
             self.order,
             self.cascading,
@@ -307,15 +313,3 @@ class _Test:
     def _counts(self, groups: Sequence[Sequence[RandomLayer]]) -> tuple[int, ...]:
         sizes = [len(group) for group in groups]
         return tuple(sum(sizes[: k + 1]) if self.cascading else sizes[k] for k in range(len(sizes)))
-
-
-def _similarity(reference: ReferenceMaps, maps: Tensor | None, clean: Tensor) -> Tensor:
-    """Return the similarity of each map; NaN where it is undefined, or there is none."""
-    if maps is None:
-        return clean.new_full((len(clean),), torch.nan)
-    values, defined = reference.similarity(maps)
-    return values.masked_fill(~defined, torch.nan)
-
-
-def _said(name: str, values: Tensor) -> Tensor:
-    return undefined(values, ~values.isnan(), f"the similarity of {name}", UNCOMPARABLE)

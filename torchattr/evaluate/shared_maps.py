@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs, map_batched
@@ -16,6 +17,7 @@ from torchattr.core.targets import bundle
 from torchattr.core.types import Layers, OutputKey
 from torchattr.core.warn import listening
 from torchattr.errors import InputError, InputTypeError, Message, ShapeError, TorchattrError
+from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.perturbed_rows import SampleNoise, copies_at_once
 from torchattr.evaluate.randomised_model import RandomisedModel
 from torchattr.explanation import Explanation, MethodLike, explain
@@ -195,6 +197,24 @@ def asked(
 def planes(explanation: Explanation) -> Maps:
     """Return the maps of each target, `(N, targets, h, w)` in double precision, by method."""
     return {name: _planes(name, explanation[name]) for name in explanation}
+
+
+def undefined_for(values: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Warn once of what is NaN for any method, and return the values.
+
+    Args:
+        values: of each method, `(N, ...)`.
+        what: what they are.
+    """
+    missing = {name: one for name, one in values.items() if one.isnan().any()}
+    if missing:
+        broken = torch.stack([one.isnan() for one in missing.values()]).any(0)
+        undefined(next(iter(missing.values())), ~broken, f"{what} of {', '.join(missing)}", WHY)
+    return dict(values)
+
+
+WHY = "a map is constant, NaN or infinite"
+"""Why what is measured on two maps is undefined."""
 
 
 def _planes(name: str, values: Any) -> Tensor:

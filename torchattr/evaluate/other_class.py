@@ -10,9 +10,8 @@ from torch import Tensor
 
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import TargetError
-from torchattr.evaluate.map_similarity import UNCOMPARABLE, ReferenceMaps, Similarity
-from torchattr.evaluate.measured_maps import undefined
-from torchattr.evaluate.shared_maps import Methods, Question, asked, planes
+from torchattr.evaluate.map_similarity import ReferenceMaps, Similarity
+from torchattr.evaluate.shared_maps import Methods, Question, asked, planes, undefined_for
 from torchattr.explanation import METHODS
 
 
@@ -55,9 +54,9 @@ def random_logit(
 
     Warns `UndefinedMetricWarning` where a map is constant, NaN or infinite.
 
-    >>> import torch, torchattr as ta
+    >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5)).eval()
-    >>> ta.evaluate.random_logit(model, torch.rand(2, 3, 4, 4), "saliency")["saliency"].shape
+    >>> random_logit(model, torch.rand(2, 3, 4, 4), "saliency")["saliency"].shape
     torch.Size([2])
     """
     question = asked(
@@ -73,18 +72,11 @@ def random_logit(
     )
     own = classes_of(question)
     both = planes(question.aimed_at(own, other_classes(question, own, seed)).of(model))
-    return {
-        name: compared(name, maps[:, 0], maps[:, 1], similarity, absolute)
+    found = {
+        name: ReferenceMaps(maps[:, 0], similarity, absolute).similarity_or_nan(maps[:, 1])
         for name, maps in both.items()
     }
-
-
-def compared(
-    name: str, maps: Tensor, others: Tensor, similarity: Similarity, absolute: bool
-) -> Tensor:
-    """Return the similarity of two maps of each example; NaN with a warning where undefined."""
-    values, defined = ReferenceMaps(maps, similarity, absolute).similarity(others)
-    return undefined(values, defined, f"the similarity of {name}", UNCOMPARABLE)
+    return undefined_for(found, "the similarity")
 
 
 def classes_of(question: Question) -> Tensor:

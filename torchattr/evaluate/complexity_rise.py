@@ -10,8 +10,7 @@ from torch import Tensor
 
 from torchattr.core.types import Layers, OutputKey
 from torchattr.evaluate.map_similarity import is_comparable
-from torchattr.evaluate.measured_maps import undefined
-from torchattr.evaluate.shared_maps import Methods, asked
+from torchattr.evaluate.shared_maps import Methods, asked, undefined_for
 from torchattr.explanation import METHODS
 from torchattr.methods import checked_count
 
@@ -54,9 +53,9 @@ def efficient_mprt(
 
     Warns `UndefinedMetricWarning` where a map is constant, NaN or infinite.
 
-    >>> import torch, torchattr as ta
+    >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5)).eval()
-    >>> ta.evaluate.efficient_mprt(model, torch.rand(2, 3, 4, 4), "saliency")["saliency"].shape
+    >>> efficient_mprt(model, torch.rand(2, 3, 4, 4), "saliency")["saliency"].shape
     torch.Size([2])
     """
     checked_count(bins, "bins", 2)
@@ -75,19 +74,15 @@ def efficient_mprt(
     random = question.randomised(model, seed)
     random.randomise(random.layers)
     broken = question.beside(random).maps(random.model, quiet=True)
-    return {name: _rise(name, maps, broken.get(name), bins) for name, maps in clean.items()}
+    found = {name: _rise(maps, broken.get(name), bins) for name, maps in clean.items()}
+    return undefined_for(found, "the rise of complexity")
 
 
-def _rise(name: str, clean: Tensor, broken: Tensor | None, bins: int) -> Tensor:
+def _rise(clean: Tensor, broken: Tensor | None, bins: int) -> Tensor:
     broken = torch.full_like(clean, torch.nan) if broken is None else broken
     defined = is_comparable(clean) & is_comparable(broken)
     before, after = histogram_entropy(clean, bins), histogram_entropy(broken, bins)
-    return undefined(
-        (after - before) / before,
-        defined,
-        f"the rise of complexity of {name}",
-        "a map is constant, NaN or infinite",
-    )
+    return ((after - before) / before).masked_fill(~defined, torch.nan)
 
 
 def histogram_entropy(maps: Tensor, bins: int) -> Tensor:
