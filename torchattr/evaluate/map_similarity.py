@@ -38,7 +38,8 @@ def map_similarity(
         maps: `(N, h, w)`, or with channels `(N, C, h, w)`, which are summed.
         others: what each is compared with, of the same size.
         kind: what is compared.
-        absolute: compare magnitudes, so that a map equals its negative.
+        absolute: compare magnitudes, so that a map equals its negative; those of channels are
+            summed.
 
     Raises:
         ShapeError: no maps, or of different sizes.
@@ -51,8 +52,8 @@ def map_similarity(
     >>> map_similarity(ramp, ramp**2), map_similarity(ramp, -ramp, absolute=True)
     (tensor([1.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
-    reference = ReferenceMaps(as_planes(maps, "maps"), kind, absolute)
-    values, defined = reference.similarity(as_planes(others, "others"))
+    reference = ReferenceMaps(as_planes(maps, "maps", absolute), kind)
+    values, defined = reference.similarity(as_planes(others, "others", absolute))
     return undefined(values, defined, "the similarity", "a map is constant, NaN or infinite")
 
 
@@ -62,18 +63,16 @@ class ReferenceMaps:
     Args:
         maps: `(N, h, w)` in double precision.
         kind: what is compared.
-        absolute: whether magnitudes are.
 
     Raises:
         InputError: an unknown `kind`.
     """
 
-    def __init__(self, maps: Tensor, kind: Similarity, absolute: bool) -> None:
+    def __init__(self, maps: Tensor, kind: Similarity) -> None:
         if kind not in get_args(Similarity):
             names = ", ".join(map(repr, get_args(Similarity)))
             raise InputError(f"similarity must be one of {names}, got {kind!r}")
         self._kind = kind
-        self._absolute = absolute
         self._shape = maps.shape
         self._standard, self._comparable = self._standardised(maps)
 
@@ -108,7 +107,6 @@ class ReferenceMaps:
 
     def _standardised(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps without what the comparison ignores, and whether they are comparable."""
-        maps = maps.abs() if self._absolute else maps
         comparable = is_comparable(maps)
         usable = maps.where(comparable[:, None, None], 0)
         if self._kind == "ssim":
@@ -119,8 +117,8 @@ class ReferenceMaps:
         return F.normalize(centred, dim=1, eps=torch.finfo(centred.dtype).tiny), comparable
 
 
-def as_planes(values: Any, name: str = "maps") -> Tensor:
-    """Return maps as `(N, h, w)` in double precision; channels are summed, NaN is kept.
+def as_planes(values: Any, name: str, absolute: bool) -> Tensor:
+    """Return maps or their magnitudes as `(N, h, w)` in double precision, summed over channels.
 
     Raises:
         ShapeError: another shape, or no map.
@@ -130,7 +128,7 @@ def as_planes(values: Any, name: str = "maps") -> Tensor:
         raise ShapeError(
             f"{name} must be maps (N, h, w) or (N, C, h, w), got the shape {tuple(maps.shape)}"
         )
-    planes = maps.double()
+    planes = maps.double().abs() if absolute else maps.double()
     return planes.sum(1) if planes.dim() == 4 else planes
 
 

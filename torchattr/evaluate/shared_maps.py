@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -30,9 +30,13 @@ from torchattr.methods import (
     repeat_rows,
     takes,
 )
+from torchattr.show import COLOR, style_of
 
 Methods: TypeAlias = "MethodLike | Sequence[MethodLike] | Mapping[Any, Mapping[str, Any]]"
 Maps: TypeAlias = dict[str, Tensor]
+Reading = Literal["signed", "magnitude", "evidence"]
+"""How the channels of a map are summed: with their signs, by magnitude, or by magnitude where the
+sign is no evidence."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Question:
         output: which entry of their output holds the scores.
         scores: all scores of the model that it was asked of first.
         refused: why methods were left out, by name.
+        reading: how maps are read.
     """
 
     inputs: Tensor
@@ -75,6 +80,7 @@ class Question:
     output: OutputKey = None
     scores: Tensor | None = None
     refused: Mapping[str, Message] = field(default_factory=dict)
+    reading: Reading = "signed"
 
     def of(self, model: Any, *, quiet: bool = False) -> Explanation:
         """Explain a model.
@@ -100,7 +106,12 @@ class Question:
 
     def maps(self, model: Any, *, quiet: bool = False) -> Maps:
         """Return the map of each example for the target, `(N, h, w)` by method."""
-        return {name: maps[:, 0] for name, maps in planes(self.of(model, quiet=quiet)).items()}
+        return {name: maps[:, 0] for name, maps in self.planes(model, quiet=quiet).items()}
+
+    def planes(self, model: Any, *, quiet: bool = False) -> Maps:
+        """Return the maps of each target, `(N, targets, h, w)` in double precision, by method."""
+        found = self.of(model, quiet=quiet)
+        return {name: _planes(name, found[name], self.reading) for name in found}
 
     def noisy_maps(self, model: Any, noise: Noise, *, quiet: bool = False) -> Iterator[Maps]:
         """Return the maps of each noisy copy of the examples, one after another."""
@@ -167,6 +178,7 @@ def asked(
     additional_forward_args: Any = None,
     output: OutputKey = None,
     skip_refused: bool = False,
+    reading: Reading = "signed",
 ) -> Question:
     """Return the question with what it leaves open decided for the model.
 
@@ -181,7 +193,7 @@ def asked(
     tensor = _one_tensor(inputs)
     arguments = as_arguments(additional_forward_args)
     kept = list(methods) if isinstance(methods, (list, tuple)) else methods
-    question = Question(tensor, kept, target, layer, rules, arguments, output)
+    question = Question(tensor, kept, target, layer, rules, arguments, output, reading=reading)
     if layer is None and any(map(_chooses_layer, _each(methods))):
         question = _with_default_layer(question, model)
     if skip_refused:
@@ -192,11 +204,6 @@ def asked(
             f"target must name one value for each picture, got {target!r}; call once for each"
         )
     return replace(question, target=scores.targets[0], scores=scores.trace.output.detach())
-
-
-def planes(explanation: Explanation) -> Maps:
-    """Return the maps of each target, `(N, targets, h, w)` in double precision, by method."""
-    return {name: _planes(name, explanation[name]) for name in explanation}
 
 
 def undefined_for(values: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
@@ -217,15 +224,25 @@ WHY = "a map is constant, NaN or infinite"
 """Why what is measured on two maps is undefined."""
 
 
-def _planes(name: str, values: Any) -> Tensor:
+def _planes(name: str, values: Any, reading: Reading) -> Tensor:
     if not isinstance(values, Tensor) or not 3 <= values.dim() <= 5:
         raise InputError(
             f"{name} returns no maps that can be compared; name one layer for it, or leave it out"
         )
     found = values.detach().double()
+    if reading == "magnitude" or (reading == "evidence" and _is_sensitivity(name, values)):
+        found = found.abs()
     if found.dim() == 5:
         return found.sum(2)
     return found if found.dim() == 4 else found.unsqueeze(2)
+
+
+def _is_sensitivity(name: str, values: Tensor) -> bool:
+    """Whether a map is a gradient of the picture's colours, as which it is drawn.
+
+    Its sign says whether a brighter pixel raises the score, not whether the pixel does.
+    """
+    return style_of(name, values[:1, :1].cpu()) == COLOR
 
 
 def _one_tensor(inputs: Any) -> Tensor:
@@ -267,7 +284,7 @@ def _fitting(question: Question, model: Any) -> Question:
         options = methods.get(method, {}) if isinstance(methods, Mapping) else {}
         try:
             with listening(lambda warning: None):
-                planes(replace(first, methods={method: options}).of(model))
+                replace(first, methods={method: options}).planes(model)
             fitting[method] = options
         except TorchattrError as error:
             refused[name_of(method)] = error.message
