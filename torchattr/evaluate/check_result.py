@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from torchattr.errors import Message
+from torchattr.evaluate.bootstrap import Interval
 from torchattr.evaluate.findings import ALIKE, CRITERIA, RANDOM_LAYERS, Finding
 from torchattr.evaluate.randomisation import Randomisation
 from torchattr.show import notebook, plot_dots, rendered
@@ -27,7 +28,8 @@ class Check:
     Attributes:
         findings: of each method, in the order of the questions.
         measures: what was measured on each picture, `(N, ...)` by question and method.
-        randomisation: the curves over randomised layers.
+        randomisation: the similarities over randomised layers.
+        curves: their means over the pictures, with intervals, by method.
         pictures: the number of pictures.
         refused: why methods were left out, by name.
     """
@@ -35,6 +37,7 @@ class Check:
     findings: Sequence[Finding]
     measures: Mapping[str, Mapping[str, Tensor]]
     randomisation: Randomisation
+    curves: Mapping[str, Interval]
     pictures: int
     refused: Mapping[str, Message] = field(default_factory=dict)
 
@@ -75,7 +78,7 @@ class Check:
         >>> from torchattr.evaluate.bootstrap import bootstrap_interval
         >>> from torchattr.evaluate.findings import EDGES, found
         >>> one = found("saliency", EDGES, bootstrap_interval([0.1] * 10))
-        >>> Check([one], {}, None, 10).verdict("saliency")
+        >>> Check([one], {}, None, {}, 10).verdict("saliency")
         'saliency: passed 1 of 1'
         """
         by_verdict = {
@@ -87,13 +90,12 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as for JSON."""
-        curves = {name: self.randomisation.interval(name).as_dict() for name in self.randomisation}
         return {
             "pictures": self.pictures,
             "findings": [finding.as_dict() for finding in self.findings],
             "layers": list(self.randomisation.layers),
             "random_layers": list(self.randomisation.counts),
-            "curves": curves,
+            "curves": {name: curve.as_dict() for name, curve in self.curves.items()},
             "refused": {name: str(reason) for name, reason in self.refused.items()},
         }
 
@@ -106,7 +108,7 @@ class Check:
 
         drawn = Figure(figsize=(12, 4.2), layout="constrained") if figure is None else figure
         curve, alike, gains = drawn.subplots(1, 3, width_ratios=(3, 2, 2))
-        self.randomisation.plot(curve, methods=[method])
+        self.randomisation.drawn({method: self.curves[method]}, curve)
         curve.axhline(ALIKE, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
         curve.set_ylim(min(-0.1, curve.get_ylim()[0]), 1.02)
         found = [one for one in self[method].values() if one.criterion.key != RANDOM_LAYERS.key]
@@ -115,7 +117,7 @@ class Check:
         alike.set_xlim(min(-0.1, alike.get_xlim()[0]), 1.02)
         alike.set_xlabel("similarity")
         _dots([one for one in found if not one.criterion.is_similarity], gains)
-        gains.set_xlabel("area of deletion saved (right is better)")
+        gains.set_xlabel("gain in deletion area (right is better)")
         drawn.suptitle(self.verdict(method), fontsize=11)
         return drawn
 
@@ -142,12 +144,15 @@ class Check:
         return f"{verdicts.count('pass')} of {len(verdicts)}"
 
 
+_COLOURS = {"pass": "tab:green", "fail": "tab:red", "unclear": "0.5", "undefined": "0.5"}
+
+
 def _dots(findings: Sequence[Finding], axes: Any) -> None:
     rows = [
         (one.criterion.title, one.interval.value, one.interval.low, one.interval.high)
         for one in findings
     ]
-    plot_dots(rows, axes)
+    plot_dots(rows, axes, [_COLOURS[one.verdict] for one in findings])
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a sanity check found of a method: an interval, a verdict and a sentence for each question."""
+"""What a sanity check found of a method: an interval, a verdict and a sentence each."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ BEATS_RANDOM = Criterion(
     "vs random",
     0.0,
     True,
-    "deletion in its order has an area smaller by {} than at random",
+    "gains {} of deletion area over random squares",
     "it finds what the score needs",
     "noise does better",
 )
@@ -103,7 +103,7 @@ BEATS_EDGES = Criterion(
     "vs edges",
     0.0,
     True,
-    "deletion in its order has an area smaller by {} than by edges",
+    "gains {} of deletion area over the edges",
     "it knows more than where the edges are",
     "an edge map does better",
 )
@@ -112,7 +112,7 @@ BEATS_CENTRE = Criterion(
     "vs centre",
     0.0,
     True,
-    "deletion in its order has an area smaller by {} than from the centre",
+    "gains {} of deletion area over the centre",
     "it knows more than where the centre is",
     "the centre of the picture does better",
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import TargetError
 from torchattr.evaluate.map_similarity import ReferenceMaps, Similarity
-from torchattr.evaluate.shared_maps import Methods, Question, asked, planes, undefined_for
+from torchattr.evaluate.shared_maps import Methods, Question, asked, undefined_for
 from torchattr.explanation import METHODS
 
 
@@ -69,11 +69,12 @@ def random_logit(
         additional_forward_args=additional_forward_args,
         output=output,
         skip_refused=skip_refused,
+        reading="magnitude" if absolute else "signed",
     )
     own = classes_of(question)
-    both = planes(question.aimed_at(own, other_classes(question, own, seed)).of(model))
+    both = question.aimed_at(own, other_classes(question, own, seed)).planes(model)
     found = {
-        name: ReferenceMaps(maps[:, 0], similarity, absolute).similarity_or_nan(maps[:, 1])
+        name: ReferenceMaps(maps[:, 0], similarity).similarity_or_nan(maps[:, 1])
         for name, maps in both.items()
     }
     return undefined_for(found, "the similarity")

@@ -65,18 +65,19 @@ class Randomisation:
 
     def plot(self, ax: Axes | None = None, *, methods: Sequence[str] | None = None) -> Axes:
         """Draw a curve with its interval for each method on Matplotlib axes."""
-        series = [(name, self.interval(name)) for name in methods or self]
-        axes = plot_intervals(
-            [(name, one.value, one.low, one.high) for name, one in series], self.labels, ax
-        )
+        return self.drawn({name: self.interval(name) for name in methods or self}, ax)
+
+    def drawn(self, curves: Mapping[str, Interval], ax: Axes | None = None) -> Axes:
+        """Draw curves that were averaged before; cascading ones begin at the trained model."""
+        labels = [f"{count}: {name}" for count, name in zip(self.counts, self.layers, strict=True)]
+        series = [(name, one.value, one.low, one.high) for name, one in curves.items()]
+        if self.cascading:
+            labels = ["0: trained", *labels]
+            series = [(name, *map(_from_one, bounds)) for name, *bounds in series]
+        axes = plot_intervals(series, labels, ax)
         axes.set_ylabel(f"similarity ({self.similarity})")
         axes.set_xlabel("randomised " + ("up to" if self.cascading else "alone"))
         return axes
-
-    @property
-    def labels(self) -> list[str]:
-        """A label for each step: its number of random layers, and the last of them."""
-        return [f"{count}: {name}" for count, name in zip(self.counts, self.layers, strict=True)]
 
     def __repr__(self) -> str:
         ends = ", ".join(f"{name} {self[name][:, -1].nanmean():.2f}" for name in self)
@@ -131,7 +132,7 @@ def mprt(
         order: randomise from the output (`"top_down"`) or from the input (`"bottom_up"`).
         cascading: keep what is randomised, instead of one layer at a time.
         similarity: how maps are compared, see :func:`map_similarity`.
-        absolute: compare their magnitudes.
+        absolute: compare their magnitudes, summed over channels.
         layers: the layers to randomise, by name, pattern or class; what lies within them, too.
         steps: number of steps, each of about as many layers; `None` measures after each layer.
         layer: for methods that use a layer; `None` uses the last spatial one of the model.
@@ -157,10 +158,8 @@ def mprt(
     >>> found.layers, found["saliency"].shape
     (('3', '0'), torch.Size([2, 2]))
     """
-    test = RandomisationTest(
-        order, cascading, similarity, absolute, layers, steps, seed, show_progress
-    )
-    made_with = _made_with(layer, rules, additional_forward_args, output, skip_refused)
+    test = RandomisationTest(order, cascading, similarity, layers, steps, seed, show_progress)
+    made_with = _made_with(layer, rules, additional_forward_args, output, skip_refused, absolute)
     question = asked(model, inputs, methods, target, **made_with)
     return test.run(model, question, question.maps(model), Question.maps)
 
@@ -209,10 +208,8 @@ def smooth_mprt(
     torch.Size([2, 1])
     """
     checked_count(n_samples, "n_samples")
-    test = RandomisationTest(
-        order, cascading, similarity, absolute, layers, steps, seed, show_progress
-    )
-    made_with = _made_with(layer, rules, additional_forward_args, output, skip_refused)
+    test = RandomisationTest(order, cascading, similarity, layers, steps, seed, show_progress)
+    made_with = _made_with(layer, rules, additional_forward_args, output, skip_refused, absolute)
     question = asked(model, inputs, methods, target, **made_with)
     drawn = Noise(n_samples, checked_noise(noise), seed)
 
@@ -220,6 +217,11 @@ def smooth_mprt(
         return question.smooth_maps(model, drawn, quiet=quiet)
 
     return test.run(model, question, maps(question, model), maps)
+
+
+def _from_one(values: Tensor) -> Tensor:
+    """Return values after that of equal maps."""
+    return torch.cat([values.new_ones(1), values])
 
 
 def checked_noise(noise: float) -> float:
@@ -234,7 +236,12 @@ def checked_noise(noise: float) -> float:
 
 
 def _made_with(
-    layer: Any, rules: Any, additional_forward_args: Any, output: Any, skip_refused: bool
+    layer: Any,
+    rules: Any,
+    additional_forward_args: Any,
+    output: Any,
+    skip_refused: bool,
+    absolute: bool,
 ) -> dict[str, Any]:
     return {
         "layer": layer,
@@ -242,6 +249,7 @@ def _made_with(
         "additional_forward_args": additional_forward_args,
         "output": output,
         "skip_refused": skip_refused,
+        "reading": "magnitude" if absolute else "signed",
     }
 
 
@@ -252,7 +260,6 @@ class RandomisationTest:
     order: Order
     cascading: bool
     similarity: Similarity
-    absolute: bool
     layers: Layers | None
     steps: int | None
     seed: int
@@ -275,10 +282,7 @@ class RandomisationTest:
             clean: the model's maps.
             maps_of: returns those of a randomised copy.
         """
-        references = {
-            name: ReferenceMaps(maps, self.similarity, self.absolute)
-            for name, maps in clean.items()
-        }
+        references = {name: ReferenceMaps(maps, self.similarity) for name, maps in clean.items()}
         random = question.randomised(model, self.seed)
         of_copy = question.beside(random)
         groups = self._groups(random)

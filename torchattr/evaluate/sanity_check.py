@@ -14,7 +14,7 @@ from torchattr.core.targets import bundle
 from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.core.warn import listening, warn
 from torchattr.errors import TargetError, TorchattrWarning
-from torchattr.evaluate.bootstrap import bootstrap_interval
+from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
 from torchattr.evaluate.check_result import Check
 from torchattr.evaluate.curves import Curve, deletion_curve
 from torchattr.evaluate.findings import (
@@ -46,7 +46,6 @@ from torchattr.evaluate.shared_maps import (
     Noise,
     Question,
     asked,
-    planes,
     undefined_for,
 )
 from torchattr.methods import checked_count, enlarge
@@ -61,6 +60,9 @@ CHECKED = (
     "lrp",
 )
 """The methods that are checked by default."""
+
+_AGAINST = {"random": BEATS_RANDOM, "edges": BEATS_EDGES, "centre": BEATS_CENTRE}
+"""What deletion by a map is compared with."""
 
 _CONTROLS = 3
 """Random maps per picture; one alone would add its own luck to the comparison."""
@@ -97,6 +99,9 @@ def check(
     * `noise`: does it stay when noise is added to the picture?
     * `beats_random`, `beats_edges`, `beats_centre`: is the area under its deletion curve smaller
       than that of random maps, of the edges, and of a Gaussian in the centre?
+
+    Deconvolution, guided backpropagation and guided Grad-CAM are gradients of the picture's
+    colours, whose sign is no evidence: their magnitudes are measured, summed over channels.
 
     Maps are alike from a similarity of 0.5 on. A verdict is given only where the whole interval
     lies on one side of the bound. Methods that do not fit the model are left out, with the reason.
@@ -143,7 +148,7 @@ def check(
     """
     drawn = Noise(checked_count(n_samples, "n_samples"), checked_noise(noise), seed)
     checked_count(squares_across, "squares_across", 2)
-    test = RandomisationTest("top_down", True, similarity, False, None, steps, seed, show_progress)
+    test = RandomisationTest("top_down", True, similarity, None, steps, seed, show_progress)
     question = asked(
         model,
         inputs,
@@ -154,6 +159,7 @@ def check(
         additional_forward_args=additional_forward_args,
         output=output,
         skip_refused=True,
+        reading="evidence",
     )
     subject = _Subject(model, question, similarity, seed)
     delete = partial(
@@ -174,10 +180,11 @@ def check(
             NOISE.key: subject.under_noise(clean, drawn),
             **subject.gains(clean, delete, squares_across),
         }
-        findings = _findings(measures, randomised, level, seed)
+        curves = {name: randomised.interval(name, level=level, seed=seed) for name in randomised}
+        findings = _findings(measures, randomised, curves, level, seed)
     for said in {str(one): one for one in heard}.values():
         warn(said.message, type(said))
-    return Check(findings, measures, randomised, len(question.inputs), question.refused)
+    return Check(findings, measures, randomised, curves, len(question.inputs), question.refused)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,14 +203,14 @@ class _Subject:
             others = other_classes(self.question, own, self.seed)
         except TargetError:
             return self.question.maps(self.model), {}
-        both = planes(self.question.aimed_at(own, others).of(self.model))
+        both = self.question.aimed_at(own, others).planes(self.model)
         first, second = ({name: maps[:, k] for name, maps in both.items()} for k in range(2))
         return first, second
 
-    def between(self, clean: Maps, others: Maps, absolute: bool = False) -> Maps:
+    def between(self, clean: Maps, others: Maps) -> Maps:
         """Return the similarity of each map to another one, by method."""
         found = {
-            name: ReferenceMaps(maps, self.similarity, absolute).similarity_or_nan(others[name])
+            name: ReferenceMaps(maps, self.similarity).similarity_or_nan(others[name])
             for name, maps in clean.items()
             if name in others
         }
@@ -213,13 +220,11 @@ class _Subject:
         """Return the similarity of magnitudes to the edges of the picture."""
         edges = sobel_edges(self.question.inputs)
         seen = {name: reduced(edges, maps.shape[1:]) for name, maps in clean.items()}
-        return self.between(clean, seen, absolute=True)
+        return self.between({name: maps.abs() for name, maps in clean.items()}, seen)
 
     def under_noise(self, clean: Maps, noise: Noise) -> Maps:
         """Return the mean similarity to the maps of noisy copies."""
-        references = {
-            name: ReferenceMaps(maps, self.similarity, False) for name, maps in clean.items()
-        }
+        references = {name: ReferenceMaps(maps, self.similarity) for name, maps in clean.items()}
         found: dict[str, list[Tensor]] = {name: [] for name in clean}
         for maps in self.question.noisy_maps(self.model, noise, quiet=True):
             for name, reference in references.items():
@@ -243,14 +248,10 @@ class _Subject:
             for name, maps in clean.items()
         }
         random = torch.stack([areas.pop(f"random {k}") for k in range(_CONTROLS)]).mean(0)
-        controls = {
-            BEATS_RANDOM: random,
-            BEATS_EDGES: areas["edges"],
-            BEATS_CENTRE: areas["centre"],
-        }
+        against = {"random": random, **areas}
         return {
-            criterion.key: {name: area - one for name, one in own.items()}
-            for criterion, area in controls.items()
+            criterion.key: {name: against[control] - one for name, one in own.items()}
+            for control, criterion in _AGAINST.items()
         }
 
     def _areas(self, clean: Maps, delete: Callable[..., Curve], across: int) -> Maps:
@@ -276,6 +277,7 @@ class _Subject:
 def _findings(
     measures: Mapping[str, Mapping[str, Tensor]],
     randomised: Randomisation,
+    curves: Mapping[str, Interval],
     level: float,
     seed: int,
 ) -> tuple[Finding, ...]:
@@ -283,10 +285,10 @@ def _findings(
     for name in randomised:
         nothing = torch.full((len(randomised[name]),), torch.nan)
         for criterion in CRITERIA:
+            if criterion is RANDOM_LAYERS:
+                findings.append(found_of_layers(name, curves[name], randomised.counts))
+                continue
             values = measures[criterion.key].get(name, nothing)
             interval = bootstrap_interval(values, level=level, seed=seed)
-            if criterion is RANDOM_LAYERS:
-                findings.append(found_of_layers(name, interval, randomised.counts))
-            else:
-                findings.append(found(name, criterion, interval))
+            findings.append(found(name, criterion, interval))
     return tuple(findings)

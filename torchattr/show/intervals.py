@@ -46,10 +46,15 @@ def plot_intervals(
     return axes
 
 
-def plot_dots(rows: Sequence[tuple[str, Any, Any, Any]], ax: Axes | None = None) -> Axes:
+def plot_dots(
+    rows: Sequence[tuple[str, Any, Any, Any]],
+    ax: Axes | None = None,
+    colors: Sequence[str] | None = None,
+) -> Axes:
     """Draw one value with its interval in each row.
 
     rows: label, value, lower and upper bound of each; a value that is NaN leaves its row empty.
+    ax: axes to draw on; None creates a figure. colors: of each row; None draws all in blue.
 
     >>> axes = plot_dots([("one", 0.5, 0.4, 0.7), ("other", 0.1, float("nan"), float("nan"))])
     >>> [tick.get_text() for tick in axes.get_yticklabels()]
@@ -57,8 +62,9 @@ def plot_dots(rows: Sequence[tuple[str, Any, Any, Any]], ax: Axes | None = None)
     """
     axes = _new_axes(len(rows)) if ax is None else ax
     for place, (_, value, low, high) in enumerate(rows):
-        axes.plot([float(low), float(high)], [place, place], color="tab:blue", linewidth=2)
-        axes.plot([float(value)], [place], "o", color="tab:blue", markersize=5)
+        color = colors[place] if colors else "tab:blue"
+        axes.plot([float(low), float(high)], [place, place], color=color, linewidth=2)
+        axes.plot([float(value)], [place], "o", color=color, markersize=5)
     axes.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
