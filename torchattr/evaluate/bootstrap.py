@@ -48,9 +48,12 @@ class Interval:
         return (self[index] for index in range(len(self)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain numbers or lists, by the names of the attributes."""
+        """Return plain numbers or lists by the names of the attributes; `None` for NaN."""
         tensors = {"value": self.value, "low": self.low, "high": self.high, "samples": self.samples}
-        return {**{name: one.tolist() for name, one in tensors.items()}, "level": self.level}
+        return {
+            **{name: _plain(one.tolist()) for name, one in tensors.items()},
+            "level": self.level,
+        }
 
     def __str__(self) -> str:
         if self.value.dim():
@@ -135,6 +138,13 @@ def quantiles(means: Tensor, share: float) -> Tensor:
     """Return a quantile of each column of resampled means; NaN is left out."""
     flat = means.reshape(len(means), means.shape[1:].numel())
     return torch.nanquantile(flat, share, dim=0).reshape(means.shape[1:])
+
+
+def _plain(values: Any) -> Any:
+    """Return numbers with `None` for NaN, which JSON does not have."""
+    if isinstance(values, list):
+        return [_plain(one) for one in values]
+    return None if values != values else values
 
 
 def _times_drawn(samples: int, resamples: int, seed: int) -> Tensor:
