@@ -16,6 +16,8 @@ from torchattr.cli.run import SKIPPED, Destinations, ModelSpec
 from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
     from torch import Tensor
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from torchattr.results import Entry
 
 _SCENES_SEED = 16
+
+_TABLE = "check"
+"""The name of the table among the results, and the folder of the figures."""
 
 
 def check(
@@ -86,19 +91,19 @@ def check(
         from torchattr.evaluate import CHECKED
         from torchattr.kernels import backend as running_on
 
+        methods = tuple(dict.fromkeys(method or CHECKED))
         with running_on(backend), sink:
+            sink.claim([_TABLE, *(f"{_TABLE}/{name}" for name in methods)])
             found = _checked(
                 loaded,
                 _batch(loaded, pictures),
-                tuple(dict.fromkeys(method or CHECKED)),
+                methods,
                 target,
                 options.entry_of(output),
                 {"layer": layer, "rules": rules or None, "steps": steps, "seed": seed},
             )
             _say(found)
-            entries = _entries(loaded, found)
-            sink.claim([entry.path for entry in entries])
-            for entry in entries:
+            for entry in _entries(loaded, found):
                 sink.add(entry)
         where.say("the figures", "figures (.png), values of each picture (.npz), sentences (.txt)")
         raise typer.Exit(SKIPPED if skipped else 0)
@@ -111,12 +116,16 @@ def _pictures(images: Sequence[str] | None, scenes: int) -> tuple[list[Image.Ima
 
     if not images:
         return _scenes(scenes), 0
-    pictures, paths = [], find_images(images)
-    for path in paths:
+
+    def read(path: Path) -> Image.Image | None:
         try:
-            pictures.append(read_image(path))
+            return read_image(path)
         except ImageError as error:
             fault(str(error), word="skipped")
+            return None
+
+    paths = find_images(images)
+    pictures = [picture for path in paths if (picture := read(path)) is not None]
     if not pictures:
         raise ImageError("none of the images can be read, so there is nothing to check")
     return pictures, len(paths) - len(pictures)
@@ -196,24 +205,23 @@ def _entries(loaded: LoadedModel, found: Check) -> list[Entry]:
     """Return the figure of each method with its values and sentences, and the table of all."""
     from PIL import Image
 
-    from torchattr.results import Entry, distinct_names, file_name
+    from torchattr.results import Entry
     from torchattr.runs import made_by
     from torchattr.show import rendered, title_of
 
-    files = distinct_names([file_name(name) for name in found])
     entries = [
         Entry(
-            file,
+            name,
             Image.fromarray(rendered(found.plot(name).axes[0])),
             {key: of[name].cpu().numpy() for key, of in found.measures.items() if name in of},
             {**made_by(loaded), "check": [one.as_dict() for one in found[name].values()]},
-            group="check",
+            group=_TABLE,
             title=f"Check of {title_of(name)}",
             index=index,
             text="\n".join(found.sentences(name)),
         )
-        for index, (file, name) in enumerate(zip(files, found, strict=True))
+        for index, name in enumerate(found)
     ]
     whole = {**made_by(loaded), "check": found.as_dict()}
-    table = Entry("check", None, {}, whole, title=f"Check of {loaded.name}", text=str(found))
+    table = Entry(_TABLE, None, {}, whole, title=f"Check of {loaded.name}", text=str(found))
     return [table, *entries]

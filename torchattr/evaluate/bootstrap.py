@@ -175,7 +175,7 @@ def _from_array(values: Any) -> Tensor:
         raise InputTypeError(
             f"values must be a tensor or an array of numbers, got {type(values).__name__}"
         )
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+    return torch.from_numpy(np.array(array, np.float64, order="C"))
 
 
 def _warn_of_few(counts: Tensor, samples: int) -> None:
