@@ -80,7 +80,7 @@ def test_files_of_others_are_refused_before_anything_is_measured(here):
     Path("torchattr-out/check/saliency.png").write_text("mine")
     result = relu("--scenes", 2, "--method", "saliency")
     assert result.exit_code == 2
-    assert "saliency.png was not created by torchattr" in result.stderr
+    assert "which was not created by torchattr" in result.stderr
     assert not result.stdout
     assert Path("torchattr-out/check/saliency.png").read_text() == "mine"
 
