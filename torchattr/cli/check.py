@@ -31,39 +31,48 @@ _TABLE = "check"
 """The name of the table among the results, and the folder of the figures."""
 
 
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMAGE]...",
+        help="Images: files, folders or patterns; ten and more give intervals that can be trusted;"
+        " default: composed scenes",
+        show_default=False,
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="Attribution method (see torchattr methods); repeatable"),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="Class index or name; default the predicted class of each image", metavar="CLASS"
+    ),
+]
+Layer = Annotated[
+    str | None, typer.Option(help="Layer of class activation maps (see torchattr layers)")
+]
+Steps = Annotated[
+    int, typer.Option(min=1, help="Number of steps in which the layers are randomised")
+]
+Scenes = Annotated[
+    int, typer.Option(min=1, help="Number of composed scenes, where no image is named")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
+
+
 def check(
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[IMAGE]...",
-            help="Images: files, folders or patterns; ten and more give intervals that can be"
-            " trusted; default: composed scenes",
-            show_default=False,
-        ),
-    ] = None,
+    images: Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", help="Attribution method (see torchattr methods); repeatable"),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="Class index or name; default the predicted class of each image", metavar="CLASS"
-        ),
-    ] = None,
-    layer: Annotated[
-        str | None, typer.Option(help="Layer of class activation maps (see torchattr layers)")
-    ] = None,
-    steps: Annotated[
-        int, typer.Option(min=1, help="Number of steps in which the layers are randomised")
-    ] = 8,
-    scenes: Annotated[
-        int, typer.Option(min=1, help="Number of composed scenes, where no image is named")
-    ] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random")] = 0,
+    method: Methods = None,
+    target: Target = None,
+    layer: Layer = None,
+    steps: Steps = 8,
+    scenes: Scenes = 16,
+    seed: Seed = 0,
     rule: options.Rules = None,
     output: options.Output = None,
     scores: options.Scores = None,
@@ -91,17 +100,12 @@ def check(
         from torchattr.evaluate import CHECKED
         from torchattr.kernels import backend as running_on
 
+        settings = {"layer": layer, "rules": rules or None, "steps": steps, "seed": seed}
         methods = tuple(dict.fromkeys(method or CHECKED))
         with running_on(backend), sink:
             sink.claim([_TABLE, *(f"{_TABLE}/{name}" for name in methods)])
-            found = _checked(
-                loaded,
-                _batch(loaded, pictures),
-                methods,
-                target,
-                options.entry_of(output),
-                {"layer": layer, "rules": rules or None, "steps": steps, "seed": seed},
-            )
+            inputs = _batch(loaded, pictures)
+            found = _checked(loaded, inputs, methods, target, options.entry_of(output), settings)
             _say(found)
             for entry in _entries(loaded, found):
                 sink.add(entry)

@@ -45,7 +45,7 @@ class RandomLayer:
         A module's own `reset_parameters` draws them. What it leaves as it was, and each parameter
         of a module without one, gets its own values in another order.
         """
-        with _drawing(_seed_of(seed, self.name)), torch.no_grad():
+        with _drawing(_seed_of(seed, self.name)), gradients(False):
             fresh = _reset(self.original)
             for name in self.parameters:
                 value = getattr(fresh, name)
@@ -57,7 +57,7 @@ class RandomLayer:
 
     def restore(self) -> None:
         """Give the copy the parameters and buffers of the user's model."""
-        with torch.no_grad():
+        with gradients(False):
             for name in self.parameters:
                 _write(getattr(self.copy, name), getattr(self.original, name))
             for name, buffer in _own_buffers(self.copy):
