@@ -73,7 +73,10 @@ class Randomisation:
         series = [(name, one.value, one.low, one.high) for name, one in curves.items()]
         if self.cascading:
             labels = ["0: trained", *labels]
-            series = [(name, *map(_from_one, bounds)) for name, *bounds in series]
+            series = [
+                (name, _from_one(value), _from_one(low), _from_one(high))
+                for name, value, low, high in series
+            ]
         axes = plot_intervals(series, labels, ax)
         axes.set_ylabel(f"similarity ({self.similarity})")
         axes.set_xlabel("randomised " + ("up to" if self.cascading else "alone"))
