@@ -241,7 +241,15 @@ def test_wrong_arguments_are_refused() -> None:
         mprt(lambda x: x.mean((2, 3)), PICTURES, "saliency")
 
 
-def test_half_precision_and_single_networks_run() -> None:
+def test_single_precision_is_compared_in_double() -> None:
     model = SmallNet().eval()
     found = mprt(model, noise(2, 2, 6, 8, dtype=torch.float32), ["saliency"], similarity="ssim")
     assert found["saliency"].dtype == torch.float64
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_caller_may_have_disabled_gradients(mode: Any) -> None:
+    right = mprt(plain(), PICTURES, "saliency")["saliency"]
+    model = plain()
+    with mode():
+        assert_same(mprt(model, PICTURES, "saliency")["saliency"], right)

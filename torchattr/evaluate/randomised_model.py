@@ -96,7 +96,9 @@ class RandomisedModel:
         beside: Any = (),
     ) -> None:
         _check_model(model)
-        self.model, self.beside = _copied((model, beside))
+        # In inference mode, the copy's parameters could never have a gradient.
+        with gradients():
+            self.model, self.beside = _copied((model, beside))
         self._seed = seed
         # One example shows the order, and its backward needs little memory.
         first = map_batched((inputs, *arguments), len(inputs), lambda rows: rows[:1])
