@@ -170,7 +170,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "insertion": lambda: evaluate.insertion_curve(MODEL, X, X, target=1, steps=4),
     "mprt": lambda: evaluate.mprt(MODEL, X, ["saliency", "grad_cam"], target=1, layer="3"),
     "random logit": lambda: evaluate.random_logit(MODEL, X, "saliency", target=1),
-    "check": lambda: evaluate.check(MODEL, X, "saliency", 1, steps=1, n_samples=1, squares_across=2),
+    "check": lambda: evaluate.check(
+        MODEL, X, "saliency", 1, steps=1, n_samples=1, squares_across=2
+    ),
     "a wrong target": failing(lambda: ta.Saliency(MODEL).attribute(X, target=9)),
     "a wrong layer": failing(lambda: ta.feature_maps(MODEL, X, "nowhere")),
     "a wrong operation": failing(lambda: ta.feature_maps(MODEL, X, "3.gelu")),
