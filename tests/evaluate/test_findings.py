@@ -57,6 +57,7 @@ def test_verdicts(
 def test_cells_hold_the_value_and_a_mark() -> None:
     assert found("m", EDGES, interval(0.1, 0.0, 0.2)).cell == "0.10 ✓"
     assert found("m", EDGES, interval(0.9, 0.8, 1.0)).cell == "0.90 ✗"
+    assert found("m", BEATS_EDGES, interval(-0.001, -0.2, 0.2)).cell == "0.00 ?"
     assert found("m", EDGES, interval(NAN, NAN, NAN)).cell == "–"
 
 

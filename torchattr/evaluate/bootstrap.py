@@ -61,8 +61,8 @@ class Interval:
         if bool(self.value.isnan()):
             return "undefined"
         if bool(self.low.isnan()):
-            return f"{self.value:.2f}"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+            return two_digits(self.value)
+        return f"{two_digits(self.value)} [{two_digits(self.low)}, {two_digits(self.high)}]"
 
     def __repr__(self) -> str:
         return f"Interval({self})"
@@ -132,6 +132,16 @@ def resampled_means(values: Any, *, resamples: int = 2000, seed: int = 0) -> Ten
     known = (~flat.isnan()).double()
     means = drawn @ flat.nan_to_num(0.0) / (drawn @ known)
     return means.reshape(resamples, *found.shape[1:])
+
+
+def two_digits(value: Tensor) -> str:
+    """Return a number with two digits after the point, and no minus before a zero.
+
+    >>> import torch
+    >>> two_digits(torch.tensor(-0.001)), two_digits(torch.tensor(0.256))
+    ('0.00', '0.26')
+    """
+    return f"{round(float(value), 2) + 0.0:.2f}"
 
 
 def quantiles(means: Tensor, share: float) -> Tensor:

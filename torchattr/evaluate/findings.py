@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from torchattr.evaluate.bootstrap import Interval
+from torchattr.evaluate.bootstrap import Interval, two_digits
 
 Verdict = Literal["pass", "fail", "unclear", "undefined"]
 
@@ -151,7 +151,7 @@ class Finding:
     def cell(self) -> str:
         """The value and the mark of the verdict, for a table."""
         mark = MARKS[self.verdict]
-        return mark if self.verdict == "undefined" else f"{self.interval.value:.2f} {mark}"
+        return mark if self.verdict == "undefined" else f"{two_digits(self.interval.value)} {mark}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
