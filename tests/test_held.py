@@ -169,6 +169,11 @@ CALLS: dict[str, Callable[[], Any]] = {
     "kernels of a call": lambda: ta.conv_kernels(MODEL, "3.conv", inputs=X),
     "deletion": lambda: evaluate.deletion_curve(MODEL, X, X, target=1, steps=4),
     "insertion": lambda: evaluate.insertion_curve(MODEL, X, X, target=1, steps=4),
+    "mprt": lambda: evaluate.mprt(MODEL, X, ["saliency", "grad_cam"], target=1, layer="3"),
+    "random logit": lambda: evaluate.random_logit(MODEL, X, "saliency", target=1),
+    "check": lambda: evaluate.check(
+        MODEL, X, "saliency", 1, steps=1, n_samples=1, squares_across=2
+    ),
     "a wrong target": failing(lambda: ta.Saliency(MODEL).attribute(X, target=9)),
     "a wrong layer": failing(lambda: ta.feature_maps(MODEL, X, "nowhere")),
     "a wrong operation": failing(lambda: ta.feature_maps(MODEL, X, "3.gelu")),

@@ -14,6 +14,7 @@ from interrupting import PACKAGE, interrupted_at, spots_of
 from torch import nn
 
 import torchattr as ta
+from torchattr import evaluate
 from torchattr.models import load_model, read_image
 from torchattr.models.collage import examples
 from torchattr.models.user_file import run_file
@@ -137,6 +138,7 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
     "grad_cam": lambda model: lambda: ta.GradCAM(model).attribute(X, 1),
     "difference": lambda model: lambda: ta.Saliency(model).attribute(X, ta.Difference(1, 0)),
     "explain": lambda model: lambda: ta.explain(model, X),
+    "mprt": lambda model: lambda: evaluate.mprt(model, X, ["saliency"], 1, steps=2)["saliency"],
     "feature_maps": lambda model: lambda: ta.feature_maps(model, X),
     "summary": lambda model: lambda: str(ta.summary(model, X)),
     "back_project": lambda model: lambda: ta.back_project(model, X, "2", [0]),

@@ -9,6 +9,7 @@ from benchmarks.cases.kernels import Kernels
 from benchmarks.cases.methods import Methods
 from benchmarks.cases.paths import Paths
 from benchmarks.cases.prepare import Prepare
+from benchmarks.cases.randomisation import Randomisation
 from benchmarks.cases.relevance import Relevance
 from benchmarks.cases.scale import Scale
 from benchmarks.cases.sharing import Sharing
@@ -18,5 +19,6 @@ CASES: dict[str, Case] = {
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
         *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
+        Randomisation(),
     )
 }

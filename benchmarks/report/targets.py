@@ -260,6 +260,13 @@ TARGETS: tuple[Target, ...] = (
     _named("inspect", "maxima", 0.25, "512 back-projections of maxima: of 512 Captum calls"),
     _named("inspect", "layer by layer", 0.1, "Guided Grad-CAM of 13 layers: of 13 Captum calls"),
     Target(
+        "randomisation test of six methods, ResNet-18: of the time of the dearest one alone",
+        1.3,
+        "randomisation",
+        {"name": "six methods"},
+        ("sides", "dearest alone", "ratio"),
+    ),
+    Target(
         "viewer: response to a click on a map of the bundled model",
         300,
         "inspect",

@@ -1,8 +1,13 @@
 """Evaluate attributions: curves, faithfulness, robustness, localisation, complexity, statistics."""
 
+from torchattr.evaluate.bootstrap import Interval as Interval
+from torchattr.evaluate.bootstrap import bootstrap_interval as bootstrap_interval
+from torchattr.evaluate.bootstrap import resampled_means as resampled_means
+from torchattr.evaluate.check_result import Check as Check
 from torchattr.evaluate.complexity import effective_complexity as effective_complexity
 from torchattr.evaluate.complexity import entropy as entropy
 from torchattr.evaluate.complexity import gini_index as gini_index
+from torchattr.evaluate.complexity_rise import efficient_mprt as efficient_mprt
 from torchattr.evaluate.curves import Curve as Curve
 from torchattr.evaluate.curves import deletion_curve as deletion_curve
 from torchattr.evaluate.curves import insertion_curve as insertion_curve
@@ -12,6 +17,8 @@ from torchattr.evaluate.faithfulness import (
 from torchattr.evaluate.faithfulness import monotonicity as monotonicity
 from torchattr.evaluate.faithfulness import sensitivity_n as sensitivity_n
 from torchattr.evaluate.faithfulness import single_deletion as single_deletion
+from torchattr.evaluate.findings import Criterion as Criterion
+from torchattr.evaluate.findings import Finding as Finding
 from torchattr.evaluate.infidelity import infidelity as infidelity
 from torchattr.evaluate.infidelity import perturbed_by as perturbed_by
 from torchattr.evaluate.localisation import (
@@ -22,11 +29,18 @@ from torchattr.evaluate.localisation import localisation_auc as localisation_auc
 from torchattr.evaluate.localisation import relevance_mass as relevance_mass
 from torchattr.evaluate.localisation import relevance_rank as relevance_rank
 from torchattr.evaluate.localisation import top_k_intersection as top_k_intersection
+from torchattr.evaluate.map_similarity import map_similarity as map_similarity
+from torchattr.evaluate.other_class import random_logit as random_logit
 from torchattr.evaluate.perturbed_rows import SampleNoise as SampleNoise
 from torchattr.evaluate.pointing import Pointing as Pointing
 from torchattr.evaluate.pointing import pointing_game as pointing_game
 from torchattr.evaluate.pointing import points_at as points_at
+from torchattr.evaluate.randomisation import Randomisation as Randomisation
+from torchattr.evaluate.randomisation import mprt as mprt
+from torchattr.evaluate.randomisation import smooth_mprt as smooth_mprt
 from torchattr.evaluate.remove_and_debias import road as road
+from torchattr.evaluate.sanity_check import CHECKED as CHECKED
+from torchattr.evaluate.sanity_check import check as check
 from torchattr.evaluate.sensitivity import sensitivity_max as sensitivity_max
 from torchattr.evaluate.statistics import MSE as MSE
 from torchattr.evaluate.statistics import Count as Count

@@ -19,10 +19,14 @@ def midranks(values: Tensor) -> Tensor:
     >>> midranks(torch.tensor([[3.0, 1.0, 3.0]])).tolist()
     [[2.5, 1.0, 2.5]]
     """
-    ordered = values.sort(dim=-1).values.contiguous()
-    low = torch.searchsorted(ordered, values.contiguous())
-    high = torch.searchsorted(ordered, values.contiguous(), right=True)
-    return (low + 1 + high).double() / 2
+    ordered, places = values.sort(dim=-1)
+    starts = torch.ones_like(ordered, dtype=torch.long)
+    starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    # Equal values are a run, which has a number, a length and an end.
+    runs = starts.cumsum(-1) - 1
+    lengths = torch.zeros_like(runs).scatter_add_(-1, runs, torch.ones_like(runs))
+    middles = lengths.cumsum(-1).double() - (lengths.double() - 1) / 2
+    return torch.empty_like(middles).scatter_(-1, places, middles.gather(-1, runs))
 
 
 def correlation(a: Tensor, b: Tensor, kind: Correlation) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,231 @@
+"""`torchattr check`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from torchattr.cli import options
+from torchattr.cli.charts import show_table
+from torchattr.cli.console import err, fault, note, reported
+from torchattr.cli.console import out as stdout
+from torchattr.cli.options import in_command
+from torchattr.cli.run import SKIPPED, Destinations, ModelSpec
+from torchattr.core.printable import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL import Image
+    from torch import Tensor
+
+    from torchattr.evaluate import Check
+    from torchattr.models import LoadedModel
+    from torchattr.results import Entry
+
+_SCENES_SEED = 16
+
+_TABLE = "check"
+"""The name of the table among the results, and the folder of the figures."""
+
+
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMAGE]...",
+        help="Images: files, folders or patterns; ten and more give intervals that can be trusted;"
+        " default: composed scenes",
+        show_default=False,
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="Attribution method (see torchattr methods); repeatable"),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="Class index or name; default the predicted class of each image", metavar="CLASS"
+    ),
+]
+Layer = Annotated[
+    str | None, typer.Option(help="Layer of class activation maps (see torchattr layers)")
+]
+Steps = Annotated[
+    int, typer.Option(min=1, help="Number of steps in which the layers are randomised")
+]
+Scenes = Annotated[
+    int, typer.Option(min=1, help="Number of composed scenes, where no image is named")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
+
+
+def check(
+    images: Images = None,
+    model: options.Model = "demo",
+    weights: options.Weights = None,
+    trust: options.Trust = False,
+    method: Methods = None,
+    target: Target = None,
+    layer: Layer = None,
+    steps: Steps = 8,
+    scenes: Scenes = 16,
+    seed: Seed = 0,
+    rule: options.Rules = None,
+    output: options.Output = None,
+    scores: options.Scores = None,
+    device: options.Device = "auto",
+    backend: options.Backend = "auto",
+    out: options.Out = options.OUT,
+    overwrite: options.Overwrite = False,
+    logdir: options.Logdir = None,
+    html: options.Html = None,
+) -> None:
+    """Check whether the maps of methods can be believed.
+
+    Does a map change with the class, and when layers are randomised? Is it like an edge detector's,
+    stable under noise, better at deletion than random squares, the edges, or the centre? Prints a
+    table with a verdict for each question and a sentence for each finding, and writes a figure of
+    each method.
+    """
+    with reported():
+        which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
+        where = Destinations(out, overwrite, logdir, html, f"torchattr check: {model}")
+        rules = options.rules_of(rule or ())
+        sink = where.sink()
+        loaded = which.load()
+        pictures, skipped = _pictures(images, scenes)
+        from torchattr.evaluate import CHECKED
+        from torchattr.kernels import backend as running_on
+
+        settings = {"layer": layer, "rules": rules or None, "steps": steps, "seed": seed}
+        methods = tuple(dict.fromkeys(method or CHECKED))
+        with running_on(backend), sink:
+            sink.claim([_TABLE, *(f"{_TABLE}/{name}" for name in methods)])
+            inputs = _batch(loaded, pictures)
+            found = _checked(loaded, inputs, methods, target, options.entry_of(output), settings)
+            _say(found)
+            for entry in _entries(loaded, found):
+                sink.add(entry)
+        where.say("the figures", "figures (.png), values of each picture (.npz), sentences (.txt)")
+        raise typer.Exit(SKIPPED if skipped else 0)
+
+
+def _pictures(images: Sequence[str] | None, scenes: int) -> tuple[list[Image.Image], int]:
+    """Return the pictures, and the number of those that could not be read."""
+    from torchattr.errors import ImageError
+    from torchattr.models import find_images, read_image
+
+    if not images:
+        return _scenes(scenes), 0
+
+    def read(path: Path) -> Image.Image | None:
+        try:
+            return read_image(path)
+        except ImageError as error:
+            fault(str(error), word="skipped")
+            return None
+
+    paths = find_images(images)
+    pictures = [picture for path in paths if (picture := read(path)) is not None]
+    if not pictures:
+        raise ImageError("none of the images can be read, so there is nothing to check")
+    return pictures, len(paths) - len(pictures)
+
+
+def _scenes(count: int) -> list[Image.Image]:
+    from PIL import Image
+
+    from torchattr.models.collage.making.scenes import scenes
+
+    note(f"no images named: checking on {count} scenes composed of the bundled objects")
+    return [Image.fromarray(scene.image) for scene in scenes(count, _SCENES_SEED)]
+
+
+def _batch(loaded: LoadedModel, pictures: Sequence[Image.Image]) -> Tensor:
+    """Return preprocessed pictures as one batch on the model's device.
+
+    Raises:
+        ShapeError: the model's transform leaves them of different sizes.
+    """
+    import torch
+
+    from torchattr.errors import ShapeError
+    from torchattr.runs import device_of
+
+    tensors = [loaded.preprocess(picture).tensor for picture in pictures]
+    shapes = sorted({tuple(tensor.shape) for tensor in tensors})
+    if len(shapes) > 1:
+        raise ShapeError(
+            f"the images must have one size after the model's transform, got {shapes[0]} and"
+            f" {shapes[1]}; resize them, or let the transform do it"
+        )
+    return torch.stack(tensors).to(device_of(loaded))
+
+
+def _checked(
+    loaded: LoadedModel,
+    inputs: Tensor,
+    methods: Sequence[str],
+    target: str | None,
+    output: str | int | None,
+    settings: dict[str, Any],
+) -> Check:
+    from torchattr.evaluate import check as check_maps
+    from torchattr.methods import find_method
+    from torchattr.runs import ScoreReader, class_index
+
+    for name in methods:
+        find_method(name)
+    reader = ScoreReader(loaded, output)
+    answer = reader.answer(inputs[:1])
+    if answer.note:
+        note(answer.note.said(in_command))
+    return check_maps(
+        loaded.model,
+        inputs,
+        list(methods),
+        None if target is None else class_index(loaded, target),
+        activation=reader.activation(answer),
+        output=reader.scores,
+        show_progress=err.is_terminal,
+        **settings,
+    )
+
+
+def _say(found: Check) -> None:
+    show_table(found.columns, found.rows)
+    stdout.print()
+    for name in found:
+        for sentence in found.sentences(name):
+            stdout.print(printable(sentence), soft_wrap=True)
+    for name, reason in found.refused.items():
+        note(reason.after(f"{name} is left out: ").said(in_command))
+
+
+def _entries(loaded: LoadedModel, found: Check) -> list[Entry]:
+    """Return the figure of each method with its values and sentences, and the table of all."""
+    from PIL import Image
+
+    from torchattr.results import Entry
+    from torchattr.runs import made_by
+    from torchattr.show import rendered, title_of
+
+    entries = [
+        Entry(
+            name,
+            Image.fromarray(rendered(found.plot(name).axes[0])),
+            {key: of[name].cpu().numpy() for key, of in found.measures.items() if name in of},
+            {**made_by(loaded), "check": [one.as_dict() for one in found[name].values()]},
+            group=_TABLE,
+            title=f"Check of {title_of(name)}",
+            index=index,
+            text="\n".join(found.sentences(name)),
+        )
+        for index, name in enumerate(found)
+    ]
+    whole = {**made_by(loaded), "check": found.as_dict()}
+    table = Entry(_TABLE, None, {}, whole, title=f"Check of {loaded.name}", text=str(found))
+    return [table, *entries]
