@@ -271,6 +271,10 @@ class RowsWarning(TorchattrWarning):
     """A result without one row per example was omitted."""
 
 
+class FewSamplesWarning(TorchattrWarning):
+    """An interval rests on so few samples that it is too narrow, or on a single one."""
+
+
 class UndefinedMetricWarning(TorchattrWarning):
     """A metric is not defined for some maps, and NaN for them."""
 

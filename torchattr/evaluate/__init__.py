@@ -1,5 +1,8 @@
 """Evaluate attributions: curves, faithfulness, robustness, localisation, complexity, statistics."""
 
+from torchattr.evaluate.bootstrap import Interval as Interval
+from torchattr.evaluate.bootstrap import bootstrap_interval as bootstrap_interval
+from torchattr.evaluate.bootstrap import resampled_means as resampled_means
 from torchattr.evaluate.complexity import effective_complexity as effective_complexity
 from torchattr.evaluate.complexity import entropy as entropy
 from torchattr.evaluate.complexity import gini_index as gini_index
@@ -12,6 +15,8 @@ from torchattr.evaluate.faithfulness import (
 from torchattr.evaluate.faithfulness import monotonicity as monotonicity
 from torchattr.evaluate.faithfulness import sensitivity_n as sensitivity_n
 from torchattr.evaluate.faithfulness import single_deletion as single_deletion
+from torchattr.evaluate.ground_truth.benchmark import benchmark as benchmark
+from torchattr.evaluate.ground_truth.benchmarked import Benchmark as Benchmark
 from torchattr.evaluate.infidelity import infidelity as infidelity
 from torchattr.evaluate.infidelity import perturbed_by as perturbed_by
 from torchattr.evaluate.localisation import (

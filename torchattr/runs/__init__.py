@@ -7,7 +7,6 @@ from torchattr.runs.explain_job import ExplainJob as ExplainJob
 from torchattr.runs.explain_settings import ExplainSettings as ExplainSettings
 from torchattr.runs.explain_settings import default_layer_note as default_layer_note
 from torchattr.runs.explain_settings import input_bounds as input_bounds
-from torchattr.runs.explain_settings import squares as squares
 from torchattr.runs.function_selector import is_function as is_function
 from torchattr.runs.inspection_jobs import ActivationsJob as ActivationsJob
 from torchattr.runs.inspection_jobs import BackProjectionsJob as BackProjectionsJob

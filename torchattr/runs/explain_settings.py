@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import as_inputs
 from torchattr.core.select import find_layers
+from torchattr.core.squares import squares
 from torchattr.core.targets import Classes
 from torchattr.core.types import Activation, OutputKey
 from torchattr.errors import Hint, InputError, LayerError, Message, RuleError, WayOut
@@ -249,17 +250,5 @@ def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any
     activation that turns scores into probabilities is the model's.
     """
     taken = inspect.signature(find_method(name).attribute).parameters
-    known = {"feature_mask": squares(inputs), "activation": activation}
+    known = {"feature_mask": squares(inputs, CELLS), "activation": activation}
     return {option: value for option, value in known.items() if option in taken}
-
-
-def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
-    """Return a feature mask of squares for pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
-
-    >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
-    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
-    """
-    height, width = inputs.shape[-2:]
-    rows = torch.arange(height, device=inputs.device) * cells // height
-    columns = torch.arange(width, device=inputs.device) * cells // width
-    return (rows[:, None] * cells + columns)[None, None]

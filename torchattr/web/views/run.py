@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from torchattr.core.squares import squares
 from torchattr.core.stepping import step
 from torchattr.errors import InputTypeError
 from torchattr.methods import Attribution, RelevanceAttribution
-from torchattr.runs import input_bounds, squares
+from torchattr.runs import input_bounds
 from torchattr.show import as_floats, title_of
 from torchattr.web.panels.ledger_card import LedgerCard
 from torchattr.web.panels.parts import Map, Part, Text

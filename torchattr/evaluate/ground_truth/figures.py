@@ -1,0 +1,87 @@
+"""Figures of benchmarks on Matplotlib axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from torchattr.evaluate.bootstrap import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DARK = 0.6
+"""The value from which on a cell's text is white."""
+
+
+def plot_intervals(
+    names: Sequence[str], intervals: Interval, label: str, ax: Axes | None = None
+) -> Axes:
+    """Draw a point with its interval for each name, the smallest on top; controls are grey."""
+    axes = _axes(5.5, 1 + 0.2 * len(names)) if ax is None else ax
+    order = intervals.value.argsort(stable=True).tolist()
+    for position, row in enumerate(order):
+        color = "0.6" if names[row].startswith("(") else "tab:blue"
+        one = intervals[row]
+        axes.plot([one.low, one.high], [position, position], color=color, linewidth=2, alpha=0.5)
+        axes.plot([one.value], [position], "o", color=color, markersize=5)
+    axes.set_yticks(range(len(names)), [names[row] for row in order])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def plot_agreement(names: Sequence[str], values: Tensor, ax: Axes | None = None) -> Axes:
+    """Draw a matrix of correlations as a heat map with its numbers."""
+    side = 2 + 0.5 * len(names)
+    return plot_matrix(names, names, values, (side + 0.8, side), ("RdBu_r", -1, 1), ax)
+
+
+def plot_matrix(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Tensor,
+    size: tuple[float, float],
+    colors: tuple[str, float, float],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a matrix as a heat map with its numbers; cells of NaN stay empty.
+
+    Args:
+        rows: the names of the rows.
+        columns: the names of the columns.
+        values: `(rows, columns)`.
+        size: of a new figure, in inches.
+        colors: colour map, and the values at its ends.
+        ax: axes to draw on.
+    """
+    axes: Any = _axes(*size) if ax is None else ax
+    name, low, high = colors
+    drawn = axes.imshow(values.numpy(), cmap=name, vmin=low, vmax=high, aspect="auto")
+    for row, line in enumerate(values.tolist()):
+        for column, value in enumerate(line):
+            if value == value:
+                color = "white" if _is_dark(value, low, high) else "0.15"
+                text = f"{value:.2f}".replace("0.", ".", 1)
+                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", rotation_mode="anchor")
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(rows)), rows)
+    axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
+    return axes
+
+
+def _is_dark(value: float, low: float, high: float) -> bool:
+    """Whether a colour map is dark there: at both ends of a diverging one, at the high end else."""
+    return abs(value) > DARK * high if low < 0 else value > DARK * high
+
+
+def _axes(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").add_subplot()

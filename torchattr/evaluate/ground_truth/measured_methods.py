@@ -1,0 +1,99 @@
+"""The maps of several methods for labelled pictures, and why some methods have none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+from tqdm import tqdm
+
+from torchattr.core.warn import listening
+from torchattr.errors import InputError, TorchattrError
+from torchattr.evaluate.ground_truth.asked_methods import AskedMethod
+from torchattr.evaluate.ground_truth.controls import CONTROLS
+from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
+from torchattr.explanation import explain
+
+AT_ONCE = 16
+"""Pictures of a batch, which share a forward."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittingMethods:
+    """The methods that fit a network, and the reasons of those that do not, by name."""
+
+    methods: Sequence[AskedMethod]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the rows: of the methods, then of the controls."""
+        return [*(method.name for method in self.methods), *CONTROLS]
+
+    def explained(
+        self, pictures: LabelledPictures, progress: str | None = None
+    ) -> Iterator[tuple[LabelledPictures, list[Tensor]]]:
+        """Yield the pictures batch by batch with the maps of each row, `(N, C or 1, h, w)`.
+
+        Args:
+            pictures: what is explained, by all methods from one forward of each batch.
+            progress: title of the progress bar; `None` shows none.
+        """
+        controls = [control(pictures.inputs) for control in CONTROLS.values()]
+        starts = range(0, len(pictures), AT_ONCE)
+        for start in tqdm(starts, desc=progress, disable=None if progress else True):
+            rows = slice(start, start + AT_ONCE)
+            batch = pictures[rows]
+            with listening(_ignore):
+                maps = _explained(batch, self.methods)
+            yield batch, [*maps, *(one[rows] for one in controls)]
+
+
+def fitting_methods(pictures: LabelledPictures, methods: Sequence[AskedMethod]) -> FittingMethods:
+    """Try each method on the first picture."""
+    refused = {}
+    for method in methods:
+        try:
+            with listening(_ignore):
+                (found,) = _explained(pictures[:1], [method])
+        except TorchattrError as reason:
+            refused[method.name] = str(reason)
+        else:
+            if not found.isfinite().all():
+                refused[method.name] = "its map holds NaN or infinite values"
+    return FittingMethods([one for one in methods if one.name not in refused], refused)
+
+
+def need_some(fitting: FittingMethods) -> None:
+    """Check that some method fits.
+
+    Raises:
+        InputError: none does.
+    """
+    if not fitting.methods:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in fitting.refused.items())
+        raise InputError(f"no method fits the network: {reasons}")
+
+
+def as_large(maps: Tensor, pictures: LabelledPictures) -> Tensor:
+    """Return maps `(N, h, w)` of the pictures' size: channels are summed, coarse maps enlarged."""
+    flat = maps.detach().double().sum(1, keepdim=True)
+    size = pictures.inputs.shape[2:]
+    if flat.shape[2:] != size:
+        flat = interpolate(flat, size, mode="bilinear", align_corners=False)
+    return flat[:, 0]
+
+
+def _explained(pictures: LabelledPictures, methods: Sequence[AskedMethod]) -> list[Tensor]:
+    """Return the maps of each method, `(N, C or 1, h, w)`."""
+    made = {method.make(pictures.model): method.options(pictures) for method in methods}
+    if not made:
+        return []
+    explained = explain(pictures.model, pictures.inputs, made, pictures.targets)
+    return [explained[name][:, 0].detach() for name in explained]
+
+
+def _ignore(_: Warning) -> None:
+    """Ignore what methods warn of: the table says what they are worth."""
