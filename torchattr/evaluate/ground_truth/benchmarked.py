@@ -15,9 +15,15 @@ from torchattr.evaluate.bootstrap import Interval, bootstrap_interval, quantiles
 from torchattr.evaluate.ground_truth.controls import CONTROLS
 from torchattr.evaluate.ground_truth.figures import plot_agreement, plot_intervals
 from torchattr.evaluate.ground_truth.metrics import MapMetric
+from torchattr.evaluate.ground_truth.saving import (
+    picture_of,
+    plain_interval,
+    saved,
+    without_nan,
+)
 from torchattr.evaluate.ground_truth.text_table import TextTable
 from torchattr.evaluate.ranks import correlation, midranks
-from torchattr.results import Entry, RunFolder
+from torchattr.results import Entry
 from torchattr.show import notebook, rendered
 
 if TYPE_CHECKING:
@@ -141,9 +147,9 @@ class Benchmark:
             "methods": list(self.methods),
             "metrics": [metric.name for metric in self.metrics],
             "better": [metric.is_better for metric in self.metrics],
-            "means": _plain(self.intervals),
-            "ranks": _plain(self.ranks),
-            "agreement": _without_nan(self.agreement.tolist()),
+            "means": plain_interval(self.intervals),
+            "ranks": plain_interval(self.ranks),
+            "agreement": without_nan(self.agreement.tolist()),
             "settings": dict(self.settings),
             "refused": dict(self.refused),
         }
@@ -154,7 +160,7 @@ class Benchmark:
         return [
             Entry(
                 "ranking",
-                _picture(self.plot()),
+                picture_of(self.plot()),
                 arrays,
                 self.as_dict(),
                 self.name,
@@ -163,7 +169,7 @@ class Benchmark:
             ),
             Entry(
                 "agreement",
-                _picture(self.plot_agreement()),
+                picture_of(self.plot_agreement()),
                 {"agreement": self.agreement.numpy()},
                 {},
                 self.name,
@@ -221,19 +227,6 @@ class Benchmark:
         return torch.stack(of_groups).mean(0)
 
 
-def saved(entries: Sequence[Entry], out: str | Path, overwrite: bool) -> list[Path]:
-    """Write entries into a folder and return the files."""
-    with RunFolder(out, overwrite) as folder:
-        folder.claim([entry.path for entry in entries])
-        return [file for entry in entries for file in folder.add(entry)]
-
-
-def _picture(axes: Axes) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(rendered(axes))
-
-
 def _ranked(rank: Interval) -> str:
     if bool(rank.value.isnan()):
         return "–"
@@ -242,14 +235,3 @@ def _ranked(rank: Interval) -> str:
 
 def _number(value: float) -> str:
     return "–" if value != value else f"{value:.2f}"
-
-
-def _plain(interval: Interval) -> dict[str, Any]:
-    return {name: _without_nan(value) for name, value in interval.as_dict().items()}
-
-
-def _without_nan(value: Any) -> Any:
-    """Return nested lists with `None` for NaN, which JSON has no word for."""
-    if isinstance(value, list):
-        return [_without_nan(one) for one in value]
-    return None if value != value else value

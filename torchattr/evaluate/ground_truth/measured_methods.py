@@ -53,17 +53,19 @@ class FittingMethods:
 
 def fitting_methods(pictures: LabelledPictures, methods: Sequence[AskedMethod]) -> FittingMethods:
     """Try each method on the first picture."""
-    refused = {}
-    for method in methods:
-        try:
-            with listening(_ignore):
-                (found,) = _explained(pictures[:1], [method])
-        except TorchattrError as reason:
-            refused[method.name] = str(reason)
-        else:
-            if not found.isfinite().all():
-                refused[method.name] = "its map holds NaN or infinite values"
+    found = {method.name: _reason(pictures[:1], method) for method in methods}
+    refused = {name: reason for name, reason in found.items() if reason}
     return FittingMethods([one for one in methods if one.name not in refused], refused)
+
+
+def _reason(picture: LabelledPictures, method: AskedMethod) -> str:
+    """Return why a method does not fit; empty if it does."""
+    try:
+        with listening(_ignore):
+            (found,) = _explained(picture, [method])
+    except TorchattrError as reason:
+        return str(reason)
+    return "" if found.isfinite().all() else "its map holds NaN or infinite values"
 
 
 def need_some(fitting: FittingMethods) -> None:
