@@ -31,7 +31,7 @@ PICTURES: Mapping[str, Mapping[On, Maker]] = {
 
 
 def benchmark(
-    name: str = "collage",
+    pictures: str = "collage",
     *,
     n: int = 32,
     seed: int = 1,
@@ -44,7 +44,8 @@ def benchmark(
     For `"collage"` the bundled network explains one object in each of `n` fresh scenes of two or
     three, which it finds, and in each of `n` grids of four scenes. All gradient methods share one
     forward of each batch; metrics whose forwards do not depend on the maps share these, too. Maps
-    are enlarged to the pictures, and channels summed. Methods that replace features get cells, and
+    are enlarged to the pictures, and channels summed (of guided and deconvolved gradients, whose
+    sign is no evidence, their magnitudes). Methods that replace features get cells, and
     those that draw samples few, so that none takes more than some hundreds of forwards a picture;
     `settings` of the result says which. Those that do not fit the network are left out with their
     reason.
@@ -63,7 +64,7 @@ def benchmark(
     and wrong are known, see :func:`torchattr.evaluate.planted`.
 
     Args:
-        name: `"collage"`.
+        pictures: `"collage"`.
         n: number of scenes, and of grids.
         seed: of them; the same seed gives the same.
         methods: names or classes; or functions that make a method for a model, by name, such as
@@ -73,7 +74,7 @@ def benchmark(
         show_progress: show progress bars on stderr.
 
     Raises:
-        InputError: an unknown name or metric, no method that fits, or a number out of range.
+        InputError: unknown pictures or metric, no method that fits, or a number out of range.
         InputTypeError: an argument of the wrong type.
         RegistryError: an unknown method.
 
@@ -85,21 +86,24 @@ def benchmark(
     >>> found.ranking[0]
     'grad_cam'
     """
-    if name not in PICTURES:
-        raise InputError(f"name must be one of {', '.join(PICTURES)}, got {name!r}")
+    if pictures not in PICTURES:
+        raise InputError(
+            f"pictures must be {' or '.join(map(repr, PICTURES))}, got {pictures!r}; networks whose"
+            " decision is known by construction are those of planted"
+        )
     checked_count(n, "n")
     asked, columns = asked_methods(methods), asked_metrics(metrics)
-    kinds = [kind for kind in PICTURES[name] if any(metric.on == kind for metric in columns)]
-    pictures = {kind: PICTURES[name][kind](n, seed) for kind in kinds}
-    fitting = fitting_methods(pictures[kinds[0]], asked)
+    kinds = [kind for kind in PICTURES[pictures] if any(metric.on == kind for metric in columns)]
+    made = {kind: PICTURES[pictures][kind](n, seed) for kind in kinds}
+    fitting = fitting_methods(made[kinds[0]], asked)
     need_some(fitting)
     found = [
         _values(shown, fitting, [one for one in columns if one.on == kind], kind, show_progress)
-        for kind, shown in pictures.items()
+        for kind, shown in made.items()
     ]
     by_name = {metric: value for part in found for metric, value in part.items()}
     return Benchmark(
-        name,
+        pictures,
         fitting.names,
         columns,
         torch.stack([by_name[metric.name] for metric in columns], -1),
@@ -119,7 +123,8 @@ def _values(
     """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
     batches: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
     for batch, maps in fitting.explained(pictures, kind if show_progress else None):
-        large = torch.stack([as_large(one, batch) for one in maps])
+        rows = zip(fitting.names, maps, strict=True)
+        large = torch.stack([as_large(name, one, batch) for name, one in rows])
         for metric in metrics:
             with listening(_ignore):
                 batches[metric.name].append(metric.measure(batch, large).T)

@@ -44,7 +44,7 @@ class Benchmark:
     """What metrics say of methods, on pictures whose objects are known.
 
     Attributes:
-        name: of the pictures.
+        pictures: their name.
         methods: the rows: methods, then the controls in brackets.
         metrics: the columns.
         values: what each metric says of each map, `(N, methods, metrics)`; NaN where it is
@@ -54,7 +54,7 @@ class Benchmark:
         seed: of the pictures.
     """
 
-    name: str
+    pictures: str
     methods: Sequence[str]
     metrics: Sequence[MapMetric]
     values: Tensor
@@ -117,6 +117,13 @@ class Benchmark:
         rows = zip(names, self.agreement.tolist(), strict=True)
         return TextTable(["", *names], [[name, *map(_number, row)] for name, row in rows])
 
+    def tables(self) -> dict[str, TextTable]:
+        """Return the tables by title."""
+        ranking = {f"Methods on {self.pictures}": self.table()}
+        if self.agreement.isnan().all():
+            return ranking
+        return {**ranking, "Rank correlation of the metrics": self.agreement_table()}
+
     def notes(self) -> Iterator[str]:
         """Yield what a reader of the table must know, as sentences."""
         yield (
@@ -142,7 +149,7 @@ class Benchmark:
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the single values as plain data, for JSON."""
         return {
-            "pictures": self.name,
+            "pictures": self.pictures,
             "seed": self.seed,
             "methods": list(self.methods),
             "metrics": [metric.name for metric in self.metrics],
@@ -163,8 +170,8 @@ class Benchmark:
                 picture_of(self.plot()),
                 arrays,
                 self.as_dict(),
-                self.name,
-                f"Ranking on {self.name}",
+                self.pictures,
+                f"Ranking on {self.pictures}",
                 text=str(self),
             ),
             Entry(
@@ -172,7 +179,7 @@ class Benchmark:
                 picture_of(self.plot_agreement()),
                 {"agreement": self.agreement.numpy()},
                 {},
-                self.name,
+                self.pictures,
                 "Agreement of the metrics",
                 text=str(self.agreement_table()),
             ),
@@ -187,15 +194,13 @@ class Benchmark:
         return saved(self.entries(), out, overwrite)
 
     def __str__(self) -> str:
-        parts = [str(self.table()), "\n".join(self.notes())]
-        if not self.agreement.isnan().all():
-            parts.append(f"Rank correlation of the metrics\n{self.agreement_table()}")
-        return "\n\n".join(parts)
+        tables = (f"{title}\n{table}" for title, table in self.tables().items())
+        return "\n\n".join([*tables, "\n".join(self.notes())])
 
     def __repr__(self) -> str:
         best = ", ".join(self.ranking[:3])
         return (
-            f"Benchmark({self.name}: {len(self.methods)} methods × {len(self.metrics)} metrics,"
+            f"Benchmark({self.pictures}: {len(self.methods)} methods × {len(self.metrics)} metrics,"
             f" {len(self.values)} pictures; best {best})"
         )
 

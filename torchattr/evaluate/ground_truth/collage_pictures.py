@@ -42,12 +42,7 @@ def collage_pictures(n: int, seed: int) -> LabelledPictures:
         InputError: no number of scenes, or the seed of those that the network was trained on.
         InputTypeError: a number or seed that is not an int.
     """
-    checked_count(n, "n")
-    if checked_seed(seed) == TRAINED_ON:
-        raise InputError(
-            f"seed {TRAINED_ON} is that of the scenes that the network was trained on; choose"
-            " another"
-        )
+    _check(n, seed)
     model = collage()
     chosen = _found(model, (one for one in _objects(seed) if len(one[0].labels) > 1), n)
     return LabelledPictures(
@@ -69,6 +64,7 @@ def collage_grids(n: int, seed: int) -> LabelledPictures:
 
     Raises: as for :func:`collage_pictures`.
     """
+    _check(n, seed)
     model = collage()
     grids = list(_grids(model, n, seed))
     inputs = torch.stack([_tiled(_inputs([made for made, _ in cells])) for cells in grids])
@@ -78,6 +74,15 @@ def collage_grids(n: int, seed: int) -> LabelledPictures:
     for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
         mask[top:bottom, left:right] = True
     return LabelledPictures(model, inputs, torch.tensor(targets), masks, boxes, "sigmoid")
+
+
+def _check(n: int, seed: int) -> None:
+    checked_count(n, "n")
+    if checked_seed(seed) == TRAINED_ON:
+        raise InputError(
+            f"seed {TRAINED_ON} is that of the scenes that the network was trained on; choose"
+            " another"
+        )
 
 
 def _objects(seed: int, size: int = 2 * CELL) -> Iterator[Object]:

@@ -19,6 +19,9 @@ from torchattr.explanation import explain
 AT_ONCE = 16
 """Pictures of a batch, which share a forward."""
 
+GRADIENTS = ("deconvolution", "guided_backprop", "guided_grad_cam")
+"""Methods whose sign says whether a pixel should be brighter, not whether it is evidence."""
+
 
 @dataclass(frozen=True, eq=False)
 class FittingMethods:
@@ -79,9 +82,13 @@ def need_some(fitting: FittingMethods) -> None:
         raise InputError(f"no method fits the network: {reasons}")
 
 
-def as_large(maps: Tensor, pictures: LabelledPictures) -> Tensor:
-    """Return maps `(N, h, w)` of the pictures' size: channels are summed, coarse maps enlarged."""
-    flat = maps.detach().double().sum(1, keepdim=True)
+def as_large(name: str, maps: Tensor, pictures: LabelledPictures) -> Tensor:
+    """Return the maps of a row `(N, h, w)` in the pictures' size.
+
+    Channels are summed, of gradients their magnitudes; coarse maps are enlarged.
+    """
+    values = maps.detach().double()
+    flat = (values.abs() if name in GRADIENTS else values).sum(1, keepdim=True)
     size = pictures.inputs.shape[2:]
     if flat.shape[2:] != size:
         flat = interpolate(flat, size, mode="bilinear", align_corners=False)

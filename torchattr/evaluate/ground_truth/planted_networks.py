@@ -81,12 +81,12 @@ def cancelling_network() -> nn.Module:
 
 
 def saturated_network() -> nn.Module:
-    """Return a network that is content with less than what it sees: `1 - relu(1 - 4 Σ stamp)`."""
+    """Return a network that needs less than it sees: `4 (1 - relu(1 - 4 Σ stamp))`."""
     missing = nn.Linear(CELLS * CELLS, 1)
     with gradients(False):
         missing.weight.copy_(-4 * in_corner(1).flatten())
         missing.bias.fill_(1.0)
-    head = reading(torch.tensor([-1.0]), bias=1.0)
+    head = reading(torch.tensor([-4.0]), bias=4.0)
     convolution = detectors(checks())
     return nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), missing, nn.ReLU(), head).eval()
 

@@ -39,8 +39,9 @@ class PlantedReport:
     """How much of each method's maps lies on what decides by construction.
 
     The gain of a map is `(share - area) / (1 - area)`: `share` is that of what decides in the
-    absolute attribution, `area` that in the picture's elements. 1 is all of it, 0 what a constant
-    map has, below 0 less than that. A map of zeros has none, and its gain counts as 0.
+    absolute attribution beyond its minimum, which tells no place from another; `area` is that in
+    the picture. 1 is all of it, 0 what a map without relation has, below 0 less than that. A map
+    that is the same everywhere has nothing to share, and its gain is 0.
 
     Attributes:
         methods: the rows: methods, then the controls in brackets.
@@ -104,13 +105,17 @@ class PlantedReport:
         ]
         return TextTable(["method", *self.plants], rows)
 
+    def tables(self) -> dict[str, TextTable]:
+        """Return the tables by title."""
+        return {"What methods find that decides by construction": self.table()}
+
     def notes(self) -> Iterator[str]:
         """Yield what a reader of the table must know, as sentences."""
         yield (
             f"Over {len(self.gains)} pictures of seed {self.seed}: found, partly or misses what"
             " decides, and the gain: 1 if all attribution is there, 0 if no more than by chance,"
-            " with its 95% interval where it has any width; nothing: zero everywhere; –: no map that could tell. Rows in"
-            " brackets are maps that know nothing of the network."
+            " with its 95% interval where it has any width; nothing: zero everywhere; –: no map"
+            " that could tell. Rows in brackets are maps that know nothing of the network."
         )
         yield from (f"{name}: {what}" for name, what in self.plants.items())
         if self.settings:
@@ -158,7 +163,8 @@ class PlantedReport:
         return saved(self.entries(), out, overwrite)
 
     def __str__(self) -> str:
-        return "\n\n".join([str(self.table()), "\n".join(self.notes())])
+        tables = (f"{title}\n{table}" for title, table in self.tables().items())
+        return "\n\n".join([*tables, "\n".join(self.notes())])
 
     def __repr__(self) -> str:
         own = [name for name in self.methods if name not in CONTROLS]
@@ -185,6 +191,8 @@ class PlantedReport:
 def gains_of(maps: Tensor, truth: Tensor) -> Tensor:
     """Return the gain of each map, `(N,)`; NaN where channels count and the map has none.
 
+    The least absolute value is subtracted first, since what all elements have tells none apart.
+
     Args:
         maps: `(N, C or 1, h, w)` of any size that divides that of the truth.
         truth: what decides, bools `(N, C or 1, H, W)`.
@@ -195,6 +203,7 @@ def gains_of(maps: Tensor, truth: Tensor) -> Tensor:
         return torch.full((len(maps),), torch.nan, dtype=torch.float64)
     if truth.shape[1] == 1:
         sizes = sizes.sum(1, keepdim=True)
+    sizes = sizes - sizes.amin((1, 2, 3), keepdim=True)
     total = sizes.flatten(1).sum(1)
     share = (sizes * truth).flatten(1).sum(1) / total
     area = truth.double().flatten(1).mean(1)
