@@ -251,6 +251,10 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # inspect
     # preparation
     # evaluate
+    "evaluate.ground_truth.labelled_pictures": "evaluate/ground_truth/test_collage_pictures.py:"
+    " values, as they are made there",
+    "evaluate.ground_truth.saving": "evaluate/ground_truth/test_benchmark.py: run by each report",
+    "evaluate.ground_truth.text_table": "evaluate/ground_truth/test_planted_report.py: by a report",
     "evaluate.deletions": "evaluate/test_curves.py: what all metrics of deletion share",
     # robust
     # concepts

@@ -21,7 +21,7 @@ from torchattr.evaluate.ground_truth.saving import (
     saved,
     without_nan,
 )
-from torchattr.evaluate.ground_truth.text_table import TextTable
+from torchattr.evaluate.ground_truth.text_table import TextTable, number
 from torchattr.evaluate.ranks import correlation, midranks
 from torchattr.results import Entry
 from torchattr.show import notebook, rendered
@@ -105,7 +105,7 @@ class Benchmark:
     def table(self) -> TextTable:
         """Return the means, and the rank with its interval, in the order of the ranking."""
         rows = [
-            [name, _ranked(self.ranks[row]), *map(_number, self.intervals.value[row].tolist())]
+            [name, _ranked(self.ranks[row]), *map(number, self.intervals.value[row].tolist())]
             for name in self.ranking
             for row in [self.methods.index(name)]
         ]
@@ -115,7 +115,7 @@ class Benchmark:
         """Return the correlations of the metrics."""
         names = [metric.name for metric in self.metrics]
         rows = zip(names, self.agreement.tolist(), strict=True)
-        return TextTable(["", *names], [[name, *map(_number, row)] for name, row in rows])
+        return TextTable(["", *names], [[name, *map(number, row)] for name, row in rows])
 
     def tables(self) -> dict[str, TextTable]:
         """Return the tables by title."""
@@ -236,7 +236,3 @@ def _ranked(rank: Interval) -> str:
     if bool(rank.value.isnan()):
         return "–"
     return f"{rank.value:.1f} [{rank.low:.1f}, {rank.high:.1f}]"
-
-
-def _number(value: float) -> str:
-    return "–" if value != value else f"{value:.2f}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from torchattr.evaluate.bootstrap import Interval
+from torchattr.evaluate.ground_truth.text_table import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +68,9 @@ def plot_matrix(
         for column, value in enumerate(line):
             if value == value:
                 color = "white" if _is_dark(value, low, high) else "0.15"
-                text = f"{value:.2f}".replace("0.", ".", 1)
-                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+                axes.text(
+                    column, row, number(value), ha="center", va="center", fontsize=7, color=color
+                )
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", rotation_mode="anchor")
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(rows)), rows)

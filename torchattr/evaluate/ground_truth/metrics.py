@@ -35,6 +35,7 @@ Measure: TypeAlias = Callable[[LabelledPictures, Tensor], Tensor]
 BLOCKS = 16
 """Features of the metrics that replace some: squares in a row and in a column."""
 
+TOP = 0.05
 STEPS = 16
 SETS = 64
 ROAD_FRACTIONS = (0.2, 0.5, 0.8)
@@ -110,6 +111,12 @@ def imputed_difference(pictures: LabelledPictures, maps: Tensor) -> Tensor:
     return (least - most) / 2
 
 
+def in_top(pictures: LabelledPictures, maps: Tensor) -> Tensor:
+    """Return the share of the largest 5% of each map that is on the object."""
+    k = max(1, round(TOP * maps[0, 0].numel()))
+    return by_masks(top_k_intersection, k=k)(pictures, maps)
+
+
 def hits(pictures: LabelledPictures, maps: Tensor) -> Tensor:
     """Return 1 where a map's maximum is in the object's box, else 0."""
     rows = [
@@ -148,7 +155,7 @@ METRICS: Mapping[str, MapMetric] = {
         MapMetric("mass", "localisation", by_masks(relevance_mass)),
         MapMetric("positive", "localisation", by_masks(attribution_localisation)),
         MapMetric("rank", "localisation", by_masks(relevance_rank)),
-        MapMetric("top 5%", "localisation", by_masks(top_k_intersection, k=819)),
+        MapMetric("top 5%", "localisation", in_top),
         MapMetric("auc", "localisation", by_masks(localisation_auc)),
         MapMetric("pointing", "localisation", hits),
         MapMetric("grid", "localisation", in_cell, on="grids"),

@@ -15,7 +15,7 @@ from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
 from torchattr.evaluate.ground_truth.controls import CONTROLS
 from torchattr.evaluate.ground_truth.figures import plot_matrix
 from torchattr.evaluate.ground_truth.saving import picture_of, plain_interval, saved
-from torchattr.evaluate.ground_truth.text_table import TextTable
+from torchattr.evaluate.ground_truth.text_table import TextTable, number
 from torchattr.results import Entry
 from torchattr.show import notebook, rendered
 
@@ -127,7 +127,7 @@ class PlantedReport:
         rows = [self.methods.index(name) for name in self.ranking]
         size = (3 + 0.6 * len(self.plants), 1.5 + 0.22 * len(rows))
         values = self.intervals.value[rows]
-        return plot_matrix(self.ranking, list(self.plants), values, size, ("RdYlGn", -1, 1), ax)
+        return plot_matrix(self.ranking, list(self.plants), values, size, ("Blues", 0, 1), ax)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the single values as plain data, for JSON."""
@@ -185,7 +185,7 @@ class PlantedReport:
             return verdict
         gain = self.intervals[self._place(method, plant)]
         is_wide = bool(gain.high - gain.low >= _VISIBLE)
-        return f"{verdict} {gain}" if is_wide else f"{verdict} {gain.value:.2f}"
+        return f"{verdict} {gain if is_wide else number(float(gain.value))}"
 
 
 def gains_of(maps: Tensor, truth: Tensor) -> Tensor:

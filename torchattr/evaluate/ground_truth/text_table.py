@@ -30,6 +30,15 @@ class TextTable:
             yield f"| {' | '.join(cells)} |"
 
 
+def number(value: float) -> str:
+    """Return two decimals; a dash for NaN.
+
+    >>> number(-0.001), number(float("nan"))
+    ('0.00', '–')
+    """
+    return "–" if value != value else f"{round(value, 2) + 0.0:.2f}"
+
+
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [cell + " " * (width - len(cell)) for cell, width in zip(cells, widths, strict=True)]
     return "  ".join(padded).rstrip()
