@@ -14,7 +14,7 @@ def test_planted_truth(here):
     line = next(one for one in result.stdout.splitlines() if one.startswith("saliency"))
     assert line.split() == ["saliency", "found", "1.00", "nothing"]
     assert "saturated: The stamp decides" in result.stderr
-    (record,) = json.loads(Path("out/manifest.json").read_text())["pictures"]
+    record = json.loads(Path("out/manifest.json").read_text())["pictures"]["planted/report"]
     assert record["verdicts"]["saliency"] == {"stamp": "found", "saturated": "nothing"}
     assert Path("out/planted/report.png").exists()
     assert "Planted truth" in Path("page.html").read_text()

@@ -31,7 +31,9 @@ def test_values_are_those_of_the_metrics_on_the_scenes(found) -> None:
     assert float(found.intervals.value[0, 0]) == pytest.approx(float(mass.mean()))
     expected = bootstrap_interval(mass)
     row = found.intervals[0, 0]
-    assert (float(row.low), float(row.high)) == pytest.approx((expected.low, expected.high))
+    assert (float(row.low), float(row.high)) == pytest.approx(
+        (float(expected.low), float(expected.high))
+    )
 
 
 def test_what_explains_ranks_above_what_knows_nothing(found) -> None:
@@ -49,7 +51,8 @@ def test_a_seed_gives_the_same(found) -> None:
     options = {"methods": ["saliency"], "metrics": ["mass"], "n": 10}
     first, again, other = (benchmark(seed=seed, **options) for seed in (3, 3, 4))
     assert first.values.equal(again.values)
-    assert first.values[:, :1, :1].equal(found.values[:, :1, :1])
+    # Other methods may change how the shared forward runs, and so its rounding.
+    torch.testing.assert_close(first.values[:, :1, :1], found.values[:, :1, :1])
     assert not first.values.equal(other.values)
 
 

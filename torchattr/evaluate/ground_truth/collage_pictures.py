@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import TypeAlias
 
 import numpy as np
@@ -26,7 +26,7 @@ CELL = 64
 SURE = 3.0
 """The least logit of a scene in a grid, a probability of 0.95."""
 
-_AT_ONCE = 32
+_AT_ONCE = 16
 
 Object: TypeAlias = tuple[CollageScene, int]
 """A scene, and which of its objects is explained."""
@@ -44,7 +44,8 @@ def collage_pictures(n: int, seed: int) -> LabelledPictures:
     """
     _check(n, seed)
     model = collage()
-    chosen = _found(model, (one for one in _objects(seed) if len(one[0].labels) > 1), n)
+    crowded = (one for one in _objects(seed) if len(one[0].labels) > 1)
+    chosen = list(islice(_found(model, crowded), n))
     return LabelledPictures(
         model,
         _inputs([made for made, _ in chosen]),
@@ -92,14 +93,10 @@ def _objects(seed: int, size: int = 2 * CELL) -> Iterator[Object]:
         yield made, int(np.random.default_rng((seed, index, size)).integers(len(made.labels)))
 
 
-def _found(
-    model: CollageNet, objects: Iterator[Object], n: int, least: float = 0.0
-) -> list[Object]:
-    """Return the first objects whose logit is above a bound."""
-    chosen: list[Object] = []
-    while len(chosen) < n:
-        chosen += _seen(model, [next(objects) for _ in range(_AT_ONCE)], least)
-    return chosen[:n]
+def _found(model: CollageNet, objects: Iterator[Object], least: float = 0.0) -> Iterator[Object]:
+    """Yield the objects whose logit is above a bound."""
+    while True:
+        yield from _seen(model, list(islice(objects, _AT_ONCE)), least)
 
 
 @gradients(False)
@@ -113,20 +110,18 @@ def _seen(model: CollageNet, objects: Sequence[Object], least: float) -> list[Ob
 
 def _grids(model: CollageNet, n: int, seed: int) -> Iterator[list[Object]]:
     single = (one for one in _objects(seed, CELL) if len(one[0].labels) == 1)
-    waiting: list[Object] = []
+    waiting = _found(model, single, SURE)
     for _ in range(n):
         cells: list[Object] = []
         while len(cells) < 4:
-            waiting = waiting or _found(model, single, _AT_ONCE, SURE)
-            cells += _of_another_class(cells, waiting)
+            cells += _of_another_class(cells, next(waiting))
         yield cells
 
 
-def _of_another_class(cells: Sequence[Object], waiting: list[Object]) -> list[Object]:
-    """Take the first of those that wait, if its class is not in the grid yet."""
-    made, k = waiting.pop(0)
-    taken = {other.labels for other, _ in cells}
-    return [] if made.labels in taken else [(made, k)]
+def _of_another_class(cells: Sequence[Object], one: Object) -> list[Object]:
+    """Return a scene if its class is not in the grid yet."""
+    taken = {made.labels for made, _ in cells}
+    return [] if one[0].labels in taken else [one]
 
 
 def _inputs(made: Sequence[CollageScene]) -> Tensor:
