@@ -12,11 +12,13 @@ from benchmarks.cases.prepare import Prepare
 from benchmarks.cases.relevance import Relevance
 from benchmarks.cases.scale import Scale
 from benchmarks.cases.sharing import Sharing
+from benchmarks.cases.truth import Truth
 
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
         *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
+        Truth(),
     )
 }

@@ -38,7 +38,7 @@ BLOCKS = 16
 TOP = 0.05
 STEPS = 16
 SETS = 64
-ROAD_FRACTIONS = (0.2, 0.5, 0.8)
+ROAD_FRACTIONS = (0.3, 0.6)
 
 
 @dataclass(frozen=True)
