@@ -55,7 +55,7 @@ class Truth(Case):
 
 def _times(methods: Sequence[str] | None) -> Iterator[tuple[str, float]]:
     """Yield the milliseconds of each method for a picture, of a batch."""
-    pictures = collage_pictures(TIMED, SEED)
+    pictures = collage_pictures(TIMED, SEED).asked
     for method in fitting_methods(pictures, asked_methods(methods)).methods:
         started = time.perf_counter()
         list(FittingMethods([method]).explained(pictures))

@@ -48,9 +48,12 @@ class Interval:
         return (self[index] for index in range(len(self)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain numbers or lists, by the names of the attributes."""
+        """Return plain numbers or lists by the names of the attributes; `None` for NaN."""
         tensors = {"value": self.value, "low": self.low, "high": self.high, "samples": self.samples}
-        return {**{name: one.tolist() for name, one in tensors.items()}, "level": self.level}
+        return {
+            **{name: _plain(one.tolist()) for name, one in tensors.items()},
+            "level": self.level,
+        }
 
     def __str__(self) -> str:
         if self.value.dim():
@@ -137,6 +140,13 @@ def quantiles(means: Tensor, share: float) -> Tensor:
     return torch.nanquantile(flat, share, dim=0).reshape(means.shape[1:])
 
 
+def _plain(values: Any) -> Any:
+    """Return numbers with `None` for NaN, which JSON does not have."""
+    if isinstance(values, list):
+        return [_plain(one) for one in values]
+    return None if values != values else values
+
+
 def _times_drawn(samples: int, resamples: int, seed: int) -> Tensor:
     """Return how often each draw takes each sample, `(resamples, samples)`."""
     if resamples < 1:
@@ -165,7 +175,7 @@ def _from_array(values: Any) -> Tensor:
         raise InputTypeError(
             f"values must be a tensor or an array of numbers, got {type(values).__name__}"
         )
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+    return torch.from_numpy(np.array(array, np.float64, order="C"))
 
 
 def _warn_of_few(counts: Tensor, samples: int) -> None:

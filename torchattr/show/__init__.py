@@ -19,6 +19,8 @@ from torchattr.show.grid import grid as grid
 from torchattr.show.html import figure as figure
 from torchattr.show.html import image_tag as image_tag
 from torchattr.show.html import notebook as notebook
+from torchattr.show.intervals import plot_dots as plot_dots
+from torchattr.show.intervals import plot_intervals as plot_intervals
 from torchattr.show.overlay import overlay as overlay
 from torchattr.show.overlay import resize_map as resize_map
 from torchattr.show.panel import panel as panel

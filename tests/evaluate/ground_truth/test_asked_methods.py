@@ -29,7 +29,7 @@ def test_names_classes_and_functions() -> None:
 
 
 def test_the_bounds_are_options_of_the_methods() -> None:
-    pictures = labelled()
+    pictures = labelled().asked
     for name in sorted({*SAMPLES, *CELLS}):
         (method,) = asked_methods(name)
         options = method.options(pictures)

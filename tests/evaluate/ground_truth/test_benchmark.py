@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from ground_truth.labelled import labelled
 
 import torchattr as ta
 from torchattr.errors import FewSamplesWarning, InputError, RegistryError
@@ -78,10 +79,24 @@ def test_forms(found, tmp_path) -> None:
     assert "Means over 10 pictures of seed 3" in str(found)
 
 
+def test_pictures_of_ones_own() -> None:
+    pictures = labelled(12)
+    made = benchmark(pictures, methods=["saliency", "grad_cam"], metrics=["mass", "grid", "auc"])
+    assert [metric.name for metric in made.metrics] == ["mass", "auc"]
+    assert len(made.values) == 12
+    assert "Means over 12 pictures; arrows" in str(made)
+    with pytest.raises(InputError, match="grid is measured on grids of fresh scenes"):
+        benchmark(pictures, metrics="grid")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"pictures": "planted"}, InputError, "pictures must be 'collage', got 'planted'"),
+        (
+            {"pictures": "planted"},
+            InputError,
+            "pictures must be 'collage' or Labelled",
+        ),
         ({"metrics": "iou"}, InputError, "metrics must be some of"),
         ({"methods": "salience"}, RegistryError, "did you mean 'saliency'"),
         ({"methods": "raw_attention", "metrics": "mass"}, InputError, "no method fits the network"),

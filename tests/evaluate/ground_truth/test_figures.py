@@ -6,17 +6,17 @@ import torch
 from matplotlib.figure import Figure
 
 from torchattr.evaluate.bootstrap import bootstrap_interval
-from torchattr.evaluate.ground_truth.figures import plot_agreement, plot_intervals, plot_matrix
+from torchattr.evaluate.ground_truth.figures import plot_agreement, plot_matrix, plot_ranks
 
 
-def test_intervals_are_drawn_from_the_smallest_on_top() -> None:
+def test_ranks_are_drawn_from_the_best_on_top() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.rand(20, 3, generator=generator) + torch.tensor([2.0, 0.0, 1.0])
-    axes = plot_intervals(["a", "b", "(random)"], bootstrap_interval(values), "mean rank")
+    axes = plot_ranks(["a", "b", "(random)"], bootstrap_interval(values))
     assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "(random)", "a"]
-    assert axes.get_xlabel() == "mean rank"
-    colors = [line.get_color() for line in axes.lines]
-    assert colors == ["tab:blue", "tab:blue", "0.6", "0.6", "tab:blue", "tab:blue"]
+    assert axes.get_xlabel() == "mean rank, 1 is the best"
+    colors = [line.get_color() for line in axes.lines if line.get_marker() == "o"]
+    assert colors == ["tab:blue", "0.6", "tab:blue"]
 
 
 def test_a_heat_map_has_its_numbers_and_leaves_nan_empty() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from torchattr.core.squares import squares
 from torchattr.errors import InputError, InputTypeError
-from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
+from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
 from torchattr.methods import Attribution, build, class_of, name_of, registered_methods
 
 Maker: TypeAlias = Callable[[nn.Module], Attribution]
@@ -46,7 +46,7 @@ class AskedMethod:
     name: str
     make: Maker
 
-    def options(self, pictures: LabelledPictures) -> dict[str, Any]:
+    def options(self, pictures: AskedPictures) -> dict[str, Any]:
         """Return the options of its `attribute`: what bounds its cost, and the activation."""
         options = dict(SAMPLES.get(self.name, {}))
         if self.name in CELLS:

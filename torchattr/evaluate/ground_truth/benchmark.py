@@ -29,9 +29,12 @@ PICTURES: Mapping[str, Mapping[On, Maker]] = {
 }
 """What makes the pictures of each kind from their number and a seed, by name."""
 
+OWN = "own"
+"""The name of pictures that are given."""
+
 
 def benchmark(
-    pictures: str = "collage",
+    pictures: str | LabelledPictures = "collage",
     *,
     n: int = 32,
     seed: int = 1,
@@ -64,7 +67,8 @@ def benchmark(
     and wrong are known, see :func:`torchattr.evaluate.planted`.
 
     Args:
-        pictures: `"collage"`.
+        pictures: `"collage"`, or pictures and a network of yours with the masks of the objects,
+            which `grid` is not measured on.
         n: number of scenes, and of grids.
         seed: of them; the same seed gives the same.
         methods: names or classes; or functions that make a method for a model, by name, such as
@@ -80,37 +84,54 @@ def benchmark(
 
     Warns `FewSamplesWarning` below ten pictures.
 
-    >>> found = benchmark(n=10, methods=["saliency", "grad_cam"], metrics=["mass", "grid"])
+    >>> found = benchmark(n=10, methods=["saliency", "lrp"], metrics=["mass", "grid"])
     >>> found.values.shape  # pictures, methods and three controls, metrics
     torch.Size([10, 5, 2])
     >>> found.ranking[0]
-    'grad_cam'
+    'lrp'
     """
-    if pictures not in PICTURES:
-        raise InputError(
-            f"pictures must be {' or '.join(map(repr, PICTURES))}, got {pictures!r}; networks whose"
-            " decision is known by construction are those of planted"
-        )
-    checked_count(n, "n")
     asked, columns = asked_methods(methods), asked_metrics(metrics)
-    kinds = [kind for kind in PICTURES[pictures] if any(metric.on == kind for metric in columns)]
-    made = {kind: PICTURES[pictures][kind](n, seed) for kind in kinds}
-    fitting = fitting_methods(made[kinds[0]], asked)
+    made = _made(pictures, n, seed, columns)
+    columns = [metric for metric in columns if metric.on in made]
+    fitting = fitting_methods(next(iter(made.values())).asked, asked)
     need_some(fitting)
     found = [
         _values(shown, fitting, [one for one in columns if one.on == kind], kind, show_progress)
         for kind, shown in made.items()
     ]
     by_name = {metric: value for part in found for metric, value in part.items()}
+    is_own = isinstance(pictures, LabelledPictures)
     return Benchmark(
-        pictures,
+        OWN if is_own else pictures,
         fitting.names,
         columns,
         torch.stack([by_name[metric.name] for metric in columns], -1),
         fitting.refused,
         {one.name: one.settings for one in fitting.methods if one.settings},
-        seed,
+        None if is_own else seed,
     )
+
+
+def _made(
+    pictures: str | LabelledPictures, n: int, seed: int, metrics: Sequence[MapMetric]
+) -> dict[On, LabelledPictures]:
+    """Return the pictures of each kind that the metrics are measured on."""
+    if isinstance(pictures, LabelledPictures):
+        if all(metric.on == "grids" for metric in metrics):
+            raise InputError(
+                "the metric grid is measured on grids of fresh scenes, not on pictures of yours;"
+                " leave it out"
+            )
+        return {"scenes": pictures}
+    if pictures not in PICTURES:
+        raise InputError(
+            f"pictures must be {' or '.join(map(repr, PICTURES))} or LabelledPictures, got"
+            f" {pictures!r}; networks whose decision is known by construction are those of planted"
+        )
+    checked_count(n, "n")
+    makers = PICTURES[pictures]
+    kinds = [kind for kind in makers if any(metric.on == kind for metric in metrics)]
+    return {kind: makers[kind](n, seed) for kind in kinds}
 
 
 def _values(
@@ -122,9 +143,10 @@ def _values(
 ) -> dict[str, Tensor]:
     """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
     batches: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-    for batch, maps in fitting.explained(pictures, kind if show_progress else None):
+    for chosen, maps in fitting.explained(pictures.asked, kind if show_progress else None):
+        batch = pictures[chosen]
         rows = zip(fitting.names, maps, strict=True)
-        large = torch.stack([as_large(name, one, batch) for name, one in rows])
+        large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in rows])
         for metric in metrics:
             with listening(_ignore):
                 batches[metric.name].append(metric.measure(batch, large).T)

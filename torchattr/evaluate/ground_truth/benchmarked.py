@@ -13,11 +13,10 @@ from torch import Tensor
 
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval, quantiles, resampled_means
 from torchattr.evaluate.ground_truth.controls import CONTROLS
-from torchattr.evaluate.ground_truth.figures import plot_agreement, plot_intervals
+from torchattr.evaluate.ground_truth.figures import plot_agreement, plot_ranks
 from torchattr.evaluate.ground_truth.metrics import MapMetric
 from torchattr.evaluate.ground_truth.saving import (
     picture_of,
-    plain_interval,
     saved,
     without_nan,
 )
@@ -51,7 +50,7 @@ class Benchmark:
             undefined, as a rank is for a constant map.
         refused: why methods were left out, by name.
         settings: what bounds the cost of some methods, by name.
-        seed: of the pictures.
+        seed: of the pictures; `None` if they were given.
     """
 
     pictures: str
@@ -60,7 +59,7 @@ class Benchmark:
     values: Tensor
     refused: Mapping[str, str]
     settings: Mapping[str, str]
-    seed: int
+    seed: int | None
 
     @cached_property
     def intervals(self) -> Interval:
@@ -126,8 +125,9 @@ class Benchmark:
 
     def notes(self) -> Iterator[str]:
         """Yield what a reader of the table must know, as sentences."""
+        seeded = "" if self.seed is None else f" of seed {self.seed}"
         yield (
-            f"Means over {len(self.values)} pictures of seed {self.seed}; arrows point to where a"
+            f"Means over {len(self.values)} pictures{seeded}; arrows point to where a"
             f" metric is better. Rank: the mean over the metrics with its {LEVEL:.0%} interval;"
             " methods whose intervals overlap are not told apart. Rows in brackets are maps that"
             " know nothing of the model."
@@ -140,7 +140,7 @@ class Benchmark:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the mean rank of each row with its interval; `None` creates a figure."""
-        return plot_intervals(self.methods, self.ranks, "mean rank, 1 is the best", ax)
+        return plot_ranks(self.methods, self.ranks, ax)
 
     def plot_agreement(self, ax: Axes | None = None) -> Axes:
         """Draw the correlations of the metrics as a heat map; `None` creates a figure."""
@@ -154,8 +154,8 @@ class Benchmark:
             "methods": list(self.methods),
             "metrics": [metric.name for metric in self.metrics],
             "better": [metric.is_better for metric in self.metrics],
-            "means": plain_interval(self.intervals),
-            "ranks": plain_interval(self.ranks),
+            "means": self.intervals.as_dict(),
+            "ranks": self.ranks.as_dict(),
             "agreement": without_nan(self.agreement.tolist()),
             "settings": dict(self.settings),
             "refused": dict(self.refused),

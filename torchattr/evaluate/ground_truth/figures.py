@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from torchattr.evaluate.bootstrap import Interval
+from torchattr.evaluate.ground_truth.controls import CONTROLS
 from torchattr.evaluate.ground_truth.text_table import number
+from torchattr.show import plot_dots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,23 +19,15 @@ DARK = 0.6
 """The value from which on a cell's text is white."""
 
 
-def plot_intervals(
-    names: Sequence[str], intervals: Interval, label: str, ax: Axes | None = None
-) -> Axes:
-    """Draw a point with its interval for each name, the smallest on top; controls are grey."""
+def plot_ranks(names: Sequence[str], ranks: Interval, ax: Axes | None = None) -> Axes:
+    """Draw the mean rank of each name with its interval, the best on top; controls are grey."""
     axes = _axes(5.5, 1 + 0.2 * len(names)) if ax is None else ax
-    order = intervals.value.argsort(stable=True).tolist()
-    for position, row in enumerate(order):
-        color = "0.6" if names[row].startswith("(") else "tab:blue"
-        one = intervals[row]
-        axes.plot([one.low, one.high], [position, position], color=color, linewidth=2, alpha=0.5)
-        axes.plot([one.value], [position], "o", color=color, markersize=5)
-    axes.set_yticks(range(len(names)), [names[row] for row in order])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(label)
+    order = ranks.value.argsort(stable=True).tolist()
+    rows = [(names[k], ranks.value[k], ranks.low[k], ranks.high[k]) for k in order]
+    plot_dots(rows, axes, ["0.6" if names[k] in CONTROLS else "tab:blue" for k in order])
+    axes.set_xlabel("mean rank, 1 is the best")
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
     return axes
 
 
@@ -51,7 +45,7 @@ def plot_matrix(
     colors: tuple[str, float, float],
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a matrix as a heat map with its numbers; cells of NaN stay empty.
+    """Draw a matrix as a heat map with its numbers; cells of NaN are grey.
 
     Args:
         rows: the names of the rows.
@@ -63,6 +57,7 @@ def plot_matrix(
     """
     axes: Any = _axes(*size) if ax is None else ax
     name, low, high = colors
+    axes.set_facecolor("0.85")
     drawn = axes.imshow(values.numpy(), cmap=name, vmin=low, vmax=high, aspect="auto")
     for row, line in enumerate(values.tolist()):
         for column, value in enumerate(line):

@@ -12,15 +12,13 @@ from tqdm import tqdm
 from torchattr.core.warn import listening
 from torchattr.errors import InputError, TorchattrError
 from torchattr.evaluate.ground_truth.asked_methods import AskedMethod
-from torchattr.evaluate.ground_truth.controls import CONTROLS
-from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
+from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
+from torchattr.evaluate.ground_truth.controls import CONTROLS, control_maps
 from torchattr.explanation import explain
+from torchattr.show import COLOR, style_of
 
 AT_ONCE = 16
 """Pictures of a batch, which share a forward."""
-
-GRADIENTS = ("deconvolution", "guided_backprop", "guided_grad_cam")
-"""Methods whose sign says whether a pixel should be brighter, not whether it is evidence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,32 +34,31 @@ class FittingMethods:
         return [*(method.name for method in self.methods), *CONTROLS]
 
     def explained(
-        self, pictures: LabelledPictures, progress: str | None = None
-    ) -> Iterator[tuple[LabelledPictures, list[Tensor]]]:
-        """Yield the pictures batch by batch with the maps of each row, `(N, C or 1, h, w)`.
+        self, pictures: AskedPictures, progress: str | None = None
+    ) -> Iterator[tuple[slice, list[Tensor]]]:
+        """Yield which pictures a batch has, and its maps for each row, `(N, C or 1, h, w)`.
 
         Args:
             pictures: what is explained, by all methods from one forward of each batch.
             progress: title of the progress bar; `None` shows none.
         """
-        controls = [control(pictures.inputs) for control in CONTROLS.values()]
+        controls = control_maps(pictures.inputs)
         starts = range(0, len(pictures), AT_ONCE)
         for start in tqdm(starts, desc=progress, disable=None if progress else True):
             rows = slice(start, start + AT_ONCE)
-            batch = pictures[rows]
             with listening(_ignore):
-                maps = _explained(batch, self.methods)
-            yield batch, [*maps, *(one[rows] for one in controls)]
+                maps = _explained(pictures[rows], self.methods)
+            yield rows, [*maps, *(one[rows] for one in controls)]
 
 
-def fitting_methods(pictures: LabelledPictures, methods: Sequence[AskedMethod]) -> FittingMethods:
+def fitting_methods(pictures: AskedPictures, methods: Sequence[AskedMethod]) -> FittingMethods:
     """Try each method on the first picture."""
     found = {method.name: _reason(pictures[:1], method) for method in methods}
     refused = {name: reason for name, reason in found.items() if reason}
     return FittingMethods([one for one in methods if one.name not in refused], refused)
 
 
-def _reason(picture: LabelledPictures, method: AskedMethod) -> str:
+def _reason(picture: AskedPictures, method: AskedMethod) -> str:
     """Return why a method does not fit; empty if it does."""
     try:
         with listening(_ignore):
@@ -82,20 +79,21 @@ def need_some(fitting: FittingMethods) -> None:
         raise InputError(f"no method fits the network: {reasons}")
 
 
-def as_large(name: str, maps: Tensor, pictures: LabelledPictures) -> Tensor:
-    """Return the maps of a row `(N, h, w)` in the pictures' size.
+def as_large(name: str, maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the maps of a row `(N, h, w)` in the size of the pictures.
 
-    Channels are summed, of gradients their magnitudes; coarse maps are enlarged.
+    Channels are summed; of gradients, which are drawn in colour, their magnitudes, since the sign
+    says whether a pixel should be brighter, not whether it is evidence. Coarse maps are enlarged.
     """
     values = maps.detach().double()
-    flat = (values.abs() if name in GRADIENTS else values).sum(1, keepdim=True)
-    size = pictures.inputs.shape[2:]
-    if flat.shape[2:] != size:
-        flat = interpolate(flat, size, mode="bilinear", align_corners=False)
+    is_gradient = style_of(name, values[:1].cpu()) == COLOR
+    flat = (values.abs() if is_gradient else values).sum(1, keepdim=True)
+    if tuple(flat.shape[2:]) != tuple(size):
+        flat = interpolate(flat, tuple(size), mode="bilinear", align_corners=False)
     return flat[:, 0]
 
 
-def _explained(pictures: LabelledPictures, methods: Sequence[AskedMethod]) -> list[Tensor]:
+def _explained(pictures: AskedPictures, methods: Sequence[AskedMethod]) -> list[Tensor]:
     """Return the maps of each method, `(N, C or 1, h, w)`."""
     made = {method.make(pictures.model): method.options(pictures) for method in methods}
     if not made:

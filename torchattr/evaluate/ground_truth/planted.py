@@ -90,12 +90,9 @@ def _grown(
     fitting = fitting_methods(pictures, methods)
     gains: dict[str, list[Tensor]] = {name: [] for name in fitting.names}
     shown: dict[str, list[Tensor]] = {name: [] for name in fitting.names}
-    start = 0
     for batch, maps in fitting.explained(pictures, plant.name if show_progress else None):
-        own = truth[start : start + len(batch)]
-        start += len(batch)
         for name, values in zip(fitting.names, maps, strict=True):
-            gains[name].append(gains_of(values, own).cpu())
+            gains[name].append(gains_of(values, truth[batch]).cpu())
             shown[name].append(values.flatten(1).any(1).double().cpu())
     rows = [*(method.name for method in methods), *CONTROLS]
     none = torch.full((n,), torch.nan, dtype=torch.float64)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
 from torchattr.evaluate.ground_truth.controls import CONTROLS
 from torchattr.evaluate.ground_truth.figures import plot_matrix
-from torchattr.evaluate.ground_truth.saving import picture_of, plain_interval, saved
+from torchattr.evaluate.ground_truth.saving import picture_of, saved
 from torchattr.evaluate.ground_truth.text_table import TextTable, number
 from torchattr.results import Entry
 from torchattr.show import notebook, rendered
@@ -136,7 +136,7 @@ class PlantedReport:
             "seed": self.seed,
             "methods": list(self.methods),
             "plants": dict(self.plants),
-            "gains": plain_interval(self.intervals),
+            "gains": self.intervals.as_dict(),
             "verdicts": {
                 name: {plant: self.verdict(name, plant) for plant in self.plants}
                 for name in self.methods

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
+from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
 from torchattr.evaluate.ground_truth.planted_networks import (
     CELL,
     SIDE,
@@ -46,12 +46,11 @@ class Plant:
     network: Callable[[], nn.Module]
     draw: Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 
-    def pictures(self, n: int, seed: int) -> tuple[LabelledPictures, Tensor]:
+    def pictures(self, n: int, seed: int) -> tuple[AskedPictures, Tensor]:
         """Return pictures of class 1 for the network, and what decides."""
         inputs, truth = self.draw(n, torch.Generator().manual_seed(seed))
         targets = torch.full((n,), DECIDING)
-        model = self.network()
-        return LabelledPictures(model, inputs, targets, truth.any(1), (), "softmax"), truth
+        return AskedPictures(self.network(), inputs, targets), truth
 
 
 def _grey(n: int, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from torchattr.evaluate.bootstrap import Interval
 from torchattr.results import Entry, RunFolder
 from torchattr.show import rendered
 
@@ -30,11 +29,6 @@ def saved(entries: Sequence[Entry], out: str | Path, overwrite: bool) -> list[Pa
 def picture_of(axes: Axes) -> Image.Image:
     """Return the figure of axes as a picture."""
     return Image.fromarray(rendered(axes))
-
-
-def plain_interval(interval: Interval) -> dict[str, Any]:
-    """Return an interval as plain data, with `None` for NaN."""
-    return {name: without_nan(value) for name, value in interval.as_dict().items()}
 
 
 def without_nan(value: Any) -> Any:

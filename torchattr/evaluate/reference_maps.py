@@ -1,0 +1,78 @@
+"""Maps that know nothing of the model: edges, the centre, and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torchattr.methods import checked_seed
+
+_SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+_SPREAD = 0.25
+"""The standard deviation of the Gaussian, as a share of each side."""
+
+
+def sobel_edges(pictures: Tensor) -> Tensor:
+    """Return the edges of pictures `(N, C, h, w)` as maps `(N, h, w)`: an edge detector's answer.
+
+    The magnitude of the Sobel gradient of the mean channel; the border is repeated outwards.
+
+    >>> step = torch.zeros(1, 3, 4, 4)
+    >>> step[..., 2:] = 1
+    >>> sobel_edges(step)[0, 1].tolist()
+    [0.0, 4.0, 4.0, 0.0]
+    """
+    grey = F.pad(pictures.double().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    across = torch.tensor(_SOBEL, dtype=grey.dtype, device=grey.device)[None, None]
+    return torch.hypot(F.conv2d(grey, across), F.conv2d(grey, across.mT))[:, 0]
+
+
+def centre_gaussian(pictures: Tensor) -> Tensor:
+    """Return a Gaussian in the middle of each picture, `(N, h, w)`: where photographers aim.
+
+    Its standard deviation is a quarter of each side.
+
+    >>> centre_gaussian(torch.zeros(1, 3, 5, 5))[0, 2].argmax().item()
+    2
+    """
+    rows, columns = (_bell(size, pictures.device) for size in pictures.shape[2:])
+    return (rows[:, None] * columns).expand(len(pictures), -1, -1)
+
+
+def random_maps(pictures: Tensor, seed: int) -> Tensor:
+    """Return uniform noise for each picture, `(N, h, w)`: the control of every comparison."""
+    generator = np.random.default_rng(checked_seed(seed))
+    drawn = generator.random((len(pictures), *pictures.shape[2:]))
+    return torch.from_numpy(drawn).to(pictures.device)
+
+
+def squares(size: Sequence[int], across: int, device: torch.device) -> Tensor:
+    """Return the number of the square that each pixel lies in, `(1, 1, h, w)`.
+
+    Args:
+        size: height and width.
+        across: number of squares along the longer side, at most.
+        device: where.
+
+    >>> squares((4, 6), 3, torch.device("cpu"))[0, 0, 2].tolist()
+    [3, 3, 4, 4, 5, 5]
+    """
+    side = -(-max(size) // across)
+    rows, columns = (torch.arange(one, device=device) // side for one in size)
+    return (rows[:, None] * (int(columns[-1]) + 1) + columns)[None, None]
+
+
+def reduced(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps `(N, h, w)` averaged down to a size, or as they are if they have it."""
+    if tuple(maps.shape[1:]) == tuple(size):
+        return maps
+    return F.adaptive_avg_pool2d(maps[:, None], list(size))[:, 0]
+
+
+def _bell(size: int, device: torch.device) -> Tensor:
+    places = torch.arange(size, dtype=torch.float64, device=device) - (size - 1) / 2
+    return torch.exp(-((places / (_SPREAD * size)) ** 2) / 2)
