@@ -45,6 +45,12 @@ def test_the_bounds_are_options_of_the_methods() -> None:
     assert asked_methods("rise")[0].options(pictures)["activation"] == "softmax"
 
 
+def test_a_function_that_makes_no_method_says_so() -> None:
+    (wrong,) = asked_methods({"wrong": lambda net: net})
+    with pytest.raises(InputTypeError, match="for 'wrong' that must return a method, but it"):
+        wrong.make(labelled().model)
+
+
 @pytest.mark.parametrize(
     ("methods", "error", "said"),
     [

@@ -91,12 +91,23 @@ def _each(methods: Methods) -> Iterator[AskedMethod]:
 
 
 def _checked(name: Any, make: Any) -> Maker:
+    """Return a function of the user's that names itself where it makes no method."""
     if not isinstance(name, str) or not callable(make):
         raise InputTypeError(
             "methods must map names to functions that make a method for a model, such as"
             f" {{'smooth_grad': lambda net: NoiseTunnel(Saliency(net))}}, got {name!r}: {make!r}"
         )
-    return make
+
+    def checked(model: nn.Module) -> Attribution:
+        made = make(model)
+        if not isinstance(made, Attribution):
+            raise InputTypeError(
+                f"methods has a function for {name!r} that must return a method, but it returned"
+                f" {type(made).__name__}"
+            )
+        return made
+
+    return checked
 
 
 def _maker(method: Any) -> Maker:

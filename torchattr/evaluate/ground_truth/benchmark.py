@@ -100,15 +100,15 @@ def benchmark(
         for kind, shown in made.items()
     ]
     by_name = {metric: value for part in found for metric, value in part.items()}
-    is_own = isinstance(pictures, LabelledPictures)
+    name = OWN if isinstance(pictures, LabelledPictures) else pictures
     return Benchmark(
-        OWN if is_own else pictures,
+        name,
         fitting.names,
         columns,
         torch.stack([by_name[metric.name] for metric in columns], -1),
         fitting.refused,
         {one.name: one.settings for one in fitting.methods if one.settings},
-        None if is_own else seed,
+        None if name == OWN else seed,
     )
 
 
