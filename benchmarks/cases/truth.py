@@ -16,7 +16,7 @@ from torchattr.evaluate.ground_truth.measured_methods import FittingMethods, fit
 from torchattr.evaluate.ground_truth.metrics import METRICS
 
 SEED = 1
-PICTURES = 50
+PICTURES = 32
 PLANTED = 16
 TIMED = 8
 """Pictures of the batch whose time is measured."""

@@ -32,7 +32,7 @@ def benchmark(
     ] = COLLAGE,
     n: Annotated[
         int | None,
-        typer.Option("-n", "--n", help="Number of pictures", show_default="32, or 16 planted"),
+        typer.Option("-n", "--n", help="Number of pictures", show_default="16"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the pictures")] = 1,
     method: Annotated[

@@ -70,7 +70,8 @@ def reduced(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Return maps `(N, h, w)` averaged down to a size, or as they are if they have it."""
     if tuple(maps.shape[1:]) == tuple(size):
         return maps
-    return F.adaptive_avg_pool2d(maps[:, None], list(size))[:, 0]
+    height, width = size
+    return F.adaptive_avg_pool2d(maps[:, None], (height, width))[:, 0]
 
 
 def _bell(size: int, device: torch.device) -> Tensor:

@@ -36,7 +36,7 @@ OWN = "own"
 def benchmark(
     pictures: str | LabelledPictures = "collage",
     *,
-    n: int = 32,
+    n: int = 16,
     seed: int = 1,
     methods: Methods = None,
     metrics: str | Sequence[str] | None = None,

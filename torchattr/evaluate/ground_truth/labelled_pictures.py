@@ -32,9 +32,11 @@ class LabelledPictures:
         ShapeError: tensors that do not fit each other, or no pictures.
         InputError: a mask of nothing or everything, or an unknown activation.
 
+    >>> import torch
     >>> masks = torch.zeros(2, 8, 8, dtype=torch.bool)
     >>> masks[:, 2:5, 1:4] = True
-    >>> LabelledPictures(nn.Identity(), torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), masks).boxes
+    >>> inputs, targets = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
+    >>> LabelledPictures(torch.nn.Identity(), inputs, targets, masks).boxes
     [(1, 2, 4, 5), (1, 2, 4, 5)]
     """
 
