@@ -30,6 +30,15 @@ def test_scenes(here):
     assert not Path("torchattr-out").exists()
 
 
+def test_files_of_another_origin_are_kept(here):
+    Path("mine/planted").mkdir(parents=True)
+    Path("mine/planted/report.png").write_text("mine")
+    chosen = ("--method", "saliency", "--plant", "stamp", "--n", 10, "--out", "mine")
+    refused(call("benchmark", "planted", *chosen), "report.png")
+    assert Path("mine/planted/report.png").read_text() == "mine"
+    assert call("benchmark", "planted", *chosen, "--overwrite").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -59,7 +59,7 @@ def benchmark(
     """
     with reported():
         where = Destinations(out, overwrite, logdir, html, f"torchattr benchmark: {pictures}")
-        _run(_measure(pictures, n, seed, method, metric, plant), where)
+        _run(pictures, _measure(pictures, n, seed, method, metric, plant), where)
 
 
 def _measure(
@@ -102,9 +102,14 @@ def _measure(
     )
 
 
-def _run(measure: Callable[[], Report], where: Destinations) -> None:
+def _run(pictures: str, measure: Callable[[], Report], where: Destinations) -> None:
+    from torchattr.evaluate import Benchmark, PlantedReport
+
+    names = PlantedReport.ENTRIES if pictures == PLANTED else Benchmark.ENTRIES
     sink = where.sink()
     with sink:
+        # Before minutes of measuring.
+        sink.claim([f"{pictures}/{name}" for name in names])
         report = measure()
         for title, table in report.tables().items():
             stdout.print(title, style="bold")
@@ -112,9 +117,7 @@ def _run(measure: Callable[[], Report], where: Destinations) -> None:
             stdout.print()
         for text in report.notes():
             note(text)
-        entries = report.entries()
-        sink.claim([entry.path for entry in entries])
-        for entry in entries:
+        for entry in report.entries():
             for file in sink.add(entry):
                 stdout.print(f"  {printable(str(file))}", style="dim", soft_wrap=True)
     where.say("the benchmark", "tables (.txt), figures (.png), raw values (.npz)")

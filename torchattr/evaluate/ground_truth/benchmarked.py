@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -52,6 +52,9 @@ class Benchmark:
         settings: what bounds the cost of some methods, by name.
         seed: of the pictures; `None` if they were given.
     """
+
+    ENTRIES: ClassVar[tuple[str, ...]] = ("ranking", "agreement")
+    """The names of what is saved."""
 
     pictures: str
     methods: Sequence[str]
@@ -164,9 +167,10 @@ class Benchmark:
     def entries(self) -> list[Entry]:
         """Return the ranking with all values, and the agreement, as a folder takes them."""
         arrays = {"values": self.values.numpy()}
+        ranking, agreement = self.ENTRIES
         return [
             Entry(
-                "ranking",
+                ranking,
                 picture_of(self.plot()),
                 arrays,
                 self.as_dict(),
@@ -175,7 +179,7 @@ class Benchmark:
                 text=str(self),
             ),
             Entry(
-                "agreement",
+                agreement,
                 picture_of(self.plot_agreement()),
                 {"agreement": self.agreement.numpy()},
                 {},

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -53,6 +53,9 @@ class PlantedReport:
         settings: what bounds the cost of some methods, by name.
         seed: of the pictures.
     """
+
+    ENTRIES: ClassVar[tuple[str, ...]] = ("report",)
+    """The names of what is saved."""
 
     methods: Sequence[str]
     plants: Mapping[str, str]
@@ -150,9 +153,9 @@ class PlantedReport:
     def entries(self) -> list[Entry]:
         """Return the report as a folder takes it."""
         arrays = {"gains": self.gains.numpy()}
-        title = "Planted truth"
+        (name,), title = self.ENTRIES, "Planted truth"
         drawn = picture_of(self.plot())
-        return [Entry("report", drawn, arrays, self.as_dict(), NAMES, title, text=str(self))]
+        return [Entry(name, drawn, arrays, self.as_dict(), NAMES, title, text=str(self))]
 
     def save(self, out: str | Path, overwrite: bool = False) -> list[Path]:
         """Write the table, the figure, the values and a manifest; return the files.
