@@ -251,6 +251,10 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # inspect
     # preparation
     # evaluate
+    "evaluate.ground_truth.asked_pictures": "evaluate/ground_truth/test_labelled_pictures.py:"
+    " values, of which these are a part",
+    "evaluate.ground_truth.saving": "evaluate/ground_truth/test_benchmark.py: run by each report",
+    "evaluate.ground_truth.text_table": "evaluate/ground_truth/test_planted_report.py: by a report",
     "evaluate.deletions": "evaluate/test_curves.py: what all metrics of deletion share",
     # robust
     # concepts

@@ -13,6 +13,7 @@ from benchmarks.cases.randomisation import Randomisation
 from benchmarks.cases.relevance import Relevance
 from benchmarks.cases.scale import Scale
 from benchmarks.cases.sharing import Sharing
+from benchmarks.cases.truth import Truth
 
 CASES: dict[str, Case] = {
     case.name: case
@@ -20,5 +21,6 @@ CASES: dict[str, Case] = {
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
         *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
         Randomisation(),
+        Truth(),
     )
 }

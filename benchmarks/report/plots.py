@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.report.text import say
 from benchmarks.tasks import TITLES
+from torchattr.evaluate.ground_truth.figures import plot_agreement, plot_matrix
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 COLOURS = {
@@ -128,11 +131,38 @@ def incremental(rows: Sequence[Section]) -> Figure | None:
     return figure
 
 
+def truth(rows: Sequence[Section]) -> Figure | None:
+    """The gains on planted truth, and how far the metrics agree on scenes."""
+    by_name = {row["name"]: row for row in rows}
+    if not {"planted", "collage"} <= set(by_name):
+        return None
+    planted, scenes = by_name["planted"], by_name["collage"]
+    figure = Figure(figsize=(15, 2.2 + 0.2 * len(planted["methods"])), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    gains = _floats(planted["gains"]["value"])
+    order = np.argsort(-np.nan_to_num(gains, nan=0.0).sum(1), kind="stable")
+    names = [planted["methods"][k] for k in order]
+    colors = ("Blues", 0.0, 1.0)
+    plot_matrix(
+        names, list(planted["plants"]), torch.from_numpy(gains[order]), (1, 1), colors, left
+    )
+    left.set_xlabel("share of the attribution on what decides, beyond chance")
+    plot_agreement(scenes["metrics"], torch.from_numpy(_floats(scenes["agreement"])), right)
+    right.set_xlabel("rank correlation of the metrics")
+    return figure
+
+
+def _floats(values: Any) -> np.ndarray:
+    """Return nested lists as an array, with NaN for `None`."""
+    return np.array(values, dtype=float)
+
+
 DRAWN: dict[str, Callable[[Sequence[Section]], Figure | None]] = {
     "kernels": kernels,
     "methods": methods,
     "scale": scale,
     "incremental": incremental,
+    "truth": truth,
 }
 
 

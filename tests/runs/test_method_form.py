@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import torchattr as ta
+from torchattr.core.squares import squares
 from torchattr.errors import InputError, InputTypeError, RegistryError
 from torchattr.methods import registered_methods
 from torchattr.models import load_model
-from torchattr.runs.method_form import MethodForm, input_bounds, options_by_method, squares
+from torchattr.runs.method_form import MethodForm, input_bounds, options_by_method
 
 NAMES = ["saliency", "rise", "integrated_gradients", "lime"]
 

@@ -25,7 +25,6 @@ from torchattr.runs import (
     Written,
     run_jobs,
 )
-from torchattr.runs.method_form import squares
 
 
 @pytest.fixture
@@ -73,9 +72,3 @@ def test_rules_for_methods_without_any_are_refused_before_a_picture_is_read(
 ) -> None:
     with pytest.raises(RuleError, match=r"rules=.* is for methods that rewrite"):
         ExplainJob(loaded, ExplainSettings(("saliency",), rules={"gelu": "guided"}))
-
-
-def test_squares_number_the_cells_of_a_grid() -> None:
-    cells = squares(torch.zeros(1, 3, 28, 28))
-    assert cells.shape == (1, 1, 28, 28)
-    assert cells.unique().numel() == 196

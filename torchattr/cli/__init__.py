@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from torchattr.cli.activations import activations
 from torchattr.cli.backproject import backproject
+from torchattr.cli.benchmark import benchmark
 from torchattr.cli.check import check
 from torchattr.cli.dream import dream
 from torchattr.cli.explain import explain
@@ -46,6 +47,7 @@ app.command()(kernels)
 app.command()(summary)
 app.command()(methods)
 app.command()(info)
+app.command()(benchmark)
 app.command()(view)
 
 

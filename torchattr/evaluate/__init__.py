@@ -19,6 +19,11 @@ from torchattr.evaluate.faithfulness import sensitivity_n as sensitivity_n
 from torchattr.evaluate.faithfulness import single_deletion as single_deletion
 from torchattr.evaluate.findings import Criterion as Criterion
 from torchattr.evaluate.findings import Finding as Finding
+from torchattr.evaluate.ground_truth.benchmark import benchmark as benchmark
+from torchattr.evaluate.ground_truth.benchmarked import Benchmark as Benchmark
+from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures as LabelledPictures
+from torchattr.evaluate.ground_truth.planted import planted as planted
+from torchattr.evaluate.ground_truth.planted_report import PlantedReport as PlantedReport
 from torchattr.evaluate.infidelity import infidelity as infidelity
 from torchattr.evaluate.infidelity import perturbed_by as perturbed_by
 from torchattr.evaluate.localisation import (

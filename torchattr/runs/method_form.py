@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.core.registry import suggest
+from torchattr.core.squares import squares
 from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.errors import InputError
 from torchattr.methods import Attribution, build, find_method, takes
@@ -199,15 +200,3 @@ def input_bounds(loaded: LoadedModel) -> dict[str, Tensor]:
         for color in ("black", "white")
     )
     return {"low": torch.minimum(black, white), "high": torch.maximum(black, white)}
-
-
-def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:
-    """Return a feature mask of squares for pictures `(N, C, H, W)`: integers `(1, 1, H, W)`.
-
-    >>> squares(torch.zeros(1, 3, 4, 4), cells=2)[0, 0].tolist()
-    [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
-    """
-    height, width = inputs.shape[-2:]
-    rows = torch.arange(height, device=inputs.device) * cells // height
-    columns = torch.arange(width, device=inputs.device) * cells // width
-    return (rows[:, None] * cells + columns)[None, None]

@@ -1,0 +1,157 @@
+"""Every method against every metric, on fresh pictures whose objects are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from torchattr.core.warn import listening
+from torchattr.errors import InputError
+from torchattr.evaluate.ground_truth.asked_methods import Methods, asked_methods
+from torchattr.evaluate.ground_truth.benchmarked import Benchmark
+from torchattr.evaluate.ground_truth.collage_pictures import collage_grids, collage_pictures
+from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
+from torchattr.evaluate.ground_truth.measured_methods import (
+    FittingMethods,
+    as_large,
+    fitting_methods,
+    need_some,
+)
+from torchattr.evaluate.ground_truth.metrics import MapMetric, On, asked_metrics
+from torchattr.methods import checked_count
+
+Maker = Callable[[int, int], LabelledPictures]
+
+PICTURES: Mapping[str, Mapping[On, Maker]] = {
+    "collage": {"scenes": collage_pictures, "grids": collage_grids}
+}
+"""What makes the pictures of each kind from their number and a seed, by name."""
+
+OWN = "own"
+"""The name of pictures that are given."""
+
+
+def benchmark(
+    pictures: str | LabelledPictures = "collage",
+    *,
+    n: int = 16,
+    seed: int = 1,
+    methods: Methods = None,
+    metrics: str | Sequence[str] | None = None,
+    show_progress: bool = False,
+) -> Benchmark:
+    """Measure methods by metrics on pictures whose objects are known, and rank them.
+
+    For `"collage"` the bundled network explains one object in each of `n` fresh scenes of two or
+    three, which it finds, and in each of `n` grids of four scenes. All gradient methods share one
+    forward of each batch; metrics whose forwards do not depend on the maps share these, too. Maps
+    are enlarged to the pictures, and channels summed (of guided and deconvolved gradients, whose
+    sign is no evidence, their magnitudes). Methods that replace features get cells, and
+    those that draw samples few, so that none takes more than some hundreds of forwards a picture;
+    `settings` of the result says which. Those that do not fit the network are left out with their
+    reason.
+
+    Localisation: `mass` and `positive` (:func:`torchattr.evaluate.relevance_mass`,
+    :func:`torchattr.evaluate.attribution_localisation`), `rank`, `top 5%`, `auc`, `pointing`, and
+    `grid`, the grid pointing game. Faithfulness: `deletion`, `insertion`, `road` (half the
+    difference of removing the least and the most first), `sets`
+    (:func:`torchattr.evaluate.faithfulness_correlation`), `single`
+    (:func:`torchattr.evaluate.single_deletion`). Complexity, which is not ranked: `gini`,
+    `entropy`.
+
+    It is *not* the truth about a method: metrics of localisation presume that the network uses the
+    object and nothing else, those of faithfulness that it treats pictures with holes as it does
+    others, and both contradict each other, as `agreement` shows. The network is small. Where right
+    and wrong are known, see :func:`torchattr.evaluate.planted`.
+
+    Args:
+        pictures: `"collage"`, or pictures and a network of yours with the masks of the objects,
+            which `grid` is not measured on.
+        n: number of scenes, and of grids.
+        seed: of them; the same seed gives the same.
+        methods: names or classes; or functions that make a method for a model, by name, such as
+            `{"smooth_grad": lambda net: NoiseTunnel(Saliency(net))}`; `None` is all that are
+            registered.
+        metrics: some of those above; `None` is all.
+        show_progress: show progress bars on stderr.
+
+    Raises:
+        InputError: unknown pictures or metric, no method that fits, or a number out of range.
+        InputTypeError: an argument of the wrong type.
+        RegistryError: an unknown method.
+
+    Warns `FewSamplesWarning` below ten pictures.
+
+    >>> found = benchmark(n=10, methods=["saliency", "lrp"], metrics=["mass", "grid"])
+    >>> found.values.shape  # pictures, methods and three controls, metrics
+    torch.Size([10, 5, 2])
+    >>> found.ranking[0]
+    'lrp'
+    """
+    asked, columns = asked_methods(methods), asked_metrics(metrics)
+    made = _made(pictures, n, seed, columns)
+    columns = [metric for metric in columns if metric.on in made]
+    fitting = fitting_methods(next(iter(made.values())).asked, asked)
+    need_some(fitting)
+    found = [
+        _values(shown, fitting, [one for one in columns if one.on == kind], kind, show_progress)
+        for kind, shown in made.items()
+    ]
+    by_name = {metric: value for part in found for metric, value in part.items()}
+    name = OWN if isinstance(pictures, LabelledPictures) else pictures
+    return Benchmark(
+        name,
+        fitting.names,
+        columns,
+        torch.stack([by_name[metric.name] for metric in columns], -1),
+        fitting.refused,
+        {one.name: one.settings for one in fitting.methods if one.settings},
+        None if name == OWN else seed,
+    )
+
+
+def _made(
+    pictures: str | LabelledPictures, n: int, seed: int, metrics: Sequence[MapMetric]
+) -> dict[On, LabelledPictures]:
+    """Return the pictures of each kind that the metrics are measured on."""
+    if isinstance(pictures, LabelledPictures):
+        if all(metric.on == "grids" for metric in metrics):
+            raise InputError(
+                "the metric grid is measured on grids of fresh scenes, not on pictures of yours;"
+                " leave it out"
+            )
+        return {"scenes": pictures}
+    if pictures not in PICTURES:
+        raise InputError(
+            f"pictures must be {' or '.join(map(repr, PICTURES))} or LabelledPictures, got"
+            f" {pictures!r}; networks whose decision is known by construction are those of planted"
+        )
+    checked_count(n, "n")
+    makers = PICTURES[pictures]
+    kinds = [kind for kind in makers if any(metric.on == kind for metric in metrics)]
+    return {kind: makers[kind](n, seed) for kind in kinds}
+
+
+def _values(
+    pictures: LabelledPictures,
+    fitting: FittingMethods,
+    metrics: Sequence[MapMetric],
+    kind: str,
+    show_progress: bool,
+) -> dict[str, Tensor]:
+    """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
+    batches: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
+    for chosen, maps in fitting.explained(pictures.asked, kind if show_progress else None):
+        batch = pictures[chosen]
+        rows = zip(fitting.names, maps, strict=True)
+        large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in rows])
+        for metric in metrics:
+            with listening(_ignore):
+                batches[metric.name].append(metric.measure(batch, large).T)
+    return {name: torch.cat(parts).double().cpu() for name, parts in batches.items()}
+
+
+def _ignore(_: Warning) -> None:
+    """Ignore where a metric is undefined: it is NaN there, and counted in the intervals."""

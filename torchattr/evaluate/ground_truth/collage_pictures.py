@@ -1,0 +1,138 @@
+"""Fresh scenes of the bundled network, and grids of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchattr.core.gradient_mode import gradients
+from torchattr.errors import InputError
+from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
+from torchattr.methods import checked_count, checked_seed
+from torchattr.models.collage import CLASSES, CollageNet, PixelBox, collage, preprocess
+from torchattr.models.collage.making.scenes import CollageScene, scene
+
+TRAINED_ON = 0
+"""The seed of the scenes on which the network was trained."""
+
+CELL = 64
+"""The side of a cell of a grid, half of the network's input."""
+
+SURE = 3.0
+"""The least logit of a scene in a grid, a probability of 0.95."""
+
+_AT_ONCE = 16
+
+Object: TypeAlias = tuple[CollageScene, int]
+"""A scene, and which of its objects is explained."""
+
+
+def collage_pictures(n: int, seed: int) -> LabelledPictures:
+    """Return scenes of two or three objects, one of which is explained, for the bundled network.
+
+    Those scenes of a series are taken in which the network finds the object, which is drawn: of one
+    that it overlooks, no map could tell where it sees it.
+
+    Raises:
+        InputError: no number of scenes, or the seed of those that the network was trained on.
+        InputTypeError: a number or seed that is not an int.
+    """
+    _check(n, seed)
+    model = collage()
+    crowded = (one for one in _objects(seed) if len(one[0].labels) > 1)
+    chosen = list(islice(_found(model, crowded), n))
+    return LabelledPictures(
+        model,
+        _inputs([made for made, _ in chosen]),
+        torch.tensor([CLASSES.index(made.labels[k]) for made, k in chosen]),
+        torch.from_numpy(np.stack([made.masks[k] for made, k in chosen])),
+        [made.boxes[k] for made, k in chosen],
+        "sigmoid",
+    )
+
+
+def collage_grids(n: int, seed: int) -> LabelledPictures:
+    """Return grids of four scenes of one object each, all of different classes.
+
+    What is explained is the object in a cell that changes from grid to grid; the mask is that
+    cell. The scenes are those of which the network is sure (Böhle, Fritz and Schiele 2021,
+    arXiv:2104.00032).
+
+    Raises: as for :func:`collage_pictures`.
+    """
+    _check(n, seed)
+    model = collage()
+    grids = list(_grids(model, n, seed))
+    inputs = torch.stack([_tiled(_inputs([made for made, _ in cells])) for cells in grids])
+    boxes = [_cell_box(index % 4) for index in range(n)]
+    targets = [CLASSES.index(cells[i % 4][0].labels[0]) for i, cells in enumerate(grids)]
+    masks = torch.zeros(n, 2 * CELL, 2 * CELL, dtype=torch.bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = True
+    return LabelledPictures(model, inputs, torch.tensor(targets), masks, boxes, "sigmoid")
+
+
+def _check(n: int, seed: int) -> None:
+    checked_count(n, "n")
+    if checked_seed(seed) == TRAINED_ON:
+        raise InputError(
+            f"seed {TRAINED_ON} is that of the scenes that the network was trained on; choose"
+            " another"
+        )
+
+
+def _objects(seed: int, size: int = 2 * CELL) -> Iterator[Object]:
+    """Yield the scenes of a series, each with one of its objects."""
+    for index in count():
+        made = scene(seed, index, size)
+        yield made, int(np.random.default_rng((seed, index, size)).integers(len(made.labels)))
+
+
+def _found(model: CollageNet, objects: Iterator[Object], least: float = 0.0) -> Iterator[Object]:
+    """Yield the objects whose logit is above a bound."""
+    while True:
+        yield from _seen(model, list(islice(objects, _AT_ONCE)), least)
+
+
+@gradients(False)
+def _seen(model: CollageNet, objects: Sequence[Object], least: float) -> list[Object]:
+    logits = model(_inputs([made for made, _ in objects]))
+    classes = [CLASSES.index(made.labels[k]) for made, k in objects]
+    return [
+        one for one, row, k in zip(objects, logits, classes, strict=True) if float(row[k]) > least
+    ]
+
+
+def _grids(model: CollageNet, n: int, seed: int) -> Iterator[list[Object]]:
+    single = (one for one in _objects(seed, CELL) if len(one[0].labels) == 1)
+    waiting = _found(model, single, SURE)
+    for _ in range(n):
+        cells: list[Object] = []
+        while len(cells) < 4:
+            cells += _of_another_class(cells, next(waiting))
+        yield cells
+
+
+def _of_another_class(cells: Sequence[Object], one: Object) -> list[Object]:
+    """Return a scene if its class is not in the grid yet."""
+    taken = {made.labels for made, _ in cells}
+    return [] if one[0].labels in taken else [one]
+
+
+def _inputs(made: Sequence[CollageScene]) -> Tensor:
+    return preprocess.normalised(np.stack([one.image for one in made])).contiguous()
+
+
+def _tiled(cells: Tensor) -> Tensor:
+    """Return a picture `(C, 2h, 2w)` of four `(4, C, h, w)`, row by row."""
+    return torch.cat([torch.cat(list(row), dim=2) for row in cells.unflatten(0, (2, 2))], dim=1)
+
+
+def _cell_box(cell: int) -> PixelBox:
+    top, left = (side * CELL for side in divmod(cell, 2))
+    return left, top, left + CELL, top + CELL
