@@ -1,17 +1,29 @@
 """Evaluate attributions: curves, faithfulness, robustness, localisation, complexity, statistics."""
 
+from torchattr.evaluate.blocks import blocks as blocks
+from torchattr.evaluate.blocks import superpixels as superpixels
+from torchattr.evaluate.both_orders import BothOrders as BothOrders
+from torchattr.evaluate.both_orders import both_orders as both_orders
 from torchattr.evaluate.complexity import effective_complexity as effective_complexity
 from torchattr.evaluate.complexity import entropy as entropy
 from torchattr.evaluate.complexity import gini_index as gini_index
 from torchattr.evaluate.curves import Curve as Curve
 from torchattr.evaluate.curves import deletion_curve as deletion_curve
 from torchattr.evaluate.curves import insertion_curve as insertion_curve
+from torchattr.evaluate.deletions import DeletionOptions as DeletionOptions
+from torchattr.evaluate.deletions import FeatureOptions as FeatureOptions
+from torchattr.evaluate.deletions import ScoreOptions as ScoreOptions
+from torchattr.evaluate.disconnected_grid import DisconnectedGrid as DisconnectedGrid
 from torchattr.evaluate.faithfulness import (
     faithfulness_correlation as faithfulness_correlation,
 )
-from torchattr.evaluate.faithfulness import monotonicity as monotonicity
+from torchattr.evaluate.faithfulness import faithfulness_estimate as faithfulness_estimate
 from torchattr.evaluate.faithfulness import sensitivity_n as sensitivity_n
 from torchattr.evaluate.faithfulness import single_deletion as single_deletion
+from torchattr.evaluate.flipping import irof as irof
+from torchattr.evaluate.flipping import pixel_flipping as pixel_flipping
+from torchattr.evaluate.flipping import region_perturbation as region_perturbation
+from torchattr.evaluate.flipping import selectivity as selectivity
 from torchattr.evaluate.infidelity import infidelity as infidelity
 from torchattr.evaluate.infidelity import perturbed_by as perturbed_by
 from torchattr.evaluate.localisation import (
@@ -22,11 +34,17 @@ from torchattr.evaluate.localisation import localisation_auc as localisation_auc
 from torchattr.evaluate.localisation import relevance_mass as relevance_mass
 from torchattr.evaluate.localisation import relevance_rank as relevance_rank
 from torchattr.evaluate.localisation import top_k_intersection as top_k_intersection
+from torchattr.evaluate.monotonicity import monotonicity as monotonicity
+from torchattr.evaluate.monotonicity import monotonicity_correlation as monotonicity_correlation
 from torchattr.evaluate.perturbed_rows import SampleNoise as SampleNoise
+from torchattr.evaluate.picture_grid import PictureGrid as PictureGrid
+from torchattr.evaluate.picture_grid import grid_localisation as grid_localisation
+from torchattr.evaluate.picture_grid import picture_grid as picture_grid
 from torchattr.evaluate.pointing import Pointing as Pointing
 from torchattr.evaluate.pointing import pointing_game as pointing_game
 from torchattr.evaluate.pointing import points_at as points_at
 from torchattr.evaluate.remove_and_debias import road as road
+from torchattr.evaluate.replacement import uniform_noise as uniform_noise
 from torchattr.evaluate.sensitivity import sensitivity_max as sensitivity_max
 from torchattr.evaluate.statistics import MSE as MSE
 from torchattr.evaluate.statistics import Count as Count
@@ -39,6 +57,7 @@ from torchattr.evaluate.statistics import StdDev as StdDev
 from torchattr.evaluate.statistics import Total as Total
 from torchattr.evaluate.statistics import Var as Var
 from torchattr.evaluate.statistics import common_stats as common_stats
+from torchattr.evaluate.sufficiency import sufficiency as sufficiency
 from torchattr.evaluate.summarizer import ClassSummarizer as ClassSummarizer
 from torchattr.evaluate.summarizer import Summarizer as Summarizer
 from torchattr.evaluate.summarizer import SummarizerSingleTensor as SummarizerSingleTensor

@@ -47,15 +47,10 @@ class ScoreOptions(TypedDict, total=False):
     show_progress: bool
 
 
-class DeletionOptions(ScoreOptions, total=False):
-    """Keywords of every metric that replaces features: which, by what, and how scores are read.
+class FeatureOptions(ScoreOptions, total=False):
+    """Keywords of every metric that replaces features: which, and how scores are read.
 
     Attributes:
-        baselines: what features become: a number; for pictures `(N, C, h, w)` `"blur"`, a Gaussian
-            of 5 pixels cut to 11 as in Petsiuk, Das and Saenko 2018, `"mean"` of each channel, or
-            `"uniform"` noise within each channel's range (:func:`uniform_noise` for other seeds);
-            or a tensor that broadcasts to the input. For a tuple of inputs, one of these for all,
-            or a tuple.
         feature_mask: features, as for :class:`torchattr.FeatureAblation`, such as
             :func:`torchattr.evaluate.blocks` or :func:`torchattr.evaluate.superpixels`. By default
             each pixel, with all its channels, is a feature, or each element of rows `(N, C)`.
@@ -63,13 +58,30 @@ class DeletionOptions(ScoreOptions, total=False):
             allows.
         incremental: recompute only what changes, as for :class:`torchattr.FeatureAblation`.
         report: as there: called with what was recomputed.
+
+    and those of :class:`ScoreOptions`.
     """
 
-    baselines: Any
     feature_mask: Tensors | None
     perturbations_per_eval: int | None
     incremental: Mode
     report: Callable[[Recomputed], object] | None
+
+
+class DeletionOptions(FeatureOptions, total=False):
+    """Keywords of every metric that lets you choose what replaces features.
+
+    Attributes:
+        baselines: what features become: a number; for pictures `(N, C, h, w)` `"blur"`, a Gaussian
+            of 5 pixels cut to 11 as in Petsiuk, Das and Saenko 2018, `"mean"` of each channel, or
+            `"uniform"` noise within each channel's range (:func:`uniform_noise` for other seeds);
+            or a tensor that broadcasts to the input. For a tuple of inputs, one of these for all,
+            or a tuple.
+
+    and those of :class:`FeatureOptions`.
+    """
+
+    baselines: Any
 
 
 class Deletions:

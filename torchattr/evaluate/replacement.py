@@ -55,11 +55,36 @@ def uniform_noise(inputs: Tensor, seed: int = 0) -> Tensor:
     >>> bool((noise[0] >= 0).all() and (noise[0] <= 10).all()), noise[1].tolist()
     (True, [1.0, 1.0, 1.0])
     """
-    checked = checked_seed(seed)
-    given = _floating(inputs, "uniform")
-    drawn = SeededStreams([checked]).uniform(0, 0, 1, given.shape[1:].numel())
-    share = torch.from_numpy(drawn).to(given).reshape(1, *given.shape[1:])
-    low, high = given.amin(_of_channel(given), True), given.amax(_of_channel(given), True)
+    return _noise(_floating(inputs, "uniform"), SeededStreams([checked_seed(seed)]), 0, 0)
+
+
+class UniformNoise:
+    """Samples of :func:`uniform_noise` for each of several inputs.
+
+    Args:
+        inputs: the batch.
+        seed: of the noise.
+
+    Raises:
+        InputTypeError, InputError: as for that function.
+    """
+
+    def __init__(self, inputs: Inputs, seed: int) -> None:
+        self._streams = SeededStreams([checked_seed(seed)])
+        self._tensors = [_floating(tensor, "uniform") for tensor in inputs.tensors]
+
+    def sample(self, number: int) -> tuple[Tensor, ...]:
+        """Return one sample for each input."""
+        pairs = enumerate(self._tensors)
+        return tuple(_noise(tensor, self._streams, stream, number) for stream, tensor in pairs)
+
+
+def _noise(tensor: Tensor, streams: SeededStreams, stream: int, number: int) -> Tensor:
+    drawn = streams.uniform(stream, number, number + 1, tensor.shape[1:].numel())
+    share = torch.from_numpy(drawn).to(tensor).reshape(1, *tensor.shape[1:])
+    low, high = (
+        extreme(_of_channel(tensor), keepdim=True) for extreme in (tensor.amin, tensor.amax)
+    )
     return low + (high - low) * share
 
 
@@ -94,7 +119,7 @@ def _floating(inputs: Any, name: str) -> Tensor:
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
         what = inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__
         raise InputTypeError(
-            f"baselines={name!r} needs floating inputs, got {what}; pass a number or a tensor"
+            f"{name!r} replacements need floating inputs, got {what}; pass a number or a tensor"
         )
     return inputs.detach()
 

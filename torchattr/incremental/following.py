@@ -132,4 +132,4 @@ def _sources(boxes: Boxes, read: Boxes, shape: Sequence[int]) -> Ints:
 
 def _within(drawn: Ints, box: NDArray[Any]) -> Ints:
     _, top, left, bottom, right, _ = box
-    return drawn[top:bottom, left:right].reshape(-1)
+    return drawn[top:bottom, left:right].flatten()  # A copy: more is drawn over it.
