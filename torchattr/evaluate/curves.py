@@ -203,5 +203,6 @@ def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, fractions: T
         return torch.cat([clean, found] if kind == "deletion" else [found.flip(0), clean])
 
     along = deletions.of_each_order(scores).movedim(0, -1)
-    exact = (counts / sizes).T.to(along.device, torch.promote_types(along.dtype, torch.float32))
+    shares = (counts.double() / sizes).T
+    exact = shares.to(along.device, torch.promote_types(along.dtype, torch.float32))
     return Curve(kind, exact, deletions.in_form(along))

@@ -203,6 +203,6 @@ def _hits(maps: Tensor, inside: Tensor, sizes: Tensor) -> Tensor:
     flat, within = maps.flatten(1), inside.flatten(1)
     limits = flat.sort(dim=1, descending=True).values.gather(1, sizes[:, None] - 1)
     above, tied = flat > limits, flat == limits
-    room = sizes - above.sum(1)
+    room = (sizes - above.sum(1)).double()
     share = room / tied.sum(1)
     return (above & within).sum(1) + share * (tied & within).sum(1)

@@ -53,9 +53,9 @@ def sufficiency(maps: Any, labels: Any, *, threshold: float = 0.6) -> Tensor:
     distances = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")
     similar = (distances <= threshold) & present & present[:, None]
     similar.fill_diagonal_(False)
-    count = similar.sum(1)
+    count = similar.sum(1).double()
     share = (similar & (classes == classes[:, None])).sum(1) / count
-    return undefined(share.double(), count > 0, "sufficiency", "no other map is similar")
+    return undefined(share, count > 0, "sufficiency", "no other map is similar")
 
 
 def _as_labels(labels: Any, maps: Tensor) -> Tensor:
