@@ -251,7 +251,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # inspect
     # preparation
     # evaluate
-    "evaluate.deletions": "evaluate/test_curves.py: what all metrics of deletion share",
     # robust
     # concepts
     # results

@@ -31,10 +31,8 @@ class Net(nn.Module):
 
 MODEL = seeded(Net).double()
 GRID = picture_grid(noise(8, 3, 8, 12), [0, 1, 2, 3, 4, 5, 0, 1], count=3)
-CELLS = [
-    (slice(8 * (k // 2), 8 * (k // 2) + 8), slice(12 * (k % 2), 12 * (k % 2) + 12))
-    for k in range(4)
-]
+HALVES = [(slice(0, 8), slice(0, 12)), (slice(8, 16), slice(12, 24))]
+CELLS = [(HALVES[k // 2][0], HALVES[k % 2][1]) for k in range(4)]
 
 
 @pytest.mark.parametrize("layer", [None, "body"])
@@ -65,10 +63,8 @@ def test_maps_of_a_cell_lie_in_it(method: Any, layer: str | None) -> None:
     for k, (rows, columns) in enumerate(CELLS):
         found = method(apart).attribute(GRID.pictures, target=GRID.cell_targets[k])
         own = found[:, :, rows, columns].clone()
-        expected = method(MODEL).attribute(
-            GRID.pictures[:, :, rows, columns], target=GRID.targets[k]
-        )
-        assert_same(own, expected, 1e-9)
+        alone = GRID.pictures[:, :, rows, columns]
+        assert_same(own, method(MODEL).attribute(alone, target=GRID.targets[k]), 1e-9)
         found[:, :, rows, columns] = 0
         assert not found.any()
 
@@ -76,11 +72,8 @@ def test_maps_of_a_cell_lie_in_it(method: Any, layer: str | None) -> None:
 def test_class_activation_maps_read_the_joined_layer() -> None:
     for setting in ("full", "part"):
         apart = DisconnectedGrid(MODEL, "body", setting=setting)
-        targets = GRID.cell_targets
-        maps = [
-            ta.LayerCAM(apart, layer="features").attribute(GRID.pictures, target=one)
-            for one in targets
-        ]
+        method = ta.LayerCAM(apart, layer="features")
+        maps = [method.attribute(GRID.pictures, target=one) for one in GRID.cell_targets]
         assert maps[0].shape == (3, 1, 8, 12)
         shares = grid_localisation(torch.stack(maps, 1))
         assert torch.allclose(shares, torch.ones_like(shares))

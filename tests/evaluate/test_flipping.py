@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def flipped(
 
 def area(scores: list[float]) -> float:
     width = 1 / (len(scores) - 1)
-    return sum((a + b) / 2 * width for a, b in zip(scores, scores[1:], strict=False))
+    return sum((a + b) / 2 * width for a, b in itertools.pairwise(scores))
 
 
 def test_pixels_one_by_one() -> None:

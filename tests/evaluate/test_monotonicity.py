@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_the_share_of_steps_that_rise_equals_a_literal_loop() -> None:
         for k in [None, *sorted(range(12), key=worth.__getitem__)]:
             picture[:, CELLS[0, 0] == k] = X[n][:, CELLS[0, 0] == k]
             scores.append(score(picture, target))
-        rises = [after >= before for before, after in zip(scores, scores[1:], strict=False)]
+        rises = [after >= before for before, after in itertools.pairwise(scores)]
         assert found[n].item() == pytest.approx(sum(rises) / 12, abs=1e-10)
 
 

@@ -83,7 +83,7 @@ def test_a_map_without_positive_elements() -> None:
         (
             {"labels": [0, 1, 2] * 4},
             InputError,
-            "needs pictures of 4 different classes, but labels",
+            "needs pictures of 4 different classes",
         ),
         ({"labels": LABELS[:4]}, ShapeError, "one class for each of 12 pictures"),
         ({"labels": [0.5] * 12}, InputTypeError, "labels must hold integers"),

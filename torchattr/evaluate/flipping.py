@@ -29,7 +29,7 @@ def pixel_flipping(
     order: Ranking = "most",
     **options: Unpack[DeletionOptions],
 ) -> Curve:
-    """Measure how the raw score falls as pixels are replaced, those of the largest attribution first.
+    """Measure how the raw score falls as pixels are replaced, those of largest attribution first.
 
     `s(x with the first k pixels ← b)`. Bach et al. 2015, doi:10.1371/journal.pone.0130140. The
     faster it falls, the better: the smaller :attr:`Curve.auc` and the larger :attr:`Curve.aopc`, in
