@@ -108,7 +108,8 @@ def monotonicity_correlation(
 
     >>> import torch
     >>> x, weights = torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([[3.0, 1.0, -2.0]])
-    >>> monotonicity_correlation(lambda x: x @ weights.T, x, weights, n_samples=100).tolist()
+    >>> found = monotonicity_correlation(lambda x: x @ weights.T, x, weights, n_samples=100)
+    >>> found.round(decimals=6).tolist()
     [1.0]
     """
     checked_count(n_samples, "n_samples")

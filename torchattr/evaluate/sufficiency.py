@@ -15,9 +15,9 @@ def sufficiency(maps: Any, labels: Any, *, threshold: float = 0.6) -> Tensor:
     """Measure for each example the share of those with similar maps that have its class.
 
     `P_j(c_j = c_i | ‖â_j - â_i‖ ≤ threshold)` over all other examples `j`, where `â` are maps
-    scaled to the norm 1; 0 to 1; the higher, the better: a map that is the reason for a class should not
-    come with another one. Dasgupta, Frost and Moshkovitz 2022, arXiv:2202.00734, for whom two maps
-    are the same explanation or not.
+    scaled to the norm 1; 0 to 1; the higher, the better: a map that is the reason for a class
+    should not come with another one. Dasgupta, Frost and Moshkovitz 2022, arXiv:2202.00734, for
+    whom two maps are the same explanation or not.
 
     It does *not* run the model, and does *not* tell whether a map is right: the mask of the object
     as a map is sufficient, whatever the model used. With few examples, few are similar.
