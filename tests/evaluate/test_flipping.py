@@ -15,6 +15,7 @@ import torchattr as ta
 from torchattr.errors import InputError, InputTypeError, ShapeError, UndefinedMetricWarning
 from torchattr.evaluate import (
     blocks,
+    both_orders,
     deletion_curve,
     irof,
     pixel_flipping,
@@ -77,6 +78,23 @@ def test_regions_become_uniform_noise(regions: int) -> None:
         assert found.scores[n].tolist() == pytest.approx(expected, rel=0, abs=EXACT)
         falls = [expected[0] - one for one in expected]
         assert found.aopc[n].item() == pytest.approx(sum(falls) / (steps + 1), rel=0, abs=EXACT)
+
+
+@pytest.mark.parametrize("target", [1, ta.Classes(2, 0)])
+def test_an_example_with_fewer_regions_has_fewer_steps(target: Any) -> None:
+    columns = torch.arange(8).expand(1, 1, 6, 8)
+    mask = torch.cat([blocks(X, 2), columns])
+    found = region_perturbation(MODEL, X, MAPS, target, feature_mask=mask)
+    for n in range(2):
+        one = region_perturbation(
+            MODEL, X[n : n + 1], MAPS[n : n + 1], target, feature_mask=mask[n : n + 1]
+        )
+        assert_same(found.scores[n, ..., : one.scores.shape[-1]], one.scores[0], EXACT)
+        assert_same(found.aopc[n], one.aopc[0], EXACT)
+    both = both_orders(region_perturbation, MODEL, X, MAPS, target, feature_mask=mask)
+    alone = both_orders(region_perturbation, MODEL, X[1:], MAPS[1:], target, feature_mask=columns)
+    assert_same(both.combined[1], alone.combined[0], EXACT)
+    assert_same(both.area_between[1], alone.area_between[0], EXACT)
 
 
 def test_regions_of_the_least_relevance_first() -> None:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from torchattr.evaluate.curves import Curve
+from torchattr.evaluate.curves import Curve, mean_over
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,8 @@ class BothOrders:
         `(N,)` or `(N, targets)`; for deletion the higher, the better, and 0 is chance. Of
         :func:`torchattr.evaluate.road` it is pytorch-grad-cam's `ROADCombined`.
         """
-        return self._apart[..., 1:].mean(-1) / 2
+        apart = self.least.scores - self.most.scores
+        return mean_over(apart[..., 1:], self.most.distinct[..., 1:]) / 2
 
     @property
     def area_between(self) -> Tensor:
@@ -40,11 +40,6 @@ class BothOrders:
         Schulz et al. 2020, arXiv:2001.00396. For deletion the higher, the better, and 0 is chance.
         """
         return self.least.auc - self.most.auc
-
-    @property
-    def _apart(self) -> Tensor:
-        kind = torch.promote_types(self.least.scores.dtype, torch.float32)
-        return self.least.scores.to(kind) - self.most.scores.to(kind)
 
     def __repr__(self) -> str:
         return f"BothOrders(combined {self.combined.mean().item():.3f} on average)"

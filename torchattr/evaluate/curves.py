@@ -44,9 +44,8 @@ class Curve:
     @property
     def auc(self) -> Tensor:
         """The area below each curve by the trapezoidal rule, `(N,)` or `(N, targets)`."""
-        fractions = self.fractions if self.scores.dim() == 2 else self.fractions[:, None]
         kind = torch.promote_types(self.scores.dtype, torch.float32)
-        return torch.trapezoid(self.scores.to(kind), fractions.to(kind), dim=-1)
+        return torch.trapezoid(self.scores.to(kind), self._beside(self.fractions).to(kind), dim=-1)
 
     @property
     def aopc(self) -> Tensor:
@@ -56,9 +55,17 @@ class Curve:
         arXiv:1509.06321. Of two deletion curves of one map, by `order="most"` and `"least"`, the
         difference is free of what every deletion does.
         """
-        kind = torch.promote_types(self.scores.dtype, torch.float32)
-        scores = self.scores.to(kind)
-        return (scores[..., :1] - scores).mean(-1)
+        falls = self.scores[..., :1] - self.scores
+        return mean_over(falls, self.distinct)
+
+    @property
+    def distinct(self) -> Tensor:
+        """Whether each step changes anything, `(N, steps + 1)` or `(N, 1, steps + 1)`.
+
+        The beginning counts. An example with fewer features than another has steps that do not.
+        """
+        moved = self.fractions.diff(dim=-1) > 0
+        return self._beside(torch.cat([torch.ones_like(moved[:, :1]), moved], -1))
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw a line for each example and target on Matplotlib axes; `None` creates a figure.
@@ -80,6 +87,10 @@ class Curve:
 
     def _repr_html_(self) -> str:
         return notebook(self, lambda: [(f"{self.kind} curve", rendered(self.plot()))])
+
+    def _beside(self, values: Tensor) -> Tensor:
+        """Return values `(N, steps + 1)` in a shape that broadcasts with the scores."""
+        return values if self.scores.dim() == 2 else values[:, None]
 
     def _mean_auc(self) -> str:
         auc = self.auc
@@ -149,7 +160,7 @@ def deletion_curve(
     """
     settled: DeletionOptions = {"activation": "softmax", **options}
     deletions = Deletions(model, inputs, attributions, target, **settled)
-    return curve_of(deletions, "deletion", order, as_steps(deletions, steps))
+    return curve_of(deletions, "deletion", order, _counts(deletions, steps))
 
 
 def insertion_curve(
@@ -176,25 +187,30 @@ def insertion_curve(
     """
     settled: DeletionOptions = {"activation": "softmax", "baselines": "blur", **options}
     deletions = Deletions(model, inputs, attributions, target, **settled)
-    return curve_of(deletions, "insertion", order, as_steps(deletions, steps))
+    return curve_of(deletions, "insertion", order, _counts(deletions, steps))
 
 
-def as_steps(deletions: Deletions, steps: Any) -> Tensor:
-    """Return the fractions of the features to measure at, from 0 to 1."""
-    return as_fractions(steps, int(deletions.sizes.max()))
+def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean of the chosen values along the last dimension.
+
+    Args:
+        values: `(..., n)`, of which low precision is averaged in single precision.
+        chosen: bools that broadcast to them.
+    """
+    kept = values.to(torch.promote_types(values.dtype, torch.float32)) * chosen
+    return kept.sum(-1) / chosen.sum(-1)
 
 
-def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, fractions: Tensor) -> Curve:
+def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, counts: Tensor) -> Curve:
     """Return the curve of a batch by the order of its attributions.
 
     Args:
         deletions: the batch and what is measured.
         kind: whether features are inserted or deleted.
         first: which features come first.
-        fractions: the shares of the features to measure at, from 0 on; to 1 for insertion.
+        counts: the number of features of each example at each step, from 0 on, `(steps + 1, N)`;
+            to all of them for insertion.
     """
-    sizes = deletions.sizes
-    counts = counts_of(fractions, sizes)
 
     def scores(attribution: Any) -> Tensor:
         ranks = ranks_of(deletions.features, attribution, first)
@@ -203,6 +219,12 @@ def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, fractions: T
         return torch.cat([clean, found] if kind == "deletion" else [found.flip(0), clean])
 
     along = deletions.of_each_order(scores).movedim(0, -1)
-    shares = (counts.double() / sizes).T
+    shares = (counts.double() / deletions.sizes).T
     exact = shares.to(along.device, torch.promote_types(along.dtype, torch.float32))
     return Curve(kind, exact, deletions.in_form(along))
+
+
+def _counts(deletions: Deletions, steps: Any) -> Tensor:
+    """Return the number of features of each example at each step, `(steps + 1, N)`."""
+    sizes = deletions.sizes
+    return counts_of(as_fractions(steps, int(sizes.max())), sizes)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchattr.core.types import Forward, Tensors
 from torchattr.evaluate.blocks import as_pictures, blocks
-from torchattr.evaluate.curves import Curve, as_steps, curve_of, deletion_curve
+from torchattr.evaluate.curves import Curve, curve_of, deletion_curve
 from torchattr.evaluate.deletions import DeletionOptions, Deletions
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.ranked_masks import Ranking
@@ -93,9 +93,7 @@ def region_perturbation(
     """
     checked_count(regions, "regions")
     deletions = _of_blocks(model, inputs, attributions, target, size, "uniform", options)
-    count = int(deletions.sizes.max())
-    steps = torch.arange(min(regions, count) + 1, dtype=torch.float64) / count
-    return curve_of(deletions, "deletion", order, steps)
+    return _one_by_one(deletions, order, regions)
 
 
 def selectivity(
@@ -135,7 +133,7 @@ def selectivity(
     tensor([12.])
     """
     deletions = _of_blocks(model, inputs, attributions, target, size, 0, options)
-    return _each_block(deletions).auc
+    return _one_by_one(deletions).auc
 
 
 def irof(
@@ -183,7 +181,7 @@ def irof(
     """
     settled: DeletionOptions = {"activation": "softmax", **options}
     deletions = _of_blocks(model, inputs, attributions, target, size, "mean", settled)
-    curve = _each_block(deletions)
+    curve = _one_by_one(deletions)
     whole = curve.scores[..., 0]
     because = "the score of the whole picture is not positive"
     return undefined(1 - curve.auc / whole, whole > 0, "irof", because)
@@ -204,7 +202,15 @@ def _of_blocks(
     return Deletions(model, pictures, attributions, target, **{**defaults, **options})
 
 
-def _each_block(deletions: Deletions) -> Curve:
-    """Return the curve with a step for each feature of the example with most."""
-    steps = as_steps(deletions, int(deletions.sizes.max()))
-    return curve_of(deletions, "deletion", "most", steps)
+def _one_by_one(deletions: Deletions, first: Ranking = "most", most: int | None = None) -> Curve:
+    """Return the curve with a step for each feature, until an example has no more.
+
+    Args:
+        deletions: the batch and what is measured.
+        first: which features come first.
+        most: maximum number of steps.
+    """
+    sizes = deletions.sizes
+    steps = torch.arange(int(sizes.max()) + 1)[: None if most is None else most + 1]
+    counts = torch.minimum(steps[:, None], sizes)
+    return curve_of(deletions, "deletion", first, counts)

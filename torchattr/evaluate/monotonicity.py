@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchattr.core.rounding import unit
 from torchattr.core.types import Forward, Tensors
-from torchattr.evaluate.curves import insertion_curve
+from torchattr.evaluate.curves import insertion_curve, mean_over
 from torchattr.evaluate.deletions import DeletionOptions, Deletions, FeatureOptions
 from torchattr.evaluate.faithfulness import along_last
 from torchattr.evaluate.measured_maps import undefined
@@ -64,7 +64,8 @@ def monotonicity(
     )
     scores = curve.scores
     rounding = 8 * unit(scores) * scores.abs().amax(-1, keepdim=True)
-    return (scores.diff(dim=-1) >= -rounding).double().mean(-1)
+    rises = scores.diff(dim=-1) >= -rounding
+    return mean_over(rises.double(), curve.distinct[..., 1:])
 
 
 def monotonicity_correlation(
