@@ -135,10 +135,8 @@ def faithfulness_correlation(
     >>> found.round(decimals=6).tolist()
     [1.0]
     """
-    sizes = (subset_size,)
-    drawn = {"n_samples": n_samples, "seed": seed}
-    found = _of_sets(model, inputs, attributions, target, sizes, **drawn, options=options)
-    return found[..., 0]
+    sets = _Sets((subset_size,), n_samples, seed)
+    return sets.correlations(model, inputs, attributions, target, options)[..., 0]
 
 
 def sensitivity_n(
@@ -172,8 +170,8 @@ def sensitivity_n(
     >>> found.round(decimals=6).tolist()
     [[1.0, 1.0, 1.0]]
     """
-    drawn = {"n_samples": n_samples, "seed": seed}
-    return _of_sets(model, inputs, attributions, target, sizes, **drawn, options=options)
+    sets = _Sets(sizes, n_samples, seed)
+    return sets.correlations(model, inputs, attributions, target, options)
 
 
 def _of_single_features(deletions: Deletions, kind: Correlation, metric: str) -> Tensor:
@@ -186,26 +184,38 @@ def _of_single_features(deletions: Deletions, kind: Correlation, metric: str) ->
     return deletions.in_form(undefined(found, is_defined, metric, because))
 
 
-def _of_sets(
-    model: Forward,
-    inputs: Tensors,
-    attributions: Tensors,
-    target: Any,
-    sizes: Sequence[Size],
-    *,
-    n_samples: int,
-    seed: int,
-    options: DeletionOptions,
-) -> Tensor:
-    checked_count(n_samples, "n_samples", 2)
-    draws = SeededDraws([checked_seed(seed)])
-    deletions = Deletions(model, inputs, attributions, target, **options)
-    members = deletions.features.members
-    ranks = draws.orders(n_samples, members, deletions.inputs.batch_size)
-    found = [_of_subsets(deletions, ranks < _counts(size, members)) for size in sizes]
-    values, is_defined = (torch.stack(part, -1) for part in zip(*found, strict=True))
-    because = "all sets are worth the same, or the score loses the same without each"
-    return deletions.in_form(undefined(values, is_defined, "the correlation", because))
+class _Sets:
+    """Random sets of features, of several sizes.
+
+    Args:
+        sizes: numbers of features, or their shares.
+        n_samples: number of sets of each size.
+        seed: of the sets.
+
+    Raises:
+        InputTypeError, InputError: a number or seed out of range.
+    """
+
+    def __init__(self, sizes: Sequence[Size], n_samples: int, seed: int) -> None:
+        self._sizes, self._count = sizes, checked_count(n_samples, "n_samples", 2)
+        self._draws = SeededDraws([checked_seed(seed)])
+
+    def correlations(
+        self,
+        model: Forward,
+        inputs: Tensors,
+        attributions: Tensors,
+        target: Any,
+        options: DeletionOptions,
+    ) -> Tensor:
+        """Return the correlation over the sets of each size, `(N, targets, sizes)`."""
+        deletions = Deletions(model, inputs, attributions, target, **options)
+        members = deletions.features.members
+        ranks = self._draws.orders(self._count, members, deletions.inputs.batch_size)
+        found = [_of_subsets(deletions, ranks < _counts(size, members)) for size in self._sizes]
+        values, is_defined = (torch.stack(part, -1) for part in zip(*found, strict=True))
+        because = "all sets are worth the same, or the score loses the same without each"
+        return deletions.in_form(undefined(values, is_defined, "the correlation", because))
 
 
 def _of_subsets(deletions: Deletions, replaced: Tensor) -> tuple[Tensor, Tensor]:

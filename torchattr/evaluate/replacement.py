@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
@@ -103,7 +104,11 @@ def averaged(inputs: Tensor) -> Tensor:
     return given.mean(_of_channel(given), keepdim=True)
 
 
-_MAKERS = {"blur": blurred, "mean": averaged, "uniform": uniform_noise}
+_MAKERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "blur": blurred,
+    "mean": averaged,
+    "uniform": uniform_noise,
+}
 
 
 def _resolved(value: Any, tensor: Tensor) -> Any:
