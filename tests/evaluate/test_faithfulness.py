@@ -185,6 +185,11 @@ def test_arguments_out_of_range(options: dict[str, Any], error: type, says: str)
         faithfulness_correlation(MODEL, X, MAPS, 1, feature_mask=CELLS, **options)
 
 
+def test_no_sizes() -> None:
+    with pytest.raises(InputError, match="sizes is empty"):
+        sensitivity_n(MODEL, X, MAPS, 1, sizes=())
+
+
 def test_an_unknown_correlation() -> None:
     with pytest.raises(InputError, match="got 'kendall'"):
         single_deletion(MODEL, X, MAPS, 1, correlation="kendall")  # type: ignore[arg-type]

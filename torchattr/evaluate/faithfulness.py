@@ -209,6 +209,8 @@ class _Sets:
         options: DeletionOptions,
     ) -> Tensor:
         """Return the correlation over the sets of each size, `(N, targets, sizes)`."""
+        if not self._sizes:
+            raise InputError("sizes is empty; pass at least one number of features")
         deletions = Deletions(model, inputs, attributions, target, **options)
         members = deletions.features.members
         ranks = self._draws.orders(self._count, members, deletions.inputs.batch_size)

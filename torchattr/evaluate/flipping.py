@@ -36,7 +36,8 @@ def pixel_flipping(
     the units of the score. It is :func:`torchattr.evaluate.deletion_curve` of raw scores; what it
     is *not*, arguments and errors are those of that function.
 
-    Quantus 0.6 replaces one pixel at a time by default.
+    Quantus 0.6 replaces elements of single channels, one at a time by default, and leaves out the
+    score of the whole picture.
 
     >>> import torch
     >>> x, weights = torch.ones(1, 3), torch.tensor([[3.0, 1.0, 2.0]])
@@ -69,7 +70,8 @@ def region_perturbation(
     noise ten times: pass `baselines=torchattr.evaluate.uniform_noise(x, seed)` for other draws.
 
     A region's worth is the mean of its attributions, as in the paper for regions of one size;
-    those cut off at the border count the same. Quantus 0.6 replaces regions of 8 pixels by black.
+    those cut off at the border count the same. Quantus 0.6 replaces regions of 8 pixels by black,
+    ranks them by sums, and leaves out `k = 0`.
 
     Args:
         model: as for every method.
@@ -111,7 +113,7 @@ def selectivity(
     score; the lower, the better. Montavon, Samek and Müller 2018, arXiv:1706.07979. It is *not*
     comparable between models, whose scores have other units, nor between baselines.
 
-    Quantus 0.6 adds the areas of steps of width 1.
+    Quantus 0.6 leaves out the score of the whole picture, and adds up areas of steps of width 1.
 
     Args:
         model: as for every method.
@@ -155,7 +157,7 @@ def irof(
     It is *not* independent of the segmentation: large segments that hold the object favour every
     map.
 
-    Quantus 0.6 returns the mean over the batch, of areas in numbers of segments.
+    Quantus 0.6 leaves out the whole picture, and measures areas in numbers of segments.
 
     Args:
         model: as for every method.

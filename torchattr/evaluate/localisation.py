@@ -155,7 +155,7 @@ def cell_shares(maps: Any, grid: tuple[int, int] = (2, 2)) -> Tensor:
 
     It does *not* tell whether the map is right within a cell.
 
-    The authors' code takes 0 where nothing is positive; Quantus 0.6 NaN, without a word.
+    The authors' code and Quantus 0.6 take 0 where nothing is positive.
 
     Args:
         maps: `(N, h, w)`, or `(N, C, h, w)`, whose channels are summed first.

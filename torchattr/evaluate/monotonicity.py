@@ -34,10 +34,11 @@ def monotonicity(
 
     The share of steps of :func:`torchattr.evaluate.insertion_curve` with `order="least"` at which
     the score does not fall by more than rounding, 0 to 1, one value for each example; the higher,
-    the better. Arya et al. 2019, arXiv:1909.03012, who ask for all steps, which is 1; so does
-    Quantus 0.6.
+    the better. Arya et al. 2019, arXiv:1909.03012, who ask for all steps, which is 1.
 
     It does *not* see by how much the score rises.
+
+    Quantus 0.6 restores nothing: it replaces features of the baseline by the baseline.
 
     Args:
         model: as for every method.

@@ -63,7 +63,8 @@ def pointing_game(
     object a map finds, nor whether it is what the model really used. Compare it with what a point
     in the middle of each picture would reach.
 
-    Quantus 0.6 counts an empty mask as a hit, allows no tolerance, and averages over all maps.
+    Quantus 0.6 counts an empty mask as a hit, and a constant map, allows no tolerance, and averages
+    over all maps.
 
     Args:
         maps: one map `(h, w)` for each object, of any resolution.

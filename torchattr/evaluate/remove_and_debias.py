@@ -45,8 +45,8 @@ def road(
     A picture with black holes shows by their shape where the map was strong; imputed holes hardly
     do. It is *not* free of that altogether, and a smooth object can be restored from its border.
 
-    The paper reports the accuracy, which is the mean of `scores > 0.5` or of the arg-max over many
-    pictures; here it is the score of each. Quantus 0.6 removes 1 to 99 % in steps of 2.
+    The paper reports the accuracy over many pictures; here it is the score of each. Quantus 0.6
+    reports whether the class is still predicted, for 1 to 99 % in steps of 2.
 
     Args:
         model: as for every method.
