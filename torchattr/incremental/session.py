@@ -153,8 +153,10 @@ class Incremental:
         sample = max(map(len, sources.values()))
         loads = self._schedule.loads(self._plan.boxes(self._schedule, sources).changed)
         left = allowed - self._schedule.clean_bytes - self._scratch
+        # Variants that follow one another copy what surrounds their boxes, too.
+        share = SHARE_OF_PIXELS / 2 if self._follow else SHARE_OF_PIXELS
         fits = [
-            (SHARE_OF_PIXELS * left - packing) * sample / max(pixels, 1)
+            (share * left - packing) * sample / max(pixels, 1)
             for pixels, packing in loads
         ]
         whole = LARGEST_ELEMENTS // max(self._schedule.largest_whole, 1)
