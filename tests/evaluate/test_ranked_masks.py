@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import noise
 
+from torchattr.core.inputs import as_inputs
 from torchattr.evaluate.ranked_masks import (
     as_fractions,
     counts_of,
@@ -15,6 +16,7 @@ from torchattr.evaluate.ranked_masks import (
     pixels,
     ranks_of,
 )
+from torchattr.methods import as_segments
 
 
 def test_steps_are_counts_or_fractions() -> None:
@@ -27,12 +29,20 @@ def test_steps_are_counts_or_fractions() -> None:
 def test_ranks_are_those_of_a_sort() -> None:
     x = noise(2, 3, 4, 5)
     (found,) = ranks_of(pixels([x]), [x], "most")
-    assert found.shape == x.shape
+    assert found.shape == (2, 1, 4, 5)
     for n in range(2):
         worth = x[n].mean(0).flatten().tolist()
         order = sorted(range(20), key=lambda k: -worth[k])
         expected = torch.tensor([order.index(k) for k in range(20)]).reshape(4, 5)
-        assert torch.equal(found[n], expected.expand(3, -1, -1))
+        assert torch.equal(found[n, 0], expected)
+
+
+def test_channels_may_have_ranks_of_their_own() -> None:
+    x = noise(1, 2, 2, 2)
+    features = as_segments(as_inputs(x), torch.arange(8).reshape(2, 2, 2))
+    (found,) = ranks_of(features, [x])
+    order = x.flatten().argsort(descending=True).tolist()
+    assert found.flatten().tolist() == [order.index(k) for k in range(8)]
 
 
 @pytest.mark.parametrize("kind", ["deletion", "insertion"])

@@ -63,7 +63,8 @@ def ranks_of(
 ) -> list[Tensor]:
     """Return for each input the rank of each element's feature from 0 on, `(N, ...)`.
 
-    The attribution of a feature is the mean over its elements; ties keep the order of numbers.
+    Pictures whose features span all channels have one rank for each pixel, `(N, 1, h, w)`. The
+    attribution of a feature is the mean over its elements; ties keep the order of numbers.
 
     Args:
         features: the elements of each feature.
@@ -80,7 +81,13 @@ def ranks_of(
     order = means.masked_fill(~present, -torch.inf).argsort(dim=1, descending=True, stable=True)
     ranks = torch.empty_like(order)
     ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-    return [part[:, 0] for part in features.to_elements(ranks.T[:, :, None])]
+    return [_of_pixels(part[:, 0]) for part in features.to_elements(ranks.T[:, :, None])]
+
+
+def _of_pixels(ranks: Tensor) -> Tensor:
+    """Return ranks without the channels, if all of these are equal."""
+    alike = ranks.dim() > 2 and torch.equal(ranks, ranks[:, :1].expand_as(ranks))
+    return ranks[:, :1] if alike else ranks
 
 
 def counts_of(fractions: Tensor, sizes: Tensor) -> Tensor:

@@ -103,14 +103,14 @@ def _changed(
 
     Args:
         pictures: the batch.
-        ranks: of each element, `(N, C, h, w)`.
+        ranks: of each pixel, `(N, 1, h, w)`.
         counts: how many pixels to remove, `(steps, N)`.
         noise: standard deviation of what is added.
         streams: where that is drawn from.
     """
     size = pictures[0].numel()
     for step, count in enumerate(counts.to(ranks.device)):
-        removed = ranks[:, :1] < count.reshape(-1, 1, 1, 1)
+        removed = ranks < count.reshape(-1, 1, 1, 1)
         drawn = streams.normal(0, step, step + 1, size)
         added = torch.from_numpy(np.ascontiguousarray(drawn)).to(pictures)
         added = noise * added.reshape(1, *pictures.shape[1:])

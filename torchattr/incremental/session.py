@@ -155,10 +155,7 @@ class Incremental:
         left = allowed - self._schedule.clean_bytes - self._scratch
         # Variants that follow one another copy what surrounds their boxes, too.
         share = SHARE_OF_PIXELS / 2 if self._follow else SHARE_OF_PIXELS
-        fits = [
-            (share * left - packing) * sample / max(pixels, 1)
-            for pixels, packing in loads
-        ]
+        fits = [(share * left - packing) * sample / max(pixels, 1) for pixels, packing in loads]
         whole = LARGEST_ELEMENTS // max(self._schedule.largest_whole, 1)
         size = max(int(min(*fits, most, whole)), LEAST)
         used = max(pixels * size // sample + packing for pixels, packing in loads)
