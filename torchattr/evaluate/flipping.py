@@ -200,8 +200,12 @@ def _of_blocks(
 ) -> Deletions:
     """Return deletions of blocks, by defaults that the options override."""
     pictures = as_pictures(inputs, "inputs")
-    defaults: DeletionOptions = {"baselines": baselines, "feature_mask": blocks(pictures, size)}
-    return Deletions(model, pictures, attributions, target, **{**defaults, **options})
+    settled: DeletionOptions = {
+        "baselines": baselines,
+        "feature_mask": blocks(pictures, size),
+        **options,
+    }
+    return Deletions(model, pictures, attributions, target, **settled)
 
 
 def _one_by_one(deletions: Deletions, first: Ranking = "most", most: int | None = None) -> Curve:

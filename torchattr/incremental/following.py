@@ -63,7 +63,7 @@ class Following(PatchOperations):
         return self._backend.pool(self._read(x, boxes, *window), boxes, pooling)
 
     def _read(self, x: Patches, boxes: Boxes, *window: Sequence[int]) -> Patches:
-        return self._seen(x, read_by(boxes, *window, x.clean.shape[1:3]))
+        return self._seen(x, read_by(boxes, *window, size=x.clean.shape[1:3]))
 
     def _seen(self, x: Patches, boxes: Boxes) -> Patches:
         return Patches(x.clean, self.gather(x, boxes), boxes)
