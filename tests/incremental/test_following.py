@@ -125,10 +125,7 @@ def test_what_a_window_reads(
     top, left, high, wide = box
     (found,) = read_by(
         Boxes.of(*(np.array([n]) for n in (0, top, left, top + high, left + wide))),
-        (extent, 1),
-        (stride, 1),
-        (padding, 0),
-        (dilation, 1),
+        Pooling(True, (extent, 1), (stride, 1), (padding, 0), (dilation, 1)),
         (9, 9),
     ).table
     rows = {

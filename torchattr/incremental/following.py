@@ -53,44 +53,33 @@ class Following(PatchOperations):
         return rows.index_copy_(0, places, x.changed.index_select(0, taken))
 
     def convolve(self, x: Patches, boxes: Boxes, conv: Convolution, epilogue: Epilogue) -> Tensor:
-        window = (conv.extent, conv.stride, conv.padding, conv.dilation)
         if epilogue.residual is not None:
             epilogue = replace(epilogue, residual=self._seen(epilogue.residual, boxes))
-        return self._backend.convolve(self._read(x, boxes, *window), boxes, conv, epilogue)
+        return self._backend.convolve(self._read(x, boxes, conv), boxes, conv, epilogue)
 
     def pool(self, x: Patches, boxes: Boxes, pooling: Pooling) -> Tensor:
-        window = (pooling.extent, pooling.stride, pooling.padding, pooling.dilation)
-        return self._backend.pool(self._read(x, boxes, *window), boxes, pooling)
+        return self._backend.pool(self._read(x, boxes, pooling), boxes, pooling)
 
-    def _read(self, x: Patches, boxes: Boxes, *window: Sequence[int]) -> Patches:
-        return self._seen(x, read_by(boxes, *window, size=x.clean.shape[1:3]))
+    def _read(self, x: Patches, boxes: Boxes, window: Convolution | Pooling) -> Patches:
+        return self._seen(x, read_by(boxes, window, x.clean.shape[1:3]))
 
     def _seen(self, x: Patches, boxes: Boxes) -> Patches:
         return Patches(x.clean, self.gather(x, boxes), boxes)
 
 
-def read_by(
-    boxes: Boxes,
-    extent: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    size: Sequence[int],
-) -> Boxes:
+def read_by(boxes: Boxes, window: Convolution | Pooling, size: Sequence[int]) -> Boxes:
     """Return the boxes of inputs that a sliding window reads for boxes of outputs.
 
     Args:
         boxes: those of the outputs.
-        extent: kernel size in both dimensions.
-        stride: as in a convolution.
-        padding: before the first pixel.
-        dilation: as in a convolution.
+        window: what slides.
         size: height and width of the input, to which they are clipped.
     """
     image, *sides, _ = boxes.table.T
     low, high = np.stack(sides[:2], 1), np.stack(sides[2:], 1)
-    first = low * stride - np.asarray(padding)
-    last = (high - 1) * stride - padding + np.multiply(dilation, np.asarray(extent) - 1) + 1
+    before, span = np.asarray(window.padding), np.asarray(window.extent) - 1
+    first = low * window.stride - before
+    last = (high - 1) * window.stride - before + span * window.dilation + 1
     clipped = np.clip(np.concatenate([first, last], 1), 0, (*size, *size))
     clipped[boxes.areas == 0] = 0
     return Boxes.of(image, *clipped.T)
