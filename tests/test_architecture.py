@@ -397,6 +397,7 @@ BROUGHT_BY = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "starlette": "fastapi",
+    "typing_extensions": "typing-extensions",
 }
 """The project of modules that are called otherwise, or that are part of what it offers itself."""
 

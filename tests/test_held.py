@@ -174,6 +174,10 @@ CALLS: dict[str, Callable[[], Any]] = {
     "check": lambda: evaluate.check(
         MODEL, X, "saliency", 1, steps=1, n_samples=1, squares_across=2
     ),
+    "deletion by blocks": lambda: evaluate.deletion_curve(
+        MODEL, X, X, target=1, feature_mask=evaluate.blocks(X, 4), incremental=True
+    ),
+    "a disconnected grid": lambda: evaluate.DisconnectedGrid(MODEL, "0")(X.tile(1, 1, 2, 2)),
     "a wrong target": failing(lambda: ta.Saliency(MODEL).attribute(X, target=9)),
     "a wrong layer": failing(lambda: ta.feature_maps(MODEL, X, "nowhere")),
     "a wrong operation": failing(lambda: ta.feature_maps(MODEL, X, "3.gelu")),

@@ -15,6 +15,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr import evaluate
+from torchattr.evaluate import DisconnectedGrid, blocks, deletion_curve
 from torchattr.models import load_model, read_image
 from torchattr.models.collage import examples
 from torchattr.models.user_file import run_file
@@ -95,6 +96,12 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
             n_samples=1,
             incremental=True,
         )
+    ),
+    "deletion_curve": lambda model: (
+        lambda: deletion_curve(model, X, X, 1, feature_mask=blocks(X, 3), incremental=True).scores
+    ),
+    "disconnected_grid": lambda model: (
+        lambda: ta.Saliency(DisconnectedGrid(model, "2")).attribute(X.tile(2, 2), target=(1, 1))
     ),
     "layer_feature_ablation": lambda model: (
         lambda: ta.LayerFeatureAblation(model, "2").attribute(

@@ -3,6 +3,7 @@
 from benchmarks.cases.base import Case
 from benchmarks.cases.cams import Cams
 from benchmarks.cases.coalitions import Coalitions
+from benchmarks.cases.faithfulness import Faithfulness
 from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
 from benchmarks.cases.kernels import Kernels
@@ -20,7 +21,6 @@ CASES: dict[str, Case] = {
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
         *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
-        Randomisation(),
-        Truth(),
+        *(Faithfulness(), Randomisation(), Truth()),
     )
 }

@@ -284,6 +284,13 @@ TARGETS: tuple[Target, ...] = (
         for network in _FASTER
     ),
     Target(
+        "deletion by 16-pixel blocks, VGG-16: of the time of whole forwards",
+        1 / 8,
+        "faithfulness",
+        {"network": "vgg16", "name": "deletion curve"},
+        ("sides", "whole", "ratio"),
+    ),
+    Target(
         "largest batch at fixed memory, guided, ResNet-50: of Captum's",
         8.0,
         "scale",

@@ -46,7 +46,7 @@ def by_hand(
         done = wanted
         fractions.append(done / len(order))
         scores.append(forward(picture[None])[0])
-    return torch.tensor(fractions).double(), torch.stack(scores, -1)
+    return torch.tensor(fractions, dtype=torch.float64), torch.stack(scores, -1)
 
 
 def pixel_ids(picture: Tensor) -> Tensor:
@@ -76,9 +76,9 @@ def test_pixels_equal_a_literal_loop(kind: str, steps: int, channels: int, basel
         fractions, scores = by_hand(
             kind, softmax_of(model), x[n], b[n], worth, pixel_ids(x[n]), steps
         )
-        assert_same(found.fractions[n], fractions, 1e-6)
+        assert_same(found.fractions[n], fractions, EXACT)
         assert_same(found.scores[n], scores[target], EXACT)
-        assert_same(found.auc[n], trapezoids(fractions, scores[target]), 1e-6)
+        assert_same(found.auc[n], trapezoids(fractions, scores[target]), EXACT)
 
 
 @pytest.mark.parametrize("kind", CURVES)
@@ -135,7 +135,7 @@ def test_features_of_a_mask_equal_a_literal_loop(kind: str, own: bool) -> None:
         fractions, scores = by_hand(
             kind, softmax_of(model), x[n], torch.zeros_like(x[n]), worth, ids, steps
         )
-        assert_same(found.fractions[n], fractions, 1e-6)
+        assert_same(found.fractions[n], fractions, EXACT)
         assert_same(found.scores[n], scores[1], EXACT)
 
 

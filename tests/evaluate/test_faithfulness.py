@@ -16,10 +16,11 @@ import torchattr as ta
 from torchattr.errors import InputError, InputTypeError, UndefinedMetricWarning
 from torchattr.evaluate import (
     faithfulness_correlation,
-    monotonicity,
+    faithfulness_estimate,
     sensitivity_n,
     single_deletion,
 )
+from torchattr.methods import SeededDraws
 
 MODEL = seeded(SmallNet).double()
 GENERATOR = torch.Generator().manual_seed(3)
@@ -120,17 +121,40 @@ def test_the_true_worth_of_a_linear_model_is_found_by_all() -> None:
         assert torch.allclose(found, torch.ones(3, dtype=torch.float64))
 
 
-def test_monotonicity_counts_the_steps_that_rise() -> None:
-    weights = torch.tensor([[3.0, -1.0, 2.0, -4.0]]).double()
-    x = torch.ones(1, 4, dtype=torch.float64)
+@pytest.mark.parametrize("mask", [CELLS, torch.cat([CELLS, CELLS % 5])])
+def test_the_estimate_is_pearsons(mask: Tensor) -> None:
+    found = faithfulness_estimate(MODEL, X, MAPS, 1, feature_mask=mask)
+    for n in range(2):
+        own = mask[n % len(mask), 0]
+        numbers = own.unique().tolist()
+        worth = [MAPS[n][:, own == k].sum().item() for k in numbers]
+        loss = [score(X[n], 1) - score(without(X[n], [k], own, 0), 1) for k in numbers]
+        assert found[n].item() == pytest.approx(statistics.correlation(worth, loss), abs=1e-10)
 
-    def model(rows: Tensor) -> Tensor:
-        return rows @ weights.T
 
-    assert monotonicity(model, x, weights).item() == 0.5
-    assert monotonicity(model, x, torch.ones(1, 4)).item() == 0.5
-    assert monotonicity(model, x * weights.sign(), weights.abs()).item() == 1.0
-    assert monotonicity(model, x, torch.tensor([[1.0, 3.0, 2.0, 4.0]]), steps=2).item() == 0.5
+@pytest.mark.parametrize("size", [3, 0.25])
+def test_sets_equal_a_literal_loop(size: Any) -> None:
+    """The sets are those of the seed: the first features of random orders."""
+    draws = SeededDraws([7]).orders(9, torch.ones(1, 12, dtype=torch.bool), 2)[:, 0]
+    options: dict[str, Any] = {"feature_mask": CELLS, "n_samples": 9, "seed": 7}
+    found = faithfulness_correlation(MODEL, X, MAPS, 1, subset_size=size, **options)
+    for n in range(2):
+        worth, loss = [], []
+        for order in draws:
+            chosen = [k for k in range(12) if order[k] < 3]
+            worth.append(sum(MAPS[n][:, CELLS[0, 0] == k].sum().item() for k in chosen))
+            loss.append(score(X[n], 1) - score(without(X[n], chosen, CELLS[0, 0], 0), 1))
+        assert found[n].item() == pytest.approx(statistics.correlation(worth, loss), abs=1e-10)
+
+
+@pytest.mark.parametrize("metric", [single_deletion, faithfulness_estimate, sensitivity_n])
+def test_arguments_stay_as_they_are(metric: Any) -> None:
+    before = X.clone(), MAPS.clone(), CELLS.clone()
+    metric(MODEL, X, MAPS, 1, feature_mask=CELLS)
+    assert all(map(torch.equal, before, (X, MAPS, CELLS)))
+    (alone,) = metric(MODEL, X[:1], MAPS[:1], 1, feature_mask=CELLS).reshape(1, -1)
+    together = metric(MODEL, X, MAPS, 1, feature_mask=CELLS).reshape(2, -1)
+    assert torch.allclose(alone, together[0], rtol=0, atol=1e-10)
 
 
 def test_where_it_is_undefined() -> None:
@@ -159,6 +183,11 @@ def test_where_it_is_undefined() -> None:
 def test_arguments_out_of_range(options: dict[str, Any], error: type, says: str) -> None:
     with pytest.raises(error, match=says):
         faithfulness_correlation(MODEL, X, MAPS, 1, feature_mask=CELLS, **options)
+
+
+def test_no_sizes() -> None:
+    with pytest.raises(InputError, match="sizes is empty"):
+        sensitivity_n(MODEL, X, MAPS, 1, sizes=())
 
 
 def test_an_unknown_correlation() -> None:

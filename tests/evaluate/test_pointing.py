@@ -46,6 +46,56 @@ def test_a_tolerance_reaches_outside():
     assert not points_at(peak(1, 2), (4, 1, 6, 2), tolerance=1.4)
 
 
+def test_a_tolerance_is_a_distance_also_past_a_corner():
+    assert points_at(peak(0, 0), (4, 3, 6, 4), tolerance=(3.5**2 + 2.5**2) ** 0.5)
+    assert not points_at(peak(0, 0), (4, 3, 6, 4), tolerance=4.2)
+
+
+def nearest(mask, row, column):
+    """The distance of a pixel's centre from that of the nearest pixel of a mask."""
+    return min(
+        ((y - row) ** 2 + (x - column) ** 2) ** 0.5
+        for y in range(mask.shape[0])
+        for x in range(mask.shape[1])
+        if mask[y, x]
+    )
+
+
+@given(
+    st.lists(st.booleans(), min_size=24, max_size=24).filter(lambda m: 0 < sum(m) < 24),
+    st.integers(0, 3),
+    st.integers(0, 5),
+    st.floats(0, 4),
+)
+def test_masks_of_pixels_against_a_loop(pixels, row, column, tolerance):
+    mask = np.array(pixels).reshape(4, 6)
+    before = mask.copy()
+    hit = nearest(mask, row, column) <= tolerance
+    assert points_at(peak(row, column), mask, tolerance=tolerance) is hit
+    assert points_at(torch.from_numpy(peak(row, column)), torch.from_numpy(mask)) is bool(
+        mask[row, column]
+    )
+    assert np.array_equal(mask, before)
+
+
+def test_a_small_map_points_at_pixels_of_a_larger_mask():
+    mask = np.zeros((100, 100), bool)
+    mask[75, 62] = True  # the centre of the cell (1, 2) of 2 × 4 is (x, y) = (62.5, 75)
+    assert points_at(peak(1, 2, (2, 4)), mask)
+    assert not points_at(peak(1, 1, (2, 4)), mask)
+    assert points_at(peak(1, 1, (2, 4)), mask, tolerance=25.01)
+    found = pointing_game([peak(1, 2, (2, 4)), peak(0, 0)], [mask, (0, 0, 1, 1)], ["a", "b"])
+    assert found.by_class == {"a": 1.0, "b": 1.0}
+
+
+def test_a_mask_of_everything_or_nothing_tells_nothing():
+    for mask, word in ((np.zeros((4, 6), bool), "empty"), (np.ones((4, 6), bool), "full")):
+        with pytest.raises(InputError, match=f"the mask is {word}.*leave that example out"):
+            points_at(peak(0, 0), mask)
+    with pytest.raises(ShapeError, match="a mask must be"):
+        points_at(peak(0, 0), np.zeros((1, 4, 6), bool))
+
+
 def test_all_places_that_share_the_maximum_count():
     two = peak(1, 2) + peak(1, 4)
     assert points_at(two, (2, 1, 5, 2))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from typing_extensions import assert_type
 
 import torchattr as ta
+from torchattr import evaluate
 
 model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
 images = torch.rand(2, 3, 8, 8)
@@ -32,6 +33,11 @@ by_layer: dict[str, Tensor] = ta.GradCAM(model, layer=["0", "1"]).attribute(imag
 assert_type(ta.Saliency(model).attribute(images, ta.Difference(3, [1, 2])), Tensor)
 assert_type(ta.Saliency(model).attribute(images, ta.Probability(3)), Tensor)
 assert_type(ta.RISE(model).attribute(images, ta.Classes(1, ta.Probability(2))), Tensor)
+
+curve = evaluate.deletion_curve(model, images, images, 3, steps=4, baselines="mean", output=None)
+assert_type(curve, evaluate.Curve)
+assert_type(curve.aopc, Tensor)
+assert_type(evaluate.irof(model, images, images, 3, size=4, activation="sigmoid"), Tensor)
 
 occlusion = ta.Occlusion(model)
 assert_type(occlusion.attribute(images, (3, 2, 2), strides=(3, 1, 1), target=1), Tensor)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from torchattr.core.types import Activation, Forward, OutputKey, Tensors
-from torchattr.evaluate.deletions import Deletions
-from torchattr.evaluate.ranked_masks import CurveKind, Order, Ranking, as_fractions, nested
+from torchattr.core.types import Forward, Tensors
+from torchattr.evaluate.deletions import DeletionOptions, Deletions
+from torchattr.evaluate.ranked_masks import (
+    CurveKind,
+    Ranking,
+    as_fractions,
+    counts_of,
+    nested,
+    ranks_of,
+)
 from torchattr.show import notebook, plot_lines, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +32,7 @@ class Curve:
 
     Attributes:
         kind: `"insertion"` or `"deletion"`.
-        fractions: 0 to 1, `(N, steps + 1)`; they differ between examples only if these have
+        fractions: from 0 on, `(N, steps + 1)`; they differ between examples only if these have
             different numbers of features.
         scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets.
     """
@@ -36,9 +44,8 @@ class Curve:
     @property
     def auc(self) -> Tensor:
         """The area below each curve by the trapezoidal rule, `(N,)` or `(N, targets)`."""
-        fractions = self.fractions if self.scores.dim() == 2 else self.fractions[:, None]
         kind = torch.promote_types(self.scores.dtype, torch.float32)
-        return torch.trapezoid(self.scores.to(kind), fractions.to(kind), dim=-1)
+        return torch.trapezoid(self.scores.to(kind), self._beside(self.fractions).to(kind), dim=-1)
 
     @property
     def aopc(self) -> Tensor:
@@ -48,9 +55,17 @@ class Curve:
         arXiv:1509.06321. Of two deletion curves of one map, by `order="most"` and `"least"`, the
         difference is free of what every deletion does.
         """
-        kind = torch.promote_types(self.scores.dtype, torch.float32)
-        scores = self.scores.to(kind)
-        return (scores[..., :1] - scores).mean(-1)
+        falls = self.scores[..., :1] - self.scores
+        return mean_over(falls, self.distinct)
+
+    @property
+    def distinct(self) -> Tensor:
+        """Whether each step changes anything, `(N, steps + 1)` or `(N, 1, steps + 1)`.
+
+        The beginning counts. An example with fewer features than another has steps that do not.
+        """
+        moved = self.fractions.diff(dim=-1) > 0
+        return self._beside(torch.cat([torch.ones_like(moved[:, :1]), moved], -1))
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw a line for each example and target on Matplotlib axes; `None` creates a figure.
@@ -72,6 +87,10 @@ class Curve:
 
     def _repr_html_(self) -> str:
         return notebook(self, lambda: [(f"{self.kind} curve", rendered(self.plot()))])
+
+    def _beside(self, values: Tensor) -> Tensor:
+        """Return values `(N, steps + 1)` in a shape that broadcasts with the scores."""
+        return values if self.scores.dim() == 2 else values[:, None]
 
     def _mean_auc(self) -> str:
         auc = self.auc
@@ -95,21 +114,16 @@ def deletion_curve(
     attributions: Tensors,
     target: Any = None,
     *,
-    baselines: Any = 0,
-    feature_mask: Tensors | None = None,
     steps: float = 100,
     order: Ranking = "most",
-    activation: Activation = "softmax",
-    additional_forward_args: Any = None,
-    output: OutputKey = None,
-    perturbations_per_eval: int | None = None,
-    show_progress: bool = False,
+    **options: Unpack[DeletionOptions],
 ) -> Curve:
     """Measure how the score falls as features are replaced, in order of decreasing attribution.
 
     `s(x with the first q·n features ← b)` for fractions `q` from 0 to 1. A map that finds what the
-    model uses makes it fall fast: the smaller the area, the better. Petsiuk, Das and Saenko 2018,
-    arXiv:1806.07421, who set pixels of the normalised picture to 0.
+    model uses makes it fall fast: the smaller the area, the better; for probabilities it is from 0
+    to 1. Petsiuk, Das and Saenko 2018, arXiv:1806.07421, who set pixels of the normalised picture
+    to 0.
 
     It is *not* independent of the baseline: pictures with holes are unlike any that the model was
     trained on, and their score may fall for that alone. Compare areas for one model, baseline
@@ -122,25 +136,12 @@ def deletion_curve(
             `(N, C, h, w)` or `(N, 1, h, w)`; for several targets `(N, targets, ...)`, each with
             its own order, or without that dimension one order for all of them.
         target: as for every method; `None` is the class predicted for the unchanged inputs.
-        baselines: what deleted features become: a number, `"blur"` for pictures `(N, C, h, w)`, a
-            Gaussian of 5 pixels cut to 11 as in the paper, or a tensor that broadcasts to the
-            input; for a tuple of inputs, one of these for all, or a tuple.
-        feature_mask: features, as for :class:`torchattr.FeatureAblation`, such as superpixels;
-            each is ranked by its mean attribution. By default each pixel, with all its channels,
-            is a feature, or each element of rows `(N, C)`. Features of equal attribution keep
-            their order.
         steps: number of steps; a float below 1 is the fraction of the features in each step. At
             most one step per feature.
         order: `"most"` begins with the features of the largest attribution ("MoRF"), `"least"`
-            with those of the smallest ("LeRF"), where the score should stay.
-        activation: how the model's scores become probabilities: `"softmax"` as in the paper,
-            `"sigmoid"`, or `"none"` for raw scores. It does not apply to a
-            :class:`torchattr.Neuron`, nor to a target that is a function of the output.
-        additional_forward_args: as for every method.
-        output: as for every method.
-        perturbations_per_eval: maximum number of steps per forward; `None` uses as many as
-            memory allows.
-        show_progress: show a progress bar on stderr.
+            with those of the smallest ("LeRF"), where the score should stay. A feature of several
+            elements is ranked by its mean; equal ones keep their order.
+        options: see :class:`torchattr.evaluate.DeletionOptions`; a softmax by default.
 
     Raises:
         ShapeError: attributions, masks or baselines that do not fit the inputs.
@@ -157,22 +158,9 @@ def deletion_curve(
     >>> curve.auc
     tensor([2.3333])
     """
-    return _curve(
-        "deletion",
-        model,
-        inputs,
-        attributions,
-        target,
-        baselines=baselines,
-        feature_mask=feature_mask,
-        steps=steps,
-        order=order,
-        activation=activation,
-        additional_forward_args=additional_forward_args,
-        output=output,
-        perturbations_per_eval=perturbations_per_eval,
-        show_progress=show_progress,
-    )
+    settled: DeletionOptions = {"activation": "softmax", **options}
+    deletions = Deletions(model, inputs, attributions, target, **settled)
+    return curve_of(deletions, "deletion", order, _counts(deletions, steps))
 
 
 def insertion_curve(
@@ -181,15 +169,9 @@ def insertion_curve(
     attributions: Tensors,
     target: Any = None,
     *,
-    baselines: Any = "blur",
-    feature_mask: Tensors | None = None,
     steps: float = 100,
     order: Ranking = "most",
-    activation: Activation = "softmax",
-    additional_forward_args: Any = None,
-    output: OutputKey = None,
-    perturbations_per_eval: int | None = None,
-    show_progress: bool = False,
+    **options: Unpack[DeletionOptions],
 ) -> Curve:
     """Measure how the score rises as features are restored, in order of decreasing attribution.
 
@@ -203,75 +185,46 @@ def insertion_curve(
     >>> insertion_curve(lambda x: x @ weights.T, torch.ones(1, 3), weights, **options).scores
     tensor([[0., 3., 5., 6.]])
     """
-    return _curve(
-        "insertion",
-        model,
-        inputs,
-        attributions,
-        target,
-        baselines=baselines,
-        feature_mask=feature_mask,
-        steps=steps,
-        order=order,
-        activation=activation,
-        additional_forward_args=additional_forward_args,
-        output=output,
-        perturbations_per_eval=perturbations_per_eval,
-        show_progress=show_progress,
-    )
+    settled: DeletionOptions = {"activation": "softmax", "baselines": "blur", **options}
+    deletions = Deletions(model, inputs, attributions, target, **settled)
+    return curve_of(deletions, "insertion", order, _counts(deletions, steps))
 
 
-def _curve(
-    kind: CurveKind,
-    model: Forward,
-    inputs: Tensors,
-    attributions: Any,
-    target: Any,
-    *,
-    baselines: Any,
-    feature_mask: Any,
-    steps: Any,
-    order: Ranking,
-    activation: Activation,
-    additional_forward_args: Any,
-    output: OutputKey,
-    perturbations_per_eval: int | None,
-    show_progress: bool,
-) -> Curve:
-    deletions = Deletions(
-        model,
-        inputs,
-        attributions,
-        target,
-        baselines=baselines,
-        feature_mask=feature_mask,
-        activation=activation,
-        additional_forward_args=additional_forward_args,
-        output=output,
-        perturbations_per_eval=perturbations_per_eval,
-    )
-    orders = [Order(deletions.features, one, order) for one in deletions.attributions]
-    fractions = as_fractions(steps, int(orders[0].sizes.max()))
-    values, counts = [], orders[0].counts(fractions)
-    clean = deletions.scores.clean
-    for one in orders:
-        found = deletions.of(
-            nested(one, counts, kind), kind.capitalize() if show_progress else None
-        )
-        values.append(_with_clean(found, clean, kind))
-    along = _of_each_target(values).movedim(0, -1)
-    exact = (counts / orders[0].sizes).T.to(torch.promote_types(along.dtype, torch.float32))
+def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean of the chosen values along the last dimension.
+
+    Args:
+        values: `(..., n)`, of which low precision is averaged in single precision.
+        chosen: bools that broadcast to them.
+    """
+    kept = values.to(torch.promote_types(values.dtype, torch.float32)) * chosen
+    return kept.sum(-1) / chosen.sum(-1)
+
+
+def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, counts: Tensor) -> Curve:
+    """Return the curve of a batch by the order of its attributions.
+
+    Args:
+        deletions: the batch and what is measured.
+        kind: whether features are inserted or deleted.
+        first: which features come first.
+        counts: the number of features of each example at each step, from 0 on, `(steps + 1, N)`;
+            to all of them for insertion.
+    """
+
+    def scores(attribution: Any) -> Tensor:
+        ranks = ranks_of(deletions.features, attribution, first)
+        found = deletions.of(nested(ranks, counts, kind), kind.capitalize())
+        clean = deletions.scores.clean[None]
+        return torch.cat([clean, found] if kind == "deletion" else [found.flip(0), clean])
+
+    along = deletions.of_each_order(scores).movedim(0, -1)
+    shares = (counts.double() / deletions.sizes).T
+    exact = shares.to(along.device, torch.promote_types(along.dtype, torch.float32))
     return Curve(kind, exact, deletions.in_form(along))
 
 
-def _with_clean(values: Tensor, clean: Tensor, kind: CurveKind) -> Tensor:
-    """Add the endpoint at which nothing is replaced, whose score is known."""
-    ends = [clean[None], values] if kind == "deletion" else [values, clean[None]]
-    return torch.cat(ends)
-
-
-def _of_each_target(values: Sequence[Tensor]) -> Tensor:
-    """Select each target's scores from its own order; a single order serves all targets."""
-    if len(values) == 1:
-        return values[0]
-    return torch.stack([found[..., target] for target, found in enumerate(values)], dim=-1)
+def _counts(deletions: Deletions, steps: Any) -> Tensor:
+    """Return the number of features of each example at each step, `(steps + 1, N)`."""
+    sizes = deletions.sizes
+    return counts_of(as_fractions(steps, int(sizes.max())), sizes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torchattr.core.types import Activation, Forward, OutputKey, Tensors
 from torchattr.errors import InputError, OutputError
 from torchattr.evaluate.ranked_masks import as_orders, pixels
 from torchattr.evaluate.replacement import as_replaced
+from torchattr.incremental import Mode, Recomputed
 from torchattr.methods import (
     FeatureMasks,
     Perturbation,
@@ -22,21 +23,86 @@ from torchattr.methods import (
     TargetScores,
     as_segments,
     check_at_once,
+    check_incremental,
     evaluate_copies,
     tape_recorder,
 )
 
 
+class ScoreOptions(TypedDict, total=False):
+    """Keywords of every metric that runs the model: how scores are read.
+
+    Attributes:
+        activation: how the model's scores become probabilities: `"softmax"`, `"sigmoid"`, or
+            `"none"` for raw scores. It does not apply to a :class:`torchattr.Neuron`, nor to a
+            target that is a function of the output.
+        additional_forward_args: as for every method.
+        output: as for every method.
+        show_progress: show a progress bar on stderr.
+    """
+
+    activation: Activation
+    additional_forward_args: Any
+    output: OutputKey
+    show_progress: bool
+
+
+class FeatureOptions(ScoreOptions, total=False):
+    """Keywords of every metric that replaces features: which, and how scores are read.
+
+    Attributes:
+        feature_mask: features, as for :class:`torchattr.FeatureAblation`, such as
+            :func:`torchattr.evaluate.blocks` or :func:`torchattr.evaluate.superpixels`. By default
+            each pixel, with all its channels, is a feature, or each element of rows `(N, C)`.
+        perturbations_per_eval: maximum number of copies per forward; `None` uses as many as memory
+            allows.
+        incremental: recompute only what changes, as for :class:`torchattr.FeatureAblation`.
+        report: as there: called with what was recomputed.
+
+    and those of :class:`ScoreOptions`.
+    """
+
+    feature_mask: Tensors | None
+    perturbations_per_eval: int | None
+    incremental: Mode
+    report: Callable[[Recomputed], object] | None
+
+
+class DeletionOptions(FeatureOptions, total=False):
+    """Keywords of every metric that lets you choose what replaces features.
+
+    Attributes:
+        baselines: what features become: a number; for pictures `(N, C, h, w)` `"blur"`, a Gaussian
+            of 5 pixels cut to 11 as in Petsiuk, Das and Saenko 2018, `"mean"` of each channel, or
+            `"uniform"` noise within each channel's range (:func:`uniform_noise` for other seeds);
+            or a tensor that broadcasts to the input. For a tuple of inputs, one of these for all,
+            or a tuple.
+
+    and those of :class:`FeatureOptions`.
+    """
+
+    baselines: Any
+
+
 class Deletions:
     """A batch, the attributions to measure, and the scores of copies whose features are replaced.
 
-    Arguments and errors are those of :func:`torchattr.evaluate.deletion_curve`.
+    Args:
+        model: as for every method.
+        inputs: as for every method.
+        attributions: the maps to measure, as methods return them.
+        target: as for every method.
+        options: see :class:`DeletionOptions`.
 
     Attributes:
         inputs: the batch.
         features: what is replaced together.
         scores: the scores of the target, and those of the batch.
         attributions: for each target or once for all of them, one for each input.
+
+    Raises:
+        ShapeError, InputTypeError, InputError, OutputError: as for
+            :func:`torchattr.evaluate.deletion_curve`.
     """
 
     def __init__(
@@ -46,14 +112,18 @@ class Deletions:
         attributions: Any,
         target: Any,
         *,
-        baselines: Any,
-        feature_mask: Any,
-        activation: Activation,
-        additional_forward_args: Any,
-        output: OutputKey,
-        perturbations_per_eval: int | None,
+        baselines: Any = 0,
+        feature_mask: Any = None,
+        activation: Activation = "none",
+        additional_forward_args: Any = None,
+        output: OutputKey = None,
+        perturbations_per_eval: int | None = None,
+        incremental: Mode = "auto",
+        report: Callable[[Recomputed], object] | None = None,
+        show_progress: bool = False,
     ) -> None:
         check_at_once(perturbations_per_eval)
+        check_incremental(incremental)
         probabilities = activated_by(activation)
         self.inputs = as_inputs(inputs, differentiable=False)
         if self.inputs.batch_size == 0:
@@ -77,34 +147,56 @@ class Deletions:
         )
         _need_rows(self.scores, self.inputs)
         self.attributions = as_orders(attributions, self.inputs, len(self.scores.targets))
-        self._at_once = perturbations_per_eval
+        self._at_once, self._incremental = perturbations_per_eval, incremental
+        self._report, self._shows_progress = report, show_progress
 
-    def of(self, masks: FeatureMasks, progress: str | None) -> Tensor:
+    def of(self, masks: FeatureMasks, title: str | None, replaced: Any = None) -> Tensor:
         """Return the scores of copies: `(masks, N, targets)`.
 
         Args:
             masks: what each copy replaces.
-            progress: title of the progress bar; `None` shows none.
+            title: of the progress bar.
+            replaced: what features become, if not the baselines.
         """
-        found, _ = evaluate_copies(
-            Perturbation(self.inputs, self._replaced, masks),
+        baselines = self._replaced if replaced is None else as_replaced(replaced, self.inputs)
+        found, recomputed = evaluate_copies(
+            Perturbation(self.inputs, baselines, masks),
             self.scores,
             at_once=self._at_once,
-            progress=progress,
+            progress=title if self._shows_progress else None,
+            incremental=self._incremental,
             recorder=self._recorder,
         )
+        if self._report:
+            self._report(recomputed)
         return found
 
-    def of_pictures(self, changed: Iterable[Tensor], count: int, progress: str | None) -> Tensor:
+    def of_pictures(self, changed: Iterable[Tensor], count: int, title: str | None) -> Tensor:
         """Return the scores of changed batches, one after another: `(batches, N, targets)`.
 
         Args:
             changed: the batches.
             count: their number.
-            progress: title of the progress bar; `None` shows none.
+            title: of the progress bar.
         """
-        bar = tqdm(changed, total=count, desc=progress, disable=progress is None)
+        bar = tqdm(changed, total=count, desc=title, disable=not self._shows_progress)
         return torch.cat([self.scores.of([pictures]) for pictures in bar])
+
+    def of_each_order(self, scores: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
+        """Return scores `(copies, N, targets)`, each target's by the copies of its own attribution.
+
+        Args:
+            scores: returns the scores of all targets for the copies of one attribution.
+        """
+        found = [scores(one) for one in self.attributions]
+        if len(found) == 1:
+            return found[0]
+        return torch.stack([own[..., target] for target, own in enumerate(found)], -1)
+
+    @property
+    def sizes(self) -> Tensor:
+        """Each example's number of features, `(N,)`, on the CPU."""
+        return self.features.members.sum(1).expand(self.inputs.batch_size)
 
     def sums(self) -> Tensor:
         """Return the sum of the attributions of each feature: `(targets or 1, N, features)`."""

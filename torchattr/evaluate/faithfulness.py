@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from torchattr.core.rounding import unit
-from torchattr.core.types import Activation, Forward, OutputKey, Tensors
+from torchattr.core.types import Forward, Tensors
 from torchattr.errors import InputError, InputTypeError
-from torchattr.evaluate.curves import insertion_curve
-from torchattr.evaluate.deletions import Deletions
+from torchattr.evaluate.deletions import DeletionOptions, Deletions
 from torchattr.evaluate.measured_maps import undefined
-from torchattr.evaluate.ranks import Correlation, check_correlation
+from torchattr.evaluate.ranks import Correlation, check_correlation, correlation_of_features
 from torchattr.evaluate.ranks import correlation as _correlation
 from torchattr.methods import ListedCoalitions, SeededDraws, checked_count, checked_seed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Size = int | float
 """A number of features, or as a float below 1 the share of all."""
@@ -29,29 +30,24 @@ def single_deletion(
     target: Any = None,
     *,
     correlation: Correlation = "spearman",
-    baselines: Any = 0,
-    feature_mask: Tensors | None = None,
-    activation: Activation = "none",
-    additional_forward_args: Any = None,
-    output: OutputKey = None,
-    perturbations_per_eval: int | None = None,
-    show_progress: bool = False,
+    **options: Unpack[DeletionOptions],
 ) -> Tensor:
     """Correlate what each feature is said to be worth with what the score loses without it.
 
     `corr_i(Σ a of feature i, s(x) - s(x with feature i ← b))`, one value for each example, -1 to 1;
     the higher, the better. With ranks it is the single-deletion protocol of Hesse, Schaub-Meyer and
-    Roth 2024, arXiv:2407.11910, who fine-tune the model on pictures with such holes; with
-    `correlation="pearson"` the faithfulness estimate of Alvarez-Melis and Jaakkola 2018,
-    arXiv:1806.07538.
+    Roth 2024, arXiv:2407.11910 ("IDSDS"), who fine-tune the model on pictures with such holes.
 
     It does *not* see what features do together, and is *not* independent of the baseline: a model
     that has never seen such holes may lose its score for that alone.
 
     Args:
+        model: as for every method.
+        inputs: as for every method.
+        attributions: as for :func:`torchattr.evaluate.deletion_curve`.
+        target: as for every method.
         correlation: of ranks (`"spearman"`) or of the values themselves (`"pearson"`).
-        activation: applied to the model's scores, as in
-            :func:`torchattr.evaluate.deletion_curve`, whose further arguments these are.
+        options: see :class:`torchattr.evaluate.DeletionOptions`; raw scores, and 0 as baseline.
 
     Returns:
         `(N,)`, or `(N, targets)` for several targets; NaN with a warning where all features are
@@ -66,28 +62,33 @@ def single_deletion(
     [1.0]
     """
     check_correlation(correlation)
-    deletions = Deletions(
-        model,
-        inputs,
-        attributions,
-        target,
-        baselines=baselines,
-        feature_mask=feature_mask,
-        activation=activation,
-        additional_forward_args=additional_forward_args,
-        output=output,
-        perturbations_per_eval=perturbations_per_eval,
-    )
-    values = deletions.of(deletions.features, _titled(show_progress))
-    drops = _along_last(deletions.scores.clean - values)
-    sums, members = deletions.sums(), deletions.features.members
-    pairs = [
-        _correlation(sums[:, row, own], drops[row][:, own], correlation)
-        for row, own in enumerate(members.expand(len(drops), -1))
-    ]
-    found, is_defined = (torch.stack(part) for part in zip(*pairs, strict=True))
-    because = "all features are worth the same, or the score loses the same without each"
-    return deletions.in_form(undefined(found, is_defined, "single_deletion", because))
+    deletions = Deletions(model, inputs, attributions, target, **options)
+    return _of_single_features(deletions, correlation, "single_deletion")
+
+
+def faithfulness_estimate(
+    model: Forward,
+    inputs: Tensors,
+    attributions: Tensors,
+    target: Any = None,
+    **options: Unpack[DeletionOptions],
+) -> Tensor:
+    """Correlate, by Pearson, what each feature is said to be worth with what the score loses.
+
+    :func:`single_deletion` with `correlation="pearson"`: Alvarez-Melis and Jaakkola 2018,
+    arXiv:1806.07538. -1 to 1; the higher, the better. What it does *not* see, the arguments,
+    results and errors are those of that function.
+
+    Quantus 0.6 forms its features from neighbours in the order of the map (`features_in_step`);
+    here they are places of the picture.
+
+    >>> import torch
+    >>> x, weights = torch.ones(1, 3), torch.tensor([[3.0, 1.0, 2.0]])
+    >>> faithfulness_estimate(lambda x: x @ weights.T, x, weights**2).round(decimals=3).tolist()
+    [0.99]
+    """
+    deletions = Deletions(model, inputs, attributions, target, **options)
+    return _of_single_features(deletions, "pearson", "faithfulness_estimate")
 
 
 def faithfulness_correlation(
@@ -99,13 +100,7 @@ def faithfulness_correlation(
     subset_size: Size = 0.1,
     n_samples: int = 100,
     seed: int = 0,
-    baselines: Any = 0,
-    feature_mask: Tensors | None = None,
-    activation: Activation = "none",
-    additional_forward_args: Any = None,
-    output: OutputKey = None,
-    perturbations_per_eval: int | None = None,
-    show_progress: bool = False,
+    **options: Unpack[DeletionOptions],
 ) -> Tensor:
     """Correlate what random sets of features are said to be worth with what the score loses.
 
@@ -117,11 +112,14 @@ def faithfulness_correlation(
     a map without relation, and is *not* independent of the baseline.
 
     Args:
+        model: as for every method.
+        inputs: as for every method.
+        attributions: as for :func:`torchattr.evaluate.deletion_curve`.
+        target: as for every method.
         subset_size: number of features in each set, or their share as a float below 1.
         n_samples: number of sets, 2 or more.
         seed: of the sets, which all examples of equal features share.
-        activation: applied to the model's scores, as in
-            :func:`torchattr.evaluate.deletion_curve`, whose further arguments these are.
+        options: see :class:`torchattr.evaluate.DeletionOptions`; raw scores, and 0 as baseline.
 
     Returns:
         `(N,)`, or `(N, targets)` for several targets; NaN with a warning where either side is the
@@ -137,23 +135,8 @@ def faithfulness_correlation(
     >>> found.round(decimals=6).tolist()
     [1.0]
     """
-    found = sensitivity_n(
-        model,
-        inputs,
-        attributions,
-        target,
-        sizes=(subset_size,),
-        n_samples=n_samples,
-        seed=seed,
-        baselines=baselines,
-        feature_mask=feature_mask,
-        activation=activation,
-        additional_forward_args=additional_forward_args,
-        output=output,
-        perturbations_per_eval=perturbations_per_eval,
-        show_progress=show_progress,
-    )
-    return found[..., 0]
+    sets = _Sets((subset_size,), n_samples, seed)
+    return sets.correlations(model, inputs, attributions, target, options)[..., 0]
 
 
 def sensitivity_n(
@@ -165,19 +148,15 @@ def sensitivity_n(
     sizes: Sequence[Size] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
     n_samples: int = 100,
     seed: int = 0,
-    baselines: Any = 0,
-    feature_mask: Tensors | None = None,
-    activation: Activation = "none",
-    additional_forward_args: Any = None,
-    output: OutputKey = None,
-    perturbations_per_eval: int | None = None,
-    show_progress: bool = False,
+    **options: Unpack[DeletionOptions],
 ) -> Tensor:
     """Correlate worth and loss for random sets of several sizes.
 
     A method is sensitive at n where the correlation of :func:`faithfulness_correlation` is 1 for
     sets of n features. Ancona et al. 2018, arXiv:1711.06104. What it is *not*, arguments and errors
     are those of that function.
+
+    Quantus 0.6 draws no sets: it removes the features in the order of the map.
 
     Args:
         sizes: numbers of features, or their shares as floats below 1.
@@ -191,86 +170,72 @@ def sensitivity_n(
     >>> found.round(decimals=6).tolist()
     [[1.0, 1.0, 1.0]]
     """
-    checked_count(n_samples, "n_samples", 2)
-    draws = SeededDraws([checked_seed(seed)])
-    deletions = Deletions(
-        model,
-        inputs,
-        attributions,
-        target,
-        baselines=baselines,
-        feature_mask=feature_mask,
-        activation=activation,
-        additional_forward_args=additional_forward_args,
-        output=output,
-        perturbations_per_eval=perturbations_per_eval,
+    sets = _Sets(sizes, n_samples, seed)
+    return sets.correlations(model, inputs, attributions, target, options)
+
+
+def _of_single_features(deletions: Deletions, kind: Correlation, metric: str) -> Tensor:
+    values = deletions.of(deletions.features, "Deletion")
+    drops = along_last(deletions.scores.clean - values)
+    found, is_defined = correlation_of_features(
+        deletions.sums(), drops, deletions.features.members, kind
     )
-    members = deletions.features.members
-    ranks = draws.orders(n_samples, members, deletions.inputs.batch_size)
-    found = [
-        _of_subsets(deletions, ranks < _counts(size, members), _titled(show_progress))
-        for size in sizes
-    ]
-    values = torch.stack([one for one, _ in found], -1)
-    is_defined = torch.stack([one for _, one in found], -1)
-    because = "all sets are worth the same, or the score loses the same without each"
-    return deletions.in_form(undefined(values, is_defined, "the correlation", because))
+    because = "all features are worth the same, or the score loses the same without each"
+    return deletions.in_form(undefined(found, is_defined, metric, because))
 
 
-def monotonicity(
-    model: Forward,
-    inputs: Tensors,
-    attributions: Tensors,
-    target: Any = None,
-    **options: Any,
-) -> Tensor:
-    """Measure how often the score rises as features are restored, the least important first.
-
-    The share of steps of :func:`torchattr.evaluate.insertion_curve` with `order="least"` at which
-    the score does not fall by more than rounding, 0 to 1, one value for each example. Arya et al.
-    2019, arXiv:1909.03012, who ask for all steps, which is 1.
-
-    It does *not* see by how much the score rises.
+class _Sets:
+    """Random sets of features, of several sizes.
 
     Args:
-        options: arguments of that function, such as `steps`; raw scores, black pictures as
-            baselines by default.
-
-    Returns:
-        `(N,)`, or `(N, targets)` for several targets.
+        sizes: numbers of features, or their shares.
+        n_samples: number of sets of each size.
+        seed: of the sets.
 
     Raises:
-        ShapeError, InputTypeError, InputError, OutputError: as for that function.
-
-    >>> import torch
-    >>> x, weights = torch.ones(1, 3), torch.tensor([[3.0, -1.0, 2.0]])
-    >>> monotonicity(lambda x: x @ weights.T, x, weights).tolist()
-    [0.66...]
+        InputTypeError, InputError: a number or seed out of range.
     """
-    chosen = {"activation": "none", "baselines": 0, **options}
-    curve = insertion_curve(model, inputs, attributions, target, order="least", **chosen)
-    scores = curve.scores
-    rounding = 8 * unit(scores) * scores.abs().amax(-1, keepdim=True)
-    return (scores.diff(dim=-1) >= -rounding).double().mean(-1)
+
+    def __init__(self, sizes: Sequence[Size], n_samples: int, seed: int) -> None:
+        self._sizes, self._count = sizes, checked_count(n_samples, "n_samples", 2)
+        self._draws = SeededDraws([checked_seed(seed)])
+
+    def correlations(
+        self,
+        model: Forward,
+        inputs: Tensors,
+        attributions: Tensors,
+        target: Any,
+        options: DeletionOptions,
+    ) -> Tensor:
+        """Return the correlation over the sets of each size, `(N, targets, sizes)`."""
+        if not self._sizes:
+            raise InputError("sizes is empty; pass at least one number of features")
+        deletions = Deletions(model, inputs, attributions, target, **options)
+        members = deletions.features.members
+        ranks = self._draws.orders(self._count, members, deletions.inputs.batch_size)
+        found = [_of_subsets(deletions, ranks < _counts(size, members)) for size in self._sizes]
+        values, is_defined = (torch.stack(part, -1) for part in zip(*found, strict=True))
+        because = "all sets are worth the same, or the score loses the same without each"
+        return deletions.in_form(undefined(values, is_defined, "the correlation", because))
 
 
-def _of_subsets(deletions: Deletions, replaced: Tensor, title: str | None) -> tuple[Tensor, Tensor]:
+def _of_subsets(deletions: Deletions, replaced: Tensor) -> tuple[Tensor, Tensor]:
     """Return the correlation over sets of features for each example and target, where defined.
 
     Args:
         deletions: the batch and what is measured.
         replaced: whether each set has each feature, `(sets, N or 1, features)`.
-        title: of the progress bar; `None` shows none.
     """
-    values = deletions.of(ListedCoalitions(deletions.features, ~replaced), title)
-    drops = _along_last(deletions.scores.clean - values)
+    values = deletions.of(ListedCoalitions(deletions.features, ~replaced), "Deletion")
+    drops = along_last(deletions.scores.clean - values)
     sums = deletions.sums()
     sets = replaced.to(sums).expand(-1, sums.shape[1], -1)
     worth = torch.einsum("snf,tnf->nts", sets, sums)
     return _correlation(worth, drops, "pearson")
 
 
-def _along_last(values: Tensor) -> Tensor:
+def along_last(values: Tensor) -> Tensor:
     """Return `(N, targets, copies)` from `(copies, N, targets)`."""
     return values.permute(1, 2, 0)
 
@@ -293,7 +258,3 @@ def _counts(size: Size, members: Tensor) -> Tensor:
     if not 1 <= size < least:
         raise InputError(f"a size must be from 1 to {least - 1} of {least} features, got {size}")
     return torch.full_like(features, size)
-
-
-def _titled(show_progress: bool) -> str | None:
-    return "Deletion" if show_progress else None

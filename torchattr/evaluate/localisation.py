@@ -19,7 +19,8 @@ def relevance_mass(maps: Any, masks: Any, *, sign: Sign = "absolute") -> Tensor:
 
     One value for each map, 0 to 1; the higher, the better. Arras, Osman and Samek 2022,
     arXiv:2003.07258 ("relevance mass accuracy"). A map that is the same everywhere reaches the
-    share of the mask's area: compare with that.
+    share of the mask's area: compare with that. Quantus 0.6 normalises maps first and sums them
+    with their signs, which may leave the range.
 
     It does *not* tell whether the model used the object: a right map of a model that looks at the
     background scores low.
@@ -50,8 +51,10 @@ def attribution_localisation(maps: Any, masks: Any, *, weighted: bool = False) -
     """Measure the share of a map's positive part that lies in its mask.
 
     `Σ_mask a⁺ / Σ a⁺`, weighted by `area / mask's area`, so that a map that is the same everywhere
-    reaches 1. Kohlbrenner et al. 2020, arXiv:1910.09840. The higher, the better; unweighted it is
-    :func:`relevance_mass` with `sign="positive"`, whose arguments and errors these are.
+    reaches 1. Kohlbrenner et al. 2020, arXiv:1910.09840. 0 to 1, weighted to `area / mask's area`;
+    the higher, the better. Unweighted it is :func:`relevance_mass` with `sign="positive"`, whose
+    arguments and errors these are, and what it does *not* tell. The weights of Quantus 0.6 depend
+    on the batch.
 
     >>> import torch
     >>> mask = torch.tensor([[[True, False], [False, False]]])
@@ -72,7 +75,7 @@ def relevance_rank(maps: Any, masks: Any) -> Tensor:
 
     `|top K ∩ mask| / K` for `K = |mask|`, 0 to 1; the higher, the better. Arras, Osman and Samek
     2022, arXiv:2003.07258 ("relevance rank accuracy"). Of equal elements at the border of the top,
-    each has the same share in it.
+    each has the same share in it; Quantus 0.6 takes those that its sort finds first.
 
     It does *not* see how large the elements are, nor whether the model used the object.
 
@@ -122,7 +125,7 @@ def localisation_auc(maps: Any, masks: Any) -> Tensor:
     """Measure how well a map tells its mask from the rest: the area below its ROC curve.
 
     The probability that an element of the mask is larger than one outside of it, where equal ones
-    count half: 0.5 is chance, 1 the best. Fawcett 2006, doi:10.1016/j.patrec.2005.10.010.
+    count half, 0 to 1: 0.5 is chance, 1 the best. Fawcett 2006, doi:10.1016/j.patrec.2005.10.010.
 
     Arguments, errors, NaN and what it does *not* see are those of :func:`relevance_rank`.
 
@@ -143,13 +146,16 @@ def localisation_auc(maps: Any, masks: Any) -> Tensor:
 def cell_shares(maps: Any, grid: tuple[int, int] = (2, 2)) -> Tensor:
     """Measure the share of each cell of a grid in a map's positive part.
 
-    `Σ_cell a⁺ / Σ a⁺`, `(N, rows, columns)`, sums of 1. For a grid of pictures of different
-    classes, the share of the explained one's cell is the localisation score of the grid pointing
-    game: Böhle, Fritz and Schiele 2021, arXiv:2104.00032; Rao, Böhle and Schiele 2022,
-    arXiv:2205.10435. The sum over the cells of the explained class is "focus": Arias-Duart et al.
-    2021, arXiv:2109.15035. Chance is the cell's area.
+    `Σ_cell a⁺ / Σ a⁺`, `(N, rows, columns)`, 0 to 1, sums of 1; in the right cell the higher, the
+    better. For a grid of pictures of different classes, the share of the explained one's cell is
+    the localisation score of the grid pointing game: Böhle, Fritz and Schiele 2021,
+    arXiv:2104.00032; Rao, Böhle and Schiele 2022, arXiv:2205.10435
+    (:func:`torchattr.evaluate.grid_localisation`). The sum over the cells of the explained class is
+    "focus": Arias-Duart et al. 2021, arXiv:2109.15035. Chance is the cell's area.
 
     It does *not* tell whether the map is right within a cell.
+
+    The authors' code and Quantus 0.6 take 0 where nothing is positive.
 
     Args:
         maps: `(N, h, w)`, or `(N, C, h, w)`, whose channels are summed first.
@@ -176,8 +182,8 @@ def cell_shares(maps: Any, grid: tuple[int, int] = (2, 2)) -> Tensor:
     cells = found.unflatten(2, (columns, -1)).unflatten(1, (rows, -1)).sum((2, 4))
     total = cells.sum((1, 2))
     shares = cells / total[:, None, None]
-    is_defined = undefined(total, total > 0, "cell_shares", "no element is positive")
-    return torch.where(is_defined.isnan()[:, None, None], torch.nan, shares)
+    positive = (total > 0)[:, None, None].expand_as(shares)
+    return undefined(shares, positive, "cell_shares", "no element is positive")
 
 
 def _taken(maps: Tensor, sign: str) -> Tensor:
@@ -197,6 +203,6 @@ def _hits(maps: Tensor, inside: Tensor, sizes: Tensor) -> Tensor:
     flat, within = maps.flatten(1), inside.flatten(1)
     limits = flat.sort(dim=1, descending=True).values.gather(1, sizes[:, None] - 1)
     above, tied = flat > limits, flat == limits
-    room = sizes - above.sum(1)
+    room = (sizes - above.sum(1)).double()
     share = room / tied.sum(1)
     return (above & within).sum(1) + share * (tied & within).sum(1)

@@ -1,4 +1,4 @@
-"""Rank features by an attribution, and build nested feature subsets from the ranks."""
+"""Rank features by an attribution, and build nested subsets of features from the ranks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ Ranking = Literal["most", "least"]
 
 
 class Nested(FeatureMasks):
-    """Masks that replace the first features of an order, or all but these.
+    """Masks that replace more and more features: the first ones of an order, or all but these.
 
     Args:
         ranks: for each input the rank of each element's feature, `(N, ...)`.
-        counts: the number of features at each step of each example, `(steps, N)`.
+        counts: the number of features at each step of each example, `(steps + 1, N)`; nothing is
+            replaced at the first of them, which is no step.
         first: whether the first features are replaced; otherwise the others are.
     """
 
@@ -32,24 +33,38 @@ class Nested(FeatureMasks):
         self._ranks, self._counts, self._first = ranks, counts, first
 
     def __len__(self) -> int:
-        return len(self._counts)
+        return len(self._counts) - 1
+
+    @property
+    def cumulative(self) -> bool:
+        return True
 
     @property
     def per_example(self) -> bool:
         return True
 
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        return [self._mask(ranks, self._counts[start:stop]) for ranks in self._ranks]
+        steps = self._counts[start + 1 : stop + 1]
+        return [self._mask(ranks, _beside(steps, ranks)) for ranks in self._ranks]
 
-    def _mask(self, ranks: Tensor, counts: Tensor) -> Tensor:
-        limits = counts.to(ranks.device).reshape(*counts.shape, *(1 for _ in ranks.shape[1:]))
+    def differing(self, start: int, stop: int) -> list[Tensor | None]:
+        before, after = self._counts[start:stop], self._counts[start + 1 : stop + 1]
+        return [
+            self._mask(ranks, _beside(before, ranks)) ^ self._mask(ranks, _beside(after, ranks))
+            for ranks in self._ranks
+        ]
+
+    def _mask(self, ranks: Tensor, limits: Tensor) -> Tensor:
         return ranks < limits if self._first else ranks >= limits
 
 
-class Order:
-    """The features of each example by decreasing or increasing attribution.
+def ranks_of(
+    features: Segments, attributions: Sequence[Tensor], first: Ranking = "most"
+) -> list[Tensor]:
+    """Return for each input the rank of each element's feature from 0 on, `(N, ...)`.
 
-    The attribution of a feature is the mean over its elements; ties keep the order of numbers.
+    Pictures whose features span all channels have one rank for each pixel, `(N, 1, h, w)`. The
+    attribution of a feature is the mean over its elements; ties keep the order of numbers.
 
     Args:
         features: the elements of each feature.
@@ -59,34 +74,46 @@ class Order:
     Raises:
         InputError: an unknown order.
     """
-
-    def __init__(
-        self, features: Segments, attributions: Sequence[Tensor], first: Ranking = "most"
-    ) -> None:
-        if first not in get_args(Ranking):
-            raise InputError(f"order must be 'most' or 'least', got {first!r}")
-        means, present = features.means(attributions)
-        means = means if first == "most" else -means
-        order = means.masked_fill(~present, -torch.inf).argsort(dim=1, descending=True, stable=True)
-        ranks = torch.empty_like(order)
-        ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-        self.ranks = [part[:, 0] for part in features.to_elements(ranks.T[:, :, None])]
-        self.sizes = present.sum(1)
-
-    def counts(self, fractions: Tensor) -> Tensor:
-        """Return the number of features for each fraction and example: `(fractions, N)`."""
-        sizes = self.sizes.to("cpu", fractions.dtype)
-        return (fractions[:, None] * sizes).round().long().to(self.sizes.device)
+    if first not in get_args(Ranking):
+        raise InputError(f"order must be 'most' or 'least', got {first!r}")
+    means, present = features.means(attributions)
+    means = means if first == "most" else -means
+    order = means.masked_fill(~present, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    ranks = torch.empty_like(order)
+    ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+    return [_of_pixels(part[:, 0]) for part in features.to_elements(ranks.T[:, :, None])]
 
 
-def nested(order: Order, counts: Tensor, kind: CurveKind) -> Nested:
+def _of_pixels(ranks: Tensor) -> Tensor:
+    """Return ranks without the channels, if all of these are equal."""
+    alike = ranks.dim() > 2 and torch.equal(ranks, ranks[:, :1].expand_as(ranks))
+    return ranks[:, :1] if alike else ranks
+
+
+def counts_of(fractions: Tensor, sizes: Tensor) -> Tensor:
+    """Return the number of features for each fraction and example: `(fractions, N)`.
+
+    Args:
+        fractions: shares of the features.
+        sizes: each example's number of features.
+    """
+    return (fractions[:, None] * sizes.to(fractions)).round().long()
+
+
+def nested(ranks: Sequence[Tensor], counts: Tensor, kind: CurveKind) -> Nested:
     """Return the masks of all steps except the end at which nothing is replaced.
 
-    Deletion replaces the first features of the order, insertion those not inserted yet.
+    Deletion replaces the first features of the order; insertion those not inserted yet, where the
+    last step comes first, so that each step replaces more.
     """
     if kind == "deletion":
-        return Nested(order.ranks, counts[1:], first=True)
-    return Nested(order.ranks, counts[:-1], first=False)
+        return Nested(ranks, counts, first=True)
+    return Nested(ranks, counts.flip(0), first=False)
+
+
+def _beside(counts: Tensor, ranks: Tensor) -> Tensor:
+    """Return counts `(steps, N)` in a shape that broadcasts with ranks `(N, ...)`."""
+    return counts.to(ranks.device).reshape(*counts.shape, *(1 for _ in ranks.shape[1:]))
 
 
 def as_fractions(steps: Any, features: int) -> Tensor:

@@ -47,6 +47,25 @@ def correlation(a: Tensor, b: Tensor, kind: Correlation) -> tuple[Tensor, Tensor
     return found.clamp(-1, 1), varied
 
 
+def correlation_of_features(
+    worth: Tensor, changes: Tensor, members: Tensor, kind: Correlation
+) -> tuple[Tensor, Tensor]:
+    """Return the correlation over each example's features, and where it is defined, `(N, targets)`.
+
+    Args:
+        worth: what each feature is said to be worth, `(targets or 1, N, features)`.
+        changes: what it changes, `(N, targets, features)`.
+        members: whether each example has each feature, `(N or 1, features)`.
+        kind: see :func:`correlation`.
+    """
+    pairs = [
+        correlation(worth[:, row, own], changes[row][:, own], kind)
+        for row, own in enumerate(members.to(worth.device).expand(len(changes), -1))
+    ]
+    found, is_defined = zip(*pairs, strict=True)
+    return torch.stack(found), torch.stack(is_defined)
+
+
 def check_correlation(kind: str) -> None:
     """Check the name of a correlation.
 

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from torchattr.incremental.following import latest
 from torchattr.incremental.operators.operator import Changed, Operator
 from torchattr.incremental.plan import ChunkBoxes
 from torchattr.incremental.schedule import Schedule
@@ -19,8 +20,8 @@ class CleanValues:
 
     Args:
         schedule: what reads them.
-        follow: whether they follow the changes: each chunk of variants, one of each image, becomes
-            what the next one is compared with.
+        follow: whether they follow the changes: each variant becomes what the next one of its image
+            is compared with.
     """
 
     def __init__(self, schedule: Schedule, *, follow: bool = False) -> None:
@@ -41,10 +42,14 @@ class CleanValues:
         if not self._follow or not (index in self._made or self._is_on_tape(index)):
             return
         clean = self(index)
+        pixels = clean.view(-1, clean.shape[3])
         variant, y, x = boxes.positions
         places = (boxes.table[variant, IMAGE] * clean.shape[1] + y) * clean.shape[2] + x
-        chosen = torch.from_numpy(places).to(clean.device, non_blocking=True)
-        clean.view(-1, clean.shape[3]).index_copy_(0, chosen, rows)
+        last = latest(places, len(pixels))
+        if len(last) < len(places):
+            rows = rows[torch.from_numpy(last).to(rows.device, non_blocking=True)]
+        chosen = torch.from_numpy(places[last]).to(clean.device, non_blocking=True)
+        pixels.index_copy_(0, chosen, rows)
 
     def _is_on_tape(self, index: int) -> bool:
         return self._schedule.lowered.tape.values[index].clean is not None
@@ -103,24 +108,29 @@ def run(
         grid = schedule.grids[index]
         return Changed(grid, rows, boxes.changed[index], partial(clean, index))
 
+    def retire(index: int) -> None:
+        # Not before: the chunk's other variants are compared with what was there.
+        value = live.pop(index, None)
+        if value is not None:
+            clean.note(index, value.rows, value.boxes)
+
     live = {index: changed(index, rows) for index, rows in sources.items()}
-    for index, rows in sources.items():
-        clean.note(index, rows, boxes.changed[index])
     frontier = {}
     for step, last_uses in zip(schedule.operators, schedule.last_uses, strict=True):
         given = [live[index] for index in step.inputs]
         live[step.output] = changed(
             step.output, step.run(given, boxes.changed[step.output], backend)
         )
-        clean.note(step.output, live[step.output].rows, boxes.changed[step.output])
         allowance.spend(step)
         for index, is_last in zip(step.inputs, last_uses, strict=True):
             if is_last:
-                live.pop(index, None)
+                retire(index)
         if step.output in schedule.frontier:
             value = schedule.lowered.tape.values[step.output]
             dense = whole(live[step.output], boxes.whole[step.output], backend)
             frontier[step.output] = as_strided_like(dense, value.shape, value.strides)
+    for index in list(live):
+        retire(index)
     return frontier
 
 

@@ -16,6 +16,7 @@ from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
 from torchattr.incremental.cost import USUAL, Estimate, Rates, estimates, precision, rates
 from torchattr.incremental.execute import Allowance, CleanValues, run
+from torchattr.incremental.following import Following
 from torchattr.incremental.plan import Plan, Recomputed, plan_of, positions, signature
 from torchattr.incremental.replay import Answered, Diverged, Replay
 from torchattr.incremental.schedule import LoweredTape, Schedule, fallback_reasons, lower_tape
@@ -99,7 +100,8 @@ class Incremental:
             a batch of images.
         at_once: expected number of variants per chunk.
         tape: the tape of a forward of these inputs and arguments, if there is one; it is consumed.
-        follow: whether each chunk, one variant of each image, becomes the clean batch of the next.
+        follow: whether each variant is compared with the one before it of the same image, in the
+            same chunk or the last one.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Incremental:
         # These calls are not the model's: no mode may intercept them.
         with DisableTorchFunction():
             self._schedule.fold()
+        self._follow = follow
         self._clean = CleanValues(self._schedule, follow=follow)
         self._allowance = Allowance(0)
 
@@ -150,10 +153,9 @@ class Incremental:
         sample = max(map(len, sources.values()))
         loads = self._schedule.loads(self._plan.boxes(self._schedule, sources).changed)
         left = allowed - self._schedule.clean_bytes - self._scratch
-        fits = [
-            (SHARE_OF_PIXELS * left - packing) * sample / max(pixels, 1)
-            for pixels, packing in loads
-        ]
+        # Variants that follow one another copy what surrounds their boxes, too.
+        share = SHARE_OF_PIXELS / 2 if self._follow else SHARE_OF_PIXELS
+        fits = [(share * left - packing) * sample / max(pixels, 1) for pixels, packing in loads]
         whole = LARGEST_ELEMENTS // max(self._schedule.largest_whole, 1)
         size = max(int(min(*fits, most, whole)), LEAST)
         used = max(pixels * size // sample + packing for pixels, packing in loads)
@@ -176,13 +178,15 @@ class Incremental:
             Diverged: when run, if the model does not repeat the calls of its clean forward.
         """
         sources = self._sources_in([change.boxes for change in changes])
+        # A single copy follows the last chunk, which the clean values have followed already.
+        backend = Following(self._backend) if self._follow and copies > 1 else self._backend
 
         def compute() -> dict[int, Tensor]:
             # These calls are not the model's: no mode may intercept them.
             with DisableTorchFunction():
                 boxes = self._plan.boxes(self._schedule, sources)
                 rows = {index: changes[index].rows() for index in sources}
-                return run(self._schedule, self._clean, rows, boxes, self._backend, self._allowance)
+                return run(self._schedule, self._clean, rows, boxes, backend, self._allowance)
 
         def replayed(run_model: Callable[..., Any], args: Sequence[Any]) -> Any:
             whole = [change.whole for change in changes]

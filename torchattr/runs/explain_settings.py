@@ -30,9 +30,6 @@ from torchattr.runs.method_form import MethodForm, options_by_method
 from torchattr.runs.named_target import Asked, NamedTarget, asked_of
 from torchattr.runs.score_reader import Answer, ScoreReader
 
-CELLS = 14
-_SIDE = 64
-
 
 @dataclass(frozen=True)
 class ExplainSettings:

@@ -16,7 +16,7 @@ from torchattr.incremental.grid import Grid, Grids, codes, decoded
 from torchattr.incremental.op_counts import OpCounts, of_bytes
 from torchattr.incremental.operators.operator import Changed, Operator, derived
 from torchattr.incremental.tape import Tape, TapeEntry
-from torchattr.kernels import IMAGE, Boxes, Patches, PatchOperations
+from torchattr.kernels import IMAGE, Boxes, PatchOperations
 
 
 @dataclass(frozen=True)
@@ -122,27 +122,30 @@ class PixelGather(Operator):
         return Boxes.of(image, vertical[0], horizontal[0], vertical[1], horizontal[1])
 
     def run(self, given: Sequence[Changed], boxes: Boxes, backend: PatchOperations) -> Tensor:
-        patches = given[0].patches()
-        clean = patches.clean.reshape(-1, patches.clean.shape[-1])
-        constant = clean.new_full((1, clean.shape[1]), self.constant)
-        sources = self._sources(patches, boxes)
-        rows = torch.cat([clean, patches.changed, constant])
+        read = self._read(boxes)
+        rows = given[0].within(read, backend)
+        constant = rows.new_full((1, rows.shape[1]), self.constant)
+        sources = self._sources(read, boxes)
+        rows = torch.cat([rows, constant])
         return rows[torch.from_numpy(sources).to(rows.device, non_blocking=True)]
 
     def op_counts(self, pixels: int, item: int) -> OpCounts:
         return of_bytes(2 * pixels * self.grid.channels * item)
 
-    def _sources(self, patches: Patches, boxes: Boxes) -> np.ndarray[Any, Any]:
-        """Return the index of each pixel of `boxes` in the clean, changed and constant rows."""
-        batch, height, width, _ = patches.clean.shape
+    def _read(self, boxes: Boxes) -> Boxes:
+        """Return boxes that contain the pixels that are copied into `boxes`."""
+        image, top, left, bottom, right, _ = boxes.table.T
+        first, last = _extremes(self.rows, top, bottom)
+        begin, end = _extremes(self.columns, left, right)
+        return Boxes.of(image, first, begin, last, end)
+
+    def _sources(self, read: Boxes, boxes: Boxes) -> np.ndarray[Any, Any]:
+        """Return for each pixel of `boxes` its row in those of `read`, or else the row after."""
         owner, down, along = boxes.positions
         y, x = self.rows[down], self.columns[along]
-        image, top, left, bottom, right, start = patches.boxes.table[owner].T
-        inside = (top <= y) & (y < bottom) & (left <= x) & (x < right)
-        clean = (image * height + y) * width + x
-        changed = batch * height * width + start + (y - top) * (right - left) + x - left
-        constant = batch * height * width + len(patches.changed)
-        return np.where((y < 0) | (x < 0), constant, np.where(inside, changed, clean))
+        _, top, left, _, right, start = read.table[owner].T
+        taken = start + (y - top) * (right - left) + x - left
+        return np.where((y < 0) | (x < 0), read.rows, taken)
 
 
 def _span(
@@ -153,6 +156,17 @@ def _span(
     first = taken.argmax(axis=1)
     last = taken.shape[1] - taken[:, ::-1].argmax(axis=1)
     return first, np.where(taken.any(axis=1), last, first)
+
+
+def _extremes(
+    sources: np.ndarray[Any, Any], low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the first source in `[low, high)` that is not -1, and the one after the last."""
+    places = np.arange(len(sources))
+    own = (places >= low[:, None]) & (places < high[:, None]) & (sources >= 0)
+    first = np.where(own, sources, np.iinfo(np.int64).max).min(1)
+    last = np.where(own, sources, -1).max(1)
+    return np.where(own.any(1), first, 0), last + 1
 
 
 def lower_pixel_gather(entry: TapeEntry, tape: Tape, grids: Grids) -> list[Operator]:

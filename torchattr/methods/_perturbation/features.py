@@ -33,6 +33,11 @@ class FeatureMasks(ABC):
         """Whether examples have different masks."""
         return False
 
+    @property
+    def cumulative(self) -> bool:
+        """Whether each copy is compared with the one before it, and the first with the inputs."""
+        return False
+
     @abstractmethod
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
         """Return masks `[start, stop)`.
@@ -43,8 +48,15 @@ class FeatureMasks(ABC):
             that is replaced, 0 to 1.
         """
 
+    def differing(self, start: int, stop: int) -> list[Tensor | None]:
+        """Return the elements in which copies differ from what they are compared with.
+
+        Like :meth:`masks`, which they are unless copies are cumulative.
+        """
+        return self.masks(start, stop)
+
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
-        """Return the boxes that masks `[start, stop)` change in the images of each input.
+        """Return the boxes of the images of each input in which copies `[start, stop)` differ.
 
         Args:
             start: the first mask.
@@ -57,7 +69,7 @@ class FeatureMasks(ABC):
         """
         return [
             boxes_of(mask, shape, stop - start)
-            for mask, shape in zip(self.masks(start, stop), shapes, strict=True)
+            for mask, shape in zip(self.differing(start, stop), shapes, strict=True)
         ]
 
     def boxes_at(self, numbers: Ints, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
@@ -98,12 +110,15 @@ class MaskSubset(FeatureMasks):
     def per_example(self) -> bool:
         return self._masks.per_example
 
+    @property
+    def cumulative(self) -> bool:
+        return self._masks.cumulative
+
     def masks(self, start: int, stop: int) -> list[Tensor | None]:
-        masks = self._masks.masks(start, stop)
-        return [
-            mask[:, self._images] if mask is not None and mask.shape[1] > 1 else mask
-            for mask in masks
-        ]
+        return self._own(self._masks.masks(start, stop))
+
+    def differing(self, start: int, stop: int) -> list[Tensor | None]:
+        return self._own(self._masks.differing(start, stop))
 
     def boxes(self, start: int, stop: int, shapes: Sequence[torch.Size]) -> list[Boxes | None]:
         if self._masks.per_example:
@@ -117,6 +132,12 @@ class MaskSubset(FeatureMasks):
 
     def fill_boxes(self, position: int) -> bool:
         return self._masks.fill_boxes(position)
+
+    def _own(self, masks: list[Tensor | None]) -> list[Tensor | None]:
+        return [
+            mask[:, self._images] if mask is not None and mask.shape[1] > 1 else mask
+            for mask in masks
+        ]
 
 
 class Features(FeatureMasks):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.free_memory import free_bytes
 from torchattr.core.inputs import Inputs
+from torchattr.core.stepping import step
 from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape, TapeRecorder
 from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.memory_budget import (
@@ -139,6 +140,7 @@ class _IncrementalRun:
             sample,
             self._expected(at_once),
             tape,
+            follow=perturbation.masks.cumulative,
         )
         self.recomputed = self._session.recomputed
         self._size = self._fitting(sample, at_once) if self.saves else 1
@@ -159,6 +161,8 @@ class _IncrementalRun:
             return values
 
         masks = len(self._perturbation.masks)
+        if self._perturbation.masks.cumulative:
+            return torch.cat(list(_once(masks, self._size, evaluate)))
         return torch.cat(list(in_batches(masks, self._size, evaluate, "perturbed copy")))
 
     @property
@@ -194,6 +198,16 @@ class _IncrementalRun:
             allowed = min(allowed, whole * copies)
         most = CPU_ROWS if on_cpu else self._variants
         return max(self._session.settle(sample, allowed, most) // images, 1)
+
+
+def _once(total: int, size: int, evaluate: Callable[[int, int], Tensor]) -> Iterator[Tensor]:
+    """Evaluate `[0, total)` in ranges that follow one another.
+
+    What a range that failed is compared with has changed, so it cannot be run again.
+    """
+    for start in range(0, total, size):
+        step()
+        yield evaluate(start, min(start + size, total))
 
 
 def _sampled(perturbation: Perturbation) -> list[Boxes | None]:
