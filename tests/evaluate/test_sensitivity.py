@@ -196,3 +196,23 @@ def test_explanations_must_be_finite() -> None:
     far = X * torch.tensor([[1.0], [1e3], [1.0]])
     with refused(InputError, "NaN or infinite", "example 1"):
         sensitivity_max(broken, far)
+
+
+def test_only_samples_that_keep_the_prediction_count_if_asked() -> None:
+    """The score of the first class rises with the first element, which is what is explained."""
+
+    def model(x: Tensor) -> Tensor:
+        return torch.stack([x[:, 0], 0 * x[:, 0]], 1)
+
+    x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    shifts = torch.tensor([[0.5, 0.0], [-3.0, 0.0]], dtype=torch.float64)
+    options = {"perturb_func": lambda rows: rows + shifts, "n_samples": 2, "radius": 1.0}
+    for name, kept, all_of_them in (
+        ("sensitivity_max", 0.5 / 5**0.5, 3 / 5**0.5),
+        ("sensitivity_average", 0.5 / 5**0.5, 1.75 / 5**0.5),
+    ):
+        given = {"measures": name, "model": model, "perturbations_per_eval": 2, **options}
+        found = robustness(lambda x: x, x, keep_prediction=True, **given)[name]
+        assert_same(found, torch.tensor([kept], dtype=x.dtype), 1e-12)
+        found = robustness(lambda x: x, x, **given)[name]
+        assert_same(found, torch.tensor([all_of_them], dtype=x.dtype), 1e-12)

@@ -52,7 +52,6 @@ class Change:
         order: the order of the norm of explanations.
         other_order: the order of the norm of what they are compared with.
         least: the least denominator.
-        only_kept: whether only copies count whose predicted class is that of the batch.
     """
 
     maps: Pair
@@ -62,13 +61,11 @@ class Change:
     order: float
     other_order: float
     least: float
-    only_kept: bool
 
     def relative_to(self, denominators: Tensor) -> Tensor:
-        """Return `‖ΔΦ/Φ‖ / max(‖denominator‖, least)`, NaN where the prediction changed."""
+        """Return `‖ΔΦ/Φ‖ / max(‖denominator‖, least)`, `(copies, N)`."""
         sizes = _norm(denominators, self.other_order).clamp(min=self.least)
-        ratios = _norm(self.maps.share(self.least), self.order) / sizes.to(self.maps.clean.dtype)
-        return ratios.masked_fill(~self.kept(), torch.nan) if self.only_kept else ratios
+        return _norm(self.maps.share(self.least), self.order) / sizes.to(self.maps.clean.dtype)
 
     def kept(self) -> Tensor:
         """Whether each copy has the predicted class of its example, `(copies, N)`."""
@@ -83,23 +80,34 @@ class Measure:
     Attributes:
         ratios: returns the ratios `(copies, N)`, NaN for copies that do not count.
         mean: whether the mean counts; otherwise the largest does.
+        only_kept: whether copies count by default only if their predicted class is the batch's.
         of_scores: whether the model's scores are needed.
         of_layers: whether the values of its layers are.
-        because: what makes it undefined for an example.
     """
 
     ratios: Callable[[Change], Tensor]
     mean: bool = False
+    only_kept: bool = False
     of_scores: bool = False
     of_layers: bool = False
-    because: str = "no perturbation changes the input"
 
-    def reduced(self, ratios: Tensor) -> Tensor:
-        """Return the statistic over the copies, NaN where none counts."""
-        if self.mean:
-            return ratios.nanmean(0)
+    def keeps(self, asked: bool | None) -> bool:
+        """Whether only copies of the same predicted class count."""
+        return self.only_kept if asked is None else asked
+
+    def of(self, change: Change, asked: bool | None) -> Tensor:
+        """Return the ratios, NaN for copies that do not count."""
+        ratios = self.ratios(change)
+        return ratios.masked_fill(~change.kept(), torch.nan) if self.keeps(asked) else ratios
+
+    def reduced(self, ratios: Tensor, name: str, asked: bool | None) -> Tensor:
+        """Return the statistic over the copies, NaN with a warning where none counts."""
         largest = ratios.nan_to_num(nan=-torch.inf, posinf=torch.inf).amax(0)
-        return largest.where(largest > -torch.inf, torch.nan)
+        found = ratios.nanmean(0) if self.mean else largest
+        counts = ~ratios.isnan().all(0)
+        changed = "every perturbation changes the predicted class"
+        because = changed if self.keeps(asked) else "no perturbation changes the input"
+        return undefined(found, counts, name, because)
 
 
 def _sensitivity(change: Change) -> Tensor:
@@ -125,17 +133,13 @@ def _to_values(change: Change) -> Tensor:
     return change.relative_to(_given(change.values).share(change.least))
 
 
-_CHANGED = "every perturbation changes the predicted class"
-
 MEASURES: Mapping[str, Measure] = {
     "sensitivity_max": Measure(_sensitivity),
     "sensitivity_average": Measure(_sensitivity, mean=True),
     "local_lipschitz": Measure(_slope),
-    "relative_input_stability": Measure(_to_inputs, of_scores=True, because=_CHANGED),
-    "relative_output_stability": Measure(_to_scores, of_scores=True, because=_CHANGED),
-    "relative_representation_stability": Measure(
-        _to_values, of_scores=True, of_layers=True, because=_CHANGED
-    ),
+    "relative_input_stability": Measure(_to_inputs, only_kept=True),
+    "relative_output_stability": Measure(_to_scores, only_kept=True, of_scores=True),
+    "relative_representation_stability": Measure(_to_values, only_kept=True, of_layers=True),
 }
 """The measures by name."""
 
@@ -148,13 +152,14 @@ class Comparison:
         order: the order of the norm of explanations.
         other_order: the order of the norm of what they are compared with.
         least: the least denominator of relative changes.
-        only_kept: whether only copies of the same predicted class count.
+        only_kept: whether only copies of the same predicted class count; `None` leaves it to each
+            measure.
     """
 
     order: float = 2.0
     other_order: float = 2.0
     least: float = 1e-6
-    only_kept: bool = True
+    only_kept: bool | None = None
 
 
 def measured(
@@ -189,7 +194,9 @@ def measured(
         scores, values = (None, None) if observed is None else observed.of(rows, copies)
         changed = _Values(maps, _flat(rows, copies, inputs), scores, values)
         return {
-            (explanation, name): MEASURES[name].ratios(clean.to(changed, explanation, comparison))
+            (explanation, name): MEASURES[name].of(
+                clean.to(changed, explanation, comparison), comparison.only_kept
+            )
             for explanation in maps
             for name in names
         }
@@ -197,7 +204,9 @@ def measured(
     parts = list(in_batches(n_samples, explanations.at_once, ratios, "sample"))
     return {
         explanation: {
-            name: _reduced(name, torch.cat([part[explanation, name] for part in parts]))
+            name: MEASURES[name].reduced(
+                torch.cat([part[explanation, name] for part in parts]), name, comparison.only_kept
+            )
             for name in names
         }
         for explanation in clean.maps
@@ -223,7 +232,6 @@ class _Values:
             comparison.order,
             comparison.other_order,
             comparison.least,
-            comparison.only_kept,
         )
 
 
@@ -234,6 +242,7 @@ def observed_model(
     model: Any,
     layer: Layers | None,
     options: Mapping[str, Any],
+    only_kept: bool | None,
 ) -> ModelValues | None:
     """Return the model that measures need, if any of them needs one.
 
@@ -244,12 +253,13 @@ def observed_model(
         model: the user's.
         layer: the layers whose values are read; `None` is the last spatial one.
         options: of the explanations.
+        only_kept: see :class:`Comparison`.
 
     Raises:
         InputError: no model is given, and the explanations are not methods of a single one.
     """
     needed = [MEASURES[name] for name in names]
-    if not any(one.of_scores for one in needed):
+    if not any(one.of_scores or one.of_layers or one.keeps(only_kept) for one in needed):
         return None
     method = _only_method(explanations) if model is None else None
     run = model if method is None else method.model
@@ -267,17 +277,11 @@ def _only_method(explanations: Explanations) -> Attribution:
     methods = explanations.methods
     if len({(id(method.model), method.output) for method in methods}) != 1:
         raise InputError(
-            "whether a perturbation changes the prediction is a question to a model, and"
+            "what a perturbation does to the prediction or to a layer is a question to a model, and"
             f" explanation holds methods of {len({id(one.model) for one in methods})} models; pass"
             " the model with model=..."
         )
     return methods[0]
-
-
-def _reduced(name: str, ratios: Tensor) -> Tensor:
-    measure = MEASURES[name]
-    found = measure.reduced(ratios)
-    return undefined(found, ~found.isnan(), name, measure.because)
 
 
 def _flat(tensors: Sequence[Tensor], copies: int, inputs: Inputs) -> Tensor:

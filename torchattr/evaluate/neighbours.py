@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_tensors
+from torchattr.core.inputs import Inputs, as_tensors, as_value
 from torchattr.errors import InputError, ShapeError
 from torchattr.evaluate.perturbed_rows import (
     SampleNoise,
@@ -21,6 +21,9 @@ from torchattr.evaluate.perturbed_rows import (
 Perturb: TypeAlias = Callable[..., Any]
 Noise = Literal["uniform", "normal"]
 """Whether noise is uniform within a radius, or normal with the radius as standard deviation."""
+
+Fill: TypeAlias = "float | Tensor"
+"""What enters a picture that is moved: a number, or a tensor that broadcasts to it."""
 
 Neighbours: TypeAlias = Callable[[int, int], list[Tensor]]
 """Returns the copies `[start, stop)` of the inputs of a batch, copy after copy."""
@@ -58,7 +61,7 @@ def neighbours(
     return perturbed
 
 
-def translations(inputs: Inputs, steps: int, fill: float) -> Neighbours:
+def translations(inputs: Inputs, steps: int, fill: Fill) -> Neighbours:
     """Return what moves pictures sideways, evenly from left of the frame to right of it.
 
     Args:
@@ -85,14 +88,14 @@ def translations(inputs: Inputs, steps: int, fill: float) -> Neighbours:
     return perturbed
 
 
-def moved(pictures: Tensor, columns: int, fill: float) -> Tensor:
+def moved(pictures: Tensor, columns: int, fill: Fill) -> Tensor:
     """Return pictures moved to the right, or to the left if `columns` is negative.
 
     >>> moved(torch.tensor([[[[1.0, 2.0, 3.0]]]]), 1, 0.0).tolist()
     [[[[0.0, 1.0, 2.0]]]]
     """
     width = pictures.shape[-1]
-    found = torch.full_like(pictures, fill)
+    found = as_value(fill, pictures).expand_as(pictures).clone()
     kept = max(width - abs(columns), 0)
     if kept:
         to, source = max(columns, 0), max(-columns, 0)

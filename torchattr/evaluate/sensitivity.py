@@ -12,7 +12,7 @@ from torchattr.core.types import Layers, Tensors
 from torchattr.errors import InputError
 from torchattr.evaluate.changes import MEASURES, Comparison, measured, observed_model
 from torchattr.evaluate.explained_copies import ExplainFunction, Explanations
-from torchattr.evaluate.neighbours import Noise, Perturb, neighbours, translations
+from torchattr.evaluate.neighbours import Fill, Noise, Perturb, neighbours, translations
 from torchattr.methods import check_at_once, checked_count
 
 
@@ -140,7 +140,7 @@ def continuity(
     inputs: Tensors,
     *,
     steps: int = 28,
-    fill: float = 0.0,
+    fill: Fill = 0.0,
     perturbations_per_eval: int | None = None,
     **options: Any,
 ) -> Any:
@@ -156,7 +156,7 @@ def continuity(
         explanation: as for :func:`sensitivity_max`.
         inputs: pictures `(N, C, h, w)`.
         steps: number of moves, evenly from nearly out of the frame on the left to the right.
-        fill: the value of what enters the frame.
+        fill: the value of what enters the frame, or one for each picture, `(N, 1, 1, 1)`.
         perturbations_per_eval: as for that function.
         **options: the explanation's own arguments.
 
@@ -202,7 +202,7 @@ def robustness(
     norm_ord: float | str = "fro",
     input_norm_ord: float | str = "fro",
     eps_min: float = 1e-6,
-    keep_prediction: bool = True,
+    keep_prediction: bool | None = None,
     seed: int | Sequence[int] = 0,
     perturbations_per_eval: int | None = None,
     **options: Any,
@@ -223,7 +223,8 @@ def robustness(
         perturb_func: as for :func:`sensitivity_max`, as are the others.
         input_norm_ord: the order of the norm of what explanations are compared with.
         eps_min: as for :func:`relative_input_stability`.
-        keep_prediction: as for that function.
+        keep_prediction: whether only samples count whose predicted class is that of the input;
+            `None` asks that of the relative stabilities alone.
 
     Returns:
         for each measure `(N,)`, or for a mapping a dict of these by name of the explanation.
@@ -250,7 +251,7 @@ def robustness(
     )
     given = as_inputs(inputs, differentiable=False)
     explanations = Explanations(explanation, given, options, perturbations_per_eval)
-    observed = observed_model(names, explanations, given, model, layer, options)
+    observed = observed_model(names, explanations, given, model, layer, options, keep_prediction)
     perturbed = neighbours(given, perturb_func, noise, radius, seed)
     found = measured(names, explanations, given, perturbed, n_samples, comparison, observed)
     return {name: _in_form(found, name, explanations) for name in names}
