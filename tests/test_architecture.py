@@ -251,6 +251,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # inspect
     # preparation
     # evaluate
+    "evaluate.changes": "evaluate/test_stability.py: each measure against its formula, and in"
+    " test_sensitivity.py",
     "evaluate.deletions": "evaluate/test_curves.py: what all metrics of deletion share",
     # robust
     # concepts

@@ -20,7 +20,7 @@ from torchattr.methods import Attribution, default_layer, in_batches
 
 
 @dataclass(frozen=True)
-class Pair:
+class Perturbed:
     """Values of a batch, and of perturbed copies of it.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Change:
+class ExplanationChange:
     """What some perturbed copies of a batch change.
 
     Attributes:
@@ -54,10 +54,10 @@ class Change:
         least: the least denominator.
     """
 
-    maps: Pair
-    inputs: Pair
-    scores: Pair | None
-    values: Pair | None
+    maps: Perturbed
+    inputs: Perturbed
+    scores: Perturbed | None
+    values: Perturbed | None
     order: float
     other_order: float
     least: float
@@ -85,7 +85,7 @@ class Measure:
         of_layers: whether the values of its layers are.
     """
 
-    ratios: Callable[[Change], Tensor]
+    ratios: Callable[[ExplanationChange], Tensor]
     mean: bool = False
     only_kept: bool = False
     of_scores: bool = False
@@ -95,7 +95,7 @@ class Measure:
         """Whether only copies of the same predicted class count."""
         return self.only_kept if asked is None else asked
 
-    def of(self, change: Change, asked: bool | None) -> Tensor:
+    def of(self, change: ExplanationChange, asked: bool | None) -> Tensor:
         """Return the ratios, NaN for copies that do not count."""
         ratios = self.ratios(change)
         return ratios.masked_fill(~change.kept(), torch.nan) if self.keeps(asked) else ratios
@@ -110,26 +110,26 @@ class Measure:
         return undefined(found, counts, name, because)
 
 
-def _sensitivity(change: Change) -> Tensor:
+def _sensitivity(change: ExplanationChange) -> Tensor:
     scale = _norm(change.maps.clean, change.order)
     return _norm(change.maps.change(), change.order) / scale.where(scale != 0, 1)
 
 
-def _slope(change: Change) -> Tensor:
+def _slope(change: ExplanationChange) -> Tensor:
     distances = _norm(change.inputs.change(), change.other_order)
     sizes = _norm(change.maps.change(), change.order)
     return sizes / distances.where(distances != 0, torch.nan).to(sizes.dtype)
 
 
-def _to_inputs(change: Change) -> Tensor:
+def _to_inputs(change: ExplanationChange) -> Tensor:
     return change.relative_to(change.inputs.share(change.least))
 
 
-def _to_scores(change: Change) -> Tensor:
+def _to_scores(change: ExplanationChange) -> Tensor:
     return change.relative_to(_given(change.scores).change())
 
 
-def _to_values(change: Change) -> Tensor:
+def _to_values(change: ExplanationChange) -> Tensor:
     return change.relative_to(_given(change.values).share(change.least))
 
 
@@ -145,7 +145,7 @@ MEASURES: Mapping[str, Measure] = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonOptions:
     """The options of all measures that compare explanations.
 
     Attributes:
@@ -168,7 +168,7 @@ def measured(
     inputs: Inputs,
     perturbed: Neighbours,
     n_samples: int,
-    comparison: Comparison,
+    comparison: ComparisonOptions,
     observed: ModelValues | None,
 ) -> dict[str, dict[str, Tensor]]:
     """Return for each explanation the measures by name, `(N,)` each.
@@ -222,11 +222,13 @@ class _Values:
     scores: Tensor | None = None
     values: Tensor | None = None
 
-    def to(self, changed: _Values, explanation: str, comparison: Comparison) -> Change:
+    def to(
+        self, changed: _Values, explanation: str, comparison: ComparisonOptions
+    ) -> ExplanationChange:
         """Return the change of one explanation from these to those of the copies."""
-        return Change(
-            Pair(self.maps[explanation], changed.maps[explanation]),
-            Pair(self.inputs, changed.inputs),
+        return ExplanationChange(
+            Perturbed(self.maps[explanation], changed.maps[explanation]),
+            Perturbed(self.inputs, changed.inputs),
             _pair(self.scores, changed.scores),
             _pair(self.values, changed.values),
             comparison.order,
@@ -253,7 +255,7 @@ def observed_model(
         model: the user's.
         layer: the layers whose values are read; `None` is the last spatial one.
         options: of the explanations.
-        only_kept: see :class:`Comparison`.
+        only_kept: see :class:`ComparisonOptions`.
 
     Raises:
         InputError: no model is given, and the explanations are not methods of a single one.
@@ -289,11 +291,11 @@ def _flat(tensors: Sequence[Tensor], copies: int, inputs: Inputs) -> Tensor:
     return torch.cat(rows, dim=2)
 
 
-def _pair(clean: Tensor | None, changed: Tensor | None) -> Pair | None:
-    return None if clean is None or changed is None else Pair(clean, changed)
+def _pair(clean: Tensor | None, changed: Tensor | None) -> Perturbed | None:
+    return None if clean is None or changed is None else Perturbed(clean, changed)
 
 
-def _given(pair: Pair | None) -> Pair:
+def _given(pair: Perturbed | None) -> Perturbed:
     if pair is None:
         raise InputError("the model was not run, whose values this measure needs; pass model=...")
     return pair

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchattr.core.inputs import as_inputs
 from torchattr.core.types import Layers, Tensors
 from torchattr.errors import InputError
-from torchattr.evaluate.changes import MEASURES, Comparison, measured, observed_model
+from torchattr.evaluate.changes import MEASURES, ComparisonOptions, measured, observed_model
 from torchattr.evaluate.explained_copies import ExplainFunction, Explanations
 from torchattr.evaluate.neighbours import Fill, Noise, Perturb, neighbours, translations
 from torchattr.methods import check_at_once, checked_count
@@ -182,7 +182,7 @@ def continuity(
         given,
         translations(given, steps, fill),
         steps,
-        Comparison(order=1.0),
+        ComparisonOptions(order=1.0),
         None,
     )
     return _in_form(found, "local_lipschitz", explanations)
@@ -243,7 +243,7 @@ def robustness(
     names = _checked_names(measures)
     checked_count(n_samples, "n_samples")
     check_at_once(perturbations_per_eval)
-    comparison = Comparison(
+    comparison = ComparisonOptions(
         _order(norm_ord, "norm_ord"),
         _order(input_norm_ord, "input_norm_ord"),
         _checked_least(eps_min),
