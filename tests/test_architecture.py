@@ -255,6 +255,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     " values, of which these are a part",
     "evaluate.ground_truth.saving": "evaluate/ground_truth/test_benchmark.py: run by each report",
     "evaluate.ground_truth.text_table": "evaluate/ground_truth/test_planted_report.py: by a report",
+    "evaluate.changes": "evaluate/test_stability.py: each measure against its formula, and in"
+    " test_sensitivity.py",
     "evaluate.deletions": "evaluate/test_curves.py: what all metrics of deletion share",
     # robust
     # concepts

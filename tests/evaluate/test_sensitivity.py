@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from helpers import assert_same, noise, refused, seeded
+from measured import SmallNet
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.evaluate import sensitivity_max
+from torchattr.errors import InputError, InputTypeError, ShapeError, UndefinedMetricWarning
+from torchattr.evaluate import (
+    continuity,
+    local_lipschitz,
+    robustness,
+    sensitivity_average,
+    sensitivity_max,
+)
 
 X = noise(3, 4)
 
@@ -100,3 +109,110 @@ def test_wrong_arguments_are_refused() -> None:
         sensitivity_max(lambda inputs: inputs.sum(0), X)
     with refused(ShapeError, "perturb_func", "(30, 3)"):
         sensitivity_max(method, X, perturb_func=lambda inputs: inputs[:, :3], target=1)
+
+
+SHIFTS = 0.1 * torch.linspace(-1, 1, 12, dtype=X.dtype).reshape(3, 4)
+"""What `shifted` adds to each example, four times, with a radius of 0.1."""
+
+
+def changes(explain: Callable[[Tensor], Tensor], order: float) -> list[list[float]]:
+    """The norms of the change of an explanation for each example and shift."""
+    found = []
+    for x, own in zip(X, SHIFTS, strict=True):
+        clean = explain(x[None])
+        moved = [explain(x[None] + shift) - clean for shift in own]
+        found.append([float(torch.linalg.vector_norm(one, order)) for one in moved])
+    return found
+
+
+def test_the_average_is_the_mean_of_relative_changes() -> None:
+    method = ta.InputXGradient(model())
+    sizes = [float(method.attribute(x[None], 1).norm()) for x in X]
+    expected = [
+        sum(own) / 4 / size
+        for own, size in zip(changes(lambda x: method.attribute(x, 1), 2.0), sizes, strict=True)
+    ]
+    options = {"perturb_func": shifted, "radius": 0.1, "n_samples": 4}
+    found = sensitivity_average(method, X, **options, perturbations_per_eval=4, target=1)
+    assert_same(found, torch.tensor(expected, dtype=X.dtype), 1e-10)
+    assert bool((found < sensitivity_max(method, X, **options, target=1)).all())
+
+
+@pytest.mark.parametrize("order", [1.0, 2.0])
+@pytest.mark.parametrize("input_order", [2.0, float("inf")])
+def test_the_lipschitz_estimate_is_the_steepest_change(order: float, input_order: float) -> None:
+    method = ta.InputXGradient(model())
+    sizes = changes(lambda x: method.attribute(x, 1), order)
+    expected = []
+    for own, shifts in zip(sizes, SHIFTS, strict=True):
+        lengths = [torch.linalg.vector_norm(shift.expand(4), input_order) for shift in shifts]
+        expected.append(max(size / float(one) for size, one in zip(own, lengths, strict=True)))
+    options = {"perturb_func": shifted, "radius": 0.1, "n_samples": 4, "perturbations_per_eval": 4}
+    norms = {"norm_ord": order, "input_norm_ord": input_order}
+    found = local_lipschitz(method, X, **options, **norms, target=1)
+    assert_same(found, torch.tensor(expected, dtype=X.dtype), 1e-10)
+
+
+def test_unchanged_inputs_have_no_slope() -> None:
+    with pytest.warns(UndefinedMetricWarning, match="no perturbation changes") as caught:
+        found = local_lipschitz(lambda x: x, X, radius=0.0)
+    assert len(caught) == 1
+    assert bool(found.isnan().all())
+
+
+def test_continuity_is_the_steepest_change_under_moves() -> None:
+    net = seeded(SmallNet).double()
+    pictures = noise(2, 2, 6, 8)
+    method = ta.InputXGradient(net)
+    expected = []
+    for x in pictures:
+        clean, slopes = method.attribute(x[None], 2), []
+        for shift in (-7, -4, -1, 1, 4, 7):
+            changed = torch.full_like(x, 0.5)
+            for column in range(8):
+                if 0 <= column - shift < 8:
+                    changed[..., column] = x[..., column - shift]
+            change = (method.attribute(changed[None], 2) - clean).abs().sum()
+            slopes.append(float(change / (changed - x).norm()))
+        expected.append(max(slopes))
+    found = continuity(method, pictures, steps=6, fill=0.5, target=2)
+    assert_same(found, torch.tensor(expected, dtype=X.dtype), 1e-10)
+    part = continuity(
+        {"one": method}, pictures[1:], steps=6, fill=0.5, target=2, perturbations_per_eval=1
+    )
+    assert_same(part["one"], found[1:], 1e-12)
+
+
+def test_nothing_given_is_changed() -> None:
+    x = X.clone()
+    robustness(ta.Saliency(model()), x, layer="0", target=1)
+    assert torch.equal(x, X)
+
+
+def test_explanations_must_be_finite() -> None:
+    def broken(inputs: Tensor) -> Tensor:
+        return torch.where(inputs.abs().sum(1, keepdim=True) > 100, torch.nan, inputs)
+
+    far = X * torch.tensor([[1.0], [1e3], [1.0]])
+    with refused(InputError, "NaN or infinite", "example 1"):
+        sensitivity_max(broken, far)
+
+
+def test_only_samples_that_keep_the_prediction_count_if_asked() -> None:
+    """The score of the first class rises with the first element, which is what is explained."""
+
+    def model(x: Tensor) -> Tensor:
+        return torch.stack([x[:, 0], 0 * x[:, 0]], 1)
+
+    x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    shifts = torch.tensor([[0.5, 0.0], [-3.0, 0.0]], dtype=torch.float64)
+    options = {"perturb_func": lambda rows: rows + shifts, "n_samples": 2, "radius": 1.0}
+    for name, kept, all_of_them in (
+        ("sensitivity_max", 0.5 / 5**0.5, 3 / 5**0.5),
+        ("sensitivity_average", 0.5 / 5**0.5, 1.75 / 5**0.5),
+    ):
+        given = {"measures": name, "model": model, "perturbations_per_eval": 2, **options}
+        found = robustness(lambda x: x, x, keep_prediction=True, **given)[name]
+        assert_same(found, torch.tensor([kept], dtype=x.dtype), 1e-12)
+        found = robustness(lambda x: x, x, **given)[name]
+        assert_same(found, torch.tensor([all_of_them], dtype=x.dtype), 1e-12)

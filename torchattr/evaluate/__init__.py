@@ -1,5 +1,7 @@
 """Evaluate attributions: curves, faithfulness, robustness, localisation, complexity, statistics."""
 
+from torchattr.evaluate.axioms import completeness as completeness
+from torchattr.evaluate.axioms import non_sensitivity as non_sensitivity
 from torchattr.evaluate.blocks import blocks as blocks
 from torchattr.evaluate.blocks import superpixels as superpixels
 from torchattr.evaluate.bootstrap import Interval as Interval
@@ -12,6 +14,7 @@ from torchattr.evaluate.complexity import effective_complexity as effective_comp
 from torchattr.evaluate.complexity import entropy as entropy
 from torchattr.evaluate.complexity import gini_index as gini_index
 from torchattr.evaluate.complexity_rise import efficient_mprt as efficient_mprt
+from torchattr.evaluate.consistency import consistency as consistency
 from torchattr.evaluate.curves import Curve as Curve
 from torchattr.evaluate.curves import deletion_curve as deletion_curve
 from torchattr.evaluate.curves import insertion_curve as insertion_curve
@@ -38,6 +41,7 @@ from torchattr.evaluate.ground_truth.planted import planted as planted
 from torchattr.evaluate.ground_truth.planted_report import PlantedReport as PlantedReport
 from torchattr.evaluate.infidelity import infidelity as infidelity
 from torchattr.evaluate.infidelity import perturbed_by as perturbed_by
+from torchattr.evaluate.input_invariance import input_invariance as input_invariance
 from torchattr.evaluate.localisation import (
     attribution_localisation as attribution_localisation,
 )
@@ -64,7 +68,20 @@ from torchattr.evaluate.remove_and_debias import road as road
 from torchattr.evaluate.replacement import uniform_noise as uniform_noise
 from torchattr.evaluate.sanity_check import CHECKED as CHECKED
 from torchattr.evaluate.sanity_check import check as check
+from torchattr.evaluate.sensitivity import continuity as continuity
+from torchattr.evaluate.sensitivity import local_lipschitz as local_lipschitz
+from torchattr.evaluate.sensitivity import robustness as robustness
+from torchattr.evaluate.sensitivity import sensitivity_average as sensitivity_average
 from torchattr.evaluate.sensitivity import sensitivity_max as sensitivity_max
+from torchattr.evaluate.stability import (
+    relative_input_stability as relative_input_stability,
+)
+from torchattr.evaluate.stability import (
+    relative_output_stability as relative_output_stability,
+)
+from torchattr.evaluate.stability import (
+    relative_representation_stability as relative_representation_stability,
+)
 from torchattr.evaluate.statistics import MSE as MSE
 from torchattr.evaluate.statistics import Count as Count
 from torchattr.evaluate.statistics import Max as Max
