@@ -14,6 +14,7 @@ from torch import nn
 from torchattr.errors import ModelError, ShapeError
 from torchattr.models.cropping import Geometry, Transform, geometry_of
 from torchattr.models.geometry import Box, place
+from torchattr.models.photographs import NAMES
 from torchattr.models.scores import Meaning, ScoreReading, read_scores
 
 
@@ -57,6 +58,7 @@ class LoadedModel:
         unchanged. With ``"auto"``, scores are shown as probabilities only if they are known to be;
         see ``torchattr.models.read_scores``.
     geometry: which rectangle of an image ``transform`` keeps; determined if not given.
+    examples: the bundled pictures that are shown if the user has none; see ``torchattr.example``.
 
     >>> from torchvision.transforms import ToTensor
     >>> tiny = LoadedModel("tiny", nn.Flatten(), ToTensor(), ("dark", "light"))
@@ -70,6 +72,7 @@ class LoadedModel:
     class_names: tuple[str, ...] | None = None
     activation: Meaning = "auto"
     geometry: Geometry | None = None
+    examples: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
         if self.activation not in get_args(Meaning):
