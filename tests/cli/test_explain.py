@@ -1,5 +1,6 @@
 """The command `explain`: first use, and every wrong input that it must name."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def test_several_methods_targets_and_layers(here):
 
 
 def test_rise_weighs_by_the_probabilities_that_the_model_means(here, monkeypatch):
-    monkeypatch.setattr(ta.RISE.attribute, "__defaults__", few_masks())
+    monkeypatch.setattr(inspect.unwrap(ta.RISE.attribute), "__defaults__", few_masks())
     demo = ta.models.load_model("demo")
     result = call("explain", CAT, "--method", "rise", "--target", "cat")
     assert result.exit_code == 0, result.output
@@ -152,7 +153,8 @@ def test_rise_weighs_by_the_probabilities_that_the_model_means(here, monkeypatch
 
 def few_masks():
     """The defaults of RISE, except for the number of masks."""
-    return tuple(20 if value == 4000 else value for value in ta.RISE.attribute.__defaults__)
+    defaults = inspect.unwrap(ta.RISE.attribute).__defaults__
+    return tuple(20 if value == 4000 else value for value in defaults)
 
 
 def test_a_torchvision_model_with_weights_from_a_file(here, shelf):

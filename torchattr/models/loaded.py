@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ class PreparedImage:
 class LoadedModel:
     """A model in eval mode with its preprocessing, class names and the meaning of its scores.
 
+    It runs like its model, so that every method takes it in the model's place.
+
     name: the model's name in reports.
     transform: from a PIL image to a float tensor ``(C, H, W)``.
     class_names: one name for each output, or None.
@@ -86,6 +88,15 @@ class LoadedModel:
             )
         if self.geometry is None:
             object.__setattr__(self, "geometry", geometry_of(self.transform))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model."""
+        return self.model(*args, **kwargs)
+
+    @property
+    def __self__(self) -> nn.Module:
+        """The model, whose layers are meant where this object stands for it."""
+        return self.model
 
     def __repr__(self) -> str:
         count = "no" if self.class_names is None else len(self.class_names)
