@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-
 from torchattr.cli.charts import show_table
 from torchattr.cli.console import out, reported
+from torchattr.cli.method_list import method_rows
 
 
 def methods() -> None:
     """List the methods: names, classes, and whether they need a layer."""
     with reported():
-        from torchattr.methods import registered_methods
-
-        rows = [
-            (name, method.__name__, _layer_of(method), _summary(method))
-            for name, method in sorted(registered_methods().items())
-        ]
+        rows = [(row.name, row.cls, row.layer, row.description) for row in method_rows()]
         show_table(["name", "class", "layer", "description"], rows, wide="description")
 
 
@@ -43,14 +37,3 @@ def info() -> None:
 
 def _rule_names(rules: tuple[str, ...]) -> str:
     return ", ".join(rules) or "PyTorch's own gradient only"
-
-
-def _summary(method: type) -> str:
-    return (inspect.getdoc(method) or "").partition("\n")[0].replace("`", "")
-
-
-def _layer_of(method: type) -> str:
-    parameter = inspect.signature(method).parameters.get("layer")
-    if parameter is None:
-        return "no"
-    return "required" if parameter.default is inspect.Parameter.empty else "optional"
