@@ -340,7 +340,7 @@ def test_wrong_arguments_are_named_and_nothing_is_written(here, options, said):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("nonsense", "unknown model 'nonsense'; use one of: demo, torchvision:NAME"),
+        ("nonsense", "unknown model 'nonsense'; use one of: demo, lite0, torchvision:NAME"),
         ("torchvision:resnet51", "torchvision has no model named 'resnet51'"),
         ("models.py:rely", "models.py has no function 'rely'; did you mean 'relu'"),
         ("none.py:f", "there is no file none.py"),

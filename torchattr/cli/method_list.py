@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import torchattr
-
 GROUP = "torchattr.methods"
 """The entry points of packages that bring methods of their own."""
 
-_SOURCES = Path(torchattr.__file__).parent / "methods"
+_SOURCES = Path(__file__).parents[1] / "methods"
 _DECORATOR = "register_method"
 
 Classes = Mapping[str, ast.ClassDef]
