@@ -151,5 +151,6 @@ def _is_one_row(modules: Sequence[nn.Module], given: Tensor) -> bool:
     """Whether all values of the input together are what the first layer takes of each example."""
     layers = (one for module in modules for one in module.modules() if not list(one.children()))
     first = next((one for one in layers if list(one.parameters(recurse=False))), None)
-    whole = isinstance(first, nn.Linear) and given.dim() > 1 and len(given) > 1
-    return whole and given.numel() == first.in_features
+    if not isinstance(first, nn.Linear) or given.dim() < 2 or len(given) == 1:
+        return False
+    return given.numel() == first.in_features
