@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.core.inputs import as_inputs
 from torchattr.errors import InputError, InputTypeError
+from torchattr.models import load_model
 
 X = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 BRIGHT = X + 2
@@ -264,3 +266,35 @@ def test_tokens_are_explained_by_methods_that_do_not_differentiate_them() -> Non
     assert explained["feature_ablation"].shape == (2, 1, 3)
     with pytest.raises(InputTypeError, match="which has no gradient"):
         ta.explain(text, tokens, ["grad_cam", "saliency"], targets=1, layer="0")
+
+
+def test_a_loaded_model_brings_its_class_names(tmp_path: Path) -> None:
+    demo = load_model("demo")
+    photo = demo.preprocess(ta.example("astronaut_cat"))
+    ex = ta.explain(demo, photo.tensor[None], ["saliency"], targets=ta.TopK(2))
+    assert ex.class_names == demo.class_names
+    assert_same(
+        ex["saliency"],
+        ta.explain(demo.model, photo.tensor[None], ["saliency"], targets=ta.TopK(2))["saliency"],
+    )
+    assert {"astronaut", "cat"} == saved_names(ex, tmp_path / "own")
+    other = saved_names(ex, tmp_path / "other", class_names=[f"no. {n}" for n in range(8)])
+    assert other == {"no. 0", "no. 1"}
+    plain = ta.explain(demo.model, photo.tensor[None], ["saliency"])
+    assert plain.class_names is None
+
+
+def saved_names(ex: ta.Explanation[Any], out: Path, **options: Any) -> set[str]:
+    ex.save(out, **options)
+    (entry,) = json.loads((out / "manifest.json").read_text())["pictures"].values()
+    return {target["name"] for target in entry["targets"]}
+
+
+def test_target_is_targets() -> None:
+    model = Net().double().eval()
+    one = ta.explain(model, BRIGHT, ["saliency"], target=3)
+    assert_same(one["saliency"], ta.explain(model, BRIGHT, ["saliency"], targets=3)["saliency"])
+    several = ta.explain(model, BRIGHT, ["saliency"], target=ta.TopK(2))
+    assert several["saliency"].shape == (2, 2, 3, 8, 8)
+    with refused(InputError, "target and targets are names of one argument"):
+        ta.explain(model, BRIGHT, ["saliency"], 1, target=1)

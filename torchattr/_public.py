@@ -123,5 +123,6 @@ from torchattr.methods import SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus
 from torchattr.methods import XGradCAM as XGradCAM
 from torchattr.methods import deep_feature_factorization as deep_feature_factorization
 from torchattr.methods import register_method as register_method
+from torchattr.models import example as example
 from torchattr.preparation import Prepared as Prepared
 from torchattr.preparation import prepare as prepare

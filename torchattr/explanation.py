@@ -32,6 +32,7 @@ from torchattr.methods import (
     solve,
     takes,
 )
+from torchattr.models import LoadedModel
 
 MethodLike: TypeAlias = "str | type[Attribution] | Attribution"
 LikeInputs: TypeAlias = Literal[
@@ -68,6 +69,7 @@ class Explanation(Generic[TensorsT]):
         coverage: the operations that ran, and which of them rules rewrote.
         notes: for each rule-based method, what it rewrote, as a sentence.
         refused: why methods could not be run, by name, if refusals are skipped.
+        class_names: one name for each output, if the model is known with them.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -83,6 +85,7 @@ class Explanation(Generic[TensorsT]):
     coverage: Coverage
     notes: Mapping[str, str]
     refused: Mapping[str, Message] = field(default_factory=dict)
+    class_names: Sequence[str] | None = None
 
     @overload
     def __getitem__(self, method: LikeInputs) -> TensorsT: ...
@@ -127,6 +130,7 @@ def explain(
     methods: MethodLike | Sequence[MethodLike] | Mapping[Any, Mapping[str, Any]] = METHODS,
     targets: Target = None,
     *,
+    target: Target = None,
     layer: Layers | None = None,
     rules: Mapping[str, Any] | None = None,
     additional_forward_args: Any = None,
@@ -137,13 +141,15 @@ def explain(
     """Run several methods for several targets, all gradient methods from one forward.
 
     Args:
-        model: see :class:`Attribution`.
+        model: see :class:`Attribution`; of a :class:`torchattr.models.LoadedModel`, the class names
+            are shown.
         inputs: see :class:`Attribution`.
         methods: names (:func:`torchattr.methods.registered_methods` has them all), classes or
             objects; or a dict from these to the options of their `attribute`. Of several objects of
             one method, the results are called by what differs: `"lrp (composite='zero')"`.
         targets: :class:`TopK`, :class:`Classes`, or any target of :class:`Attribution`; `None`
             explains the predicted class of each example.
+        target: another name of `targets`, as the methods call it.
         layer: for the methods that use a layer; `None` uses the last spatial one.
         rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`; the
             gradient of the others stays the gradient.
@@ -157,7 +163,8 @@ def explain(
     Raises:
         NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
         RegistryError: an unknown method name.
-        InputError: no method, the same one twice, or an option that a method has not.
+        InputError: no method, the same one twice, an option that a method has not, or both `target`
+            and `targets`.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -168,6 +175,7 @@ def explain(
     (torch.Size([2, 3, 1, 6, 6]), torch.Size([2, 3, 3, 8, 8]))
     """
     asked = _options_by_method(methods)
+    targets = _either(targets, target)
     given = as_inputs(inputs, differentiable=any(map(_differentiates_inputs, asked)))
     arguments = as_arguments(additional_forward_args)
     if layer is None and sum(map(_chooses_layer, asked)) > 1:
@@ -210,7 +218,19 @@ def explain(
         coverage,
         _notes(coverage, {name: call for name, call in calls.items() if name not in refused}),
         refused,
+        model.class_names if isinstance(model, LoadedModel) else None,
     )
+
+
+def _either(targets: Target, target: Target) -> Target:
+    """Return what is explained, by whichever name it was given.
+
+    Raises:
+        InputError: by both.
+    """
+    if targets is not None and target is not None:
+        raise InputError("target and targets are names of one argument; pass one of them")
+    return targets if target is None else target
 
 
 def _options_by_method(

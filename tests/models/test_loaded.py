@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,9 @@ from torch import nn
 from torchvision.transforms import PILToTensor, ToTensor
 from torchvision.transforms._presets import ImageClassification
 
-from torchattr.errors import ModelError, ShapeError
-from torchattr.models import LoadedModel
+import torchattr as ta
+from torchattr.errors import LayerChoiceWarning, ModelError, ShapeError
+from torchattr.models import LoadedModel, example, load_model
 
 
 def loaded(transform=None, **options):
@@ -73,3 +76,32 @@ def test_reprs_are_one_line_without_tensors():
     assert repr(loaded()) == "LoadedModel(net: Flatten, no class names, activation='auto')"
     image = model.preprocess(Image.new("RGB", (4, 2)))
     assert repr(image) == "PreparedImage((3, 2, 4) from 4×2 pixels)"
+
+
+def test_a_loaded_model_stands_for_its_model():
+    demo = load_model("demo")
+    x = demo.preprocess(example("astronaut_cat")).tensor[None]
+    assert torch.equal(demo(x), demo.model(x))
+    for method, options in (
+        (ta.GuidedBackprop, {}),
+        (ta.GradCAM, {}),
+        (ta.GradCAM, {"layer": "stage2"}),
+        (ta.LRP, {}),
+        (ta.FullGrad, {}),
+    ):
+        of_loaded, of_model = (
+            ignoring_choices(method(model, **options), x) for model in (demo, demo.model)
+        )
+        torch.testing.assert_close(of_loaded, of_model)
+    assert list(ta.feature_maps(demo, x, "stage2")) == ["stage2"]
+    occluded = ta.Occlusion(demo).attribute(
+        x, target=1, sliding_window_shapes=(3, 64, 64), strides=(3, 64, 64)
+    )
+    assert occluded.shape == x.shape
+    assert str(ta.summary(demo, x)) == str(ta.summary(demo.model, x))
+
+
+def ignoring_choices(method, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LayerChoiceWarning)
+        return method.attribute(x, target=1)

@@ -79,10 +79,10 @@ class _FaultsOfUsers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        from torchattr.models import blamed
-
         if error is None or isinstance(error, (TorchattrError, KeyboardInterrupt, typer.Exit)):
             return
+        from torchattr.models import blamed
+
         said = None if os.environ.get(TRACEBACK) else blamed(error)
         if said is not None:
             fault(f"{said} (set {TRACEBACK}=1 for the traceback)")

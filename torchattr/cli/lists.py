@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +11,7 @@ from torchattr.cli import options
 from torchattr.cli.charts import show_json, show_table
 from torchattr.cli.console import out, reported
 from torchattr.cli.loading import Load
-
-if TYPE_CHECKING:
-    from torchattr.runs import MethodForm
+from torchattr.cli.method_list import method_rows, plain_text
 
 
 def methods(
@@ -27,31 +23,27 @@ def methods(
 ) -> None:
     """List the methods, or the options of one."""
     with reported():
-        from torchattr.methods import registered_methods
-        from torchattr.runs import MethodForm
-
         if name is not None:
-            _show_method(MethodForm.of(name), json)
+            _show_method(name, json)
             return
-        rows = [
-            (name, method.__name__, _layer_of(method), _summary(method))
-            for name, method in sorted(registered_methods().items())
-        ]
+        rows = [(row.name, row.cls, row.layer, row.description) for row in method_rows()]
         _show(("name", "class", "layer", "description"), rows, json)
 
 
-def _show_method(form: MethodForm, json: bool) -> None:
+def _show_method(name: str, json: bool) -> None:
+    from torchattr.runs import MethodForm, docstring_paragraphs
+
+    form = MethodForm.of(name)
     if json:
         described = [field.as_json() for field in form.fields]
         show_json({"name": form.name, "class": form.method.__name__, "options": described})
         return
-    from torchattr.runs import docstring_paragraphs
-
     for paragraph in docstring_paragraphs(form.method):
-        out.print(_plain(paragraph))
+        out.print(plain_text(paragraph))
         out.print()
     rows = [
-        (field.name, field.values, field.shown_default, _plain(field.doc)) for field in form.fields
+        (field.name, field.values, field.shown_default, plain_text(field.doc))
+        for field in form.fields
     ]
     show_table(["option", "value", "default", "description"], rows, wide="description")
 
@@ -103,19 +95,3 @@ def _as_data(
 
 def _rule_names(rules: tuple[str, ...]) -> str:
     return ", ".join(rules) or "PyTorch's own gradient only"
-
-
-def _summary(method: type) -> str:
-    return _plain((inspect.getdoc(method) or "").partition("\n")[0])
-
-
-def _plain(text: str) -> str:
-    """Remove the marks of code and references from a docstring."""
-    return re.sub(r":\w+:`|`", "", text)
-
-
-def _layer_of(method: type) -> str:
-    parameter = inspect.signature(method).parameters.get("layer")
-    if parameter is None:
-        return "no"
-    return "required" if parameter.default is inspect.Parameter.empty else "optional"

@@ -20,14 +20,16 @@ Images = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[IMAGE]...",
-        help="Images: files, folders or patterns; default: the bundled samples",
+        help="Images: files, folders, patterns, or bundled ones: cat, coffee, rocket, camera;"
+        " default: bundled ones that the model knows",
         show_default=False,
     ),
 ]
 Model = Annotated[
     str,
     typer.Option(
-        help="demo, torchvision:NAME, timm:NAME, path/to/file.py:FUNCTION or path/to/exported.pt2",
+        help="demo, lite0, torchvision:NAME, timm:NAME, path/to/file.py:FUNCTION or"
+        " path/to/exported.pt2",
         metavar="MODEL",
     ),
 ]

@@ -84,14 +84,6 @@ def _print(text: str, style: str = "") -> None:
     out.print(printable(text), style=style, soft_wrap=True)
 
 
-def paths_of(images: Sequence[str] | None) -> list[Path]:
-    """Return the paths of the images; by default, of the bundled samples."""
-    from torchattr.models import find_images
-    from torchattr.models.collage import examples
-
-    return find_images(images) if images else [example.path for example in examples()]
-
-
 def run_on_images(
     images: Sequence[str] | None,
     which: ModelSpec,
@@ -101,16 +93,19 @@ def run_on_images(
     """Run jobs on images, report progress, and return the exit code.
 
     Args:
-        images: files, folders or patterns.
+        images: files, folders, patterns or names of bundled pictures; `None` is the model's own.
         which: the model.
         where: the destinations of the results.
         jobs: makes the jobs for the loaded model.
     """
     from torchattr.kernels import backend
+    from torchattr.models import find_images
 
     sink = where.sink()
-    paths = paths_of(images)
+    # What is not found is refused before the model is loaded.
+    named = find_images(images) if images else None
     loaded = which.load()
+    paths = named or find_images(loaded.examples)
     with backend(which.backend), sink:
         counts = _watched(paths, jobs(loaded), sink, where, loaded)
     if counts.finished:

@@ -26,8 +26,8 @@ def view(
         list[str] | None,
         typer.Argument(
             metavar="[IMAGE]...",
-            help="Images to choose from: files, folders or patterns; default: the bundled samples."
-            " More can be dropped onto the page",
+            help="Images to choose from: files, folders, patterns or bundled ones, such as cat;"
+            " default: bundled ones that the model knows. More can be dropped onto the page",
         ),
     ] = None,
     model: Model = "demo",

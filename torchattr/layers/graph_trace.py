@@ -14,6 +14,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.gradient_mode import set_gradients
+from torchattr.core.misshapen_inputs import raise_if_misshapen
 from torchattr.core.outputs import select_output
 from torchattr.core.torch_private import engine_run_backward
 from torchattr.core.types import Forward, OutputKey
@@ -165,9 +166,11 @@ class GraphTrace(ABC):
             self._attention.record(undo, call.model)
         try:
             return call.model(*given)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             raise_if_lost(error)
-            raise_if_unlike(error, modules_behind(call.model), call.inputs, call.arguments)
+            modules = modules_behind(call.model)
+            raise_if_unlike(error, modules, call.inputs, call.arguments)
+            raise_if_misshapen(error, modules, call.inputs)
             raise
 
     def calls(self, tap: Tap) -> list[Captured]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from torchattr.core.arguments import check_arguments
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors, TensorsT
@@ -51,6 +52,10 @@ class Attribution(ABC):
             )
         self.model = model
         self.output = output
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_arguments(cls, "__init__", "attribute")
 
     @abstractmethod
     def attribute(self, *args: Any, **kwargs: Any) -> Any:

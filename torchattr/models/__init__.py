@@ -9,6 +9,7 @@ from torchattr.models.geometry import Box as Box
 from torchattr.models.geometry import place as place
 from torchattr.models.images import FORMATS as FORMATS
 from torchattr.models.images import decode_image as decode_image
+from torchattr.models.images import example as example
 from torchattr.models.images import find_images as find_images
 from torchattr.models.images import read_image as read_image
 from torchattr.models.load import FORMS as FORMS

@@ -26,4 +26,5 @@ def load(weights: str | Path | None, device: torch.device) -> LoadedModel:
         class_names=tuple(collage.CLASSES),
         activation="sigmoid",
         geometry=WholePicture(),
+        examples=tuple(one.path.stem for one in collage.examples()),
     )

@@ -15,8 +15,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from torchattr.core.registry import suggest
 from torchattr.core.undoing import own_filters
 from torchattr.errors import ImageError
+from torchattr.models.bundled import bundled
 from torchattr.models.depth import grey_levels
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -52,6 +54,26 @@ def read_image(path: str | Path) -> Image.Image:
     return decode_image(path, str(path))
 
 
+def example(name: str) -> Image.Image:
+    """Return a bundled picture, as 8-bit RGB.
+
+    name: of a photograph, which models of ImageNet's classes know: ``"cat"``, ``"coffee"``,
+        ``"rocket"``, ``"camera"``; or of a collage for the model ``"demo"``: ``"astronaut_cat"``,
+        ``"astronaut_cat_coffee"``, ``"photographer_horse"``, ``"rocket_shuttle_astronaut"``.
+
+    No licence restricts their use.
+
+    Raises ``ImageError`` for any other name.
+
+    >>> example("cat").size
+    (451, 300)
+    """
+    known = bundled()
+    if name not in known:
+        raise ImageError(f"there is no bundled picture {name!r}; {suggest(str(name), known)}")
+    return read_image(known[name])
+
+
 def decode_image(file: Path | BinaryIO, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
     """Read an open image file like ``read_image``; errors refer to it as ``name``.
 
@@ -83,7 +105,8 @@ def find_images(paths: Iterable[str | Path] | str | Path) -> list[Path]:
 
     Files keep the given order, whatever their suffix. A folder yields the images directly in it
     (see ``SUFFIXES``) and a pattern its matches, both in natural order (``2`` before ``10``);
-    ``**`` searches subfolders. Nothing is listed twice.
+    ``**`` searches subfolders. Where there is no file or folder of that name, the name of a bundled
+    picture is its file; see ``torchattr.example``. Nothing is listed twice.
 
     Raises ``ImageError`` for a path, folder or pattern without images.
 
@@ -118,12 +141,20 @@ def _find(path: Path) -> list[Path]:
     if path.is_dir():
         return _in_folder(path)
     if not glob.has_magic(str(path)):
-        raise ImageError(f"{path}: no such file or folder")
+        return [_bundled(str(path))]
     matches = (Path(match) for match in glob.glob(str(path), recursive=True))
     found = [m for m in matches if m.is_file() and m.suffix.lower() in SUFFIXES]
     if not found:
         raise ImageError(f"{path}: the pattern matches no picture")
     return sorted(found, key=_natural)
+
+
+def _bundled(name: str) -> Path:
+    known = bundled()
+    if name not in known:
+        meant = "" if Path(name).suffix else f", and no bundled picture; {suggest(name, known)}"
+        raise ImageError(f"{name}: no such file or folder{meant}")
+    return known[name]
 
 
 def _in_folder(folder: Path) -> list[Path]:

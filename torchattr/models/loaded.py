@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from torchattr.errors import ModelError, ShapeError
 from torchattr.models.cropping import Geometry, Transform, geometry_of
 from torchattr.models.geometry import Box, place
+from torchattr.models.photographs import NAMES
 from torchattr.models.scores import Meaning, ScoreReading, read_scores
 
 
@@ -48,6 +49,8 @@ class PreparedImage:
 class LoadedModel:
     """A model in eval mode with its preprocessing, class names and the meaning of its scores.
 
+    It runs like its model, so that every method takes it in the model's place.
+
     name: the model's name in reports.
     transform: from a PIL image to a float tensor ``(C, H, W)``.
     class_names: one name for each output, or None.
@@ -57,6 +60,7 @@ class LoadedModel:
         unchanged. With ``"auto"``, scores are shown as probabilities only if they are known to be;
         see ``torchattr.models.read_scores``.
     geometry: which rectangle of an image ``transform`` keeps; determined if not given.
+    examples: the bundled pictures that are shown if the user has none; see ``torchattr.example``.
 
     >>> from torchvision.transforms import ToTensor
     >>> tiny = LoadedModel("tiny", nn.Flatten(), ToTensor(), ("dark", "light"))
@@ -70,6 +74,7 @@ class LoadedModel:
     class_names: tuple[str, ...] | None = None
     activation: Meaning = "auto"
     geometry: Geometry | None = None
+    examples: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
         if self.activation not in get_args(Meaning):
@@ -83,6 +88,15 @@ class LoadedModel:
             )
         if self.geometry is None:
             object.__setattr__(self, "geometry", geometry_of(self.transform))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model."""
+        return self.model(*args, **kwargs)
+
+    @property
+    def __self__(self) -> nn.Module:
+        """The model, whose layers are meant where this object stands for it."""
+        return self.model
 
     def __repr__(self) -> str:
         count = "no" if self.class_names is None else len(self.class_names)

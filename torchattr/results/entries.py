@@ -60,13 +60,14 @@ def entry_of(
     class_names: ClassNames | None = None,
     cell: int = 224,
 ) -> Entry:
-    """Return the entry of the example at `index`."""
+    """Return the entry of the example at `index`; `class_names` are by default the model's own."""
     maps = {
         key: array_of(value[index])
         for name, values in explanation.attributions.items()
         for key, value in flat(name, values)
     }
-    targets = _targets(explanation, index, subject, class_names)
+    names = explanation.class_names if class_names is None else class_names
+    targets = _targets(explanation, index, subject, names)
     image = subject.image if subject.image is not None else _input_picture(explanation, index)
     drawn = None
     if image is not None and targets:

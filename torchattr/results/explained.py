@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field
 from typing import Any, ClassVar, Protocol
 
@@ -41,6 +41,9 @@ class Explained(Protocol):
 
     @property
     def refused(self) -> Mapping[str, Message]: ...
+
+    @property
+    def class_names(self) -> Sequence[str] | None: ...
 
     def __iter__(self) -> Iterator[str]: ...
 

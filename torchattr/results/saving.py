@@ -43,7 +43,8 @@ def save_explanation(
         images: the N pictures as they were read; `None` draws the inputs, rescaled.
         boxes: for each picture left, top, right and bottom of what the model saw, in its pixels
             (`Prepared.box`); `None` for all of it.
-        class_names: one name for each output, or a dict from indices.
+        class_names: one name for each output, or a dict from indices; by default those of the
+            model, if it is known with them.
         names: the file name of each example, without suffix; equal ones are numbered.
         probabilities: `(N, T)`, or `(N, K)` of all classes, in 0..1, to show instead of scores.
         details: further plain data for each example's entry in the manifest.

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torchattr.core.select import find_layers, is_pattern, layer_names
 from torchattr.errors import LayerError
 from torchattr.inspect import CODES, Kernels, Summary, conv_kernels, spatial_calls, summary
-from torchattr.models import LoadedModel, read_image
-from torchattr.models.collage import examples
+from torchattr.models import LoadedModel, example
 from torchattr.results import SUMMARY, Entry, distinct_names, file_name, kernels_entry
 from torchattr.runs.job import (
     InputPicture,
@@ -27,7 +26,7 @@ from torchattr.runs.job import (
 
 def example_input(loaded: LoadedModel) -> Tensor:
     """Return a batch with one preprocessed example picture, on the model's device."""
-    tensor = loaded.preprocess(read_image(examples()[0].path)).tensor
+    tensor = loaded.preprocess(example(loaded.examples[0])).tensor
     return tensor[None].to(device_of(loaded))
 
 

@@ -16,8 +16,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from torchattr.errors import InputError, TorchattrError
-from torchattr.models import LoadedModel, load_model
-from torchattr.models.collage import examples
+from torchattr.models import LoadedModel, find_images, load_model
 from torchattr.runs import short_repr
 from torchattr.web.api import files, routes
 from torchattr.web.guard import LOCAL, Guard, problem
@@ -55,7 +54,8 @@ def create_app(
 
     Args:
         loaded: the model; default: the bundled one.
-        images: pictures offered to every visitor; default: the bundled samples.
+        images: pictures offered to every visitor; default: bundled ones that the model
+            knows.
         token: access token, accepted once as `?token=` or as a bearer token; `None` allows
             everybody, which is safe on a local address only.
         hosts: accepted host names; `None` accepts any, which requires a token.
@@ -74,8 +74,9 @@ def create_app(
     if hosts is None and token is None:
         raise InputError("hosts=None accepts requests under any host name, which requires a token")
     limits = limits or Limits()
-    paths = [example.path for example in examples()] if images is None else map(Path, images)
-    viewer = Viewer(loaded or load_model("demo"), list(paths), limits)
+    loaded = loaded or load_model("demo")
+    paths = find_images(loaded.examples) if images is None else list(map(Path, images))
+    viewer = Viewer(loaded, paths, limits)
     app = FastAPI(
         title="torchattr",
         docs_url=None,

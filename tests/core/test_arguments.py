@@ -1,0 +1,105 @@
+"""Values of flags, and names of arguments, that are refused by every method."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import refused
+from torch import nn
+
+import torchattr as ta
+from torchattr import captum
+from torchattr.core.arguments import check_arguments
+from torchattr.errors import InputTypeError
+
+NET = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+X = torch.rand(2, 3)
+
+
+def classes(package: Any) -> dict[str, type[ta.Attribution]]:
+    found = {name: getattr(package, name) for name in dir(package)}
+    return {
+        f"{package.__name__}.{name}": one
+        for name, one in found.items()
+        if inspect.isclass(one) and issubclass(one, ta.Attribution) and not inspect.isabstract(one)
+    }
+
+
+def flags(function: Any) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.annotation in (bool, "bool")]
+
+
+METHODS = {**classes(ta), **classes(captum)}
+OF_OBJECTS = [(name, flag) for name, one in METHODS.items() for flag in flags(one)]
+OF_CALLS = [(name, flag) for name, one in METHODS.items() for flag in flags(one.attribute)]
+
+
+def required(function: Any) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    fixed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = (one for one in parameters if one.default is one.empty and one.kind not in fixed)
+    return {one.name: NET for one in needed}
+
+
+@pytest.mark.parametrize(("name", "flag"), OF_OBJECTS)
+@pytest.mark.parametrize("value", ["no", None, 0.0], ids=repr)
+def test_a_flag_of_an_object_is_true_or_false(name: str, flag: str, value: Any) -> None:
+    needed = {**required(METHODS[name]), flag: value}
+    with refused(InputTypeError, f"{flag} must be True or False, got {value!r}"):
+        METHODS[name](**needed)
+
+
+@pytest.mark.parametrize(("name", "flag"), OF_CALLS)
+def test_a_flag_of_a_call_is_true_or_false(name: str, flag: str) -> None:
+    attribute = METHODS[name].attribute
+    needed = {**required(attribute), "self": object.__new__(METHODS[name])}
+    with refused(InputTypeError, f"{flag} must be True or False, got 'no'"):
+        attribute(**needed, **{flag: "no"})
+
+
+def test_there_are_flags() -> None:
+    assert len(OF_OBJECTS) > 30
+    assert len(OF_CALLS) > 30
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, np.False_], ids=repr)
+def test_numpy_s_flags_are_flags(value: Any) -> None:
+    ta.Saliency(NET, strict=value)
+
+
+def test_a_flag_by_its_position() -> None:
+    class Method:
+        def attribute(self, inputs: float, signed: bool = True) -> tuple[float, bool]:
+            return inputs, signed
+
+    check_arguments(Method, "attribute", "missing")
+    assert Method().attribute(1.0, False) == (1.0, False)
+    assert Method().attribute(inputs=1.0) == (1.0, True)
+    with refused(InputTypeError, "signed must be True or False, got 'yes'"):
+        Method().attribute(1.0, "yes")  # type: ignore[arg-type]
+    assert list(inspect.signature(Method.attribute).parameters) == ["self", "inputs", "signed"]
+
+
+def test_methods_of_one_s_own_are_checked() -> None:
+    class Signed(ta.GradientAttribution):
+        def __init__(self, model: Any, *, signed: bool = True) -> None:
+            super().__init__(model)
+            self.signed = signed
+
+    with refused(InputTypeError, "signed must be True or False, got 'no'"):
+        Signed(NET, signed="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", [ta.Saliency, ta.LRP, ta.FeatureAblation, ta.GradCAM])
+def test_the_name_that_explain_uses_is_translated(method: type[ta.Attribution]) -> None:
+    with refused(InputTypeError, "targets is called target here", "pass target=..."):
+        method(NET).attribute(X, targets=0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'goal'"):
+        method(NET).attribute(X, goal=0)
+    with refused(InputTypeError, "input is called inputs here"):
+        method(NET).attribute(input=X)

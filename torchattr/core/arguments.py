@@ -1,0 +1,64 @@
+"""Arguments that Python takes without a word, but that cannot mean anything."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from torchattr.errors import InputTypeError
+
+_OTHER_NAMES = {"targets": "target", "input": "inputs"}
+"""How arguments are called elsewhere, and by methods."""
+
+
+def check_arguments(cls: type, *functions: str) -> None:
+    """Let functions that a class defines refuse what they could not use.
+
+    That are values of arguments annotated as `bool` that are none, such as the text `"no"`, which
+    would count as true, and names that only other functions have for an argument.
+
+    >>> class Method:
+    ...     def attribute(self, inputs: float, signed: bool = True) -> float: ...
+    >>> check_arguments(Method, "attribute")
+    >>> Method().attribute(1.0, signed="no")
+    Traceback (most recent call last):
+    torchattr.errors.InputTypeError: signed must be True or False, got 'no'
+    """
+    for name in functions:
+        function = vars(cls).get(name)
+        if isinstance(function, FunctionType):
+            setattr(cls, name, _checked(function))
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    parameters = inspect.signature(function).parameters
+    flags = {name for name, one in parameters.items() if one.annotation in (bool, "bool")}
+    positions = {place: name for place, name in enumerate(parameters) if name in flags}
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for place, name in positions.items():
+            if place < len(args):
+                _check_flag(name, args[place])
+        for name in flags & kwargs.keys():
+            _check_flag(name, kwargs[name])
+        _check_names(kwargs, parameters)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _check_flag(name: str, value: Any) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputTypeError(f"{name} must be True or False, got {value!r}")
+
+
+def _check_names(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    for other, own in _OTHER_NAMES.items():
+        if other in given and other not in parameters and own in parameters:
+            raise InputTypeError(f"{other} is called {own} here; pass {own}=...")
