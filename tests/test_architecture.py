@@ -34,6 +34,7 @@ ROOMS = (
     "results",
     "explanation",
     "runs",
+    "bulk",
     "captum",
     "tf_cnnvis",
     "web",
