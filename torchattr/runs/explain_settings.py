@@ -13,8 +13,8 @@ from torch import Tensor
 
 from torchattr.core.inputs import as_inputs
 from torchattr.core.select import find_layers
-from torchattr.core.targets import Classes
-from torchattr.core.types import Activation, OutputKey
+from torchattr.core.targets import Classes, Target
+from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.errors import Hint, InputError, LayerError, Message, RuleError, WayOut
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
@@ -142,19 +142,49 @@ class ExplainPlan:
         Raises:
             NoRuleMatched: an explicitly requested method found nothing to rewrite.
         """
-        activation = self.reader.activation(answer)
         asked = self._asked(targets, answer)
+        activation = self.reader.activation(answer)
+        return self.attribute(inputs, Classes(asked.targets), asked.output, activation)
+
+    def attribute(
+        self,
+        inputs: Tensor,
+        target: Target,
+        output: OutputKey,
+        activation: Activation,
+        names: Sequence[str] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        seed: int | None = None,
+    ) -> Explanation:
+        """Run methods on a batch, all that can share it from one forward.
+
+        Args:
+            inputs: the pictures, `(N, C, H, W)`.
+            target: what is explained of each of them.
+            output: returns what the target indexes from the model's output.
+            activation: what turns scores into probabilities.
+            names: those of the methods to run; `None` for all.
+            options: further options of the `attribute` of each method.
+            seed: of the methods that draw random numbers; `None` for their own.
+
+        Raises:
+            NoRuleMatched: an explicitly requested method found nothing to rewrite.
+        """
+        further = options or {}
         return explain(
             self.loaded.model,
             inputs,
             {
-                self._method(name, asked.output): _options(name, inputs, activation)
-                for name in self._names
+                self._method(name, output, seed): {
+                    **_options(name, inputs, activation, seed),
+                    **further.get(name, {}),
+                }
+                for name in (self._names if names is None else names)
             },
-            Classes(asked.targets),
-            layer=(self.layers[0] if len(self.layers) == 1 else self.layers) or None,
+            target,
+            layer=self._layer,
             rules=self.settings.rules,
-            output=asked.output,
+            output=output,
             skip_refused=not self.settings.methods,
             memory=self.settings.memory,
         )
@@ -179,16 +209,21 @@ class ExplainPlan:
     def _asked(self, targets: Sequence[NamedTarget], answer: Answer) -> Asked:
         return asked_of(targets, answer, self.reader)
 
-    def _method(self, name: str, output: OutputKey) -> str | Attribution:
-        """Return a method, made with the chosen composite if it is made of one."""
-        chosen = self.settings.composite
-        if chosen is None or not _has_composite(name):
+    def _method(self, name: str, output: OutputKey, seed: int | None = None) -> str | Attribution:
+        """Return a method, made with the chosen composite and seed if it is made of such."""
+        offered = {"composite": self.settings.composite, "seed": seed}
+        chosen = {key: value for key, value in offered.items() if _is_made_with(name, key, value)}
+        if not chosen:
             return name
         cls: Any = find_method(name)
-        made: Attribution = cls(
-            self.loaded.model, chosen, output=output, **input_bounds(self.loaded)
-        )
+        further = {"layer": self._layer, "output": output, **input_bounds(self.loaded)}
+        taken = {key: value for key, value in further.items() if takes(name, key)}
+        made: Attribution = cls(self.loaded.model, **chosen, **taken)
         return made
+
+    @property
+    def _layer(self) -> Layers | None:
+        return (self.layers[0] if len(self.layers) == 1 else self.layers) or None
 
     @property
     def _names(self) -> Sequence[str]:
@@ -212,6 +247,19 @@ class ExplainPlan:
 
 def _has_composite(name: str) -> bool:
     return takes(name, "composite")
+
+
+def _is_made_with(name: str, setting: str, value: Any) -> bool:
+    return value is not None and takes(name, setting)
+
+
+def draws_numbers(name: str) -> bool:
+    """Whether a method draws random numbers, from a seed.
+
+    >>> draws_numbers("rise"), draws_numbers("random_cam"), draws_numbers("saliency")
+    (True, True, False)
+    """
+    return takes(name, "seed") or "seed" in _taken(name)
 
 
 def input_bounds(loaded: LoadedModel) -> dict[str, Tensor]:
@@ -242,15 +290,25 @@ def _rules(name: str) -> Mapping[str, Any]:
     return getattr(find_method(name), "rules", {})
 
 
-def _options(name: str, inputs: Tensor, activation: Activation) -> dict[str, Any]:
+def _options(
+    name: str, inputs: Tensor, activation: Activation, seed: int | None = None
+) -> dict[str, Any]:
     """Return the options for which a run has better values than a method's own defaults.
 
     Ablating single pixels would take far too many forwards, so squares are ablated; and the
     activation that turns scores into probabilities is the model's.
     """
-    taken = inspect.signature(find_method(name).attribute).parameters
-    known = {"feature_mask": squares(inputs), "activation": activation}
-    return {option: value for option, value in known.items() if option in taken}
+    known = {"feature_mask": squares(inputs), "activation": activation, "seed": seed}
+    return {
+        option: value
+        for option, value in known.items()
+        if value is not None and option in _taken(name)
+    }
+
+
+def _taken(name: str) -> Mapping[str, inspect.Parameter]:
+    """Return the arguments of a method's `attribute`."""
+    return inspect.signature(find_method(name).attribute).parameters
 
 
 def squares(inputs: Tensor, cells: int = CELLS) -> Tensor:

@@ -1,0 +1,168 @@
+"""Read and preprocess pictures in processes of their own, as batches of a single shard."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from torchattr.bulk.sources import Pictures
+from torchattr.errors import ImageError, WorkerError
+from torchattr.models import LoadedModel
+
+_AHEAD = 2
+"""Batches that each process has ready."""
+
+_LOST = "DataLoader worker"
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPicture:
+    """One picture, or why it could not be read.
+
+    Attributes:
+        inputs: the model's input `(C, H, W)`.
+        reason: why there is none.
+        size: width and height of the picture as it was read.
+        box: the part of it, in its pixels, that the input shows.
+    """
+
+    inputs: Tensor | None = None
+    reason: str | None = None
+    size: tuple[int, int] | None = None
+    box: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReadBatch:
+    """Pictures of one shard, in order.
+
+    Attributes:
+        positions: those of all of them in the data set.
+        pictures: what was read, without the inputs.
+        inputs: the inputs `(M, C, H, W)` of those that could be read; `None` if none could.
+    """
+
+    positions: list[int]
+    pictures: list[ReadPicture]
+    inputs: Tensor | None
+
+    @classmethod
+    def of(cls, read: Sequence[tuple[int, ReadPicture]]) -> ReadBatch:
+        """Return the batch of these positions and pictures."""
+        tensors = [one.inputs for _, one in read if one.inputs is not None]
+        return cls(
+            [position for position, _ in read],
+            [replace(one, inputs=None) for _, one in read],
+            torch.stack(tensors) if tensors else None,
+        )
+
+    @property
+    def good(self) -> list[int]:
+        """The places in the batch of the pictures that could be read."""
+        return [place for place, one in enumerate(self.pictures) if one.reason is None]
+
+
+class PicturesToRead(Dataset):
+    """Reads and preprocesses the picture at a position.
+
+    Args:
+        source: the pictures.
+        loaded: the model whose preprocessing is used.
+        shape: what all inputs must have, if it is known.
+    """
+
+    def __init__(
+        self, source: Pictures, loaded: LoadedModel, shape: Sequence[int] | None = None
+    ) -> None:
+        self._source = source
+        # A process that reads needs only the preprocessing.
+        self._loaded = replace(loaded, model=nn.Identity())
+        self._shape = None if shape is None else tuple(shape)
+
+    def __getitem__(self, position: int) -> tuple[int, ReadPicture]:
+        try:
+            return position, self._checked(self._read(position))
+        except ImageError as error:
+            return position, ReadPicture(reason=str(error))
+
+    def _read(self, position: int) -> ReadPicture:
+        picture = self._source.read(position)
+        if isinstance(picture, Tensor):
+            return ReadPicture(picture)
+        prepared = self._preprocessed(picture)
+        return ReadPicture(prepared.tensor, None, picture.size, tuple(prepared.box))
+
+    def _preprocessed(self, picture: Image.Image) -> Any:
+        try:
+            return self._loaded.preprocess(picture)
+        except (RuntimeError, ArithmeticError, OSError) as error:
+            raise ImageError(f"the transform of {self._loaded.name} fails: {error}") from error
+
+    def _checked(self, read: ReadPicture) -> ReadPicture:
+        assert read.inputs is not None
+        shape = tuple(read.inputs.shape)
+        if self._shape in (None, shape):
+            return read
+        raise ImageError(
+            f"its input has the shape {shape}, and the arrays of this run are for"
+            f" {self._shape}; use a transform that makes all inputs equally large"
+        )
+
+
+class _GivenBatches(Sampler):
+    """The positions of each batch, taken from an iterator as they are needed."""
+
+    def __init__(self, batches: Iterable[list[int]]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+
+def read_batches(
+    pictures: PicturesToRead, batches: Iterable[list[int]], workers: int, pinned: bool = False
+) -> Iterator[ReadBatch]:
+    """Yield batches of pictures, read some batches ahead by other processes.
+
+    Args:
+        pictures: what reads them.
+        batches: the positions of each batch; asked for as they are needed.
+        workers: number of processes that read; 0 reads in this one.
+        pinned: put batches where a GPU can copy them from while it computes.
+
+    Raises:
+        WorkerError: one of the processes died.
+    """
+    options: dict[str, Any] = {}
+    if workers:
+        forks = "fork" in multiprocessing.get_all_start_methods()
+        options = {
+            "multiprocessing_context": "fork" if forks else None,
+            "prefetch_factor": _AHEAD,
+        }
+    loader: DataLoader = DataLoader(
+        pictures,
+        batch_sampler=_GivenBatches(batches),
+        num_workers=workers,
+        collate_fn=ReadBatch.of,
+        pin_memory=pinned,
+        **options,
+    )
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    except RuntimeError as error:
+        if _LOST not in str(error):
+            raise
+        raise WorkerError(
+            f"a process that reads pictures died ({str(error).splitlines()[0]}), often because"
+            " memory ran out, or shared memory (/dev/shm) in a container; shards that are done are"
+            " kept: run the same again, with fewer workers or smaller batches"
+        ) from error
