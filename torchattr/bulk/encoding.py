@@ -32,6 +32,11 @@ class EncodedMaps:
     scale: Tensor | None = None
     zero: Tensor | None = None
 
+    def on_cpu(self) -> EncodedMaps:
+        """Return the same on the CPU."""
+        moved = (None if one is None else one.cpu() for one in (self.scale, self.zero))
+        return EncodedMaps(self.values.cpu(), *moved)
+
     @classmethod
     def joined(cls, parts: Sequence[EncodedMaps]) -> EncodedMaps:
         """Return maps of several batches, one after the other."""

@@ -45,6 +45,13 @@ class ExplainedBatch:
     def __len__(self) -> int:
         return len(self.finite)
 
+    def on_cpu(self) -> ExplainedBatch:
+        """Return the same on the CPU; wait until the device has computed it."""
+        maps = {name: one.on_cpu() for name, one in self.maps.items()}
+        rest = (getattr(self, of) for of in ("finite", *_COLUMNS))
+        columns: list[Any] = [None if one is None else one.cpu() for one in rest]
+        return ExplainedBatch(maps, *columns)
+
     @classmethod
     def joined(cls, parts: Sequence[ExplainedBatch]) -> ExplainedBatch:
         """Return one batch of several, one after the other."""
@@ -53,14 +60,13 @@ class ExplainedBatch:
         maps = {
             name: EncodedMaps.joined([one.maps[name] for one in parts]) for name in parts[0].maps
         }
-        scores, finite = (torch.cat([getattr(one, of) for one in parts]) for of in _ALWAYS)
-        return cls(maps, finite, scores, *(_joined(parts, of) for of in _SOMETIMES))
+        return cls(maps, *(_joined(parts, of) for of in ("finite", *_COLUMNS)))
 
 
-_ALWAYS, _SOMETIMES = ("scores", "finite"), ("targets", "predicted")
+_COLUMNS = ("scores", "targets", "predicted")
 
 
-def _joined(parts: Sequence[ExplainedBatch], what: str) -> Tensor | None:
+def _joined(parts: Sequence[ExplainedBatch], what: str) -> Any:
     found = [getattr(one, what) for one in parts]
     return None if found[0] is None else torch.cat(found)
 

@@ -63,6 +63,18 @@ class ReadBatch:
             torch.stack(tensors) if tensors else None,
         )
 
+    def without(self, places: Sequence[int], reason: str) -> ReadBatch:
+        """Return the batch without the pictures at these places, for this reason."""
+        dropped = {place for place in places if self.pictures[place].reason is None}
+        if not dropped or self.inputs is None:
+            return self
+        kept = [row for row, place in enumerate(self.good) if place not in dropped]
+        pictures = [
+            replace(one, reason=reason) if place in dropped else one
+            for place, one in enumerate(self.pictures)
+        ]
+        return ReadBatch(self.positions, pictures, self.inputs[kept] if kept else None)
+
     @property
     def good(self) -> list[int]:
         """The places in the batch of the pictures that could be read."""
@@ -129,7 +141,7 @@ class _GivenBatches(Sampler):
 def read_batches(
     pictures: PicturesToRead, batches: Iterable[list[int]], workers: int, pinned: bool = False
 ) -> Iterator[ReadBatch]:
-    """Yield batches of pictures, read some batches ahead by other processes.
+    """Return batches of pictures, read some batches ahead by other processes.
 
     Args:
         pictures: what reads them.
@@ -138,7 +150,7 @@ def read_batches(
         pinned: put batches where a GPU can copy them from while it computes.
 
     Raises:
-        WorkerError: one of the processes died.
+        WorkerError: one of the processes died, while a batch is waited for.
     """
     options: dict[str, Any] = {}
     if workers:
@@ -155,9 +167,13 @@ def read_batches(
         pin_memory=pinned,
         **options,
     )
-    iterator = iter(loader)
+    # Processes are forked here, before the caller starts threads.
+    return _read(iter(loader))
+
+
+def _read(batches: Iterator[ReadBatch]) -> Iterator[ReadBatch]:
     try:
-        yield from iterator
+        yield from batches
     except RuntimeError as error:
         if _LOST not in str(error):
             raise

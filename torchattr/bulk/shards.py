@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +59,18 @@ class Taking(ABC):
     def taken(self, shards: Shards, is_done: Callable[[int], bool]) -> Iterator[int]:
         """Yield the shards to work on, each when the process is about to begin it."""
 
+    def due(self, shards: Shards, done: Collection[int]) -> list[int]:
+        """Return the shards that are not done and that the process may take."""
+        finished = set(done)
+        return [shard for shard in range(len(shards)) if shard not in finished]
+
     def left(self, shard: int) -> None:
         """Note that a shard is done."""
         del shard
 
     def close(self) -> None:
         """Give up what was taken and is not done."""
+        return
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,9 @@ class TakeByRank(Taking):
         for shard in range(self.rank, len(shards), self.world):
             if not is_done(shard):
                 yield shard
+
+    def due(self, shards: Shards, done: Collection[int]) -> list[int]:
+        return [shard for shard in super().due(shards, done) if shard % self.world == self.rank]
 
 
 class TakeByLease(Taking):
