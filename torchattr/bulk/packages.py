@@ -41,6 +41,15 @@ def arrow() -> Any:
     return _package("pyarrow", "PyArrow")
 
 
+def compute() -> Any:
+    """Return the module that searches tables.
+
+    Raises:
+        PackageError: it is not installed.
+    """
+    return _package("pyarrow.compute", "PyArrow")
+
+
 def _package(name: str, title: str) -> Any:
     try:
         return import_module(name)

@@ -22,6 +22,7 @@ class RunProgress:
         total: pictures of the data set.
         seconds: since the process began.
         in_all_since: pictures of shards that were done since then, by all processes.
+        is_over: whether this process has nothing more to do.
     """
 
     done: int
@@ -30,6 +31,7 @@ class RunProgress:
     total: int
     seconds: float
     in_all_since: int
+    is_over: bool = False
 
     @property
     def rate(self) -> float:
@@ -90,12 +92,11 @@ class StderrProgress:
 
     def __call__(self, progress: RunProgress) -> None:
         now, renews = time.monotonic(), self._stream.isatty()
-        is_last = progress.done >= progress.of
-        if now < self._next and not is_last:
+        if now < self._next and not progress.is_over:
             return
         self._next = now + (1.0 if renews else 30.0)
         line = f"{self._name}{progress}"
         padded, self._width = line.ljust(self._width), len(line)
-        end = "\n" if is_last or not renews else ""
+        end = "\n" if progress.is_over or not renews else ""
         self._stream.write(f"\r{padded}{end}" if renews else f"{line}\n")
         self._stream.flush()

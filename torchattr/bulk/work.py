@@ -156,12 +156,12 @@ class _Count:
         """Say how far all processes have come."""
         self._in_all = self._scanned()
         self._of = self.done
-        self._tell()
+        self._tell(is_over=True)
 
-    def _tell(self) -> None:
+    def _tell(self, is_over: bool = False) -> None:
         total, in_all = self.work.store.shards.ids, self._in_all
         seconds, since = time.perf_counter() - self.started, in_all - self._at_start
-        self.work.watch(RunProgress(self.done, self._of, in_all, total, seconds, since))
+        self.work.watch(RunProgress(self.done, self._of, in_all, total, seconds, since, is_over))
 
     def _scanned(self) -> int:
         shards = self.work.store.shards

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from torchattr.cli.activations import activations
 from torchattr.cli.backproject import backproject
+from torchattr.cli.bulk import run
 from torchattr.cli.dream import dream
 from torchattr.cli.explain import explain
 from torchattr.cli.kernels import kernels
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(explain)
 app.command()(report)
+app.command()(run)
 app.command()(layers)
 app.command()(activations)
 app.command()(backproject)

@@ -87,7 +87,9 @@ class _Hashing:
 
 def _sources(job: PictureJob) -> Iterator[str]:
     settings = getattr(job, "settings", job)
-    yield from _sources_of_methods((*getattr(settings, "names", ()), *getattr(settings, "methods", ())))
+    yield from _sources_of_methods(
+        (*getattr(settings, "names", ()), *getattr(settings, "methods", ()))
+    )
     yield from _sources_of_model(job.loaded)
 
 
