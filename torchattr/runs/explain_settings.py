@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -216,10 +217,14 @@ class ExplainPlan:
         if not chosen:
             return name
         cls: Any = find_method(name)
-        further = {"layer": self._layer, "output": output, **input_bounds(self.loaded)}
-        taken = {key: value for key, value in further.items() if takes(name, key)}
-        made: Attribution = cls(self.loaded.model, **chosen, **taken)
+        bounds = self._bounds if takes(name, "low") else {}
+        layer = {"layer": self._layer} if takes(name, "layer") else {}
+        made: Attribution = cls(self.loaded.model, **chosen, **layer, **bounds, output=output)
         return made
+
+    @cached_property
+    def _bounds(self) -> dict[str, Tensor]:
+        return input_bounds(self.loaded)
 
     @property
     def _layer(self) -> Layers | None:
