@@ -17,8 +17,6 @@ from torchattr.bulk import Pictures
 from torchattr.errors import ImageError
 from torchattr.models import LoadedModel
 
-pytest.importorskip("zarr", "3", reason="stores of maps need Zarr 3, which needs Python 3.11")
-
 
 class Tensors(Pictures):
     """Pictures that their numbers determine; those of `broken` cannot be read."""

@@ -1,4 +1,5 @@
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +23,6 @@ def test_a_missing_package_names_the_extra(monkeypatch, load: str, name: str) ->
 
 
 def test_an_old_zarr_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr("zarr.__version__", "2.18.3")
+    monkeypatch.setitem(sys.modules, "zarr", SimpleNamespace(__version__="2.18.3"))
     with pytest.raises(PackageError, match=r"Zarr 3, which needs Python 3.11; found 2.18.3"):
         packages.zarr()
