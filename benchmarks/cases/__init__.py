@@ -3,6 +3,7 @@
 from benchmarks.cases.base import Case
 from benchmarks.cases.cams import Cams
 from benchmarks.cases.coalitions import Coalitions
+from benchmarks.cases.dataset_run import DatasetRun
 from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
 from benchmarks.cases.kernels import Kernels
@@ -17,6 +18,6 @@ CASES: dict[str, Case] = {
     case.name: case
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
-        *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
+        *(Relevance(), Cams(), Incremental(), Coalitions(), Paths(), DatasetRun()),
     )
 }

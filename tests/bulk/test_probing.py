@@ -42,7 +42,7 @@ def test_the_first_picture_that_can_be_read_is_taken(loaded, tensors) -> None:
 
 
 def test_a_data_set_of_which_nothing_can_be_read_is_refused(loaded, tensors) -> None:
-    with pytest.raises(ImageError, match="none of the first 3 pictures .* 0 is broken"):
+    with pytest.raises(ImageError, match=r"none of the first 3 pictures .* 0 is broken"):
         resolved(loaded, tensors(3, broken=range(3)))
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from command import MODELS, call  # noqa: F401
+from command import call
 from PIL import Image
 
 import torchattr as ta
