@@ -38,7 +38,7 @@ FIVE = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad
 
 
 class DatasetRun(Case):
-    """`torchattr.run` on JPEG pictures of 500 × 375 pixels, and on numbers where only ids matter."""
+    """`torchattr.run` on photographs of 500 × 375 pixels, and on numbers where only ids matter."""
 
     name = "dataset_run"
     title = "Whole data sets"

@@ -78,6 +78,13 @@ class Maps(Dataset):
     Attributes:
         record: what the maps were made with: model, methods, targets, preprocessing, versions.
         arrays: a :class:`MapArray` for each method, or method and layer.
+
+    >>> import tempfile, torchattr as ta
+    >>> from torchattr.models.collage import examples
+    >>> folder, out = examples()[0].path.parent, tempfile.mkdtemp() + "/maps.zarr"
+    >>> _ = ta.run("demo", folder, "saliency", out=out, workers=0, watch=lambda progress: None)
+    >>> ta.open_maps(out)
+    Maps(demo: saliency (4, 1, ...); 1 of 1 shards done)
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -23,6 +23,9 @@ class RunProgress:
         seconds: since the process began.
         in_all_since: pictures of shards that were done since then, by all processes.
         is_over: whether this process has nothing more to do.
+
+    >>> print(RunProgress(20, 50, 40, 100, 2.0, 40))
+    20 of 50 pictures, 10.0/s, 3 s left; in all 40 of 100 pictures, 20.0/s, 3 s left
     """
 
     done: int

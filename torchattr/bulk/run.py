@@ -45,6 +45,9 @@ class RunReport:
         explained: pictures that this process worked on.
         shards_done: shards that are done, by whichever process.
         shards: number of all shards.
+
+    >>> RunReport(Path("maps.zarr"), 256, 1, 4).is_complete
+    False
     """
 
     out: Path
