@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import torchattr as ta
 from torchattr.bulk.explaining import BatchExplainer, ExplainedBatch, drawing_from, seed_of
@@ -9,6 +10,7 @@ from torchattr.bulk.map_form import MapForm
 from torchattr.bulk.probing import explainer_of, planned, resolved_by_probe
 from torchattr.bulk.settings import BulkSettings
 from torchattr.errors import ShapeError
+from torchattr.models import LoadedModel
 from torchattr.runs import ExplainSettings
 
 DRAWING = {
@@ -22,13 +24,15 @@ DRAWING = {
 
 @pytest.fixture
 def explainer(loaded, tensors):
-    def make(methods, targets=("top1",), source=None, **options) -> BatchExplainer:
+    def make(methods, targets=("top1",), layers=(), **options) -> BatchExplainer:
         given = methods if isinstance(methods, dict) else {}
         settings = BulkSettings(
-            ExplainSettings(tuple(methods)), given, targets, dtype="float32", **options
+            *(ExplainSettings(tuple(methods), (), layers), given, targets),
+            dtype="float32",
+            **options,
         )
         plan, columns = planned(loaded, settings)
-        resolved = resolved_by_probe(plan, columns, settings, source or tensors())
+        resolved = resolved_by_probe(plan, columns, settings, tensors())
         return explainer_of(plan, columns, settings, resolved)
 
     return make
@@ -72,7 +76,7 @@ def test_functions_of_the_output_are_targets(explainer, batch, model) -> None:
 @pytest.mark.parametrize("method", DRAWING)
 def test_random_maps_depend_on_the_id_and_not_on_the_batch(explainer, batch, method) -> None:
     inputs, ids = batch
-    of = explainer({method: DRAWING[method]}, ("top2", 1))
+    of = explainer({method: DRAWING[method]}, ("top2", 1), ("0",))
     whole = of.explained(inputs, ids, [0] * 4).maps[method].values
     turned = of.explained(inputs[[3, 1]], [ids[3], ids[1]], [0] * 2).maps[method].values
     assert torch.allclose(whole[[3, 1]], turned, atol=1e-6)
@@ -111,11 +115,21 @@ def test_several_layers_are_several_arrays(loaded, tensors, batch) -> None:
     assert list(resolved.arrays) == ["grad_cam/0", "grad_cam/1"]
 
 
-def test_values_that_are_not_finite_are_marked(explainer, batch) -> None:
+class Logarithm(nn.Module):
+    """Is not a number for dark pictures, and infinite for black ones."""
+
+    def forward(self, x):
+        return x.mean((2, 3)).log()
+
+
+def test_scores_that_are_not_finite_are_marked(tensors, batch) -> None:
     inputs, ids = batch
-    inputs[2, 0, 0, 0] = torch.nan
-    found = explainer(["saliency"], (0,)).explained(inputs, ids, [0] * 4)
-    assert found.finite.tolist() == [True, True, False, True]
+    inputs = torch.stack([inputs[0], -inputs[1], inputs[2], 0 * inputs[3]])
+    settings = BulkSettings(ExplainSettings(("saliency",)), {}, (0,))
+    loaded = LoadedModel("logarithm", Logarithm(), lambda image: image)
+    plan, columns = planned(loaded, settings)
+    found = BatchExplainer(plan, settings, columns, "none").explained(inputs, ids, [0] * 4)
+    assert found.finite.tolist() == [True, False, True, False]
 
 
 def test_parts_are_joined(explainer, batch) -> None:

@@ -17,8 +17,8 @@ def test_a_module_without_a_transform_serves_tensors_only(model) -> None:
         loaded.preprocess(Image.new("RGB", (8, 8)))
 
 
-def test_a_module_with_a_transform(model) -> None:
-    loaded = as_loaded(model, transform=lambda image: torch.ones(3, 8, 8), activation="logits")
+def test_a_module_with_a_transform(model, loaded) -> None:
+    loaded = as_loaded(model, transform=loaded.transform, activation="logits")
     assert loaded.preprocess(Image.new("RGB", (8, 8))).tensor.shape == (3, 8, 8)
     assert loaded.activation == "logits"
 

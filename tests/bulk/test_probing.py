@@ -17,8 +17,8 @@ def resolved(loaded, source, methods=("grad_cam", "saliency"), targets=("top2",)
 def test_shapes_layers_and_targets_are_found_out(loaded, tensors) -> None:
     found = resolved(loaded, tensors())
     assert found.inputs == (3, 8, 8)
-    assert found.arrays == {"grad_cam": (2, 2, 2), "saliency": (2, 8, 8)}
-    assert (found.layers, found.targets) == (("2",), ("top 1", "top 2"))
+    assert found.arrays == {"grad_cam": (2, 8, 8), "saliency": (2, 8, 8)}
+    assert (found.layers, found.targets) == (("1",), ("top 1", "top 2"))
     assert found.threads == torch.get_num_threads()
 
 

@@ -54,6 +54,16 @@ def test_an_input_of_another_shape_is_a_failure(loaded) -> None:
     )
 
 
+def test_an_input_that_is_not_finite_is_a_failure(loaded, tensors) -> None:
+    class Infinite(tensors):
+        def read(self, position):
+            return super().read(position) / (0 if position else 1)
+
+    (batch,) = read_batches(PicturesToRead(Infinite(), loaded), [[0, 1]], 0)
+    assert batch.good == [0]
+    assert batch.pictures[1].reason == "its input holds NaN or infinite values"
+
+
 def test_a_transform_that_fails_on_a_picture_is_its_failure() -> None:
     def fail(image):
         raise RuntimeError("too small")

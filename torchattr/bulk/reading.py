@@ -120,12 +120,14 @@ class PicturesToRead(Dataset):
     def _checked(self, read: ReadPicture) -> ReadPicture:
         assert read.inputs is not None
         shape = tuple(read.inputs.shape)
-        if self._shape in (None, shape):
-            return read
-        raise ImageError(
-            f"its input has the shape {shape}, and the arrays of this run are for"
-            f" {self._shape}; use a transform that makes all inputs equally large"
-        )
+        if self._shape not in (None, shape):
+            raise ImageError(
+                f"its input has the shape {shape}, and the arrays of this run are for"
+                f" {self._shape}; use a transform that makes all inputs equally large"
+            )
+        if not torch.isfinite(read.inputs).all():
+            raise ImageError("its input holds NaN or infinite values")
+        return read
 
 
 class _GivenBatches(Sampler):

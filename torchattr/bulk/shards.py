@@ -127,6 +127,10 @@ class TakeByLease(Taking):
         self._thread = threading.Thread(target=self._keep, name="torchattr-leases", daemon=True)
 
     def taken(self, shards: Shards, is_done: Callable[[int], bool]) -> Iterator[int]:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(cannot_write(self._folder, error)) from error
         self._thread.start()
         for shard in range(len(shards)):
             if not is_done(shard) and self._take(shard):
@@ -149,7 +153,6 @@ class TakeByLease(Taking):
     def _take(self, shard: int) -> bool:
         self._drop_stale(self._path(shard))
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._path(shard), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
             return False
