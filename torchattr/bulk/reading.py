@@ -100,16 +100,17 @@ class PicturesToRead(Dataset):
 
     def __getitem__(self, position: int) -> tuple[int, ReadPicture]:
         try:
-            return position, self._checked(self._read(position))
+            return position, self._read(position)
         except ImageError as error:
             return position, ReadPicture(reason=str(error))
 
     def _read(self, position: int) -> ReadPicture:
         picture = self._source.read(position)
         if isinstance(picture, Tensor):
-            return ReadPicture(picture)
+            return ReadPicture(self._checked(picture))
         prepared = self._preprocessed(picture)
-        return ReadPicture(prepared.tensor, None, picture.size, tuple(prepared.box))
+        tensor = self._checked(prepared.tensor)
+        return ReadPicture(tensor, None, picture.size, tuple(prepared.box))
 
     def _preprocessed(self, picture: Image.Image) -> Any:
         try:
@@ -117,17 +118,16 @@ class PicturesToRead(Dataset):
         except (RuntimeError, ArithmeticError, OSError) as error:
             raise ImageError(f"the transform of {self._loaded.name} fails: {error}") from error
 
-    def _checked(self, read: ReadPicture) -> ReadPicture:
-        assert read.inputs is not None
-        shape = tuple(read.inputs.shape)
+    def _checked(self, inputs: Tensor) -> Tensor:
+        shape = tuple(inputs.shape)
         if self._shape not in (None, shape):
             raise ImageError(
                 f"its input has the shape {shape}, and the arrays of this run are for"
                 f" {self._shape}; use a transform that makes all inputs equally large"
             )
-        if not torch.isfinite(read.inputs).all():
+        if not torch.isfinite(inputs).all():
             raise ImageError("its input holds NaN or infinite values")
-        return read
+        return inputs
 
 
 class _GivenBatches(Sampler):

@@ -157,45 +157,38 @@ def run(
     >>> ta.open_maps(out).arrays["grad_cam"].shape[:2]
     (4, 1)
     """
-    explain = ExplainSettings(
-        (methods,) if isinstance(methods, str) else tuple(methods),
-        (),
-        (layer,) if isinstance(layer, str) else tuple(layer),
-        rules or {},
-        output,
-        checked_memory(memory),
-        composite=composite,
-    )
-    settings = BulkSettings(
-        explain,
-        methods if isinstance(methods, Mapping) else {},
-        (targets,) if isinstance(targets, (str, int, OutputTarget)) else tuple(targets),
-        MapForm(reduce, keep),
-        dtype,
-        shard_size,
-        batch_size,
-        seed,
-    )
     packages.zarr(), packages.parquet()
+    named, layers = _by_name(methods), _several(layer)
+    settings = BulkSettings(
+        ExplainSettings(
+            *(tuple(named), (), layers, rules or {}, output, checked_memory(memory)),
+            composite=composite,
+        ),
+        named,
+        _several(targets),
+        MapForm(reduce, keep),
+        *(dtype, shard_size, batch_size, seed),
+    )
     place = TakeByRank(*rank_and_world(rank, world))
     folder, source = _folder(out), as_pictures(data)
-    by_name = isinstance(model, str)
     # A user's file may register the backend, so it is checked after that file has run.
-    with kernel_backend("auto" if by_name and is_user_file(str(model)) else backend):
+    with kernel_backend("auto" if isinstance(model, str) and is_user_file(model) else backend):
         loaded = as_loaded(
             *(model, weights, device), transform=transform, trust=trust, activation=activation
         )
     with kernel_backend(backend):
-        return _run(
-            loaded,
-            source,
-            settings,
-            folder,
-            None if weights is None else str(weights),
-            TakeByLease(folder / LEASES) if leases else place,
-            _workers(workers),
-            watch or StderrProgress(_named(place)),
-        )
+        taking = TakeByLease(folder / LEASES) if leases else place
+        going = _Going(taking, _workers(workers), watch or StderrProgress(_named(place)))
+        return _run(loaded, source, settings, folder, weights, going)
+
+
+@dataclass(frozen=True)
+class _Going:
+    """How a process works, on which its maps do not depend."""
+
+    taking: Taking
+    workers: int
+    watch: Watch
 
 
 def _run(
@@ -203,13 +196,11 @@ def _run(
     source: Pictures,
     settings: BulkSettings,
     out: Path,
-    weights: str | None,
-    taking: Taking,
-    workers: int,
-    watch: Watch,
+    weights: str | Path | None,
+    going: _Going,
 ) -> RunReport:
     plan, columns = planned(loaded, settings)
-    asked = requested(loaded, settings, source, weights)
+    asked = requested(loaded, settings, source, None if weights is None else str(weights))
     store = MapStore.find(out)
     if store is None:
         resolved = resolved_by_probe(plan, columns, settings, source)
@@ -217,8 +208,20 @@ def _run(
     check_same(out, store.record, asked)
     remove_parts(out, _LIVE_SECONDS)
     explainer = explainer_of(plan, columns, settings, store.resolved)
-    done = Work(store, source, explainer, taking, workers, watch).run()
+    work = Work(store, source, explainer, going.taking, going.workers, going.watch)
+    done = work.run()
     return RunReport(out, done, len(store.done()), len(store.shards))
+
+
+def _by_name(methods: Any) -> dict[str, Mapping[str, Any]]:
+    """Return the options of each method."""
+    options: Mapping[str, Any] = methods if isinstance(methods, Mapping) else {}
+    return {name: options.get(name, {}) for name in _several(methods)}
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    """Return one value or several as several."""
+    return (given,) if isinstance(given, (str, int, OutputTarget)) else tuple(given)
 
 
 def _folder(out: str | Path) -> Path:

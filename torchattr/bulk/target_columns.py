@@ -64,7 +64,7 @@ class _OwnLabel(_Columns):
 
 
 @dataclass(frozen=True)
-class _Best(_Columns):
+class _BestClasses(_Columns):
     k: int
     needs_scores = True
 
@@ -73,8 +73,8 @@ class _Best(_Columns):
         return [f"top {place + 1}" for place in range(self.k)]
 
     def of(self, labels: Labels, scores: Tensor | None) -> list[Any]:
-        assert scores is not None
-        return list(scores.detach().topk(self.k, dim=1).indices.cpu().unbind(1))
+        best = [] if scores is None else scores.detach().topk(self.k, dim=1).indices.cpu().unbind(1)
+        return list(best)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class TargetColumns:
             labels: those of its pictures.
             scores: returns its scores `(N, K)`; called only if they must be known beforehand.
         """
-        if len(self.columns) == 1 and isinstance(self.columns[0], _Best):
+        if len(self.columns) == 1 and isinstance(self.columns[0], _BestClasses):
             return TopK(self.columns[0].k)
         needed = any(one.needs_scores for one in self.columns)
         return self.fixed(labels, scores() if needed else None)
@@ -142,7 +142,7 @@ def _columns(wanted: Any, class_names: Sequence[str] | None) -> _Columns:
     if isinstance(selector, Index):
         return _Fixed(_name(selector.index, class_names), selector.index)
     if isinstance(selector, Top) and selector.k > 0:
-        return _Best(selector.k)
+        return _BestClasses(selector.k)
     raise TargetError(
         f"target {wanted!r} has another number of classes for each picture, but the arrays of a run"
         " have the same for all; name classes, or ask for top1, top3, ... or label"
