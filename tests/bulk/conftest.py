@@ -79,7 +79,8 @@ def run_here(tmp_path: Path) -> Callable[..., Any]:
     """Run the tiny model, quietly and in this process."""
 
     def run(data: Any, methods: Any = "guided_backprop", out: str = "maps.zarr", **options: Any):
-        options = {"model": tiny(), "workers": 0, "watch": lambda progress: None, **options}
+        quiet = {"workers": 0, "watch": lambda progress: None}
+        options = {"model": tiny(), "layer": "1", **quiet, **options}
         return ta.run(options.pop("model"), data, methods, out=tmp_path / out, **options)
 
     return run

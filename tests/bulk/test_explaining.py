@@ -24,7 +24,7 @@ DRAWING = {
 
 @pytest.fixture
 def explainer(loaded, tensors):
-    def make(methods, targets=("top1",), layers=(), **options) -> BatchExplainer:
+    def make(methods, targets=("top1",), layers=("1",), **options) -> BatchExplainer:
         given = methods if isinstance(methods, dict) else {}
         settings = BulkSettings(
             *(ExplainSettings(tuple(methods), (), layers), given, targets),

@@ -4,18 +4,28 @@ from torch import nn
 
 from torchattr.bulk.probing import planned, resolved_by_probe
 from torchattr.bulk.settings import BulkSettings
-from torchattr.errors import ImageError, LayerError, ModelError, RegistryError, TargetError
+from torchattr.errors import (
+    ImageError,
+    LayerChoiceWarning,
+    LayerError,
+    ModelError,
+    RegistryError,
+    TargetError,
+)
 from torchattr.models import LoadedModel
 from torchattr.runs import ExplainSettings
 
+TWO = ("grad_cam", "saliency")
 
-def resolved(loaded, source, methods=("grad_cam", "saliency"), targets=("top2",), **options):
-    settings = BulkSettings(ExplainSettings(methods), {}, targets, **options)
+
+def resolved(loaded, source, layers=("1",), **options):
+    settings = BulkSettings(ExplainSettings(TWO, (), layers), {}, ("top2",), **options)
     return resolved_by_probe(*planned(loaded, settings), settings, source)
 
 
 def test_shapes_layers_and_targets_are_found_out(loaded, tensors) -> None:
-    found = resolved(loaded, tensors())
+    with pytest.warns(LayerChoiceWarning, match="using layer='1'"):
+        found = resolved(loaded, tensors(), ())
     assert found.inputs == (3, 8, 8)
     assert found.arrays == {"grad_cam": (2, 8, 8), "saliency": (2, 8, 8)}
     assert (found.layers, found.targets) == (("1",), ("top 1", "top 2"))
@@ -49,7 +59,7 @@ def test_a_data_set_of_which_nothing_can_be_read_is_refused(loaded, tensors) -> 
 def test_a_model_that_cannot_be_run_is_refused(tensors) -> None:
     loaded = LoadedModel("wrong", nn.Linear(3, 2), lambda image: image)
     with pytest.raises(ModelError, match="cannot be run on a picture"):
-        resolved(loaded, tensors())
+        resolved(loaded, tensors(), ())
 
 
 def test_settings_are_checked_before_any_picture(loaded) -> None:

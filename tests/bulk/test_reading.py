@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from torchattr.bulk import Pictures
-from torchattr.bulk.reading import PicturesToRead, ReadBatch, read_batches
+from torchattr.bulk.reading import PicturesToRead, ReadBatch, dying_is_a_sentence, read_batches
 from torchattr.errors import ImageError, ModelError, WorkerError
 from torchattr.models import LoadedModel
 
@@ -94,8 +94,19 @@ def test_batches_are_asked_for_only_a_few_ahead(loaded, tensors) -> None:
 
 def test_a_process_that_dies_is_a_sentence(loaded) -> None:
     found = read_batches(PicturesToRead(Deadly(), loaded), [[0], [2], [3]], 1)
-    with pytest.raises(WorkerError, match="shards that are done are kept"):
+    with pytest.raises(WorkerError, match="shards that are done are kept"), dying_is_a_sentence():
         list(found)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError()])
+def test_a_connection_that_breaks_is_a_process_that_died(error) -> None:
+    with pytest.raises(WorkerError, match="run the same again"), dying_is_a_sentence():
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match=r"^another$"), dying_is_a_sentence():
+        raise RuntimeError("another")
 
 
 def test_pictures_are_taken_out_of_a_batch() -> None:

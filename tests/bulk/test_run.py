@@ -12,7 +12,13 @@ import torchattr as ta
 from torchattr.bulk.explaining import BatchExplainer
 from torchattr.bulk.store import MapStore
 from torchattr.bulk.work import NO_LABEL
-from torchattr.errors import FolderError, InputError, OutOfMemory, WorkerError
+from torchattr.errors import (
+    FolderError,
+    InputError,
+    LayerChoiceWarning,
+    OutOfMemory,
+    WorkerError,
+)
 
 pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
 
@@ -30,7 +36,7 @@ def test_maps_are_those_of_explain(run_here, tensors, model, tmp_path) -> None:
     assert (report.explained, report.is_complete) == (10, True)
     maps = ta.open_maps(report.out)
     inputs = torch.stack([tensors().read(position) for position in range(10)])
-    expected = ta.explain(model, inputs, ["guided_backprop", "grad_cam"], ta.TopK(2))
+    expected = ta.explain(model, inputs, list(maps.arrays), ta.TopK(2), layer="1")
     for name, array in maps.arrays.items():
         assert np.array_equal(array[:], expected[name].sum(2).numpy())
     assert maps.rows.column("targets").to_pylist() == expected.targets.tolist()
@@ -183,6 +189,13 @@ def test_threads_are_those_of_the_run_and_then_put_back(run_here, tensors, tmp_p
     finally:
         torch.set_num_threads(before)
     assert set(seen[:-1]) == {before}
+
+
+def test_the_layer_that_is_chosen_is_told_once(run_here, tensors) -> None:
+    with pytest.warns(LayerChoiceWarning, match="using layer='1'"):
+        run_here(tensors(), "grad_cam", layer=(), shard_size=4, rank=0, world=2)
+    report = run_here(tensors(), "grad_cam", layer=(), shard_size=4)
+    assert ta.open_maps(report.out).record["resolved"]["layers"] == ["1"]
 
 
 def test_progress_is_told(run_here, tensors) -> None:

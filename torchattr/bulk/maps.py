@@ -255,9 +255,9 @@ def open_maps(path: str | Path) -> Maps:
     >>> import tempfile, torchattr as ta
     >>> from torchattr.models.collage import examples
     >>> folder, out = examples()[0].path.parent, tempfile.mkdtemp() + "/maps.zarr"
-    >>> _ = ta.run("demo", folder, "grad_cam", out=out, workers=0, watch=lambda progress: None)
+    >>> _ = ta.run("demo", folder, "saliency", out=out, workers=0, watch=lambda progress: None)
     >>> maps = ta.open_maps(out)
-    >>> len(maps), maps.row("astronaut_cat.jpg")["position"], maps[0]["maps"]["grad_cam"].shape[0]
+    >>> len(maps), maps.row("astronaut_cat.jpg")["position"], maps[0]["maps"]["saliency"].shape[0]
     (4, 0, 1)
     """
     return Maps(path)

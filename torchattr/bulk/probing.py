@@ -15,7 +15,8 @@ from torchattr.bulk.sources import Pictures
 from torchattr.bulk.target_columns import TargetColumns
 from torchattr.core.gradient_mode import gradients
 from torchattr.core.printable import printable
-from torchattr.errors import ImageError
+from torchattr.core.warn import warn
+from torchattr.errors import Hint, ImageError, LayerChoiceWarning
 from torchattr.methods import Footprint, fitting, has_fixed_batch
 from torchattr.models import LoadedModel
 from torchattr.runs import ExplainPlan, device_of
@@ -55,8 +56,7 @@ def resolved_by_probe(
     """
     probe = _Probe.of(source, plan.loaded)
     answer = plan.reader.answer(probe.inputs)
-    if plan.needs_layer:
-        plan.choose_layer(probe.inputs)
+    _choose_layer(plan, probe.inputs)
     explainer = BatchExplainer(plan, settings, columns, plan.reader.activation(answer))
     found = explainer.explained(probe.inputs, [probe.id], [probe.label])
     arrays = {name: tuple(maps.values.shape[1:]) for name, maps in found.maps.items()}
@@ -71,6 +71,12 @@ def resolved_by_probe(
         settings.batch_size or _fitting(plan.loaded, probe.inputs, needed, settings.shard_size),
         torch.get_num_threads() if device.type == "cpu" else None,
     )
+
+
+def _choose_layer(plan: ExplainPlan, inputs: Tensor) -> None:
+    if plan.needs_layer:
+        layer = plan.choose_layer(inputs)
+        warn("no layer given; using {setting}", LayerChoiceWarning, Hint("layer", layer))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -150,9 +151,6 @@ def read_batches(
         batches: the positions of each batch; asked for as they are needed.
         workers: number of processes that read; 0 reads in this one.
         pinned: put batches where a GPU can copy them from while it computes.
-
-    Raises:
-        WorkerError: one of the processes died, while a batch is waited for.
     """
     options: dict[str, Any] = {}
     if workers:
@@ -170,17 +168,27 @@ def read_batches(
         **options,
     )
     # Processes are forked here, before the caller starts threads.
-    return _read(iter(loader))
+    return iter(loader)
 
 
-def _read(batches: Iterator[ReadBatch]) -> Iterator[ReadBatch]:
+@contextmanager
+def dying_is_a_sentence() -> Iterator[None]:
+    """Raise a sentence if a process that reads dies during a `with` block.
+
+    PyTorch raises it from the handler of a signal, wherever the main thread is; or a connection to
+    the process breaks first.
+
+    Raises:
+        WorkerError: one died.
+    """
     try:
-        yield from batches
-    except RuntimeError as error:
-        if _LOST not in str(error):
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if isinstance(error, RuntimeError) and _LOST not in str(error):
             raise
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WorkerError(
-            f"a process that reads pictures died ({str(error).splitlines()[0]}), often because"
-            " memory ran out, or shared memory (/dev/shm) in a container; shards that are done are"
-            " kept: run the same again, with fewer workers or smaller batches"
+            f"a process that reads pictures died ({first}), often because memory ran out, or shared"
+            " memory (/dev/shm) in a container; shards that are done are kept: run the same again,"
+            " with fewer workers or smaller batches"
         ) from error

@@ -112,7 +112,7 @@ def run(
             `"label"` for the picture's own label, or a function of the output such as
             :class:`Difference`.
         out: folder of the store, such as `maps.zarr`; one that another call began is continued.
-        layer: for the methods that use a layer; none for the last spatial one.
+        layer: for the methods that use a layer; none for the last spatial one, with a warning.
         rules: additional rules, see :func:`explain`.
         composite: for methods that are made of rules, such as lrp.
         output: entry of the model's output that holds the scores.
@@ -151,10 +151,11 @@ def run(
     >>> import tempfile, torchattr as ta
     >>> from torchattr.models.collage import examples
     >>> folder, out = examples()[0].path.parent, tempfile.mkdtemp() + "/maps.zarr"
-    >>> done = ta.run("demo", folder, "grad_cam", out=out, workers=0, watch=lambda progress: None)
+    >>> quiet = lambda progress: None
+    >>> done = ta.run("demo", folder, "saliency", out=out, workers=0, watch=quiet)
     >>> done.explained
     4
-    >>> ta.open_maps(out).arrays["grad_cam"].shape[:2]
+    >>> ta.open_maps(out).arrays["saliency"].shape[:2]
     (4, 1)
     """
     packages.zarr(), packages.parquet()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchattr.bulk.explaining import BatchExplainer, ExplainedBatch
 from torchattr.bulk.progress import RunProgress, Watch
-from torchattr.bulk.reading import PicturesToRead, ReadBatch, read_batches
+from torchattr.bulk.reading import PicturesToRead, ReadBatch, dying_is_a_sentence, read_batches
 from torchattr.bulk.shard_content import DoneBatch
 from torchattr.bulk.shards import Taking
 from torchattr.bulk.sources import Pictures
@@ -56,7 +56,7 @@ class Work:
             OutOfMemory: not even one picture fits into memory.
         """
         count = _Count(self)
-        with undone() as undo:
+        with dying_is_a_sentence(), undone() as undo:
             undo.later(self.taking.close)
             _set_threads(undo.later, self.store.resolved.threads)
             batches = read_batches(

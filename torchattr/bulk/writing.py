@@ -52,10 +52,18 @@ class ShardWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._queue.put(None)
-        self._thread.join()
+        try:
+            self._end()
+        finally:
+            # The first time may be interrupted; a thread that has ended does not mind.
+            self._end()
         if error is None:
             self._raise()
+
+    def _end(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+        self._thread.join()
 
     def _raise(self) -> None:
         if self._fault is not None:
