@@ -34,8 +34,8 @@ class EncodedMaps:
 
     def on_cpu(self) -> EncodedMaps:
         """Return the same on the CPU."""
-        moved = (None if one is None else one.cpu() for one in (self.scale, self.zero))
-        return EncodedMaps(self.values.cpu(), *moved)
+        scale, zero = (None if one is None else one.cpu() for one in (self.scale, self.zero))
+        return EncodedMaps(self.values.cpu(), scale, zero)
 
     @classmethod
     def joined(cls, parts: Sequence[EncodedMaps]) -> EncodedMaps:

@@ -73,7 +73,8 @@ class StoredArray:
 
     def encoded(self, values: np.ndarray) -> bytes | None:
         """Return the object of a shard, as Zarr writes it; `None` if it holds nothing at all."""
-        zarr, objects = packages.zarr(), {}
+        zarr = packages.zarr()
+        objects: dict[str, Any] = {}
         array = zarr.create_array(
             zarr.storage.MemoryStore(objects), **self.options(self.shards.size)
         )
