@@ -225,7 +225,7 @@ def two_processes(folder: Path, count: int) -> dict[str, Any]:
     pictures = write_pictures(folder / "shared", count)
     seconds = {}
     for world in (1, 2):
-        asked = {"pictures": pictures, "out": folder / f"{world}.zarr", "world": world}
+        asked = {"pictures": pictures, "out": folder / f"by_{world}.zarr", "world": world}
         children = [started_alone("process", rank=rank, **asked) for rank in range(world)]
         times = [waited_for(child) for child in children]
         ends = max(one["ended"] for one in times)

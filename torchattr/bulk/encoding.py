@@ -136,8 +136,8 @@ def decoded(
 ) -> np.ndarray:
     """Return maps `(N, T, ...)` in float32 from what was stored; missing ones are NaN.
 
-    >>> decoded(np.array([[[0, 64, 255]]], "uint8"), np.array([[4 / 255]]), np.array([[64.0]]))
-    array([[[-1.0039215,  0.       ,  2.9960785]]], dtype=float32)
+    >>> decoded(np.array([[[0, 64, 255]]], "uint8"), np.array([[0.5]]), np.array([[64.0]]))
+    array([[[-32. ,   0. ,  95.5]]], dtype=float32)
     """
     maps = values.astype(np.float32)
     if scale is None or zero is None:
