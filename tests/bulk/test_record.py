@@ -19,7 +19,8 @@ RESOLVED = Resolved((3, 8, 8), {"rise": (1, 8, 8)}, ("top 1",), ("1",), "softmax
 @pytest.fixture
 def record(loaded, tensors):
     def make(settings=SETTINGS, of=None, source=None):
-        return requested(of or loaded, settings, source or tensors(), None)
+        source = source or tensors()
+        return requested(of or loaded, settings, source, source.ids(), None)
 
     return make
 

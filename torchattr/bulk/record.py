@@ -87,11 +87,22 @@ def _tuples(value: Any) -> Any:
 
 
 def requested(
-    loaded: LoadedModel, settings: BulkSettings, source: Pictures, weights: str | None
+    loaded: LoadedModel,
+    settings: BulkSettings,
+    source: Pictures,
+    ids: Sequence[str],
+    weights: str | None,
 ) -> dict[str, Any]:
-    """Return the record of a run, as plain data, without what it has yet to find out."""
-    explain, ids = settings.explain, source.ids()
-    own = versions()
+    """Return the record of a run, as plain data, without what it has yet to find out.
+
+    Args:
+        loaded: the model.
+        settings: what is computed.
+        source: the data set.
+        ids: its ids.
+        weights: where the model's weights came from.
+    """
+    explain, own = settings.explain, versions()
     return {
         "format": FORMAT,
         "model": loaded.name,

@@ -201,7 +201,8 @@ def _run(
     going: _Going,
 ) -> RunReport:
     plan, columns = planned(loaded, settings)
-    asked = requested(loaded, settings, source, None if weights is None else str(weights))
+    ids, named = source.ids(), None if weights is None else str(weights)
+    asked = requested(loaded, settings, source, ids, named)
     store = MapStore.find(out)
     if store is None:
         resolved = resolved_by_probe(plan, columns, settings, source)
@@ -209,7 +210,7 @@ def _run(
     check_same(out, store.record, asked)
     remove_parts(out, _LIVE_SECONDS)
     explainer = explainer_of(plan, columns, settings, store.resolved)
-    work = Work(store, source, explainer, going.taking, going.workers, going.watch)
+    work = Work(store, source, ids, explainer, going.taking, going.workers, going.watch)
     done = work.run()
     return RunReport(out, done, len(store.done()), len(store.shards))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -34,6 +34,7 @@ class Work:
     Attributes:
         store: where shards are written to.
         source: the pictures.
+        ids: their ids, which a source may take long to list.
         explainer: explains batches.
         taking: which shards the process takes.
         workers: number of processes that read.
@@ -42,6 +43,7 @@ class Work:
 
     store: MapStore
     source: Pictures
+    ids: Sequence[str]
     explainer: BatchExplainer
     taking: Taking
     workers: int
@@ -90,19 +92,19 @@ class Work:
             read = read.without(
                 [place for place, one in enumerate(labels) if one is None], NO_LABEL
             )
-        ids, device = self.source.ids(), self._device
+        device = self._device
         explained = None
         if read.inputs is not None:
             inputs = read.inputs.to(device, non_blocking=True)
             good = read.good
-            names = [ids[read.positions[place]] for place in good]
+            names = [self.ids[read.positions[place]] for place in good]
             known = [labels[place] for place in good]
             explained, size = self._fitting(inputs, names, known, size)
         done = DoneBatch(
             self.store.shards.of(read.positions[0]),
             read,
             explained,
-            [ids[position] for position in read.positions],
+            [self.ids[position] for position in read.positions],
             [self.source.path(position) for position in read.positions],
             labels,
             min(size, len(read.positions)),

@@ -41,7 +41,7 @@ class Pictures(ABC):
     def ids(self) -> Sequence[str]:
         """Return the ids, sorted as strings and unique; see :func:`sorted_ids`.
 
-        It is asked for once a process, in the order of `read`, `label` and `path`.
+        It is asked for a few times by each process; `read`, `label` and `path` count in its order.
         """
 
     @abstractmethod
