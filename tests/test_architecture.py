@@ -34,6 +34,7 @@ ROOMS = (
     "evaluate",
     "robust",
     "runs",
+    "bulk",
     "captum",
     "tf_cnnvis",
     "web",
@@ -270,6 +271,9 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "runs.inspection_jobs": "cli/test_activations.py: compared with the library by each command",
     "runs.job": "runs/test_run.py: an interface and values, seen in the events of a run",
     "runs.model_overview": "cli/test_kernels.py: compared with the library by each command",
+    # bulk
+    "bulk.shard_content": "bulk/test_writing.py: filled and written by the thread",
+    "bulk.work": "bulk/test_run.py: what a run is, from end to end",
     # captum
     "captum.contract": "captum/test_errors.py: what each class raises, and for a missing target",
     "captum.data_loader": "methods/test_data_loader_attribution.py: compared with Captum's there",

@@ -1,11 +1,12 @@
 """The documentation runs: its examples, its commands, its links, and the examples of docstrings.
 
 A page's examples share one namespace and run from top to bottom in an empty folder of their own.
-Pictures are bundled ones, by name. Three words after the language of a fence change how it runs:
+Pictures are bundled ones, by name. Four words after the language of a fence change how it runs:
 
 * `warns=Category`: it must raise this warning, and the page must mention the category;
 * `file=name.py`: it is also written to that file, for later fences and commands;
-* `not-run`: it is skipped. The page must say why, in a line that begins with "Not run here".
+* `not-run`: it is skipped. The page must say why, in a line that begins with "Not run here";
+* `needs=zarr`: the page is skipped where that optional package is missing, or older than needed.
 """
 
 from __future__ import annotations
@@ -67,6 +68,12 @@ HEADING = re.compile(r"^#+ +(?P<text>.+?) *$", re.MULTILINE)
 SHELLS = ("console", "bash", "sh", "shell")
 PAPER = re.compile(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d+")
 
+NEEDED = {"zarr": "3"}
+"""The versions of optional packages that do not exist for every Python that is supported."""
+
+NEEDING = {"zarr": ("torchattr.bulk.maps", "torchattr.bulk.run")}
+"""The modules whose examples need them."""
+
 WITHOUT_EXAMPLE = {
     "Attribution": "abstract: its subclasses have examples",
     "Call": "only made by the engine: docs/add-a-rule.md shows its attributes",
@@ -125,6 +132,15 @@ def fences(page: Path) -> list[Fence]:
 
 def prose(page: Path) -> str:
     return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def skip_without(package: str) -> None:
+    pytest.importorskip(package, NEEDED[package], reason=f"{package} {NEEDED[package]} is missing")
+
+
+def skip_what_is_missing(page: Path) -> None:
+    for package in {found for fence in fences(page) if (found := fence.option("needs"))}:
+        skip_without(package)
 
 
 def name(page: Path) -> str:
@@ -201,6 +217,7 @@ def check(test: doctest.DocTest) -> int:
 
 @pytest.mark.parametrize("page", OTHERS, ids=name)
 def test_examples_of_a_page_run(page: Path, folder: Path, can_run: Callable[[str], bool]) -> None:
+    skip_what_is_missing(page)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for fence in fences(page):
         if fence.language != "python" or not fence.runs or not can_run(fence.body):
@@ -214,6 +231,7 @@ def test_examples_of_a_page_run(page: Path, folder: Path, can_run: Callable[[str
 
 @pytest.mark.parametrize("page", OTHERS, ids=name)
 def test_commands_of_a_page_run(page: Path, folder: Path, can_run: Callable[[str], bool]) -> None:
+    skip_what_is_missing(page)
     blocks = [fence for fence in fences(page) if fence.runs]
     commands = [line for fence in blocks if fence.language in SHELLS for line in fence.commands]
     for fence in blocks:
@@ -289,6 +307,9 @@ def test_a_wrong_example_is_noticed(folder: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_in_docstrings_run(module: str, folder: Path) -> None:
+    for package, modules in NEEDING.items():
+        if module in modules:
+            skip_without(package)
     found = importlib.import_module(module.removesuffix(".__init__"))
     for test in doctest.DocTestFinder(exclude_empty=True).find(found):
         skipped = [one.source for one in test.examples if one.options.get(doctest.SKIP)]

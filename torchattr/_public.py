@@ -1,5 +1,12 @@
 """The public names of the package; `torchattr` imports this when the first of them is used."""
 
+from torchattr.bulk import Maps as Maps
+from torchattr.bulk import PictureFolder as PictureFolder
+from torchattr.bulk import Pictures as Pictures
+from torchattr.bulk import RunProgress as RunProgress
+from torchattr.bulk import RunReport as RunReport
+from torchattr.bulk import open_maps as open_maps
+from torchattr.bulk import run as run
 from torchattr.core.box_targets import Boxes as Boxes
 from torchattr.core.class_targets import Binary as Binary
 from torchattr.core.class_targets import Difference as Difference
@@ -31,6 +38,7 @@ from torchattr.errors import ShapeError as ShapeError
 from torchattr.errors import TargetError as TargetError
 from torchattr.errors import TorchattrError as TorchattrError
 from torchattr.errors import TrainingModeError as TrainingModeError
+from torchattr.errors import WorkerError as WorkerError
 from torchattr.explanation import Explanation as Explanation
 from torchattr.explanation import explain as explain
 from torchattr.inspect import BackProjection as BackProjection

@@ -239,6 +239,10 @@ class OutOfMemory(TorchattrError, MemoryError):
     """Not even a single perturbed copy fits into memory."""
 
 
+class WorkerError(TorchattrError, RuntimeError):
+    """A process that reads pictures died."""
+
+
 class TorchattrWarning(_Hinted, UserWarning):
     """Base of all warnings of this package."""
 

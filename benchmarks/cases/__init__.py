@@ -3,6 +3,7 @@
 from benchmarks.cases.base import Case
 from benchmarks.cases.cams import Cams
 from benchmarks.cases.coalitions import Coalitions
+from benchmarks.cases.dataset_run import DatasetRun
 from benchmarks.cases.faithfulness import Faithfulness
 from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
@@ -21,6 +22,6 @@ CASES: dict[str, Case] = {
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
         *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
-        *(Faithfulness(), Randomisation(), Truth()),
+        *(Faithfulness(), Randomisation(), Truth(), DatasetRun()),
     )
 }

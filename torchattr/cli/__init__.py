@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from torchattr.cli.activations import activations
 from torchattr.cli.backproject import backproject
 from torchattr.cli.benchmark import benchmark
+from torchattr.cli.bulk import run
 from torchattr.cli.check import check
 from torchattr.cli.dream import dream
 from torchattr.cli.explain import explain
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(report)
 app.command()(check)
+app.command()(run)
 app.command()(layers)
 app.command()(activations)
 app.command()(backproject)

@@ -8,6 +8,7 @@ from torchattr.models.depth import grey_levels as grey_levels
 from torchattr.models.geometry import Box as Box
 from torchattr.models.geometry import place as place
 from torchattr.models.images import FORMATS as FORMATS
+from torchattr.models.images import SUFFIXES as SUFFIXES
 from torchattr.models.images import decode_image as decode_image
 from torchattr.models.images import example as example
 from torchattr.models.images import find_images as find_images

@@ -1,11 +1,19 @@
 """Jobs on images: run a model and its explanations, and pass the results to sinks."""
 
+from torchattr.runs.class_selector import Index as Index
+from torchattr.runs.class_selector import Top as Top
+from torchattr.runs.class_selector import parse_targets as parse_targets
+from torchattr.runs.digests import model_digest as model_digest
+from torchattr.runs.digests import plain_text as plain_text
+from torchattr.runs.digests import source_digest as source_digest
 from torchattr.runs.dream_jobs import DreamJob as DreamJob
 from torchattr.runs.dream_jobs import NoiseDream as NoiseDream
 from torchattr.runs.dream_jobs import class_index as class_index
 from torchattr.runs.explain_job import ExplainJob as ExplainJob
+from torchattr.runs.explain_settings import ExplainPlan as ExplainPlan
 from torchattr.runs.explain_settings import ExplainSettings as ExplainSettings
 from torchattr.runs.explain_settings import default_layer_note as default_layer_note
+from torchattr.runs.explain_settings import draws_numbers as draws_numbers
 from torchattr.runs.forms import Form as Form
 from torchattr.runs.forms import docstring_paragraphs as docstring_paragraphs
 from torchattr.runs.forms import refuse_unknown as refuse_unknown

@@ -33,12 +33,18 @@ def run_digest(jobs: Sequence[PictureJob]) -> str:
     """
     models = {id(job.loaded): job.loaded for job in jobs}
     settings = [[type(job).__qualname__, job.chosen(), made_by(job.loaded)] for job in jobs]
-    digest = sha256(_plain(settings).encode())
+    digest = sha256(plain_text(settings).encode())
     for loaded in models.values():
-        digest.update(_model_digest(loaded).encode())
+        digest.update(model_digest(loaded).encode())
     for file in sorted({file for job in jobs for file in _sources(job)}):
         digest.update(_file_digest(file).encode())
     return digest.hexdigest()
+
+
+def source_digest(loaded: LoadedModel, methods: Sequence[str]) -> str:
+    """Return the digest of the source files of a model's layers, its transform and the methods."""
+    files = {*_sources_of_model(loaded), *_sources_of_methods(methods)}
+    return sha256("".join(map(_file_digest, sorted(files))).encode()).hexdigest()
 
 
 def picture_digest(run: str, path: Path, name: str) -> str:
@@ -47,9 +53,10 @@ def picture_digest(run: str, path: Path, name: str) -> str:
     return sha256(identity.encode()).hexdigest()
 
 
-def _model_digest(loaded: LoadedModel) -> str:
+def model_digest(loaded: LoadedModel) -> str:
+    """Return the digest of a model: its weights, layers, transform and class names."""
     parts = [repr(loaded.model), repr(loaded.transform), loaded.class_names, loaded.activation]
-    digest = sha256(_plain(parts).encode())
+    digest = sha256(plain_text(parts).encode())
     digest.update(str(getattr(loaded.model, "code", "")).encode())
     try:
         torch.save(_state(loaded.model), cast(Any, _Hashing(digest)))
@@ -80,12 +87,22 @@ class _Hashing:
 
 def _sources(job: PictureJob) -> Iterator[str]:
     settings = getattr(job, "settings", job)
-    for name in (*getattr(settings, "names", ()), *getattr(settings, "methods", ())):
+    yield from _sources_of_methods(
+        (*getattr(settings, "names", ()), *getattr(settings, "methods", ()))
+    )
+    yield from _sources_of_model(job.loaded)
+
+
+def _sources_of_methods(names: Sequence[str]) -> Iterator[str]:
+    for name in names:
         yield from _files_of(find_method(name), "attribute")
-    for module in job.loaded.model.modules():
+
+
+def _sources_of_model(loaded: LoadedModel) -> Iterator[str]:
+    for module in loaded.model.modules():
         yield from _files_of(type(module), "forward")
-    yield from _files_of(type(job.loaded.transform), "__call__")
-    yield from _file_of(job.loaded.transform)
+    yield from _files_of(type(loaded.transform), "__call__")
+    yield from _file_of(loaded.transform)
 
 
 def _files_of(kind: type, function: str) -> Iterator[str]:
@@ -110,6 +127,6 @@ def _file_digest(file: str) -> str:
     return digest.hexdigest()
 
 
-def _plain(data: Any) -> str:
+def plain_text(data: Any) -> str:
     """Return data as JSON or reprs, without memory addresses, which differ between runs."""
     return _ADDRESS.sub("", json.dumps(data, default=repr))

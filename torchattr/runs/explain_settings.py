@@ -10,8 +10,8 @@ from torch import Tensor
 
 from torchattr.core.inputs import as_inputs
 from torchattr.core.select import find_layers
-from torchattr.core.targets import Classes
-from torchattr.core.types import OutputKey
+from torchattr.core.targets import Classes, Target
+from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.errors import Hint, InputError, LayerError, Message, RuleError, WayOut
 from torchattr.explanation import METHODS, Explanation, explain
 from torchattr.layers import rule_table
@@ -26,6 +26,7 @@ from torchattr.methods import (
     takes,
 )
 from torchattr.models import LoadedModel
+from torchattr.runs.forms import Form
 from torchattr.runs.method_form import MethodForm, options_by_method
 from torchattr.runs.named_target import Asked, NamedTarget, asked_of
 from torchattr.runs.score_reader import Answer, ScoreReader
@@ -147,21 +148,49 @@ class ExplainPlan:
         Raises:
             NoRuleMatched: an explicitly requested method found nothing to rewrite.
         """
-        activation = self.reader.activation(answer)
         asked = self._asked(targets, answer)
+        activation = self.reader.activation(answer)
+        return self.attribute(inputs, Classes(asked.targets), asked.output, activation)
+
+    def attribute(
+        self,
+        inputs: Tensor,
+        target: Target,
+        output: OutputKey,
+        activation: Activation,
+        names: Sequence[str] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        seed: int | None = None,
+    ) -> Explanation:
+        """Run methods on a batch, all that can share it from one forward.
+
+        Args:
+            inputs: the pictures, `(N, C, H, W)`.
+            target: what is explained of each of them.
+            output: returns what the target indexes from the model's output.
+            activation: what turns scores into probabilities.
+            names: those of the methods to run; `None` for all.
+            options: further options of the `attribute` of each method.
+            seed: of the methods that draw random numbers; `None` for their own.
+
+        Raises:
+            NoRuleMatched: an explicitly requested method found nothing to rewrite.
+        """
+        further = options or {}
         return explain(
             self.loaded.model,
             inputs,
             {
-                self._method(name, asked.output): MethodForm.of(name).call_options(
-                    self.called[name], inputs, activation
+                self._method(name, output, seed): MethodForm.of(name).call_options(
+                    _seeded(MethodForm.of(name).called, self.called[name], seed), inputs, activation
                 )
-                for name in self._names
+                | dict(further.get(name, {}))
+                for name in (self._names if names is None else names)
             },
-            Classes(asked.targets),
+            target,
             layer=self._layer,
             rules=self.settings.rules,
-            output=asked.output,
+            output=output,
             skip_refused=not self.settings.methods,
             memory=self.settings.memory,
         )
@@ -186,17 +215,18 @@ class ExplainPlan:
     def _asked(self, targets: Sequence[NamedTarget], answer: Answer) -> Asked:
         return asked_of(targets, answer, self.reader)
 
-    def _method(self, name: str, output: OutputKey) -> str | Attribution:
+    def _method(self, name: str, output: OutputKey, seed: int | None = None) -> str | Attribution:
         """Return a method, made with the options of its constructor if there are any."""
-        made = self.made[name]
+        form = MethodForm.of(name)
+        made = _seeded(form.made, self.made[name], seed)
         if not made:
             return name
-        return MethodForm.of(name).build(
+        return form.build(
             self.loaded, made, layer=self._layer, rules=self.settings.rules, output=output
         )
 
     @property
-    def _layer(self) -> str | list[str] | None:
+    def _layer(self) -> Layers | None:
         return (self.layers[0] if len(self.layers) == 1 else self.layers) or None
 
     @property
@@ -231,6 +261,22 @@ def _read(settings: ExplainSettings) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _has_composite(name: str) -> bool:
     return takes(name, "composite")
+
+
+def _seeded(form: Form, options: Mapping[str, Any], seed: int | None) -> Mapping[str, Any]:
+    """Return the options, with a seed if there is one and the form has a field for it."""
+    if seed is None or all(field.name != "seed" for field in form.fields):
+        return options
+    return {"seed": seed, **options}
+
+
+def draws_numbers(name: str) -> bool:
+    """Whether a method draws random numbers, from a seed.
+
+    >>> draws_numbers("rise"), draws_numbers("random_cam"), draws_numbers("saliency")
+    (True, True, False)
+    """
+    return any(field.name == "seed" for field in MethodForm.of(name).fields)
 
 
 def _has_ledger(name: str) -> bool:

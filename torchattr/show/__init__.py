@@ -3,6 +3,7 @@
 from torchattr.show.arrays import as_floats as as_floats
 from torchattr.show.arrays import as_map as as_map
 from torchattr.show.arrays import as_picture as as_picture
+from torchattr.show.channels import LUMA as LUMA
 from torchattr.show.channels import How as How
 from torchattr.show.channels import add_channels as add_channels
 from torchattr.show.channels import reduce_channels as reduce_channels

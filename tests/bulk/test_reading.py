@@ -1,0 +1,126 @@
+"""Reading: order, shapes, failures, and processes that die."""
+
+import os
+import signal
+
+import pytest
+import torch
+from PIL import Image
+
+from torchattr.bulk import Pictures
+from torchattr.bulk.reading import PicturesToRead, ReadBatch, dying_is_a_sentence, read_batches
+from torchattr.errors import ImageError, ModelError, WorkerError
+from torchattr.models import LoadedModel
+
+
+class Images(Pictures):
+    def ids(self):
+        return ["a", "b", "c", "d"]
+
+    def read(self, position):
+        if position == 1:
+            raise ImageError("b: damaged or truncated")
+        return Image.new("RGB", (10, 6), (position * 50, 0, 0))
+
+
+class Deadly(Images):
+    def read(self, position):
+        if position == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(position)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_come_in_order_with_their_failures(loaded, workers) -> None:
+    pictures = PicturesToRead(Images(), loaded, (3, 8, 8))
+    first, second = read_batches(pictures, iter([[0, 1, 2], [3]]), workers)
+    assert (first.positions, first.good, second.positions) == ([0, 1, 2], [0, 2], [3])
+    assert first.pictures[1].reason == "b: damaged or truncated"
+    assert torch.allclose(first.inputs[:, 0, 0, 0] * 255, torch.tensor([0.0, 100.0]))
+    assert (second.pictures[0].size, second.pictures[0].box) == ((10, 6), (0, 0, 10, 6))
+    assert second.pictures[0].inputs is None
+
+
+def test_tensors_are_inputs_as_they_are(loaded, tensors) -> None:
+    (batch,) = read_batches(PicturesToRead(tensors(), loaded), [[4]], 0)
+    assert torch.equal(batch.inputs[0], tensors().read(4))
+
+
+def test_an_input_of_another_shape_is_a_failure(loaded) -> None:
+    (batch,) = read_batches(PicturesToRead(Images(), loaded, (3, 9, 9)), [[0]], 0)
+    assert batch.inputs is None
+    assert "the shape (3, 8, 8), and the arrays of this run are for (3, 9, 9)" in (
+        batch.pictures[0].reason
+    )
+
+
+def test_an_input_that_is_not_finite_is_a_failure(loaded, tensors) -> None:
+    class Infinite(tensors):
+        def read(self, position):
+            return super().read(position) / (0 if position else 1)
+
+    (batch,) = read_batches(PicturesToRead(Infinite(), loaded), [[0, 1]], 0)
+    assert batch.good == [0]
+    assert batch.pictures[1].reason == "its input holds NaN or infinite values"
+
+
+def test_a_transform_that_fails_on_a_picture_is_its_failure() -> None:
+    def fail(image):
+        raise RuntimeError("too small")
+
+    loaded = LoadedModel("tiny", torch.nn.Flatten(), fail)
+    (batch,) = read_batches(PicturesToRead(Images(), loaded), [[0]], 0)
+    assert batch.pictures[0].reason == "the transform of tiny fails: too small"
+
+
+def test_a_transform_that_returns_no_tensor_ends_the_run() -> None:
+    loaded = LoadedModel("tiny", torch.nn.Flatten(), lambda image: image)
+    with pytest.raises(ModelError, match="must turn a PIL image into a tensor"):
+        next(read_batches(PicturesToRead(Images(), loaded), [[0]], 0))
+
+
+def test_batches_are_asked_for_only_a_few_ahead(loaded, tensors) -> None:
+    asked = []
+
+    def batches():
+        for position in range(100):
+            asked.append(position)
+            yield [position]
+
+    found = read_batches(PicturesToRead(tensors(100), loaded), batches(), 1)
+    next(found)
+    assert len(asked) < 10
+
+
+def test_a_process_that_dies_is_a_sentence(loaded) -> None:
+    found = read_batches(PicturesToRead(Deadly(), loaded), [[0], [2], [3]], 1)
+    with pytest.raises(WorkerError, match="shards that are done are kept"), dying_is_a_sentence():
+        list(found)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError()])
+def test_a_connection_that_breaks_is_a_process_that_died(error) -> None:
+    with pytest.raises(WorkerError, match="run the same again"), dying_is_a_sentence():
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match=r"^another$"), dying_is_a_sentence():
+        raise RuntimeError("another")
+
+
+def test_pictures_are_taken_out_of_a_batch() -> None:
+    batch = ReadBatch.of([(k, one) for k, one in enumerate(map(_read, (0, None, 2, 3)))])
+    left = batch.without([0, 1], "no label")
+    assert (left.good, left.inputs.flatten().tolist()) == ([2, 3], [2, 3])
+    assert [one.reason for one in left.pictures] == ["no label", "broken", None, None]
+    assert batch.without([1], "no label") is batch
+    assert batch.without([0, 2, 3], "no label").inputs is None
+
+
+def _read(value):
+    from torchattr.bulk.reading import ReadPicture
+
+    if value is None:
+        return ReadPicture(reason="broken")
+    return ReadPicture(torch.full((1, 1, 1), float(value)))

@@ -1,0 +1,84 @@
+"""The command `run`: a folder into a store, again, and what it must refuse."""
+
+from pathlib import Path
+
+import pytest
+from command import call
+from PIL import Image
+
+import torchattr as ta
+
+pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
+
+
+@pytest.fixture
+def data(here) -> Path:
+    for number in range(5):
+        path = here / "data" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (number * 50, 90, 20)).save(path)
+    return here / "data"
+
+
+def run(*arguments):
+    shared = ("--model", "models.py:relu", "--out", "maps.zarr", "--workers", 0)
+    return call("run", "data", *shared, *arguments)
+
+
+def test_a_folder_becomes_a_store(data) -> None:
+    result = run(
+        *("--method", "guided_backprop", "--method", "grad_cam", "--target", "label"),
+        *("--target", "top2", "--reduce", "max-abs", "--keep", "pixels", "--dtype", "uint8"),
+    )
+    assert result.exit_code == 0, result.output
+    assert "Wrote maps of 5 of 5 pictures to" in result.stdout
+    assert "5 of 5 pictures" in result.stderr
+    maps = ta.open_maps("maps.zarr")
+    assert maps.arrays["grad_cam"].shape == (5, 3, 32, 32)
+    assert maps.record["reduce"] == "max_abs"
+
+
+def test_ranks_share_the_work(data) -> None:
+    for rank, said in ((0, "other shards are left to other processes"), (1, "")):
+        result = run("--method", "saliency", "--shard-size", 2, "--rank", rank, "--world", 2)
+        assert result.exit_code == 0, result.output
+        assert said in result.stderr
+    assert "Wrote maps of 5 of 5 pictures" in result.stdout
+
+
+def test_what_cannot_be_read_changes_the_exit_code(data) -> None:
+    (data / "a" / "0.png").write_bytes(b"no picture")
+    result = run("--method", "saliency")
+    assert result.exit_code == 1
+    assert "Wrote maps of 4 of 5 pictures" in result.stdout
+    assert "1 pictures have no maps, see the column reason; the first:" in result.stderr
+
+
+def test_another_method_is_refused_with_the_difference(data) -> None:
+    assert run("--method", "saliency").exit_code == 0
+    result = run("--method", "grad_cam")
+    assert result.exit_code == 2
+    assert "methods: {'saliency': {}}, now {'grad_cam': {}}" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--method", "salency"), "saliency"),
+        (("--method", "saliency", "--target", "present"), "the same for all"),
+        (("--method", "saliency", "--reduce", "mean"), "reduce must be one of"),
+        (("--method", "saliency", "--rank", 3, "--world", 2), "rank must be below world"),
+        (("--method", "saliency", "--dtype", "int4"), "dtype must be one of"),
+    ],
+)
+def test_wrong_settings_are_sentences(data, arguments, said) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not Path("maps.zarr").exists()
+
+
+def test_a_data_set_that_is_not_there_is_a_sentence(here) -> None:
+    result = call("run", "nothing", "--method", "saliency", "--out", "maps.zarr")
+    assert result.exit_code == 2
+    assert "data must be" in result.stderr

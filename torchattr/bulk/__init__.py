@@ -1,0 +1,12 @@
+"""Runs over whole data sets: maps of any number of pictures, on one machine or many."""
+
+from torchattr.bulk.maps import MapArray as MapArray
+from torchattr.bulk.maps import Maps as Maps
+from torchattr.bulk.maps import open_maps as open_maps
+from torchattr.bulk.progress import RunProgress as RunProgress
+from torchattr.bulk.run import RunReport as RunReport
+from torchattr.bulk.run import run as run
+from torchattr.bulk.sources import Picture as Picture
+from torchattr.bulk.sources import PictureFolder as PictureFolder
+from torchattr.bulk.sources import Pictures as Pictures
+from torchattr.bulk.sources import as_pictures as as_pictures

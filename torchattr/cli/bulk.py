@@ -1,0 +1,130 @@
+"""`torchattr run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from torchattr.cli import options
+from torchattr.cli.console import note, out, reported
+from torchattr.cli.run import SKIPPED
+from torchattr.core.printable import printable
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Data set: a folder of pictures, ...")]
+Methods = Annotated[
+    list[str],
+    typer.Option("--method", help="Attribution method (see torchattr methods); repeatable"),
+]
+Store = Annotated[str, typer.Option("--out", help="Store of maps", metavar="FOLDER")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="Class index or name, top3, or label for each picture's own; default top1; repeatable",
+    ),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer", help="Layer of class activation maps (see torchattr layers); repeatable"
+    ),
+]
+Reduce = Annotated[
+    str, typer.Option(help="Channels to one value a pixel: sum, luma, max-abs, or none")
+]
+Keep = Annotated[
+    str, typer.Option(help="Resolution of maps: that of the method's layer, or pixels of the input")
+]
+DType = Annotated[str, typer.Option(help="float32, float16 or uint8")]
+ShardSize = Annotated[int, typer.Option(min=1, help="Pictures in each shard")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Pictures at once; default: what fits into memory")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of random methods")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes that read pictures; default: by cores")
+]
+Rank = Annotated[
+    int | None,
+    typer.Option(min=0, help="Number of this process; default: as torchrun or SLURM say"),
+]
+World = Annotated[int | None, typer.Option(min=1, help="Number of all processes")]
+Leases = Annotated[
+    bool,
+    typer.Option("--leases", help="Take any free shard, so that processes may come and go"),
+]
+
+
+def run(
+    data: Data,
+    method: Methods,
+    store: Store,
+    model: options.Model = "demo",
+    weights: options.Weights = None,
+    trust: options.Trust = False,
+    target: Targets = None,
+    layer: Layers = None,
+    rule: options.Rules = None,
+    composite: options.Composite = None,
+    output: options.Output = None,
+    scores: options.Scores = None,
+    memory: options.Memory = "auto",
+    reduce: Reduce = "sum",
+    keep: Keep = "layer",
+    dtype: DType = "float16",
+    shard_size: ShardSize = 256,
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    device: options.Device = "auto",
+    backend: options.Backend = "auto",
+    workers: Workers = None,
+    rank: Rank = None,
+    world: World = None,
+    leases: Leases = False,
+) -> None:
+    """Explain a whole data set into a store of maps (Zarr) with a table of its pictures (Parquet).
+
+    The same command goes on where a former one ended, however it ended. Several processes share the
+    work: start it under torchrun or SLURM, or with --rank and --world, or with --leases.
+    """
+    with reported():
+        from torchattr import bulk
+        from torchattr.methods import checked_memory
+
+        form: Any = {"reduce": reduce.replace("-", "_"), "keep": keep, "dtype": dtype}
+        how: Any = {"shard_size": shard_size, "batch_size": batch_size, "seed": seed}
+        where: Any = {"workers": workers, "rank": rank, "world": world, "leases": leases}
+        report = bulk.run(
+            *(model, data, method, target or "top1"),
+            out=store,
+            layer=layer or (),
+            rules=options.rules_of(rule or ()),
+            composite=composite,
+            output=options.entry_of(output),
+            activation=options.meaning_of(scores),
+            memory=checked_memory(memory),
+            weights=weights,
+            trust=trust,
+            device=device,
+            backend=backend,
+            **{**form, **how, **where},
+        )
+        raise typer.Exit(_told(report.out, report.is_complete))
+
+
+def _told(path: Path, is_complete: bool) -> int:
+    """Say what the store holds, and return the exit code."""
+    from torchattr.bulk import open_maps
+
+    maps = open_maps(path)
+    failed = maps.rows.num_rows - len(maps.finished)
+    line = f"Wrote maps of {len(maps.finished)} of {len(maps)} pictures to {path}"
+    out.print(printable(line), soft_wrap=True)
+    if not is_complete:
+        note("other shards are left to other processes, or to the same command again")
+    if failed:
+        reasons = maps.rows.column("reason").drop_null()
+        note(f"{failed} pictures have no maps, see the column reason; the first: {reasons[0]}")
+    return SKIPPED if failed else 0
