@@ -1,5 +1,10 @@
 """Runs over whole data sets: maps of any number of pictures, on one machine or many."""
 
+from torchattr.bulk.sources import DatasetPictures as DatasetPictures
+from torchattr.bulk.sources import HuggingFacePictures as HuggingFacePictures
 from torchattr.bulk.sources import Picture as Picture
 from torchattr.bulk.sources import PictureFolder as PictureFolder
 from torchattr.bulk.sources import Pictures as Pictures
+from torchattr.bulk.sources import PictureTable as PictureTable
+from torchattr.bulk.sources import PictureTars as PictureTars
+from torchattr.bulk.sources import as_pictures as as_pictures
