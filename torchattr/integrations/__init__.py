@@ -1,7 +1,7 @@
 """Adapters to other packages: trainings of Lightning, classifiers of Hugging Face.
 
-The callback of Lightning is imported by its module, :mod:`torchattr.integrations.lightning`, which
-needs that package.
+The callback of Lightning is imported from :mod:`torchattr.integrations.lightning`, since that loads
+the package.
 """
 
 from torchattr.integrations.fixed_panels import FixedPanels as FixedPanels

@@ -17,11 +17,16 @@ else:
     except ImportError:
         try:
             from pytorch_lightning import Callback
-        except ImportError as error:
-            raise PackageError(
-                f"the callback needs Lightning, which could not be imported ({error}); install it"
-                " with: pip install lightning"
-            ) from error
+        except ImportError:
+
+            class Callback:
+                """Stands for Lightning's, where neither of its packages is installed."""
+
+                def __init__(self) -> None:
+                    raise PackageError(
+                        "PanelCallback needs Lightning, which is not installed; install it with:"
+                        " pip install lightning"
+                    )
 
 
 class LoggerWarning(TorchattrWarning):
@@ -49,7 +54,7 @@ class PanelCallback(Callback):
 
     Raises:
         InputError: `every` is not positive.
-        PackageError: Lightning is not installed (at the import).
+        PackageError: Lightning is not installed.
 
     Warns:
         LoggerWarning: a logger is not known to take pictures; it gets none.
@@ -64,6 +69,7 @@ class PanelCallback(Callback):
         key: str = "attributions",
         log: Log | None = None,
     ) -> None:
+        super().__init__()
         if every < 1:
             raise InputError(f"every must be a positive number of epochs, got {every}")
         self._panels = panels

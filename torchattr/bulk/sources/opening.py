@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,21 @@ def as_pictures(data: Any) -> Pictures:
     if isinstance(data, Pictures):
         return data
     if isinstance(data, (str, Path)):
-        return _at(data)
+        return _at(os.path.expanduser(data))
     if type(data).__module__.partition(".")[0] == "datasets":
         return HuggingFacePictures(data)
     return DatasetPictures(data)
 
 
-def _at(path: str | Path) -> Pictures:
+def _at(path: str) -> Pictures:
     suffix = Path(path).suffix.lower()
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return PictureFolder(path)
     if suffix in TABLES:
         return PictureTable(path)
     if suffix == ".tar":
         return PictureTars(path)
-    kind = "is no such file or folder" if not Path(path).exists() else "is none of these"
+    kind = "is none of these" if os.path.exists(path) else "is no such file or folder"
     raise InputError(
         f"data {path} {kind}; pass a folder, a table ({', '.join(TABLES)}), or tars of WebDataset"
         " ('shards/{00..15}.tar')"
