@@ -16,6 +16,9 @@ if find_spec("transformers") is None:
 
 import transformers
 
+# The layer that Grad-CAM chooses is named, as elsewhere.
+pytestmark = pytest.mark.filterwarnings("ignore::torchattr.errors.LayerChoiceWarning")
+
 SIZE = {"height": 32, "width": 32}
 
 

@@ -71,7 +71,7 @@ def train(folder, *callbacks, logger=False, epochs=3, **options):
 
 
 def callback(**options):
-    panels = FixedPanels(INPUTS, ["grad_cam"], layer="net.2", names=["cat", "dog"], cell=32)
+    panels = FixedPanels(INPUTS, ["grad_cam"], layer="net.2", names=["cat", "dog"], cell=64)
     return PanelCallback(panels, **options)
 
 
@@ -86,15 +86,19 @@ def test_panels_are_logged_to_tensorboard(tmp_path):
     assert [one.step for one in events.Images("attributions/cat")] == [4, 8]
 
 
+@pytest.mark.slow
 def test_panels_are_logged_to_mlflow(tmp_path):
     pytest.importorskip("mlflow")
-    logger = loggers.MLFlowLogger(tracking_uri=(tmp_path / "runs").as_uri())
+    logger = loggers.MLFlowLogger(
+        tracking_uri=f"sqlite:///{tmp_path / 'runs.db'}", artifact_location=tmp_path.as_uri()
+    )
     train(tmp_path, callback(every=3), logger=logger)
     found = [path.name for path in tmp_path.rglob("*.png")]
     assert len(found) == 2
     assert all("step" in name for name in found)
 
 
+@pytest.mark.slow
 def test_panels_are_logged_to_wandb(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -127,7 +131,7 @@ def test_the_training_is_the_same_with_and_without(tmp_path):
 
 
 def test_a_part_of_the_module_is_explained(tmp_path):
-    panels = FixedPanels(INPUTS, ["grad_cam"], layer="2", cell=32)
+    panels = FixedPanels(INPUTS, ["grad_cam"], layer="2", cell=64)
     logged = []
     train(
         tmp_path,

@@ -110,6 +110,9 @@ def test_a_copy_in_a_worker_reads_the_same_and_is_small(shards):
     assert pickle.loads(pickled).read(2).getpixel((0, 0)) == (0, 0, 255)
 
 
+# WebDataset leaves files for the garbage collector to close.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_tars_that_webdataset_writes_are_read(tmp_path):
     webdataset = pytest.importorskip("webdataset")
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:

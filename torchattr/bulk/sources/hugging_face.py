@@ -94,7 +94,7 @@ def _plain(dataset: Any) -> Any:
             f"data holds the splits {', '.join(dataset.keys())}; pass one of them, such as"
             f" data[{next(iter(dataset.keys()), 'train')!r}]"
         )
-    if not hasattr(dataset, "with_format") or not hasattr(dataset, "__getitem__"):
+    if not hasattr(dataset, "with_format") or not hasattr(dataset, "__len__"):
         raise InputError(
             f"data must be a split whose rows can be read in any order, got"
             f" {type(dataset).__name__}; load it without streaming"
