@@ -93,6 +93,6 @@ class PanelCallback(Callback):
             return
         drawn = self._panels.draw(pl_module.get_submodule(self._module))
         for logger in trainer.loggers if trainer.is_global_zero else ():
-            log = self._log or log_of(logger)
-            for name, picture in drawn if log is not None else ():
-                log(logger, f"{self._key}/{name}", picture, trainer.global_step)
+            if (log := self._log or log_of(logger)) is not None:
+                for name, picture in drawn:
+                    log(logger, f"{self._key}/{name}", picture, trainer.global_step)

@@ -47,8 +47,9 @@ def _files(tar: str) -> Iterator[tuple[str, Place]]:
             while (member := opened.next()) is not None:
                 if member.isfile():
                     yield member.name.removeprefix("./"), (member.offset_data, member.size)
-                # The module keeps each member, which would be a gigabyte for a million.
-                opened.members = []
+                # The module keeps each member, which would be a gigabyte for a million; that it
+                # does is not in its stubs.
+                opened.members = []  # type: ignore[attr-defined]
             _check_end(opened)
     except tarfile.TarError as error:
         raise ImageError(
