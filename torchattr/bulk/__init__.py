@@ -5,6 +5,6 @@ from torchattr.bulk.sources import HuggingFacePictures as HuggingFacePictures
 from torchattr.bulk.sources import Picture as Picture
 from torchattr.bulk.sources import PictureFolder as PictureFolder
 from torchattr.bulk.sources import Pictures as Pictures
-from torchattr.bulk.sources import PictureTable as PictureTable
-from torchattr.bulk.sources import PictureTars as PictureTars
+from torchattr.bulk.sources import TablePictures as TablePictures
+from torchattr.bulk.sources import TarPictures as TarPictures
 from torchattr.bulk.sources import as_pictures as as_pictures

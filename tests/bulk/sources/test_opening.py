@@ -7,8 +7,8 @@ from PIL import Image
 from torchattr.bulk import (
     DatasetPictures,
     PictureFolder,
-    PictureTable,
-    PictureTars,
+    TablePictures,
+    TarPictures,
     as_pictures,
 )
 from torchattr.errors import InputError
@@ -29,10 +29,10 @@ def folder(tmp_path):
     ("name", "kind"),
     [
         ("", PictureFolder),
-        ("all.csv", PictureTable),
-        ("0.tar", PictureTars),
-        ("{0..0}.tar", PictureTars),
-        ("*.tar", PictureTars),
+        ("all.csv", TablePictures),
+        ("0.tar", TarPictures),
+        ("{0..0}.tar", TarPictures),
+        ("*.tar", TarPictures),
     ],
 )
 def test_the_kind_of_a_path_is_found(folder, name, kind):

@@ -3,7 +3,7 @@ import pickle
 import pytest
 from PIL import Image
 
-from torchattr.bulk import PictureTable
+from torchattr.bulk import TablePictures
 from torchattr.errors import ImageError, InputError
 
 
@@ -17,7 +17,7 @@ def pictures(tmp_path):
 
 def table(place, text, **options):
     (place / "all.csv").write_text(text)
-    return PictureTable(place / "all.csv", **options)
+    return TablePictures(place / "all.csv", **options)
 
 
 def test_pictures_are_in_the_order_of_their_ids(pictures):
@@ -90,7 +90,7 @@ def test_parquet_is_read_alike(pictures):
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = {"path": ["pictures/b.png", "pictures/a.png"], "label": ["dog", "cat"]}
     parquet.write_table(pa.table(rows), pictures / "all.parquet")
-    listed = PictureTable(pictures / "all.parquet")
+    listed = TablePictures(pictures / "all.parquet")
     assert (listed.ids()[1], listed.label(1)) == ("pictures/b.png", 1)
     assert listed.read(1).getpixel((0, 0)) == (0, 0, 255)
     assert listed.described()["kind"] == "table"

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from PIL import Image
 
-from torchattr.bulk import PictureTars
+from torchattr.bulk import TarPictures
 from torchattr.errors import ImageError, InputError
 
 
@@ -34,33 +34,33 @@ def shards(tmp_path):
 
 
 def test_ids_are_the_tar_and_the_sample(shards):
-    assert PictureTars(shards / "{0,1}.tar").ids() == ["0/c", "1/a", "1/b"]
+    assert TarPictures(shards / "{0,1}.tar").ids() == ["0/c", "1/a", "1/b"]
 
 
 def test_pictures_are_read_in_any_order(shards):
-    tars = PictureTars(shards / "*.tar")
+    tars = TarPictures(shards / "*.tar")
     pixels = [tars.read(position).getpixel((0, 0)) for position in (2, 0, 1)]
     assert pixels == [(0, 0, 255), (0, 255, 0), (255, 0, 0)]
     assert tars.path(2) == str(shards / "1.tar")
 
 
 def test_labels_are_numbers_or_missing(shards):
-    tars = PictureTars(shards / "*.tar")
+    tars = TarPictures(shards / "*.tar")
     assert [tars.label(position) for position in range(3)] == [None, None, 7]
 
 
 def test_labels_may_be_names(tmp_path):
     tar = tar_of(tmp_path / "a.tar", {"a.png": png(), "a.txt": b"dog"})
-    named = PictureTars(tar, label="txt", class_names=["cat", "dog"])
+    named = TarPictures(tar, label="txt", class_names=["cat", "dog"])
     assert (named.label(0), named.class_names()) == (1, ["cat", "dog"])
     with pytest.raises(InputError, match=r"a/a has the label 'dog', which is not a number"):
-        PictureTars(tar, label="txt").label(0)
+        TarPictures(tar, label="txt").label(0)
 
 
 def test_labels_may_be_entries_of_json(tmp_path):
     said = {"class": 3, "caption": "a dog"}
     files = {"a.png": png(), "a.json": json.dumps(said).encode(), "b.png": png(), "b.json": b"["}
-    tars = PictureTars(tar_of(tmp_path / "a.tar", files), label="json:class")
+    tars = TarPictures(tar_of(tmp_path / "a.tar", files), label="json:class")
     assert tars.label(0) == 3
     with pytest.raises(InputError, match="a/b: the label is no JSON object"):
         tars.label(1)
@@ -69,10 +69,10 @@ def test_labels_may_be_entries_of_json(tmp_path):
 def test_a_picture_is_chosen_among_several(tmp_path):
     tar = tar_of(tmp_path / "a.tar", {"a.left.png": png(), "a.right.png": png("blue")})
     with pytest.raises(InputError, match=r"the sample a has several pictures, left\.png, right"):
-        PictureTars(tar)
-    assert PictureTars(tar, picture="right.png").read(0).getpixel((0, 0)) == (0, 0, 255)
+        TarPictures(tar)
+    assert TarPictures(tar, picture="right.png").read(0).getpixel((0, 0)) == (0, 0, 255)
     with pytest.raises(InputError, match="holds no picture"):
-        PictureTars(tar, picture="jpg")
+        TarPictures(tar, picture="jpg")
 
 
 def test_tars_of_one_name_are_refused(tmp_path):
@@ -80,12 +80,12 @@ def test_tars_of_one_name_are_refused(tmp_path):
         (tmp_path / folder).mkdir()
         tar_of(tmp_path / folder / "0.tar", {"a.png": png()})
     with pytest.raises(InputError, match="the id '0/a' more than once"):
-        PictureTars(tmp_path / "{train,val}/0.tar")
+        TarPictures(tmp_path / "{train,val}/0.tar")
 
 
 @pytest.mark.parametrize("content", [b"", b"none", png()[:45]])
 def test_a_damaged_picture_is_an_image_error(tmp_path, content):
-    tars = PictureTars(tar_of(tmp_path / "a.tar", {"a.png": content, "b.png": png()}))
+    tars = TarPictures(tar_of(tmp_path / "a.tar", {"a.png": content, "b.png": png()}))
     with pytest.raises(ImageError, match="a/a: "):
         tars.read(0)
     assert tars.read(1).mode == "RGB"
@@ -95,18 +95,18 @@ def test_a_tar_that_was_cut_off_is_refused_rather_than_read_in_part(tmp_path):
     tar = tar_of(tmp_path / "a.tar", {"a.png": png(), "b.png": png()})
     tar.write_bytes(tar.read_bytes()[: 3 * 512 + 30])
     with pytest.raises(ImageError, match=r"a\.tar: damaged"):
-        PictureTars(tar)
+        TarPictures(tar)
 
 
 def test_a_tar_that_has_gone_is_an_image_error(shards):
-    tars = PictureTars(shards / "1.tar")
+    tars = TarPictures(shards / "1.tar")
     os.unlink(shards / "1.tar")
     with pytest.raises(ImageError, match=r"1/a: cannot be read .*No such file"):
         tars.read(0)
 
 
 def test_a_copy_in_a_worker_reads_the_same_and_is_small(shards):
-    pickled = pickle.dumps(PictureTars(shards / "*.tar"))
+    pickled = pickle.dumps(TarPictures(shards / "*.tar"))
     assert pickle.loads(pickled).read(2).getpixel((0, 0)) == (0, 0, 255)
 
 
@@ -119,7 +119,7 @@ def test_tars_that_webdataset_writes_are_read(tmp_path):
         for number, color in enumerate(("red", "blue")):
             picture = Image.new("RGB", (4, 3), color)
             writer.write({"__key__": f"x/{number}", "png": picture, "cls": number + 5})
-    tars = PictureTars(tmp_path / "a.tar")
+    tars = TarPictures(tmp_path / "a.tar")
     assert tars.ids() == ["a/x/0", "a/x/1"]
     assert (tars.label(1), tars.read(1).getpixel((0, 0))) == (6, (0, 0, 255))
     theirs = webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False)

@@ -7,5 +7,5 @@ from torchattr.bulk.sources.opening import as_pictures as as_pictures
 from torchattr.bulk.sources.pictures import Picture as Picture
 from torchattr.bulk.sources.pictures import Pictures as Pictures
 from torchattr.bulk.sources.pictures import sorted_ids as sorted_ids
-from torchattr.bulk.sources.table import PictureTable as PictureTable
-from torchattr.bulk.sources.tars import PictureTars as PictureTars
+from torchattr.bulk.sources.table import TablePictures as TablePictures
+from torchattr.bulk.sources.tars import TarPictures as TarPictures

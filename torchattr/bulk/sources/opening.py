@@ -11,8 +11,8 @@ from torchattr.bulk.sources.folder import PictureFolder
 from torchattr.bulk.sources.hugging_face import HuggingFacePictures
 from torchattr.bulk.sources.map_dataset import DatasetPictures
 from torchattr.bulk.sources.pictures import Pictures
-from torchattr.bulk.sources.table import PictureTable
-from torchattr.bulk.sources.tars import PictureTars
+from torchattr.bulk.sources.table import TablePictures
+from torchattr.bulk.sources.tars import TarPictures
 from torchattr.errors import InputError
 
 
@@ -46,9 +46,9 @@ def _at(path: str) -> Pictures:
     if os.path.isdir(path):
         return PictureFolder(path)
     if suffix in TABLES:
-        return PictureTable(path)
+        return TablePictures(path)
     if suffix == ".tar":
-        return PictureTars(path)
+        return TarPictures(path)
     kind = "is none of these" if os.path.exists(path) else "is no such file or folder"
     raise InputError(
         f"data {path} {kind}; pass a folder, a table ({', '.join(TABLES)}), or tars of WebDataset"

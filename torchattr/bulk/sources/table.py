@@ -16,7 +16,7 @@ from torchattr.errors import InputError
 from torchattr.models import read_image
 
 
-class PictureTable(Pictures):
+class TablePictures(Pictures):
     """The pictures whose paths a table lists: a `.csv`, `.tsv` or `.parquet` with named columns.
 
     Args:
@@ -37,7 +37,7 @@ class PictureTable(Pictures):
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     _ = Path(folder, "all.csv").write_text("path,label\\nb.png,dog\\na.png,cat\\n")
-    ...     table = PictureTable(Path(folder, "all.csv"))
+    ...     table = TablePictures(Path(folder, "all.csv"))
     >>> table.ids(), table.label(1), table.class_names()
     (['a.png', 'b.png'], 1, ['cat', 'dog'])
     """

@@ -21,7 +21,7 @@ from torchattr.models import SUFFIXES, decode_image
 _NOWHERE = (0, -1)
 
 
-class PictureTars(Pictures):
+class TarPictures(Pictures):
     """The pictures of tar files in the layout of WebDataset.
 
     `000.jpg` and `000.cls` are the picture and the label of the sample `000`; its id is
@@ -46,7 +46,7 @@ class PictureTars(Pictures):
     >>> with TemporaryDirectory() as folder:
     ...     with tarfile.open(f"{folder}/a.tar", "w") as tar:
     ...         tar.add(examples()[0].path, "cat.jpg")
-    ...     tars = PictureTars(f"{folder}/*.tar")
+    ...     tars = TarPictures(f"{folder}/*.tar")
     ...     print(tars.ids(), tars.read(0).mode, tars.label(0))
     ['a/cat'] RGB None
     """
