@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from torchattr.errors import FolderError
-from torchattr.results import RunFolder, files
+from torchattr.results import RunFolder, locks
 from torchattr.results.sink import Entry
 
 
@@ -164,6 +165,72 @@ def test_a_disk_that_fails_at_any_step_keeps_what_is_done(tmp_path, steps, code)
         check_consistent(out)
 
 
+@pytest.mark.parametrize("share", range(0, 101, 4))
+def test_a_file_that_is_too_large_for_the_disk_leaves_no_half_of_a_pair(tmp_path, share):
+    """The kernel itself refuses to write on, in the middle of any file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    names = [f"a{number}" for number in range(4)]
+    run(tmp_path / "whole", names=names)
+    most = max(path.stat().st_size for path in (tmp_path / "whole").iterdir())
+    out = tmp_path / "out"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most * share // 100, hard))
+    try:
+        said = refusal_of(lambda: run(out, names=names))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ("File too large" in said) == (share < 100)
+    written = {path.name for path in out.iterdir()}
+    listed = manifest(out)["pictures"] if "manifest.json" in written else {}
+    assert written == {f for one in listed.values() for f in one["files"]} | (
+        {"manifest.json"} if listed else set()
+    )
+    run(out, names=names)
+    check_consistent(out)
+    assert list(manifest(out)["pictures"]) == names
+
+
+def test_a_run_goes_on_after_another_was_killed_at_any_step(tmp_path, steps):
+    """What the killed run was moving is a run's own, whoever writes next."""
+    total = count_of(steps, lambda: run(tmp_path / "whole", names=["cat"]))
+    for last in range(total):
+        out = tmp_path / str(last)
+        living = RunFolder(out)
+        living.claim(["dog"])
+        killed_after(steps, last, lambda out=out: run(out, names=["cat"]))
+        living.add(entry("dog"))
+        living.finish("dog")
+        check_consistent(out)
+        run(out, names=["cat"])
+        check_consistent(out)
+        assert set(manifest(out)["pictures"]) == {"cat", "dog"}
+        assert sorted(path.name for path in out.iterdir()) == [
+            "cat.npz", "cat.png", "dog.npz", "dog.png", "manifest.json",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["cat", "dog"])
+def test_a_run_goes_on_after_its_own_move_has_failed(tmp_path, monkeypatch, first):
+    folder = RunFolder(tmp_path)
+    folder.claim(["cat", "dog"])
+    folder.add(entry(first))
+    moves = iter([os.replace])
+
+    def failing(*args):
+        next(moves, refuse)(*args)
+
+    def refuse(*args):
+        raise OSError(5, os.strerror(5))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", failing)
+        with pytest.raises(FolderError, match=os.strerror(5)):
+            folder.add(entry("cat", 2.0))
+    folder.add(entry("dog"))
+    check_consistent(tmp_path)
+    run(tmp_path)
+    check_consistent(tmp_path)
+
+
 def test_what_is_done_is_in_the_manifest_at_once(tmp_path):
     folder = RunFolder(tmp_path)
     folder.add(entry("cat"))
@@ -213,6 +280,14 @@ def test_results_that_another_run_replaced_are_not_done(tmp_path):
     assert list(manifest(tmp_path)["finished"]) == ["other"]
 
 
+@pytest.fixture(params=["kernel", "files"])
+def lock(request, monkeypatch):
+    """The lock of the kernel, and lock files."""
+    if request.param == "files":
+        monkeypatch.setattr(locks, "fcntl", None)
+
+
+@pytest.mark.usefixtures("lock")
 def test_runs_in_threads_keep_each_others_entries(tmp_path):
     names = [[f"{letter}{number}" for number in range(20)] for letter in "abc"]
     threads = [threading.Thread(target=run, args=(tmp_path, 1.0, some)) for some in names]
@@ -224,6 +299,7 @@ def test_runs_in_threads_keep_each_others_entries(tmp_path):
     assert len(manifest(tmp_path)["finished"]) == 60
 
 
+@pytest.mark.usefixtures("lock")
 def test_runs_that_share_names_keep_whole_pairs(tmp_path):
     threads = [
         threading.Thread(target=run, args=(tmp_path, float(value), ["a", "b", "c"]))
@@ -234,24 +310,6 @@ def test_runs_that_share_names_keep_whole_pairs(tmp_path):
     for one in threads:
         one.join()
     check_consistent(tmp_path)
-
-
-def test_a_folder_that_another_run_never_gives_back_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LOCK_SECONDS", 0.05)
-    with files.locked(tmp_path, "out"), pytest.raises(FolderError, match="another run has held"):
-        RunFolder(tmp_path)
-
-
-def test_a_file_system_without_locks_is_written_to(tmp_path, monkeypatch):
-    def no_locks(handle, how):
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(files.fcntl, "flock", no_locks)
-    run(tmp_path / "a")
-    monkeypatch.setattr(files, "fcntl", None)
-    run(tmp_path / "b")
-    check_consistent(tmp_path / "a")
-    check_consistent(tmp_path / "b")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -292,10 +350,13 @@ SCRIPT = """
 import sys
 import numpy as np
 from PIL import Image
+from torchattr.results import locks
 from torchattr.results.folder import RunFolder
 from torchattr.results.sink import Entry
 
-out, letter = sys.argv[1:]
+out, letter, kind = sys.argv[1:]
+if kind == "files":
+    locks.fcntl = None
 sys.stdin.readline()
 names = [f"{letter}{number}" for number in range(60)]
 folder = RunFolder(out)
@@ -308,10 +369,11 @@ with folder:
 
 
 @pytest.mark.slow
-def test_processes_keep_each_others_entries(tmp_path):
+@pytest.mark.parametrize("kind", ["kernel", "files"])
+def test_processes_keep_each_others_entries(tmp_path, kind):
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / "out"), letter],
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "out"), letter, kind],
             stdin=subprocess.PIPE,
             text=True,
         )

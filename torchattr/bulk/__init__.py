@@ -6,7 +6,11 @@ from torchattr.bulk.maps import open_maps as open_maps
 from torchattr.bulk.progress import RunProgress as RunProgress
 from torchattr.bulk.run import RunReport as RunReport
 from torchattr.bulk.run import run as run
+from torchattr.bulk.sources import DatasetPictures as DatasetPictures
+from torchattr.bulk.sources import HuggingFacePictures as HuggingFacePictures
 from torchattr.bulk.sources import Picture as Picture
 from torchattr.bulk.sources import PictureFolder as PictureFolder
 from torchattr.bulk.sources import Pictures as Pictures
+from torchattr.bulk.sources import TablePictures as TablePictures
+from torchattr.bulk.sources import TarPictures as TarPictures
 from torchattr.bulk.sources import as_pictures as as_pictures

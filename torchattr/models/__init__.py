@@ -9,10 +9,12 @@ from torchattr.models.geometry import Box as Box
 from torchattr.models.geometry import place as place
 from torchattr.models.images import FORMATS as FORMATS
 from torchattr.models.images import SUFFIXES as SUFFIXES
+from torchattr.models.images import as_rgb as as_rgb
 from torchattr.models.images import decode_image as decode_image
 from torchattr.models.images import example as example
 from torchattr.models.images import find_images as find_images
 from torchattr.models.images import read_image as read_image
+from torchattr.models.images import reading as reading
 from torchattr.models.load import FORMS as FORMS
 from torchattr.models.load import is_user_file as is_user_file
 from torchattr.models.load import load_model as load_model

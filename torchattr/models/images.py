@@ -8,7 +8,8 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,12 +80,35 @@ def decode_image(file: Path | BinaryIO, name: str, formats: Sequence[str] = FORM
 
     formats: the formats that are tried, by Pillow's names.
     """
+    with reading(name, formats), _open(file, formats) as image:
+        deep = any(";16" in str(tile[3]) for tile in image.tile)
+        image.load()
+        _check_depth(image, deep, name)
+        return as_rgb(image, name)
+
+
+def as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Return an image that something else opened as ``read_image`` does.
+
+    name: what errors call it.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F" or upright.mode.startswith("I"):
+        return Image.fromarray(grey_levels(np.asarray(upright), name)).convert("RGB")
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return upright.convert("RGB")
+
+
+@contextmanager
+def reading(name: str, formats: Sequence[str] = FORMATS) -> Iterator[None]:
+    """Raise ``ImageError``, with the reason, for what decoders raise on broken data.
+
+    name: what errors call the image; formats: those that are tried.
+    """
     try:
-        with _open(file, formats) as image:
-            deep = any(";16" in str(tile[3]) for tile in image.tile)
-            image.load()
-            _check_depth(image, deep, name)
-            return _to_rgb(ImageOps.exif_transpose(image), name)
+        yield
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -183,12 +207,3 @@ def _check_depth(image: Image.Image, deep: bool, name: str) -> None:
             f"{name}: the colours use fewer than 16 bits of a 16-bit file and would be nearly"
             " black; save the image with 8 bits"
         )
-
-
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(grey_levels(np.asarray(image), name)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")

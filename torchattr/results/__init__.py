@@ -1,6 +1,7 @@
 """Results as files: folders of pictures and arrays, HTML reports, TensorBoard."""
 
 from torchattr.results.display import Display as Display
+from torchattr.results.entries import ClassNames as ClassNames
 from torchattr.results.entries import Subject as Subject
 from torchattr.results.entries import array_of as array_of
 from torchattr.results.entries import entry_of as entry_of

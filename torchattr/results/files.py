@@ -12,10 +12,8 @@ import json
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -23,15 +21,9 @@ from typing import Any
 from torchattr.core.printable import printable
 from torchattr.errors import FolderError, WayOut
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks.
-    fcntl = None  # type: ignore[assignment]
-
 MOVING = ".torchattr-moving"
 """The file that lists what is being moved to its destination; it exists only meanwhile."""
 
-LOCK_SECONDS = 60.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ENDING = [
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -159,54 +151,6 @@ def remove_parts(folder: Path) -> None:
     for part in folder.glob(".torchattr-*.part"):
         with suppress(OSError):
             part.unlink()
-
-
-@contextmanager
-def locked(folder: Path, option: str) -> Iterator[None]:
-    """Lock an existing folder against other runs while its files are replaced.
-
-    On Windows, and on file systems without locks, this does nothing.
-
-    Raises:
-        FolderError: another run holds it for more than a minute.
-    """
-    if fcntl is None:
-        yield
-        return
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise FolderError(cannot_write(folder, option, error)) from error
-    try:
-        _lock(partial(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB), folder, option)
-        yield
-    finally:
-        # Closing releases the lock.
-        os.close(handle)
-
-
-def _lock(take: Callable[[], object], folder: Path, option: str) -> None:
-    end = time.monotonic() + LOCK_SECONDS
-    while not _has_locked(take):
-        if time.monotonic() > end:
-            raise FolderError(
-                printable(
-                    f"{option}: another run has held {folder} for {LOCK_SECONDS:.0f} seconds; stop"
-                    " it, or choose another folder"
-                )
-            )
-        time.sleep(0.01)
-
-
-def _has_locked(take: Callable[[], object]) -> bool:
-    """Whether the lock was acquired, or the file system has no locks."""
-    try:
-        take()
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @contextmanager

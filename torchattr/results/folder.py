@@ -18,11 +18,11 @@ from torchattr.results.files import (
     cannot_write,
     check_writable,
     forget_moving,
-    locked,
     moving,
     remove_parts,
     write_all,
 )
+from torchattr.results.locks import locked
 from torchattr.results.manifest import FORMAT as FORMAT
 from torchattr.results.manifest import MANIFEST, Manifest, ManifestEntry, Sizes
 from torchattr.results.sink import Entry, Sink
@@ -157,6 +157,19 @@ class RunFolder(Sink):
         return written
 
     def _refresh(self) -> None:
+        """Read the manifest, and disown what a killed run was moving, unless nothing has changed.
+
+        Before each change, since a run that shares the folder may be killed at any time.
+        """
+        self._read_manifest()
+        doubtful = set(moving(self.out)) - {MANIFEST}
+        if doubtful:
+            self._manifest.doubt(doubtful)
+            self._manifest = self._manifest.without_missing(self.out)
+            self._write({MANIFEST: self._manifest.encoded()})
+            forget_moving(self.out)
+
+    def _read_manifest(self) -> None:
         """Read the manifest if it has changed since it was last read or written."""
         version = _version(self.manifest)
         if version == self._version:
@@ -170,14 +183,9 @@ class RunFolder(Sink):
         self._version = version
 
     def _recover(self) -> None:
-        """Read the manifest, and add the files that a killed run was moving as leftovers."""
+        """Read the manifest, and drop the entries whose files were removed."""
         self._refresh()
-        doubtful = set(moving(self.out)) - {MANIFEST}
-        self._manifest.doubt(doubtful)
         self._manifest = self._manifest.without_missing(self.out)
-        if doubtful:
-            self._write({MANIFEST: self._manifest.encoded()})
-            forget_moving(self.out)
 
     def _check_foreign(self, wanted: Sequence[str]) -> None:
         own = self._manifest.own

@@ -13,10 +13,10 @@ from torchattr.results.files import (
     as_destination,
     cannot_write,
     check_writable,
-    locked,
     write_whole,
 )
 from torchattr.results.html_page import GENERATOR, PagePart, page, part_of
+from torchattr.results.locks import locked
 from torchattr.results.sink import Entry, Sink
 
 
