@@ -259,7 +259,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "evaluate.ground_truth.text_table": "evaluate/ground_truth/test_planted_report.py: by a report",
     "evaluate.changes": "evaluate/test_stability.py: each measure against its formula, and in"
     " test_sensitivity.py",
-    "evaluate.deletions": "evaluate/test_curves.py: what all metrics of deletion share",
     # robust
     # concepts
     # results
