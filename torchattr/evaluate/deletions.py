@@ -147,8 +147,9 @@ class Deletions:
         )
         _need_rows(self.scores, self.inputs)
         self.attributions = as_orders(attributions, self.inputs, len(self.scores.targets))
-        self._at_once, self._incremental = perturbations_per_eval, incremental
-        self._report, self._shows_progress = report, show_progress
+        self._at_once, self._shows_progress = perturbations_per_eval, show_progress
+        self._incremental: Mode = incremental
+        self._report = report
 
     def of(self, masks: FeatureMasks, title: str | None, replaced: Any = None) -> Tensor:
         """Return the scores of copies: `(masks, N, targets)`.

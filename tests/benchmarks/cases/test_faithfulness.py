@@ -15,6 +15,7 @@ QUICK = Settings(torch.device("cpu"), rounds=1, quick=True)
 @pytest.mark.usefixtures("cheap")
 def test_faithfulness(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faithfulness, "NETWORKS", ("resnet18",))
+    monkeypatch.setattr(faithfulness, "CHECKED", 48)
     rows = CASES["faithfulness"].run(QUICK)
     assert [row["name"] for row in rows] == ["deletion curve", "single deletion"]
     for row in rows:
