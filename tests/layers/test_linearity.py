@@ -66,7 +66,7 @@ TOLD: dict[str, tuple[str, Function]] = {
     "median": ("median", lambda x: x.median(-1).values),
     "median of all": ("median", lambda x: x.median() * x[:, 0]),
     "median without NaN": ("nanmedian", lambda x: x.nanmedian(-1)[0]),
-    "quantile": ("gather", lambda x: x.quantile(0.5, -1)),
+    "quantile": ("told by the data", lambda x: x.quantile(0.5, -1)),
     "mode": ("mode", lambda x: x.mode(-1).values),
     "largest so far": ("cummax", lambda x: x.cummax(-1).values),
     "smallest so far": ("cummin", lambda x: x.cummin(-1).values),

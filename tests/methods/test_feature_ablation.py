@@ -391,7 +391,7 @@ def test_a_number_is_not_rounded_to_single_precision(number: float) -> None:
         [ta.IntegratedGradients(model).attribute(x, b) for b in (number, tensor)],
         [ta.DeepLift(model).attribute(x, b) for b in (number, tensor)],
         [
-            ta.LRP(model, "epsilon_gamma_box", low=-b, high=b).attribute(x, target=0)
+            ta.LRP(model, "epsilon_gamma_box", low=-b, high=b).attribute(x * number, target=0)
             for b in (number, tensor)
         ],
     ):
