@@ -54,10 +54,19 @@ def test_verdicts(
     assert one.as_dict()["verdict"] == verdict
 
 
+def test_few_pictures_give_no_verdict() -> None:
+    few = interval(0.1, 0.05, 0.2)
+    few = Interval(few.value, few.low, few.high, torch.tensor(4), 0.95)
+    one = found("m", EDGES, few)
+    assert one.verdict == "unclear"
+    assert one.sentence.endswith("4 pictures are too few to tell")
+
+
 def test_cells_hold_the_value_and_a_mark() -> None:
     assert found("m", EDGES, interval(0.1, 0.0, 0.2)).cell == "0.10 ✓"
     assert found("m", EDGES, interval(0.9, 0.8, 1.0)).cell == "0.90 ✗"
     assert found("m", BEATS_EDGES, interval(-0.001, -0.2, 0.2)).cell == "0.00 ?"
+    assert found("m", BEATS_EDGES, interval(2e-5, 1e-5, 4e-5)).cell == "2.0e-05 ✓"
     assert found("m", EDGES, interval(NAN, NAN, NAN)).cell == "–"
 
 

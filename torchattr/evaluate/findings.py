@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from torchattr.evaluate.bootstrap import Interval, two_digits
+from torchattr.evaluate.bootstrap import Interval
 
 Verdict = Literal["pass", "fail", "unclear", "undefined"]
 
 ALIKE = 0.5
 """The similarity from which on two maps count as alike."""
+
+FEWEST = 5
+"""The number of pictures from which on a verdict is given."""
 
 MARKS: Mapping[Verdict, str] = {"pass": "✓", "fail": "✗", "unclear": "?", "undefined": "–"}
 
@@ -44,9 +47,14 @@ class Criterion:
         return self.bound == ALIKE
 
     def verdict(self, interval: Interval) -> Verdict:
-        """Return on which side of the bound an interval lies: on neither if it holds it."""
+        """Return on which side of the bound an interval lies: on neither if it holds it.
+
+        Of few pictures, it is `"unclear"`, too: their intervals are too narrow to be believed.
+        """
         if bool(interval.value.isnan()):
             return "undefined"
+        if int(interval.samples) < FEWEST:
+            return "unclear"
         above, below = bool(interval.low > self.bound), bool(interval.high < self.bound)
         if not above and not below:
             return "unclear"
@@ -131,7 +139,8 @@ class Finding:
         method: the method's name.
         criterion: the question.
         interval: the mean over the pictures of what was measured, with its bounds.
-        verdict: `"pass"`, `"fail"`, `"unclear"` (the interval holds the bound) or `"undefined"`.
+        verdict: `"pass"`, `"fail"`, `"unclear"` (the interval holds the bound, or there are few
+            pictures) or `"undefined"`.
     """
 
     method: str
@@ -151,7 +160,7 @@ class Finding:
     def cell(self) -> str:
         """The value and the mark of the verdict, for a table."""
         mark = MARKS[self.verdict]
-        return mark if self.verdict == "undefined" else f"{two_digits(self.interval.value)} {mark}"
+        return mark if self.verdict == "undefined" else f"{self.interval.written[0]} {mark}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -171,6 +180,8 @@ class Finding:
             return self.criterion.passed if self.verdict == "pass" else self.criterion.failed
         if bool(self.interval.low.isnan()):
             return "a single picture has no interval, so nothing follows"
+        if int(self.interval.samples) < FEWEST:
+            return f"{int(self.interval.samples)} pictures are too few to tell"
         return f"the interval holds {self.criterion.bound:g}, so more pictures are needed"
 
 

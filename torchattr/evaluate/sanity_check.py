@@ -104,7 +104,8 @@ def check(
     colours, whose sign is no evidence: their magnitudes are measured, summed over channels.
 
     Maps are alike from a similarity of 0.5 on. A verdict is given only where the whole interval
-    lies on one side of the bound. Methods that do not fit the model are left out, with the reason.
+    lies on one side of the bound, of five pictures and more. Methods that do not fit the model are
+    left out, with the reason.
 
     It is *not* a proof that a map is right: these are ways to be wrong. A map may pass all of them
     and miss what decides; an edge map is the right one for a model that counts edges.
