@@ -130,10 +130,8 @@ def _made(
             f" {pictures!r}; networks whose decision is known by construction are those of planted"
         )
     checked_count(n, "n")
-    makers = PICTURES[pictures]
-    ordered: tuple[On, ...] = ("scenes", "grids")
-    kinds = [kind for kind in ordered if any(metric.on == kind for metric in metrics)]
-    return {kind: makers[kind](n, seed) for kind in kinds}
+    kinds: dict[On, None] = dict.fromkeys(metric.on for metric in metrics)
+    return {kind: PICTURES[pictures][kind](n, seed) for kind in kinds}
 
 
 def _values(
