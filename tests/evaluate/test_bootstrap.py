@@ -75,6 +75,8 @@ def test_an_interval_reads_as_numbers() -> None:
     found = bootstrap_interval(torch.linspace(0, 1, 50)[:, None].expand(50, 2))
     assert str(found) == "0.50 [0.41, 0.58]; 0.50 [0.41, 0.58]"
     assert repr(found[0]) == "Interval(0.50 [0.41, 0.58])"
+    tiny = bootstrap_interval(torch.linspace(0, 1e-4, 50))
+    assert str(tiny) == "5.0e-05 [4.1e-05, 5.8e-05]"
     assert found[1].as_dict()["level"] == 0.95
     assert len(found) == 2
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from torchattr.core.warn import warn
 from torchattr.errors import FewSamplesWarning, InputError, InputTypeError, ShapeError
 
+_TINY = 0.005
+
 ENOUGH = 10
 """The number of samples from which the interval of a mean covers about what it promises."""
 
@@ -55,14 +57,25 @@ class Interval:
             "level": self.level,
         }
 
+    @property
+    def written(self) -> tuple[str, str, str]:
+        """The value and the bounds of a single interval, with two digits."""
+        numbers = (float(self.value), float(self.low), float(self.high))
+        largest = max((abs(number) for number in numbers if number == number), default=0.0)
+        # Differences of small probabilities would all be written as 0.
+        if 0 < largest < _TINY:
+            value, low, high = (f"{number:.1e}" for number in numbers)
+        else:
+            value, low, high = map(two_digits, numbers)
+        return value, low, high
+
     def __str__(self) -> str:
         if self.value.dim():
             return "; ".join(map(str, self))
         if bool(self.value.isnan()):
             return "undefined"
-        if bool(self.low.isnan()):
-            return f"{self.value:.2f}"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        value, low, high = self.written
+        return value if bool(self.low.isnan()) else f"{value} [{low}, {high}]"
 
     def __repr__(self) -> str:
         return f"Interval({self})"
@@ -132,6 +145,15 @@ def resampled_means(values: Any, *, resamples: int = 2000, seed: int = 0) -> Ten
     known = (~flat.isnan()).double()
     means = drawn @ flat.nan_to_num(0.0) / (drawn @ known)
     return means.reshape(resamples, *found.shape[1:])
+
+
+def two_digits(value: float) -> str:
+    """Return a number with two digits after the point, and no minus before a zero.
+
+    >>> two_digits(-0.001), two_digits(0.256)
+    ('0.00', '0.26')
+    """
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def quantiles(means: Tensor, share: float) -> Tensor:

@@ -38,7 +38,8 @@ def plot_intervals(
         )
     every = -(-len(labels) // _MOST_LABELS)
     shown = places[::-1][::every][::-1]
-    axes.set_xticks(shown, [labels[k] for k in shown], rotation=45, ha="right", fontsize=8)
+    written = [str(labels[int(place)]) for place in shown]
+    axes.set_xticks(shown, written, rotation=45, ha="right", fontsize=8)
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
     if 1 < len(series) <= 10:
