@@ -58,7 +58,8 @@ def benchmark(
     `grid`, the grid pointing game. Faithfulness: `deletion`, `insertion`, `road` (half the
     difference of removing the least and the most first), `sets`
     (:func:`torchattr.evaluate.faithfulness_correlation`), `single`
-    (:func:`torchattr.evaluate.single_deletion`). Complexity, which is not ranked: `gini`,
+    (:func:`torchattr.evaluate.single_deletion`, which `feature_ablation` computes, so that it is no
+    evidence for that). Complexity, which is not ranked: `gini`,
     `entropy`.
 
     It is *not* the truth about a method: metrics of localisation presume that the network uses the
@@ -129,9 +130,8 @@ def _made(
             f" {pictures!r}; networks whose decision is known by construction are those of planted"
         )
     checked_count(n, "n")
-    makers = PICTURES[pictures]
-    kinds = [kind for kind in makers if any(metric.on == kind for metric in metrics)]
-    return {kind: makers[kind](n, seed) for kind in kinds}
+    kinds: dict[On, None] = dict.fromkeys(metric.on for metric in metrics)
+    return {kind: PICTURES[pictures][kind](n, seed) for kind in kinds}
 
 
 def _values(

@@ -87,7 +87,7 @@ class Benchmark:
     def ranking(self) -> list[str]:
         """The rows from the best mean rank to the worst."""
         order = self.ranks.value.argsort(stable=True)
-        return [self.methods[index] for index in order.tolist()]
+        return [self.methods[int(index)] for index in order]
 
     @cached_property
     def agreement(self) -> Tensor:

@@ -22,7 +22,7 @@ DARK = 0.6
 def plot_ranks(names: Sequence[str], ranks: Interval, ax: Axes | None = None) -> Axes:
     """Draw the mean rank of each name with its interval, the best on top; controls are grey."""
     axes = _axes(5.5, 1 + 0.2 * len(names)) if ax is None else ax
-    order = ranks.value.argsort(stable=True).tolist()
+    order = [int(k) for k in ranks.value.argsort(stable=True)]
     rows = [(names[k], ranks.value[k], ranks.low[k], ranks.high[k]) for k in order]
     plot_dots(rows, axes, ["0.6" if names[k] in CONTROLS else "tab:blue" for k in order])
     axes.set_xlabel("mean rank, 1 is the best")

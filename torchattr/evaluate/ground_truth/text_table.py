@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from torchattr.evaluate.bootstrap import two_digits
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -36,7 +38,7 @@ def number(value: float) -> str:
     >>> number(-0.001), number(float("nan"))
     ('0.00', '–')
     """
-    return "–" if value != value else f"{round(value, 2) + 0.0:.2f}"
+    return "–" if value != value else two_digits(value)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
