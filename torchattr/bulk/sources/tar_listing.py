@@ -44,7 +44,7 @@ def _files(tar: str) -> Iterator[tuple[str, Place]]:
     try:
         # Files of a compressed tar cannot be read in any order.
         with tarfile.open(tar, "r:") as opened:
-            while (member := opened.next()) is not None:
+            for member in opened:
                 if member.isfile():
                     yield member.name.removeprefix("./"), (member.offset_data, member.size)
                 # The module keeps each member, which would be a gigabyte for a million; that it
