@@ -11,9 +11,9 @@ from helpers import assert_same, noise
 from peers import classifier, rows
 
 import torchattr as ta
+from torchattr.core.squares import squares
 from torchattr.errors import TorchattrWarning
 from torchattr.methods import registered_methods
-from torchattr.runs import squares
 
 METHODS: dict[str, tuple[type, dict[str, Any]]] = {
     "sampling": (ta.ShapleyValueSampling, {"n_samples": 3}),

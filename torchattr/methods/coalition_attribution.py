@@ -26,7 +26,8 @@ MANY_FEATURES = 5000
 """More features than these, without a mask, are warned of."""
 
 _SUPERPIXELS = WayOut(
-    "pass superpixels with {setting}, or squares: torchattr.runs.squares(inputs)", "feature_mask"
+    "pass superpixels with {setting}, or squares: torchattr.evaluate.blocks(inputs, 16)",
+    "feature_mask",
 )
 
 
