@@ -73,7 +73,7 @@ def test_an_error_of_the_caller_leaves_what_is_done(store) -> None:
 
 
 def test_a_fault_of_the_thread_is_raised_where_batches_are_put(store) -> None:
-    (store.root / "a" / "c").write_text("in the way")
+    store.arrays[0].path(store.root, 0).mkdir()
 
     def work() -> None:
         with ShardWriter(store, lambda shard: None) as writer:
@@ -87,7 +87,7 @@ def test_a_fault_of_the_thread_is_raised_where_batches_are_put(store) -> None:
 
 
 def test_a_fault_with_the_last_shard_is_raised_at_the_end(store) -> None:
-    (store.root / "a" / "c").write_text("in the way")
+    store.arrays[0].path(store.root, 1).mkdir()
     with pytest.raises(FolderError), ShardWriter(store, lambda shard: None) as writer:
         writer.put(batch((4, 5)), 0.0)
 

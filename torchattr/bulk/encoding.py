@@ -42,8 +42,8 @@ class EncodedMaps:
         """Return maps of several batches, one after the other."""
         rows = [[one.values, one.scale, one.zero] for one in parts]
         columns = [[one for one in column if one is not None] for column in zip(*rows, strict=True)]
-        values, scale, zero = (torch.cat(one) if one else None for one in columns)
-        return cls(values, scale, zero)
+        scale, zero = (torch.cat(one) if one else None for one in columns[1:])
+        return cls(torch.cat(columns[0]), scale, zero)
 
 
 class Encoding(ABC):

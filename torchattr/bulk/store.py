@@ -69,6 +69,8 @@ class StoredArray:
             "shards": (self.shards.size, *self.shape),
             "fill_value": self.encoding.fill,
             "dimension_names": ("picture", "target", *axes),
+            # Files side by side, rather than three folders for each of them.
+            "chunk_key_encoding": {"name": "default", "separator": "."},
         }
 
     def encoded(self, values: np.ndarray) -> bytes | None:
@@ -87,7 +89,7 @@ class StoredArray:
         return root / self.name / self._key(shard)
 
     def _key(self, shard: int) -> str:
-        return "/".join(("c", str(shard), *("0" for _ in self.shape)))
+        return ".".join(("c", str(shard), *("0" for _ in self.shape)))
 
 
 @dataclass(frozen=True, eq=False)
