@@ -19,7 +19,7 @@ from torchattr.errors import PackageError
 
 pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
 
-OPTIONS: dict[str, Any] = {"shard_size": 4, "batch_size": 2, "workers": 0}
+OPTIONS: dict[str, Any] = {"shard_size": 4, "batch_size": 2, "workers": 0, "layer": "1"}
 
 
 def same(one: Path, other: Path) -> None:
