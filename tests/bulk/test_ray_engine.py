@@ -42,7 +42,7 @@ def test_a_worker_explains_the_shards_of_its_batches(tmp_path, run_here, tensors
 
 def test_a_worker_loads_a_model_by_name_once(tmp_path, folder):
     worker = ShardWorker(
-        "demo", folder, "saliency", out=tmp_path / "a.zarr", device="cpu", **OPTIONS
+        "demo", folder, "saliency", out=tmp_path / "a.zarr", shard_size=4, workers=0
     )
     assert worker({"shard": np.array([1])})["pictures"].tolist() == [2]
 
