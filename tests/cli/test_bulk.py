@@ -69,6 +69,10 @@ def test_another_method_is_refused_with_the_difference(data) -> None:
         (("--method", "saliency", "--reduce", "mean"), "reduce must be one of"),
         (("--method", "saliency", "--rank", 3, "--world", 2), "rank must be below world"),
         (("--method", "saliency", "--dtype", "int4"), "dtype must be one of"),
+        (("--method", "saliency", "--engine", "dask"), "--engine must be own or ray, got 'dask'"),
+        (("--method", "saliency", "--actors", 2), "--actors does not go with --engine own"),
+        (("--method", "saliency", "--engine", "ray", "--rank", 0), "--rank does not go with"),
+        (("--method", "saliency", "--engine", "ray", "--leases"), "--leases does not go with"),
     ],
 )
 def test_wrong_settings_are_sentences(data, arguments, said) -> None:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import torchattr as ta
 from torchattr.cli import app
 from torchattr.methods import registry as methods
 from torchattr.web.panels import panel as panels
@@ -113,6 +114,24 @@ def test_own_pictures_methods_and_panels(start: Any, tmp_path: Path) -> None:
     assert said["methods"][-1]["name"] == "from_a_file"
     assert said["panels"][-1]["title"] == "Greeting"
     assert [one["name"] for one in running.get("api/pictures")] == ["red.png"]
+
+
+@pytest.mark.slow
+def test_a_store_of_maps_is_paged_through(start: Any, tmp_path: Path) -> None:
+    pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "pictures" / "red.png")
+    ta.run(
+        "demo",
+        tmp_path / "pictures",
+        "saliency",
+        out=tmp_path / "maps.zarr",
+        workers=0,
+        watch=lambda progress: None,
+    )
+    running = start("maps.zarr")
+    assert running.get("api/maps")["pictures"] == 1
+    assert running.get("api/maps/pictures")["pictures"][0]["id"] == "red.png"
 
 
 @pytest.mark.slow

@@ -61,10 +61,10 @@ class Browser:
         self.address = ""
         self._requests: list[tuple[str, str]] = []
 
-    def open(self, address: str) -> None:
+    def open(self, address: str, seen: str = "#explain .map .picture canvas[height]") -> None:
         self.address = address
         self.driver.get(address)
-        self.wait("#explain .map .picture canvas[height]")
+        self.wait(seen)
         self.settle()
 
     def forget(self) -> None:

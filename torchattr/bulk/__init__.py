@@ -2,8 +2,11 @@
 
 from torchattr.bulk.maps import MapArray as MapArray
 from torchattr.bulk.maps import Maps as Maps
+from torchattr.bulk.maps import is_maps as is_maps
 from torchattr.bulk.maps import open_maps as open_maps
 from torchattr.bulk.progress import RunProgress as RunProgress
+from torchattr.bulk.ray_engine import ShardWorker as ShardWorker
+from torchattr.bulk.ray_engine import run_on_ray as run_on_ray
 from torchattr.bulk.run import RunReport as RunReport
 from torchattr.bulk.run import run as run
 from torchattr.bulk.sources import DatasetPictures as DatasetPictures

@@ -263,5 +263,14 @@ def open_maps(path: str | Path) -> Maps:
     return Maps(path)
 
 
+def is_maps(path: str | Path) -> bool:
+    """Whether a path is a group of Zarr, as a store of maps is.
+
+    >>> is_maps("photo.jpg")
+    False
+    """
+    return (Path(path).expanduser() / "zarr.json").is_file()
+
+
 def _heading(name: str) -> str:
     return name.replace("/", " ")

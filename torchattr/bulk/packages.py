@@ -50,6 +50,22 @@ def compute() -> Any:
     return _package("pyarrow.compute", "PyArrow")
 
 
+def ray() -> Any:
+    """Return Ray with its data sets.
+
+    Raises:
+        PackageError: it is not installed.
+    """
+    try:
+        import_module("ray.data")
+    except ImportError as error:
+        raise PackageError(
+            f"engine='ray' needs Ray, which could not be imported ({error}); install it with:"
+            " pip install 'torchattr[ray]'"
+        ) from error
+    return import_module("ray")
+
+
 def _package(name: str, title: str) -> Any:
     try:
         return import_module(name)

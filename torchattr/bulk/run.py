@@ -19,7 +19,7 @@ from torchattr.bulk.probing import explainer_of, planned, resolved_by_probe
 from torchattr.bulk.progress import StderrProgress, Watch
 from torchattr.bulk.record import check_same, complete, requested
 from torchattr.bulk.settings import SHARD_SIZE, BulkSettings, Wanted
-from torchattr.bulk.shards import TakeByLease, TakeByRank, Taking, rank_and_world
+from torchattr.bulk.shards import TakeByLease, TakeByRank, TakeGiven, Taking, rank_and_world
 from torchattr.bulk.sources import Pictures, as_pictures
 from torchattr.bulk.store import LEASES, MapStore
 from torchattr.bulk.work import Work
@@ -89,6 +89,7 @@ def run(
     rank: int | None = None,
     world: int | None = None,
     leases: bool = False,
+    shards: Sequence[int] | None = None,
     watch: Watch | None = None,
 ) -> RunReport:
     """Explain every picture of a data set by several methods, into a store of maps.
@@ -135,6 +136,8 @@ def run(
             `s` belongs to rank `s % world`.
         leases: take any shard that no other process holds instead, so that processes may come and
             go.
+        shards: numbers of the shards to work on, as something else hands them out; shard `s` holds
+            the sorted ids from `s * shard_size` on.
         watch: is told how far the run has come; by default, `sys.stderr` is.
 
     Returns:
@@ -178,7 +181,7 @@ def run(
             *(model, weights, device), transform=transform, trust=trust, activation=activation
         )
     with kernel_backend(backend):
-        taking = TakeByLease(folder / LEASES) if leases else place
+        taking = _taking(folder, place, leases, shards)
         going = _Going(taking, _workers(workers), watch or StderrProgress(_named(place)))
         return _run(loaded, source, settings, folder, weights, going)
 
@@ -243,6 +246,12 @@ def _workers(asked: int | None) -> int:
         return checked_count(asked, "workers", 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(min((cores or 1) - 1, _MOST_WORKERS), 1)
+
+
+def _taking(folder: Path, place: TakeByRank, leases: bool, shards: Sequence[int] | None) -> Taking:
+    if shards is not None:
+        return TakeGiven(tuple(map(int, shards)))
+    return TakeByLease(folder / LEASES) if leases else place
 
 
 def _named(place: TakeByRank) -> str:

@@ -108,6 +108,28 @@ class TakeByRank(Taking):
         return [shard for shard in super().due(shards, done) if shard % self.world == self.rank]
 
 
+@dataclass(frozen=True)
+class TakeGiven(Taking):
+    """Takes the shards that something else hands out.
+
+    Args:
+        numbers: those of the shards.
+
+    >>> list(TakeGiven((2, 0, 9)).taken(Shards(10, 4), lambda shard: shard == 0))
+    [2]
+    """
+
+    numbers: tuple[int, ...]
+
+    def taken(self, shards: Shards, is_done: Callable[[int], bool]) -> Iterator[int]:
+        for shard in self.numbers:
+            if shard < len(shards) and not is_done(shard):
+                yield shard
+
+    def due(self, shards: Shards, done: Collection[int]) -> list[int]:
+        return [shard for shard in super().due(shards, done) if shard in self.numbers]
+
+
 class TakeByLease(Taking):
     """Takes any shard that no other process holds, so that processes may come and go.
 

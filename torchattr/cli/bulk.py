@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +13,9 @@ from torchattr.cli import options
 from torchattr.cli.console import note, out, reported
 from torchattr.cli.run import SKIPPED
 from torchattr.core.printable import printable
+
+if TYPE_CHECKING:
+    from torchattr.bulk import RunReport
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="Data set: a folder of pictures, ...")]
 Methods = Annotated[
@@ -55,6 +60,11 @@ Leases = Annotated[
     bool,
     typer.Option("--leases", help="Take any free shard, so that processes may come and go"),
 ]
+Engine = Annotated[str, typer.Option(help="What hands out the shards: own (this command), or ray")]
+Address = Annotated[
+    str | None, typer.Option(help="Address of a cluster of Ray; default: the one that it finds")
+]
+Actors = Annotated[int | None, typer.Option(min=1, help="Actors of Ray; default: one a GPU")]
 
 
 def run(
@@ -83,6 +93,9 @@ def run(
     rank: Rank = None,
     world: World = None,
     leases: Leases = False,
+    engine: Engine = "own",
+    address: Address = None,
+    actors: Actors = None,
 ) -> None:
     """Explain a whole data set into a store of maps (Zarr) with a table of its pictures (Parquet).
 
@@ -90,13 +103,13 @@ def run(
     work: start it under torchrun or SLURM, or with --rank and --world, or with --leases.
     """
     with reported():
-        from torchattr import bulk
         from torchattr.methods import checked_memory
 
         form: Any = {"reduce": reduce.replace("-", "_"), "keep": keep, "dtype": dtype}
         how: Any = {"shard_size": shard_size, "batch_size": batch_size, "seed": seed}
-        where: Any = {"workers": workers, "rank": rank, "world": world, "leases": leases}
-        report = bulk.run(
+        own: Any = {"rank": rank, "world": world, "leases": leases}
+        explain = _run_by(engine, own, {"address": address, "actors": actors})
+        report = explain(
             *(model, data, method, target or "top1"),
             out=store,
             layer=layer or (),
@@ -109,9 +122,29 @@ def run(
             trust=trust,
             device=device,
             backend=backend,
-            **{**form, **how, **where},
+            workers=workers,
+            **{**form, **how},
         )
         raise typer.Exit(_told(report.out, report.is_complete))
+
+
+def _run_by(
+    engine: str, own: Mapping[str, Any], of_ray: Mapping[str, Any]
+) -> Callable[..., RunReport]:
+    """Return what runs: this process on its shards, or actors of Ray on all.
+
+    Raises:
+        InputError: an unknown engine, or options of the other one.
+    """
+    from torchattr.bulk import run, run_on_ray
+    from torchattr.errors import InputError
+
+    if engine not in ("own", "ray"):
+        raise InputError(f"--engine must be own or ray, got {engine!r}")
+    for name, value in (of_ray if engine == "own" else own).items():
+        if value is not None and value is not False:
+            raise InputError(f"--{name} does not go with --engine {engine}; leave it out")
+    return partial(run, **own) if engine == "own" else partial(run_on_ray, **of_ray)
 
 
 def _told(path: Path, is_complete: bool) -> int:

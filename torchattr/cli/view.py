@@ -15,6 +15,8 @@ from torchattr.cli.options import Device, Model, Scores, Trust, Weights, meaning
 from torchattr.cli.run import ModelSpec
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from torchattr.web import Address
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")
@@ -27,7 +29,8 @@ def view(
         typer.Argument(
             metavar="[IMAGE]...",
             help="Images to choose from: files, folders, patterns or bundled ones, such as cat;"
-            " default: bundled ones that the model knows. More can be dropped onto the page",
+            " default: bundled ones that the model knows. More can be dropped onto the page. Or a"
+            " store of maps that `torchattr run` wrote, to page through",
         ),
     ] = None,
     model: Model = "demo",
@@ -50,7 +53,9 @@ def view(
     token: Annotated[str | None, typer.Option(help="Access token (generated if needed)")] = None,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser")] = True,
 ) -> None:
-    """Explore a model in the browser: scores, attributions, feature maps, back-projections.
+    """Explore a model in the browser, or a store of maps.
+
+    Scores, attributions, feature maps and back-projections of a model; the maps of a data set.
 
     The page is served locally and loads nothing from the network. Ctrl-C stops it.
     """
@@ -63,13 +68,27 @@ def view(
         secret = token_for(host, token)
         listening = listen(host, port)
         with listening:
-            _run(load or ())
-            paths = _paths(images or ())
-            loaded = which.load()
             address = Address(host, listening.getsockname()[1], secret)
+            app = _app(images or (), which, load or (), address)
             with suppress(KeyboardInterrupt):
-                serve(loaded, paths, listening, address, lambda: _announce(address, open_))
+                serve(app, listening, lambda: _announce(address, open_))
             out.print("stopped")
+
+
+def _app(
+    images: Sequence[str], which: ModelSpec, load: Sequence[Path], address: Address
+) -> FastAPI:
+    """Return the viewer of a store of maps, if that is what is named, else that of a model."""
+    from torchattr.bulk import is_maps, open_maps
+    from torchattr.web import create_app, create_maps_app
+
+    if len(images) == 1 and is_maps(images[0]):
+        maps = open_maps(images[0])
+        return create_maps_app(maps, token=address.token, hosts=address.hosts)
+    _run(load)
+    paths = _paths(images)
+    loaded = which.load()
+    return create_app(loaded, images=paths, token=address.token, hosts=address.hosts)
 
 
 def _check_installed() -> None:

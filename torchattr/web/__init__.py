@@ -26,6 +26,7 @@ if typing.TYPE_CHECKING:
     from torchattr.web.api.dependencies import viewer_of as viewer_of
     from torchattr.web.app import create_app as create_app
     from torchattr.web.guard import is_local as is_local
+    from torchattr.web.maps.app import create_maps_app as create_maps_app
     from torchattr.web.server import Address as Address
     from torchattr.web.server import listen as listen
     from torchattr.web.server import serve as serve
@@ -34,6 +35,7 @@ if typing.TYPE_CHECKING:
 
 _LAZY = {
     "create_app": "app",
+    "create_maps_app": "maps.app",
     "is_local": "guard",
     "Address": "server",
     "listen": "server",

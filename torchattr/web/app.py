@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -71,28 +71,59 @@ def create_app(
     >>> create_app().title
     'torchattr'
     """
-    if hosts is None and token is None:
-        raise InputError("hosts=None accepts requests under any host name, which requires a token")
     limits = limits or Limits()
+    _check_token(hosts, token)
     loaded = loaded or load_model("demo")
     paths = find_images(loaded.examples) if images is None else list(map(Path, images))
     viewer = Viewer(loaded, paths, limits)
+    of_the_viewer = (routes.router, files.router, *routers)
+    app = guarded_app(of_the_viewer, "index.html", hosts, token, viewer.instance, limits, _closing)
+    app.state.viewer = viewer
+    return app
+
+
+def guarded_app(
+    routers: Sequence[APIRouter],
+    page: str,
+    hosts: Sequence[str] | None,
+    token: str | None,
+    instance: str,
+    limits: Limits,
+    lifespan: Any = None,
+) -> FastAPI:
+    """Return an application with a page and its routes behind the guard.
+
+    Args:
+        routers: its routes.
+        page: the file of the page.
+        hosts, token, limits: see :func:`create_app`.
+        instance: identifies it in the names of cookies.
+        lifespan: what runs when it ends.
+
+    Raises:
+        InputError: any host is accepted, but no token is given.
+    """
+    _check_token(hosts, token)
     app = FastAPI(
         title="torchattr",
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        lifespan=_closing,
+        lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.state.viewer = viewer
-    app.add_api_route("/", _page, include_in_schema=False)
-    for router in (routes.router, files.router, *routers):
+    app.add_api_route("/", _page(page), include_in_schema=False)
+    for router in routers:
         app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE), "page")
-    app.add_middleware(Guard, hosts=hosts, token=token, instance=viewer.instance, limits=limits)
+    app.add_middleware(Guard, hosts=hosts, token=token, instance=instance, limits=limits)
     _add_error_handlers(app)
     return app
+
+
+def _check_token(hosts: Sequence[str] | None, token: str | None) -> None:
+    if hosts is None and token is None:
+        raise InputError("hosts=None accepts requests under any host name, which requires a token")
 
 
 @asynccontextmanager
@@ -101,8 +132,11 @@ async def _closing(app: FastAPI) -> AsyncIterator[None]:
     app.state.viewer.close()
 
 
-def _page() -> Response:
-    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+def _page(file: str) -> Callable[[], Response]:
+    def page() -> Response:
+        return FileResponse(PAGE / file, headers={"cache-control": "no-cache"})
+
+    return page
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -6,9 +6,8 @@ import asyncio
 import errno
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,8 +16,6 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from torchattr.errors import Hint, InputError, Message, TorchattrError, WayOut
-from torchattr.models import LoadedModel
-from torchattr.web.app import create_app
 from torchattr.web.guard import LOCAL, is_local
 
 MAX_CONNECTIONS = 256
@@ -46,6 +43,11 @@ class Address:
     host: str
     port: int
     token: str | None = None
+
+    @property
+    def hosts(self) -> tuple[str, ...] | None:
+        """The host names that are accepted; `None` for any, which a token makes safe."""
+        return None if self.token else (*LOCAL, self.host)
 
     @property
     def url(self) -> str:
@@ -88,16 +90,8 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(
-    loaded: LoadedModel,
-    images: Sequence[Path] | None,
-    listening: socket.socket,
-    address: Address,
-    ready: Callable[[], None],
-) -> None:
-    """Serve until Ctrl-C; `ready` is called before the first request is handled."""
-    hosts = None if address.token else (*LOCAL, address.host)
-    app = create_app(loaded, images=images, token=address.token, hosts=hosts)
+def serve(app: FastAPI, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve an application until Ctrl-C; `ready` is called before the first request is handled."""
     ready()
     server_of(app).run(sockets=[listening])
 

@@ -10,6 +10,7 @@ import { startRegions } from "./regions.js";
 import { readTables } from "./render.js";
 import { startScores } from "./scores.js";
 import { set, state } from "./state.js";
+import { startTheme } from "./theme.js";
 
 const TABS = ["explain", "layers", "panels"];
 
@@ -33,21 +34,6 @@ function startTabs() {
       tabs[next].focus();
       open(TABS[next]);
     });
-  });
-}
-
-function startTheme() {
-  const button = byId("theme");
-  const dark = () => document.documentElement.dataset.theme === "dark";
-  const apply = (theme) => {
-    document.documentElement.dataset.theme = theme;
-    button.textContent = dark() ? "Light" : "Dark";
-  };
-  const saved = localStorage.getItem("torchattr-theme");
-  apply(saved ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-  button.addEventListener("click", () => {
-    apply(dark() ? "light" : "dark");
-    localStorage.setItem("torchattr-theme", document.documentElement.dataset.theme);
   });
 }
 

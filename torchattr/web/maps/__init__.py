@@ -1,0 +1,1 @@
+"""The viewer of a store of maps: pages of pictures with their maps, without a model."""
