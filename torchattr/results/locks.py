@@ -16,7 +16,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from torchattr.core.printable import printable
@@ -24,9 +26,9 @@ from torchattr.errors import FolderError
 from torchattr.results.files import cannot_write, not_interrupted
 
 try:
-    import fcntl
+    fcntl: Any = import_module("fcntl")
 except ImportError:  # Windows has no such locks.
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 LOCK = ".torchattr-lock"
 """The file that says who holds a folder which the kernel cannot lock; it exists only meanwhile."""
