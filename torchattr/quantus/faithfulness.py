@@ -212,7 +212,8 @@ class SensitivityN(_Replacing):
 class IROF(_Replacing):
     """:func:`torchattr.evaluate.irof` of superpixels, at most 1.
 
-    Quantus 0.6 counts the area in segments, so that it depends on their number.
+    Quantus 0.6 counts the area in segments, so that it depends on their number, and fails for
+    pictures of several channels.
     """
 
     defaults = options(
@@ -241,8 +242,8 @@ class IROF(_Replacing):
 class Monotonicity(_Replacing):
     """Whether the score never falls as elements are restored, the least important first.
 
-    True where :func:`torchattr.evaluate.monotonicity` is 1: up to rounding, which Quantus 0.6
-    counts as a fall.
+    True where :func:`torchattr.evaluate.monotonicity` is 1, which allows for rounding. Quantus 0.6
+    restores black: nothing ever changes, and every map passes.
     """
 
     defaults = options({"features_in_step": 1}, abs=True, normalise=True, then=REPLACING)
@@ -298,8 +299,8 @@ class MonotonicityCorrelation(Metric):
 class ROAD(Metric):
     """The accuracy after noisy linear imputation, by percentage: :func:`torchattr.evaluate.road`.
 
-    A dict over all examples. Quantus 0.6 takes those of the first batch alone, ranks the elements
-    of all channels, and counts pixels.
+    A dict over all examples. Quantus 0.6 takes those of the first batch alone, and fails for
+    pictures of several channels.
     """
 
     defaults = options(

@@ -156,8 +156,9 @@ class Consistency(Metric):
     """:func:`torchattr.evaluate.consistency` of the maps and the predicted classes.
 
     By default maps count as equal if their five largest elements are the same, with their signs.
-    Quantus 0.6 compares the signs of the *first* five elements, the top left of the picture, and
-    gives 0 to maps that no other example shares; here they are NaN.
+    Quantus 0.6 compares the signs of the *first* five elements, the top left of the picture, which
+    are all positive for magnitudes: all maps count as equal. It gives 0 to maps that no other
+    example shares; here they are NaN.
     """
 
     defaults = options({"discretise_func": None}, abs=True, normalise=True)
