@@ -7,6 +7,7 @@ from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
 from benchmarks.cases.kernels import Kernels
 from benchmarks.cases.methods import Methods
+from benchmarks.cases.metrics import Metrics
 from benchmarks.cases.paths import Paths
 from benchmarks.cases.prepare import Prepare
 from benchmarks.cases.relevance import Relevance
@@ -17,6 +18,6 @@ CASES: dict[str, Case] = {
     case.name: case
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
-        *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
+        *(Relevance(), Cams(), Incremental(), Coalitions(), Paths(), Metrics()),
     )
 }

@@ -5,6 +5,7 @@ It is not among the packages of the tests, since it brings others; install the e
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from torch import nn
 from torchattr import evaluate
 from torchattr import quantus as own
 
-theirs = pytest.importorskip("quantus", reason="needs Quantus, of the extra 'bench'")
+# This folder has the name of the package; of its modules only the package has any.
+pytest.importorskip("quantus.metrics", reason="needs Quantus, of the extra 'bench'")
+theirs = import_module("quantus")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
@@ -88,6 +91,7 @@ SAME: dict[str, dict[str, Any]] = {
     "Complexity": {},
     "EffectiveComplexity": {},
     "FaithfulnessEstimate": {"features_in_step": 8},
+    "Focus": {"call": {"custom_batch": np.eye(4, dtype=int)}},
     "PixelFlipping": {"features_in_step": 8},
     "PointingGame": {"call": MASKED},
     "RegionPerturbation": {"patch_size": 4, "regions_evaluation": 3},

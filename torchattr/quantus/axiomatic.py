@@ -101,8 +101,9 @@ class InputInvariance(Metric):
     True or False, for differences up to 1e-4; :func:`torchattr.evaluate.input_invariance` has their
     size. The first layer absorbs the shift exactly, padded or not, with or without a bias.
 
-    Quantus 0.6 shifts all elements but the first, changes the bias of the first module by one number
-    for each channel, which is wrong at the border of a padded convolution, and fails without one.
+    Quantus 0.6 shifts all elements but the first, changes the bias of the first module by one
+    number for each channel, which is wrong at the border of a padded convolution, and fails without
+    one.
     """
 
     defaults = options(
