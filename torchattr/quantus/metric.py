@@ -251,13 +251,14 @@ def baseline(name: Any, x: Tensor) -> Any:
     if isinstance(name, (int, float)) and not isinstance(name, bool):
         return float(name)
     flat = x.detach().flatten(1)
-    made = {"black": flat.amin, "white": flat.amax, "mean": flat.mean}
+    made: dict[str, Any] = {"black": flat.amin, "white": flat.amax, "mean": flat.mean}
     if name not in made:
         raise InputError(
             f"perturb_baseline must be a number or one of {', '.join(map(repr, made))}, got"
             f" {name!r}"
         )
-    return made[name](1).reshape(-1, *(1 for _ in x.shape[1:]))
+    found: Tensor = made[name](1)
+    return found.reshape(-1, *(1 for _ in x.shape[1:]))
 
 
 _REFUSED = {
