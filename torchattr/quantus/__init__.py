@@ -1,5 +1,7 @@
 """Quantus' names and signatures for the metrics of :mod:`torchattr.evaluate`."""
 
+from __future__ import annotations
+
 from typing import Any as _Any
 
 from torchattr.quantus.axiomatic import Completeness as Completeness
