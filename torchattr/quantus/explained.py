@@ -46,7 +46,8 @@ class Explained(Attribution):
                 f" torchattr, got {type(explain_func).__name__}"
             )
         self._is_method = is_method or isinstance(explain_func, type)
-        self._explain_func, self._arguments = explain_func, arguments
+        self._explain_func: Any = explain_func
+        self._arguments = arguments
         self._normalising, self._as_arrays = normalising, as_arrays
 
     def attribute(
