@@ -9,6 +9,7 @@ from benchmarks.cases.incremental import Incremental
 from benchmarks.cases.inspect import Inspect
 from benchmarks.cases.kernels import Kernels
 from benchmarks.cases.methods import Methods
+from benchmarks.cases.metrics import Metrics
 from benchmarks.cases.paths import Paths
 from benchmarks.cases.prepare import Prepare
 from benchmarks.cases.randomisation import Randomisation
@@ -22,6 +23,6 @@ CASES: dict[str, Case] = {
     for case in (
         *(Kernels(), Methods(), Sharing(), Scale(), Prepare(), Inspect()),
         *(Relevance(), Cams(), Incremental(), Coalitions(), Paths()),
-        *(Faithfulness(), Randomisation(), Truth(), DatasetRun()),
+        *(Metrics(), Faithfulness(), Randomisation(), Truth(), DatasetRun()),
     )
 }

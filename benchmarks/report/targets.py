@@ -329,6 +329,14 @@ TARGETS: tuple[Target, ...] = (
         at_least=True,
     ),
     Target(
+        "20 metrics × 12 methods × 32 pictures, ResNet-18: Quantus' time, of torchattr's",
+        20.0,
+        "metrics",
+        {"name": "20 metrics, 12 methods, 32 pictures"},
+        ("sides", "quantus", "times"),
+        at_least=True,
+    ),
+    Target(
         "largest batch at fixed memory, guided, ResNet-50: of Captum's",
         8.0,
         "scale",

@@ -12,7 +12,7 @@ import torchattr as ta
 from torchattr.core.inputs import as_inputs
 from torchattr.errors import InputError, OutputError, ShapeError, UndefinedMetricWarning
 from torchattr.evaluate import completeness, non_sensitivity
-from torchattr.evaluate.axioms import _random_values
+from torchattr.evaluate.replacement import UniformNoise
 
 X = noise(3, 2, 6, 8)
 MAPS = noise(3, 2, 6, 8, seed=2)
@@ -104,7 +104,7 @@ def test_non_sensitivity_is_its_definition(threshold: float) -> None:
     x, maps = noise(3, 6), noise(3, 6, seed=2)
     maps[0, :2] = 0
     maps[1, 3] = 0
-    drawn = [values[0] for values in _random_values(as_inputs(x), 3, 7)]
+    drawn = [UniformNoise(as_inputs(x), 7).sample(number)[0] for number in range(3)]
     expected = []
     for n in range(3):
         clean, count = float(blind_model(x[n : n + 1])[0, 1]), 0
@@ -121,15 +121,6 @@ def test_non_sensitivity_is_its_definition(threshold: float) -> None:
     found = non_sensitivity(blind_model, x, maps, 1, n_samples=3, seed=7, threshold=threshold)
     assert found.tolist() == expected
     assert 0 < sum(expected) < 18
-
-
-def test_random_values_are_within_the_range_of_each_example() -> None:
-    given = as_inputs(torch.cat([X[:1], 10 * X[1:]]))
-    for (values,) in _random_values(given, 3, 0):
-        for x, own in zip(given.tensors[0], values, strict=True):
-            assert float(x.min()) <= float(own.min()) < float(own.max()) <= float(x.max())
-    assert not torch.equal(*(values[0] for values in _random_values(given, 2, 0)))
-    assert torch.equal(_random_values(given, 2, 0)[1][0], _random_values(given, 3, 0)[1][0])
 
 
 def test_a_feature_that_has_the_baseline_is_not_without_effect() -> None:

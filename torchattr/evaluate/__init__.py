@@ -73,6 +73,7 @@ from torchattr.evaluate.sensitivity import local_lipschitz as local_lipschitz
 from torchattr.evaluate.sensitivity import robustness as robustness
 from torchattr.evaluate.sensitivity import sensitivity_average as sensitivity_average
 from torchattr.evaluate.sensitivity import sensitivity_max as sensitivity_max
+from torchattr.evaluate.square_removal import square_infidelity as square_infidelity
 from torchattr.evaluate.stability import (
     relative_input_stability as relative_input_stability,
 )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs, as_tensors, as_value
 from torchattr.core.rounding import in_single
-from torchattr.core.types import Activation, Forward, OutputKey, Tensors
+from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError, OutputError, ShapeError
-from torchattr.evaluate.deletions import Deletions
+from torchattr.evaluate.deletions import DeletionOptions, Deletions
 from torchattr.evaluate.measured_maps import undefined
-from torchattr.evaluate.replacement import as_replaced
-from torchattr.methods import SeededStreams, TargetScores, checked_count
-from torchattr.methods import checked_seed as _checked_seed
+from torchattr.evaluate.replacement import UniformNoise, as_replaced
+from torchattr.methods import TargetScores, checked_count
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def completeness(
@@ -95,33 +97,31 @@ def non_sensitivity(
     target: Any = None,
     *,
     threshold: float = 1e-5,
-    baselines: Any = None,
     n_samples: int = 4,
     seed: int = 0,
-    feature_mask: Tensors | None = None,
-    activation: Activation = "none",
-    additional_forward_args: Any = None,
-    output: OutputKey = None,
-    perturbations_per_eval: int | None = None,
-    show_progress: bool = False,
+    **options: Unpack[DeletionOptions],
 ) -> Tensor:
     """Count the features that are said to matter and do not, or matter and are said not to.
 
     `|{i: a_i = 0} △ {i: E_v[(s(x) − s(x with i ← v))²] = 0}|`, from 0 to the number of features;
     the lower, the better. Nguyen and Martínez 2020, arXiv:2007.07584.
 
-    The expectation is over random values `v` from the range of each example's input, so that a
-    feature that happens to have the baseline's value already does not pass for one without effect.
-    It does *not* see how much a feature matters, nor what features do together: of a pair that can
-    stand in for each other, none matters alone.
+    The expectation is over uniform noise `v` in the range of each channel, so that a feature that
+    happens to have the baseline's value already does not pass for one without effect. It does *not*
+    see how much a feature matters, nor what features do together: of a pair that can stand in for
+    each other, none matters alone.
 
     Args:
+        model: as for every method.
+        inputs: as for every method.
+        attributions: as for :func:`torchattr.evaluate.deletion_curve`.
+        target: as for every method.
         threshold: attributions up to this share of the largest, and effects up to this share of the
             score, count as 0.
-        baselines: replace features by this instead of by random values, as for
-            :func:`torchattr.evaluate.deletion_curve`, whose further arguments these are.
-        n_samples: number of random values of each feature.
-        seed: of these values, which all examples share as shares of their range.
+        n_samples: how often each feature is drawn.
+        seed: of the noise, which all examples share.
+        options: see :class:`torchattr.evaluate.DeletionOptions`; raw scores. With `baselines` they
+            replace features once, instead of noise.
 
     Returns:
         `(N,)`, or `(N, targets)` for several targets.
@@ -138,49 +138,23 @@ def non_sensitivity(
     """
     if not 0 <= threshold < 1:
         raise InputError(f"threshold must be at least 0 and below 1, got {threshold}")
-    given = as_inputs(inputs, differentiable=False)
-    replaced = _random_values(given, n_samples, seed) if baselines is None else [baselines]
-    effects: list[Tensor] = []
-    for values in replaced:
-        deletions = Deletions(
-            model,
-            inputs,
-            attributions,
-            target,
-            baselines=values,
-            feature_mask=feature_mask,
-            activation=activation,
-            additional_forward_args=additional_forward_args,
-            output=output,
-            perturbations_per_eval=perturbations_per_eval,
-        )
-        scores = deletions.of(deletions.features, "Deletion" if show_progress else None)
-        effects.append((deletions.scores.clean - scores).double().square())
-    effect = torch.stack(effects).mean(0).sqrt().permute(1, 2, 0)  # (N, targets, features)
-    least = threshold * deletions.scores.clean.double().abs()[..., None]
+    checked_count(n_samples, "n_samples")
+    deletions = Deletions(model, inputs, attributions, target, **options)
+    replaced: list[Any] = [None]
+    if "baselines" not in options:
+        noise = UniformNoise(deletions.inputs, seed)
+        replaced = [noise.sample(number) for number in range(n_samples)]
+    clean = deletions.scores.clean
+    squares = [
+        (clean - deletions.of(deletions.features, "Deletion", values)).double().square()
+        for values in replaced
+    ]
+    effect = torch.stack(squares).mean(0).sqrt().permute(1, 2, 0)  # (N, targets, features)
+    least = threshold * clean.double().abs()[..., None]
     worth = deletions.sums().abs().transpose(0, 1)
     idle = worth <= threshold * worth.amax(-1, keepdim=True)
-    differs = (idle != (effect <= least)) & deletions.features.members[:, None]
-    return deletions.in_form(differs.sum(-1))
-
-
-def _random_values(inputs: Inputs, n_samples: int, seed: int) -> list[tuple[Tensor, ...]]:
-    """Return values within the range of each example, for each sample one like each input."""
-    checked_count(n_samples, "n_samples")
-    streams = SeededStreams([_checked_seed(seed)])
-    return [
-        tuple(_within(x, streams, number, sample) for number, x in enumerate(inputs.tensors))
-        for sample in range(n_samples)
-    ]
-
-
-def _within(tensor: Tensor, streams: SeededStreams, stream: int, sample: int) -> Tensor:
-    drawn = streams.uniform(stream, sample, sample + 1, tensor.shape[1:].numel())
-    shares = torch.from_numpy(drawn).to(tensor.device).reshape(1, *tensor.shape[1:])
-    flat = tensor.detach().double().flatten(1)
-    shape = (len(tensor), *(1 for _ in tensor.shape[1:]))
-    low, high = flat.amin(1).reshape(shape), flat.amax(1).reshape(shape)
-    return (low + shares * (high - low)).to(tensor.dtype)
+    members = deletions.features.members[:, None].to(effect.device)
+    return deletions.in_form(((idle != (effect <= least)) & members).sum(-1))
 
 
 def _sums(attributions: Any, inputs: Inputs, scores: TargetScores) -> Tensor:

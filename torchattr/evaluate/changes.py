@@ -264,7 +264,7 @@ def observed_model(
     if not any(one.of_scores or one.of_layers or one.keeps(only_kept) for one in needed):
         return None
     method = _only_method(explanations) if model is None else None
-    run = model if method is None else method.model
+    run: Any = model if method is None else method.model
     key = None if method is None else method.output
     arguments = as_arguments(options.get("additional_forward_args"))
     if not any(one.of_layers for one in needed):

@@ -62,7 +62,7 @@ def input_invariance(
         InputError: a shift, or explanations, that are not finite.
 
     >>> import torch, torchattr as ta
-    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
     >>> x = torch.rand(2, 3)
     >>> bool(input_invariance(ta.Saliency(model), x, target=1).max() < 1e-5)
     True
