@@ -85,4 +85,4 @@ def test_wrong_settings_are_sentences(data, arguments, said) -> None:
 def test_a_data_set_that_is_not_there_is_a_sentence(here) -> None:
     result = call("run", "nothing", "--method", "saliency", "--out", "maps.zarr")
     assert result.exit_code == 2
-    assert "data must be" in result.stderr
+    assert "is no such file or folder" in result.stderr

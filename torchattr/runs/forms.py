@@ -151,6 +151,8 @@ class Form:
     def of(cls, owner: type, function: Callable[..., Any]) -> Form:
         """Return the form of a class (if `function` is one) or of one of its methods."""
         called = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+        # Annotations are names of the module that the function was written in.
+        called = inspect.unwrap(called)
         docs, hints = argument_docs(owner, called), getattr(called, "__annotations__", {})
         fields, missing = [], []
         for parameter in _parameters(function):
