@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from torchattr.errors import ShapeError, TorchattrError
 
@@ -15,6 +15,10 @@ _AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 _ORDER = {1: "0, 2, 1", 2: "0, 3, 1, 2", 3: "0, 4, 1, 2, 3"}
 """How a tensor whose channels come last is permuted, by the number of its spatial dimensions."""
 
+_CONVOLUTIONS = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
 _CHANNELS = re.compile(
     r"weight of size \[(?P<weight>[\d, ]+)\], expected input\[(?P<given>[\d, ]+)\] to have"
     r" (?P<channels>\d+) channels"
@@ -117,9 +121,9 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, filter(None, text.split(", "))))
 
 
-def _convolutions(modules: Sequence[nn.Module]) -> Iterator[_ConvNd]:
+def _convolutions(modules: Sequence[nn.Module]) -> Iterator[Any]:
     for module in modules:
-        yield from (one for one in module.modules() if isinstance(one, _ConvNd))
+        yield from (one for one in module.modules() if isinstance(one, _CONVOLUTIONS))
 
 
 def _difference(given: tuple[int, ...], taken: _Taken) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from torchattr.errors import (
     InputTypeError,
     ModelError,
     ScriptedModelError,
+    ShapeError,
     TorchattrError,
 )
 from torchattr.layers import Trace, refuse_scripted
@@ -154,6 +155,8 @@ class _Builder:
     def _try(self, model: nn.Module) -> None:
         try:
             self._run(model)
+        except ShapeError as error:
+            raise ModelError(f"the model does not run on example_inputs: {error}") from error
         except TorchattrError:
             raise
         except _REJECTIONS as error:
