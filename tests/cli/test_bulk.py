@@ -7,6 +7,7 @@ from command import call
 from PIL import Image
 
 import torchattr as ta
+from torchattr.models.collage import examples
 
 pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
 
@@ -38,6 +39,15 @@ def test_a_folder_becomes_a_store(data) -> None:
     assert maps.record["reduce"] == "max_abs"
 
 
+def test_without_a_folder_the_bundled_pictures_are_explained(here) -> None:
+    result = call("run", "--method", "saliency", "--out", "maps.zarr", "--workers", 0)
+    assert result.exit_code == 0, result.output
+    rows = ta.open_maps("maps.zarr").rows
+    assert [Path(one).stem for one in rows.column("id").to_pylist()] == sorted(
+        one.path.stem for one in examples()
+    )
+
+
 def test_ranks_share_the_work(data) -> None:
     for rank, said in ((0, "other shards are left to other processes"), (1, "")):
         result = run("--method", "saliency", "--shard-size", 2, "--rank", rank, "--world", 2)
@@ -51,7 +61,7 @@ def test_what_cannot_be_read_changes_the_exit_code(data) -> None:
     result = run("--method", "saliency")
     assert result.exit_code == 1
     assert "Wrote maps of 4 of 5 pictures" in result.stdout
-    assert "1 pictures have no maps, see the column reason; the first:" in result.stderr
+    assert "1 picture has no maps, see the column reason; the first:" in result.stderr
 
 
 def test_another_method_is_refused_with_the_difference(data) -> None:

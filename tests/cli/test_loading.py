@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+import typer.main
 from command import call
+
+from torchattr.cli import app
 
 OWN = """
 import torchattr as ta
@@ -24,6 +28,11 @@ def written(folder: Path, name: str) -> str:
     file = folder / f"{name}.py"
     file.write_text(OWN.format(name=name).replace("Negated", name.title().replace("_", "")))
     return str(file)
+
+
+@pytest.mark.parametrize("command", typer.main.get_group(app).commands)
+def test_every_command_takes_it(command: str) -> None:
+    assert "--load" in call(command, "--help").stdout
 
 
 def test_what_a_file_registers_is_there(here: Path) -> None:

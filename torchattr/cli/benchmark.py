@@ -11,6 +11,7 @@ from torchattr.cli import options
 from torchattr.cli.charts import show_table
 from torchattr.cli.console import note, reported
 from torchattr.cli.console import out as stdout
+from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations
 from torchattr.core.printable import printable
 
@@ -51,6 +52,7 @@ def benchmark(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Measure methods where the truth is known: which are right?
 

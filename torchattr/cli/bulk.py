@@ -11,13 +11,22 @@ import typer
 
 from torchattr.cli import options
 from torchattr.cli.console import note, out, reported
+from torchattr.cli.loading import Load
 from torchattr.cli.run import SKIPPED
 from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
     from torchattr.bulk import RunReport
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="Data set: a folder of pictures, ...")]
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DATA]",
+        help="Data set: a folder of pictures, a table of their paths (.csv, .parquet), tars of"
+        " WebDataset; default: the bundled pictures",
+        show_default=False,
+    ),
+]
 Methods = Annotated[
     list[str],
     typer.Option("--method", help="Attribution method (see torchattr methods); repeatable"),
@@ -68,9 +77,9 @@ Actors = Annotated[int | None, typer.Option(min=1, help="Actors of Ray; default:
 
 
 def run(
-    data: Data,
     method: Methods,
     store: Store,
+    data: Data = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
@@ -96,6 +105,7 @@ def run(
     engine: Engine = "own",
     address: Address = None,
     actors: Actors = None,
+    load: Load = None,
 ) -> None:
     """Explain a whole data set into a store of maps (Zarr) with a table of its pictures (Parquet).
 
@@ -110,7 +120,7 @@ def run(
         own: Any = {"rank": rank, "world": world, "leases": leases}
         explain = _run_by(engine, own, {"address": address, "actors": actors})
         report = explain(
-            *(model, data, method, target or "top1"),
+            *(model, data or _bundled(model), method, target or "top1"),
             out=store,
             layer=layer or (),
             rules=options.rules_of(rule or ()),
@@ -126,6 +136,13 @@ def run(
             **{**form, **how},
         )
         raise typer.Exit(_told(report.out, report.is_complete))
+
+
+def _bundled(model: str) -> Path:
+    """Return the folder of the bundled pictures that a model is shown if there are no others."""
+    from torchattr.models import find_images
+
+    return find_images(["astronaut_cat" if model == "demo" else "cat"])[0].parent
 
 
 def _run_by(
@@ -159,5 +176,6 @@ def _told(path: Path, is_complete: bool) -> int:
         note("other shards are left to other processes, or to the same command again")
     if failed:
         reasons = maps.rows.column("reason").drop_null()
-        note(f"{failed} pictures have no maps, see the column reason; the first: {reasons[0]}")
+        have = "picture has" if failed == 1 else "pictures have"
+        note(f"{failed} {have} no maps, see the column reason; the first: {reasons[0]}")
     return SKIPPED if failed else 0

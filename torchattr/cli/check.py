@@ -11,6 +11,7 @@ from torchattr.cli import options
 from torchattr.cli.charts import show_table
 from torchattr.cli.console import err, fault, note, reported
 from torchattr.cli.console import out as stdout
+from torchattr.cli.loading import Load
 from torchattr.cli.options import in_command
 from torchattr.cli.run import SKIPPED, Destinations, ModelSpec
 from torchattr.core.printable import printable
@@ -82,6 +83,7 @@ def check(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    load: Load = None,
 ) -> None:
     """Check whether the maps of methods can be believed.
 
