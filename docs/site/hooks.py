@@ -21,9 +21,13 @@ ROOMS = {
     "torchattr.results": "Results",
     "torchattr.robust": "Robustness",
     "torchattr.concepts": "Concepts",
+    "torchattr.quantus": "Under Quantus' names",
+    "torchattr.bulk": "Data sets",
+    "torchattr.integrations": "Integrations",
     "torchattr.errors": "Errors",
 }
 
+FENCE = re.compile(r"^(```\w+) [^\n`]*$", re.MULTILINE)
 LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s]+)(\))")
 
 
@@ -41,7 +45,10 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Let links to files that are no pages lead to the repository."""
+    """Let links to files that are no pages lead to the repository.
+
+    Of fences, only the language stays: what else tests read there would keep them from being one.
+    """
 
     def linked(match: re.Match[str]) -> str:
         path, _, anchor = match[2].partition("#")
@@ -52,7 +59,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         outside = posixpath.normpath(posixpath.join("docs", inside))
         return f"{match[1]}{SOURCE}{outside}{'#' if anchor else ''}{anchor}{match[3]}"
 
-    return LINK.sub(linked, markdown)
+    return FENCE.sub(r"\1", LINK.sub(linked, markdown))
 
 
 def page_of(room: str) -> str:

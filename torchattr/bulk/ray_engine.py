@@ -30,7 +30,12 @@ class ShardWorker:
     the store.
 
     Args:
-        model, data, methods, targets, out, options: see :func:`run`.
+        model: as for :func:`run`.
+        data: as for :func:`run`.
+        methods: as for :func:`run`.
+        targets: as for :func:`run`.
+        out: as for :func:`run`.
+        options: as for :func:`run`.
 
     >>> import tempfile
     >>> from torchattr.models.collage import examples
@@ -79,8 +84,11 @@ def run_on_ray(
     is ended otherwise is continued by the same call, or by :func:`run`.
 
     Args:
-        model, data, methods, targets, options: see :func:`run`; all but `rank`, `world`, `leases`,
-            `shards` and `watch`.
+        model: as for :func:`run`.
+        data: as for :func:`run`.
+        methods: as for :func:`run`.
+        targets: as for :func:`run`.
+        options: as for :func:`run`; all but `rank`, `world`, `leases`, `shards` and `watch`.
         out: folder of the store, at the same place on all machines.
         address: of the cluster; `None` for the one that Ray finds, else one on this machine.
         actors: number of actors; `None` for one a GPU, or half the cores of a cluster without any.

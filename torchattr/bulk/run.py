@@ -127,13 +127,14 @@ def run(
         batch_size: pictures at once; by default as many as fit into free memory. It is found out
             once for a store, and halved by a process whose memory runs out.
         seed: what the seeds of random methods are derived from.
-        weights, trust: see :func:`torchattr.models.load_model`.
+        weights: see :func:`torchattr.models.load_model`.
+        trust: see :func:`torchattr.models.load_model`.
         transform: the preprocessing of a module, from an image to a tensor `(C, H, W)`.
         device: `"auto"` uses a GPU if there is one; each process of a machine another.
         backend: kernel backend, see :func:`backend`.
         workers: processes that read pictures; 0 reads in this one.
-        rank, world: number of this process, and of all; by default as torchrun or SLURM say. Shard
-            `s` belongs to rank `s % world`.
+        rank: number of this process; by default as torchrun or SLURM say.
+        world: number of all processes; shard `s` belongs to rank `s % world`.
         leases: take any shard that no other process holds instead, so that processes may come and
             go.
         shards: numbers of the shards to work on, as something else hands them out; shard `s` holds
