@@ -64,7 +64,7 @@ class Relevance(Case):
             " zennit, for DeepLIFT Captum, for attention the plain gradient times the input."
             " Remembered is what is kept between forward and backward, for one image: what autograd"
             " saves, for zennit without and with what its hooks keep; in brackets torchattr's share"
-            " of both. Peak is the largest"
+            " of both. DeepLIFT keeps it elsewhere. Peak is the largest"
             " amount of tensors at once. Maps of LRP were compared with zennit's in float64 first;"
             " Captum's DeepLIFT differs where a pool follows an activation."
         )
@@ -140,19 +140,23 @@ def _row(one: Comparison, subject: Subject, settings: Settings) -> dict[str, Any
 def _memory(one: Comparison, task: Task, wrong: set[str]) -> dict[str, dict[str, float]]:
     """Return the memory of each right side in MiB, and what torchattr's is a share of."""
     runs = {name: run for name, run in one.sides(task).items() if name not in wrong}
-    found = {name: _memory_of(run, task) for name, run in runs.items()}
+    # DeepLIFT runs its pairs by itself, and what it keeps of them is not what autograd saves.
+    saves = one.sides is not _deep_lift_sides
+    found = {name: _memory_of(run, task, saves) for name, run in runs.items()}
     for name, side in found.items():
-        if name != "torchattr" and "torchattr" in found:
+        if saves and name != "torchattr" and "torchattr" in found:
             ours = found["torchattr"]["remembered_mib"]
             side["remembered_ratio"] = ours / side["remembered_mib"]
             side["with_hooks_ratio"] = ours / side["with_hooks_mib"]
     return found
 
 
-def _memory_of(run: Callable[[], Results], task: Task) -> dict[str, float]:
+def _memory_of(run: Callable[[], Results], task: Task, saves: bool) -> dict[str, float]:
     own = run if isinstance(run, OnOwnModel) else OnOwnModel(run, task.model)
     known = [*state(own.model), task.images]
     silent = quiet(run)
+    if not saves:
+        return {"peak_mib": peak_bytes(silent, task.images.device) / MIB}
     return {
         "remembered_mib": remembered_bytes(silent, known) / MIB,
         "with_hooks_mib": remembered_bytes(silent, known, own.kept) / MIB,
