@@ -71,7 +71,7 @@ PAPER = re.compile(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d+")
 NEEDED = {"zarr": "3"}
 """The versions of optional packages that do not exist for every Python that is supported."""
 
-NEEDING = {"zarr": ("torchattr.bulk.maps", "torchattr.bulk.run")}
+NEEDING = {"zarr": ("torchattr.bulk.maps", "torchattr.bulk.ray_engine", "torchattr.bulk.run")}
 """The modules whose examples need them."""
 
 WITHOUT_EXAMPLE = {
