@@ -16,7 +16,8 @@ PHOTO = Image.new("RGB", (60, 40), (200, 100, 50))
 def cell_of(page, column, cell=64, given=96):
     """A pixel row through the middle of the first row of pictures; the input is column 0."""
     labels = MARGIN + given + 2 * GAP
-    left = labels + LABEL_WIDTH + GAP + (column - 1) * (96 + GAP) + (96 - cell) // 2
+    width = max(cell, 96)
+    left = labels + LABEL_WIDTH + GAP + (column - 1) * (width + GAP) + (width - cell) // 2
     left = left if column else MARGIN
     rows = np.flatnonzero((np.asarray(page)[:, left + cell // 2] != 255).any(1))
     pixels = np.asarray(page)[:, left : left + cell]
@@ -177,7 +178,7 @@ CANCELLED = {
     "sum": np.array([0.1, 0.2, -0.3])[:, None, None] * np.ones((3, 4, 4)),
     "luma": np.array([0.587, -0.299, 0.0])[:, None, None] * np.ones((3, 4, 4)),
     # Smaller than the map's cells, so that each pixel is a mean over several of them.
-    "checkers": (np.indices((1, 450, 450)).sum(0) % 2 * 2 - 1.0) * 0.1,
+    "checkers": (np.indices((1, 300, 300)).sum(0) % 2 * 2 - 1.0) * 0.1,
 }
 
 
@@ -189,6 +190,6 @@ CANCELLED = {
 )
 def test_what_cancels_is_drawn_as_zero(values, style, scale, dtype):
     given = (CANCELLED[values] * scale).astype(dtype)[None]
-    page = panel(PHOTO, {"mine": given}, ["cat"], cell=64, styles={"mine": style})
-    line = cell_of(page, 1, cell=96)
+    page = panel(PHOTO, {"mine": given}, ["cat"], cell=65, styles={"mine": style})
+    line = cell_of(page, 1, cell=98, given=98)
     assert (line == colormap(0.0, "RdBu_r")).all()

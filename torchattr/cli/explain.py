@@ -43,6 +43,21 @@ def explain(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    view: Annotated[
+        str,
+        typer.Option(
+            help="What the panel shows: crop, the part that the model saw, or photo, all of it",
+            metavar="VIEW",
+        ),
+    ] = "crop",
+    cmap: Annotated[
+        str | None,
+        typer.Option(
+            help="Colour map of the panel: viridis, inferno, magma, plasma, cividis, gray or turbo;"
+            " for maps with a sign RdBu_r, coolwarm, PuOr_r or bwr",
+            metavar="NAME",
+        ),
+    ] = None,
     load: Load = None,
 ) -> None:
     """Explain images: which regions support each class?
@@ -56,6 +71,7 @@ def explain(
         from torchattr.methods import checked_memory, find_method
         from torchattr.models import is_user_file
         from torchattr.runs import ExplainJob, ExplainSettings
+        from torchattr.show import HEAT, checked_view, recolored
 
         settings = ExplainSettings(
             tuple(method or ()),
@@ -68,12 +84,13 @@ def explain(
             composite,
             tuple(option or ()),
         )
+        shown, _ = checked_view(view), recolored(HEAT, cmap)
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
-            return [ExplainJob(loaded, settings, weights=weights)]
+            return [ExplainJob(loaded, settings, shown, cmap, weights=weights)]
 
         where = Destinations(out, overwrite, logdir, html)
         raise typer.Exit(run_on_images(images, which, where, jobs))

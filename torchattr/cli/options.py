@@ -168,6 +168,8 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "rank": ("--rank", "NUMBER"),
     "world": ("--world", "NUMBER"),
     "port": ("--port", "NUMBER"),
+    "view": ("--view", "VIEW"),
+    "cmap": ("--cmap", "NAME"),
     "token": ("--token", "TEXT"),
 }
 """The option and the placeholder of its value for each argument of the library that has one."""

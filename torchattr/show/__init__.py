@@ -25,6 +25,7 @@ from torchattr.show.intervals import plot_intervals as plot_intervals
 from torchattr.show.overlay import overlay as overlay
 from torchattr.show.overlay import resize_map as resize_map
 from torchattr.show.panel import View as View
+from torchattr.show.panel import checked_view as checked_view
 from torchattr.show.panel import panel as panel
 from torchattr.show.picture_table import percent as percent
 from torchattr.show.plot import plot as plot

@@ -71,7 +71,7 @@ def panel(
     'RGB'
     """
     _check_counts(maps, labels, scores, styles or {}, cell)
-    scene = _Scene.of(image, box, cell, view)
+    scene = _Scene.of(image, box, cell, checked_view(view))
     columns = [
         _Column.of(name, values, len(labels), (styles or {}).get(name), cmap)
         for name, values in maps.items()
@@ -105,8 +105,6 @@ class _Scene:
 
     @classmethod
     def of(cls, image: Any, box: Sequence[float] | None, cell: int, view: View) -> _Scene:
-        if view not in get_args(View):
-            raise InputError(f"view must be one of {get_args(View)}, got {view!r}")
         original = Image.fromarray(as_picture(image))
         whole = Box(0, 0, *original.size)
         seen = whole if box is None else _checked(box)
@@ -139,6 +137,14 @@ def _size(frame: Box, cell: int) -> tuple[int, int]:
     width, height = frame.x1 - frame.x0, frame.y1 - frame.y0
     factor = min(cell / min(width, height), _LONGEST * cell / max(width, height))
     return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def checked_view(view: str) -> View:
+    """Return what the pictures show; raises ``InputError`` for an unknown name."""
+    for known in get_args(View):
+        if view == known:
+            return known
+    raise InputError(f"view must be one of {get_args(View)}, got {view!r}")
 
 
 def _checked(box: Sequence[float]) -> Box:
