@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from torchattr.show.legends import Legend
 from torchattr.show.picture_table import (
     GAP,
     LABEL_WIDTH,
     MARGIN,
-    Legend,
     PictureTable,
     Row,
     percent,

@@ -18,6 +18,8 @@ def test_lines_fit_and_nothing_is_left_out(text, width):
 def test_lines_break_between_words():
     assert wrap("military uniform", 80, 14) == ["military", "uniform"]
     assert wrap("one  \n two", 1000, 14) == ["one two"]
+    assert wrap("up to 0.5 of it", width_of("up to 0.", 14), 14) == ["up to", "0.5 of it"]
+    assert wrap("猫の写真", width_of("猫の", 14), 14) == ["猫の", "写真"]
 
 
 def test_text_is_drawn_below_the_position_in_its_colour():

@@ -26,10 +26,7 @@ def explain(
         typer.Option(help="Attribution method (see torchattr methods); repeatable"),
     ] = None,
     target: options.Targets = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Layer of class activation maps (see torchattr layers); repeatable"),
-    ] = None,
+    layer: options.CamLayers = None,
     rule: options.Rules = None,
     composite: options.Composite = None,
     option: options.MethodOptions = None,
@@ -43,21 +40,8 @@ def explain(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
-    view: Annotated[
-        str,
-        typer.Option(
-            help="What the panel shows: crop, the part that the model saw, or photo, all of it",
-            metavar="VIEW",
-        ),
-    ] = "crop",
-    cmap: Annotated[
-        str | None,
-        typer.Option(
-            help="Colour map of the panel: viridis, inferno, magma, plasma, cividis, gray or turbo;"
-            " for maps with a sign RdBu_r, coolwarm, PuOr_r or bwr",
-            metavar="NAME",
-        ),
-    ] = None,
+    view: options.View = "crop",
+    cmap: options.Colors = None,
     load: Load = None,
 ) -> None:
     """Explain images: which regions support each class?

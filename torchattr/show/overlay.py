@@ -12,9 +12,6 @@ from torchattr.show.arrays import as_floats, as_map, as_picture
 from torchattr.show.channels import LUMA
 from torchattr.show.colors import colormap, default_colormap, is_diverging, table
 
-_COLOR_LEFT = 0.35
-"""The share of a picture's colour that stays beneath a map, at full dimming."""
-
 
 def overlay(
     image: Any,
@@ -65,7 +62,7 @@ def overlay(
 def _dimmed(picture: np.ndarray, cmap: str, dim: float) -> np.ndarray:
     """Return a picture with less colour, closer to the grey of a colour map's zero."""
     grey = (picture @ LUMA)[..., None]
-    muted = picture + (grey - picture) * (dim * (1 - _COLOR_LEFT))
+    muted = picture + (grey - picture) * (1 - (1 - dim) ** 2)
     colors = table(cmap)
     zero = float(colors[len(colors) // 2 if is_diverging(cmap) else 0] @ LUMA)
     return muted + (zero - muted) * dim

@@ -12,7 +12,8 @@ from PIL import Image
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
-from torchattr.show.picture_table import Legend, PictureTable, Row
+from torchattr.show.legends import Legend
+from torchattr.show.picture_table import PictureTable, Row
 from torchattr.show.styles import Style, faded, recolored, style_of, title_of
 
 View = Literal["crop", "photo"]

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageDraw
 
-from torchattr.show.text import MUTED, draw_lines, fitted, line_height, width_of, wrap
+from torchattr.show.legends import Legend, LegendBlock
+from torchattr.show.text import MUTED, draw_lines, fitted, line_height, wrap
 
 MARGIN = 32
 GAP = 12
@@ -20,7 +21,6 @@ NARROWEST = 96
 _SMALLEST = 12
 _RULE = (226, 228, 232)
 _ACCENT = (49, 104, 142)
-_LINE_GAP = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +33,11 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Legend:
-    """The meaning of the colours of some columns: a bar, what its ends stand for, and a text."""
-
-    bar: np.ndarray
-    ends: tuple[str, str]
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
 class PictureTable:
     """A table of pictures with headings, row labels and legends: dark text on white.
 
-    given: a heading and a picture that belong to all rows, at the left of the first.
+    given: a heading and a picture that belong to all rows, at the left of the first; the legends
+        are below it if the rows leave room, else below all.
     activation: what made the scores, such as ``softmax``.
     """
 
@@ -68,7 +60,7 @@ class PictureTable:
         self._draw_headings(canvas)
         for number in range(len(self.rows)):
             self._draw_row(canvas, number)
-        self._draw_legends(canvas, self._row_top(len(self.rows)) + GAP)
+        self._draw_legends(canvas)
         return canvas
 
     @cached_property
@@ -138,36 +130,34 @@ class PictureTable:
     def _row_top(self, number: int) -> int:
         headings = max(map(len, self._heading_lines)) * line_height(HEADING)
         above = sum(self._row_heights[:number]) + number * GAP
-        top = self._heading_top + headings + GAP // 2
-        if self.given is not None and number == len(self.rows):
-            above = max(above, self.given[1].shape[0] + GAP)
-        return top + above
+        return self._heading_top + headings + GAP // 2 + above
 
     @cached_property
-    def _end_width(self) -> int:
-        ends = [end for legend in self.legends for end in legend.ends]
-        return max((width_of(end, NOTE) for end in ends), default=0) + GAP // 2
+    def _rows_bottom(self) -> int:
+        return self._row_top(0) + sum(self._row_heights) + (len(self.rows) - 1) * GAP
 
     @cached_property
-    def _legend_left(self) -> int:
-        """Where the texts of the legends begin."""
-        bars = max((legend.bar.shape[1] for legend in self.legends), default=0)
-        return MARGIN + bars + 2 * self._end_width + GAP
+    def _given_bottom(self) -> int:
+        return self._row_top(0) + (0 if self.given is None else self.given[1].shape[0])
 
     @cached_property
-    def _texts(self) -> list[list[str]]:
-        room = self._width - MARGIN - self._legend_left
-        return [wrap(one.text, room, NOTE) for one in self.legends]
+    def _aside(self) -> LegendBlock | None:
+        """The legends, if they find room below the picture that belongs to all rows."""
+        if self.given is None:
+            return None
+        block = LegendBlock(self.legends, self.note, self.given[1].shape[1])
+        has_room = self._given_bottom + 2 * GAP + block.height <= self._rows_bottom
+        return block if has_room and block.fits else None
 
     @cached_property
-    def _note(self) -> list[str]:
-        return wrap(self.note, self._width - 2 * MARGIN, NOTE)
+    def _below(self) -> LegendBlock:
+        return LegendBlock(self.legends, self.note, self._width - 2 * MARGIN)
 
     @cached_property
     def _height(self) -> int:
-        legends = sum(map(len, self._texts)) * (line_height(NOTE) + _LINE_GAP)
-        notes = len(self._note) * line_height(NOTE) + _LINE_GAP
-        return self._row_top(len(self.rows)) + 2 * GAP + legends + notes + MARGIN - 8
+        bottom = max(self._rows_bottom, self._given_bottom)
+        below = 0 if self._aside else 3 * GAP - 8 + self._below.height
+        return bottom + below + MARGIN
 
     def _left(self, column: int) -> int:
         labels = self._label_left + self._label_fit[1] + 2 * GAP
@@ -214,24 +204,14 @@ class PictureTable:
         if filled:
             draw.rectangle((left, top, left + filled, top + BAR_HEIGHT - 1), fill=_ACCENT)
 
-    def _draw_legends(self, canvas: Image.Image, top: int) -> None:
+    def _draw_legends(self, canvas: Image.Image) -> None:
+        if self._aside is not None:
+            self._aside.draw(canvas, (MARGIN, self._given_bottom + 2 * GAP))
+            return
+        top = max(self._rows_bottom, self._given_bottom) + 2 * GAP
         line = ImageDraw.Draw(canvas)
         line.line((MARGIN, top, self._width - MARGIN, top), fill=_RULE)
-        top += GAP
-        for legend, lines in zip(self.legends, self._texts, strict=True):
-            self._draw_legend(canvas, legend, top)
-            draw_lines(canvas, lines, (self._legend_left, top), NOTE)
-            top += len(lines) * (line_height(NOTE) + _LINE_GAP)
-        draw_lines(canvas, self._note, (MARGIN, top), NOTE, MUTED)
-
-    def _draw_legend(self, canvas: Image.Image, legend: Legend, top: int) -> None:
-        height, width = legend.bar.shape[:2]
-        left = MARGIN + self._end_width
-        start = left - GAP // 2 - width_of(legend.ends[0], NOTE)
-        draw_lines(canvas, [legend.ends[0]], (start, top), NOTE, MUTED)
-        bar = Image.fromarray(legend.bar)
-        canvas.paste(bar, (left, top + (line_height(NOTE) - height) // 2))
-        draw_lines(canvas, [legend.ends[1]], (left + width + GAP // 2, top), NOTE, MUTED)
+        self._below.draw(canvas, (MARGIN, top + GAP))
 
 
 def percent(share: float) -> str:

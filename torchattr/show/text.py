@@ -16,7 +16,8 @@ _LEADING = 1.3
 _WIDEST = 3
 # Scripts without spaces, whose lines break between any two letters.
 _UNSPACED = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
-_PIECES = re.compile(rf"[{_UNSPACED}]|[^\s,/_.{_UNSPACED}-]*[\s,/_.-]?")
+_INSIDE = rf"[^\s,/_.{_UNSPACED}-]|(?<=\d)[.,](?=\d)"
+_PIECES = re.compile(rf"[{_UNSPACED}]|(?:{_INSIDE})*[\s,/_.-]?")
 
 
 def line_height(size: int) -> int:
