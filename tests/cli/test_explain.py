@@ -315,6 +315,8 @@ def test_an_entry_of_the_output_is_chosen(here):
         (["--method", "salience"], "did you mean 'saliency'"),
         (["--backend", "tritn"], "no backend is called 'tritn'; did you mean 'triton' or 'torch'?"),
         (["--device", "gpu"], "device 'gpu' cannot be used"),
+        (["--view", "all"], "view must be one of ('crop', 'photo'), got 'all'"),
+        (["--cmap", "jet"], "colour map must be one of"),
         (["--memory", "little"], "--memory little is none of auto, lean, native"),
         (["--rule", "gelu"], "--rule must be OPERATION=RULE, such as gelu=guided, got 'gelu'"),
         (["--rule", "gellu=guided"], "did you mean 'gelu' or 'elu' or 'selu'?"),
@@ -531,6 +533,35 @@ def test_bundled_pictures_have_names(here):
     result = explain("coffee", "photo.png", "--method", "saliency")
     assert result.exit_code == 0, result.output
     assert {"coffee.png", "photo.png"} < set(pictures())
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """What the panels of a run are asked to show."""
+    asked = []
+    monkeypatch.setattr(
+        "torchattr.results.entries.panel",
+        lambda *args, **options: asked.append(options) or Image.new("RGB", (9, 9)),
+    )
+    return asked
+
+
+def test_the_panel_shows_what_is_asked_for(here, panels):
+    for options in ([], ["--view", "photo", "--cmap", "turbo"]):
+        result = explain("photo.png", "--method", "saliency", *options)
+        assert result.exit_code == 0, result.output
+    assert [one["view"] for one in panels] == ["crop", "photo"]
+    assert [one["styles"]["Saliency"].cmap for one in panels] == ["inferno", "turbo"]
+    settings = manifest()["pictures"]["photo"]["settings"]
+    assert (settings["view"], settings["cmap"]) == ("photo", "turbo")
+
+
+def test_a_panel_says_what_made_its_scores_and_if_weights_are_random(here, panels):
+    for options in (["--weights", "random"], ["--scores", "softmax"], ["--scores", "raw"]):
+        result = call("explain", CAT, "--method", "saliency", "--target", "top1", *options)
+        assert result.exit_code == 0, result.output
+    assert ["random weights" in one["subtitle"] for one in panels] == [True, False, False]
+    assert [one["activation"] for one in panels] == ["sigmoid", "softmax", None]
 
 
 def test_without_a_picture_a_model_explains_what_it_knows(here):

@@ -47,6 +47,20 @@ def test_unknown_pixels_keep_the_picture_or_fade():
     assert (faded[:, :3] == 100).all()
 
 
+def test_the_picture_beneath_turns_to_the_grey_of_zero():
+    picture = np.zeros((4, 6, 3), np.uint8)
+    picture[:, :3], picture[:, 3:] = (255, 0, 0), (0, 0, 255)
+    values = np.zeros((4, 6))
+    for cmap, grey in (("gray", 0), ("RdBu_r", 247)):
+        whole = overlay(picture, values, cmap=cmap, dim=1.0)
+        np.testing.assert_allclose(whole, np.full_like(whole, grey), atol=1)
+        half = overlay(picture, values, cmap=cmap, dim=0.5).astype(int)
+        assert 20 < np.ptp(half[0, 0]) < 130
+        assert (half[0, 0] != half[0, 5]).any()
+    unknown = overlay(picture, np.full((4, 6), np.nan), dim=0.5)
+    np.testing.assert_array_equal(unknown, picture)
+
+
 def test_a_small_map_is_resized_and_forms_may_differ():
     image = torch.full((3, 40, 60), 0.5)
     drawn = overlay(image, torch.tensor([[[0.0, 1.0]]]), alpha=1.0)
@@ -65,7 +79,7 @@ def test_resizing_keeps_the_range_and_the_axes():
 
 
 def test_wrong_arguments_are_named():
-    for name in ("alpha", "threshold", "fade"):
+    for name in ("alpha", "threshold", "fade", "dim"):
         with pytest.raises(InputError, match=rf"{name} must lie in 0\.\.1, got 1\.5"):
             overlay(PICTURE, np.zeros((4, 6)), **{name: 1.5})
     with pytest.raises(InputError, match="use rescale first"):

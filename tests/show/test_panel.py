@@ -4,16 +4,21 @@ import torch
 from PIL import Image
 
 from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.models import Box
 from torchattr.show import colormap, panel
+from torchattr.show.panel import _Column, _legends, _size
 from torchattr.show.picture_table import GAP, LABEL_WIDTH, MARGIN
 from torchattr.show.styles import SIGNED_HEAT, Heat
 
 PHOTO = Image.new("RGB", (60, 40), (200, 100, 50))
 
 
-def cell_of(page, column, cell=64):
-    """A pixel row through the middle of the first row of pictures, within a column."""
-    left = MARGIN + LABEL_WIDTH + GAP + column * (96 + GAP) + (96 - cell) // 2
+def cell_of(page, column, cell=64, given=96):
+    """A pixel row through the middle of the first row of pictures; the input is column 0."""
+    labels = MARGIN + given + 2 * GAP
+    width = max(cell, 96)
+    left = labels + LABEL_WIDTH + GAP + (column - 1) * (width + GAP) + (width - cell) // 2
+    left = left if column else MARGIN
     rows = np.flatnonzero((np.asarray(page)[:, left + cell // 2] != 255).any(1))
     pixels = np.asarray(page)[:, left : left + cell]
     runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
@@ -25,22 +30,99 @@ def test_every_method_and_class_has_its_place():
     maps = {"saliency": torch.randn(2, 3, 8, 8), "grad_cam": np.ones((2, 1, 4, 4))}
     page = panel(PHOTO, maps, ["cat", "dog"], [0.9, 0.1], cell=128)
     assert page.mode == "RGB"
-    assert page.width == 2 * MARGIN + LABEL_WIDTH + 3 * (128 + GAP)
+    assert page.width == 2 * MARGIN + GAP + LABEL_WIDTH + 3 * (192 + GAP)
     one = panel(PHOTO, {k: v[:1] for k, v in maps.items()}, ["cat"], [0.9], cell=128)
-    assert page.height - one.height == 85 + GAP
+    assert page.height - one.height == 128 + GAP
     assert page.getpixel((0, 0)) == page.getpixel((page.width - 1, page.height - 1)) == (255,) * 3
 
 
 def test_maps_are_drawn_where_the_model_looked():
     values = np.zeros((1, 1, 4, 4))
     values[..., 3] = 5
-    page = panel(PHOTO, {"saliency": values}, ["cat"], box=(20, 0, 60, 40), cell=64)
-    line = cell_of(page, 1)
-    assert (line[:18] > 150).all()
-    np.testing.assert_array_equal(line[24], colormap(0.0, "inferno"))
+    page = panel(PHOTO, {"saliency": values}, ["cat"], box=(20, 0, 60, 40), cell=64, view="photo")
+    line = cell_of(page, 1, cell=96)
+    assert (line[:30] > 150).all()
+    np.testing.assert_array_equal(line[36], colormap(0.0, "inferno"))
     np.testing.assert_array_equal(line[-1], colormap(1.0, "inferno"))
-    assert cell_of(page, 0)[5].min() > cell_of(page, 0)[40].max() - 200
-    np.testing.assert_array_equal(cell_of(page, 0)[40], [200, 100, 50])
+    given = cell_of(page, 0, cell=96)
+    assert given[5].min() > given[60].max() - 200
+    np.testing.assert_array_equal(given[60], [200, 100, 50])
+
+
+def test_the_crop_shows_only_what_the_model_saw():
+    halves = np.zeros((40, 60, 3), np.uint8)
+    halves[:, :20] = 255, 0, 0
+    values = np.zeros((1, 1, 4, 4))
+    values[..., 3] = 5
+    page = panel(halves, {"saliency": values}, ["cat"], box=(20, 0, 60, 40), cell=64)
+    assert not (np.asarray(page) == (255, 0, 0)).all(2).any()
+    line = cell_of(page, 1, given=64)
+    np.testing.assert_array_equal(line[0], colormap(0.0, "inferno"))
+    np.testing.assert_array_equal(line[-1], colormap(1.0, "inferno"))
+
+
+@pytest.mark.parametrize("box", [(-10, -10, 70, 50), (20.5, 3.25, 40.5, 23.25), (90, 0, 99, 9)])
+def test_boxes_may_reach_beyond_the_picture(box):
+    maps = {"grad_cam": np.ones((1, 4, 4))}
+    for view in ("crop", "photo"):
+        assert panel(PHOTO, maps, ["cat"], box=box, view=view).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((300, 300), (64, 64)), ((60, 40), (96, 64)), ((20, 50), (64, 160)), ((900, 9), (192, 2))],
+)
+def test_the_shorter_side_is_as_long_as_asked(size, expected):
+    assert _size(Box(0, 0, *size), 64) == expected
+
+
+def test_the_input_is_drawn_once():
+    blue = Image.new("RGB", (40, 40), (0, 0, 255))
+    maps = {"saliency": np.ones((3, 1, 4, 4)), "lrp": np.ones((3, 1, 4, 4))}
+    page = panel(blue, maps, ["a", "b", "c"], cell=64)
+    assert (np.asarray(page) == (0, 0, 255)).all(2).sum() == 64 * 64
+
+
+def test_a_colour_map_can_be_asked_for():
+    maps = {"saliency": np.ones((1, 1, 4, 4)), "lrp": np.ones((1, 1, 4, 4))}
+    square = Image.new("RGB", (40, 40))
+    page = panel(square, maps, ["cat"], cell=64, cmap="turbo")
+    np.testing.assert_array_equal(cell_of(page, 1, given=64)[9], colormap(1.0, "turbo"))
+    np.testing.assert_array_equal(cell_of(page, 2, given=64)[9], colormap(1.0, "RdBu_r"))
+    page = panel(square, maps, ["cat"], cell=64, cmap="PuOr_r")
+    np.testing.assert_array_equal(cell_of(page, 1, given=64)[9], colormap(1.0, "inferno"))
+    np.testing.assert_array_equal(cell_of(page, 2, given=64)[9], colormap(1.0, "PuOr_r"))
+
+
+def test_a_legend_shows_only_the_colours_in_use():
+    signed, positive = np.ones((1, 1, 4, 4)), np.ones((1, 1, 4, 4))
+    signed[..., 0] = -1
+    columns = [
+        _Column.of(name, values, 1, style, None)
+        for name, values, style in (
+            ("lrp", positive, None),
+            ("lrp", signed, None),
+            ("lrp", -positive, None),
+            ("saliency", signed, None),
+            ("grad_cam", signed, None),
+        )
+    ]
+    legends = _legends(columns)
+    ends = [("0", "max"), ("−max", "max"), ("−max", "0"), ("0", "max"), ("0", "max")]
+    assert [legend.ends for legend in legends] == ends
+    red, both, blue = (legend.bar[6].astype(int) for legend in legends[:3])
+    assert (red[:, 0] >= red[:, 2] - 2).all()
+    assert (blue[:, 2] >= blue[:, 0] - 2).all()
+    assert both[0, 2] > both[0, 0]
+    assert both[-1, 0] > both[-1, 2]
+
+
+def test_a_score_says_what_made_it():
+    maps = {"grad_cam": np.ones((1, 4, 4))}
+    plain = panel(PHOTO, maps, ["cat"], [0.4])
+    told = panel(PHOTO, maps, ["cat"], [0.4], activation="softmax")
+    assert plain.size == told.size
+    assert plain.tobytes() != told.tobytes()
 
 
 def test_text_scores_and_titles_change_the_page():
@@ -79,6 +161,8 @@ def test_all_zero_maps_and_every_style():
         ({"styles": {"grad_cam": "jet"}}, InputError, "got 'jet'"),
         ({"box": (5, 5, 5, 9)}, ShapeError, "box must be"),
         ({"box": (5, 5, 9)}, ShapeError, "box must be"),
+        ({"view": "all"}, InputError, r"view must be one of \('crop', 'photo'\), got 'all'"),
+        ({"cmap": "jet"}, InputError, "colour map must be one of.*got 'jet'"),
         ({"cell": 10}, InputError, "at least 64"),
         ({"maps": {"grad_cam": np.full((1, 4, 4), np.inf)}}, InputError, "infinite"),
         ({"image": np.zeros((2, 4, 4))}, ShapeError, "image must be a picture"),
@@ -106,6 +190,6 @@ CANCELLED = {
 )
 def test_what_cancels_is_drawn_as_zero(values, style, scale, dtype):
     given = (CANCELLED[values] * scale).astype(dtype)[None]
-    page = panel(PHOTO, {"mine": given}, ["cat"], cell=64, styles={"mine": style})
-    line = cell_of(page, 1)
+    page = panel(PHOTO, {"mine": given}, ["cat"], cell=65, styles={"mine": style})
+    line = cell_of(page, 1, cell=98, given=98)
     assert (line == colormap(0.0, "RdBu_r")).all()

@@ -1,18 +1,28 @@
 import numpy as np
 import pytest
 
-from torchattr.show.picture_table import LABEL_WIDTH, MARGIN, Legend, PictureTable, Row, percent
+from torchattr.show.legends import Legend
+from torchattr.show.picture_table import (
+    GAP,
+    LABEL_WIDTH,
+    MARGIN,
+    PictureTable,
+    Row,
+    percent,
+)
 
 
-def page(rows=1, cell=(40, 64), label="cat", score=0.5, legends=1, **text):
+def page(rows=1, cell=(40, 64), label="cat", score=0.5, legends=1, heading="Method", **text):
     cells = [np.zeros((*cell, 3), np.uint8)] * 2
     return PictureTable(
-        headings=["Input", "Method"],
+        headings=["Input", heading],
         rows=[Row(label, score, cells) for _ in range(rows)],
-        legends=[Legend("viridis", "zero to one")] * legends,
+        legends=[Legend(np.full((12, 120, 3), 90, np.uint8), ("0", "max"), "a map")] * legends,
         note="a note",
         title=text.get("title"),
         subtitle=text.get("subtitle"),
+        given=text.get("given"),
+        activation=text.get("activation"),
     )
 
 
@@ -55,3 +65,33 @@ def test_nothing_is_drawn_in_the_margins():
     assert (pixels[:, : MARGIN - 2] == 255).all()
     assert (pixels[:, -MARGIN + 2 :] == 255).all()
     assert (pixels[-12:] == 255).all()
+
+
+def test_what_belongs_to_all_rows_is_drawn_once_at_their_left():
+    picture = np.full((40, 64, 3), (255, 0, 0), np.uint8)
+    drawn = page(rows=3, given=("Input", picture)).draw()
+    places = np.argwhere((np.asarray(drawn) == (255, 0, 0)).all(2))
+    assert len(places) == 40 * 64
+    assert places[:, 1].min() == MARGIN
+    assert drawn.width == page(rows=3).draw().width + 64 + 2 * GAP
+
+
+def test_a_tall_picture_at_the_left_is_not_cut():
+    picture = np.full((400, 64, 3), (255, 0, 0), np.uint8)
+    drawn = np.asarray(page(given=("Input", picture)).draw())
+    assert (drawn == (255, 0, 0)).all(2).sum() == 400 * 64
+
+
+@pytest.mark.parametrize("what", ["heading", "label"])
+def test_no_word_of_a_heading_or_label_is_broken(what):
+    word = "Donaudampfschifffahrtsgesellschaft"
+    made = page(**{what: f"a {word}"})
+    lines = made._heading_lines[1] if what == "heading" else made._labels[0]
+    assert lines in ([f"a {word}"], ["a", word])
+    assert made.draw().width > page().draw().width
+
+
+def test_a_score_says_what_made_it():
+    assert page(activation="softmax")._scores == [["50.0 % (softmax)"]]
+    assert page(score="3.2", activation="softmax")._scores == [["3.2"]]
+    assert page(score=None)._scores == [[]]

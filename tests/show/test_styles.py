@@ -3,7 +3,7 @@ import pytest
 
 from torchattr.errors import InputError, ShapeError
 from torchattr.show import STYLES, colormap, style_of, title_of
-from torchattr.show.styles import COLOR, HEAT, OVERLAY, SIGNED_OVERLAY
+from torchattr.show.styles import COLOR, HEAT, OVERLAY, SIGNED_HEAT, SIGNED_OVERLAY, recolored
 
 PICTURE = np.full((2, 3, 3), 100, np.uint8)
 
@@ -80,3 +80,45 @@ def test_an_empty_map_is_drawn_without_complaint(name):
 def test_colours_need_one_or_three_channels():
     with pytest.raises(ShapeError, match="1 or 3 channels, got 4; use 'heat'"):
         COLOR.reduce(np.zeros((4, 2, 2)))
+
+
+def test_a_bar_shows_what_is_drawn():
+    heat = HEAT.bar((0, 1), 1, 100, 4)
+    np.testing.assert_array_equal(heat[:, 0], np.tile(colormap(0.0, "inferno"), (4, 1)))
+    np.testing.assert_array_equal(heat[:, -1], np.tile(colormap(1.0, "inferno"), (4, 1)))
+    over = OVERLAY.bar((0, 1), 1, 100, 4).astype(int)
+    assert np.ptp(over[0, 0]) < 20, "where the map is zero, only the picture is seen"
+    assert np.ptp(over[0, -1]) > 100
+    stripes = COLOR.bar((-1, 1), 3, 100, 6)
+    assert stripes[0, -1].tolist() == [255, 128, 128]
+    assert stripes[-1, 0].tolist() == [128, 128, 0]
+    assert COLOR.bar((-1, 1), 1, 100, 6)[0, -1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_every_style_has_a_bar(name):
+    style = STYLES[name]
+    values = style.reduce(np.random.default_rng(0).normal(size=(3, 4, 4)))
+    bar = style.bar(style.span(values), len(values), 120, 12)
+    assert bar.shape == (12, 120, 3)
+    assert len(np.unique(bar[0], axis=0)) > 30
+
+
+def test_a_colour_map_recolours_the_styles_that_it_fits():
+    assert recolored(OVERLAY, "turbo").cmap == "turbo"
+    assert recolored(SIGNED_HEAT, "turbo") is SIGNED_HEAT
+    assert recolored(SIGNED_HEAT, "PuOr_r").cmap == "PuOr_r"
+    assert recolored(COLOR, "turbo") is COLOR
+    assert recolored(HEAT, None) is HEAT
+    with pytest.raises(InputError, match="colour map must be one of"):
+        recolored(HEAT, "jet")
+
+
+@pytest.mark.parametrize("picture", [(255, 255, 255), (0, 0, 0), (253, 231, 37), (33, 145, 140)])
+@pytest.mark.parametrize("style", [OVERLAY, SIGNED_OVERLAY], ids=["overlay", "signed"])
+def test_a_map_stands_out_from_any_picture(style, picture):
+    values = np.zeros((1, 2, 3))
+    values[0, 0, 0] = 1
+    drawn = style.paint(np.full((2, 3, 3), picture, np.uint8), values).astype(int)
+    assert np.abs(drawn[0, 0] - drawn[1, 1]).max() > 80
+    assert np.ptp(drawn[1, 1]) < 80, "little of the picture's colour is left"

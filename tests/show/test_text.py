@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torchattr.show.text import draw_lines, font, font_of, line_height, width_of, wrap
+from torchattr.show.text import draw_lines, fitted, line_height, width_of, wrap
 
 TEXTS = ["", "cat", "a rather long class name, with a comma", "features.denseblock4.denselayer16"]
 
@@ -18,6 +18,8 @@ def test_lines_fit_and_nothing_is_left_out(text, width):
 def test_lines_break_between_words():
     assert wrap("military uniform", 80, 14) == ["military", "uniform"]
     assert wrap("one  \n two", 1000, 14) == ["one two"]
+    assert wrap("up to 0.5 of it", width_of("up to 0.", 14), 14) == ["up to", "0.5 of it"]
+    assert wrap("猫の写真", width_of("猫の", 14), 14) == ["猫の", "写真"]
 
 
 def test_text_is_drawn_below_the_position_in_its_colour():
@@ -28,16 +30,23 @@ def test_text_is_drawn_below_the_position_in_its_colour():
     assert 5 <= top < bottom <= 5 + 2 * line_height(20)
 
 
-def test_the_typeface_comes_with_pillow():
-    assert font(20).getname() == ("Aileron", "Regular")
+@pytest.mark.parametrize(("width", "expected"), [(200, 18), (60, 16)])
+def test_words_are_made_smaller_until_they_fit(width, expected):
+    size, room = fitted(["a military uniform"], width, 18, 12)
+    assert (size, room) == (expected, width)
+    assert wrap("military uniform", room, size) in (["military uniform"], ["military", "uniform"])
 
 
-def test_letters_that_the_built_in_typeface_lacks_are_drawn():
-    def drawn(text):
-        canvas = Image.new("RGB", (40, 20), "white")
-        draw_lines(canvas, [text], (2, 0), 16)
-        return np.asarray(canvas).tobytes()
+def test_lines_are_widened_for_a_word_that_is_too_long_even_if_small():
+    size, room = fitted(["Donaudampfschiff"], 80, 18, 12)
+    assert (size, room) == (12, width_of("Donaudampfschiff", 12))
+    assert fitted(["a" * 500], 80, 18, 12) == (12, 240)
 
-    pictures = {drawn(letter) for letter in ("×", "é", "ж", "→")}
-    assert len(pictures) == 4, "two letters look alike: they are boxes"
-    assert font_of("plain", 16) is font(16)
+
+def test_text_of_several_scripts_lies_on_one_line():
+    canvas = Image.new("RGB", (100, 40), "white")
+    draw_lines(canvas, ["x ж x"], (0, 0), 20)
+    assert width_of("x ж x", 20) > width_of("x x", 20)
+    dark = np.asarray(canvas.convert("L")) < 120
+    bottoms = [np.flatnonzero(dark[:, part].any(1)).max() for part in (slice(0, 9), slice(28, 45))]
+    assert bottoms[0] == bottoms[1]

@@ -177,13 +177,13 @@ class Maps(Dataset):
         rows = self._row_of[np.atleast_1d(places)]
         return np.where(rows[:, None] < 0, np.nan, whole[rows])
 
-    def panel(self, which: int | str, image: Any = None, cell: int = 224) -> Image.Image:
+    def panel(self, which: int | str, image: Any = None, cell: int = 256) -> Image.Image:
         """Draw the maps of a picture side by side: a row for each target, a column for each method.
 
         Args:
             which: a position or id.
             image: the picture; by default, it is read from its path.
-            cell: length of a picture's longer side, in pixels.
+            cell: length of a picture's shorter side, in pixels.
 
         Raises:
             InputError: it has no maps, or no picture to draw them over.

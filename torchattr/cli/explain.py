@@ -26,10 +26,7 @@ def explain(
         typer.Option(help="Attribution method (see torchattr methods); repeatable"),
     ] = None,
     target: options.Targets = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Layer of class activation maps (see torchattr layers); repeatable"),
-    ] = None,
+    layer: options.CamLayers = None,
     rule: options.Rules = None,
     composite: options.Composite = None,
     option: options.MethodOptions = None,
@@ -43,6 +40,8 @@ def explain(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    view: options.View = "crop",
+    cmap: options.Colors = None,
     load: Load = None,
 ) -> None:
     """Explain images: which regions support each class?
@@ -56,6 +55,7 @@ def explain(
         from torchattr.methods import checked_memory, find_method
         from torchattr.models import is_user_file
         from torchattr.runs import ExplainJob, ExplainSettings
+        from torchattr.show import HEAT, checked_view, recolored
 
         settings = ExplainSettings(
             tuple(method or ()),
@@ -68,12 +68,13 @@ def explain(
             composite,
             tuple(option or ()),
         )
+        shown, _ = checked_view(view), recolored(HEAT, cmap)
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
-            return [ExplainJob(loaded, settings, weights=weights)]
+            return [ExplainJob(loaded, settings, shown, cmap, weights=weights)]
 
         where = Destinations(out, overwrite, logdir, html)
         raise typer.Exit(run_on_images(images, which, where, jobs))

@@ -135,6 +135,29 @@ Html = Annotated[
     str | None, typer.Option(help="Also write a self-contained HTML report", metavar="FILE")
 ]
 
+CamLayers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer", help="Layer of class activation maps (see torchattr layers); repeatable"
+    ),
+]
+View = Annotated[
+    str,
+    typer.Option(
+        help="What the panel shows: crop, the part that the model saw, or photo, all of it",
+        metavar="VIEW",
+    ),
+]
+Colors = Annotated[
+    str | None,
+    typer.Option(
+        "--cmap",
+        help="Colour map of the panel: viridis, inferno, magma, plasma, cividis, gray or turbo;"
+        " for maps with a sign RdBu_r, coolwarm, PuOr_r or bwr",
+        metavar="NAME",
+    ),
+]
+
 OUT = "torchattr-out"
 
 OPTIONS: Mapping[str, tuple[str, str]] = {
@@ -168,6 +191,8 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "rank": ("--rank", "NUMBER"),
     "world": ("--world", "NUMBER"),
     "port": ("--port", "NUMBER"),
+    "view": ("--view", "VIEW"),
+    "cmap": ("--cmap", "NAME"),
     "token": ("--token", "TEXT"),
 }
 """The option and the placeholder of its value for each argument of the library that has one."""

@@ -29,7 +29,7 @@ class FixedPanels:
     images: the N pictures as they were read; `None` draws the inputs, rescaled.
     names: a name for each picture; `None` numbers them.
     class_names: one name for each output, or a dict from indices.
-    cell: the longer side of each picture in a panel, in pixels.
+    cell: the shorter side of each picture in a panel, in pixels.
 
     Raises:
         ShapeError: images or names are not one for each input.
@@ -43,7 +43,7 @@ class FixedPanels:
     images: Sequence[Any] | None = None
     names: Sequence[str] | None = None
     class_names: ClassNames | None = None
-    cell: int = 224
+    cell: int = 256
 
     def __post_init__(self) -> None:
         for argument in ("images", "names"):

@@ -120,7 +120,7 @@ class AttributionPipeline:
             found += self._classes(self._explained(batch, top_k))
         return found
 
-    def panel(self, image: ImageLike, top_k: int = 1, cell: int = 224) -> Image.Image | None:
+    def panel(self, image: ImageLike, top_k: int = 1, cell: int = 256) -> Image.Image | None:
         """Draw an image with a row for each class and a column for each method.
 
         `None` if no method gives a map that can be drawn.
@@ -128,7 +128,7 @@ class AttributionPipeline:
         Args:
             image: the image.
             top_k: number of classes.
-            cell: the longer side of each picture in the panel, in pixels.
+            cell: the shorter side of each picture in the panel, in pixels.
         """
         prepared = self._prepared(image)
         explanation = self._explained([prepared], top_k)

@@ -19,10 +19,12 @@ from torchattr.results.sink import Entry
 from torchattr.show import (
     COLOR,
     Style,
+    View,
     as_picture,
     image_normalization,
     notebook,
     panel,
+    recolored,
     style_of,
     title_of,
 )
@@ -39,6 +41,8 @@ class Subject:
     box: the part of `image`, in its pixels, that the input shows; `None` for all of it.
     probabilities: `(T,)` of its targets, in 0..1, if the model has any; `None` where one has not.
     names: of its targets, where they are not classes.
+    activation: what made its probabilities, `softmax` or `sigmoid`; `None` where that is unknown.
+    view, cmap: see `torchattr.show.panel`.
     title, subtitle: text above the panel.
     details: further fields of its manifest record.
     """
@@ -51,6 +55,9 @@ class Subject:
     subtitle: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     names: Sequence[str] | None = None
+    activation: str | None = None
+    view: View = "crop"
+    cmap: str | None = None
 
 
 def entry_of(
@@ -58,7 +65,7 @@ def entry_of(
     index: int,
     subject: Subject,
     class_names: ClassNames | None = None,
-    cell: int = 224,
+    cell: int = 256,
 ) -> Entry:
     """Return the entry of the example at `index`; `class_names` are by default the model's own."""
     maps = {
@@ -170,8 +177,12 @@ def _panel(
         title=subject.title,
         subtitle=subject.subtitle,
         box=subject.box,
-        styles={_heading(key): _style(key, values) for key, values in columns.items()},
+        styles={
+            _heading(key): _style(key, values, subject.cmap) for key, values in columns.items()
+        },
         cell=cell,
+        view=subject.view,
+        activation=subject.activation,
     )
 
 
@@ -184,10 +195,11 @@ def _heading(key: str) -> str:
     return f"{title_of(method)} {part}".strip()
 
 
-def _style(key: str, values: np.ndarray) -> Style:
+def _style(key: str, values: np.ndarray, cmap: str | None) -> Style:
     style = style_of(key.partition("/")[0], values)
     colours = values.shape[1] in (1, 3)
-    return style_of(key, values, "heat") if style == COLOR and not colours else style
+    drawn = style_of(key, values, "heat") if style == COLOR and not colours else style
+    return recolored(drawn, cmap)
 
 
 def _record(

@@ -29,7 +29,7 @@ def save_explanation(
     probabilities: torch.Tensor | None = None,
     details: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    cell: int = 224,
+    cell: int = 256,
 ) -> list[Path]:
     """Write a panel `<name>.png` and the raw maps `<name>.npz` of each example, and a manifest.
 
@@ -49,7 +49,7 @@ def save_explanation(
         probabilities: `(N, T)`, or `(N, K)` of all classes, in 0..1, to show instead of scores.
         details: further plain data for each example's entry in the manifest.
         overwrite: replace files of the same names that were not created by torchattr.
-        cell: the longer side of each picture in a panel, in pixels.
+        cell: the shorter side of each picture in a panel, in pixels.
 
     Returns:
         the paths of all files, the manifest last.

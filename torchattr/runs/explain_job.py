@@ -26,7 +26,7 @@ from torchattr.runs.job import (
 )
 from torchattr.runs.named_target import NamedTarget
 from torchattr.runs.score_reader import Answer
-from torchattr.show import title_of
+from torchattr.show import View, title_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +34,15 @@ class ExplainJob(PictureJob):
     """A panel with a row for each class and a column for each method, and the raw maps.
 
     settings: what to run.
+    view, cmap: how the panel is drawn; see `torchattr.show.panel`.
 
     Raises:
         TorchattrError: a setting that does not fit the model.
     """
 
     settings: ExplainSettings = field(default_factory=ExplainSettings)
+    view: View = "crop"
+    cmap: str | None = None
     plan: ExplainPlan = field(init=False)
     wanted: list[ClassSelector | FunctionSelector] = field(init=False)
 
@@ -101,6 +104,9 @@ class ExplainJob(PictureJob):
             picture.prepared.box,
             [_probability(one, answer) for one in targets] if answer.bounded else None,
             names=[one.name for one in targets] if has_functions else None,
+            activation=_activation(answer),
+            view=self.view,
+            cmap=self.cmap,
             title=printable(picture.path.name),
             subtitle=self._subtitle(),
             details={
@@ -116,12 +122,23 @@ class ExplainJob(PictureJob):
         layers = self.plan.layers
         noun = "CAM layer" if len(layers) == 1 else "CAM layers"
         read = [f"{noun}: {', '.join(layers)}"] if layers else []
-        return " · ".join(("Evidence per class", f"model: {self.loaded.name}", *read))
+        random = ["random weights"] if self.weights == "random" else []
+        return " · ".join(("Evidence per class", f"model: {self.loaded.name}", *random, *read))
 
     def chosen(self) -> dict[str, Any]:
-        return {**settings_of(self.settings), "weights": self.weights}
+        return {
+            **settings_of(self.settings),
+            "weights": self.weights,
+            "view": self.view,
+            "cmap": self.cmap,
+        }
 
 
 def _probability(one: NamedTarget, answer: Answer) -> float | None:
     """Return the probability of a class; a function of the output has a value instead."""
     return None if one.target else float(answer.probabilities[one.index])
+
+
+def _activation(answer: Answer) -> str | None:
+    """Return what made the probabilities that are shown; None for other values."""
+    return None if answer.is_share or answer.kind == "none" else answer.kind

@@ -24,6 +24,8 @@ from torchattr.show.intervals import plot_dots as plot_dots
 from torchattr.show.intervals import plot_intervals as plot_intervals
 from torchattr.show.overlay import overlay as overlay
 from torchattr.show.overlay import resize_map as resize_map
+from torchattr.show.panel import View as View
+from torchattr.show.panel import checked_view as checked_view
 from torchattr.show.panel import panel as panel
 from torchattr.show.picture_table import percent as percent
 from torchattr.show.plot import plot as plot
@@ -46,6 +48,7 @@ from torchattr.show.styles import Heat as Heat
 from torchattr.show.styles import Overlay as Overlay
 from torchattr.show.styles import Style as Style
 from torchattr.show.styles import faded as faded
+from torchattr.show.styles import recolored as recolored
 from torchattr.show.styles import style_of as style_of
 from torchattr.show.styles import title_of as title_of
 from torchattr.show.text import width_of as width_of

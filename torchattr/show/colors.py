@@ -10,8 +10,9 @@ import numpy as np
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
 
-SEQUENTIAL = ("viridis", "inferno", "magma", "plasma", "cividis", "gray")
-"""Colour maps for 0..1; all but the last are perceptually uniform, all are readable in grey."""
+SEQUENTIAL = ("viridis", "inferno", "magma", "plasma", "cividis", "gray", "turbo")
+"""Colour maps for 0..1. All but the last two are perceptually uniform, and all but ``"turbo"``, a
+rainbow whose ends are both dark, are readable in grey."""
 
 DIVERGING = ("RdBu_r", "coolwarm", "PuOr_r", "bwr")
 """Colour maps for −1..1, with zero at their neutral middle."""

@@ -9,7 +9,8 @@ from PIL import Image
 
 from torchattr.errors import InputError
 from torchattr.show.arrays import as_floats, as_map, as_picture
-from torchattr.show.colors import colormap, default_colormap
+from torchattr.show.channels import LUMA
+from torchattr.show.colors import colormap, default_colormap, is_diverging, table
 
 
 def overlay(
@@ -20,6 +21,7 @@ def overlay(
     cmap: str | None = None,
     follow: bool = True,
     fade: float = 0.0,
+    dim: float = 0.0,
 ) -> np.ndarray:
     """Overlay a rescaled map on a picture so that both stay visible.
 
@@ -33,6 +35,8 @@ def overlay(
     threshold: magnitudes below it are not drawn.
     cmap: see ``colormap``.
     fade: how far pixels with NaN turn white, 0..1: marks what the model did not see.
+    dim: how far the picture beneath the map loses its colours and turns to the grey of the map's
+        zero, 0..1, so that no colour of the picture looks like one of the map.
 
     Returns uint8 RGB ``(H, W, 3)``.
     Raises ``InputError`` for arguments out of range and ``ShapeError`` for wrong shapes.
@@ -40,7 +44,8 @@ def overlay(
     >>> overlay(np.zeros((2, 2)), [[0.0, 1.0], [0.0, 0.0]], alpha=1.0, cmap="gray")[0, :, 0]
     array([  0, 255], dtype=uint8)
     """
-    for name, number in (("alpha", alpha), ("threshold", threshold), ("fade", fade)):
+    shares = {"alpha": alpha, "threshold": threshold, "fade": fade, "dim": dim}
+    for name, number in shares.items():
         if not 0 <= number <= 1:
             raise InputError(f"{name} must lie in 0..1, got {number}")
     picture = as_picture(image)
@@ -48,8 +53,19 @@ def overlay(
     cmap = cmap or default_colormap(array)
     opacity = _opacity(array, alpha, threshold, follow)
     colors = colormap(array, cmap).astype(np.float32)
-    faded = picture + (255.0 - picture) * (fade * np.isnan(array)[..., None])
-    return np.rint(faded + (colors - faded) * opacity[..., None]).astype(np.uint8)
+    unknown = np.isnan(array)[..., None]
+    faded = picture + (255.0 - picture) * (fade * unknown)
+    beneath = np.where(unknown, faded, _dimmed(picture, cmap, dim))
+    return np.rint(beneath + (colors - beneath) * opacity[..., None]).astype(np.uint8)
+
+
+def _dimmed(picture: np.ndarray, cmap: str, dim: float) -> np.ndarray:
+    """Return a picture with less colour, closer to the grey of a colour map's zero."""
+    grey = (picture @ LUMA)[..., None]
+    muted = picture + (grey - picture) * (1 - (1 - dim) ** 2)
+    colors = table(cmap)
+    zero = float(colors[len(colors) // 2 if is_diverging(cmap) else 0] @ LUMA)
+    return muted + (zero - muted) * dim
 
 
 def resize_map(values: Any, size: tuple[int, int]) -> np.ndarray:

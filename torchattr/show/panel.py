@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -12,8 +12,15 @@ from PIL import Image
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
-from torchattr.show.picture_table import Legend, PictureTable, Row
-from torchattr.show.styles import Style, faded, style_of, title_of
+from torchattr.show.legends import Legend
+from torchattr.show.picture_table import PictureTable, Row
+from torchattr.show.styles import Style, faded, recolored, style_of, title_of
+
+View = Literal["crop", "photo"]
+
+_LONGEST = 3
+_BAR = (120, 12)
+_ENDS = {-1: "−max", 0: "0", 1: "max"}
 
 
 def panel(
@@ -27,10 +34,13 @@ def panel(
     box: Sequence[float] | None = None,
     styles: Mapping[str, str | Style] | None = None,
     cell: int = 256,
+    view: View = "crop",
+    cmap: str | None = None,
+    activation: str | None = None,
 ) -> Image.Image:
-    """Draw the explanation panel: a row per class, a column per method.
+    """Draw the explanation panel: the picture, then a row per class and a column per method.
 
-    Each row starts with the class, its score and the picture. Each map is scaled by its own
+    Each row starts with the class and its score. Each map is scaled by its own
     largest value, so colours are *not* comparable between maps; ``rescale(shared=True)`` and
     ``grid`` make pictures that are.
 
@@ -38,14 +48,21 @@ def panel(
     maps: for each method its raw maps ``(T, C, h, w)`` or ``(T, h, w)``, one per class. The key is
         the method's name (``"grad_cam"``, ``"GradCAM"``); other names are used as titles. A colour
         gradient of Deconvolution or GuidedBackprop is drawn around mid grey, a saliency map as
-        heat, a class activation map over the picture.
+        heat, a class activation map over the picture, which is dimmed beneath it.
     labels: the T classes.
     scores: for each class a probability in 0..1, which is also drawn as a bar, or a text.
     title, subtitle: text above the panel.
     box: left, top, right and bottom of the part of ``image``, in its pixels, that the model saw
-        and that the maps cover (``PreparedImage.box``); None for all of it. The rest is faded.
+        and that the maps cover (``PreparedImage.box``); None for all of it.
     styles: for a method the ``Style`` or its name, one of ``STYLES``, instead of its default.
-    cell: length of each picture's longer side in pixels, at least 64.
+    cell: length of each picture's shorter side in pixels, at least 64; the longer one has at most
+        three times as many.
+    view: ``"crop"`` shows what is inside ``box``; ``"photo"`` the whole picture, with the rest
+        faded.
+    cmap: a colour map, one of ``SEQUENTIAL`` for maps without a sign or of ``DIVERGING`` for those
+        with one, instead of the defaults of their styles.
+    activation: what made the scores, such as ``"softmax"`` or ``"sigmoid"``, which is written
+        beside each probability.
 
     Returns an RGB picture.
     Raises ``ShapeError`` if counts or shapes do not match, ``InputError`` for values
@@ -55,44 +72,80 @@ def panel(
     'RGB'
     """
     _check_counts(maps, labels, scores, styles or {}, cell)
-    scene = _Scene.of(image, box, cell)
+    scene = _Scene.of(image, box, cell, checked_view(view))
     columns = [
-        _Column.of(name, values, len(labels), (styles or {}).get(name))
+        _Column.of(name, values, len(labels), (styles or {}).get(name), cmap)
         for name, values in maps.items()
     ]
     rows = [
         Row(
             label=label,
             score=None if scores is None else scores[index],
-            cells=[scene.input, *(column.draw(index, scene) for column in columns)],
+            cells=[column.draw(index, scene) for column in columns],
         )
         for index, label in enumerate(labels)
     ]
-    headings = ["Input", *(column.title for column in columns)]
-    note = _note(columns, scene)
-    return PictureTable(headings, rows, _legends(columns), note, title, subtitle).draw()
+    headings = [column.title for column in columns]
+    texts = (_note(columns, scene), title, subtitle)
+    given = ("Input", scene.input)
+    return PictureTable(headings, rows, _legends(columns), *texts, given, activation).draw()
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """The picture at the size of a cell, and the part of it that the model saw."""
+    """What the pictures show, at their size, and the part of it that the model saw.
+
+    seen: in pixels of ``picture``. input: the picture, faded where the model did not see it.
+    note: a sentence on what is not shown in full; may be empty.
+    """
 
     picture: np.ndarray
-    box: Box
+    seen: Box
     input: np.ndarray
-    cropped: bool
+    note: str
 
     @classmethod
-    def of(cls, image: Any, box: Sequence[float] | None, cell: int) -> _Scene:
+    def of(cls, image: Any, box: Sequence[float] | None, cell: int, view: View) -> _Scene:
         original = Image.fromarray(as_picture(image))
         whole = Box(0, 0, *original.size)
         seen = whole if box is None else _checked(box)
-        factor = cell / max(original.size)
-        width, height = (max(1, round(side * factor)) for side in original.size)
-        picture = np.asarray(original.resize((width, height), Image.Resampling.LANCZOS))
-        scaled = seen.scaled(width / original.width, height / original.height)
-        unseen = np.isnan(place(np.zeros((1, 1)), scaled, picture.shape[:2]))
-        return cls(picture, scaled, faded(picture, unseen), bool(unseen.any()))
+        frame = _common(whole, seen) if view == "crop" else whole
+        width, height = _size(frame, cell)
+        resized = original.resize((width, height), Image.Resampling.LANCZOS, frame)
+        picture = np.asarray(resized)
+        shifted = Box(*(edge - frame[i % 2] for i, edge in enumerate(seen)))
+        scaled = shifted.scaled(width / (frame.x1 - frame.x0), height / (frame.y1 - frame.y0))
+        unseen = np.isnan(place(np.zeros((1, 1)), scaled, (height, width)))
+        note = "The model did not see the faded parts." if unseen.any() else ""
+        if frame != whole:
+            note = "The pictures show the part of the photograph that the model saw."
+        return cls(picture, scaled, faded(picture, unseen), note)
+
+
+def _common(whole: Box, seen: Box) -> Box:
+    """Return the part that is in both rectangles; the first if there is none."""
+    found = Box(
+        max(whole.x0, seen.x0),
+        max(whole.y0, seen.y0),
+        min(whole.x1, seen.x1),
+        min(whole.y1, seen.y1),
+    )
+    return found if found.x0 < found.x1 and found.y0 < found.y1 else whole
+
+
+def _size(frame: Box, cell: int) -> tuple[int, int]:
+    """Return the width and height of pictures whose shorter side is a cell."""
+    width, height = frame.x1 - frame.x0, frame.y1 - frame.y0
+    factor = min(cell / min(width, height), _LONGEST * cell / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def checked_view(view: str) -> View:
+    """Return what the pictures show; raises ``InputError`` for an unknown name."""
+    for known in get_args(View):
+        if view == known:
+            return known
+    raise InputError(f"view must be one of {get_args(View)}, got {view!r}")
 
 
 def _checked(box: Sequence[float]) -> Box:
@@ -108,7 +161,9 @@ class _Column:
     values: np.ndarray
 
     @classmethod
-    def of(cls, name: str, values: Any, classes: int, style: str | Style | None) -> _Column:
+    def of(
+        cls, name: str, values: Any, classes: int, style: str | Style | None, cmap: str | None
+    ) -> _Column:
         array = as_floats(values, f"maps[{name!r}]")
         if np.isnan(array).any():
             raise InputError(f"maps[{name!r}] holds NaN, which cannot be drawn")
@@ -118,29 +173,39 @@ class _Column:
                 f"maps[{name!r}] must have the shape (T, C, h, w) or (T, h, w) with T = {classes} "
                 f"for {classes} labels, got {np.shape(values)}"
             )
-        return cls(title_of(name), style_of(name, array, style), array)
+        # A style that was handed over has the colours that its maker wants.
+        own = style if isinstance(style, Style) else None
+        chosen = own or recolored(style_of(name, array, style), cmap)
+        return cls(title_of(name), chosen, np.stack([chosen.reduce(one) for one in array]))
 
     def draw(self, index: int, scene: _Scene) -> np.ndarray:
-        reduced = self.style.reduce(self.values[index])
-        placed = place(reduced, scene.box, scene.picture.shape[:2])
+        placed = place(self.values[index], scene.seen, scene.picture.shape[:2])
         return self.style.paint(scene.picture, placed)
+
+    @property
+    def bar(self) -> tuple[Style, int, tuple[int, int]]:
+        """What its colour bar depends on."""
+        return self.style, self.values.shape[1], self.style.span(self.values)
 
 
 def _note(columns: list[_Column], scene: _Scene) -> str:
     clipped = 100 - min(column.style.percentile for column in columns)
     scale = f"; up to {clipped:g} % of its pixels are clipped" if clipped else ""
-    unseen = " The model did not see the faded parts." if scene.cropped else ""
-    return f"Each map is scaled independently{scale}.{unseen}"
+    return f"Each map is scaled independently{scale}. {scene.note}".strip()
 
 
 def _legends(columns: list[_Column]) -> list[Legend]:
-    """Return one legend for each style in use, naming its columns."""
-    titles: dict[Style, list[str]] = {}
+    """Return one legend for each colour bar in use, naming its columns."""
+    titles: dict[tuple[Style, int, tuple[int, int]], list[str]] = {}
     for column in columns:
-        titles.setdefault(column.style, []).append(column.title)
+        titles.setdefault(column.bar, []).append(column.title)
     return [
-        Legend(style.cmap, f"{', '.join(names)}: {style.meaning}")
-        for style, names in titles.items()
+        Legend(
+            style.bar(span, channels, *_BAR),
+            (_ENDS[span[0]], _ENDS[span[1]]),
+            f"{', '.join(names)}: {style.meaning}",
+        )
+        for (style, channels, span), names in titles.items()
     ]
 
 

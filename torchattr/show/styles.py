@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,15 @@ import numpy as np
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
 from torchattr.show.channels import How, reduce_channels
-from torchattr.show.colors import colormap
+from torchattr.show.colors import colormap, is_diverging, table
 from torchattr.show.overlay import overlay
 from torchattr.show.scaling import Sign, rescale
 
 FADE = 0.72
 """How far the part of a picture that the model did not see turns white."""
+
+DIM = 0.5
+"""How far the picture beneath a map turns to the grey of the map's zero."""
 
 
 class Style(ABC):
@@ -28,6 +31,24 @@ class Style(ABC):
     """The colour map that a colour bar explains."""
     meaning: str
     """The meaning of the colours, from the left end of the colour bar to its right."""
+    sign: Sign = "all"
+    """The values that are drawn; see ``rescale``."""
+
+    def span(self, values: np.ndarray) -> tuple[int, int]:
+        """Return the ends of the colour bar of reduced maps, −1, 0 or 1: no colour without a use.
+
+        1 stands for the largest magnitude.
+        """
+        if self.sign != "all":
+            return (0, 1)
+        lowest = -1 if (values < 0).any() else 0
+        return (lowest, 1 if not lowest or (values > 0).any() else 0)
+
+    def bar(self, span: tuple[int, int], channels: int, width: int, height: int) -> np.ndarray:
+        """Return the colour bar, uint8 ``(height, width, 3)``, as drawn over a grey picture."""
+        ramp = np.linspace(*span, width) * (-1 if self.sign == "negative" else 1)
+        values = np.broadcast_to(ramp, (1, height, width))
+        return self.paint(np.full((height, width, 3), 128, np.uint8), values)
 
     @abstractmethod
     def reduce(self, values: np.ndarray) -> np.ndarray:
@@ -79,6 +100,15 @@ class Color(Style):
         gray = np.nan_to_num(np.moveaxis(scaled, 0, -1)) * 127.5 + 127.5
         return _inside(picture, np.rint(gray).astype(np.uint8), np.isnan(scaled[0]))
 
+    def bar(self, span: tuple[int, int], channels: int, width: int, height: int) -> np.ndarray:
+        if channels == 1:
+            return super().bar(span, channels, width, height)
+        # A stripe for each colour, since no pixel of the maps needs to be grey.
+        values = np.zeros((3, height, width))
+        for channel, rows in enumerate(np.array_split(np.arange(height), 3)):
+            values[channel, rows] = np.linspace(*span, width)
+        return self.paint(np.full((height, width, 3), 128, np.uint8), values)
+
 
 @dataclass(frozen=True)
 class Overlay(Style):
@@ -90,25 +120,26 @@ class Overlay(Style):
     cmap: str = "viridis"
     meaning: str = "zero to largest value; negative values are not drawn"
     alpha: float = 0.8
+    dim: float = 0.0
 
     def reduce(self, values: np.ndarray) -> np.ndarray:
         return reduce_channels(values, self.how)[None]
 
     def paint(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
         scaled = rescale(values[0], self.sign, self.percentile)
-        return overlay(picture, scaled, self.alpha, cmap=self.cmap, fade=FADE)
+        return overlay(picture, scaled, self.alpha, cmap=self.cmap, fade=FADE, dim=self.dim)
 
 
-_SIGNED = "lowers the score (blue) to raises it (red)"
+_SIGNED = "negative values lower the score, positive ones raise it"
 
 HEAT = Heat()
 SIGNED_HEAT = Heat("sum", "all", 99.5, "RdBu_r", _SIGNED)
 COLOR = Color()
-OVERLAY = Overlay()
-SIGNED_OVERLAY = Overlay("sum", "all", 99.5, "RdBu_r", _SIGNED, 0.85)
+OVERLAY = Overlay(alpha=0.9, dim=DIM)
+SIGNED_OVERLAY = Overlay("sum", "all", 99.5, "RdBu_r", _SIGNED, 0.9, DIM)
 
 DEVIATION_OVERLAY = Overlay(
-    "deviation", "all", 99.5, "RdBu_r", "below (blue) to above (red) the mean of the map", 0.85
+    "deviation", "all", 99.5, "RdBu_r", "below to above the mean of the map", 0.9, DIM
 )
 
 STYLES: dict[str, Style] = {
@@ -216,6 +247,24 @@ def style_of(method: str, values: Any, style: str | Style | None = None) -> Styl
     if array.ndim >= 3 and array.shape[-3] > 1:
         return HEAT
     return SIGNED_OVERLAY if (array < 0).any() else OVERLAY
+
+
+def recolored(style: Style, cmap: str | None) -> Style:
+    """Return a style in another colour map; one for the other kind of values leaves it as it is.
+
+    A sequential map recolours styles without a sign, a diverging one those with a sign.
+
+    Raises ``InputError`` for an unknown name.
+
+    >>> recolored(OVERLAY, "turbo").cmap, recolored(SIGNED_HEAT, "turbo").cmap
+    ('turbo', 'RdBu_r')
+    """
+    if cmap is None:
+        return style
+    table(cmap)  # Refuses an unknown name.
+    if isinstance(style, (Heat, Overlay)) and is_diverging(cmap) == (style.sign == "all"):
+        return replace(style, cmap=cmap)
+    return style
 
 
 def faded(picture: np.ndarray, unseen: np.ndarray) -> np.ndarray:

@@ -1,61 +1,23 @@
-"""Text on pictures: fonts, widths, wrapping and drawing."""
+"""Text on pictures: widths, wrapping and drawing."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import cast
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from torchattr.show.fonts import font, runs_of
 
 INK = (28, 30, 34)
 MUTED = (105, 110, 118)
 
 _LEADING = 1.3
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """Return Pillow's built-in font, so that pictures look the same on every machine."""
-    made = ImageFont.load_default(size)
-    if not isinstance(made, ImageFont.FreeTypeFont):
-        raise RuntimeError("Pillow was built without FreeType, which torchattr.show needs for text")
-    return made
-
-
-def font_of(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return the built-in font, or Matplotlib's DejaVu Sans for letters that the former lacks.
-
-    The built-in font covers little more than English. Both are installed with dependencies.
-    """
-    return font(size) if all(map(_is_built_in, text)) else _broad_font(size)
-
-
-@cache
-def _is_built_in(letter: str) -> bool:
-    return letter.isspace() or _glyph(letter) != _missing_glyph()
-
-
-@cache
-def _missing_glyph() -> bytes:
-    return _glyph("\U0010ffff")
-
-
-def _glyph(letter: str) -> bytes:
-    # A mask is a sequence of grey levels, which Pillow's stub does not know.
-    return bytes(cast("Iterable[int]", font(16).getmask(letter)))
-
-
-@cache
-def _broad_font(size: int) -> ImageFont.FreeTypeFont:
-    # Importing Matplotlib takes a third of a second, and only its file is needed.
-    found = find_spec("matplotlib")
-    folder = Path((found and found.origin) or ".").parent
-    file = folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(file), size) if file.is_file() else font(size)
+_WIDEST = 3
+# Scripts without spaces, whose lines break between any two letters.
+_UNSPACED = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
+_INSIDE = rf"[^\s,/_.{_UNSPACED}-]|(?<=\d)[.,](?=\d)"
+_PIECES = re.compile(rf"[{_UNSPACED}]|(?:{_INSIDE})*[\s,/_.-]?")
 
 
 def line_height(size: int) -> int:
@@ -65,24 +27,48 @@ def line_height(size: int) -> int:
 
 def width_of(text: str, size: int) -> int:
     """Return the width of a line of text in pixels, rounded up."""
-    return int(font_of(text, size).getlength(text)) + 1
+    return int(sum(one.getlength(piece) for piece, one in runs_of(text, size))) + 1
 
 
 def wrap(text: str, width: int, size: int) -> list[str]:
     """Wrap text into lines of at most ``width`` pixels, without truncation.
 
     Lines break after spaces, commas and separators of identifiers, and inside a word only if it is
-    wider than a line.
+    wider than a line; see ``fitted``.
     """
     lines = [""]
-    for piece in re.findall(r"[^\s,/_.-]*[\s,/_.-]?", " ".join(text.split())):
+    for piece in _pieces(text):
         if width_of((lines[-1] + piece).rstrip(), size) > width and lines[-1]:
             lines.append("")
+        if width_of(piece.rstrip(), size) <= width:
+            lines[-1] += piece
+            continue
         for letter in piece:
             if width_of(lines[-1] + letter, size) > width and letter != " " and lines[-1]:
                 lines.append("")
             lines[-1] += letter
     return [line.strip() for line in lines if line.strip()]
+
+
+def fitted(texts: Iterable[str], width: int, largest: int, smallest: int) -> tuple[int, int]:
+    """Return a font size and a width of lines at which no word is broken.
+
+    The size is the largest at which each word fits into ``width``; if it does not fit at the
+    smallest, the lines are widened, to at most three times the width.
+
+    >>> fitted(["cat"], 100, 18, 12)
+    (18, 100)
+    """
+    words = {piece.strip() for text in texts for piece in _pieces(text)}
+    for size in range(largest, smallest, -1):
+        if all(width_of(word, size) <= width for word in words):
+            return size, width
+    longest = max((width_of(word, smallest) for word in words), default=width)
+    return smallest, min(max(longest, width), _WIDEST * width)
+
+
+def _pieces(text: str) -> list[str]:
+    return _PIECES.findall(" ".join(text.split()))
 
 
 def draw_lines(
@@ -95,8 +81,11 @@ def draw_lines(
 ) -> None:
     """Draw lines below each other; ``position`` is the top left, or the top middle."""
     draw = ImageDraw.Draw(canvas)
-    x, y = position
+    ascent, descent = font(size).getmetrics()
     for number, line in enumerate(lines):
-        middle = y + (number + 0.5) * line_height(size)
-        anchor = "mm" if center else "lm"
-        draw.text((x, middle), line, color, font_of(line, size), anchor=anchor)
+        x = position[0] - (width_of(line, size) - 1) / 2 if center else float(position[0])
+        # All fonts share the baseline that centres the built-in one in its line.
+        y = position[1] + (number + 0.5) * line_height(size) + (ascent - descent) / 2
+        for piece, one in runs_of(line, size):
+            draw.text((x, y), piece, color, one, anchor="ls")
+            x += one.getlength(piece)

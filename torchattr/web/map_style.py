@@ -73,7 +73,10 @@ class MapStyle:
 
     @classmethod
     def of(cls, style: Style) -> MapStyle:
-        """Return the closest style that the page can draw; a custom `Style` becomes a heatmap."""
+        """Return the closest style that the page can draw; a custom `Style` becomes a heatmap.
+
+        An overlay lies over the picture as it is, not over a dimmed one.
+        """
         if isinstance(style, (Overlay, Heat)):
             kind: MapKind = "overlay" if isinstance(style, Overlay) else "heat"
             alpha = getattr(style, "alpha", cls.alpha)
