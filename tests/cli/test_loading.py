@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import typer.main
 from command import call
 
 from torchattr.cli import app
+from torchattr.methods.registry import METHODS
 
 OWN = """
 import torchattr as ta
@@ -22,6 +24,13 @@ class Negated(ta.GradientAttribution):
     def finish(self, inputs, grads):
         return -grads
 """
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """Discard what a test registers."""
+    with METHODS.temporary():
+        yield
 
 
 def written(folder: Path, name: str) -> str:
