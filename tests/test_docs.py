@@ -180,7 +180,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def can_run() -> Iterator[Callable[[str], bool]]:
-    """Tell whether code needs no weights that are not installed; skip at the end if some did."""
+    """Yield a check that code needs no weights that are missing; skip at the end if some did."""
     left_out = []
 
     def asked(text: str) -> bool:

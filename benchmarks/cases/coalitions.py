@@ -8,7 +8,6 @@ from typing import Any
 
 import captum.attr
 import torch
-from torch import Tensor
 
 import torchattr.captum
 from benchmarks.cases.base import Case, Row
@@ -16,6 +15,7 @@ from benchmarks.cases.comparison import Comparison, Results, Sides
 from benchmarks.report.text import table, timed
 from benchmarks.settings import Settings
 from benchmarks.tasks import Subject, Task
+from torchattr.core.squares import squares
 
 NETWORKS = ("resnet50", "vgg16")
 CELLS = 10
@@ -61,7 +61,7 @@ def _sides(name: str, task: Task) -> Sides:
     def run(library: Any, **options: Any) -> Results:
         torch.manual_seed(0)
         method = getattr(library, name)(task.model)
-        given = {"target": task.target, "feature_mask": _squares(task.images), **options}
+        given = {"target": task.target, "feature_mask": squares(task.images, CELLS), **options}
         return [method.attribute(task.images, n_samples=SAMPLES[name], **given)]
 
     return {
@@ -76,7 +76,7 @@ def _right(name: str, task: Task) -> Results:
     if name != "ShapleyValueSampling":
         return []
     torch.manual_seed(0)
-    mask, total = _squares(task.images), torch.zeros_like(task.images)
+    mask, total = squares(task.images, CELLS), torch.zeros_like(task.images)
     for _ in range(SAMPLES[name]):
         picture = torch.zeros_like(task.images)
         before = task.model(picture)[0, task.target]
@@ -86,13 +86,6 @@ def _right(name: str, task: Task) -> Results:
             total += (mask == feature) * (after - before)
             before = after
     return [total / SAMPLES[name]]
-
-
-def _squares(images: Tensor) -> Tensor:
-    rows, columns = (
-        torch.arange(side, device=images.device) * CELLS // side for side in images.shape[-2:]
-    )
-    return (rows[:, None] * CELLS + columns)[None, None]
 
 
 def _cells(row: Row) -> list[str]:

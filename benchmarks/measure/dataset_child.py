@@ -52,7 +52,7 @@ def tiny() -> nn.Module:
 
 
 def quiet(progress: ta.RunProgress) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 def write_pictures(folder: Path, count: int) -> Path:

@@ -54,3 +54,10 @@ def test_wrong_arguments_are_named() -> None:
         superpixels(noise(1, 3, 8, 8), 0)
     with refused(InputError, "NaN"):
         superpixels(noise(1, 3, 8, 8) * torch.nan)
+
+
+def test_blocks_that_the_picture_cuts_off_cover_it() -> None:
+    found = blocks(torch.zeros(1, 3, 5, 7), 3)
+    assert found.shape == (1, 1, 5, 7)
+    assert found[0, 0].unique().tolist() == list(range(6))
+    assert found[0, 0, 4].tolist() == [3, 3, 3, 4, 4, 4, 5]

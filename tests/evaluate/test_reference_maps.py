@@ -12,7 +12,6 @@ from torchattr.evaluate.reference_maps import (
     random_maps,
     reduced,
     sobel_edges,
-    squares,
 )
 
 PICTURES = noise(2, 3, 5, 7)
@@ -50,13 +49,6 @@ def test_random_maps_depend_on_the_seed_alone() -> None:
     assert not torch.equal(one, other)
     assert one.shape == (2, 5, 7)
     assert not torch.equal(one[0], one[1])
-
-
-def test_squares_cover_the_picture() -> None:
-    found = squares((5, 7), 3, torch.device("cpu"))
-    assert found.shape == (1, 1, 5, 7)
-    assert found[0, 0].unique().tolist() == list(range(6))
-    assert found[0, 0, 4].tolist() == [3, 3, 3, 4, 4, 4, 5]
 
 
 def test_maps_are_averaged_down() -> None:

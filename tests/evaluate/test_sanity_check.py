@@ -19,8 +19,7 @@ from torchattr.errors import (
     LayerChoiceWarning,
     UndefinedMetricWarning,
 )
-from torchattr.evaluate import Check, check, deletion_curve, random_logit
-from torchattr.evaluate.reference_maps import squares
+from torchattr.evaluate import Check, blocks, check, deletion_curve, random_logit
 
 PICTURES = noise(12, 2, 8, 8)
 QUICK: dict[str, Any] = {"squares_across": 4, "n_samples": 2, "activation": "none"}
@@ -82,7 +81,7 @@ def test_what_is_measured_is_what_single_metrics_measure(checked: Check) -> None
     assert_same(measured, logit["input_x_gradient"], 1e-12)
     maps = ta.InputXGradient(model).attribute(PICTURES).sum(1, keepdim=True)
     options = {
-        "feature_mask": squares((8, 8), 4, torch.device("cpu")),
+        "feature_mask": blocks(torch.zeros(1, 1, 8, 8), 2),
         "steps": 4,
         "activation": "none",
     }
@@ -176,7 +175,7 @@ def test_maps_of_colours_are_read_by_magnitude() -> None:
     model = seeded(Rectified).double()
     found = check(model, PICTURES, "guided_backprop", **QUICK)
     guided = ta.GuidedBackprop(model).attribute(PICTURES).abs().sum(1, keepdim=True)
-    options = {"feature_mask": squares((8, 8), 4, torch.device("cpu")), "steps": 4}
+    options = {"feature_mask": blocks(torch.zeros(1, 1, 8, 8), 2), "steps": 4}
     own = deletion_curve(model, PICTURES, guided, activation="none", **options).auc
     edges = deletion_curve(
         model, PICTURES, EdgeMethod(model).attribute(PICTURES), activation="none", **options

@@ -145,4 +145,4 @@ def _left(shards: Shards, out: Path) -> list[int]:
 
 
 def _silent(progress: RunProgress) -> None:
-    """Say nothing: Ray says how far a run has come."""
+    """Report nothing: Ray says how far a run has come."""

@@ -69,7 +69,7 @@ class Taking(ABC):
         del shard
 
     def close(self) -> None:
-        """Give up what was taken and is not done."""
+        """Release what was taken and is not done."""
         return
 
 

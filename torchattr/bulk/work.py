@@ -155,7 +155,7 @@ class _Count:
         self._tell()
 
     def end(self) -> None:
-        """Say how far all processes have come."""
+        """Report how far all processes have come."""
         self._in_all = self._scanned()
         self._of = self.done
         self._tell(is_over=True)

@@ -165,7 +165,7 @@ def _run_by(
 
 
 def _told(path: Path, is_complete: bool) -> int:
-    """Say what the store holds, and return the exit code."""
+    """Print what the store holds, and return the exit code."""
     from torchattr.bulk import open_maps
 
     maps = open_maps(path)

@@ -56,7 +56,7 @@ class RandomLayer:
                 _write(buffer, getattr(fresh, name))
 
     def restore(self) -> None:
-        """Give the copy the parameters and buffers of the user's model."""
+        """Copy the parameters and buffers of the user's model."""
         with gradients(False):
             for name in self.parameters:
                 _write(getattr(self.copy, name), getattr(self.original, name))
@@ -116,7 +116,7 @@ class RandomisedModel:
             layer.randomise(self._seed)
 
     def restore(self, layers: Sequence[RandomLayer]) -> None:
-        """Give some layers of the copy their own parameters back."""
+        """Restore the parameters of some layers of the copy."""
         for layer in layers:
             layer.restore()
 

@@ -50,22 +50,6 @@ def random_maps(pictures: Tensor, seed: int) -> Tensor:
     return torch.from_numpy(drawn).to(pictures.device)
 
 
-def squares(size: Sequence[int], across: int, device: torch.device) -> Tensor:
-    """Return the number of the square that each pixel lies in, `(1, 1, h, w)`.
-
-    Args:
-        size: height and width.
-        across: number of squares along the longer side, at most.
-        device: where.
-
-    >>> squares((4, 6), 3, torch.device("cpu"))[0, 0, 2].tolist()
-    [3, 3, 4, 4, 5, 5]
-    """
-    side = -(-max(size) // across)
-    rows, columns = (torch.arange(one, device=device) // side for one in size)
-    return (rows[:, None] * (int(columns[-1]) + 1) + columns)[None, None]
-
-
 def reduced(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Return maps `(N, h, w)` averaged down to a size, or as they are if they have it."""
     if tuple(maps.shape[1:]) == tuple(size):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,12 +107,9 @@ def _changed(
         noise: standard deviation of what is added.
         streams: where that is drawn from.
     """
-    size = pictures[0].numel()
     for step, count in enumerate(counts.to(ranks.device)):
         removed = ranks < count.reshape(-1, 1, 1, 1)
-        drawn = streams.normal(0, step, step + 1, size)
-        added = torch.from_numpy(np.ascontiguousarray(drawn)).to(pictures)
-        added = noise * added.reshape(1, *pictures.shape[1:])
+        added = noise * streams.normal_like(0, step, step + 1, pictures)[0]
         yield torch.where(removed, imputed(pictures, removed) + added, pictures.detach())
 
 

@@ -14,6 +14,7 @@ from torchattr.core.targets import bundle
 from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.core.warn import listening, warn
 from torchattr.errors import TargetError, TorchattrWarning
+from torchattr.evaluate.blocks import blocks
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
 from torchattr.evaluate.check_result import Check
 from torchattr.evaluate.curves import Curve, deletion_curve
@@ -38,7 +39,6 @@ from torchattr.evaluate.reference_maps import (
     random_maps,
     reduced,
     sobel_edges,
-    squares,
 )
 from torchattr.evaluate.shared_maps import (
     Maps,
@@ -268,7 +268,7 @@ class _Subject:
             pictures,
             torch.stack([one.nan_to_num(0.0, 0.0, 0.0) for one in ranked.values()], 1)[:, :, None],
             bundle([question.target] * len(ranked)),
-            feature_mask=squares(size, across, pictures.device),
+            feature_mask=blocks(pictures, -(-max(size) // across)),
             additional_forward_args=question.arguments,
             output=question.output,
         )

@@ -29,6 +29,7 @@ from torchattr.methods import (
     repeat_options,
     repeat_rows,
     takes,
+    value_ranges,
 )
 from torchattr.show import COLOR, style_of
 
@@ -117,7 +118,7 @@ class Question:
         """Return the maps of each noisy copy of the examples, one after another."""
         given = Inputs((self.inputs,), False)
         drawn = SampleNoise(given, noise.seed)
-        spread = noise.level * _range_of_each(self.inputs)
+        spread = noise.level * value_ranges(self.inputs)
         at_once = max(1, min(copies_at_once(given), _MOST_ROWS // len(self.inputs)))
         for start in range(0, noise.samples, at_once):
             copies = min(at_once, noise.samples - start)
@@ -302,10 +303,3 @@ def _first_picture(question: Question) -> Question:
     return replace(
         question, inputs=question.inputs[:1], target=target, arguments=cut(question.arguments)
     )
-
-
-def _range_of_each(inputs: Tensor) -> Tensor:
-    """Return the range of each example's values, `(N, 1, ...)`."""
-    flat = inputs.flatten(1)
-    spread = flat.amax(1) - flat.amin(1)
-    return spread.view(-1, *(1 for _ in inputs.shape[1:]))

@@ -94,7 +94,7 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def own_random_numbers(model: nn.Module) -> Iterator[None]:
-    """Give back the states of PyTorch's generators, of the CPU and of the model's device."""
+    """Restore the states of PyTorch's generators, of the CPU and of the model's device."""
     device = _tensor_of(model).device
     with undone() as undo:
         undo.later(partial(torch.set_rng_state, torch.get_rng_state()))

@@ -138,6 +138,7 @@ from torchattr.methods.shapley_cam import ShapleyCAM as ShapleyCAM
 from torchattr.methods.shapley_value_sampling import ShapleyValueSampling as ShapleyValueSampling
 from torchattr.methods.shapley_values import ShapleyValues as ShapleyValues
 from torchattr.methods.smooth_grad import SmoothGrad as SmoothGrad
+from torchattr.methods.smooth_grad import value_ranges as value_ranges
 from torchattr.methods.smooth_grad_cam_plus_plus import (
     SmoothGradCAMPlusPlus as SmoothGradCAMPlusPlus,
 )

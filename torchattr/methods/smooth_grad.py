@@ -114,7 +114,7 @@ class _NoisyCopies:
 
     def __init__(self, inputs: Inputs, share: float, seeds: Sequence[int]) -> None:
         self._tensors = [tensor.detach() for tensor in inputs.tensors]
-        self._spreads = [share * _ranges(tensor) for tensor in self._tensors]
+        self._spreads = [share * value_ranges(tensor) for tensor in self._tensors]
         self._streams = SeededStreams(seeds)
 
     def drawn(self, start: int, stop: int) -> list[Tensor]:
@@ -123,14 +123,16 @@ class _NoisyCopies:
 
     def _of(self, position: int, start: int, stop: int) -> Tensor:
         tensor = self._tensors[position]
-        drawn = self._streams.normal(position, start, stop, tensor.shape[1:].numel())
-        noise = torch.from_numpy(drawn).to(tensor.device, in_single(tensor).dtype)
-        noise = noise.reshape(*noise.shape[:2], *tensor.shape[1:])
+        noise = self._streams.normal_like(position, start, stop, in_single(tensor))
         return (tensor + self._spreads[position] * noise).to(tensor.dtype).flatten(0, 1)
 
 
-def _ranges(tensor: Tensor) -> Tensor:
-    """Return the difference of the extremes of each example, to broadcast with it."""
+def value_ranges(tensor: Tensor) -> Tensor:
+    """Return the difference of the extremes of each example, to broadcast with it, `(N, 1, ...)`.
+
+    >>> value_ranges(torch.tensor([[1.0, 4.0], [0.0, 0.0]])).tolist()
+    [[3.0], [0.0]]
+    """
     if not tensor[:1].numel():
         return tensor.new_zeros(())
     flat = tensor.reshape(len(tensor), -1)

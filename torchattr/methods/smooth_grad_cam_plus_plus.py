@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
@@ -20,7 +19,7 @@ from torchattr.methods._cam.second_order import second_order_weights
 from torchattr.methods._gradient.grids import LayoutChoice
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods._perturbation.checked import checked_count, checked_seed, checked_stdevs
-from torchattr.methods._perturbation.random_numbers import key_of, normal
+from torchattr.methods._perturbation.random_numbers import SeededStreams
 from torchattr.methods._perturbation.scores import TargetScores
 from torchattr.methods.base import Attribution
 from torchattr.methods.class_activation_map import ClassActivationMap
@@ -154,10 +153,8 @@ def _map(count: int, several: bool, rectify: bool, tensors: Sequence[Tensor]) ->
 
 
 def _noisy(inputs: Inputs, spreads: Sequence[float], seed: int, number: int) -> list[Tensor]:
-    noisy = []
-    for position, (tensor, spread) in enumerate(zip(inputs.tensors, spreads, strict=True)):
-        width = tensor.shape[1:].numel()
-        drawn = torch.from_numpy(normal(key_of(seed, position), number, number + 1, width))
-        noise = drawn.to(tensor.device, tensor.dtype).view(1, *tensor.shape[1:])
-        noisy.append(tensor + spread * noise)
-    return noisy
+    streams = SeededStreams([seed])
+    return [
+        tensor + spread * streams.normal_like(position, number, number + 1, tensor)[0]
+        for position, (tensor, spread) in enumerate(zip(inputs.tensors, spreads, strict=True))
+    ]

@@ -92,7 +92,7 @@ class FolderLock(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Give the lock back, if it is held."""
+        """Release the lock, if it is held."""
 
     @abstractmethod
     def refusal(self, waited: str) -> str:

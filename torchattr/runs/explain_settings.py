@@ -110,7 +110,7 @@ class ExplainPlan:
                 hint=Hint("rules", dict(settings.rules)),
             )
         layers = list(find_layers(loaded.model, settings.layers)) if settings.layers else []
-        made, called = _read(settings)
+        made, called = _read(settings, loaded)
         reader = ScoreReader(loaded, settings.output)
         plan = cls(loaded, settings, reader, layers, made, called)
         for name in settings.names:  # A composite is checked where it is made.
@@ -249,13 +249,16 @@ class ExplainPlan:
         )
 
 
-def _read(settings: ExplainSettings) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(settings: ExplainSettings, loaded: LoadedModel) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of each method for its constructor, and those for its `attribute`."""
     made, called = {}, {}
     for name, options in options_by_method(settings.options, settings.names).items():
-        made[name], called[name] = MethodForm.of(name).read(options)
+        form = MethodForm.of(name)
+        made[name], called[name] = form.read(options)
         if settings.composite is not None and _has_composite(name):
             made[name].setdefault("composite", settings.composite)
+        if made[name]:  # Found once, not for each picture.
+            made[name] = form.bounded(loaded, made[name])
     return made, called
 
 

@@ -77,6 +77,15 @@ class MethodForm:
         refuse_unknown(values, (self.made, self.called))
         return self.made.read(values), self.called.read(values)
 
+    def bounded(self, loaded: LoadedModel, made: Mapping[str, Any]) -> Options:
+        """Return arguments of the constructor with the bounds of the model's pictures.
+
+        They are added where the method takes some and the arguments hold none.
+        """
+        if takes(self.method, "low") and made.get("low") is made.get("high") is None:
+            return {**made, **input_bounds(loaded)}
+        return dict(made)
+
     def build(
         self,
         loaded: LoadedModel,
@@ -97,11 +106,9 @@ class MethodForm:
         """
         options = {
             name: value
-            for name, value in made.items()
+            for name, value in self.bounded(loaded, made).items()
             if value is not None or name not in ("layer", "rules")
         }
-        if takes(self.method, "low") and made.get("low") is made.get("high") is None:
-            options |= input_bounds(loaded)
         return build(
             self.method,
             loaded.model,

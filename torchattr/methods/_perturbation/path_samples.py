@@ -86,11 +86,8 @@ class PathSamples:
         shape = (stop - start, *tensor.shape)
         if not self._stdevs[position]:
             return tensor.expand(shape)
-        width = tensor.shape[1:].numel()
-        drawn = self._streams.normal(_NOISE + position, start, stop, width)
-        noise = torch.from_numpy(drawn).to(tensor.dtype).to(tensor.device)
-        scaled = noise.reshape(*noise.shape[:2], *tensor.shape[1:]) * self._stdevs[position]
-        return (tensor + scaled).expand(shape)
+        noise = self._streams.normal_like(_NOISE + position, start, stop, tensor)
+        return (tensor + noise * self._stdevs[position]).expand(shape)
 
 
 def _beside(numbers: Tensor, values: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 import numpy as np
+import torch
+from torch import Tensor
 
 # The generator returns four numbers for each value of its counter.
 _BLOCK = 4
@@ -54,6 +56,14 @@ class SeededStreams:
     def normal(self, stream: int, start: int, stop: int, width: int) -> np.ndarray:
         """Return standard normal numbers of samples `[start, stop)`: `(samples, seeds, width)`."""
         return self._drawn(normal, stream, start, stop, width)
+
+    def normal_like(self, stream: int, start: int, stop: int, like: Tensor) -> Tensor:
+        """Return noise of samples `[start, stop)` for a batch: `(samples, seeds, *like.shape[1:])`.
+
+        Its device and its dtype are those of the batch.
+        """
+        drawn = torch.from_numpy(self.normal(stream, start, stop, like.shape[1:].numel()))
+        return drawn.to(like.device, like.dtype).reshape(*drawn.shape[:2], *like.shape[1:])
 
     def _drawn(
         self,
