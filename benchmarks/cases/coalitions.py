@@ -24,6 +24,8 @@ SAMPLES = {"ShapleyValueSampling": 4, "KernelShap": 100}
 """Orders, and coalitions."""
 SINGLE = 1e-5
 """Captum adds up gains in float32, whatever the dtype."""
+CHECKED_SIZE = 96
+"""Side of the images of the check, which takes a forward in float64 for each coalition."""
 DETAILS = {"ShapleyValueSampling": "4 orders", "KernelShap": "100 coalitions"}
 
 
@@ -45,14 +47,17 @@ class Coalitions(Case):
         text = (
             "Time in ms for one image; in brackets torchattr's time as a share of Captum's. Both"
             " draw the same orders and coalitions. Shapley sampling was compared with forwards of"
-            " each coalition in float64 first."
+            f" each coalition in float64 first, on images of {CHECKED_SIZE} pixels."
         )
         return [text, "", *table(head, map(_cells, rows))]
 
 
 def _compared(network: str) -> list[Comparison]:
     return [
-        Comparison(name, network, 1, partial(_sides, name), partial(_right, name), SINGLE)
+        Comparison(
+            *(name, network, 1, partial(_sides, name), partial(_right, name), SINGLE),
+            checked_size=CHECKED_SIZE,
+        )
         for name in SAMPLES
     ]
 
