@@ -38,8 +38,8 @@ class Secant(LayerRule):
         slope = slope.nan_to_num(0.0, 0.0, 0.0).to(x)
         if bool(constant.any()):
             constant = constant.to(x)
-            return torch.where(x == 0, slope, (y - constant) / x), constant
-        return (torch.where(x == 0, slope, y / x),)
+            return _at_zero(slope, x, (y - constant).div_(x)), constant
+        return (_at_zero(slope, x, y / x),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         return grad * saved[0]
@@ -47,6 +47,11 @@ class Secant(LayerRule):
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         rest = saved[1:]
         return {"constant": (grad * rest[0]).double().sum()} if rest else {}
+
+
+def _at_zero(slope: Tensor, x: Tensor, secant: Tensor) -> Tensor:
+    """Return secants with the slope in place of those at 0, written over them."""
+    return torch.where(x == 0, slope, secant, out=secant)
 
 
 def _origin(call: Call, x: Tensor) -> Tensor:
