@@ -80,9 +80,7 @@ class Place:
             if source is not None:
                 source.arrive(output=value)
 
-    def remembered(
-        self, compute: Callable[[], Sequence[Tensor]], held: Tensor
-    ) -> Sequence[Tensor]:
+    def remembered(self, compute: Callable[[], Sequence[Tensor]], held: Tensor) -> Sequence[Tensor]:
         """Return constants of the call, computed once if further backwards follow.
 
         Args:

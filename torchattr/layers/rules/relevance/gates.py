@@ -8,7 +8,7 @@ conserved; what `f(0)` adds is a constant. Achtibat et al. 2024 (2402.05602), Me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -73,6 +73,8 @@ class RectifierRelevance(LayerRule):
     It saves 1 bit an element, and the places and secants of those above a bound. The operation
     whose output it alone reads learns that only the positive part of that has relevance.
     """
+
+    rectifies: ClassVar[bool] = True
 
     def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
         if call.upper is not None or call.arguments.get("of_two"):
