@@ -68,6 +68,7 @@ class Attributor:
 
     def __call__(self, target: int) -> Tensor:
         found: Tensor = self._attributor(self._leaf, partial(_one_hot, target))[1]
+        self._forget()
         return found.detach()
 
     def kept_by_hooks(self) -> list[Tensor]:
@@ -75,12 +76,21 @@ class Attributor:
         # The gradient is one of the backward before.
         stored = [
             one
-            for hook in self._composite.hook_refs
-            for name, one in hook.stored_tensors.items()
+            for tensors in self._stored()
+            for name, one in tensors.items()
             if name != "grad_output"
         ]
         nested = [one if isinstance(one, (tuple, list)) else (one,) for one in stored]
         return [one for several in nested for one in several if isinstance(one, Tensor)]
+
+    def _forget(self) -> None:
+        """Let go of the graph, whose nodes hold the hooks that hold its tensors."""
+        for tensors in self._stored():
+            tensors.clear()
+
+    def _stored(self) -> list[dict[str, Any]]:
+        hooks = () if self._composite is None else self._composite.hook_refs
+        return [hook.stored_tensors for hook in hooks]
 
 
 def _one_hot(target: int, output: Tensor) -> Tensor:

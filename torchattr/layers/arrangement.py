@@ -17,7 +17,7 @@ from torchattr.errors import RuleError
 from torchattr.layers.autograd import is_entrance, runs_rules
 from torchattr.layers.backward import BackwardState
 from torchattr.layers.composite import WEIGHTED, Composite, Position
-from torchattr.layers.graph import nodes_of, oldest_first, readers_of
+from torchattr.layers.graph import is_rectifier, nodes_of, oldest_first, readers_of
 from torchattr.layers.guards import named_modules_of
 from torchattr.layers.moving_nodes import keeps_sign, only_moves
 from torchattr.layers.operations.operation import Call
@@ -219,7 +219,7 @@ class _Arrangement:
             place.norm, places[reader].completes = reader.state.call, place
             self._replace(reader, _MERGED)
             reader = self._sole_reader(reader)
-        if reader is not None and _is_rectifier(reader.state.call):
+        if reader is not None and is_rectifier(reader.state.call):
             places[reader].gates = place
 
     def _sources(self, node: Any, places: Mapping[Any, Place]) -> list[Place | None]:
@@ -332,10 +332,6 @@ def _nodes_below(node: Any) -> Iterator[Any]:
             if not is_entrance(below):
                 waiting.append(below)
             yield below
-
-
-def _is_rectifier(call: Call) -> bool:
-    return call.operation.name == "relu" and call.upper is None
 
 
 def _is_rectifying(node: Any) -> bool:

@@ -41,6 +41,7 @@ class OperationRules:
         self._savers = list(savers.values())
         self._only_saver = self._savers[0] if len(savers) == 1 else None
         self._needs_input = any(rule.needs_input for rule in self._savers)
+        self.reads_rectified = all(rule.reads_rectified for rule in self._savers)
         keys = list(savers)
         self._groups = [keys.index(_saving(rule)) if _saves(rule) else None for rule in rules]
 
@@ -134,7 +135,9 @@ class RuleFunction(torch.autograd.Function):
             saved, sizes = _flat(groups)
             if written and call.operation.name in written:
                 saved = [tensor.clone() for tensor in saved]
-            ctx.save_for_backward(*saved)
+            # The walk over the graph decides whether they are what the rules need.
+            kept = [tensor.data for tensor in saved] if rules.reads_rectified else saved
+            ctx.save_for_backward(*kept)
         ctx.rules, ctx.state = rules, NodeState(call, rules.rules, saved, sizes)
         results = result if isinstance(result, tuple) else (result,)
         outputs = tuple(_owned(output, inputs) for output in results)

@@ -88,6 +88,18 @@ class NodeState:
             tensor._version != version for tensor, version in zip(self.saved, saved, strict=False)
         )
 
+    def is_only_rectified(self, reader: NodeState) -> bool:
+        """Whether all that the model wrote over a saved tensor is what its only reader made of it.
+
+        Args:
+            reader: a call that alone reads the output, and that rectifies it under every table.
+        """
+        above, below = reader.versions, self.versions
+        if above is None or below is None or above.inputs[0] != below.output:
+            return False
+        pairs = zip(self.saved, below.saved, strict=True)
+        return all(tensor._version in (version, above.output) for tensor, version in pairs)
+
     def consists_of(self, *kinds: type[LayerRule]) -> bool:
         """Whether every rule is of exactly one of these classes, not of a subclass."""
         return all(type(rule) in kinds for rule in self.rules)

@@ -10,6 +10,7 @@ from torch import Tensor, UntypedStorage
 from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import CallReaders
 from torchattr.layers.fusion import FUSED_PAIRS, FusedPair
+from torchattr.layers.operations.operation import Call
 
 
 def nodes_of(*outputs: Tensor, until: Any = None) -> Iterator[Any]:
@@ -74,6 +75,33 @@ def readers_of(*outputs: Tensor) -> dict[Any, list[Any]]:
                 readers[below] = [node]
                 waiting.append(below)
     return readers
+
+
+def needs_copies(node: Any, readers: Mapping[Any, list[Any]]) -> bool:
+    """Whether the model wrote over what a call's rules saved, and they need what that was.
+
+    Args:
+        node: the node of the call.
+        readers: as for :func:`prepare_backward`.
+    """
+    if not node.state.is_written_over:
+        return False
+    (reader, *others) = readers[node]
+    if others or not node.rules.reads_rectified or not _rectifies(reader):
+        return True
+    return not node.state.is_only_rectified(reader.state)
+
+
+def _rectifies(node: Any) -> bool:
+    """Whether nothing passes a node under any table where its output is not positive."""
+    if not runs_rules(node) or not is_rectifier(node.state.call):
+        return False
+    return all(rule.rectifies for rule in node.state.rules)
+
+
+def is_rectifier(call: Call) -> bool:
+    """Whether a call is a rectifier without an upper bound."""
+    return call.operation.name == "relu" and call.upper is None
 
 
 def _prepare_pair(reader: Any, node: Any, pairs: Iterable[FusedPair]) -> None:

@@ -38,6 +38,13 @@ class LayerRule(ABC):
     needs_input: ClassVar[bool] = True
     """Whether `save` reads `x`. If not, an operation that writes over its input keeps no copy."""
 
+    rectifies: ClassVar[bool] = False
+    """Whether it sends back nothing where a rectifier without an upper bound did not pass."""
+
+    reads_rectified: ClassVar[bool] = False
+    """Whether `backward` reads what `save` returned only where the gradient is not zero, so that a
+    rectifier may write over the output that it saved."""
+
     fresh: ClassVar[bool] = False
     """Whether `backward` always returns a new tensor, which the next rule may write over."""
 

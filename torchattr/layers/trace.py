@@ -17,7 +17,7 @@ from torchattr.layers.autograd import runs_rules
 from torchattr.layers.backward import GradientInside, InnerGradients
 from torchattr.layers.capture import Captured
 from torchattr.layers.composite import CheckedTable, Composite
-from torchattr.layers.graph import nodes_of, prepare_backward, readers_of
+from torchattr.layers.graph import needs_copies, nodes_of, prepare_backward, readers_of
 from torchattr.layers.graph_trace import ForwardCall, GraphTrace, Tap
 from torchattr.layers.guards import RandomState, enter_mode, refuse_scripted
 from torchattr.layers.layouts.tracker import LayoutTracker
@@ -89,11 +89,7 @@ class Trace(GraphTrace):
         if self.output.grad_fn is None:
             self.coverage.total()
             return
-        recorded = self._recorder.recorded()
-        readers = readers_of(self.output, *recorded)
-        for node in self._recorder.edge_nodes():
-            if node in readers:
-                readers[node].append(None)
+        recorded, readers = self._recorder.recorded(), self._readers()
         self.coverage.inspect(nodes_of(self.output) if recorded else readers)
         self.coverage.total(readers)
         self._arrange(model)
@@ -102,6 +98,14 @@ class Trace(GraphTrace):
                 table.check((self.output, *recorded))
         if not self._mode.hooked:
             prepare_backward(self.output, readers)
+
+    def _readers(self) -> dict[Any, list[Any]]:
+        """Return the readers of each node's gradient; `None` where it may be read."""
+        readers = readers_of(self.output, *self._recorder.recorded())
+        for node in self._recorder.edge_nodes():
+            if node in readers:
+                readers[node].append(None)
+        return readers
 
     def _arrange(self, model: Forward) -> None:
         """Tell the rules of composites about their places."""
@@ -150,8 +154,11 @@ class Trace(GraphTrace):
         """Return the operations after which the model wrote over what their rules saved."""
         if self._mode.backward_state.written is None:
             return frozenset()
-        states = [node.state for node in nodes_of(self.output) if runs_rules(node)]
-        return frozenset(state.call.operation.name for state in states if state.is_written_over)
+        readers = self._readers()
+        readers.setdefault(self.output.grad_fn, []).append(None)
+        called = [node for node in nodes_of(self.output) if runs_rules(node)]
+        written = [node.state.call for node in called if needs_copies(node, readers)]
+        return frozenset(call.operation.name for call in written)
 
     def _watch_forward(self, model: Forward, undo: Undo) -> None:
         enter_mode(undo, self._mode)

@@ -276,7 +276,8 @@ class Call:
         with gradients(), saved_tensors_hooks(_itself, _itself):
             fresh = [tensor.detach().requires_grad_() for tensor in inputs]
             # An in-place spelling must not write over a leaf, nor over tensors that a rule saved.
-            output = self.compute(*(leaf.clone() for leaf in fresh))
+            given = [leaf.clone() for leaf in fresh] if self.inplace else fresh
+            output = self.compute(*given)
             first = output if isinstance(output, Tensor) else output[0]
             return torch.autograd.grad(first, fresh, grad)
 

@@ -80,8 +80,13 @@ class Place:
             if source is not None:
                 source.arrive(output=value)
 
-    def remembered(self, compute: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
-        """Return constants of the call, computed once if further backwards follow."""
+    def remembered(self, compute: Callable[[], Sequence[Tensor]], held: Tensor) -> Sequence[Tensor]:
+        """Return constants of the call, computed once if further backwards follow.
+
+        Args:
+            compute: returns them.
+            held: a tensor that is in memory anyway, should it be among them.
+        """
         # A signal that begins at a layer does not come from the norm or rectifier above, and an
         # output from above may be known only in part.
         arrival = self.arrival
@@ -89,7 +94,8 @@ class Place:
         if way in self.kept:
             return self.kept[way]
         constants = compute()
-        if self.keeps(sum(tensor.numel() * tensor.element_size() for tensor in constants)):
+        added = {id(tensor): tensor for tensor in constants if tensor is not held}.values()
+        if self.keeps(sum(tensor.numel() * tensor.element_size() for tensor in added)):
             self.kept[way] = constants
         return constants
 

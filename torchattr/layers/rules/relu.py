@@ -27,6 +27,7 @@ class _Gated(LayerRule):
 
     needs_input: ClassVar[bool] = False
     fresh: ClassVar[bool] = True
+    rectifies: ClassVar[bool] = True
     gate: ClassVar[Gate]
 
     def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_same, noise
-from relevance_oracles.engine import ledger_of, relevance_of
+from relevance_oracles.engine import composite_of, ledger_of, relevance_of, traced
 from torch import Tensor
 
+import torchattr as ta
 from torchattr.layers import StabilisedSum, registered_rules
 
 pytestmark = pytest.mark.usefixtures("outputs_are_the_models_own")
@@ -87,3 +88,86 @@ def test_stabilised_sum_of_nothing_passes_nothing() -> None:
     g = torch.ones(1, 3).double()
     found = relevance_of(lambda x: (x + 1.0) * (x + x), x, g, {"add": StabilisedSum(0.0)})
     assert not bool(found.any())
+
+
+class Block(torch.nn.Module):
+    """A residual block that writes its rectified sum over the sum itself."""
+
+    def __init__(self, rectify: Callable[[Tensor], Tensor], *, beside: bool = False) -> None:
+        super().__init__()
+        self.rectify = rectify
+        self.beside = beside
+        self.runs = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        y = (2 * x).add_(x.flip(1))
+        other = y * C if self.beside else 0.0
+        return self.rectify(y) * C + other
+
+
+def anew(y: Tensor) -> Tensor:
+    return y.relu()
+
+
+def over_itself(y: Tensor) -> Tensor:
+    return y.relu_()
+
+
+def bounded(y: Tensor) -> Tensor:
+    return F.relu6(y, inplace=True)
+
+
+def twice(y: Tensor) -> Tensor:
+    return y.relu_().mul_(3.0)
+
+
+@pytest.mark.parametrize("rule", ["secant", "gradient", "guided", "deconvolution"])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("rectify", [over_itself, bounded, twice])
+def test_what_is_written_over_a_sum_changes_nothing(
+    rectify: Callable[[Tensor], Tensor], beside: bool, rule: str
+) -> None:
+    x, g = 3 * X, noise(*X.shape, seed=5)
+    rules = {"add": StabilisedSum(0.5), "relu": rule}
+    plain = {over_itself: anew, bounded: F.relu6, twice: lambda y: 3.0 * y.relu()}[rectify]
+    expected = relevance_of(Block(plain, beside=beside), x, g, rules)
+    assert_same(relevance_of(Block(rectify, beside=beside), x, g, rules), expected, 1e-12)
+
+
+@pytest.mark.parametrize("rule", ["secant", "gradient", "guided"])
+def test_a_sum_that_is_only_rectified_is_not_copied(rule: str) -> None:
+    composite = composite_of({"add": StabilisedSum(), "relu": rule})
+    apart, written = Block(anew), Block(over_itself)
+    saved: list[Tensor] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = traced(written, X, composite).output
+    traced(apart, X, composite)
+    assert written.runs == apart.runs
+    (of_sum,) = (
+        one for one in saved if one.shape == X.shape and any(one.stride()) and one is not C
+    )
+    assert_same(of_sum * C, output.detach())
+
+
+def test_a_sum_whose_value_is_recorded_is_copied() -> None:
+    """A backward may begin there, where nothing is rectified."""
+    model = torch.nn.Sequential(torch.nn.Identity(), Added(), torch.nn.ReLU(inplace=True))
+    anew = torch.nn.Sequential(torch.nn.Identity(), Added(), torch.nn.ReLU())
+    rules = {"add": StabilisedSum(0.5)}
+    target = ta.Neuron("1", (0, 0, 0))
+    found, expected = (
+        ta.LRP(one, "zero", rules=rules).attribute(-X, target) for one in (model, anew)
+    )
+    assert bool(expected.any())
+    assert_same(found, expected, 1e-12)
+
+
+class Added(torch.nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (2 * x).add_(x.flip(1))

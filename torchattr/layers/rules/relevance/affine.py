@@ -52,17 +52,18 @@ class AffineLayer:
             return _TRANSPOSED[dims](x, weight, bias, **_picked(settings, "output_padding"))
         return _CONVOLUTIONS[dims](x, weight, bias, **_picked(settings))
 
-    def back(self, signal: Tensor, weight: Tensor) -> Tensor:
-        """Return `Wᵀ s` for other entries, shaped like the input."""
-        if self.call.operation.name == "linear":
-            return (signal @ weight).reshape(self.call.shape)
-        return conv_backward(self.call, signal, weight)
-
     def along_outputs(self, bias: Tensor) -> Tensor:
         """Return a bias so that it broadcasts along the output's channels."""
         if self.call.operation.name == "linear":
             return bias
         return bias.view(-1, *(1,) * (self.weight.dim() - 2))
+
+
+def affine_backward(call: Call, signal: Tensor, weight: Tensor) -> Tensor:
+    """Return `Wᵀ s` for a call's layer with other entries, shaped like its input."""
+    if call.operation.name == "linear":
+        return (signal @ weight).reshape(call.shape)
+    return conv_backward(call, signal, weight)
 
 
 _CONVOLUTIONS: Mapping[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

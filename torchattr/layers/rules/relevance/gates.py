@@ -8,7 +8,7 @@ conserved; what `f(0)` adds is a constant. Achtibat et al. 2024 (2402.05602), Me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,8 +38,8 @@ class Secant(LayerRule):
         slope = slope.nan_to_num(0.0, 0.0, 0.0).to(x)
         if bool(constant.any()):
             constant = constant.to(x)
-            return torch.where(x == 0, slope, (y - constant) / x), constant
-        return (torch.where(x == 0, slope, y / x),)
+            return _at_zero(slope, x, (y - constant).div_(x)), constant
+        return (_at_zero(slope, x, y / x),)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         return grad * saved[0]
@@ -47,6 +47,11 @@ class Secant(LayerRule):
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         rest = saved[1:]
         return {"constant": (grad * rest[0]).double().sum()} if rest else {}
+
+
+def _at_zero(slope: Tensor, x: Tensor, secant: Tensor) -> Tensor:
+    """Return secants with the slope in place of those at 0, written over them."""
+    return torch.where(x == 0, slope, secant, out=secant)
 
 
 def _origin(call: Call, x: Tensor) -> Tensor:
@@ -68,6 +73,8 @@ class RectifierRelevance(LayerRule):
     It saves 1 bit an element, and the places and secants of those above a bound. The operation
     whose output it alone reads learns that only the positive part of that has relevance.
     """
+
+    rectifies: ClassVar[bool] = True
 
     def run(self, call: Call, *inputs: Tensor) -> tuple[Any, tuple[Tensor, ...]] | None:
         if call.upper is not None or call.arguments.get("of_two"):

@@ -23,8 +23,9 @@ Bach et al. 2015 (10.1371/journal.pone.0130140), Montavon et al. 2017 (1512.0247
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
-from torchattr.layers.rules.relevance.affine import AffineLayer
+from torchattr.layers.rules.relevance.affine import AffineLayer, affine_backward
 from torchattr.layers.rules.relevance.inputs import input_of, kept_input
 
 
@@ -86,6 +87,11 @@ class Weights:
 
     positive: Tensor
     negative: Tensor
+
+    @classmethod
+    def of(cls, layer: AffineLayer, positive: Tensor, negative: Callable[[], Tensor]) -> Weights:
+        """Return weights of which those of negative inputs are computed only if there are any."""
+        return cls(positive, positive if layer.call.place.nonnegative else negative())
 
 
 @dataclass(frozen=True)
@@ -148,11 +154,10 @@ class RelevanceRule(LayerRule):
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         x = input_of(call, *saved)
         call.place.hand_down(lambda: x)
-        layer = AffineLayer.of(call)
-        weights = self.weights(layer)
-        gates = call.place.remembered(lambda: self._gates(layer, weights, x))
+        constants = call.place.remembered(lambda: self._constants(call, x), call.weight)
         found = [
-            self._back(layer, x, grad * gate, own) for gate, own in zip(gates, weights, strict=True)
+            self._back(call, x, grad * gate, Weights(*pair))
+            for gate, *pair in zip(constants[::3], constants[1::3], constants[2::3], strict=True)
         ]
         call.place.leave()
         return sum(found[1:], found[0])
@@ -181,21 +186,27 @@ class RelevanceRule(LayerRule):
             kept["bias"] = (quotient * layer.along_outputs(term.bias)).sum()
         return kept
 
-    def _gates(self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor) -> list[Tensor]:
-        """Return what the gradient of the output is multiplied by in each term."""
-        z = output_of(layer, x)
-        return [
-            stabilised_quotient(term.weighted(z), term.denominator, self.epsilon)
-            for term in self.terms(layer, weights, x, z)
-        ]
+    def _constants(self, call: Call, x: Tensor) -> list[Tensor]:
+        """Return three tensors for each term, whatever the signal.
 
-    def _back(self, layer: AffineLayer, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
-        positive = layer.back(signal, weights.positive)
-        if weights.negative is weights.positive or layer.call.place.nonnegative:
+        They are what the gradient of the output is multiplied by, and the weights that it goes back
+        through, of positive and of negative inputs.
+        """
+        layer = AffineLayer.of(call)
+        weights = self.weights(layer)
+        z = output_of(layer, x)
+        constants: list[Tensor] = []
+        for own, term in zip(weights, self.terms(layer, weights, x, z), strict=True):
+            gate = stabilised_quotient(term.weighted(z), term.denominator, self.epsilon)
+            constants += [gate, own.positive, own.negative]
+        return constants
+
+    def _back(self, call: Call, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
+        positive = affine_backward(call, signal, weights.positive)
+        if weights.negative is weights.positive or call.place.nonnegative:
             return positive
-        return torch.where(
-            x > 0, positive, torch.where(x < 0, layer.back(signal, weights.negative), 0)
-        )
+        negative = affine_backward(call, signal, weights.negative)
+        return torch.where(x > 0, positive, torch.where(x < 0, negative, 0))
 
     def _bias(self, bias: Tensor) -> Tensor | None:
         """Return the bias of a denominator."""
@@ -241,7 +252,8 @@ class ZPlus(RelevanceRule):
     """Relevance in proportion to the positive contributions only."""
 
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
-        return (Weights(layer.weight.clamp(min=0), layer.weight.clamp(max=0)),)
+        weight = layer.weight
+        return (Weights.of(layer, weight.clamp(min=0), lambda: weight.clamp(max=0)),)
 
     def terms(
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
@@ -256,7 +268,8 @@ class ZMinus(ZPlus):
     """Relevance in proportion to the negative contributions only: `z_plus` of negated weights."""
 
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
-        return (Weights(layer.weight.clamp(max=0), layer.weight.clamp(min=0)),)
+        weight = layer.weight
+        return (Weights.of(layer, weight.clamp(max=0), lambda: weight.clamp(min=0)),)
 
     def terms(
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
@@ -332,9 +345,11 @@ class Gamma(RelevanceRule):
 
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
         raised = self._raised(layer.weight, min=0)
-        lowered = self._raised(layer.weight, max=0)
-        both = (Weights(raised, lowered), Weights(lowered, raised))
-        return both[:1] if layer.call.place.arrival.rectified else both
+        lowered = partial(self._raised, layer.weight, max=0)
+        if layer.call.place.arrival.rectified:
+            return (Weights.of(layer, raised, lowered),)
+        other = lowered()
+        return (Weights(raised, other), Weights(other, raised))
 
     def terms(
         self, layer: AffineLayer, weights: Sequence[Weights], x: Tensor, z: Tensor
@@ -359,7 +374,7 @@ class Zero(LayerRule):
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
         layer = AffineLayer.of(call)
-        return layer.back(grad, layer.weight)
+        return affine_backward(call, grad, layer.weight)
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         if call.bias is None:

@@ -105,14 +105,16 @@ class StabilisedSum(LayerRule):
         epsilon: what is added to the output, with its sign.
     """
 
+    needs_input: ClassVar[bool] = False
+    reads_rectified: ClassVar[bool] = True
+
     def __init__(self, epsilon: float = 1e-6) -> None:
         self.epsilon = epsilon
 
     def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
         inputs = x if isinstance(x, tuple) else (x,)
-        # Copies: a model often adds in place, and rectifies the sum in place.
         blanks = [tensor.new_zeros(1).expand(tensor.shape) for tensor in inputs]
-        return (y.clone(), *blanks)
+        return (y, *blanks)
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
         y, *blanks = saved

@@ -23,9 +23,10 @@ from torch import Tensor
 from torchattr.core.warn import warn
 from torchattr.errors import RuleError, TorchattrWarning
 from torchattr.layers.composite import WEIGHTED
+from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
-from torchattr.layers.rules.relevance.affine import AffineLayer
+from torchattr.layers.rules.relevance.affine import AffineLayer, affine_backward
 from torchattr.layers.rules.relevance.linear import RelevanceRule, Term, Weights
 
 
@@ -113,11 +114,12 @@ class ZBox(TerminalRule):
         highest = layer.apply(high, layer.weight.clamp(max=0))
         yield Term(layer.apply(x, layer.weight) - lowest - highest)
 
-    def _back(self, layer: AffineLayer, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
+    def _back(self, call: Call, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
         low, high = self._bounds(x)
-        of_low = low * layer.back(signal, layer.weight.clamp(min=0))
-        of_high = high * layer.back(signal, layer.weight.clamp(max=0))
-        return x * layer.back(signal, layer.weight) - of_low - of_high
+        every = weights.positive
+        of_low = low * affine_backward(call, signal, every.clamp(min=0))
+        of_high = high * affine_backward(call, signal, every.clamp(max=0))
+        return x * affine_backward(call, signal, every) - of_low - of_high
 
     def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return _expanded(self.low, "low", x), _expanded(self.high, "high", x)
