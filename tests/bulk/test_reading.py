@@ -92,6 +92,23 @@ def test_batches_are_asked_for_only_a_few_ahead(loaded, tensors) -> None:
     assert len(asked) < 10
 
 
+class Niceness(Pictures):
+    """Pictures that hold how far the process that reads them steps back."""
+
+    def ids(self):
+        return ["0"]
+
+    def read(self, position):
+        return torch.full((1, 1, 1), float(os.nice(0)))
+
+
+@pytest.mark.parametrize(("device", "further"), [("cpu", 10), ("meta", 0)])
+def test_only_where_threads_compute_processes_step_back(loaded, device, further) -> None:
+    pictures = PicturesToRead(Niceness(), loaded)
+    (batch,) = read_batches(pictures, [[0]], 1, device)
+    assert batch.inputs.item() == min(os.nice(0) + further, 19)
+
+
 def test_a_process_that_dies_is_a_sentence(loaded) -> None:
     found = read_batches(PicturesToRead(Deadly(), loaded), [[0], [2], [3]], 1)
     with pytest.raises(WorkerError, match="shards that are done are kept"), dying_is_a_sentence():
