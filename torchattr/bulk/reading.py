@@ -158,8 +158,8 @@ def read_batches(
         pictures: what reads them.
         batches: the positions of each batch; asked for as they are needed.
         workers: number of processes that read; 0 reads in this one.
-        device_type: of what computes. A GPU gets batches in memory that it can copy from while it computes;
-            to threads of this process, the others leave the cores.
+        device_type: of what computes. A GPU gets batches in memory that it can copy from while it
+            computes; to threads of this process, those that read leave the cores.
     """
     options: dict[str, Any] = {}
     if workers:
