@@ -76,7 +76,7 @@ class DatasetRun(Case):
 
     def tables(self, rows: Sequence[Row]) -> list[str]:
         text = (
-            "What a run over a data set costs. *Overhead* is the time of a run, from call to return,"
+            "What a run over a data set costs. *Overhead* is the time of a run from call to return"
             " beyond that of `explain` on the same batches, which are in memory already:"
             " starting, reading, decoding, encoding and writing, as far as they do not hide behind"
             " the attributions. *Read ms* is what one picture takes to be read, decoded and"
