@@ -9,7 +9,7 @@ from PIL import Image
 
 from torchattr.bulk import Pictures
 from torchattr.bulk.reading import PicturesToRead, ReadBatch, dying_is_a_sentence, read_batches
-from torchattr.errors import ImageError, ModelError, WorkerError
+from torchattr.errors import ImageError, ModelError, OutOfMemory, WorkerError
 from torchattr.models import LoadedModel
 
 
@@ -119,6 +119,32 @@ def test_a_process_that_dies_is_a_sentence(loaded) -> None:
 def test_a_connection_that_breaks_is_a_process_that_died(error) -> None:
     with pytest.raises(WorkerError, match="run the same again"), dying_is_a_sentence():
         raise error
+
+
+class Failing(Pictures):
+    """Pictures whose reading ends with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def ids(self):
+        return ["0"]
+
+    def read(self, position):
+        raise self.error
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_memory_that_runs_out_is_a_sentence(loaded, workers) -> None:
+    pictures = PicturesToRead(Failing(MemoryError()), loaded)
+    with pytest.raises(OutOfMemory, match="smaller batches"), dying_is_a_sentence():
+        next(read_batches(pictures, [[0]], workers))
+
+
+def test_an_error_in_a_process_is_not_its_death(loaded) -> None:
+    pictures = PicturesToRead(Failing(RuntimeError("its own")), loaded)
+    with pytest.raises(RuntimeError, match="its own"), dying_is_a_sentence():
+        next(read_batches(pictures, [[0]], 1))
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from torchattr.bulk.sources import Pictures
+from torchattr.core.device_faults import is_out_of_memory
 from torchattr.core.inputs import all_finite
-from torchattr.errors import ImageError, WorkerError
+from torchattr.errors import ImageError, OutOfMemory, TorchattrError, WorkerError
 from torchattr.models import LoadedModel
 
 _AHEAD = 2
@@ -25,7 +26,8 @@ _AHEAD = 2
 _NICENESS = 10
 """How far processes that read step back behind the threads that compute on the same cores."""
 
-_LOST = "DataLoader worker"
+_LOST = "DataLoader worker (pid"
+"""What PyTorch says of a process that died; not of an error in one, which it names otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,17 +192,25 @@ def _step_back(worker: int) -> None:
 
 @contextmanager
 def dying_is_a_sentence() -> Iterator[None]:
-    """Raise a sentence if a process that reads dies during a `with` block.
+    """Raise a sentence if a process that reads dies, or memory runs out, during a `with` block.
 
     PyTorch raises it from the handler of a signal, wherever the main thread is; or a connection to
     the process breaks first.
 
     Raises:
         WorkerError: one died.
+        OutOfMemory: memory ran out, wherever.
     """
     try:
         yield
-    except (RuntimeError, ConnectionError, EOFError) as error:
+    except TorchattrError:
+        raise
+    except (RuntimeError, MemoryError, ConnectionError, EOFError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                "memory ran out while pictures were read or maps written; shards that are done are"
+                " kept: run the same again, with fewer workers or smaller batches"
+            ) from error
         if isinstance(error, RuntimeError) and _LOST not in str(error):
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
