@@ -290,12 +290,15 @@ TARGETS: tuple[Target, ...] = (
         {"network": "vgg16", "name": "deletion curve"},
         ("sides", "whole", "ratio"),
     ),
-    Target(
-        "a run over a data set, ResNet-18, five methods: time beyond that of the attributions",
-        0.1,
-        "dataset_run",
-        {"name": "overhead, five methods"},
-        ("overhead",),
+    *(
+        Target(
+            f"a run over a data set, ResNet-18, {what}: time beyond that of the attributions",
+            0.1,
+            "dataset_run",
+            {"name": f"overhead, {name}"},
+            ("overhead",),
+        )
+        for name, what in {"five methods": "five methods", "guided_backprop": "guided"}.items()
     ),
     Target(
         "a run over a data set, ResNet-50, guided: of the time of a script with Captum",

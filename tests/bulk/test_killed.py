@@ -14,7 +14,7 @@ import torchattr as ta
 
 pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
 
-KILLS = 24
+KILLS = 100
 
 
 def objects(root: Path) -> dict[str, bytes]:

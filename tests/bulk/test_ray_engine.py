@@ -15,7 +15,8 @@ import torch
 
 import torchattr as ta
 from torchattr.bulk import Pictures, ShardWorker, run_on_ray
-from torchattr.errors import PackageError
+from torchattr.bulk.ray_engine import _AnsweringWorker, _pictures
+from torchattr.errors import FolderError, PackageError, RegistryError, WorkerError
 
 pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
 
@@ -47,6 +48,21 @@ def test_a_worker_loads_a_model_by_name_once(tmp_path, folder):
     assert worker({"shard": np.array([1])})["pictures"].tolist() == [2]
 
 
+def test_errors_of_a_worker_are_part_of_its_answer(tmp_path, model, capfd):
+    options = {**OPTIONS, "out": tmp_path / "own.zarr"}
+    lost = _AnsweringWorker(model, Failing("raises"), "saliency", **options)
+    with pytest.raises(WorkerError, match=r"failed with KeyError \('lost'\)"):
+        _pictures({"pictures": 0, "error": lost({"shard": np.array([1])})["error"][0]})
+    assert "Traceback" in capfd.readouterr().err
+    unknown = _AnsweringWorker(model, OfNumbers(), "no_method", **options)
+    with pytest.raises(RegistryError, match="no_method"):
+        _pictures({"pictures": 0, "error": unknown({"shard": np.array([1])})["error"][0]})
+    assert capfd.readouterr().err == ""
+    whole = _AnsweringWorker(model, OfNumbers(), "rise", **{**options, "out": tmp_path / "b.zarr"})
+    answer = whole({"shard": np.array([2])})
+    assert _pictures({"pictures": answer["pictures"][0], "error": answer["error"][0]}) == 2
+
+
 def test_a_missing_package_is_named(tmp_path, folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray.data", None)
     with pytest.raises(PackageError, match=r"pip install 'torchattr\[ray\]'"):
@@ -67,6 +83,24 @@ class OfNumbers(Pictures):
             Path(self.mark).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(number))
+
+
+class Failing(OfNumbers):
+    """Pictures of which number 5 cannot be read."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def described(self) -> dict[str, str]:
+        return {"kind": "the same whatever happens"}
+
+    def read(self, number: int) -> torch.Tensor:
+        if number == 5 and self.how == "raises":
+            raise KeyError("lost")
+        if number == 5 and self.how == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(number)
 
 
 @pytest.fixture(scope="module")
@@ -92,5 +126,23 @@ def test_actors_continue_a_run_though_one_is_killed(tmp_path, run_here, model):
     assert (report.explained, report.is_complete) == (6, True)
     run_here(OfNumbers(), methods, **OPTIONS)
     same(tmp_path / "ray.zarr", tmp_path / "maps.zarr")
-    with pytest.raises(Exception, match="begun with other settings"):
+    with pytest.raises(FolderError, match="begun with other settings"):
         run_on_ray(model, data, "saliency", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", r"failed with KeyError \('lost'\); shards that are done are kept"),
+        ("dies", "actors of Ray cannot go on .*; shards that are done are kept"),
+    ],
+)
+def test_what_goes_wrong_in_actors_is_a_sentence(tmp_path, model, how, said, monkeypatch):
+    monkeypatch.setattr("torchattr.bulk.ray_engine._RETRIES", 1)
+    options = {**OPTIONS, "out": tmp_path / "ray.zarr", "actors": 1}
+    with pytest.raises(WorkerError, match=said):
+        run_on_ray(model, Failing(how), "saliency", **options)
+    assert run_on_ray(model, Failing("reads"), "saliency", **options).is_complete

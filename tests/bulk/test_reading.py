@@ -9,7 +9,7 @@ from PIL import Image
 
 from torchattr.bulk import Pictures
 from torchattr.bulk.reading import PicturesToRead, ReadBatch, dying_is_a_sentence, read_batches
-from torchattr.errors import ImageError, ModelError, WorkerError
+from torchattr.errors import ImageError, ModelError, OutOfMemory, WorkerError
 from torchattr.models import LoadedModel
 
 
@@ -92,6 +92,23 @@ def test_batches_are_asked_for_only_a_few_ahead(loaded, tensors) -> None:
     assert len(asked) < 10
 
 
+class Niceness(Pictures):
+    """Pictures that hold how far the process that reads them steps back."""
+
+    def ids(self):
+        return ["0"]
+
+    def read(self, position):
+        return torch.full((1, 1, 1), float(os.nice(0)))
+
+
+@pytest.mark.parametrize(("device", "further"), [("cpu", 10), ("meta", 0)])
+def test_only_where_threads_compute_processes_step_back(loaded, device, further) -> None:
+    pictures = PicturesToRead(Niceness(), loaded)
+    (batch,) = read_batches(pictures, [[0]], 1, device)
+    assert batch.inputs.item() == min(os.nice(0) + further, 19)
+
+
 def test_a_process_that_dies_is_a_sentence(loaded) -> None:
     found = read_batches(PicturesToRead(Deadly(), loaded), [[0], [2], [3]], 1)
     with pytest.raises(WorkerError, match="shards that are done are kept"), dying_is_a_sentence():
@@ -102,6 +119,32 @@ def test_a_process_that_dies_is_a_sentence(loaded) -> None:
 def test_a_connection_that_breaks_is_a_process_that_died(error) -> None:
     with pytest.raises(WorkerError, match="run the same again"), dying_is_a_sentence():
         raise error
+
+
+class Failing(Pictures):
+    """Pictures whose reading ends with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def ids(self):
+        return ["0"]
+
+    def read(self, position):
+        raise self.error
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_memory_that_runs_out_is_a_sentence(loaded, workers) -> None:
+    pictures = PicturesToRead(Failing(MemoryError()), loaded)
+    with pytest.raises(OutOfMemory, match="smaller batches"), dying_is_a_sentence():
+        next(read_batches(pictures, [[0]], workers))
+
+
+def test_an_error_in_a_process_is_not_its_death(loaded) -> None:
+    pictures = PicturesToRead(Failing(RuntimeError("its own")), loaded)
+    with pytest.raises(RuntimeError, match="its own"), dying_is_a_sentence():
+        next(read_batches(pictures, [[0]], 1))
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,17 @@ from torchattr.bulk.settings import SHARD_SIZE
 from torchattr.bulk.shards import Shards
 from torchattr.bulk.sources import as_pictures
 from torchattr.bulk.store import MapStore
+from torchattr.core.printable import printable
+from torchattr.errors import TorchattrError, WorkerError
 from torchattr.methods import checked_count
 
 LOADING = ("weights", "device", "transform", "trust", "activation")
 """The arguments of :func:`run` that say how a model is loaded, which each actor does once."""
+
+_RETRIES = 5
+"""How often Ray tries a shard again whose actor died. By itself it would do so for ever."""
+
+_KEPT = "shards that are done are kept: run the same again"
 
 
 class ShardWorker:
@@ -99,6 +109,9 @@ def run_on_ray(
     Raises:
         PackageError: Ray is not installed.
         FolderError: the store cannot be written, or was begun with other settings.
+        WorkerError: actors died again and again, or an error that :func:`run` passes on; its trace
+            is in the log of Ray.
+        TorchattrError: as :func:`run`.
     """
     ray = packages.ray()
     if not ray.is_initialized():
@@ -127,14 +140,59 @@ def _explained_by_actors(
     worked = ray.data.from_items(
         [{"shard": shard} for shard in left], override_num_blocks=len(left)
     ).map_batches(
-        ShardWorker,
+        _AnsweringWorker,
         fn_constructor_args=tuple(what),
         fn_constructor_kwargs=dict(options),
         batch_size=1,
-        concurrency=min(count, len(left)),
+        compute=ray.data.ActorPoolStrategy(size=min(count, len(left))),
         num_gpus=1 if gpus else 0,
+        max_task_retries=_RETRIES,
     )
-    return int(sum(row["pictures"] for row in worked.iter_rows()))
+    try:
+        return sum(map(_pictures, worked.iter_rows()))
+    except ray.exceptions.RayError as error:
+        first = str(error).partition("\n")[0]
+        raise WorkerError(f"the actors of Ray cannot go on ({first}); {_KEPT}") from error
+
+
+class _AnsweringWorker:
+    """A worker whose errors are part of its answers: Ray passes on their text only, among traces.
+
+    Takes what :class:`ShardWorker` does.
+    """
+
+    def __init__(self, *what: Any, **options: Any) -> None:
+        self._what, self._options = what, options
+
+    @cached_property
+    def _worker(self) -> ShardWorker:
+        return ShardWorker(*self._what, **self._options)
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {**self._worker(batch), "error": [b""]}
+        except TorchattrError as error:
+            return _answer(batch, error)
+        except Exception as error:  # noqa: BLE001 - of the user's data set, model or method
+            # Ray shows what actors print; the trace is not part of the answer.
+            traceback.print_exc()
+            what = f"an actor of Ray failed with {type(error).__name__} ({error}); {_KEPT}"
+            return _answer(batch, WorkerError(printable(what)))
+
+
+def _answer(batch: Mapping[str, Any], error: TorchattrError) -> dict[str, Any]:
+    return {"shard": batch["shard"], "pictures": np.array([0]), "error": [pickle.dumps(error)]}
+
+
+def _pictures(row: Mapping[str, Any]) -> int:
+    """Return the number of pictures of an answer.
+
+    Raises:
+        TorchattrError: it is an error.
+    """
+    if row["error"]:
+        raise pickle.loads(row["error"])
+    return int(row["pictures"])
 
 
 def _left(shards: Shards, out: Path) -> list[int]:

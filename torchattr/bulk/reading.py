@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,13 +15,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from torchattr.bulk.sources import Pictures
-from torchattr.errors import ImageError, WorkerError
+from torchattr.core.device_faults import is_out_of_memory
+from torchattr.core.inputs import all_finite
+from torchattr.errors import ImageError, OutOfMemory, TorchattrError, WorkerError
 from torchattr.models import LoadedModel
 
 _AHEAD = 2
 """Batches that each process has ready."""
 
-_LOST = "DataLoader worker"
+_NICENESS = 10
+"""How far processes that read step back behind the threads that compute on the same cores."""
+
+_LOST = "DataLoader worker (pid"
+"""What PyTorch says of a process that died; not of an error in one, which it names otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +133,7 @@ class PicturesToRead(Dataset):
                 f"its input has the shape {shape}, and the arrays of this run are for"
                 f" {self._shape}; use a transform that makes all inputs equally large"
             )
-        if not torch.isfinite(inputs).all():
+        if not all_finite(inputs):
             raise ImageError("its input holds NaN or infinite values")
         return inputs
 
@@ -142,7 +149,10 @@ class _GivenBatches(Sampler):
 
 
 def read_batches(
-    pictures: PicturesToRead, batches: Iterable[list[int]], workers: int, pinned: bool = False
+    pictures: PicturesToRead,
+    batches: Iterable[list[int]],
+    workers: int,
+    device_type: str = "cpu",
 ) -> Iterator[ReadBatch]:
     """Return batches of pictures, read some batches ahead by other processes.
 
@@ -150,7 +160,8 @@ def read_batches(
         pictures: what reads them.
         batches: the positions of each batch; asked for as they are needed.
         workers: number of processes that read; 0 reads in this one.
-        pinned: put batches where a GPU can copy them from while it computes.
+        device_type: of what computes. A GPU gets batches in memory that it can copy from while it
+            computes; to threads of this process, those that read leave the cores.
     """
     options: dict[str, Any] = {}
     if workers:
@@ -158,32 +169,48 @@ def read_batches(
         options = {
             "multiprocessing_context": "fork" if forks else None,
             "prefetch_factor": _AHEAD,
+            "worker_init_fn": _step_back if device_type == "cpu" else None,
         }
     loader: DataLoader = DataLoader(
         pictures,
         batch_sampler=_GivenBatches(batches),
         num_workers=workers,
         collate_fn=ReadBatch.of,
-        pin_memory=pinned,
+        pin_memory=device_type == "cuda",
         **options,
     )
     # Processes are forked here, before the caller starts threads.
     return iter(loader)
 
 
+def _step_back(worker: int) -> None:
+    """Let the threads that compute go first: each operation ends when the last of them has."""
+    del worker
+    if hasattr(os, "nice"):  # Not on Windows.
+        os.nice(_NICENESS)
+
+
 @contextmanager
 def dying_is_a_sentence() -> Iterator[None]:
-    """Raise a sentence if a process that reads dies during a `with` block.
+    """Raise a sentence if a process that reads dies, or memory runs out, during a `with` block.
 
     PyTorch raises it from the handler of a signal, wherever the main thread is; or a connection to
     the process breaks first.
 
     Raises:
         WorkerError: one died.
+        OutOfMemory: memory ran out, wherever.
     """
     try:
         yield
-    except (RuntimeError, ConnectionError, EOFError) as error:
+    except TorchattrError:
+        raise
+    except (RuntimeError, MemoryError, ConnectionError, EOFError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                "memory ran out while pictures were read or maps written; shards that are done are"
+                " kept: run the same again, with fewer workers or smaller batches"
+            ) from error
         if isinstance(error, RuntimeError) and _LOST not in str(error):
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -149,7 +149,7 @@ def run(
             preprocessing.
         PackageError: Zarr or PyArrow is not installed.
         WorkerError: a process that reads pictures died.
-        OutOfMemory: not even one picture fits into memory.
+        OutOfMemory: not even one picture fits into memory, or reading takes more than there is.
         TorchattrError: a setting that does not fit.
 
     >>> import tempfile, torchattr as ta

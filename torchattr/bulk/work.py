@@ -62,7 +62,7 @@ class Work:
             undo.later(self.taking.close)
             _set_threads(undo.later, self.store.resolved.threads)
             batches = read_batches(
-                self._reading(), self._batches(), self.workers, self._device.type == "cuda"
+                self._reading(), self._batches(), self.workers, self._device.type
             )
             with ShardWriter(self.store, self.taking.left) as writer:
                 size = self.store.resolved.batch_size

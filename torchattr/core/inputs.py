@@ -198,8 +198,17 @@ def _check_values(tensor: Tensor, name: str) -> None:
         )
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Return whether no value is NaN or infinite.
+
+    >>> all_finite(torch.tensor([3e38, 3e38])), all_finite(torch.tensor([0.0, float("nan")]))
+    (True, False)
+    """
+    return _sums_to_a_number(tensor) or bool(torch.isfinite(tensor).all())
+
+
 def _sums_to_a_number(tensor: Tensor) -> bool:
-    """Whether all values are finite: checks their sum, at a fraction of the cost of each value."""
+    """Whether the sum is finite, as then all values are: a fraction of the cost of each value."""
     return bool(
         torch.isfinite(tensor.detach().sum(dtype=torch.promote_types(tensor.dtype, torch.float32)))
     )

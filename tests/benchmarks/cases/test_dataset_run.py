@@ -14,7 +14,8 @@ from benchmarks.report.targets import TARGETS
 pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
 
 ROWS = [
-    {"name": "overhead, five methods", "pictures": 2000, "overhead": 0.07},
+    {"name": "overhead, five methods", "pictures": 400, "overhead": 0.05},
+    {"name": "overhead, guided_backprop", "pictures": 2000, "overhead": 0.07},
     {"name": "plain script", "pictures": 200, "ratio": 0.5},
     {"name": "memory", "pictures": 20_000, "bytes_per_picture": 12.0},
     {"name": "many ids", "pictures": 1_000_000, "slowest_s": 4.0},
@@ -25,7 +26,7 @@ ROWS = [
 def test_each_target_finds_its_figure() -> None:
     found = [one for one in TARGETS if one.case == "dataset_run"]
     values = [one.measured({"dataset_run": {"rows": ROWS}}) for one in found]
-    assert values == [0.07, 0.5, 12.0, 4.0, 1.9]
+    assert values == [0.05, 0.07, 0.5, 12.0, 4.0, 1.9]
     assert all(one.is_met(value) for one, value in zip(found, values, strict=True) if value)
 
 
