@@ -33,7 +33,7 @@ def benchmark(
     ] = COLLAGE,
     n: Annotated[
         int | None,
-        typer.Option("-n", "--n", help="Number of pictures", show_default="16"),
+        typer.Option("-n", "--n", help="Number of pictures", show_default="12, of planted 16"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the pictures")] = 1,
     method: Annotated[

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from torchattr.core.warn import listening
 from torchattr.errors import InputError
@@ -16,8 +18,11 @@ from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
 from torchattr.evaluate.ground_truth.measured_methods import (
     FittingMethods,
     as_large,
+    batches_of,
     fitting_methods,
     need_some,
+    progress_bar,
+    shown_step,
 )
 from torchattr.evaluate.ground_truth.metrics import MapMetric, On, asked_metrics
 from torchattr.methods import checked_count
@@ -36,7 +41,7 @@ OWN = "own"
 def benchmark(
     pictures: str | LabelledPictures = "collage",
     *,
-    n: int = 16,
+    n: int = 12,
     seed: int = 1,
     methods: Methods = None,
     metrics: str | Sequence[str] | None = None,
@@ -45,11 +50,12 @@ def benchmark(
     """Measure methods by metrics on pictures whose objects are known, and rank them.
 
     For `"collage"` the bundled network explains one object in each of `n` fresh scenes of two or
-    three, which it finds, and in each of `n` grids of four scenes. All gradient methods share one
-    forward of each batch; metrics whose forwards do not depend on the maps share these, too. Maps
+    three, which it finds, and the objects in `n` cells of grids of four scenes. All gradient
+    methods share one forward of each batch, the classes of a grid share all forwards, and metrics
+    whose forwards do not depend on the maps share these, too. Maps
     are enlarged to the pictures, and channels summed (of guided and deconvolved gradients, whose
     sign is no evidence, their magnitudes). Methods that replace features get cells, and
-    those that draw samples few, so that none takes more than some hundreds of forwards a picture;
+    those that draw samples few, so that none takes more than few hundreds of forwards a picture;
     `settings` of the result says which. Those that do not fit the network are left out with their
     reason.
 
@@ -70,13 +76,14 @@ def benchmark(
     Args:
         pictures: `"collage"`, or pictures and a network of yours with the masks of the objects,
             which `grid` is not measured on.
-        n: number of scenes, and of grids.
+        n: number of scenes, and of cells of grids; the cells of a grid are not independent of each
+            other.
         seed: of them; the same seed gives the same.
         methods: names or classes; or functions that make a method for a model, by name, such as
             `{"smooth_grad": lambda net: NoiseTunnel(Saliency(net))}`; `None` is all that are
             registered.
         metrics: some of those above; `None` is all.
-        show_progress: show progress bars on stderr.
+        show_progress: show progress and the time that is left on stderr.
 
     Raises:
         InputError: unknown pictures or metric, no method that fits, or a number out of range.
@@ -94,22 +101,19 @@ def benchmark(
     asked, columns = asked_methods(methods), asked_metrics(metrics)
     made = _made(pictures, n, seed, columns)
     columns = [metric for metric in columns if metric.on in made]
-    fitting = fitting_methods(next(iter(made.values())).asked, asked)
+    fitting = fitting_methods(next(iter(made.values())).asked, asked, show_progress)
     need_some(fitting)
-    found = [
-        _values(shown, fitting, [one for one in columns if one.on == kind], kind, show_progress)
-        for kind, shown in made.items()
-    ]
-    by_name = {metric: value for part in found for metric, value in part.items()}
-    name = OWN if isinstance(pictures, LabelledPictures) else pictures
+    by_name = _measured(made, fitting, columns, show_progress)
+    is_own = isinstance(pictures, LabelledPictures)
+    name, rows = (OWN, len(pictures)) if is_own else (pictures, n)
     return Benchmark(
         name,
         fitting.names,
         columns,
-        torch.stack([by_name[metric.name] for metric in columns], -1),
+        torch.stack([by_name[metric.name][:rows] for metric in columns], -1),
         fitting.refused,
         {one.name: one.settings for one in fitting.methods if one.settings},
-        None if name == OWN else seed,
+        None if is_own else seed,
     )
 
 
@@ -134,21 +138,39 @@ def _made(
     return {kind: PICTURES[pictures][kind](n, seed) for kind in kinds}
 
 
+def _measured(
+    made: Mapping[On, LabelledPictures],
+    fitting: FittingMethods,
+    metrics: Sequence[MapMetric],
+    show_progress: bool,
+) -> dict[str, Tensor]:
+    """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
+    own = {kind: [metric for metric in metrics if metric.on == kind] for kind in made}
+    asked = {kind: pictures.asked for kind, pictures in made.items()}
+    steps = sum(
+        fitting.steps(asked[kind]) + batches_of(asked[kind]) * len(own[kind]) for kind in made
+    )
+    found: dict[str, Tensor] = {}
+    with progress_bar("Measuring", steps, show_progress) as bar:
+        for kind, pictures in made.items():
+            found |= _values(pictures, fitting, own[kind], bar)
+    return found
+
+
 def _values(
     pictures: LabelledPictures,
     fitting: FittingMethods,
     metrics: Sequence[MapMetric],
-    kind: str,
-    show_progress: bool,
+    bar: tqdm[Any],
 ) -> dict[str, Tensor]:
-    """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
+    """Return what some metrics say of the maps of some pictures."""
     batches: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-    for chosen, maps in fitting.explained(pictures.asked, kind if show_progress else None):
+    for chosen, maps in fitting.explained(pictures.asked, bar):
         batch = pictures[chosen]
         rows = zip(fitting.names, maps, strict=True)
         large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in rows])
         for metric in metrics:
-            with listening(_ignore):
+            with listening(_ignore), shown_step(bar, metric.name):
                 batches[metric.name].append(metric.measure(batch, large).T)
     return {name: torch.cat(parts).double().cpu() for name, parts in batches.items()}
 
