@@ -19,7 +19,7 @@ from torchattr.evaluate.batch_parts import (
     part_of_target,
 )
 
-METHODS = ["saliency", "layer_cam", "smooth_grad"]
+METHODS = ["saliency", "layer_cam", "input_x_gradient"]
 LAYER = "2"
 SOME = slice(1, 3)
 
@@ -51,7 +51,9 @@ def test_arguments_and_options() -> None:
 MEASURES = {
     "mprt": lambda model, x: evaluate.mprt(model, x, METHODS, layer=LAYER).similarities,
     "mprt, independent": lambda model, x: (
-        evaluate.mprt(model, x, METHODS, [0, 1, 2, 3, 0, 1, 2], cascading=False).similarities
+        evaluate.mprt(
+            model, x, METHODS, [0, 1, 2, 3, 0, 1, 2], layer=LAYER, cascading=False
+        ).similarities
     ),
     "smooth_mprt": lambda model, x: (
         evaluate.smooth_mprt(model, x, "saliency", n_samples=3).similarities

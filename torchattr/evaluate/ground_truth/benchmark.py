@@ -25,14 +25,28 @@ from torchattr.evaluate.ground_truth.measured_methods import (
     shown_step,
 )
 from torchattr.evaluate.ground_truth.metrics import MapMetric, On, asked_metrics
+from torchattr.evaluate.ground_truth.photograph_pictures import (
+    photograph_grid,
+    photograph_pictures,
+)
 from torchattr.methods import checked_count
+from torchattr.models import LoadedModel, load_model
 
-Maker = Callable[[int, int], LabelledPictures]
+COLLAGE, PHOTOGRAPHS = "collage", "photographs"
 
-PICTURES: Mapping[str, Mapping[On, Maker]] = {
-    "collage": {"scenes": collage_pictures, "grids": collage_grids}
+SCENES: Mapping[On, Callable[[int, int], LabelledPictures]] = {
+    "scenes": collage_pictures,
+    "grids": collage_grids,
 }
-"""What makes the pictures of each kind from their number and a seed, by name."""
+"""What makes the pictures of the bundled network from their number and a seed."""
+
+SHOWN: Mapping[On, Callable[[LoadedModel], LabelledPictures]] = {
+    "scenes": photograph_pictures,
+    "grids": photograph_grid,
+}
+"""What makes the photographs for a model."""
+
+N = 12
 
 OWN = "own"
 """The name of pictures that are given."""
@@ -41,8 +55,9 @@ OWN = "own"
 def benchmark(
     pictures: str | LabelledPictures = "collage",
     *,
-    n: int = 12,
+    n: int | None = None,
     seed: int = 1,
+    model: LoadedModel | None = None,
     methods: Methods = None,
     metrics: str | Sequence[str] | None = None,
     show_progress: bool = False,
@@ -59,6 +74,11 @@ def benchmark(
     `settings` of the result says which. Those that do not fit the network are left out with their
     reason.
 
+    For `"photographs"` a real network explains the classes that it predicts for the four bundled
+    photographs, whose objects have boxes, and for the cells of a grid of them. By default only
+    methods that share one forward are measured there. Four photographs are few: intervals are wide
+    at best.
+
     Localisation: `mass` and `positive` (:func:`torchattr.evaluate.relevance_mass`,
     :func:`torchattr.evaluate.attribution_localisation`), `rank`, `top 5%`, `auc`, `pointing`, and
     `grid`, the grid pointing game. Faithfulness: `deletion`, `insertion`, `road` (half the
@@ -74,11 +94,13 @@ def benchmark(
     and wrong are known, see :func:`torchattr.evaluate.planted`.
 
     Args:
-        pictures: `"collage"`, or pictures and a network of yours with the masks of the objects,
-            which `grid` is not measured on.
-        n: number of scenes, and of cells of grids; the cells of a grid are not independent of each
-            other.
+        pictures: `"collage"`, `"photographs"`, or pictures and a network of yours with the masks of
+            the objects, which `grid` is not measured on.
+        n: number of scenes, and of cells of grids, 12 by default; the cells of a grid are not
+            independent of each other.
         seed: of them; the same seed gives the same.
+        model: the network of the photographs, by default
+            `torchattr.models.load_model("lite0")`.
         methods: names or classes; or functions that make a method for a model, by name, such as
             `{"smooth_grad": lambda net: NoiseTunnel(Saliency(net))}`; `None` is all that are
             registered.
@@ -86,7 +108,9 @@ def benchmark(
         show_progress: show progress and the time that is left on stderr.
 
     Raises:
-        InputError: unknown pictures or metric, no method that fits, or a number out of range.
+        InputError: unknown pictures or metric, no method that fits, a number out of range, or an
+            argument of other pictures.
+        PackageError: the weights of `"lite0"` are needed and not installed.
         InputTypeError: an argument of the wrong type.
         RegistryError: an unknown method.
 
@@ -99,13 +123,15 @@ def benchmark(
     'lrp'
     """
     asked, columns = asked_methods(methods), asked_metrics(metrics)
-    made = _made(pictures, n, seed, columns)
+    made = _made(pictures, n, seed, model, columns)
     columns = [metric for metric in columns if metric.on in made]
-    fitting = fitting_methods(next(iter(made.values())).asked, asked, show_progress)
+    first = next(iter(made.values())).asked
+    only_shared = methods is None and pictures == PHOTOGRAPHS
+    fitting = fitting_methods(first, asked, show_progress, only_shared=only_shared)
     need_some(fitting)
     by_name = _measured(made, fitting, columns, show_progress)
-    is_own = isinstance(pictures, LabelledPictures)
-    name, rows = (OWN, len(pictures)) if is_own else (pictures, n)
+    name = OWN if isinstance(pictures, LabelledPictures) else pictures
+    rows = (n or N) if name == COLLAGE else len(first)
     return Benchmark(
         name,
         fitting.names,
@@ -113,29 +139,40 @@ def benchmark(
         torch.stack([by_name[metric.name][:rows] for metric in columns], -1),
         fitting.refused,
         {one.name: one.settings for one in fitting.methods if one.settings},
-        None if is_own else seed,
+        seed if name == COLLAGE else None,
     )
 
 
 def _made(
-    pictures: str | LabelledPictures, n: int, seed: int, metrics: Sequence[MapMetric]
+    pictures: str | LabelledPictures,
+    n: int | None,
+    seed: int,
+    model: LoadedModel | None,
+    metrics: Sequence[MapMetric],
 ) -> dict[On, LabelledPictures]:
     """Return the pictures of each kind that the metrics are measured on."""
+    kinds: dict[On, None] = dict.fromkeys(metric.on for metric in metrics)
+    if n is not None and pictures != COLLAGE:
+        raise InputError(f"n is the number of scenes of 'collage', got {n}; leave it out")
+    if model is not None and pictures != PHOTOGRAPHS:
+        raise InputError("model is the network of 'photographs'; leave it out, or name these")
     if isinstance(pictures, LabelledPictures):
-        if all(metric.on == "grids" for metric in metrics):
+        if list(kinds) == ["grids"]:
             raise InputError(
                 "the metric grid is measured on grids of fresh scenes, not on pictures of yours;"
                 " leave it out"
             )
         return {"scenes": pictures}
-    if pictures not in PICTURES:
-        raise InputError(
-            f"pictures must be {' or '.join(map(repr, PICTURES))} or LabelledPictures, got"
-            f" {pictures!r}; networks whose decision is known by construction are those of planted"
-        )
-    checked_count(n, "n")
-    kinds: dict[On, None] = dict.fromkeys(metric.on for metric in metrics)
-    return {kind: PICTURES[pictures][kind](n, seed) for kind in kinds}
+    if pictures == PHOTOGRAPHS:
+        loaded = load_model("lite0") if model is None else model
+        return {kind: SHOWN[kind](loaded) for kind in kinds}
+    if pictures == COLLAGE:
+        count = N if n is None else checked_count(n, "n")
+        return {kind: SCENES[kind](count, seed) for kind in kinds}
+    raise InputError(
+        f"pictures must be {COLLAGE!r}, {PHOTOGRAPHS!r} or LabelledPictures, got {pictures!r};"
+        " networks whose decision is known by construction are those of planted"
+    )
 
 
 def _measured(

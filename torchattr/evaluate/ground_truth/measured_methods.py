@@ -94,15 +94,30 @@ def progress_bar(title: str, total: int, show: bool) -> tqdm[Any]:
     return tqdm(desc=title, total=total, disable=None if show else True, smoothing=0)
 
 
+MANY = "it runs many forwards, which take long in a large network; name it to have it measured"
+
+
 def fitting_methods(
-    pictures: AskedPictures, methods: Sequence[AskedMethod], show_progress: bool = False
+    pictures: AskedPictures,
+    methods: Sequence[AskedMethod],
+    show_progress: bool = False,
+    *,
+    only_shared: bool = False,
 ) -> FittingMethods:
-    """Try each method on the first picture, with few samples."""
+    """Try each method on the first picture, with few samples.
+
+    Args:
+        pictures: what is explained.
+        methods: the methods.
+        show_progress: show a progress bar.
+        only_shared: leave out the methods that need forwards of their own.
+    """
     found: dict[str, str] = {}
     with progress_bar("Trying methods", len(methods), show_progress) as bar:
         for method in methods:
             with shown_step(bar, method.name):
-                found[method.name] = _reason(pictures[:1], method)
+                is_dear = only_shared and not _shares(method, pictures)
+                found[method.name] = MANY if is_dear else _reason(pictures[:1], method)
     refused = {name: reason for name, reason in found.items() if reason}
     return FittingMethods([one for one in methods if one.name not in refused], refused)
 
