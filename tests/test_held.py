@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr import evaluate
+from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
 from torchattr.inspect.spatial_calls import spatial_calls
 
 
@@ -43,6 +44,9 @@ MODEL, X = seeded(Net), torch.rand(2, 3, 8, 8)
 FAST = ta.prepare(MODEL, X, channels_last=False)
 TOKENS = tiny_vit().float()
 LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+LABELLED = LabelledPictures(
+    MODEL, X, torch.tensor([0, 1]), torch.arange(64).reshape(1, 8, 8).repeat(2, 1, 1) < 20
+)
 SEGMENTS = torch.arange(64).reshape(1, 1, 8, 8) // 16
 FIVE = ["saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam"]
 
@@ -174,6 +178,13 @@ CALLS: dict[str, Callable[[], Any]] = {
     "check": lambda: evaluate.check(
         MODEL, X, "saliency", 1, steps=1, n_samples=1, squares_across=2
     ),
+    "sensitivity": lambda: evaluate.sensitivity_max(
+        ta.Saliency(MODEL).attribute, X, target=1, n_samples=2
+    ),
+    "benchmark": lambda: evaluate.benchmark(
+        LABELLED, methods=["saliency", "feature_ablation"], metrics=["mass", "deletion", "road"]
+    ),
+    "planted": lambda: evaluate.planted(["saliency", "grad_cam"], "stamp", n=2),
     "deletion by blocks": lambda: evaluate.deletion_curve(
         MODEL, X, X, target=1, feature_mask=evaluate.blocks(X, 4), incremental=True
     ),

@@ -16,6 +16,7 @@ from torch import nn
 import torchattr as ta
 from torchattr import evaluate
 from torchattr.evaluate import DisconnectedGrid, blocks, deletion_curve
+from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
 from torchattr.models import load_model, read_image
 from torchattr.models.collage import examples
 from torchattr.models.user_file import run_file
@@ -66,6 +67,13 @@ def in_bfloat16(model: nn.Module) -> Callable[[], Any]:
         return ta.Saliency(fast).attribute(x, 1)
 
     return run
+
+
+MEASURED: dict[str, Any] = {"methods": "saliency", "metrics": ["mass", "deletion"]}
+
+
+def labelled(model: nn.Module) -> LabelledPictures:
+    return LabelledPictures(model, X, torch.tensor([1]), torch.arange(36).view(1, 6, 6) < 9)
 
 
 def of_user_file(folder: Path) -> str:
@@ -146,6 +154,18 @@ METHODS: dict[str, Callable[[nn.Module], Callable[[], Any]]] = {
     "difference": lambda model: lambda: ta.Saliency(model).attribute(X, ta.Difference(1, 0)),
     "explain": lambda model: lambda: ta.explain(model, X),
     "mprt": lambda model: lambda: evaluate.mprt(model, X, ["saliency"], 1, steps=2)["saliency"],
+    "check": lambda model: (
+        lambda: (
+            evaluate.check(model, X, "saliency", 1, steps=1, n_samples=1, squares_across=2)[
+                "saliency"
+            ]["edges"].interval.value
+        )
+    ),
+    "sensitivity_max": lambda model: (
+        lambda: evaluate.sensitivity_max(ta.Saliency(model).attribute, X, target=1, n_samples=2)
+    ),
+    "benchmark": lambda model: lambda: evaluate.benchmark(labelled(model), **MEASURED).values,
+    "planted": lambda model: lambda: evaluate.planted("saliency", "stamp", n=2).gains,
     "feature_maps": lambda model: lambda: ta.feature_maps(model, X),
     "summary": lambda model: lambda: str(ta.summary(model, X)),
     "back_project": lambda model: lambda: ta.back_project(model, X, "2", [0]),

@@ -30,6 +30,15 @@ def test_scenes(here):
     assert not Path("torchattr-out").exists()
 
 
+@pytest.mark.filterwarnings("ignore::torchattr.errors.FewSamplesWarning")
+def test_photographs(here):
+    chosen = ("--model", "demo", "--method", "saliency", "--metric", "mass", "--metric", "deletion")
+    result = call("benchmark", *chosen)
+    assert result.exit_code == 0, result.output
+    assert "Methods on photographs" in result.stdout
+    assert "Means over 4 pictures; arrows" in result.stderr
+
+
 def test_files_of_another_origin_are_kept(here):
     Path("mine/planted").mkdir(parents=True)
     Path("mine/planted/report.png").write_text("mine")
@@ -42,9 +51,12 @@ def test_files_of_another_origin_are_kept(here):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("plants",), "pictures must be collage or planted, got 'plants'"),
+        (("plants",), "pictures must be collage, photographs or planted, got 'plants'"),
         (("--plant", "stamp"), "--plant belongs to torchattr benchmark planted"),
         (("planted", "--metric", "mass"), "--metric belongs to torchattr benchmark collage"),
+        (("planted", "--model", "lite0"), "--model belongs to torchattr benchmark photographs"),
+        (("--model", "lite0", "--n", 4), "--n belongs to torchattr benchmark collage and planted"),
+        (("--model", "lite1", "--method", "lrp"), "unknown model 'lite1'"),
         (("--metric", "iou"), "metrics must be some of mass"),
         (("--method", "salience"), "did you mean 'saliency'"),
         (("--n", 0), "n must be at least 1"),

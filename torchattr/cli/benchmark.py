@@ -20,29 +20,44 @@ if TYPE_CHECKING:
 
     Report: TypeAlias = Benchmark | PlantedReport
 
-COLLAGE, PLANTED = "collage", "planted"
+COLLAGE, PHOTOGRAPHS, PLANTED = "collage", "photographs", "planted"
 
 
 def benchmark(
     pictures: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="collage: fresh scenes with true masks, for the bundled model; planted: networks"
-            " whose decision is known by construction"
+            help="collage: fresh scenes with true masks, for the bundled model; photographs: the"
+            " bundled ones, for a real network; planted: networks whose decision is known by"
+            " construction",
+            show_default="collage; with --model, photographs",
         ),
-    ] = COLLAGE,
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Network of the photographs, such as lite0", show_default="lite0", metavar="MODEL"
+        ),
+    ] = None,
     n: Annotated[
         int | None,
-        typer.Option("-n", "--n", help="Number of pictures", show_default="16"),
+        typer.Option(
+            "-n",
+            "--n",
+            help="Number of scenes, or of planted pictures",
+            show_default="12, of planted 16",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the pictures")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of scenes and planted pictures")] = 1,
     method: Annotated[
         list[str] | None,
         typer.Option(help="Attribution method (see torchattr methods); repeatable; default all"),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="Metric of collage, such as deletion; repeatable; default all"),
+        typer.Option(
+            help="Metric of collage and photographs, such as deletion; repeatable; default all"
+        ),
     ] = None,
     plant: Annotated[
         list[str] | None,
@@ -57,15 +72,18 @@ def benchmark(
     """Measure methods where the truth is known: which are right?
 
     On the collage pictures: all metrics, a ranking with intervals, and how far the metrics agree.
-    On planted ones: which methods find what decides by construction.
+    On planted ones: which methods find what decides by construction. On photographs, only methods
+    that share one forward are measured unless you name some.
     """
     with reported():
-        where = Destinations(out, overwrite, logdir, html, f"torchattr benchmark: {pictures}")
-        _run(pictures, _measure(pictures, n, seed, method, metric, plant), where)
+        chosen = pictures or (COLLAGE if model is None else PHOTOGRAPHS)
+        where = Destinations(out, overwrite, logdir, html, f"torchattr benchmark: {chosen}")
+        _run(chosen, _measure(chosen, model, n, seed, method, metric, plant), where)
 
 
 def _measure(
     pictures: str,
+    model: str | None,
     n: int | None,
     seed: int,
     methods: list[str] | None,
@@ -81,9 +99,16 @@ def _measure(
     from torchattr.errors import InputError
     from torchattr.evaluate import benchmark as measure
     from torchattr.evaluate import planted
+    from torchattr.models import load_model
 
-    if pictures not in (COLLAGE, PLANTED):
-        raise InputError(f"pictures must be {COLLAGE} or {PLANTED}, got {pictures!r}")
+    if pictures not in (COLLAGE, PHOTOGRAPHS, PLANTED):
+        raise InputError(
+            f"pictures must be {COLLAGE}, {PHOTOGRAPHS} or {PLANTED}, got {pictures!r}"
+        )
+    if model is not None and pictures != PHOTOGRAPHS:
+        raise InputError("--model belongs to torchattr benchmark photographs")
+    if n is not None and pictures == PHOTOGRAPHS:
+        raise InputError("--n belongs to torchattr benchmark collage and planted")
     given = {"--metric": metrics, "--plant": plants}
     foreign = "--metric" if pictures == PLANTED else "--plant"
     if given[foreign]:
@@ -94,8 +119,10 @@ def _measure(
         return lambda: planted(
             methods or None, plants or None, seed=seed, show_progress=True, **number
         )
+    loaded = None if model is None else load_model(model)
     return lambda: measure(
         pictures,
+        model=loaded,
         seed=seed,
         methods=methods or None,
         metrics=metrics or None,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchattr.core.types import Layers, OutputKey
 from torchattr.evaluate.map_similarity import is_comparable
-from torchattr.evaluate.shared_maps import Methods, asked, undefined_for
+from torchattr.evaluate.shared_maps import Methods, asked, joined, undefined_for
 from torchattr.explanation import METHODS
 from torchattr.methods import checked_count
 
@@ -70,12 +70,13 @@ def efficient_mprt(
         output=output,
         skip_refused=skip_refused,
     )
-    clean = question.maps(model)
     random = question.randomised(model, seed)
     random.randomise(random.layers)
-    broken = question.beside(random).maps(random.model, quiet=True)
-    found = {name: _rise(maps, broken.get(name), bins) for name, maps in clean.items()}
-    return undefined_for(found, "the rise of complexity")
+    parts = []
+    for part, copied in zip(question.parts(), question.beside(random).parts(), strict=True):
+        clean, broken = part.maps(model), copied.maps(random.model, quiet=True)
+        parts.append({name: _rise(maps, broken.get(name), bins) for name, maps in clean.items()})
+    return undefined_for(joined(parts), "the rise of complexity")
 
 
 def _rise(clean: Tensor, broken: Tensor | None, bins: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from torchattr.errors import InputError
 
@@ -52,6 +52,8 @@ def imputed(pictures: Tensor, removed: Tensor, tolerance: float = 1e-10) -> Tens
 class _Equations:
     """The system `degree · u - neighbours(u) = right` on the unknown pixels, and coarser ones.
 
+    Values and right-hand sides are 0 on the known pixels.
+
     Args:
         unknown: 1 for each unknown pixel, 0 for others, `(N, 1, h, w)`.
     """
@@ -59,6 +61,7 @@ class _Equations:
     def __init__(self, unknown: Tensor) -> None:
         self._unknown = unknown
         self._degree = _neighbours(torch.ones_like(unknown[:1]))
+        self._step = DAMPING * unknown / self._degree
         coarse = (
             unknown if min(unknown.shape[2:]) <= COARSEST else (_pooled(unknown) == 4).to(unknown)
         )
@@ -66,7 +69,7 @@ class _Equations:
 
     def applied(self, values: Tensor) -> Tensor:
         """Return the left-hand side."""
-        return (self._degree * values - _neighbours(values)) * self._unknown
+        return torch.addcmul(-_neighbours(values), self._degree, values).mul_(self._unknown)
 
     def relaxed(self, right: Tensor) -> Tensor:
         """Return an approximate solution: one cycle of multigrid, a symmetric operator.
@@ -74,19 +77,21 @@ class _Equations:
         Brandt 1977. Damped Jacobi steps smooth the error, and a grid of half the resolution finds
         what is left of it.
         """
-        found = DAMPING * right / self._degree
-        found = self._smoothed(found, right)
+        first = self._step * right
+        found = self._smoothed(first, first)
         if self._coarse is not None:
             below = self._coarse.relaxed(
                 _pooled(right - self.applied(found)) * self._coarse._unknown
             )
             height, width = found.shape[2:]
-            spread = below.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., :height, :width]
-            found = found + spread * self._unknown
-        return self._smoothed(self._smoothed(found, right), right)
+            spread = interpolate(below, scale_factor=2)[..., :height, :width]
+            found.addcmul_(spread, self._unknown)
+        return self._smoothed(self._smoothed(found, first), first)
 
-    def _smoothed(self, found: Tensor, right: Tensor) -> Tensor:
-        return found + DAMPING * (right - self.applied(found)) / self._degree
+    def _smoothed(self, found: Tensor, first: Tensor) -> Tensor:
+        """Return values after a Jacobi step, whose first one from zeros is `first`."""
+        # The degree cancels in `found + step · (right - degree · found + neighbours)`.
+        return _neighbours(found).mul_(self._step).add_(first).add_(found, alpha=1 - DAMPING)
 
 
 def _solved(right: Tensor, equations: _Equations, tolerance: float) -> Tensor:
@@ -99,13 +104,13 @@ def _solved(right: Tensor, equations: _Equations, tolerance: float) -> Tensor:
     for _ in range(right[0, 0].numel()):
         applied = equations.applied(direction)
         step = _ratio(product, _inner(direction, applied))
-        solution = solution + step * direction
+        solution.addcmul_(step, direction)
         residual = residual - step * applied
         if bool((residual.flatten(2).norm(dim=2) <= limit).all()):
             break
         scaled = equations.relaxed(residual)
         before, product = product, _inner(residual, scaled)
-        direction = scaled + _ratio(product, before) * direction
+        direction = torch.addcmul(scaled, _ratio(product, before), direction)
     return solution
 
 
@@ -113,17 +118,19 @@ def _pooled(values: Tensor) -> Tensor:
     """Return the sums of squares of four pixels."""
     height, width = values.shape[2:]
     even = pad(values, (0, width % 2, 0, height % 2))
-    return even.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).sum((3, 5))
+    return avg_pool2d(even, 2, divisor_override=1)
 
 
 def _neighbours(values: Tensor) -> Tensor:
     """Return the weighted sum of each pixel's neighbours."""
     # The kernel (1, 2, 1) in both directions, times 1/12, has 4/12 in the middle.
-    rows = pad(values, (0, 0, 1, 1))
-    rows = rows[..., :-2, :] + 2 * values + rows[..., 2:, :]
-    both = pad(rows, (1, 1))
-    both = both[..., :-2] + 2 * rows + both[..., 2:]
-    return (both - 4 * values) * DIAGONAL
+    rows = 2 * values
+    rows[..., 1:, :] += values[..., :-1, :]
+    rows[..., :-1, :] += values[..., 1:, :]
+    both = 2 * rows
+    both[..., 1:] += rows[..., :-1]
+    both[..., :-1] += rows[..., 1:]
+    return both.sub_(values, alpha=4).mul_(DIAGONAL)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

@@ -11,7 +11,14 @@ from torch import Tensor
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import TargetError
 from torchattr.evaluate.map_similarity import ReferenceMaps, Similarity
-from torchattr.evaluate.shared_maps import Methods, Question, asked, undefined_for
+from torchattr.evaluate.shared_maps import (
+    Maps,
+    Methods,
+    Question,
+    asked,
+    joined,
+    undefined_for,
+)
 from torchattr.explanation import METHODS
 
 
@@ -72,12 +79,17 @@ def random_logit(
         reading="magnitude" if absolute else "signed",
     )
     own = classes_of(question)
-    both = question.aimed_at(own, other_classes(question, own, seed)).planes(model)
-    found = {
-        name: ReferenceMaps(maps[:, 0], similarity).similarity_or_nan(maps[:, 1])
-        for name, maps in both.items()
-    }
+    both = question.aimed_at(own, other_classes(question, own, seed))
+    found = joined(_between(part.planes(model), similarity) for part in both.parts())
     return undefined_for(found, "the similarity")
+
+
+def _between(maps: Maps, similarity: Similarity) -> Maps:
+    """Return the similarity of the maps of two targets, `(N, 2, h, w)` by method."""
+    return {
+        name: ReferenceMaps(both[:, 0], similarity).similarity_or_nan(both[:, 1])
+        for name, both in maps.items()
+    }
 
 
 def classes_of(question: Question) -> Tensor:

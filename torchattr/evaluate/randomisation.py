@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +15,15 @@ from torchattr.errors import InputError, Message
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
 from torchattr.evaluate.map_similarity import ReferenceMaps, Similarity
 from torchattr.evaluate.randomised_model import RandomisedModel, RandomLayer
-from torchattr.evaluate.shared_maps import Maps, Methods, Noise, Question, asked, undefined_for
+from torchattr.evaluate.shared_maps import (
+    Maps,
+    Methods,
+    Noise,
+    Question,
+    asked,
+    joined,
+    undefined_for,
+)
 from torchattr.explanation import METHODS
 from torchattr.methods import checked_count
 from torchattr.show import notebook, plot_intervals, rendered
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Order = Literal["top_down", "bottom_up"]
+MapsOf: TypeAlias = Callable[..., Maps]
+"""Maps by method from a question, a model and whether it is meant to be broken (`quiet`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +174,7 @@ def mprt(
     test = RandomisationTest(order, cascading, similarity, layers, steps, seed, show_progress)
     made_with = _made_with(layer, rules, additional_forward_args, output, skip_refused, absolute)
     question = asked(model, inputs, methods, target, **made_with)
-    return test.run(model, question, question.maps(model), Question.maps)
+    return test.run(model, question, Question.maps)
 
 
 def smooth_mprt(
@@ -219,7 +229,7 @@ def smooth_mprt(
     def maps(question: Question, model: Any, *, quiet: bool = False) -> Maps:
         return question.smooth_maps(model, drawn, quiet=quiet)
 
-    return test.run(model, question, maps(question, model), maps)
+    return test.run(model, question, maps)
 
 
 def _from_one(values: Tensor) -> Tensor:
@@ -274,39 +284,26 @@ class RandomisationTest:
         if self.steps is not None:
             checked_count(self.steps, "steps")
 
-    def run(
-        self, model: Any, question: Question, clean: Maps, maps_of: Callable[..., Maps]
-    ) -> Randomisation:
+    def run(self, model: Any, question: Question, maps_of: MapsOf) -> Randomisation:
         """Compare the maps of a model with those of its randomised copies.
 
         Args:
             model: the model.
             question: what is explained.
-            clean: the model's maps.
-            maps_of: returns those of a randomised copy.
+            maps_of: returns the maps of a model, also of a randomised copy.
         """
-        references = {name: ReferenceMaps(maps, self.similarity) for name, maps in clean.items()}
+        steps = self.steps_of(model, question)
+        with steps.bar(question) as bar:
+            parts = [
+                steps.similarities(part, copied, maps_of(part, model), maps_of, bar)
+                for part, copied in steps.parts(question)
+            ]
+        return steps.result(joined(parts), question.refused)
+
+    def steps_of(self, model: Any, question: Question) -> RandomSteps:
+        """Return a copy of a model, and the layers that are randomised at each step."""
         random = question.randomised(model, self.seed)
-        of_copy = question.beside(random)
-        groups = self._groups(random)
-        found: dict[str, list[Tensor]] = {name: [] for name in clean}
-        for group in tqdm(groups, "Randomisation", disable=not self.show_progress):
-            random.randomise(group)
-            maps = maps_of(of_copy, random.model, quiet=True)
-            for name, reference in references.items():
-                found[name].append(reference.similarity_or_nan(maps.get(name)))
-            if not self.cascading:
-                random.restore(group)
-        curves = {name: torch.stack(values, 1) for name, values in found.items()}
-        return Randomisation(
-            tuple(group[-1].name for group in groups),
-            self._counts(groups),
-            undefined_for(curves, "the similarity"),
-            self.similarity,
-            self.order,
-            self.cascading,
-            question.refused,
-        )
+        return RandomSteps(self, random, self._groups(random))
 
     def _groups(self, random: RandomisedModel) -> list[list[RandomLayer]]:
         layers = list(random.layers) if self.layers is None else random.within(self.layers)
@@ -317,6 +314,70 @@ class RandomisationTest:
         ends = [round((step + 1) * len(layers) / steps) for step in range(steps)]
         return [layers[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _counts(self, groups: Sequence[Sequence[RandomLayer]]) -> tuple[int, ...]:
-        sizes = [len(group) for group in groups]
-        return tuple(sum(sizes[: k + 1]) if self.cascading else sizes[k] for k in range(len(sizes)))
+
+@dataclass(frozen=True, eq=False)
+class RandomSteps:
+    """The steps of a randomisation test on a copy of a model.
+
+    Attributes:
+        test: the settings.
+        random: the copy.
+        groups: the layers that are randomised at each step.
+    """
+
+    test: RandomisationTest
+    random: RandomisedModel
+    groups: Sequence[Sequence[RandomLayer]]
+
+    def parts(self, question: Question) -> Iterator[tuple[Question, Question]]:
+        """Yield the question for as many pictures as fit into memory, of the model and the copy."""
+        return zip(question.parts(), question.beside(self.random).parts(), strict=True)
+
+    def bar(self, question: Question) -> tqdm[Any]:
+        """Return a progress bar for all parts of the pictures."""
+        total = len(self.groups) * sum(1 for _ in question.parts())
+        return tqdm(desc="Randomisation", total=total, disable=not self.test.show_progress)
+
+    def similarities(
+        self, question: Question, copied: Question, clean: Maps, maps_of: MapsOf, bar: tqdm[Any]
+    ) -> Maps:
+        """Return how alike the maps of the copy are to the model's after each step, `(N, steps)`.
+
+        Args:
+            question: what is explained.
+            copied: the same of the copy.
+            clean: the model's maps.
+            maps_of: returns those of the copy.
+            bar: counts the steps.
+        """
+        kind, random = self.test.similarity, self.random
+        references = {name: ReferenceMaps(maps, kind) for name, maps in clean.items()}
+        found: dict[str, list[Tensor]] = {name: [] for name in clean}
+        for group in self.groups:
+            random.randomise(group)
+            maps = maps_of(copied, random.model, quiet=True)
+            for name, reference in references.items():
+                found[name].append(reference.similarity_or_nan(maps.get(name)))
+            if not self.test.cascading:
+                random.restore(group)
+            bar.update()
+        for group in self.groups:
+            random.restore(group)
+        return {name: torch.stack(values, 1) for name, values in found.items()}
+
+    def result(self, similarities: Maps, refused: Mapping[str, Message]) -> Randomisation:
+        """Return what was found of all pictures, with one warning of what is undefined."""
+        return Randomisation(
+            tuple(group[-1].name for group in self.groups),
+            self._counts(),
+            undefined_for(similarities, "the similarity"),
+            self.test.similarity,
+            self.test.order,
+            self.test.cascading,
+            refused,
+        )
+
+    def _counts(self) -> tuple[int, ...]:
+        sizes = [len(group) for group in self.groups]
+        is_cascading = self.test.cascading
+        return tuple(sum(sizes[: k + 1]) if is_cascading else sizes[k] for k in range(len(sizes)))

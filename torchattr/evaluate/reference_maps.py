@@ -43,9 +43,18 @@ def centre_gaussian(pictures: Tensor) -> Tensor:
     return (rows[:, None] * columns).expand(len(pictures), -1, -1)
 
 
-def random_maps(pictures: Tensor, seed: int) -> Tensor:
-    """Return uniform noise for each picture, `(N, h, w)`: the control of every comparison."""
-    generator = np.random.default_rng(checked_seed(seed))
+def random_maps(pictures: Tensor, seed: int, first: int = 0) -> Tensor:
+    """Return uniform noise for each picture, `(N, h, w)`: the control of every comparison.
+
+    Args:
+        pictures: `(N, C, h, w)`.
+        seed: of the noise.
+        first: the number of the first picture, on which and on the seed its noise depends.
+    """
+    stream = np.random.PCG64(checked_seed(seed))
+    # A number of double precision takes one step of the generator.
+    stream.advance(first * pictures.shape[2:].numel())
+    generator = np.random.Generator(stream)
     drawn = generator.random((len(pictures), *pictures.shape[2:]))
     return torch.from_numpy(drawn).to(pictures.device)
 

@@ -46,6 +46,7 @@ from torchattr.evaluate.shared_maps import (
     Noise,
     Question,
     asked,
+    joined,
     undefined_for,
 )
 from torchattr.methods import checked_count, enlarge
@@ -63,6 +64,13 @@ CHECKED = (
 
 _AGAINST = {"random": BEATS_RANDOM, "edges": BEATS_EDGES, "centre": BEATS_CENTRE}
 """What deletion by a map is compared with."""
+
+_COMPARED = {
+    OTHER_CLASS: "the similarity",
+    EDGES: "the similarity",
+    NOISE: "the similarity under noise",
+}
+"""What is undefined where two maps cannot be compared."""
 
 _CONTROLS = 3
 """Random maps per picture; one alone would add its own luck to the comparison."""
@@ -162,7 +170,6 @@ def check(
         skip_refused=True,
         reading="evidence",
     )
-    subject = _Subject(model, question, similarity, seed)
     delete = partial(
         deletion_curve,
         activation=activation,
@@ -170,17 +177,10 @@ def check(
         steps=squares_across,
         show_progress=show_progress,
     )
+    ways = _Ways(model, similarity, seed, drawn, delete, squares_across)
     heard: list[TorchattrWarning] = []
     with listening(heard.append):
-        clean, other = subject.of_both_classes()
-        randomised = test.run(model, question, clean, Question.maps)
-        measures = {
-            OTHER_CLASS.key: subject.between(clean, other),
-            RANDOM_LAYERS.key: dict(randomised.similarities),
-            EDGES.key: subject.to_edges(clean),
-            NOISE.key: subject.under_noise(clean, drawn),
-            **subject.gains(clean, delete, squares_across),
-        }
+        measures, randomised = _measured(question, test, ways)
         curves = {name: randomised.interval(name, level=level, seed=seed) for name in randomised}
         findings = _findings(measures, randomised, curves, level, seed)
     for said in {str(one): one for one in heard}.values():
@@ -188,34 +188,99 @@ def check(
     return Check(findings, measures, randomised, curves, len(question.inputs), question.refused)
 
 
-@dataclass(frozen=True, eq=False)
-class _Subject:
-    """The model that is checked, and what is asked of it."""
+@dataclass(frozen=True)
+class _Ways:
+    """How a model is checked.
+
+    Attributes:
+        model: the model.
+        similarity: how maps are compared.
+        seed: of everything random.
+        noise: what is added to pictures.
+        delete: measures a deletion curve.
+        across: number of squares along the longer side.
+    """
 
     model: Any
-    question: Question
     similarity: Similarity
     seed: int
+    noise: Noise
+    delete: Callable[..., Curve]
+    across: int
 
-    def of_both_classes(self) -> tuple[Maps, Maps]:
-        """Return the maps of the target and of a random other class; without any, no others."""
-        try:
-            own = classes_of(self.question)
-            others = other_classes(self.question, own, self.seed)
-        except TargetError:
-            return self.question.maps(self.model), {}
-        both = self.question.aimed_at(own, others).planes(self.model)
-        first, second = ({name: maps[:, k] for name, maps in both.items()} for k in range(2))
+
+def _measured(
+    question: Question, test: RandomisationTest, ways: _Ways
+) -> tuple[dict[str, Maps], Randomisation]:
+    """Return what each criterion measures, and the randomisation test.
+
+    Pictures are measured as many at a time as fit into memory, which changes nothing else.
+    """
+    steps = test.steps_of(ways.model, question)
+    both = _of_both_classes(question, ways.seed)
+    found: list[dict[str, Maps]] = []
+    first = 0
+    with steps.bar(question) as bar:
+        for (part, copied), aimed in zip(steps.parts(question), both.parts(), strict=True):
+            subject = _Subject(ways, part, first)
+            clean, other = subject.of_both_classes(aimed)
+            alike = steps.similarities(part, copied, clean, Question.maps, bar)
+            found.append({**subject.measures(clean, other), RANDOM_LAYERS.key: alike})
+            first += len(part.inputs)
+    values = {key: joined(one[key] for one in found) for key in found[0]}
+    randomised = steps.result(values[RANDOM_LAYERS.key], question.refused)
+    for criterion, what in _COMPARED.items():
+        undefined_for(values[criterion.key], what)
+    return values, randomised
+
+
+def _of_both_classes(question: Question, seed: int) -> Question:
+    """Return the question for the target and a random other class; without any, as it is."""
+    try:
+        own = classes_of(question)
+        return question.aimed_at(own, other_classes(question, own, seed))
+    except TargetError:
+        return question
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """Some of the pictures that a model is checked on.
+
+    Attributes:
+        ways: how the model is checked.
+        question: what is asked of it.
+        first: the number of the first picture among all.
+    """
+
+    ways: _Ways
+    question: Question
+    first: int
+
+    def measures(self, clean: Maps, other: Maps) -> dict[str, Maps]:
+        """Return what each criterion measures on the maps of the target and another class."""
+        return {
+            OTHER_CLASS.key: self.between(clean, other),
+            EDGES.key: self.to_edges(clean),
+            NOISE.key: self.under_noise(clean),
+            **self.gains(clean),
+        }
+
+    def of_both_classes(self, aimed: Question) -> tuple[Maps, Maps]:
+        """Return the maps of the target and of another class; without any, no others."""
+        both = aimed.planes(self.ways.model)
+        first, second = (
+            {name: maps[:, k] for name, maps in both.items() if maps.shape[1] > k} for k in range(2)
+        )
         return first, second
 
     def between(self, clean: Maps, others: Maps) -> Maps:
         """Return the similarity of each map to another one, by method."""
-        found = {
-            name: ReferenceMaps(maps, self.similarity).similarity_or_nan(others[name])
+        return {
+            name: ReferenceMaps(maps, self.ways.similarity).similarity_or_nan(others[name])
             for name, maps in clean.items()
             if name in others
         }
-        return undefined_for(found, "the similarity")
 
     def to_edges(self, clean: Maps) -> Maps:
         """Return the similarity of magnitudes to the edges of the picture."""
@@ -223,27 +288,22 @@ class _Subject:
         seen = {name: reduced(edges, maps.shape[1:]) for name, maps in clean.items()}
         return self.between({name: maps.abs() for name, maps in clean.items()}, seen)
 
-    def under_noise(self, clean: Maps, noise: Noise) -> Maps:
+    def under_noise(self, clean: Maps) -> Maps:
         """Return the mean similarity to the maps of noisy copies."""
-        references = {name: ReferenceMaps(maps, self.similarity) for name, maps in clean.items()}
+        kind = self.ways.similarity
+        references = {name: ReferenceMaps(maps, kind) for name, maps in clean.items()}
         found: dict[str, list[Tensor]] = {name: [] for name in clean}
-        for maps in self.question.noisy_maps(self.model, noise, quiet=True):
+        for maps in self.question.noisy_maps(self.ways.model, self.ways.noise, quiet=True):
             for name, reference in references.items():
                 found[name].append(reference.similarity_or_nan(maps.get(name)))
-        means = {name: torch.stack(values).nanmean(0) for name, values in found.items()}
-        return undefined_for(means, "the similarity under noise")
+        return {name: torch.stack(values).nanmean(0) for name, values in found.items()}
 
-    def gains(self, clean: Maps, delete: Callable[..., Curve], across: int) -> dict[str, Maps]:
+    def gains(self, clean: Maps) -> dict[str, Maps]:
         """Return how much smaller the area of deletion is by each map than by what knows nothing.
 
         All orders are deletions of the same squares, from one recorded forward.
-
-        Args:
-            clean: the maps.
-            delete: measures a deletion curve.
-            across: number of squares along the longer side.
         """
-        areas = self._areas(clean, delete, across)
+        areas = self._areas(clean)
         own = {
             name: areas.pop(name).masked_fill(~is_comparable(maps), torch.nan)
             for name, maps in clean.items()
@@ -255,20 +315,20 @@ class _Subject:
             for control, criterion in _AGAINST.items()
         }
 
-    def _areas(self, clean: Maps, delete: Callable[..., Curve], across: int) -> Maps:
-        question, pictures = self.question, self.question.inputs
+    def _areas(self, clean: Maps) -> Maps:
+        question, pictures, ways = self.question, self.question.inputs, self.ways
         size = pictures.shape[2:]
         ranked = {name: enlarge(maps[:, None], size)[:, 0] for name, maps in clean.items()}
         ranked["edges"] = sobel_edges(pictures)
         ranked["centre"] = centre_gaussian(pictures)
         for k in range(_CONTROLS):
-            ranked[f"random {k}"] = random_maps(pictures, self.seed + k)
-        curve = delete(
-            self.model,
+            ranked[f"random {k}"] = random_maps(pictures, ways.seed + k, self.first)
+        curve = ways.delete(
+            ways.model,
             pictures,
             torch.stack([one.nan_to_num(0.0, 0.0, 0.0) for one in ranked.values()], 1)[:, :, None],
             bundle([question.target] * len(ranked)),
-            feature_mask=blocks(pictures, -(-max(size) // across)),
+            feature_mask=blocks(pictures, -(-max(size) // ways.across)),
             additional_forward_args=question.arguments,
             output=question.output,
         )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_arguments, as_inputs, map_batched
+from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.stepping import step
 from torchattr.core.targets import bundle
 from torchattr.core.types import Layers, OutputKey
 from torchattr.core.warn import listening
 from torchattr.errors import InputError, InputTypeError, Message, ShapeError, TorchattrError
+from torchattr.evaluate.batch_parts import (
+    can_be_cut,
+    part_of_arguments,
+    part_of_methods,
+    part_of_target,
+)
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.perturbed_rows import SampleNoise, copies_at_once
 from torchattr.evaluate.randomised_model import RandomisedModel
@@ -25,6 +30,7 @@ from torchattr.methods import (
     Attribution,
     TargetScores,
     default_layer,
+    fitting,
     name_of,
     repeat_options,
     repeat_rows,
@@ -70,6 +76,7 @@ class Question:
         scores: all scores of the model that it was asked of first.
         refused: why methods were left out, by name.
         reading: how maps are read.
+        at_once: how many pictures fit into memory at once; `None` is all of them.
     """
 
     inputs: Tensor
@@ -82,6 +89,26 @@ class Question:
     scores: Tensor | None = None
     refused: Mapping[str, Message] = field(default_factory=dict)
     reading: Reading = "signed"
+    at_once: int | None = None
+
+    def parts(self) -> Iterator[Question]:
+        """Yield the question for as many pictures at a time as fit into memory."""
+        size = self.at_once or len(self.inputs)
+        for start in range(0, len(self.inputs), size):
+            yield self.part(slice(start, start + size))
+
+    def part(self, rows: slice) -> Question:
+        """Return the question for some of the pictures."""
+        count = len(self.inputs)
+        return replace(
+            self,
+            inputs=self.inputs[rows],
+            methods=part_of_methods(self.methods, count, rows),
+            target=part_of_target(self.target, rows),
+            arguments=part_of_arguments(self.arguments, count, rows),
+            scores=None if self.scores is None else self.scores[rows],
+            at_once=None,
+        )
 
     def of(self, model: Any, *, quiet: bool = False) -> Explanation:
         """Explain a model.
@@ -145,7 +172,8 @@ class Question:
     def randomised(self, model: Any, seed: int) -> RandomisedModel:
         """Return a copy of the model to randomise, with what refers to its layers."""
         refers = (self.methods, self.layer, self.target)
-        return RandomisedModel(model, self.inputs, self.arguments, seed=seed, beside=refers)
+        first = next(self.parts())
+        return RandomisedModel(model, first.inputs, first.arguments, seed=seed, beside=refers)
 
     def aimed_at(self, *targets: Any) -> Question:
         """Return the same question for several targets at once."""
@@ -199,12 +227,50 @@ def asked(
         question = _with_default_layer(question, model)
     if skip_refused:
         question = _fitting(question, model)
-    scores = TargetScores(model, Inputs((tensor,), False), target, arguments, output)
-    if scores.several:
-        raise InputError(
-            f"target must name one value for each picture, got {target!r}; call once for each"
-        )
-    return replace(question, target=scores.targets[0], scores=scores.trace.output.detach())
+    question = replace(question, at_once=_fitting_at_once(question, model))
+    found = [_scores(part, model) for part in question.parts()]
+    for scores in found:
+        if scores.several:
+            raise InputError(
+                f"target must name one value for each picture, got {target!r}; call once for each"
+            )
+    return replace(
+        question,
+        target=_joined_target(target, [scores.targets[0] for scores in found]),
+        scores=torch.cat([scores.trace.output.detach() for scores in found]),
+    )
+
+
+def joined(parts: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what was measured on parts of the pictures as of all, `(N, ...)` by method."""
+    found = list(parts)
+    return {name: torch.cat([one[name] for one in found]) for name in found[0]}
+
+
+def _scores(question: Question, model: Any) -> TargetScores:
+    given = Inputs((question.inputs,), False)
+    return TargetScores(model, given, question.target, question.arguments, question.output)
+
+
+def _joined_target(target: Any, parts: Sequence[Any]) -> Any:
+    """Return what is explained, as it was found for parts of the pictures."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts) if target is None else target
+
+
+def _fitting_at_once(question: Question, model: Any) -> int | None:
+    """Return how many pictures fit into memory at once with the maps of all methods."""
+    if len(question.inputs) == 1 or not can_be_cut(question.target, len(question.inputs)):
+        return None
+    footprint = _scores(_first_picture(question), model).footprint
+    # Each map, what it is compared with, and both as ranks, in double precision.
+    maps = _DOUBLES * question.inputs[0, 0].numel() * len(_each(question.methods))
+    needed = footprint.bytes_with_graph + 8 * maps
+    return fitting(needed, footprint, 1, question.inputs.device)
+
+
+_DOUBLES = 8
 
 
 def undefined_for(values: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
@@ -267,9 +333,10 @@ def _chooses_layer(method: MethodLike) -> bool:
 
 def _with_default_layer(question: Question, model: Any) -> Question:
     """Decide on the last spatial layer once; without one, methods that need it say so."""
-    given = Inputs((question.inputs,), False)
+    first = _first_picture(question)
+    given = Inputs((first.inputs,), False)
     try:
-        name, _ = default_layer(model, given, question.arguments, question.output, question.target)
+        name, _ = default_layer(model, given, first.arguments, first.output, first.target)
     except TorchattrError:
         return question
     return replace(question, layer=name)
@@ -296,10 +363,4 @@ def _fitting(question: Question, model: Any) -> Question:
 
 
 def _first_picture(question: Question) -> Question:
-    cut = partial(map_batched, batch_size=len(question.inputs), function=lambda rows: rows[:1])
-    target, *_ = cut([question.target])
-    if isinstance(target, list):
-        target = target[:1]
-    return replace(
-        question, inputs=question.inputs[:1], target=target, arguments=cut(question.arguments)
-    )
+    return question.part(slice(0, 1))

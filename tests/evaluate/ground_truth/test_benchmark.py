@@ -13,6 +13,7 @@ from torchattr.errors import FewSamplesWarning, InputError, RegistryError
 from torchattr.evaluate import benchmark, bootstrap_interval, relevance_mass
 from torchattr.evaluate.ground_truth.collage_pictures import collage_pictures
 from torchattr.evaluate.ground_truth.controls import CONTROLS
+from torchattr.models import load_model
 
 METHODS = ["saliency", "lrp", "raw_attention", "random_cam"]
 METRICS = ["mass", "auc", "grid", "single", "gini"]
@@ -95,11 +96,13 @@ def test_pictures_of_ones_own() -> None:
         (
             {"pictures": "planted"},
             InputError,
-            "pictures must be 'collage' or Labelled",
+            "pictures must be 'collage', 'photographs' or Labelled",
         ),
         ({"metrics": "iou"}, InputError, "metrics must be some of"),
         ({"methods": "salience"}, RegistryError, "did you mean 'saliency'"),
         ({"methods": "raw_attention", "metrics": "mass"}, InputError, "no method fits the network"),
+        ({"pictures": "photographs", "n": 3}, InputError, "n is the number of scenes of 'collage'"),
+        ({"model": load_model("demo")}, InputError, "model is the network of 'photographs'"),
         ({"n": 0}, InputError, "n must be at least 1"),
         ({"seed": 0}, InputError, "seed 0 is that of the scenes that the network was trained on"),
     ],

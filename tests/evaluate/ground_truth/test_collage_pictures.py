@@ -44,9 +44,11 @@ def test_a_seed_gives_the_same_and_another_one_others() -> None:
 
 
 @torch.no_grad()
-def test_a_grid_has_four_classes_and_explains_one_cell() -> None:
+def test_a_grid_has_four_classes_in_as_many_cells() -> None:
     grids = collage_grids(5, SEED)
-    assert grids.inputs.shape == (5, 3, 2 * CELL, 2 * CELL)
+    assert grids.inputs.shape == (8, 3, 2 * CELL, 2 * CELL)
+    assert grids.asked.inputs.shape == (2, 3, 2 * CELL, 2 * CELL)
+    assert torch.equal(grids.asked.targets.flatten(), grids.targets)
     for row, mask in enumerate(grids.masks):
         top, left = (side * CELL for side in divmod(row % 4, 2))
         expected = torch.zeros_like(mask)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ground_truth.labelled import SIDE, labelled
@@ -11,7 +13,12 @@ from torchattr.errors import InputError
 from torchattr.evaluate.ground_truth import measured_methods
 from torchattr.evaluate.ground_truth.asked_methods import asked_methods
 from torchattr.evaluate.ground_truth.controls import CONTROLS
-from torchattr.evaluate.ground_truth.measured_methods import as_large, fitting_methods, need_some
+from torchattr.evaluate.ground_truth.measured_methods import (
+    as_large,
+    fitting_methods,
+    need_some,
+    progress_bar,
+)
 
 NAMES = ["saliency", "raw_attention", "grad_cam", "input_x_gradient"]
 
@@ -41,6 +48,37 @@ def test_batches_change_nothing_and_share_a_forward(monkeypatch) -> None:
     assert len(seen) <= 2 * 3
     for row, expected in enumerate(whole):
         torch.testing.assert_close(torch.cat([maps[row] for _, maps in parts]), expected)
+
+
+def test_classes_of_a_picture_share_a_forward() -> None:
+    grid = labelled(4)
+    one = replace(grid, inputs=grid.inputs[:1].expand(4, -1, -1, -1), each=4)
+    names = ["saliency", "grad_cam", "eigen_cam", "rise", "feature_ablation", "score_cam"]
+    seen: list[int] = []
+    one.model.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    fitting = fitting_methods(one.asked, asked_methods(names))
+    seen.clear()
+    ((rows, maps),) = fitting.explained(one.asked)
+    together = sum(seen)
+    assert len(one[rows]) == 4
+    seen.clear()
+    ((_, apart),) = fitting.explained(replace(one, each=1).asked)
+    assert together < 0.3 * sum(seen)
+    # Random maps are others for each row.
+    for found, expected in zip(maps[: len(names)], apart, strict=False):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_trying_a_method_is_cheap_and_steps_are_counted() -> None:
+    pictures = labelled(20)
+    seen: list[int] = []
+    pictures.model.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    fitting = fitting_methods(pictures.asked, asked_methods(["rise", "saliency", "grad_cam"]))
+    assert sum(seen) < 40
+    # Three batches, of gradient methods together and of RISE.
+    assert fitting.steps(pictures.asked) == 3 * 2
+    with progress_bar("test", 6, show=False) as bar:
+        assert len(list(fitting.explained(pictures.asked, bar))) == 3
 
 
 def test_what_does_not_fit_has_its_reason() -> None:

@@ -19,15 +19,15 @@ Methods: TypeAlias = (
 )
 """Names and classes, or functions from a model to a method by name; `None` is all of them."""
 
-SAMPLES: Mapping[str, Mapping[str, Any]] = {
-    "is_cam": {"n_steps": 4},
-    "kernel_shap": {"n_samples": 256},
-    "lime": {"n_samples": 256},
-    "rise": {"n_masks": 512},
+SAMPLES: Mapping[str, Mapping[str, int]] = {
+    "is_cam": {"n_steps": 2},
+    "kernel_shap": {"n_samples": 128},
+    "lime": {"n_samples": 128},
+    "rise": {"n_masks": 128},
     "shapley_value_sampling": {"n_samples": 4},
-    "ss_cam": {"n_samples": 4},
+    "ss_cam": {"n_samples": 2},
 }
-"""Options that bound the cost of a method to some hundreds of forwards for each picture."""
+"""Options that bound the cost of a method to few hundreds of forwards for each picture."""
 
 CELLS: Mapping[str, int] = {
     "feature_ablation": 16,
@@ -39,6 +39,10 @@ CELLS: Mapping[str, int] = {
 """Cells in a row and in a column, for the methods that replace features."""
 
 
+FEW_SAMPLES, FEW_CELLS = 8, 2
+"""What is enough to see whether a method fits a network."""
+
+
 @dataclass(frozen=True)
 class AskedMethod:
     """A method by its name in tables, and how it is made for a model."""
@@ -46,11 +50,18 @@ class AskedMethod:
     name: str
     make: Maker
 
-    def options(self, pictures: AskedPictures) -> dict[str, Any]:
-        """Return the options of its `attribute`: what bounds its cost, and the activation."""
-        options = dict(SAMPLES.get(self.name, {}))
-        if self.name in CELLS:
-            options["feature_mask"] = squares(pictures.inputs, CELLS[self.name])
+    def options(self, pictures: AskedPictures, *, briefly: bool = False) -> dict[str, Any]:
+        """Return the options of its `attribute`: what bounds its cost, and the activation.
+
+        Args:
+            pictures: what is explained.
+            briefly: only to see whether the method fits: few samples of few features.
+        """
+        samples, cells = SAMPLES.get(self.name, {}), CELLS.get(self.name)
+        most = FEW_SAMPLES if briefly else max(samples.values(), default=0)
+        options: dict[str, Any] = {name: min(count, most) for name, count in samples.items()}
+        if cells is not None:
+            options["feature_mask"] = squares(pictures.inputs, FEW_CELLS if briefly else cells)
         if self.name == "rise":
             options["activation"] = pictures.activation
         return options

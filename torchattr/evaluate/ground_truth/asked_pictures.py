@@ -16,7 +16,7 @@ class AskedPictures:
     Attributes:
         model: the network, in evaluation mode.
         inputs: `(N, C, h, w)`.
-        targets: the class to explain in each, `(N,)`.
+        targets: the class to explain in each, `(N,)`, or several in each, `(N, T)`.
         activation: what turns the network's scores into probabilities.
     """
 
@@ -24,6 +24,11 @@ class AskedPictures:
     inputs: Tensor
     targets: Tensor
     activation: Activation = "softmax"
+
+    @property
+    def each(self) -> int:
+        """The number of classes that are explained in each picture."""
+        return self.targets[:1].numel()
 
     def __len__(self) -> int:
         return len(self.inputs)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from torchattr.core.warn import listening
 from torchattr.errors import InputError
@@ -16,18 +18,35 @@ from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
 from torchattr.evaluate.ground_truth.measured_methods import (
     FittingMethods,
     as_large,
+    batches_of,
     fitting_methods,
     need_some,
+    progress_bar,
+    shown_step,
 )
 from torchattr.evaluate.ground_truth.metrics import MapMetric, On, asked_metrics
+from torchattr.evaluate.ground_truth.photograph_pictures import (
+    photograph_grid,
+    photograph_pictures,
+)
 from torchattr.methods import checked_count
+from torchattr.models import LoadedModel, load_model
 
-Maker = Callable[[int, int], LabelledPictures]
+COLLAGE, PHOTOGRAPHS = "collage", "photographs"
 
-PICTURES: Mapping[str, Mapping[On, Maker]] = {
-    "collage": {"scenes": collage_pictures, "grids": collage_grids}
+SCENES: Mapping[On, Callable[[int, int], LabelledPictures]] = {
+    "scenes": collage_pictures,
+    "grids": collage_grids,
 }
-"""What makes the pictures of each kind from their number and a seed, by name."""
+"""What makes the pictures of the bundled network from their number and a seed."""
+
+SHOWN: Mapping[On, Callable[[LoadedModel], LabelledPictures]] = {
+    "scenes": photograph_pictures,
+    "grids": photograph_grid,
+}
+"""What makes the photographs for a model."""
+
+N = 12
 
 OWN = "own"
 """The name of pictures that are given."""
@@ -36,8 +55,9 @@ OWN = "own"
 def benchmark(
     pictures: str | LabelledPictures = "collage",
     *,
-    n: int = 16,
+    n: int | None = None,
     seed: int = 1,
+    model: LoadedModel | None = None,
     methods: Methods = None,
     metrics: str | Sequence[str] | None = None,
     show_progress: bool = False,
@@ -45,13 +65,19 @@ def benchmark(
     """Measure methods by metrics on pictures whose objects are known, and rank them.
 
     For `"collage"` the bundled network explains one object in each of `n` fresh scenes of two or
-    three, which it finds, and in each of `n` grids of four scenes. All gradient methods share one
-    forward of each batch; metrics whose forwards do not depend on the maps share these, too. Maps
+    three, which it finds, and the objects in `n` cells of grids of four scenes. All gradient
+    methods share one forward of each batch, the classes of a grid share all forwards, and metrics
+    whose forwards do not depend on the maps share these, too. Maps
     are enlarged to the pictures, and channels summed (of guided and deconvolved gradients, whose
     sign is no evidence, their magnitudes). Methods that replace features get cells, and
-    those that draw samples few, so that none takes more than some hundreds of forwards a picture;
+    those that draw samples few, so that none takes more than few hundreds of forwards a picture;
     `settings` of the result says which. Those that do not fit the network are left out with their
     reason.
+
+    For `"photographs"` a real network explains the classes that it predicts for the four bundled
+    photographs, whose objects have boxes, and for the cells of a grid of them. By default only
+    methods that share one forward are measured there. Four photographs are few: intervals are wide
+    at best.
 
     Localisation: `mass` and `positive` (:func:`torchattr.evaluate.relevance_mass`,
     :func:`torchattr.evaluate.attribution_localisation`), `rank`, `top 5%`, `auc`, `pointing`, and
@@ -68,18 +94,23 @@ def benchmark(
     and wrong are known, see :func:`torchattr.evaluate.planted`.
 
     Args:
-        pictures: `"collage"`, or pictures and a network of yours with the masks of the objects,
-            which `grid` is not measured on.
-        n: number of scenes, and of grids.
+        pictures: `"collage"`, `"photographs"`, or pictures and a network of yours with the masks of
+            the objects, which `grid` is not measured on.
+        n: number of scenes, and of cells of grids, 12 by default; the cells of a grid are not
+            independent of each other.
         seed: of them; the same seed gives the same.
+        model: the network of the photographs, by default
+            `torchattr.models.load_model("lite0")`.
         methods: names or classes; or functions that make a method for a model, by name, such as
             `{"smooth_grad": lambda net: NoiseTunnel(Saliency(net))}`; `None` is all that are
             registered.
         metrics: some of those above; `None` is all.
-        show_progress: show progress bars on stderr.
+        show_progress: show progress and the time that is left on stderr.
 
     Raises:
-        InputError: unknown pictures or metric, no method that fits, or a number out of range.
+        InputError: unknown pictures or metric, no method that fits, a number out of range, or an
+            argument of other pictures.
+        PackageError: the weights of `"lite0"` are needed and not installed.
         InputTypeError: an argument of the wrong type.
         RegistryError: an unknown method.
 
@@ -92,63 +123,91 @@ def benchmark(
     'lrp'
     """
     asked, columns = asked_methods(methods), asked_metrics(metrics)
-    made = _made(pictures, n, seed, columns)
+    made = _made(pictures, n, seed, model, columns)
     columns = [metric for metric in columns if metric.on in made]
-    fitting = fitting_methods(next(iter(made.values())).asked, asked)
+    first = next(iter(made.values())).asked
+    only_shared = methods is None and pictures == PHOTOGRAPHS
+    fitting = fitting_methods(first, asked, show_progress, only_shared=only_shared)
     need_some(fitting)
-    found = [
-        _values(shown, fitting, [one for one in columns if one.on == kind], kind, show_progress)
-        for kind, shown in made.items()
-    ]
-    by_name = {metric: value for part in found for metric, value in part.items()}
+    by_name = _measured(made, fitting, columns, show_progress)
     name = OWN if isinstance(pictures, LabelledPictures) else pictures
+    rows = (n or N) if name == COLLAGE else len(first)
     return Benchmark(
         name,
         fitting.names,
         columns,
-        torch.stack([by_name[metric.name] for metric in columns], -1),
+        torch.stack([by_name[metric.name][:rows] for metric in columns], -1),
         fitting.refused,
         {one.name: one.settings for one in fitting.methods if one.settings},
-        None if name == OWN else seed,
+        seed if name == COLLAGE else None,
     )
 
 
 def _made(
-    pictures: str | LabelledPictures, n: int, seed: int, metrics: Sequence[MapMetric]
+    pictures: str | LabelledPictures,
+    n: int | None,
+    seed: int,
+    model: LoadedModel | None,
+    metrics: Sequence[MapMetric],
 ) -> dict[On, LabelledPictures]:
     """Return the pictures of each kind that the metrics are measured on."""
+    kinds: dict[On, None] = dict.fromkeys(metric.on for metric in metrics)
+    if n is not None and pictures != COLLAGE:
+        raise InputError(f"n is the number of scenes of 'collage', got {n}; leave it out")
+    if model is not None and pictures != PHOTOGRAPHS:
+        raise InputError("model is the network of 'photographs'; leave it out, or name these")
     if isinstance(pictures, LabelledPictures):
-        if all(metric.on == "grids" for metric in metrics):
+        if list(kinds) == ["grids"]:
             raise InputError(
                 "the metric grid is measured on grids of fresh scenes, not on pictures of yours;"
                 " leave it out"
             )
         return {"scenes": pictures}
-    if pictures not in PICTURES:
-        raise InputError(
-            f"pictures must be {' or '.join(map(repr, PICTURES))} or LabelledPictures, got"
-            f" {pictures!r}; networks whose decision is known by construction are those of planted"
-        )
-    checked_count(n, "n")
-    kinds: dict[On, None] = dict.fromkeys(metric.on for metric in metrics)
-    return {kind: PICTURES[pictures][kind](n, seed) for kind in kinds}
+    if pictures == PHOTOGRAPHS:
+        loaded = load_model("lite0") if model is None else model
+        return {kind: SHOWN[kind](loaded) for kind in kinds}
+    if pictures == COLLAGE:
+        count = N if n is None else checked_count(n, "n")
+        return {kind: SCENES[kind](count, seed) for kind in kinds}
+    raise InputError(
+        f"pictures must be {COLLAGE!r}, {PHOTOGRAPHS!r} or LabelledPictures, got {pictures!r};"
+        " networks whose decision is known by construction are those of planted"
+    )
+
+
+def _measured(
+    made: Mapping[On, LabelledPictures],
+    fitting: FittingMethods,
+    metrics: Sequence[MapMetric],
+    show_progress: bool,
+) -> dict[str, Tensor]:
+    """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
+    own = {kind: [metric for metric in metrics if metric.on == kind] for kind in made}
+    asked = {kind: pictures.asked for kind, pictures in made.items()}
+    steps = sum(
+        fitting.steps(asked[kind]) + batches_of(asked[kind]) * len(own[kind]) for kind in made
+    )
+    found: dict[str, Tensor] = {}
+    with progress_bar("Measuring", steps, show_progress) as bar:
+        for kind, pictures in made.items():
+            found |= _values(pictures, fitting, own[kind], bar)
+    return found
 
 
 def _values(
     pictures: LabelledPictures,
     fitting: FittingMethods,
     metrics: Sequence[MapMetric],
-    kind: str,
-    show_progress: bool,
+    bar: tqdm[Any],
 ) -> dict[str, Tensor]:
-    """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
+    """Return what some metrics say of the maps of some pictures."""
     batches: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-    for chosen, maps in fitting.explained(pictures.asked, kind if show_progress else None):
+    for chosen, maps in fitting.explained(pictures.asked, bar):
         batch = pictures[chosen]
         rows = zip(fitting.names, maps, strict=True)
         large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in rows])
         for metric in metrics:
-            with listening(_ignore):
+            with listening(_ignore), shown_step(bar, metric.name):
                 batches[metric.name].append(metric.measure(batch, large).T)
     return {name: torch.cat(parts).double().cpu() for name, parts in batches.items()}
 

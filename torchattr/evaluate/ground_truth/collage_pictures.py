@@ -12,9 +12,10 @@ from torch import Tensor
 
 from torchattr.core.gradient_mode import gradients
 from torchattr.errors import InputError
+from torchattr.evaluate.ground_truth.grid_cells import grid_cells
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
 from torchattr.methods import checked_count, checked_seed
-from torchattr.models.collage import CLASSES, CollageNet, PixelBox, collage, preprocess
+from torchattr.models.collage import CLASSES, CollageNet, collage, preprocess
 from torchattr.models.collage.making.scenes import CollageScene, scene
 
 TRAINED_ON = 0
@@ -57,24 +58,20 @@ def collage_pictures(n: int, seed: int) -> LabelledPictures:
 
 
 def collage_grids(n: int, seed: int) -> LabelledPictures:
-    """Return grids of four scenes of one object each, all of different classes.
+    """Return at least `n` cells of grids of four scenes of one object each, of different classes.
 
-    What is explained is the object in a cell that changes from grid to grid; the mask is that
-    cell. The scenes are those of which the network is sure (Böhle, Fritz and Schiele 2021,
-    arXiv:2104.00032).
+    What is explained is the object of each cell, a row for each; the mask is that cell. The four
+    classes of a grid are explained from the same forwards. The scenes are those of which the
+    network is sure (Böhle, Fritz and Schiele 2021, arXiv:2104.00032).
 
     Raises: as for :func:`collage_pictures`.
     """
     _check(n, seed)
     model = collage()
-    grids = list(_grids(model, n, seed))
-    inputs = torch.stack([_tiled(_inputs([made for made, _ in cells])) for cells in grids])
-    boxes = [_cell_box(index % 4) for index in range(n)]
-    targets = [CLASSES.index(cells[i % 4][0].labels[0]) for i, cells in enumerate(grids)]
-    masks = torch.zeros(n, 2 * CELL, 2 * CELL, dtype=torch.bool)
-    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
-        mask[top:bottom, left:right] = True
-    return LabelledPictures(model, inputs, torch.tensor(targets), masks, boxes, "sigmoid")
+    grids = list(_grids(model, -(-n // 4), seed))
+    cells = _inputs([made for grid in grids for made, _ in grid])
+    targets = [CLASSES.index(made.labels[0]) for grid in grids for made, _ in grid]
+    return grid_cells(model, cells, torch.tensor(targets), "sigmoid")
 
 
 def _check(n: int, seed: int) -> None:
@@ -126,13 +123,3 @@ def _of_another_class(cells: Sequence[Object], one: Object) -> list[Object]:
 
 def _inputs(made: Sequence[CollageScene]) -> Tensor:
     return preprocess.normalised(np.stack([one.image for one in made])).contiguous()
-
-
-def _tiled(cells: Tensor) -> Tensor:
-    """Return a picture `(C, 2h, 2w)` of four `(4, C, h, w)`, row by row."""
-    return torch.cat([torch.cat(list(row), dim=2) for row in cells.unflatten(0, (2, 2))], dim=1)
-
-
-def _cell_box(cell: int) -> PixelBox:
-    top, left = (side * CELL for side in divmod(cell, 2))
-    return left, top, left + CELL, top + CELL

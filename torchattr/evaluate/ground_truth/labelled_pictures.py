@@ -26,11 +26,14 @@ class LabelledPictures:
         boxes: left, top, right and bottom of it, right and bottom exclusive; by default those
             around the masks.
         activation: what turns the network's scores into probabilities.
+        each: how many rows, one after another, are classes of the same picture, so that they are
+            explained from one forward.
 
     Raises:
         InputTypeError: something else than tensors.
         ShapeError: tensors that do not fit each other, or no pictures.
-        InputError: a mask of nothing or everything, or an unknown activation.
+        InputError: a mask of nothing or everything, an unknown activation, or rows that are not
+            a multiple of `each`.
 
     >>> import torch
     >>> masks = torch.zeros(2, 8, 8, dtype=torch.bool)
@@ -46,6 +49,7 @@ class LabelledPictures:
     masks: Tensor
     boxes: Sequence[tuple[int, int, int, int]] = ()
     activation: Activation = "softmax"
+    each: int = 1
 
     def __post_init__(self) -> None:
         for name in ("inputs", "targets", "masks"):
@@ -66,6 +70,10 @@ class LabelledPictures:
         object.__setattr__(self, "boxes", self.boxes or [_box(mask) for mask in self.masks])
         if len(self.boxes) != len(self):
             raise InputError(f"boxes must be one for each picture, got {len(self.boxes)}")
+        if self.each < 1 or len(self) % self.each:
+            raise InputError(
+                f"each must divide the number of rows, which is {len(self)}, got {self.each}"
+            )
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -73,10 +81,11 @@ class LabelledPictures:
     @property
     def asked(self) -> AskedPictures:
         """What methods are told of them."""
-        return AskedPictures(self.model, self.inputs, self.targets, self.activation)
+        targets = self.targets if self.each == 1 else self.targets.unflatten(0, (-1, self.each))
+        return AskedPictures(self.model, self.inputs[:: self.each], targets, self.activation)
 
     def __getitem__(self, rows: slice) -> LabelledPictures:
-        """Return some of the pictures."""
+        """Return some of the rows, for each picture all or none."""
         return replace(
             self,
             inputs=self.inputs[rows],

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
+from torchattr.core.targets import bundle
 from torchattr.core.warn import listening
 from torchattr.errors import InputError, TorchattrError
 from torchattr.evaluate.ground_truth.asked_methods import AskedMethod
 from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
 from torchattr.evaluate.ground_truth.controls import CONTROLS, control_maps
 from torchattr.explanation import explain
+from torchattr.methods import GradientAttribution
 from torchattr.show import COLOR, style_of
 
-AT_ONCE = 16
+AT_ONCE = 8
 """Pictures of a batch, which share a forward."""
 
 
@@ -33,27 +37,87 @@ class FittingMethods:
         """The names of the rows: of the methods, then of the controls."""
         return [*(method.name for method in self.methods), *CONTROLS]
 
+    def steps(self, pictures: AskedPictures) -> int:
+        """Return the number of steps in which the pictures are explained."""
+        return batches_of(pictures) * len(_shared(pictures, self.methods))
+
     def explained(
-        self, pictures: AskedPictures, progress: str | None = None
+        self, pictures: AskedPictures, bar: tqdm[Any] | None = None
     ) -> Iterator[tuple[slice, list[Tensor]]]:
-        """Yield which pictures a batch has, and its maps for each row, `(N, C or 1, h, w)`.
+        """Yield which rows a batch has, and the maps of each method, `(rows, C or 1, h, w)`.
+
+        There is a row for each class that is explained in a picture.
 
         Args:
-            pictures: what is explained, by all methods from one forward of each batch.
-            progress: title of the progress bar; `None` shows none.
+            pictures: what is explained, by all gradient methods from one forward of each batch, and
+                for all classes of a picture from the same forwards.
+            bar: shows the steps.
         """
-        controls = control_maps(pictures.inputs)
-        starts = range(0, len(pictures), AT_ONCE)
-        for start in tqdm(starts, desc=progress, disable=None if progress else True):
-            rows = slice(start, start + AT_ONCE)
-            with listening(_ignore):
-                maps = _explained(pictures[rows], self.methods)
-            yield rows, [*maps, *(one[rows] for one in controls)]
+        groups = _shared(pictures, self.methods)
+        controls = [
+            one.repeat_interleave(pictures.each, 0) for one in control_maps(pictures.inputs)
+        ]
+        for start in range(0, len(pictures), AT_ONCE):
+            batch = pictures[start : start + AT_ONCE]
+            found: dict[str, Tensor] = {}
+            for group in groups:
+                with listening(_ignore), shown_step(bar, group[-1].name):
+                    found |= _explained(batch, group)
+            rows = slice(start * batch.each, (start + len(batch)) * batch.each)
+            yield (
+                rows,
+                [
+                    *(found[method.name] for method in self.methods),
+                    *(one[rows] for one in controls),
+                ],
+            )
 
 
-def fitting_methods(pictures: AskedPictures, methods: Sequence[AskedMethod]) -> FittingMethods:
-    """Try each method on the first picture."""
-    found = {method.name: _reason(pictures[:1], method) for method in methods}
+def batches_of(pictures: AskedPictures) -> int:
+    """Return the number of batches in which pictures are explained."""
+    return -(-len(pictures) // AT_ONCE)
+
+
+@contextmanager
+def shown_step(bar: tqdm[Any] | None, name: str) -> Iterator[None]:
+    """Show the name of a step while it runs, and count it when it is done."""
+    if bar is None:
+        yield
+        return
+    bar.set_postfix_str(name)
+    yield
+    bar.update()
+
+
+def progress_bar(title: str, total: int, show: bool) -> tqdm[Any]:
+    """Return a bar of steps with the time that is left, by the mean of all so far, on stderr."""
+    return tqdm(desc=title, total=total, disable=None if show else True, smoothing=0)
+
+
+MANY = "it runs many forwards, which take long in a large network; name it to have it measured"
+
+
+def fitting_methods(
+    pictures: AskedPictures,
+    methods: Sequence[AskedMethod],
+    show_progress: bool = False,
+    *,
+    only_shared: bool = False,
+) -> FittingMethods:
+    """Try each method on the first picture, with few samples.
+
+    Args:
+        pictures: what is explained.
+        methods: the methods.
+        show_progress: show a progress bar.
+        only_shared: leave out the methods that need forwards of their own.
+    """
+    found: dict[str, str] = {}
+    with progress_bar("Trying methods", len(methods), show_progress) as bar:
+        for method in methods:
+            with shown_step(bar, method.name):
+                is_dear = only_shared and not _shares(method, pictures)
+                found[method.name] = MANY if is_dear else _reason(pictures[:1], method)
     refused = {name: reason for name, reason in found.items() if reason}
     return FittingMethods([one for one in methods if one.name not in refused], refused)
 
@@ -62,7 +126,7 @@ def _reason(picture: AskedPictures, method: AskedMethod) -> str:
     """Return why a method does not fit; empty if it does."""
     try:
         with listening(_ignore):
-            (found,) = _explained(picture, [method])
+            found = _explained(picture, [method], briefly=True)[method.name]
     except TorchattrError as reason:
         return str(reason)
     return "" if found.isfinite().all() else "its map holds NaN or infinite values"
@@ -93,13 +157,31 @@ def as_large(name: str, maps: Tensor, size: Sequence[int]) -> Tensor:
     return flat[:, 0]
 
 
-def _explained(pictures: AskedPictures, methods: Sequence[AskedMethod]) -> list[Tensor]:
-    """Return the maps of each method, `(N, C or 1, h, w)`."""
-    made = {method.make(pictures.model): method.options(pictures) for method in methods}
-    if not made:
-        return []
-    explained = explain(pictures.model, pictures.inputs, made, pictures.targets)
-    return [explained[name][:, 0].detach() for name in explained]
+def _shared(pictures: AskedPictures, methods: Sequence[AskedMethod]) -> list[list[AskedMethod]]:
+    """Return the methods that share a forward as one group, and each other one by itself."""
+    sharing = [method for method in methods if _shares(method, pictures)]
+    alone = [[method] for method in methods if method not in sharing]
+    return [sharing, *alone] if sharing else alone
+
+
+def _shares(method: AskedMethod, pictures: AskedPictures) -> bool:
+    made = method.make(pictures.model)
+    return isinstance(made, GradientAttribution) and made.shares_forward(**method.options(pictures))
+
+
+def _explained(
+    pictures: AskedPictures, methods: Sequence[AskedMethod], *, briefly: bool = False
+) -> dict[str, Tensor]:
+    """Return the maps of each method by name, `(rows, C or 1, h, w)`."""
+    made = {
+        method.make(pictures.model): method.options(pictures, briefly=briefly) for method in methods
+    }
+    targets: Any = pictures.targets
+    if targets.dim() == 2:
+        targets = bundle(targets.T.tolist())
+    explained = explain(pictures.model, pictures.inputs, made, targets)
+    named = zip((method.name for method in methods), explained, strict=True)
+    return {name: explained[key].detach().flatten(0, 1) for name, key in named}
 
 
 def _ignore(_: Warning) -> None:

@@ -36,7 +36,7 @@ BLOCKS = 16
 """Features of the metrics that replace some: squares in a row and in a column."""
 
 TOP = 0.05
-STEPS = 16
+STEPS = 10
 SETS = 64
 ROAD_FRACTIONS = (0.3, 0.6)
 

@@ -10,7 +10,11 @@ from torch import Tensor
 from torchattr.errors import InputError
 from torchattr.evaluate.ground_truth.asked_methods import AskedMethod, Methods, asked_methods
 from torchattr.evaluate.ground_truth.controls import CONTROLS
-from torchattr.evaluate.ground_truth.measured_methods import FittingMethods, fitting_methods
+from torchattr.evaluate.ground_truth.measured_methods import (
+    FittingMethods,
+    fitting_methods,
+    progress_bar,
+)
 from torchattr.evaluate.ground_truth.planted_report import PlantedReport, gains_of
 from torchattr.evaluate.ground_truth.plants import PLANTS, Plant
 from torchattr.methods import checked_count, checked_seed
@@ -49,7 +53,7 @@ def planted(
         plants: the names of some cases; `None` is all.
         n: number of pictures of each case.
         seed: of them, and the same for all cases.
-        show_progress: show progress bars on stderr.
+        show_progress: show progress and the time that is left on stderr.
 
     Raises:
         InputError: an unknown case, no case, or a number out of range.
@@ -90,10 +94,11 @@ def _grown(
     fitting = fitting_methods(pictures, methods)
     gains: dict[str, list[Tensor]] = {name: [] for name in fitting.names}
     shown: dict[str, list[Tensor]] = {name: [] for name in fitting.names}
-    for batch, maps in fitting.explained(pictures, plant.name if show_progress else None):
-        for name, values in zip(fitting.names, maps, strict=True):
-            gains[name].append(gains_of(values, truth[batch]).cpu())
-            shown[name].append(values.flatten(1).any(1).double().cpu())
+    with progress_bar(plant.name, fitting.steps(pictures), show_progress) as bar:
+        for batch, maps in fitting.explained(pictures, bar):
+            for name, values in zip(fitting.names, maps, strict=True):
+                gains[name].append(gains_of(values, truth[batch]).cpu())
+                shown[name].append(values.flatten(1).any(1).double().cpu())
     rows = [*(method.name for method in methods), *CONTROLS]
     none = torch.full((n,), torch.nan, dtype=torch.float64)
     return (
