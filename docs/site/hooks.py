@@ -1,31 +1,47 @@
-"""Hooks of the site: links to files outside of the pages, and a reference of every public name."""
+"""Hooks of the site: notebooks, a reference of every public name, links to what is no page."""
 
 from __future__ import annotations
 
 import importlib
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from mkdocs.structure.files import File
+from notebooks import as_page, notebooks
 
 SOURCE = "https://github.com/torchattr/torchattr/blob/main/"
 
 ROOMS = {
     "torchattr": "The package",
-    "torchattr.captum": "Under Captum's names",
-    "torchattr.evaluate": "Evaluation",
-    "torchattr.layers": "Rules and operations",
     "torchattr.show": "Pictures",
     "torchattr.models": "Models and images",
+    "torchattr.inspect": "Looking inside",
+    "torchattr.evaluate": "Evaluation",
+    "torchattr.layers": "Rules and operations",
     "torchattr.results": "Results",
-    "torchattr.robust": "Robustness",
-    "torchattr.concepts": "Concepts",
-    "torchattr.quantus": "Under Quantus' names",
     "torchattr.bulk": "Data sets",
     "torchattr.integrations": "Integrations",
+    "torchattr.robust": "Robustness",
+    "torchattr.concepts": "Concepts",
+    "torchattr.preparation": "Preparation",
+    "torchattr.runs": "Jobs of the commands",
+    "torchattr.kernels": "Backends",
+    "torchattr.web": "The viewer and its panels",
+    "torchattr.captum": "Under Captum's names",
+    "torchattr.quantus": "Under Quantus' names",
+    "torchattr.tf_cnnvis": "Under tf_cnnvis' names",
     "torchattr.errors": "Errors",
 }
+
+MODULES = {
+    "torchattr.core.inputs": "For methods: inputs",
+    "torchattr.core.select": "For methods: layers",
+    "torchattr.core.stepping": "For methods: progress",
+    "torchattr.integrations.lightning": "Lightning",
+}
+"""Single modules with names of their own, which a page says how to use."""
 
 FENCE = re.compile(r"^(```\w+) [^\n`]*$", re.MULTILINE)
 LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s]+)(\))")
@@ -33,53 +49,64 @@ LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s]+)(\))")
 
 def on_config(config: Any) -> Any:
     """Add the pages of the reference to the navigation."""
-    config.nav.append({"Reference": [{title: page_of(room)} for room, title in ROOMS.items()]})
+    pages = [{title: page_of(name)} for name, title in (ROOMS | MODULES).items()]
+    config.nav.append({"API reference": pages})
     return config
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Make a page for the public names of each room."""
-    for room, title in ROOMS.items():
-        files.append(File.generated(config, page_of(room), content=reference(room, title)))
+    """Make a page of each notebook, and one for the public names of each room."""
+    for path, content in (*pages_of_notebooks(), *pages_of_reference()):
+        files.append(File.generated(config, path, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Let links to files that are no pages lead to the repository.
+    """Let links to files that are no pages lead to the repository, and to notebooks to their pages.
 
     Of fences, only the language stays: what else tests read there would keep them from being one.
     """
 
     def linked(match: re.Match[str]) -> str:
         path, _, anchor = match[2].partition("#")
+        path = re.sub(r"\.ipynb$", ".md", path)
         inside = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), path))
         found = files.get_file_from_path(inside)
-        if found is not None and found.inclusion.is_included():
-            return match[0]
-        outside = posixpath.normpath(posixpath.join("docs", inside))
-        return f"{match[1]}{SOURCE}{outside}{'#' if anchor else ''}{anchor}{match[3]}"
+        start = path
+        if found is None or not found.inclusion.is_included():
+            start = SOURCE + posixpath.normpath(posixpath.join("docs", inside))
+        return f"{match[1]}{start}{'#' if anchor else ''}{anchor}{match[3]}"
 
     return FENCE.sub(r"\1", LINK.sub(linked, markdown))
 
 
-def page_of(room: str) -> str:
-    return f"reference/{room.replace('.', '-')}.md"
+def pages_of_notebooks() -> Iterator[tuple[str, str | bytes]]:
+    for path in notebooks():
+        page, pictures = as_page(path.stem, path.read_text(encoding="utf-8"))
+        yield f"notebooks/{path.stem}.md", page
+        for name, picture in pictures.items():
+            yield f"notebooks/{name}", picture
 
 
-def reference(room: str, title: str) -> str:
-    """Return the page of a room, with a section for each of its public names."""
-    module = importlib.import_module(room)
-    names = getattr(module, "__all__", None) or sorted(public_names(module))
-    sections = [f"::: {room}.{name}" for name in names]
-    return "\n\n".join([f"# {title}: `{room}`", *sections, ""])
+def pages_of_reference() -> Iterator[tuple[str, str]]:
+    for room, title in ROOMS.items():
+        sections = [f"::: {room}.{name}" for name in names_of(room)]
+        yield page_of(room), "\n\n".join([f"# {title}: `{room}`", *sections, ""])
+    for module, title in MODULES.items():
+        yield page_of(module), f"# {title}: `{module}`\n\n::: {module}\n"
 
 
-def public_names(module: Any) -> list[str]:
+def page_of(name: str) -> str:
+    return f"reference/{name.replace('.', '-')}.md"
+
+
+def names_of(room: str) -> list[str]:
     """Return the names that a room's face exports: those written there without an underscore."""
-    return [
+    module = importlib.import_module(room)
+    return getattr(module, "__all__", None) or sorted(
         name
         for name, value in vars(module).items()
         if not name.startswith("_")
         and callable(value)
         and str(getattr(value, "__module__", "")).startswith("torchattr")
-    ]
+    )
