@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import posixpath
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from examples import ROLE
 from mkdocs.structure.files import File
 from notebooks import as_page, notebooks
 
+ROOT = Path(__file__).parent.parent.parent
 SOURCE = "https://github.com/torchattr/torchattr/blob/main/"
 
 ROOMS = {
@@ -34,6 +38,9 @@ ROOMS = {
     "torchattr.tf_cnnvis": "Under tf_cnnvis' names",
     "torchattr.errors": "Errors",
 }
+
+APART = ("torchattr",)
+"""Rooms with a page for each name: all on one page would be endless."""
 
 MODULES = {
     "torchattr.core.inputs": "For methods: inputs",
@@ -72,9 +79,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         path = re.sub(r"\.ipynb$", ".md", path)
         inside = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), path))
         found = files.get_file_from_path(inside)
-        start = path
-        if found is None or not found.inclusion.is_included():
-            start = SOURCE + posixpath.normpath(posixpath.join("docs", inside))
+        is_page = found is not None and found.inclusion.is_included()
+        outside = posixpath.normpath(posixpath.join("docs", inside))
+        # What is nowhere stays as it is, for MkDocs to complain.
+        start = path if is_page or not (ROOT / outside).exists() else SOURCE + outside
         return f"{match[1]}{start}{'#' if anchor else ''}{anchor}{match[3]}"
 
     return FENCE.sub(r"\1", LINK.sub(linked, markdown))
@@ -90,14 +98,36 @@ def pages_of_notebooks() -> Iterator[tuple[str, str | bytes]]:
 
 def pages_of_reference() -> Iterator[tuple[str, str]]:
     for room, title in ROOMS.items():
-        sections = [f"::: {room}.{name}" for name in names_of(room)]
-        yield page_of(room), "\n\n".join([f"# {title}: `{room}`", *sections, ""])
+        names = names_of(room)
+        sections = [f"::: {room}.{name}" for name in names]
+        if room in APART:
+            yield from zip((page_of(room, name) for name in names), sections, strict=True)
+            sections = []
+        yield page_of(room), "\n\n".join([f"# {title}: `{room}`", contents(room), *sections, ""])
     for module, title in MODULES.items():
         yield page_of(module), f"# {title}: `{module}`\n\n::: {module}\n"
 
 
-def page_of(name: str) -> str:
-    return f"reference/{name.replace('.', '-')}.md"
+def contents(room: str) -> str:
+    """Return a table of a room's names, with the first sentence about each."""
+    here = posixpath.basename(page_of(room))
+    rows = []
+    for name in names_of(room):
+        page = f"{room}/{name}.md" if room in APART else here
+        summary = first_sentence(getattr(importlib.import_module(room), name))
+        rows.append(f"| [`{name}`]({page}#{room}.{name}) | {summary} |")
+    return "\n".join(["| name | |", "|---|---|", *rows])
+
+
+def first_sentence(value: Any) -> str:
+    if not callable(value):  # Its docstring is that of its type.
+        return ""
+    text = ROLE.sub(r"`\1`", (inspect.getdoc(value) or "").partition("\n\n")[0])
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def page_of(room: str, name: str = "") -> str:
+    return f"reference/{room}/{name}.md" if name else f"reference/{room.replace('.', '-')}.md"
 
 
 def names_of(room: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +12,15 @@ from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-TIMEOUT = 600
-"""Seconds that a cell may take."""
+OPTIONS = {
+    "timeout": 600,
+    "kernel_name": "python3",
+    "coalesce_streams": True,
+    # The kernel warns that it talks to this process without encryption.
+    "extra_arguments": ["--log-level=ERROR"],
+}
+# Of PyTorch's import of tqdm, where Jupyter's own progress bars are not installed.
+QUIET = "ignore:IProgress not found"
 
 
 def notebooks() -> list[Path]:
@@ -22,11 +30,9 @@ def notebooks() -> list[Path]:
 def executed(text: str) -> nbformat.NotebookNode:
     """Run a notebook in an empty folder; an exception in a cell is one here."""
     notebook = nbformat.reads(text, as_version=4)
-    # The kernel warns that it talks to this process without encryption.
-    options = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
     with TemporaryDirectory() as folder:
-        place = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=TIMEOUT, resources=place, **options).execute()
+        client = NotebookClient(notebook, resources={"metadata": {"path": folder}}, **OPTIONS)
+        client.execute(env={**os.environ, "PYTHONWARNINGS": QUIET})
     return notebook
 
 
