@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from examples import ROLE
@@ -30,6 +32,7 @@ ROOMS = {
     "torchattr.robust": "Robustness",
     "torchattr.concepts": "Concepts",
     "torchattr.preparation": "Preparation",
+    "torchattr.methods": "Parts of methods",
     "torchattr.runs": "Jobs of the commands",
     "torchattr.kernels": "Backends",
     "torchattr.web": "The viewer and its panels",
@@ -131,12 +134,29 @@ def page_of(room: str, name: str = "") -> str:
 
 
 def names_of(room: str) -> list[str]:
-    """Return the names that a room's face exports: those written there without an underscore."""
+    """Return the names that a room's face exports: those written there without an underscore.
+
+    Of the methods, those that the top level has not.
+    """
     module = importlib.import_module(room)
-    return getattr(module, "__all__", None) or sorted(
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and callable(value)
-        and str(getattr(value, "__module__", "")).startswith("torchattr")
-    )
+    exported = {*vars(module), *re_exported(Path(inspect.getfile(module)))}
+    public = {name for name in exported if not name.startswith("_") and is_own(module, name)}
+    if room == "torchattr":
+        return sorted(module.__all__)
+    return sorted(public - set(names_of("torchattr")) if room == "torchattr.methods" else public)
+
+
+def re_exported(face: Path) -> set[str]:
+    """Return the names that a face re-exports, also those that it imports at their first use."""
+    return {
+        alias.asname
+        for node in ast.walk(ast.parse(face.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+
+
+def is_own(module: ModuleType, name: str) -> bool:
+    value = getattr(module, name)
+    return callable(value) and str(getattr(value, "__module__", "")).startswith("torchattr")
