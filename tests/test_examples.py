@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from torchattr.models.lite0 import PACKAGE as PRETRAINED
+
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 MAINS = {
     "class_activation_maps",
@@ -14,6 +16,7 @@ MAINS = {
     "maxpool_reconstructions",
     "relevance",
     "targets",
+    "gallery",
 }
 
 
@@ -86,3 +89,16 @@ def test_segments_boxes_and_embeddings_have_values(tmp_path):
     assert all(value > 0 for value in values.values())
     with Image.open(tmp_path / "targets.jpg") as picture:
         assert picture.height > picture.width
+
+
+def test_the_gallery_is_drawn(tmp_path):
+    pytest.importorskip(PRETRAINED)
+    few = {"sharp": {"saliency": {}}, "coarse": {"grad_cam": {}, "rise": {"n_masks": 2}}}
+    files = main("gallery")(str(tmp_path), ["coffee"], **few)
+    assert [file.name for file in files] == [
+        "gallery-coffee-pixels.jpg",
+        "gallery-coffee-regions.jpg",
+    ]
+    for file in files:
+        with Image.open(file) as picture:
+            assert picture.width > 700
