@@ -19,7 +19,8 @@ from torchattr.errors import InputError, TorchattrError
 from torchattr.models import LoadedModel, find_images, load_model
 from torchattr.runs import short_repr
 from torchattr.web.api import files, routes
-from torchattr.web.guard import LOCAL, Guard, problem
+from torchattr.web.guard import LOCAL, Guard
+from torchattr.web.problem import Problem
 from torchattr.web.state.limits import Limits
 from torchattr.web.state.sessions import PayloadTooLarge, ResultExpired, TooManySessions
 from torchattr.web.state.worker import JobCancelled, JobNotFound, WorkerBusy
@@ -150,15 +151,15 @@ def _add_error_handlers(app: FastAPI) -> None:
 def _package_error(request: Request, error: Any) -> Response:
     status = next((code for cls, code in STATUS.items() if isinstance(error, cls)), 422)
     again = getattr(error, "seconds", RETRY_SECONDS) if status == 503 else None
-    return problem(status, _sentence(error.said(in_viewer)), again)
+    return Problem(status, _sentence(error.said(in_viewer)), again)
 
 
 def _http_error(request: Request, error: Any) -> Response:
     if error.status_code == 404:
-        return problem(404, f"Not found: {_path(request)}.")
+        return Problem(404, f"Not found: {_path(request)}.")
     if error.status_code == 405:
-        return problem(405, f"Method {request.method} is not allowed for {_path(request)}.")
-    return problem(error.status_code, _sentence(str(error.detail)))
+        return Problem(405, f"Method {request.method} is not allowed for {_path(request)}.")
+    return Problem(error.status_code, _sentence(str(error.detail)))
 
 
 def _path(request: Request) -> str:
@@ -167,25 +168,25 @@ def _path(request: Request) -> str:
 
 
 def _disconnected(request: Request, error: Exception) -> Response:
-    return problem(499, "The client disconnected before the whole request was received.")
+    return Problem(499, "The client disconnected before the whole request was received.")
 
 
 def _validation_error(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"][1:]))
     if first["loc"] == ("body",) or first["type"] == "json_invalid":
-        return problem(422, "The request body must be a JSON object (application/json).")
+        return Problem(422, "The request body must be a JSON object (application/json).")
     if first["type"] == "missing":
-        return problem(422, f"{field} is missing.")
+        return Problem(422, f"{field} is missing.")
     if first["type"] == "extra_forbidden":
-        return problem(422, f"Unknown field: {field}.")
+        return Problem(422, f"Unknown field: {field}.")
     reason = re.sub(r"^(Input|String|List|Value) ", "", first["msg"])
-    return problem(422, _sentence(f"{field} {reason}, got {short_repr(first['input'])}"))
+    return Problem(422, _sentence(f"{field} {reason}, got {short_repr(first['input'])}"))
 
 
 def _unexpected_error(request: Request, error: Exception) -> Response:
     message = str(error).strip().partition("\n")[0][:300]
-    return problem(
+    return Problem(
         500,
         _sentence(f"The model or method raised {type(error).__name__}: {message or '(no message)'}")
         + " The viewer's terminal shows the traceback.",

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from torchattr.inspect import Rule
@@ -144,12 +144,13 @@ class Viewer:
         """Run a method, unless the answer to the same request is still stored."""
         scene = self.scene(session, key, target, region)
         request = digest("method", key, scene.chosen, region, method, values)
+        subject = f"{self._title(session, key)} {scene.named.name}"
 
         def compute() -> dict[str, Any]:
             parts, note = run_method(scene, method_entry(method), values)
             return {"title": scene.named.name, "target": scene.chosen, "note": note, "parts": parts}
 
-        return self._remembered(session, scene, request, compute)
+        return self._remembered(session, scene, request, subject, compute)
 
     def panel(
         self,
@@ -164,8 +165,9 @@ class Viewer:
         scene = self.scene(session, key, target, region)
         request = digest("panel", key, scene.chosen, region, panel, values)
         entry = panel_entry(panel)
+        subject = f"{self._title(session, key)} {scene.named.name} {panel}"
         return self._remembered(
-            session, scene, request, lambda: {"parts": run_panel(scene, entry, values)}
+            session, scene, request, subject, lambda: {"parts": run_panel(scene, entry, values)}
         )
 
     def features(self, session: Session, key: str, layer: str, call: int) -> dict[str, Any]:
@@ -174,7 +176,7 @@ class Viewer:
         maps = session.find(request, StoredFeatureMaps)
         if maps is None:
             maps = record_feature_maps(self.scene(session, key), layer, call)
-            session.keep(request, maps)
+            session.keep(request, maps.renamed(f"{self._title(session, key)} {maps.name}"))
         flat = maps.values.reshape(len(maps.values), -1)
         return {
             "id": request,
@@ -208,16 +210,26 @@ class Viewer:
                 "parts": [pair.from_position, pair.whole],
             }
 
-        return self._remembered(session, scene, request, compute)
+        subject = self._title(session, key)
+        return self._remembered(session, scene, request, subject, compute)
+
+    def _title(self, session: Session, key: str) -> str:
+        """Return the name of a picture without its suffix, for the names of files."""
+        return PurePath(self.picture(session, key).name).stem
 
     def _remembered(
         self,
         session: Session,
         scene: Scene,
         request: str,
+        subject: str,
         compute: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
-        """Return the stored answer to a request if all of its parts are stored, or a new one."""
+        """Return the stored answer to a request if all of its parts are stored, or a new one.
+
+        Args:
+            subject: what the names of downloaded files begin with.
+        """
         known = session.find(request, StoredAnswer)
         if known is not None and all(map(session.holds, known.ids)):
             return {**known.answer, "cached": True}
@@ -225,7 +237,7 @@ class Viewer:
 
         def keep(item: StoredItem) -> str:
             ids.append(f"{request}-{len(ids)}")
-            return session.keep(ids[-1], item)
+            return session.keep(ids[-1], item.renamed(f"{subject} {item.name}"))
 
         answer = compute()
         parts: list[Part] = answer.pop("parts")

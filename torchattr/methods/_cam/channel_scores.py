@@ -14,6 +14,7 @@ from tqdm import tqdm
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
 from torchattr.core.rounding import settled_sum
+from torchattr.core.stepping import counted
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import ShapeError
 from torchattr.methods._cam.fusing import mode_of
@@ -144,10 +145,12 @@ class _MaskedRun:
         with tqdm(
             total=channels * self._samples, desc=self._progress, disable=self._progress is None
         ) as bar:
-            for sample in range(self._samples):
-                evaluate = partial(self._of_channels, values, change, sample, bar)
-                found = in_batches(channels, self._at_once, evaluate, "masked copy")
-                total = total + torch.cat(list(found))
+            with counted(self._samples) as begin:
+                for sample in range(self._samples):
+                    begin(sample, sample + 1)
+                    evaluate = partial(self._of_channels, values, change, sample, bar)
+                    found = in_batches(channels, self._at_once, evaluate, "masked copy")
+                    total = total + torch.cat(list(found))
         weights = (total / self._samples).softmax(0).permute(1, 2, 0)
         maps = settled_sum(_beside(weights, values), (2,))
         return maps if self._scores.several else maps[:, 0]
