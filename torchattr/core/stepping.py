@@ -2,8 +2,8 @@
 
 A caller that installed a callback with :func:`stepping` can then let other work run between two
 steps, or cancel the loop, as the viewer does for each of its jobs. Without a callback, nothing
-happens. A loop that knows its end counts its steps with :func:`counted`, so that the callback can ask
-for the share of the work that is done.
+happens. A loop that knows its end counts its steps with :func:`counted`, so that the callback can
+ask for the share of the work that is done.
 """
 
 from __future__ import annotations

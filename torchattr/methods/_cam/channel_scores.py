@@ -142,15 +142,15 @@ class _MaskedRun:
         _require_masks(values, self._inputs)
         channels = values.shape[1]
         total: Any = 0
-        with tqdm(
+        bar = tqdm(
             total=channels * self._samples, desc=self._progress, disable=self._progress is None
-        ) as bar:
-            with counted(self._samples) as begin:
-                for sample in range(self._samples):
-                    begin(sample, sample + 1)
-                    evaluate = partial(self._of_channels, values, change, sample, bar)
-                    found = in_batches(channels, self._at_once, evaluate, "masked copy")
-                    total = total + torch.cat(list(found))
+        )
+        with bar, counted(self._samples) as begin:
+            for sample in range(self._samples):
+                begin(sample, sample + 1)
+                evaluate = partial(self._of_channels, values, change, sample, bar)
+                found = in_batches(channels, self._at_once, evaluate, "masked copy")
+                total = total + torch.cat(list(found))
         weights = (total / self._samples).softmax(0).permute(1, 2, 0)
         maps = settled_sum(_beside(weights, values), (2,))
         return maps if self._scores.several else maps[:, 0]

@@ -14,7 +14,6 @@ from torchattr.web.panels.panel import Panel, register_panel
 from torchattr.web.panels.parts import Bars, Map, Part, Picture, Table, Text
 from torchattr.web.panels.scene import Scene
 
-
 OVER_THE_PICTURE = replace(OVERLAY, how="max_abs", sign="absolute", percentile=99.5)
 """Single pixels of a gradient are far larger than the rest, which would be transparent."""
 

@@ -82,7 +82,7 @@ class Job:
             raise Cancelled
 
     def step(self, share: float | None) -> None:
-        """Count a step that begins when a share of its loop is done, if the loop is a counted one."""
+        """Count a step, before which a share of its loop is done, if that is a counted one."""
         self.steps += 1
         if share is None:
             return
