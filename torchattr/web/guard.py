@@ -12,25 +12,12 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from torchattr.web.problem import Problem
+from torchattr.web.problem import HEADERS, Problem
 from torchattr.web.request_body import RequestBody
 from torchattr.web.state.limits import Limits
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """Host names of this machine."""
-
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
-        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
-"""Only the page's own files are loaded and run, and no other site may frame the page."""
 
 
 class Guard:

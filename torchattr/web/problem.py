@@ -12,6 +12,19 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
+        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""Only the page's own files are loaded and run, and no other site may frame the page."""
+
 STYLE = (
     ":root{color-scheme:light dark}"
     "body{font:17px/1.55 system-ui,sans-serif;max-width:36em;margin:18vh auto;padding:0 24px}"
@@ -46,9 +59,9 @@ class Problem(Response):
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         super().__init__(status_code=status)
         self._message = message
-        self._more: Mapping[str, str] = (
-            {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
-        )
+        retry = {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
+        # An unexpected error is answered outside of the guard, which adds these to all others.
+        self._headers: Mapping[str, str] = {**HEADERS, **retry}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         accepts_html = "text/html" in Headers(scope=scope).get("accept", "")
@@ -56,10 +69,9 @@ class Problem(Response):
         await response(scope, receive, send)
 
     def _as_json(self) -> Response:
-        return JSONResponse({"error": self._message}, self.status_code, self._more)
+        return JSONResponse({"error": self._message}, self.status_code, self._headers)
 
     def _as_page(self) -> Response:
         page = PAGE.format(style=STYLE, message=html.escape(self._message))
-        return HTMLResponse(
-            page, self.status_code, {**self._more, "content-security-policy": POLICY}
-        )
+        headers = {**self._headers, "content-security-policy": POLICY}
+        return HTMLResponse(page, self.status_code, headers)
