@@ -34,15 +34,16 @@ export function startExplain() {
   address.keep("method", () => method.name);
   address.keep("options", () => said(form.values()));
   address.keep("style", () => said(Object.fromEntries(Object.entries(bar.chosen).filter(([, value]) => value !== null))));
-  address.keep("maps", () => (results.questions.length ? JSON.stringify(results.questions) : null));
-  let restored = address.decoded("maps");
+  const asked = address.decoded("maps");
+  let opened = Array.isArray(asked) && asked.length ? asked : null;
+  let restoring = false;
+  // What is still to be restored stays in the address.
+  address.keep("maps", () => said(opened ?? results.questions));
   on("target", (target) => {
     title();
     address.changed();
     if (!target) return;
-    const questions = restored;
-    restored = null;
-    if (Array.isArray(questions)) restore(questions);
+    if (opened && !restoring) restore();
     else explain();
   });
 
@@ -69,10 +70,12 @@ export function startExplain() {
   }
 
   /** Ask for maps again that an address names, one after another. */
-  async function restore(questions) {
-    for (const question of questions) {
-      if (find(question?.method)) await ask(question, null);
-    }
+  async function restore() {
+    restoring = true;
+    const questions = opened.filter((question) => find(question?.method));
+    for (const question of questions) await ask(question, null);
+    opened = null;
+    address.changed();
   }
 
   function ask(question, name) {

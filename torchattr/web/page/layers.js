@@ -51,11 +51,11 @@ export function startLayers() {
   let stale = true;
   let restored = address.opened;
   byId("layers").addEventListener("shown", () => show());
-  address.keep("layer", () => now.layer?.name);
+  address.keep("layer", () => now.layer?.name ?? restored.layer);
   address.keep("call", () => (now.layer?.calls > 1 ? now.call : null));
   address.keep("order", () => (now.order === ORDERS[0][0] ? null : now.order));
-  address.keep("map", () => now.channel);
-  address.keep("at", () => now.position?.join(","));
+  address.keep("map", () => restored.map ?? now.channel);
+  address.keep("at", () => restored.at ?? now.position?.join(","));
   address.keep("rule", () => (now.rule === RULES[0][0] ? null : now.rule));
 
   async function show() {

@@ -21,8 +21,8 @@ export function startScores() {
 
   let wanted = opened();
   state.keepTarget = wanted !== null;
-  address.keep("class", () => state.target?.index);
-  address.keep("region", () => state.target?.region?.map((edge) => edge.toFixed(1)).join(","));
+  address.keep("class", () => (state.target ?? wanted)?.index);
+  address.keep("region", () => (state.target ?? wanted)?.region?.map((edge) => edge.toFixed(1)).join(","));
   on("picture", (picture) => api.reporting(async () => {
     fill(list, el("p", { className: "hint" }, "Computing scores …"));
     const scores = await api.get(`api/pictures/${picture.id}/scores`, next().signal);
