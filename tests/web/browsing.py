@@ -77,6 +77,11 @@ class Browser:
         for file in self.downloads.iterdir():
             file.unlink()
 
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the page; a window cannot be as narrow as a phone."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
     def find(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 

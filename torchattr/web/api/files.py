@@ -156,6 +156,6 @@ def _download(data: bytes, name: str) -> Response:
 def _disposition(name: str, how: str) -> dict[str, str]:
     """Return the header with the file name: in ASCII, and in its own script (RFC 6266)."""
     own = re.sub(r"[^\w.]+", "-", name).strip("-") or "result"
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", own).strip("-") or "result"
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "-", own).strip("-") or "result"
     extended = "" if plain == own else f"; filename*=UTF-8''{quote(own)}"
     return {"content-disposition": f'{how}; filename="{plain}"{extended}'}

@@ -36,6 +36,12 @@ export function marked(text) {
 /** Return the text of a docstring without its markup, where elements are not possible. */
 export const unmarked = (text) => marked(text).map((piece) => piece.textContent ?? piece).join("");
 
+/** Press one button of a group, and show it where the group is scrolled sideways. */
+export function press(group, chosen) {
+  for (const button of group.children) button.setAttribute("aria-pressed", String(button === chosen));
+  group.scrollLeft += chosen.getBoundingClientRect().left - group.getBoundingClientRect().left - (group.clientWidth - chosen.offsetWidth) / 2;
+}
+
 /** Keep the height of an element until the returned function is called, so that the page does not jump. */
 export function keepHeight(element) {
   element.style.minHeight = `${element.offsetHeight}px`;

@@ -2,7 +2,7 @@
 
 import * as address from "./address.js";
 import * as api from "./api.js";
-import { arrows, byId, el, fill, marked, unmarked } from "./dom.js";
+import { arrows, byId, el, fill, marked, press, unmarked } from "./dom.js";
 import { Form } from "./form.js";
 import { StyleControls } from "./map_style.js";
 import { waiting } from "./progress.js";
@@ -49,7 +49,7 @@ export function startExplain() {
 
   function choose(one, entered) {
     method = one;
-    for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.method === one.name));
+    press(chips, chips.querySelector(`[data-method="${one.name}"]`));
     fill(about, one.about.filter(isSummary).map((text) => el("p", {}, marked(text))));
     form = new Form(one.fields, explain, entered);
     fill(options, el("summary", {}, `Options of ${one.title}`), form.element);

@@ -2,7 +2,7 @@
 
 import * as address from "./address.js";
 import * as api from "./api.js";
-import { arrows, byId, el, fill, keepHeight, marked, unmarked } from "./dom.js";
+import { arrows, byId, el, fill, keepHeight, marked, press, unmarked } from "./dom.js";
 import { Form } from "./form.js";
 import { StyleControls } from "./map_style.js";
 import { emptyState, notes, partElement } from "./parts.js";
@@ -36,7 +36,7 @@ export function startPanels() {
 
   function choose(one, entered) {
     panel = one;
-    for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.panel === one.name));
+    press(chips, chips.querySelector(`[data-panel="${one.name}"]`));
     fill(about, one.about.slice(0, 1).map((text) => el("p", {}, marked(text))));
     form = new Form(one.fields, show, entered);
     if (one.fields.length) form.element.append(el("button", { type: "submit", className: "button primary" }, "Show"));
