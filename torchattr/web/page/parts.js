@@ -116,7 +116,8 @@ const ELEMENTS = {
     el("div", { className: "columns" }, el("div", {}, bars(part.bars)), el("div", {}, table(part.table)))),
 };
 
-const table = (part) => [heading(part), el("div", { className: "scroll" },
+// A table that is too wide is scrolled, by keyboard as well.
+const table = (part) => [heading(part), el("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": part.title || "Table" },
   el("table", {}, el("thead", {}, el("tr", {}, part.columns.map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, part.rows.map((row) => el("tr", {}, row.map(cell))))))];
 
