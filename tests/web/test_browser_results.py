@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
+import torch
 from asking import photo
 from browsing import MISSING, Browser, browser, served
 from selenium.webdriver.common.action_chains import ActionChains
@@ -198,7 +201,8 @@ def test_the_address_restores_a_panel(page: Browser) -> None:
     [
         "picture=gone&class=5000",
         "maps=%5B&style=no&options=1",
-        "maps=[1,null]&class=x&at=,",
+        'style={"sign":"up","kind":[],"alpha":"x"}&options={"layer":"gone"}',
+        "maps=[1,null]&class=x&at=,&region=1",
         "main",
     ],
 )
@@ -259,3 +263,28 @@ def test_on_a_phone_results_are_near_the_input(page: Browser, address: str, view
         assert page.run(found) < 844 * 0.75
     finally:
         page.resize(1440, 1000)
+
+
+def test_two_models_are_compared(started: Browser, demo: LoadedModel) -> None:
+    broken = copy.deepcopy(demo.model)
+    torch.nn.init.zeros_(list(broken.parameters())[-2])
+    other = replace(demo, model=broken)
+    with served(create_app(demo, others=[other])) as address:
+        started.forget()
+        started.open(address)
+        started.choose("#model select", "demo (2)")
+        started.until(lambda: len(started.all(CARD)) == 2, "no map of the other one")
+        started.settle()
+        assert "demo (2)" in started.text(f"{CARD}:first-child .more")
+        shares = [one.text for one in started.all(".class .value")]
+        assert len(set(shares)) == 1
+        for number in (1, 2):
+            started.click(f"{CARD}:nth-child({number}) [aria-label^=Compare]")
+        started.wait("dialog[open] .stack")
+        assert "demo (2)" in started.text("dialog .sides")
+        ActionChains(started.driver).send_keys(Keys.ESCAPE).perform()
+        started.until(lambda: said(started).get("model") == "demo (2)", "not in the address")
+        reopen(started)
+        started.until(lambda: len(started.all(CARD)) == 2, "they did not come back")
+        started.settle()
+        assert started.complaints() == []

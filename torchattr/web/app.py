@@ -46,6 +46,7 @@ def create_app(
     loaded: LoadedModel | None = None,
     *,
     images: Sequence[str | Path] | None = None,
+    others: Sequence[LoadedModel] = (),
     token: str | None = None,
     hosts: Sequence[str] | None = LOCAL,
     limits: Limits | None = None,
@@ -57,6 +58,7 @@ def create_app(
         loaded: the model; default: the bundled one.
         images: pictures offered to every visitor; default: bundled ones that the model
             knows.
+        others: models to compare it with, of which visitors choose one on the page.
         token: access token, accepted once as `?token=` or as a bearer token; `None` allows
             everybody, which is safe on a local address only.
         hosts: accepted host names; `None` accepts any, which requires a token.
@@ -76,7 +78,7 @@ def create_app(
     _check_token(hosts, token)
     loaded = loaded or load_model("demo")
     paths = find_images(loaded.examples) if images is None else list(map(Path, images))
-    viewer = Viewer(loaded, paths, limits)
+    viewer = Viewer(loaded, paths, limits, others)
     of_the_viewer = (routes.router, files.router, *routers)
     app = guarded_app(of_the_viewer, "index.html", hosts, token, viewer.instance, limits, _closing)
     app.state.viewer = viewer

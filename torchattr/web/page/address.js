@@ -17,10 +17,11 @@ export function changed() {
   timer = setTimeout(write, 150);
 }
 
-/** Return a value of the address that is written in JSON; null if there is none or it is damaged. */
+/** Return an object or array of the address, written in JSON; null if there is none or it is damaged. */
 export function decoded(name) {
   try {
-    return JSON.parse(opened[name] ?? "null");
+    const value = JSON.parse(opened[name] ?? "null");
+    return typeof value === "object" ? value : null;
   } catch {
     return null;
   }

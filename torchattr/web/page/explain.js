@@ -7,7 +7,7 @@ import { Form } from "./form.js";
 import { StyleControls } from "./map_style.js";
 import { waiting } from "./progress.js";
 import { Results } from "./results.js";
-import { on, state } from "./state.js";
+import { ofModel, on, state } from "./state.js";
 
 const FIRST = "grad_cam";
 
@@ -66,7 +66,7 @@ export function startExplain() {
   function explain() {
     if (!state.target || !state.picture || !form || !form.valid) return undefined;
     const { index, region } = state.target;
-    return ask({ picture: state.picture.id, method: method.name, target: index, region: region ?? null, options: form.values() }, state.target.name);
+    return ask({ ...ofModel(), picture: state.picture.id, method: method.name, target: index, region: region ?? null, options: form.values() }, state.target.name);
   }
 
   /** Ask for maps again that an address names, one after another. */

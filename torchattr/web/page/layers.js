@@ -8,7 +8,7 @@ import { StyleControls } from "./map_style.js";
 import { onCanvas, paintPlane } from "./render.js";
 import { emptyState, partElement } from "./parts.js";
 import { waiting } from "./progress.js";
-import { on, set, state } from "./state.js";
+import { ofModel, on, set, state } from "./state.js";
 
 const PAGE = 48;
 const RULES = [["deconvolution", "Deconvnet"], ["guided", "Guided"], ["gradient", "Gradient"]];
@@ -41,7 +41,7 @@ export function startLayers() {
   const toolbar = makeTools();
 
   on("picture", (picture) => api.reporting(async () => {
-    set("layers", await api.get(`api/pictures/${picture.id}/layers`));
+    set("layers", await api.get(`api/pictures/${picture.id}/layers?${new URLSearchParams(ofModel())}`));
     const wanted = [now.layer?.name, address.opened.layer, state.layers.default];
     now.layer = wanted.map((name) => state.layers.layers.find((one) => one.name === name && one.has_maps)).find(Boolean) ?? null;
     drawList();
@@ -113,7 +113,7 @@ export function startLayers() {
     fill(pager);
     return api.reporting(async () => {
       try {
-        now.maps = await api.post("api/features", { picture: picture.id, layer: layer.name, call: now.call }, job);
+        now.maps = await api.post("api/features", { ...ofModel(), picture: picture.id, layer: layer.name, call: now.call }, job);
       } catch (error) {
         if (error.name !== "AbortError") fill(grid, emptyState(error.message));
         return;
@@ -231,7 +231,7 @@ export function startLayers() {
     if (!pair.querySelector("figure")) fill(pair, waiting("Computing back-projections", job, () => ended("Cancelled.")));
     return api.reporting(async () => {
       const { picture } = state;
-      const question = { picture: picture.id, layer: now.layer.name, channel: now.channel, position: now.position, rule: now.rule, call: now.call };
+      const question = { ...ofModel(), picture: picture.id, layer: now.layer.name, channel: now.channel, position: now.position, rule: now.rule, call: now.call };
       let answer;
       try {
         answer = await api.post("api/projections", question, job);

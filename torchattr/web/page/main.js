@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { byId, el, fill } from "./dom.js";
 import { startExplain } from "./explain.js";
 import { startLayers } from "./layers.js";
+import { startModels } from "./models.js";
 import { startPanels } from "./panels.js";
 import { startPictures } from "./pictures.js";
 import { startRegions } from "./regions.js";
@@ -65,8 +66,7 @@ async function start() {
   const model = await api.get("api/model");
   set("model", model);
   set("colours", readTables(model.colours));
-  byId("model").textContent = `${model.name} on ${model.device}`;
-  document.title = `${model.name} · torchattr`;
+  startModels();
   startPictures();
   startRegions();
   startScores();

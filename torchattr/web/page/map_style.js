@@ -54,12 +54,16 @@ export class StyleControls {
   /** Choose a value as if it had been entered. */
   enter(name, value) {
     const control = this.element.querySelector(`[name="${name}"]`);
-    if (name === "sign") this.press(value);
-    else {
-      control.value = value;
-      control.written?.();
+    if (value === null) return;
+    if (name === "sign") {
+      if (!SIGNS.some(([known]) => known === value)) return;
+      this.press(value);
+      this.chosen.sign = value || null;
+      return;
     }
-    this.chosen[name] = name === "sign" ? value : control.type === "range" ? Number(control.value) : control.value || null;
+    control.value = value;
+    control.written?.();
+    this.chosen[name] = control.type === "range" ? Number(control.value) : control.value || null;
   }
 
   choose(name, value) {

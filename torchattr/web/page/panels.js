@@ -7,7 +7,7 @@ import { Form } from "./form.js";
 import { StyleControls } from "./map_style.js";
 import { emptyState, notes, partElement } from "./parts.js";
 import { waiting } from "./progress.js";
-import { on, state } from "./state.js";
+import { ofModel, on, state } from "./state.js";
 
 export function startPanels() {
   const panels = state.model.panels;
@@ -54,7 +54,7 @@ export function startPanels() {
     fill(results, waiting(`Computing ${panel.title}`, job, () => fill(results, emptyState("Cancelled."))));
     return api.reporting(async () => {
       try {
-        const question = { picture: picture.id, panel: panel.name, target: state.target?.index ?? null, region: state.target?.region ?? null, options: form.values() };
+        const question = { ...ofModel(), picture: picture.id, panel: panel.name, target: state.target?.index ?? null, region: state.target?.region ?? null, options: form.values() };
         const answer = await api.post("api/panels", question, job);
         const made = answer.parts.map((part) => partElement(part, picture, { detail: `${state.target?.name ?? ""} · ${picture.name}` }));
         cards = made.map(({ card }) => card).filter(Boolean);

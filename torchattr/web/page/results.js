@@ -42,7 +42,7 @@ export class Results {
       { text: "Remove", run: (card) => this.remove(card.part.id) },
     ];
     const made = answer.parts.map((part) => partElement(part, picture, {
-      detail: `${answer.title} · ${picture.name}`, note: [answer.note, ...answer.notes].filter(Boolean).join(" · "), actions,
+      detail: [answer.title, picture.name, question.model].filter(Boolean).join(" · "), note: [answer.note, ...answer.notes].filter(Boolean).join(" · "), actions,
     }));
     answer.parts.forEach((part) => this.remove(part.id));
     const found = { question, cards: made.map(({ card }) => card).filter(Boolean), elements: made.map(({ element }) => element) };

@@ -4,7 +4,7 @@ import * as address from "./address.js";
 import * as api from "./api.js";
 import { arrows, byId, el, fill, percent, short } from "./dom.js";
 import { emptyState } from "./parts.js";
-import { on, set, state } from "./state.js";
+import { ofModel, on, set, state } from "./state.js";
 
 const FIRST = 8;
 const MOST = 400;
@@ -25,9 +25,9 @@ export function startScores() {
   address.keep("region", () => (state.target ?? wanted)?.region?.map((edge) => edge.toFixed(1)).join(","));
   on("picture", (picture) => api.reporting(async () => {
     fill(list, el("p", { className: "hint" }, "Computing scores …"));
-    const scores = await api.get(`api/pictures/${picture.id}/scores`, next().signal);
+    const scores = await api.get(`api/pictures/${picture.id}/scores?${new URLSearchParams(ofModel())}`, next().signal);
     const before = wanted ?? state.target;
-    const same = before && scores.classes.find((one) => one.index === before.index);
+    const same = before && scores.classes.find((one) => (before.name ? one.name === before.name : one.index === before.index));
     set("scores", scores);
     if (wanted?.region && scores.regions) set("target", { ...wanted, name: "the chosen region" });
     else set("target", state.keepTarget && same ? same : scores.classes[0]);
