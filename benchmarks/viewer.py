@@ -23,7 +23,8 @@ from typing import Any
 LAYERS = 4
 """Number of layers that are clicked on, evenly chosen from all with feature maps."""
 
-METHODS = ("saliency", "guided_backprop", "grad_cam", "guided_grad_cam", "lrp")
+METHODS = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam")
+"""The default methods of `explain`."""
 
 
 def main() -> None:

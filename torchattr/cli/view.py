@@ -106,8 +106,8 @@ def _app(
     _run(load)
     paths = _paths(images)
     loaded, *more = (one.load() for one in (which, *others))
-    options = {"token": address.token, "hosts": address.hosts}
-    return create_app(loaded, images=paths, others=more, **options)
+    token, hosts = address.token, address.hosts
+    return create_app(loaded, images=paths, others=more, token=token, hosts=hosts)
 
 
 def _check_installed() -> None:

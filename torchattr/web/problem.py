@@ -61,7 +61,7 @@ class Problem(Response):
         self._message = message
         retry = {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
         # An unexpected error is answered outside of the guard, which adds these to all others.
-        self._headers: Mapping[str, str] = {**HEADERS, **retry}
+        self._sent: Mapping[str, str] = {**HEADERS, **retry}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         accepts_html = "text/html" in Headers(scope=scope).get("accept", "")
@@ -69,9 +69,9 @@ class Problem(Response):
         await response(scope, receive, send)
 
     def _as_json(self) -> Response:
-        return JSONResponse({"error": self._message}, self.status_code, self._headers)
+        return JSONResponse({"error": self._message}, self.status_code, self._sent)
 
     def _as_page(self) -> Response:
         page = PAGE.format(style=STYLE, message=html.escape(self._message))
-        headers = {**self._headers, "content-security-policy": POLICY}
+        headers = {**self._sent, "content-security-policy": POLICY}
         return HTMLResponse(page, self.status_code, headers)
