@@ -20,6 +20,7 @@ from torchattr.web import create_app
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MOST_BYTES = 300_000
 SIZE = (1240, 1000)
+PHONE = (390, 844)
 REPORT_SIZE = (1225, 2331)
 REPORT_WIDTH = 980
 
@@ -32,6 +33,9 @@ def main() -> None:
             page.open(address)
             explain(page)
             keep(page, "explain")
+            compare(page)
+            keep(page, "compare")
+            page.click("dialog header button")
             ledger(page)
             keep(page, "ledger")
             layers(page)
@@ -40,11 +44,11 @@ def main() -> None:
             panels(page)
             keep(page, "panels")
         with browser(Path(folder) / "narrow", (500, 1000)) as page:
+            page.resize(*PHONE)
             page.open(address)
             page.click("[data-method=deconvolution]")
             page.settle()
-            page.run("document.querySelector('#explain .stylebar').scrollIntoView()")
-            page.run("scrollBy(0, -70)")
+            to_the_top(page)
             keep(page, "narrow")
         with browser(Path(folder) / "report", REPORT_SIZE) as page:
             report(page, Path(folder))
@@ -59,6 +63,14 @@ def explain(page: Browser) -> None:
         page.click(f"[data-method={method}]")
         page.settle()
     to_the_top(page)
+
+
+def compare(page: Browser) -> None:
+    """Guided backprop beside Grad-CAM."""
+    for number in (2, 1):
+        page.click(f"#explain figure.map:nth-child({number}) [aria-label^=Compare]")
+    page.wait("dialog[open] .stack")
+    page.run("document.activeElement.blur()")
 
 
 def ledger(page: Browser) -> None:
