@@ -19,7 +19,7 @@ from torchattr.web import create_app
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MOST_BYTES = 300_000
-SIZE = (1240, 1000)
+SIZE = (1240, 1260)
 PHONE = (390, 844)
 REPORT_SIZE = (1225, 2331)
 REPORT_WIDTH = 980
@@ -34,7 +34,7 @@ def main() -> None:
             explain(page)
             keep(page, "explain")
             compare(page)
-            keep(page, "compare")
+            as_jpeg(page, "compare")
             page.click("dialog header button")
             ledger(page)
             keep(page, "ledger")
@@ -66,10 +66,11 @@ def explain(page: Browser) -> None:
 
 
 def compare(page: Browser) -> None:
-    """Guided backprop beside Grad-CAM."""
-    for number in (2, 1):
+    """Grad-CAM beside guided backprop, with the slider across the cat."""
+    for number in (1, 2):
         page.click(f"#explain figure.map:nth-child({number}) [aria-label^=Compare]")
     page.wait("dialog[open] .stack")
+    page.choose("dialog input", "62")
     page.run("document.activeElement.blur()")
 
 
@@ -128,6 +129,11 @@ def screenshot(page: Browser) -> Image.Image:
 def to_the_top(page: Browser) -> None:
     page.run("scrollTo(0, 0); document.querySelector('.side').scrollTop = 0")
     page.run("document.activeElement.blur()")
+
+
+def as_jpeg(page: Browser, name: str) -> None:
+    """Write the visible page where a photograph fills it."""
+    screenshot(page).save(IMAGES / f"viewer-{name}.jpg", quality=85, optimize=True)
 
 
 def keep(page: Browser, name: str) -> None:
