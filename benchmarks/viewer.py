@@ -1,7 +1,8 @@
-"""Response time of the viewer to a click on a feature map, as measured by a client.
+"""Response time of the viewer to a click on a feature map or a method, as measured by a client.
 
 The command runs in a separate process. Each click is a new map: the request, and the values of
-both back-projections, one after the other over one connection.
+both back-projections; or a method for a new class: the request, and the values of its map. They
+follow one another over one connection.
 """
 
 from __future__ import annotations
@@ -19,24 +20,31 @@ from os import environ
 from statistics import median
 from typing import Any
 
-LAYERS = ("stem", "stage1", "stage2", "stage3")
-LIMIT_MS = 300.0
+LAYERS = 4
+"""Number of layers that are clicked on, evenly chosen from all with feature maps."""
+
+METHODS = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam")
+"""The default methods of `explain`."""
 
 
 def main() -> None:
     options = _options()
     with running(options.model, options.threads) as visitor:
-        times = {layer: clicks(visitor, layer, options.clicks) for layer in options.layers}
-    for layer, taken in times.items():
+        layers = options.layers or some_layers(visitor)
+        times = {layer: clicks(visitor, layer, options.clicks) for layer in layers}
+        for method in options.methods:
+            times[method] = explanations(visitor, method, options.classes)
+    for name, taken in times.items():
         first, *later = taken
-        print(f"{layer}: {median(later):.1f} ms a click, {first:.1f} ms the first one")
+        print(f"{name}: {median(later):.1f} ms a click, {first:.1f} ms the first one")
     every = [one for taken in times.values() for one in taken]
     print(
         f"median {median(every):.1f} ms, longest {max(every):.1f} ms of {len(every)} clicks on"
         f" {options.model} with {options.threads} threads"
     )
-    if median(every) > LIMIT_MS:
-        raise SystemExit(f"a click takes longer than {LIMIT_MS:.0f} ms")
+    slow = [name for name, taken in times.items() if median(taken) > options.limit_ms]
+    if slow:
+        raise SystemExit(f"a click takes longer than {options.limit_ms:.0f} ms: {', '.join(slow)}")
 
 
 class Visitor:
@@ -65,14 +73,41 @@ class Visitor:
     def click(self, layer: str, channel: int) -> None:
         """Request both back-projections of a map, and fetch them."""
         question = {"picture": self.picture, "layer": layer, "channel": channel}
-        answer = json.loads(self.ask("/api/projections", question))
+        self._receive("/api/projections", question)
+
+    def explain(self, method: str, target: int) -> None:
+        """Request the map of a method for a class, and fetch it."""
+        question = {"picture": self.picture, "method": method, "target": target}
+        self._receive("/api/attributions", question)
+
+    def _receive(self, path: str, question: Any) -> None:
+        answer = json.loads(self.ask(path, question))
         if answer["cached"]:
             raise SystemExit("this click was answered from memory; nothing was measured")
         for part in answer["parts"]:
+            if part["kind"] != "map":
+                continue
             values = self.ask(f"/api/results/{part['id']}.f32")
             count = part["shape"][0] * part["shape"][1] * part["shape"][2]
             if len(values) != 4 * count:
                 raise SystemExit(f"{len(values)} bytes came instead of {4 * count}")
+
+
+def some_layers(visitor: Visitor) -> list[str]:
+    """Return some of the modules with feature maps, from the first to the last."""
+    answer = json.loads(visitor.ask(f"/api/pictures/{visitor.picture}/layers"))
+    names = [one["name"] for one in answer["layers"] if one["has_maps"] and one["module"]]
+    return [names[round(k * (len(names) - 1) / (LAYERS - 1))] for k in range(LAYERS)]
+
+
+def explanations(visitor: Visitor, method: str, count: int) -> list[float]:
+    """Explain one class after another; return the milliseconds of each click."""
+    times = []
+    for target in range(count):
+        start = time.perf_counter()
+        visitor.explain(method, target)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
 
 
 def clicks(visitor: Visitor, layer: str, count: int) -> list[float]:
@@ -116,7 +151,10 @@ def running(model: str, threads: int) -> Iterator[Visitor]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.viewer", description=__doc__)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--layers", nargs="+", default=LAYERS)
+    parser.add_argument("--layers", nargs="+", help="default: some from the first to the last")
+    parser.add_argument("--methods", nargs="*", default=METHODS)
+    parser.add_argument("--classes", type=int, default=8, help="for each method")
+    parser.add_argument("--limit-ms", type=float, default=300.0)
     parser.add_argument("--clicks", type=int, default=32, help="on each layer")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()

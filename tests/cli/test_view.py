@@ -117,6 +117,11 @@ def test_own_pictures_methods_and_panels(start: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_another_model_is_served_beside_the_first(start: Any) -> None:
+    assert start("--other", "demo").get("api/model")["models"] == ["demo", "demo (2)"]
+
+
+@pytest.mark.slow
 def test_a_store_of_maps_is_paged_through(start: Any, tmp_path: Path) -> None:
     pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
     (tmp_path / "pictures").mkdir()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import torchattr as ta
-from torchattr.core.stepping import Cancelled, step, stepping
+from torchattr.core.stepping import Cancelled, counted, share_done, step, stepping
 from torchattr.core.warn import listening, warn
 from torchattr.errors import CoverageWarning, LayerChoiceWarning, TorchattrWarning
 from torchattr.models.collage import collage, examples, preprocess
@@ -86,6 +86,53 @@ def test_long_work_has_steps_and_can_be_ended_at_each(name: str, model: nn.Modul
         with pytest.raises(Cancelled):
             ended_at(last, lambda: LONG[name](model))
         assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
+UNCOUNTED = {"top patches"}
+"""Their end is not known before it comes."""
+
+
+def shares_of(work: Callable[[], Any]) -> list[float | None]:
+    found: list[float | None] = []
+    with stepping(lambda: found.append(share_done())):
+        work()
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in LONG if name not in UNCOUNTED])
+def test_long_work_says_how_far_it_is(name: str, model: nn.Module) -> None:
+    shares = [share for share in shares_of(lambda: LONG[name](model)) if share is not None]
+    assert shares[0] == 0
+    assert all(0 <= share < 1 for share in shares)
+    # Loops follow one another; within each, the share grows.
+    starts = [at for at, share in enumerate(shares) if share == 0]
+    for start, stop in zip(starts, [*starts[1:], len(shares)], strict=True):
+        assert shares[start:stop] == sorted(set(shares[start:stop]))
+    assert max(shares) >= 0.5
+    assert share_done() is None
+
+
+def test_a_loop_inside_a_step_divides_it(model: nn.Module) -> None:
+    inner = ta.IntegratedGradients(model)
+    tunnel = ta.NoiseTunnel(inner)
+    options: dict[str, Any] = {"n_steps": 4, "internal_batch_size": 1, "target": 1}
+    shares = shares_of(
+        lambda: tunnel.attribute(images(), nt_samples=2, nt_samples_batch_size=1, **options)
+    )
+    known = [share for share in shares if share is not None]
+    assert known == sorted(known)
+    assert {0, 0.125, 0.25, 0.375, 0.5, 0.625} <= set(known)
+
+
+def test_a_loop_that_fails_is_forgotten() -> None:
+    def work() -> None:
+        with counted(4) as begin:
+            begin(2, 3)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert share_done() is None
 
 
 @pytest.mark.parametrize("name", LONG)

@@ -6,10 +6,12 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
@@ -31,6 +33,18 @@ FLAGS = (
     "--force-color-profile=srgb",
     "--hide-scrollbars",
 )
+
+AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => done(violations.map(
+  ({ id, impact, nodes }) => [impact, id, nodes.map(({ html }) => html.slice(0, 200))])));
+"""
+
+
+def axe_core() -> str:
+    """The source of axe-core, which is only read; its package is for another browser driver."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe-core comes with it")
+    return (files(package) / "axe.min.js").read_text("utf-8")
 
 
 @contextmanager
@@ -76,6 +90,11 @@ class Browser:
         self._requests.clear()
         for file in self.downloads.iterdir():
             file.unlink()
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the page; a window cannot be as narrow as a phone."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def find(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
@@ -159,6 +178,13 @@ class Browser:
                 request = message["params"]["request"]
                 self._requests.append((request["method"], request["url"]))
         return list(self._requests)
+
+    def barriers(self) -> list[Any]:
+        """What axe-core finds serious or worse: how bad, which rule, and the elements."""
+        found = self.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe_core()})
+        assert "exceptionDetails" not in found, found
+        violations = self.driver.execute_async_script(AXE)
+        return [one for one in violations if one[0] in ("serious", "critical")]
 
     def complaints(self) -> list[str]:
         """Errors and warnings in the browser console."""

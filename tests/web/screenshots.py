@@ -19,7 +19,8 @@ from torchattr.web import create_app
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MOST_BYTES = 300_000
-SIZE = (1240, 1000)
+SIZE = (1240, 1260)
+PHONE = (390, 844)
 REPORT_SIZE = (1225, 2331)
 REPORT_WIDTH = 980
 
@@ -32,6 +33,9 @@ def main() -> None:
             page.open(address)
             explain(page)
             keep(page, "explain")
+            compare(page)
+            as_jpeg(page, "compare")
+            page.click("dialog header button")
             ledger(page)
             keep(page, "ledger")
             layers(page)
@@ -40,11 +44,11 @@ def main() -> None:
             panels(page)
             keep(page, "panels")
         with browser(Path(folder) / "narrow", (500, 1000)) as page:
+            page.resize(*PHONE)
             page.open(address)
             page.click("[data-method=deconvolution]")
             page.settle()
-            page.run("document.querySelector('#explain .stylebar').scrollIntoView()")
-            page.run("scrollBy(0, -70)")
+            to_the_top(page)
             keep(page, "narrow")
         with browser(Path(folder) / "report", REPORT_SIZE) as page:
             report(page, Path(folder))
@@ -59,6 +63,15 @@ def explain(page: Browser) -> None:
         page.click(f"[data-method={method}]")
         page.settle()
     to_the_top(page)
+
+
+def compare(page: Browser) -> None:
+    """Grad-CAM beside guided backprop, with the slider across the cat."""
+    for number in (1, 2):
+        page.click(f"#explain figure.map:nth-child({number}) [aria-label^=Compare]")
+    page.wait("dialog[open] .stack")
+    page.choose("dialog input", "62")
+    page.run("document.activeElement.blur()")
 
 
 def ledger(page: Browser) -> None:
@@ -116,6 +129,11 @@ def screenshot(page: Browser) -> Image.Image:
 def to_the_top(page: Browser) -> None:
     page.run("scrollTo(0, 0); document.querySelector('.side').scrollTop = 0")
     page.run("document.activeElement.blur()")
+
+
+def as_jpeg(page: Browser, name: str) -> None:
+    """Write the visible page where a photograph fills it."""
+    screenshot(page).save(IMAGES / f"viewer-{name}.jpg", quality=85, optimize=True)
 
 
 def keep(page: Browser, name: str) -> None:

@@ -111,7 +111,7 @@ def test_it_opens_with_a_picture_its_classes_and_a_first_map(page: Browser) -> N
 
 def test_a_class_and_a_method_are_chosen(page: Browser) -> None:
     page.click(".class[data-index='1']")
-    page.until(lambda: "cat" in page.text(CARD), "no map for the cat")
+    page.until(lambda: "cat ·" in page.text(CARD), "no map for the cat")
     explain(page, "guided_backprop")
     said = page.text(CARD)
     assert "Guided backprop" in said
@@ -199,7 +199,8 @@ LOOKS = [
     MapStyle("overlay", "sum", "positive", 100, "viridis", 0.8),
     MapStyle("overlay", "sum", "all", 99.5, "RdBu_r", 0.85),
     MapStyle("overlay", "deviation", "all", 99.5, "RdBu_r", 0.85),
-    MapStyle("overlay", "mean", "negative", 97, "plasma", 0.35),
+    MapStyle("overlay", "mean", "negative", 97, "plasma", 0.35, 0.2),
+    MapStyle("overlay", "sum", "all", 100, "bwr", 1.0, 0.0),
     MapStyle("heat", "max_abs", "absolute", 99.5, "inferno"),
     MapStyle("heat", "l2", "positive", 100, "gray"),
     MapStyle("heat", "luma", "all", 90, "coolwarm"),
@@ -448,8 +449,8 @@ def test_two_visitors_at_once_see_their_own(page: Browser, address: str, tmp_pat
         explain(page, "guided_grad_cam")
         explain(other, "guided_grad_cam")
         page.settle()
-        assert "cat" in page.text(CARD)
-        assert "cat" not in other.text(CARD)
+        assert "cat ·" in page.text(CARD)
+        assert "cat ·" not in other.text(CARD)
         assert not np.array_equal(page.pixels(CANVAS), other.pixels(CANVAS))
         (tmp_path / "mine.png").write_bytes(photo(40, 40))
         other.find("#file").send_keys(str(tmp_path / "mine.png"))
@@ -499,6 +500,6 @@ def test_what_belongs_to_a_map_is_replaced_and_removed_with_it(page: Browser) ->
         for _ in range(2):
             explain(page, method)
             assert len(page.all(f"#explain {beside}")) == 1
-        page.click(f"{CARD} .actions button")
+        page.click(f"{CARD} [aria-label^=Remove]")
         page.settle()
         assert page.all(f"#explain {beside}") == []

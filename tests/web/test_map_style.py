@@ -26,7 +26,7 @@ class Custom(Style):
 
 
 @pytest.mark.parametrize(
-    "style", [Overlay(), Overlay(alpha=0.3), Heat("l2", "all", 90, "bwr"), COLOR]
+    "style", [Overlay(), Overlay(alpha=0.3, dim=0.2), Heat("l2", "all", 90, "bwr"), COLOR]
 )
 def test_a_style_of_the_library_survives_the_way_to_the_page(style: Style) -> None:
     assert MapStyle(**MapStyle.of(style).as_json()).style() == style

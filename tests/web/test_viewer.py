@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from asking import attribute, raw
+import pytest
+import torch
+from asking import attribute, raw, sentence
 from starlette.testclient import TestClient
+from torchvision.transforms._presets import ImageClassification
 
+from torchattr.models import LoadedModel
+from torchattr.web import create_app
 from torchattr.web.viewer import digest
 
 
@@ -41,3 +48,38 @@ def test_other_places_and_rules_are_other_questions(client: TestClient, picture:
 def test_equal_requests_have_equal_keys() -> None:
     assert digest("method", {"a": 1, "b": 2}) == digest("method", {"b": 2, "a": 1})
     assert digest("method", 1) != digest("method", "1")
+
+
+def test_each_model_answers_for_itself(demo: LoadedModel, visit: Any) -> None:
+    silent = copy.deepcopy(demo.model)
+    for parameter in list(silent.parameters())[-2:]:
+        torch.nn.init.zeros_(parameter)
+    cropping = ImageClassification(crop_size=64, resize_size=64)
+    other = replace(demo, model=silent, name="silent", transform=cropping, geometry=None)
+    client = visit(create_app(demo, others=[other, demo]))
+    about = client.get("/api/model").json()
+    assert (about["name"], about["models"]) == ("demo", ["demo", "silent", "demo (2)"])
+    key = client.get("/api/pictures").json()[0]["id"]
+
+    def top(model: str | None) -> float:
+        query = {} if model is None else {"model": model}
+        scores = client.get(f"/api/pictures/{key}/scores", params=query).json()
+        return float(scores["classes"][0]["score"])
+
+    assert top(None) == top("demo") == top("demo (2)") > 0.5
+    assert top("silent") == pytest.approx(0.5)
+    own, others = (attribute(client, key, "input_x_gradient", model=m) for m in ("demo", "silent"))
+    assert own["parts"][0]["shape"] == [3, 128, 128]
+    assert others["parts"][0]["shape"] == [3, 64, 64]
+    assert raw(client, own["parts"][0]).any()
+    assert not raw(client, others["parts"][0]).any()
+    question = {"picture": key, "layer": "stage1", "channel": 2}
+    projected = [
+        client.post("/api/projections", json={**question, "model": model}).json()["parts"][1]
+        for model in ("demo", "silent")
+    ]
+    assert projected[0]["shape"] != projected[1]["shape"]
+    said = client.get(f"/api/results/{others['parts'][0]['id']}.npz").headers
+    assert "astronaut_cat-silent-cat-Input-gradient.npz" in said["content-disposition"]
+    asked = client.post("/api/features", json={"picture": key, "layer": "stem", "model": "gone"})
+    assert "demo, silent, demo (2)" in sentence(asked, 422)

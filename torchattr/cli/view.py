@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +39,13 @@ def view(
     trust: Trust = False,
     scores: Scores = None,
     device: Device = "auto",
+    other: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Another model to compare it with, as in --model, or MODEL=WEIGHTS; repeatable",
+        ),
+    ] = None,
     load: Annotated[
         list[Path] | None,
         typer.Option(
@@ -62,6 +70,7 @@ def view(
     with reported():
         _check_installed()
         which = ModelSpec(model, weights, device, trust=trust, scores=meaning_of(scores))
+        others = [_other(which, named) for named in other or ()]
         from torchattr.web import Address, listen, serve, token_for
 
         _check_load(load or (), host)
@@ -69,14 +78,23 @@ def view(
         listening = listen(host, port)
         with listening:
             address = Address(host, listening.getsockname()[1], secret)
-            app = _app(images or (), which, load or (), address)
+            app = _app(images or (), which, others, load or (), address)
             with suppress(KeyboardInterrupt):
                 serve(app, listening, lambda: _announce(address, open_))
             out.print("stopped")
 
 
+def _other(which: ModelSpec, named: str) -> ModelSpec:
+    model, _, weights = named.partition("=")
+    return replace(which, model=model, weights=weights or None)
+
+
 def _app(
-    images: Sequence[str], which: ModelSpec, load: Sequence[Path], address: Address
+    images: Sequence[str],
+    which: ModelSpec,
+    others: Sequence[ModelSpec],
+    load: Sequence[Path],
+    address: Address,
 ) -> FastAPI:
     """Return the viewer of a store of maps, if that is what is named, else that of a model."""
     from torchattr.bulk import is_maps, open_maps
@@ -87,8 +105,9 @@ def _app(
         return create_maps_app(maps, token=address.token, hosts=address.hosts)
     _run(load)
     paths = _paths(images)
-    loaded = which.load()
-    return create_app(loaded, images=paths, token=address.token, hosts=address.hosts)
+    loaded, *more = (one.load() for one in (which, *others))
+    token, hosts = address.token, address.hosts
+    return create_app(loaded, images=paths, others=more, token=token, hosts=hosts)
 
 
 def _check_installed() -> None:

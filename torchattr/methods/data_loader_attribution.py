@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.outputs import select_output
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted, step
 from torchattr.core.types import Baselines, Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
 from torchattr.layers import Trace
@@ -112,12 +112,12 @@ class DataLoaderAttribution(Attribution):
         passes = _Passes(self, dataloader, roles, features, reduce or _concatenated, to_metric)
         (clean,) = passes.values([None])
         found = []
-        with tqdm(
-            total=features.count, desc="Data Loader Attribution", disable=not show_progress
-        ) as bar:
-            for start in range(0, features.count, perturbations_per_pass):
-                step()
-                chosen = range(start, min(start + perturbations_per_pass, features.count))
+        total = features.count
+        bar = tqdm(total=total, desc="Data Loader Attribution", disable=not show_progress)
+        with bar, counted(total) as begin:
+            for start in range(0, total, perturbations_per_pass):
+                chosen = range(start, min(start + perturbations_per_pass, total))
+                begin(chosen.start, chosen.stop)
                 found += [clean - value for value in passes.values(list(chosen))]
                 bar.update(len(chosen))
         unique = torch.stack(found, dim=1)

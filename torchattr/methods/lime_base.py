@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs, as_tensors
 from torchattr.core.rounding import in_single
+from torchattr.core.stepping import counted
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError
@@ -130,11 +131,12 @@ class LimeBase(Attribution):
         _check_single(scores)
         size = perturbations_per_eval or _fitting(scores, given)
         title = self._progress_title if show_progress else None
-        with tqdm(total=count, desc=title, disable=title is None) as bar:
+        batches = []
+        with tqdm(total=count, desc=title, disable=title is None) as bar, counted(count) as begin:
             drawn = islice(self._samples(inputs, kwargs), count)
-            batches = [
-                self._batch(inputs, batch, scores, kwargs, bar) for batch in _batched(drawn, size)
-            ]
+            for number, batch in enumerate(_batched(drawn, size)):
+                begin(number * size, number * size + len(batch))
+                batches.append(self._batch(inputs, batch, scores, kwargs, bar))
         if not batches:
             raise InputError("perturb_func drew no sample; let it yield n_samples of them")
         kept, values, weights = (torch.cat(parts) for parts in zip(*batches, strict=True))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.rounding import in_single
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError
@@ -104,15 +104,16 @@ class NoiseTunnel(Attribution):
         at_once = nt_samples_batch_size or nt_samples
         options, at_once = fixed_options(self.attribution_method, given, kwargs, at_once)
         moments, deltas = _Moments(), []
-        for copies in _chunks(nt_samples, at_once):
-            step()
-            noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
-            repeated = repeat_options(options, given, copies, draw=draw_baseline_from_distrib)
-            result = self.attribution_method.attribute(given.restore(noisy), **repeated)
-            if kwargs.get("return_convergence_delta"):
-                result, delta = result
-                deltas.append(_blocks(_of_each(delta, copies, given), copies, given.batch_size))
-            moments.add(result, copies, given.batch_size)
+        with counted(nt_samples) as begin:
+            for start, copies in _chunks(nt_samples, at_once):
+                begin(start, start + copies)
+                noisy = [_noisy(x, copies, s) for x, s in zip(given.tensors, spreads, strict=True)]
+                repeated = repeat_options(options, given, copies, draw=draw_baseline_from_distrib)
+                result = self.attribution_method.attribute(given.restore(noisy), **repeated)
+                if kwargs.get("return_convergence_delta"):
+                    result, delta = result
+                    deltas.append(_blocks(_of_each(delta, copies, given), copies, given.batch_size))
+                moments.add(result, copies, given.batch_size)
         smoothed = moments.finish(nt_type)
         if not deltas:
             return smoothed
@@ -212,9 +213,9 @@ def _scales(scores: TargetScores, inputs: Inputs) -> bool:
     return True
 
 
-def _chunks(total: int, size: int) -> Iterator[int]:
+def _chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
     for start in range(0, total, size):
-        yield min(size, total - start)
+        yield start, min(size, total - start)
 
 
 def _noisy(tensor: Tensor, copies: int, stdev: float) -> Tensor:

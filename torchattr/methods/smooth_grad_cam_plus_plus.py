@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import joined
 from torchattr.core.rounding import settled_sum
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.core.targets import Classes, Neuron, Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.methods._cam.channel_scores import LayerValues
@@ -103,12 +103,13 @@ class SmoothGradCAMPlusPlus(Attribution):
         fixed = self._fixed(given, target, additional_forward_args)
         values = self._values.attribute(inputs, fixed, additional_forward_args, **layer)
         sums: Any = None
-        for number in range(checked_count(n_samples, "n_samples")):
-            step()
-            noisy = given.restore(_noisy(given, spreads, seed, number))
-            found = self._gradients.attribute(noisy, fixed, additional_forward_args, **layer)
-            powers = [joined([found], partial(_power, order)) for order in (1, 2, 3)]
-            sums = powers if sums is None else [*map(_added, sums, powers)]
+        with counted(checked_count(n_samples, "n_samples")) as begin:
+            for number in range(n_samples):
+                begin(number, number + 1)
+                noisy = given.restore(_noisy(given, spreads, seed, number))
+                found = self._gradients.attribute(noisy, fixed, additional_forward_args, **layer)
+                powers = [joined([found], partial(_power, order)) for order in (1, 2, 3)]
+                sums = powers if sums is None else [*map(_added, sums, powers)]
 
         several = isinstance(fixed, Classes)
         return joined([values, *sums], partial(_map, n_samples, several, relu_attributions))

@@ -42,6 +42,7 @@ from torchattr.show.signed_panels import signed_panels as signed_panels
 from torchattr.show.styles import COLOR as COLOR
 from torchattr.show.styles import FADE as FADE
 from torchattr.show.styles import HEAT as HEAT
+from torchattr.show.styles import OVERLAY as OVERLAY
 from torchattr.show.styles import STYLES as STYLES
 from torchattr.show.styles import Color as Color
 from torchattr.show.styles import Heat as Heat

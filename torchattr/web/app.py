@@ -19,7 +19,8 @@ from torchattr.errors import InputError, TorchattrError
 from torchattr.models import LoadedModel, find_images, load_model
 from torchattr.runs import short_repr
 from torchattr.web.api import files, routes
-from torchattr.web.guard import LOCAL, Guard, problem
+from torchattr.web.guard import LOCAL, Guard
+from torchattr.web.problem import Problem
 from torchattr.web.state.limits import Limits
 from torchattr.web.state.sessions import PayloadTooLarge, ResultExpired, TooManySessions
 from torchattr.web.state.worker import JobCancelled, JobNotFound, WorkerBusy
@@ -45,6 +46,7 @@ def create_app(
     loaded: LoadedModel | None = None,
     *,
     images: Sequence[str | Path] | None = None,
+    others: Sequence[LoadedModel] = (),
     token: str | None = None,
     hosts: Sequence[str] | None = LOCAL,
     limits: Limits | None = None,
@@ -56,6 +58,7 @@ def create_app(
         loaded: the model; default: the bundled one.
         images: pictures offered to every visitor; default: bundled ones that the model
             knows.
+        others: models to compare it with, of which visitors choose one on the page.
         token: access token, accepted once as `?token=` or as a bearer token; `None` allows
             everybody, which is safe on a local address only.
         hosts: accepted host names; `None` accepts any, which requires a token.
@@ -75,7 +78,7 @@ def create_app(
     _check_token(hosts, token)
     loaded = loaded or load_model("demo")
     paths = find_images(loaded.examples) if images is None else list(map(Path, images))
-    viewer = Viewer(loaded, paths, limits)
+    viewer = Viewer(loaded, paths, limits, others)
     of_the_viewer = (routes.router, files.router, *routers)
     app = guarded_app(of_the_viewer, "index.html", hosts, token, viewer.instance, limits, _closing)
     app.state.viewer = viewer
@@ -150,15 +153,15 @@ def _add_error_handlers(app: FastAPI) -> None:
 def _package_error(request: Request, error: Any) -> Response:
     status = next((code for cls, code in STATUS.items() if isinstance(error, cls)), 422)
     again = getattr(error, "seconds", RETRY_SECONDS) if status == 503 else None
-    return problem(status, _sentence(error.said(in_viewer)), again)
+    return Problem(status, _sentence(error.said(in_viewer)), again)
 
 
 def _http_error(request: Request, error: Any) -> Response:
     if error.status_code == 404:
-        return problem(404, f"Not found: {_path(request)}.")
+        return Problem(404, f"Not found: {_path(request)}.")
     if error.status_code == 405:
-        return problem(405, f"Method {request.method} is not allowed for {_path(request)}.")
-    return problem(error.status_code, _sentence(str(error.detail)))
+        return Problem(405, f"Method {request.method} is not allowed for {_path(request)}.")
+    return Problem(error.status_code, _sentence(str(error.detail)))
 
 
 def _path(request: Request) -> str:
@@ -167,25 +170,25 @@ def _path(request: Request) -> str:
 
 
 def _disconnected(request: Request, error: Exception) -> Response:
-    return problem(499, "The client disconnected before the whole request was received.")
+    return Problem(499, "The client disconnected before the whole request was received.")
 
 
 def _validation_error(request: Request, error: Any) -> Response:
     first = error.errors()[0]
     field = ".".join(map(str, first["loc"][1:]))
     if first["loc"] == ("body",) or first["type"] == "json_invalid":
-        return problem(422, "The request body must be a JSON object (application/json).")
+        return Problem(422, "The request body must be a JSON object (application/json).")
     if first["type"] == "missing":
-        return problem(422, f"{field} is missing.")
+        return Problem(422, f"{field} is missing.")
     if first["type"] == "extra_forbidden":
-        return problem(422, f"Unknown field: {field}.")
+        return Problem(422, f"Unknown field: {field}.")
     reason = re.sub(r"^(Input|String|List|Value) ", "", first["msg"])
-    return problem(422, _sentence(f"{field} {reason}, got {short_repr(first['input'])}"))
+    return Problem(422, _sentence(f"{field} {reason}, got {short_repr(first['input'])}"))
 
 
 def _unexpected_error(request: Request, error: Exception) -> Response:
     message = str(error).strip().partition("\n")[0][:300]
-    return problem(
+    return Problem(
         500,
         _sentence(f"The model or method raised {type(error).__name__}: {message or '(no message)'}")
         + " The viewer's terminal shows the traceback.",

@@ -4,39 +4,20 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.requests import cookie_parser
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from torchattr.web.problem import HEADERS, Problem
 from torchattr.web.request_body import RequestBody
 from torchattr.web.state.limits import Limits
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 """Host names of this machine."""
-
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
-        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
-"""Only the page's own files are loaded and run, and no other site may frame the page."""
-
-
-def problem(status: int, message: str, retry_after: float | None = None) -> JSONResponse:
-    """Return an error response, with the seconds after which to retry."""
-    retry = {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
-    return JSONResponse({"error": message}, status, headers={**HEADERS, **retry})
 
 
 class Guard:
@@ -87,11 +68,11 @@ class Guard:
         host = headers.get("host", "")
         name = _name(host)
         if not name or (self._hosts is not None and name not in self._hosts):
-            return problem(
+            return Problem(
                 421, f"This viewer does not accept requests for the host {host[:100]!r}."
             )
         if (scope["method"] not in ("GET", "HEAD")) and not _same_origin(headers, host):
-            return problem(403, "Cross-site requests are not allowed.")
+            return Problem(403, "Cross-site requests are not allowed.")
         if self._token is None:
             return None
         given = QueryParams(scope["query_string"]).get("token")
@@ -99,15 +80,15 @@ class Guard:
             return self._welcome(scope)
         if self._knows(_bearer(headers)) or self._knows(_cookie(headers, self._cookie)):
             return None
-        return problem(401, "Access token required. Open the URL printed when the viewer started.")
+        return Problem(401, "Access token required. Open the URL printed when the viewer started.")
 
     def _too_much(self, body: RequestBody) -> Response | None:
         incoming = sum(not other.complete for other in self._bodies)
         if body.too_large:
-            return problem(413, body.too_large)
+            return Problem(413, body.too_large)
         if body.complete or incoming < self._limits.bodies:
             return None
-        return problem(
+        return Problem(
             503,
             f"{incoming} requests are already being received, the most at once. Try again in a"
             " moment.",

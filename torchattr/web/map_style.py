@@ -12,6 +12,7 @@ from torchattr.show import (
     COLOR,
     DIVERGING,
     FADE,
+    OVERLAY,
     SEQUENTIAL,
     Color,
     Heat,
@@ -59,6 +60,8 @@ class MapStyle:
         percentile: clip percentile, see :func:`torchattr.show.rescale`.
         cmap: see :func:`torchattr.show.colormap`; unused for RGB.
         alpha: maximum opacity of the overlay.
+        dim: how far the picture beneath the overlay loses its colours, see
+            :func:`torchattr.show.overlay`.
 
     >>> MapStyle.of(COLOR).kind, MapStyle("color", sign="negative").style().sign
     ('color', 'negative')
@@ -69,18 +72,17 @@ class MapStyle:
     sign: Sign = "positive"
     percentile: float = 100.0
     cmap: str = "viridis"
-    alpha: float = 0.8
+    alpha: float = OVERLAY.alpha
+    dim: float = OVERLAY.dim
 
     @classmethod
     def of(cls, style: Style) -> MapStyle:
-        """Return the closest style that the page can draw; a custom `Style` becomes a heatmap.
-
-        An overlay lies over the picture as it is, not over a dimmed one.
-        """
-        if isinstance(style, (Overlay, Heat)):
-            kind: MapKind = "overlay" if isinstance(style, Overlay) else "heat"
-            alpha = getattr(style, "alpha", cls.alpha)
-            return cls(kind, style.how, style.sign, style.percentile, style.cmap, alpha)
+        """Return the closest style that the page can draw; a custom `Style` becomes a heatmap."""
+        if isinstance(style, Overlay):
+            own = (style.how, style.sign, style.percentile, style.cmap, style.alpha, style.dim)
+            return cls("overlay", *own)
+        if isinstance(style, Heat):
+            return cls("heat", style.how, style.sign, style.percentile, style.cmap)
         if isinstance(style, Color):
             return cls("color", "max_abs", "all", style.percentile, "RdBu_r")
         return cls("heat", "max_abs", "absolute", style.percentile, "inferno")
@@ -99,7 +101,9 @@ class MapStyle:
             return SingleSignColor(self.sign, self.percentile)
         if self.kind == "heat":
             return Heat(self.channels, self.sign, self.percentile, self.cmap)
-        return Overlay(self.channels, self.sign, self.percentile, self.cmap, alpha=self.alpha)
+        return Overlay(
+            self.channels, self.sign, self.percentile, self.cmap, alpha=self.alpha, dim=self.dim
+        )
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -120,8 +124,9 @@ class MapStyle:
                 raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         if not 0 < self.percentile <= 100:
             raise InputError(f"percentile must be above 0 and at most 100, got {self.percentile}")
-        if not 0 <= self.alpha <= 1:
-            raise InputError(f"alpha must be within 0..1, got {self.alpha}")
+        for name, share in (("alpha", self.alpha), ("dim", self.dim)):
+            if not 0 <= share <= 1:
+                raise InputError(f"{name} must be within 0..1, got {share}")
         if self.kind != "color" and self.sign == "all" and not is_diverging(self.cmap):
             raise InputError(
                 f"cmap {self.cmap!r} has no colours for negative values; for sign 'all' choose a"

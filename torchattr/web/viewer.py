@@ -7,10 +7,11 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 
+from torchattr.errors import ModelError
 from torchattr.inspect import Rule
 from torchattr.models import LoadedModel, read_image
 from torchattr.runs import ScoreReader
@@ -44,28 +45,49 @@ class StoredAnswer(StoredItem):
     ids: tuple[str, ...]
 
 
-class Viewer:
-    """One model, its worker and its visitors' sessions.
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model of the viewer.
 
-    Whatever runs the model must be called on the worker.
+    Attributes:
+        loaded: the model.
+        reader: reads the class scores from its output.
+        layers: its layers, by the shape of the input.
+    """
+
+    loaded: LoadedModel
+    reader: ScoreReader
+    layers: dict[Any, list[LayerEntry]] = field(default_factory=dict)
+
+
+class Viewer:
+    """One model or several, their worker and their visitors' sessions.
+
+    Whatever runs a model must be called on the worker.
 
     Args:
         loaded: the model.
         images: readable image files, offered in every session.
         limits: bounds on uploads, sessions and queued requests.
+        others: models to compare it with.
     """
 
-    def __init__(self, loaded: LoadedModel, images: Sequence[Path], limits: Limits) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        images: Sequence[Path],
+        limits: Limits,
+        others: Sequence[LoadedModel] = (),
+    ) -> None:
         self.loaded = loaded
+        self.models = _named([loaded, *others])
         self.limits = limits
-        self.reader = ScoreReader(loaded)
         self.worker = Worker(limits.waiting, limits.waiting_each)
         self.drawing = ThreadPoolExecutor(2, thread_name_prefix="torchattr-drawing")
         self.instance = secrets.token_hex(4)
         self.examples = dict(stored_picture(read_image(path), path.name, loaded) for path in images)
         self.sessions = Sessions(limits, free=buffers(self.examples))
         self._projectors = ProjectorCache(limits.forwards, limits.forward_bytes)
-        self._layers: dict[Any, list[LayerEntry]] = {}
 
     def close(self) -> None:
         self.worker.close()
@@ -83,17 +105,31 @@ class Viewer:
         """
         return self.examples.get(key) or session.get(key, StoredPicture)
 
+    def model(self, name: str | None) -> ServedModel:
+        """Return the model of a name; default: the first one.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        chosen = next(iter(self.models)) if name is None else name
+        if chosen not in self.models:
+            raise ModelError(f"model must be one of {', '.join(self.models)}, got {chosen!r}")
+        return self.models[chosen]
+
     def scene(
         self,
         session: Session,
         key: str,
         target: int | None = None,
         region: Sequence[float] | None = None,
+        model: str | None = None,
     ) -> Scene:
         """Return a picture with the class, or the region of the picture, that is explained."""
         corners = None if region is None else tuple(region)
-        prepared = self.picture(session, key).prepared
-        return Scene(self.loaded, self.reader, prepared, target, corners)
+        served, prepared = self.model(model), self.picture(session, key).prepared
+        if served.loaded is not self.loaded:
+            prepared = served.loaded.preprocess(prepared.original)
+        return Scene(served.loaded, served.reader, prepared, target, corners)
 
     def open(self, session: Session, data: bytes, name: str) -> tuple[str, StoredPicture]:
         """Store an uploaded picture; see :func:`torchattr.web.state.pictures.decode`."""
@@ -102,15 +138,17 @@ class Viewer:
             session.keep(key, picture)
         return key, self.examples.get(key, picture)
 
-    def scores(self, session: Session, key: str, top: int | None) -> dict[str, Any]:
+    def scores(
+        self, session: Session, key: str, top: int | None, model: str | None = None
+    ) -> dict[str, Any]:
         """Return the scores of the `top` classes, or of all, highest first."""
-        scene = self.scene(session, key)
+        scene = self.scene(session, key, model=model)
         answer = scene.answer
         values = answer.probabilities
         order = values.argsort(descending=True, stable=True)[:top].tolist()
         return {
             "classes": [
-                {"index": i, "name": self.loaded.class_name(i), "score": plain(values[i])}
+                {"index": i, "name": scene.loaded.class_name(i), "score": plain(values[i])}
                 for i in order
             ],
             "total": len(values),
@@ -120,13 +158,13 @@ class Viewer:
             "boxes": detected_boxes(scene),
         }
 
-    def layers(self, session: Session, key: str) -> dict[str, Any]:
+    def layers(self, session: Session, key: str, model: str | None = None) -> dict[str, Any]:
         """Return the layers of the model, and the default one."""
-        scene = self.scene(session, key)
+        scene, known = self.scene(session, key, model=model), self.model(model).layers
         shape = tuple(scene.inputs.shape)
-        if shape not in self._layers:
-            self._layers[shape] = layer_entries(scene)
-        entries = self._layers[shape]
+        if shape not in known:
+            known[shape] = layer_entries(scene)
+        entries = known[shape]
         return {
             "layers": [entry.as_json() for entry in entries],
             "default": default_layer(scene),
@@ -140,16 +178,18 @@ class Viewer:
         method: str,
         values: dict[str, Any],
         region: Sequence[float] | None = None,
+        model: str | None = None,
     ) -> dict[str, Any]:
         """Run a method, unless the answer to the same request is still stored."""
-        scene = self.scene(session, key, target, region)
-        request = digest("method", key, scene.chosen, region, method, values)
+        scene = self.scene(session, key, target, region, model)
+        request = digest("method", key, scene.chosen, region, method, values, model)
+        subject = f"{self._title(session, key, model)} {scene.named.name}"
 
         def compute() -> dict[str, Any]:
             parts, note = run_method(scene, method_entry(method), values)
             return {"title": scene.named.name, "target": scene.chosen, "note": note, "parts": parts}
 
-        return self._remembered(session, scene, request, compute)
+        return self._remembered(session, scene, request, subject, compute)
 
     def panel(
         self,
@@ -159,22 +199,26 @@ class Viewer:
         panel: str,
         values: dict[str, Any],
         region: Sequence[float] | None = None,
+        model: str | None = None,
     ) -> dict[str, Any]:
         """Run a panel, unless the answer to the same request is still stored."""
-        scene = self.scene(session, key, target, region)
-        request = digest("panel", key, scene.chosen, region, panel, values)
+        scene = self.scene(session, key, target, region, model)
+        request = digest("panel", key, scene.chosen, region, panel, values, model)
         entry = panel_entry(panel)
+        subject = f"{self._title(session, key, model)} {scene.named.name} {panel}"
         return self._remembered(
-            session, scene, request, lambda: {"parts": run_panel(scene, entry, values)}
+            session, scene, request, subject, lambda: {"parts": run_panel(scene, entry, values)}
         )
 
-    def features(self, session: Session, key: str, layer: str, call: int) -> dict[str, Any]:
+    def features(
+        self, session: Session, key: str, layer: str, call: int, model: str | None = None
+    ) -> dict[str, Any]:
         """Record the feature maps of a layer, unless they are still stored."""
-        request = digest("features", key, layer, call)
+        request = digest("features", key, layer, call, model)
         maps = session.find(request, StoredFeatureMaps)
         if maps is None:
-            maps = record_feature_maps(self.scene(session, key), layer, call)
-            session.keep(request, maps)
+            maps = record_feature_maps(self.scene(session, key, model=model), layer, call)
+            session.keep(request, maps.renamed(f"{self._title(session, key, model)} {maps.name}"))
         flat = maps.values.reshape(len(maps.values), -1)
         return {
             "id": request,
@@ -194,13 +238,15 @@ class Viewer:
         position: tuple[int, int] | None,
         rule: Rule,
         call: int,
+        model: str | None = None,
     ) -> dict[str, Any]:
         """Project a feature map back, from a position (default: its maximum) and as a whole."""
-        scene = self.scene(session, key)
-        request = digest("projection", key, layer, channel, position, rule, call)
+        scene = self.scene(session, key, model=model)
+        request = digest("projection", key, layer, channel, position, rule, call, model)
 
         def compute() -> dict[str, Any]:
-            pair = self._projectors.project(scene, key, layer, channel, position, rule, call)
+            forward = f"{key} {model}"
+            pair = self._projectors.project(scene, forward, layer, channel, position, rule, call)
             return {
                 "position": pair.position,
                 "activation": plain(pair.activation),
@@ -208,16 +254,27 @@ class Viewer:
                 "parts": [pair.from_position, pair.whole],
             }
 
-        return self._remembered(session, scene, request, compute)
+        subject = self._title(session, key, model)
+        return self._remembered(session, scene, request, subject, compute)
+
+    def _title(self, session: Session, key: str, model: str | None) -> str:
+        """Return what the names of files begin with: the picture, and which of several models."""
+        title = PurePath(self.picture(session, key).name).stem
+        return title if model is None else f"{title} {model}"
 
     def _remembered(
         self,
         session: Session,
         scene: Scene,
         request: str,
+        subject: str,
         compute: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
-        """Return the stored answer to a request if all of its parts are stored, or a new one."""
+        """Return the stored answer to a request if all of its parts are stored, or a new one.
+
+        Args:
+            subject: what the names of downloaded files begin with.
+        """
         known = session.find(request, StoredAnswer)
         if known is not None and all(map(session.holds, known.ids)):
             return {**known.answer, "cached": True}
@@ -225,13 +282,23 @@ class Viewer:
 
         def keep(item: StoredItem) -> str:
             ids.append(f"{request}-{len(ids)}")
-            return session.keep(ids[-1], item)
+            return session.keep(ids[-1], item.renamed(f"{subject} {item.name}"))
 
         answer = compute()
         parts: list[Part] = answer.pop("parts")
         answer["parts"] = [part.describe(scene, keep) for part in parts]
         session.keep(request, StoredAnswer("answer", answer, tuple(ids)))
         return {**answer, "cached": False}
+
+
+def _named(models: Sequence[LoadedModel]) -> dict[str, ServedModel]:
+    """Return models by their names, of which the same ones are numbered."""
+    named: dict[str, ServedModel] = {}
+    for loaded in models:
+        same = sum(other.loaded.name == loaded.name for other in named.values())
+        name = f"{loaded.name} ({same + 1})" if same else loaded.name
+        named[name] = ServedModel(loaded, ScoreReader(loaded))
+    return named
 
 
 def digest(*request: Any) -> str:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from asking import PATH, attribute, decoded, photo, raw, sentence, unpacked, upload
+from asking import (
+    PATH,
+    attribute,
+    decoded,
+    panel_parts,
+    photo,
+    raw,
+    sentence,
+    unpacked,
+    upload,
+)
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -48,7 +57,7 @@ def test_a_picture_is_drawn_as_the_library_draws_it(
     wanted, style = LOOKS[look]
     part = attribute(client, picture, "input_x_gradient")["parts"][0]
     base = {"kind": "overlay", "channels": "sum", "sign": "positive", "cmap": "viridis"}
-    query = {**base, "percentile": 100, "alpha": 0.8, **wanted}
+    query = {**base, "percentile": 100, "alpha": 0.8, "dim": 0, **wanted}
     found = decoded(client.get(f"/api/results/{part['id']}.png", params=query))
     original = np.asarray(read_image(PATH))
     placed = place(style.reduce(raw(client, part)), Box(0, 0, 320, 320), (320, 320))
@@ -60,10 +69,8 @@ def test_a_map_is_drawn_in_its_own_style_unless_told_otherwise(
 ) -> None:
     part = attribute(client, picture, "grad_cam")["parts"][0]
     found = decoded(client.get(f"/api/results/{part['id']}.png"))
-    # The viewer draws over the picture as it is, which its page does, too.
-    style = replace(OVERLAY, dim=0)
-    placed = place(style.reduce(raw(client, part)), Box(0, 0, 320, 320), (320, 320))
-    np.testing.assert_array_equal(found, style.paint(np.asarray(read_image(PATH)), placed))
+    placed = place(OVERLAY.reduce(raw(client, part)), Box(0, 0, 320, 320), (320, 320))
+    np.testing.assert_array_equal(found, OVERLAY.paint(np.asarray(read_image(PATH)), placed))
 
 
 def test_one_sign_in_colour_is_black_where_there_is_nothing(
@@ -140,10 +147,35 @@ def test_a_picture_is_no_result(client: TestClient) -> None:
     assert unpacked(client.get(f"/api/results/{key}.npz"))["tensor"].shape == (3, 128, 128)
 
 
-def test_file_names_are_plain(client: TestClient, picture: str) -> None:
+def named(client: TestClient, path: str) -> str:
+    return str(client.get(f"/api/{path}").headers["content-disposition"])
+
+
+def test_files_are_named_after_picture_class_and_what_was_computed(
+    client: TestClient, picture: str
+) -> None:
     part = attribute(client, picture, "grad_cam")["parts"][0]
-    said = client.get(f"/api/results/{part['id']}.npz").headers["content-disposition"]
-    assert said == 'attachment; filename="Grad-CAM.npz"'
+    results = f"results/{part['id']}"
+    assert named(client, f"{results}.npz") == (
+        'attachment; filename="astronaut_cat-cat-Grad-CAM.npz"'
+    )
+    assert named(client, f"{results}.png") == 'inline; filename="astronaut_cat-cat-Grad-CAM.png"'
+    assert 'filename="astronaut_cat.png"' in named(client, f"pictures/{picture}.png")
+    panel = panel_parts(client, picture, "kernels")[0]
+    assert "astronaut_cat-cat-kernels-stem.conv.png" in named(client, f"results/{panel['id']}.png")
+    question = {"picture": picture, "layer": "stage1", "channel": 3}
+    maps = client.post("/api/features", json={"picture": picture, "layer": "stage1"}).json()
+    assert "astronaut_cat-stage1-maps.npz" in named(client, f"results/{maps['id']}.npz")
+    projected = client.post("/api/projections", json=question).json()["parts"][1]
+    assert "astronaut_cat-stage1-map-3-deconvolution-whole-map.png" in named(
+        client, f"results/{projected['id']}.png"
+    )
+
+
+def test_a_file_name_keeps_its_script(client: TestClient) -> None:
+    key = upload(client, photo(), "猫 1.png").json()["id"]
+    said = named(client, f"pictures/{key}.png")
+    assert said == "inline; filename=\"1.png\"; filename*=UTF-8''%E7%8C%AB-1.png"
 
 
 def test_a_picture_of_which_the_model_sees_a_part_is_drawn_whole(

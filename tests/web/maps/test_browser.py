@@ -71,5 +71,13 @@ def test_a_panel_is_shown_in_full_size(page: Browser) -> None:
     page.click("#full header button")
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_serious_is_in_the_way_of_anybody(page: Browser, width: int) -> None:
+    page.resize(width, 900)
+    for _ in range(2):
+        page.click("#theme")
+        assert page.barriers() == []
+
+
 def test_nothing_is_complained_about(page: Browser) -> None:
     assert page.complaints() == []

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted, step
 from torchattr.core.warn import warn
 from torchattr.errors import CoverageWarning, InputError, LayerChoiceWarning
-from torchattr.web.state.worker import JobCancelled, JobNotFound, Worker, WorkerBusy
+from torchattr.web.state.worker import Job, JobCancelled, JobNotFound, Worker, WorkerBusy
 
 
 @pytest.fixture
@@ -315,3 +315,35 @@ def test_notes_of_jobs_that_run_in_turn_stay_apart(worker: Worker) -> None:
     one, other = together(worker, ("a", "1", job("one")), ("b", "2", job("other")))
     assert one.notes == tuple(f"one {n}" for n in range(4))
     assert other.notes == tuple(f"other {n}" for n in range(4))
+
+
+def test_a_job_reports_its_share_and_what_remains(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("torchattr.web.state.worker.time.monotonic", lambda: now[0])
+    reports = []
+
+    def job() -> None:
+        (own,) = worker.jobs("me")
+        step()
+        reports.append(own.as_json())
+        for seconds in (2.0, 5.0):
+            with counted(4) as begin:
+                for number in range(4):
+                    begin(number, number + 1)
+                    reports.append(own.as_json())
+                    now[0] += seconds
+
+    asyncio.run(worker.run(job, owner="me", title="long"))
+    assert [one["share"] for one in reports] == [None, *(0, 0.25, 0.5, 0.75) * 2]
+    assert [one["remaining"] for one in reports] == [
+        *(None, None, 6.0, 4.0, 2.0),
+        *(None, 15.0, 10.0, 5.0),
+    ]
+
+
+def test_a_job_that_does_not_count_promises_nothing() -> None:
+    job = Job("me", "key", "title")
+    job.step(None)
+    assert (job.steps, job.share, job.remaining) == (1, None, None)

@@ -14,7 +14,7 @@ from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layers, is_pattern, layer_names
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.errors import InputError, LayerError
 from torchattr.inspect.back_projection.local_conv import LocalConv
@@ -182,12 +182,14 @@ class BackProjector:
         self, starts: Seeds, live: Tensor, table: int, progress: bool
     ) -> Iterator[tuple[Seeds, Tensors]]:
         total = starts.channels.shape[1]
-        with tqdm(total=total, desc="back-projection", disable=not progress) as bar:
+        bar = tqdm(total=total, desc="back-projection", disable=not progress)
+        with bar, counted(total) as begin:
             for first in range(0, total, self._copies):
-                step()
                 some = starts.columns(first, first + self._copies)
+                count = some.channels.shape[1]
+                begin(first, first + count)
                 yield some, self._inputs.restore(self._back(live, some, table))
-                bar.update(some.channels.shape[1])
+                bar.update(count)
 
     def _back(self, live: Tensor, starts: Seeds, table: int) -> list[Tensor]:
         # The caller may be in inference mode, whose tensors autograd does not accept.

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from tqdm.auto import tqdm
 
 from torchattr.core.gradient_mode import gradients
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.errors import Hint, InputError, ShapeError, TargetError, WayOut
 from torchattr.inspect.maximisation.augmentations import Transform
 from torchattr.inspect.maximisation.objectives import Goal
@@ -82,18 +82,20 @@ class Ascent:
 
     def climb(self, image: Tensor) -> Tensor:
         """Return an image `(N, C, ...)` optimised through all octaves, as a new tensor."""
-        with gradients(False), self._counting() as self._bar:
+        total = self.steps * self.octaves
+        with gradients(False), self._counting(total) as self._bar, counted(total) as begin:
             found = base = image.detach().clone()
             detail = torch.zeros_like(base)
             for octave, size in enumerate(self._sizes(base.shape[2:])):
                 start = resized(base, size)
-                found = self._octave(octave, start + resized(detail, size))
+                found = self._octave(octave, start + resized(detail, size), begin)
                 detail = found - start
             return found
 
-    def _octave(self, octave: int, image: Tensor) -> Tensor:
+    def _octave(self, octave: int, image: Tensor, begin: Callable[[int, int], None]) -> Tensor:
         for number in range(self.steps):
-            step()
+            done = octave * self.steps + number
+            begin(done, done + 1)
             gradient, scores = self._gradient(image)
             rate = self.rate * (1 - number / self.steps)
             image = self._bounded(image + rate * self._direction(image, gradient))
@@ -151,8 +153,7 @@ class Ascent:
                 )
             yield small
 
-    def _counting(self) -> Any:
-        total = self.steps * self.octaves
+    def _counting(self, total: int) -> Any:
         return tqdm(total=total, desc=self.progress, disable=self.progress is None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.core.pytree import joined, with_tensors
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.errors import InputError
 
 FACTORS = (0.9, 1.0, 1.1)
@@ -34,10 +35,10 @@ def augmented(attribute: Callable[[Any], Any], inputs: Inputs) -> Any:
             "aug_smooth mirrors and scales images, but no input is a floating tensor (N, C, h, w);"
             " leave it out"
         )
-    maps = []
-    for mirrored in (False, True):
-        for factor in FACTORS:
-            step()
+    maps, changes = [], list(product((False, True), FACTORS))
+    with counted(len(changes)) as begin:
+        for number, (mirrored, factor) in enumerate(changes):
+            begin(number, number + 1)
             copies = [_copied(tensor, factor, mirrored) for tensor in inputs.tensors]
             found = attribute(inputs.restore(copies))
             maps.append(with_tensors(found, _mirrored) if mirrored else found)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
 from torchattr.core.rounding import settled_sum
+from torchattr.core.stepping import counted
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.errors import ShapeError
 from torchattr.methods._cam.fusing import mode_of
@@ -141,10 +142,12 @@ class _MaskedRun:
         _require_masks(values, self._inputs)
         channels = values.shape[1]
         total: Any = 0
-        with tqdm(
+        bar = tqdm(
             total=channels * self._samples, desc=self._progress, disable=self._progress is None
-        ) as bar:
+        )
+        with bar, counted(self._samples) as begin:
             for sample in range(self._samples):
+                begin(sample, sample + 1)
                 evaluate = partial(self._of_channels, values, change, sample, bar)
                 found = in_batches(channels, self._at_once, evaluate, "masked copy")
                 total = total + torch.cat(list(found))

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.free_memory import free_bytes
 from torchattr.core.inputs import Inputs
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.incremental import Diverged, Incremental, Mode, Recomputed, Tape, TapeRecorder
 from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.memory_budget import (
@@ -205,9 +205,11 @@ def _once(total: int, size: int, evaluate: Callable[[int, int], Tensor]) -> Iter
 
     What a range that failed is compared with has changed, so it cannot be run again.
     """
-    for start in range(0, total, size):
-        step()
-        yield evaluate(start, min(start + size, total))
+    with counted(total) as begin:
+        for start in range(0, total, size):
+            stop = min(start + size, total)
+            begin(start, stop)
+            yield evaluate(start, stop)
 
 
 def _sampled(perturbation: Perturbation) -> list[Boxes | None]:

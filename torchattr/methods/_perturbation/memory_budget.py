@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from torchattr.core.device_faults import is_out_of_memory
 from torchattr.core.free_memory import free_bytes
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.core.torch_private import DisableTorchFunction
 from torchattr.core.types import Forward
 from torchattr.core.undoing import undone
@@ -140,23 +140,25 @@ def in_batches(total: int, size: int, evaluate: Callable[[int, int], T], what: s
         OutOfMemory: even a range of one does not fit.
     """
     start = 0
-    while start < total:
-        stop = min(start + size, total)
-        step()
-        try:
-            result = evaluate(start, stop)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if stop - start == 1:
-                raise OutOfMemory(
-                    f"not even a single {what} of the batch fits into memory; pass fewer examples"
-                    f" at once, smaller inputs, or use another device ({first_line(error)})"
-                ) from error
-            size = (stop - start) // 2
-            continue
-        yield result
-        start = stop
+    with counted(total) as begin:
+        while start < total:
+            stop = min(start + size, total)
+            begin(start, stop)
+            try:
+                result = evaluate(start, stop)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if stop - start == 1:
+                    raise OutOfMemory(
+                        f"not even a single {what} of the batch fits into memory; pass fewer"
+                        " examples at once, smaller inputs, or use another device"
+                        f" ({first_line(error)})"
+                    ) from error
+                size = (stop - start) // 2
+                continue
+            yield result
+            start = stop
 
 
 def first_line(error: BaseException) -> str:

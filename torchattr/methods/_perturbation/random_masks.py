@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.methods._perturbation.features import Features
 from torchattr.methods._perturbation.random_numbers import key_of, uniform
 
@@ -78,12 +78,15 @@ class RandomMasks(Features):
         total = scores.new_zeros(scores.shape[1], stream.shape.numel())
         coverage = scores.new_zeros(stream.shape.numel())
         size = max(CHUNK_ELEMENTS // stream.shape.numel(), 1)
-        for start in range(0, len(effects) if effects.numel() else 0, size):
-            step()
-            chunk = scores[start : start + size]
-            masks = stream.visible(start, start + len(chunk)).to(precise).flatten(1)
-            total += chunk.T @ masks
-            coverage += masks.sum(0)
+        count = len(effects) if effects.numel() else 0
+        with counted(count) as begin:
+            for start in range(0, count, size):
+                chunk = scores[start : start + size]
+                stop = start + len(chunk)
+                begin(start, stop)
+                masks = stream.visible(start, stop).to(precise).flatten(1)
+                total += chunk.T @ masks
+                coverage += masks.sum(0)
         total /= self._expected(coverage)
         return total.reshape(*effects.shape[1:], 1, *stream.shape).to(kind)
 

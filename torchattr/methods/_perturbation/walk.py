@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from torchattr.core.device_faults import raise_if_lost
-from torchattr.core.stepping import step
+from torchattr.core.stepping import counted
 from torchattr.incremental import Change, Diverged, Incremental, Mode, Recomputed
 from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.batch_repeat import Copies, repeat_rows
@@ -128,12 +128,16 @@ class Walk:
         found = self._first.new_empty(orders, features + 1, *self._first.shape[1:])
         found[:, 0] = self._first
         self._settle()
-        for start in range(0, orders, self._tracks):
-            walked = slice(start, min(start + self._tracks, orders))
-            forward = start // self._tracks % 2 == 0
-            for size, joined in self._steps(walked, forward=forward):
-                found[walked, size] = self._moved(joined, joins=forward)[: walked.stop - start]
-                bar.update(walked.stop - start)
+        done = 0
+        with counted(orders * features) as begin:
+            for start in range(0, orders, self._tracks):
+                walked = slice(start, min(start + self._tracks, orders))
+                forward, tracks = start // self._tracks % 2 == 0, walked.stop - start
+                for size, joined in self._steps(walked, forward=forward):
+                    begin(done, done + tracks)
+                    found[walked, size] = self._moved(joined, joins=forward)[:tracks]
+                    bar.update(tracks)
+                    done += tracks
         return found[:, :-1].flatten(0, 1)
 
     def _steps(self, walked: slice, *, forward: bool) -> Iterator[tuple[int, Ints]]:
@@ -155,7 +159,6 @@ class Walk:
             features: those features, `(tracks, N or 1)`.
             joins: whether they join.
         """
-        step()
         self._toggle(features, self._full if joins else self._none)
         changes = [
             Change(boxes, _rows(pictures, boxes), pictures.clone)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from PIL import Image
@@ -38,9 +40,10 @@ async def picture_png(
     viewer: ViewerDep, session: SessionDep, key: ItemId, side: Annotated[int, Query(ge=16)] = 4096
 ) -> Response:
     """Return a picture, scaled down to `side` pixels on its longer side."""
-    image = viewer.picture(session, key).prepared.original
+    picture = viewer.picture(session, key)
     side = min(side, viewer.limits.side)
-    return await _png(viewer, lambda: fitted(image, side), f"{key}.png")
+    name = f"{PurePath(picture.name).stem}.png"
+    return await _png(viewer, lambda: fitted(picture.prepared.original, side), name)
 
 
 @router.get("/results/{key}.f32")
@@ -74,6 +77,7 @@ class DownloadRequest(BaseModel):
     percentile: float | None = None
     cmap: str | None = None
     alpha: float | None = None
+    dim: float | None = None
     channel: Index | None = None
     shared: bool = False
 
@@ -99,8 +103,10 @@ async def png(
 @router.get("/results/{key}.svg")
 def svg(session: SessionDep, key: ItemId) -> Response:
     """Return a figure."""
-    headers = {**CACHED, "content-security-policy": SVG_POLICY}
-    return Response(session.get(key, StoredFigure).svg, media_type="image/svg+xml", headers=headers)
+    figure = session.get(key, StoredFigure)
+    named = _disposition(f"{figure.name}.svg", "inline")
+    headers = {**CACHED, **named, "content-security-policy": SVG_POLICY}
+    return Response(figure.svg, media_type="image/svg+xml", headers=headers)
 
 
 def _draw_feature_maps(item: StoredFeatureMaps, query: DownloadRequest) -> Image.Image:
@@ -148,6 +154,8 @@ def _download(data: bytes, name: str) -> Response:
 
 
 def _disposition(name: str, how: str) -> dict[str, str]:
-    """Return the header with the file name, reduced to ASCII."""
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
-    return {"content-disposition": f'{how}; filename="{plain or "result"}"'}
+    """Return the header with the file name: in ASCII, and in its own script (RFC 6266)."""
+    own = re.sub(r"[^\w.]+", "-", name).strip("-") or "result"
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "-", own).strip("-") or "result"
+    extended = "" if plain == own else f"; filename*=UTF-8''{quote(own)}"
+    return {"content-disposition": f'{how}; filename="{plain}"{extended}'}

@@ -28,6 +28,7 @@ class JobRequest(BaseModel):
 
     picture: ItemId
     job: ItemId | None = None
+    model: Name | None = None
 
 
 Region = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=4)]
@@ -77,11 +78,12 @@ async def _run_job(
 
 @router.get("/model")
 def model(viewer: ViewerDep, session: SessionDep) -> dict[str, Any]:
-    """Describe the model, and list methods, panels and colormaps."""
+    """Describe the model, and list all models, methods, panels and colormaps."""
     loaded, limits = viewer.loaded, viewer.limits
     return {
         "name": loaded.name,
         "device": str(device_of(loaded)),
+        "models": list(viewer.models),
         "methods": [entry.as_json() for entry in methods()],
         "panels": [entry.as_json() for entry in panels()],
         "colours": color_tables(),
@@ -115,17 +117,26 @@ async def scores(
     session: SessionDep,
     key: ItemId,
     top: Annotated[int | None, Query(ge=1)] = None,
+    model: Name | None = None,
 ) -> Any:
     """Return the class scores, highest first."""
     return await _run_job(
-        request, viewer, session, "scores", lambda: viewer.scores(session, key, top)
+        request, viewer, session, "scores", lambda: viewer.scores(session, key, top, model)
     )
 
 
 @router.get("/pictures/{key}/layers")
-async def layers(request: Request, viewer: ViewerDep, session: SessionDep, key: ItemId) -> Any:
+async def layers(
+    request: Request,
+    viewer: ViewerDep,
+    session: SessionDep,
+    key: ItemId,
+    model: Name | None = None,
+) -> Any:
     """List the layers with their output shapes for this picture."""
-    return await _run_job(request, viewer, session, "layers", lambda: viewer.layers(session, key))
+    return await _run_job(
+        request, viewer, session, "layers", lambda: viewer.layers(session, key, model)
+    )
 
 
 @router.get("/jobs")
@@ -151,7 +162,13 @@ async def attributions(
         session,
         body.method,
         lambda: viewer.attribute(
-            session, body.picture, body.target, body.method, body.options, body.region
+            session,
+            body.picture,
+            body.target,
+            body.method,
+            body.options,
+            body.region,
+            body.model,
         ),
         body.job,
     )
@@ -168,7 +185,13 @@ async def panel(
         session,
         body.panel,
         lambda: viewer.panel(
-            session, body.picture, body.target, body.panel, body.options, body.region
+            session,
+            body.picture,
+            body.target,
+            body.panel,
+            body.options,
+            body.region,
+            body.model,
         ),
         body.job,
     )
@@ -184,7 +207,7 @@ async def features(
         viewer,
         session,
         f"maps of {body.layer}",
-        lambda: viewer.features(session, body.picture, body.layer, body.call),
+        lambda: viewer.features(session, body.picture, body.layer, body.call, body.model),
         body.job,
     )
 
@@ -201,7 +224,14 @@ async def projections(
         session,
         f"map {body.channel} of {body.layer}",
         lambda: viewer.project(
-            session, body.picture, body.layer, body.channel, position, body.rule, body.call
+            session,
+            body.picture,
+            body.layer,
+            body.channel,
+            position,
+            body.rule,
+            body.call,
+            body.model,
         ),
         body.job,
     )

@@ -46,6 +46,12 @@ export function newJob() {
   return { id, signal: controller.signal, abort: () => controller.abort(), cancel };
 }
 
+/** List the queued and running jobs; it does not count as a request in progress itself. */
+export async function jobs() {
+  const response = await fetch("api/jobs", { credentials: "same-origin" });
+  return response.ok ? response.json() : [];
+}
+
 /** Return a function that creates jobs and aborts the previous one. */
 export function latest() {
   let job = null;

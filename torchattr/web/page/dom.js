@@ -33,6 +33,21 @@ export function marked(text) {
   });
 }
 
+/** Return the text of a docstring without its markup, where elements are not possible. */
+export const unmarked = (text) => marked(text).map((piece) => piece.textContent ?? piece).join("");
+
+/** Press one button of a group, and show it where the group is scrolled sideways. */
+export function press(group, chosen) {
+  for (const button of group.children) button.setAttribute("aria-pressed", String(button === chosen));
+  group.scrollLeft += chosen.getBoundingClientRect().left - group.getBoundingClientRect().left - (group.clientWidth - chosen.offsetWidth) / 2;
+}
+
+/** Keep the height of an element until the returned function is called, so that the page does not jump. */
+export function keepHeight(element) {
+  element.style.minHeight = `${element.offsetHeight}px`;
+  return () => { element.style.minHeight = ""; };
+}
+
 /** Move the focus with the arrow keys among buttons in rows of `columns()`. */
 export function arrows(container, selector, columns = () => 1) {
   container.addEventListener("keydown", (event) => {
@@ -57,6 +72,12 @@ export function short(value) {
 export function percent(share) {
   if (share < 0.0005) return "< 0.1 %";
   return share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
+}
+
+/** Format seconds for a person. */
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
 /** A group of buttons of which one is pressed; returns the element and a function to press one. */

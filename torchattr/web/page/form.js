@@ -1,6 +1,6 @@
 // A form of the fields that the server derives from a signature.
 
-import { el } from "./dom.js";
+import { el, unmarked } from "./dom.js";
 import { state } from "./state.js";
 
 const NUMBERS = { integer: { step: 1 }, squares: { step: 1, min: 1, max: 64 }, number: { step: "any" } };
@@ -10,7 +10,7 @@ export class Form {
   constructor(fields, submit, entered = {}) {
     this.fields = fields.map((field) => ({ field, input: input(field) }));
     this.element = el("form", { className: "form", onsubmit: (event) => { event.preventDefault(); submit(); } },
-      this.fields.map(({ field, input: made }) => el("label", { className: `field ${field.kind}`, title: field.doc },
+      this.fields.map(({ field, input: made }) => el("label", { className: "field", dataset: { kind: field.kind }, title: unmarked(field.doc) },
         el("span", {}, field.name.replaceAll("_", " ")), made)));
     for (const { field, input: made } of this.fields) {
       if (!(field.name in entered)) continue;
@@ -34,7 +34,7 @@ export class Form {
 }
 
 function input(field) {
-  const known = { name: field.name, title: field.doc };
+  const known = { name: field.name, title: unmarked(field.doc) };
   if (field.kind === "switch") return el("input", { ...known, type: "checkbox", checked: field.default });
   if (field.kind === "choice") return choices(known, field, field.choices.map((choice) => [String(choice), String(choice)]));
   if (field.kind === "layer") {

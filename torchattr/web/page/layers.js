@@ -1,19 +1,22 @@
 // The Layers tab: the feature maps of a layer in pages, and back-projections of one map.
 
+import * as address from "./address.js";
 import * as api from "./api.js";
-import { arrows, byId, el, fill, segmented, short } from "./dom.js";
+import { arrows, byId, el, fill, keepHeight, segmented, short } from "./dom.js";
 import { openFullSize } from "./full_size.js";
 import { StyleControls } from "./map_style.js";
 import { onCanvas, paintPlane } from "./render.js";
-import { emptyState, partElement, waiting } from "./parts.js";
-import { on, set, state } from "./state.js";
+import { emptyState, partElement } from "./parts.js";
+import { waiting } from "./progress.js";
+import { ofModel, on, set, state } from "./state.js";
 
 const PAGE = 48;
 const RULES = [["deconvolution", "Deconvnet"], ["guided", "Guided"], ["gradient", "Gradient"]];
 const ORDERS = [["channel", "By index"], ["largest", "By maximum"], ["mean", "By mean"]];
 
 export function startLayers() {
-  const now = { layer: null, call: 1, maps: null, page: 0, order: "channel", shared: false, cmap: "", channel: null, position: null, rule: RULES[0][0] };
+  const now = { layer: null, call: 1, maps: null, page: 0, shared: false, cmap: "", channel: null, position: null,
+    order: among(ORDERS, address.opened.order), rule: among(RULES, address.opened.rule) };
   const nextMaps = api.latest();
   const nextPage = api.latest();
   const nextProjection = api.latest();
@@ -27,31 +30,55 @@ export function startLayers() {
   const tools = el("div", { className: "stylebar" });
   const grid = el("div", { className: "maps", role: "group", "aria-label": "Feature maps" });
   const pager = el("div", { className: "row pager" });
-  const detail = el("section", { className: "card detail", "aria-label": "Back-projections", hidden: true });
+  const detail = el("section", { className: "detail", "aria-label": "Back-projections" });
   fill(byId("layers"), el("div", { className: "split" },
     el("div", { className: "card" }, el("h2", {}, "Layers"), filter, list),
-    el("div", {}, detail, el("div", { className: "card" }, el("div", { className: "row" }, title, el("span", { className: "grow" }), calls), tools, grid, pager))));
+    el("div", { className: "card" }, el("div", { className: "row" }, title, el("span", { className: "grow" }), calls), tools, grid, pager)));
   arrows(list, "button:not([disabled])");
-  arrows(grid, "button", () => Math.max(1, Math.floor(grid.clientWidth / (grid.firstElementChild?.offsetWidth ?? grid.clientWidth))));
+  arrows(grid, ".mapthumb", columns);
+  new ResizeObserver(() => detail.isConnected && place()).observe(grid);
   const bar = new StyleControls("Back-projection style", () => repaint());
   const toolbar = makeTools();
 
   on("picture", (picture) => api.reporting(async () => {
-    set("layers", await api.get(`api/pictures/${picture.id}/layers`));
-    now.layer = state.layers.layers.find((one) => one.name === (now.layer?.name ?? state.layers.default)) ?? null;
+    set("layers", await api.get(`api/pictures/${picture.id}/layers?${new URLSearchParams(ofModel())}`));
+    const wanted = [now.layer?.name, address.opened.layer, state.layers.default];
+    now.layer = wanted.map((name) => state.layers.layers.find((one) => one.name === name && one.has_maps)).find(Boolean) ?? null;
     drawList();
     stale = true;
     if (!byId("layers").hidden) await show();
   }));
   let stale = true;
+  let restored = address.opened;
   byId("layers").addEventListener("shown", () => show());
+  address.keep("layer", () => now.layer?.name ?? restored.layer);
+  address.keep("call", () => (now.layer?.calls > 1 ? now.call : null));
+  address.keep("order", () => (now.order === ORDERS[0][0] ? null : now.order));
+  address.keep("map", () => restored.map ?? now.channel);
+  address.keep("at", () => restored.at ?? now.position?.join(","));
+  address.keep("rule", () => (now.rule === RULES[0][0] ? null : now.rule));
 
   async function show() {
     if (!stale || !now.layer) return;
     stale = false;
     const chosen = list.querySelector("[aria-pressed=true]");
     if (chosen) list.scrollTop = chosen.offsetTop - list.offsetTop - list.clientHeight / 2;
+    const { call, map, at } = restored;
+    restored = {};
+    now.call = Number.parseInt(call, 10) || now.call;
     await load();
+    const channel = Number.parseInt(map, 10);
+    if (now.maps && channel < now.maps.largest.length) await reveal(channel, at);
+  }
+
+  /** Turn to the page of a map and open it, from a position `row,column` if one is given. */
+  async function reveal(channel, at) {
+    const position = (at ?? "").split(",").map((part) => Number.parseInt(part, 10));
+    now.page = Math.floor(ordered().indexOf(channel) / PAGE);
+    await turn();
+    now.channel = channel;
+    now.position = position.length === 2 && position.every(Number.isInteger) ? position : null;
+    await project();
   }
 
   function drawList() {
@@ -79,17 +106,19 @@ export function startLayers() {
     title.textContent = layer.name;
     calls.hidden = layer.calls < 2;
     fill(calls, Array.from({ length: layer.calls }, (_, i) => el("option", { value: i + 1, selected: i + 1 === now.call }, `call ${i + 1} of ${layer.calls}`)));
-    detail.hidden = true;
-    now.channel = null;
+    close();
     const job = nextMaps();
-    fill(grid, waiting(`Computing maps of ${layer.name} …`, () => { job.cancel(); fill(grid, emptyState("Cancelled.")); }));
+    const release = keepHeight(grid);
+    fill(grid, waiting(`Computing maps of ${layer.name}`, job, () => fill(grid, emptyState("Cancelled."))));
     fill(pager);
     return api.reporting(async () => {
       try {
-        now.maps = await api.post("api/features", { picture: picture.id, layer: layer.name, call: now.call }, job);
+        now.maps = await api.post("api/features", { ...ofModel(), picture: picture.id, layer: layer.name, call: now.call }, job);
       } catch (error) {
         if (error.name !== "AbortError") fill(grid, emptyState(error.message));
         return;
+      } finally {
+        release();
       }
       now.page = 0;
       planes = new Map();
@@ -117,6 +146,7 @@ export function startLayers() {
       missing.forEach((channel, i) => planes.set(channel, values.subarray(i * h * w, (i + 1) * h * w)));
     }
     fill(grid, chosen.map(thumb));
+    place();
     fill(pager, pages === 1 ? el("span", { className: "hint" }, `${all.length} maps`) : [
       el("button", { type: "button", className: "button", disabled: now.page === 0, onclick: () => go(-1) }, "Previous"),
       el("span", { className: "hint" }, `${now.page * PAGE + 1}–${now.page * PAGE + chosen.length} of ${all.length} maps`),
@@ -159,12 +189,13 @@ export function startLayers() {
       el("div", { className: "actions" }, png, npz));
     function change() {
       links();
+      address.changed();
       api.reporting(turn);
       if (now.channel !== null) big();
     }
     function choice(label, choices, changed) {
       return el("label", { className: "field" }, el("span", {}, label), el("select", { name: label.toLowerCase(), onchange: (event) => { changed(event.target.value); change(); } },
-        choices.map(([value, text]) => el("option", { value }, text))));
+        choices.map(([value, text]) => el("option", { value, selected: value === now.order }, text))));
     }
     function links() {
       png.href = `api/results/${now.maps.id}.png?${new URLSearchParams({ shared: now.shared, ...(now.cmap ? { cmap: now.cmap } : {}) })}`;
@@ -189,19 +220,18 @@ export function startLayers() {
   }
 
   function project() {
-    for (const one of grid.children) one.setAttribute?.("aria-pressed", String(Number(one.dataset.channel) === now.channel));
-    const first = detail.hidden;
-    detail.hidden = false;
-    if (first || detail.dataset.channel !== `${now.layer.name} ${now.channel}`) frame();
-    if (first) detail.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    for (const one of thumbs()) one.setAttribute("aria-pressed", String(Number(one.dataset.channel) === now.channel));
+    if (!detail.isConnected || detail.dataset.channel !== `${now.layer.name} ${now.channel}`) frame();
+    place();
+    address.changed();
     const pair = detail.querySelector(".pair");
     pair.setAttribute("aria-busy", "true");
     const job = nextProjection();
     const ended = (text) => { fill(pair, emptyState(text)); pair.removeAttribute("aria-busy"); };
-    if (!pair.querySelector("figure")) fill(pair, waiting("Computing back-projections …", () => { job.cancel(); ended("Cancelled."); }));
+    if (!pair.querySelector("figure")) fill(pair, waiting("Computing back-projections", job, () => ended("Cancelled.")));
     return api.reporting(async () => {
       const { picture } = state;
-      const question = { picture: picture.id, layer: now.layer.name, channel: now.channel, position: now.position, rule: now.rule, call: now.call };
+      const question = { ...ofModel(), picture: picture.id, layer: now.layer.name, channel: now.channel, position: now.position, rule: now.rule, call: now.call };
       let answer;
       try {
         answer = await api.post("api/projections", question, job);
@@ -225,6 +255,34 @@ export function startLayers() {
     return api.reporting(() => Promise.all(cards.map((card) => card.paint(chosen))));
   }
 
+  const thumbs = () => [...grid.querySelectorAll(".mapthumb")];
+
+  /** The number of maps in a row of the grid. */
+  function columns() {
+    return Math.max(1, getComputedStyle(grid).gridTemplateColumns.split(" ").length);
+  }
+
+  /** Open the chosen map below its row, where it was clicked; nothing above it moves. */
+  function place() {
+    const all = thumbs();
+    const at = all.findIndex((one) => Number(one.dataset.channel) === now.channel);
+    if (at < 0) {
+      detail.remove();
+      return;
+    }
+    const last = all[Math.min(all.length, (Math.floor(at / columns()) + 1) * columns()) - 1];
+    if (last.nextElementSibling !== detail) last.after(detail);
+  }
+
+  function close() {
+    const opened = thumbs().find((one) => Number(one.dataset.channel) === now.channel);
+    detail.remove();
+    now.channel = null;
+    opened?.setAttribute("aria-pressed", "false");
+    opened?.focus();
+    address.changed();
+  }
+
   /** Lay out the chosen map next to its back-projections. */
   function frame() {
     detail.dataset.channel = `${now.layer.name} ${now.channel}`;
@@ -238,7 +296,7 @@ export function startLayers() {
     fill(detail,
       el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of ${now.layer.name}`), el("span", { className: "grow" }), rules.group,
         el("button", { type: "button", className: "button", onclick: () => { now.position = null; project(); } }, "At maximum"),
-        el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: () => { detail.hidden = true; now.channel = null; } }, "×")),
+        el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: close }, "×")),
       el("div", { className: "trio" },
         el("figure", { className: "result" }, pick, el("figcaption", {}, el("div", { className: "titles" }, el("strong", {}, "Feature map"), readout),
           el("div", { className: "actions" }, el("button", { type: "button", className: "link", onclick: () => openFullSize({ title: `Map ${now.channel} of ${now.layer.name}`, image: png, npz: `api/results/${now.maps.id}.npz` }) }, "Full size"),
@@ -290,3 +348,6 @@ export function startLayers() {
     mark.style.height = `${100 / h}%`;
   }
 }
+
+/** Return a value if it is one of the choices, else the first of them. */
+const among = (choices, value) => (choices.some(([one]) => one === value) ? value : choices[0][0]);

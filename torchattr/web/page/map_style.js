@@ -24,19 +24,46 @@ export function resolveStyle(own, chosen, channels, colours) {
   return style;
 }
 
-/** The controls. `changed` is called after each change; `chosen` is null where nothing is chosen. */
+const WIDE = "(min-width: 861px)";
+
+/**
+ * The controls. `changed` is called after each change; `chosen` is null where nothing is chosen.
+ * `initial` holds choices made before. On narrow screens they are closed at first.
+ */
 export class StyleControls {
-  constructor(label, changed) {
+  constructor(label, changed, initial) {
     this.chosen = { kind: null, sign: null, channels: null, cmap: null, alpha: null, percentile: null };
     this.changed = changed;
-    this.element = el("div", { className: "stylebar", role: "group", "aria-label": label },
+    const wide = matchMedia(WIDE);
+    this.element = el("details", { className: "style", open: wide.matches }, el("summary", {}, label), this.controls(label));
+    wide.addEventListener("change", () => { this.element.open = wide.matches; });
+    for (const [name, value] of Object.entries(initial ?? {})) if (name in this.chosen) this.enter(name, value);
+  }
+
+  controls(label) {
+    return el("div", { className: "stylebar", role: "group", "aria-label": label },
       this.select("kind", "Style", KINDS),
       this.signs(),
       this.select("channels", "Channels", CHANNELS),
       this.select("cmap", "Colormap", this.maps()),
-      this.slider("alpha", "Opacity", 0, 1, 0.05, 0.8, (value) => `${Math.round(value * 100)} %`),
+      this.slider("alpha", "Opacity", 0, 1, 0.05, 0.9, (value) => `${Math.round(value * 100)} %`),
       this.slider("percentile", "Clip percentile", 90, 100, 0.1, 100, (value) => `${value.toFixed(1)} %`),
       el("button", { type: "button", className: "quiet reset", title: "Reset to the defaults of the methods", onclick: () => this.reset() }, "Reset"));
+  }
+
+  /** Choose a value as if it had been entered. */
+  enter(name, value) {
+    const control = this.element.querySelector(`[name="${name}"]`);
+    if (value === null) return;
+    if (name === "sign") {
+      if (!SIGNS.some(([known]) => known === value)) return;
+      this.press(value);
+      this.chosen.sign = value || null;
+      return;
+    }
+    control.value = value;
+    control.written?.();
+    this.chosen[name] = control.type === "range" ? Number(control.value) : control.value || null;
   }
 
   choose(name, value) {
@@ -66,11 +93,12 @@ export class StyleControls {
 
   slider(name, label, min, max, step, value, written) {
     const output = el("output", {}, "default");
-    return el("label", { className: "field" }, el("span", {}, `${label} `, output),
-      el("input", { type: "range", name, "aria-label": label, min, max, step, value, oninput: (event) => {
-        output.textContent = written(Number(event.target.value));
-        this.choose(name, Number(event.target.value));
-      } }));
+    const input = el("input", { type: "range", name, "aria-label": label, min, max, step, value, oninput: () => {
+      input.written();
+      this.choose(name, Number(input.value));
+    } });
+    input.written = () => { output.textContent = written(Number(input.value)); };
+    return el("label", { className: "field" }, el("span", {}, `${label} `, output), input);
   }
 
   maps() {

@@ -35,22 +35,25 @@ export class MapCard {
   constructor(part, picture, options = {}) {
     this.part = part;
     this.picture = picture;
-    this.canvas = el("canvas", { role: "img", "aria-label": part.title });
+    this.canvas = el("canvas", { role: "img" });
     this.bar = el("canvas", { className: "colourbar", width: 128, height: 1, "aria-hidden": "true" });
     this.range = el("span", { className: "range" });
     this.empty = el("p", { className: "nothing", hidden: true });
-    this.png = el("a", { className: "link", download: "" }, "PNG");
-    const open = el("button", { type: "button", className: "picture", title: "Full size", "aria-label": `${part.title}: full size`,
+    this.title = options.title ?? part.title;
+    this.detail = options.detail;
+    const named = [this.title, this.detail].filter(Boolean).join(", ");
+    this.canvas.setAttribute("aria-label", named);
+    this.png = el("a", { className: "link", download: "", "aria-label": `Download as PNG: ${named}` }, "PNG");
+    const open = el("button", { type: "button", className: "picture", title: "Full size", "aria-label": `Full size: ${named}`,
       onclick: () => this.full() }, this.canvas, this.empty);
-    const npz = el("a", { className: "link", href: `api/results/${part.id}.npz`, download: "" }, "NPZ");
+    const npz = el("a", { className: "link", href: `api/results/${part.id}.npz`, download: "", "aria-label": `Download as NPZ: ${named}` }, "NPZ");
     this.element = el("figure", { className: "result map", dataset: { id: part.id } }, open,
       el("figcaption", {},
-        el("div", { className: "titles" }, el("strong", {}, options.title ?? part.title),
-          options.detail ? el("span", { className: "more" }, options.detail) : null),
+        el("div", { className: "titles" }, el("strong", {}, this.title), this.detail ? el("span", { className: "more" }, this.detail) : null),
         el("div", { className: "legend" }, this.bar, this.range),
         options.note ? el("p", { className: "note" }, options.note) : null,
-        el("div", { className: "actions" }, this.png, npz,
-          options.remove ? el("button", { type: "button", className: "link", onclick: options.remove }, "Remove") : null)));
+        el("div", { className: "actions" }, this.png, npz, (options.actions ?? []).map(({ text, run, about }) =>
+          el("button", { type: "button", className: "link", title: about, "aria-label": `${text}: ${named}`, onclick: (event) => run(this, event.currentTarget) }, text)))));
   }
 
   /** Paint in the chosen style; fetches the values the first time. */
@@ -79,8 +82,8 @@ export class MapCard {
     for (let i = 0; i < 128; i++) data.set([...table.subarray(6 * i, 6 * i + 3), 255], 4 * i);
     onCanvas(this.bar, data, 128, 1);
     const both = gray ? sign === "all" : isDiverging(state.colours, cmap);
-    const end = (sign === "negative" ? "−" : "") + short(scale);
-    this.range.textContent = both ? `−${short(scale)} … ${short(scale)}` : `0 … ${end}`;
+    const end = (sign === "negative" && scale ? "−" : "") + short(scale);
+    this.range.textContent = both && scale ? `−${short(scale)} … ${short(scale)}` : `0 … ${end}`;
     this.png.href = this.url();
   }
 
@@ -90,7 +93,7 @@ export class MapCard {
 
   full() {
     if (!this.style) return;
-    openFullSize({ title: `${this.part.title}`, image: this.url(), npz: `api/results/${this.part.id}.npz` });
+    openFullSize({ title: [this.title, this.detail].filter(Boolean).join(", "), image: this.url(), npz: `api/results/${this.part.id}.npz` });
   }
 }
 
@@ -113,7 +116,8 @@ const ELEMENTS = {
     el("div", { className: "columns" }, el("div", {}, bars(part.bars)), el("div", {}, table(part.table)))),
 };
 
-const table = (part) => [heading(part), el("div", { className: "scroll" },
+// A table that is too wide is scrolled, by keyboard as well.
+const table = (part) => [heading(part), el("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": part.title || "Table" },
   el("table", {}, el("thead", {}, el("tr", {}, part.columns.map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, part.rows.map((row) => el("tr", {}, row.map(cell))))))];
 
@@ -145,12 +149,6 @@ function image(part, url, npz) {
     el("figcaption", {}, el("strong", {}, part.title), el("div", { className: "actions" },
       el("a", { className: "link", href: url, download: "" }, npz ? "PNG" : "SVG"),
       npz ? el("a", { className: "link", href: npz, download: "" }, "NPZ") : null)));
-}
-
-/** A placeholder for a job in progress, with a button to cancel it. */
-export function waiting(text, cancel) {
-  return el("div", { className: "result waiting", "aria-busy": "true" }, el("span", { className: "spinner", "aria-hidden": "true" }), el("p", {}, text),
-    el("button", { type: "button", className: "button cancel", "aria-label": `Cancel: ${text}`, onclick: cancel }, "Cancel"));
 }
 
 /** A message in place of results. */

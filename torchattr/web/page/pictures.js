@@ -1,5 +1,6 @@
 // The picture: the chosen one, thumbnails, and upload by button, drop or paste.
 
+import * as address from "./address.js";
 import * as api from "./api.js";
 import { arrows, byId, el, fill } from "./dom.js";
 import { openFullSize } from "./full_size.js";
@@ -7,16 +8,18 @@ import { on, set, state } from "./state.js";
 
 export function startPictures() {
   const box = byId("pictures");
-  const file = el("input", { type: "file", id: "file", accept: "image/*", className: "hidden", "aria-label": "Open a picture",
-    onchange: () => { open(file.files[0]); file.value = ""; } });
+  const file = el("input", { type: "file", id: "file", accept: "image/*", multiple: true, className: "hidden", "aria-label": "Open pictures",
+    onchange: () => { openAll([...file.files]); file.value = ""; } });
   const current = el("button", { type: "button", className: "picture current", title: "Full size", onclick: () => !state.scores?.regions && openCurrent() });
   const name = el("p", { className: "name" });
   const thumbs = el("div", { className: "thumbs", role: "group", "aria-label": "Pictures" });
   const { upload_bytes: bytes, pixels } = state.model.limits;
   fill(box, el("h2", {}, "Picture"), current, name, thumbs,
-    el("button", { type: "button", className: "button drop", onclick: () => file.click() }, "Open or drop a picture"), file,
-    el("p", { className: "hint" }, `Up to ${Math.round(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels. Stays on this machine.`));
+    el("button", { type: "button", className: "button drop", onclick: () => file.click() }, "Open or drop pictures"), file,
+    el("p", { id: "opening", className: "hint", role: "status" }),
+    el("p", { className: "hint limits" }, `Up to ${Math.round(bytes / 2 ** 20)} MB and ${Math.round(pixels / 1e6)} megapixels each. They stay on this machine.`));
   arrows(thumbs, "button");
+  address.keep("picture", () => state.picture?.id);
   on("pictures picture", () => {
     if (!state.picture) return;
     fill(current, el("img", { src: `api/pictures/${state.picture.id}.png?side=640`, alt: state.picture.name }));
@@ -31,20 +34,27 @@ export function startPictures() {
 /** Show the chosen picture in full size. */
 export const openCurrent = () => state.picture && openFullSize({ title: state.picture.name, image: `api/pictures/${state.picture.id}.png`, npz: `api/results/${state.picture.id}.npz` });
 
-/** Upload a picture and choose it. */
-export function open(file) {
-  if (!file) return undefined;
+/** Upload pictures one after another, and choose the first of them. */
+export async function openAll(files) {
+  let chosen = null;
+  for (const [at, file] of files.entries()) {
+    if (files.length > 1) byId("opening").textContent = `Opening ${at + 1} of ${files.length}: ${file.name}`;
+    const picture = await api.reporting(() => open(file));
+    chosen ??= picture;
+  }
+  byId("opening").textContent = "";
+  if (chosen) set("picture", state.pictures.find((other) => other.id === chosen.id));
+}
+
+async function open(file) {
   const limit = state.model.limits.upload_bytes;
   if (file.size > limit) {
-    api.notify(`${file.name} is too large (${(file.size / 2 ** 20).toFixed(1)} MB); the limit is ${Math.round(limit / 2 ** 20)} MB.`);
-    return undefined;
+    throw new Error(`${file.name} is too large (${(file.size / 2 ** 20).toFixed(1)} MB); the limit is ${Math.round(limit / 2 ** 20)} MB.`);
   }
-  return api.reporting(async () => {
-    const picture = await api.upload(file);
-    for (const note of picture.notes) api.notify(note, "note");
-    if (!state.pictures.some((other) => other.id === picture.id)) set("pictures", [...state.pictures, picture]);
-    set("picture", state.pictures.find((other) => other.id === picture.id));
-  });
+  const picture = await api.upload(file);
+  for (const note of picture.notes) api.notify(note, "note");
+  if (!state.pictures.some((other) => other.id === picture.id)) set("pictures", [...state.pictures, picture]);
+  return picture;
 }
 
 function dropping() {
@@ -54,6 +64,6 @@ function dropping() {
   addEventListener("dragenter", (event) => carries(event) && mark(1));
   addEventListener("dragleave", (event) => carries(event) && mark(-1));
   addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => { event.preventDefault(); mark(0); open(event.dataTransfer.files[0]); });
-  addEventListener("paste", (event) => open([...event.clipboardData.files][0]));
+  addEventListener("drop", (event) => { event.preventDefault(); mark(0); openAll([...event.dataTransfer.files]); });
+  addEventListener("paste", (event) => openAll([...event.clipboardData.files]));
 }

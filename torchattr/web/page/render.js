@@ -185,13 +185,13 @@ export function paint(map, style, picture, colours) {
   const reduced = colour ? map.values : reduceChannels(map.values, map.shape[0], style.channels);
   const resampled = resample(reduced, [channels, map.shape[1], map.shape[2]], map.box, width, height);
   const { scaled, scale } = rescale(resampled, style.sign, style.percentile);
-  const ink = { color: tinted, heat, overlay }[style.kind](scaled, channels, style, colours);
+  const ink = { color: tinted, heat, overlay }[style.kind](scaled, channels, style, colours, picture);
   const data = new Uint8ClampedArray(width * height * 4);
   for (let i = 0; i < width * height; i++) {
     const unknown = Number.isNaN(scaled[i]);
     for (let c = 0; c < 3; c++) {
       const below = picture.data[4 * i + c];
-      data[4 * i + c] = unknown ? rint(below + (255 - below) * colours.fade) : ink(i, c, below);
+      data[4 * i + c] = unknown ? rint(below + (255 - below) * colours.fade) : ink(i, c);
     }
     data[4 * i + 3] = 255;
   }
@@ -211,13 +211,28 @@ function heat(scaled, channels, style, colours) {
   return (i, c) => table[3 * colourIndex(scaled[i], diverging) + c];
 }
 
-function overlay(scaled, channels, style, colours) {
+function overlay(scaled, channels, style, colours, picture) {
   const colour = heat(scaled, channels, style, colours);
-  return (i, c, below) => {
+  const beneath = dimmed(picture, style, colours);
+  return (i, c) => {
     const opacity = f32(f32(style.alpha) * Math.abs(scaled[i]));
+    const below = beneath(i, c);
     return rint(below + (colour(i, c) - below) * opacity);
   };
 }
+
+/** Return the picture with less colour, closer to the grey of the colormap's zero. */
+function dimmed({ data }, { dim, cmap }, colours) {
+  const table = colours.tables[cmap];
+  const zero = luma(table, isDiverging(colours, cmap) ? 3 * 128 : 0);
+  const grey = 1 - (1 - dim) ** 2;
+  return (i, c) => {
+    const muted = data[4 * i + c] + (luma(data, 4 * i) - data[4 * i + c]) * grey;
+    return muted + (zero - muted) * dim;
+  };
+}
+
+const luma = (bytes, at) => LUMA[0] * bytes[at] + LUMA[1] * bytes[at + 1] + LUMA[2] * bytes[at + 2];
 
 /** Paint one feature map (h, w) with a given scale, as RGBA bytes. */
 export function paintPlane(values, scale, signed, cmap, colours) {

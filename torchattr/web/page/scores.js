@@ -1,9 +1,10 @@
 // Class scores as bars: the top classes first, all on demand, with a filter by name.
 
+import * as address from "./address.js";
 import * as api from "./api.js";
 import { arrows, byId, el, fill, percent, short } from "./dom.js";
 import { emptyState } from "./parts.js";
-import { on, set, state } from "./state.js";
+import { ofModel, on, set, state } from "./state.js";
 
 const FIRST = 8;
 const MOST = 400;
@@ -18,12 +19,19 @@ export function startScores() {
   fill(byId("scores"), el("h2", {}, "Classes"), filter, list, more, note);
   arrows(list, "button");
 
+  let wanted = opened();
+  state.keepTarget = wanted !== null;
+  address.keep("class", () => (state.target ?? wanted)?.index);
+  address.keep("region", () => (state.target ?? wanted)?.region?.map((edge) => edge.toFixed(1)).join(","));
   on("picture", (picture) => api.reporting(async () => {
     fill(list, el("p", { className: "hint" }, "Computing scores …"));
-    const scores = await api.get(`api/pictures/${picture.id}/scores`, next().signal);
-    const before = state.target && scores.classes.find((one) => one.index === state.target.index);
+    const scores = await api.get(`api/pictures/${picture.id}/scores?${new URLSearchParams(ofModel())}`, next().signal);
+    const before = wanted ?? state.target;
+    const same = before && scores.classes.find((one) => (before.name ? one.name === before.name : one.index === before.index));
     set("scores", scores);
-    set("target", state.keepTarget && before ? before : scores.classes[0]);
+    if (wanted?.region && scores.regions) set("target", { ...wanted, name: "the chosen region" });
+    else set("target", state.keepTarget && same ? same : scores.classes[0]);
+    wanted = null;
   }));
   on("scores target", draw);
 
@@ -55,4 +63,13 @@ export function startScores() {
 
   // The list was redrawn, so the focus is restored.
   const focus = (index) => list.querySelector(`[data-index="${index}"]`)?.focus();
+}
+
+/** Return the class and the region that the address names. */
+function opened() {
+  const index = Number.parseInt(address.opened.class, 10);
+  const region = (address.opened.region ?? "").split(",").map(Number);
+  const known = [2, 4].includes(region.length) && region.every(Number.isFinite);
+  if (!known) return Number.isNaN(index) ? null : { index };
+  return { index: Number.isNaN(index) ? null : index, region };
 }

@@ -4,6 +4,7 @@ const listeners = {};
 
 export const state = {
   model: null,     // answer of api/model
+  chosen: null,    // name of the chosen model, if there are several
   colours: null,   // colour tables, decoded
   pictures: [],
   picture: null,   // the chosen picture
@@ -16,6 +17,9 @@ export const state = {
 export function on(names, listener) {
   for (const name of names.split(" ")) (listeners[name] ??= []).push(listener);
 }
+
+/** What questions say of the chosen model: nothing if it is the only one. */
+export const ofModel = () => (state.chosen === null ? {} : { model: state.chosen });
 
 /** Set a value and call its listeners. */
 export function set(name, value) {

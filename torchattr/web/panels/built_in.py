@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 
 from torchattr.inspect import show_kernels, summary
 from torchattr.methods import Saliency
+from torchattr.show import OVERLAY
 from torchattr.web.panels.panel import Panel, register_panel
 from torchattr.web.panels.parts import Bars, Map, Part, Picture, Table, Text
 from torchattr.web.panels.scene import Scene
+
+OVER_THE_PICTURE = replace(OVERLAY, how="max_abs", sign="absolute", percentile=99.5)
+"""Single pixels of a gradient are far larger than the rest, which would be transparent."""
 
 
 @register_panel("scores")
@@ -55,7 +60,7 @@ class GradientPanel(Panel):
             yield Map(values, "RGB", "color")
         yield Map(values, "Maximum magnitude", "heat")
         yield Map(values, "Signed", "signed_heat")
-        yield Map(values.abs(), "Overlay", "overlay")
+        yield Map(values, "Over the picture", OVER_THE_PICTURE)
 
 
 @register_panel("kernels")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from torchattr.models import PreparedImage, place
 from torchattr.show import Sign, colormap, rescale
 from torchattr.web.map_style import MapStyle
 from torchattr.web.state.buffers import buffers
+
+T = TypeVar("T", bound="StoredItem")
 
 
 class StoredItem:
@@ -29,6 +32,12 @@ class StoredItem:
     def nbytes(self) -> int:
         """Memory that it keeps alive."""
         return sum(buffers(self).values())
+
+    def renamed(self: T, name: str) -> T:
+        """Return it under another name, with the same buffers."""
+        other = copy(self)
+        object.__setattr__(other, "name", name)  # Items are frozen dataclasses.
+        return other
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Return the raw values for download; none by default."""

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from torchattr.core.stepping import Cancelled, stepping
+from torchattr.core.stepping import Cancelled, share_done, stepping
 from torchattr.core.warn import listening
 from torchattr.errors import CoverageWarning, InputError, TorchattrError, TorchattrWarning
 from torchattr.web.state.turns import RoundRobin
@@ -56,6 +56,7 @@ class Job:
         title: description.
         steps: number of steps begun.
         begun: whether it has had a turn.
+        share: share of its present loop that is done, 0..1; `None` if it counts none.
     """
 
     owner: Hashable
@@ -63,7 +64,9 @@ class Job:
     title: str
     steps: int = 0
     begun: bool = False
+    share: float | None = None
     started: float = field(default_factory=time.monotonic)
+    _loop: tuple[float, float] = (0.0, 0.0)
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -78,14 +81,34 @@ class Job:
         if self.cancelled:
             raise Cancelled
 
+    def step(self, share: float | None) -> None:
+        """Count a step, before which a share of its loop is done, if that is a counted one."""
+        self.steps += 1
+        if share is None:
+            return
+        if self.share is None or share < self.share:
+            self._loop = (time.monotonic(), share)
+        self.share = share
+
+    @property
+    def remaining(self) -> float | None:
+        """The seconds that the present loop will still take if it goes on as so far, if known."""
+        began, first = self._loop
+        if self.share is None or self.share <= first:
+            return None
+        return (1 - self.share) * (time.monotonic() - began) / (self.share - first)
+
     def as_json(self) -> dict[str, Any]:
         seconds = round(time.monotonic() - self.started, 3)
+        remaining = self.remaining
         return {
             "job": self.key,
             "title": self.title,
             "begun": self.begun,
             "steps": self.steps,
             "seconds": seconds,
+            "share": self.share,
+            "remaining": None if remaining is None else round(remaining, 1),
         }
 
 
@@ -207,7 +230,7 @@ class Worker:
             self._turns.release()
 
     def _between(self, job: Job) -> None:
-        job.steps += 1
+        job.step(share_done())
         self._turns.yield_turn(job.owner)
         job.check()
 

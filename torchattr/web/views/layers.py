@@ -192,7 +192,7 @@ class ProjectorCache:
         """Project a map back from a position or its maximum, and as a whole.
 
         Args:
-            key: identifies the picture.
+            key: identifies the picture and the model.
 
         Raises:
             LayerError, InputError, ShapeError, NoRuleMatched: see :class:`BackProjector`.

@@ -1,0 +1,292 @@
+"""Results in a real browser: their progress, comparison and address, and several pictures."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+import torch
+from asking import photo
+from browsing import MISSING, Browser, browser, served
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from torchattr.models import LoadedModel
+from torchattr.web import Limits, create_app
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
+]
+
+CARD = "#explain figure.map"
+CANVAS = f"{CARD} canvas"
+
+
+@pytest.fixture(scope="module")
+def address(demo: LoadedModel) -> Iterator[str]:
+    with served(create_app(demo, limits=Limits(sessions=1000))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("results")) as found:
+        yield found
+
+
+@pytest.fixture
+def page(started: Browser, address: str) -> Iterator[Browser]:
+    started.forget()
+    started.open(address)
+    yield started
+    started.settle()
+    assert started.complaints() == []
+    assert all(
+        url.startswith((address, "data:", "blob:", "about:")) for _, url in started.requests()
+    )
+
+
+def explain(page: Browser, method: str) -> None:
+    page.click(f"[data-method={method}]")
+    page.settle()
+
+
+def said(page: Browser) -> dict[str, str]:
+    """What the address says."""
+    fragment = urlsplit(page.driver.current_url).fragment
+    return {name: values[0] for name, values in parse_qs(fragment).items()}
+
+
+def reopen(page: Browser) -> None:
+    """Open the address that the page has now in a new page."""
+    url = page.driver.current_url
+    page.driver.get("about:blank")
+    page.driver.get(url)
+    page.wait("[role=tabpanel]:not([hidden]) :is(.result, .mapthumb)", 30)
+    page.settle()
+
+
+def test_cards_say_of_which_picture_and_class_they_are(page: Browser) -> None:
+    assert page.text(f"{CARD} .more") == "astronaut · astronaut_cat.jpg"
+    assert "`" not in page.find("[data-method=grad_cam]").get_attribute("title")
+    page.click("#explain .options summary")
+    field = page.find("#explain select[name=layer]")
+    label = page.run("return arguments[0].labels[0].querySelector('span')", field)
+    above, below = (
+        page.run("return arguments[0].getBoundingClientRect()", one) for one in (label, field)
+    )
+    assert above["bottom"] <= below["top"] + 1
+    assert abs(above["left"] - below["left"]) < 2
+
+
+def test_a_long_method_says_how_far_it_is(page: Browser) -> None:
+    page.click("[data-method=rise]")
+    bar = page.wait("#explain .waiting progress", 30)
+    page.until(lambda: float(bar.get_attribute("value")) > 0, "it does not move")
+    page.until(lambda: "left" in page.text("#explain .waiting .more"), "no time is told")
+    assert " %, about " in page.text("#explain .waiting .more")
+    page.click("#explain .waiting .cancel")
+    page.until(lambda: not page.all("#explain .waiting"), "it goes on")
+
+
+def test_two_maps_are_compared_with_a_slider(page: Browser) -> None:
+    explain(page, "saliency")
+    pixels = [page.pixels(f"{CARD}:nth-child({number}) canvas") for number in (1, 2)]
+    page.click(f"{CARD}:nth-child(1) [aria-label^=Compare]")
+    assert page.find(f"{CARD}.chosen").get_attribute("data-id")
+    page.click(f"{CARD}:nth-child(2) [aria-label^=Compare]")
+    page.wait("dialog[open] .stack")
+    assert page.text("dialog header strong") == "Saliency and Grad-CAM"
+    np.testing.assert_array_equal(page.pixels("dialog .left"), pixels[0])
+    np.testing.assert_array_equal(page.pixels("dialog .right"), pixels[1])
+    slider = page.find("dialog input[type=range]")
+    slider.send_keys(Keys.HOME)
+    assert page.run("return getComputedStyle(document.querySelector('.left')).clipPath").startswith(
+        "inset(0px 100%"
+    )
+    slider.send_keys(Keys.END)
+    shown = page.run("return getComputedStyle(document.querySelector('.left')).clipPath")
+    assert shown in ("inset(0px)", "inset(0px 0% 0px 0px)")
+    ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
+    page.until(lambda: not page.all("dialog[open]"), "it does not close")
+    assert page.all(".result.chosen") == []
+
+
+def test_maps_of_two_pictures_are_not_laid_over_each_other(page: Browser) -> None:
+    page.click(".thumb:nth-child(2)")
+    page.until(lambda: len(page.all(CARD)) == 2, "no second map")
+    page.settle()
+    for number in (1, 2):
+        page.click(f"{CARD}:nth-child({number}) [aria-label^=Compare]")
+    assert "same picture" in page.wait(".message").text
+    assert page.all("dialog[open]") == []
+
+
+def test_the_address_restores_maps_and_their_style(page: Browser) -> None:
+    page.click(".thumb:nth-child(2)")
+    page.settle()
+    page.click(".class:nth-child(3)")
+    page.settle()
+    page.click("#explain .reset")
+    page.click("#explain .row .quiet")
+    explain(page, "guided_backprop")
+    page.click("#explain .options summary")
+    explain(page, "integrated_gradients")
+    page.choose("#explain input[name=n_steps]", "7")
+    page.click("#explain .primary")
+    page.settle()
+    page.click("#explain .segments [data-value=absolute]")
+    page.choose("#explain input[name=alpha]", "0.3")
+    page.choose("#explain select[name=kind]", "overlay")
+    page.until(lambda: said(page).get("style", "").count(":") == 3, "the style is not said")
+    asked = json.loads(said(page)["maps"])
+    assert [one["method"] for one in asked] == ["guided_backprop", *["integrated_gradients"] * 2]
+    assert asked[-1]["options"] == {"n_steps": 7}
+    drawn = [page.pixels(f"{CARD}:nth-child({number}) canvas") for number in (1, 2, 3)]
+    before, title = said(page), page.text(".primary")
+    reopen(page)
+    page.until(lambda: len(page.all(CARD)) == 3, "not all maps came back")
+    page.settle()
+    for number, expected in enumerate(drawn, start=1):
+        np.testing.assert_array_equal(page.pixels(f"{CARD}:nth-child({number}) canvas"), expected)
+    assert page.text(".primary") == title
+    assert page.find("#explain input[name=n_steps]").get_attribute("value") == "7"
+    page.until(lambda: said(page) == before, "the address is another one")
+
+
+def test_the_address_restores_a_map_of_a_layer(page: Browser) -> None:
+    page.click("#tab-layers")
+    page.settle()
+    page.choose("#layers select[name=order]", "largest")
+    page.click("[data-layer='stage2']")
+    page.until(lambda: "64 maps" in page.text(".pager"), "no maps")
+    page.settle()
+    page.click(".pager button:last-child")
+    page.settle()
+    page.click(".mapthumb:nth-child(4)")
+    page.wait(".pair figure")
+    page.settle()
+    page.click(".detail .segments [data-value=guided]")
+    page.find(".bigmap").send_keys(Keys.ARROW_DOWN)
+    page.settle()
+    page.until(lambda: "at" in said(page), "the position is not said")
+    expected, channel = page.pixels(".pair canvas"), said(page)["map"]
+    reopen(page)
+    page.wait(".pair figure")
+    page.settle()
+    assert page.find(".mapthumb[aria-pressed=true]").get_attribute("data-channel") == channel
+    np.testing.assert_array_equal(page.pixels(".pair canvas"), expected)
+
+
+def test_the_address_restores_a_panel(page: Browser) -> None:
+    page.click("#tab-panels")
+    page.click("[data-panel=scores]")
+    page.choose("#panels input[name=top]", "3")
+    page.click("#panels form .primary")
+    page.settle()
+    page.until(lambda: "panel-options" in said(page), "the options are not said")
+    reopen(page)
+    page.until(lambda: len(page.all("#panels .bar")) == 3, "another panel")
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "picture=gone&class=5000",
+        "maps=%5B&style=no&options=1",
+        'style={"sign":"up","kind":[],"alpha":"x"}&options={"layer":"gone"}',
+        "maps=[1,null]&class=x&at=,&region=1",
+        "main",
+    ],
+)
+def test_an_address_that_says_nothing_opens_the_page(
+    page: Browser, address: str, fragment: str
+) -> None:
+    page.driver.get("about:blank")
+    page.open(f"{address}#{fragment}", "#explain .primary")
+    page.until(lambda: page.text(".primary").startswith("Explain "), "no class")
+    explain(page, "saliency")
+    assert page.pixels(CANVAS).std() > 5
+
+
+def test_several_pictures_are_opened_and_one_refused(page: Browser, tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(3)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(photo(50 + number, 40, seed=number))
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    page.find("#file").send_keys("\n".join(str(tmp_path / name) for name in names))
+    page.until(lambda: len(page.all(".thumb")) == 6, "not opened")
+    page.until(lambda: "0.png · 50 × 40" in page.text("#pictures"), "not the first one")
+    assert page.wait(".message.error").text.startswith("1.png: not a supported picture format")
+    page.settle()
+    assert [one for one in page.complaints() if "422" not in one] == []
+
+
+def test_the_page_stays_where_it_is(page: Browser) -> None:
+    """Neither a map of a layer nor another panel moves what was clicked."""
+    page.click("#tab-layers")
+    page.settle()
+    thumb = page.find(".mapthumb:nth-child(40)")
+    page.run("arguments[0].scrollIntoView({block: 'center'})", thumb)
+    top = "return arguments[0].getBoundingClientRect().top"
+    before = page.run(top, thumb)
+    thumb.click()
+    page.wait(".pair figure")
+    page.settle()
+    assert abs(page.run(top, thumb) - before) <= 1
+    assert page.run(top, page.find(".detail")) > before
+    page.click(".detail [aria-label=Close]")
+    assert (
+        page.run(
+            "return document.activeElement",
+        )
+        == thumb
+    )
+
+
+@pytest.mark.parametrize("view", ["explain", "panels"])
+def test_on_a_phone_results_are_near_the_input(page: Browser, address: str, view: Any) -> None:
+    page.resize(390, 844)
+    try:
+        page.open(address)
+        page.click(f"#tab-{view}")
+        page.run("scrollTo(0, 0)")
+        page.settle()
+        found = f"return document.querySelector('#{view} .result').getBoundingClientRect().top"
+        assert page.run(found) < 844 * 0.75
+    finally:
+        page.resize(1440, 1000)
+
+
+def test_two_models_are_compared(started: Browser, demo: LoadedModel) -> None:
+    silent = copy.deepcopy(demo.model)
+    for parameter in list(silent.parameters())[-2:]:
+        torch.nn.init.zeros_(parameter)
+    other = replace(demo, model=silent)
+    with served(create_app(demo, others=[other])) as address:
+        started.forget()
+        started.open(address)
+        started.choose("#model select", "demo (2)")
+        started.until(lambda: len(started.all(CARD)) == 2, "no map of the other one")
+        started.settle()
+        assert "demo (2)" in started.text(f"{CARD}:first-child .more")
+        shares = [one.text for one in started.all(".class .value")]
+        assert set(shares) == {"50.0 %"}
+        for number in (1, 2):
+            started.click(f"{CARD}:nth-child({number}) [aria-label^=Compare]")
+        started.wait("dialog[open] .stack")
+        assert "demo (2)" in started.text("dialog .sides")
+        ActionChains(started.driver).send_keys(Keys.ESCAPE).perform()
+        started.until(lambda: said(started).get("model") == "demo (2)", "not in the address")
+        reopen(started)
+        started.until(lambda: len(started.all(CARD)) == 2, "they did not come back")
+        started.settle()
+        assert started.complaints() == []
