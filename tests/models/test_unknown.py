@@ -21,7 +21,9 @@ def refusal(spec):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["", "torchvision:", "timm:", "hub:a", "quite_another", "a b", "."])
+@pytest.mark.parametrize(
+    "spec", ["", "torchvision:", "timm:", "hub:a", "quite_another", "a b", "."]
+)
 def test_an_unknown_text_lists_the_forms(spec):
     said = refusal(spec)
     assert repr(spec) in said

@@ -113,7 +113,7 @@ def show_layers(which: ModelSpec, depth: int | None) -> None:
 
     loaded = which.load()
     inputs = example_input(loaded)
-    with failing_is_a_sentence(loaded, inputs):
+    with failing_is_a_sentence(loaded, lambda: inputs):
         listed = layers_of(loaded.model, inputs)
     default = last_layer(loaded)
     rows = [_layer_cells(row, default) for row in listed if depth is None or row.depth < depth]

@@ -43,7 +43,7 @@ def summary(
         inputs = example_input(loaded)
         shape = (batch, inputs.shape[1], *(height_and_width or inputs.shape[2:]))
         pictures = inputs.new_zeros(shape)
-        with failing_is_a_sentence(loaded, pictures):
+        with failing_is_a_sentence(loaded, lambda: pictures):
             found = summary_of(loaded.model, pictures, depth=depth)
         stdout.print(str(found), soft_wrap=True)
         entry = summary_entry(loaded, found)

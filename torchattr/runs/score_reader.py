@@ -110,7 +110,7 @@ class ScoreReader:
             ending = OutputOperation()
             with undone() as undo:
                 enter_dispatch_mode(undo, ending)
-                with failing_is_a_sentence(self.loaded, inputs):
+                with failing_is_a_sentence(self.loaded, lambda: inputs):
                     output = self.loaded.model(inputs)
                 raw = self.raw(output)
             self._check(raw, len(inputs))
