@@ -136,6 +136,18 @@ def broken():
     return Broken(), transform
 
 
+def grey():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten()), transform
+
+
+def double():
+    return net(nn.ReLU()).double(), transform
+
+
+def misfitting():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(7, 3)), transform
+
+
 def nan():
     model = net(nn.ReLU())
     model[-1].bias.data.fill_(float("nan"))

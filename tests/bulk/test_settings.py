@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from torchattr.bulk.settings import BulkSettings
@@ -20,6 +22,8 @@ def test_no_method_is_refused() -> None:
 def test_a_seed_of_a_method_is_refused() -> None:
     with pytest.raises(InputError, match="pass seed to the run"):
         BulkSettings(TWO, {"rise": {"seed": 3}})
+    with pytest.raises(InputError, match="pass seed to the run"):
+        BulkSettings(replace(TWO, options=("rise.seed=3",)))
 
 
 @pytest.mark.parametrize("option", ["shard_size", "batch_size"])

@@ -39,6 +39,28 @@ def test_a_folder_becomes_a_store(data) -> None:
     assert maps.record["reduce"] == "max_abs"
 
 
+def test_options_of_methods_reach_their_maps(data) -> None:
+    methods = ("--method", "integrated_gradients", "--method", "saliency", "--dtype", "float32")
+    result = run(*methods, "--option", "n_steps=3", "--option", "saliency.abs=false")
+    assert result.exit_code == 0, result.output
+    maps = ta.open_maps("maps.zarr")
+    asked = {"integrated_gradients": {"n_steps": 3}, "saliency": {"abs": False}}
+    assert maps.record["methods"] == asked
+    assert (maps.arrays["saliency"][:] < 0).any()
+    other = run(*methods, "--option", "n_steps=4", "--option", "saliency.abs=false")
+    assert other.exit_code == 2
+    assert "methods" in other.stderr
+    unknown = run("--method", "saliency", "--option", "n_mask=4")
+    assert unknown.exit_code == 2
+    assert "no option 'n_mask' of saliency" in unknown.stderr
+
+
+def test_options_reach_constructors(data) -> None:
+    result = run("--method", "layer_cam", "--method", "lrp", "--option", "lrp.composite=zero")
+    assert result.exit_code == 0, result.output
+    assert ta.open_maps("maps.zarr").record["methods"]["lrp"] == {"composite": "zero"}
+
+
 def test_without_a_folder_the_bundled_pictures_are_explained(here) -> None:
     result = call("run", "--method", "saliency", "--out", "maps.zarr", "--workers", 0)
     assert result.exit_code == 0, result.output

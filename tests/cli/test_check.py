@@ -115,3 +115,12 @@ def test_pictures_of_different_sizes_are_named(here):
         "    return Net(), ToTensor()\n"
     )
     refused(relu("photo.png", *pictures(1), model="sized.py:net"), "must have one size")
+
+
+@pytest.mark.parametrize("target", ["-1", "3"])
+def test_a_target_out_of_range_is_refused_once_and_as_elsewhere(here, target):
+    result = call("check", "photo.png", "--model", "models.py:relu", "--target", target)
+    refused(result, f"target {target} is out of range for a model with 3 classes; allowed are 0 to")
+    assert result.stderr.count("out of range") == 1
+    dreamt = call("dream", "--model", "models.py:relu", "--target", target)
+    refused(dreamt, f"target {target} is out of range for a model with 3 classes; allowed are 0 to")

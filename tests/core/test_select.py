@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -84,6 +85,15 @@ def test_one_layer_is_found_by_name_or_module() -> None:
     assert find_layer(MODEL, nn.ReLU())[0] == "ReLU"
     with refused(InputTypeError, "got type"):
         find_layer(MODEL, nn.ReLU)  # type: ignore[arg-type]
+
+
+def test_one_layer_is_found_by_a_pattern_that_only_it_matches() -> None:
+    model = nn.Sequential(OrderedDict(stem=nn.ReLU(), stage1=nn.ReLU(), stage2=nn.ReLU()))
+    assert find_layer(model, "ste?")[0] == "stem"
+    with pytest.raises(LayerError, match=r"'stage\?' matches 2 layers, 'stage1', 'stage2'; name"):
+        find_layer(model, "stage?")
+    with pytest.raises(LayerError, match=r"no layer matches 'x\?'"):
+        find_layer(model, "x?")
 
 
 def test_a_function_names_no_layers() -> None:

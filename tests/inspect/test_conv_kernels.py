@@ -132,3 +132,8 @@ def test_what_has_no_kernels_is_refused(
 
 
 LAZY = nn.LazyConv2d(2, 3)
+
+
+def test_kernels_without_values_are_refused() -> None:
+    with pytest.raises(LayerError, match="on the device meta, where kernels have no values"):
+        ta.conv_kernels(nn.Sequential(nn.Conv2d(1, 1, 1, device="meta")), "0")

@@ -22,9 +22,15 @@ class ImageNetInfo:
 
 
 def create(name, pretrained):
-    if pretrained:
+    if name == "hf-hub:own/net":
+        model = nn.Sequential(nn.Conv2d(3, 2, 1))
+        model.pretrained_cfg = {"label_names": ["n1", "n2"], "label_descriptions": {"n2": "cat"}}
+        return model
+    if ":" in name or pretrained:
         raise OSError("cannot reach the hub")
-    return nn.Sequential(nn.Dropout(), nn.Conv2d(3, 2, 1))
+    model = nn.Sequential(nn.Dropout(), nn.Conv2d(3, 2, 1))
+    model.pretrained_cfg = {}
+    return model
 
 
 @pytest.fixture
@@ -86,3 +92,18 @@ def test_errors_name_the_way_out():
         load_model("timm:tiny_net")
     with pytest.raises(ModelError, match=r"no model named 'tiny_nets'; did you mean 'tiny_net'"):
         load_model("timm:tiny_nets")
+
+
+@pytest.mark.usefixtures("timm")
+def test_models_of_the_hub_come_with_the_names_of_their_configuration():
+    loaded = load_model("timm:hf-hub:own/net")
+    assert loaded.class_names == ("n1", "cat")
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize("weights", [None, "random"])
+def test_what_the_hub_does_not_answer_is_a_sentence(weights):
+    with pytest.raises(WeightsError, match=r"other/net could not be fetched.*cannot reach the hub"):
+        load_model("timm:hf-hub:other/net", weights=weights)
+    with pytest.raises(ModelError, match=r"is no folder of a model of timm \(cannot reach"):
+        load_model("timm:local-dir:here", weights=weights)

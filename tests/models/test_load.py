@@ -5,22 +5,14 @@ import pytest
 from torch import nn
 
 from torchattr.errors import ModelError
-from torchattr.models import FORMS, load_model
+from torchattr.models import load_model
 
 
-@pytest.mark.parametrize(
-    "spec", ["resnet50", "", "torchvision:", "timm:", "hub:a", "net.py", "Demo"]
-)
-def test_an_unknown_spec_lists_the_forms(spec):
-    with pytest.raises(ModelError) as caught:
-        load_model(spec)
-    assert repr(spec) in str(caught.value)
-    assert all(form in str(caught.value) for form in FORMS)
-
-
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cpu:x", "xpu"])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cpu:x", "xpu", "mps", "hpu"])
 def test_an_unusable_device_is_named(device):
-    with pytest.raises(ModelError, match=rf"device '{device}' cannot be used: .+"):
+    with pytest.raises(
+        ModelError, match=rf"^device '{device}' cannot be used: [^;\[]+; there are: cpu"
+    ):
         load_model("demo", device=device)
 
 

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from torchattr.errors import ModelError, WeightsError
-from torchattr.models import TransformWarning, load_model
+from torchattr.models import TransformWarning, blamed, frames_of_user, load_model
 
 SOURCE = """
 from torch import nn
@@ -32,6 +32,15 @@ def exported():
 
 def number():
     return 3
+
+def with_a_number_for_names():
+    return net(), ToTensor(), 5
+
+def with_names_by_index():
+    return net(), ToTensor(), {0: "cat", 1: "dog"}
+
+def deep():
+    return broken()
 
 def broken():
     raise ZeroDivisionError("inside the user's code")
@@ -95,3 +104,31 @@ def test_wrong_specs_are_named(file, tmp_path):
         load_model(f"{file}:number")
     with pytest.raises(ModelError, match="has no function ''"):
         load_model(f"{file}:")
+
+
+@pytest.mark.parametrize("function", ["with_a_number_for_names", "with_names_by_index"])
+def test_class_names_are_a_list(file, function):
+    with pytest.raises(ModelError, match=r"class_names must be a list of names .*, got (5|\{0)"):
+        load_model(f"{file}:{function}")
+
+
+def test_a_function_makes_its_own_weights(file):
+    with pytest.raises(WeightsError, match=r"mine\.py:with_transform makes its own weights"):
+        load_model(f"{file}:with_transform", weights="random")
+
+
+def test_the_calls_of_the_users_code_are_known(file, tmp_path):
+    with pytest.raises(ZeroDivisionError) as caught:
+        load_model(f"{file}:deep")
+    assert [one.name for one in frames_of_user(caught.value)] == ["deep", "broken"]
+    assert blamed(caught.value).endswith("in broken: ZeroDivisionError: inside the user's code")
+
+
+def test_a_fault_in_a_module_beside_the_file_is_blamed_there(file, tmp_path):
+    (tmp_path / "sibling_of_user_file.py").write_text("WIDTH = nothing\n")
+    with pytest.raises(NameError) as caught:
+        load_model(f"{file}:net")
+    assert f"{tmp_path / 'sibling_of_user_file.py'}, line 1" in blamed(caught.value)
+    with pytest.raises(ModelError) as own:
+        load_model("nothing")
+    assert frames_of_user(own.value) == []

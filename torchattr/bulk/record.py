@@ -110,7 +110,7 @@ def requested(
         "weights_from": weights,
         "preprocessing": json.loads(plain_text(loaded.transform)),
         "sources": source_digest(loaded, explain.names),
-        "methods": {name: _plain(settings.options.get(name, {})) for name in explain.names},
+        "methods": {name: _plain(options) for name, options in settings.all_options.items()},
         "composite": explain.composite,
         "rules": _plain(explain.rules),
         "layers": list(explain.layers),

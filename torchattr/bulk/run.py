@@ -71,6 +71,7 @@ def run(
     layer: str | Sequence[str] = (),
     rules: Mapping[str, str] | None = None,
     composite: str | None = None,
+    options: Sequence[str] = (),
     output: str | int | None = None,
     activation: Meaning | None = None,
     memory: Memory = "auto",
@@ -116,6 +117,8 @@ def run(
         layer: for the methods that use a layer; none for the last spatial one, with a warning.
         rules: additional rules, see :func:`explain`.
         composite: for methods that are made of rules, such as lrp.
+        options: of the methods by name, such as `"n_steps=20"` for all that have it, or
+            `"rise.n_masks=40"` for one; also those of their constructors.
         output: entry of the model's output that holds the scores.
         activation: the meaning of the scores, see :class:`LoadedModel`.
         memory: how much a forward may remember, see :class:`GradientAttribution`.
@@ -168,6 +171,7 @@ def run(
         ExplainSettings(
             *(tuple(named), (), layers, rules or {}, output, checked_memory(memory)),
             composite=composite,
+            options=_several(options),
         ),
         named,
         _several(targets),

@@ -11,7 +11,7 @@ from torchattr.bulk.map_form import MapForm
 from torchattr.core.output_target import OutputTarget
 from torchattr.errors import InputError
 from torchattr.methods import checked_count, checked_seed
-from torchattr.runs import ExplainSettings, draws_numbers
+from torchattr.runs import ExplainSettings, draws_numbers, options_by_method
 
 Options: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Options of the `attribute` of each method."""
@@ -56,12 +56,18 @@ class BulkSettings:
             checked_count(self.batch_size, "batch_size")
         if not self.explain.methods:
             raise InputError("methods is empty; name at least one, such as guided_backprop")
-        for name, options in self.options.items():
+        for name, options in self.all_options.items():
             if "seed" in options:
                 raise InputError(
-                    f"methods has a seed for {name}; in a run each picture has its own, derived"
-                    " from its id and from seed: pass seed to the run instead"
+                    f"{name} has a seed of its own; in a run each picture has another, derived from"
+                    " its id and from seed: pass seed to the run instead"
                 )
+
+    @property
+    def all_options(self) -> Options:
+        """The options of each method, those of its constructor too, without the defaults."""
+        named = options_by_method(self.explain.options, self.explain.names)
+        return {name: {**made, **self.options.get(name, {})} for name, made in named.items()}
 
     @property
     def shared(self) -> list[str]:

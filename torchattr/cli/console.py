@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from traceback import FrameSummary
 from types import TracebackType
 from typing import Any
 
@@ -68,7 +69,7 @@ def reported() -> Iterator[None]:
 
 
 class _FaultsOfUsers:
-    """Prints what a user's own file raised as a sentence that names the line."""
+    """Prints what a user's own file raised as a sentence that names the line, after its calls."""
 
     def __enter__(self) -> None:
         """Do nothing: only errors are handled."""
@@ -81,12 +82,21 @@ class _FaultsOfUsers:
     ) -> None:
         if error is None or isinstance(error, (TorchattrError, KeyboardInterrupt, typer.Exit)):
             return
-        from torchattr.models import blamed
+        from torchattr.models import blamed, frames_of_user
 
         said = None if os.environ.get(TRACEBACK) else blamed(error)
         if said is not None:
+            _show_frames(frames_of_user(error))
             fault(f"{said} (set {TRACEBACK}=1 for the traceback)")
             raise typer.Exit(USAGE) from None
+
+
+def _show_frames(frames: Sequence[FrameSummary]) -> None:
+    """Print how the user's own code came to the line that raised, as Python does."""
+    for frame in frames if len(frames) > 1 else ():
+        place = f"  {frame.filename}, line {frame.lineno}, in {frame.name}"
+        err.print(printable(place), style="dim", soft_wrap=True)
+        err.print(printable(f"    {frame.line}"), style="dim", soft_wrap=True)
 
 
 @contextmanager

@@ -109,16 +109,14 @@ def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
 def show_layers(which: ModelSpec, depth: int | None) -> None:
     """Print the layers as a table."""
     from torchattr.inspect import list_layers as layers_of
-    from torchattr.runs import example_input
+    from torchattr.runs import example_input, failing_is_a_sentence
 
     loaded = which.load()
     inputs = example_input(loaded)
+    with failing_is_a_sentence(loaded, lambda: inputs):
+        listed = layers_of(loaded.model, inputs)
     default = last_layer(loaded)
-    rows = [
-        _layer_cells(row, default)
-        for row in layers_of(loaded.model, inputs)
-        if depth is None or row.depth < depth
-    ]
+    rows = [_layer_cells(row, default) for row in listed if depth is None or row.depth < depth]
     stdout.print(f"{loaded.name}, for an input of {_shape(tuple(inputs.shape))}")
     show_table(["layer", "type", "output", "description"], rows, wide="description")
 

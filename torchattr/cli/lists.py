@@ -11,7 +11,6 @@ from torchattr.cli import options
 from torchattr.cli.charts import show_json, show_table
 from torchattr.cli.console import out, reported
 from torchattr.cli.loading import Load
-from torchattr.cli.method_list import method_rows, plain_text
 
 
 def methods(
@@ -23,6 +22,8 @@ def methods(
 ) -> None:
     """List the methods, or the options of one."""
     with reported():
+        from torchattr.cli.method_list import method_rows
+
         if name is not None:
             _show_method(name, json)
             return
@@ -31,6 +32,7 @@ def methods(
 
 
 def _show_method(name: str, json: bool) -> None:
+    from torchattr.cli.method_list import plain_text
     from torchattr.runs import MethodForm, docstring_paragraphs
 
     form = MethodForm.of(name)

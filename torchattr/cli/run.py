@@ -100,13 +100,14 @@ def run_on_images(
     """
     from torchattr.kernels import backend
     from torchattr.models import find_images
+    from torchattr.runs import example_input, failing_is_a_sentence
 
     sink = where.sink()
     # What is not found is refused before the model is loaded.
     named = find_images(images) if images else None
     loaded = which.load()
     paths = named or find_images(loaded.examples)
-    with backend(which.backend), sink:
+    with backend(which.backend), sink, failing_is_a_sentence(loaded, lambda: example_input(loaded)):
         counts = _watched(paths, jobs(loaded), sink, where, loaded)
     if counts.finished:
         where.say(f"results for {_pictures(counts.finished)}")

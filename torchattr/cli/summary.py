@@ -34,7 +34,7 @@ def summary(
     """Summarise a model: shapes, parameters, multiply-adds, memory."""
     with reported():
         from torchattr.inspect import summary as summary_of
-        from torchattr.runs import example_input, summary_entry
+        from torchattr.runs import example_input, failing_is_a_sentence, summary_entry
 
         height_and_width = options.size_of(size)
         where = Destinations(out, overwrite, logdir, html, "Summary")
@@ -42,7 +42,9 @@ def summary(
         loaded = ModelSpec(model, weights, device, trust=trust).load()
         inputs = example_input(loaded)
         shape = (batch, inputs.shape[1], *(height_and_width or inputs.shape[2:]))
-        found = summary_of(loaded.model, inputs.new_zeros(shape), depth=depth)
+        pictures = inputs.new_zeros(shape)
+        with failing_is_a_sentence(loaded, lambda: pictures):
+            found = summary_of(loaded.model, pictures, depth=depth)
         stdout.print(str(found), soft_wrap=True)
         entry = summary_entry(loaded, found)
         with sink:

@@ -86,8 +86,19 @@ def as_tensors(value: Any, name: str) -> tuple[Tensor, ...]:
         if not isinstance(item, Tensor):
             raise InputTypeError(
                 f"{name} must be a tensor or a tuple of tensors, got {type(item).__name__}"
+                f"{_made_into_tensors(type(item))}"
             )
     return values
+
+
+def _made_into_tensors(kind: type) -> str:
+    """Return how what was passed becomes a tensor, where that is known."""
+    package = kind.__module__.partition(".")[0]
+    if package == "numpy":
+        return "; pass torch.from_numpy(...)"
+    if package == "PIL":
+        return "; pass load_model(...).preprocess(picture).tensor[None], or your own transform's"
+    return ""
 
 
 def as_arguments(additional_forward_args: Any) -> tuple[Any, ...]:

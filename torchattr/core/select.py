@@ -47,11 +47,15 @@ def find_layer(model: Any, layer: Layer) -> tuple[str, nn.Module]:
 
     Args:
         model: the model, or a function; a function's layers can be given as modules only.
-        layer: a name such as `"layer4.1.conv2"`, or the module itself.
+        layer: a name such as `"layer4.1.conv2"`, or with wildcards, that one layer matches; or the
+            module itself.
 
     Raises:
-        LayerError: no layer has this name; the message lists the closest ones.
+        LayerError: no layer has this name, or several match it; the message lists the closest ones.
         InputTypeError: neither a name nor a module.
+
+    >>> find_layer(nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU()), "[1-9]")[0]
+    '1'
     """
     names = layer_names(model)
     if isinstance(layer, nn.Module):
@@ -59,9 +63,13 @@ def find_layer(model: Any, layer: Layer) -> tuple[str, nn.Module]:
         return name, layer
     if not isinstance(layer, str):
         raise InputTypeError(f"layer must be a name or a module, got {type(layer).__name__}")
-    if layer not in names:
+    matching = [layer] if layer in names else list(match(names, layer))
+    if not matching:
         raise LayerError(missing(layer, names))
-    return layer, names[layer]
+    if len(matching) > 1:
+        shown = ", ".join(map(repr, matching[:_SHOWN])) + ", ..." * (len(matching) > _SHOWN)
+        raise LayerError(f"layer {layer!r} matches {len(matching)} layers, {shown}; name one")
+    return matching[0], names[matching[0]]
 
 
 def find_layers(model: Any, layers: Layers) -> dict[str, nn.Module]:
@@ -112,6 +120,7 @@ def as_selections(layers: Layers) -> list[Selection]:
     return selections
 
 
+_SHOWN = 8
 _SELECTIONS = (str, nn.Module, re.Pattern, int, slice)
 
 
@@ -171,7 +180,7 @@ def _closest(layer: str, names: Iterable[str]) -> str:
     close = get_close_matches(layer, names, n=3, cutoff=0.4)
     if close:
         return f"did you mean {', '.join(map(repr, close))}?"
-    return f"its layers are {', '.join(map(repr, names[:8]))}, ..."
+    return f"its layers are {', '.join(map(repr, names[:_SHOWN]))}, ..."
 
 
 def _type(module: nn.Module) -> str:

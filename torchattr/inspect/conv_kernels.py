@@ -189,6 +189,8 @@ def _of_module(model: Forward, layer: Layer) -> tuple[str, Tensor]:
         )
     if nn.parameter.is_lazy(weight):
         raise LayerError(f"the layer {name!r} is lazy and has no kernels yet; run the model once")
+    if weight.is_meta:
+        raise LayerError(f"the layer {name!r} is on the device meta, where kernels have no values")
     return name, _ordered(weight, isinstance(module, _Transposed), module.groups)
 
 

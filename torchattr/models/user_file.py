@@ -7,7 +7,7 @@ import inspect
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,13 +20,15 @@ from torch import nn
 
 from torchattr.core.registry import suggest
 from torchattr.core.undoing import undone
-from torchattr.errors import ModelError, TorchattrWarning
+from torchattr.errors import ModelError, TorchattrWarning, WeightsError
 from torchattr.models.cropping import Transform
 from torchattr.models.loaded import LoadedModel, in_eval_mode
-from torchattr.models.weights import fit_weights, read_weights
+from torchattr.models.weights import RANDOM, fit_weights, read_weights
 
 USER_FILE = "_torchattr_user_"
 """Prefix of the module names of users' files."""
+
+_PACKAGE = Path(__file__).parents[1]
 
 
 class TransformWarning(TorchattrWarning):
@@ -43,6 +45,11 @@ def load(
     with _siblings_importable(path):
         made = _without_arguments(_function(path, function), f"{path}:{function}")()
     loaded = _as_loaded(made, f"{path.name}:{function}")
+    if weights == RANDOM:
+        raise WeightsError(
+            f"{path.name}:{function} makes its own weights, so they cannot be random from outside;"
+            " let the function do without loading any"
+        )
     if weights is not None:
         fit_weights(loaded.model, read_weights(weights), str(weights))
     return replace(loaded, model=in_eval_mode(loaded.model).to(device))
@@ -117,16 +124,34 @@ def _needed(function: Callable[..., Any]) -> list[str]:
 
 def blamed(error: BaseException) -> str | None:
     """Describe an error raised in a user's file and its line; `None` if it was raised elsewhere."""
-    place = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if str(frame.f_globals.get("__name__", "")).startswith(USER_FILE):
-            place = f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}"
+    places = frames_of_user(error)
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{error.filename}, line {error.lineno}"
-    if place is None:
+    elif places:
+        place = f"{places[-1].filename}, line {places[-1].lineno}, in {places[-1].name}"
+    else:
         return None
     message = str(error.msg if isinstance(error, SyntaxError) else error)
     return f"{place}: {type(error).__name__}{': ' if message else ''}{message}"
+
+
+def frames_of_user(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the calls that led to an error in a user's file and in the modules beside it."""
+    folder, found = None, []
+    calls = list(traceback.walk_tb(error.__traceback__))
+    for (frame, _), summary in zip(calls, traceback.extract_tb(error.__traceback__), strict=True):
+        file = Path(summary.filename)
+        if str(frame.f_globals.get("__name__", "")).startswith(USER_FILE):
+            folder = file.parent
+        if folder is not None and _is_beside(file, folder):
+            found.append(summary)
+    return found
+
+
+def _is_beside(file: Path, folder: Path) -> bool:
+    """Whether a file is the user's: neither of this package nor installed."""
+    own = {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return file.is_relative_to(folder) and own and not file.is_relative_to(_PACKAGE)
 
 
 def _run(path: Path) -> ModuleType:
@@ -157,5 +182,12 @@ def _as_loaded(made: Any, name: str) -> LoadedModel:
             f"(model, transform, class_names) or a LoadedModel, got {got}"
         )
     transform = parts[1] if len(parts) > 1 and parts[1] is not None else imagenet_transform(name)
-    names = tuple(str(n) for n in parts[2]) if len(parts) == 3 and parts[2] else None
-    return LoadedModel(name, parts[0], transform, names)
+    return LoadedModel(name, parts[0], transform, _names(parts[2]) if len(parts) == 3 else None)
+
+
+def _names(given: Any) -> tuple[str, ...] | None:
+    if isinstance(given, (str, Mapping)) or not isinstance(given, (Iterable, type(None))):
+        raise ModelError(
+            f"class_names must be a list of names in the order of the scores, got {given!r}"
+        )
+    return tuple(map(str, () if given is None else given)) or None

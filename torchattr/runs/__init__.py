@@ -14,6 +14,7 @@ from torchattr.runs.explain_settings import ExplainPlan as ExplainPlan
 from torchattr.runs.explain_settings import ExplainSettings as ExplainSettings
 from torchattr.runs.explain_settings import default_layer_note as default_layer_note
 from torchattr.runs.explain_settings import draws_numbers as draws_numbers
+from torchattr.runs.failing_model import failing_is_a_sentence as failing_is_a_sentence
 from torchattr.runs.forms import Form as Form
 from torchattr.runs.forms import docstring_paragraphs as docstring_paragraphs
 from torchattr.runs.forms import refuse_unknown as refuse_unknown
@@ -30,6 +31,7 @@ from torchattr.runs.job import Prediction as Prediction
 from torchattr.runs.job import device_of as device_of
 from torchattr.runs.job import made_by as made_by
 from torchattr.runs.method_form import MethodForm as MethodForm
+from torchattr.runs.method_form import options_by_method as options_by_method
 from torchattr.runs.model_overview import SummaryJob as SummaryJob
 from torchattr.runs.model_overview import example_input as example_input
 from torchattr.runs.model_overview import has_convolutions as has_convolutions

@@ -139,13 +139,16 @@ def class_index(loaded: LoadedModel, text: str) -> int:
     """Return the index of one class, given by its index or name.
 
     Raises:
-        TargetError: an unknown class, or several.
+        TargetError: an unknown class, or several, or an index that no class has.
     """
     (wanted,) = parse_targets([text], loaded.class_names)
     if not isinstance(wanted, Index):
         raise TargetError(
             f"target {text!r} does not select a single class; give an index or a name"
         )
+    names = loaded.class_names or ()
+    if wanted.index < 0 or (names and wanted.index >= len(names)):
+        wanted.classes_of(len(names))
     return wanted.index
 
 

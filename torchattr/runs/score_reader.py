@@ -14,10 +14,11 @@ from torchattr.core.gradient_mode import gradients
 from torchattr.core.outputs import select_output
 from torchattr.core.types import Activation, OutputKey
 from torchattr.core.undoing import undone
-from torchattr.errors import Hint, Message, ModelError, OutputError, TorchattrError, WayOut
+from torchattr.errors import Hint, Message, ModelError, OutputError, WayOut
 from torchattr.layers import enter_dispatch_mode
-from torchattr.models import LoadedModel, OutputOperation, ScoreReading, blamed, reason
+from torchattr.models import LoadedModel, OutputOperation, ScoreReading
 from torchattr.runs.class_selector import ClassSelector, chosen
+from torchattr.runs.failing_model import failing_is_a_sentence
 from torchattr.show import percent
 
 SEGMENTATION = Message(
@@ -109,7 +110,9 @@ class ScoreReader:
             ending = OutputOperation()
             with undone() as undo:
                 enter_dispatch_mode(undo, ending)
-                raw = self.raw(self._run(inputs))
+                with failing_is_a_sentence(self.loaded, lambda: inputs):
+                    output = self.loaded.model(inputs)
+                raw = self.raw(output)
             self._check(raw, len(inputs))
             if holds_detections(raw):
                 return self._of_detections(raw)
@@ -134,17 +137,6 @@ class ScoreReader:
             )
         best = _best_of_each(raw, len(self.loaded.class_names))
         return Answer(best[0].float().cpu(), reading=ScoreReading("none", "sigmoid"), raw=raw)
-
-    def _run(self, inputs: Tensor) -> Any:
-        try:
-            return self.loaded.model(inputs)
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-            if isinstance(error, TorchattrError) or blamed(error):
-                raise
-            raise ModelError(
-                f"{self.loaded.name} cannot be run on a picture {tuple(inputs.shape)}:"
-                f" {type(error).__name__}: {reason(error)}"
-            ) from error
 
     def activation(self, answer: Answer) -> Activation:
         """Return the activation that turns scores into probabilities; `none` for a segmentation."""
@@ -179,6 +171,11 @@ class ScoreReader:
                 f"{self.loaded.name} returns {len(raw)} scores or rows of them for {examples}"
                 f" picture{'s' if examples > 1 else ''}; needed are (N, classes), a row for each",
                 hint=Hint(ways_out=[_WRAP]),
+            )
+        if raw.is_meta:
+            raise ModelError(
+                f"{self.loaded.name} is on the device meta, which has shapes but no values, so"
+                " there is nothing to explain"
             )
         if not raw.isfinite().all():
             raise OutputError(
