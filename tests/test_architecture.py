@@ -251,6 +251,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     " which is not installed",
     "models.collage.making.pictures": "models/collage/making/test_scenes.py: a list of recipes",
     # show
+    "show.elements": "show/test_drawing.py: values, which a drawing consists of",
     # inspect
     # preparation
     # evaluate

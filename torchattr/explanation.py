@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -33,6 +33,9 @@ from torchattr.methods import (
     takes,
 )
 from torchattr.models import LoadedModel
+
+if TYPE_CHECKING:
+    from torchattr.results import Appearance
 
 MethodLike: TypeAlias = "str | type[Attribution] | Attribution"
 LikeInputs: TypeAlias = Literal[
@@ -70,6 +73,7 @@ class Explanation(Generic[TensorsT]):
         notes: for each rule-based method, what it rewrote, as a sentence.
         refused: why methods could not be run, by name, if refusals are skipped.
         class_names: one name for each output, if the model is known with them.
+        appearance: how the inputs and scores of a :class:`torchattr.models.LoadedModel` are shown.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -86,6 +90,7 @@ class Explanation(Generic[TensorsT]):
     notes: Mapping[str, str]
     refused: Mapping[str, Message] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
+    appearance: Appearance | None = None
 
     @overload
     def __getitem__(self, method: LikeInputs) -> TensorsT: ...
@@ -113,6 +118,34 @@ class Explanation(Generic[TensorsT]):
         from torchattr.results import shown
 
         return shown(self)
+
+    def show(self, **options: Any) -> None:
+        """Show the panel of each example: in a notebook, or in the system's picture viewer.
+
+        See :func:`torchattr.results.show_explanation` for the options.
+        """
+        from torchattr.results import show_explanation
+
+        show_explanation(self, **options)
+
+    def to_html(self, **options: Any) -> str:
+        """Return a self-contained HTML page of the panels, which works offline.
+
+        See :func:`torchattr.results.explanation_page` for the options.
+        """
+        from torchattr.results import explanation_page
+
+        return explanation_page(self, **options)
+
+    def plot(self, method: str | None = None, **options: Any) -> Any:
+        """Draw one map on Matplotlib axes, or all of them on an array of axes.
+
+        `ex.plot("grad_cam", target=0, ax=ax)` draws on the axes `ax` and returns them. See
+        :func:`torchattr.results.plot_explanation` for the options.
+        """
+        from torchattr.results import plot_explanation
+
+        return plot_explanation(self, method, **options)
 
     def save(self, out: str | Path, **options: Any) -> list[Path]:
         """Write a panel, the raw arrays and a manifest for each example into a folder.
@@ -219,7 +252,16 @@ def explain(
         _notes(coverage, {name: call for name, call in calls.items() if name not in refused}),
         refused,
         model.class_names if isinstance(model, LoadedModel) else None,
+        _appearance(model),
     )
+
+
+def _appearance(model: Forward) -> Appearance | None:
+    if not isinstance(model, LoadedModel):
+        return None
+    from torchattr.results import Appearance
+
+    return Appearance.of(model)
 
 
 def _either(targets: Target, target: Target) -> Target:

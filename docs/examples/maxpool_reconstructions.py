@@ -30,7 +30,7 @@ def main(model: str, weights: str | None, image: str | None, picture: str, maps:
     loaded = load_model(model, weights)
     tensor = loaded.preprocess(read_image(image or examples()[0].path)).tensor
     side = tensor.shape[1]
-    seen = np.asarray(Display.of(loaded).picture(tensor))
+    seen = np.asarray(Display.of(loaded.transform).picture(tensor))
     pictures, captions = [], []
     for layer in LAYERS[model]:
         found = ta.back_project(loaded.model, tensor[None], layer, f"top{maps}", start="map")

@@ -37,7 +37,7 @@ def test_an_image_is_made_from_noise_for_a_class(here):
     with torch.no_grad():
         assert model(image)[0, 1] > model(before)[0, 1] + 5
     with Image.open("torchattr-out/dreams/cat.png") as shown:
-        assert shown.size == (128, 128)
+        assert shown.width == 448 + 2 * 32  # A page: the picture between its margins.
     assert manifest()["dreams/cat"]["objective"] == "cat"
 
 
@@ -82,7 +82,7 @@ _STD = torch.tensor([[0.27], [0.25], [0.24]])
         (("--target", "0", "--layer", "0"), "--target and --layer are mutually"),
         (("--target", "0", "--size", "x"), "--size must be a number"),
         (("--target", "0", "--octaves", "20"), "--octaves 20 would start with an image of"),
-        (("--target", "0", "--scale", "1"), "octave_scale must be above 1"),
+        (("--target", "0", "--octave-scale", "1"), "octave_scale must be above 1"),
         (("--target", "0", "--rate", "-1"), "rate must not be negative"),
         (("photo.png", "--target", "0"), "--target is for images from noise"),
         (("photo.png", "--size", "32"), "--size is for images from noise"),

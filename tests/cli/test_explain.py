@@ -22,6 +22,7 @@ import torchattr as ta
 from torchattr.models.collage import examples
 from torchattr.models.lite0 import PACKAGE
 from torchattr.models.weights import read_weights
+from torchattr.show import Drawing
 
 CAT = examples()[0].path
 
@@ -540,8 +541,8 @@ def panels(monkeypatch):
     """What the panels of a run are asked to show."""
     asked = []
     monkeypatch.setattr(
-        "torchattr.results.entries.panel",
-        lambda *args, **options: asked.append(options) or Image.new("RGB", (9, 9)),
+        "torchattr.results.entries.draw_panel",
+        lambda *args, **options: asked.append(options) or Drawing(9, 9),
     )
     return asked
 

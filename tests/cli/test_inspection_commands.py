@@ -141,3 +141,43 @@ def test_results_go_to_tensorboard_and_a_page_as_well(here, command):
     assert "data:image/png;base64" in Path("page.html").read_text()
     assert "tensorboard --logdir log" in result.stdout
     assert "page.html" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stem"),
+    [
+        (("explain", CAT, "--method", "saliency", "--target", "top1"), "astronaut_cat"),
+        (("activations", CAT, "--layer", "stem.relu", "--top", 2), None),
+        (("backproject", CAT, "--layer", "stage1", "--top", 2), None),
+        (("kernels", "--layer", "stem.conv"), None),
+        (("layers", CAT, "--layer", "stage1", "--method", "grad_cam"), None),
+        (("dream", "--layer", "stage1", "--steps", 1), None),
+    ],
+)
+def test_every_picture_can_be_a_dark_pdf_or_a_large_svg(here, arguments, stem):
+    look = ("--format", "svg", "--format", "pdf", "--theme", "dark", "--scale", 2, "--dpi", 300)
+    result = call(*arguments, *look)
+    assert result.exit_code == 0, result.output
+    assert "pictures (.svg, .pdf)" in result.output
+    out = Path("torchattr-out")
+    assert not list(out.rglob("*.png"))
+    (svg,), (pdf,) = (list(out.rglob(f"*.{form}")) for form in ("svg", "pdf"))
+    assert 'fill="#181a1e"' in svg.read_text()
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert stem is None or svg.stem == stem
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--format", "jpg"), "must be one of png, pdf, svg, got 'jpg'"),
+        (("--theme", "sepia"), "theme must be one of"),
+        (("--scale", 99), "scale must be within"),
+        (("--dpi", 0), "dpi must be above 0"),
+    ],
+)
+def test_a_look_that_does_not_exist_is_refused_before_anything_is_written(here, option, words):
+    result = call("explain", CAT, *option)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert not Path("torchattr-out").exists()

@@ -10,7 +10,16 @@ import torch
 from helpers import refused
 
 from torchattr.errors import InputError, LayerError
-from torchattr.inspect.drawing import Planes, chosen_indices, draw, labelled, tile
+from torchattr.inspect.drawing import (
+    Planes,
+    PlaneStyle,
+    chosen_indices,
+    map_tile,
+    photo_size,
+    photo_tiles,
+    short_number,
+)
+from torchattr.show import colormap
 
 
 def test_planes_of_each_dimension() -> None:
@@ -25,34 +34,94 @@ def test_planes_of_each_dimension() -> None:
         Planes.of(torch.ones(2, 0, 3), ["a", "b"])
 
 
-def test_each_value_becomes_a_square_of_pixels() -> None:
-    planes = Planes(np.array([[[1.0, 0.0], [0.0, 1.0]]]), ["a"])
-    picture = np.asarray(draw(planes, False, None, "gray", None, 64))[4:68, 4:68, 0]
-    expected = np.kron(np.array([[255, 0], [0, 255]]), np.ones((32, 32)))
-    assert np.array_equal(picture, expected)
+def style(shared: bool = False, percentile: float | None = None, **options: Any) -> PlaneStyle:
+    return PlaneStyle(shared, percentile, options.pop("cmap", None), None, 64, **options)
 
 
-def test_captions_fit_below_their_picture() -> None:
-    small = np.zeros((1, 2, 2, 3), np.uint8)
-    assert tile(small, ["a"], None, 10).width < tile(small, ["a rather long one"], None, 10).width
-    assert tile(small, ["word " * 200], None, 10).width <= 168
+def planes(*values: Any) -> Planes:
+    return Planes(np.array(values, float), [f"map {number}" for number in range(len(values))])
 
 
 def test_signed_values_have_two_colours() -> None:
-    both = np.asarray(draw(Planes(np.array([[[-1.0, 1.0]]]), ["a"]), False, None, None, None, 64))
-    left, right = both[10, 10].astype(int), both[10, 60].astype(int)
+    gallery, _, _ = style().gallery(planes([[-1.0, 1.0]]))
+    left, right = gallery.tiles[0].pictures[0][0].astype(int)
     assert left[2] > left[0]
     assert right[0] > right[2]
 
 
-def test_too_large_a_picture_is_refused() -> None:
-    pictures = np.zeros((200, 10, 10, 3), np.uint8)
-    with refused(InputError, "200 pictures of 1000 × 1000 pixels", "choose some of the channels"):
-        tile(pictures, ["a"] * 200, None, 1000)
+def test_captions_hold_what_the_colours_stand_for() -> None:
+    positive, _, note = style().gallery(planes([[0.0, 12.345]], [[0.0, 0.5]]))
+    assert [tile.caption for tile in positive.tiles] == [["map 0 · max 12.3"], ["map 1 · max 0.5"]]
+    assert "own largest magnitude; its largest value" in note
+    signed, _, note = style(percentile=90).gallery(planes([[-0.25, 2.0]]))
+    assert signed.tiles[0].caption == ["map 0 · −0.25 to 2"]
+    assert "its range" in note
+    assert "percentile 90" in note
 
 
-def test_labels_hold_the_magnitude() -> None:
-    assert labelled(["7"], [12.345]) == ["7: 12"]
+@pytest.mark.parametrize(
+    ("values", "shared", "ends"),
+    [
+        ([[0.0, 4.0], [1.0, 2.0]], False, ("0", "max")),
+        ([[0.0, 4.0], [1.0, 2.0]], True, ("0", "4")),
+        ([[-1.0, 4.0], [1.0, 2.0]], False, ("−0.25 max", "max")),
+        ([[-1.0, 4.0], [1.0, 2.0]], True, ("−1", "4")),
+        ([[-4.0, -1.0], [-8.0, 2.0]], True, ("−8", "2")),
+        ([[0.0, 0.0], [0.0, 0.0]], False, ("0", "0")),
+    ],
+)
+def test_the_colour_bar_ends_with_the_colours_that_are_drawn(
+    values: Any, shared: bool, ends: tuple[str, str]
+) -> None:
+    gallery, (legend,), _ = style(shared).gallery(planes(values))
+    assert legend.ends == ends
+    drawn = np.concatenate([tile.pictures[0].reshape(-1, 3) for tile in gallery.tiles])
+    lowest = colormap(0.0, "RdBu_r" if np.min(values) < 0 else "viridis")
+    shown = {tuple(color) for color in (*drawn, lowest)}
+    assert {tuple(legend.bar[0, 0]), tuple(legend.bar[0, -1])} <= shown
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((7, 7), (196, 196)),
+        ((56, 56), (224, 224)),
+        ((300, 300), (300, 300)),
+        ((13, 100), (500, 65)),
+    ],
+)
+def test_maps_are_enlarged_by_whole_factors(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    assert map_tile(np.zeros((*shape, 3), np.uint8), 192, ["a"]).size == size
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((224, 224), (224, 224)),
+        ((96, 96), (192, 192)),
+        ((1000, 500), (384, 192)),
+        ((600, 300), (576, 288)),
+        ((500, 300), (500, 300)),
+        ((1200, 300), (576, 144)),
+        ((2, 2), (192, 192)),
+    ],
+)
+def test_the_shorter_side_of_a_picture_is_a_cell_at_least(
+    size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    assert photo_size(*size, 192) == shown
+
+
+def test_pictures_of_one_grid_have_one_magnification() -> None:
+    several = [[np.zeros((*shape, 3), np.uint8)] * 2 for shape in ((20, 20), (10, 20), (5, 5))]
+    tiles = photo_tiles(several, [["a"]] * 3, 200)
+    assert [tile.size for tile in tiles] == [(200, 200), (200, 100), (50, 50)]
+    assert not any(tile.smooth for tile in tiles)
+    assert photo_tiles([[np.zeros((150, 150, 3), np.uint8)]], [["a"]], 200)[0].smooth
+
+
+def test_numbers_are_short() -> None:
+    assert [short_number(n) for n in (12.345, -0.00001, 0)] == ["12.3", "−1e−05", "0"]
 
 
 @pytest.mark.parametrize(

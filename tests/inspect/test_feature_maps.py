@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from helpers import assert_same, noise, refused, seeded
-from PIL import Image
 from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import InputError, LayerError
+from torchattr.show import Drawing, FigureHead
+from torchattr.show.elements import Raster
+from torchattr.show.text import TextLine
 
 
 class Twice(nn.Module):
@@ -127,27 +128,45 @@ def test_the_strongest_channels() -> None:
 def test_a_picture_holds_all_maps_or_those_asked_for() -> None:
     values = torch.arange(30.0).reshape(1, 30, 1, 1).expand(1, 30, 2, 2)
     found = ta.inspect.FeatureMaps({"a": (values,)})
-    whole = grey(found.picture("a", shared=True, columns=30, cmap="gray"), 30)
+    whole = grey(found.draw("a", shared=True, columns=30, cmap="gray"))
     assert [round(level / 255 * 29) for level in whole] == list(range(30))
-    few = grey(found.picture("a", channels=[28, 29], shared=True, columns=2, cmap="gray"), 2)
+    few = grey(found.draw("a", channels=[28, 29], shared=True, columns=2, cmap="gray"))
     assert few == [round(28 / 29 * 255), 255]
-    top = grey(found.picture("a", top=2, shared=True, columns=2, cmap="gray"), 2)
+    top = grey(found.draw("a", top=2, shared=True, columns=2, cmap="gray"))
     assert top == few[::-1]
 
 
-def grey(picture: Image.Image, columns: int) -> list[int]:
-    """Return the grey level in the upper left corner of each cell of a one-row grid."""
-    array = np.asarray(picture)
-    width, rest = divmod(array.shape[1] - 4, columns)
-    assert rest == 0
-    return [int(array[6, 6 + column * width, 0]) for column in range(columns)]
+def test_a_grid_says_what_it_shows_and_how_it_is_sorted() -> None:
+    values = torch.arange(30.0).reshape(1, 30, 1, 1).expand(1, 30, 4, 5)
+    found = ta.inspect.FeatureMaps({"a": (values,)})
+    head = FigureHead("lite0", "cat.jpg", torch.zeros(3, 8, 8))
+
+    def texts(**options: Any) -> list[str]:
+        drawn = found.draw("a", head=head, **options).elements
+        return [one.text for one in drawn if isinstance(one, TextLine)]
+
+    assert texts()[:3] == [
+        "Feature maps of a",
+        "model: lite0 · picture: cat.jpg · all 30 maps of 4 × 5",
+        "Input",
+    ]
+    most = texts(top=2, by="mean")
+    assert most[1].endswith("2 of 30 maps of 4 × 5 · the largest mean first")
+    assert most[3:5] == ["channel 29 · max 29", "channel 28 · max 28"]
+    assert found.picture("a").width > 6 * 192
+
+
+def grey(drawn: Drawing) -> list[int]:
+    """Return the grey level in the upper left corner of each map."""
+    maps = [one for one in drawn.elements if isinstance(one, Raster) and not one.smooth]
+    return [int(one.pixels[0, 0, 0]) for one in maps]
 
 
 def test_scales_are_of_each_map_or_shared() -> None:
     values = torch.tensor([[[1.0, 0.0]], [[4.0, 0.0]]])[None]
     found = ta.inspect.FeatureMaps({"a": (values,)})
     own, shared = (
-        grey(found.picture("a", shared=one, channels=[0, 1], columns=2, cmap="gray"), 2)
+        grey(found.draw("a", shared=one, channels=[0, 1], columns=2, cmap="gray"))
         for one in (False, True)
     )
     assert own == [255, 255]

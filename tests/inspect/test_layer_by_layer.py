@@ -7,6 +7,10 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import LayerReuseWarning
+from torchattr.inspect import TITLES
+from torchattr.show import Look
+from torchattr.show.elements import Raster
+from torchattr.show.text import TextLine
 
 
 class Net(nn.Module):
@@ -87,8 +91,16 @@ def test_other_arguments_are_refused() -> None:
 def test_picture_has_a_place_for_each_layer(method: str) -> None:
     found = ta.layer_by_layer(MODEL, X, method=method, target=0)
     assert repr(found) == f"LayerMaps({method}: first, second)"
-    drawn = found.picture(1, columns=2, cell=100)
-    assert drawn.width in range(2 * 90 + 12, 2 * 100 + 13)
-    assert found.picture(image=torch.zeros(3, 40, 36), columns=1).height > 2 * 100
+    drawn = found.draw(1, columns=2, target="cat", look=Look(scale=2))
+    maps = [one for one in drawn.elements if isinstance(one, Raster)][1:-1]
+    assert len(maps) == 2
+    assert all(min(one.box[2:]) == 192 for one in maps)
+    texts = [one.text for one in drawn.elements if isinstance(one, TextLine)]
+    assert texts[0] == f"{TITLES[found.method]} layer by layer: cat"
+    assert "first" in texts
+    largest = float(found["second"][1].max().clamp(min=0))
+    sized = [text for text in texts if text.startswith("8 × 7 · max ")]
+    assert sized == ([f"8 × 7 · max {largest:.3g}"] if method == "grad_cam" else [])
+    assert found.picture(image=torch.zeros(3, 40, 36), columns=1).height > 2 * 192
     with refused(ta.InputError, "example 2"):
         found.picture(2)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import noise, refused, seeded
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.errors import ImageError, InputTypeError
+from torchattr.inspect import draw_signal
 from torchattr.models.collage import collage, examples, preprocess
+from torchattr.show.elements import Raster
+from torchattr.show.text import TextLine
 
 MODEL = seeded(
     lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 3, 2))
@@ -75,13 +79,19 @@ def test_a_folder_is_searched() -> None:
     assert {patch.source.parent for patch in found} == {folder}
 
 
-def test_picture_shows_both_sides() -> None:
+def test_each_patch_has_its_projection_beside_it() -> None:
     found = ta.top_patches(MODEL, IMAGES, "2", 3, k=4)
-    drawn = found.picture(cell=96)
-    side = 2 * 96 + 3 * 4
-    assert drawn.width == 2 * side + 3 * 6
-    gray = found.picture(display=lambda patch: torch.full_like(patch, 0.5))
-    assert gray.getpixel((6 + 4 + 48, 6 + 4 + 48)) == (128, 128, 128)
+    shown = found.draw(display=lambda patch: torch.full_like(patch, 0.25))
+    pictures = [one for one in shown.elements if isinstance(one, Raster)][:-1]
+    assert [int(one.pixels.mean()) for one in pictures[::2]] == [64] * 4
+    for patch, sent in zip(found, pictures[1::2], strict=True):
+        assert np.array_equal(sent.pixels, draw_signal(patch.projection))
+    texts = [one.text for one in shown.elements if isinstance(one, TextLine)]
+    assert texts[0] == "What excites channel 3 of 2 most"
+    assert "4 strongest patches of 23 images, the strongest first" in texts[1]
+    assert f"activation {found[0].activation:.3g}" in texts
+    assert f"image {found[0].index}" in texts
+    assert found.picture(columns=4).width > 8 * 192
 
 
 def test_progress_counts_the_images(capsys: pytest.CaptureFixture[str]) -> None:

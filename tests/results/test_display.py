@@ -23,7 +23,7 @@ def standardised(image):
 def test_a_normalisation_is_reversed():
     image = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
     scaled = loaded(Compose([ToTensor(), Normalize([0.1, 0.5, 0.9], [0.2, 0.3, 0.4])]))
-    display = Display.of(scaled)
+    display = Display.of(scaled.transform)
     shown = display.picture(scaled.preprocess(image).tensor)
     np.testing.assert_array_equal(np.asarray(shown), np.asarray(image))
     low, high = display.bounds
@@ -34,14 +34,14 @@ def test_a_normalisation_is_reversed():
 def test_the_embedded_model_shows_what_it_was_given():
     demo = load_model("demo")
     image = read_image(examples()[0].path)
-    shown = Display.of(demo).picture(demo.preprocess(image).tensor)
+    shown = Display.of(demo.transform).picture(demo.preprocess(image).tensor)
     expected = image.resize((128, 128), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(np.asarray(shown), np.asarray(expected))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_where_the_reverse_is_not_known_brightness_is_stretched(channels):
-    display = Display.of(loaded(standardised))
+    display = Display.of(standardised)
     assert display.bounds is None
     shown = np.asarray(display.picture(torch.linspace(-3, 7, channels * 4).reshape(channels, 2, 2)))
     assert (shown.min(), shown.max()) == (0, 255)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from torchattr.errors import FolderError
 from torchattr.results import RunFolder, locks
 from torchattr.results.sink import Entry
+from torchattr.show import Drawing
 
 
 class Killed(BaseException):
@@ -24,7 +24,7 @@ class Killed(BaseException):
 
 
 def entry(name="cat", value=1.0, picture=True):
-    drawn = Image.new("RGB", (4, 4)) if picture else None
+    drawn = Drawing(4, 4) if picture else None
     return Entry(name, drawn, {"saliency": np.full(3, value)}, {"value": value})
 
 
@@ -349,7 +349,7 @@ def test_ctrl_c_while_a_file_is_written_ends_after_it(tmp_path, monkeypatch):
 SCRIPT = """
 import sys
 import numpy as np
-from PIL import Image
+from torchattr.show import Drawing
 from torchattr.results import locks
 from torchattr.results.folder import RunFolder
 from torchattr.results.sink import Entry
@@ -363,7 +363,7 @@ folder = RunFolder(out)
 folder.claim(names)
 with folder:
     for name in names:
-        folder.add(Entry(name, Image.new("RGB", (4, 4)), {"saliency": np.ones(3)}, {"value": 1.0}))
+        folder.add(Entry(name, Drawing(4, 4), {"saliency": np.ones(3)}, {"value": 1.0}))
         folder.finish(name)
 """
 

@@ -2,15 +2,15 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from torchattr.errors import FolderError
+from torchattr.errors import FolderError, InputError
 from torchattr.results.folder import RunFolder
 from torchattr.results.sink import Entry
+from torchattr.show import Drawing
 
 
 def entry(name="cat", value=1.0):
-    return Entry(name, Image.new("RGB", (4, 4)), {"saliency": np.full(3, value)}, {"model": "m"})
+    return Entry(name, Drawing(4, 4), {"saliency": np.full(3, value)}, {"model": "m"})
 
 
 def write(out, *entries, overwrite=False):
@@ -125,3 +125,38 @@ def test_skipped_pictures_are_in_the_manifest(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.skip("broken.jpg", "truncated")
     assert manifest(tmp_path)["skipped"] == {"broken.jpg": "truncated"}
+
+
+def test_pictures_are_written_in_the_formats_that_are_asked_for(tmp_path):
+    with RunFolder(tmp_path, formats=("pdf", "svg", "pdf"), dpi=300) as folder:
+        folder.claim(["cat"])
+        files = folder.add(entry())
+    assert [file.name for file in files] == ["cat.pdf", "cat.svg", "cat.npz"]
+    assert (tmp_path / "cat.pdf").read_bytes()[:5] == b"%PDF-"
+    assert (tmp_path / "cat.svg").read_bytes() == entry().drawing.encoded("svg", 300)
+    # Another format replaces them, as a rerun replaces its own files.
+    write(tmp_path, entry())
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "cat.npz",
+        "cat.png",
+        "manifest.json",
+    ]
+
+
+def test_a_picture_is_finished_only_in_the_formats_of_its_run(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.add(entry())
+        folder.finish("key")
+    assert RunFolder(tmp_path).has_finished("key")
+    assert not RunFolder(tmp_path, formats=("pdf",)).has_finished("key")
+    assert not RunFolder(tmp_path, dpi=300).has_finished("key")
+
+
+def test_a_file_of_another_format_is_in_nobodys_way(tmp_path):
+    (tmp_path / "cat.pdf").write_text("mine")
+    write(tmp_path, entry())
+    assert (tmp_path / "cat.pdf").read_text() == "mine"
+    with pytest.raises(FolderError, match=r"holds cat\.pdf"):
+        RunFolder(tmp_path, formats=("pdf",)).claim(["cat"])
+    with pytest.raises(InputError, match="got 'jpg'"):
+        RunFolder(tmp_path, formats=("jpg",))

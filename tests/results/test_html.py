@@ -9,6 +9,7 @@ from PIL import Image
 
 from torchattr.errors import FolderError
 from torchattr.results import Entry, Report
+from torchattr.show import Drawing
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 NASTY = "<script>alert('x')</script> & \"quoted\""
@@ -39,7 +40,8 @@ class Page(HTMLParser):
 
 
 def entry(name="cat", **options):
-    picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    drawing = Drawing(4, 4)
+    drawing.place(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), (0, 0, 4, 4))
     record = {
         "targets": [{"name": NASTY, "score": 2.0, "probability": 0.25}],
         "coverage": {"methods": {"guided_backprop": "3 relu calls, 3 rewritten"}},
@@ -48,7 +50,7 @@ def entry(name="cat", **options):
         "versions": {"torch": "9.9"},
         "source": NASTY,
     }
-    return Entry(name, picture, {}, record, **options)
+    return Entry(name, drawing, {}, record, **options)
 
 
 def page(tmp_path, *entries, **options):

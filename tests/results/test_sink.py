@@ -4,14 +4,14 @@ import signal
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from torchattr.errors import FolderError
 from torchattr.results import Entry, Report, RunFolder, Tee
+from torchattr.show import Drawing
 
 
 def entry(name="cat", group="activations/conv", **options):
-    return Entry(name, Image.new("RGB", (4, 4)), {"maps": np.ones(2)}, group=group, **options)
+    return Entry(name, Drawing(4, 4), {"maps": np.ones(2)}, group=group, **options)
 
 
 def test_several_sinks_get_the_same(tmp_path):

@@ -7,14 +7,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from torchattr.errors import FolderError, PackageError
 from torchattr.results import Entry, TensorBoard
+from torchattr.show import Drawing
 
 
 def entry(index, value):
     pixels = np.full((6, 8, 3), value, np.uint8)
     pixels[0, 0] = (1, 2, 3)
+    drawing = Drawing(8, 6)
+    drawing.place(pixels, (0, 0, 8, 6))
     return Entry(
         f"picture-{index}",
-        Image.fromarray(pixels),
+        drawing,
         {"maps": np.ones(3)},
         {"source": f"{index}.png"},
         group="activations/features.3",

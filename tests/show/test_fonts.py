@@ -4,7 +4,7 @@ from PIL import Image
 
 from torchattr.show import fonts
 from torchattr.show.fonts import font, runs_of
-from torchattr.show.text import draw_lines, width_of, wrap
+from torchattr.show.text import draw_line, text_lines, width_of, wrap
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_typeface_comes_with_pillow():
 def test_letters_that_the_built_in_typeface_lacks_are_drawn():
     def drawn(text):
         canvas = Image.new("RGB", (40, 20), "white")
-        draw_lines(canvas, [text], (2, 0), 16)
+        draw_line(canvas, *text_lines([text], (2, 0), 16, (0, 0, 0)))
         return np.asarray(canvas).tobytes()
 
     pictures = {drawn(letter) for letter in ("×", "é", "ж", "→")}

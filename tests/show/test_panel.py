@@ -5,9 +5,10 @@ from PIL import Image
 
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box
-from torchattr.show import colormap, panel
+from torchattr.show import Look, colormap, draw_panel, panel
+from torchattr.show.class_table import LABEL_WIDTH
+from torchattr.show.page import GAP, MARGIN
 from torchattr.show.panel import _Column, _legends, _size
-from torchattr.show.picture_table import GAP, LABEL_WIDTH, MARGIN
 from torchattr.show.styles import SIGNED_HEAT, Heat
 
 PHOTO = Image.new("RGB", (60, 40), (200, 100, 50))
@@ -105,10 +106,13 @@ def test_a_legend_shows_only_the_colours_in_use():
             ("lrp", -positive, None),
             ("saliency", signed, None),
             ("grad_cam", signed, None),
+            ("grad_cam", -positive, None),
+            ("lrp", 0 * positive, None),
         )
     ]
-    legends = _legends(columns)
+    legends = _legends(columns, Look())
     ends = [("0", "max"), ("−max", "max"), ("−max", "0"), ("0", "max"), ("0", "max")]
+    ends += [("0", "0"), ("0", "0")]
     assert [legend.ends for legend in legends] == ends
     red, both, blue = (legend.bar[6].astype(int) for legend in legends[:3])
     assert (red[:, 0] >= red[:, 2] - 2).all()
@@ -131,6 +135,24 @@ def test_text_scores_and_titles_change_the_page():
     titled = panel(PHOTO, maps, ["cat"], ["3.2"], title="cat.jpg", subtitle="a model")
     assert titled.height > plain.height
     assert np.asarray(plain).tobytes() == np.asarray(panel(PHOTO, maps, ["cat"])).tobytes()
+
+
+def test_the_look_changes_pixels_and_paper_but_not_the_layout():
+    maps = {"grad_cam": np.ones((1, 4, 4))}
+    plain, large, dark = (
+        draw_panel(PHOTO, maps, ["cat"], box=(20, 0, 60, 40), view="photo", look=look)
+        for look in (Look(), Look(scale=2.5), Look("dark"))
+    )
+    assert (plain.width, plain.height) == (large.width, large.height) == (dark.width, dark.height)
+    assert large.image().size == (round(plain.width * 2.5), round(plain.height * 2.5))
+    papers = [one.image().getpixel((0, 0)) for one in (plain, large, dark)]
+    assert papers == [(255,) * 3, (255,) * 3, Look("dark").colors.paper]
+    # What the model did not see fades into the paper.
+    light, night = (np.asarray(one.image()).astype(int) for one in (plain, dark))
+    faded = light != night
+    assert faded.mean() > 0.5
+    shown = [one for one in large.elements if getattr(one, "pixels", None) is not None]
+    assert shown[0].pixels.shape[0] == round(shown[0].box[3] * 2.5)
 
 
 def test_a_long_class_name_is_never_cut():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torchattr.show.text import draw_lines, fitted, line_height, width_of, wrap
+from torchattr.show.text import draw_line, fitted, line_height, text_lines, width_of, wrap
 
 TEXTS = ["", "cat", "a rather long class name, with a comma", "features.denseblock4.denselayer16"]
 
@@ -24,7 +24,8 @@ def test_lines_break_between_words():
 
 def test_text_is_drawn_below_the_position_in_its_colour():
     canvas = Image.new("RGB", (100, 60), "white")
-    draw_lines(canvas, ["Hg", "Hg"], (10, 5), 20, (255, 0, 0))
+    for line in text_lines(["Hg", "Hg"], (10, 5), 20, (255, 0, 0)):
+        draw_line(canvas, line)
     left, top, right, bottom = canvas.convert("L").point(lambda v: 255 * (v < 200)).getbbox()
     assert 9 <= left < right <= 10 + width_of("Hg", 20)
     assert 5 <= top < bottom <= 5 + 2 * line_height(20)
@@ -45,7 +46,7 @@ def test_lines_are_widened_for_a_word_that_is_too_long_even_if_small():
 
 def test_text_of_several_scripts_lies_on_one_line():
     canvas = Image.new("RGB", (100, 40), "white")
-    draw_lines(canvas, ["x ж x"], (0, 0), 20)
+    draw_line(canvas, *text_lines(["x ж x"], (0, 0), 20, (0, 0, 0)))
     assert width_of("x ж x", 20) > width_of("x x", 20)
     dark = np.asarray(canvas.convert("L")) < 120
     bottoms = [np.flatnonzero(dark[:, part].any(1)).max() for part in (slice(0, 9), slice(28, 45))]

@@ -24,7 +24,8 @@ def activations(
     layer: options.OperationLayers = None,
     channel: options.Channels = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="Number of strongest maps per layer; default all")
+        int | None,
+        typer.Option(min=1, help="Number of strongest maps per layer; default all, 64 drawn"),
     ] = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
@@ -32,6 +33,10 @@ def activations(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    formats: options.Formats = None,
+    scale: options.Scale = 1.0,
+    dpi: options.Dpi = None,
+    theme: options.Theme = "light",
     load: Load = None,
 ) -> None:
     """Show the feature maps of layers.
@@ -46,10 +51,13 @@ def activations(
         if channel and top:
             raise InputError("--channel and --top are mutually exclusive; pass one of them")
 
+        look = options.look_of(theme, scale)
+
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
             layers = tuple(layer or ("r",))
-            return [ActivationsJob(loaded, layers, tuple(channel or ()), top, weights=weights)]
+            which = tuple(channel or ())
+            return [ActivationsJob(loaded, layers, which, top, weights=weights, look=look)]
 
-        where = Destinations(out, overwrite, logdir, html, "Feature maps")
+        where = Destinations(out, overwrite, logdir, html, "Feature maps", formats, dpi)
         which = ModelSpec(model, weights, device, backend, trust)
         raise typer.Exit(run_on_images(images, which, where, jobs))

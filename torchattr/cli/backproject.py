@@ -16,6 +16,26 @@ if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import PictureJob
 
+_Start = Annotated[
+    str,
+    typer.Option(
+        help="Start from max (the largest value of a map), map (all values), or ROW,COLUMN"
+    ),
+]
+_Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="deconvolution, guided or gradient, or a further rule (gelu=guided); repeatable"
+    ),
+]
+_Crop = Annotated[
+    bool,
+    typer.Option(
+        "--crop/--whole",
+        help="Show the receptive fields beside those of the image, or the whole image",
+    ),
+]
+
 
 def backproject(
     images: options.Images = None,
@@ -28,27 +48,19 @@ def backproject(
         int | None, typer.Option(min=1, help="Number of strongest maps per layer; default 9")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All maps of each layer")] = False,
-    start: Annotated[
-        str,
-        typer.Option(
-            help="Start from max (the largest value of a map), map (all values), or ROW,COLUMN"
-        ),
-    ] = "max",
-    rule: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="deconvolution, guided or gradient, or a further rule (gelu=guided); repeatable"
-        ),
-    ] = None,
-    crop: Annotated[
-        bool, typer.Option("--crop", help="Crop the image to the region that the signal reached")
-    ] = False,
+    start: _Start = "max",
+    rule: _Rules = None,
+    crop: _Crop = True,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
     out: options.Out = options.OUT,
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    formats: options.Formats = None,
+    scale: options.Scale = 1.0,
+    dpi: options.Dpi = None,
+    theme: options.Theme = "light",
     load: Load = None,
 ) -> None:
     """Project feature maps back to the input: what makes each map respond?
@@ -62,16 +74,25 @@ def backproject(
         channels = _channels(channel, top, every)
         kind, further = _kind_and_rules(rule or ())
         begin: Any = options.start_of(start)
+        look = options.look_of(theme, scale)
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
             layers = layers_or_last(loaded, layer)
             return [
                 BackProjectionsJob(
-                    loaded, layers, channels, begin, kind, further, crop, weights=weights
+                    loaded,
+                    layers,
+                    channels,
+                    begin,
+                    kind,
+                    further,
+                    crop,
+                    weights=weights,
+                    look=look,
                 )
             ]
 
-        where = Destinations(out, overwrite, logdir, html, "Back-projections")
+        where = Destinations(out, overwrite, logdir, html, "Back-projections", formats, dpi)
         which = ModelSpec(model, weights, device, backend, trust)
         raise typer.Exit(run_on_images(images, which, where, jobs))
 

@@ -18,33 +18,38 @@ if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import PictureJob
 
+_Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMAGE]...",
+        help="Images to start from: files, folders or patterns; default: noise",
+        show_default=False,
+    ),
+]
+_Target = Annotated[
+    str | None, typer.Option(help="Class index or name to maximise, starting from noise")
+]
+_Size = Annotated[
+    str | None, typer.Option(help="Size of an image from noise: 224, or HEIGHTxWIDTH")
+]
+_OctaveScale = Annotated[float | None, typer.Option(help="Size ratio between octaves")]
+
 
 def dream(
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[IMAGE]...",
-            help="Images to start from: files, folders or patterns; default: noise",
-            show_default=False,
-        ),
-    ] = None,
+    images: _Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
-    target: Annotated[
-        str | None, typer.Option(help="Class index or name to maximise, starting from noise")
-    ] = None,
+    target: _Target = None,
     layer: Annotated[str | None, typer.Option(help="Name of the layer to excite")] = None,
     channel: Annotated[
         int | None, typer.Option(help="Channel of the layer to excite; default all")
     ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Size of an image from noise: 224, or HEIGHTxWIDTH")
-    ] = None,
+    size: _Size = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps per octave")] = None,
     rate: Annotated[float | None, typer.Option(help="Initial step size")] = None,
     octaves: Annotated[int | None, typer.Option(min=1, help="Number of octaves")] = None,
-    scale: Annotated[float | None, typer.Option(help="Size ratio between octaves")] = None,
+    octave_scale: _OctaveScale = None,
     tv: Annotated[float | None, typer.Option(help="Weight of the total-variation penalty")] = None,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     output: options.Output = None,
@@ -54,6 +59,10 @@ def dream(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    formats: options.Formats = None,
+    scale: options.Scale = 1.0,
+    dpi: options.Dpi = None,
+    theme: options.Theme = "light",
     load: Load = None,
 ) -> None:
     """Synthesise images that maximise a class, a layer or a channel.
@@ -62,21 +71,29 @@ def dream(
     with spatial dimensions. Without, start from noise, for a --target or a --layer.
     """
     with reported():
-        named = {"steps": steps, "rate": rate, "octaves": octaves, "octave_scale": scale, "tv": tv}
+        named = {
+            "steps": steps,
+            "rate": rate,
+            "octaves": octaves,
+            "octave_scale": octave_scale,
+            "tv": tv,
+        }
         settings = {key: value for key, value in named.items() if value is not None}
+        look = options.look_of(theme, scale)
         _check(images, target, layer, channel, size)
         which = ModelSpec(model, weights, device, backend, trust)
-        where = Destinations(out, overwrite, logdir, html, "Dreams")
+        where = Destinations(out, overwrite, logdir, html, "Dreams", formats, dpi)
         if not images:
             noise = {"size": options.size_of(size), "output": options.entry_of(output)}
-            wanted = {"target": target, "layer": layer, "channel": channel, **noise}
+            wanted = {"target": target, "layer": layer, "channel": channel, **noise, "look": look}
             _from_noise(which, where, wanted, {**settings, "seed": seed})
             return
         from torchattr.runs import DreamJob
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
             (name,) = layers_or_last(loaded, [layer] if layer else None)
-            return [DreamJob(loaded, name, channel, {**settings, "seed": seed}, weights=weights)]
+            made = {**settings, "seed": seed}
+            return [DreamJob(loaded, name, channel, made, weights=weights, look=look)]
 
         raise typer.Exit(run_on_images(images, which, where, jobs))
 
@@ -107,7 +124,7 @@ def _from_noise(
     loaded = which.load()
     target = wanted.pop("target")
     index = None if target is None else class_index(loaded, target)
-    noise = NoiseDream(loaded, index, **wanted, options=settings)
+    noise = NoiseDream(loaded, index, **wanted, options=settings, weights=which.weights)
     with backend(which.backend), sink:
         sink.claim([noise.path])
         with progress_bar(1, "dreaming") as bar:

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import PictureJob
 
+_Methods = Annotated[
+    list[str] | None,
+    typer.Option(help="Attribution method (see torchattr methods); repeatable"),
+]
+
 
 def explain(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="Attribution method (see torchattr methods); repeatable"),
-    ] = None,
+    method: _Methods = None,
     target: options.Targets = None,
     layer: options.CamLayers = None,
     rule: options.Rules = None,
@@ -40,6 +42,10 @@ def explain(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    formats: options.Formats = None,
+    scale: options.Scale = 1.0,
+    dpi: options.Dpi = None,
+    theme: options.Theme = "light",
     view: options.View = "crop",
     cmap: options.Colors = None,
     load: Load = None,
@@ -68,13 +74,14 @@ def explain(
             composite,
             tuple(option or ()),
         )
+        look = options.look_of(theme, scale)
         shown, _ = checked_view(view), recolored(HEAT, cmap)
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
-            return [ExplainJob(loaded, settings, shown, cmap, weights=weights)]
+            return [ExplainJob(loaded, settings, shown, cmap, weights=weights, look=look)]
 
-        where = Destinations(out, overwrite, logdir, html)
+        where = Destinations(out, overwrite, logdir, html, formats=formats, dpi=dpi)
         raise typer.Exit(run_on_images(images, which, where, jobs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from torchattr.cli.console import reported
 from torchattr.cli.loading import Load
 from torchattr.cli.run import Destinations, ModelSpec
 from torchattr.core.printable import printable
+
+if TYPE_CHECKING:
+    from torchattr.show import Look
 
 
 def kernels(
@@ -39,6 +42,10 @@ def kernels(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    formats: options.Formats = None,
+    scale: options.Scale = 1.0,
+    dpi: options.Dpi = None,
+    theme: options.Theme = "light",
     load: Load = None,
 ) -> None:
     """Show the kernels of convolutions: a grid (PNG) and the raw values (NPZ) for each layer."""
@@ -51,11 +58,12 @@ def kernels(
             "shared": shared,
             "weights": weights,
         }
-        where = Destinations(out, overwrite, logdir, html, "Kernels")
-        _show(ModelSpec(model, weights, device, trust=trust), where, settings)
+        where = Destinations(out, overwrite, logdir, html, "Kernels", formats, dpi)
+        look = options.look_of(theme, scale)
+        _show(ModelSpec(model, weights, device, trust=trust), where, settings, look)
 
 
-def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> None:
+def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any], look: Look) -> None:
     from torchattr.results import KERNELS
     from torchattr.runs import kernel_entries, kernel_names, kernels_of
 
@@ -66,7 +74,7 @@ def _show(which: ModelSpec, where: Destinations, settings: dict[str, Any]) -> No
     drawn = {"mode": settings["mode"], "shared": settings["shared"]}
     with sink:
         # All are drawn before any is written, so that an unsuitable mode writes nothing.
-        entries = list(kernel_entries(loaded, found, drawn, settings))
+        entries = list(kernel_entries(loaded, found, drawn, settings, look))
         sink.claim([f"{KERNELS}/{name}" for name in kernel_names(found)])
         for entry in entries:
             for file in sink.add(entry):

@@ -20,31 +20,35 @@ if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import PictureJob
 
+_Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMAGE]...",
+        help="Images: files, folders or patterns; default: list the layers",
+        show_default=False,
+    ),
+]
+_Methods = Annotated[
+    list[str] | None,
+    typer.Option(help="grad_cam or guided_grad_cam; repeatable; default both"),
+]
+_Layers = Annotated[
+    list[str] | None,
+    typer.Option(help="Layer by name or pattern; repeatable; default every convolution"),
+]
+
 
 def layers(
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[IMAGE]...",
-            help="Images: files, folders or patterns; default: list the layers",
-            show_default=False,
-        ),
-    ] = None,
+    images: _Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
     depth: Annotated[
         int | None, typer.Option(min=1, help="Number of levels to list; default all")
     ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="grad_cam or guided_grad_cam; repeatable; default both"),
-    ] = None,
+    method: _Methods = None,
     target: options.Targets = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Layer by name or pattern; repeatable; default every convolution"),
-    ] = None,
+    layer: _Layers = None,
     rule: options.Rules = None,
     output: options.Output = None,
     scores: options.Scores = None,
@@ -54,6 +58,10 @@ def layers(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    formats: options.Formats = None,
+    scale: options.Scale = 1.0,
+    dpi: options.Dpi = None,
+    theme: options.Theme = "light",
     load: Load = None,
 ) -> None:
     """List a model's layers or, with images, show the class evidence at each layer.
@@ -70,6 +78,7 @@ def layers(
 
         methods = methods_of(method)
         rules = options.rules_of(rule or ())
+        look = options.look_of(theme, scale)
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
             return [
@@ -81,10 +90,11 @@ def layers(
                     rules,
                     options.entry_of(output),
                     weights=weights,
+                    look=look,
                 )
             ]
 
-        where = Destinations(out, overwrite, logdir, html, "Layer by layer")
+        where = Destinations(out, overwrite, logdir, html, "Layer by layer", formats, dpi)
         raise typer.Exit(run_on_images(images, which, where, jobs))
 
 

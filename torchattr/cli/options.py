@@ -15,6 +15,7 @@ from torchattr.errors import FUNCTION
 
 if TYPE_CHECKING:
     from torchattr.models import Meaning
+    from torchattr.show import Look
 
 Images = Annotated[
     list[str] | None,
@@ -157,6 +158,22 @@ Colors = Annotated[
         metavar="NAME",
     ),
 ]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        help="Picture format: png (default), or pdf or svg, which keep texts as texts; repeatable",
+        metavar="FORMAT",
+    ),
+]
+Scale = Annotated[
+    float, typer.Option(help="Pixels per unit of the pictures' layout; 2 doubles their resolution")
+]
+Dpi = Annotated[
+    float | None,
+    typer.Option(help="Pixels per inch: the size in print; default 96 per unit of the layout"),
+]
+Theme = Annotated[str, typer.Option(help="Colours of the pictures' page: light or dark")]
 
 OUT = "torchattr-out"
 
@@ -174,7 +191,10 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
     "channels": ("--channel", "NUMBER"),
     "size": ("--size", "PIXELS"),
     "octaves": ("--octaves", "NUMBER"),
-    "octave_scale": ("--scale", "RATIO"),
+    "octave_scale": ("--octave-scale", "RATIO"),
+    "scale": ("--scale", "NUMBER"),
+    "dpi": ("--dpi", "NUMBER"),
+    "theme": ("--theme", "NAME"),
     "mode": ("--mode", "MODE"),
     "input_channels": ("--input-channel", "NUMBER"),
     "weights": ("--weights", "FILE"),
@@ -249,6 +269,13 @@ def _texts(argument: str, value: Any) -> list[str]:
 def _is_offered(option: str) -> bool:
     offered = _offered.get()
     return bool(option) and (offered is None or option in offered)
+
+
+def look_of(theme: str, scale: float) -> Look:
+    """Return how pictures are drawn; raises `InputError` for an unknown theme or scale."""
+    from torchattr.show import Look
+
+    return Look(theme, scale)  # type: ignore[arg-type]  # Look refuses any other name.
 
 
 def device_named(name: str) -> str:

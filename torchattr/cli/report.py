@@ -74,41 +74,39 @@ def report(
 def _jobs(
     loaded: LoadedModel, settings: ExplainSettings, top: int, weights: str | None
 ) -> list[PictureJob]:
+    from torchattr.core.select import layer_names
     from torchattr.runs import (
         ActivationsJob,
         BackProjectionsJob,
         ExplainJob,
         LayerGridsJob,
         SummaryJob,
-        has_convolutions,
         is_function,
     )
 
     rules, output = settings.rules, settings.output
     # Layer by layer, only classes are shown.
     targets = tuple(one for one in settings.targets if not is_function(one, loaded.class_names))
-    jobs: list[PictureJob] = [
-        SummaryJob(loaded, depth=2, weights=weights),
-        # Class activation maps take the last spatial layer; those named are for the feature maps.
-        ExplainJob(loaded, replace(settings, layers=()), weights=weights),
-    ]
-    if has_convolutions(loaded):
-        grids = LayerGridsJob(loaded, (), ("grad_cam",), targets, {}, output, weights=weights)
+    # Class activation maps take the last spatial layer; those named are for the feature maps.
+    jobs: list[PictureJob] = [ExplainJob(loaded, replace(settings, layers=()), weights=weights)]
+    if modules := tuple(
+        name for name in _some_layers(loaded, 6) if name in layer_names(loaded.model)
+    ):
+        grids = LayerGridsJob(loaded, modules, ("grad_cam",), targets, {}, output, weights=weights)
         jobs.append(grids)
-    layers = settings.layers or tuple(_some_layers(loaded))
-    if layers:
+    if layers := settings.layers or tuple(_some_layers(loaded, 3)):
         back = BackProjectionsJob(loaded, layers, f"top{top}", rules=rules, crop=True)
         jobs.append(ActivationsJob(loaded, layers, (), top, weights=weights))
         jobs.append(replace(back, skip_refused=True, weights=weights))
-    return jobs
+    return [*jobs, SummaryJob(loaded, depth=2, weights=weights)]
 
 
-def _some_layers(loaded: LoadedModel) -> list[str]:
+def _some_layers(loaded: LoadedModel, most: int) -> list[str]:
     from torchattr.errors import LayerError
     from torchattr.runs import some_convolutions
 
     try:
-        return some_convolutions(loaded)
+        return some_convolutions(loaded, most)
     except LayerError as reason:
         note(reason.message.after("feature maps are skipped: ").said(in_command))
         return []

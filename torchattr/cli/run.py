@@ -53,14 +53,18 @@ class Destinations:
     logdir: str | None = None
     html: str | None = None
     title: str = "torchattr report"
+    formats: Sequence[str] | None = None
+    dpi: float | None = None
 
     def sink(self) -> Tee:
         """Make the sinks; destinations that cannot be written are refused at once."""
         from torchattr.results import Report, RunFolder, Tee, TensorBoard
+        from torchattr.show import checked_format
 
         sinks: list[Sink] = []
         if self.out is not None:
-            sinks.append(RunFolder(self.out, self.overwrite))
+            formats = [checked_format(one) for one in self.formats or ("png",)]
+            sinks.append(RunFolder(self.out, self.overwrite, formats, self.dpi))
         if self.logdir is not None:
             sinks.append(TensorBoard(self.logdir))
         if self.html is not None:
@@ -70,8 +74,10 @@ class Destinations:
     def __str__(self) -> str:
         return " and ".join(str(one) for one in (self.out, self.logdir, self.html) if one)
 
-    def say(self, what: str, files: str = "pictures (.png), raw values (.npz)") -> None:
+    def say(self, what: str, files: str = "") -> None:
         """Print where results were written, and as what."""
+        suffixes = ", ".join(f".{form}" for form in self.formats or ("png",))
+        files = files or f"pictures ({suffixes}), raw values (.npz)"
         if self.out is not None:
             _print(f"Wrote {what} to {self.out}: {files}, manifest.json")
         if self.logdir is not None:

@@ -12,11 +12,13 @@ from torchattr.inspect.conv_kernels import conv_kernels as conv_kernels
 from torchattr.inspect.conv_kernels import show_kernels as show_kernels
 from torchattr.inspect.drawing import draw_input as draw_input
 from torchattr.inspect.drawing import draw_signal as draw_signal
+from torchattr.inspect.drawing import photo_tiles as photo_tiles
 from torchattr.inspect.environment import backend_reasons as backend_reasons
 from torchattr.inspect.environment import list_devices as list_devices
 from torchattr.inspect.environment import list_operations as list_operations
 from torchattr.inspect.feature_maps import FeatureMaps as FeatureMaps
 from torchattr.inspect.feature_maps import feature_maps as feature_maps
+from torchattr.inspect.layer_by_layer import TITLES as TITLES
 from torchattr.inspect.layer_by_layer import LayerMaps as LayerMaps
 from torchattr.inspect.layer_by_layer import Method as Method
 from torchattr.inspect.layer_by_layer import layer_by_layer as layer_by_layer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,13 +16,36 @@ from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layer, layer_names, missing
 from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.errors import Hint, InputError, LayerError, WayOut
-from torchattr.inspect.drawing import Planes, chosen_indices, draw, labelled, tile
+from torchattr.inspect.drawing import (
+    CELL,
+    Planes,
+    PlaneStyle,
+    chosen_indices,
+    map_tile,
+    signal_legend,
+)
 from torchattr.inspect.recording.module_stack import ModuleStack
 from torchattr.inspect.recording.operation_calls import OperationCall, OperationWatcher
 from torchattr.layers import Trace
-from torchattr.show import notebook, rescale
+from torchattr.show import (
+    LIGHT,
+    NO_HEAD,
+    CaptionedGrid,
+    Drawing,
+    FigureHead,
+    Legend,
+    Look,
+    notebook,
+    rescale,
+)
 
 Mode = Literal["auto", "rgb", "channels", "mean"]
+
+_SHOWN: Mapping[Mode, str] = {
+    "rgb": "as red, green and blue",
+    "channels": "a row for each kernel, a column for each input channel",
+    "mean": "the mean over the input channels",
+}
 
 _Transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -108,7 +131,11 @@ class Kernels:
     def _repr_html_(self) -> str:
         return notebook(self, lambda: [(self.layer, self.picture())])
 
-    def picture(
+    def picture(self, mode: Mode = "auto", **options: Any) -> Image.Image:
+        """Return the same as :meth:`draw`, with its options, as an RGB picture."""
+        return self.draw(mode, **options).image()
+
+    def draw(
         self,
         mode: Mode = "auto",
         *,
@@ -116,9 +143,11 @@ class Kernels:
         percentile: float | None = None,
         cmap: str | None = "RdBu_r",
         columns: int | None = None,
-        cell: int = 64,
-    ) -> Image.Image:
-        """Draw the kernels on a grid, each with its number and its largest magnitude.
+        cell: int = CELL,
+        head: FigureHead = NO_HEAD,
+        look: Look = LIGHT,
+    ) -> Drawing:
+        """Draw the kernels on a grid, each with its number and the range of its weights.
 
         Args:
             mode: `"rgb"` draws a kernel over three input channels in colour, zero as mid grey;
@@ -130,26 +159,37 @@ class Kernels:
             percentile: see :func:`torchattr.show.rescale`.
             cmap: see :func:`torchattr.show.colormap`; a diverging one.
             columns: number of columns.
-            cell: minimum side length of a kernel in pixels.
+            cell: minimum side length of a kernel in units.
+            head: the model, which heads the grid.
+            look: light or dark, and the pixels per unit.
 
         Raises:
-            InputError: a mode that does not fit, or a picture too large to draw.
+            InputError: a mode that does not fit, or a page too large to draw.
         """
         if mode not in get_args(Mode):
             raise InputError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
         chosen = self._mode() if mode == "auto" else mode
+        style = PlaneStyle(shared, percentile, cmap, columns, cell, True, "Weight")
         if chosen == "rgb":
-            return self._in_colour(shared, percentile, columns, cell)
-        names = [str(one) for one in self.output_channels]
-        values = self.values.float()
-        if chosen == "mean":
-            maps = values.mean(1)
+            gallery, legends, note = self._in_colour(style)
         else:
-            maps = values.flatten(0, 1)
-            names = [f"{one} of {other}" for one in names for other in self.input_channels]
-            columns = columns or (values.shape[1] if values.shape[1] > 1 else None)
-        planes = Planes.of(maps, names)
-        return draw(planes, shared, percentile, cmap, columns, cell, signed=True)
+            gallery, legends, note = self._in_planes(style, chosen)
+        shape = " × ".join(map(str, self.values.shape[2:]))
+        count, inputs = self.values.shape[:2]
+        over = "1 input channel" if inputs == 1 else f"{inputs} input channels"
+        facts = [f"{count} kernels of {shape} over {over}", _SHOWN[chosen] if inputs > 1 else ""]
+        return head.draw(gallery, f"Kernels of {self.layer}", facts, legends, note, look)
+
+    def _in_planes(self, style: PlaneStyle, mode: Mode) -> tuple[CaptionedGrid, list[Legend], str]:
+        names = [f"kernel {one}" for one in self.output_channels]
+        values = self.values.float()
+        if mode == "mean":
+            return style.gallery(Planes.of(values.mean(1), names))
+        count = values.shape[1]
+        if count > 1:
+            names = [f"{one}, input {other}" for one in names for other in self.input_channels]
+        rows = replace(style, columns=style.columns or (count if count > 1 else None))
+        return rows.gallery(Planes.of(values.flatten(0, 1), names))
 
     def _mode(self) -> Mode:
         if self._fits_colour():
@@ -159,9 +199,7 @@ class Kernels:
     def _fits_colour(self) -> bool:
         return self.values.dim() == 4 and self.values.shape[1] == 3
 
-    def _in_colour(
-        self, shared: bool, percentile: float | None, columns: int | None, cell: int
-    ) -> Image.Image:
+    def _in_colour(self, style: PlaneStyle) -> tuple[CaptionedGrid, list[Legend], str]:
         if not self._fits_colour():
             raise InputError(
                 "{setting} needs kernels of two dimensions over three input channels, got the"
@@ -173,10 +211,13 @@ class Kernels:
                 ),
             )
         values = self.values.float().cpu().numpy()
-        scaled = rescale(values, "all", percentile, shared)
-        largest = np.abs(values).max(axis=(1, 2, 3))
+        scaled = rescale(values, "all", style.percentile, style.shared)
         colours = np.rint(np.moveaxis(scaled, 1, -1) * 127.5 + 127.5).astype(np.uint8)
-        return tile(colours, labelled(self.output_channels, largest), columns, cell)
+        tiles = [
+            map_tile(picture, style.cell, [f"kernel {number} · {style.range_of(kernel)}"])
+            for picture, number, kernel in zip(colours, self.output_channels, values, strict=True)
+        ]
+        return CaptionedGrid(tiles, style.columns), [signal_legend(3)], style.note
 
 
 def _of_module(model: Forward, layer: Layer) -> tuple[str, Tensor]:

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from torchattr.errors import InputError, LayerError, ShapeError
 from torchattr.show import (
+    BAR,
+    COLOR,
+    CaptionedGrid,
+    GridCell,
+    Legend,
     Sign,
     as_floats,
     colormap,
-    grid,
     image_normalization,
     reduce_channels,
     rescale,
-    width_of,
+    scale_of,
 )
 
-MOST_PIXELS = 100_000_000
-MOST_WIDTH = 160
-CAPTION = 12
+CELL = 192
+"""Length of the shorter side of pictures on a grid."""
+
+SIGNAL_CLIPPED = 99.8
+SIGNAL_NOTE = (
+    "Each is scaled by its own largest magnitude; the strongest"
+    f" {100 - SIGNAL_CLIPPED:.1g} % of its values are clipped."
+)
+"""How signals are scaled."""
+
+_LONGEST = 3
+_COARSE = 4
 _STRIP = 8
 """Length of a one-dimensional map per unit of the height that it is drawn with."""
 
@@ -38,7 +50,7 @@ def draw_signal(values: Any) -> np.ndarray:
     array = _picture(values)
     if len(array) not in (1, 3):
         array = reduce_channels(values, "sum")[None]
-    scaled = rescale(array, "all", 99.8, shared=True)
+    scaled = rescale(array, "all", SIGNAL_CLIPPED, shared=True)
     return _bytes(scaled * 127.5 + 127.5)
 
 
@@ -50,14 +62,37 @@ def draw_input(values: Any) -> np.ndarray:
     return _bytes(image_normalization(array))
 
 
-def enlarged(picture: np.ndarray, side: int) -> np.ndarray:
-    """Enlarge a picture `(H, W, 3)` so that its longer side has at least `side` pixels."""
-    height, width = picture.shape[:2]
-    factor = side / max(height, width)
-    if factor <= 1:
-        return picture
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+def signal_legend(channels: int) -> Legend:
+    """Return what the colours of signals with this number of channels mean."""
+    colors = channels == 3
+    bar = COLOR.bar((-1, 1), 3 if colors else 1, *BAR)
+    meaning = "Negative to positive in each colour" if colors else "Negative to positive"
+    return Legend(bar, ("−max", "max"), f"{meaning}; mid grey is zero")
+
+
+def photo_size(width: int, height: int, cell: int) -> tuple[int, int]:
+    """Return the width and height in units of a picture with this number of pixels.
+
+    Its shorter side is as long as a cell, or twice that if it has as many pixels; its longer side
+    is at most three cells long.
+    """
+    short, long = min(width, height), max(width, height)
+    factor = 1.0 if cell <= short <= 2 * cell else cell / short
+    factor = min(factor, _LONGEST * cell / long)
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def photo_tiles(
+    several: Sequence[Sequence[np.ndarray]], captions: Sequence[Sequence[str]], cell: int
+) -> list[GridCell]:
+    """Return tiles of pictures under one magnification; few pixels are shown as squares."""
+    heights, widths = zip(*(pictures[0].shape[:2] for pictures in several), strict=True)
+    factor = photo_size(max(widths), max(heights), cell)[0] / max(widths)
+    smooth = factor <= _COARSE
+    return [
+        GridCell(pictures, (max(1, round(w * factor)), max(1, round(h * factor))), caption, smooth)
+        for pictures, caption, w, h in zip(several, captions, widths, heights, strict=True)
+    ]
 
 
 def _picture(values: Any) -> np.ndarray:
@@ -103,58 +138,103 @@ class Planes:
         return cls(values, names)
 
 
-def draw(
-    planes: Planes,
-    shared: bool,
-    percentile: float | None,
-    cmap: str | None,
-    columns: int | None,
-    cell: int,
-    signed: bool = False,
-) -> Image.Image:
-    """Draw planes on a grid, diverging around zero if signed or if values are negative.
+@dataclass(frozen=True)
+class PlaneStyle:
+    """How planes are drawn.
+
+    shared: scale all of them together instead of independently.
+    percentile, cmap: see :func:`torchattr.show.rescale` and :func:`torchattr.show.colormap`.
+    columns: their number; `None` makes the grid nearly square.
+    cell: minimum length of a plane's shorter side in units.
+    signed: diverge around zero even if no value is negative.
+    meaning: what the values are.
+    """
+
+    shared: bool
+    percentile: float | None
+    cmap: str | None
+    columns: int | None
+    cell: int
+    signed: bool = False
+    meaning: str = "Activation"
+
+    def gallery(self, planes: Planes) -> tuple[CaptionedGrid, list[Legend], str]:
+        """Return planes on a grid, the meaning of their colours, and a note on their scale.
+
+        Raises:
+            InputError: a cell or values out of range.
+        """
+        values = planes.values
+        if (values < 0).any() and not self.signed:
+            return replace(self, signed=True).gallery(planes)
+        sign: Sign = "all" if self.signed else "positive"
+        scaled = rescale(values, sign, self.percentile, self.shared)
+        name = self.cmap or ("RdBu_r" if sign == "all" else "viridis")
+        tiles = [
+            map_tile(picture, self.cell, [f"{caption} · {self.range_of(plane)}"])
+            for picture, caption, plane in zip(
+                colormap(scaled, name), planes.captions, values, strict=True
+            )
+        ]
+        legend = self._legend(scaled, name, scale_of(values, self.percentile))
+        return CaptionedGrid(tiles, self.columns), [legend], self.note
+
+    def _legend(self, scaled: np.ndarray, name: str, scale: float) -> Legend:
+        low, high = min(0.0, float(scaled.min())), max(0.0, float(scaled.max()))
+        ramp = np.broadcast_to(np.linspace(low, high, BAR[0]), (BAR[1], BAR[0]))
+        if self.shared:
+            ends = tuple(short_number(end * float(scale)) for end in (low, high))
+        else:
+            ends = tuple(_of_largest(end) for end in (low, high))
+        return Legend(colormap(ramp, name), (ends[0], ends[1]), self.meaning)
+
+    def range_of(self, values: np.ndarray) -> str:
+        """Return the range of values for a caption; the largest one if none is negative."""
+        high = short_number(float(values.max()))
+        return f"{short_number(float(values.min()))} to {high}" if self.signed else f"max {high}"
+
+    @property
+    def note(self) -> str:
+        """How the planes are scaled."""
+        of = "range" if self.signed else "largest value"
+        scale = f"Each is scaled by its own largest magnitude; its {of} is below it."
+        if self.shared:
+            scale = f"All have one scale; the {of} of each is below it."
+        if self.percentile in (None, 100):
+            return scale
+        return f"{scale} Magnitudes beyond percentile {self.percentile:g} are clipped."
+
+
+def map_tile(picture: np.ndarray, cell: int, caption: Sequence[str]) -> GridCell:
+    """Return a tile of a map, uint8 `(H, W, 3)`, enlarged by an integer factor.
+
+    Its shorter side has at least `cell` units, but a long strip is at most three cells long.
 
     Raises:
-        InputError: a picture too large to draw, or values out of range.
-    """
-    sign: Sign = "all" if signed or (planes.values < 0).any() else "positive"
-    scaled = rescale(planes.values, sign, percentile, shared)
-    largest = np.abs(planes.values).max(axis=(1, 2))
-    name = cmap or ("RdBu_r" if sign == "all" else "viridis")
-    return tile(colormap(scaled, name), labelled(planes.captions, largest), columns, cell)
-
-
-def labelled(names: Sequence[object], magnitudes: Sequence[float] | np.ndarray) -> list[str]:
-    """Append the largest magnitude of each picture to its name.
-
-    >>> labelled([3], [0.12345])
-    ['3: 0.12']
-    """
-    return [f"{name}: {size:.2g}" for name, size in zip(names, magnitudes, strict=True)]
-
-
-def tile(
-    pictures: np.ndarray, captions: Sequence[str], columns: int | None, cell: int
-) -> Image.Image:
-    """Tile pictures `(n, H, W, 3)` on a grid, enlarged by an integer factor.
-
-    Their longer side has at least `cell` pixels, and their captions fit below them.
-
-    Raises:
-        InputError: a picture too large to draw.
+        InputError: a cell out of range.
     """
     if not 1 <= cell <= 4096:
         raise InputError(f"cell must be within 1..4096 pixels, got {cell}")
-    height, width = pictures.shape[1:3]
-    longest = max(width_of(caption, CAPTION) for caption in captions)
-    factor = math.ceil(max(1, cell / max(height, width), min(longest, MOST_WIDTH) / width))
-    if len(pictures) * height * width * factor**2 > MOST_PIXELS:
-        raise InputError(
-            f"{len(pictures)} pictures of {height * factor} × {width * factor} pixels are more than"
-            f" {MOST_PIXELS:,} pixels together; choose some of the channels, or a smaller cell"
-        )
-    enlarged = pictures.repeat(factor, axis=1).repeat(factor, axis=2)
-    return Image.fromarray(grid(list(enlarged), columns=columns, captions=captions))
+    height, width = picture.shape[:2]
+    longest = _LONGEST * cell // max(height, width)
+    factor = max(1, min(math.ceil(cell / min(height, width)), longest))
+    return GridCell([picture], (width * factor, height * factor), caption)
+
+
+def short_number(value: float) -> str:
+    """Return a number for a caption, with three digits.
+
+    >>> short_number(-0.123456)
+    '−0.123'
+    """
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _of_largest(share: float) -> str:
+    """Return an end of a colour bar, as a share of the largest magnitude."""
+    rounded = round(share, 2)
+    whole = {-1.0: "−max", 0.0: "0", 1.0: "max"}
+    return whole.get(rounded) or f"{short_number(rounded)} max"
 
 
 def chosen_indices(chosen: Sequence[int] | int | None, count: int, name: str) -> list[int]:

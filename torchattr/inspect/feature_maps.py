@@ -15,15 +15,20 @@ from torchattr.core.pytree import shape_of, skeleton, tensors_of
 from torchattr.core.select import missing
 from torchattr.core.types import Forward, Layers, Tensors
 from torchattr.errors import InputError, LayerError
-from torchattr.inspect.drawing import Planes, chosen_indices, draw
+from torchattr.inspect.drawing import CELL, Planes, PlaneStyle, chosen_indices
 from torchattr.inspect.map_layout import maps_layout, nested_shapes, why_unfit
 from torchattr.inspect.recording.operation_calls import numbered
 from torchattr.inspect.recording.recording import Recording, split_number
 from torchattr.layers import Layout, channels_first
-from torchattr.show import notebook
+from torchattr.show import LIGHT, NO_HEAD, Drawing, FigureHead, Look, notebook
 
 Strength = Literal["max", "mean"]
 Values: TypeAlias = "Tensor | tuple[Tensor, ...]"
+
+_ORDERS: Mapping[Strength, str] = {
+    "max": "the largest value first",
+    "mean": "the largest mean first",
+}
 
 MOST_SHOWN = 16
 """Maximum number of maps per layer in a notebook."""
@@ -195,7 +200,11 @@ class FeatureMaps(Mapping[str, Any]):
         strengths = values.amax(1) if by == "max" else values.mean(1)
         return strengths.argsort(descending=True, stable=True)[:k].tolist()
 
-    def picture(
+    def picture(self, layer: str, **options: Any) -> Image.Image:
+        """Return the same as :meth:`draw`, with its options, as an RGB picture."""
+        return self.draw(layer, **options).image()
+
+    def draw(
         self,
         layer: str,
         *,
@@ -208,13 +217,15 @@ class FeatureMaps(Mapping[str, Any]):
         percentile: float | None = None,
         cmap: str | None = None,
         columns: int | None = None,
-        cell: int = 64,
-    ) -> Image.Image:
+        cell: int = CELL,
+        head: FigureHead = NO_HEAD,
+        look: Look = LIGHT,
+    ) -> Drawing:
         """Draw the maps of one image on a grid: all of them, or a selection.
 
-        Each map is captioned with its channel and largest magnitude. Maps with negative values use
-        a diverging colour map. Without `shared`, colours are *not* comparable between maps. Volumes
-        are drawn plane by plane; sequences become strips.
+        Each map is captioned with its channel and its largest value, or its range if the layer has
+        negative values, which use a diverging colour map. Without `shared`, colours are *not*
+        comparable between maps. Volumes are drawn plane by plane; sequences become strips.
 
         Args:
             layer: a name.
@@ -227,10 +238,12 @@ class FeatureMaps(Mapping[str, Any]):
             percentile: see :func:`torchattr.show.rescale`.
             cmap: see :func:`torchattr.show.colormap`.
             columns: number of columns; `None` makes the grid nearly square.
-            cell: minimum side length of a map in pixels; small maps are enlarged by integers.
+            cell: minimum side length of a map in units; small maps are enlarged by integers.
+            head: the model and the picture, which head the grid.
+            look: light or dark, and the pixels per unit.
 
         Raises:
-            InputError: an argument out of range, or a picture too large to draw.
+            InputError: an argument out of range, or a page too large to draw.
             LayerError: a layer that is unknown or has no spatial dimensions.
         """
         if top is not None and channels is not None:
@@ -244,8 +257,14 @@ class FeatureMaps(Mapping[str, Any]):
         if top is not None:
             channels = self.strongest(layer, top, image=image, call=call, by=by)
         chosen = chosen_indices(channels, len(maps), "channels")
-        planes = Planes.of(maps[chosen], [str(channel) for channel in chosen])
-        return draw(planes, shared, percentile, cmap, columns, cell)
+        planes = Planes.of(maps[chosen], [f"channel {channel}" for channel in chosen])
+        facts = [
+            f"{_count(len(chosen), len(maps))} of {' × '.join(map(str, maps.shape[1:]))}",
+            _ORDERS[by] if top is not None else "",
+        ]
+        name = layer if call is None else numbered(layer, call)
+        gallery, legends, note = PlaneStyle(shared, percentile, cmap, columns, cell).gallery(planes)
+        return head.draw(gallery, f"Feature maps of {name}", facts, legends, note, look)
 
     def _of(self, layer: str) -> tuple[Values, ...]:
         name, chosen = self._found(layer)
@@ -285,6 +304,12 @@ class FeatureMaps(Mapping[str, Any]):
             )
             raise InputError(f"image must {within}, got {image}")
         return values[image].to(torch.float64 if values.dtype == torch.float64 else torch.float32)
+
+
+def _count(shown: int, existing: int) -> str:
+    if shown == existing:
+        return "1 map" if existing == 1 else f"all {existing} maps"
+    return f"{shown} of {existing} maps"
 
 
 def _assumed(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
@@ -16,11 +17,34 @@ from torchattr.core.pytree import tensors_of
 from torchattr.core.select import as_selections, find_layers, layer_names
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import Hint, InputError, LayerError, ShapeError, WayOut
-from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
+from torchattr.inspect.drawing import (
+    CELL,
+    SIGNAL_NOTE,
+    draw_input,
+    draw_signal,
+    photo_size,
+    short_number,
+    signal_legend,
+)
 from torchattr.inspect.map_layout import no_maps_error, spatial_layout
 from torchattr.layers import Captured, Layout, TapPoint, Trace
 from torchattr.methods import Calls, GradCAM, GuidedGradCAM
-from torchattr.show import grid, notebook, overlay, rescale
+from torchattr.show import (
+    BAR,
+    LIGHT,
+    NO_HEAD,
+    OVERLAY,
+    CaptionedGrid,
+    Drawing,
+    FigureHead,
+    GridCell,
+    Legend,
+    Look,
+    as_floats,
+    as_picture,
+    notebook,
+    resize_map,
+)
 
 Method = Literal["grad_cam", "guided_grad_cam"]
 
@@ -65,9 +89,21 @@ class LayerMaps(Mapping[str, Tensor]):
             self, lambda: ((f"example {one}", self.picture(one)) for one in range(len(self.inputs)))
         )
 
-    def picture(
-        self, example: int = 0, *, image: Any = None, columns: int | None = None, cell: int = 128
-    ) -> Image.Image:
+    def picture(self, example: int = 0, **options: Any) -> Image.Image:
+        """Return the same as :meth:`draw`, with its options, as an RGB picture."""
+        return self.draw(example, **options).image()
+
+    def draw(
+        self,
+        example: int = 0,
+        *,
+        image: Any = None,
+        columns: int | None = None,
+        cell: int = CELL,
+        target: str = "",
+        head: FigureHead = NO_HEAD,
+        look: Look = LIGHT,
+    ) -> Drawing:
         """Draw the maps of one example on a grid, each captioned with its layer and size.
 
         Grad-CAM is overlaid on the picture, Guided Grad-CAM drawn around mid grey. Each map is
@@ -78,7 +114,10 @@ class LayerMaps(Mapping[str, Tensor]):
             image: the picture to lay the maps over, see :func:`torchattr.show.as_picture`; the
                 default stretches the model's input over all brightnesses.
             columns: number of columns; `None` makes the grid nearly square.
-            cell: minimum length of each picture's longer side in pixels.
+            cell: minimum length of each picture's shorter side in units.
+            target: the name of the explained class, for the title.
+            head: the model and the picture, which head the grid; by default, the input.
+            look: light or dark, and the pixels per unit.
 
         Raises:
             InputError: no such example.
@@ -87,20 +126,42 @@ class LayerMaps(Mapping[str, Tensor]):
         count = len(self.inputs)
         if not -count <= example < count:
             raise InputError(f"example {example} is out of range for a batch of {count}")
-        base = draw_input(self.inputs[example]) if image is None else image
-        drawn = [enlarged(self._draw(one[example], base), cell) for one in self.values()]
-        captions = [
-            f"{name} {'×'.join(str(side) for side in one.shape[2:])}"
-            if self.method == "grad_cam"
-            else name
-            for name, one in self.items()
+        base = as_picture(draw_input(self.inputs[example]) if image is None else image)
+        size = photo_size(base.shape[1], base.shape[0], cell)
+        shown = Image.fromarray(base).resize(tuple(map(look.pixels, size)), _SMOOTH)
+        tiles = [
+            GridCell([self._draw(one, np.asarray(shown))], size, self._caption(name, one), True)
+            for name, one in ((name, one[example]) for name, one in self.items())
         ]
-        return Image.fromarray(grid(drawn, columns=columns, captions=captions))
+        title = f"{TITLES[self.method]} layer by layer" + (f": {target}" if target else "")
+        facts = ["in the order in which the layers ran"]
+        if head.image is None:
+            head = replace(head, image=base)
+        legend, note = self._legend()
+        return head.draw(CaptionedGrid(tiles, columns), title, facts, [legend], note, look)
 
-    def _draw(self, values: Tensor, base: Any) -> Any:
+    def _draw(self, values: Tensor, base: np.ndarray) -> np.ndarray:
         if self.method == "guided_grad_cam":
             return draw_signal(values)
-        return overlay(base, rescale(values[0]))
+        return OVERLAY.paint(base, resize_map(OVERLAY.reduce(as_floats(values)), base.shape[:2]))
+
+    def _caption(self, layer: str, values: Tensor) -> list[str]:
+        if self.method == "guided_grad_cam":
+            return [layer]
+        size = " × ".join(map(str, values.shape[1:]))
+        return [layer, f"{size} · max {short_number(max(0.0, float(values.max())))}"]
+
+    def _legend(self) -> tuple[Legend, str]:
+        if self.method == "guided_grad_cam":
+            return signal_legend(self.inputs.shape[1]), SIGNAL_NOTE
+        bar = OVERLAY.bar((0, 1), 1, *BAR)
+        note = "Each map is scaled by its own largest value, which is below it."
+        return Legend(bar, ("0", "max"), OVERLAY.meaning.capitalize()), note
+
+
+TITLES: Mapping[Method, str] = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM"}
+
+_SMOOTH = Image.Resampling.LANCZOS
 
 
 def layer_by_layer(

@@ -29,6 +29,8 @@ from torchattr.methods import last_call
 
 aten = torch.ops.aten
 
+NOTHING_REACHES = "no input reaches this position of the layer"
+
 
 def receptive_field(
     model: Forward,
@@ -72,14 +74,19 @@ def receptive_field(
         values = maps_of(name, last_call(trace, tap), given.tensors)
         checked = check_position(position, values.shape[2:])
         index: tuple[slice | int, ...] = (slice(None), slice(None), *checked)
-        # Different weights: the sum of channels that were normalised together is constant.
-        weights = torch.linspace(1, 2, values.shape[1], dtype=values.dtype, device=values.device)
-        scores = (values[index] * weights).sum(1)
+        scores = marked(values[index])
     (marks,) = trace.gradients(scores, trace.input_edges[:1], keep=False)
     box = None if marks is None else bounding_box(marks.flatten(0, 1))
     if box is None:
-        raise LayerError("no input reaches this position of the layer")
+        raise LayerError(NOTHING_REACHES)
     return box
+
+
+def marked(values: Tensor) -> Tensor:
+    """Return what marks are sent back from: a score of the values `(N, channels)` of a position."""
+    # Different weights: the sum of channels that were normalised together is constant.
+    weights = torch.linspace(1, 2, values.shape[1], dtype=values.dtype, device=values.device)
+    return (values * weights).sum(1)
 
 
 class _ReachConv(LayerRule):
@@ -152,6 +159,8 @@ class _Through(LayerRule):
 
 
 def _marks(values: Tensor) -> Tensor:
+    if values.stride(1) == 0:
+        values = values[:, :1]  # All channels are one.
     return values.ne(0).any(1, keepdim=True).to(values.dtype)
 
 

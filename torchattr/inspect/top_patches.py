@@ -16,19 +16,37 @@ from tqdm.auto import tqdm
 
 from torchattr.core.inputs import as_tensors
 from torchattr.core.outputs import any_output
+from torchattr.core.printable import printable
 from torchattr.core.select import find_layer
 from torchattr.core.stepping import step
 from torchattr.core.types import Forward, Layer
-from torchattr.errors import InputError, InputTypeError
+from torchattr.errors import InputError, InputTypeError, LayerError
 from torchattr.inspect.back_projection.local_conv import within
 from torchattr.inspect.back_projection.projector import BackProjector, Rule
-from torchattr.inspect.drawing import draw_input, draw_signal, enlarged
+from torchattr.inspect.drawing import (
+    CELL,
+    SIGNAL_NOTE,
+    draw_input,
+    draw_signal,
+    photo_tiles,
+    short_number,
+    signal_legend,
+)
 from torchattr.inspect.map_layout import maps_of
-from torchattr.inspect.receptive_field import receptive_field
+from torchattr.inspect.receptive_field import NOTHING_REACHES
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods import last_call
 from torchattr.models import find_images, read_image
-from torchattr.show import as_picture, grid, notebook
+from torchattr.show import (
+    LIGHT,
+    NO_HEAD,
+    CaptionedGrid,
+    Drawing,
+    FigureHead,
+    Look,
+    as_picture,
+    notebook,
+)
 
 Transform: TypeAlias = Callable[[Image.Image], Tensor]
 Images: TypeAlias = "str | Path | Iterable[Tensor | Image.Image | str | Path]"
@@ -90,21 +108,42 @@ class TopPatches:
     def _repr_html_(self) -> str:
         return notebook(self, lambda: [("patches and their back-projections", self.picture())])
 
-    def picture(
-        self, *, display: Callable[[Tensor], Any] | None = None, cell: int = 96
-    ) -> Image.Image:
-        """Draw the patches on the left and their projections, in the same order, on the right.
+    def picture(self, **options: Any) -> Image.Image:
+        """Return the same as :meth:`draw`, with its options, as an RGB picture."""
+        return self.draw(**options).image()
+
+    def draw(
+        self,
+        *,
+        display: Callable[[Tensor], Any] | None = None,
+        columns: int | None = None,
+        cell: int = CELL,
+        head: FigureHead = NO_HEAD,
+        look: Look = LIGHT,
+    ) -> Drawing:
+        """Draw each patch with its projection beside it, the strongest first.
 
         Args:
             display: converts a patch `(C, h, w)` to a picture, such as the inverse of the model's
                 normalisation; by default each patch is stretched over the full brightness range.
-            cell: minimum length of each patch's longer side in pixels.
+            columns: number of columns; `None` makes the grid nearly square.
+            cell: minimum length of each patch's shorter side in units.
+            head: the model, which heads the grid.
+            look: light or dark, and the pixels per unit.
         """
         draw = display or draw_input
-        captions = [f"{patch.activation:.3g}" for patch in self]
-        patches = grid([enlarged(as_picture(draw(p.image)), cell) for p in self], captions=captions)
-        sent = [enlarged(draw_signal(patch.projection), cell) for patch in self]
-        return Image.fromarray(grid([patches, grid(sent, captions=captions)], columns=2, padding=6))
+        tiles = photo_tiles(
+            [[as_picture(draw(patch.image)), draw_signal(patch.projection)] for patch in self],
+            [[f"activation {short_number(patch.activation)}", _name(patch)] for patch in self],
+            cell,
+        )
+        title = f"What excites channel {self.channel} of {self.layer} most"
+        facts = [
+            f"the {len(self)} strongest patches of {self.seen} images, the strongest first",
+            "each with its back-projection",
+        ]
+        legends = [signal_legend(len(self[0].projection))] if self.patches else []
+        return head.draw(CaptionedGrid(tiles, columns), title, facts, legends, SIGNAL_NOTE, look)
 
 
 def top_patches(
@@ -297,14 +336,22 @@ def _patch(
 ) -> Patch:
     image = hit.source.tensor
     projector = BackProjector(model, image[None], layer, (rule,), calls="last", **options)
-    found = as_tensors(projector.project(channel, hit.position).pictures, "pictures")[0]
-    box = receptive_field(model, image[None], layer, hit.position)
+    result = projector.project(channel, hit.position)
+    found = as_tensors(result.pictures, "pictures")[0]
+    field = None if result.fields is None else result.fields[0][0]
+    if field is None:
+        raise LayerError(NOTHING_REACHES)
     return Patch(
         hit.activation,
         hit.index,
         hit.source.path,
         hit.position,
-        box,
-        image[within(box)].detach().clone(),
-        found[0, 0][within(box)].clone(),
+        field,
+        image[within(field)].detach().clone(),
+        found[0, 0][within(field)].clone(),
     )
+
+
+def _name(patch: Patch) -> str:
+    """Return the name of the image, as far as it is known."""
+    return f"image {patch.index}" if patch.source is None else printable(patch.source.name)

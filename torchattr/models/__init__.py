@@ -2,6 +2,7 @@
 
 from torchattr.models.cropping import Geometry as Geometry
 from torchattr.models.cropping import GeometryWarning as GeometryWarning
+from torchattr.models.cropping import Transform as Transform
 from torchattr.models.cropping import geometry_of as geometry_of
 from torchattr.models.depth import BrightnessWarning as BrightnessWarning
 from torchattr.models.depth import grey_levels as grey_levels
@@ -29,5 +30,6 @@ from torchattr.models.user_file import TransformWarning as TransformWarning
 from torchattr.models.user_file import blamed as blamed
 from torchattr.models.user_file import frames_of_user as frames_of_user
 from torchattr.models.user_file import run_file as run_file
+from torchattr.models.weights import RANDOM as RANDOM
 from torchattr.models.weights import fit_weights as fit_weights
 from torchattr.models.weights import read_weights as read_weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -52,7 +53,11 @@ def load_model(
             f"spec must be a string, got {type(spec).__name__}; wrap a model object: "
             "LoadedModel(name, model, transform)"
         )
-    place = _device(device)
+    loaded = _loaded(spec, weights, _device(device), trust)
+    return loaded if weights is None else replace(loaded, weights=str(weights))
+
+
+def _loaded(spec: str, weights: str | Path | None, place: torch.device, trust: bool) -> LoadedModel:
     scheme, _, name = spec.partition(":")
     if spec == "demo":
         return demo.load(weights, place)

@@ -61,6 +61,7 @@ class LoadedModel:
         see ``torchattr.models.read_scores``.
     geometry: which rectangle of an image ``transform`` keeps; determined if not given.
     examples: the bundled pictures that are shown if the user has none; see ``torchattr.example``.
+    weights: what ``load_model`` was asked for, such as ``"random"``; None for the model's own.
 
     >>> from torchvision.transforms import ToTensor
     >>> tiny = LoadedModel("tiny", nn.Flatten(), ToTensor(), ("dark", "light"))
@@ -75,6 +76,7 @@ class LoadedModel:
     activation: Meaning = "auto"
     geometry: Geometry | None = None
     examples: tuple[str, ...] = NAMES
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         if self.activation not in get_args(Meaning):

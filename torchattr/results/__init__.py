@@ -1,12 +1,16 @@
 """Results as files: folders of pictures and arrays, HTML reports, TensorBoard."""
 
+from torchattr.results.appearance import Appearance as Appearance
+from torchattr.results.appearance import model_title as model_title
 from torchattr.results.display import Display as Display
 from torchattr.results.entries import ClassNames as ClassNames
 from torchattr.results.entries import Subject as Subject
 from torchattr.results.entries import array_of as array_of
 from torchattr.results.entries import entry_of as entry_of
 from torchattr.results.entries import flat as flat
-from torchattr.results.entries import shown as shown
+from torchattr.results.explanation_page import explanation_page as explanation_page
+from torchattr.results.explanation_page import show_explanation as show_explanation
+from torchattr.results.explanation_page import shown as shown
 from torchattr.results.folder import RunFolder as RunFolder
 from torchattr.results.html import Report as Report
 from torchattr.results.inspection_entries import ACTIVATIONS as ACTIVATIONS
@@ -15,6 +19,7 @@ from torchattr.results.inspection_entries import KERNELS as KERNELS
 from torchattr.results.inspection_entries import LAYERS as LAYERS
 from torchattr.results.inspection_entries import PROJECTIONS as PROJECTIONS
 from torchattr.results.inspection_entries import SUMMARY as SUMMARY
+from torchattr.results.inspection_entries import Sight as Sight
 from torchattr.results.inspection_entries import dream_entry as dream_entry
 from torchattr.results.inspection_entries import groups_of as groups_of
 from torchattr.results.inspection_entries import kernels_entry as kernels_entry
@@ -24,10 +29,11 @@ from torchattr.results.inspection_entries import projection_entry as projection_
 from torchattr.results.names import distinct_names as distinct_names
 from torchattr.results.names import file_name as file_name
 from torchattr.results.names import plain_name as plain_name
+from torchattr.results.plotting import plot_explanation as plot_explanation
 from torchattr.results.rows import with_rows as with_rows
-from torchattr.results.saving import numbered_names as numbered_names
 from torchattr.results.saving import save_explanation as save_explanation
 from torchattr.results.sink import Entry as Entry
 from torchattr.results.sink import Sink as Sink
 from torchattr.results.sink import Tee as Tee
+from torchattr.results.subjects import numbered_names as numbered_names
 from torchattr.results.tensorboard import TensorBoard as TensorBoard

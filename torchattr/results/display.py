@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.inspect import draw_input
-from torchattr.models import LoadedModel
+from torchattr.models import Transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,7 @@ class Display:
     >>> import torch
     >>> from torchvision.transforms import Compose, Normalize, ToTensor
     >>> scaled = Compose([ToTensor(), Normalize([0.5] * 3, [0.25] * 3)])
-    >>> tiny = LoadedModel("tiny", torch.nn.Flatten(), scaled)
-    >>> Display.of(tiny).picture(torch.zeros(3, 1, 1)).getpixel((0, 0))
+    >>> Display.of(scaled).picture(torch.zeros(3, 1, 1)).getpixel((0, 0))
     (128, 128, 128)
     """
 
@@ -30,9 +29,9 @@ class Display:
     white: Tensor
 
     @classmethod
-    def of(cls, loaded: LoadedModel) -> Display:
-        """Derive it from the model's own preprocessing."""
-        seen = [loaded.transform(Image.new("RGB", (64, 64), (v,) * 3)) for v in (0, 255)]
+    def of(cls, transform: Transform) -> Display:
+        """Derive it from a model's own preprocessing."""
+        seen = [transform(Image.new("RGB", (64, 64), (v,) * 3)) for v in (0, 255)]
         return cls(*(one.double().mean((1, 2), keepdim=True) for one in seen))
 
     @property

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from torchattr.core.versions import versions
 from torchattr.models import Box
 from torchattr.results.explained import Explained
-from torchattr.results.rows import with_rows
 from torchattr.results.sink import Entry
 from torchattr.show import (
     COLOR,
+    LIGHT,
+    Drawing,
+    Look,
     Style,
     View,
     as_picture,
+    draw_panel,
     image_normalization,
-    notebook,
-    panel,
     recolored,
     style_of,
     title_of,
@@ -42,8 +42,9 @@ class Subject:
     probabilities: `(T,)` of its targets, in 0..1, if the model has any; `None` where one has not.
     names: of its targets, where they are not classes.
     activation: what made its probabilities, `softmax` or `sigmoid`; `None` where that is unknown.
-    view, cmap: see `torchattr.show.panel`.
+    view, cmap, look: see `torchattr.show.draw_panel`.
     title, subtitle: text above the panel.
+    heading: of the picture.
     details: further fields of its manifest record.
     """
 
@@ -58,6 +59,85 @@ class Subject:
     activation: str | None = None
     view: View = "crop"
     cmap: str | None = None
+    look: Look = LIGHT
+    heading: str = "Input"
+
+
+@dataclass(frozen=True, eq=False)
+class ShownExample:
+    """One example of an explanation with its picture.
+
+    subject: how it is shown; its image is the input if it had none, `None` if that is no picture.
+    targets: the record of each target: its name, score, and what else is known.
+    maps: the raw maps by name, `(T, ...)`.
+    """
+
+    subject: Subject
+    targets: list[dict[str, Any]]
+    maps: dict[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        explanation: Explained,
+        index: int,
+        subject: Subject,
+        class_names: ClassNames | None = None,
+    ) -> ShownExample:
+        """Take the example at `index`; `class_names` are by default the model's own."""
+        if subject.image is None:
+            image, heading = _input_picture(explanation, index)
+            subject = replace(subject, image=image, heading=heading)
+        names = explanation.class_names if class_names is None else class_names
+        maps = {
+            key: array_of(value[index])
+            for name, values in explanation.attributions.items()
+            for key, value in flat(name, values)
+        }
+        return cls(subject, _targets(explanation, index, subject, names), maps)
+
+    @property
+    def drawable(self) -> dict[str, np.ndarray]:
+        """The maps `(T, C, h, w)` that can be drawn, by name; none without a picture or targets."""
+        count = len(self.targets)
+        if self.subject.image is None or not count:
+            return {}
+        return {k: v for k, v in self.maps.items() if v.ndim == 4 and len(v) == count and v.size}
+
+    @property
+    def scores(self) -> list[float | str]:
+        """The probability of each target, else its score as a text."""
+        return [one.get("probability", f"score {one['score']:.3g}") for one in self.targets]
+
+    def style(self, key: str) -> Style:
+        """Return the style that maps are drawn in; colours only where they have such channels."""
+        values = self.maps[key]
+        style = style_of(key.partition("/")[0], values)
+        drawn = (
+            style if style != COLOR or values.shape[1] in (1, 3) else style_of(key, values, "heat")
+        )
+        return recolored(drawn, self.subject.cmap)
+
+    def panel(self, cell: int = 256) -> Drawing | None:
+        """Return the panel; `None` if nothing can be drawn."""
+        columns, subject = self.drawable, self.subject
+        if not columns:
+            return None
+        return draw_panel(
+            subject.image,
+            {heading_of(key): values for key, values in columns.items()},
+            [target["name"] for target in self.targets],
+            self.scores,
+            title=subject.title,
+            subtitle=subject.subtitle,
+            box=subject.box,
+            styles={heading_of(key): self.style(key) for key in columns},
+            cell=cell,
+            view=subject.view,
+            activation=subject.activation,
+            look=subject.look,
+            given=subject.heading,
+        )
 
 
 def entry_of(
@@ -68,36 +148,13 @@ def entry_of(
     cell: int = 256,
 ) -> Entry:
     """Return the entry of the example at `index`; `class_names` are by default the model's own."""
-    maps = {
-        key: array_of(value[index])
-        for name, values in explanation.attributions.items()
-        for key, value in flat(name, values)
-    }
-    names = explanation.class_names if class_names is None else class_names
-    targets = _targets(explanation, index, subject, names)
-    image = subject.image if subject.image is not None else _input_picture(explanation, index)
-    drawn = None
-    if image is not None and targets:
-        drawn = _panel(image, maps, targets, subject, cell)
+    example = ShownExample.of(explanation, index, subject, class_names)
     return Entry(
         subject.name,
-        drawn,
-        {**maps, **_numbers(explanation, index)},
-        _record(explanation, index, subject, targets, maps, image),
+        example.panel(cell),
+        {**example.maps, **_numbers(explanation, index)},
+        _record(explanation, example),
     )
-
-
-def shown(explanation: Explained) -> str:
-    """Show an explanation in a notebook: its text and the panel of each example."""
-
-    def draw() -> Iterator[tuple[str, Image.Image]]:
-        whole = with_rows(explanation)
-        for index in range(explanation.inputs.batch_size):
-            drawn = entry_of(whole, index, Subject(f"example {index}")).picture
-            if drawn is not None:
-                yield f"example {index}", drawn
-
-    return notebook(explanation, draw)
 
 
 def flat(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
@@ -128,8 +185,9 @@ def _numbers(explanation: Explained, index: int) -> dict[str, np.ndarray]:
 
 
 def _targets(
-    explanation: Explained, index: int, subject: Subject, names: ClassNames | None
+    explanation: Explained, index: int, subject: Subject, class_names: ClassNames | None
 ) -> list[dict[str, Any]]:
+    names = explanation.class_names if class_names is None else class_names
     found = []
     for position, score in enumerate(explanation.scores[index].tolist()):
         target: dict[str, Any] = {"name": f"target {position + 1}", "score": score}
@@ -150,75 +208,39 @@ def _class_name(index: int, names: ClassNames | None) -> str:
     return known.get(index, f"class {index}")
 
 
-def _input_picture(explanation: Explained, index: int) -> np.ndarray | None:
-    """Return the first input stretched over 0..1, if it has the shape of a picture."""
+def _input_picture(explanation: Explained, index: int) -> tuple[Any, str]:
+    """Return the first input as a picture, if it has the shape of one, and its heading."""
     tensor = explanation.inputs.tensors[0]
     if tensor.dim() != 4 or tensor.shape[1] not in (1, 3) or 0 in tensor.shape:
-        return None
+        return None, "Input"
+    display = None if explanation.appearance is None else explanation.appearance.display
+    if display is not None and display.is_known:
+        return display.picture(tensor[index]), "Input"
     stretched = image_normalization(tensor[index], ubound=1)
-    return as_picture(torch.from_numpy(stretched))
+    return as_picture(torch.from_numpy(stretched)), "Input, brightness stretched"
 
 
-def _panel(
-    image: Any,
-    maps: Mapping[str, np.ndarray],
-    targets: Sequence[Mapping[str, Any]],
-    subject: Subject,
-    cell: int,
-) -> Image.Image | None:
-    columns = {key: values for key, values in maps.items() if _is_drawable(values, len(targets))}
-    if not columns:
-        return None
-    return panel(
-        image,
-        {_heading(key): values for key, values in columns.items()},
-        [target["name"] for target in targets],
-        [target.get("probability", f"score {target['score']:.3g}") for target in targets],
-        title=subject.title,
-        subtitle=subject.subtitle,
-        box=subject.box,
-        styles={
-            _heading(key): _style(key, values, subject.cmap) for key, values in columns.items()
-        },
-        cell=cell,
-        view=subject.view,
-        activation=subject.activation,
-    )
+def heading_of(key: str) -> str:
+    """Return the heading of a method's maps.
 
-
-def _is_drawable(values: np.ndarray, targets: int) -> bool:
-    return values.ndim == 4 and len(values) == targets and values.size > 0
-
-
-def _heading(key: str) -> str:
+    >>> heading_of("grad_cam/layer4")
+    'Grad-CAM layer4'
+    """
     method, _, part = key.partition("/")
     return f"{title_of(method)} {part}".strip()
 
 
-def _style(key: str, values: np.ndarray, cmap: str | None) -> Style:
-    style = style_of(key.partition("/")[0], values)
-    colours = values.shape[1] in (1, 3)
-    drawn = style_of(key, values, "heat") if style == COLOR and not colours else style
-    return recolored(drawn, cmap)
-
-
-def _record(
-    explanation: Explained,
-    index: int,
-    subject: Subject,
-    targets: Sequence[Mapping[str, Any]],
-    maps: Mapping[str, np.ndarray],
-    image: Any,
-) -> dict[str, Any]:
+def _record(explanation: Explained, example: ShownExample) -> dict[str, Any]:
+    subject = example.subject
     coverage = explanation.coverage
     return {
         **subject.details,
-        "targets": list(targets),
+        "targets": example.targets,
         "box": None if subject.box is None else list(subject.box),
-        "picture": None if image is None else _size(image),
+        "picture": None if subject.image is None else _size(subject.image),
         "shapes": {
             "inputs": [list(tensor.shape[1:]) for tensor in explanation.inputs.tensors],
-            **{key: list(values.shape) for key, values in maps.items()},
+            **{key: list(values.shape) for key, values in example.maps.items()},
         },
         "coverage": {
             "calls": dict(sorted(coverage.calls.items())),

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs
 from torchattr.errors import Message
 from torchattr.layers import Coverage
+from torchattr.results.appearance import Appearance
 
 
 class Explained(Protocol):
@@ -44,6 +45,9 @@ class Explained(Protocol):
 
     @property
     def class_names(self) -> Sequence[str] | None: ...
+
+    @property
+    def appearance(self) -> Appearance | None: ...
 
     def __iter__(self) -> Iterator[str]: ...
 

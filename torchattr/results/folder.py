@@ -26,16 +26,18 @@ from torchattr.results.locks import locked
 from torchattr.results.manifest import FORMAT as FORMAT
 from torchattr.results.manifest import MANIFEST, Manifest, ManifestEntry, Sizes
 from torchattr.results.sink import Entry, Sink
+from torchattr.show import FORMATS, Format, checked_dpi, checked_format
 
-SUFFIXES = (".png", ".npz", ".txt")
+_DATA = (".npz", ".txt")
+SUFFIXES = (*(f".{form}" for form in FORMATS), *_DATA)
 
 
 class RunFolder(Sink):
     """Writes entries as files, and after each of them the manifest.
 
     An entry `cat` of the group `activations/features.3` becomes `activations/features.3/cat.png`
-    (the picture), `.npz` (the arrays) and `.txt` (the text, if any). Files of earlier runs, which
-    the manifest lists, are replaced; any other file is left alone.
+    (the picture, or in other formats), `.npz` (the arrays) and `.txt` (the text, if any). Files of
+    earlier runs, which the manifest lists, are replaced; any other file is left alone.
 
     The files of an entry and the manifest are replaced together, while the folder is locked:
     concurrent runs keep each other's entries, and of two entries with the same name the later one
@@ -45,13 +47,23 @@ class RunFolder(Sink):
         out: the folder; created with the first file.
         overwrite: also replace files of the same names that no manifest lists, and redo finished
             pictures.
+        formats: of the pictures: `"png"`, `"pdf"`, `"svg"`.
+        dpi: see :meth:`torchattr.show.Drawing.encoded`.
 
     Raises:
         FolderError: `out` is or lies below a file, is not writable, or holds an invalid manifest.
     """
 
-    def __init__(self, out: str | Path, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        out: str | Path,
+        overwrite: bool = False,
+        formats: Sequence[Format] = ("png",),
+        dpi: float | None = None,
+    ) -> None:
         self.out = as_destination(out, "out")
+        self._formats = tuple(dict.fromkeys(checked_format(one) for one in formats))
+        self._dpi = checked_dpi(dpi)
         self._overwrite = overwrite
         self._manifest = Manifest()
         self._version: tuple[int, ...] | None = None
@@ -73,11 +85,12 @@ class RunFolder(Sink):
             self._recover()
             for folder in folders:
                 remove_parts(folder)
-            self._check_foreign([f"{path}{suffix}" for path in paths for suffix in SUFFIXES])
+            suffixes = (*(f".{form}" for form in self._formats), *_DATA)
+            self._check_foreign([f"{path}{suffix}" for path in paths for suffix in suffixes])
 
     def add(self, entry: Entry) -> list[Path]:
         """Write the files of one entry; all are encoded before the first is written."""
-        made = _files(entry)
+        made = _files(entry, self._formats, self._dpi)
         recorded = ManifestEntry.of(made, entry.record)
         sizes = {file: len(content) for file, content in made.items()}
         with self._changed() as manifest:
@@ -99,7 +112,7 @@ class RunFolder(Sink):
             self._write({MANIFEST: manifest.encoded()})
 
     def has_finished(self, key: str) -> bool:
-        sizes = None if self._overwrite else self._manifest.finished.get(key)
+        sizes = None if self._overwrite else self._manifest.finished.get(self._key(key))
         return sizes is not None and all(
             _size(self.out / file) == size for file, size in sizes.items()
         )
@@ -111,10 +124,15 @@ class RunFolder(Sink):
         with self._changed() as manifest:
             # If another run has replaced an entry since, this picture is not finished.
             if all(manifest.pictures.get(path) == one for path, (one, _) in done.items()):
-                manifest.finished[key] = {
+                manifest.finished[self._key(key)] = {
                     file: size for _, sizes in done.values() for file, size in sizes.items()
                 }
                 self._write({MANIFEST: manifest.encoded()})
+
+    def _key(self, key: str) -> str:
+        """Return the digest of a picture together with what its files are written as."""
+        formats = () if self._formats == ("png",) else self._formats
+        return " ".join([key, *formats, *([] if self._dpi is None else [f"{self._dpi:g} dpi"])])
 
     def close(self) -> list[Path]:
         """Return the path of the manifest, if anything was written."""
@@ -209,12 +227,11 @@ class RunFolder(Sink):
             )
 
 
-def _files(entry: Entry) -> dict[str, bytes]:
+def _files(entry: Entry, formats: Sequence[Format], dpi: float | None) -> dict[str, bytes]:
     files = {}
-    if entry.picture is not None:
-        picture = io.BytesIO()
-        entry.picture.save(picture, "PNG")
-        files[f"{entry.path}.png"] = picture.getvalue()
+    if entry.drawing is not None:
+        for form in formats:
+            files[f"{entry.path}.{form}"] = entry.drawing.encoded(form, dpi)
     if entry.arrays:
         arrays = io.BytesIO()
         # The stubs take every keyword for the option `allow_pickle`.

@@ -10,12 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 from torchattr.results.sink import Entry
-from torchattr.show import image_tag, percent
+from torchattr.show import image_tag, page_style, percent, title_of
 
 GENERATOR = '<meta name="generator" content="torchattr">'
-
-NARROW = 420
-"""Maximum width of pictures that share a row."""
 
 _SHOWN_ELSEWHERE = ("targets", "coverage", "refused", "versions", "settings")
 
@@ -28,42 +25,55 @@ class PagePart:
     title: its heading.
     body: the HTML below the heading.
     versions: of the packages that it was made with.
-    wide: whether it takes a whole row.
+    layer: the layer that it is about, if any; parts of one stand beside each other.
     """
 
     subject: str
     title: str
     body: str
     versions: Mapping[str, str]
-    wide: bool
+    layer: str = ""
 
 
 def part_of(entry: Entry) -> PagePart:
     """Return an entry as HTML."""
     record = entry.record
     title = entry.title or entry.group or "Evidence per class"
+    facts = {key: value for key, value in record.items() if key not in _SHOWN_ELSEWHERE}
     body = [
-        _scores(record.get("targets", [])),
-        f"<pre>{escape(entry.text)}</pre>" if entry.text else "",
-        _picture(entry, title),
-        _coverage(record.get("coverage", {})),
-        _refused(record.get("refused", {})),
-        _details("Details", {k: v for k, v in record.items() if k not in _SHOWN_ELSEWHERE}),
-        _details("Settings", record.get("settings", {})),
+        _pictures(entry, title),
+        _text(entry),
+        notes_html(record.get("coverage", {}).get("methods", {}), record.get("refused", {})),
+        _details({**facts, "settings": record.get("settings", {})}),
     ]
-    wide = bool(entry.text) or (entry.picture is not None and entry.picture.width > NARROW)
-    return PagePart(entry.name, title, "".join(body), record.get("versions", {}), wide)
+    subject = entry.subject or entry.name
+    return PagePart(
+        subject, title, "".join(body), record.get("versions", {}), record.get("layer", "")
+    )
+
+
+def notes_html(notes: Mapping[str, str], refused: Mapping[str, Any]) -> str:
+    """Return what the rules of methods rewrote, and why others were left out.
+
+    notes: a sentence for each method; methods with the same one are listed together.
+    refused: the reason for each method.
+    """
+    alike: dict[str, list[str]] = {}
+    for method, note in notes.items():
+        alike.setdefault(note, []).append(title_of(method))
+    rewrote = {", ".join(methods): note for note, methods in alike.items()}
+    left = {title_of(method): str(reason) for method, reason in refused.items()}
+    return _listed("Coverage: what the rules rewrote", rewrote) + _listed("Left out", left)
 
 
 def page(title: str, parts: Sequence[PagePart], skipped: Mapping[str, str]) -> str:
     """Return the whole page. title: already escaped."""
-    sections: dict[str, list[tuple[str, PagePart]]] = {}
-    for number, part in enumerate(parts):
-        sections.setdefault(part.subject, []).append((f"part-{number}", part))
+    sections = _sections(parts)
     return _SHELL.format(
         generator=GENERATOR,
         title=title,
-        style=files("torchattr.results").joinpath("report.css").read_text(encoding="utf-8"),
+        style=files("torchattr.results").joinpath("report.css").read_text(encoding="utf-8")
+        + page_style(),
         contents="".join(_contents(sections)),
         sections="".join(_section(subject, listed) for subject, listed in sections.items()),
         skipped=_listed("Left out", skipped),
@@ -95,6 +105,22 @@ _SHELL = """<!DOCTYPE html>
 """
 
 
+def _sections(parts: Sequence[PagePart]) -> dict[str, list[tuple[str, PagePart]]]:
+    """Return the parts of each subject with their anchors: pictures first, layer by layer."""
+    first: dict[str, int] = {}
+    sections: dict[str, list[tuple[str, PagePart]]] = {}
+    for number, part in enumerate(parts):
+        first.setdefault(part.layer, number)
+        sections.setdefault(part.subject, []).append((f"part-{number}", part))
+    for listed in sections.values():
+        listed.sort(key=lambda one: first[one[1].layer] if one[1].layer else parts.index(one[1]))
+    return dict(sorted(sections.items(), key=lambda one: not _has_pictures(one[1])))
+
+
+def _has_pictures(listed: Sequence[tuple[str, PagePart]]) -> bool:
+    return any("<img " in part.body for _, part in listed)
+
+
 def _contents(sections: Mapping[str, list[tuple[str, PagePart]]]) -> Iterator[str]:
     for subject, listed in sections.items():
         lines = "".join(
@@ -104,7 +130,7 @@ def _contents(sections: Mapping[str, list[tuple[str, PagePart]]]) -> Iterator[st
 
 
 def _article(anchor: str, part: PagePart) -> str:
-    wide = ' class="wide"' if part.wide else ""
+    wide = "" if part.layer else ' class="wide"'
     return f'<article id="{anchor}"{wide}><h3>{escape(part.title)}</h3>{part.body}</article>\n'
 
 
@@ -114,45 +140,44 @@ def _section(subject: str, listed: list[tuple[str, PagePart]]) -> str:
     return f'<section id="{top}"><h2>{escape(subject)}</h2>\n{parts}</section>\n'
 
 
-def _picture(entry: Entry, title: str) -> str:
+def _pictures(entry: Entry, title: str) -> str:
+    if entry.drawing is not None and entry.drawing.source is not None:
+        return entry.drawing.source.html()
+    targets = _scores(entry.record.get("targets", []))
     if entry.picture is None:
-        return ""
-    return f'<div class="picture">{image_tag(entry.picture, f"{title}: {entry.name}")}</div>'
+        return targets
+    tag = image_tag(entry.picture, f"{title}: {entry.name}")
+    return f'{targets}<div class="picture">{tag}</div>'
+
+
+def _text(entry: Entry) -> str:
+    if entry.markup:
+        return f'<div class="table">{entry.markup}</div>'
+    return f"<pre>{escape(entry.text)}</pre>" if entry.text else ""
 
 
 def _scores(targets: Sequence[Mapping[str, Any]]) -> str:
-    rows = "".join(_score(target) for target in targets)
-    return f'<table class="scores"><tbody>{rows}</tbody></table>' if rows else ""
+    rows = "".join(
+        f"<tr><th>{escape(str(one['name']))}</th><td>{escape(_score(one))}</td></tr>"
+        for one in targets
+    )
+    return f'<table class="values"><tbody>{rows}</tbody></table>' if rows else ""
 
 
 def _score(target: Mapping[str, Any]) -> str:
-    name = escape(str(target["name"]))
     chance = target.get("probability")
-    if chance is None:
-        return f"<tr><th>{name}</th><td></td><td>score {target['score']:.3g}</td></tr>"
-    bar = f'<meter min="0" max="1" value="{chance:.4f}"></meter>'
-    return f"<tr><th>{name}</th><td>{bar}</td><td>{escape(percent(chance))}</td></tr>"
-
-
-def _coverage(coverage: Mapping[str, Any]) -> str:
-    return _listed("Coverage: what the rules rewrote", coverage.get("methods", {}))
-
-
-def _refused(refused: Mapping[str, str]) -> str:
-    return _listed("Left out", refused)
+    return f"score {target['score']:.3g}" if chance is None else percent(chance)
 
 
 def _listed(heading: str, lines: Mapping[str, str]) -> str:
     if not lines:
         return ""
-    return f'<div class="note"><h4>{escape(heading)}</h4>{_terms(lines)}</div>'
+    return f'<div class="notes"><h4>{escape(heading)}</h4>{_terms(lines)}</div>'
 
 
-def _details(heading: str, facts: Mapping[str, Any]) -> str:
+def _details(facts: Mapping[str, Any]) -> str:
     facts = {key: value for key, value in facts.items() if value not in (None, [], {}, ())}
-    if not facts:
-        return ""
-    return f"<details><summary>{escape(heading)}</summary>{_terms(facts)}</details>"
+    return f"<details><summary>Details</summary>{_terms(facts)}</details>" if facts else ""
 
 
 def _terms(facts: Mapping[str, Any]) -> str:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from torchattr.inspect import BackProjection, FeatureMaps, Kernels, LayerMaps, draw_signal
+from torchattr.inspect import (
+    TITLES,
+    BackProjection,
+    FeatureMaps,
+    Kernels,
+    LayerMaps,
+    photo_tiles,
+)
 from torchattr.results.entries import array_of
 from torchattr.results.names import distinct_names, file_name
 from torchattr.results.sink import Entry
-from torchattr.show import colormap, rescale
+from torchattr.show import LIGHT, NO_HEAD, CaptionedGrid, FigureHead, Look
 
 ACTIVATIONS, PROJECTIONS = "activations", "back-projections"
 KERNELS, LAYERS, DREAMS, SUMMARY = "kernels", "layers", "dreams", "summary"
+
+MOST_DRAWN = 64
+"""Number of feature maps in the grid of a layer of which none were chosen: the strongest. Nobody
+looks at a thousand of them, and the arrays hold all."""
+
+DREAM = 448
+"""Length of the shorter side of a synthesised image."""
 
 
 def groups_of(kind: str, layers: Sequence[str]) -> dict[str, str]:
@@ -29,31 +44,62 @@ def groups_of(kind: str, layers: Sequence[str]) -> dict[str, str]:
     return {layer: f"{kind}/{folder}" for layer, folder in zip(layers, folders, strict=True)}
 
 
+@dataclass(frozen=True)
+class Sight:
+    """How an inspection is shown: what heads its grid, and how that is drawn.
+
+    display: turns an input `(C, H, W)` into a picture; see :meth:`BackProjection.draw`.
+    """
+
+    head: FigureHead = NO_HEAD
+    look: Look = LIGHT
+    display: Callable[[Tensor], Any] | None = None
+
+
+PLAIN = Sight()
+
+
 def maps_entry(
     maps: FeatureMaps,
     layer: str,
     example: int,
-    channels: Sequence[int] | None,
+    channels: Sequence[int] | None = None,
+    top: int | None = None,
+    sight: Sight = PLAIN,
     **entry: Any,
 ) -> Entry:
     """Return the entry of the feature maps of one example.
 
     channels: which maps; `None` for all.
+    top: number of the strongest maps instead.
     entry: the other fields of the entry.
     """
     values = maps.as_maps(layer)[example]
     chosen = list(range(len(values))) if channels is None else list(channels)
-    kept = array_of(values[chosen])
+    if top is not None:
+        chosen = maps.strongest(layer, top, image=example)
+    elif channels is None and len(values) > MOST_DRAWN:
+        top = MOST_DRAWN
+    shown: dict[str, Any] = {"channels": chosen} if top is None else {"top": top}
+    alone = replace(sight.head, image=None)
+
+    def singles() -> Iterator[tuple[str, Image.Image]]:
+        for one in chosen:
+            drawn = maps.draw(layer, image=example, channels=[one], head=alone, look=sight.look)
+            yield f"{one:04}", drawn.image()
+
     return Entry(
-        picture=maps.picture(layer, image=example, channels=chosen),
-        arrays={"maps": kept, "channels": np.array(chosen)},
+        drawing=maps.draw(layer, image=example, head=sight.head, look=sight.look, **shown),
+        arrays={"maps": array_of(values[chosen]), "channels": np.array(chosen)},
         title=f"Feature maps of {layer}",
-        singles=lambda: _heats(kept, chosen),
+        singles=singles,
         **_with(entry, layer=layer, shape=list(values.shape), channels=chosen),
     )
 
 
-def projection_entry(result: BackProjection, example: int, crop: bool, **entry: Any) -> Entry:
+def projection_entry(
+    result: BackProjection, example: int, crop: bool, sight: Sight = PLAIN, **entry: Any
+) -> Entry:
     """Return the entry of the back-projections `(K, C, H, W)` of one example."""
     if isinstance(result.pictures, tuple):
         pictures = result.pictures[0][example]
@@ -68,30 +114,46 @@ def projection_entry(result: BackProjection, example: int, crop: bool, **entry: 
     if result.positions is not None:
         arrays["positions"] = array_of(result.positions[example])
     start = result.start if isinstance(result.start, str) else list(result.start)
+    shown: dict[str, Any] = {
+        "display": sight.display,
+        "head": sight.head,
+        "look": sight.look,
+        "crop": crop,
+    }
+
+    def singles() -> Iterator[tuple[str, Image.Image]]:
+        for number, channel in enumerate(channels):
+            yield f"{channel:04}", result.draw(example, only=[number], **shown).image()
+
     return Entry(
-        picture=result.picture(example, crop=crop),
+        drawing=result.draw(example, **shown),
         arrays=arrays,
         title=f"Back-projections of {result.layer}",
-        singles=lambda: _signals(pictures, channels),
+        singles=singles,
         **_with(entry, layer=result.layer, channels=channels, start=start, rule=result.rule),
     )
 
 
-def layers_entry(maps: LayerMaps, example: int, image: Any, target: str, **entry: Any) -> Entry:
+def layers_entry(
+    maps: LayerMaps, example: int, target: str, sight: Sight = PLAIN, **entry: Any
+) -> Entry:
     """Return the entry of the maps of all layers for one example."""
+    shown: dict[str, Any] = {"image": sight.head.image, "head": sight.head, "look": sight.look}
     return Entry(
-        picture=maps.picture(example, image=image),
+        drawing=maps.draw(example, target=target, **shown),
         arrays={name: array_of(values[example]) for name, values in maps.items()},
-        title=f"{_METHODS[maps.method]} layer by layer: {target}",
+        title=f"{TITLES[maps.method]} layer by layer: {target}",
         **_with(entry, layers=list(maps), method=maps.method, target=target),
     )
 
 
-def kernels_entry(kernels: Kernels, drawn: Mapping[str, Any], **entry: Any) -> Entry:
-    """Return the entry of the kernels of a layer. drawn: see :meth:`Kernels.picture`."""
+def kernels_entry(
+    kernels: Kernels, drawn: Mapping[str, Any], sight: Sight = PLAIN, **entry: Any
+) -> Entry:
+    """Return the entry of the kernels of a layer. drawn: see :meth:`Kernels.draw`."""
     shape = list(kernels.values.shape)
     return Entry(
-        picture=kernels.picture(**drawn),
+        drawing=kernels.draw(**drawn, head=sight.head, look=sight.look),
         arrays={
             "kernels": array_of(kernels.values),
             "output_channels": np.array(kernels.output_channels),
@@ -103,32 +165,28 @@ def kernels_entry(kernels: Kernels, drawn: Mapping[str, Any], **entry: Any) -> E
     )
 
 
-def dream_entry(image: Tensor, picture: Image.Image, of: str, **entry: Any) -> Entry:
-    """Return the entry of one synthesised image `(C, H, W)`."""
+def dream_entry(
+    image: Tensor,
+    picture: Image.Image,
+    of: str,
+    facts: Sequence[str] = (),
+    sight: Sight = PLAIN,
+    **entry: Any,
+) -> Entry:
+    """Return the entry of one synthesised image `(C, H, W)`.
+
+    picture: the image as it is shown. of: what it maximises. facts: how it was made.
+    """
+    title, pixels = f"What excites {of}", np.asarray(picture)
+    size = f"{picture.width} × {picture.height} pixels"
+    body = CaptionedGrid(photo_tiles([[pixels]], [[size]], DREAM))
     return Entry(
-        picture=picture,
+        drawing=sight.head.draw(body, title, facts, [], "", sight.look),
         arrays={"image": array_of(image)},
-        title=f"What excites {of}",
+        title=title,
         **_with(entry, objective=of),
     )
 
 
-_METHODS = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM"}
-
-
 def _with(entry: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
     return {**entry, "record": {**facts, **entry.get("record", {})}}
-
-
-def _heats(maps: np.ndarray, channels: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
-    if maps.ndim != 3:
-        return
-    for channel, one in zip(channels, maps, strict=True):
-        signed = bool((one < 0).any())
-        scaled = rescale(one, "all" if signed else "positive")
-        yield f"{channel:04}", colormap(scaled, "RdBu_r" if signed else "viridis")
-
-
-def _signals(pictures: Tensor, channels: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
-    for channel, one in zip(channels, pictures, strict=True):
-        yield f"{channel:04}", draw_signal(one)

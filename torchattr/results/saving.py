@@ -6,27 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
+from torchattr.core.types import Activation
 from torchattr.core.warn import warn
-from torchattr.errors import RowsWarning, ShapeError
-from torchattr.models import Box
-from torchattr.results.entries import ClassNames, Subject, entry_of
+from torchattr.errors import RowsWarning
+from torchattr.results.entries import ClassNames, entry_of
 from torchattr.results.explained import Explained
 from torchattr.results.folder import RunFolder
-from torchattr.results.names import distinct_names
 from torchattr.results.rows import with_rows
+from torchattr.results.subjects import subjects_of
 
 
 def save_explanation(
     explanation: Explained,
     out: str | Path,
     *,
-    images: Sequence[Any] | torch.Tensor | None = None,
+    images: Sequence[Any] | Tensor | None = None,
     boxes: Sequence[Sequence[float]] | None = None,
     class_names: ClassNames | None = None,
     names: Sequence[str] | None = None,
-    probabilities: torch.Tensor | None = None,
+    probabilities: Tensor | None = None,
+    activation: Activation | None = None,
     details: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     cell: int = 256,
@@ -40,13 +41,17 @@ def save_explanation(
     Args:
         explanation: the result of :func:`torchattr.explain`.
         out: the folder; created if needed.
-        images: the N pictures as they were read; `None` draws the inputs, rescaled.
+        images: the N pictures as they were read; `None` draws the inputs, without the normalisation
+            of a :class:`torchattr.models.LoadedModel`, else with their brightness stretched.
         boxes: for each picture left, top, right and bottom of what the model saw, in its pixels
             (`Prepared.box`); `None` for all of it.
         class_names: one name for each output, or a dict from indices; by default those of the
             model, if it is known with them.
         names: the file name of each example, without suffix; equal ones are numbered.
-        probabilities: `(N, T)`, or `(N, K)` of all classes, in 0..1, to show instead of scores.
+        probabilities: `(N, T)`, or `(N, K)` of all classes, in 0..1, to show instead of scores; by
+            default those of a `LoadedModel`, if the meaning of its scores is known.
+        activation: `"softmax"` or `"sigmoid"`, which the panel then names: what made the
+            `probabilities`, or what makes them of the scores; `"none"` shows the scores.
         details: further plain data for each example's entry in the manifest.
         overwrite: replace files of the same names that were not created by torchattr.
         cell: the shorter side of each picture in a panel, in pixels.
@@ -72,21 +77,19 @@ def save_explanation(
     ['left.png', 'left.npz', 'right.png', 'right.npz', 'manifest.json']
     """
     explanation = _whole(explanation)
-    count = explanation.inputs.batch_size
-    _check_counts(count, images=images, boxes=boxes, names=names, probabilities=probabilities)
-    called = distinct_names(names if names is not None else numbered_names(count))
-    chances = _of_targets(explanation, probabilities)
+    subjects = subjects_of(
+        explanation,
+        images=images,
+        boxes=boxes,
+        names=names,
+        probabilities=probabilities,
+        activation=activation,
+        details=details,
+    )
     written = []
     with RunFolder(out, overwrite) as folder:
-        folder.claim(called)
-        for index, name in enumerate(called):
-            subject = Subject(
-                name,
-                None if images is None else images[index],
-                None if boxes is None else Box(*boxes[index]),
-                None if chances is None else chances[index].tolist(),
-                details=details or {},
-            )
+        folder.claim([subject.name for subject in subjects])
+        for index, subject in enumerate(subjects):
             written += folder.add(entry_of(explanation, index, subject, class_names, cell))
         return [*written, folder.write_manifest()]
 
@@ -96,27 +99,3 @@ def _whole(explanation: Explained) -> Explained:
     for method in set(explanation) - set(whole):
         warn(f"{method} is not saved: {whole.refused[method]}", RowsWarning)
     return whole
-
-
-def _check_counts(count: int, **given: Any) -> None:
-    for argument, values in given.items():
-        if values is not None and len(values) != count:
-            raise ShapeError(f"{argument} has {len(values)} entries for {count} examples")
-
-
-def numbered_names(count: int) -> list[str]:
-    """Return numbers as names: `00`, `01`, ..."""
-    digits = max(len(str(count - 1)), 2)
-    return [f"{index:0{digits}}" for index in range(count)]
-
-
-def _of_targets(explanation: Explained, probabilities: torch.Tensor | None) -> torch.Tensor | None:
-    if probabilities is None or probabilities.shape == explanation.scores.shape:
-        return probabilities
-    if explanation.targets is None or probabilities.shape != explanation.output.shape:
-        raise ShapeError(
-            f"probabilities must have the shape {tuple(explanation.scores.shape)} of the targets,"
-            f" or {tuple(explanation.output.shape)} of all classes,"
-            f" got {tuple(probabilities.shape)}"
-        )
-    return probabilities.cpu().gather(1, explanation.targets)

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from torchattr.results.files import not_interrupted
+from torchattr.show import Drawing
 
 _S = TypeVar("_S", bound="Sink")
 Singles = Callable[[], Iterable[tuple[str, Any]]]
@@ -28,7 +30,7 @@ class Entry:
     """A named picture with its arrays and a record.
 
     name: of the picture or model that it is about; the stem of its files.
-    picture: a panel or a grid, if any.
+    drawing: a panel or a grid, if any.
     arrays: the raw values by name.
     record: its manifest record, as plain data.
     group: the folder of its files, such as `activations/features.3`.
@@ -36,10 +38,12 @@ class Entry:
     index: the position of the picture in the run, from 0.
     singles: makes the single pictures of a grid on demand, each with its name.
     text: a text to show, such as a table.
+    markup: the same text as HTML.
+    subject: the heading of the page's section that it belongs to; by default the name.
     """
 
     name: str
-    picture: Image.Image | None
+    drawing: Drawing | None
     arrays: Mapping[str, np.ndarray]
     record: Mapping[str, Any] = field(default_factory=dict)
     group: str = ""
@@ -47,6 +51,13 @@ class Entry:
     index: int = 0
     singles: Singles = tuple
     text: str = ""
+    markup: str = ""
+    subject: str = ""
+
+    @cached_property
+    def picture(self) -> Image.Image | None:
+        """The panel or the grid as pixels."""
+        return None if self.drawing is None else self.drawing.image()
 
     @property
     def path(self) -> str:

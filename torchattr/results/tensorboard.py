@@ -17,10 +17,10 @@ from torchattr.results.sink import Entry, Sink
 class TensorBoard(Sink):
     """Writes the picture of each entry and the single pictures of grids; steps are image indices.
 
-    A grid has the tag `activations features.3/grid`, its single pictures `.../12` and so on, so
-    that TensorBoard's *Images* tab shows one section per layer and a slider over the images.
-    Texts, such as the file of each step, go to the *Text* tab. Show them with
-    `tensorboard --logdir LOGDIR`.
+    A grid has the tag `activations features.3/grid`; each of its maps is drawn by itself as
+    `.../0012` and so on, by the same code. So TensorBoard's *Images* tab shows one section per
+    layer and a slider over the images. Texts, such as the file of each step, go to the *Text* tab.
+    Show them with `tensorboard --logdir LOGDIR`.
 
     Every run adds a new file; no file is ever replaced.
 

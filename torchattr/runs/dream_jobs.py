@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr.errors import Hint, ModelError, TargetError, TorchattrError, WayOut
 from torchattr.inspect import Step, deepdream, maximise
 from torchattr.models import LoadedModel
-from torchattr.results import DREAMS, Display, Entry, dream_entry, file_name
+from torchattr.results import DREAMS, Display, Entry, Sight, dream_entry, file_name, model_title
 from torchattr.runs.class_selector import Index, parse_targets
 from torchattr.runs.job import (
     InputPicture,
@@ -24,6 +24,7 @@ from torchattr.runs.job import (
 )
 from torchattr.runs.model_overview import example_input
 from torchattr.runs.score_reader import ScoreReader
+from torchattr.show import LIGHT, FigureHead, Look
 
 STEPS, OCTAVES = 12, 4
 """The defaults of :func:`torchattr.deepdream`."""
@@ -47,7 +48,7 @@ class DreamJob(PictureJob):
         of = objective_name(self.loaded, None, self.layer, self.channel)
         group = f"{DREAMS}/{file_name(of)}"
         yield OutputGroups((group,))
-        display = Display.of(self.loaded)
+        display = Display.of(self.loaded.transform)
         total = self.options.get("steps", STEPS) * self.options.get("octaves", OCTAVES)
 
         def dream() -> Tensor:
@@ -66,6 +67,8 @@ class DreamJob(PictureJob):
             made,
             display.picture(made),
             of,
+            [_steps(self.options, STEPS, OCTAVES)],
+            self.sight(picture),
             name=picture.name,
             group=group,
             index=picture.index,
@@ -82,6 +85,8 @@ class NoiseDream:
     size: height and width in pixels; `None` uses the input size of the model.
     options: see :func:`torchattr.maximise`.
     output: the entry of the model's output that holds the scores.
+    weights: where the model's weights came from.
+    look: how the image is drawn.
     """
 
     loaded: LoadedModel
@@ -91,6 +96,8 @@ class NoiseDream:
     size: tuple[int, int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     output: str | int | None = None
+    weights: str | None = None
+    look: Look = LIGHT
 
     @property
     def path(self) -> str:
@@ -103,7 +110,7 @@ class NoiseDream:
     def entry(self, progress: JobProgress) -> Entry:
         """Make the image."""
         shape = example_input(self.loaded).shape
-        display = Display.of(self.loaded)
+        display = Display.of(self.loaded.transform)
         octaves = self.options.get("octaves", NOISE_OCTAVES)
         total = self.options.get("steps", NOISE_STEPS) * octaves
 
@@ -123,6 +130,8 @@ class NoiseDream:
             made,
             display.picture(made),
             objective_name(self.loaded, self.target, self.layer, self.channel),
+            ["from noise", _steps(self.options, NOISE_STEPS, NOISE_OCTAVES)],
+            Sight(FigureHead(model_title(self.loaded.name, self.weights)), self.look),
             name=self._name,
             group=DREAMS,
             record={**made_by(self.loaded), "settings": settings_of(self)},
@@ -159,6 +168,13 @@ def objective_name(
     if layer is None:
         return loaded.class_name(target or 0)
     return layer if channel is None else f"{layer} channel {channel}"
+
+
+def _steps(options: Mapping[str, Any], steps: int, octaves: int) -> str:
+    """Return how an image is made, for a figure."""
+    steps, octaves = options.get("steps", steps), options.get("octaves", octaves)
+    each = "step" if steps == 1 else "steps"
+    return f"{steps} {each}" + (f" in each of {octaves} octaves" if octaves > 1 else "")
 
 
 def _counted(progress: JobProgress, total: int) -> Callable[[Step], None]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torchattr.core.printable import printable
 from torchattr.errors import ModelError
-from torchattr.results import Subject, entry_of, with_rows
+from torchattr.results import Subject, entry_of, model_title, with_rows
 from torchattr.runs.class_selector import ClassSelector, default_targets
 from torchattr.runs.explain_settings import ExplainPlan, ExplainSettings, default_layer_note
 from torchattr.runs.function_selector import FunctionSelector, parse_selectors
@@ -107,6 +107,7 @@ class ExplainJob(PictureJob):
             activation=_activation(answer),
             view=self.view,
             cmap=self.cmap,
+            look=self.look,
             title=printable(picture.path.name),
             subtitle=self._subtitle(),
             details={
@@ -122,8 +123,8 @@ class ExplainJob(PictureJob):
         layers = self.plan.layers
         noun = "CAM layer" if len(layers) == 1 else "CAM layers"
         read = [f"{noun}: {', '.join(layers)}"] if layers else []
-        random = ["random weights"] if self.weights == "random" else []
-        return " · ".join(("Evidence per class", f"model: {self.loaded.name}", *random, *read))
+        model = model_title(self.loaded.name, self.weights)
+        return " · ".join((f"model: {model}", *read))
 
     def chosen(self) -> dict[str, Any]:
         return {
@@ -131,6 +132,7 @@ class ExplainJob(PictureJob):
             "weights": self.weights,
             "view": self.view,
             "cmap": self.cmap,
+            "look": asdict(self.look),
         }
 
 

@@ -9,7 +9,6 @@ from torchattr.errors import InputError, NoRuleMatched
 from torchattr.inspect import (
     BackProjector,
     Channels,
-    FeatureMaps,
     Method,
     Rule,
     Start,
@@ -22,7 +21,6 @@ from torchattr.results import (
     ACTIVATIONS,
     LAYERS,
     PROJECTIONS,
-    Display,
     groups_of,
     layers_entry,
     maps_entry,
@@ -66,18 +64,15 @@ class ActivationsJob(PictureJob):
                 maps,
                 name,
                 0,
-                self.channels or self._strongest(maps, name, shapes[name][0]),
+                self.channels or None,
+                None if self.top is None else min(self.top, shapes[name][0]),
+                self.sight(picture),
                 name=picture.name,
                 group=group,
                 index=picture.index,
                 record=self.record(picture),
             )
             progress((number + 1) / len(groups))
-
-    def _strongest(self, maps: FeatureMaps, name: str, count: int) -> list[int] | None:
-        if self.top is None:
-            return None
-        return maps.strongest(name, min(self.top, count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +82,7 @@ class BackProjectionsJob(PictureJob):
     layers: as for :class:`ActivationsJob`.
     channels, start, rule, rules: see :func:`torchattr.back_project`; `"top9"` means
         all maps of a layer that has fewer.
-    crop: draw only the part that the signal reached.
+    crop: draw only the receptive fields, beside those of the picture.
     skip_refused: skip a model in which the rule matches nothing, instead of raising.
     """
 
@@ -96,7 +91,7 @@ class BackProjectionsJob(PictureJob):
     start: Start = "max"
     rule: Rule = "deconvolution"
     rules: Mapping[str, str] = field(default_factory=dict)
-    crop: bool = False
+    crop: bool = True
     skip_refused: bool = False
 
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
@@ -123,6 +118,7 @@ class BackProjectionsJob(PictureJob):
                 found,
                 0,
                 self.crop,
+                self.sight(picture),
                 name=picture.name,
                 group=group,
                 index=picture.index,
@@ -164,7 +160,6 @@ class LayerGridsJob(PictureJob):
             yield Note(answer.note)
         jobs = self._jobs(targets)
         yield OutputGroups(tuple(jobs))
-        image = Display.of(self.loaded).picture(picture.inputs[0])
         for number, (group, (method, target)) in enumerate(jobs.items()):
             found = layer_by_layer(
                 self.loaded.model,
@@ -178,8 +173,8 @@ class LayerGridsJob(PictureJob):
             yield layers_entry(
                 found,
                 0,
-                image,
                 self.loaded.class_name(target),
+                self.sight(picture),
                 name=picture.name,
                 group=group,
                 index=picture.index,

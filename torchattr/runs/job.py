@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from torchattr.core.printable import printable
 from torchattr.core.versions import versions
 from torchattr.errors import Message
 from torchattr.kernels import requested_backend
 from torchattr.methods import Ledger
 from torchattr.models import LoadedModel, PreparedImage
-from torchattr.results import Entry
+from torchattr.results import Display, Entry, Sight, model_title
 from torchattr.runs.score_reader import Answer
+from torchattr.show import LIGHT, FigureHead, Look
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,12 @@ class PictureJob(ABC):
 
     loaded: the model.
     weights: where its weights came from, for the manifest.
+    look: how pictures are drawn.
     """
 
     loaded: LoadedModel
     weights: str | None = field(default=None, kw_only=True)
+    look: Look = field(default=LIGHT, kw_only=True)
 
     @abstractmethod
     def at(self, picture: InputPicture, progress: JobProgress) -> Iterator[JobResult]:
@@ -97,6 +101,14 @@ class PictureJob(ABC):
             picture: the picture to process.
             progress: called with the completed fraction of the job.
         """
+
+    def sight(self, picture: InputPicture) -> Sight:
+        """Return what heads the grids of a picture: the model, and the input as it was seen."""
+        display = Display.of(self.loaded.transform).picture
+        name, seen = printable(picture.path.name), display(picture.inputs[0])
+        return Sight(
+            FigureHead(model_title(self.loaded.name, self.weights), name, seen), self.look, display
+        )
 
     def record(self, picture: InputPicture, **facts: Any) -> dict[str, Any]:
         """Return the manifest record of an entry, as plain data."""
@@ -125,9 +137,15 @@ def settings_of(settings: Any) -> dict[str, Any]:
     names = [one.name for one in fields(settings) if one.name != "loaded"]
     chosen = {name: getattr(settings, name) for name in names}
     return {
-        **{key: dict(one) if isinstance(one, Mapping) else one for key, one in chosen.items()},
+        **{key: _plain(one) for key, one in chosen.items()},
         "backend": requested_backend(),
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Look):
+        return asdict(value)
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def device_of(loaded: LoadedModel) -> torch.device:

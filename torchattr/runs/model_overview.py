@@ -12,7 +12,15 @@ from torchattr.core.select import find_layers, is_pattern, layer_names
 from torchattr.errors import LayerError
 from torchattr.inspect import CODES, Kernels, Summary, conv_kernels, spatial_calls, summary
 from torchattr.models import LoadedModel, example
-from torchattr.results import SUMMARY, Entry, distinct_names, file_name, kernels_entry
+from torchattr.results import (
+    SUMMARY,
+    Entry,
+    Sight,
+    distinct_names,
+    file_name,
+    kernels_entry,
+    model_title,
+)
 from torchattr.runs.job import (
     InputPicture,
     JobProgress,
@@ -22,6 +30,7 @@ from torchattr.runs.job import (
     device_of,
     made_by,
 )
+from torchattr.show import LIGHT, FigureHead, Look
 
 
 def example_input(loaded: LoadedModel) -> Tensor:
@@ -31,9 +40,17 @@ def example_input(loaded: LoadedModel) -> Tensor:
 
 
 def summary_entry(loaded: LoadedModel, result: Summary) -> Entry:
-    """Return the entry of a summary, as text."""
-    title = f"Summary of {loaded.name}"
-    return Entry(SUMMARY, None, {}, made_by(loaded), title=title, text=str(result))
+    """Return the entry of a summary, as text and as HTML."""
+    return Entry(
+        SUMMARY,
+        None,
+        {},
+        made_by(loaded),
+        title=f"Summary of {loaded.name}",
+        text=str(result),
+        markup=result._repr_html_(),
+        subject="Model",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +100,14 @@ def kernel_entries(
     per_layer: Sequence[Kernels],
     drawn: Mapping[str, Any],
     settings: Mapping[str, Any],
+    look: Look = LIGHT,
 ) -> Iterator[Entry]:
-    """Yield an entry for the kernels of each layer. drawn: see :meth:`Kernels.picture`."""
+    """Yield an entry for the kernels of each layer. drawn, look: see :meth:`Kernels.draw`."""
+    sight = Sight(FigureHead(model_title(loaded.name, settings.get("weights"))), look)
     names = kernel_names(per_layer)
     for index, (name, kernels) in enumerate(zip(names, per_layer, strict=True)):
         record = {**made_by(loaded), "settings": dict(settings)}
-        yield kernels_entry(kernels, drawn, name=name, index=index, record=record)
+        yield kernels_entry(kernels, drawn, sight, name=name, index=index, record=record)
 
 
 def kernel_names(per_layer: Sequence[Kernels]) -> list[str]:
@@ -101,15 +120,29 @@ def has_convolutions(loaded: LoadedModel) -> bool:
     return any(map(_is_convolution, loaded.model.modules()))
 
 
-def some_convolutions(loaded: LoadedModel, count: int = 3) -> list[str]:
-    """Choose convolutions spaced evenly from the first to the last; all if there are few.
+def some_convolutions(loaded: LoadedModel, most: int) -> list[str]:
+    """Choose convolutions that stand for a model: the last one of each resolution.
+
+    Of a model with fewer than three resolutions, any; of more than `most`, some spaced evenly, with
+    the first and the last.
 
     Raises:
         LayerError: the model runs none with spatial dimensions.
+
+    >>> from torchattr.models import load_model
+    >>> some_convolutions(load_model("demo"), 3)
+    ['stem.conv', 'stage1.conv2', 'stage3.conv2']
     """
-    names = list(spatial_calls(loaded.model, example_input(loaded), "c"))
-    last = len(names) - 1
-    return list(dict.fromkeys(names[round(last * k / max(count - 1, 1))] for k in range(count)))
+    shapes = spatial_calls(loaded.model, example_input(loaded), "c")
+    names = list(shapes)
+    lasts = [
+        name
+        for name, following in zip(names, [*names[1:], None], strict=True)
+        if following is None or shapes[name][1:] != shapes[following][1:]
+    ]
+    found = lasts if len(lasts) > 2 else names
+    step = (len(found) - 1) / max(most - 1, 1)
+    return found if len(found) <= most else [found[round(step * k)] for k in range(most)]
 
 
 def _convolutions(model: nn.Module, layers: Sequence[str]) -> list[str]:

@@ -11,13 +11,15 @@ from typing import cast
 
 from PIL import ImageFont
 
-_BUILT_IN = ""
+BUILT_IN = ""
+"""The source of Pillow's built-in font, which has no file."""
+
 _NOT_LETTERS = ("Cc", "Cn", "Co", "Cs")
 _WITHOUT_SHAPES = ("lastresort", "blank")
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: float) -> ImageFont.FreeTypeFont:
     """Return Pillow's built-in font, so that pictures look the same on every machine."""
     made = ImageFont.load_default(size)
     if not isinstance(made, ImageFont.FreeTypeFont):
@@ -25,22 +27,37 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return made
 
 
-def runs_of(text: str, size: int) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+def runs_of(text: str, size: float) -> list[tuple[str, ImageFont.FreeTypeFont]]:
     r"""Return a text in pieces, each with a font that has all of its letters.
 
     The built-in font covers little more than English; letters that it lacks are taken from
     Matplotlib's DejaVu Sans, then from the fonts of this machine. A letter that none of them has is
     written as its code, such as ``\u732b``, and never as an empty box.
     """
+    return [(piece, opened) for piece, _, opened in sources_of(text, size)]
+
+
+def sources_of(text: str, size: float) -> list[tuple[str, str, ImageFont.FreeTypeFont]]:
+    """Return the same with the file of each font, or ``BUILT_IN``."""
     shown = "".join(_written(letter) for letter in unicodedata.normalize("NFC", text))
-    return [(piece, _opened(source, size)) for piece, source in _pieces(shown)]
+    return [(piece, source, _opened(source, size)) for piece, source in _pieces(shown)]
+
+
+def built_in_content() -> bytes:
+    """Return the file of Pillow's built-in font."""
+    return bytes(font(12).font_bytes)
+
+
+def is_system_font(source: str) -> bool:
+    """Whether a font is one of this machine, which other machines may lack."""
+    return source not in (BUILT_IN, _dejavu())
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:
     """Return the pieces of a text and their fonts; the words share one if a font has them all."""
     words = {letter for letter in text if letter.isalpha()}
-    sources = [_source_of(letter) or _BUILT_IN for letter in text]
-    candidates = dict.fromkeys((_BUILT_IN, _dejavu(), *sources))
+    sources = [_source_of(letter) or BUILT_IN for letter in text]
+    candidates = dict.fromkeys((BUILT_IN, _dejavu(), *sources))
     shared = next((one for one in candidates if all(_has(one, letter) for letter in words)), None)
     found: list[tuple[str, str]] = []
     for letter, own in zip(text, sources, strict=True):
@@ -68,7 +85,7 @@ def _source_of(letter: str) -> str | None:
 
 
 def _sources() -> Iterator[str]:
-    yield _BUILT_IN
+    yield BUILT_IN
     yield _dejavu()
     yield from _system_fonts()
 
@@ -79,7 +96,7 @@ def _dejavu() -> str:
     found = find_spec("matplotlib")
     folder = Path((found and found.origin) or ".").parent
     file = folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return str(file) if file.is_file() else _BUILT_IN
+    return str(file) if file.is_file() else BUILT_IN
 
 
 @cache
@@ -93,7 +110,7 @@ def _system_fonts() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _opened(source: str, size: int) -> ImageFont.FreeTypeFont:
+def _opened(source: str, size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(source, size) if source else font(size)
 
 

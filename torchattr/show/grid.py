@@ -12,8 +12,9 @@ from PIL import Image
 
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_array, as_floats, as_picture
+from torchattr.show.look import LIGHT, RGB, Look
 from torchattr.show.scaling import image_normalization
-from torchattr.show.text import MUTED, draw_lines, line_height, wrap
+from torchattr.show.text import draw_line, line_height, text_lines, wrap
 
 Layout = Literal["auto", "NHWC", "NCHW"]
 
@@ -40,7 +41,7 @@ def convert_into_grid(
     if not len(images):
         raise ShapeError("Xs holds no image to lay on a grid")
     stretched = image_normalization(images, ubound)
-    return _tile(stretched, *_rows_and_columns(len(images), None, None), padding, 0.0)
+    return _tile(stretched, *rows_and_columns(len(images), None, None), padding, 0.0)
 
 
 def grid(
@@ -52,7 +53,7 @@ def grid(
     captions: Sequence[str] | None = None,
     layout: Layout = "auto",
 ) -> np.ndarray:
-    """Tile pictures on a grid, row by row, with optional captions below them.
+    """GridCell pictures on a grid, row by row, with optional captions below them.
 
     images: ``(N, H, W)``, ``(N, H, W, C)``, ``(N, C, H, W)`` or a sequence of pictures, which are
         centred in cells as large as the largest. Integers are 0..255, floats 0..1.
@@ -73,8 +74,8 @@ def grid(
         raise ShapeError(f"captions has {len(captions)} entries for {len(pictures)} images")
     if not isinstance(padding, int) or padding < 0:
         raise InputError(f"padding must be a whole number of pixels from 0, got {padding!r}")
-    shape = _rows_and_columns(len(pictures), rows, columns)
-    color = (fill,) * 3 if isinstance(fill, int) else tuple(fill)
+    shape = rows_and_columns(len(pictures), rows, columns)
+    color = (fill, fill, fill) if isinstance(fill, int) else fill
     cells = _captioned(pictures, captions, color)
     tiled = _tile(cells, *shape, padding, np.array(color, np.uint8))
     return np.stack(
@@ -119,7 +120,8 @@ def _channels_last(values: Any, name: str, layout: Layout) -> np.ndarray:
     return np.moveaxis(array, 1, -1) if layout == "NCHW" else array
 
 
-def _rows_and_columns(count: int, rows: int | None, columns: int | None) -> tuple[int, int]:
+def rows_and_columns(count: int, rows: int | None, columns: int | None) -> tuple[int, int]:
+    """Return the rows and columns of a grid; raises ``ShapeError`` if they do not fit."""
     for name, number in (("rows", rows), ("columns", columns)):
         if number is not None and number < 1:
             raise ShapeError(f"{name} must be at least 1, got {number}")
@@ -146,17 +148,18 @@ def _tile(images: Any, rows: int, columns: int, padding: int, fill: Any) -> np.n
 
 
 def _captioned(
-    pictures: list[np.ndarray], captions: Sequence[str] | None, color: tuple[int, ...]
+    pictures: list[np.ndarray], captions: Sequence[str] | None, color: RGB
 ) -> list[np.ndarray]:
     height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
     texts = [wrap(text, width, _CAPTION) for text in captions or [""] * len(pictures)]
     below = max(map(len, texts)) * line_height(_CAPTION)
+    ink = (LIGHT if sum(color) > 380 else Look("dark")).colors.muted
     cells = []
     for picture, lines in zip(pictures, texts, strict=True):
         cell = Image.new("RGB", (width, height + below), color)
         corner = ((width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2)
         cell.paste(Image.fromarray(picture), corner)
-        ink = MUTED if sum(color) > 380 else (225, 225, 225)
-        draw_lines(cell, lines, (width // 2, height), _CAPTION, ink, center=True)
+        for line in text_lines(lines, (width / 2, height), _CAPTION, ink, "center"):
+            draw_line(cell, line)
         cells.append(np.asarray(cell))
     return cells

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from importlib.resources import files
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from torchattr.errors import InputError, LayerError
@@ -48,5 +50,46 @@ def notebook(result: object, draw: Callable[[], Iterable[tuple[str, Any]]]) -> s
     except (InputError, LayerError) as reason:
         return f"{head}<div>{escape(str(reason))}</div>"
 
+
+def page_style() -> str:
+    """Return the style sheet of ``Drawing.source``, with the colours of the page around it."""
+    return files("torchattr.show").joinpath("page.css").read_text(encoding="utf-8")
+
+
+def captioned(
+    pictures: Sequence[np.ndarray], lines: Sequence[str], alt: str = "", smooth: bool = True
+) -> str:
+    """Return pictures side by side with the lines of their caption, as wide as their container.
+
+    alt: what they show, by default the caption. smooth: whether pixels are interpolated where the
+    page enlarges them.
+    """
+    said = alt or " ".join(lines)
+    tags = "".join(image_tag(picture, said) for picture in pictures)
+    below = "<br>".join(map(escape, lines))
+    kind = "pictures" if smooth else "pictures squares"
+    caption = f"<figcaption>{below}</figcaption>" if below else ""
+    return f'<figure><div class="{kind}">{tags}</div>{caption}</figure>'
+
+
+def cells_html(figures: Sequence[str], width: float) -> str:
+    """Return figures beside each other, as many as find room, of at most this width each."""
+    most = width / _REM
+    style = f"--count:{len(figures)};--most:{most:.2f}rem;--least:{_SHARE * most:.2f}rem"
+    return f'<div class="cells" style="{style}">{"".join(figures)}</div>'
+
+
+def legend_html(bar: np.ndarray, ends: tuple[str, str], text: str) -> str:
+    """Return a colour bar between what its ends stand for, and its meaning."""
+    low, high = (f'<span class="muted">{escape(end)}</span>' for end in ends)
+    tag = image_tag(bar, f"from {ends[0]} to {ends[1]}")
+    return f'<div class="legend">{low}{tag}{high}<span>{escape(text)}</span></div>'
+
+
+_REM = 16
+"""Units of a layout in one `rem`."""
+
+_SHARE = 0.51
+"""How far a page may shrink figures to place more of them beside each other."""
 
 _FITTING = "max-width:100%;height:auto"

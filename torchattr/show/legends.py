@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from PIL import Image
 
-from torchattr.show.text import MUTED, draw_lines, line_height, width_of, wrap
+from torchattr.show.drawing import Drawing
+from torchattr.show.text import line_height, width_of, wrap
 
 SIZE = 13
 GAP = 12
+BAR = (120, 12)
+"""Width and height of a colour bar in units."""
 
 _LINE_GAP = 4
 _BESIDE = 200
@@ -19,7 +21,10 @@ _BESIDE = 200
 
 @dataclass(frozen=True, eq=False)
 class Legend:
-    """The meaning of the colours of some columns: a bar, what its ends stand for, and a text."""
+    """The meaning of the colours of some pictures.
+
+    bar: uint8 ``(height, width, 3)``, in pixels. ends: what its ends stand for.
+    """
 
     bar: np.ndarray
     ends: tuple[str, str]
@@ -44,26 +49,27 @@ class LegendBlock:
         """The height in pixels."""
         return sum(self._heights) + len(self._note) * line_height(SIZE) + _LINE_GAP
 
-    def draw(self, canvas: Image.Image, position: tuple[int, int]) -> None:
+    def draw(self, page: Drawing, position: tuple[int, int]) -> None:
         """Draw the block; ``position`` is its top left."""
         left, top = position
         for legend, lines, height in zip(self.legends, self._texts, self._heights, strict=True):
-            self._draw_bar(canvas, legend, left, top)
+            self._draw_bar(page, legend, left, top)
             shift = (0, line_height(SIZE)) if self._is_narrow else (self._bar_width + GAP, 0)
-            draw_lines(canvas, lines, (left + shift[0], top + shift[1]), SIZE)
+            page.write(lines, (left + shift[0], top + shift[1]), SIZE)
             top += height
-        draw_lines(canvas, self._note, (left, top), SIZE, MUTED)
+        page.write(self._note, (left, top), SIZE, page.look.colors.muted)
 
     @cached_property
-    def _end_width(self) -> int:
-        ends = [end for legend in self.legends for end in legend.ends]
-        return max((width_of(end, SIZE) for end in ends), default=0) + GAP // 2
+    def _end_widths(self) -> tuple[int, int]:
+        """The widths of what is left and right of the bars."""
+        ends = list(zip(*(legend.ends for legend in self.legends), strict=True))
+        left, right = (max(width_of(end, SIZE) for end in side) + GAP // 2 for side in ends)
+        return left, right
 
     @cached_property
     def _bar_width(self) -> int:
         """The width of the bars and their ends."""
-        bars = max((legend.bar.shape[1] for legend in self.legends), default=0)
-        return bars + 2 * self._end_width
+        return BAR[0] + sum(self._end_widths) if self.legends else 0
 
     @cached_property
     def _is_narrow(self) -> bool:
@@ -84,12 +90,12 @@ class LegendBlock:
             return [(len(lines) + 1) * line_height(SIZE) + GAP for lines in self._texts]
         return [len(lines) * (line_height(SIZE) + _LINE_GAP) for lines in self._texts]
 
-    def _draw_bar(self, canvas: Image.Image, legend: Legend, left: int, top: int) -> None:
-        height, width = legend.bar.shape[:2]
+    def _draw_bar(self, page: Drawing, legend: Legend, left: int, top: int) -> None:
         low, high = legend.ends
-        start = left if self._is_narrow else left + self._end_width - GAP // 2 - width_of(low, SIZE)
-        draw_lines(canvas, [low], (start, top), SIZE, MUTED)
+        muted = page.look.colors.muted
+        beside = left + self._end_widths[0] - GAP // 2 - width_of(low, SIZE)
+        start = left if self._is_narrow else beside
+        page.write([low], (start, top), SIZE, muted)
         bar_left = start + width_of(low, SIZE) + GAP // 2
-        bar_top = top + (line_height(SIZE) - height) // 2
-        canvas.paste(Image.fromarray(legend.bar), (bar_left, bar_top))
-        draw_lines(canvas, [high], (bar_left + width + GAP // 2, top), SIZE, MUTED)
+        page.place(legend.bar, (bar_left, top + (line_height(SIZE) - BAR[1]) // 2, *BAR))
+        page.write([high], (bar_left + BAR[0] + GAP // 2, top), SIZE, muted)

@@ -12,18 +12,35 @@ from PIL import Image
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
-from torchattr.show.legends import Legend
-from torchattr.show.picture_table import PictureTable, Row
+from torchattr.show.class_table import ClassTable, Row
+from torchattr.show.drawing import Drawing
+from torchattr.show.legends import BAR, Legend
+from torchattr.show.look import LIGHT, Look
+from torchattr.show.page import Given, Page
 from torchattr.show.styles import Style, faded, recolored, style_of, title_of
 
 View = Literal["crop", "photo"]
 
 _LONGEST = 3
-_BAR = (120, 12)
 _ENDS = {-1: "−max", 0: "0", 1: "max"}
 
 
 def panel(
+    image: Any,
+    maps: Mapping[str, Any],
+    labels: Sequence[str],
+    scores: Sequence[float | str] | None = None,
+    **options: Any,
+) -> Image.Image:
+    """Return the explanation panel as an RGB picture: :func:`draw_panel`, with its options.
+
+    >>> panel(np.zeros((8, 8)), {"grad_cam": np.ones((1, 4, 4))}, ["cat"], [0.9]).mode
+    'RGB'
+    """
+    return draw_panel(image, maps, labels, scores, **options).image()
+
+
+def draw_panel(
     image: Any,
     maps: Mapping[str, Any],
     labels: Sequence[str],
@@ -37,7 +54,9 @@ def panel(
     view: View = "crop",
     cmap: str | None = None,
     activation: str | None = None,
-) -> Image.Image:
+    look: Look = LIGHT,
+    given: str = "Input",
+) -> Drawing:
     """Draw the explanation panel: the picture, then a row per class and a column per method.
 
     Each row starts with the class and its score. Each map is scaled by its own
@@ -55,7 +74,7 @@ def panel(
     box: left, top, right and bottom of the part of ``image``, in its pixels, that the model saw
         and that the maps cover (``PreparedImage.box``); None for all of it.
     styles: for a method the ``Style`` or its name, one of ``STYLES``, instead of its default.
-    cell: length of each picture's shorter side in pixels, at least 64; the longer one has at most
+    cell: length of each picture's shorter side in units, at least 64; the longer one has at most
         three times as many.
     view: ``"crop"`` shows what is inside ``box``; ``"photo"`` the whole picture, with the rest
         faded.
@@ -63,16 +82,18 @@ def panel(
         with one, instead of the defaults of their styles.
     activation: what made the scores, such as ``"softmax"`` or ``"sigmoid"``, which is written
         beside each probability.
+    look: light or dark, and the pixels per unit.
+    given: the heading of the picture.
 
-    Returns an RGB picture.
     Raises ``ShapeError`` if counts or shapes do not match, ``InputError`` for values
     that cannot be drawn.
 
-    >>> panel(np.zeros((8, 8)), {"grad_cam": np.ones((1, 4, 4))}, ["cat"], [0.9]).mode
-    'RGB'
+    >>> page = draw_panel(np.zeros((8, 8)), {"grad_cam": np.ones((1, 4, 4))}, ["cat"], [0.9])
+    >>> page.encoded("pdf")[:4]
+    b'%PDF'
     """
     _check_counts(maps, labels, scores, styles or {}, cell)
-    scene = _Scene.of(image, box, cell, checked_view(view))
+    scene = _Scene.of(image, box, cell, checked_view(view), look)
     columns = [
         _Column.of(name, values, len(labels), (styles or {}).get(name), cmap)
         for name, values in maps.items()
@@ -85,32 +106,38 @@ def panel(
         )
         for index, label in enumerate(labels)
     ]
-    headings = [column.title for column in columns]
+    table = ClassTable([column.title for column in columns], rows, scene.size, activation)
     texts = (_note(columns, scene), title, subtitle)
-    given = ("Input", scene.input)
-    return PictureTable(headings, rows, _legends(columns), *texts, given, activation).draw()
+    picture = Given(given, scene.input, scene.size)
+    return Page(table, _legends(columns, look), *texts, picture, look).draw()
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """What the pictures show, at their size, and the part of it that the model saw.
+    """What the pictures show, and the part of it that the model saw.
 
-    seen: in pixels of ``picture``. input: the picture, faded where the model did not see it.
+    size: width and height in units. seen: in pixels of ``picture``. unseen: where the model did not
+    see it. input: the picture, faded there.
     note: a sentence on what is not shown in full; may be empty.
     """
 
+    size: tuple[int, int]
     picture: np.ndarray
     seen: Box
+    unseen: np.ndarray
     input: np.ndarray
     note: str
 
     @classmethod
-    def of(cls, image: Any, box: Sequence[float] | None, cell: int, view: View) -> _Scene:
+    def of(
+        cls, image: Any, box: Sequence[float] | None, cell: int, view: View, look: Look
+    ) -> _Scene:
         original = Image.fromarray(as_picture(image))
         whole = Box(0, 0, *original.size)
         seen = whole if box is None else _checked(box)
         frame = _common(whole, seen) if view == "crop" else whole
-        width, height = _size(frame, cell)
+        size = _size(frame, cell)
+        width, height = (look.pixels(side) for side in size)
         resized = original.resize((width, height), Image.Resampling.LANCZOS, frame)
         picture = np.asarray(resized)
         shifted = Box(*(edge - frame[i % 2] for i, edge in enumerate(seen)))
@@ -119,7 +146,8 @@ class _Scene:
         note = "The model did not see the faded parts." if unseen.any() else ""
         if frame != whole:
             note = "The pictures show the part of the photograph that the model saw."
-        return cls(picture, scaled, faded(picture, unseen), note)
+        shown = faded(picture, unseen, look.colors.paper)
+        return cls(size, picture, scaled, unseen, shown, note)
 
 
 def _common(whole: Box, seen: Box) -> Box:
@@ -180,7 +208,8 @@ class _Column:
 
     def draw(self, index: int, scene: _Scene) -> np.ndarray:
         placed = place(self.values[index], scene.seen, scene.picture.shape[:2])
-        return self.style.paint(scene.picture, placed)
+        painted = self.style.paint(scene.picture, placed)
+        return np.where(scene.unseen[..., None], scene.input, painted)
 
     @property
     def bar(self) -> tuple[Style, int, tuple[int, int]]:
@@ -194,14 +223,14 @@ def _note(columns: list[_Column], scene: _Scene) -> str:
     return f"Each map is scaled independently{scale}. {scene.note}".strip()
 
 
-def _legends(columns: list[_Column]) -> list[Legend]:
+def _legends(columns: list[_Column], look: Look) -> list[Legend]:
     """Return one legend for each colour bar in use, naming its columns."""
     titles: dict[tuple[Style, int, tuple[int, int]], list[str]] = {}
     for column in columns:
         titles.setdefault(column.bar, []).append(column.title)
     return [
         Legend(
-            style.bar(span, channels, *_BAR),
+            style.bar(span, channels, look.pixels(BAR[0]), look.pixels(BAR[1])),
             (_ENDS[span[0]], _ENDS[span[1]]),
             f"{', '.join(names)}: {style.meaning}",
         )

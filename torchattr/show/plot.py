@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torchattr.errors import ShapeError
+from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
 from torchattr.show.channels import How, reduce_channels
 from torchattr.show.colors import default_colormap, is_diverging, table
 from torchattr.show.overlay import overlay
 from torchattr.show.scaling import Sign, rescale
+from torchattr.show.styles import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,13 +66,47 @@ def plot(
     else:
         drawn = overlay(as_picture(image), scaled, alpha, threshold, name)
     axes = _new_axes() if ax is None else ax
-    axes.imshow(drawn, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    if title is not None:
-        axes.set_title(title)
+    _draw(axes, drawn, title)
     if bar:
-        _add_bar(axes, name, _unit(flat, sign, percentile))
+        low = -1 if is_diverging(name) else 0
+        _add_bar(axes, table(name), low, 1, _unit(flat, sign, percentile))
+    return axes
+
+
+def plot_style(
+    values: Any,
+    image: Any,
+    style: Style,
+    ax: Axes | None = None,
+    *,
+    box: Box | None = None,
+    bar: bool = True,
+    title: str | None = None,
+) -> Axes:
+    """Draw one map on Matplotlib axes as ``panel`` draws it, with a colour bar in its units.
+
+    values: ``(C, h, w)``.
+    image: the picture that it belongs to; see ``as_picture``.
+    style: one of ``STYLES``, such as ``style_of("grad_cam", values)``.
+    ax, bar, title: see ``plot``.
+    box: the part of ``image``, in its pixels, that the map covers; None for all of it.
+
+    Raises ``ShapeError`` for channels that the style cannot draw.
+
+    >>> from torchattr.show import OVERLAY
+    >>> ax = plot_style(np.ones((1, 2, 2)), np.zeros((8, 8)), OVERLAY)
+    >>> ax.images[0].get_array().shape
+    (8, 8, 3)
+    """
+    reduced, picture = style.reduce(as_floats(values)), as_picture(image)
+    height, width = picture.shape[:2]
+    placed = place(reduced, box or Box(0, 0, width, height), (height, width))
+    axes = _new_axes() if ax is None else ax
+    _draw(axes, style.paint(picture, placed), title)
+    if bar:
+        span = style.span(reduced)
+        unit = _unit(reduced, style.sign, style.percentile)
+        _add_bar(axes, style.bar(span, 1, _COLORS, 1)[0], *span, unit)
     return axes
 
 
@@ -163,11 +199,21 @@ def _new_axes() -> Any:
     return Figure(figsize=(4, 4), layout="constrained").add_subplot()
 
 
-def _add_bar(axes: Any, name: str, unit: float) -> None:
+def _draw(axes: Any, drawn: np.ndarray, title: str | None) -> None:
+    axes.imshow(drawn, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if title is not None:
+        axes.set_title(title)
+
+
+def _add_bar(axes: Any, colors: np.ndarray, low: float, high: float, unit: float) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
 
     unit = unit or 1.0
-    norm = Normalize(-unit if is_diverging(name) else 0.0, unit)
-    colors = ScalarMappable(norm, ListedColormap(table(name) / 255.0))
-    axes.figure.colorbar(colors, ax=axes, fraction=0.046, pad=0.04)
+    drawn = ScalarMappable(Normalize(low * unit, high * unit), ListedColormap(colors / 255.0))
+    axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.04)
+
+
+_COLORS = 256

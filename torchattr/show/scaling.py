@@ -121,11 +121,17 @@ def _keep(array: np.ndarray, sign: Sign) -> np.ndarray:
     return np.abs(array) if sign == "absolute" else array
 
 
-def _divide(array: np.ndarray, percentile: float | None) -> np.ndarray:
+def scale_of(array: np.ndarray, percentile: float | None) -> Any:
+    """Return the magnitude that values are divided by, of the values' dtype; zero if all are."""
     magnitude = np.abs(array[~np.isnan(array)])
     scale = magnitude.max(initial=0)
     if percentile is not None and scale > 0:
         scale = np.percentile(magnitude, percentile).astype(array.dtype) or scale
+    return scale
+
+
+def _divide(array: np.ndarray, percentile: float | None) -> np.ndarray:
+    scale = scale_of(array, percentile)
     if scale == 0:
         return array * array.dtype.type(0)
     # Values beyond the scale are clipped first, since the quotient could overflow.

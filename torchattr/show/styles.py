@@ -39,10 +39,11 @@ class Style(ABC):
 
         1 stands for the largest magnitude.
         """
-        if self.sign != "all":
-            return (0, 1)
-        lowest = -1 if (values < 0).any() else 0
-        return (lowest, 1 if not lowest or (values > 0).any() else 0)
+        negative, positive = bool((values < 0).any()), bool((values > 0).any())
+        if self.sign == "all":
+            return (-int(negative), int(positive))
+        drawn = {"positive": positive, "negative": negative, "absolute": negative or positive}
+        return (0, int(drawn[self.sign]))
 
     def bar(self, span: tuple[int, int], channels: int, width: int, height: int) -> np.ndarray:
         """Return the colour bar, uint8 ``(height, width, 3)``, as drawn over a grey picture."""
@@ -267,10 +268,12 @@ def recolored(style: Style, cmap: str | None) -> Style:
     return style
 
 
-def faded(picture: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """Return a picture with its unseen pixels faded towards white."""
-    white = picture + (255.0 - picture) * (FADE * unseen[..., None])
-    return np.rint(white).astype(np.uint8)
+def faded(
+    picture: np.ndarray, unseen: np.ndarray, paper: tuple[int, int, int] = (255, 255, 255)
+) -> np.ndarray:
+    """Return a picture with its unseen pixels faded towards the colour of the paper."""
+    mixed = picture + (np.array(paper, float) - picture) * (FADE * unseen[..., None])
+    return np.rint(mixed).astype(np.uint8)
 
 
 def _inside(picture: np.ndarray, drawn: np.ndarray, unseen: np.ndarray) -> np.ndarray:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 from PIL import Image, ImageDraw
 
 from torchattr.show.fonts import font, runs_of
-
-INK = (28, 30, 34)
-MUTED = (105, 110, 118)
 
 _LEADING = 1.3
 _WIDEST = 3
@@ -18,6 +17,20 @@ _WIDEST = 3
 _UNSPACED = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
 _INSIDE = rf"[^\s,/_.{_UNSPACED}-]|(?<=\d)[.,](?=\d)"
 _PIECES = re.compile(rf"[{_UNSPACED}]|(?:{_INSIDE})*[\s,/_.-]?")
+
+Align = Literal["left", "center"]
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """A line of text. x: of its left end, or of its middle. y: of its baseline; in units."""
+
+    text: str
+    x: float
+    y: float
+    size: int
+    color: tuple[int, int, int]
+    align: Align = "left"
 
 
 def line_height(size: int) -> int:
@@ -71,21 +84,30 @@ def _pieces(text: str) -> list[str]:
     return _PIECES.findall(" ".join(text.split()))
 
 
-def draw_lines(
-    canvas: Image.Image,
-    lines: list[str],
-    position: tuple[int, int],
+def text_lines(
+    lines: Iterable[str],
+    position: tuple[float, float],
     size: int,
-    color: tuple[int, int, int] = INK,
-    center: bool = False,
-) -> None:
-    """Draw lines below each other; ``position`` is the top left, or the top middle."""
-    draw = ImageDraw.Draw(canvas)
+    color: tuple[int, int, int],
+    align: Align = "left",
+) -> list[TextLine]:
+    """Lay lines below each other; ``position`` is the top left, or the top middle."""
     ascent, descent = font(size).getmetrics()
-    for number, line in enumerate(lines):
-        x = position[0] - (width_of(line, size) - 1) / 2 if center else float(position[0])
-        # All fonts share the baseline that centres the built-in one in its line.
-        y = position[1] + (number + 0.5) * line_height(size) + (ascent - descent) / 2
-        for piece, one in runs_of(line, size):
-            draw.text((x, y), piece, color, one, anchor="ls")
-            x += one.getlength(piece)
+    # All fonts share the baseline that centres the built-in one in its line.
+    first = position[1] + line_height(size) / 2 + (ascent - descent) / 2
+    return [
+        TextLine(text, position[0], first + number * line_height(size), size, color, align)
+        for number, text in enumerate(lines)
+    ]
+
+
+def draw_line(canvas: Image.Image, line: TextLine, scale: float = 1.0) -> None:
+    """Draw a line of text on a picture that has ``scale`` pixels per unit."""
+    draw = ImageDraw.Draw(canvas)
+    runs = runs_of(line.text, line.size * scale)
+    x, y = line.x * scale, line.y * scale
+    if line.align == "center":
+        x -= sum(one.getlength(piece) for piece, one in runs) / 2
+    for piece, one in runs:
+        draw.text((x, y), piece, line.color, one, anchor="ls")
+        x += one.getlength(piece)

@@ -99,7 +99,8 @@ def activation_visualization(
     maps = feature_maps(fed.run, fed.images, layers)
 
     def entry(layer: str, example: int, **fields: Any) -> Entry:
-        return maps_entry(maps, layer, example, None, **fields)
+        every = range(maps.as_maps(layer).shape[1])
+        return maps_entry(maps, layer, example, every, **fields)
 
     paths = _kept(sink, _each(ACTIVATIONS, names, len(fed.images), entry))
     return Visualization({name: array_of(maps.as_maps(name)) for name in names}, paths)

@@ -57,7 +57,7 @@ class Feed:
     def picture(self, image: Tensor) -> Image.Image:
         if self.loaded is None:
             return Image.fromarray(draw_input(image))
-        return Display.of(self.loaded).picture(image)
+        return Display.of(self.loaded.transform).picture(image)
 
 
 def _image_entry(value: Any, input_tensor: str | None) -> tuple[str, dict[str, Any]]:

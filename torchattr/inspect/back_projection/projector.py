@@ -17,10 +17,11 @@ from torchattr.core.select import find_layers, is_pattern, layer_names
 from torchattr.core.stepping import counted
 from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.errors import InputError, LayerError
-from torchattr.inspect.back_projection.local_conv import LocalConv
-from torchattr.inspect.back_projection.result import BackProjection
+from torchattr.inspect.back_projection.local_conv import LocalConv, bounding_box
+from torchattr.inspect.back_projection.result import BackProjection, Fields
 from torchattr.inspect.back_projection.seeds import Channels, Seeds, Start
 from torchattr.inspect.map_layout import maps_of
+from torchattr.inspect.receptive_field import REACH, marked
 from torchattr.inspect.recording.recording import Recording
 from torchattr.layers import (
     Captured,
@@ -117,7 +118,7 @@ class BackProjector:
             layer,
             [repeat_rows(tensor, self._copies) for tensor in self._inputs.tensors],
             repeat_arguments(arguments, self._copies, self._batch),
-            [*tables, *({**table, "conv": LocalConv()} for table in tables)],
+            [*tables, *({**table, "conv": LocalConv()} for table in tables), REACH],
         )
         self._values = self._maps(ran)
         for kind, table in zip(self._kinds, tables, strict=True):
@@ -137,6 +138,7 @@ class BackProjector:
         rule: Rule | None = None,
         *,
         call: int | None = None,
+        fields: bool = True,
         progress: bool = False,
     ) -> BackProjection:
         """Return the pictures of several maps; see :func:`back_project`.
@@ -146,9 +148,12 @@ class BackProjector:
             start: see :func:`back_project`.
             rule: one of `kinds`; `None` uses the first.
             call: which call of the layer; `None` uses the one chosen by `calls`.
+            fields: whether to find the receptive field of each start.
             progress: show a progress bar on stderr.
         """
-        pieces = list(self.stream(channels, start, rule, call=call, progress=progress))
+        pieces = list(
+            self.stream(channels, start, rule, call=call, fields=fields, progress=progress)
+        )
         return BackProjection.joined(pieces)
 
     def stream(
@@ -158,6 +163,7 @@ class BackProjector:
         rule: Rule | None = None,
         *,
         call: int | None = None,
+        fields: bool = True,
         progress: bool = False,
     ) -> Iterator[BackProjection]:
         """Yield the same in pieces of `chunk` maps, so that memory stays bounded."""
@@ -173,8 +179,19 @@ class BackProjector:
         local = starts.positions is not None and live.device.type == "cpu"
         table = self._kinds.index(kind) + local * len(self._kinds)
         pictures = self._pictures(starts, live, table, progress)
+        (seen, *_) = (tensor.detach() for tensor in self._inputs.tensors)
         return (
-            BackProjection(picture, s.channels, s.activations, s.positions, self._name, start, kind)
+            BackProjection(
+                picture,
+                s.channels,
+                s.activations,
+                s.positions,
+                self._name,
+                start,
+                kind,
+                seen,
+                self._fields(live, s) if fields else None,
+            )
             for s, picture in pictures
         )
 
@@ -206,6 +223,23 @@ class BackProjector:
             self._arranged(gradient, like, count)
             for gradient, like in zip(found, self._inputs.tensors, strict=True)
         ]
+
+    def _fields(self, live: Tensor, starts: Seeds) -> Fields | None:
+        """Return the receptive fields of the starts of each example."""
+        if starts.positions is None:
+            return None
+        rows = range(self._batch)
+        found = []
+        for positions in starts.positions.unbind(1):
+            # The values (N, channels) at the position of each example.
+            index = (torch.arange(self._batch, device=live.device), *positions.unbind(1))
+            with gradients():
+                scores = marked(live.movedim(1, -1)[index])
+            with self._lock:
+                table = 2 * len(self._kinds)
+                (marks,) = self._trace.gradients(scores, self._trace.input_edges[:1], table=table)
+            found.append([None if marks is None else bounding_box(marks[row]) for row in rows])
+        return tuple(zip(*found, strict=True))
 
     def _arranged(self, gradient: Tensor | None, like: Tensor, count: int) -> Tensor:
         """Rearrange copies of the batch `(copies · N, ...)` into `(N, count, ...)`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,10 +14,32 @@ from torch import Tensor
 
 from torchattr.core.types import Tensors
 from torchattr.errors import InputError
-from torchattr.inspect.back_projection.local_conv import bounding_box, within
+from torchattr.inspect.back_projection.local_conv import within
 from torchattr.inspect.back_projection.seeds import Start
-from torchattr.inspect.drawing import draw_signal, enlarged
-from torchattr.show import grid, notebook
+from torchattr.inspect.drawing import (
+    CELL,
+    SIGNAL_NOTE,
+    chosen_indices,
+    draw_input,
+    draw_signal,
+    photo_tiles,
+    short_number,
+    signal_legend,
+)
+from torchattr.show import (
+    LIGHT,
+    NO_HEAD,
+    CaptionedGrid,
+    Drawing,
+    FigureHead,
+    Look,
+    as_picture,
+    notebook,
+)
+
+Field: TypeAlias = "tuple[slice, ...]"
+Fields: TypeAlias = "tuple[tuple[Field | None, ...], ...]"
+"""A receptive field for each example and each map; `None` where no input reaches the start."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +55,14 @@ class BackProjection:
         layer: the name of the layer.
         start: `"max"`, `"map"` or the requested position.
         rule: `"deconvolution"`, `"guided"` or `"gradient"`.
+        inputs: the inputs that were projected to, the first of them if there are several.
+        fields: the receptive field of each start in the input, one slice per dimension, by example
+            and map; `None` for whole maps, and where the start does not depend on the input.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
-    >>> ta.back_project(model, torch.rand(1, 3, 8, 8), "1").picture(columns=4).size
-    (468, 136)
+    >>> ta.back_project(model, torch.rand(1, 3, 8, 8), "1").picture().mode
+    'RGB'
     """
 
     pictures: Tensors
@@ -45,6 +72,8 @@ class BackProjection:
     layer: str
     start: Start
     rule: str
+    inputs: Tensor | None = None
+    fields: Fields | None = None
 
     @classmethod
     def joined(cls, pieces: Sequence[BackProjection]) -> BackProjection:
@@ -63,6 +92,8 @@ class BackProjection:
             first.layer,
             first.start,
             first.rule,
+            first.inputs,
+            _joined([piece.fields for piece in pieces]),
         )
 
     def __repr__(self) -> str:
@@ -81,23 +112,39 @@ class BackProjection:
     def _first(self) -> Tensor:
         return self.pictures[0] if isinstance(self.pictures, tuple) else self.pictures
 
-    def picture(
+    def picture(self, example: int = 0, **options: Any) -> Image.Image:
+        """Return the same as :meth:`draw`, with its options, as an RGB picture."""
+        return self.draw(example, **options).image()
+
+    def draw(
         self,
         example: int = 0,
         *,
+        only: Sequence[int] | None = None,
         columns: int | None = None,
-        crop: bool = False,
-        cell: int = 112,
-    ) -> Image.Image:
-        """Draw the maps of one example on a grid, each captioned with its channel and activation.
+        crop: bool = True,
+        cell: int = CELL,
+        display: Callable[[Tensor], Any] | None = None,
+        head: FigureHead = NO_HEAD,
+        look: Look = LIGHT,
+    ) -> Drawing:
+        """Draw the maps of one example on a grid, in their order.
 
-        Mid grey is zero. Each picture is scaled independently.
+        Beside each projection is the part of the picture that it belongs to, as in the figures of
+        Zeiler and Fergus: the receptive field of its start. Mid grey is zero. Each projection is
+        scaled independently.
 
         Args:
             example: index in the batch.
+            only: which of the maps to draw, by their position in the result; `None` draws all.
             columns: number of columns; `None` makes the grid nearly square.
-            crop: show only the region that the signal reached.
-            cell: minimum length of each picture's longer side in pixels.
+            crop: whether to show the receptive fields only; whole maps have none, and are shown in
+                full.
+            cell: minimum length of each picture's shorter side in units.
+            display: converts an input `(C, H, W)` to a picture, such as the inverse of the model's
+                normalisation; by default it is stretched over the full brightness range.
+            head: the model and the picture, which head the grid; by default, the input.
+            look: light or dark, and the pixels per unit.
 
         Raises:
             InputError: no such example.
@@ -106,12 +153,66 @@ class BackProjection:
         if not -len(self._first) <= example < len(self._first):
             raise InputError(f"example {example} is out of range for a batch of {len(self._first)}")
         shown = self._first[example]
-        drawn = [enlarged(draw_signal(_reached(one) if crop else one), cell) for one in shown]
-        pairs = zip(self.channels[example].tolist(), self.activations[example], strict=True)
-        captions = [f"{channel}: {activation:.3g}" for channel, activation in pairs]
-        return Image.fromarray(np.asarray(grid(drawn, columns=columns, captions=captions)))
+        seen = None
+        if self.inputs is not None:
+            seen = as_picture((display or draw_input)(self.inputs[example]))
+        fields = self._shown_fields(example, shown.shape[2:]) if crop else None
+        chosen = chosen_indices(only, len(shown), "only")
+        several = [
+            _pictures(shown[one], None if fields is None else fields[one], seen) for one in chosen
+        ]
+        tiles = photo_tiles(several, [self._caption(example, one) for one in chosen], cell)
+        if head.image is None:
+            head = replace(head, image=seen)
+        body, legends = CaptionedGrid(tiles, columns), [signal_legend(shown.shape[1])]
+        title = f"Back-projections of {self.layer}"
+        return head.draw(
+            body, title, self._facts(example, fields is not None), legends, SIGNAL_NOTE, look
+        )
+
+    def _shown_fields(self, example: int, whole: Sequence[int]) -> Sequence[Field | None] | None:
+        """Return the receptive fields, unless each is the whole input."""
+        fields = None if self.fields is None else self.fields[example]
+        everything = tuple(slice(0, side) for side in whole)
+        return fields if fields and any(one not in (None, everything) for one in fields) else None
+
+    def _caption(self, example: int, number: int) -> list[str]:
+        channel, activation = self.channels[example, number], self.activations[example, number]
+        what = "largest value" if self.positions is None else "activation"
+        lines = [f"channel {int(channel)} · {what} {short_number(float(activation))}"]
+        if self.positions is not None:
+            place = ", ".join(map(str, self.positions[example, number].tolist()))
+            lines.append(f"at position ({place})")
+        return lines
+
+    def _facts(self, example: int, are_cropped: bool) -> list[str]:
+        values = self.activations[example]
+        is_sorted = len(values) > 1 and bool((values.diff() <= 0).all())
+        start = {"max": "from the largest value of each map", "map": "from whole maps"}
+        one = self.start if isinstance(self.start, str) else None
+        begun = start[one] if one is not None else f"from the position {self.start}"
+        beside = "the receptive field, and what comes back to it" if are_cropped else ""
+        return [
+            _RULES.get(self.rule, self.rule),
+            begun,
+            "the strongest first" if is_sorted else "",
+            beside,
+        ]
 
 
-def _reached(values: Tensor) -> Tensor:
-    box = bounding_box(values)
-    return values if box is None else values[within(box)]
+def _joined(pieces: Sequence[Fields | None]) -> Fields | None:
+    """Concatenate the fields of each example."""
+    known = [piece for piece in pieces if piece is not None]
+    if len(known) < len(pieces):
+        return None
+    return tuple(tuple(chain(*each)) for each in zip(*known, strict=True))
+
+
+_RULES = {"guided": "guided backpropagation", "gradient": "the gradient"}
+
+
+def _pictures(signal: Tensor, field: Field | None, seen: np.ndarray | None) -> list[np.ndarray]:
+    """Return the part of the picture and what came back to it; all of the latter without one."""
+    if field is None or seen is None:
+        return [draw_signal(signal)]
+    return [seen[field], draw_signal(signal[within(field)])]

@@ -1,0 +1,65 @@
+"""How pages of pictures look: their colours and the number of their pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from torchattr.errors import InputError
+
+RGB: TypeAlias = tuple[int, int, int]
+ThemeName = Literal["light", "dark"]
+
+MOST_SCALE = 16
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of what is not a picture; texts have a contrast of at least 4.5 to the paper."""
+
+    paper: RGB
+    ink: RGB
+    muted: RGB
+    rule: RGB
+    accent: RGB
+
+
+_THEMES: dict[ThemeName, Theme] = {
+    "light": Theme((255, 255, 255), (28, 30, 34), (105, 110, 118), (226, 228, 232), (49, 104, 142)),
+    "dark": Theme((24, 26, 30), (232, 234, 238), (160, 166, 175), (58, 62, 70), (96, 165, 205)),
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a page is drawn.
+
+    theme: dark text on white (``"light"``), or light text on dark grey (``"dark"``).
+    scale: pixels per unit of length, of texts and pictures alike; the layout stays the same.
+
+    Raises ``InputError`` for an unknown theme, or a scale that is not in 0.1..16.
+
+    >>> Look("dark", scale=2).theme
+    'dark'
+    """
+
+    theme: ThemeName = "light"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.theme not in get_args(ThemeName):
+            raise InputError(f"theme must be one of {get_args(ThemeName)}, got {self.theme!r}")
+        if not 0.1 <= self.scale <= MOST_SCALE:
+            raise InputError(f"scale must be within 0.1..{MOST_SCALE}, got {self.scale}")
+
+    @property
+    def colors(self) -> Theme:
+        """The colours of the theme."""
+        return _THEMES[self.theme]
+
+    def pixels(self, length: float) -> int:
+        """Return a length in pixels, at least one."""
+        return max(1, round(length * self.scale))
+
+
+LIGHT = Look()
