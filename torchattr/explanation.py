@@ -251,17 +251,17 @@ def explain(
         coverage,
         _notes(coverage, {name: call for name, call in calls.items() if name not in refused}),
         refused,
-        model.class_names if isinstance(model, LoadedModel) else None,
-        _appearance(model),
+        **_shown_with(model),
     )
 
 
-def _appearance(model: Forward) -> Appearance | None:
+def _shown_with(model: Forward) -> dict[str, Any]:
+    """Return the fields of an explanation that say how a loaded model's results are shown."""
     if not isinstance(model, LoadedModel):
-        return None
+        return {}
     from torchattr.results import Appearance
 
-    return Appearance.of(model)
+    return {"class_names": model.class_names, "appearance": Appearance.of(model)}
 
 
 def _either(targets: Target, target: Target) -> Target:

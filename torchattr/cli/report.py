@@ -31,7 +31,7 @@ def report(
         typer.Option(
             "--layer",
             help="Layer whose maps and back-projections are shown, as for activations;"
-            " repeatable; default three convolutions",
+            " repeatable; default three convolutions of different resolution",
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of strongest maps per layer")] = 9,
@@ -51,9 +51,9 @@ def report(
 ) -> None:
     """Write a self-contained HTML report.
 
-    A summary of the model and, for each image, the scores, the methods side by side with their
-    coverage, Grad-CAM layer by layer, and the strongest feature maps of some layers with their
-    back-projections.
+    For each image the scores, the methods side by side with their coverage, Grad-CAM layer by
+    layer, and the strongest feature maps of some layers with their back-projections; then a summary
+    of the model.
     """
     with reported():
         which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))

@@ -131,7 +131,7 @@ def some_convolutions(loaded: LoadedModel, most: int) -> list[str]:
 
     >>> from torchattr.models import load_model
     >>> some_convolutions(load_model("demo"), 3)
-    ['stem.conv', 'stage1.conv2', 'stage3.conv2']
+    ['stem.conv', 'stage1.1.conv2', 'stage3.0.shortcut.0']
     """
     shapes = spatial_calls(loaded.model, example_input(loaded), "c")
     names = list(shapes)
