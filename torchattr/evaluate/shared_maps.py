@@ -256,7 +256,7 @@ def _joined_target(target: Any, parts: Sequence[Any]) -> Any:
     """Return what is explained, as it was found for parts of the pictures."""
     if len(parts) == 1:
         return parts[0]
-    return torch.cat(parts) if target is None else target
+    return torch.cat(list(parts)) if target is None else target
 
 
 def _fitting_at_once(question: Question, model: Any) -> int | None:
