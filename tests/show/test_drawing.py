@@ -48,6 +48,11 @@ def test_a_resolution_is_written_into_the_file(tmp_path):
         assert "dpi" not in image.info
 
 
+def test_a_picture_alone_is_a_page_without_margins():
+    pixels = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    assert np.array_equal(Drawing.of(pixels).image(), pixels)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -209,16 +209,14 @@ def _say(found: Check) -> None:
 
 def _entries(loaded: LoadedModel, found: Check) -> list[Entry]:
     """Return the figure of each method with its values and sentences, and the table of all."""
-    from PIL import Image
-
     from torchattr.results import Entry
     from torchattr.runs import made_by
-    from torchattr.show import rendered, title_of
+    from torchattr.show import Drawing, rendered, title_of
 
     entries = [
         Entry(
             name,
-            Image.fromarray(rendered(found.plot(name).axes[0])),
+            Drawing.of(rendered(found.plot(name).axes[0])),
             {key: of[name].cpu().numpy() for key, of in found.measures.items() if name in of},
             {**made_by(loaded), "check": [one.as_dict() for one in found[name].values()]},
             group=_TABLE,

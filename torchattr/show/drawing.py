@@ -65,6 +65,14 @@ class Drawing:
                 " draw less on it (some of the channels), or in a smaller cell or scale"
             )
 
+    @classmethod
+    def of(cls, picture: np.ndarray) -> Drawing:
+        """Return a page that is one picture, uint8 ``(H, W, 3)``, without margins."""
+        height, width = picture.shape[:2]
+        page = cls(width, height)
+        page.place(picture, (0, 0, width, height))
+        return page
+
     def write(
         self,
         lines: Sequence[str],

@@ -16,7 +16,7 @@ from torchattr.evaluate.ground_truth.controls import CONTROLS
 from torchattr.evaluate.ground_truth.figures import plot_agreement, plot_ranks
 from torchattr.evaluate.ground_truth.metrics import MapMetric
 from torchattr.evaluate.ground_truth.saving import (
-    picture_of,
+    drawing_of,
     saved,
     without_nan,
 )
@@ -171,7 +171,7 @@ class Benchmark:
         return [
             Entry(
                 ranking,
-                picture_of(self.plot()),
+                drawing_of(self.plot()),
                 arrays,
                 self.as_dict(),
                 self.pictures,
@@ -180,7 +180,7 @@ class Benchmark:
             ),
             Entry(
                 agreement,
-                picture_of(self.plot_agreement()),
+                drawing_of(self.plot_agreement()),
                 {"agreement": self.agreement.numpy()},
                 {},
                 self.pictures,

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
 from torchattr.evaluate.ground_truth.controls import CONTROLS
 from torchattr.evaluate.ground_truth.figures import plot_matrix
-from torchattr.evaluate.ground_truth.saving import picture_of, saved
+from torchattr.evaluate.ground_truth.saving import drawing_of, saved
 from torchattr.evaluate.ground_truth.text_table import TextTable, number
 from torchattr.results import Entry
 from torchattr.show import notebook, rendered
@@ -154,7 +154,7 @@ class PlantedReport:
         """Return the report as a folder takes it."""
         arrays = {"gains": self.gains.numpy()}
         (name,), title = self.ENTRIES, "Planted truth"
-        drawn = picture_of(self.plot())
+        drawn = drawing_of(self.plot())
         return [Entry(name, drawn, arrays, self.as_dict(), NAMES, title, text=str(self))]
 
     def save(self, out: str | Path, overwrite: bool = False) -> list[Path]:

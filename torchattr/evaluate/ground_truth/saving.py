@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from torchattr.results import Entry, RunFolder
-from torchattr.show import rendered
+from torchattr.show import Drawing, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,9 +24,9 @@ def saved(entries: Sequence[Entry], out: str | Path, overwrite: bool) -> list[Pa
         return [file for entry in entries for file in folder.add(entry)]
 
 
-def picture_of(axes: Axes) -> Image.Image:
-    """Return the figure of axes as a picture."""
-    return Image.fromarray(rendered(axes))
+def drawing_of(axes: Axes) -> Drawing:
+    """Return the figure of axes as a page of an entry."""
+    return Drawing.of(rendered(axes))
 
 
 def without_nan(value: Any) -> Any:
