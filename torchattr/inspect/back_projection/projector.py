@@ -231,10 +231,10 @@ class BackProjector:
         rows = range(self._batch)
         found = []
         for positions in starts.positions.unbind(1):
-            # The values (N, channels) at the position of each example.
-            index = (torch.arange(self._batch, device=live.device), *positions.unbind(1))
+            # Numbers: autograd does not keep tensors that were made in inference mode.
+            index = [(row, slice(None), *place) for row, place in enumerate(positions.tolist())]
             with gradients():
-                scores = marked(live.movedim(1, -1)[index])
+                scores = marked(torch.stack([live[one] for one in index]))
             with self._lock:
                 table = 2 * len(self._kinds)
                 (marks,) = self._trace.gradients(scores, self._trace.input_edges[:1], table=table)
