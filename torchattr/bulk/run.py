@@ -165,7 +165,8 @@ def run(
     >>> ta.open_maps(out).arrays["saliency"].shape[:2]
     (4, 1)
     """
-    packages.zarr(), packages.parquet()
+    packages.zarr()
+    packages.parquet()
     named, layers = _by_name(methods), _several(layer)
     settings = BulkSettings(
         ExplainSettings(

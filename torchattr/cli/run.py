@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torchattr.models import LoadedModel, Meaning
     from torchattr.results import Sink, Tee
     from torchattr.runs import PictureJob
+    from torchattr.show import Format
 
 SKIPPED = 1
 """The exit code when a picture could not be read."""
@@ -63,7 +64,7 @@ class Destinations:
 
         sinks: list[Sink] = []
         if self.out is not None:
-            formats = [checked_format(one) for one in self.formats or ("png",)]
+            formats: list[Format] = [checked_format(one) for one in self.formats or ("png",)]
             sinks.append(RunFolder(self.out, self.overwrite, formats, self.dpi))
         if self.logdir is not None:
             sinks.append(TensorBoard(self.logdir))

@@ -128,7 +128,9 @@ class LayerMaps(Mapping[str, Tensor]):
             raise InputError(f"example {example} is out of range for a batch of {count}")
         base = as_picture(draw_input(self.inputs[example]) if image is None else image)
         size = photo_size(base.shape[1], base.shape[0], cell)
-        shown = Image.fromarray(base).resize(tuple(map(look.pixels, size)), _SMOOTH)
+        width, height = size
+        pixels = look.pixels(width), look.pixels(height)
+        shown = Image.fromarray(base).resize(pixels, _SMOOTH)
         tiles = [
             GridCell([self._draw(one, np.asarray(shown))], size, self._caption(name, one), True)
             for name, one in ((name, one[example]) for name, one in self.items())

@@ -62,7 +62,8 @@ class RunFolder(Sink):
         dpi: float | None = None,
     ) -> None:
         self.out = as_destination(out, "out")
-        self._formats = tuple(dict.fromkeys(checked_format(one) for one in formats))
+        checked: list[Format] = [checked_format(one) for one in formats]
+        self._formats: tuple[Format, ...] = tuple(dict.fromkeys(checked))
         self._dpi = checked_dpi(dpi)
         self._overwrite = overwrite
         self._manifest = Manifest()

@@ -53,8 +53,8 @@ class FigureHead:
         if self.image is None:
             return None
         picture = Image.fromarray(as_picture(self.image))
-        size = _thumbnail(*picture.size)
-        pixels = tuple(map(look.pixels, size))
+        width, height = size = _thumbnail(*picture.size)
+        pixels = look.pixels(width), look.pixels(height)
         return Given("Input", np.asarray(picture.resize(pixels, Image.Resampling.LANCZOS)), size)
 
 

@@ -31,7 +31,7 @@ _SVG = "http://www.w3.org/2000/svg"
 _MEASURED = 64
 """How many times larger texts are measured, since small ones are rounded to pixels."""
 
-_PDF = {"pdf.fonttype": 42, "image.composite_image": False}
+_PDF: dict[Any, Any] = {"pdf.fonttype": 42, "image.composite_image": False}
 _FAMILY = "Aileron"
 _FAMILIES = f"{_FAMILY}, 'DejaVu Sans', 'Noto Sans', Arial, sans-serif"
 
