@@ -133,7 +133,7 @@ def test_probabilities_are_percentages(shown, function, options, percentages):
         assert targets[index]["probability"] == pytest.approx(chance, abs=2e-3)
     assert "%" in result.stdout
     assert (
-        "%" in Path("page.html").read_text().partition('class="scores"')[2].partition("/table")[0]
+        "%" in Path("page.html").read_text().partition('class="scores"')[2].partition("</div>")[0]
     )
 
 
@@ -156,7 +156,7 @@ def test_values_are_shown_as_they_are(shown, function, options, said):
     assert all("probability" not in target for target in targets.values())
     assert "%" not in result.stdout
     assert said in result.stdout
-    scores = Path("page.html").read_text().partition('class="scores"')[2].partition("/table")[0]
+    scores = Path("page.html").read_text().partition('class="scores"')[2].partition("</div>")[0]
     assert "%" not in scores
     assert f"score {said}" in scores
     assert ("--scores" in result.stderr) == ("raw" not in options)

@@ -32,8 +32,8 @@ def unknown_model(spec: str) -> ModelError:
 
     Nothing is loaded and no code is run to find out what was meant.
 
-    >>> print(unknown_model("resnet18"))
-    unknown model 'resnet18'; did you mean 'torchvision:resnet18'?
+    >>> print(unknown_model("demos"))
+    unknown model 'demos'; did you mean 'demo'?
     """
     name, colon, _ = spec.rpartition(":")
     path = Path(name if colon and Path(name).is_file() else spec).expanduser()
