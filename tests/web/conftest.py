@@ -1,4 +1,4 @@
-"""A viewer of the bundled model in this process, and its clients."""
+"""A viewer of the bundled model, and its clients: in this process, or a real browser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from asking import PATH
+from browsing import Browser, browser, served
 from starlette.testclient import TestClient
 
 from torchattr.methods import registry as methods
@@ -64,3 +65,32 @@ def registered() -> Iterator[None]:
     panels.registered_panels()
     with methods.METHODS.temporary(), panels.PANELS.temporary():
         yield
+
+
+@pytest.fixture(scope="module")
+def address(demo: LoadedModel) -> Iterator[str]:
+    # Each test is a new visitor.
+    with served(create_app(demo, limits=Limits(sessions=1000))) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def page(started: Browser, address: str) -> Iterator[Browser]:
+    """The page as it opens for a new visitor; the console must be empty afterwards."""
+    started.forget()
+    started.open(address)
+    yield started
+    started.settle()
+    assert started.complaints() == []
+    strangers = [
+        url
+        for _, url in started.requests()
+        if not url.startswith((address, "data:", f"blob:{address}", "chrome:", "about:"))
+    ]
+    assert strangers == []

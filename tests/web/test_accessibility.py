@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from browsing import MISSING, Browser, browser, served
+from browsing import MISSING, Browser, served
 
 from torchattr.models import LoadedModel
-from torchattr.web import Limits, create_app
+from torchattr.web import create_app
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
 ]
-
-
-@pytest.fixture(scope="module")
-def address(demo: LoadedModel) -> Iterator[str]:
-    with served(create_app(demo, limits=Limits(sessions=1000))) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("accessible")) as found:
-        yield found
 
 
 def explain(page: Browser) -> None:

@@ -70,28 +70,6 @@ def address(own: None, demo: LoadedModel) -> Iterator[str]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def page(started: Browser, address: str) -> Iterator[Browser]:
-    """The page as it opens for a new visitor; the console must be empty afterwards."""
-    started.forget()
-    started.open(address)
-    yield started
-    started.settle()
-    assert started.complaints() == []
-    strangers = [
-        url
-        for _, url in started.requests()
-        if not url.startswith((address, "data:", f"blob:{address}", "chrome:", "about:"))
-    ]
-    assert strangers == []
-
-
 def posts(page: Browser) -> int:
     return sum(method == "POST" for method, _ in page.requests())
 

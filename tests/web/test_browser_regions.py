@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import MISSING, Browser, browser, served
+from browsing import MISSING, Browser, served
 from region_models import loaded, picture
 from selenium.webdriver.common.action_chains import ActionChains
 
@@ -21,30 +21,24 @@ CARD = "#explain figure.map"
 CURRENT = "#pictures .current"
 
 
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("browser")) as page:
-        yield page
-
-
-def opened(window: Browser, name: str, folder: Path) -> Iterator[Browser]:
+def opened(started: Browser, name: str, folder: Path) -> Iterator[Browser]:
     picture().resize((256, 128)).save(folder / "both.png")
     with served(create_app(loaded(name), images=[folder / "both.png"])) as address:
-        window.forget()
-        window.open(address)
-        window.wait(".regions .hint")
-        yield window
-        assert not window.complaints()
+        started.forget()
+        started.open(address)
+        started.wait(".regions .hint")
+        yield started
+        assert not started.complaints()
 
 
 @pytest.fixture
-def detector(window: Browser, tmp_path: Path) -> Iterator[Browser]:
-    yield from opened(window, "detector", tmp_path)
+def detector(started: Browser, tmp_path: Path) -> Iterator[Browser]:
+    yield from opened(started, "detector", tmp_path)
 
 
 @pytest.fixture
-def segmenter(window: Browser, tmp_path: Path) -> Iterator[Browser]:
-    yield from opened(window, "segmenter", tmp_path)
+def segmenter(started: Browser, tmp_path: Path) -> Iterator[Browser]:
+    yield from opened(started, "segmenter", tmp_path)
 
 
 def point(page: Browser, x: float, y: float) -> tuple[int, int]:

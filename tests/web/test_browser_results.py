@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from asking import photo
-from browsing import MISSING, Browser, browser, served
+from browsing import MISSING, Browser, served
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from torchattr.models import LoadedModel
-from torchattr.web import Limits, create_app
+from torchattr.web import create_app
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,30 +27,6 @@ pytestmark = [
 
 CARD = "#explain figure.map"
 CANVAS = f"{CARD} canvas"
-
-
-@pytest.fixture(scope="module")
-def address(demo: LoadedModel) -> Iterator[str]:
-    with served(create_app(demo, limits=Limits(sessions=1000))) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("results")) as found:
-        yield found
-
-
-@pytest.fixture
-def page(started: Browser, address: str) -> Iterator[Browser]:
-    started.forget()
-    started.open(address)
-    yield started
-    started.settle()
-    assert started.complaints() == []
-    assert all(
-        url.startswith((address, "data:", "blob:", "about:")) for _, url in started.requests()
-    )
 
 
 def explain(page: Browser, method: str) -> None:
