@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchattr.core.gradient_mode import gradients
 from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
 from torchattr.evaluate.ground_truth.planted_networks import (
     CELL,
@@ -50,7 +51,10 @@ class Plant:
         """Return pictures of class 1 for the network, and what decides."""
         inputs, truth = self.draw(n, torch.Generator().manual_seed(seed))
         targets = torch.full((n,), DECIDING)
-        return AskedPictures(self.network(), inputs, targets), truth
+        # In inference mode, its parameters could not be set.
+        with gradients():
+            network = self.network()
+        return AskedPictures(network, inputs, targets), truth
 
 
 def _grey(n: int, generator: torch.Generator) -> Tensor:
