@@ -55,6 +55,7 @@ def draw(photo: PreparedImage, maps, labels, chances: Tensor, activation: str) -
 def main(folder: str, names: list[str], sharp=SHARP, coarse=COARSE) -> list[Path]:
     """Write a picture of pixels and one of regions for each photograph; return the files."""
     lite0 = load_model("lite0")
+    Path(folder).mkdir(parents=True, exist_ok=True)
     files = []
     for name in names:
         photo = lite0.preprocess(ta.example(name))
