@@ -88,13 +88,12 @@ class ShownExample:
         if subject.image is None:
             image, heading = _input_picture(explanation, index)
             subject = replace(subject, image=image, heading=heading)
-        names = explanation.class_names if class_names is None else class_names
         maps = {
             key: array_of(value[index])
             for name, values in explanation.attributions.items()
             for key, value in flat(name, values)
         }
-        return cls(subject, _targets(explanation, index, subject, names), maps)
+        return cls(subject, _targets(explanation, index, subject, class_names), maps)
 
     @property
     def drawable(self) -> dict[str, np.ndarray]:

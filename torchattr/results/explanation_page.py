@@ -55,7 +55,7 @@ def explanation_page(
     bodies = [(one.subject.name, _panel_html(one, cell)) for one in examples]
     notes = notes_html(whole.notes, whole.refused)
     if not any(body for _, body in bodies):
-        bodies, notes = [("Explanation", _as_text(whole, ""))], notes
+        bodies = [("Explanation", _as_text(whole, ""))]
     parts = [PagePart(name, "Evidence per class", body, versions()) for name, body in bodies]
     if notes:
         parts.append(PagePart("Coverage", "What the rules rewrote", notes, versions()))
