@@ -1,5 +1,6 @@
 """Reading: order, shapes, failures, and processes that die."""
 
+import multiprocessing
 import os
 import signal
 
@@ -8,7 +9,13 @@ import torch
 from PIL import Image
 
 from torchattr.bulk import Pictures
-from torchattr.bulk.reading import PicturesToRead, ReadBatch, dying_is_a_sentence, read_batches
+from torchattr.bulk.reading import (
+    PicturesToRead,
+    ReadBatch,
+    dying_is_a_sentence,
+    end_reading,
+    read_batches,
+)
 from torchattr.errors import ImageError, ModelError, OutOfMemory, WorkerError
 from torchattr.models import LoadedModel
 
@@ -113,6 +120,24 @@ def test_a_process_that_dies_is_a_sentence(loaded) -> None:
     found = read_batches(PicturesToRead(Deadly(), loaded), [[0], [2], [3]], 1)
     with pytest.raises(WorkerError, match="shards that are done are kept"), dying_is_a_sentence():
         list(found)
+    end_reading(found)
+
+
+def test_reading_ends_for_good_whether_a_process_has_died_or_not(loaded, tensors) -> None:
+    found = read_batches(PicturesToRead(tensors(100), loaded), [[k] for k in range(100)], 2)
+    next(found)
+    first, second = multiprocessing.active_children()
+    os.kill(first.pid, signal.SIGKILL)
+    end_reading(found)
+    assert not first.is_alive()
+    assert not second.is_alive()
+    end_reading(found)
+
+
+def test_where_this_process_reads_nothing_has_to_end(loaded, tensors) -> None:
+    found = read_batches(PicturesToRead(tensors(), loaded), [[0], [1]], 0)
+    end_reading(found)
+    assert [batch.positions for batch in found] == [[0], [1]]
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError()])

@@ -1,6 +1,7 @@
 """Runs from end to end: bits, resumption, refusals, and faults."""
 
 import errno
+import multiprocessing
 import os
 from dataclasses import replace
 
@@ -171,8 +172,11 @@ def test_a_process_that_dies_keeps_what_is_done(run_here, tensors, tmp_path) -> 
             return super().read(position)
 
     options = {"shard_size": 2, "batch_size": 2, "workers": 1}
-    with pytest.raises(WorkerError, match="run the same again"):
+    with pytest.raises(WorkerError, match="run the same again") as caught:
         run_here(Deadly(), **options)
+    # Not only once the error, whose traceback holds them, is deleted.
+    assert multiprocessing.active_children() == []
+    del caught
     report = run_here(Deadly(), **options)
     assert report.explained < 10
     assert report.is_complete

@@ -1,5 +1,10 @@
 """The writing thread: whole shards only, and faults where batches are put."""
 
+import signal
+import threading
+import time
+from contextlib import suppress
+
 import pytest
 import torch
 
@@ -70,6 +75,30 @@ def test_an_error_of_the_caller_leaves_what_is_done(store) -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert store.done() == [1]
+
+
+def test_an_interrupt_at_the_end_waits_for_what_is_being_written(store, monkeypatch) -> None:
+    interrupted, write = threading.Event(), ShardContent.write
+
+    def slow(self):
+        interrupted.wait()
+        time.sleep(0.2)
+        write(self)
+
+    def interrupt(*_):
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardContent, "write", slow)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with suppress(KeyboardInterrupt), ShardWriter(store, lambda shard: None) as writer:
+            writer.put(batch((0, 1, 2, 3)), 0.0)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted.is_set()
+    assert store.done() == [0]
 
 
 def test_a_fault_of_the_thread_is_raised_where_batches_are_put(store) -> None:

@@ -162,6 +162,9 @@ def read_batches(
         workers: number of processes that read; 0 reads in this one.
         device_type: of what computes. A GPU gets batches in memory that it can copy from while it
             computes; to threads of this process, those that read leave the cores.
+
+    Returns:
+        the batches; whoever takes them calls `end_reading` afterwards.
     """
     options: dict[str, Any] = {}
     if workers:
@@ -181,6 +184,22 @@ def read_batches(
     )
     # Processes are forked here, before the caller starts threads.
     return iter(loader)
+
+
+def end_reading(batches: Iterator[ReadBatch]) -> None:
+    """End the processes that read, whether all batches were taken or not.
+
+    PyTorch ends them when the iterator is deleted. That may be anywhere, and what the handler of
+    its signal raises there for a process that had died cannot be caught.
+    """
+    end = getattr(batches, "_shutdown_workers", None)
+    if end is None:  # This process reads.
+        return
+    try:
+        end()
+    except RuntimeError as error:
+        if _LOST not in str(error):
+            raise
 
 
 def _step_back(worker: int) -> None:

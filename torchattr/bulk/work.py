@@ -12,7 +12,13 @@ from torch import Tensor
 
 from torchattr.bulk.explaining import BatchExplainer, ExplainedBatch
 from torchattr.bulk.progress import RunProgress, Watch
-from torchattr.bulk.reading import PicturesToRead, ReadBatch, dying_is_a_sentence, read_batches
+from torchattr.bulk.reading import (
+    PicturesToRead,
+    ReadBatch,
+    dying_is_a_sentence,
+    end_reading,
+    read_batches,
+)
 from torchattr.bulk.shard_content import DoneBatch
 from torchattr.bulk.shards import Taking
 from torchattr.bulk.sources import Pictures
@@ -64,6 +70,7 @@ class Work:
             batches = read_batches(
                 self._reading(), self._batches(), self.workers, self._device.type
             )
+            undo.later(partial(end_reading, batches))
             with ShardWriter(self.store, self.taking.left) as writer:
                 size = self.store.resolved.batch_size
                 for batch in batches:

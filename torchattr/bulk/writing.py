@@ -31,6 +31,8 @@ class ShardWriter:
         self._written = written
         self._queue: queue.Queue[tuple[DoneBatch, float] | None] = queue.Queue(_WAITING)
         self._fault: BaseException | None = None
+        # Not `Thread.join`: before Python 3.13, one that is interrupted marks the thread as ended.
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="torchattr-writer", daemon=True)
 
     def __enter__(self) -> ShardWriter:
@@ -55,15 +57,15 @@ class ShardWriter:
         try:
             self._end()
         finally:
-            # The first time may be interrupted; a thread that has ended does not mind.
+            # The first time may be interrupted.
             self._end()
         if error is None:
             self._raise()
 
     def _end(self) -> None:
-        if self._thread.is_alive():
+        if not self._over.is_set():
             self._queue.put(None)
-        self._thread.join()
+        self._over.wait()
 
     def _raise(self) -> None:
         if self._fault is not None:
@@ -78,6 +80,7 @@ class ShardWriter:
                     content, last = self._added(content, *item, last)
                 except BaseException as error:  # noqa: BLE001 - raised where batches are put
                     self._fault = error
+        self._over.set()
 
     def _added(
         self, content: ShardContent | None, batch: DoneBatch, started: float, last: float
