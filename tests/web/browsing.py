@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -103,7 +103,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
-        return self.find(selector).text
+        return self._unchanged(lambda: self.find(selector).text)
 
     def wait(self, selector: str, seconds: float = 20) -> Any:
         """Wait until an element is visible."""
@@ -112,12 +112,21 @@ class Browser:
             found = self.all(selector)
             return found[0] if found and found[0].is_displayed() else False
 
-        return WebDriverWait(self.driver, seconds).until(seen, f"never seen: {selector}")
+        return self._waiting(seconds).until(seen, f"never seen: {selector}")
 
     def until(self, condition: Any, what: str) -> None:
-        # The page may be redrawn between finding an element and reading it.
+        self._waiting().until(lambda _: condition(), what)
+
+    def _waiting(self, seconds: float = 20) -> WebDriverWait:
+        # The page may be redrawn between finding an element and using it.
         stale = [StaleElementReferenceException]
-        WebDriverWait(self.driver, 20, ignored_exceptions=stale).until(lambda _: condition(), what)
+        return WebDriverWait(self.driver, seconds, ignored_exceptions=stale)
+
+    def _unchanged(self, use: Callable[[], Any]) -> Any:
+        """Use an element that is found anew whenever the page was redrawn in between."""
+        used: list[Any] = []
+        self.until(lambda: used.append(use()) or True, "the page is redrawn all the time")
+        return used[0]
 
     def settle(self) -> None:
         """Wait until no request is in progress."""
@@ -125,19 +134,21 @@ class Browser:
         self.until(lambda: not self.run(busy), "something is still on its way")
 
     def click(self, selector: str) -> None:
-        element = self.wait(selector)
-        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
+        def use() -> None:
+            element = self.wait(selector)
+            self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+            element.click()
+
+        self._unchanged(use)
 
     def choose(self, selector: str, value: str) -> None:
         """Choose an option, or move a slider."""
-        self.run(
+        script = (
             "arguments[0].value = arguments[1];"
             "arguments[0].dispatchEvent(new Event('input', {bubbles: true}));"
-            "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))",
-            self.find(selector),
-            value,
+            "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
         )
+        self._unchanged(lambda: self.run(script, self.find(selector), value))
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
