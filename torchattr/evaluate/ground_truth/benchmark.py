@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from torchattr.core.warn import listening
 from torchattr.errors import InputError
-from torchattr.evaluate.ground_truth.asked_methods import Methods, asked_methods
+from torchattr.evaluate.ground_truth.asked_methods import Methods
+from torchattr.evaluate.ground_truth.benchmark_plan import BenchmarkPlan
 from torchattr.evaluate.ground_truth.benchmarked import Benchmark
 from torchattr.evaluate.ground_truth.collage_pictures import collage_grids, collage_pictures
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
-from torchattr.evaluate.ground_truth.measured_methods import (
-    FittingMethods,
-    as_large,
-    batches_of,
-    fitting_methods,
-    need_some,
-    progress_bar,
-    shown_step,
-)
-from torchattr.evaluate.ground_truth.metrics import MapMetric, On, asked_metrics
+from torchattr.evaluate.ground_truth.measured_methods import progress_bar
+from torchattr.evaluate.ground_truth.metrics import MapMetric, On
 from torchattr.evaluate.ground_truth.photograph_pictures import (
     photograph_grid,
     photograph_pictures,
@@ -122,23 +112,25 @@ def benchmark(
     >>> found.ranking[0]
     'lrp'
     """
-    asked, columns = asked_methods(methods), asked_metrics(metrics)
-    made = _made(pictures, n, seed, model, columns)
-    columns = [metric for metric in columns if metric.on in made]
-    first = next(iter(made.values())).asked
+    plan = BenchmarkPlan.of(methods, metrics)
+    if isinstance(pictures, LabelledPictures):
+        plan = plan.on_own_pictures()
+    made = _made(pictures, n, seed, model, plan.metrics)
     only_shared = methods is None and pictures == PHOTOGRAPHS
-    fitting = fitting_methods(first, asked, show_progress, only_shared=only_shared)
-    need_some(fitting)
-    by_name = _measured(made, fitting, columns, show_progress)
+    first = next(iter(made.values()))
+    plan = plan.fitting_to(first, only_shared=only_shared, show_progress=show_progress)
+    plans = {kind: plan.on(kind) for kind in made}
+    steps = sum(plans[kind].steps(own) for kind, own in made.items())
+    by_name: dict[str, Tensor] = {}
+    with progress_bar("Measuring", steps, show_progress) as bar:
+        for kind, own in made.items():
+            values = plans[kind].values(own, bar).unbind(-1)
+            by_name |= zip((one.name for one in plans[kind].metrics), values, strict=True)
     name = OWN if isinstance(pictures, LabelledPictures) else pictures
-    rows = (n or N) if name == COLLAGE else len(first)
+    rows = (n or N) if name == COLLAGE else len(first.asked)
+    values = torch.stack([by_name[metric.name][:rows] for metric in plan.metrics], -1)
     return Benchmark(
-        name,
-        fitting.names,
-        columns,
-        torch.stack([by_name[metric.name][:rows] for metric in columns], -1),
-        fitting.refused,
-        {one.name: one.settings for one in fitting.methods if one.settings},
+        *(name, plan.names, plan.metrics, values, plan.refused, plan.settings),
         seed if name == COLLAGE else None,
     )
 
@@ -157,11 +149,6 @@ def _made(
     if model is not None and pictures != PHOTOGRAPHS:
         raise InputError("model is the network of 'photographs'; leave it out, or name these")
     if isinstance(pictures, LabelledPictures):
-        if list(kinds) == ["grids"]:
-            raise InputError(
-                "the metric grid is measured on grids of fresh scenes, not on pictures of yours;"
-                " leave it out"
-            )
         return {"scenes": pictures}
     if pictures == PHOTOGRAPHS:
         loaded = load_model("lite0") if model is None else model
@@ -173,44 +160,3 @@ def _made(
         f"pictures must be {COLLAGE!r}, {PHOTOGRAPHS!r} or LabelledPictures, got {pictures!r};"
         " networks whose decision is known by construction are those of planted"
     )
-
-
-def _measured(
-    made: Mapping[On, LabelledPictures],
-    fitting: FittingMethods,
-    metrics: Sequence[MapMetric],
-    show_progress: bool,
-) -> dict[str, Tensor]:
-    """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
-    own = {kind: [metric for metric in metrics if metric.on == kind] for kind in made}
-    asked = {kind: pictures.asked for kind, pictures in made.items()}
-    steps = sum(
-        fitting.steps(asked[kind]) + batches_of(asked[kind]) * len(own[kind]) for kind in made
-    )
-    found: dict[str, Tensor] = {}
-    with progress_bar("Measuring", steps, show_progress) as bar:
-        for kind, pictures in made.items():
-            found |= _values(pictures, fitting, own[kind], bar)
-    return found
-
-
-def _values(
-    pictures: LabelledPictures,
-    fitting: FittingMethods,
-    metrics: Sequence[MapMetric],
-    bar: tqdm[Any],
-) -> dict[str, Tensor]:
-    """Return what some metrics say of the maps of some pictures."""
-    batches: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-    for chosen, maps in fitting.explained(pictures.asked, bar):
-        batch = pictures[chosen]
-        rows = zip(fitting.names, maps, strict=True)
-        large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in rows])
-        for metric in metrics:
-            with listening(_ignore), shown_step(bar, metric.name):
-                batches[metric.name].append(metric.measure(batch, large).T)
-    return {name: torch.cat(parts).double().cpu() for name, parts in batches.items()}
-
-
-def _ignore(_: Warning) -> None:
-    """Ignore where a metric is undefined: it is NaN there, and counted in the intervals."""
