@@ -124,8 +124,8 @@ def benchmark(
     by_name: dict[str, Tensor] = {}
     with progress_bar("Measuring", steps, show_progress) as bar:
         for kind, own in made.items():
-            values = plans[kind].values(own, bar).unbind(-1)
-            by_name |= zip((one.name for one in plans[kind].metrics), values, strict=True)
+            columns = plans[kind].values(own, bar).unbind(-1)
+            by_name |= zip((one.name for one in plans[kind].metrics), columns, strict=True)
     name = OWN if isinstance(pictures, LabelledPictures) else pictures
     rows = (n or N) if name == COLLAGE else len(first.asked)
     values = torch.stack([by_name[metric.name][:rows] for metric in plan.metrics], -1)

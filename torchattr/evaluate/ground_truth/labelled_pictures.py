@@ -14,7 +14,9 @@ from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
 from torchattr.evaluate.measured_maps import as_masks
 
-BoxOrBoxes: TypeAlias = "tuple[float, float, float, float] | list[tuple[float, float, float, float]]"
+BoxOrBoxes: TypeAlias = (
+    "tuple[float, float, float, float] | list[tuple[float, float, float, float]]"
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,9 +129,8 @@ def hits(pictures: LabelledPictures, maps: Tensor) -> Tensor:
 def in_cell(pictures: LabelledPictures, maps: Tensor) -> Tensor:
     """Return the share of a map's positive part that is in the cell of its object."""
     shares = cell_shares(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-    height, width = pictures.inputs.shape[2:]
-    cells = [(2 * top // height, 2 * left // width) for left, top, _, _ in pictures.boxes]
-    return torch.stack([shares[:, n, row, column] for n, (row, column) in enumerate(cells)], 1)
+    own = pictures.masks.unflatten(2, (2, -1)).unflatten(1, (2, -1)).any(2).any(3)
+    return (shares * own).sum((2, 3))
 
 
 def _asked(pictures: LabelledPictures, maps: Tensor) -> dict[str, Any]:

@@ -60,7 +60,9 @@ def share_seen(boxes: Sequence[Box], size: Sequence[int]) -> float:
     0.5
     """
     height, width = size
-    inside = (Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)) for x0, y0, x1, y1 in boxes)
+    inside = (
+        Box(max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)) for x0, y0, x1, y1 in boxes
+    )
     return sum(map(_area, inside)) / sum(map(_area, boxes))
 
 
