@@ -53,11 +53,11 @@ def test_what_is_done_is_kept_and_the_rest_is_the_same(pictures, monkeypatch) ->
     whole = measured(pictures, "whole")
     original, calls = BenchmarkPlan.values, []
 
-    def dying(plan, batch, bar=None):
+    def dying(plan, batch, **options):
         calls.append(len(batch))
         if len(calls) == 2:
             raise Killed
-        return original(plan, batch, bar)
+        return original(plan, batch, **options)
 
     monkeypatch.setattr(BenchmarkPlan, "values", dying)
     with pytest.raises(Killed):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
 from ground_truth.labelled import labelled
+from tqdm import tqdm
 
 import torchattr as ta
 from torchattr.errors import InputError
 from torchattr.evaluate import BenchmarkPlan
 from torchattr.evaluate.ground_truth.controls import CONTROLS
-from torchattr.evaluate.ground_truth.measured_methods import progress_bar
 
 
 def test_what_fits_is_measured_and_what_does_not_has_its_reason() -> None:
@@ -27,8 +29,7 @@ def test_what_fits_is_measured_and_what_does_not_has_its_reason() -> None:
 def test_steps_are_those_that_are_counted() -> None:
     pictures = labelled(10)
     plan = BenchmarkPlan.of(["saliency", "rise"], ["mass", "auc"])
-    with progress_bar("test", plan.steps(pictures), show=True) as bar:
-        bar.disable = False
+    with tqdm(total=plan.steps(pictures), file=io.StringIO()) as bar:
         plan.values(pictures, bar)
         assert bar.n == plan.steps(pictures) == 2 * 2 + 2 * 2
 

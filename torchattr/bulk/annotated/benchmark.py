@@ -221,14 +221,14 @@ class DataBenchmark:
 
     def _measured(self, reader: ExampleReader, shard: int) -> list[dict[str, Any]]:
         """Return the rows of a shard."""
-        read = {position: reader.read(position) for position in self.store.shards.positions(shard)}
+        positions = self.store.shards.positions(shard)
+        read = {position: reader.read(position) for position in positions}
         examples = {key: one for key, one in read.items() if isinstance(one, Example)}
         values: dict[int, Mapping[str, Mapping[str, float]]] = {}
         if examples:
             batch = labelled(self.loaded, list(examples.values()), self.form.activation)
-            values = dict(
-                zip(examples, map(self._named, self.plan.values(batch).tolist()), strict=True)
-            )
+            measured = self.plan.values(batch, first=positions.start).tolist()
+            values = dict(zip(examples, map(self._named, measured), strict=True))
         return [
             row
             for position, one in read.items()

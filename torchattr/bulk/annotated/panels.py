@@ -12,7 +12,7 @@ from torchattr.bulk.annotated.annotation import Annotation
 from torchattr.bulk.annotated.benchmark import DATA, DataBenchmark
 from torchattr.bulk.annotated.examples import Example, ExampleReader, labelled
 from torchattr.evaluate import Benchmark
-from torchattr.explanation import Explanation, explain
+from torchattr.explanation import Explanation
 from torchattr.results import Entry, Subject, entry_of, plain_name
 
 PICTURES, METHODS = 3, 4
@@ -32,12 +32,10 @@ def panel_entries(benchmark: DataBenchmark, found: Benchmark) -> Iterator[Entry]
         found: its result.
     """
     chosen = _first(benchmark)
-    by_name = {one.name: one for one in benchmark.plan.methods}
-    best = [by_name[name] for name in found.ranking if name in by_name][:METHODS]
-    examples = list(chosen.values())
-    pictures = labelled(benchmark.loaded, examples, benchmark.form.activation).asked
-    made = {one.make(pictures.model): one.options(pictures) for one in best}
-    explained = explain(benchmark.loaded, pictures.inputs, made, pictures.targets.tolist())
+    own = {one.name for one in benchmark.plan.methods}
+    best = [name for name in found.ranking if name in own][:METHODS]
+    pictures = labelled(benchmark.loaded, list(chosen.values()), benchmark.form.activation)
+    explained = benchmark.plan.explanation(pictures, best)
     for index, position in enumerate(chosen):
         yield _entry(benchmark, explained, index, position)
 
@@ -68,7 +66,7 @@ def _entry(benchmark: DataBenchmark, explained: Explanation, index: int, positio
         heading="Input and its boxes",
         details={"source": annotation.path, "boxes": [list(box) for box in annotation.boxes]},
     )
-    entry = entry_of(explained, index, subject)
+    entry = entry_of(explained, index, subject, benchmark.loaded.class_names)
     return replace(entry, group=GROUP, title=annotation.name, index=index)
 
 

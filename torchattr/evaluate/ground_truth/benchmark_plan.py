@@ -18,11 +18,13 @@ from torchattr.evaluate.ground_truth.measured_methods import (
     FittingMethods,
     as_large,
     batches_of,
+    explanation_of,
     fitting_methods,
     need_some,
     shown_step,
 )
 from torchattr.evaluate.ground_truth.metrics import MapMetric, On, asked_metrics
+from torchattr.explanation import Explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,14 @@ class BenchmarkPlan:
         batches = batches_of(pictures.asked)
         return self._fitting.steps(pictures.asked) + batches * len(self.metrics)
 
-    def values(self, pictures: LabelledPictures, bar: tqdm[Any] | None = None) -> Tensor:
+    def explanation(self, pictures: LabelledPictures, names: Sequence[str]) -> Explanation:
+        """Return what some of the methods say of pictures, which all are explained at once."""
+        by_name = {one.name: one for one in self.methods}
+        return explanation_of(pictures.asked, [by_name[name] for name in names])
+
+    def values(
+        self, pictures: LabelledPictures, bar: tqdm[Any] | None = None, first: int = 0
+    ) -> Tensor:
         """Return what each metric says of each map, `(N, rows, metrics)`, in double precision.
 
         NaN where a metric is undefined, or a map is not finite.
@@ -128,9 +137,11 @@ class BenchmarkPlan:
         Args:
             pictures: the pictures.
             bar: shows the steps.
+            first: the number of the first picture among all that are measured, on which the random
+                control depends.
         """
         batches: list[Tensor] = []
-        for rows, maps in self._fitting.explained(pictures.asked, bar):
+        for rows, maps in self._fitting.explained(pictures.asked, bar, first):
             batch = pictures[rows]
             named = zip(self.names, maps, strict=True)
             large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in named])
