@@ -12,8 +12,8 @@ from bulk.annotated.drawn import COUNT, NAMES, draw, network
 
 import torchattr as ta
 from torchattr.bulk import DataBenchmark
-from torchattr.bulk.annotated.examples import ExampleReader, InputForm, labelled
 from torchattr.bulk.annotated.pictures import AnnotatedPictures
+from torchattr.bulk.annotated.seen_pictures import InputForm, SeenPictureReader, labelled
 from torchattr.errors import FewSamplesWarning, FolderError, InputError, InputTypeError
 from torchattr.evaluate import BenchmarkPlan, benchmark
 
@@ -37,7 +37,7 @@ def measured(pictures, out="out", **changed):
 def test_values_are_those_of_the_benchmark_of_the_same_pictures(pictures) -> None:
     found = measured(pictures)
     source = AnnotatedPictures(pictures, pictures.parent / "boxes.csv")
-    reader = ExampleReader(network(), source, InputForm((3, 16, 16), 3, "softmax"))
+    reader = SeenPictureReader(network(), source, InputForm((3, 16, 16), 3, "softmax"))
     own = labelled(network(), [reader.read(k) for k in range(COUNT)], "softmax")
     expected = benchmark(own, methods=METHODS, metrics=METRICS)
     assert found.methods == expected.methods

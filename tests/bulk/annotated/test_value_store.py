@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from torchattr.bulk.annotated.annotation import Annotation
-from torchattr.bulk.annotated.examples import Example, LeftOut
+from torchattr.bulk.annotated.seen_pictures import LeftOut, SeenPicture
 from torchattr.bulk.annotated.value_store import RECORD, ValueStore, rows_of, values_of
 from torchattr.errors import FolderError
 from torchattr.models import Box
@@ -15,7 +15,7 @@ pytest.importorskip("pyarrow")
 
 WHAT = {"ids": {"count": 10}, "metrics": ["mass", "top 5%"]}
 WHERE = Annotation("a.png", "cat", (Box(0, 0, 1, 1),))
-SEEN = Example(torch.zeros(3, 2, 2), 4, torch.eye(2).bool(), [Box(0, 0, 1, 1)], 0.5)
+SEEN = SeenPicture(torch.zeros(3, 2, 2), 4, torch.eye(2).bool(), [Box(0, 0, 1, 1)], 0.5)
 VALUES = {"lrp": {"mass": 1.0, "top 5%": float("nan")}, "(random)": {"mass": 2.0, "top 5%": 3.0}}
 
 

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from torchattr.bulk import packages
-from torchattr.bulk.annotated.examples import (
-    Example,
-    ExampleReader,
+from torchattr.bulk.annotated.pictures import AnnotatedPictures
+from torchattr.bulk.annotated.seen_pictures import (
     InputForm,
+    SeenPicture,
+    SeenPictureReader,
     labelled,
 )
-from torchattr.bulk.annotated.pictures import AnnotatedPictures
 from torchattr.bulk.annotated.value_store import ValueStore, rows_of, values_of
 from torchattr.bulk.durable import remove_parts
 from torchattr.bulk.modelling import as_loaded
@@ -210,7 +210,7 @@ class DataBenchmark:
             FolderError: values cannot be written.
         """
         remove_parts(self.store.root)
-        reader = ExampleReader(self.loaded, self.source, self.form)
+        reader = SeenPictureReader(self.loaded, self.source, self.form)
         progress = _Progress(self.store, show_progress)
         for shard in range(len(self.store.shards)):
             if not self.store.tables.is_done(shard):
@@ -219,11 +219,11 @@ class DataBenchmark:
         progress.end()
         return self._found()
 
-    def _measured(self, reader: ExampleReader, shard: int) -> list[dict[str, Any]]:
+    def _measured(self, reader: SeenPictureReader, shard: int) -> list[dict[str, Any]]:
         """Return the rows of a shard."""
         positions = self.store.shards.positions(shard)
         read = {position: reader.read(position) for position in positions}
-        examples = {key: one for key, one in read.items() if isinstance(one, Example)}
+        examples = {key: one for key, one in read.items() if isinstance(one, SeenPicture)}
         values: dict[int, Mapping[str, Mapping[str, float]]] = {}
         if examples:
             batch = labelled(self.loaded, list(examples.values()), self.form.activation)
@@ -321,19 +321,19 @@ def _requested(
     }
 
 
-def _probed(loaded: LoadedModel, source: AnnotatedPictures) -> tuple[InputForm, Example]:
+def _probed(loaded: LoadedModel, source: AnnotatedPictures) -> tuple[InputForm, SeenPicture]:
     """Return what inputs and scores are like, and the first picture that can be measured.
 
     Raises:
         InputError: there is none, or the model returns no scores of classes.
     """
-    reader, reason = ExampleReader(loaded, source), ""
+    reader, reason = SeenPictureReader(loaded, source), ""
     for position in range(len(source.annotations)):
         read = reader.read(position)
-        if isinstance(read, Example):
-            reader = ExampleReader(loaded, source, _form(loaded, read))
+        if isinstance(read, SeenPicture):
+            reader = SeenPictureReader(loaded, source, _form(loaded, read))
             read = reader.read(position)
-        if isinstance(read, Example):
+        if isinstance(read, SeenPicture):
             return _form(loaded, read), read
         reason = reason or f"{source.annotations[position].name}: {read.reason}"
     raise InputError(
@@ -342,7 +342,7 @@ def _probed(loaded: LoadedModel, source: AnnotatedPictures) -> tuple[InputForm, 
     )
 
 
-def _form(loaded: LoadedModel, example: Example) -> InputForm:
+def _form(loaded: LoadedModel, example: SeenPicture) -> InputForm:
     reader = ScoreReader(loaded)
     answer = reader.answer(example.inputs[None].to(device_of(loaded)))
     if answer.raw is None or answer.raw.dim() != 2:

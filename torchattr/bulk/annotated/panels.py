@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from torchattr.bulk.annotated.annotation import Annotation
 from torchattr.bulk.annotated.benchmark import DATA, DataBenchmark
-from torchattr.bulk.annotated.examples import Example, ExampleReader, labelled
+from torchattr.bulk.annotated.seen_pictures import SeenPicture, SeenPictureReader, labelled
 from torchattr.evaluate import Benchmark
 from torchattr.explanation import Explanation
 from torchattr.results import Entry, Subject, entry_of, plain_name
@@ -40,16 +40,16 @@ def panel_entries(benchmark: DataBenchmark, found: Benchmark) -> Iterator[Entry]
         yield _entry(benchmark, explained, index, position)
 
 
-def _first(benchmark: DataBenchmark) -> dict[int, Example]:
+def _first(benchmark: DataBenchmark) -> dict[int, SeenPicture]:
     """Return the first pictures that were measured, by position; each file once."""
-    reader = ExampleReader(benchmark.loaded, benchmark.source, benchmark.form)
-    chosen: dict[int, Example] = {}
+    reader = SeenPictureReader(benchmark.loaded, benchmark.source, benchmark.form)
+    chosen: dict[int, SeenPicture] = {}
     paths: set[str] = set()
     for position, annotation in enumerate(benchmark.source.annotations):
         if len(chosen) == PICTURES:
             break
         read = reader.read(position) if annotation.path not in paths else None
-        if isinstance(read, Example):
+        if isinstance(read, SeenPicture):
             chosen[position] = read
             paths.add(annotation.path)
     return chosen

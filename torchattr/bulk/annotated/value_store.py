@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchattr.bulk import packages
 from torchattr.bulk.annotated.annotation import Annotation
-from torchattr.bulk.annotated.examples import Example, LeftOut
+from torchattr.bulk.annotated.seen_pictures import LeftOut, SeenPicture
 from torchattr.bulk.durable import make_whole
 from torchattr.bulk.shards import Shards
 from torchattr.bulk.tables import ShardTables, encoded
@@ -113,7 +113,7 @@ class ValueStore:
 def rows_of(
     position: int,
     annotation: Annotation,
-    read: Example | LeftOut,
+    read: SeenPicture | LeftOut,
     values: Mapping[str, Mapping[str, float]],
 ) -> list[dict[str, Any]]:
     """Return the rows of a picture.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torchattr.evaluate.ground_truth.asked_methods import Methods
 from torchattr.evaluate.ground_truth.benchmark_plan import BenchmarkPlan
 from torchattr.evaluate.ground_truth.benchmarked import Benchmark
 from torchattr.evaluate.ground_truth.collage_pictures import collage_grids, collage_pictures
+from torchattr.evaluate.ground_truth.disconnected_cells import disconnected
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
 from torchattr.evaluate.ground_truth.measured_methods import progress_bar
 from torchattr.evaluate.ground_truth.metrics import MapMetric, On
@@ -23,18 +24,6 @@ from torchattr.methods import checked_count
 from torchattr.models import LoadedModel, load_model
 
 COLLAGE, PHOTOGRAPHS = "collage", "photographs"
-
-SCENES: Mapping[On, Callable[[int, int], LabelledPictures]] = {
-    "scenes": collage_pictures,
-    "grids": collage_grids,
-}
-"""What makes the pictures of the bundled network from their number and a seed."""
-
-SHOWN: Mapping[On, Callable[[LoadedModel], LabelledPictures]] = {
-    "scenes": photograph_pictures,
-    "grids": photograph_grid,
-}
-"""What makes the photographs for a model."""
 
 N = 12
 
@@ -71,7 +60,9 @@ def benchmark(
 
     Localisation: `mass` and `positive` (:func:`torchattr.evaluate.relevance_mass`,
     :func:`torchattr.evaluate.attribution_localisation`), `rank`, `top 5%`, `auc`, `pointing`, and
-    `grid`, the grid pointing game. Faithfulness: `deletion`, `insertion`, `road` (half the
+    `grid`, the grid pointing game, with `difull` and `dipart`, the same for the network cut into
+    cells (:class:`torchattr.evaluate.DisconnectedGrid`), for which evidence elsewhere is certainly
+    an error. Faithfulness: `deletion`, `insertion`, `road` (half the
     difference of removing the least and the most first), `sets`
     (:func:`torchattr.evaluate.faithfulness_correlation`), `single`
     (:func:`torchattr.evaluate.single_deletion`, which `feature_ablation` computes, so that it is no
@@ -85,7 +76,7 @@ def benchmark(
 
     Args:
         pictures: `"collage"`, `"photographs"`, or pictures and a network of yours with the masks of
-            the objects, which `grid` is not measured on.
+            the objects, which `grid`, `difull` and `dipart` are not measured on.
         n: number of scenes, and of cells of grids, 12 by default; the cells of a grid are not
             independent of each other.
         seed: of them; the same seed gives the same.
@@ -119,12 +110,12 @@ def benchmark(
     only_shared = methods is None and pictures == PHOTOGRAPHS
     first = next(iter(made.values()))
     plan = plan.fitting_to(first, only_shared=only_shared, show_progress=show_progress)
-    plans = {kind: plan.on(kind) for kind in made}
+    plans = {kind: plan.on(kind).also_fitting(own, first) for kind, own in made.items()}
     steps = sum(plans[kind].steps(own) for kind, own in made.items())
     by_name: dict[str, Tensor] = {}
     with progress_bar("Measuring", steps, show_progress) as bar:
         for kind, own in made.items():
-            columns = plans[kind].values(own, bar).unbind(-1)
+            columns = plans[kind].values(own, bar, rows=plan.names).unbind(-1)
             by_name |= zip((one.name for one in plans[kind].metrics), columns, strict=True)
     name = OWN if isinstance(pictures, LabelledPictures) else pictures
     rows = (n or N) if name == COLLAGE else len(first.asked)
@@ -132,6 +123,13 @@ def benchmark(
     return Benchmark(
         *(name, plan.names, plan.metrics, values, plan.refused, plan.settings),
         seed if name == COLLAGE else None,
+        remarks=[
+            f"Not measured: {method} by {metric.name}, {reason}"
+            for own in plans.values()
+            for metric in own.metrics
+            for method, reason in own.refused.items()
+            if method not in plan.refused
+        ],
     )
 
 
@@ -152,11 +150,31 @@ def _made(
         return {"scenes": pictures}
     if pictures == PHOTOGRAPHS:
         loaded = load_model("lite0") if model is None else model
-        return {kind: SHOWN[kind](loaded) for kind in kinds}
+        return _of_kinds(
+            kinds, lambda: photograph_pictures(loaded), lambda: photograph_grid(loaded)
+        )
     if pictures == COLLAGE:
         count = N if n is None else checked_count(n, "n")
-        return {kind: SCENES[kind](count, seed) for kind in kinds}
+        return _of_kinds(
+            kinds, lambda: collage_pictures(count, seed), lambda: collage_grids(count, seed)
+        )
     raise InputError(
         f"pictures must be {COLLAGE!r}, {PHOTOGRAPHS!r} or LabelledPictures, got {pictures!r};"
         " networks whose decision is known by construction are those of planted"
     )
+
+
+def _of_kinds(
+    kinds: Iterable[On],
+    scenes: Callable[[], LabelledPictures],
+    grids: Callable[[], LabelledPictures],
+) -> dict[On, LabelledPictures]:
+    """Return the pictures of each kind, of which those on grids show the same."""
+    own = grids() if set(kinds) - {"scenes"} else None
+    made: dict[On, LabelledPictures] = {}
+    for kind in kinds:
+        if kind == "scenes" or own is None:
+            made[kind] = scenes()
+        else:
+            made[kind] = own if kind == "grids" else disconnected(own, kind)
+    return made

@@ -112,6 +112,19 @@ class BenchmarkPlan:
         need_some(fitting)
         return replace(self, methods=fitting.methods, refused=fitting.refused)
 
+    def also_fitting(self, pictures: LabelledPictures, tried: LabelledPictures) -> BenchmarkPlan:
+        """Return the plan with the methods that fit another network as well.
+
+        Args:
+            pictures: the pictures and the network.
+            tried: those of the network that the methods are known to fit.
+        """
+        if pictures.model is tried.model:
+            return self
+        fitting = fitting_methods(pictures.asked, self.methods)
+        refused = {**self.refused, **fitting.refused}
+        return replace(self, methods=fitting.methods, refused=refused)
+
     def without(self, refused: Mapping[str, str]) -> BenchmarkPlan:
         """Return the plan without some methods, by name, for these reasons."""
         left = [one for one in self.methods if one.name not in refused]
@@ -128,7 +141,12 @@ class BenchmarkPlan:
         return explanation_of(pictures.asked, [by_name[name] for name in names])
 
     def values(
-        self, pictures: LabelledPictures, bar: tqdm[Any] | None = None, first: int = 0
+        self,
+        pictures: LabelledPictures,
+        bar: tqdm[Any] | None = None,
+        *,
+        first: int = 0,
+        rows: Sequence[str] | None = None,
     ) -> Tensor:
         """Return what each metric says of each map, `(N, rows, metrics)`, in double precision.
 
@@ -139,14 +157,20 @@ class BenchmarkPlan:
             bar: shows the steps.
             first: the number of the first picture among all that are measured, on which the random
                 control depends.
+            rows: the names of the rows, by default those of the plan; NaN in all others.
         """
         batches: list[Tensor] = []
-        for rows, maps in self._fitting.explained(pictures.asked, bar, first):
-            batch = pictures[rows]
+        for chosen, maps in self._fitting.explained(pictures.asked, bar, first):
+            batch = pictures[chosen]
             named = zip(self.names, maps, strict=True)
             large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in named])
             batches.append(self._of_batch(batch, large, bar))
-        return torch.cat(batches)
+        found = torch.cat(batches)
+        if rows is None:
+            return found
+        placed = found.new_full((len(found), len(rows), len(self.metrics)), torch.nan)
+        placed[:, [rows.index(name) for name in self.names]] = found
+        return placed
 
     def _of_batch(self, batch: LabelledPictures, maps: Tensor, bar: tqdm[Any] | None) -> Tensor:
         finite = maps.isfinite().flatten(2).all(2)

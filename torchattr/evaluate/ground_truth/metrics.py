@@ -28,7 +28,7 @@ from torchattr.evaluate.pointing import points_at
 from torchattr.evaluate.remove_and_debias import road
 
 Group = Literal["localisation", "faithfulness", "complexity"]
-On = Literal["scenes", "grids"]
+On = Literal["scenes", "grids", "full", "part"]
 Measure: TypeAlias = Callable[[LabelledPictures, Tensor], Tensor]
 """From pictures and maps `(M, N, h, w)` of M methods to one value for each map, `(M, N)`."""
 
@@ -158,6 +158,8 @@ METRICS: Mapping[str, MapMetric] = {
         MapMetric("auc", "localisation", by_masks(localisation_auc)),
         MapMetric("pointing", "localisation", hits),
         MapMetric("grid", "localisation", in_cell, on="grids"),
+        MapMetric("difull", "localisation", in_cell, on="full"),
+        MapMetric("dipart", "localisation", in_cell, on="part"),
         MapMetric("deletion", "faithfulness", by_curve(deletion_curve), "lower"),
         MapMetric("insertion", "faithfulness", by_curve(insertion_curve)),
         MapMetric("road", "faithfulness", imputed_difference),

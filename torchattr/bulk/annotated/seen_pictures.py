@@ -20,7 +20,7 @@ from torchattr.runs import class_index, device_of
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
+class SeenPicture:
     """A picture that can be measured.
 
     Attributes:
@@ -59,7 +59,7 @@ class InputForm:
     activation: Activation
 
 
-class ExampleReader:
+class SeenPictureReader:
     """Reads annotated pictures for a model.
 
     Args:
@@ -76,7 +76,7 @@ class ExampleReader:
         self._classes = None if form is None else form.classes
         self._targets: dict[str, int | LeftOut] = {}
 
-    def read(self, position: int) -> Example | LeftOut:
+    def read(self, position: int) -> SeenPicture | LeftOut:
         """Return a picture as the model sees it, or why it cannot be measured."""
         annotation = self._source.annotations[position]
         target = self._target(annotation.label)
@@ -106,7 +106,7 @@ class ExampleReader:
 
 
 def labelled(
-    loaded: LoadedModel, examples: Sequence[Example], activation: Activation
+    loaded: LoadedModel, examples: Sequence[SeenPicture], activation: Activation
 ) -> LabelledPictures:
     """Return pictures that can be measured as one batch on the model's device."""
     device = device_of(loaded)
@@ -133,7 +133,7 @@ def _refusal(annotation: Annotation, read: ReadPicture) -> str:
     return ""
 
 
-def _example(annotation: Annotation, read: ReadPicture, target: int) -> Example | LeftOut:
+def _example(annotation: Annotation, read: ReadPicture, target: int) -> SeenPicture | LeftOut:
     inputs: Any = read.inputs
     shown = Box(*(read.box or ()))
     size = inputs.shape[1:]
@@ -146,7 +146,7 @@ def _example(annotation: Annotation, read: ReadPicture, target: int) -> Example 
         )
     if mask.all():
         return LeftOut(f"the box {listed} covers all that the model sees, so that no map can miss")
-    return Example(inputs, target, mask, boxes, share_seen(boxes, size))
+    return SeenPicture(inputs, target, mask, boxes, share_seen(boxes, size))
 
 
 def _written(box: Box) -> str:

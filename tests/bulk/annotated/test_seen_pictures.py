@@ -9,14 +9,14 @@ from bulk.annotated.drawn import CROP, HEIGHT, NAMES, WIDTH, box_of, draw, netwo
 from PIL import Image
 
 from torchattr.bulk.annotated.annotation import Annotation
-from torchattr.bulk.annotated.examples import (
-    Example,
-    ExampleReader,
+from torchattr.bulk.annotated.pictures import AnnotatedPictures
+from torchattr.bulk.annotated.seen_pictures import (
     InputForm,
     LeftOut,
+    SeenPicture,
+    SeenPictureReader,
     labelled,
 )
-from torchattr.bulk.annotated.pictures import AnnotatedPictures
 from torchattr.models import Box
 
 FORM = InputForm((3, CROP, CROP), 3, "softmax")
@@ -30,8 +30,8 @@ def source(tmp_path):
 def test_the_mask_is_what_the_input_shows_of_the_box(source) -> None:
     loaded = network()
     for position in range(6):
-        read = ExampleReader(loaded, source, FORM).read(position)
-        assert isinstance(read, Example)
+        read = SeenPictureReader(loaded, source, FORM).read(position)
+        assert isinstance(read, SeenPicture)
         # The square is drawn alone and goes through the same preprocessing.
         left, top, right, bottom = box_of(position)
         alone = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -45,7 +45,7 @@ def test_the_mask_is_what_the_input_shows_of_the_box(source) -> None:
 def test_the_share_that_is_seen(source) -> None:
     wide = Annotation("00.png", "red", (Box(10, 6, 18, 14),))
     source.annotations = [wide]
-    read = ExampleReader(network(), source, FORM).read(0)
+    read = SeenPictureReader(network(), source, FORM).read(0)
     shown = network().preprocess(source.read(0)).box
     assert read.seen == pytest.approx((18 - shown.x0) / 8)
 
@@ -53,7 +53,7 @@ def test_the_share_that_is_seen(source) -> None:
 def test_several_boxes_are_one_object(source) -> None:
     apart = (Box(16, 8, 24, 16), Box(32, 20, 42, 30))
     source.annotations = [Annotation("00.png", "red", apart)]
-    reader = ExampleReader(network(), source, FORM)
+    reader = SeenPictureReader(network(), source, FORM)
     both = reader.read(0)
     masks = []
     for one in apart:
@@ -83,7 +83,7 @@ def test_several_boxes_are_one_object(source) -> None:
 )
 def test_what_cannot_be_measured_has_its_reason(source, annotation, said) -> None:
     source.annotations = [annotation]
-    read = ExampleReader(network(), source, FORM).read(0)
+    read = SeenPictureReader(network(), source, FORM).read(0)
     assert isinstance(read, LeftOut)
     with pytest.raises(AssertionError, match=said):
         raise AssertionError(read.reason)
@@ -92,6 +92,6 @@ def test_what_cannot_be_measured_has_its_reason(source, annotation, said) -> Non
 def test_a_number_beyond_the_scores_is_an_unknown_class(source) -> None:
     nameless = type(network())("tiny", network().model, network().transform)
     source.annotations = [Annotation("00.png", "5", (Box(20, 9, 30, 20),))]
-    assert isinstance(ExampleReader(nameless, source).read(0), Example)
-    read = ExampleReader(nameless, source, FORM).read(0)
+    assert isinstance(SeenPictureReader(nameless, source).read(0), SeenPicture)
+    read = SeenPictureReader(nameless, source, FORM).read(0)
     assert read == LeftOut("tiny does not know its class: there is no class 5 among 3")
