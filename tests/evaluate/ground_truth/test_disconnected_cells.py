@@ -37,11 +37,12 @@ def test_the_heads_of_difull_see_their_cell_alone() -> None:
     torch.testing.assert_close(own, alone.gather(1, whole.targets[:, None]))
 
 
-def test_gradients_are_in_their_cell_and_layers_are_read() -> None:
+def test_gradients_are_in_their_cell_and_maps_of_layers_leak() -> None:
     plan = BenchmarkPlan.of(["saliency", "grad_cam", "rise"], ["difull", "dipart"])
     full = plan.on("full").values(disconnected(grids(), "full"))
     assert bool((full[:, 0] == 1).all())
-    assert bool((full[:, 1] == 1)[~full[:, 1].isnan()].all())
+    # A weight of a channel holds for all cells, so that class activation maps leak.
+    assert bool((full[:, 1] < 1)[~full[:, 1].isnan()].all())
     part = plan.on("part").values(disconnected(grids(), "part"))
     assert bool((part[:, 0] > 0.5).all())
 
